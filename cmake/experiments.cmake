@@ -1,0 +1,21 @@
+# Every folder of experiments/ (and of FATHOM_EXPERIMENTS) that has a presets.cpp defines
+# `void register_<folder>(Registry&)`. This writes the list that calls them: registration by static
+# initialisers would vanish from static libraries.
+file(GLOB experiment_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/experiments/*/presets.cpp)
+foreach(folder IN LISTS FATHOM_EXPERIMENTS)
+  list(APPEND experiment_sources ${folder}/presets.cpp)
+endforeach()
+list(SORT experiment_sources)
+
+set(experiment_declarations "")
+set(experiment_calls "")
+foreach(source IN LISTS experiment_sources)
+  get_filename_component(folder ${source} DIRECTORY)
+  get_filename_component(name ${folder} NAME)
+  string(MAKE_C_IDENTIFIER ${name} name)
+  string(APPEND experiment_declarations "void register_${name}(Registry& registry);\n")
+  string(APPEND experiment_calls "  register_${name}(registry);\n")
+endforeach()
+configure_file(${PROJECT_SOURCE_DIR}/cmake/experiments.cpp.in
+               ${PROJECT_BINARY_DIR}/generated/experiments.cpp @ONLY)
+list(APPEND experiment_sources ${PROJECT_BINARY_DIR}/generated/experiments.cpp)

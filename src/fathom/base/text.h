@@ -1,0 +1,29 @@
+// Small string helpers that messages and parsers share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fathom {
+
+std::string join(const std::vector<std::string>& parts, std::string_view separator);
+std::string_view trim(std::string_view text);  // spaces, tabs, carriage returns, newlines
+
+// The candidate with the fewest edits (insert, delete, replace, swap of neighbours) from `name`;
+// empty when even the nearest differs in more than a third of its letters. Ties: the first.
+std::string nearest_name(std::string_view name, const std::vector<std::string>& candidates);
+
+// "did you mean X?" for a near miss, else "allowed: a, b, c" (or "see `see`" for long lists).
+std::string suggestion(std::string_view name, const std::vector<std::string>& candidates,
+                       std::string_view see = "");
+
+std::string with_commas(int64_t n);        // 1234567 -> "1,234,567"
+std::string human_count(double n);         // 120560209 -> "120.56M"
+std::string human_bytes(double n);         // 1536 -> "1.5 KiB"
+std::string human_duration(double seconds);  // 125.3 -> "2m05s"
+// Control characters, quotes and bytes that are not UTF-8 escaped as in C; for messages and samples.
+std::string quoted(std::string_view text);
+
+}  // namespace fathom

@@ -1,0 +1,20 @@
+// Config files, read into and written from a FieldList.
+#pragma once
+
+#include <string>
+
+#include "fathom/config/fields.h"
+
+namespace fathom {
+
+// Reads a config file into `fields`. Two forms, told apart by their content:
+//   TOML       `n_layer = 6` at the top level or under its `[section]`; "none" is None;
+//   nanoGPT    lines of `key = literal` with # comments (a .py file); anything else is refused.
+// Errors carry file and line. Throws Error(kUsage), or Error(kFailure) if it cannot be read.
+void read_config_file(const std::string& path, FieldList& fields);
+void read_config_text(const std::string& text, const std::string& name, FieldList& fields);
+
+// All fields as TOML, by section, in list order. read_config_text() of it restores every value.
+std::string to_toml(const FieldList& fields);
+
+}  // namespace fathom

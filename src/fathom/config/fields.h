@@ -1,0 +1,141 @@
+// The one list of fields of a configuration struct. From it come the command line, config files,
+// validation, `describe`, the resolved config.toml and the reference page.
+//
+//   struct OptimizerConfig { double learning_rate = 6e-4; ... };
+//   void add_fields(FieldList& list, OptimizerConfig& c) {
+//     list.section("optimizer");
+//     list.add("learning_rate", c.learning_rate, "peak learning rate").above(0).alias("lr");
+//   }
+//
+// A FieldList holds pointers into the struct it was made from and must not outlive it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fathom {
+
+// A value on its way between text and struct: null (None), bool, integer, float, string, or a list.
+using Value = nlohmann::json;
+
+using IntList = std::vector<int64_t>;
+using FloatList = std::vector<double>;
+using IntLists = std::vector<std::vector<int64_t>>;
+
+class Field {
+ public:
+  Field& at_least(double bound);
+  Field& at_most(double bound);
+  Field& above(double bound);
+  Field& below(double bound);
+  Field& alias(std::string name);  // another accepted spelling (LMPlay's, an older one)
+
+  const std::string& name() const { return name_; }
+  const std::string& section() const { return section_; }
+  const std::string& help() const { return help_; }
+  const std::string& type() const { return type_; }    // "int", "float or None", "list of int", ...
+  const std::string& origin() const { return origin_; }  // "--n_layer", "a.toml:3"; empty: not set
+  const std::vector<std::string>& aliases() const { return aliases_; }
+  const std::vector<std::string>& choices() const { return choices_; }
+  std::string range() const;  // "1 <= n_layer", empty if unbounded
+  bool is_text() const { return type_ == "text"; }
+  bool is_bool() const { return type_ == "bool"; }
+
+  Value value() const;
+  // Throws Error(kUsage) that names the key, what was given and what is allowed; `origin` says where
+  // it was given. The struct is unchanged then.
+  void assign(const Value& value, const std::string& origin);
+  // The same from the command line: text fields take it as it is, others parse it as a literal.
+  void assign_text(const std::string& text, const std::string& origin);
+
+ private:
+  friend class FieldList;
+  void check_bounds(const Value& value, const std::string& origin) const;
+  [[noreturn]] void refuse(const std::string& given, const std::string& origin,
+                           const std::string& why) const;
+
+  std::string name_, section_, help_, type_, origin_;
+  std::vector<std::string> aliases_, choices_;
+  double low_ = -std::numeric_limits<double>::infinity();
+  double high_ = std::numeric_limits<double>::infinity();
+  bool low_open_ = false, high_open_ = false;
+  std::function<Value()> get_;
+  std::function<bool(const Value&)> set_;  // false: wrong type
+};
+
+// A key that other programs' command lines carry and that has no counterpart here.
+struct IgnoredKey {
+  std::string name;
+  std::string reason;  // "there is no compile step"
+};
+
+class FieldList {
+ public:
+  void section(std::string name) { section_ = std::move(name); }
+
+  Field& add(std::string name, bool& slot, std::string help);
+  Field& add(std::string name, int64_t& slot, std::string help);
+  Field& add(std::string name, double& slot, std::string help);
+  Field& add(std::string name, std::string& slot, std::string help);
+  Field& add(std::string name, std::optional<int64_t>& slot, std::string help);
+  Field& add(std::string name, std::optional<double>& slot, std::string help);
+  Field& add(std::string name, IntList& slot, std::string help);
+  Field& add(std::string name, FloatList& slot, std::string help);
+  Field& add(std::string name, IntLists& slot, std::string help);
+  // An enum: `names` pairs each spelling with its value.
+  template <class E>
+  Field& add(std::string name, E& slot, std::string help,
+             std::vector<std::pair<std::string, E>> names) {
+    std::vector<std::string> spellings;
+    for (const auto& [spelling, value] : names) spellings.push_back(spelling);
+    return add_choice(
+        std::move(name), std::move(help), std::move(spellings),
+        [&slot, names] {
+          for (const auto& [spelling, value] : names)
+            if (value == slot) return spelling;
+          return std::string();
+        },
+        [&slot, names](const std::string& text) {
+          for (const auto& [spelling, value] : names)
+            if (spelling == text) return slot = value, true;
+          return false;
+        });
+  }
+  void ignore(std::string name, std::string reason) {
+    ignored_.push_back({std::move(name), std::move(reason)});
+  }
+
+  const std::vector<Field>& all() const { return fields_; }
+  const std::vector<IgnoredKey>& ignored_keys() const { return ignored_; }
+  // By name or alias, `-` and `_` alike; null if there is none.
+  Field* find(const std::string& name);
+  const Field* find(const std::string& name) const;
+  // True when a file or the command line, not a preset, gave the value.
+  bool given(const std::string& name) const;
+
+  // Both throw Error(kUsage) for an unknown key, with the nearest known one.
+  void set(const std::string& name, const Value& value, const std::string& origin);
+  void set_text(const std::string& name, const std::string& text, const std::string& origin);
+  // One sentence for each ignored key that was given, in the order given.
+  const std::vector<std::string>& notices() const { return notices_; }
+
+ private:
+  Field& push(std::string name, std::string help, std::string type);
+  Field& add_choice(std::string name, std::string help, std::vector<std::string> choices,
+                    std::function<std::string()> get,
+                    std::function<bool(const std::string&)> set);
+  Field* require(const std::string& name, const std::string& origin);
+
+  std::string section_;
+  std::vector<Field> fields_;
+  std::vector<IgnoredKey> ignored_;
+  std::vector<std::string> notices_;
+};
+
+}  // namespace fathom
