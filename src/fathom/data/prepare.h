@@ -1,0 +1,86 @@
+// `fathom prepare`: from a text to a folder of token shards.
+//
+// The folder appears complete or not at all: it is written beside its place and renamed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "fathom/config/fields.h"
+
+namespace fathom {
+
+struct PrepareOptions {
+  std::string what;  // a known corpus or the path of a text file; the verb's argument, not a flag
+
+  std::string name;                   // empty: the known corpus's name, or the file's stem
+  std::string input;                  // a local copy of a known corpus's text
+  std::string tokenizer = "auto";     // auto, char, byte
+  std::string shard_format = "llmc";  // llmc, nanogpt
+  double val_fraction = 0.1;
+  int64_t shard_tokens = 100'000'000;
+  bool force = false;
+  std::string url;       // empty: the known corpus's own address
+  int64_t timeout = 10;  // seconds
+};
+
+void add_fields(FieldList& list, PrepareOptions& options);
+
+// A corpus that prepares by name.
+struct KnownCorpus {
+  std::string name;
+  std::string description;
+  std::string tokenizer;             // the kind it is prepared with unless another is asked for
+  int64_t vocab_size = 0;            // what that gives
+  std::string source;                // where the text comes from, for people
+  std::string url;                   // empty: not a download
+  int64_t bytes = 0;                 // of the text; 0: not checked
+  std::string sha256;                // of the text; empty: not checked
+  std::vector<std::string> program;  // prints the text; empty: none
+  std::string package;               // that brings the program
+};
+
+const std::vector<KnownCorpus>& known_corpora();
+
+struct PrepareReport {
+  struct Split {
+    std::string name;
+    uint64_t tokens = 0;
+  };
+  struct Frequent {
+    uint32_t id = 0;
+    std::string text;  // the token's bytes; not always UTF-8
+    uint64_t count = 0;
+  };
+
+  std::string name;
+  std::string path;
+  bool already_prepared = false;  // nothing was written: the same corpus was there
+  std::string tokenizer;          // kind
+  int64_t vocab_size = 0;
+  uint64_t bytes = 0;       // of the text
+  uint64_t characters = 0;  // code points, or bytes where the text is not UTF-8
+  std::vector<Split> splits;
+  double bytes_per_token = 0;
+  double unigram_entropy = 0;      // nats a token: the loss of a model that knows only frequencies
+  std::vector<Frequent> frequent;  // at most 10, most frequent first
+  std::string sample;              // the first 200 characters
+  std::vector<uint32_t> sample_ids;  // and the ids of its first 20 tokens
+  std::vector<std::string> notices;  // decisions worth saying: "byte tokenizer, for ..."
+};
+
+nlohmann::json to_json(const PrepareReport& report);  // text that is not UTF-8 is escaped
+
+// `stage` is "download", "read" or "tokenize"; `total` is 0 when unknown. Called often, from the
+// calling thread; an exception thrown here ends the preparation and leaves nothing behind.
+using PrepareProgress =
+    std::function<void(const std::string& stage, uint64_t done, uint64_t total)>;
+
+// Throws Error(kUsage) for options without a meaning, Error for everything else: an unreachable or
+// wrong download, a text too short, a different corpus already in that place.
+PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress = {});
+
+}  // namespace fathom

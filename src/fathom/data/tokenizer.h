@@ -1,0 +1,48 @@
+// Text to token ids and back. Immutable after construction, so safe to share between threads.
+//
+//   const auto tokenizer = make_char_tokenizer(text);
+//   tokenizer->decode(tokenizer->encode("to be")) == "to be"
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fathom/base/span.h"
+
+namespace fathom {
+
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual std::string kind() const = 0;  // the name `--tokenizer` takes: "char", "byte"
+  virtual int64_t vocab_size() const = 0;
+  // Throws Error when a part of the text has no token: what, where, and what the vocabulary is.
+  virtual std::vector<uint32_t> encode(std::string_view text) const = 0;
+  // Throws Error for an id outside [0, vocab_size). The result need not be UTF-8: a byte token may
+  // be half a character.
+  virtual std::string decode(Span<const uint32_t> ids) const = 0;
+  // What from_json reads: {"kind": ..., and what the kind needs to rebuild itself}.
+  virtual nlohmann::json to_json() const = 0;
+
+  // Throws Error for anything but the output of to_json; the file it came from may be hostile.
+  static std::unique_ptr<Tokenizer> from_json(const nlohmann::json& json);
+};
+
+// 256 ids, one a byte. Encodes anything.
+std::unique_ptr<Tokenizer> make_byte_tokenizer();
+// One id a character (Unicode code point) of the text, in code point order, as nanoGPT's
+// shakespeare_char. Throws Error if the text is empty or not UTF-8 (with the byte's offset).
+std::unique_ptr<Tokenizer> make_char_tokenizer(std::string_view text);
+
+// The kinds that make_tokenizer knows, in the order they are listed to users.
+std::vector<std::string> tokenizer_kinds();
+// By kind, with the vocabulary taken from `text` where the kind needs one. Throws Error(kUsage) for
+// an unknown kind. A new kind is a line here, in tokenizer_kinds and in Tokenizer::from_json.
+std::unique_ptr<Tokenizer> make_tokenizer(std::string_view kind, std::string_view text);
+
+}  // namespace fathom
