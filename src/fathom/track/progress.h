@@ -1,0 +1,110 @@
+// Console output of long work. On a terminal one live line, overwritten in place:
+//
+//   step 1,234/5,000 24.6% | loss 2.3456 | 12.35k tok/s | left 3m20s | elapsed 1m05s | lr 6.0e-04
+//
+// and elsewhere (a pipe, a log file, TERM=dumb) the same text as plain lines, at log steps only.
+//
+//   ProgressLine progress(ProgressOptions::for_stream(stdout, max_iters));
+//   progress.update({step, loss, tokens_per_second}, step % log_interval == 0);
+//   progress.print("step 250: val loss 1.9876, saved checkpoints/best");
+//   progress.finish();
+//
+// While a ProgressLine is alive, every other line on the same stream goes through print(), or the
+// two mix. It belongs to one thread.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "fathom/track/terminal.h"
+
+namespace fathom {
+
+using Clock = std::function<double()>;  // seconds since any fixed moment, never running backwards
+Clock steady_clock();
+
+// Seconds per step, exponentially smoothed over about fifty steps.
+class StepTimer {
+ public:
+  StepTimer(int64_t first_step, double now) : last_step_(first_step), last_time_(now) {}
+
+  // `step` steps are done at time `now`. A call that brings no new step changes nothing.
+  void add(int64_t step, double now);
+  // Unknown for the first two calls: the first step warms caches and allocator and says nothing,
+  // and a single measured one says little.
+  std::optional<double> seconds_per_step() const;
+
+ private:
+  int64_t last_step_;
+  double last_time_;
+  int calls_ = 0;
+  double weighted_seconds_ = 0, weight_ = 0;
+};
+
+struct ProgressSample {
+  int64_t step = 0;  // steps done
+  std::optional<double> loss = {};
+  std::optional<double> tokens_per_second = {};
+  std::vector<std::pair<std::string, std::string>> extra = {};  // name, value; after all others
+};
+
+struct ProgressOptions {
+  int64_t total = 0;       // 0: unknown, so neither percentage nor time left
+  int64_t first_step = 0;  // steps that were done before this process began (resume)
+  std::string unit = "step";
+  bool live = false;                                 // one live line instead of plain ones
+  bool colour = false;                               // ANSI styles in it
+  std::function<void(std::string_view)> write = {};  // takes whole pieces of output, flushes them
+  std::function<int()> width = {};                   // of the terminal, asked at each redraw
+  Clock clock = {};                                  // default: steady_clock()
+
+  // What suits `file` (live, colour, write, width). `file` must outlive the ProgressLine.
+  static ProgressOptions for_stream(std::FILE* file, int64_t total, int64_t first_step = 0);
+};
+
+class ProgressLine {
+ public:
+  // Time runs from here. Needs options.write.
+  explicit ProgressLine(ProgressOptions options);
+  ~ProgressLine();  // as finish(), so that an error message begins on a line of its own
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+
+  // At each step. A live line is redrawn at most ten times a second; without one only log steps
+  // print.
+  void update(const ProgressSample& sample, bool log_step);
+  // One line of other output (without its newline) above the live line.
+  void print(std::string_view line);
+  // Leaves the last state on the console, as a line of its own. Later calls do nothing.
+  void finish();
+
+  double elapsed() const;  // seconds
+  std::optional<double> seconds_left() const;
+
+ private:
+  struct Part {
+    std::string text;
+    bool strong;
+  };
+  std::vector<Part> parts() const;
+  std::string plain_line() const;
+  std::string live_line() const;
+  void draw();
+
+  ProgressOptions options_;
+  double start_;
+  StepTimer timer_;
+  std::optional<ProgressSample> last_ = {};
+  double last_draw_ = 0;
+  bool drawn_ = false;     // a live line is on the screen
+  bool reported_ = false;  // the last sample has been printed as a plain line
+  bool finished_ = false;
+};
+
+}  // namespace fathom
