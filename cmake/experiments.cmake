@@ -16,6 +16,22 @@ foreach(source IN LISTS experiment_sources)
   string(APPEND experiment_declarations "void register_${name}(Registry& registry);\n")
   string(APPEND experiment_calls "  register_${name}(registry);\n")
 endforeach()
+
+# The config files that the folders ship, as text in the program: they are found wherever it runs.
+set(experiment_configs "")
+foreach(source IN LISTS experiment_sources)
+  get_filename_component(folder ${source} DIRECTORY)
+  get_filename_component(name ${folder} NAME)
+  file(GLOB configs CONFIGURE_DEPENDS ${folder}/config/*.toml)
+  foreach(config IN LISTS configs)
+    get_filename_component(stem ${config} NAME_WE)
+    file(READ ${config} text)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${config})
+    string(APPEND experiment_configs
+      "  registry.add_config({\"${name}\", \"${stem}\", R\"toml(${text})toml\"});\n")
+  endforeach()
+endforeach()
+
 configure_file(${PROJECT_SOURCE_DIR}/cmake/experiments.cpp.in
                ${PROJECT_BINARY_DIR}/generated/experiments.cpp @ONLY)
 list(APPEND experiment_sources ${PROJECT_BINARY_DIR}/generated/experiments.cpp)

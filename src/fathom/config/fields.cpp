@@ -1,0 +1,243 @@
+#include "fathom/config/fields.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/literal.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+
+std::string normalised(const std::string& name) {
+  std::string out = name;
+  for (char& c : out)
+    if (c == '-') c = '_';
+  return out;
+}
+
+// Conversions from a Value; false when the type does not fit. Integers are taken for floats, and
+// floats without a fraction for integers (`--max_iters=1e4`).
+bool convert(const json& v, bool& out) {
+  if (v.is_boolean()) return out = v.get<bool>(), true;
+  if (v.is_number_integer() && (v == 0 || v == 1)) return out = v == 1, true;
+  return false;
+}
+
+bool convert(const json& v, int64_t& out) {
+  if (v.is_number_unsigned() && v.get<uint64_t>() > INT64_MAX) return false;
+  if (v.is_number_integer()) return out = v.get<int64_t>(), true;
+  if (!v.is_number_float()) return false;
+  const double x = v.get<double>();
+  if (std::nearbyint(x) != x || std::abs(x) > 9007199254740992.0) return false;
+  return out = static_cast<int64_t>(x), true;
+}
+
+bool convert(const json& v, double& out) {
+  if (!v.is_number()) return false;
+  return out = v.get<double>(), true;
+}
+
+template <class T>
+bool convert(const json& v, std::optional<T>& out) {
+  if (v.is_null()) return out.reset(), true;
+  T value{};
+  return convert(v, value) ? (out = value, true) : false;
+}
+
+// None is the empty list: the notebooks spell "unset" both ways.
+template <class T>
+bool convert(const json& v, std::vector<T>& out) {
+  std::vector<T> list;
+  if (!v.is_null()) {
+    if (!v.is_array()) return false;
+    for (const json& item : v) {
+      T value{};
+      if (!convert(item, value)) return false;
+      list.push_back(std::move(value));
+    }
+  }
+  return out = std::move(list), true;
+}
+
+template <class T>
+json to_value(const T& value) {
+  return value;
+}
+template <class T>
+json to_value(const std::optional<T>& value) {
+  return value ? json(*value) : json(nullptr);
+}
+
+// Every number inside, lists included.
+template <class Visit>
+void each_number(const json& value, const Visit& visit) {
+  if (value.is_array())
+    for (const json& item : value) each_number(item, visit);
+  else if (value.is_number()) visit(value.get<double>());
+}
+
+std::string shown(const json& value) { return to_literal(value); }
+
+}  // namespace
+
+Field& Field::at_least(double bound) { return low_ = bound, low_open_ = false, *this; }
+Field& Field::at_most(double bound) { return high_ = bound, high_open_ = false, *this; }
+Field& Field::above(double bound) { return low_ = bound, low_open_ = true, *this; }
+Field& Field::below(double bound) { return high_ = bound, high_open_ = true, *this; }
+Field& Field::alias(std::string name) { return aliases_.push_back(std::move(name)), *this; }
+
+std::string Field::range() const {
+  std::string out;
+  if (std::isfinite(low_)) out += fmt::format("{} {} ", low_, low_open_ ? "<" : "<=");
+  if (!std::isfinite(low_) && !std::isfinite(high_)) return out;
+  out += name_;
+  if (std::isfinite(high_)) out += fmt::format(" {} {}", high_open_ ? "<" : "<=", high_);
+  return out;
+}
+
+Value Field::value() const { return get_(); }
+
+void Field::refuse(const std::string& given, const std::string& origin,
+                   const std::string& why) const {
+  misuse(fmt::format("{}: {} = {} {}", origin, name_, given, why), help_);
+}
+
+void Field::check_bounds(const Value& value, const std::string& origin) const {
+  each_number(value, [&](double x) {
+    if (std::isnan(x)) refuse(shown(value), origin, "is not a number");
+    const bool low_ok = low_open_ ? x > low_ : x >= low_;
+    const bool high_ok = high_open_ ? x < high_ : x <= high_;
+    if (!low_ok || !high_ok || std::isinf(x))
+      refuse(shown(value), origin,
+             "is out of range, allowed: " + (range().empty() ? "finite numbers" : range()));
+  });
+}
+
+void Field::assign(const Value& value, const std::string& origin) {
+  check_bounds(value, origin);
+  if (!set_(value)) {
+    refuse(shown(value), origin,
+           choices_.empty() ? "has the wrong type, allowed: " + type_
+                            : "is unknown, " + suggestion(value.is_string()
+                                                              ? value.get<std::string>()
+                                                              : shown(value),
+                                                          choices_));
+  }
+  origin_ = origin;
+}
+
+void Field::assign_text(const std::string& text, const std::string& origin) {
+  if (is_text() || !choices_.empty()) return assign(text, origin);
+  Value value;
+  try {
+    value = parse_literal(text);
+  } catch (const Error&) {
+    refuse(text.empty() ? "(nothing)" : text, origin, "has the wrong type, allowed: " + type_);
+  }
+  assign(value, origin);
+}
+
+Field& FieldList::push(std::string name, std::string help, std::string type) {
+  Field field;
+  field.name_ = std::move(name);
+  field.section_ = section_;
+  field.help_ = std::move(help);
+  field.type_ = std::move(type);
+  fields_.push_back(std::move(field));
+  return fields_.back();
+}
+
+// One overload a type; `slot` outlives the list by contract.
+#define FATHOM_FIELD_TYPE(T, type_name)                                       \
+  Field& FieldList::add(std::string name, T& slot, std::string help) {        \
+    Field& field = push(std::move(name), std::move(help), type_name);         \
+    field.get_ = [&slot] { return to_value(slot); };                          \
+    field.set_ = [&slot](const Value& value) { return convert(value, slot); }; \
+    return field;                                                             \
+  }
+FATHOM_FIELD_TYPE(bool, "bool")
+FATHOM_FIELD_TYPE(int64_t, "int")
+FATHOM_FIELD_TYPE(double, "float")
+FATHOM_FIELD_TYPE(std::optional<int64_t>, "int or None")
+FATHOM_FIELD_TYPE(std::optional<double>, "float or None")
+FATHOM_FIELD_TYPE(IntList, "list of int")
+FATHOM_FIELD_TYPE(FloatList, "list of float")
+FATHOM_FIELD_TYPE(IntLists, "list of lists of int")
+#undef FATHOM_FIELD_TYPE
+
+Field& FieldList::add(std::string name, std::string& slot, std::string help) {
+  Field& field = push(std::move(name), std::move(help), "text");
+  field.get_ = [&slot] { return Value(slot); };
+  field.set_ = [&slot](const Value& value) {
+    if (!value.is_string()) return false;
+    return slot = value.get<std::string>(), true;
+  };
+  return field;
+}
+
+Field& FieldList::add_choice(std::string name, std::string help, std::vector<std::string> choices,
+                             std::function<std::string()> get,
+                             std::function<bool(const std::string&)> set) {
+  Field& field = push(std::move(name), std::move(help), join(choices, " | "));
+  field.choices_ = std::move(choices);
+  field.get_ = [get = std::move(get)] { return Value(get()); };
+  field.set_ = [set = std::move(set)](const Value& value) {
+    // A choice called "none" is written bare in a config file, where it reads as None.
+    if (value.is_null()) return set("none");
+    return value.is_string() && set(value.get<std::string>());
+  };
+  return field;
+}
+
+const Field* FieldList::find(const std::string& name) const {
+  const std::string key = normalised(name);
+  for (const Field& field : fields_) {
+    if (field.name_ == key) return &field;
+    for (const std::string& alias : field.aliases_)
+      if (alias == key) return &field;
+  }
+  return nullptr;
+}
+
+Field* FieldList::find(const std::string& name) {
+  return const_cast<Field*>(static_cast<const FieldList*>(this)->find(name));
+}
+
+bool FieldList::given(const std::string& name) const {
+  const Field* field = find(name);
+  return field != nullptr && !field->origin_.empty();
+}
+
+Field* FieldList::require(const std::string& name, const std::string& origin) {
+  if (Field* field = find(name)) return field;
+  for (const IgnoredKey& ignored : ignored_) {
+    if (ignored.name != normalised(name)) continue;
+    notices_.push_back(fmt::format("{} has no effect: {}", ignored.name, ignored.reason));
+    return nullptr;
+  }
+  std::vector<std::string> names;
+  for (const Field& field : fields_) {
+    names.push_back(field.name_);
+    for (const std::string& alias : field.aliases_) names.push_back(alias);
+  }
+  const std::string nearest = nearest_name(normalised(name), names);
+  misuse(fmt::format("{}: unknown key {}", origin, name),
+         nearest.empty() ? "`--help` lists every key" : fmt::format("did you mean {}?", nearest));
+}
+
+void FieldList::set(const std::string& name, const Value& value, const std::string& origin) {
+  if (Field* field = require(name, origin)) field->assign(value, origin);
+}
+
+void FieldList::set_text(const std::string& name, const std::string& text,
+                         const std::string& origin) {
+  if (Field* field = require(name, origin)) field->assign_text(text, origin);
+}
+
+}  // namespace fathom

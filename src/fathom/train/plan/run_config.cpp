@@ -1,0 +1,140 @@
+#include "fathom/train/plan/run_config.h"
+
+#include <fmt/format.h>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+namespace {
+
+constexpr int64_t kGpt2Vocab = 50257;
+
+void add_data_fields(FieldList& list, DataConfig& c) {
+  list.section("data");
+  list.add("dataset", c.dataset, "a prepared corpus, or a folder with token shards");
+  list.add<Sampling>("sampling", c.sampling,
+                     "random: windows drawn with replacement; sequential: the shards in order",
+                     {{"random", Sampling::kRandom}, {"sequential", Sampling::kSequential}});
+  list.add("batch_size", c.batch_size,
+           "sequences of one forward pass; of one optimiser step if mini_batch_size is given")
+      .at_least(1);
+  list.add("mini_batch_size", c.mini_batch_size,
+           "sequences of one forward pass, batch_size then counts the optimiser step's")
+      .at_least(1);
+  list.add("gradient_accumulation_steps", c.gradient_accumulation_steps,
+           "forward passes summed into one optimiser step").at_least(1);
+}
+
+void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
+  list.section("optimizer");
+  list.add("learning_rate", c.learning_rate, "peak learning rate of AdamW").above(0).alias("lr");
+  list.add("weight_decay", c.weight_decay, "decoupled, of the parameters decay_rule picks")
+      .at_least(0);
+  list.add("beta1", c.beta1, "decay of AdamW's first moment").at_least(0).below(1);
+  list.add("beta2", c.beta2, "decay of AdamW's second moment").at_least(0).below(1);
+  list.add("adam_eps", c.adam_eps, "added to AdamW's root of the second moment").above(0);
+  list.add("grad_clip", c.grad_clip, "largest global gradient norm, 0 turns clipping off")
+      .at_least(0);
+  list.add<DecayRule>("decay_rule", c.decay_rule,
+                      "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
+                      "weights (LMPlay)",
+                      {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}});
+}
+
+void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
+  list.section("schedule");
+  list.add("decay_lr", c.decay_lr, "warm-up and cosine decay; false keeps learning_rate");
+  list.add("warmup_iters", c.warmup_iters, "steps of linear warm-up").at_least(0);
+  list.add<WarmupForm>("warmup_form", c.warmup_form,
+                       "shifted: (i+1)/(w+1); from_zero: i/w, so that step 0 changes nothing",
+                       {{"shifted", WarmupForm::kShifted}, {"from_zero", WarmupForm::kFromZero}});
+  list.add("lr_decay_iters", c.lr_decay_iters, "step at which min_lr is reached, None: max_iters")
+      .at_least(1);
+  list.add("min_lr", c.min_lr, "final learning rate, None: learning_rate / 10").at_least(0);
+}
+
+void add_training_fields(FieldList& list, TrainingConfig& c) {
+  list.section("training");
+  list.add("max_iters", c.max_iters, "optimiser steps").at_least(0);
+  list.add("eval_interval", c.eval_interval, "steps between evaluations").at_least(1);
+  list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split").at_least(1);
+  list.add("log_interval", c.log_interval, "steps between log lines").at_least(1);
+  list.add("eval_only", c.eval_only, "evaluate once and stop");
+  list.add("always_save_checkpoint", c.always_save_checkpoint,
+           "save `last` at every evaluation, not only when the run ends or improves");
+  list.add("seed", c.seed, "of initialisation, data order and dropout").at_least(0);
+  list.add("device", c.device, "auto, cpu, cuda or cuda:N");
+  list.add<Dtype>("dtype", c.dtype, "of the matrix products; parameters and sums stay float32",
+                  {{"float32", Dtype::kFloat32}, {"bfloat16", Dtype::kBFloat16},
+                   {"float16", Dtype::kFloat16}});
+  list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
+}
+
+void ignore_foreign_keys(FieldList& list) {
+  list.ignore("compile", "this program is compiled already");
+  list.ignore("backend", "one process trains on one device");
+  for (const char* name : {"wandb_log", "wandb_project", "wandb_run_name"})
+    list.ignore(name, "metrics go to the local run store");
+  list.ignore("keep_alive", "that belongs to a rented notebook");
+  list.ignore("save_datasets", "prepared corpora are always kept");
+  list.ignore("verbose", "progress is always shown, `--quiet` hides it");
+}
+
+}  // namespace
+
+int64_t RunConfig::sequences_per_step() const {
+  return data.mini_batch_size ? data.batch_size
+                              : data.batch_size * data.gradient_accumulation_steps;
+}
+
+int64_t RunConfig::micro_batch_size() const {
+  return data.mini_batch_size ? std::min(*data.mini_batch_size, data.batch_size) : data.batch_size;
+}
+
+void add_fields(FieldList& list, RunConfig& config) {
+  add_fields(list, config.model);
+  add_data_fields(list, config.data);
+  add_optimizer_fields(list, config.optimizer);
+  add_schedule_fields(list, config.schedule);
+  add_training_fields(list, config.training);
+  ignore_foreign_keys(list);
+}
+
+std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
+  std::vector<std::string> notices = list.notices();
+  BackboneConfig& b = config.model.backbone;
+  if (list.given("n_embd") && !list.given("n_head") && b.n_embd % b.n_head != 0) {
+    const int64_t heads = fitting_heads(b.n_embd, b.n_head);
+    notices.push_back(fmt::format("n_head = {}: n_embd = {} is not divisible by the preset's {}",
+                                  heads, b.n_embd, b.n_head));
+    b.n_head = heads;
+  }
+  validate(config.model);
+  const DataConfig& d = config.data;
+  if (d.mini_batch_size && d.gradient_accumulation_steps != 1)
+    misuse(fmt::format("mini_batch_size = {} and gradient_accumulation_steps = {} both split the "
+                       "optimiser's batch",
+                       *d.mini_batch_size, d.gradient_accumulation_steps),
+           "give mini_batch_size with batch_size, or gradient_accumulation_steps with batch_size");
+  const ScheduleConfig& s = config.schedule;
+  if (s.min_lr && *s.min_lr > config.optimizer.learning_rate)
+    misuse(fmt::format("min_lr = {} is above learning_rate = {}", *s.min_lr,
+                       config.optimizer.learning_rate),
+           "min_lr=None takes a tenth of learning_rate");
+  if (s.decay_lr && s.lr_decay_iters && *s.lr_decay_iters < s.warmup_iters)
+    misuse(fmt::format("lr_decay_iters = {} is below warmup_iters = {}", *s.lr_decay_iters,
+                       s.warmup_iters),
+           "lr_decay_iters=None takes max_iters");
+  return notices;
+}
+
+int64_t settled_vocab_size(const RunConfig& config, int64_t corpus_vocab) {
+  const std::optional<int64_t>& asked = config.model.backbone.vocab_size;
+  if (asked && *asked < corpus_vocab)
+    misuse(fmt::format("vocab_size = {} is smaller than the corpus's {}", *asked, corpus_vocab),
+           "leave vocab_size out to take the corpus's");
+  if (asked) return *asked;
+  return corpus_vocab > 0 ? corpus_vocab : kGpt2Vocab;
+}
+
+}  // namespace fathom

@@ -1,0 +1,82 @@
+// Everything that decides a run: model, data, optimiser, schedule, and how long. One list of fields
+// drives the command line, config files, config.toml, `describe` and the checkpoint's copy.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/config/fields.h"
+#include "fathom/model/plan/model_config.h"
+
+namespace fathom {
+
+enum class Sampling { kRandom, kSequential };
+enum class WarmupForm { kShifted, kFromZero };
+enum class DecayRule { kMatrices, kMlpAndHead };
+enum class Dtype { kFloat32, kBFloat16, kFloat16 };
+
+struct DataConfig {
+  std::string dataset;  // a prepared corpus, or a folder with shards
+  Sampling sampling = Sampling::kRandom;
+  int64_t batch_size = 12;
+  std::optional<int64_t> mini_batch_size;
+  int64_t gradient_accumulation_steps = 1;
+};
+
+struct OptimizerConfig {
+  double learning_rate = 6e-4;
+  double weight_decay = 0.1;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double adam_eps = 1e-8;
+  double grad_clip = 1.0;
+  DecayRule decay_rule = DecayRule::kMatrices;
+};
+
+struct ScheduleConfig {
+  bool decay_lr = true;
+  int64_t warmup_iters = 2000;
+  WarmupForm warmup_form = WarmupForm::kShifted;
+  std::optional<int64_t> lr_decay_iters;  // unset: max_iters
+  std::optional<double> min_lr;           // unset: learning_rate / 10
+};
+
+struct TrainingConfig {
+  int64_t max_iters = 600000;
+  int64_t eval_interval = 2000;
+  int64_t eval_iters = 200;
+  int64_t log_interval = 10;
+  bool eval_only = false;
+  bool always_save_checkpoint = false;
+  int64_t seed = 1337;
+  std::string device = "auto";
+  Dtype dtype = Dtype::kFloat32;
+  int64_t threads = 0;
+};
+
+struct RunConfig {
+  std::string preset;
+  ModelConfig model;
+  DataConfig data;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  TrainingConfig training;
+
+  // Sequences of one optimiser step, and of one forward and backward pass.
+  int64_t sequences_per_step() const;
+  int64_t micro_batch_size() const;
+  int64_t tokens_per_step() const { return sequences_per_step() * model.backbone.block_size; }
+};
+
+void add_fields(FieldList& list, RunConfig& config);
+
+// Settles what one key means in the light of the others and refuses contradictions (kUsage). `list`
+// is config's own, and says which keys were given. Returns a sentence for each choice it made.
+std::vector<std::string> resolve(const FieldList& list, RunConfig& config);
+
+// Rows of the token table: config's vocab_size, at least `corpus_vocab` (0: not known).
+int64_t settled_vocab_size(const RunConfig& config, int64_t corpus_vocab);
+
+}  // namespace fathom
