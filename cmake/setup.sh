@@ -11,11 +11,9 @@ fail() {
   exit 1
 }
 
-# fail_with_log LOG MESSAGE: the end of a log, then the sentence that says what failed.
-fail_with_log() {
+show_end_of() {
   printf '\n   The end of %s:\n\n' "$1" >&2
   tail -n 20 "$1" | sed 's/^/     /' >&2
-  fail "$2"
 }
 
 # packages_of SECTION...: the names that cmake/packages.txt lists under [SECTION].
@@ -76,8 +74,9 @@ install_packages() {
     2>/dev/null </dev/null | sed -n 's/^Need to get \(.*\) of archives.*/   Download: \1/p' || true
   if ! as_root "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" \
     >>"$log" 2>&1 </dev/null; then
-    fail_with_log "$log" "apt could not install the packages on $(system_name) (made for Debian 12). \
-If the network was the reason, run $0 again when it is back."
+    show_end_of "$log"
+    fail "apt could not install the packages on $(system_name) (this is made for Debian 12)." \
+      "If the network was the reason, run $0 again when it is back."
   fi
   say "Installed ${#missing[@]} packages and what they depend on."
 }
@@ -100,12 +99,13 @@ build_jobs() {
   if ((cores < by_memory)); then echo "$cores"; else echo "$by_memory"; fi
 }
 
-# configure PRESET [CMAKE-OPTION...]
+# configure PRESET [CMAKE-OPTION...]: on failure shows why.
 configure() {
   local preset=$1 log=$log_folder/configure-$1.log
   shift
   mkdir -p "$log_folder"
   if ! cmake --preset "$preset" "$@" >"$log" 2>&1; then
-    fail_with_log "$log" "cmake could not configure the '$preset' preset."
+    show_end_of "$log"
+    return 1
   fi
 }
