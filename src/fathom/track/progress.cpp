@@ -1,0 +1,173 @@
+#include "fathom/track/progress.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "fathom/base/text.h"
+
+namespace fathom {
+namespace {
+
+constexpr double kRedrawInterval = 0.1;  // seconds
+constexpr double kStepMemory = 50;       // steps over which the time of one is smoothed
+constexpr const char* kSeparator = " | ";
+constexpr const char* kEraseToEnd = "\033[K";
+
+// Rounded down, so that 100% means all.
+std::string percentage(int64_t done, int64_t total) {
+  const double tenths = std::floor(1000.0 * static_cast<double>(done) / static_cast<double>(total));
+  return fmt::format("{:.1f}%", tenths / 10);
+}
+
+}  // namespace
+
+Clock steady_clock() {
+  return [] {
+    using std::chrono::steady_clock;
+    return std::chrono::duration<double>(steady_clock::now().time_since_epoch()).count();
+  };
+}
+
+void StepTimer::add(int64_t step, double now) {
+  const int64_t steps = step - last_step_;
+  if (steps <= 0) return;
+  if (++calls_ > 1) {
+    // Dividing by the sum of the weights makes the first estimates plain means, not ones that
+    // lean towards zero.
+    const double keep = std::exp(-static_cast<double>(steps) / kStepMemory);
+    const double per_step = (now - last_time_) / static_cast<double>(steps);
+    weighted_seconds_ = keep * weighted_seconds_ + (1 - keep) * per_step;
+    weight_ = keep * weight_ + (1 - keep);
+  }
+  last_step_ = step;
+  last_time_ = now;
+}
+
+std::optional<double> StepTimer::seconds_per_step() const {
+  if (calls_ < 3) return std::nullopt;
+  return weighted_seconds_ / weight_;
+}
+
+ProgressOptions ProgressOptions::for_stream(std::FILE* file, int64_t total, int64_t first_step) {
+  ProgressOptions options;
+  options.total = total;
+  options.first_step = first_step;
+  options.live = can_redraw(file);
+  options.colour = can_colour(file);
+  options.write = [file](std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), file);
+    std::fflush(file);  // a pipe would otherwise show a line minutes late
+  };
+  options.width = [file] { return terminal_width(file); };
+  return options;
+}
+
+ProgressLine::ProgressLine(ProgressOptions options)
+    : options_(std::move(options)), start_(0), timer_(options_.first_step, 0) {
+  if (!options_.clock) options_.clock = steady_clock();
+  if (!options_.width) options_.width = [] { return 80; };
+  start_ = options_.clock();
+  timer_ = StepTimer(options_.first_step, start_);
+}
+
+ProgressLine::~ProgressLine() {
+  try {
+    finish();
+  } catch (...) {
+    // The console is not worth a terminate() while an error is on its way.
+  }
+}
+
+double ProgressLine::elapsed() const {
+  return options_.clock() - start_;
+}
+
+std::optional<double> ProgressLine::seconds_left() const {
+  const std::optional<double> per_step = timer_.seconds_per_step();
+  if (!per_step || !last_ || options_.total <= 0) return std::nullopt;
+  return *per_step * static_cast<double>(std::max<int64_t>(0, options_.total - last_->step));
+}
+
+void ProgressLine::update(const ProgressSample& sample, bool log_step) {
+  if (finished_) return;
+  last_ = sample;
+  reported_ = false;
+  const double now = options_.clock();
+  timer_.add(sample.step, now);
+  if (options_.live) {
+    if (!drawn_ || now - last_draw_ >= kRedrawInterval) draw();
+  } else if (log_step) {
+    options_.write(plain_line());
+    reported_ = true;
+  }
+}
+
+void ProgressLine::print(std::string_view line) {
+  const std::string text = fmt::format("{}\n", line);
+  if (!drawn_) return options_.write(text);
+  options_.write(fmt::format("\r{}{}", kEraseToEnd, text));
+  draw();
+}
+
+void ProgressLine::finish() {
+  if (finished_) return;
+  finished_ = true;
+  if (!last_) return;
+  if (options_.live) {
+    draw();  // the last state, which the rate limit may have held back
+    options_.write("\n");
+    drawn_ = false;
+  } else if (!reported_) {
+    options_.write(plain_line());
+  }
+}
+
+// The most wanted first: a narrow terminal shows as many as fit.
+std::vector<ProgressLine::Part> ProgressLine::parts() const {
+  std::string position = fmt::format("{} {}", options_.unit, with_commas(last_->step));
+  if (options_.total > 0)
+    position +=
+        fmt::format("/{} {}", with_commas(options_.total), percentage(last_->step, options_.total));
+  std::vector<Part> parts = {{position, true}};
+  if (last_->loss) parts.push_back({fmt::format("loss {:.4f}", *last_->loss), true});
+  if (last_->tokens_per_second)
+    parts.push_back({human_count(*last_->tokens_per_second) + " tok/s", false});
+  if (const std::optional<double> left = seconds_left(); left && *left > 0)
+    parts.push_back({"left " + human_duration(*left), false});
+  parts.push_back({"elapsed " + human_duration(elapsed()), false});
+  for (const auto& [name, value] : last_->extra) parts.push_back({name + " " + value, false});
+  return parts;
+}
+
+std::string ProgressLine::plain_line() const {
+  std::string line;
+  for (const Part& part : parts()) line += (line.empty() ? "" : kSeparator) + part.text;
+  return line + "\n";
+}
+
+// A part that does not fit is left out with all behind it: half a number would be a wrong one. Only
+// the first is cut, and one column stays free, for a full line may wrap.
+std::string ProgressLine::live_line() const {
+  const Style style(options_.colour);
+  int room = options_.width() - 1;
+  std::string line;
+  for (const Part& part : parts()) {
+    const std::string before = line.empty() ? "" : kSeparator;
+    const int needed = text_width(before) + text_width(part.text);
+    if (needed > room && !line.empty()) break;
+    const std::string_view text = cut_to_width(part.text, room);
+    line += style.dim(before) + (part.strong ? std::string(text) : style.dim(text));
+    room -= needed;
+  }
+  return line;
+}
+
+void ProgressLine::draw() {
+  options_.write(fmt::format("\r{}{}", live_line(), kEraseToEnd));
+  drawn_ = true;
+  last_draw_ = options_.clock();
+}
+
+}  // namespace fathom

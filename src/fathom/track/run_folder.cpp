@@ -1,0 +1,156 @@
+#include "fathom/track/run_folder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+
+namespace fathom {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t kLongestName = 128;
+constexpr size_t kNewestListed = 5;
+
+// ASCII whatever the locale: a name must mean the same on every machine.
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+         c == '_' || c == '.';
+}
+
+// Why `name` may not be one, empty if it may.
+std::string name_fault(const std::string& name) {
+  if (name.empty()) return "it is empty";
+  if (name.size() > kLongestName) return fmt::format("it has {} characters", name.size());
+  if (name[0] == '-' || name[0] == '.') return fmt::format("it begins with `{}`", name[0]);
+  if (!std::all_of(name.begin(), name.end(), is_name_character))
+    return "it holds another character";
+  if (name.rfind("fathom.db", 0) == 0) return "fathom.db is the run store";
+  return "";
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+bool looks_like_run(const fs::path& path) {
+  return is_there(path / "config.toml") || is_there(path / "checkpoints");
+}
+
+[[noreturn]] void refuse_claim(const std::string& path, const char* why) {
+  misuse(fmt::format("{} {}", path, why),
+         "choose another --run_name, or --force to remove what is there");
+}
+
+}  // namespace
+
+std::string runs_root() {
+  const char* root = std::getenv("FATHOM_RUNS");
+  return root && *root ? root : "runs";
+}
+
+std::string run_folder(const std::string& name) {
+  check_run_name(name);
+  return (fs::path(runs_root()) / name).string();
+}
+
+void check_run_name(const std::string& name) {
+  const std::string fault = name_fault(name);
+  if (fault.empty()) return;
+  misuse(fmt::format("{} is not a name for a run: {}", fathom::quoted(name), fault),
+         fmt::format("allowed: 1 to {} letters, digits, `-`, `_` and `.`, the first one a letter, "
+                     "a digit or `_`",
+                     kLongestName));
+}
+
+std::string default_run_name(const std::string& preset, std::time_t now) {
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char time[32];
+  std::strftime(time, sizeof time, "-%Y%m%d-%H%M%S", &utc);
+
+  constexpr size_t kLongestPreset = 100;  // leaves room for the time and a number
+  std::string name = preset.substr(0, kLongestPreset);
+  for (char& c : name)
+    if (!is_name_character(c)) c = '-';
+  name.erase(0, name.find_first_not_of("-."));
+  if (name.empty()) name = "run";
+  name += time;
+
+  const fs::path root = runs_root();
+  std::string candidate = name;
+  for (int i = 2; is_there(root / candidate); ++i) candidate = fmt::format("{}-{}", name, i);
+  return candidate;
+}
+
+void claim_run_folder(const std::string& path) {
+  std::error_code error;
+  if (is_there(path) && !fs::is_directory(path, error))
+    refuse_claim(path, "is a file, so no run can be stored there");
+  fs::create_directories(path, error);
+  const bool taken = !error && !fs::is_empty(path, error);
+  if (error)
+    fail(fmt::format("cannot create the run's folder {}: {}", path, error.message()),
+         "set FATHOM_RUNS to a folder that you may write to");
+  // The folder itself may have been there, empty; making checkpoints/ is what only one process can
+  // succeed in.
+  if (taken || !fs::create_directory(fs::path(path) / "checkpoints", error)) {
+    if (error) fail(fmt::format("cannot create {}/checkpoints: {}", path, error.message()));
+    refuse_claim(path, "already holds a run, which would be overwritten");
+  }
+}
+
+void remove_run_folder(const std::string& path) {
+  if (!is_there(path)) return;
+  std::error_code error;
+  if (!looks_like_run(path) && !(fs::is_directory(path, error) && fs::is_empty(path, error)))
+    misuse(fmt::format("{} does not look like a run, so it is not removed", path),
+           "a run's folder holds config.toml and checkpoints/; remove this one yourself");
+  fs::remove_all(path, error);
+  if (error) fail(fmt::format("cannot remove {}: {}", path, error.message()));
+}
+
+std::vector<std::string> run_names() {
+  std::vector<std::pair<fs::file_time_type, std::string>> found;
+  std::error_code error;
+  for (fs::directory_iterator it(runs_root(), error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    std::error_code ignored;  // a run that vanishes meanwhile sorts last
+    if (name_fault(name).empty() && looks_like_run(it->path()))
+      found.emplace_back(fs::last_write_time(it->path(), ignored), name);
+  }
+  std::sort(found.rbegin(), found.rend());
+  std::vector<std::string> names;
+  for (auto& [time, name] : found) names.push_back(std::move(name));
+  return names;
+}
+
+std::string resolve_run(const std::string& name_or_path) {
+  if (name_fault(name_or_path).empty() && looks_like_run(run_folder(name_or_path)))
+    return run_folder(name_or_path);
+  std::string path = name_or_path;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  if (!path.empty() && looks_like_run(path)) return path;
+
+  std::vector<std::string> names = run_names();
+  if (names.empty())
+    misuse(fmt::format("there is no run {}: {} holds no runs", fathom::quoted(name_or_path),
+                       runs_root()),
+           "train one first, or set FATHOM_RUNS to the folder of your runs");
+  const std::string nearest = nearest_name(fs::path(path).filename().string(), names);
+  if (names.size() > kNewestListed) names.resize(kNewestListed);
+  misuse(fmt::format("there is no run {} in {}", fathom::quoted(name_or_path), runs_root()),
+         (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) +
+             fmt::format("newest: {}", join(names, ", ")));
+}
+
+}  // namespace fathom

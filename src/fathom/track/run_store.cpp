@@ -1,0 +1,323 @@
+#include "fathom/track/run_store.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+#include <thread>
+
+#include "fathom/base/error.h"
+#include "fathom/track/sqlite.h"
+
+namespace fathom {
+namespace {
+
+constexpr int64_t kSchemaVersion = 1;
+// In the file's header, so that we never write our tables into somebody else's database.
+constexpr int64_t kApplicationId = 0x66617468;  // "fath"
+
+// AUTOINCREMENT: the id of a deleted run must not come back, another process may still hold it.
+// The metrics' primary key is the order in which they are read, and their only copy.
+constexpr const char* kSchema = R"sql(
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE,
+  experiment TEXT NOT NULL,
+  config_toml TEXT NOT NULL,
+  status TEXT NOT NULL,
+  created_at REAL NOT NULL,  -- seconds since 1970
+  updated_at REAL NOT NULL,
+  last_step INTEGER NOT NULL DEFAULT 0,
+  best_metric TEXT NOT NULL DEFAULT '',
+  best_step INTEGER NOT NULL DEFAULT 0,
+  best_value REAL DEFAULT 0
+);
+CREATE TABLE metrics (
+  run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+  step INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  value REAL,  -- NULL: not a number
+  PRIMARY KEY (run_id, name, step)
+) WITHOUT ROWID;
+)sql";
+
+constexpr std::pair<RunStatus, const char*> kStatusNames[] = {
+    {RunStatus::kRunning, "running"},
+    {RunStatus::kDone, "done"},
+    {RunStatus::kFailed, "failed"},
+    {RunStatus::kInterrupted, "interrupted"},
+};
+
+double now() {
+  using std::chrono::system_clock;
+  return std::chrono::duration<double>(system_clock::now().time_since_epoch()).count();
+}
+
+RunStatus parse_status(const Database& database, const std::string& text) {
+  for (const auto& [status, name] : kStatusNames)
+    if (text == name) return status;
+  fail(
+      fmt::format("run store {} holds a run with the unknown status \"{}\"", database.path(), text),
+      "allowed: running, done, failed, interrupted; set it with the sqlite3 shell");
+}
+
+bool is_new(Database& database) {
+  return database.integer("PRAGMA user_version") == 0 &&
+         database.integer("SELECT count(*) FROM sqlite_master") == 0;
+}
+
+void check_schema(Database& database) {
+  const int64_t version = database.integer("PRAGMA user_version");
+  if (database.integer("PRAGMA application_id") != kApplicationId || version < 1)
+    fail(fmt::format("{} is a database, but not a run store of fathom", database.path()),
+         "set FATHOM_RUNS to a folder for fathom's runs alone");
+  if (version > kSchemaVersion)
+    fail(fmt::format("run store {} has schema version {}, and this fathom knows versions up to {}",
+                     database.path(), version, kSchemaVersion),
+         "use the fathom that wrote it or a newer one, or set FATHOM_RUNS to another folder");
+}
+
+// The switch to a write-ahead log is refused at once, busy timeout or not, while another process
+// is setting up the same new file. It lasts for the life of the file, so only the first openers
+// ever wait here.
+void enable_wal(Database& database, int timeout_ms) {
+  using std::chrono::steady_clock;
+  const auto deadline = steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  while (!database.try_run("PRAGMA journal_mode = WAL")) {
+    if (steady_clock::now() >= deadline) return database.run("PRAGMA journal_mode = WAL");
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+void create_schema(Database& database, int timeout_ms) {
+  enable_wal(database, timeout_ms);
+  WriteTransaction transaction(database);
+  if (is_new(database)) {  // else another process was quicker
+    database.run(kSchema);
+    database.run(fmt::format("PRAGMA application_id = {}", kApplicationId).c_str());
+    database.run(fmt::format("PRAGMA user_version = {}", kSchemaVersion).c_str());
+  }
+  transaction.commit();
+}
+
+void create_parent(const std::string& path) {
+  const auto parent = std::filesystem::path(path).parent_path();
+  std::error_code error;
+  if (!parent.empty()) std::filesystem::create_directories(parent, error);
+  if (error)
+    fail(fmt::format("cannot create the folder {}: {}", parent.string(), error.message()),
+         "set FATHOM_RUNS to a folder that you may write to");
+}
+
+[[noreturn]] void fail_missing(const std::string& path) {
+  fail(fmt::format("there is no run store {}", path),
+       "train a run first, or set FATHOM_RUNS to the folder of your runs");
+}
+
+// The database, ready for use, at `path`.
+std::unique_ptr<Database> open_store(const std::string& path, const RunStoreOptions& options) {
+  std::error_code ignored;
+  if (options.read_only && !std::filesystem::exists(path, ignored)) fail_missing(path);
+  if (!options.read_only) create_parent(path);
+  auto database = std::make_unique<Database>(path, options.read_only, options.busy_timeout_ms);
+  if (is_new(*database)) {
+    if (options.read_only) fail_missing(path);  // a writer is about to fill it
+    create_schema(*database, options.busy_timeout_ms);
+  }
+  check_schema(*database);
+  // NORMAL: a commit is in the log, where a kill of the process cannot reach it, without a wait for
+  // the disk; a metric is not worth stalling the training for.
+  database->run("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON");
+  return database;
+}
+
+constexpr const char* kRecordColumns =
+    "id, name, experiment, config_toml, status, created_at, updated_at, last_step, best_metric, "
+    "best_step, best_value";
+
+RunRecord read_record(const Database& database, const Statement& row) {
+  RunRecord record;
+  record.id = row.integer(0);
+  record.name = row.text(1);
+  record.experiment = row.text(2);
+  record.config_toml = row.text(3);
+  record.status = parse_status(database, row.text(4));
+  record.created_at = row.real(5);
+  record.updated_at = row.real(6);
+  record.last_step = row.integer(7);
+  record.best_metric = row.text(8);
+  record.best_step = row.integer(9);
+  record.best_value = row.real(10);
+  return record;
+}
+
+// For an UPDATE that must have found its run.
+void require_run(const Database& database) {
+  if (database.changes() == 0)
+    fail(fmt::format("the run is no longer in run store {}", database.path()),
+         "another process has deleted it; its checkpoints can be resumed under another --run_name");
+}
+
+}  // namespace
+
+std::string run_store_path() {
+  return runs_root() + "/fathom.db";
+}
+
+const char* status_name(RunStatus status) {
+  return kStatusNames[static_cast<size_t>(status)].second;
+}
+
+struct RunStore::Impl {
+  std::unique_ptr<Database> database;
+};
+
+RunStore::RunStore(const std::string& path, RunStoreOptions options)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->database = open_store(path, options);
+}
+
+RunStore::~RunStore() = default;
+RunStore::RunStore(RunStore&&) noexcept = default;
+RunStore& RunStore::operator=(RunStore&&) noexcept = default;
+
+RunHandle RunStore::create_run(const std::string& name, const std::string& experiment,
+                               const std::string& config_toml) {
+  check_run_name(name);
+  Database& database = *impl_->database;
+  WriteTransaction transaction(database);
+  if (find(name))
+    misuse(fmt::format("a run named {} is already in run store {}", name, database.path()),
+           "choose another --run_name, or --force to replace it");
+  const double time = now();
+  Statement(database,
+            "INSERT INTO runs (name, experiment, config_toml, status, created_at, updated_at) "
+            "VALUES (?, ?, ?, 'running', ?, ?)")
+      .bind(0, name)
+      .bind(1, experiment)
+      .bind(2, config_toml)
+      .bind(3, time)
+      .bind(4, time)
+      .execute();
+  const RunHandle run{database.last_insert_id()};
+  transaction.commit();
+  return run;
+}
+
+RunHandle RunStore::reopen_run(const std::string& name, int64_t step) {
+  Database& database = *impl_->database;
+  WriteTransaction transaction(database);
+  const std::optional<RunRecord> record = find(name);
+  if (!record)
+    fail(fmt::format("there is no run named {} in run store {}", name, database.path()),
+         "its checkpoints may still be there: train from them under another --run_name");
+  Statement(database, "DELETE FROM metrics WHERE run_id = ? AND step > ?")
+      .bind(0, record->id)
+      .bind(1, step)
+      .execute();
+  Statement(database,
+            "UPDATE runs SET status = 'running', updated_at = ?, last_step = min(last_step, ?) "
+            "WHERE id = ?")
+      .bind(0, now())
+      .bind(1, step)
+      .bind(2, record->id)
+      .execute();
+  // The best step may be one of those that are to be computed anew.
+  Statement(database,
+            "UPDATE runs SET best_metric = '', best_step = 0, best_value = 0 "
+            "WHERE id = ? AND best_step > ?")
+      .bind(0, record->id)
+      .bind(1, step)
+      .execute();
+  transaction.commit();
+  return RunHandle{record->id};
+}
+
+void RunStore::add(RunHandle run, int64_t step, Span<const MetricValue> values) {
+  Database& database = *impl_->database;
+  WriteTransaction transaction(database);
+  Statement(database, "UPDATE runs SET updated_at = ?, last_step = max(last_step, ?) WHERE id = ?")
+      .bind(0, now())
+      .bind(1, step)
+      .bind(2, run.id)
+      .execute();
+  require_run(database);
+  Statement insert(
+      database, "INSERT OR REPLACE INTO metrics (run_id, step, name, value) VALUES (?, ?, ?, ?)");
+  insert.bind(0, run.id).bind(1, step);
+  for (const MetricValue& metric : values)
+    insert.bind(2, metric.name).bind(3, metric.value).execute();
+  transaction.commit();
+}
+
+void RunStore::set_status(RunHandle run, RunStatus status) {
+  Database& database = *impl_->database;
+  Statement(database, "UPDATE runs SET status = ?, updated_at = ? WHERE id = ?")
+      .bind(0, status_name(status))
+      .bind(1, now())
+      .bind(2, run.id)
+      .execute();
+  require_run(database);
+}
+
+void RunStore::set_best(RunHandle run, const std::string& metric, int64_t step, double value) {
+  Database& database = *impl_->database;
+  Statement(database,
+            "UPDATE runs SET best_metric = ?, best_step = ?, best_value = ?, updated_at = ? "
+            "WHERE id = ?")
+      .bind(0, metric)
+      .bind(1, step)
+      .bind(2, value)
+      .bind(3, now())
+      .bind(4, run.id)
+      .execute();
+  require_run(database);
+}
+
+bool RunStore::delete_run(const std::string& name) {
+  Database& database = *impl_->database;
+  Statement(database, "DELETE FROM runs WHERE name = ?").bind(0, name).execute();
+  return database.changes() > 0;
+}
+
+std::optional<RunRecord> RunStore::find(const std::string& name) const {
+  Database& database = *impl_->database;
+  const std::string sql = fmt::format("SELECT {} FROM runs WHERE name = ?", kRecordColumns);
+  Statement query(database, sql.c_str());
+  query.bind(0, name);
+  if (!query.next()) return std::nullopt;
+  return read_record(database, query);
+}
+
+std::vector<RunRecord> RunStore::runs() const {
+  Database& database = *impl_->database;
+  const std::string sql = fmt::format("SELECT {} FROM runs ORDER BY id DESC", kRecordColumns);
+  Statement query(database, sql.c_str());
+  std::vector<RunRecord> records;
+  while (query.next()) records.push_back(read_record(database, query));
+  return records;
+}
+
+std::vector<Point> RunStore::series(const std::string& name, const std::string& metric) const {
+  Statement query(*impl_->database,
+                  "SELECT step, value FROM metrics "
+                  "WHERE run_id = (SELECT id FROM runs WHERE runs.name = ?) AND name = ? "
+                  "ORDER BY step");
+  query.bind(0, name).bind(1, metric);
+  std::vector<Point> points;
+  while (query.next()) points.push_back({query.integer(0), query.real(1)});
+  return points;
+}
+
+std::vector<std::string> RunStore::metric_names(const std::string& name) const {
+  Statement query(*impl_->database,
+                  "SELECT DISTINCT name FROM metrics "
+                  "WHERE run_id = (SELECT id FROM runs WHERE runs.name = ?) ORDER BY name");
+  query.bind(0, name);
+  std::vector<std::string> names;
+  while (query.next()) names.push_back(query.text(0));
+  return names;
+}
+
+}  // namespace fathom
