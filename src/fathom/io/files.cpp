@@ -1,0 +1,125 @@
+#include "fathom/io/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/io/posix.h"
+
+namespace fathom {
+namespace {
+
+constexpr size_t kBufferBytes = size_t{1} << 20;
+constexpr size_t kWriteBytes = size_t{1} << 30;  // write() takes a little under 2 GiB at once
+
+void write_all(int fd, const void* data, size_t size, const std::string& path) {
+  const char* next = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = ::write(fd, next, std::min(size, kWriteBytes));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) posix::fail_errno("write", path, written < 0 ? errno : EIO);
+    next += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) {
+  // O_NONBLOCK: opening a named pipe would wait for its writer.
+  const posix::Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  struct stat status;
+  if (!fd.is_open() || ::fstat(fd.get(), &status) != 0) posix::fail_errno("open", path, errno);
+  if (!S_ISREG(status.st_mode))
+    fail(fmt::format("cannot open {}: it is {}, not a regular file", path,
+                     S_ISDIR(status.st_mode) ? "a folder" : "a device or a pipe"));
+  if (status.st_size == 0) return;  // mmap refuses length zero
+  const auto size = static_cast<size_t>(status.st_size);
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (address == MAP_FAILED) posix::fail_errno("map", path, errno);
+  data_ = static_cast<const std::byte*>(address);
+  size_ = size;
+}
+
+MappedFile::~MappedFile() {
+  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+std::string read_text_file(const std::string& path, uint64_t max_bytes) {
+  const posix::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.is_open()) posix::fail_errno("open", path, errno);
+  std::string text;
+  size_t length = 0;
+  // The size that stat tells is not used: pipes have none, and a file may grow meanwhile.
+  for (;;) {
+    if (length == text.size()) text.resize(std::max<size_t>(4096, 2 * length));
+    const ssize_t got = ::read(fd.get(), text.data() + length, text.size() - length);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) posix::fail_errno("read", path, errno);
+    if (got == 0) break;
+    length += static_cast<size_t>(got);
+    if (length > max_bytes)
+      fail(fmt::format("{} is longer than the {} bytes that are read of such a file", path,
+                       with_commas(static_cast<int64_t>(max_bytes))),
+           "check that the path names the file you mean");
+  }
+  text.resize(length);
+  return text;
+}
+
+NewFile::NewFile(const std::string& path)
+    : path_(path),
+      sibling_(std::make_unique<posix::Sibling>(
+          posix::create_sibling(posix::Target(path), posix::SiblingKind::kFile))) {}
+
+NewFile::~NewFile() {
+  if (sibling_) posix::remove_quietly(sibling_->path);
+}
+
+void NewFile::write(Span<const std::byte> bytes) {
+  if (buffer_.size() + bytes.size() > kBufferBytes) flush();
+  if (bytes.size() >= kBufferBytes) {
+    write_all(sibling_->fd.get(), bytes.data(), bytes.size(), path_);
+  } else {
+    buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+}
+
+void NewFile::flush() {
+  write_all(sibling_->fd.get(), buffer_.data(), buffer_.size(), path_);
+  buffer_.clear();
+}
+
+void NewFile::commit() {
+  flush();
+  posix::sync_file(sibling_->fd.get(), path_);
+  if (std::rename(sibling_->path.c_str(), path_.c_str()) != 0)
+    posix::fail_errno("write", path_, errno);
+  sibling_.reset();
+  posix::sync_folder(posix::Target(path_).folder);
+}
+
+void write_file_durably(const std::string& path, Span<const std::byte> bytes) {
+  NewFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+}  // namespace fathom

@@ -1,0 +1,62 @@
+// What files.cpp and staged_folder.cpp share; nothing outside io/ includes it. File descriptors,
+// errno as a sentence, and the hidden siblings that are renamed into place.
+#pragma once
+
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+namespace fathom::posix {
+
+class Fd {
+ public:
+  explicit Fd(int fd = -1) : fd_(fd) {}
+  ~Fd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  int get() const { return fd_; }
+  bool is_open() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+// Throws "cannot <verb> <path>: <reason>" with a hint that fits the errno value `error`.
+[[noreturn]] void fail_errno(const std::string& verb, const std::string& path, int error);
+
+// `path` cut at its last slash; folder is "." when there is none. Throws when no name is left
+// ("", "/", "..").
+struct Target {
+  std::string folder;
+  std::string name;
+
+  explicit Target(const std::string& path);
+  std::string path() const { return folder + "/" + name; }
+  std::string sibling(const std::string& suffix) const { return folder + "/." + name + suffix; }
+};
+
+enum class SiblingKind { kFile, kFolder };
+
+// A new, empty `.<name>.tmp-<pid>` (file, open for writing) or `.<name>.staging-<pid>` (folder).
+// Its descriptor holds an flock for as long as the owner lives. That is how siblings of dead
+// processes are told from those of living ones, whose number may be that of another container; the
+// dead ones are removed first.
+struct Sibling {
+  std::string path;
+  Fd fd;
+};
+Sibling create_sibling(const Target& target, SiblingKind kind);
+
+// Removes a file or a whole folder; false if something is left. Never throws: for clean-up.
+bool remove_quietly(const std::string& path) noexcept;
+
+void sync_file(int fd, const std::string& path);
+void sync_folder(const std::string& path);
+
+}  // namespace fathom::posix
