@@ -11,9 +11,10 @@ fail() {
   exit 1
 }
 
+# show_end_of LOG LINES
 show_end_of() {
   printf '\n   The end of %s:\n\n' "$1" >&2
-  tail -n 20 "$1" | sed 's/^/     /' >&2
+  tail -n "$2" "$1" | sed 's/^/     /' >&2
 }
 
 # packages_of SECTION...: the names that cmake/packages.txt lists under [SECTION].
@@ -46,7 +47,7 @@ can_become_root() {
 # install_packages SECTION...: installs what is missing of these sections, and says so.
 install_packages() {
   local wanted=() missing=() package log=$log_folder/apt.log
-  mapfile -t wanted < <(packages_of "$@")
+  mapfile -t wanted <<<"$(packages_of "$@")"
   if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     fail "this system has no apt; install what these Debian packages hold, then run" \
       "'$0 --no-install': ${wanted[*]}"
@@ -61,7 +62,7 @@ install_packages() {
 
   say "Missing: ${missing[*]}"
   if ! can_become_root; then
-    fail "these packages have to be installed by root (there is no sudo that works here):" \
+    fail "installing them needs root, and sudo does not work here. As root:" \
       "apt-get install --no-install-recommends ${missing[*]}"
   fi
   say "Installing; details are in $log."
@@ -74,8 +75,8 @@ install_packages() {
     2>/dev/null </dev/null | sed -n 's/^Need to get \(.*\) of archives.*/   Download: \1/p' || true
   if ! as_root "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" \
     >>"$log" 2>&1 </dev/null; then
-    show_end_of "$log"
-    fail "apt could not install the packages on $(system_name) (this is made for Debian 12)." \
+    show_end_of "$log" 6
+    fail "apt could not install the packages on this system, $(system_name) (made for Debian 12)." \
       "If the network was the reason, run $0 again when it is back."
   fi
   say "Installed ${#missing[@]} packages and what they depend on."
@@ -105,7 +106,7 @@ configure() {
   shift
   mkdir -p "$log_folder"
   if ! cmake --preset "$preset" "$@" >"$log" 2>&1; then
-    show_end_of "$log"
+    show_end_of "$log" 20
     return 1
   fi
 }

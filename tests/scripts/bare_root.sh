@@ -93,10 +93,8 @@ make_root() {
 copy_host_settings() {
   local target=$1 name
   for name in apt.conf apt.conf.d sources.list sources.list.d trusted.gpg.d keyrings; do
-    if [[ -e /etc/apt/$name ]]; then
-      rm -rf "$target/etc/apt/$name"
-      cp -a "/etc/apt/$name" "$target/etc/apt/"
-    fi
+    rm -rf "$target/etc/apt/$name"
+    if [[ -e /etc/apt/$name ]]; then cp -a "/etc/apt/$name" "$target/etc/apt/"; fi
   done
   cp -a /usr/share/keyrings/. "$target/usr/share/keyrings/"
   cp -L /etc/resolv.conf /etc/hosts "$target/etc/"
