@@ -3,7 +3,7 @@
 //   data/shakespeare_char/{train.bin, val.bin, meta.json}
 //
 // meta.json, format_version 1:
-//   name, source       what it is called and where the text came from
+//   name, source       what it was called when it was made, and where the text came from
 //   command            the `fathom prepare` line that makes it again
 //   recipe             everything that decides the shards' content, to tell "the same" from "other"
 //   tokenizer          what Tokenizer::from_json reads; vocab_size repeats its size
@@ -37,7 +37,7 @@ class Corpus {
   // type when the corpus is unknown, or a shard is missing, truncated or corrupt.
   static Corpus open(const std::string& name_or_path);
 
-  const std::string& name() const;
+  const std::string& name() const;  // of the folder
   const std::string& path() const;
   int64_t vocab_size() const;          // 0: unknown
   const Tokenizer* tokenizer() const;  // owned by the corpus; null: unknown

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fathom/config/fields.h"
+#include "fathom/data/known_corpora.h"
 
 namespace fathom {
 
@@ -28,22 +29,6 @@ struct PrepareOptions {
 };
 
 void add_fields(FieldList& list, PrepareOptions& options);
-
-// A corpus that prepares by name.
-struct KnownCorpus {
-  std::string name;
-  std::string description;
-  std::string tokenizer;             // the kind it is prepared with unless another is asked for
-  int64_t vocab_size = 0;            // what that gives
-  std::string source;                // where the text comes from, for people
-  std::string url;                   // empty: not a download
-  int64_t bytes = 0;                 // of the text; 0: not checked
-  std::string sha256;                // of the text; empty: not checked
-  std::vector<std::string> program;  // prints the text; empty: none
-  std::string package;               // that brings the program
-};
-
-const std::vector<KnownCorpus>& known_corpora();
 
 struct PrepareReport {
   struct Split {

@@ -50,10 +50,11 @@ class TokenShard {
   uint64_t size_ = 0;
 };
 
-// Writes a shard as a stream. A writer that is destroyed before finish() removes its file.
+// Writes a shard as a stream. It lies at `path`.part until finish(), so an interrupted one is never
+// taken for a shard; a writer that is destroyed before that removes it.
 class ShardWriter {
  public:
-  // Creates or overwrites `path`. Formats: llmc and nanogpt.
+  // `path` is replaced if it exists. Formats: llmc and nanogpt.
   ShardWriter(const std::string& path, ShardFormat format);
   ~ShardWriter();
   ShardWriter(const ShardWriter&) = delete;
@@ -62,15 +63,15 @@ class ShardWriter {
   // Throws Error for an id of 65536 or more, and when the disk is full.
   void append(Span<const uint32_t> ids);
   uint64_t size() const { return size_; }  // tokens so far
-  // Completes the header and syncs the file to disk; nothing may be appended afterwards. Throws
-  // Error for a shard without tokens.
+  // Completes the header, syncs the file to disk and gives it its name; nothing may be appended
+  // afterwards. Throws Error for a shard without tokens.
   void finish();
 
  private:
   void write(const void* data, size_t bytes);
   [[noreturn]] void fail_system(const char* action) const;
 
-  std::string path_;
+  std::string path_, part_;
   ShardFormat format_;
   int file_ = -1;
   uint64_t size_ = 0;

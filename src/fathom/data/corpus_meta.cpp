@@ -1,0 +1,142 @@
+#include "fathom/data/corpus_meta.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/data/known_corpora.h"
+
+namespace fs = std::filesystem;
+
+namespace fathom {
+namespace {
+
+// meta.json may come from anywhere: every value is checked before it is used, and every error names
+// the file and the `prepare` line that mends the corpus.
+class MetaReader {
+ public:
+  MetaReader(const fs::path& folder, const std::string& name)
+      : folder_(folder), file_((folder / "meta.json").string()), hint_(mend_hint(name)) {}
+
+  CorpusContents read() {
+    const nlohmann::json meta = parse();
+    adopt_command(meta);
+    if (member(meta, "format_version") != kMetaVersion)
+      refuse(fmt::format("format_version is {}, this fathom reads {}",
+                         meta["format_version"].dump(), kMetaVersion));
+    CorpusContents contents;
+    contents.tokenizer = read_tokenizer(meta);
+    contents.vocab_size = contents.tokenizer->vocab_size();
+    contents.recorded = contents.tokenizer->to_json().dump();
+    const nlohmann::json& splits = member(meta, "splits");
+    if (!splits.is_object() || splits.empty()) refuse("\"splits\" is not an object of lists");
+    for (const auto& [split, entries] : splits.items()) {
+      if (!entries.is_array() || entries.empty())
+        refuse(fmt::format("the split {} is not a list of files", fathom::quoted(split)));
+      for (const auto& entry : entries) {
+        contents.splits[split].push_back(open_shard(entry));
+        contents.recorded +=
+            fmt::format("\n{} {} {}", split, count(entry, "tokens"), text(entry, "xxh3"));
+      }
+    }
+    return contents;
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& why) const {
+    fail(fmt::format("{}: {}", file_, why), hint_);
+  }
+
+  nlohmann::json parse() const {
+    const std::string content = read_text_file(file_, kMetaBytes);
+    nlohmann::json meta = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
+    if (!meta.is_object()) refuse("this is not a JSON object");
+    return meta;
+  }
+
+  // The corpus's own line is a better hint than ours, if it is fit to be printed.
+  void adopt_command(const nlohmann::json& meta) {
+    const auto found = meta.find("command");
+    if (found == meta.end() || !found->is_string()) return;
+    const auto& command = found->get_ref<const std::string&>();
+    if (command.rfind("fathom prepare ", 0) == 0 && fathom::quoted(command) == '"' + command + '"')
+      hint_ = fmt::format("`{} --force` makes it again", command);
+  }
+
+  const nlohmann::json& member(const nlohmann::json& object, const char* key) const {
+    if (!object.is_object() || !object.contains(key)) refuse(fmt::format("\"{}\" is missing", key));
+    return object[key];
+  }
+  std::string text(const nlohmann::json& object, const char* key) const {
+    const nlohmann::json& value = member(object, key);
+    if (!value.is_string()) refuse(fmt::format("\"{}\" is not a text", key));
+    return value.get<std::string>();
+  }
+  uint64_t count(const nlohmann::json& object, const char* key) const {
+    const nlohmann::json& value = member(object, key);
+    if (!value.is_number_integer() || value < 0)
+      refuse(fmt::format("\"{}\" is {}, not a count", key, value.dump()));
+    return value.get<uint64_t>();
+  }
+
+  std::unique_ptr<Tokenizer> read_tokenizer(const nlohmann::json& meta) const {
+    std::unique_ptr<Tokenizer> tokenizer;
+    try {
+      tokenizer = Tokenizer::from_json(member(meta, "tokenizer"));
+    } catch (const Error& error) {
+      refuse(error.what());
+    }
+    if (member(meta, "vocab_size") != tokenizer->vocab_size())
+      refuse(fmt::format("vocab_size is {}, but the tokenizer has {} tokens",
+                         meta["vocab_size"].dump(), tokenizer->vocab_size()));
+    return tokenizer;
+  }
+
+  TokenShard open_shard(const nlohmann::json& entry) const {
+    const std::string file = text(entry, "file");
+    if (file.empty() || file == "." || file == ".." ||
+        file.find_first_of(std::string("/\0", 2)) != std::string::npos)
+      refuse(fmt::format("{} is not the name of a file in this folder", fathom::quoted(file)));
+    const std::string path = (folder_ / file).string();
+    std::error_code missing;
+    const uint64_t bytes = fs::file_size(path, missing);
+    if (missing) fail(fmt::format("the shard {} is missing", path), hint_);
+    if (bytes != count(entry, "bytes"))
+      fail(fmt::format("the shard {} has {} bytes where meta.json says {}", path,
+                       with_commas(static_cast<int64_t>(bytes)), count(entry, "bytes")),
+           hint_);
+    try {
+      TokenShard shard(path);
+      if (shard.size() != count(entry, "tokens"))
+        refuse(fmt::format("it counts {} tokens in {}, which has {}", count(entry, "tokens"), file,
+                           shard.size()));
+      if (bytes <= kHashedBytes && xxh3_hex(shard.file_bytes()) != text(entry, "xxh3"))
+        fail(fmt::format("the shard {} is corrupt: its XXH3 is not the one in meta.json", path));
+      return shard;
+    } catch (const Error& error) {
+      fail(error.what(), hint_);
+    }
+  }
+
+  fs::path folder_;
+  std::string file_;
+  std::string hint_;
+};
+
+}  // namespace
+
+std::string mend_hint(const std::string& name) {
+  if (find_known_corpus(name))
+    return fmt::format("`fathom prepare {} --force` makes it again", name);
+  return fmt::format("`fathom prepare FILE --name {} --force` makes it again from its text", name);
+}
+
+CorpusContents read_corpus_meta(const std::string& folder, const std::string& name) {
+  return MetaReader(folder, name).read();
+}
+
+}  // namespace fathom

@@ -1,0 +1,30 @@
+// Texts from elsewhere: a URL, or the output of a program. Neither leaves anything behind on
+// failure.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fathom {
+
+struct DownloadOptions {
+  std::string url;         // http or https
+  int64_t timeout = 10;    // seconds to connect, and seconds without a byte, before giving up
+  uint64_t max_bytes = 0;  // a longer answer is refused
+  std::function<void(uint64_t done, uint64_t total)> progress;  // total 0: unknown; may throw
+};
+
+// The body of a GET that answered 200. Follows up to 5 redirections. Throws Error that says why
+// not, with `hint`.
+std::string download(const DownloadOptions& options, const std::string& hint);
+
+// What `program` (found in PATH, started without a shell) prints on its standard output. Throws
+// Error when it cannot be started, with `hint`, or does not exit with 0.
+std::string program_output(const std::vector<std::string>& program, const std::string& hint);
+
+std::string sha256_hex(std::string_view text);  // 64 lower-case digits
+
+}  // namespace fathom

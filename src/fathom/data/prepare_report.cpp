@@ -1,0 +1,139 @@
+// What prepare() says about a corpus, read back from the corpus itself.
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/text.h"
+#include "fathom/base/utf8.h"
+#include "fathom/data/prepare.h"
+#include "fathom/data/prepare_internal.h"
+
+namespace fathom {
+namespace {
+
+constexpr size_t kSampleCharacters = 200;
+constexpr size_t kSampleIds = 20;
+constexpr size_t kMostFrequent = 10;
+constexpr size_t kChunk = 1 << 16;
+
+std::vector<uint64_t> count_tokens(const Corpus& corpus, const std::string& split) {
+  std::vector<uint64_t> counts(static_cast<size_t>(corpus.vocab_size()));
+  std::vector<int64_t> chunk;
+  for (const TokenShard& shard : corpus.shards(split)) {
+    for (uint64_t at = 0; at < shard.size(); at += chunk.size()) {
+      chunk.resize(std::min<uint64_t>(kChunk, shard.size() - at));
+      shard.copy(at, {chunk.data(), chunk.size()});
+      for (const int64_t token : chunk)
+        if (token < corpus.vocab_size()) ++counts[static_cast<size_t>(token)];
+    }
+  }
+  return counts;
+}
+
+double entropy(const std::vector<uint64_t>& counts) {
+  double total = 0, weighted = 0;
+  for (const uint64_t count : counts) {
+    if (count == 0) continue;
+    const auto c = static_cast<double>(count);
+    total += c;
+    weighted += c * std::log(c);
+  }
+  return total > 0 ? std::log(total) - weighted / total : 0;
+}
+
+std::vector<PrepareReport::Frequent> most_frequent(const std::vector<uint64_t>& counts,
+                                                   const Tokenizer& tokenizer) {
+  std::vector<uint32_t> ids;
+  for (uint32_t id = 0; id < counts.size(); ++id)
+    if (counts[id] > 0) ids.push_back(id);
+  std::stable_sort(ids.begin(), ids.end(),
+                   [&](uint32_t a, uint32_t b) { return counts[a] > counts[b]; });
+  ids.resize(std::min(ids.size(), kMostFrequent));
+  std::vector<PrepareReport::Frequent> frequent;
+  for (const uint32_t id : ids) frequent.push_back({id, tokenizer.decode({&id, 1}), counts[id]});
+  return frequent;
+}
+
+std::string first_characters(const std::string& text, size_t count) {
+  size_t end = 0;
+  for (; count > 0 && end < text.size(); --count)
+    end += std::max<size_t>(1, utf8_length(text, end));
+  return text.substr(0, end);
+}
+
+// JSON strings are UTF-8; anything else is shown as messages show it.
+std::string printable(const std::string& text) {
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_length(text, i);
+    if (length == 0) {
+      const std::string escaped = quoted(text);
+      return escaped.substr(1, escaped.size() - 2);
+    }
+    i += length;
+  }
+  return text;
+}
+
+// meta["text"][key], 0 when it is not there.
+uint64_t text_count(const nlohmann::json& meta, const char* key) {
+  const nlohmann::json* value = &meta;
+  for (const char* step : {"text", key}) {
+    if (!value->is_object() || !value->contains(step)) return 0;
+    value = &(*value)[step];
+  }
+  return value->is_number_unsigned() ? value->get<uint64_t>() : 0;
+}
+
+}  // namespace
+
+PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta) {
+  PrepareReport report;
+  report.name = corpus.name();
+  report.path = corpus.path();
+  report.tokenizer = corpus.tokenizer()->kind();
+  report.vocab_size = corpus.vocab_size();
+  report.bytes = text_count(meta, "bytes");
+  report.characters = text_count(meta, "characters");
+  uint64_t tokens = 0;
+  for (const std::string& split : corpus.splits()) {
+    report.splits.push_back({split, corpus.tokens(split)});
+    tokens += corpus.tokens(split);
+  }
+  report.bytes_per_token = static_cast<double>(report.bytes) / static_cast<double>(tokens);
+
+  const std::vector<uint64_t> counts = count_tokens(corpus, "train");
+  report.unigram_entropy = entropy(counts);
+  report.frequent = most_frequent(counts, *corpus.tokenizer());
+
+  const TokenShard& first = corpus.shards("train").front();
+  std::vector<int64_t> start(std::min<uint64_t>(4 * kSampleCharacters, first.size()));
+  first.copy(0, {start.data(), start.size()});
+  std::vector<uint32_t> ids(start.begin(), start.end());
+  report.sample = first_characters(corpus.tokenizer()->decode(ids), kSampleCharacters);
+  ids.resize(std::min(ids.size(), kSampleIds));
+  report.sample_ids = std::move(ids);
+  return report;
+}
+
+nlohmann::json to_json(const PrepareReport& report) {
+  nlohmann::json splits = nlohmann::json::object(), frequent = nlohmann::json::array();
+  for (const auto& split : report.splits) splits[split.name] = split.tokens;
+  for (const auto& token : report.frequent)
+    frequent.push_back({{"id", token.id}, {"text", printable(token.text)}, {"count", token.count}});
+  return {{"name", report.name},
+          {"path", report.path},
+          {"already_prepared", report.already_prepared},
+          {"tokenizer", report.tokenizer},
+          {"vocab_size", report.vocab_size},
+          {"bytes", report.bytes},
+          {"characters", report.characters},
+          {"tokens", splits},
+          {"bytes_per_token", report.bytes_per_token},
+          {"unigram_entropy", report.unigram_entropy},
+          {"frequent", frequent},
+          {"sample", printable(report.sample)},
+          {"sample_ids", report.sample_ids},
+          {"notices", report.notices}};
+}
+
+}  // namespace fathom

@@ -1,0 +1,177 @@
+#include "fathom/data/shard.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/data/npy_header.h"
+
+namespace fathom {
+namespace {
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "shards are read as they lie on disk");
+
+constexpr int32_t kLlmCMagic = 20240520;
+constexpr int32_t kLlama3Magic = 20240801;  // llm.c's shards of 32-bit ids
+constexpr int32_t kLlmCVersion = 1;
+using LlmCHeader = std::array<int32_t, 256>;
+
+constexpr const char* kMendHint = "copy or prepare the file again";
+
+void check_llmc(const LlmCHeader& header, uint64_t file_bytes, const std::string& path) {
+  if (header[1] != kLlmCVersion)
+    fail(fmt::format("{} is a corrupt llm.c shard: its version is {}, known is {}", path, header[1],
+                     kLlmCVersion),
+         kMendHint);
+  const uint64_t data = file_bytes - sizeof header;
+  if (header[2] < 0 || data % 2 != 0 || data / 2 != static_cast<uint64_t>(header[2]))
+    fail(fmt::format("{} is a corrupt llm.c shard: its header promises {} tokens, the file has {} "
+                     "bytes of them",
+                     path, header[2], data),
+         kMendHint);
+}
+
+}  // namespace
+
+std::string shard_format_name(ShardFormat format) {
+  switch (format) {
+    case ShardFormat::kNanoGpt:
+      return "nanogpt";
+    case ShardFormat::kLlmC:
+      return "llmc";
+    case ShardFormat::kNpy:
+      return "npy";
+  }
+  return "";
+}
+
+TokenShard::TokenShard(const std::string& path) : path_(path), file_(path) {
+  const Span<const std::byte> bytes = file_.bytes();
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.empty()) fail(fmt::format("the shard {} is empty", path), kMendHint);
+  if (text.substr(0, kNpyMagic.size()) == kNpyMagic) {
+    const NpyHeader header = read_npy_header(text, path);
+    format_ = ShardFormat::kNpy;
+    start_ = header.start;
+    size_ = header.count;
+  } else {
+    LlmCHeader header{};
+    std::memcpy(header.data(), text.data(), std::min(text.size(), sizeof header));
+    if (header[0] == kLlama3Magic)
+      fail(fmt::format("{} holds 32-bit Llama 3 tokens, shards of 16-bit tokens are read", path),
+           "prepare the text with a tokenizer of at most 65,536 tokens");
+    if (header[0] == kLlmCMagic) {
+      if (text.size() < sizeof header)
+        fail(fmt::format("{} is a corrupt llm.c shard: it ends within its header", path),
+             kMendHint);
+      check_llmc(header, text.size(), path);
+      format_ = ShardFormat::kLlmC;
+      start_ = sizeof header;
+    } else if (text.size() % 2 != 0) {
+      fail(fmt::format("the shard {} has {} bytes, an odd number: tokens are two bytes each", path,
+                       text.size()),
+           kMendHint);
+    }
+    size_ = (text.size() - start_) / 2;
+  }
+  if (size_ == 0) fail(fmt::format("the shard {} has no tokens", path), kMendHint);
+}
+
+void TokenShard::copy(uint64_t offset, Span<int64_t> out) const {
+  if (offset > size_ || out.size() > size_ - offset)
+    fail(fmt::format("tokens {} to {} were asked of {}, which has {}", offset, offset + out.size(),
+                     path_, size_));
+  const std::byte* source = file_.bytes().data() + start_ + 2 * offset;
+  for (size_t i = 0; i < out.size(); ++i) {
+    uint16_t token;  // by memcpy: a .npy header may leave the tokens at an odd address
+    std::memcpy(&token, source + 2 * i, sizeof token);
+    out[i] = token;
+  }
+}
+
+uint16_t TokenShard::max_token() const {
+  const std::byte* source = file_.bytes().data() + start_;
+  uint16_t largest = 0;
+  for (uint64_t i = 0; i < size_; ++i) {
+    uint16_t token;
+    std::memcpy(&token, source + 2 * i, sizeof token);
+    largest = std::max(largest, token);
+  }
+  return largest;
+}
+
+ShardWriter::ShardWriter(const std::string& path, ShardFormat format)
+    : path_(path), part_(path + ".part"), format_(format) {
+  if (format == ShardFormat::kNpy) misuse("shards are written as llmc or nanogpt, not as npy");
+  file_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file_ < 0) fail_system("create");
+  // Room for the header, which finish() fills in once it knows the count.
+  if (format == ShardFormat::kLlmC) ::lseek(file_, sizeof(LlmCHeader), SEEK_SET);
+}
+
+ShardWriter::~ShardWriter() {
+  if (file_ < 0) return;
+  ::close(file_);
+  ::unlink(part_.c_str());
+}
+
+void ShardWriter::append(Span<const uint32_t> ids) {
+  std::vector<uint16_t> tokens(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= kShardIdLimit)
+      fail(fmt::format("token {} at position {} does not fit a shard: ids are below {}", ids[i],
+                       size_ + i, kShardIdLimit),
+           "use a tokenizer of at most 65,536 tokens");
+    tokens[i] = static_cast<uint16_t>(ids[i]);
+  }
+  write(tokens.data(), tokens.size() * sizeof(uint16_t));
+  size_ += ids.size();
+}
+
+void ShardWriter::finish() {
+  if (size_ == 0) fail(fmt::format("the shard {} would have no tokens", path_));
+  if (format_ == ShardFormat::kLlmC) {
+    if (size_ > static_cast<uint64_t>(std::numeric_limits<int32_t>::max()))
+      fail(fmt::format("{} tokens are too many for one llm.c shard, which counts them in 31 bits",
+                       size_),
+           "write several shards");
+    LlmCHeader header{};
+    header[0] = kLlmCMagic;
+    header[1] = kLlmCVersion;
+    header[2] = static_cast<int32_t>(size_);
+    if (::lseek(file_, 0, SEEK_SET) != 0) fail_system("write");
+    write(header.data(), sizeof header);
+  }
+  if (::fsync(file_) != 0) fail_system("write");
+  if (std::rename(part_.c_str(), path_.c_str()) != 0) fail_system("write");
+  ::close(std::exchange(file_, -1));
+}
+
+void ShardWriter::write(const void* data, size_t bytes) {
+  const char* rest = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t written = ::write(file_, rest, bytes);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail_system("write");
+    rest += written;
+    bytes -= static_cast<size_t>(written);
+  }
+}
+
+void ShardWriter::fail_system(const char* action) const {
+  fail(fmt::format("cannot {} {}: {}", action, path_, std::strerror(errno)));
+}
+
+}  // namespace fathom

@@ -1,0 +1,32 @@
+// The text that a corpus is prepared from. For prepare.cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "fathom/data/prepare.h"
+#include "fathom/io/files.h"
+
+namespace fathom {
+
+class SourceText {
+ public:
+  explicit SourceText(std::string text) : text_(std::move(text)) {}
+  explicit SourceText(MappedFile file) : file_(std::make_unique<MappedFile>(std::move(file))) {}
+  std::string_view view() const {  // dies with this object
+    if (!file_) return text_;
+    return {reinterpret_cast<const char*>(file_->bytes().data()), file_->bytes().size()};
+  }
+
+ private:
+  std::string text_;
+  std::unique_ptr<MappedFile> file_;
+};
+
+// Maps options.what, or fetches the known corpus's text (download, program or options.input) and
+// checks its length and SHA-256. `known` is null for a file. Throws Error.
+SourceText load_source_text(const PrepareOptions& options, const KnownCorpus* known,
+                            const PrepareProgress& progress);
+
+}  // namespace fathom

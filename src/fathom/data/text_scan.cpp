@@ -1,0 +1,33 @@
+#include "fathom/data/text_scan.h"
+
+#include "fathom/base/utf8.h"
+
+namespace fathom {
+
+TextScan scan_text(std::string_view text) {
+  TextScan scan;
+  std::vector<bool> seen;
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_length(text, i);
+    if (length == 0) {
+      scan.invalid_at = i;
+      break;
+    }
+    const uint32_t code_point = utf8_decode(text, i, length);
+    if (code_point >= seen.size()) seen.resize(code_point + 1);
+    seen[code_point] = true;
+    ++scan.characters;
+    i += length;
+  }
+  for (uint32_t c = 0; c < seen.size(); ++c)
+    if (seen[c]) scan.alphabet.push_back(c);
+  return scan;
+}
+
+uint64_t utf8_offset(std::string_view text, uint64_t characters) {
+  size_t i = 0;
+  for (; characters > 0; --characters) i += utf8_length(text, i);
+  return i;
+}
+
+}  // namespace fathom
