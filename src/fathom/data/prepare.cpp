@@ -35,13 +35,14 @@ std::string sanitised(std::string name) {
 
 // The folder's name, after every check that needs no text.
 std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
-  FieldList allowed;  // holds to its bounds and choices whoever filled in the struct
-  PrepareOptions checked;
-  add_fields(allowed, checked);
-  FieldList given;
-  PrepareOptions copy = o;
-  add_fields(given, copy);
-  for (const Field& field : given.all()) allowed.set(field.name(), field.value(), "");
+  PrepareOptions copy;  // its fields' bounds and choices hold for whoever filled in the struct
+  FieldList list;
+  add_fields(list, copy);
+  list.set("tokenizer", o.tokenizer, "prepare");
+  list.set("shard_format", o.shard_format, "prepare");
+  list.set("val_fraction", o.val_fraction, "prepare");
+  list.set("shard_tokens", o.shard_tokens, "prepare");
+  list.set("timeout", o.timeout, "prepare");
 
   std::error_code ignored;
   if (!known && !fs::is_regular_file(o.what, ignored)) {
