@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -143,7 +144,10 @@ std::vector<ProgressLine::Part> ProgressLine::parts() const {
 
 std::string ProgressLine::plain_line() const {
   std::string line;
-  for (const Part& part : parts()) line += (line.empty() ? "" : kSeparator) + part.text;
+  for (const Part& part : parts()) {
+    if (!line.empty()) line += kSeparator;
+    line += part.text;
+  }
   return line + "\n";
 }
 

@@ -64,8 +64,10 @@ void Database::fail_with(int code) const {
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
-      fail(fmt::format("run store {} is read-only", path_),
-           "set FATHOM_RUNS to a folder that you may write to");
+      fail(
+          fmt::format("run store {} is read-only for you, or its folder is", path_),
+          // Readers too take part in the log's shared memory.
+          "set FATHOM_RUNS to a folder that you may write to; to read these runs, copy them there");
     case SQLITE_CANTOPEN:
       fail(fmt::format("run store {} cannot be opened: it is missing, or the file or its folder is "
                        "read-only for you",
