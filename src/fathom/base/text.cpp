@@ -56,8 +56,7 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& ca
                        std::string_view see) {
   const std::string nearest = nearest_name(name, candidates);
   if (!nearest.empty()) return fmt::format("did you mean {}?", nearest);
-  if (candidates.size() <= kLongestList || see.empty())
-    return "allowed: " + join(candidates, ", ");
+  if (candidates.size() <= kLongestList || see.empty()) return "allowed: " + join(candidates, ", ");
   return fmt::format("see `{}`", see);
 }
 
@@ -75,8 +74,10 @@ std::string human_count(double n) {
 }
 
 std::string human_bytes(double n) {
-  for (const auto& [unit, name] :
-       {std::pair{1099511627776.0, "TiB"}, {1073741824.0, "GiB"}, {1048576.0, "MiB"}, {1024.0, "KiB"}})
+  for (const auto& [unit, name] : {std::pair{1099511627776.0, "TiB"},
+                                   {1073741824.0, "GiB"},
+                                   {1048576.0, "MiB"},
+                                   {1024.0, "KiB"}})
     if (std::abs(n) >= unit) return fmt::format("{:.1f} {}", n / unit, name);
   return fmt::format("{:.0f} B", n);
 }
@@ -88,18 +89,23 @@ std::string human_duration(double seconds) {
   return fmt::format("{}h{:02}m", s / 3600, s / 60 % 60);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (size_t i = 0; i < text.size();) {
     const size_t n = utf8_length(text, i);
     const char c = text[i];
-    if (c == '\n') out += "\\n";
-    else if (c == '\t') out += "\\t";
-    else if (c == '\r') out += "\\r";
-    else if (c == '"' || c == '\\') out += '\\', out += c;
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (c == '\r')
+      out += "\\r";
+    else if (c == '"' || c == '\\')
+      out += '\\', out += c;
     else if (n == 0 || static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else out += text.substr(i, n);
+    else
+      out += text.substr(i, n);
     i += std::max<size_t>(n, 1);
   }
   return out + '"';

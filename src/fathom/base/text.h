@@ -19,11 +19,12 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 std::string suggestion(std::string_view name, const std::vector<std::string>& candidates,
                        std::string_view see = "");
 
-std::string with_commas(int64_t n);        // 1234567 -> "1,234,567"
-std::string human_count(double n);         // 120560209 -> "120.56M"
-std::string human_bytes(double n);         // 1536 -> "1.5 KiB"
+std::string with_commas(int64_t n);          // 1234567 -> "1,234,567"
+std::string human_count(double n);           // 120560209 -> "120.56M"
+std::string human_bytes(double n);           // 1536 -> "1.5 KiB"
 std::string human_duration(double seconds);  // 125.3 -> "2m05s"
-// Control characters, quotes and bytes that are not UTF-8 escaped as in C; for messages and samples.
-std::string quoted(std::string_view text);
+// Control characters, quotes and bytes that are not UTF-8 escaped as in C; for messages and
+// samples.
+std::string in_quotes(std::string_view text);
 
 }  // namespace fathom

@@ -67,8 +67,8 @@ void read_toml(const std::string& text, const std::string& name, FieldList& fiel
     for (const auto& [inner, value] : *section) {
       const Field* field = fields.find(std::string(inner.str()));
       if (field != nullptr && field->section() != key.str())
-        misuse(fmt::format("{}: {} belongs to [{}], not to [{}]", where(name, value),
-                           field->name(), field->section(), key.str()),
+        misuse(fmt::format("{}: {} belongs to [{}], not to [{}]", where(name, value), field->name(),
+                           field->section(), key.str()),
                "sections may be left out: every key's name is unique");
       set_from_toml(fields, std::string(inner.str()), value, where(name, value));
     }
@@ -80,9 +80,12 @@ std::string_view without_comment(std::string_view line) {
   char quote = 0;
   for (size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
-    if (quote != 0) quote = c == quote ? 0 : quote;
-    else if (c == '\'' || c == '"') quote = c;
-    else if (c == '#') return line.substr(0, i);
+    if (quote != 0)
+      quote = c == quote ? 0 : quote;
+    else if (c == '\'' || c == '"')
+      quote = c;
+    else if (c == '#')
+      return line.substr(0, i);
   }
   return line;
 }
@@ -104,7 +107,7 @@ void read_nanogpt(const std::string& text, const std::string& name, FieldList& f
     const size_t equals = line.find('=');
     const std::string key(trim(line.substr(0, equals)));
     if (equals == std::string_view::npos || !is_identifier(key))
-      misuse(fmt::format("{}: {} is not a line `key = literal`", origin, quoted(line)),
+      misuse(fmt::format("{}: {} is not a line `key = literal`", origin, in_quotes(line)),
              "a Python config file is read, not executed: imports and calls are refused");
     json value;
     try {
@@ -121,8 +124,10 @@ void read_nanogpt(const std::string& text, const std::string& name, FieldList& f
 std::string toml_string(const std::string& text) {
   std::string out;
   for (const char c : json(text).dump())
-    if (c == 0x7F) out += "\\u007f";
-    else out += c;
+    if (c == 0x7F)
+      out += "\\u007f";
+    else
+      out += c;
   return out;
 }
 

@@ -49,8 +49,10 @@ class Parser {
       if (text_[at_] == close) break;
       list.push_back(parse_value(depth + 1));
       skip_spaces();
-      if (at_ < text_.size() && text_[at_] == ',') ++at_;
-      else if (at_ >= text_.size() || text_[at_] != close) refuse("expected , or the list's end");
+      if (at_ < text_.size() && text_[at_] == ',')
+        ++at_;
+      else if (at_ >= text_.size() || text_[at_] != close)
+        refuse("expected , or the list's end");
     }
     ++at_;
     return list;
@@ -73,17 +75,25 @@ class Parser {
 
   char unescaped(char c) {
     switch (c) {
-      case 'n': return '\n';
-      case 't': return '\t';
-      case 'r': return '\r';
-      case '\\': case '\'': case '"': return c;
-      default: refuse(fmt::format("unknown escape \\{}", c));
+      case 'n':
+        return '\n';
+      case 't':
+        return '\t';
+      case 'r':
+        return '\r';
+      case '\\':
+      case '\'':
+      case '"':
+        return c;
+      default:
+        refuse(fmt::format("unknown escape \\{}", c));
     }
   }
 
   json parse_word() {
     const size_t start = at_;
-    while (at_ < text_.size() && std::string_view(" \t\r\n,[]()'\"").find(text_[at_]) == std::string_view::npos)
+    while (at_ < text_.size() &&
+           std::string_view(" \t\r\n,[]()'\"").find(text_[at_]) == std::string_view::npos)
       ++at_;
     const std::string_view word = text_.substr(start, at_ - start);
     if (word == "None" || word == "none" || word == "null") return nullptr;
@@ -106,7 +116,8 @@ class Parser {
     if (!body.empty() && body[0] == '+') body.remove_prefix(1);
     // from_chars would also take "inf", "nan" and hexadecimal-looking words apart from these.
     if (body.empty() || body.find_first_not_of("0123456789+-.eE") != std::string_view::npos)
-      return body == "inf" || body == "-inf" || body == "nan" ? (out = std::stod(digits), true) : false;
+      return body == "inf" || body == "-inf" || body == "nan" ? (out = std::stod(digits), true)
+                                                              : false;
     const char* end = body.data() + body.size();
     int64_t integer = 0;
     if (auto r = std::from_chars(body.data(), end, integer); r.ec == std::errc() && r.ptr == end)
@@ -122,7 +133,7 @@ class Parser {
   }
 
   [[noreturn]] void refuse(const std::string& why) const {
-    misuse(fmt::format("{} is not a value: {} at character {}", quoted(text_), why, at_ + 1),
+    misuse(fmt::format("{} is not a value: {} at character {}", in_quotes(text_), why, at_ + 1),
            "write for example 3, 1e-3, true, None, 'text' or [1, 2]");
   }
 
@@ -133,24 +144,34 @@ class Parser {
 std::string quoted_literal(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\', out += c;
-    else if (c == '\n') out += "\\n";
-    else if (c == '\t') out += "\\t";
-    else if (c == '\r') out += "\\r";
-    else out += c;
+    if (c == '"' || c == '\\')
+      out += '\\', out += c;
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (c == '\r')
+      out += "\\r";
+    else
+      out += c;
   }
   return out + '"';
 }
 
 }  // namespace
 
-json parse_literal(std::string_view text) { return Parser(text).parse(); }
+json parse_literal(std::string_view text) {
+  return Parser(text).parse();
+}
 
 std::string to_literal(const json& value) {
   switch (value.type()) {
-    case json::value_t::null: return "None";
-    case json::value_t::boolean: return value.get<bool>() ? "true" : "false";
-    case json::value_t::string: return quoted_literal(value.get<std::string>());
+    case json::value_t::null:
+      return "None";
+    case json::value_t::boolean:
+      return value.get<bool>() ? "true" : "false";
+    case json::value_t::string:
+      return quoted_literal(value.get<std::string>());
     case json::value_t::number_float: {
       const double x = value.get<double>();
       std::string text = fmt::format("{}", x);
@@ -163,7 +184,8 @@ std::string to_literal(const json& value) {
       for (const json& item : value) items.push_back(to_literal(item));
       return "[" + join(items, ", ") + "]";
     }
-    default: return value.dump();
+    default:
+      return value.dump();
   }
 }
 

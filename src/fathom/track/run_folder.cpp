@@ -65,7 +65,7 @@ std::string run_folder(const std::string& name) {
 void check_run_name(const std::string& name) {
   const std::string fault = name_fault(name);
   if (fault.empty()) return;
-  misuse(fmt::format("{} is not a name for a run: {}", fathom::quoted(name), fault),
+  misuse(fmt::format("{} is not a name for a run: {}", in_quotes(name), fault),
          fmt::format("allowed: 1 to {} letters, digits, `-`, `_` and `.`, the first one a letter, "
                      "a digit or `_`",
                      kLongestName));
@@ -144,12 +144,12 @@ std::string resolve_run(const std::string& name_or_path) {
 
   std::vector<std::string> names = run_names();
   if (names.empty())
-    misuse(fmt::format("there is no run {}: {} holds no runs", fathom::quoted(name_or_path),
-                       runs_root()),
-           "train one first, or set FATHOM_RUNS to the folder of your runs");
+    misuse(
+        fmt::format("there is no run {}: {} holds no runs", in_quotes(name_or_path), runs_root()),
+        "train one first, or set FATHOM_RUNS to the folder of your runs");
   const std::string nearest = nearest_name(fs::path(path).filename().string(), names);
   if (names.size() > kNewestListed) names.resize(kNewestListed);
-  misuse(fmt::format("there is no run {} in {}", fathom::quoted(name_or_path), runs_root()),
+  misuse(fmt::format("there is no run {} in {}", in_quotes(name_or_path), runs_root()),
          (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) +
              fmt::format("newest: {}", join(names, ", ")));
 }

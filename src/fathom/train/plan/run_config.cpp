@@ -22,7 +22,8 @@ void add_data_fields(FieldList& list, DataConfig& c) {
            "sequences of one forward pass, batch_size then counts the optimiser step's")
       .at_least(1);
   list.add("gradient_accumulation_steps", c.gradient_accumulation_steps,
-           "forward passes summed into one optimiser step").at_least(1);
+           "forward passes summed into one optimiser step")
+      .at_least(1);
 }
 
 void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
@@ -35,10 +36,11 @@ void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
   list.add("adam_eps", c.adam_eps, "added to AdamW's root of the second moment").above(0);
   list.add("grad_clip", c.grad_clip, "largest global gradient norm, 0 turns clipping off")
       .at_least(0);
-  list.add<DecayRule>("decay_rule", c.decay_rule,
-                      "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
-                      "weights (LMPlay)",
-                      {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}});
+  list.add<DecayRule>(
+      "decay_rule", c.decay_rule,
+      "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
+      "weights (LMPlay)",
+      {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}});
 }
 
 void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
@@ -64,9 +66,10 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
            "save `last` at every evaluation, not only when the run ends or improves");
   list.add("seed", c.seed, "of initialisation, data order and dropout").at_least(0);
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
-  list.add<Dtype>("dtype", c.dtype, "of the matrix products; parameters and sums stay float32",
-                  {{"float32", Dtype::kFloat32}, {"bfloat16", Dtype::kBFloat16},
-                   {"float16", Dtype::kFloat16}});
+  list.add<Precision>("dtype", c.dtype, "of the matrix products; parameters and sums stay float32",
+                      {{"float32", Precision::kFloat32},
+                       {"bfloat16", Precision::kBFloat16},
+                       {"float16", Precision::kFloat16}});
   list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
 }
 

@@ -15,7 +15,7 @@ namespace fathom {
 enum class Sampling { kRandom, kSequential };
 enum class WarmupForm { kShifted, kFromZero };
 enum class DecayRule { kMatrices, kMlpAndHead };
-enum class Dtype { kFloat32, kBFloat16, kFloat16 };
+enum class Precision { kFloat32, kBFloat16, kFloat16 };
 
 struct DataConfig {
   std::string dataset;  // a prepared corpus, or a folder with shards
@@ -52,7 +52,7 @@ struct TrainingConfig {
   bool always_save_checkpoint = false;
   int64_t seed = 1337;
   std::string device = "auto";
-  Dtype dtype = Dtype::kFloat32;
+  Precision dtype = Precision::kFloat32;
   int64_t threads = 0;
 };
 

@@ -1,0 +1,14 @@
+// The engine's halves of the verbs: they carry out requests that have been checked.
+#pragma once
+
+#include "fathom/cli/eval.h"
+#include "fathom/cli/generate.h"
+#include "fathom/cli/train.h"
+
+namespace fathom {
+
+int train(TrainRequest request);
+int eval(const EvalRequest& request);
+int generate_text(const GenerateRequest& request);
+
+}  // namespace fathom

@@ -1,0 +1,93 @@
+// `fathom eval`
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/cli/engine/engine.h"
+#include "fathom/model/device.h"
+#include "fathom/train/batches.h"
+#include "fathom/train/checkpoint.h"
+
+namespace fathom {
+namespace {
+
+// Bytes of text that one token of the split stands for; 0 without a tokenizer.
+double bytes_per_token(const Corpus& corpus, const std::string& split) {
+  if (corpus.tokenizer() == nullptr) return 0;
+  constexpr uint64_t kSample = 1 << 20;
+  const TokenShard& shard = corpus.shards(split).front();
+  std::vector<int64_t> ids(std::min(kSample, shard.size()));
+  shard.copy(0, ids);
+  const std::vector<uint32_t> narrow(ids.begin(), ids.end());
+  return static_cast<double>(corpus.tokenizer()->decode(narrow).size()) /
+         static_cast<double>(ids.size());
+}
+
+void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
+  if (corpus.vocab_size() > loaded.state.vocab_size)
+    misuse(fmt::format("the corpus {} has a vocabulary of {}, the model one of {}", corpus.name(),
+                       corpus.vocab_size(), loaded.state.vocab_size),
+           "evaluate on a corpus prepared with the same tokenizer");
+  if (corpus.tokenizer() != nullptr && loaded.tokenizer != nullptr &&
+      corpus.tokenizer()->to_json() != loaded.tokenizer->to_json())
+    misuse(fmt::format("the corpus {} has another tokenizer than the model", corpus.name()),
+           "its ids mean other characters; prepare the text with the model's corpus's tokenizer");
+}
+
+}  // namespace
+
+int eval(const EvalRequest& request) {
+  set_threads(request.model.threads);
+  const at::Device device = choose_device(request.model.device);
+  const LoadedModel loaded = load_model(request.model.folder, device);
+  const RunConfig& config = loaded.state.config;
+  const Corpus corpus =
+      Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
+  require_same_tokens(corpus, loaded);
+
+  const int64_t T = config.model.backbone.block_size;
+  const int64_t windows = (static_cast<int64_t>(corpus.tokens(request.split)) - 1) / T;
+  if (windows < 1)
+    misuse(fmt::format("{} has {} tokens, a window takes {}", request.split,
+                       corpus.tokens(request.split), T + 1));
+  const int64_t B = std::min(request.batch_size, windows);
+  int64_t batches = 0;
+  for (const TokenShard& shard : corpus.shards(request.split))
+    batches += (static_cast<int64_t>(shard.size()) - 1) / (B * T);
+  if (request.max_batches > 0) batches = std::min(batches, request.max_batches);
+  const SequentialShards source(corpus, request.split, B, T);
+  const Evaluation e = evaluate(*loaded.model, source, batches, device, config.training.dtype);
+
+  const double bytes = bytes_per_token(corpus, request.split);
+  const double bits_per_byte = bytes > 0 ? e.loss / std::log(2.0) / bytes : 0;
+  if (request.json) {
+    nlohmann::json out = {{"run", request.model.run},
+                          {"checkpoint", request.model.folder},
+                          {"step", loaded.state.step},
+                          {"dataset", corpus.name()},
+                          {"split", request.split},
+                          {"targets", e.targets},
+                          {"loss", e.loss},
+                          {"standard_error", e.standard_error},
+                          {"perplexity", std::exp(e.loss)},
+                          {"accuracy", e.accuracy}};
+    if (bytes > 0) out["bits_per_byte"] = bits_per_byte;
+    fmt::print("{}\n", out.dump(2));
+    return 0;
+  }
+  fmt::print("{} at step {} on {}/{}, {} targets\n", request.model.run,
+             with_commas(loaded.state.step), corpus.name(), request.split,
+             with_commas(static_cast<int64_t>(e.targets)));
+  fmt::print("  {:<14}{:.4f} +- {:.4f} nats per token\n", "loss", e.loss, e.standard_error);
+  fmt::print("  {:<14}{:.3f}\n", "perplexity", std::exp(e.loss));
+  if (bytes > 0) fmt::print("  {:<14}{:.4f}\n", "bits per byte", bits_per_byte);
+  fmt::print("  {:<14}{:.4f}\n", "accuracy", e.accuracy);
+  return 0;
+}
+
+}  // namespace fathom

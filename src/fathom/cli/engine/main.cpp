@@ -1,0 +1,44 @@
+// `fathom-engine`: carries out the verbs that need tensors. Started by `fathom`.
+#include <malloc.h>
+
+#include "fathom/base/error.h"
+#include "fathom/cli/engine/engine.h"
+#include "fathom/cli/verbs.h"
+
+namespace fathom {
+namespace {
+
+// Activations are allocated and freed every step: kept by the process they are reused, handed back
+// to the system they would be mapped and zeroed anew each time.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 2000000000);
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
+int run(int argc, char** argv) {
+  if (argc < 2) misuse("fathom-engine is started by fathom", "type `fathom --help`");
+  const std::string verb = argv[1];
+  const Arguments arguments(argv + 2, argv + argc);
+  if (verb == "train") {
+    auto request = parse_train(arguments);
+    return request ? train(std::move(*request)) : 0;
+  }
+  if (verb == "eval") {
+    const auto request = parse_eval(arguments);
+    return request ? eval(*request) : 0;
+  }
+  if (verb == "generate") {
+    const auto request = parse_generate(arguments);
+    return request ? generate_text(*request) : 0;
+  }
+  misuse("fathom-engine does not know the verb " + verb, "type `fathom --help`");
+}
+
+}  // namespace
+}  // namespace fathom
+
+int main(int argc, char** argv) {
+  fathom::keep_freed_memory();
+  return fathom::guarded(fathom::run, argc, argv);
+}

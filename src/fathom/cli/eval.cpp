@@ -1,0 +1,55 @@
+#include "fathom/cli/eval.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "fathom/base/error.h"
+#include "fathom/track/run_folder.h"
+
+namespace fathom {
+
+void add_fields(FieldList& list, ModelChoice& c) {
+  list.section("model");
+  list.add("checkpoint", c.checkpoint,
+           "best, last or a checkpoint's folder; auto: best, else last");
+  list.add("device", c.device, "auto, cpu, cuda or cuda:N");
+  list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
+}
+
+void settle(ModelChoice& choice) {
+  namespace fs = std::filesystem;
+  const fs::path checkpoints = fs::path(resolve_run(choice.run)) / "checkpoints";
+  const auto complete = [](const fs::path& folder) { return fs::exists(folder / "state.json"); };
+  std::vector<fs::path> candidates = {checkpoints / choice.checkpoint, choice.checkpoint};
+  if (choice.checkpoint == "auto") candidates = {checkpoints / "best", checkpoints / "last"};
+  for (const fs::path& candidate : candidates)
+    if (complete(candidate)) return void(choice.folder = candidate);
+  misuse(fmt::format("the run {} has no checkpoint {}", choice.run,
+                     choice.checkpoint == "auto" ? "yet" : choice.checkpoint),
+         fmt::format("look into {}; a checkpoint is a folder with a state.json",
+                     checkpoints.string()));
+}
+
+std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
+  CommandLine line("eval", "RUN [--key=value ...]",
+                   "Loss, perplexity and accuracy of a trained model over a whole split.",
+                   "fathom eval quickstart --split=val");
+  EvalRequest request;
+  line.positional("RUN", request.model.run, "a run's name, or its folder");
+  FieldList list;
+  add_fields(list, request.model);
+  list.section("evaluation");
+  list.add("split", request.split, "train or val");
+  list.add("dataset", request.dataset,
+           "another corpus of the same vocabulary; empty: the run's own");
+  list.add("batch_size", request.batch_size, "sequences of one forward pass").at_least(1);
+  list.add("max_batches", request.max_batches, "stop after this many, 0: the whole split")
+      .at_least(0);
+  list.add("json", request.json, "print one JSON object");
+  if (!parse_into(line, arguments, list)) return std::nullopt;
+  settle(request.model);
+  return request;
+}
+
+}  // namespace fathom

@@ -1,0 +1,34 @@
+// `fathom eval RUN`
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "fathom/cli/command_line.h"
+
+namespace fathom {
+
+// Which model to load and where to run it; eval and generate share it.
+struct ModelChoice {
+  std::string run;                  // a run's name or folder
+  std::string checkpoint = "auto";  // best, last, a path; auto: best where there is one
+  std::string device = "auto";
+  int64_t threads = 0;
+  std::string folder;  // of the checkpoint, settled
+};
+void add_fields(FieldList& list, ModelChoice& choice);
+// Finds the checkpoint's folder. Throws Error(kUsage) when there is none.
+void settle(ModelChoice& choice);
+
+struct EvalRequest {
+  ModelChoice model;
+  std::string split = "val";
+  std::string dataset;  // empty: the one it was trained on
+  int64_t batch_size = 32;
+  int64_t max_batches = 0;  // 0: the whole split
+  bool json = false;
+};
+
+std::optional<EvalRequest> parse_eval(const Arguments& arguments);
+
+}  // namespace fathom

@@ -1,0 +1,23 @@
+// `fathom generate RUN`
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "fathom/cli/eval.h"
+
+namespace fathom {
+
+struct GenerateRequest {
+  ModelChoice model;
+  std::string start = "\n";
+  int64_t num_samples = 1;
+  int64_t max_new_tokens = 500;
+  double temperature = 0.8;
+  std::optional<int64_t> top_k = 200;
+  int64_t seed = 1337;
+};
+
+std::optional<GenerateRequest> parse_generate(const Arguments& arguments);
+
+}  // namespace fathom

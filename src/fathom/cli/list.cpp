@@ -1,0 +1,59 @@
+// `fathom list`
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/text.h"
+#include "fathom/cli/run_arguments.h"
+#include "fathom/cli/verbs.h"
+#include "fathom/model/plan/parameter_table.h"
+#include "fathom/track/terminal.h"
+#include "fathom/train/plan/registry.h"
+
+namespace fathom {
+namespace {
+
+int64_t preset_parameters(const Preset& preset) {
+  const RunConfig config = preset_config(preset.name);
+  const int64_t vocab = settled_vocab_size(config, likely_corpus_vocab(config.data.dataset));
+  return parameter_count(parameter_table(config.model, vocab));
+}
+
+nlohmann::json list_json() {
+  nlohmann::json out = nlohmann::json::array();
+  for (const Preset& preset : registry().presets())
+    out.push_back({{"name", preset.name},
+                   {"experiment", preset.experiment},
+                   {"summary", preset.summary},
+                   {"parameters", preset_parameters(preset)}});
+  return out;
+}
+
+}  // namespace
+
+int run_list(const Arguments& arguments) {
+  CommandLine line("list", "[--json]", "Every experiment and its presets.", "fathom list");
+  bool json = false;
+  FieldList fields;
+  fields.section("output");
+  fields.add("json", json, "print one JSON list");
+  if (!parse_into(line, arguments, fields)) return 0;
+  if (json) {
+    fmt::print("{}\n", list_json().dump(2));
+    return 0;
+  }
+  const Style style(stdout);
+  for (const Registry::Experiment& experiment : registry().experiments()) {
+    fmt::print("{}: {}\n", style.bold(experiment.name), experiment.idea);
+    for (const Preset& preset : registry().presets()) {
+      if (preset.experiment != experiment.name) continue;
+      fmt::print("  {:<26}{:>9}  {}\n", preset.name,
+                 human_count(static_cast<double>(preset_parameters(preset))), preset.summary);
+    }
+  }
+  fmt::print("\n`fathom describe NAME` shows one whole, `fathom train NAME` trains it.\n");
+  return 0;
+}
+
+}  // namespace fathom

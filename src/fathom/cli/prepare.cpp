@@ -1,0 +1,80 @@
+// `fathom prepare CORPUS|FILE`
+#include "fathom/data/prepare.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/text.h"
+#include "fathom/cli/verbs.h"
+#include "fathom/track/terminal.h"
+
+namespace fathom {
+namespace {
+
+std::string known_names() {
+  std::vector<std::string> names;
+  for (const KnownCorpus& corpus : known_corpora()) names.push_back(corpus.name);
+  return join(names, ", ");
+}
+
+void print_report(const PrepareReport& r, const Style& style) {
+  for (const std::string& notice : r.notices) fmt::print("note: {}\n", notice);
+  fmt::print("{} {}\n", style.bold(r.name),
+             r.already_prepared ? "is prepared already, nothing was written" : "is prepared");
+  fmt::print("  {:<16}{}\n", "folder", r.path);
+  fmt::print("  {:<16}{}, vocabulary {}\n", "tokenizer", r.tokenizer, with_commas(r.vocab_size));
+  fmt::print("  {:<16}{} characters, {}\n", "text", with_commas(static_cast<int64_t>(r.characters)),
+             human_bytes(static_cast<double>(r.bytes)));
+  for (const PrepareReport::Split& split : r.splits)
+    fmt::print("  {:<16}{} tokens\n", split.name, with_commas(static_cast<int64_t>(split.tokens)));
+  fmt::print("  {:<16}{:.3f}\n", "bytes per token", r.bytes_per_token);
+  fmt::print("  {:<16}{:.4f} nats: the loss of knowing only how frequent each token is\n",
+             "unigram entropy", r.unigram_entropy);
+  std::string frequent;
+  for (const auto& token : r.frequent) frequent += in_quotes(token.text) + " ";
+  fmt::print("  {:<16}{}\n", "most frequent", frequent);
+  fmt::print("  {:<16}{}\n", "begins", in_quotes(r.sample));
+  fmt::print("  {:<16}{}\n", "as ids", fmt::join(r.sample_ids, " "));
+  fmt::print("\nTrain on it with `fathom train gpt2ish_shakespeare_cpu --dataset={}`.\n", r.name);
+}
+
+}  // namespace
+
+int run_prepare(const Arguments& arguments) {
+  CommandLine line(
+      "prepare", "CORPUS|FILE [--key=value ...]",
+      "Turn text into a corpus: token shards below data/. Known by name: " + known_names() + ".",
+      "fathom prepare notes.txt --name=notes --tokenizer=byte");
+  PrepareOptions options;
+  bool json = false;
+  line.positional("CORPUS|FILE", options.what,
+                  "a known corpus (" + known_names() + ") or a text file");
+  FieldList fields;
+  add_fields(fields, options);
+  fields.section("output");
+  fields.add("json", json, "print one JSON object");
+  if (!parse_into(line, arguments, fields)) return 0;
+
+  const bool live = can_redraw(stderr);
+  std::string last;
+  const PrepareReport report =
+      prepare(options, [&](const std::string& stage, uint64_t done, uint64_t total) {
+        if (!live) return;
+        const std::string now =
+            total > 0 ? fmt::format("{} {:.0f} %", stage,
+                                    100.0 * static_cast<double>(done) / static_cast<double>(total))
+                      : fmt::format("{} {}", stage, human_bytes(static_cast<double>(done)));
+        if (now != last) fmt::print(stderr, "\r\033[K{}", now), std::fflush(stderr);
+        last = now;
+      });
+  if (live && !last.empty()) fmt::print(stderr, "\r\033[K");
+  if (json)
+    fmt::print("{}\n", to_json(report).dump(2));
+  else
+    print_report(report, Style(stdout));
+  return 0;
+}
+
+}  // namespace fathom

@@ -1,0 +1,54 @@
+#include "fathom/cli/run_arguments.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "fathom/base/error.h"
+#include "fathom/config/config_file.h"
+#include "fathom/data/corpus.h"
+#include "fathom/data/prepare.h"
+#include "fathom/train/plan/registry.h"
+
+namespace fathom {
+
+std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>& settings,
+                                        const std::string& preset, FieldList& list) {
+  std::vector<std::string> notices;
+  for (const auto& setting : settings) {
+    if (!setting.key.empty() && setting.key != "config") {
+      list.set_text(setting.key, setting.text, setting.origin);
+      continue;
+    }
+    const std::filesystem::path path = setting.text;
+    if (std::filesystem::is_regular_file(path)) {
+      read_config_file(path, list);
+      continue;
+    }
+    const std::string& experiment = registry().preset(preset).experiment;
+    const ShippedConfig* shipped = registry().config(experiment, path.stem());
+    if (shipped == nullptr)
+      misuse(fmt::format("{} is neither a config file nor an option", setting.text),
+             "options are --key=value; config files are TOML or nanoGPT's .py");
+    notices.push_back(
+        fmt::format("{}: using the one that {} ships", setting.text, shipped->experiment));
+    read_config_text(shipped->text, shipped->stem + ".toml", list);
+  }
+  return notices;
+}
+
+int64_t likely_corpus_vocab(const std::string& dataset) {
+  const std::vector<std::string> prepared = prepared_corpora();
+  if (std::find(prepared.begin(), prepared.end(), dataset) != prepared.end()) {
+    try {
+      return Corpus::open(dataset).vocab_size();
+    } catch (const Error&) {  // damaged: train and eval will say so
+    }
+  }
+  for (const KnownCorpus& known : known_corpora())
+    if (known.name == dataset) return known.vocab_size;
+  return 0;
+}
+
+}  // namespace fathom

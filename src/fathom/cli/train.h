@@ -1,0 +1,34 @@
+// `fathom train EXPERIMENT [config files] [--key=value ...]`
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/cli/command_line.h"
+#include "fathom/data/corpus.h"
+#include "fathom/train/plan/run_config.h"
+
+namespace fathom {
+
+struct TrainOptions {
+  std::string run_name;  // empty: preset and time
+  std::string out_dir;   // nanoGPT's spelling of it
+  std::string init_from = "scratch";
+  bool force = false;
+  bool quiet = false;
+};
+void add_fields(FieldList& list, TrainOptions& options);
+
+struct TrainRequest {
+  RunConfig config;
+  TrainOptions options;  // run_name settled
+  Corpus corpus;
+  int64_t vocab_size = 0;
+  std::vector<std::string> notices;  // what was decided on the way, one sentence each
+};
+
+// Everything that can be wrong before a tensor is made is found here. Nothing: help was printed.
+std::optional<TrainRequest> parse_train(const Arguments& arguments);
+
+}  // namespace fathom

@@ -1,0 +1,60 @@
+#include "fathom/cli/verbs.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "fathom/base/error.h"
+#include "fathom/cli/eval.h"
+#include "fathom/cli/generate.h"
+#include "fathom/cli/train.h"
+#include "fathom/track/terminal.h"
+
+namespace fathom {
+
+const std::vector<Verb>& verbs() {
+  static const std::vector<Verb> all = {
+      {"list", "every experiment and its presets", run_list},
+      {"describe", "a preset's size, cost and settings", run_describe},
+      {"prepare", "turn text into a corpus", run_prepare},
+      {"train", "train a model", nullptr,
+       [](const Arguments& a) { return parse_train(a).has_value(); }},
+      {"eval", "loss of a trained model on a whole split", nullptr,
+       [](const Arguments& a) { return parse_eval(a).has_value(); }},
+      {"generate", "text from a trained model", nullptr,
+       [](const Arguments& a) { return parse_generate(a).has_value(); }},
+  };
+  return all;
+}
+
+std::string overview() {
+  std::string out =
+      "fathom: a laboratory for transformers that decide how deep to think\n\n"
+      "Usage: fathom VERB ...\n\n";
+  for (const Verb& verb : verbs()) out += fmt::format("  {:<10} {}\n", verb.name, verb.summary);
+  out +=
+      "\n`fathom VERB --help` explains a verb. A first run:\n\n"
+      "  fathom prepare shakespeare_char\n"
+      "  fathom train quickstart\n";
+  return out;
+}
+
+int guarded(int (*body)(int, char**), int argc, char** argv) {
+  const Style style(stderr);
+  try {
+    return body(argc, argv);
+  } catch (const Error& e) {
+    fmt::print(stderr, "{} {}\n", style.red("fathom:"), e.what());
+    if (!e.hint().empty()) fmt::print(stderr, "{} {}\n", style.yellow("HINT:"), e.hint());
+    return e.kind() == ErrorKind::kUsage ? 2 : 1;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "{} out of memory\n{} a smaller batch_size or block_size needs less\n",
+               style.red("fathom:"), style.yellow("HINT:"));
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "{} {}\n", style.red("fathom:"), e.what());
+  }
+  return 1;
+}
+
+}  // namespace fathom

@@ -1,0 +1,30 @@
+// The verbs of `fathom`. Those that need no tensors run in `fathom` itself; for the others it
+// checks the request, so that every mistake is told at once, and hands over to `fathom-engine`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fathom/cli/command_line.h"
+
+namespace fathom {
+
+int run_list(const Arguments& arguments);
+int run_describe(const Arguments& arguments);
+int run_prepare(const Arguments& arguments);
+
+struct Verb {
+  std::string name, summary;
+  // Runs the verb, or for an engine's verb checks its request (false: nothing is left to do, for
+  // help was printed).
+  int (*run)(const Arguments&) = nullptr;
+  bool (*check)(const Arguments&) = nullptr;
+};
+
+const std::vector<Verb>& verbs();
+std::string overview();  // what `fathom` and `fathom --help` print
+
+// Calls `body`; prints an Error as `fathom: ...` with its HINT and turns it into an exit code.
+int guarded(int (*body)(int, char**), int argc, char** argv);
+
+}  // namespace fathom

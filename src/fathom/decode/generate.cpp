@@ -1,0 +1,30 @@
+#include "fathom/decode/generate.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+
+#include "fathom/base/random.h"
+
+namespace fathom {
+
+void generate(const LanguageModel& model, std::vector<int64_t> tokens,
+              const GenerateOptions& options, const std::function<void(int64_t)>& emit) {
+  const at::NoGradGuard no_grad;
+  const at::Device device = model.parameters().all().front().tensor.device();
+  const RandomStream stream(options.seed, fmt::format("sample/{}", options.sample));
+  for (int64_t i = 0; i < options.max_new_tokens; ++i) {
+    const int64_t T = std::min<int64_t>(static_cast<int64_t>(tokens.size()), options.block_size);
+    const Tensor window = at::empty({1, T}, at::TensorOptions(at::kLong));
+    std::copy(tokens.end() - T, tokens.end(), window.data_ptr<int64_t>());
+    const Tensor scores =
+        model.logits(window.to(device)).select(1, T - 1).to(at::kCPU, at::kFloat).contiguous();
+    const int64_t token =
+        sample_token({scores.data_ptr<float>(), static_cast<size_t>(options.vocab_size)},
+                     options.sampler, stream.uniform(static_cast<uint64_t>(i)));
+    tokens.push_back(token);
+    emit(token);
+  }
+}
+
+}  // namespace fathom

@@ -1,0 +1,38 @@
+#include "fathom/model/device.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <sched.h>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+
+c10::Device choose_device(const std::string& name) {
+  const bool cuda = at::hasCUDA();
+  if (name == "auto") return cuda ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  if (name == "cpu") return c10::kCPU;
+  if (name.rfind("cuda", 0) != 0)
+    misuse(fmt::format("device = {} is unknown, allowed: auto, cpu, cuda, cuda:N", name));
+  if (!cuda)
+    misuse(fmt::format("device = {} needs a libtorch with CUDA, this one has none", name),
+           "configure the build with -DTorch_DIR=<libtorch>/share/cmake/Torch of a CUDA libtorch");
+  try {
+    const c10::Device device(name);
+    return device.has_index() ? device : c10::Device(c10::kCUDA, 0);
+  } catch (const c10::Error&) {
+    misuse(fmt::format("device = {} is unknown, allowed: auto, cpu, cuda, cuda:N", name));
+  }
+}
+
+int set_threads(int64_t threads) {
+  // ATen's own default counts half of a virtual machine's processors.
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  const int available = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 1;
+  at::set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
+  return at::get_num_threads();
+}
+
+}  // namespace fathom

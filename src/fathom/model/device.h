@@ -1,0 +1,17 @@
+// Where and in what precision a run computes.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+
+namespace fathom {
+
+// "auto" (CUDA where this libtorch has it, else the processor), "cpu", "cuda", "cuda:N". Throws
+// Error(kUsage) for anything else, and for CUDA on a libtorch without it.
+c10::Device choose_device(const std::string& name);
+
+// Sets ATen's and OpenMP's threads; 0 takes every processor of the affinity mask. Returns how many.
+int set_threads(int64_t threads);
+
+}  // namespace fathom

@@ -1,0 +1,53 @@
+#include "fathom/train/adamw.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <cmath>
+
+#include "fathom/train/plan/decay.h"
+
+namespace fathom {
+
+AdamW::AdamW(const ParameterSet& parameters, const OptimizerConfig& config) : config_(config) {
+  for (const Parameter& p : parameters.all()) {
+    parameters_.push_back(p.tensor);
+    decays_.push_back(decays(p.spec, config.decay_rule));
+    state_.push_back({p.spec.name, at::zeros_like(p.tensor), at::zeros_like(p.tensor)});
+  }
+}
+
+double AdamW::clip_gradients() {
+  const at::NoGradGuard no_grad;
+  double squares = 0;
+  for (const Tensor& p : parameters_)
+    if (p.grad().defined()) squares += std::pow(p.grad().norm().item<double>(), 2);
+  const double norm = std::sqrt(squares);
+  // The 1e-6 is torch's clip_grad_norm_: it keeps the division safe and the numbers comparable.
+  const double scale = config_.grad_clip / (norm + 1e-6);
+  if (config_.grad_clip > 0 && scale < 1)
+    for (Tensor& p : parameters_)
+      if (p.grad().defined()) p.mutable_grad().mul_(scale);
+  return norm;
+}
+
+void AdamW::step(double learning_rate) {
+  const at::NoGradGuard no_grad;
+  ++steps_;
+  const auto n = static_cast<double>(steps_);
+  const double m_correction = 1 - std::pow(config_.beta1, n);
+  const double v_correction = 1 - std::pow(config_.beta2, n);
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    Tensor& w = parameters_[i];
+    const Tensor& g = w.grad();
+    if (!g.defined()) continue;
+    auto& [name, m, v] = state_[i];
+    if (decays_[i]) w.mul_(1 - learning_rate * config_.weight_decay);
+    m.mul_(config_.beta1).add_(g, 1 - config_.beta1);
+    v.mul_(config_.beta2).addcmul_(g, g, 1 - config_.beta2);
+    const Tensor root = (v.sqrt() / std::sqrt(v_correction)).add_(config_.adam_eps);
+    w.addcdiv_(m, root, -learning_rate / m_correction);
+  }
+}
+
+}  // namespace fathom

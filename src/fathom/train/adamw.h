@@ -1,0 +1,41 @@
+// AdamW (Loshchilov and Hutter 2019) in plain torch operations, over a model's parameters by name.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fathom/model/parameters.h"
+#include "fathom/ops/tensor.h"
+#include "fathom/train/plan/run_config.h"
+
+namespace fathom {
+
+class AdamW {
+ public:
+  AdamW(const ParameterSet& parameters, const OptimizerConfig& config);
+
+  // Global L2 norm of the gradients (missing ones count as zero). Scales them in place so that it
+  // is at most grad_clip (if that is not 0), and returns what it was before.
+  double clip_gradients();
+
+  // With m, v the decayed means of g and g^2, corrected for their start at zero at step n:
+  //   w -= lr * weight_decay * w;  w -= lr * m_hat / (sqrt(v_hat) + eps)
+  // A parameter without a gradient stays as it is.
+  void step(double learning_rate);
+
+  struct State {
+    std::string name;  // of the parameter
+    Tensor m, v;       // its shape
+  };
+  const std::vector<State>& state() const { return state_; }
+  int64_t steps() const { return steps_; }
+
+ private:
+  OptimizerConfig config_;
+  std::vector<Tensor> parameters_;
+  std::vector<bool> decays_;
+  std::vector<State> state_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace fathom

@@ -1,0 +1,38 @@
+// From token lists to tensors, and the mean loss over some of them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fathom/data/source.h"
+#include "fathom/model/language_model.h"
+#include "fathom/train/plan/run_config.h"
+
+namespace fathom {
+
+Batch to_batch(const TokenBatch& tokens, at::Device device);
+
+// Runs the matrix products in a narrower type while it lives; parameters stay float32.
+class Autocast {
+ public:
+  Autocast(Precision dtype, at::Device device);
+  ~Autocast();
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  bool on_, cuda_;
+};
+
+struct Evaluation {
+  double loss = 0;            // nats per target, over all of them
+  double standard_error = 0;  // of the loss, from the spread between batches
+  double accuracy = 0;        // share of targets that are the likeliest token
+  double targets = 0;
+};
+
+// Means over `batches` batches of `source` from `cursor`, in evaluation mode and without a graph.
+Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64_t batches,
+                    at::Device device, Precision dtype);
+
+}  // namespace fathom

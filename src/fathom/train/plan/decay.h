@@ -1,0 +1,14 @@
+// Which parameters decoupled weight decay acts on.
+#pragma once
+
+#include "fathom/model/plan/parameter_table.h"
+#include "fathom/train/plan/run_config.h"
+
+namespace fathom {
+
+inline bool decays(const ParameterSpec& spec, DecayRule rule) {
+  if (spec.shape.size() < 2) return false;
+  return rule == DecayRule::kMatrices || spec.part == Part::kMlp || spec.part == Part::kHead;
+}
+
+}  // namespace fathom
