@@ -88,7 +88,9 @@ TEST_F(ShardTest, WhatIsWrittenInPiecesIsReadBack) {
       expected.insert(expected.end(), piece.begin(), piece.end());
     }
     RC_PRE(!expected.empty());
-    RC_PRE(expected.size() < 2 || expected[0] + (expected[1] << 16) != 20240520);
+    const bool like_llmc =  // beforehand: the macro's || evaluates both sides
+        expected.size() > 1 && expected[0] + (expected[1] << 16) == 20240520;
+    RC_PRE(!like_llmc);
     writer.finish();
     const TokenShard shard(temp_ / "p");
     RC_ASSERT(all_tokens(shard) == expected);

@@ -80,7 +80,7 @@ bool is_corpus(const fs::path& folder) {
       find_known_corpus(name)
           ? fmt::format("`fathom prepare {}`", name)
           : fmt::format("`fathom prepare FILE --name {}`", fs::path(name).filename().string());
-  fail(fmt::format("there is no prepared corpus {} in {}; prepared: {}", fathom::quoted(name),
+  fail(fmt::format("there is no prepared corpus {} in {}; prepared: {}", in_quotes(name),
                    data_root(), prepared.empty() ? "none" : join(prepared, ", ")),
        nearest.empty() ? line : fmt::format("did you mean {}? Else {}", nearest, line));
 }
@@ -154,7 +154,7 @@ std::vector<std::string> Corpus::splits() const {
 const std::vector<TokenShard>& Corpus::shards(const std::string& split) const {
   const auto found = state_->contents.splits.find(split);
   if (found == state_->contents.splits.end())
-    fail(fmt::format("the corpus {} has no split {}, only {}", name(), fathom::quoted(split),
+    fail(fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
                      join(splits(), ", ")));
   return found->second;
 }

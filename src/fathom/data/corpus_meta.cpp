@@ -36,7 +36,7 @@ class MetaReader {
     if (!splits.is_object() || splits.empty()) refuse("\"splits\" is not an object of lists");
     for (const auto& [split, entries] : splits.items()) {
       if (!entries.is_array() || entries.empty())
-        refuse(fmt::format("the split {} is not a list of files", fathom::quoted(split)));
+        refuse(fmt::format("the split {} is not a list of files", in_quotes(split)));
       for (const auto& entry : entries) {
         contents.splits[split].push_back(open_shard(entry));
         contents.recorded +=
@@ -63,7 +63,7 @@ class MetaReader {
     const auto found = meta.find("command");
     if (found == meta.end() || !found->is_string()) return;
     const auto& command = found->get_ref<const std::string&>();
-    if (command.rfind("fathom prepare ", 0) == 0 && fathom::quoted(command) == '"' + command + '"')
+    if (command.rfind("fathom prepare ", 0) == 0 && in_quotes(command) == '"' + command + '"')
       hint_ = fmt::format("`{} --force` makes it again", command);
   }
 
@@ -100,7 +100,7 @@ class MetaReader {
     const std::string file = text(entry, "file");
     if (file.empty() || file == "." || file == ".." ||
         file.find_first_of(std::string("/\0", 2)) != std::string::npos)
-      refuse(fmt::format("{} is not the name of a file in this folder", fathom::quoted(file)));
+      refuse(fmt::format("{} is not the name of a file in this folder", in_quotes(file)));
     const std::string path = (folder_ / file).string();
     std::error_code missing;
     const uint64_t bytes = fs::file_size(path, missing);

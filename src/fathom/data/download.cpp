@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -22,10 +23,16 @@ extern char** environ;
 namespace fathom {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 struct Transfer {
+  explicit Transfer(const DownloadOptions& o) : options(o) {}
   const DownloadOptions& options;
   std::string body;
   bool too_long = false;
+  bool stalled = false;
+  uint64_t received = 0;  // at `moved`, the last time that anything arrived
+  Clock::time_point moved = Clock::now();
   std::exception_ptr thrown;  // by the progress function: it must not unwind through libcurl
 };
 
@@ -40,15 +47,22 @@ size_t receive(char* data, size_t size, size_t count, void* user) {
   return bytes;
 }
 
-int report(void* user, curl_off_t total, curl_off_t done, curl_off_t, curl_off_t) {
+// libcurl calls this at least once a second. The stall is timed here because its own low-speed
+// limit works on an average over five seconds and sees a silence that much later.
+int report(void* user, curl_off_t curl_total, curl_off_t curl_done, curl_off_t, curl_off_t) {
   auto& transfer = *static_cast<Transfer*>(user);
+  const auto done = static_cast<uint64_t>(curl_done);
+  if (done != transfer.received) transfer.moved = Clock::now();
+  transfer.received = done;
+  transfer.stalled = Clock::now() - transfer.moved > std::chrono::seconds(transfer.options.timeout);
+  if (transfer.stalled) return 1;  // ends the transfer
   try {
     if (transfer.options.progress)
-      transfer.options.progress(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
+      transfer.options.progress(done, static_cast<uint64_t>(curl_total));
     return 0;
   } catch (...) {
     transfer.thrown = std::current_exception();
-    return 1;  // ends the transfer
+    return 1;
   }
 }
 
@@ -59,7 +73,6 @@ struct CurlLibrary {
 
 void set_options(CURL* curl, Transfer& transfer, char* reason) {
   const DownloadOptions& options = transfer.options;
-  const long seconds = static_cast<long>(options.timeout);
   curl_easy_setopt(curl, CURLOPT_URL, options.url.c_str());
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
@@ -67,9 +80,7 @@ void set_options(CURL* curl, Transfer& transfer, char* reason) {
   curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 5L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "fathom");
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, seconds);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);  // bytes a second
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, seconds);
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(options.timeout));
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
@@ -117,7 +128,7 @@ std::string download(const DownloadOptions& options, const std::string& hint) {
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
                                                                  &curl_easy_cleanup);
   if (!curl) fail("cannot start libcurl");
-  Transfer transfer{options, {}, false, nullptr};
+  Transfer transfer{options};
   std::array<char, CURL_ERROR_SIZE> reason{};
   set_options(curl.get(), transfer, reason.data());
   const CURLcode code = curl_easy_perform(curl.get());
@@ -128,7 +139,7 @@ std::string download(const DownloadOptions& options, const std::string& hint) {
     fail(fmt::format("{}: it is longer than the expected {} bytes", what,
                      with_commas(static_cast<int64_t>(options.max_bytes))),
          hint);
-  if (code == CURLE_OPERATION_TIMEDOUT)
+  if (transfer.stalled || code == CURLE_OPERATION_TIMEDOUT)
     fail(fmt::format("{}: the server was silent for {} seconds", what, options.timeout), hint);
   if (code != CURLE_OK)
     fail(fmt::format("{}: {}", what, reason[0] ? reason.data() : curl_easy_strerror(code)), hint);

@@ -45,7 +45,7 @@ class DictionaryReader {
       } else if (key == "shape" && !d.shape) {
         d.shape = read_tuple();
       } else {
-        refuse(path_, fmt::format("its header has the unexpected key {}", fathom::quoted(key)));
+        refuse(path_, fmt::format("its header has the unexpected key {}", in_quotes(key)));
       }
       if (!accept(',') && peek() != '}') malformed();
     }
@@ -134,7 +134,7 @@ NpyHeader read_npy_header(std::string_view file, const std::string& path) {
     refuse(path, "it holds pickled Python objects, which are never read");
   if (*d.descr != "<u2")
     refuse(path,
-           fmt::format("its dtype is {}, tokens are \"<u2\" (uint16)", fathom::quoted(*d.descr)));
+           fmt::format("its dtype is {}, tokens are \"<u2\" (uint16)", in_quotes(*d.descr)));
   if (d.shape->size() != 1)
     refuse(path, fmt::format("it has {} dimensions, tokens have 1", d.shape->size()));
   if (*d.fortran_order) refuse(path, "it is in Fortran order");

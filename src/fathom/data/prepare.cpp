@@ -49,7 +49,7 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
     std::vector<std::string> names;
     for (const KnownCorpus& corpus : known_corpora()) names.push_back(corpus.name);
     misuse(fmt::format("{} is neither a text file nor a corpus that is prepared by name ({})",
-                       fathom::quoted(o.what), join(names, ", ")),
+                       in_quotes(o.what), join(names, ", ")),
            nearest_name(o.what, names).empty() ? "give the path of a text file"
                                                : suggestion(o.what, names));
   }
@@ -61,7 +61,7 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   if (!o.url.empty() && !o.input.empty())
     misuse("--url and --input are both given", "leave out one");
   if (!o.name.empty() && o.name != sanitised(o.name))
-    misuse(fmt::format("--name {} is no name for a folder", fathom::quoted(o.name)),
+    misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
            fmt::format("letters, digits, '_', '-' and '.', such as {}", sanitised(o.name)));
   if (!o.name.empty()) return o.name;
   return known ? known->name : sanitised(fs::path(o.what).stem().string());
@@ -119,7 +119,7 @@ void check_replaceable(const fs::path& folder) {
     const fs::path file = entry.path().filename();
     if (file == "meta.json" || (file.extension() == ".bin" && entry.is_regular_file())) continue;
     fail(fmt::format("{} holds {}, which no preparation has written, and would be replaced whole",
-                     folder.string(), fathom::quoted(file.string())),
+                     folder.string(), in_quotes(file.string())),
          "move it away, or choose another --name");
   }
 }

@@ -66,7 +66,7 @@ std::string printable(const std::string& text) {
   for (size_t i = 0; i < text.size();) {
     const size_t length = utf8_length(text, i);
     if (length == 0) {
-      const std::string escaped = fathom::quoted(text);
+      const std::string escaped = in_quotes(text);
       return escaped.substr(1, escaped.size() - 2);
     }
     i += length;

@@ -103,7 +103,7 @@ class CharTokenizer : public Tokenizer {
   [[noreturn]] void fail_unknown(uint32_t code_point, size_t position) const {
     fail(fmt::format("the character {} (U+{:04X}) at position {} is not in the vocabulary of {} "
                      "characters",
-                     fathom::quoted(character(code_point)), code_point, position, vocab_size()),
+                     in_quotes(character(code_point)), code_point, position, vocab_size()),
          "leave it out, or prepare the corpus with --tokenizer byte, which takes any text");
   }
 
@@ -147,7 +147,7 @@ std::vector<std::string> tokenizer_kinds() {
 std::unique_ptr<Tokenizer> make_tokenizer(std::string_view kind, std::string_view text) {
   if (kind == "byte") return make_byte_tokenizer();
   if (kind == "char") return make_char_tokenizer(text);
-  misuse(fmt::format("there is no tokenizer {}", fathom::quoted(kind)),
+  misuse(fmt::format("there is no tokenizer {}", in_quotes(kind)),
          suggestion(kind, tokenizer_kinds()));
 }
 
@@ -158,7 +158,7 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(const nlohmann::json& json) {
   if (*kind == "byte") return make_byte_tokenizer();
   if (*kind == "char") return char_tokenizer_from_json(json);
   fail(fmt::format("the tokenizer's kind is {}, known are: {}",
-                   fathom::quoted(kind->get_ref<const std::string&>()),
+                   in_quotes(kind->get_ref<const std::string&>()),
                    join(tokenizer_kinds(), ", ")));
 }
 
