@@ -133,8 +133,7 @@ NpyHeader read_npy_header(std::string_view file, const std::string& path) {
   if (d.descr->find('O') != std::string::npos)
     refuse(path, "it holds pickled Python objects, which are never read");
   if (*d.descr != "<u2")
-    refuse(path,
-           fmt::format("its dtype is {}, tokens are \"<u2\" (uint16)", in_quotes(*d.descr)));
+    refuse(path, fmt::format("its dtype is {}, tokens are \"<u2\" (uint16)", in_quotes(*d.descr)));
   if (d.shape->size() != 1)
     refuse(path, fmt::format("it has {} dimensions, tokens have 1", d.shape->size()));
   if (*d.fortran_order) refuse(path, "it is in Fortran order");

@@ -158,8 +158,7 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(const nlohmann::json& json) {
   if (*kind == "byte") return make_byte_tokenizer();
   if (*kind == "char") return char_tokenizer_from_json(json);
   fail(fmt::format("the tokenizer's kind is {}, known are: {}",
-                   in_quotes(kind->get_ref<const std::string&>()),
-                   join(tokenizer_kinds(), ", ")));
+                   in_quotes(kind->get_ref<const std::string&>()), join(tokenizer_kinds(), ", ")));
 }
 
 }  // namespace fathom
