@@ -30,27 +30,23 @@ std::string option_names(const Field& field) {
   return names;
 }
 
-std::string option_help(const Field& field) {
+// "int [12] 1 <= n_layer": type, value as it stands, and range.
+std::string option_facts(const Field& field) {
   const Value value = field.value();
-  const std::string shown = value.is_string() ? value.get<std::string>() : to_literal(value);
-  std::string help = field.help();
-  if (!shown.empty()) help += fmt::format(" [{}]", shown);
-  if (!field.range().empty()) help += fmt::format(" ({})", field.range());
-  return help;
-}
-
-std::string type_label(const Field& field) {
-  return field.choices().empty() ? field.type() : "{" + join(field.choices(), ",") + "}";
+  const bool bare = value.is_string() && !value.get<std::string>().empty() &&
+                    value.get<std::string>().find_first_of(" \n\t") == std::string::npos;
+  const std::string shown = bare ? value.get<std::string>() : to_literal(value);
+  return fmt::format("{} [{}]{}{}", field.type(), shown, field.range().empty() ? "" : ", ",
+                     field.range());
 }
 
 // `sink` must outlive the parsing; what it ends up with is of no interest, for the values are read
 // in the order typed.
 void add_option(CLI::App& app, const Field& field, std::string& sink) {
-  CLI::Option* option = field.is_bool()
-                            ? app.add_flag(option_names(field), sink, option_help(field))
-                            : app.add_option(option_names(field), sink, option_help(field));
-  if (!field.is_bool()) option->type_name(type_label(field))->expected(1);
-  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->group(field.section());
+  CLI::Option* option = field.is_bool() ? app.add_flag(option_names(field), sink, "")
+                                        : app.add_option(option_names(field), sink, "");
+  if (!field.is_bool()) option->expected(1);
+  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 [[noreturn]] void refuse_unknown(const std::string& word, const std::string& verb,
@@ -82,11 +78,8 @@ void CommandLine::positional(std::string name, std::string& slot, std::string he
 
 std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Arguments& arguments,
                                                                     const FieldList& fields) {
-  CLI::App app(fmt::format("{}\n\nUsage: fathom {} {}", summary_, verb_, usage_));
+  CLI::App app;
   app.allow_extras();
-  app.set_help_flag("-h,--help", "this text");
-  app.footer("Example: " + example_);
-  app.get_formatter()->column_width(44);
   std::string sink;
   for (const Field& field : fields.all()) add_option(app, field, sink);
   for (const IgnoredKey& ignored : fields.ignored_keys())
@@ -94,7 +87,7 @@ std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Argume
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
         ->group("");
   std::vector<std::string> words;
-  CLI::Option* word_option = app.add_option("WORDS", words, "")->group("");
+  CLI::Option* word_option = app.add_option("WORDS", words, "");
 
   std::vector<std::string> reversed;  // CLI11 takes its vector from the back
   for (const std::string& argument : arguments) reversed.push_back(with_underscores(argument));
@@ -102,10 +95,7 @@ std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Argume
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    std::string help = app.help();
-    for (const Positional& p : positionals_)
-      help.insert(help.find("\nOptions:"), fmt::format("  {:<20} {}\n", p.name, p.help));
-    std::fputs(help.c_str(), stdout);
+    fmt::print("{}", help(fields));
     return std::nullopt;
   } catch (const CLI::ParseError& e) {
     misuse(e.what(), fmt::format("`fathom {} --help` shows the usage", verb_));
@@ -133,6 +123,21 @@ std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Argume
                        positionals_[next_positional].help),
            "for example: " + example_);
   return settings;
+}
+
+std::string CommandLine::help(const FieldList& fields) const {
+  std::string out = fmt::format("{}\n\nUsage:   fathom {} {}\nExample: {}\n\n", summary_, verb_,
+                                usage_, example_);
+  for (const Positional& p : positionals_) out += fmt::format("  {:<14} {}\n", p.name, p.help);
+  std::string section;
+  for (const Field& field : fields.all()) {
+    if (field.section() != section) out += fmt::format("\n{}\n", section = field.section());
+    out += fmt::format("  --{:<20} {}\n  {:<22} {}\n", field.name(), option_facts(field), "",
+                       field.help());
+    if (!field.aliases().empty())
+      out += fmt::format("  {:<22} also --{}\n", "", fmt::join(field.aliases(), ", --"));
+  }
+  return out;
 }
 
 bool parse_into(CommandLine& line, const Arguments& arguments, FieldList& fields) {

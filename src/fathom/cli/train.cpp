@@ -63,6 +63,9 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     add_fields(list, request.config);
     return list;
   };
+  // So that `EXPERIMENT --help` shows that preset's values.
+  if (!arguments.empty() && registry().has(arguments[0]))
+    request.config = preset_config(arguments[0]);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return std::nullopt;
 

@@ -79,18 +79,31 @@ template <class Visit>
 void each_number(const json& value, const Visit& visit) {
   if (value.is_array())
     for (const json& item : value) each_number(item, visit);
-  else if (value.is_number()) visit(value.get<double>());
+  else if (value.is_number())
+    visit(value.get<double>());
 }
 
-std::string shown(const json& value) { return to_literal(value); }
+std::string shown(const json& value) {
+  return to_literal(value);
+}
 
 }  // namespace
 
-Field& Field::at_least(double bound) { return low_ = bound, low_open_ = false, *this; }
-Field& Field::at_most(double bound) { return high_ = bound, high_open_ = false, *this; }
-Field& Field::above(double bound) { return low_ = bound, low_open_ = true, *this; }
-Field& Field::below(double bound) { return high_ = bound, high_open_ = true, *this; }
-Field& Field::alias(std::string name) { return aliases_.push_back(std::move(name)), *this; }
+Field& Field::at_least(double bound) {
+  return low_ = bound, low_open_ = false, *this;
+}
+Field& Field::at_most(double bound) {
+  return high_ = bound, high_open_ = false, *this;
+}
+Field& Field::above(double bound) {
+  return low_ = bound, low_open_ = true, *this;
+}
+Field& Field::below(double bound) {
+  return high_ = bound, high_open_ = true, *this;
+}
+Field& Field::alias(std::string name) {
+  return aliases_.push_back(std::move(name)), *this;
+}
 
 std::string Field::range() const {
   std::string out;
@@ -101,11 +114,14 @@ std::string Field::range() const {
   return out;
 }
 
-Value Field::value() const { return get_(); }
+Value Field::value() const {
+  return get_();
+}
 
 void Field::refuse(const std::string& given, const std::string& origin,
                    const std::string& why) const {
-  misuse(fmt::format("{}: {} = {} {}", origin, name_, given, why), help_);
+  misuse(fmt::format("{}: {} = {} {}", origin, name_, given, why),
+         fmt::format("{}: {}", name_, help_));
 }
 
 void Field::check_bounds(const Value& value, const std::string& origin) const {
@@ -123,11 +139,11 @@ void Field::assign(const Value& value, const std::string& origin) {
   check_bounds(value, origin);
   if (!set_(value)) {
     refuse(shown(value), origin,
-           choices_.empty() ? "has the wrong type, allowed: " + type_
-                            : "is unknown, " + suggestion(value.is_string()
-                                                              ? value.get<std::string>()
-                                                              : shown(value),
-                                                          choices_));
+           choices_.empty()
+               ? "has the wrong type, allowed: " + type_
+               : "is unknown, " +
+                     suggestion(value.is_string() ? value.get<std::string>() : shown(value),
+                                choices_));
   }
   origin_ = origin;
 }
@@ -154,12 +170,12 @@ Field& FieldList::push(std::string name, std::string help, std::string type) {
 }
 
 // One overload a type; `slot` outlives the list by contract.
-#define FATHOM_FIELD_TYPE(T, type_name)                                       \
-  Field& FieldList::add(std::string name, T& slot, std::string help) {        \
-    Field& field = push(std::move(name), std::move(help), type_name);         \
-    field.get_ = [&slot] { return to_value(slot); };                          \
+#define FATHOM_FIELD_TYPE(T, type_name)                                        \
+  Field& FieldList::add(std::string name, T& slot, std::string help) {         \
+    Field& field = push(std::move(name), std::move(help), type_name);          \
+    field.get_ = [&slot] { return to_value(slot); };                           \
     field.set_ = [&slot](const Value& value) { return convert(value, slot); }; \
-    return field;                                                             \
+    return field;                                                              \
   }
 FATHOM_FIELD_TYPE(bool, "bool")
 FATHOM_FIELD_TYPE(int64_t, "int")

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 
@@ -21,6 +23,11 @@ void Registry::add(std::string name, std::string summary, std::function<void(Run
                        experiments_.back().name));
   presets_.push_back(
       {std::move(name), std::move(summary), std::move(apply), experiments_.back().name});
+}
+
+bool Registry::has(const std::string& name) const {
+  return std::any_of(presets_.begin(), presets_.end(),
+                     [&](const Preset& preset) { return preset.name == name; });
 }
 
 const Preset& Registry::preset(const std::string& name) const {

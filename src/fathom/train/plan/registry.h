@@ -33,6 +33,7 @@ class Registry {
   };
   const std::vector<Experiment>& experiments() const { return experiments_; }
   const std::vector<Preset>& presets() const { return presets_; }
+  bool has(const std::string& preset) const;
   // Throws Error(kUsage) with the nearest name.
   const Preset& preset(const std::string& name) const;
   // The experiment's own file of that stem, else any experiment's; null if there is none.
