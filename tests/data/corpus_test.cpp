@@ -73,6 +73,17 @@ TEST_F(CorpusTest, AnUnknownNameListsThePreparedOnesAndTheLineToType) {
   EXPECT_THAT(caught([] { Corpus::open("not_a_corpus"); }).what(), HasSubstr("no prepared corpus"));
 }
 
+TEST_F(CorpusTest, OddNamesAreUnknownCorporaToo) {
+  for (const char* name : {"", "no/such/folder", "x\n", "a b/"}) {
+    const Error error = caught([&] { Corpus::open(name); });
+    EXPECT_THAT(error.what(), HasSubstr("there is no prepared corpus"));
+    EXPECT_EQ(error.hint(), "`fathom prepare FILE --name NAME`");
+  }
+  fs::create_directories(temp_ / "data");
+  EXPECT_THAT(caught([&] { Corpus::open(temp_ / "data/.."); }).what(),
+              HasSubstr("is no prepared corpus"));
+}
+
 TEST_F(CorpusTest, DataRootIsDataUnlessTheEnvironmentSaysOtherwise) {
   EXPECT_EQ(data_root(), temp_ / "data");
   testing::ScopedVariable none("FATHOM_DATA", "");

@@ -73,13 +73,18 @@ bool is_corpus(const fs::path& folder) {
   return false;
 }
 
+// A single component that can be asked for under data_root().
+bool is_name(const std::string& text) {
+  return !text.empty() && text != "." && text != ".." && text.find('/') == std::string::npos;
+}
+
 [[noreturn]] void fail_unknown(const std::string& name) {
   const std::vector<std::string> prepared = prepared_corpora();
   const std::string nearest = nearest_name(name, prepared);
-  const std::string line =
-      find_known_corpus(name)
-          ? fmt::format("`fathom prepare {}`", name)
-          : fmt::format("`fathom prepare FILE --name {}`", fs::path(name).filename().string());
+  const bool printable = is_name(name) && in_quotes(name) == '"' + name + '"';
+  const std::string line = find_known_corpus(name) ? fmt::format("`fathom prepare {}`", name)
+                                                   : fmt::format("`fathom prepare FILE --name {}`",
+                                                                 printable ? name : "NAME");
   fail(fmt::format("there is no prepared corpus {} in {}; prepared: {}", in_quotes(name),
                    data_root(), prepared.empty() ? "none" : join(prepared, ", ")),
        nearest.empty() ? line : fmt::format("did you mean {}? Else {}", nearest, line));
@@ -117,8 +122,11 @@ std::vector<std::string> prepared_corpora() {
 }
 
 Corpus Corpus::open(const std::string& name_or_path) {
-  fs::path folder = folder_to_read((fs::path(data_root()) / name_or_path).string());
-  if (name_or_path.empty() || !is_folder(folder)) folder = name_or_path;
+  fs::path folder = name_or_path;
+  if (is_name(name_or_path)) {
+    const fs::path prepared = folder_to_read((fs::path(data_root()) / name_or_path).string());
+    if (is_folder(prepared)) folder = prepared;
+  }
   if (!is_folder(folder)) fail_unknown(name_or_path);
 
   auto state = std::make_shared<State>();
