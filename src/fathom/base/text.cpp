@@ -67,18 +67,22 @@ std::string with_commas(int64_t n) {
   return digits;
 }
 
+// A number that would be rounded up to the next unit is shown in that: 999,999 is 1.00M.
 std::string human_count(double n) {
   for (const auto& [unit, name] : {std::pair{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "k"}})
-    if (std::abs(n) >= unit) return fmt::format("{:.2f}{}", n / unit, name);
+    if (std::abs(n) >= unit * (unit > 1e3 ? 1 - 0.5e-5 : 1 - 0.5e-3))
+      return fmt::format("{:.2f}{}", n / unit, name);
   return fmt::format("{:.0f}", n);
 }
 
 std::string human_bytes(double n) {
-  for (const auto& [unit, name] : {std::pair{1099511627776.0, "TiB"},
-                                   {1073741824.0, "GiB"},
-                                   {1048576.0, "MiB"},
-                                   {1024.0, "KiB"}})
-    if (std::abs(n) >= unit) return fmt::format("{:.1f} {}", n / unit, name);
+  constexpr double kKiB = 1024;
+  for (const auto& [unit, name] : {std::pair{kKiB * kKiB * kKiB * kKiB, "TiB"},
+                                   {kKiB * kKiB * kKiB, "GiB"},
+                                   {kKiB * kKiB, "MiB"},
+                                   {kKiB, "KiB"}})
+    if (std::abs(n) >= unit * (1 - (unit > kKiB ? 0.05 : 0.5) / kKiB))
+      return fmt::format("{:.1f} {}", n / unit, name);
   return fmt::format("{:.0f} B", n);
 }
 
@@ -94,6 +98,8 @@ std::string in_quotes(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const size_t n = utf8_length(text, i);
     const char c = text[i];
+    const bool second_controls =
+        n == 2 && c == '\xC2' && static_cast<unsigned char>(text[i + 1]) < 0xA0;
     if (c == '\n')
       out += "\\n";
     else if (c == '\t')
@@ -104,6 +110,8 @@ std::string in_quotes(std::string_view text) {
       out += '\\', out += c;
     else if (n == 0 || static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    else if (second_controls)  // U+0080 to U+009F: terminals obey them too
+      out += fmt::format("\\xc2\\x{:02x}", static_cast<unsigned char>(text[i + 1]));
     else
       out += text.substr(i, n);
     i += std::max<size_t>(n, 1);
