@@ -16,6 +16,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxDepth = 16;  // deeper lists than any key has; keeps hostile input off the stack
+constexpr size_t kMaxShown = 80;  // bytes of a refused text
 
 class Parser {
  public:
@@ -49,9 +50,10 @@ class Parser {
       if (text_[at_] == close) break;
       list.push_back(parse_value(depth + 1));
       skip_spaces();
-      if (at_ < text_.size() && text_[at_] == ',')
+      if (at_ >= text_.size()) refuse("the list is not closed");
+      if (text_[at_] == ',')
         ++at_;
-      else if (at_ >= text_.size() || text_[at_] != close)
+      else if (text_[at_] != close)
         refuse("expected , or the list's end");
     }
     ++at_;
@@ -113,7 +115,7 @@ class Parser {
       if (word[i] != '_' || !between) digits += word[i];
     }
     std::string_view body = digits;
-    if (!body.empty() && body[0] == '+') body.remove_prefix(1);
+    if (body.size() > 1 && body[0] == '+' && body[1] != '-') body.remove_prefix(1);
     // from_chars would also take "inf", "nan" and hexadecimal-looking words apart from these.
     if (body.empty() || body.find_first_not_of("0123456789+-.eE") != std::string_view::npos)
       return body == "inf" || body == "-inf" || body == "nan" ? (out = std::stod(digits), true)
@@ -133,7 +135,9 @@ class Parser {
   }
 
   [[noreturn]] void refuse(const std::string& why) const {
-    misuse(fmt::format("{} is not a value: {} at character {}", in_quotes(text_), why, at_ + 1),
+    const bool whole = text_.size() <= kMaxShown;
+    misuse(fmt::format("{}{} is not a value: {} at character {}",
+                       in_quotes(text_.substr(0, kMaxShown)), whole ? "" : "...", why, at_ + 1),
            "write for example 3, 1e-3, true, None, 'text' or [1, 2]");
   }
 
