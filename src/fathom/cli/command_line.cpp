@@ -14,11 +14,14 @@
 namespace fathom {
 namespace {
 
-// `--Mini-batch-size=4` stays as it is but for the dashes in its name; `--` alone ends options.
-std::string with_underscores(const std::string& word) {
+// CLI11 takes `--key=` for a forgotten value; here it is the empty text.
+constexpr char kEmptyText[] = "\x01";
+
+// `--mini-batch-size=4` -> `--mini_batch_size=4`; `--` alone ends options.
+std::string for_cli11(const std::string& word) {
   if (word.rfind("--", 0) != 0 || word.size() == 2) return word;
   const size_t equals = std::min(word.find('='), word.size());
-  std::string out = word;
+  std::string out = equals + 1 == word.size() ? word + kEmptyText : word;
   for (size_t i = 2; i < equals; ++i)
     if (out[i] == '-') out[i] = '_';
   return out;
@@ -90,7 +93,7 @@ std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Argume
   CLI::Option* word_option = app.add_option("WORDS", words, "");
 
   std::vector<std::string> reversed;  // CLI11 takes its vector from the back
-  for (const std::string& argument : arguments) reversed.push_back(with_underscores(argument));
+  for (const std::string& argument : arguments) reversed.push_back(for_cli11(argument));
   std::reverse(reversed.begin(), reversed.end());
   try {
     app.parse(reversed);
@@ -106,7 +109,8 @@ std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Argume
   std::map<const CLI::Option*, size_t> taken;
   size_t next_positional = 0;
   for (const CLI::Option* option : app.parse_order()) {
-    const std::string& text = option->results().at(taken[option]++);
+    const std::string& result = option->results().at(taken[option]++);
+    const std::string text = result == kEmptyText ? "" : result;
     if (option != word_option) {
       settings.push_back({option->get_lnames().front(), text, "--" + option->get_lnames().front()});
     } else if (next_positional < positionals_.size()) {

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 namespace fathom {
 namespace {
 
-constexpr const char* kCreatedBy = "fathom 0.1.0";
+constexpr const char* kCreatedBy = "fathom " FATHOM_VERSION;
 constexpr size_t kMaxAlphabet = 512;  // a larger alphabet is no character corpus by default
 constexpr size_t kPieceBytes = 1 << 20;
 

@@ -46,6 +46,10 @@ int run(int argc, char** argv) {
     fmt::print("{}", overview());
     return argc > 1 ? 0 : 2;
   }
+  if (name == "--version") {
+    fmt::print("fathom {}\n", FATHOM_VERSION);
+    return 0;
+  }
   const Arguments arguments(argv + 2, argv + argc);
   std::vector<std::string> names;
   for (const Verb& verb : verbs()) {

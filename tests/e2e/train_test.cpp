@@ -1,0 +1,192 @@
+// From text to a sample through the programs, and the ways it can go wrong.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "e2e/program.h"
+
+namespace fathom::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+using ::testing::Not;
+using Words = std::vector<std::string>;
+
+// One prepared corpus and one tiny trained run, shared by the tests that only read them.
+class TrainTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    place_ = new Workplace;
+    place_->write("rain.txt", small_text());
+    ASSERT_EQ(run({"prepare", "rain.txt"}).exit_code, 0);
+    ASSERT_EQ(train({"--run_name=shared"}).exit_code, 0);
+  }
+  static void TearDownTestSuite() { delete place_; }
+
+  static Outcome run(const Words& words) { return place_->run(words); }
+  static Outcome train(const Words& more) {
+    Words words = {"train",           "gpt2ish_shakespeare_cpu",
+                   "--dataset=rain",  "--n_layer=2",
+                   "--n_head=2",      "--n_embd=32",
+                   "--block_size=16", "--batch_size=4",
+                   "--max_iters=60",  "--eval_interval=30",
+                   "--eval_iters=4",  "--warmup_iters=5",
+                   "--threads=1"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  }
+  // Exit code, one sentence, and a hint that names what to do.
+  static void expect_refusal(const Outcome& o, int exit_code, const std::string& said,
+                             const std::string& hint) {
+    EXPECT_EQ(o.exit_code, exit_code) << o.err;
+    EXPECT_THAT(o.err, HasSubstr("fathom: "));
+    EXPECT_THAT(o.err, HasSubstr(said));
+    EXPECT_THAT(o.err.substr(std::min(o.err.size(), o.err.find("HINT:"))), HasSubstr(hint));
+  }
+
+  static Workplace* place_;
+};
+Workplace* TrainTest::place_ = nullptr;
+
+TEST_F(TrainTest, ARunHoldsItsConfigAndCheckpointsAndLearns) {
+  const auto folder = place_->path("runs/shared");
+  EXPECT_THAT(slurp(folder / "config.toml"), HasSubstr("n_embd = 32"));
+  for (const char* name : {"last", "best"})
+    for (const char* file : {"model.safetensors", "optimizer.safetensors", "state.json"})
+      EXPECT_TRUE(std::filesystem::exists(folder / "checkpoints" / name / file)) << name << file;
+  const auto result = nlohmann::json::parse(run({"eval", "shared", "--json"}).out);
+  EXPECT_LT(result["loss"].get<double>(), 2.5);  // ln(22) = 3.1 before training
+  EXPECT_GT(result["targets"].get<double>(), 100);
+}
+
+TEST_F(TrainTest, TheConfigFileOfARunMakesTheSameRunAgain) {
+  ASSERT_EQ(run({"train", "gpt2ish_shakespeare_cpu", "runs/shared/config.toml", "--run_name=again"})
+                .exit_code,
+            0);
+  const std::string a = slurp(place_->path("runs/shared/checkpoints/last/model.safetensors"));
+  EXPECT_EQ(a, slurp(place_->path("runs/again/checkpoints/last/model.safetensors")));
+  EXPECT_GT(a.size(), 1000u);
+}
+
+TEST_F(TrainTest, ProgressIsPlainLinesInALog) {
+  const Outcome o = train({"--run_name=lines", "--log_interval=20"});
+  EXPECT_THAT(o.out, HasSubstr("step 40/60"));
+  EXPECT_THAT(o.out, Not(HasSubstr("step 30/60")));
+  EXPECT_THAT(o.out, HasSubstr("tok/s"));
+  EXPECT_THAT(o.out, HasSubstr("step 30: train loss"));
+  EXPECT_THAT(o.out, Not(HasSubstr("\033")));
+  const Outcome quiet = train({"--run_name=quiet", "--quiet"});
+  EXPECT_THAT(quiet.out, Not(HasSubstr("tok/s")));
+  EXPECT_THAT(quiet.out, HasSubstr("val loss"));
+}
+
+TEST_F(TrainTest, ARunIsNeverOverwrittenUnlessForced) {
+  expect_refusal(train({"--run_name=shared"}), 2, "shared exists", "--force");
+  ASSERT_EQ(train({"--run_name=twice", "--max_iters=1"}).exit_code, 0);
+  EXPECT_EQ(train({"--run_name=twice", "--max_iters=2", "--force"}).exit_code, 0);
+  const auto state = slurp(place_->path("runs/twice/checkpoints/last/state.json"));
+  EXPECT_EQ(nlohmann::json::parse(state)["step"], 2);
+}
+
+TEST_F(TrainTest, OutDirIsTheRunNameInNanoGptsSpelling) {
+  ASSERT_EQ(train({"--out_dir=out/rain", "--max_iters=1"}).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(place_->path("runs/out-rain/config.toml")));
+  expect_refusal(train({"--init_from=resume"}), 2, "init_from = resume", "");
+}
+
+TEST_F(TrainTest, TheDefaultNameIsPresetAndTime) {
+  const Outcome o = train({"--max_iters=1"});
+  EXPECT_THAT(o.out, HasSubstr("gpt2ish_shakespeare_cpu-20"));
+}
+
+TEST_F(TrainTest, EvaluationOptionsAct) {
+  const auto json = [&](Words words) {
+    words.insert(words.begin(), {"eval", "shared", "--json"});
+    return nlohmann::json::parse(run(words).out);
+  };
+  const auto base = json({});
+  EXPECT_GT(json({"--split=train"})["targets"].get<double>(), base["targets"].get<double>());
+  EXPECT_EQ(json({"--max_batches=1", "--batch_size=2"})["targets"], 32);
+  EXPECT_EQ(json({"--checkpoint=last"})["checkpoint"].get<std::string>().substr(0, 11),
+            "runs/shared");
+  EXPECT_THAT(json({"--checkpoint=last"})["checkpoint"].get<std::string>(), HasSubstr("last"));
+  EXPECT_NEAR(json({"--batch_size=1"})["loss"].get<double>(), base["loss"].get<double>(), 0.2);
+  EXPECT_NEAR(base["bits_per_byte"].get<double>(), base["loss"].get<double>() / 0.693147, 1e-4);
+  EXPECT_EQ(json({"--threads=2"})["targets"], base["targets"]);
+  EXPECT_THAT(run({"eval", "shared"}).out, HasSubstr("perplexity"));
+}
+
+TEST_F(TrainTest, AnotherCorpusMustHaveTheSameTokenizer) {
+  place_->write("sea.txt", small_text() + "0123456789 XYZ " + small_text());
+  ASSERT_EQ(run({"prepare", "sea.txt"}).exit_code, 0);
+  expect_refusal(run({"eval", "shared", "--dataset=sea"}), 2, "vocabulary", "same tokenizer");
+  std::filesystem::copy(place_->path("data/rain"), place_->path("data/copy"));
+  EXPECT_EQ(run({"eval", "shared", "--dataset=copy"}).exit_code, 0);
+}
+
+TEST_F(TrainTest, GenerationOptionsAct) {
+  const auto text = [&](Words words) {
+    words.insert(words.begin(), {"generate", "shared", "--max_new_tokens=30"});
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.out;
+  };
+  const std::string base = text({"--start=the "});
+  EXPECT_EQ(base.substr(0, 4), "the ");
+  EXPECT_EQ(base.size(), 4 + 30 + 1u);
+  EXPECT_EQ(base, text({"--start=the "}));
+  EXPECT_NE(base, text({"--start=the ", "--seed=7"}));
+  EXPECT_NE(base, text({"--start=the ", "--temperature=5"}));
+  EXPECT_EQ(text({"--start=the ", "--top_k=1"}), text({"--start=the ", "--top_k=1", "--seed=7"}));
+  EXPECT_EQ(text({"--max_new_tokens=5", "--start=the "}).size(), 4 + 5 + 1u);
+  EXPECT_THAT(text({"--num_samples=2"}), HasSubstr("\n---------------\n"));
+  place_->write("start.txt", "the rain");
+  EXPECT_EQ(text({"--start=FILE:start.txt"}).substr(0, 8), "the rain");
+  EXPECT_EQ(text({"--start=\\nthe"}).substr(0, 4), "\nthe");
+}
+
+TEST_F(TrainTest, WhatCannotBeGeneratedIsSaid) {
+  expect_refusal(run({"generate", "shared", "--start=Ω"}), 1, "Ω", "");
+  expect_refusal(run({"generate", "shared", "--start="}), 2, "start is empty", "token");
+  expect_refusal(run({"generate", "shared", "--temperature=0"}), 2, "temperature", "");
+  expect_refusal(run({"generate", "shraed"}), 2, "shraed", "shared");
+  expect_refusal(run({"generate", "shared", "--checkpoint=third"}), 2, "third", "checkpoints");
+}
+
+TEST_F(TrainTest, DamagedShardsAndCheckpointsAreFound) {
+  std::filesystem::copy(place_->path("data/rain"), place_->path("data/torn"));
+  std::filesystem::resize_file(place_->path("data/torn/train.bin"), 1500);
+  expect_refusal(train({"--dataset=torn"}), 1, "train.bin", "fathom prepare");
+  std::filesystem::remove(place_->path("data/torn/val.bin"));
+  expect_refusal(train({"--dataset=torn"}), 1, ".bin", "fathom prepare");
+
+  ASSERT_EQ(train({"--run_name=bent", "--max_iters=1"}).exit_code, 0);
+  const auto model = place_->path("runs/bent/checkpoints/best/model.safetensors");
+  std::filesystem::resize_file(model, std::filesystem::file_size(model) - 4);
+  expect_refusal(run({"generate", "bent"}), 1, "model.safetensors", "");
+  place_->write("runs/bent/checkpoints/best/state.json", "{\"format_version\": 1}");
+  expect_refusal(run({"eval", "bent"}), 1, "state.json is damaged", "another checkpoint");
+}
+
+TEST_F(TrainTest, WhatCannotBeTrainedIsSaidBeforeAnythingIsMade) {
+  expect_refusal(train({"--block_size=5000", "--run_name=never"}), 1, "5000", "block_size");
+  expect_refusal(train({"--vocab_size=5", "--run_name=never"}), 2, "vocab_size = 5", "");
+  expect_refusal(train({"--device=cuda", "--run_name=never"}), 2, "device = cuda", "Torch_DIR");
+  expect_refusal(train({"--dtype=float16", "--run_name=never"}), 2, "float16", "bfloat16");
+  expect_refusal(train({"--device=gpu", "--run_name=never"}), 2, "device = gpu", "");
+  EXPECT_FALSE(std::filesystem::exists(place_->path("runs/never")));
+}
+
+TEST_F(TrainTest, AFailedRunKeepsItsLastCheckpointAndSaysSo) {
+  const Outcome o = train({"--run_name=wild", "--learning_rate=1e30", "--grad_clip=0",
+                           "--eval_interval=1", "--warmup_iters=0"});
+  EXPECT_EQ(o.exit_code, 1);
+  EXPECT_THAT(o.err, HasSubstr("not finite"));
+  // Saved before the evaluation that followed step 1, so it is there and can be read.
+  EXPECT_TRUE(std::filesystem::exists(place_->path("runs/wild/checkpoints/last/state.json")));
+}
+
+}  // namespace
+}  // namespace fathom::testing
