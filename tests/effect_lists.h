@@ -16,14 +16,10 @@ inline constexpr const char* kPlanEffects[] = {
 
 // RunConfig's fields that only act where tensors are. Tested with the engine.
 inline constexpr const char* kEngineEffects[] = {
-    "dropout",       "attn_dropout",  "residual_dropout",
-    "embed_dropout", "norm_eps",      "activation",
-    "init",          "sampling",      "weight_decay",
-    "beta1",         "beta2",         "adam_eps",
-    "grad_clip",     "eval_interval", "eval_iters",
-    "log_interval",  "eval_only",     "always_save_checkpoint",
-    "seed",          "device",        "dtype",
-    "threads",
+    "dropout",   "attn_dropout",  "residual_dropout", "embed_dropout", "norm_eps",  "activation",
+    "init",      "sampling",      "weight_decay",     "beta1",         "beta2",     "adam_eps",
+    "grad_clip", "eval_interval", "eval_iters",       "log_interval",  "eval_only", "seed",
+    "device",    "dtype",         "threads",
 };
 
 // The verbs' own options, as "verb key".

@@ -62,8 +62,6 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split").at_least(1);
   list.add("log_interval", c.log_interval, "steps between log lines").at_least(1);
   list.add("eval_only", c.eval_only, "evaluate once and stop");
-  list.add("always_save_checkpoint", c.always_save_checkpoint,
-           "save `last` at every evaluation, not only when the run ends or improves");
   list.add("seed", c.seed, "of initialisation, data order and dropout").at_least(0);
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
   list.add<Precision>("dtype", c.dtype, "of the matrix products; parameters and sums stay float32",
@@ -78,6 +76,7 @@ void ignore_foreign_keys(FieldList& list) {
   list.ignore("backend", "one process trains on one device");
   for (const char* name : {"wandb_log", "wandb_project", "wandb_run_name"})
     list.ignore(name, "metrics go to the local run store");
+  list.ignore("always_save_checkpoint", "`last` is saved at every evaluation, `best` beside it");
   list.ignore("keep_alive", "that belongs to a rented notebook");
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");

@@ -49,7 +49,6 @@ struct TrainingConfig {
   int64_t eval_iters = 200;
   int64_t log_interval = 10;
   bool eval_only = false;
-  bool always_save_checkpoint = false;
   int64_t seed = 1337;
   std::string device = "auto";
   Precision dtype = Precision::kFloat32;
