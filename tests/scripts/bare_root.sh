@@ -62,6 +62,11 @@ if ((${#parts[@]} == 0)); then parts=(quickstart check quickstart-offline check-
 repository=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
 mkdir -p "$folder"
 folder=$(realpath -- "$folder")
+exec 8>"$folder/lock"
+if ! flock --nonblock 8; then
+  echo "bare_root.sh: another one is at work in $folder" >&2
+  exit 1
+fi
 root=$folder/root
 if [[ $user == root ]]; then home=/root; else home=/home/$user; fi
 checkout="$home/my code/fathom"   # a path with a space, as people have them
@@ -176,14 +181,20 @@ run_part() {
 
 summary=()
 failures=0
-make_root
-trap unmount_all EXIT
-unmount_all
-mount_all
-make_user
-make_clone
-for part in "${parts[@]}"; do run_part "$part"; done
 
-printf '\n######## summary (%s)\n' "$(du -sh --one-file-system "$root" | cut -f 1)"
-printf '%s\n' "${summary[@]}"
-exit "$((failures > 0))"
+main() {
+  local part
+  make_root
+  trap unmount_all EXIT
+  unmount_all
+  mount_all
+  make_user
+  make_clone
+  for part in "${parts[@]}"; do run_part "$part"; done
+
+  printf '\n######## summary (%s)\n' "$(du -sh --one-file-system "$root" | cut -f 1)"
+  printf '%s\n' "${summary[@]}"
+  exit "$((failures > 0))"
+}
+
+main
