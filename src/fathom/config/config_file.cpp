@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -49,6 +51,30 @@ void set_from_toml(FieldList& fields, const std::string& key, const toml::node& 
   fields.set(key, from_toml(node, origin), origin);
 }
 
+struct TomlEntry {
+  std::string section, key;  // section: empty at the top level
+  const toml::node* value;
+};
+
+// A table sorts its keys; the file's order is the one that a reader sees.
+std::vector<TomlEntry> entries_in_order(const toml::table& table) {
+  std::vector<TomlEntry> entries;
+  for (const auto& [key, node] : table) {
+    if (const toml::table* section = node.as_table())
+      for (const auto& [inner, value] : *section)
+        entries.push_back({std::string(key.str()), std::string(inner.str()), &value});
+    else
+      entries.push_back({"", std::string(key.str()), &node});
+  }
+  std::sort(entries.begin(), entries.end(), [](const TomlEntry& a, const TomlEntry& b) {
+    const auto at = [](const TomlEntry& e) {
+      return std::pair(e.value->source().begin.line, e.value->source().begin.column);
+    };
+    return at(a) < at(b);
+  });
+  return entries;
+}
+
 void read_toml(const std::string& text, const std::string& name, FieldList& fields) {
   toml::table table;
   try {
@@ -57,21 +83,20 @@ void read_toml(const std::string& text, const std::string& name, FieldList& fiel
     misuse(fmt::format("{}:{}: {}", name, e.source().begin.line, e.description()),
            "a config file is TOML, or lines of `key = value` with # comments");
   }
-  for (const auto& [key, node] : table) {
-    const std::string origin = where(name, node);
-    const toml::table* section = node.as_table();
-    if (section == nullptr) {
-      set_from_toml(fields, std::string(key.str()), node, origin);
-      continue;
-    }
-    for (const auto& [inner, value] : *section) {
-      const Field* field = fields.find(std::string(inner.str()));
-      if (field != nullptr && field->section() != key.str())
-        misuse(fmt::format("{}: {} belongs to [{}], not to [{}]", where(name, value), field->name(),
-                           field->section(), key.str()),
-               "sections may be left out: every key's name is unique");
-      set_from_toml(fields, std::string(inner.str()), value, where(name, value));
-    }
+  std::map<std::string, std::string> seen;  // where each key was set
+  for (const TomlEntry& entry : entries_in_order(table)) {
+    const std::string origin = where(name, *entry.value);
+    const Field* field = fields.find(entry.key);
+    if (field != nullptr && !entry.section.empty() && field->section() != entry.section)
+      misuse(fmt::format("{}: {} belongs to [{}], not to [{}]", origin, field->name(),
+                         field->section(), entry.section),
+             "sections may be left out: every key's name is unique");
+    const auto [first, fresh] = seen.emplace(field ? field->name() : entry.key, origin);
+    if (!fresh)
+      misuse(fmt::format("{}: {} is set twice, the first time at {}", origin, first->first,
+                         first->second),
+             "keep one of the two");
+    set_from_toml(fields, entry.key, *entry.value, origin);
   }
 }
 
@@ -80,7 +105,9 @@ std::string_view without_comment(std::string_view line) {
   char quote = 0;
   for (size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
-    if (quote != 0)
+    if (quote != 0 && c == '\\')
+      ++i;
+    else if (quote != 0)
       quote = c == quote ? 0 : quote;
     else if (c == '\'' || c == '"')
       quote = c;

@@ -7,6 +7,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/base/utf8.h"
 #include "fathom/config/literal.h"
 
 namespace fathom {
@@ -83,8 +84,23 @@ void each_number(const json& value, const Visit& visit) {
     visit(value.get<double>());
 }
 
+// For messages: nothing in it that a terminal would obey.
 std::string shown(const json& value) {
-  return to_literal(value);
+  return value.is_string() ? in_quotes(value.get<std::string>()) : to_literal(value);
+}
+
+std::string shown_as_typed(const std::string& text) {
+  const std::string quoted = in_quotes(text);
+  return quoted.size() == text.size() + 2 ? text : quoted;  // nothing was escaped
+}
+
+bool is_utf8(const std::string& text) {
+  for (size_t i = 0; i < text.size();) {
+    const size_t n = utf8_length(text, i);
+    if (n == 0) return false;
+    i += n;
+  }
+  return true;
 }
 
 }  // namespace
@@ -137,6 +153,8 @@ void Field::check_bounds(const Value& value, const std::string& origin) const {
 
 void Field::assign(const Value& value, const std::string& origin) {
   check_bounds(value, origin);
+  if (value.is_string() && !is_utf8(value.get<std::string>()))
+    refuse(shown(value), origin, "is not UTF-8");
   if (!set_(value)) {
     refuse(shown(value), origin,
            choices_.empty()
@@ -154,7 +172,8 @@ void Field::assign_text(const std::string& text, const std::string& origin) {
   try {
     value = parse_literal(text);
   } catch (const Error&) {
-    refuse(text.empty() ? "(nothing)" : text, origin, "has the wrong type, allowed: " + type_);
+    refuse(text.empty() ? "(nothing)" : shown_as_typed(text), origin,
+           "has the wrong type, allowed: " + type_);
   }
   assign(value, origin);
 }
