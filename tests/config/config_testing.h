@@ -6,10 +6,12 @@
 
 #include <cmath>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "fathom/base/error.h"
 #include "fathom/base/utf8.h"
+#include "fathom/config/fields.h"
 
 namespace fathom::testing {
 
@@ -51,6 +53,50 @@ inline std::string any_text() {
     utf8_append(text, code);
   }
   return text;
+}
+
+// A candidate of the field's type; its range may refuse it.
+inline Value candidate_for(const Field& field) {
+  const auto integer = [] {
+    return *rc::gen::oneOf(rc::gen::inRange<int64_t>(0, 100), rc::gen::arbitrary<int64_t>());
+  };
+  const auto real = [] {
+    return *rc::gen::arbitrary<bool>() ? *rc::gen::inRange(0, 1000) / 1000.0 : any_double();
+  };
+  const auto list_of = [](const auto& make) {
+    Value list = Value::array();
+    for (int n = *rc::gen::inRange(0, 4); n > 0; --n) list.push_back(make());
+    return list;
+  };
+  const std::string& type = field.type();
+  if (!field.choices().empty()) return *rc::gen::elementOf(field.choices());
+  if (field.is_text()) return any_text();
+  if (field.is_bool()) return *rc::gen::arbitrary<bool>();
+  if (type.find(" or None") != std::string::npos && *rc::gen::inRange(0, 4) == 0) return nullptr;
+  if (type == "list of int") return list_of(integer);
+  if (type == "list of float") return list_of(real);
+  if (type == "list of lists of int") return list_of([&] { return list_of(integer); });
+  if (type.rfind("int", 0) == 0) return integer();
+  if (type.rfind("float", 0) == 0) return real();
+  ADD_FAILURE() << "a new type of field, " << type << ": say here how to make values of it";
+  return nullptr;
+}
+
+// Gives every field a random value that it takes.
+inline void randomise(FieldList& fields) {
+  for (const Field& field : fields.all()) {
+    bool taken = false;
+    for (int attempt = 0; attempt < 1000 && !taken; ++attempt) {
+      // At RapidCheck's smallest size every number would be 0, which may be out of range.
+      const auto any = rc::gen::resize(100, rc::gen::exec([&] { return candidate_for(field); }));
+      try {
+        fields.set(field.name(), *any, "test");
+        taken = true;
+      } catch (const Error&) {
+      }
+    }
+    RC_ASSERT(taken);
+  }
 }
 
 }  // namespace fathom::testing

@@ -1,0 +1,262 @@
+// TOML files, nanoGPT's .py files, and the way from a configuration to a file and back.
+#include "fathom/config/config_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "config/config_testing.h"
+#include "config/sample_config.h"
+#include "io/temp_folder.h"
+
+namespace fathom {
+namespace {
+
+using testing::Colour;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::refusal_of;
+using testing::Sample;
+using ::testing::StartsWith;
+
+void read(Sample& s, const std::string& text, const std::string& name = "a.toml") {
+  read_config_text(text, name, s.fields);
+}
+
+// The message that a file with this text ends with.
+std::string refused(const std::string& text, const std::string& name = "a.toml") {
+  Sample s;
+  const Error e = refusal_of([&] { read(s, text, name); });
+  EXPECT_EQ(e.kind(), ErrorKind::kUsage) << text;
+  return e.what();
+}
+
+TEST(Toml, SectionsAndFlatKeysMeanTheSame) {
+  Sample sections, flat;
+  read(sections, "[first]\ncount = 7\ntext = 'x'\n[second]\ngroups = [[1, 2], [3]]\n");
+  read(flat, "groups = [[1, 2], [3]]\ncount = 7\ntext = 'x'\n");
+  EXPECT_EQ(sections.config.count, 7);
+  EXPECT_THAT(sections.config.groups, ElementsAre(ElementsAre(1, 2), ElementsAre(3)));
+  EXPECT_EQ(to_toml(sections.fields), to_toml(flat.fields));
+}
+
+TEST(Toml, EveryType) {
+  Sample s;
+  read(s, R"(
+flag = true          # a comment
+count = 1_000
+rate = 2.5e-1
+text = """two
+lines # no comment"""
+maybe-count = 0x1F
+maybe_rate = "none"
+ints = [1,
+        -2]
+floats = [1, 2.5]
+colour = "none"
+compile = true
+)");
+  EXPECT_TRUE(s.config.flag);
+  EXPECT_EQ(s.config.count, 1000);
+  EXPECT_EQ(s.config.rate, 0.25);
+  EXPECT_EQ(s.config.text, "two\nlines # no comment");
+  EXPECT_EQ(s.config.maybe_count, 31);
+  EXPECT_FALSE(s.config.maybe_rate);
+  EXPECT_THAT(s.config.ints, ElementsAre(1, -2));
+  EXPECT_THAT(s.config.floats, ElementsAre(1.0, 2.5));
+  EXPECT_EQ(s.config.colour, Colour::kNone);
+  EXPECT_EQ(s.fields.notices().size(), 1u);
+}
+
+TEST(Toml, NoneIsNoneExceptInATextField) {
+  Sample s;
+  s.config.maybe_count = 3;
+  read(s, "maybe_count = \"none\"\ntext = \"none\"\n");
+  EXPECT_FALSE(s.config.maybe_count);
+  EXPECT_EQ(s.config.text, "none");
+}
+
+TEST(Toml, OriginsAreFileAndLine) {
+  Sample s;
+  read(s, "\n[first]\n\ncount = 7\n", "dir/my.toml");
+  EXPECT_EQ(s.fields.find("count")->origin(), "dir/my.toml:4");
+  EXPECT_TRUE(s.fields.given("count"));
+  EXPECT_FALSE(s.fields.given("rate"));
+}
+
+TEST(Toml, RefusalsCarryFileAndLine) {
+  EXPECT_THAT(refused("\n\ncount = 0\n"), StartsWith("a.toml:3: count = 0"));
+  EXPECT_THAT(refused("[first]\ncuont = 1\n"), StartsWith("a.toml:2: unknown key cuont"));
+  EXPECT_THAT(refused("count = \n"), StartsWith("a.toml:1: "));
+  EXPECT_THAT(refused("flag = true\ncount = 1 2\n"), StartsWith("a.toml:2: "));
+  EXPECT_THAT(refused("flag = True\n"), StartsWith("a.toml:1: "));
+  EXPECT_THAT(refused("text = 'open\n"), StartsWith("a.toml:1: "));
+  EXPECT_THAT(refused("text = \"\xFF\"\n"), StartsWith("a.toml:1: "));
+  EXPECT_THAT(refused("count = 99999999999999999999\n"), StartsWith("a.toml:1: "));
+  EXPECT_THAT(refused("rate = nan\n"), HasSubstr("not a number"));
+  EXPECT_THAT(refused("import os\n"), StartsWith("a.toml:1: "));
+}
+
+TEST(Toml, AKeyInAnotherSectionIsToldWhereItBelongs) {
+  const std::string said = refused("[second]\ncount = 3\n");
+  EXPECT_THAT(said, StartsWith("a.toml:2: "));
+  EXPECT_THAT(said, HasSubstr("[first]"));
+  EXPECT_THAT(said, HasSubstr("[second]"));
+}
+
+TEST(Toml, DatesAndTablesAreNoValues) {
+  EXPECT_THAT(refused("count = 2024-01-02\n"), StartsWith("a.toml:1: "));
+  EXPECT_THAT(refused("text = 07:32:00\n"), HasSubstr("date"));
+  EXPECT_THAT(refused("ints = [1979-05-27]\n"), HasSubstr("date"));
+  EXPECT_THAT(refused("[first]\ncount = {a = 1}\n"), StartsWith("a.toml:2: "));
+  EXPECT_THAT(refused("[first.count]\na = 1\n"), StartsWith("a.toml:1: "));
+}
+
+TEST(Toml, AKeyThatIsSetTwiceIsRefused) {
+  EXPECT_THAT(refused("count = 1\ncount = 2\n"), StartsWith("a.toml:2: "));
+  EXPECT_THAT(refused("count = 1\nnum_things = 2\n"), HasSubstr("twice"));
+  EXPECT_THAT(refused("num-things = 1\nnum_things = 2\n"), HasSubstr("twice"));
+  EXPECT_THAT(refused("count = 1\n[first]\ncount = 2\n"), HasSubstr("twice"));
+}
+
+TEST(Toml, TheFirstMistakeInTheFileIsTheOneReported) {
+  EXPECT_THAT(refused("text = 3\ncount = 0\n"), StartsWith("a.toml:1: text"));
+}
+
+const char* const kShakespeare = R"(# train a miniature character-level shakespeare model
+out_dir = 'out-shakespeare-char'
+eval_interval = 250 # keep frequent because we'll overfit
+wandb_log = False # override via command line if you like
+
+learning_rate = 1e-3
+beta2 = 0.99 # make a bit bigger because number of tokens per iter is small
+# device = 'cpu'  # run on cpu only
+)";
+
+TEST(NanoGptFile, LinesOfKeyAndLiteral) {
+  std::string out_dir;
+  int64_t eval_interval = 0;
+  bool wandb_log = true;
+  double learning_rate = 0, beta2 = 0;
+  FieldList list;
+  list.section("all");
+  list.add("out_dir", out_dir, "");
+  list.add("eval_interval", eval_interval, "");
+  list.add("wandb_log", wandb_log, "");
+  list.add("learning_rate", learning_rate, "");
+  list.add("beta2", beta2, "");
+  read_config_text(kShakespeare, "config/train_shakespeare_char.py", list);
+  EXPECT_EQ(out_dir, "out-shakespeare-char");
+  EXPECT_EQ(eval_interval, 250);
+  EXPECT_FALSE(wandb_log);
+  EXPECT_EQ(learning_rate, 1e-3);
+  EXPECT_EQ(beta2, 0.99);
+  EXPECT_EQ(list.find("learning_rate")->origin(), "config/train_shakespeare_char.py:6");
+}
+
+TEST(NanoGptFile, QuotesTuplesNoneAndWindowsLines) {
+  Sample s;
+  s.config.maybe_count = 1;
+  read(s, "text='a # b'  # c\r\nmaybe_count = None\r\nints = (1, 2,)\r\nflag=True", "a.py");
+  EXPECT_EQ(s.config.text, "a # b");
+  EXPECT_FALSE(s.config.maybe_count);
+  EXPECT_THAT(s.config.ints, ElementsAre(1, 2));
+  EXPECT_TRUE(s.config.flag);
+  read(s, R"(text = 'it\'s # here' # and not here)", "a.py");
+  EXPECT_EQ(s.config.text, "it's # here");
+  read(s, R"(text = "say \"# x\"")", "a.py");
+  EXPECT_EQ(s.config.text, "say \"# x\"");
+  read(s, R"(text = 'back\\' # slash)", "a.py");
+  EXPECT_EQ(s.config.text, "back\\");
+}
+
+TEST(NanoGptFile, CodeIsRefusedWithItsLineAndNeverRun) {
+  const testing::TempFolder folder;
+  const std::string canary = folder / "canary";
+  for (const std::string& line : {
+           std::string("import os"),
+           "open('" + canary + "', 'w')",
+           "text = open('" + canary + "', 'w')",
+           "text = __import__('os').system('touch " + canary + "')",
+           std::string("count = 5 * 8"),
+           std::string("count = 5 + 1"),
+           std::string("count = max_iters"),
+           std::string("count == 3"),
+           std::string("count: int = 3"),
+           std::string("count = flag = 3"),
+           std::string("if True: count = 3"),
+           std::string("count = 3; flag = True"),
+           std::string("count, rate = 3, 0.5"),
+           std::string("count += 1"),
+           std::string("text = f'{1}'"),
+           std::string("text = 'a' 'b'"),
+           std::string("text = 'open"),
+           std::string("config = {'a': 1}"),
+           std::string("text = [i for i in (1, 2)]"),
+           std::string("'''docstring'''"),
+           std::string("3 = count"),
+           std::string("= 3"),
+           std::string("count ="),
+           std::string("unknown_key = 3"),
+       }) {
+    EXPECT_THAT(refused("\n# comment\n" + line + "\n", "dir/x.py"), StartsWith("dir/x.py:3: "))
+        << line;
+    EXPECT_FALSE(std::filesystem::exists(canary)) << line;
+  }
+}
+
+TEST(NanoGptFile, AShellLineOfTheSameTextInTomlIsNotTaken) {
+  Sample s;
+  EXPECT_ANY_THROW(read(s, "flag = True\n", "a.toml"));
+  EXPECT_NO_THROW(read(s, "flag = True\n", "a.py"));
+}
+
+TEST(ConfigFile, MissingAndTooLargeFilesAreRefused) {
+  Sample s;
+  const testing::TempFolder folder;
+  const Error missing = refusal_of([&] { read_config_file(folder / "no.toml", s.fields); });
+  EXPECT_EQ(missing.kind(), ErrorKind::kUsage);
+  EXPECT_THAT(missing.what(), HasSubstr(folder / "no.toml"));
+  testing::spill(folder / "big.toml", std::string(2 << 20, '#'));
+  EXPECT_THAT(refusal_of([&] { read_config_file(folder / "big.toml", s.fields); }).what(),
+              HasSubstr("bytes"));
+  testing::spill(folder / "ok.toml", "count = 4");
+  read_config_file(folder / "ok.toml", s.fields);
+  EXPECT_EQ(s.config.count, 4);
+}
+
+TEST(ConfigFile, WritingAndReadingIsTheIdentity) {
+  EXPECT_TRUE(rc::check([] {
+    Sample from, to;
+    testing::randomise(from.fields);
+    testing::randomise(to.fields);
+    const std::string toml = to_toml(from.fields);
+    RC_LOG() << toml;
+    read(to, toml, "config.toml");
+    for (const Field& field : from.fields.all()) {
+      const Value back = to.fields.find(field.name())->value();
+      RC_ASSERT(back == field.value());
+      RC_ASSERT(back.type() == field.value().type());
+    }
+  }));
+}
+
+TEST(ConfigFile, AnyBytesAreReadOrRefused) {
+  EXPECT_TRUE(rc::check([](const std::string& noise) {
+    const std::string text =
+        *rc::gen::element<std::string>("", "count = ", "text = '", "[first]\n", "ints = [1,") +
+        noise;
+    for (const char* name : {"a.toml", "a.py"}) {
+      Sample s;
+      try {
+        read(s, text, name);
+      } catch (const Error& e) {
+        RC_ASSERT(std::string(e.what()).rfind(name, 0) == 0u);
+      }
+    }
+  }));
+}
+
+}  // namespace
+}  // namespace fathom
