@@ -43,7 +43,7 @@ void validate(const BackboneConfig& c) {
            fmt::format("n_head = {} would fit", fitting_heads(c.n_embd, c.n_head)));
   if (c.tie_head && c.head_bias)
     misuse("head_bias = true has no meaning with tie_head = true: the token table has no bias",
-           "set tie_head=false");
+           "set tie_head=false or head_bias=false");
 }
 
 int64_t fitting_heads(int64_t n_embd, int64_t n_head) {

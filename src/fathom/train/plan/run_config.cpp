@@ -119,7 +119,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
                        *d.mini_batch_size, d.gradient_accumulation_steps),
            "give mini_batch_size with batch_size, or gradient_accumulation_steps with batch_size");
   const ScheduleConfig& s = config.schedule;
-  if (s.min_lr && *s.min_lr > config.optimizer.learning_rate)
+  if (s.decay_lr && s.min_lr && *s.min_lr > config.optimizer.learning_rate)
     misuse(fmt::format("min_lr = {} is above learning_rate = {}", *s.min_lr,
                        config.optimizer.learning_rate),
            "min_lr=None takes a tenth of learning_rate");
