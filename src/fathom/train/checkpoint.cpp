@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <limits>
+#include <set>
 
 #include "fathom/base/error.h"
 #include "fathom/config/fields.h"
@@ -45,7 +47,7 @@ json config_json(RunConfig config) {
   return out;
 }
 
-RunConfig config_from_json(const json& values, const std::string& origin) {
+RunConfig config_from_json(const json& values) {
   RunConfig config;
   FieldList list;
   add_fields(list, config);
@@ -53,9 +55,50 @@ RunConfig config_from_json(const json& values, const std::string& origin) {
     if (key == "preset")
       config.preset = value.get<std::string>();
     else
-      list.set(key, value, origin);
+      list.set(key, value, "config");
   }
+  validate(config.model);
   return config;
+}
+
+int64_t count_from_json(const json& j, const char* key) {
+  const json& value = j.at(key);
+  if (!value.is_number_integer() || value < 0 || value > INT64_MAX)
+    fail(fmt::format("{} = {} is not a count", key, value.dump()));
+  return value;
+}
+
+CheckpointState state_from_json(const json& j) {
+  CheckpointState state;
+  state.config = config_from_json(j.at("config"));
+  state.vocab_size = count_from_json(j, "vocab_size");
+  state.step = count_from_json(j, "step");
+  state.cursor = j.at("cursor").get<Cursor>();
+  state.corpus_fingerprint = j.at("corpus_fingerprint");
+  state.best_metric = j.at("best_metric");
+  // JSON has no infinity: null is "none yet".
+  state.best_value = j.at("best_value").is_null() ? std::numeric_limits<double>::infinity()
+                                                  : j.at("best_value").get<double>();
+  state.tokenizer = j.at("tokenizer");
+  return state;
+}
+
+// The file must hold exactly the table's tensors.
+void require_tensors(const SafetensorsFile& file, const std::string& path,
+                     const std::vector<ParameterSpec>& table) {
+  std::set<std::string> known;
+  for (const ParameterSpec& spec : table) {
+    known.insert(spec.name);
+    const TensorInfo* info = file.find(spec.name);
+    if (info == nullptr) fail(fmt::format("{}: {} is missing", path, spec.name));
+    if (info->shape != spec.shape || info->dtype != Dtype::F32)
+      fail(fmt::format("{}: {} is {} [{}], the model needs F32 [{}]", path, spec.name,
+                       dtype_name(info->dtype), fmt::join(info->shape, ", "),
+                       fmt::join(spec.shape, ", ")));
+  }
+  for (const TensorInfo& info : file.tensors())
+    if (known.count(info.name) == 0)
+      fail(fmt::format("{}: the model has no {}", path, shown_name(info.name)));
 }
 
 }  // namespace
@@ -88,56 +131,58 @@ void save_checkpoint(const std::string& folder, const CheckpointState& state,
 CheckpointState load_state(const std::string& folder) {
   const std::string path = folder_to_read(folder) + "/state.json";
   const std::string text = read_text_file(path, kMaxStateBytes);
-  CheckpointState state;
+  std::string damage;
   try {
     const json j = json::parse(text);
-    if (const int version = j.at("format_version"); version != kFormatVersion)
-      fail(fmt::format("{}: format_version is {}, this program reads {}", path, version,
-                       kFormatVersion),
-           "use the version of fathom that wrote it");
-    state.config = config_from_json(j.at("config"), path);
-    state.vocab_size = j.at("vocab_size");
-    state.step = j.at("step");
-    state.cursor = j.at("cursor").get<Cursor>();
-    state.corpus_fingerprint = j.at("corpus_fingerprint");
-    state.best_metric = j.at("best_metric");
-    state.best_value = j.at("best_value").is_null() ? 0.0 : j.at("best_value").get<double>();
-    state.tokenizer = j.at("tokenizer");
+    const int version = j.at("format_version");
+    if (version == kFormatVersion) return state_from_json(j);
+    damage = fmt::format("format_version is {}, this program reads {}", version, kFormatVersion);
   } catch (const json::exception& e) {
-    fail(fmt::format("{} is damaged: {}", path, e.what()), "take another checkpoint of the run");
+    damage = e.what();
+  } catch (const Error& e) {
+    damage = e.what();
   }
-  return state;
+  fail(fmt::format("{} cannot be used: {}", path, damage),
+       "take another checkpoint of the run, or the version of fathom that wrote it");
 }
 
 void load_parameters(const std::string& folder, ParameterSet& parameters) {
   const at::NoGradGuard no_grad;
   const std::string path = folder_to_read(folder) + "/model.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);
+  std::vector<ParameterSpec> table;
+  for (const Parameter& p : parameters.all()) table.push_back(p.spec);
+  require_tensors(file, path, table);
   for (const Parameter& p : parameters.all()) {
-    const TensorInfo* info = file.find(p.spec.name);
-    if (info == nullptr) fail(fmt::format("{}: {} is missing", path, p.spec.name));
-    if (info->shape != p.spec.shape || info->dtype != Dtype::F32)
-      fail(fmt::format("{}: {} is {} [{}], the model needs F32 [{}]", path, p.spec.name,
-                       dtype_name(info->dtype), fmt::join(info->shape, ", "),
-                       fmt::join(p.spec.shape, ", ")));
-    const Span<const std::byte> bytes = file.bytes(*info);
-    const Tensor values = at::empty(info->shape, at::TensorOptions(at::kFloat));
+    const Span<const std::byte> bytes = file.bytes(*file.find(p.spec.name));
+    const Tensor values = at::empty(p.spec.shape, at::TensorOptions(at::kFloat));
     std::memcpy(values.data_ptr(), bytes.data(), bytes.size());
     Tensor target = p.tensor;
     target.copy_(values);
   }
-  if (file.tensors().size() != parameters.all().size())
-    fail(fmt::format("{}: holds {} tensors, the model has {}", path, file.tensors().size(),
-                     parameters.all().size()));
 }
 
 LoadedModel load_model(const std::string& folder, at::Device device) {
   LoadedModel loaded;
   loaded.state = load_state(folder);
   const CheckpointState& s = loaded.state;
+  {
+    // Before anything is allocated: state.json may ask for more than its tensors have.
+    const std::string path = folder_to_read(folder) + "/model.safetensors";
+    const SafetensorsFile file = SafetensorsFile::open(path);
+    const auto tensors = static_cast<int64_t>(file.tensors().size());
+    if (s.config.model.backbone.n_layer > tensors)
+      fail(fmt::format("{}: {} tensors are too few for n_layer = {}", path, tensors,
+                       s.config.model.backbone.n_layer));
+    require_tensors(file, path, parameter_table(s.config.model, s.vocab_size));
+  }
   loaded.model = make_model(s.config.model, s.vocab_size, /*seed=*/0, device);
   load_parameters(folder, loaded.model->parameters());
   if (!s.tokenizer.is_null()) loaded.tokenizer = Tokenizer::from_json(s.tokenizer);
+  if (loaded.tokenizer != nullptr && loaded.tokenizer->vocab_size() > s.vocab_size)
+    fail(fmt::format("{}: the tokenizer has {} tokens, the model {}", folder,
+                     loaded.tokenizer->vocab_size(), s.vocab_size),
+         "take another checkpoint of the run");
   return loaded;
 }
 
