@@ -50,25 +50,27 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
-  double sum = 0, correct = 0, squares = 0;
+  double sum = 0, correct = 0, squares = 0, draws = 0;
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
     auto [tokens, after] = source.next(cursor);
     cursor = after;
     const Batch batch = to_batch(tokens, device);
-    const Tensor logits = model.logits(batch.tokens_BT).to(at::kFloat);
     const double n = batch.targets_BT.ne(-1).sum().item<double>();
+    if (n == 0) continue;
+    const Tensor logits = model.logits(batch.tokens_BT).to(at::kFloat);
     const double batch_sum = cross_entropy(logits, batch.targets_BT).sum().item<double>();
     correct += logits.argmax(-1).eq(batch.targets_BT).sum().item<double>();
     sum += batch_sum;
     squares += batch_sum * batch_sum / n;
     e.targets += n;
+    ++draws;
   }
   e.loss = sum / e.targets;
   e.accuracy = correct / e.targets;
   // Batches are the independent draws; each counts by its number of targets.
   const double variance = std::max(0.0, squares / e.targets - e.loss * e.loss);
-  if (batches > 1) e.standard_error = std::sqrt(variance / static_cast<double>(batches - 1));
+  if (draws > 1) e.standard_error = std::sqrt(variance / (draws - 1));
   return e;
 }
 
