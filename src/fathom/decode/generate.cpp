@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
+#include "fathom/base/error.h"
 #include "fathom/base/random.h"
 
 namespace fathom {
@@ -19,6 +20,9 @@ void generate(const LanguageModel& model, std::vector<int64_t> tokens,
     std::copy(tokens.end() - T, tokens.end(), window.data_ptr<int64_t>());
     const Tensor scores =
         model.logits(window.to(device)).select(1, T - 1).to(at::kCPU, at::kFloat).contiguous();
+    if (options.vocab_size > scores.numel())
+      fail(fmt::format("vocab_size = {} is more than the model's {}", options.vocab_size,
+                       scores.numel()));
     const int64_t token =
         sample_token({scores.data_ptr<float>(), static_cast<size_t>(options.vocab_size)},
                      options.sampler, stream.uniform(static_cast<uint64_t>(i)));
