@@ -2,6 +2,7 @@
 // against differences.
 #pragma once
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
@@ -131,6 +132,13 @@ inline std::vector<Tensor> tensors_of(const LanguageModel& model) {
   std::vector<Tensor> tensors;
   for (const Parameter& p : model.parameters().all()) tensors.push_back(p.tensor);
   return tensors;
+}
+
+// Zeros and ones of the initialisation would hide a bias or a norm that is not applied.
+inline void disturb(LanguageModel& model, double scale) {
+  const at::NoGradGuard no_grad;
+  unsigned seed = 1;
+  for (Tensor t : tensors_of(model)) t.add_(random_normal(t.sizes(), seed++), scale);
 }
 
 // Mean loss per valid target of one batch.

@@ -12,13 +12,6 @@ namespace {
 
 constexpr int64_t kVocab = 11;
 
-// Zeros and ones of the initialisation would hide a bias or a norm that is not applied.
-void disturb(LanguageModel& model, double scale) {
-  const at::NoGradGuard no_grad;
-  unsigned seed = 1;
-  for (Tensor t : tensors_of(model)) t.add_(random_normal(t.sizes(), seed++), scale);
-}
-
 std::vector<ModelConfig> both_configs() {
   return {tied_config(), untied_config()};
 }

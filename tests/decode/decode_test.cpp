@@ -1,0 +1,229 @@
+// From scores to tokens, and from a model to text.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "fathom/base/error.h"
+#include "fathom/base/random.h"
+#include "fathom/decode/generate.h"
+#include "model/testing.h"
+
+namespace fathom::testing {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr double kAlmostOne = 1 - 0x1.0p-53;  // the largest u a stream gives
+
+// ln of 0.5, 0.25, 0.125, 0.125
+const std::vector<float> kHalves = {-0.693147180f, -1.386294361f, -2.079441542f, -2.079441542f};
+
+int64_t sample(const std::vector<float>& scores, double u, const SamplerOptions& options = {}) {
+  return sample_token(scores, options, u);
+}
+
+TEST(SampleToken, TakesTheIntervalThatHoldsU) {
+  EXPECT_EQ(sample(kHalves, 0.0), 0);
+  EXPECT_EQ(sample(kHalves, 0.49999), 0);
+  EXPECT_EQ(sample(kHalves, 0.50001), 1);
+  EXPECT_EQ(sample(kHalves, 0.74999), 1);
+  EXPECT_EQ(sample(kHalves, 0.75001), 2);
+  EXPECT_EQ(sample(kHalves, 0.87501), 3);
+  EXPECT_EQ(sample(kHalves, kAlmostOne), 3);
+}
+
+TEST(SampleToken, IsShiftInvariantAndSafeForLargeScores) {
+  for (const float shift : {-1e4f, 1e4f}) {
+    const std::vector<float> scores = {shift, shift, shift - 1000};
+    EXPECT_EQ(sample(scores, 0.49), 0);
+    EXPECT_EQ(sample(scores, 0.51), 1);
+    EXPECT_EQ(sample(scores, kAlmostOne), 1);
+  }
+}
+
+TEST(SampleToken, TemperatureDividesTheScores) {
+  // Squared at 1/2: 16, 4, 1, 1 of 22. Square roots at 2.
+  EXPECT_EQ(sample(kHalves, 15.9 / 22, {0.5, {}}), 0);
+  EXPECT_EQ(sample(kHalves, 16.1 / 22, {0.5, {}}), 1);
+  EXPECT_EQ(sample(kHalves, 20.1 / 22, {0.5, {}}), 2);
+  const double roots = 2 + std::sqrt(2.0) + 2;  // of 4, 2, 1, 1
+  EXPECT_EQ(sample(kHalves, 1.99 / roots, {2, {}}), 0);
+  EXPECT_EQ(sample(kHalves, 2.01 / roots, {2, {}}), 1);
+  EXPECT_EQ(sample(kHalves, 3.42 / roots, {2, {}}), 2);
+  EXPECT_EQ(sample(kHalves, kAlmostOne, {1e-6, {}}), 0) << "nearly greedy";
+}
+
+TEST(SampleToken, TopKKeepsTheKLargest) {
+  // Of 0.5 and 0.25.
+  EXPECT_EQ(sample(kHalves, 0.66, {1, 2}), 0);
+  EXPECT_EQ(sample(kHalves, 0.67, {1, 2}), 1);
+  EXPECT_EQ(sample(kHalves, kAlmostOne, {1, 2}), 1);
+  // The third largest is there twice: both stay.
+  EXPECT_EQ(sample(kHalves, 0.88, {1, 3}), 3);
+  EXPECT_EQ(sample(kHalves, 0.88, {1, 4}), 3);
+  EXPECT_EQ(sample(kHalves, 0.88, {1, 400}), 3);
+}
+
+TEST(SampleToken, TopOneIsTheLargest) {
+  for (unsigned seed = 0; seed < 50; ++seed) {
+    const std::vector<double> wide = numbers(random_normal({37}, seed));
+    const std::vector<float> scores(wide.begin(), wide.end());
+    const auto largest = std::max_element(scores.begin(), scores.end()) - scores.begin();
+    for (const double u : {0.0, 0.5, kAlmostOne}) EXPECT_EQ(sample(scores, u, {1, 1}), largest);
+  }
+}
+
+TEST(SampleToken, NeverDrawsWhatIsNotFinite) {
+  const std::vector<float> scores = {kNan, 0, -kInfinity, 0, kNan};
+  EXPECT_EQ(sample(scores, 0.0), 1);
+  EXPECT_EQ(sample(scores, 0.49), 1);
+  EXPECT_EQ(sample(scores, 0.51), 3);
+  EXPECT_EQ(sample(scores, kAlmostOne), 3);
+  EXPECT_EQ(sample({kNan, 1, 0}, 0.9, {1, 1}), 1) << "a NaN is not among the k largest";
+  EXPECT_EQ(sample({kInfinity, 0}, 0.5), 1);
+}
+
+TEST(SampleToken, WithoutAFiniteScoreItFails) {
+  for (const float bad : {kNan, -kInfinity, kInfinity}) {
+    try {
+      sample({bad, bad}, 0.5);
+      FAIL() << bad << " was drawn";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("finite"));
+    }
+  }
+}
+
+TEST(SampleToken, FollowsTheDistribution) {
+  const std::vector<double> wide = numbers(random_normal({10}, 3));
+  const std::vector<float> scores(wide.begin(), wide.end());
+  const RandomStream stream(1, "test");
+  const int draws = 50000;
+  for (const SamplerOptions& options : {SamplerOptions{1, {}}, {0.7, {}}, {1.5, 6}}) {
+    std::vector<double> sorted = wide;
+    std::sort(sorted.rbegin(), sorted.rend());
+    const double threshold = sorted[size_t(options.top_k.value_or(10)) - 1];
+    std::vector<double> p(10, 0.0), seen(10, 0.0);
+    double sum = 0;
+    for (size_t i = 0; i < 10; ++i)
+      if (wide[i] >= threshold) sum += p[i] = std::exp(wide[i] / options.temperature);
+    for (int i = 0; i < draws; ++i)
+      ++seen[size_t(sample(scores, stream.uniform(uint64_t(i)), options))];
+    double chi_square = 0;
+    for (size_t i = 0; i < 10; ++i) {
+      const double expected = draws * p[i] / sum;
+      if (expected == 0)
+        EXPECT_EQ(seen[i], 0);
+      else
+        chi_square += std::pow(seen[i] - expected, 2) / expected;
+    }
+    EXPECT_LT(chi_square, 33.7);  // exceeded once in 10,000 with 9 degrees of freedom
+  }
+}
+
+// Generation.
+
+constexpr int64_t kVocab = 11;
+
+// Freshly drawn, a model would hardly notice what is further back than the last token.
+std::unique_ptr<LanguageModel> strong_model() {
+  auto model = model_of(untied_config(), kVocab);
+  disturb(*model, 0.3);
+  return model;
+}
+
+std::vector<int64_t> text(const LanguageModel& model, const std::vector<int64_t>& start,
+                          GenerateOptions options) {
+  if (options.block_size == 0) options.block_size = 8;
+  if (options.vocab_size == 0) options.vocab_size = kVocab;
+  std::vector<int64_t> tokens;
+  generate(model, start, options, [&](int64_t token) { tokens.push_back(token); });
+  return tokens;
+}
+
+GenerateOptions options(int64_t length, uint64_t seed = 1, uint64_t number = 0) {
+  GenerateOptions o;
+  o.max_new_tokens = length;
+  o.seed = seed;
+  o.sample = number;
+  return o;
+}
+
+TEST(Generate, IsReproducibleBySeedAndTextNumber) {
+  const auto model = strong_model();
+  const std::vector<int64_t> one = text(*model, {1}, options(40));
+  EXPECT_EQ(one.size(), 40U);
+  EXPECT_EQ(text(*model, {1}, options(40)), one);
+  EXPECT_NE(text(*model, {1}, options(40, 2)), one);
+  EXPECT_NE(text(*model, {1}, options(40, 1, 1)), one);
+  // A longer text begins as the shorter one.
+  std::vector<int64_t> longer = text(*model, {1}, options(60));
+  longer.resize(40);
+  EXPECT_EQ(longer, one);
+}
+
+TEST(Generate, DrawsFromTheLastPositionsScores) {
+  const auto model = strong_model();
+  GenerateOptions o = options(20, 5);
+  o.sampler = {0.8, 4};
+  std::vector<int64_t> tokens = {3, 1, 4};
+  const RandomStream stream(5, "sample/0");
+  std::vector<int64_t> expected;
+  for (uint64_t i = 0; i < 20; ++i) {
+    // Only the last block_size tokens are seen.
+    const std::vector<int64_t> seen(tokens.end() - std::min<int64_t>(8, int64_t(tokens.size())),
+                                    tokens.end());
+    Tensor window = at::empty({1, int64_t(seen.size())}, at::TensorOptions(at::kLong));
+    std::copy(seen.begin(), seen.end(), window.data_ptr<int64_t>());
+    const std::vector<double> all = numbers(model->logits(window));
+    const std::vector<float> scores(all.end() - kVocab, all.end());
+    expected.push_back(sample_token(scores, o.sampler, stream.uniform(i)));
+    tokens.push_back(expected.back());
+  }
+  EXPECT_EQ(text(*model, {3, 1, 4}, o), expected);
+}
+
+TEST(Generate, SeesExactlyTheBlock) {
+  const auto model = strong_model();
+  const auto first_tokens = [&](const std::vector<int64_t>& start) {
+    std::vector<int64_t> tokens;
+    for (uint64_t i = 0; i < 500; ++i) tokens.push_back(text(*model, start, options(1, 1, i))[0]);
+    return tokens;
+  };
+  const std::vector<int64_t> window = {1, 2, 3, 4, 5, 6, 7, 8};
+  std::vector<int64_t> longer = window, changed = window;
+  longer.insert(longer.begin(), {9, 9, 9});
+  changed[0] = 9;
+  EXPECT_EQ(first_tokens(longer), first_tokens(window));
+  EXPECT_NE(first_tokens(changed), first_tokens(window));
+}
+
+TEST(Generate, NeverDrawsThePadding) {
+  const auto model = strong_model();
+  GenerateOptions o = options(300);
+  o.sampler.temperature = 100;  // all but uniform
+  o.vocab_size = 7;
+  std::set<int64_t> seen;
+  for (const int64_t token : text(*model, {1}, o)) seen.insert(token);
+  EXPECT_EQ(seen, (std::set<int64_t>{0, 1, 2, 3, 4, 5, 6}));
+}
+
+TEST(Generate, TopOneIsTheSameForEverySeed) {
+  const auto model = strong_model();
+  GenerateOptions o = options(30), other = options(30, 99, 5);
+  o.sampler.top_k = other.sampler.top_k = 1;
+  EXPECT_EQ(text(*model, {1}, o), text(*model, {1}, other));
+}
+
+TEST(Generate, RefusesAVocabularyLargerThanTheModels) {
+  const auto model = strong_model();
+  GenerateOptions o = options(1);
+  o.vocab_size = kVocab + 1;
+  EXPECT_THROW(text(*model, {1}, o), Error);
+}
+
+}  // namespace
+}  // namespace fathom::testing

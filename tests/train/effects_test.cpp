@@ -1,0 +1,131 @@
+// Every setting changes something: each is given another value in a tiny run, and what the run
+// reports and leaves behind must differ.
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "effect_lists.h"
+#include "train/testing.h"
+
+namespace fathom::testing {
+namespace {
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+struct Row {
+  std::string name, value;
+  Settings base = {};  // without which it has nothing to act on
+};
+
+// clang-format off
+const std::vector<Row> kRows = {
+    {"n_layer", "3"}, {"n_head", "4"}, {"n_embd", "32"}, {"block_size", "4"}, {"vocab_size", "20"},
+    {"bias", "True"}, {"head_bias", "True", {{"tie_head", "False"}}}, {"tie_head", "False"},
+    {"dropout", "0.3"}, {"attn_dropout", "0.3"}, {"residual_dropout", "0.3"},
+    {"embed_dropout", "0.3"}, {"norm_eps", "0.1"}, {"activation", "gelu_tanh"}, {"init", "torch"},
+    {"sampling", "sequential"}, {"batch_size", "4"},
+    {"mini_batch_size", "2", {{"batch_size", "4"}}}, {"gradient_accumulation_steps", "2"},
+    {"learning_rate", "0.02"}, {"weight_decay", "0.5"}, {"beta1", "0.5"}, {"beta2", "0.5"},
+    {"adam_eps", "0.01"}, {"grad_clip", "0.01"},
+    {"decay_rule", "mlp_and_head"}, {"decay_lr", "False"}, {"warmup_iters", "3"},
+    {"warmup_form", "from_zero", {{"warmup_iters", "3"}}}, {"lr_decay_iters", "3"},
+    {"min_lr", "0.005"}, {"max_iters", "4"}, {"eval_interval", "2"}, {"eval_iters", "3"},
+    {"eval_only", "True"}, {"seed", "1"}, {"dtype", "bfloat16"}, {"threads", "2"},
+};
+// clang-format on
+
+// Fields whose effect is tested elsewhere.
+const std::set<std::string> kElsewhere = {
+    "device",        // below: a refusal on a machine without CUDA
+    "log_interval",  // how often `fathom train` stores and prints: the end-to-end tests
+    "dataset",       // opened by the command line
+};
+
+class EffectsTest : public TrainTest {
+ protected:
+  RunConfig with(const Settings& settings) {
+    RunConfig config = tiny_run();
+    config.training.threads = 1;
+    FieldList list;
+    add_fields(list, config);
+    for (const auto& [name, value] : settings) list.set_text(name, value, "the test");
+    resolve(list, config);
+    return config;
+  }
+
+  // Everything a run reports and leaves, except the copy of its settings.
+  std::string fingerprint(const RunConfig& config) {
+    std::string print = fmt::format("threads {}\n", set_threads(config.training.threads));
+    const std::string folder = fmt::format("run{}", runs_++);
+    const History history = run(config, folder);
+    for (const StepReport& s : history.steps)
+      print += fmt::format("step {} {} {} {} {}\n", s.step, s.loss, s.gradient_norm,
+                           s.learning_rate, s.tokens);
+    for (const EvalReport& e : history.evaluations)
+      print += fmt::format("evaluation {} {} {} {} {}\n", e.step, e.train.loss, e.val.loss,
+                           e.val.standard_error, e.val.targets);
+    for (const char* name : {"last", "best"})
+      for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+        const std::string path = checkpoint(folder, name) + "/" + file;
+        if (std::filesystem::exists(path))
+          print += fmt::format("{} {} {}\n", name, file, xxh3_hex(xxh3_file(path)));
+      }
+    return print;
+  }
+
+  int runs_ = 0;
+};
+
+TEST_F(EffectsTest, EverySettingHasARow) {
+  std::set<std::string> rows = kElsewhere;
+  for (const Row& row : kRows) rows.insert(row.name);
+  for (const char* name : kEngineEffects)
+    EXPECT_EQ(rows.count(name), 1U) << "what does " << name << " change? Add it to kRows";
+  RunConfig config;
+  FieldList list;
+  add_fields(list, config);
+  for (const std::string& name : rows) EXPECT_NE(list.find(name), nullptr) << name;
+}
+
+TEST_F(EffectsTest, EverySettingActs) {
+  std::map<Settings, std::string> bases;
+  for (const Row& row : kRows) {
+    SCOPED_TRACE(row.name + "=" + row.value);
+    std::string& base = bases[row.base];
+    if (base.empty()) base = fingerprint(with(row.base));
+    Settings changed = row.base;
+    changed.push_back({row.name, row.value});
+    EXPECT_NE(fingerprint(with(changed)), base);
+  }
+  for (const auto& [settings, print] : bases)
+    EXPECT_EQ(fingerprint(with(settings)), print) << "a run differs without any change";
+}
+
+TEST_F(EffectsTest, DeviceIsRefusedWhereThereIsNone) {
+  if (at::hasCUDA()) GTEST_SKIP() << "this libtorch has CUDA";
+  for (const char* device : {"cuda", "cuda:1"}) {
+    const Error error = caught([&] { trainer(with({{"device", device}})); });
+    EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(error.what(), HasSubstr(device));
+    EXPECT_THAT(error.hint(), HasSubstr("Torch_DIR"));
+  }
+  const Error error = caught([&] { choose_device("gpu"); });
+  EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+  EXPECT_THAT(error.what(), HasSubstr("gpu"));
+  EXPECT_EQ(choose_device("auto"), at::Device(at::kCPU));
+}
+
+TEST(Threads, AreAsManyAsAskedOrAllThereAre) {
+  EXPECT_EQ(set_threads(3), 3);
+  EXPECT_EQ(at::get_num_threads(), 3);
+  EXPECT_GE(set_threads(0), 1);
+  set_threads(1);
+}
+
+}  // namespace
+}  // namespace fathom::testing

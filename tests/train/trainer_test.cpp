@@ -1,0 +1,301 @@
+// The training loop: what a step computes, when it evaluates and saves, and that it learns.
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "fathom/train/plan/schedule.h"
+#include "train/testing.h"
+
+namespace fathom::testing {
+namespace {
+
+using ::testing::ElementsAre;
+
+class TrainerTest : public TrainTest {};
+
+TEST_F(TrainerTest, MakesExactlyTheStepsAsked) {
+  RunConfig config = tiny_run();
+  config.training.max_iters = 7;
+  config.schedule.warmup_iters = 2;
+  const History history = run(config, "run");
+  ASSERT_EQ(history.steps.size(), 7U);
+  for (int64_t i = 0; i < 7; ++i) {
+    const StepReport& step = history.steps[size_t(i)];
+    EXPECT_EQ(step.step, i + 1);
+    EXPECT_EQ(step.tokens, 2 * 8);
+    EXPECT_EQ(step.learning_rate, learning_rate_at(config, i));
+    EXPECT_GT(step.gradient_norm, 0);
+    EXPECT_GT(step.seconds, 0);
+  }
+  EXPECT_THAT(history.evaluated_at(), ElementsAre(0, 3, 6, 7));
+  EXPECT_EQ(load_state(checkpoint("run", "last")).step, 7);
+}
+
+TEST_F(TrainerTest, EvaluatesTheEndOnce) {
+  EXPECT_THAT(run(tiny_run()).evaluated_at(), ElementsAre(0, 3, 6));
+}
+
+TEST_F(TrainerTest, EvalOnlyEvaluatesOnce) {
+  RunConfig config = tiny_run();
+  config.training.eval_only = true;
+  const History history = run(config);
+  EXPECT_TRUE(history.steps.empty());
+  EXPECT_THAT(history.evaluated_at(), ElementsAre(0));
+}
+
+TEST_F(TrainerTest, SavesLastBeforeEachEvaluationAndBestAfterIt) {
+  RunConfig config = tiny_run();
+  config.optimizer.learning_rate = 0.03;
+  config.training.max_iters = 60;
+  config.training.eval_interval = 5;
+  config.training.eval_iters = 10;
+  History history;
+  TrainerEvents events = history.events();
+  double least = std::numeric_limits<double>::infinity();
+  int64_t best_step = 0;
+  events.evaluation = [&](const EvalReport& r) {
+    EXPECT_EQ(r.best, r.val.loss < least);
+    if (r.best) least = r.val.loss, best_step = r.step;
+    if (r.step == 0) return;  // nothing is saved before the first step
+    EXPECT_EQ(load_state(checkpoint("run", "last")).step, r.step);
+    EXPECT_EQ(load_state(checkpoint("run", "best")).step, best_step);
+  };
+  trainer(config, temp_ / "run", events).run();
+  const CheckpointState best = load_state(checkpoint("run", "best"));
+  EXPECT_EQ(best.best_value, least);
+  EXPECT_EQ(best.best_metric, "val/loss");
+  EXPECT_GT(best_step, 0);
+  EXPECT_LT(best_step, 60) << "the case is pointless if the last is the best";
+}
+
+// The gradient of one step, all parameters in a row, and its loss.
+struct StepResult {
+  std::vector<double> gradient;
+  double loss;
+};
+
+StepResult first_step(Trainer trainer) {
+  StepResult result;
+  result.loss = trainer.train_step().loss;
+  for (const Parameter& p : trainer.model().parameters().all())
+    for (const double g : numbers(p.tensor.grad())) result.gradient.push_back(g);
+  return result;
+}
+
+TEST_F(TrainerTest, AStepDoesNotDependOnItsDivision) {
+  RunConfig config = tiny_run(untied_config());
+  config.model.backbone.dropout = 0.2;
+  config.optimizer.grad_clip = 0;
+  const auto divided = [&](int64_t batch, int64_t accumulated, std::optional<int64_t> mini) {
+    config.data.batch_size = batch;
+    config.data.gradient_accumulation_steps = accumulated;
+    config.data.mini_batch_size = mini;
+    EXPECT_EQ(config.sequences_per_step(), 8);
+    return first_step(trainer(config));
+  };
+  const StepResult whole = divided(8, 1, {});
+  double norm = 0;
+  for (const double g : whole.gradient) norm += g * g;
+  const auto expect_same = [&](const StepResult& other) {
+    double difference = 0;
+    for (size_t i = 0; i < whole.gradient.size(); ++i)
+      difference += std::pow(other.gradient[i] - whole.gradient[i], 2);
+    EXPECT_LE(std::sqrt(difference / norm), 1e-6);
+    EXPECT_NEAR(other.loss, whole.loss, 1e-6 * whole.loss);
+  };
+  expect_same(divided(4, 2, {}));
+  expect_same(divided(1, 8, {}));
+  expect_same(divided(8, 1, 4));
+  expect_same(divided(8, 1, 3));   // 3, 3 and 2
+  expect_same(divided(8, 1, 20));  // larger than the batch
+}
+
+TEST_F(TrainerTest, EveryParameterMovesWithAndWithoutDecay) {
+  for (const DecayRule rule : {DecayRule::kMatrices, DecayRule::kMlpAndHead})
+    for (const double decay : {0.0, 0.1})
+      for (const ModelConfig& model : {tied_config(), untied_config()}) {
+        RunConfig config = tiny_run(model);
+        config.optimizer.weight_decay = decay;
+        config.optimizer.decay_rule = rule;
+        Trainer t = trainer(config);
+        const Snapshot before = weights(t.model());
+        t.train_step();
+        for (const auto& [name, values] : weights(t.model()))
+          EXPECT_NE(values, before.at(name)) << name << ", weight decay " << decay;
+      }
+}
+
+TEST_F(TrainerTest, ClipsTheGradientThatItReports) {
+  RunConfig config = tiny_run();
+  config.optimizer.grad_clip = 0.01;
+  Trainer t = trainer(config);
+  const StepReport report = t.train_step();
+  double squares = 0;
+  for (const Tensor& p : tensors_of(t.model()))
+    squares += std::pow(p.grad().norm().item<double>(), 2);
+  EXPECT_GT(report.gradient_norm, 0.02);
+  EXPECT_NEAR(std::sqrt(squares), 0.01, 1e-5);
+}
+
+TEST_F(TrainerTest, StopsBeforeADamagedStep) {
+  Trainer t = trainer(tiny_run());
+  t.train_step();
+  {
+    const at::NoGradGuard no_grad;
+    Tensor w = t.model().parameters().at("mlp.1.up.weight");
+    w.select(0, 0).fill_(std::numeric_limits<double>::quiet_NaN());
+  }
+  std::vector<Tensor> before;
+  for (const Tensor& p : tensors_of(t.model())) before.push_back(p.detach().clone());
+  EXPECT_THAT(error_of([&] { t.train_step(); }), HasSubstr("not finite"));
+  EXPECT_EQ(t.state().step, 1);
+  for (size_t i = 0; i < before.size(); ++i) {
+    const Tensor now = tensors_of(t.model())[i].detach();
+    // nan_to_num: a NaN is not equal to itself.
+    EXPECT_TRUE(same_bits(now.nan_to_num(7), before[i].nan_to_num(7)));
+  }
+}
+
+TEST_F(TrainerTest, ADivergedRunKeepsItsLastCheckpoint) {
+  RunConfig config = tiny_run();
+  config.optimizer.learning_rate = 1e30;
+  config.training.eval_interval = 1;
+  History history;
+  Trainer t = trainer(config, temp_ / "run", history.events());
+  EXPECT_THAT(error_of([&] { t.run(); }), HasSubstr("not finite"));
+  const LoadedModel last = load_model(checkpoint("run", "last"), at::kCPU);
+  EXPECT_EQ(last.state.step, static_cast<int64_t>(history.steps.size()));
+  EXPECT_EQ(last.state.step, t.state().step);
+  EXPECT_GE(last.state.step, 1);
+  EXPECT_EQ(weights(*last.model), weights(t.model()));
+}
+
+TEST_F(TrainerTest, OverfitsASmallText) {
+  // Round and round: after one letter the next is known, but for the four a's, which take two.
+  const std::string period = "abacadaefghijklm";
+  std::string text;
+  for (int i = 0; i < 30; ++i) text += period;
+  corpus_ = corpus(text);
+  RunConfig config = tiny_run();
+  config.model.backbone.n_embd = 32;
+  config.model.backbone.block_size = 16;
+  config.data.batch_size = 4;
+  config.schedule.decay_lr = false;
+  config.training.max_iters = config.training.eval_interval = 150;
+  config.training.eval_iters = 10;
+  const History history = run(config);
+  EXPECT_GT(history.evaluations.front().train.loss, 2.0);
+  EXPECT_LT(history.evaluations.back().train.loss, 0.1);
+  EXPECT_LT(history.evaluations.back().val.loss, 0.1);
+  EXPECT_GT(history.evaluations.back().val.accuracy, 0.95);
+}
+
+TEST_F(TrainerTest, TwoRunsAreTheSameBytes) {
+  for (const int threads : {1, 2}) {
+    set_threads(threads);
+    RunConfig config = tiny_run(untied_config());
+    config.model.backbone.dropout = 0.1;
+    const History one = run(config, "one"), two = run(config, "two");
+    for (size_t i = 0; i < one.steps.size(); ++i) EXPECT_EQ(one.steps[i].loss, two.steps[i].loss);
+    for (const char* file : {"model.safetensors", "optimizer.safetensors", "state.json"})
+      EXPECT_EQ(slurp(checkpoint("one", "last") + "/" + file),
+                slurp(checkpoint("two", "last") + "/" + file))
+          << file << ", threads " << threads;
+  }
+  set_threads(1);
+}
+
+TEST_F(TrainerTest, NarrowPrecisionStaysClose) {
+  RunConfig config = tiny_run();
+  const double exact = first_step(trainer(config)).loss;
+  config.training.dtype = Precision::kBFloat16;
+  Trainer narrow = trainer(config);
+  const double loss = narrow.train_step().loss;
+  EXPECT_NE(loss, exact);
+  EXPECT_NEAR(loss, exact, 0.01 * exact);
+  for (const Tensor& p : tensors_of(narrow.model())) {
+    EXPECT_EQ(p.scalar_type(), at::kFloat);
+    EXPECT_EQ(p.grad().scalar_type(), at::kFloat);
+  }
+  config.training.dtype = Precision::kFloat16;
+  const Error error = caught([&] { trainer(config); });
+  EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+  EXPECT_THAT(error.what(), HasSubstr("float16"));
+}
+
+// Evaluation.
+
+// Batches of different sizes in turn, some without a single target.
+class GivenBatches : public BatchSource {
+ public:
+  explicit GivenBatches(std::vector<TokenBatch> batches) : batches_(std::move(batches)) {}
+  Cursor start() const override { return {}; }
+  std::pair<TokenBatch, Cursor> next(const Cursor& cursor) const override {
+    return {batches_.at(size_t(cursor.batch)), {cursor.batch + 1, 0, 0}};
+  }
+
+ private:
+  std::vector<TokenBatch> batches_;
+};
+
+TEST(Evaluate, IsTheMeanOverTargetsWithItsStandardError) {
+  const int64_t V = 11;
+  const auto model = model_of(tied_config(), V);
+  std::vector<TokenBatch> batches = {
+      {1, 4, {1, 2, 3, 4}, {2, 3, -1, -1}},
+      {2, 3, {5, 6, 7, 8, 9, 10}, {6, -1, 8, 9, 10, 0}},
+      {1, 2, {1, 1}, {-1, -1}},
+      {1, 1, {3}, {3}},
+  };
+  double sum = 0, count = 0, correct = 0;
+  std::vector<std::pair<double, double>> by_batch;  // mean, targets
+  for (const TokenBatch& b : batches) {
+    const std::vector<double> scores =
+        numbers(model->logits(to_batch(b, at::kCPU).tokens_BT).log_softmax(-1));
+    double batch_sum = 0, n = 0;
+    for (size_t i = 0; i < b.targets.size(); ++i) {
+      if (b.targets[i] < 0) continue;
+      const auto row = scores.begin() + int64_t(i) * V;
+      batch_sum -= row[b.targets[i]];
+      correct += std::max_element(row, row + V) - row == b.targets[i];
+      ++n;
+    }
+    sum += batch_sum, count += n;
+    if (n > 0) by_batch.push_back({batch_sum / n, n});
+  }
+  double variance = 0;
+  for (const auto& [mean, n] : by_batch) variance += n / count * std::pow(mean - sum / count, 2);
+
+  const auto evaluated = [&](std::vector<TokenBatch> some) {
+    const auto k = static_cast<int64_t>(some.size());
+    return evaluate(*model, GivenBatches(std::move(some)), k, at::kCPU, Precision::kFloat32);
+  };
+  const Evaluation e = evaluated(batches);
+  EXPECT_NEAR(e.loss, sum / count, 1e-6);
+  EXPECT_EQ(e.targets, count);
+  EXPECT_NEAR(e.accuracy, correct / count, 1e-12);
+  EXPECT_NEAR(e.standard_error, std::sqrt(variance / 2), 1e-5) << "three batches have targets";
+  EXPECT_EQ(evaluated({batches[0]}).standard_error, 0.0);
+  EXPECT_NEAR(evaluated({batches[0], batches[0], batches[0]}).standard_error, 0.0, 1e-6);
+}
+
+TEST_F(TrainerTest, StandardErrorIsTheSpreadOfRepeatedEvaluations) {
+  Trainer t = trainer(tiny_run(untied_config()));
+  double mean = 0, squares = 0, claimed = 0;
+  const int repeats = 200;
+  for (int i = 0; i < repeats; ++i) {
+    const RandomWindows source(*corpus_, "train", 2, 8, unsigned(i));
+    const Evaluation e = evaluate(t.model(), source, 10, at::kCPU, Precision::kFloat32);
+    mean += e.loss / repeats;
+    squares += e.loss * e.loss / repeats;
+    claimed += e.standard_error / repeats;
+  }
+  const double spread = std::sqrt(squares - mean * mean);
+  EXPECT_NEAR(claimed / spread, 1.0, 0.2);
+}
+
+}  // namespace
+}  // namespace fathom::testing
