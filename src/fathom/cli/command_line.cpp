@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -14,16 +15,46 @@
 namespace fathom {
 namespace {
 
-// CLI11 takes `--key=` for a forgotten value; here it is the empty text.
-constexpr char kEmptyText[] = "\x01";
+// Put before a text that CLI11 would interpret: it takes `--key=` for a forgotten value, and a word
+// `[1,2]` for two.
+constexpr char kGuard = '\x01';
 
-// `--mini-batch-size=4` -> `--mini_batch_size=4`; `--` alone ends options.
-std::string for_cli11(const std::string& word) {
-  if (word.rfind("--", 0) != 0 || word.size() == 2) return word;
-  const size_t equals = std::min(word.find('='), word.size());
-  std::string out = equals + 1 == word.size() ? word + kEmptyText : word;
-  for (size_t i = 2; i < equals; ++i)
-    if (out[i] == '-') out[i] = '_';
+std::string with_underscores(std::string name) {
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+bool is_ignored(const FieldList& fields, const std::string& name) {
+  for (const IgnoredKey& ignored : fields.ignored_keys())
+    if (ignored.name == name) return true;
+  return false;
+}
+
+bool is_truth(const std::string& word) {
+  return word == "true" || word == "false" || word == "True" || word == "False";
+}
+
+// The words as CLI11 shall read them: names of known keys with underscores, and the value of a
+// switch attached to it (`--bias false`). All else stays as typed.
+std::vector<std::string> for_cli11(const Arguments& arguments, const FieldList& fields) {
+  std::vector<std::string> out;
+  bool after_switch = false;
+  for (const std::string& word : arguments) {
+    const size_t equals = std::min(word.find('='), word.size());
+    const bool option = word.size() > 2 && word.rfind("--", 0) == 0;
+    const std::string name = option ? with_underscores(word.substr(2, equals - 2)) : "";
+    const Field* field = fields.find(name);
+    const bool ignored = is_ignored(fields, name);
+    if (after_switch && is_truth(word)) {
+      out.back() += "=" + word;
+      after_switch = false;
+      continue;
+    }
+    after_switch = equals == word.size() && (ignored || (field != nullptr && field->is_bool()));
+    out.push_back(field == nullptr && !ignored ? word : "--" + name + word.substr(equals));
+    if (option && equals + 1 == word.size()) out.back() += kGuard;
+    if (!word.empty() && word[0] == '[') out.back().insert(0, 1, kGuard);
+  }
   return out;
 }
 
@@ -54,16 +85,65 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
 
 [[noreturn]] void refuse_unknown(const std::string& word, const std::string& verb,
                                  const FieldList& fields) {
-  const std::string name = word.substr(word.find_first_not_of('-'), word.find('=') - 2);
+  const std::string typed = word.substr(0, word.find('='));
+  const std::string name =
+      with_underscores(typed.substr(std::min(typed.find_first_not_of('-'), typed.size())));
   std::vector<std::string> names;
   for (const Field& field : fields.all()) {
     names.push_back(field.name());
     for (const std::string& alias : field.aliases()) names.push_back(alias);
   }
   const std::string nearest = nearest_name(name, names);
-  misuse(fmt::format("unknown key {}", word.substr(0, word.find('='))),
+  misuse(fmt::format("unknown key {}", typed),
          (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
              fmt::format("`fathom {} --help` lists every key", verb));
+}
+
+// Settings and, with an empty key, words, in the order typed; nothing where help is asked for.
+std::optional<std::vector<CommandLine::Setting>> split(const Arguments& arguments,
+                                                       const FieldList& fields,
+                                                       const std::string& verb) {
+  CLI::App app;
+  app.allow_extras();
+  std::string sink;
+  for (const Field& field : fields.all()) add_option(app, field, sink);
+  for (const IgnoredKey& ignored : fields.ignored_keys())
+    app.add_flag("--" + ignored.name, sink, "")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  std::vector<std::string> words;
+  const CLI::Option* word_option =
+      app.add_option("WORDS", words, "");  // or `[1,2]` becomes two words
+
+  // What follows `--` are words, whatever they look like.
+  const auto end = std::find(arguments.begin(), arguments.end(), "--");
+  std::vector<std::string> reversed = for_cli11(Arguments(arguments.begin(), end), fields);
+  std::reverse(reversed.begin(), reversed.end());  // CLI11 takes its vector from the back
+  try {
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    return std::nullopt;
+  } catch (const CLI::ArgumentMismatch& e) {  // "--n_layer: 1 required TEXT missing"
+    const std::string name = std::string(e.what()).substr(0, std::string(e.what()).find(':'));
+    misuse(fmt::format("{}: a value is missing", name), fmt::format("write {}=VALUE", name));
+  } catch (const CLI::ParseError& e) {
+    misuse(e.what(), fmt::format("`fathom {} --help` shows the usage", verb));
+  }
+  for (const std::string& word : app.remaining()) refuse_unknown(word, verb, fields);
+
+  std::vector<CommandLine::Setting> settings;
+  std::map<const CLI::Option*, size_t> taken;
+  for (const CLI::Option* option : app.parse_order()) {
+    std::string text = option->results().at(taken[option]++);
+    if (!text.empty() && text[0] == kGuard) text.erase(0, 1);
+    if (option == word_option)
+      settings.push_back({"", text, text});
+    else
+      settings.push_back({option->get_lnames().front(), text, "--" + option->get_lnames().front()});
+  }
+  if (end != arguments.end())
+    for (auto word = end + 1; word != arguments.end(); ++word)
+      settings.push_back({"", *word, *word});
+  return settings;
 }
 
 }  // namespace
@@ -81,44 +161,20 @@ void CommandLine::positional(std::string name, std::string& slot, std::string he
 
 std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Arguments& arguments,
                                                                     const FieldList& fields) {
-  CLI::App app;
-  app.allow_extras();
-  std::string sink;
-  for (const Field& field : fields.all()) add_option(app, field, sink);
-  for (const IgnoredKey& ignored : fields.ignored_keys())
-    app.add_flag("--" + ignored.name, sink, "")
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-        ->group("");
-  std::vector<std::string> words;
-  CLI::Option* word_option = app.add_option("WORDS", words, "");
-
-  std::vector<std::string> reversed;  // CLI11 takes its vector from the back
-  for (const std::string& argument : arguments) reversed.push_back(for_cli11(argument));
-  std::reverse(reversed.begin(), reversed.end());
-  try {
-    app.parse(reversed);
-  } catch (const CLI::CallForHelp&) {
+  const auto all = split(arguments, fields, verb_);
+  if (!all) {
     fmt::print("{}", help(fields));
     return std::nullopt;
-  } catch (const CLI::ParseError& e) {
-    misuse(e.what(), fmt::format("`fathom {} --help` shows the usage", verb_));
   }
-  for (const std::string& word : app.remaining()) refuse_unknown(word, verb_, fields);
-
   std::vector<Setting> settings;
-  std::map<const CLI::Option*, size_t> taken;
   size_t next_positional = 0;
-  for (const CLI::Option* option : app.parse_order()) {
-    const std::string& result = option->results().at(taken[option]++);
-    const std::string text = result == kEmptyText ? "" : result;
-    if (option != word_option) {
-      settings.push_back({option->get_lnames().front(), text, "--" + option->get_lnames().front()});
+  for (const Setting& setting : *all) {
+    if (!setting.key.empty() || (next_positional >= positionals_.size() && takes_files_)) {
+      settings.push_back(setting);
     } else if (next_positional < positionals_.size()) {
-      *positionals_[next_positional++].slot = text;
-    } else if (takes_files_) {
-      settings.push_back({"", text, text});
+      *positionals_[next_positional++].slot = setting.text;
     } else {
-      misuse(fmt::format("unexpected word {}", in_quotes(text)),
+      misuse(fmt::format("unexpected word {}", in_quotes(setting.text)),
              fmt::format("usage: fathom {} {}", verb_, usage_));
     }
   }
