@@ -1,0 +1,64 @@
+// What the tests of the command line share: the program, errors as values, a corpus to name.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+// The build puts the tests into tests/ beside the programs.
+inline std::string fathom_program() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "fathom";
+}
+#ifndef FATHOM_PROGRAM
+#define FATHOM_PROGRAM fathom_program().c_str()
+#endif
+
+#include "e2e/program.h"
+#include "fathom/base/error.h"
+#include "fathom/data/prepare.h"
+
+namespace fathom::testing {
+
+using Words = std::vector<std::string>;
+
+template <class Action>
+Error refusal_of(Action action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "nothing was refused";
+  return Error(ErrorKind::kFailure, "", "");
+}
+
+// A folder with the corpus `rain` (22 characters) in data/, for the program and, through the
+// environment, for this process.
+class CliTest : public ::testing::Test {
+ protected:
+  CliTest() {
+    ::setenv("FATHOM_DATA", place_.path("data").c_str(), 1);
+    ::setenv("FATHOM_RUNS", place_.path("runs").c_str(), 1);
+    place_.write("rain.txt", small_text());
+    prepare_text("rain");
+  }
+  ~CliTest() override {
+    ::unsetenv("FATHOM_DATA");
+    ::unsetenv("FATHOM_RUNS");
+  }
+
+  void prepare_text(const std::string& name) const {
+    PrepareOptions options;
+    options.what = place_.path("rain.txt");
+    options.name = name;
+    options.tokenizer = "char";
+    prepare(options);
+  }
+  Outcome run(const Words& words) const { return place_.run(words); }
+
+  Workplace place_;
+};
+
+}  // namespace fathom::testing
