@@ -1,5 +1,5 @@
-// The reference every idea is measured against: LMPlay's gpt2ish in its five sizes, and nanoGPT's two
-// Shakespeare recipes.
+// The reference every idea is measured against: LMPlay's gpt2ish in its five sizes, and nanoGPT's
+// two Shakespeare recipes.
 #include "fathom/train/plan/registry.h"
 
 namespace fathom {
@@ -24,6 +24,7 @@ void lmplay(RunConfig& c, int64_t n_layer, int64_t n_head, int64_t n_embd) {
   c.optimizer.grad_clip = 0;
   c.optimizer.decay_rule = DecayRule::kMlpAndHead;
   c.schedule.decay_lr = false;
+  c.training.eval_iters = 10;
 }
 
 // nanoGPT: no biases, a tied head, N(0, 0.02), cosine decay.
@@ -38,7 +39,6 @@ void shakespeare(RunConfig& c) {
   c.optimizer.learning_rate = 1e-3;
   c.optimizer.beta2 = 0.99;
   c.schedule.warmup_iters = 100;
-  c.schedule.min_lr = 1e-4;
   c.training.max_iters = 5000;
   c.training.eval_interval = 250;
   c.training.eval_iters = 200;
@@ -59,18 +59,28 @@ void shakespeare_cpu(RunConfig& c) {
 }  // namespace
 
 void register_gpt2ish(Registry& registry) {
-  registry.experiment("gpt2ish", "the plain transformer that every other experiment is compared with");
-  registry.add("gpt2ish", "LMPlay's reference: 6 blocks, 768 wide (its attention dropout, off there, acts)",
+  registry.experiment("gpt2ish",
+                      "the plain transformer that every other experiment is compared with");
+  registry.add("gpt2ish",
+               "LMPlay's reference: 6 blocks, 768 wide (its attention dropout, off there, acts)",
                [](RunConfig& c) { lmplay(c, 6, 12, 768); });
-  registry.add("gpt2ish_med", "24 blocks, 1024 wide", [](RunConfig& c) { lmplay(c, 24, 16, 1024); });
-  registry.add("gpt2ish_large", "36 blocks, 1280 wide", [](RunConfig& c) { lmplay(c, 36, 20, 1280); });
+  registry.add("gpt2ish_med", "24 blocks, 1024 wide",
+               [](RunConfig& c) { lmplay(c, 24, 16, 1024); });
+  registry.add("gpt2ish_large", "36 blocks, 1280 wide",
+               [](RunConfig& c) { lmplay(c, 36, 20, 1280); });
   registry.add("s_gpt2ish", "deep and narrow: 18 blocks, 288 wide",
                [](RunConfig& c) { lmplay(c, 18, 6, 288); });
-  registry.add("test_runner", "the smallest: 6 blocks, 64 wide", [](RunConfig& c) { lmplay(c, 6, 2, 64); });
-  registry.add("gpt2ish_shakespeare", "nanoGPT's baby GPT on characters: 6 blocks, 384 wide", shakespeare);
-  registry.add("gpt2ish_shakespeare_cpu", "nanoGPT's laptop recipe: 4 blocks, 128 wide, 2,000 steps",
-               shakespeare_cpu);
-  registry.add("quickstart", "what ./quickstart trains: the laptop recipe, about two minutes on two cores",
+  registry.add("test_runner", "the smallest: 6 blocks, 64 wide",
+               [](RunConfig& c) { lmplay(c, 6, 2, 64); });
+  registry.add("gpt2",
+               "nanoGPT's GPT-2: 12 blocks, 768 wide, its defaults; the one for its config files",
+               [](RunConfig&) {});
+  registry.add("gpt2ish_shakespeare", "nanoGPT's baby GPT on characters: 6 blocks, 384 wide",
+               shakespeare);
+  registry.add("gpt2ish_shakespeare_cpu",
+               "nanoGPT's laptop recipe: 4 blocks, 128 wide, 2,000 steps", shakespeare_cpu);
+  registry.add("quickstart",
+               "what ./quickstart trains: the laptop recipe, about two minutes on two cores",
                shakespeare_cpu);
 }
 

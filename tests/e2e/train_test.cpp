@@ -92,8 +92,30 @@ TEST_F(TrainTest, ARunIsNeverOverwrittenUnlessForced) {
 
 TEST_F(TrainTest, OutDirIsTheRunNameInNanoGptsSpelling) {
   ASSERT_EQ(train({"--out_dir=out/rain", "--max_iters=1"}).exit_code, 0);
-  EXPECT_TRUE(std::filesystem::exists(place_->path("runs/out-rain/config.toml")));
+  EXPECT_TRUE(std::filesystem::exists(place_->path("runs/rain/config.toml")));
   expect_refusal(train({"--init_from=resume"}), 2, "init_from = resume", "");
+}
+
+TEST_F(TrainTest, ARunWhoseFolderWasRemovedLeavesNothingBehind) {
+  ASSERT_EQ(train({"--run_name=gone", "--max_iters=1"}).exit_code, 0);
+  std::filesystem::remove_all(place_->path("runs/gone"));
+  EXPECT_EQ(train({"--run_name=gone", "--max_iters=1"}).exit_code, 0);
+}
+
+TEST_F(TrainTest, TokensOutsideTheVocabularyAreFoundWithoutAMeta) {
+  std::filesystem::create_directories(place_->path("data/bare"));
+  for (const char* split : {"train.bin", "val.bin"}) {
+    std::string tokens;
+    for (int i = 0; i < 2000; ++i) tokens += std::string{static_cast<char>(i % 50), '\0'};
+    place_->write(std::string("data/bare/") + split, tokens);
+  }
+  expect_refusal(train({"--dataset=bare", "--vocab_size=40", "--run_name=bare1"}), 1,
+                 "outside the vocabulary of 40", "--vocab_size");
+  const Outcome o =
+      train({"--dataset=bare", "--vocab_size=50", "--run_name=bare2", "--max_iters=1"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  std::filesystem::remove(place_->path("data/bare/val.bin"));
+  expect_refusal(train({"--dataset=bare", "--vocab_size=50"}), 1, "no split \"val\"", "names contain");
 }
 
 TEST_F(TrainTest, TheDefaultNameIsPresetAndTime) {
@@ -112,7 +134,9 @@ TEST_F(TrainTest, EvaluationOptionsAct) {
   EXPECT_EQ(json({"--checkpoint=last"})["checkpoint"].get<std::string>().substr(0, 11),
             "runs/shared");
   EXPECT_THAT(json({"--checkpoint=last"})["checkpoint"].get<std::string>(), HasSubstr("last"));
-  EXPECT_NEAR(json({"--batch_size=1"})["loss"].get<double>(), base["loss"].get<double>(), 0.2);
+  const auto val = nlohmann::json::parse(slurp(place_->path("data/rain/meta.json")));
+  EXPECT_EQ(base["targets"], val["splits"]["val"][0]["tokens"].get<int64_t>() - 1);
+  EXPECT_NEAR(json({"--batch_size=1"})["loss"].get<double>(), base["loss"].get<double>(), 1e-5);
   EXPECT_NEAR(base["bits_per_byte"].get<double>(), base["loss"].get<double>() / 0.693147, 1e-4);
   EXPECT_EQ(json({"--threads=2"})["targets"], base["targets"]);
   EXPECT_THAT(run({"eval", "shared"}).out, HasSubstr("perplexity"));
@@ -167,7 +191,7 @@ TEST_F(TrainTest, DamagedShardsAndCheckpointsAreFound) {
   std::filesystem::resize_file(model, std::filesystem::file_size(model) - 4);
   expect_refusal(run({"generate", "bent"}), 1, "model.safetensors", "");
   place_->write("runs/bent/checkpoints/best/state.json", "{\"format_version\": 1}");
-  expect_refusal(run({"eval", "bent"}), 1, "state.json is damaged", "another checkpoint");
+  expect_refusal(run({"eval", "bent"}), 1, "state.json cannot be used", "another checkpoint");
 }
 
 TEST_F(TrainTest, WhatCannotBeTrainedIsSaidBeforeAnythingIsMade) {

@@ -120,7 +120,7 @@ int run_describe(const Arguments& arguments) {
     return list;
   };
   // So that `EXPERIMENT --help` shows that preset's values.
-  if (!arguments.empty() && registry().has(arguments[0])) config = preset_config(arguments[0]);
+  if (!arguments.empty() && arguments[0].rfind('-', 0) != 0) config = preset_config(arguments[0]);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return 0;
   config = preset_config(preset);

@@ -47,6 +47,8 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   list.add("max_batches", request.max_batches, "stop after this many, 0: the whole split")
       .at_least(0);
   list.add("json", request.json, "print one JSON object");
+  list.ignore("compile", "this program is compiled already");
+  for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
   if (!parse_into(line, arguments, list)) return std::nullopt;
   settle(request.model);
   return request;

@@ -16,8 +16,8 @@ namespace {
 
 void settle_run_name(const std::string& preset, TrainOptions& options) {
   if (options.run_name.empty() && !options.out_dir.empty()) {
-    options.run_name = options.out_dir;
-    std::replace(options.run_name.begin(), options.run_name.end(), '/', '-');
+    const std::filesystem::path path = std::filesystem::path(options.out_dir).lexically_normal();
+    options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
   }
   if (options.run_name.empty()) options.run_name = default_run_name(preset);
   check_run_name(options.run_name);
@@ -41,7 +41,7 @@ Corpus open_corpus(const std::string& dataset) {
 void add_fields(FieldList& list, TrainOptions& o) {
   list.section("run");
   list.add("run_name", o.run_name, "folder below runs/, empty: the preset and the time");
-  list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name");
+  list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part");
   list.add("init_from", o.init_from, "nanoGPT's switch; only scratch is possible");
   list.add("force", o.force, "remove a run of the same name first");
   list.add("quiet", o.quiet, "no progress, only the outcome");
@@ -64,7 +64,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     return list;
   };
   // So that `EXPERIMENT --help` shows that preset's values.
-  if (!arguments.empty() && registry().has(arguments[0]))
+  if (!arguments.empty() && arguments[0].rfind('-', 0) != 0)
     request.config = preset_config(arguments[0]);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return std::nullopt;
@@ -80,8 +80,16 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
         "every run starts from its own initialisation");
   settle_run_name(preset, request.options);
   request.corpus = open_corpus(request.config.data.dataset);
+  for (const char* split : {"train", "val"}) request.corpus.shards(split);  // throws without it
   require_block(request.corpus, request.config.model.backbone.block_size);
   request.vocab_size = settled_vocab_size(request.config, request.corpus.vocab_size());
+  if (request.corpus.vocab_size() == 0) {
+    request.corpus.assume_vocab_size(request.vocab_size);
+    if (!request.config.model.backbone.vocab_size)
+      request.notices.push_back(
+          fmt::format("{} does not say its vocabulary: taking {}, --vocab_size sets another",
+                      request.corpus.name(), request.vocab_size));
+  }
   return request;
 }
 

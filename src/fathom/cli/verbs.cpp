@@ -43,8 +43,13 @@ std::string overview() {
 int guarded(int (*body)(int, char**), int argc, char** argv) {
   const Style style(stderr);
   try {
-    return body(argc, argv);
+    const int exit_code = body(argc, argv);
+    // A full disk behind a redirection shows when the last of the output is written.
+    if (std::fflush(stdout) != 0)
+      fail("the output could not be written", "is there room where it goes?");
+    return exit_code;
   } catch (const Error& e) {
+    std::fflush(stdout);
     fmt::print(stderr, "{} {}\n", style.red("fathom:"), e.what());
     if (!e.hint().empty()) fmt::print(stderr, "{} {}\n", style.yellow("HINT:"), e.hint());
     return e.kind() == ErrorKind::kUsage ? 2 : 1;

@@ -117,6 +117,21 @@ std::string_view without_comment(std::string_view line) {
   return line;
 }
 
+// nanoGPT writes some counts as products: `5 * 8`.
+json parse_product(std::string_view text) {
+  const size_t star = text.find('*');
+  const std::string_view numeric = "0123456789.eE+-_* \t";
+  if (star == std::string_view::npos || text.find_first_not_of(numeric) != std::string_view::npos)
+    return parse_literal(text);
+  const json left = parse_literal(trim(text.substr(0, star)));
+  const json right = parse_product(trim(text.substr(star + 1)));
+  int64_t product = 0;
+  if (left.is_number_integer() && right.is_number_integer() &&
+      !__builtin_mul_overflow(left.get<int64_t>(), right.get<int64_t>(), &product))
+    return product;
+  return left.get<double>() * right.get<double>();
+}
+
 bool is_identifier(std::string_view name) {
   if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0]))) return false;
   for (const char c : name)
@@ -138,7 +153,7 @@ void read_nanogpt(const std::string& text, const std::string& name, FieldList& f
              "a Python config file is read, not executed: imports and calls are refused");
     json value;
     try {
-      value = parse_literal(trim(line.substr(equals + 1)));
+      value = parse_product(trim(line.substr(equals + 1)));
     } catch (const Error& e) {
       misuse(fmt::format("{}: {}", origin, e.what()),
              "a Python config file is read, not executed: only literals are taken");

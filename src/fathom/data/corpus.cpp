@@ -147,7 +147,8 @@ const std::string& Corpus::path() const {
   return state_->path;
 }
 int64_t Corpus::vocab_size() const {
-  return state_->contents.vocab_size;
+  const int64_t recorded = state_->contents.vocab_size;
+  return recorded > 0 ? recorded : assumed_vocab_size_;
 }
 const Tokenizer* Corpus::tokenizer() const {
   return state_->contents.tokenizer.get();
@@ -163,7 +164,8 @@ const std::vector<TokenShard>& Corpus::shards(const std::string& split) const {
   const auto found = state_->contents.splits.find(split);
   if (found == state_->contents.splits.end())
     fail(fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
-                     join(splits(), ", ")));
+                     join(splits(), ", ")),
+         "a split is made of the .bin or .npy files whose names contain its name");
   return found->second;
 }
 

@@ -40,7 +40,9 @@ class Corpus {
 
   const std::string& name() const;  // of the folder
   const std::string& path() const;
-  int64_t vocab_size() const;          // 0: unknown
+  int64_t vocab_size() const;  // 0: unknown
+  // For a corpus that does not say: ids from here on are refused by whoever reads it.
+  void assume_vocab_size(int64_t size) { assumed_vocab_size_ = size; }
   const Tokenizer* tokenizer() const;  // owned by the corpus; null: unknown
   std::vector<std::string> splits() const;
   // Both throw Error for a split that the corpus does not have.
@@ -54,6 +56,7 @@ class Corpus {
  private:
   struct State;
   std::shared_ptr<const State> state_;
+  int64_t assumed_vocab_size_ = 0;
 };
 
 // Throws Error unless every split has more than `block_size` tokens: a window is block_size tokens

@@ -33,10 +33,10 @@ void read_window(const Corpus& corpus, const TokenShard& shard, uint64_t offset,
   if (corpus.vocab_size() == 0) return;
   const auto check = [&](uint64_t at, int64_t token) {
     if (token < corpus.vocab_size()) return;
-    fail(
-        fmt::format("{} has token {} at offset {}, outside the vocabulary of {}", shard.path(),
-                    token, at, corpus.vocab_size()),
-        "the shard was made with another tokenizer than meta.json names; prepare the corpus again");
+    fail(fmt::format("{} has token {} at offset {}, outside the vocabulary of {}", shard.path(),
+                     token, at, corpus.vocab_size()),
+         "the shard was made with another tokenizer; prepare the corpus again, or where it has no "
+         "meta.json give its --vocab_size");
   };
   for (size_t i = 0; i < length; ++i) check(offset + i, tokens[i]);
   check(offset + length, targets[n - 1]);
@@ -101,6 +101,35 @@ std::pair<TokenBatch, Cursor> RandomWindows::next(const Cursor& cursor) const {
     const auto k = static_cast<size_t>(after - starts_before_.begin()) - 1;
     read_window(corpus_, shards[k], start - starts_before_[k], T_, &batch.tokens[size_t(b * T_)],
                 &batch.targets[size_t(b * T_)]);
+  }
+  return {std::move(batch), {cursor.batch + 1, cursor.shard, cursor.position}};
+}
+
+EveryWindow::EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T)
+    : corpus_(std::move(corpus)), split_(std::move(split)), B_(B), T_(T), windows_before_{0} {
+  check_shape(B, T, 0, 1);
+  for (const TokenShard& shard : corpus_.shards(split_)) {
+    const auto targets = static_cast<int64_t>(shard.size()) - 1;
+    windows_before_.push_back(windows_before_.back() + (targets + T - 1) / T);
+  }
+  if (windows_before_.back() == 0)
+    fail(fmt::format("the split {} of {} has no two tokens in a row", split_, corpus_.name()),
+         "a longer text");
+}
+
+std::pair<TokenBatch, Cursor> EveryWindow::next(const Cursor& cursor) const {
+  const int64_t first = cursor.batch * B_, windows = windows_before_.back();
+  if (cursor.batch < 0 || first >= windows) fail_cursor(cursor, corpus_);
+  const std::vector<TokenShard>& shards = corpus_.shards(split_);
+  TokenBatch batch = empty_batch(std::min(B_, windows - first), T_);
+  std::fill(batch.targets.begin(), batch.targets.end(), -1);
+  for (int64_t b = 0; b < batch.B; ++b) {
+    const auto after = std::upper_bound(windows_before_.begin(), windows_before_.end(), first + b);
+    const auto k = static_cast<size_t>(after - windows_before_.begin()) - 1;
+    const int64_t offset = (first + b - windows_before_[k]) * T_;
+    const int64_t length = std::min(T_, static_cast<int64_t>(shards[k].size()) - 1 - offset);
+    read_window(corpus_, shards[k], static_cast<uint64_t>(offset), length,
+                &batch.tokens[size_t(b * T_)], &batch.targets[size_t(b * T_)]);
   }
   return {std::move(batch), {cursor.batch + 1, cursor.shard, cursor.position}};
 }

@@ -66,6 +66,23 @@ class RandomWindows : public BatchSource {
   std::vector<uint64_t> starts_before_;  // entry k: possible starts in the shards before shard k
 };
 
+// Every target of a split once, for evaluation: windows of T targets one behind the other, shard by
+// shard. A shard's last window is filled up with token 0 and target -1, and the last batch has
+// fewer rows.
+class EveryWindow : public BatchSource {
+ public:
+  EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T);
+  Cursor start() const override { return {}; }
+  std::pair<TokenBatch, Cursor> next(const Cursor& cursor) const override;
+  int64_t batches() const { return (windows_before_.back() + B_ - 1) / B_; }
+
+ private:
+  Corpus corpus_;
+  std::string split_;
+  int64_t B_, T_;
+  std::vector<int64_t> windows_before_;  // entry k: windows in the shards before shard k
+};
+
 // Every token in order (spec/blockalgebra.md R13): a batch is the B*T tokens at `position`, rank r
 // begins a shard at B*T*r, and all advance by B*T*world. When position + B*T*world + 1 exceeds the
 // shard, the next shard follows, the first after the last; what is left of the shard is dropped. A

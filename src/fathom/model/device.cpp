@@ -14,7 +14,8 @@ c10::Device choose_device(const std::string& name) {
   if (name == "auto") return cuda ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
   if (name == "cpu") return c10::kCPU;
   if (name.rfind("cuda", 0) != 0)
-    misuse(fmt::format("device = {} is unknown, allowed: auto, cpu, cuda, cuda:N", name));
+    misuse(fmt::format("device = {} is unknown, allowed: auto, cpu, cuda, cuda:N", name),
+           "auto takes CUDA where it is there, else the processor");
   if (!cuda)
     misuse(fmt::format("device = {} needs a libtorch with CUDA, this one has none", name),
            "configure the build with -DTorch_DIR=<libtorch>/share/cmake/Torch of a CUDA libtorch");
@@ -22,7 +23,8 @@ c10::Device choose_device(const std::string& name) {
     const c10::Device device(name);
     return device.has_index() ? device : c10::Device(c10::kCUDA, 0);
   } catch (const c10::Error&) {
-    misuse(fmt::format("device = {} is unknown, allowed: auto, cpu, cuda, cuda:N", name));
+    misuse(fmt::format("device = {} is unknown, allowed: auto, cpu, cuda, cuda:N", name),
+           "auto takes CUDA where it is there, else the processor");
   }
 }
 

@@ -49,8 +49,9 @@ Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std
       folder_(std::move(folder)),
       events_(std::move(events)),
       device_(choose_device(config.training.device)) {
-  if (config.training.dtype == Precision::kFloat16 && !device_.is_cuda())
-    misuse("dtype = float16 needs a CUDA device", "use --dtype=bfloat16 or float32");
+  if (config.training.dtype == Precision::kFloat16)
+    misuse("dtype = float16 cannot be trained: its gradients need a loss scale",
+           "use --dtype=bfloat16 or float32");
   model_ =
       make_model(config_.model, vocab_size, static_cast<uint64_t>(config_.training.seed), device_);
   optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.optimizer);
@@ -123,11 +124,14 @@ StepReport Trainer::train_step() {
 
 EvalReport Trainer::evaluate_now() {
   const TrainingConfig& t = config_.training;
+  // The same windows however much is computed at once: the largest part that divides them.
+  const int64_t sequences = t.eval_iters * config_.data.batch_size;
+  int64_t B = std::min(config_.micro_batch_size(), sequences);
+  while (sequences % B != 0) --B;
   const auto on = [&](const char* split) {
-    const RandomWindows windows(corpus_, split, config_.micro_batch_size(),
-                                config_.model.backbone.block_size,
+    const RandomWindows windows(corpus_, split, B, config_.model.backbone.block_size,
                                 static_cast<uint64_t>(t.seed) + kEvalSeedOffset);
-    return evaluate(*model_, windows, t.eval_iters, device_, t.dtype);
+    return evaluate(*model_, windows, sequences / B, device_, t.dtype);
   };
   EvalReport report;
   report.step = state_.step;
@@ -149,7 +153,7 @@ void Trainer::run() {
     const bool last = state_.step >= t.max_iters || t.eval_only;
     if (last || state_.step % t.eval_interval == 0) {
       // Saved first: an evaluation that fails loses nothing.
-      if (state_.step > 0) save("last");
+      if (state_.step > 0 || last) save("last");
       const EvalReport report = evaluate_now();
       if (report.best && state_.step > 0) save("best");
       if (events_.evaluation) events_.evaluation(report);

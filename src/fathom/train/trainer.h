@@ -41,9 +41,9 @@ class Trainer {
           TrainerEvents events);
 
   // Exactly max_iters optimiser steps, with an evaluation before the first, every eval_interval
-  // steps and after the last. Each evaluation follows the saving of `last` and precedes that of
-  // `best`. Throws Error when loss or gradient is not finite: the weights are those before the
-  // step.
+  // steps and after the last, on eval_iters * batch_size windows of each split. Each evaluation
+  // follows the saving of `last` and precedes that of `best`. Throws Error when loss or gradient is
+  // not finite: the weights are those before the step.
   void run();
 
   StepReport train_step();

@@ -46,21 +46,14 @@ int eval(const EvalRequest& request) {
   const at::Device device = choose_device(request.model.device);
   const LoadedModel loaded = load_model(request.model.folder, device);
   const RunConfig& config = loaded.state.config;
-  const Corpus corpus =
-      Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
+  Corpus corpus = Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
 
   const int64_t T = config.model.backbone.block_size;
-  const int64_t windows = (static_cast<int64_t>(corpus.tokens(request.split)) - 1) / T;
-  if (windows < 1)
-    misuse(fmt::format("{} has {} tokens, a window takes {}", request.split,
-                       corpus.tokens(request.split), T + 1));
-  const int64_t B = std::min(request.batch_size, windows);
-  int64_t batches = 0;
-  for (const TokenShard& shard : corpus.shards(request.split))
-    batches += (static_cast<int64_t>(shard.size()) - 1) / (B * T);
+  const EveryWindow source(corpus, request.split, request.batch_size, T);
+  int64_t batches = source.batches();
   if (request.max_batches > 0) batches = std::min(batches, request.max_batches);
-  const SequentialShards source(corpus, request.split, B, T);
   const Evaluation e = evaluate(*loaded.model, source, batches, device, config.training.dtype);
 
   const double bytes = bytes_per_token(corpus, request.split);

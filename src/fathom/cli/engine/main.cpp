@@ -1,4 +1,5 @@
 // `fathom-engine`: carries out the verbs that need tensors. Started by `fathom`.
+#include <c10/util/Exception.h>
 #include <malloc.h>
 
 #include "fathom/base/error.h"
@@ -16,7 +17,7 @@ void keep_freed_memory() {
   mallopt(M_TOP_PAD, 64 << 20);
 }
 
-int run(int argc, char** argv) {
+int run_verb(int argc, char** argv) {
   if (argc < 2) misuse("fathom-engine is started by fathom", "type `fathom --help`");
   const std::string verb = argv[1];
   const Arguments arguments(argv + 2, argv + argc);
@@ -33,6 +34,19 @@ int run(int argc, char** argv) {
     return request ? generate_text(*request) : 0;
   }
   misuse("fathom-engine does not know the verb " + verb, "type `fathom --help`");
+}
+
+// libtorch's own errors carry a stack trace; people get the sentence.
+int run(int argc, char** argv) {
+  try {
+    return run_verb(argc, argv);
+  } catch (const c10::Error& e) {
+    const std::string message = e.what_without_backtrace();
+    if (message.find("memory") != std::string::npos)
+      fail("there is not enough memory: " + message,
+           "a smaller batch_size, mini_batch_size or block_size needs less");
+    fail("the tensor library refused an operation: " + message, "this is a fault of fathom's");
+  }
 }
 
 }  // namespace

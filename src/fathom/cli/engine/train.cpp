@@ -95,6 +95,7 @@ void print_header(const TrainRequest& request, const Trainer& trainer, int threa
   fmt::print("AdamW, learning rate {:g}, weight decay {:g}; {} on {} {}\n",
              c.optimizer.learning_rate, c.optimizer.weight_decay, request.corpus.name(), threads,
              threads == 1 ? "thread" : "threads");
+  std::fflush(stdout);  // an error that follows must not come before it
 }
 
 }  // namespace
@@ -109,11 +110,10 @@ int train(TrainRequest request) {
   Trainer trainer(request.config, request.corpus, request.vocab_size, folder,
                   {[&](const StepReport& r) { reporter->on_step(r); },
                    [&](const EvalReport& r) { reporter->on_evaluation(r); }});
-  if (request.options.force) {
-    remove_run_folder(folder);
-    store.delete_run(name);
-  }
+  if (request.options.force) remove_run_folder(folder);
   claim_run_folder(folder);
+  // The folder is the run: numbers of a folder that somebody removed belong to nothing.
+  store.delete_run(name);
   const std::string config = resolved_config(request.config);
   write_file_durably(folder + "/config.toml", as_bytes(config));
   const RunHandle run = store.create_run(name, request.config.preset, config);

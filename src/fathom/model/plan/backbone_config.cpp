@@ -8,26 +8,44 @@ namespace fathom {
 
 void add_fields(FieldList& list, BackboneConfig& c) {
   list.section("backbone");
-  list.add("n_layer", c.n_layer, "transformer blocks").at_least(1).alias("num_blocks");
-  list.add("n_head", c.n_head, "attention heads, a divisor of n_embd").at_least(1).alias("num_heads");
-  list.add("n_embd", c.n_embd, "width of the residual stream").at_least(1).alias("embed_dim");
+  list.add("n_layer", c.n_layer, "transformer blocks")
+      .at_least(1)
+      .at_most(10000)
+      .alias("num_blocks");
+  list.add("n_head", c.n_head, "attention heads, a divisor of n_embd")
+      .at_least(1)
+      .at_most(65536)
+      .alias("num_heads");
+  list.add("n_embd", c.n_embd, "width of the residual stream")
+      .at_least(1)
+      .at_most(1 << 20)
+      .alias("embed_dim");
   list.add("block_size", c.block_size, "longest context in tokens")
-      .at_least(1).alias("max_len").alias("context_len");
+      .at_least(1)
+      .at_most(1 << 24)
+      .alias("max_len")
+      .alias("context_len");
   list.add("vocab_size", c.vocab_size,
            "rows of the token table; None takes the corpus's, more than that pads")
-      .at_least(2).at_most(65536);
+      .at_least(2)
+      .at_most(65536);
   list.add("bias", c.bias, "biases in the blocks' linear layers and norms");
   list.add("head_bias", c.head_bias, "a bias in the head");
   list.add("tie_head", c.tie_head, "the head uses the token table as its weight");
   list.add("dropout", c.dropout, "dropout of embeddings, attention weights and residual branches")
-      .at_least(0).below(1);
+      .at_least(0)
+      .below(1);
   list.add("attn_dropout", c.attn_dropout, "dropout of attention weights, None takes dropout")
-      .at_least(0).below(1);
+      .at_least(0)
+      .below(1);
   list.add("residual_dropout", c.residual_dropout,
            "dropout of attention and MLP outputs, None takes dropout")
-      .at_least(0).below(1).alias("ff_dropout");
+      .at_least(0)
+      .below(1)
+      .alias("ff_dropout");
   list.add("embed_dropout", c.embed_dropout, "dropout of embeddings, None takes dropout")
-      .at_least(0).below(1);
+      .at_least(0)
+      .below(1);
   list.add("norm_eps", c.norm_eps, "added to the variance in every norm").above(0).below(1);
   list.add<Activation>("activation", c.activation, "of the MLP: exact GELU or its tanh form",
                        {{"gelu", Activation::kGelu}, {"gelu_tanh", Activation::kGeluTanh}});

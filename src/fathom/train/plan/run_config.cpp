@@ -17,13 +17,16 @@ void add_data_fields(FieldList& list, DataConfig& c) {
                      {{"random", Sampling::kRandom}, {"sequential", Sampling::kSequential}});
   list.add("batch_size", c.batch_size,
            "sequences of one forward pass; of one optimiser step if mini_batch_size is given")
-      .at_least(1);
+      .at_least(1)
+      .at_most(1 << 20);
   list.add("mini_batch_size", c.mini_batch_size,
            "sequences of one forward pass, batch_size then counts the optimiser step's")
-      .at_least(1);
+      .at_least(1)
+      .at_most(1 << 20);
   list.add("gradient_accumulation_steps", c.gradient_accumulation_steps,
            "forward passes summed into one optimiser step")
-      .at_least(1);
+      .at_least(1)
+      .at_most(1 << 20);
 }
 
 void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
@@ -46,21 +49,24 @@ void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
 void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
   list.section("schedule");
   list.add("decay_lr", c.decay_lr, "warm-up and cosine decay; false keeps learning_rate");
-  list.add("warmup_iters", c.warmup_iters, "steps of linear warm-up").at_least(0);
+  list.add("warmup_iters", c.warmup_iters, "steps of linear warm-up").at_least(0).at_most(1e12);
   list.add<WarmupForm>("warmup_form", c.warmup_form,
                        "shifted: (i+1)/(w+1); from_zero: i/w, so that step 0 changes nothing",
                        {{"shifted", WarmupForm::kShifted}, {"from_zero", WarmupForm::kFromZero}});
   list.add("lr_decay_iters", c.lr_decay_iters, "step at which min_lr is reached, None: max_iters")
-      .at_least(1);
+      .at_least(1)
+      .at_most(1e12);
   list.add("min_lr", c.min_lr, "final learning rate, None: learning_rate / 10").at_least(0);
 }
 
 void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.section("training");
-  list.add("max_iters", c.max_iters, "optimiser steps").at_least(0);
-  list.add("eval_interval", c.eval_interval, "steps between evaluations").at_least(1);
-  list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split").at_least(1);
-  list.add("log_interval", c.log_interval, "steps between log lines").at_least(1);
+  list.add("max_iters", c.max_iters, "optimiser steps").at_least(0).at_most(1e12);
+  list.add("eval_interval", c.eval_interval, "steps between evaluations").at_least(1).at_most(1e12);
+  list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split")
+      .at_least(1)
+      .at_most(1e12);
+  list.add("log_interval", c.log_interval, "steps between log lines").at_least(1).at_most(1e12);
   list.add("eval_only", c.eval_only, "evaluate once and stop");
   list.add("seed", c.seed, "of initialisation, data order and dropout").at_least(0);
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
@@ -77,6 +83,8 @@ void ignore_foreign_keys(FieldList& list) {
   for (const char* name : {"wandb_log", "wandb_project", "wandb_run_name"})
     list.ignore(name, "metrics go to the local run store");
   list.ignore("always_save_checkpoint", "`last` is saved at every evaluation, `best` beside it");
+  for (const char* name : {"use_baseline_model", "use_model_baseline"})
+    list.ignore(name, "the preset decides; gpt2ish is the baseline of every experiment");
   list.ignore("keep_alive", "that belongs to a rented notebook");
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
@@ -117,7 +125,8 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
     misuse(fmt::format("mini_batch_size = {} and gradient_accumulation_steps = {} both split the "
                        "optimiser's batch",
                        *d.mini_batch_size, d.gradient_accumulation_steps),
-           "give mini_batch_size with batch_size, or gradient_accumulation_steps with batch_size");
+           "--mini_batch_size=None lets gradient_accumulation_steps count (presets may set "
+           "mini_batch_size)");
   const ScheduleConfig& s = config.schedule;
   if (s.decay_lr && s.min_lr && *s.min_lr > config.optimizer.learning_rate)
     misuse(fmt::format("min_lr = {} is above learning_rate = {}", *s.min_lr,
@@ -127,6 +136,9 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
     misuse(fmt::format("lr_decay_iters = {} is below warmup_iters = {}", *s.lr_decay_iters,
                        s.warmup_iters),
            "lr_decay_iters=None takes max_iters");
+  if (s.decay_lr && s.warmup_iters >= config.training.max_iters && config.training.max_iters > 0)
+    notices.push_back(fmt::format("warmup_iters = {}: the run's {} steps never reach learning_rate",
+                                  s.warmup_iters, config.training.max_iters));
   return notices;
 }
 
