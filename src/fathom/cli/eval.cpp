@@ -6,6 +6,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/plan/run_config.h"
 
 namespace fathom {
 
@@ -19,6 +20,7 @@ void add_fields(FieldList& list, ModelChoice& c) {
 
 void settle(ModelChoice& choice) {
   namespace fs = std::filesystem;
+  check_device_name(choice.device);
   const fs::path checkpoints = fs::path(resolve_run(choice.run)) / "checkpoints";
   const auto complete = [](const fs::path& folder) { return fs::exists(folder / "state.json"); };
   std::vector<fs::path> candidates = {checkpoints / choice.checkpoint, choice.checkpoint};

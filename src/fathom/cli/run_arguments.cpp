@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/config/config_file.h"
 #include "fathom/data/corpus.h"
 #include "fathom/data/prepare.h"
@@ -29,7 +30,7 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
     const std::string& experiment = registry().preset(preset).experiment;
     const ShippedConfig* shipped = registry().config(experiment, path.stem());
     if (shipped == nullptr)
-      misuse(fmt::format("{} is neither a config file nor an option", setting.text),
+      misuse(fmt::format("{} is neither a config file nor an option", in_quotes(setting.text)),
              "options are --key=value; config files are TOML or nanoGPT's .py");
     notices.push_back(
         fmt::format("{}: using the one that {} ships", setting.text, shipped->experiment));

@@ -37,7 +37,7 @@ const Preset& Registry::preset(const std::string& name) const {
     names.push_back(preset.name);
   }
   const std::string nearest = nearest_name(name, names);
-  misuse(fmt::format("unknown experiment {}", name),
+  misuse(fmt::format("unknown experiment {}", in_quotes(name)),
          (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) +
              "`fathom list` shows them all");
 }

@@ -110,6 +110,15 @@ void add_fields(FieldList& list, RunConfig& config) {
   ignore_foreign_keys(list);
 }
 
+void check_device_name(const std::string& device) {
+  const bool numbered = device.rfind("cuda:", 0) == 0 && device.size() > 5 && device.size() < 9 &&
+                        device.find_first_not_of("0123456789", 5) == std::string::npos;
+  if (device != "auto" && device != "cpu" && device != "cuda" && !numbered)
+    misuse(fmt::format("device = {} is unknown, allowed: auto, cpu, cuda, cuda:N",
+                       device.empty() ? "\"\"" : device),
+           "auto takes CUDA where it is there, else the processor");
+}
+
 std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   std::vector<std::string> notices = list.notices();
   BackboneConfig& b = config.model.backbone;
@@ -120,6 +129,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
     b.n_head = heads;
   }
   validate(config.model);
+  check_device_name(config.training.device);
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)
     misuse(fmt::format("mini_batch_size = {} and gradient_accumulation_steps = {} both split the "

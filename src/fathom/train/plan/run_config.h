@@ -71,6 +71,10 @@ struct RunConfig {
 
 void add_fields(FieldList& list, RunConfig& config);
 
+// Throws Error(kUsage) unless it is auto, cpu, cuda or cuda:N. Whether the machine has it is the
+// engine's to say.
+void check_device_name(const std::string& device);
+
 // Settles what one key means in the light of the others and refuses contradictions (kUsage). `list`
 // is config's own, and says which keys were given. Returns a sentence for each choice it made.
 std::vector<std::string> resolve(const FieldList& list, RunConfig& config);
