@@ -34,7 +34,7 @@ Error refusal_of(Action action) {
   return Error(ErrorKind::kFailure, "", "");
 }
 
-// A folder with the corpus `rain` (22 characters) in data/, for the program and, through the
+// A folder with the corpus `rain` (25 characters) in data/, for the program and, through the
 // environment, for this process.
 class CliTest : public ::testing::Test {
  protected:

@@ -171,6 +171,17 @@ TEST(NanoGptFile, QuotesTuplesNoneAndWindowsLines) {
   EXPECT_EQ(s.config.text, "back\\");
 }
 
+// nanoGPT's config/train_gpt2.py: `gradient_accumulation_steps = 5 * 8`.
+TEST(NanoGptFile, ProductsOfNumbers) {
+  Sample s;
+  read(s, "count = 5 * 8  # 40\nrate = 2 * 1e-1 * 0.5\ntext = '5 * 8'\n", "a.py");
+  EXPECT_EQ(s.config.count, 40);
+  EXPECT_DOUBLE_EQ(s.config.rate, 0.1);
+  EXPECT_EQ(s.config.text, "5 * 8");
+  EXPECT_ANY_THROW(read(s, "count = 5000000000 * 5000000000\n", "a.py"));
+  EXPECT_ANY_THROW(read(s, "count = 5 * 0.5\n", "a.py"));
+}
+
 TEST(NanoGptFile, CodeIsRefusedWithItsLineAndNeverRun) {
   const testing::TempFolder folder;
   const std::string canary = folder / "canary";
@@ -179,7 +190,9 @@ TEST(NanoGptFile, CodeIsRefusedWithItsLineAndNeverRun) {
            "open('" + canary + "', 'w')",
            "text = open('" + canary + "', 'w')",
            "text = __import__('os').system('touch " + canary + "')",
-           std::string("count = 5 * 8"),
+           std::string("count = 5 * max_iters"),
+           std::string("count = 2 ** 3"),
+           std::string("count = 5 *"),
            std::string("count = 5 + 1"),
            std::string("count = max_iters"),
            std::string("count == 3"),

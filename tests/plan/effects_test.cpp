@@ -91,7 +91,7 @@ std::vector<Effect> effects() {
       {"batch_size", "32", {"memory", "tokens"}},
       {"mini_batch_size", "8", {"memory"}},
       {"gradient_accumulation_steps", "3", {"tokens"}},
-      {"learning_rate", "2e-3", whole_schedule},
+      {"learning_rate", "2e-3", with(whole_schedule, "rate at 6000")},
       {"decay_rule", "mlp_and_head", {"decayed"}},
       {"decay_lr", "false", with(with(whole_schedule, "rate at 6000"), "rate at 99")},
       {"warmup_iters", "50", whole_schedule},

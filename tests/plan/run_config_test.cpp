@@ -156,6 +156,25 @@ TEST(Resolve, WhatOnlyLooksLikeAContradictionIsTaken) {
   EXPECT_NO_THROW(resolved(preset, {{"decay_lr", "false"}, {"learning_rate", "1e-5"}}));
 }
 
+TEST(Resolve, AWarmUpThatTheRunNeverLeavesIsSaid) {
+  const auto r = resolved("gpt2ish_shakespeare", {{"max_iters", "50"}});
+  ASSERT_EQ(r.notices.size(), 1u);
+  EXPECT_THAT(r.notices[0], AllOf(HasSubstr("warmup_iters = 100"), HasSubstr("50")));
+  EXPECT_TRUE(resolved("gpt2ish_shakespeare", {{"max_iters", "101"}}).notices.empty());
+  EXPECT_TRUE(resolved("gpt2ish", {{"max_iters", "50"}}).notices.empty()) << "no schedule there";
+}
+
+TEST(Resolve, DeviceNames) {
+  for (const char* name : {"auto", "cpu", "cuda", "cuda:0", "cuda:15"})
+    EXPECT_NO_THROW(resolved("gpt2ish", {{"device", name}})) << name;
+  for (const char* name :
+       {"gpu", "", "cuda:", "cuda:x", "cuda:-1", "cuda0", "CPU", "cuda:99999999", "cpu ", "mps"}) {
+    const Error e = refusal_of([&] { resolved("gpt2ish", {{"device", name}}); });
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(e.what(), AllOf(HasSubstr("device"), HasSubstr("auto, cpu, cuda, cuda:N"))) << name;
+  }
+}
+
 TEST(SettledVocabSize, TheCorpusDecidesUnlessAskedForMore) {
   RunConfig c;
   EXPECT_EQ(settled_vocab_size(c, 65), 65);

@@ -1,0 +1,189 @@
+// The program's answers that need no tensors: list, describe, help; and who wins over whom.
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "cli/cli_testing.h"
+#include "effect_lists.h"
+#include "fathom/cli/verbs.h"
+#include "fathom/train/plan/registry.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::Outcome;
+using ::testing::StartsWith;
+using testing::Words;
+
+class DescribeTest : public testing::CliTest {
+ protected:
+  // `describe --json` of these words.
+  json described(Words words) const {
+    words.insert(words.begin(), "describe");
+    words.push_back("--json");
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.exit_code == 0 ? json::parse(o.out) : json();
+  }
+  json config(const Words& words) const { return described(words)["config"]; }
+};
+
+TEST_F(DescribeTest, ListNamesEveryPreset) {
+  const Outcome text = run({"list"});
+  EXPECT_EQ(text.exit_code, 0);
+  EXPECT_EQ(text.err, "");
+  const json list = json::parse(run({"list", "--json"}).out);
+  ASSERT_EQ(list.size(), registry().presets().size());
+  for (size_t i = 0; i < list.size(); ++i) {
+    const Preset& preset = registry().presets()[i];
+    EXPECT_EQ(list[i]["name"], preset.name);
+    EXPECT_EQ(list[i]["experiment"], preset.experiment);
+    EXPECT_EQ(list[i]["summary"], preset.summary);
+    EXPECT_EQ(list[i]["parameters"], described({preset.name})["parameters"]) << preset.name;
+    EXPECT_THAT(text.out, HasSubstr("  " + preset.name + " "));
+    EXPECT_THAT(text.out, HasSubstr(preset.summary));
+  }
+}
+
+TEST_F(DescribeTest, TextHoldsTheNumbersAndTheSettings) {
+  const Outcome o = run({"describe", "gpt2ish"});
+  EXPECT_EQ(o.exit_code, 0);
+  EXPECT_EQ(o.err, "");
+  for (const char* part : {"120,560,209", "66,908,928", "51,200 tokens", "n_layer = 6\n",
+                           "mini_batch_size = 4\n", "[optimizer]"})
+    EXPECT_THAT(o.out, HasSubstr(part));
+  EXPECT_THAT(o.out, Not(HasSubstr("\x1b"))) << "no colours in a file";
+}
+
+TEST_F(DescribeTest, JsonHoldsTheSameNumbers) {
+  const json d = described({"gpt2ish"});
+  EXPECT_EQ(d["preset"], "gpt2ish");
+  EXPECT_EQ(d["parameters"], 120560209);
+  EXPECT_EQ(d["vocab_size"], 50257);
+  EXPECT_EQ(d["tokens_per_step"], 50 * 1024);
+  int64_t sum = 0;
+  for (const auto& [part, count] : d["parameters_by_part"].items()) sum += count.get<int64_t>();
+  EXPECT_EQ(sum, 120560209);
+  EXPECT_EQ(d["flops_per_token_training"], 3 * d["flops_per_token_forward"].get<double>());
+}
+
+// What `describe` prints as settings is a config file that gives the same run.
+TEST_F(DescribeTest, ItsSettingsAreAConfigFile) {
+  const std::string out =
+      run({"describe", "gpt2ish_shakespeare", "--lr=3e-4", "--dataset=rain"}).out;
+  place_.write("again.toml", out.substr(out.find("[backbone]")));
+  EXPECT_EQ(config({"test_runner", "again.toml"}),
+            config({"gpt2ish_shakespeare", "--lr=3e-4", "--dataset=rain"}));
+}
+
+TEST_F(DescribeTest, AWidthAloneGivesHeadsThatFitAndSaysSo) {
+  const Outcome o = run({"describe", "gpt2ish", "--num-blocks", "2", "--embed-dim", "128"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, StartsWith("note: n_head = 8"));
+  const json d = described({"gpt2ish", "--num-blocks", "2", "--embed-dim", "128"});
+  EXPECT_EQ(d["config"]["n_layer"], 2);
+  EXPECT_EQ(d["config"]["n_embd"], 128);
+  EXPECT_EQ(d["config"]["n_head"], 8);
+  // The rule of the notebook's table: V d + T d + L (12 d^2 + 13 d) + 2 d + d V + V.
+  const int64_t V = 50257, C = 128;
+  EXPECT_EQ(d["parameters"], V * C + 1024 * C + 2 * (12 * C * C + 13 * C) + 2 * C + C * V + V);
+}
+
+TEST_F(DescribeTest, TheCorpusDecidesTheVocabulary) {
+  EXPECT_EQ(described({"gpt2ish", "--dataset=rain"})["vocab_size"], 25);
+  EXPECT_EQ(described({"gpt2ish"})["vocab_size"], 50257);
+  EXPECT_EQ(described({"gpt2ish", "--dataset=rain", "--vocab_size=64"})["vocab_size"], 64);
+}
+
+TEST_F(DescribeTest, PresetThenFileThenFlag) {
+  place_.write("a.toml", "n_layer = 3\ndropout = 0.5\n");
+  EXPECT_EQ(config({"gpt2ish"})["n_layer"], 6);
+  EXPECT_EQ(config({"gpt2ish", "a.toml"})["n_layer"], 3);
+  EXPECT_EQ(config({"gpt2ish", "--config=a.toml"})["n_layer"], 3);
+  EXPECT_EQ(config({"gpt2ish", "--config", "a.toml"})["n_layer"], 3);
+  const json both = config({"gpt2ish", "a.toml", "--n_layer=4"});
+  EXPECT_EQ(both["n_layer"], 4);
+  EXPECT_EQ(both["dropout"], 0.5);
+  EXPECT_EQ(both["n_embd"], 768) << "what nobody changes stays the preset's";
+}
+
+TEST_F(DescribeTest, FilesAndFlagsActFromLeftToRight) {
+  place_.write("a.toml", "n_layer = 3\n");
+  place_.write("b.py", "n_layer = 5\n");
+  EXPECT_EQ(config({"gpt2ish", "--n_layer=4", "a.toml"})["n_layer"], 3);
+  EXPECT_EQ(config({"gpt2ish", "a.toml", "b.py"})["n_layer"], 5);
+  EXPECT_EQ(config({"gpt2ish", "b.py", "--config=a.toml"})["n_layer"], 3);
+  EXPECT_EQ(config({"gpt2ish", "--num_blocks=7", "--n_layer=8", "--num-blocks", "9"})["n_layer"],
+            9);
+  EXPECT_EQ(config({"--n_layer=4", "gpt2ish"})["n_layer"], 4) << "flags may come first";
+}
+
+TEST_F(DescribeTest, ShippedConfigFilesAreFoundByTheirStem) {
+  const Outcome o = run({"describe", "gpt2ish", "config/train_shakespeare_char.py"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("note: config/train_shakespeare_char.py"));
+  EXPECT_EQ(config({"gpt2ish", "train_shakespeare_char"})["n_embd"], 384);
+  // A file of that name in the folder comes first.
+  std::filesystem::create_directory(place_.path("config"));
+  place_.write("config/train_shakespeare_char.py", "n_embd = 96\n");
+  EXPECT_EQ(config({"gpt2ish", "config/train_shakespeare_char.py"})["n_embd"], 96);
+}
+
+TEST_F(DescribeTest, HelpOfEveryVerbShowsAnExample) {
+  for (const Verb& verb : verbs()) {
+    for (const char* word : {"--help", "-h"}) {
+      const Outcome o = run({verb.name, word});
+      EXPECT_EQ(o.exit_code, 0) << verb.name;
+      EXPECT_EQ(o.err, "") << verb.name;
+      EXPECT_THAT(o.out, HasSubstr("Usage:   fathom " + verb.name));
+      EXPECT_THAT(o.out, HasSubstr("Example: fathom " + verb.name));
+    }
+    EXPECT_THAT(run({"--help"}).out, HasSubstr(verb.summary));
+  }
+}
+
+TEST_F(DescribeTest, HelpListsEveryFieldOfARun) {
+  RunConfig c;
+  FieldList list;
+  add_fields(list, c);
+  for (const char* verb : {"describe", "train"}) {
+    const std::string help = run({verb, "--help"}).out;
+    for (const Field& field : list.all()) {
+      EXPECT_THAT(help, HasSubstr("\n  --" + field.name() + " ")) << verb;
+      EXPECT_THAT(help, HasSubstr(field.help()));
+      for (const std::string& alias : field.aliases()) EXPECT_THAT(help, HasSubstr("--" + alias));
+    }
+  }
+}
+
+// The example lines that --help shows work as they stand, as far as no trained run is needed.
+TEST_F(DescribeTest, ItsExampleWorks) {
+  EXPECT_EQ(run({"list"}).exit_code, 0);
+  EXPECT_EQ(run({"describe", "gpt2ish", "--num-blocks", "2", "--embed-dim", "128"}).exit_code, 0);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr double kSlower = 20;
+#else
+constexpr double kSlower = 1;
+#endif
+
+TEST_F(DescribeTest, AnswersAtOnce) {
+  for (const Words& words : {Words{"list"}, {"describe", "gpt2ish"}, {"train", "--help"}}) {
+    std::vector<double> milliseconds;
+    for (int i = 0; i < 11; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      ASSERT_EQ(run(words).exit_code, 0);
+      milliseconds.push_back(
+          std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+              .count());
+    }
+    std::sort(milliseconds.begin(), milliseconds.end());
+    EXPECT_LT(milliseconds[5], 50 * kSlower) << words[0];
+  }
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,192 @@
+// Every mistake: its exit code, one sentence that names what was given, and what to do.
+#include <sstream>
+
+#include "cli/cli_testing.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::Outcome;
+using testing::Words;
+
+struct Mistake {
+  Words words;
+  int exit_code;
+  Words said;  // parts of the first line
+  std::string hint = "";
+};
+
+class ErrorsTest : public testing::CliTest {
+ protected:
+  void expect(const Mistake& m) const {
+    std::string typed = "fathom";
+    for (const std::string& word : m.words) typed += " " + word;
+    SCOPED_TRACE(typed);
+    const Outcome o = run(m.words);
+    EXPECT_EQ(o.exit_code, m.exit_code);
+    EXPECT_EQ(o.out, "");
+    std::istringstream lines(o.err);
+    std::string sentence, hint, more;
+    std::getline(lines, sentence);
+    std::getline(lines, hint);
+    EXPECT_EQ(sentence.rfind("fathom: ", 0), 0u) << o.err;
+    for (const std::string& part : m.said) EXPECT_THAT(sentence, HasSubstr(part));
+    const bool has_hint = hint.rfind("HINT: ", 0) == 0;
+    EXPECT_TRUE(has_hint || (m.exit_code == 1 && hint.empty())) << o.err;
+    EXPECT_THAT(hint, HasSubstr(m.hint));
+    EXPECT_FALSE(std::getline(lines, more)) << o.err;
+  }
+};
+
+TEST_F(ErrorsTest, Verbs) {
+  expect({{"trian"}, 2, {"unknown verb", "trian"}, "train"});
+  expect({{"frobnicate"}, 2, {"frobnicate"}, "describe"});
+  expect({{""}, 2, {"unknown verb"}});
+  expect({{"--jsn"}, 2, {"--jsn"}});
+  const Outcome bare = run({});
+  EXPECT_EQ(bare.exit_code, 2);
+  EXPECT_THAT(bare.out + bare.err, HasSubstr("Usage: fathom VERB"));
+}
+
+TEST_F(ErrorsTest, MissingAndSurplusWords) {
+  expect({{"describe"}, 2, {"EXPERIMENT is missing"}, "fathom describe gpt2ish"});
+  expect({{"train"}, 2, {"EXPERIMENT is missing"}, "fathom train"});
+  expect({{"eval"}, 2, {"RUN is missing"}, "fathom eval"});
+  expect({{"generate"}, 2, {"RUN is missing"}, "fathom generate"});
+  expect({{"prepare"}, 2, {"is missing"}, "fathom prepare"});
+  expect({{"list", "everything"}, 2, {"everything"}, "fathom list"});
+  expect({{"eval", "one", "two"}, 2, {"two"}, "fathom eval RUN"});
+  expect({{"describe", "gpt2hsi"}, 2, {"unknown experiment", "gpt2hsi"}, "gpt2ish"});
+  expect({{"describe", "zzzzzz"}, 2, {"zzzzzz"}, "fathom list"});
+  expect({{"describe", ""}, 2, {"unknown experiment \"\""}, "fathom list"});
+  expect({{"train", "gpt2ish_shakepseare"}, 2, {"unknown experiment"}, "gpt2ish_shakespeare"});
+}
+
+TEST_F(ErrorsTest, KeysAndValues) {
+  const auto refused = [&](const std::string& flag, const Words& said,
+                           const std::string& hint = "") {
+    expect({{"describe", "gpt2ish", flag}, 2, said, hint});
+  };
+  refused("--n_layr=3", {"--n_layr"}, "--n_layer");
+  refused("--embde-dim=3", {"--embde-dim"}, "--embed_dim");
+  refused("--zzzzzz", {"--zzzzzz"}, "fathom describe --help");
+  refused("-n", {"-n"});
+  refused("--n_layer", {"--n_layer", "value is missing"});
+  refused("--n_layer=", {"n_layer", "int"});
+  refused("--n_layer=two", {"n_layer = two", "int"});
+  refused("--n_layer=2.5", {"n_layer = 2.5", "int"});
+  refused("--n_layer=[2]", {"n_layer", "int"});
+  refused("--n_layer=0", {"n_layer = 0", "1 <= n_layer"});
+  refused("--n_layer=nan", {"n_layer", "nan"});
+  refused("--dropout=1", {"dropout = 1", "0 <= dropout < 1"});
+  refused("--dropout=-0.1", {"dropout = -0.1", "0 <= dropout < 1"});
+  refused("--learning_rate=0", {"learning_rate = 0", "0 < learning_rate"});
+  refused("--lr=inf", {"learning_rate"});
+  refused("--bias=perhaps", {"bias = perhaps", "bool"});
+  refused("--bias=", {"bias", "bool"});
+  refused("--init=torhc", {"init", "torhc", "torch"});
+  refused("--dtype=int8", {"dtype", "float32, bfloat16, float16"});
+  refused("--vocab_size=65537", {"vocab_size = 65537", "65536"});
+  refused("--max_iters=99999999999999999999", {"max_iters"});
+  refused("--device=gpu", {"device", "gpu", "cuda"});
+  refused("--device=cuda:x", {"device", "cuda:x"});
+  refused("--dataset=\xFF", {"dataset", "UTF-8"});
+}
+
+TEST_F(ErrorsTest, Contradictions) {
+  const auto refused = [&](Words flags, const Words& said) {
+    flags.insert(flags.begin(), {"describe", "gpt2ish_shakespeare"});
+    expect({flags, 2, said});
+  };
+  refused({"--n_embd=100", "--n_head=3"}, {"n_embd = 100", "n_head = 3"});
+  refused({"--head_bias"}, {"head_bias", "tie_head"});
+  refused({"--mini_batch_size=2", "--gradient_accumulation_steps=2"},
+          {"mini_batch_size = 2", "gradient_accumulation_steps = 2"});
+  refused({"--min_lr=1"}, {"min_lr = 1", "learning_rate = 0.001"});
+  refused({"--warmup_iters=10", "--lr_decay_iters=5"}, {"lr_decay_iters = 5", "warmup_iters = 10"});
+}
+
+TEST_F(ErrorsTest, ConfigFiles) {
+  place_.write("bad.toml", "dropout = 0.1\n\nn_layer = 0\n");
+  place_.write("typo.toml", "[backbone]\nn_layr = 2\n");
+  place_.write("code.py", "n_layer = 2\nimport os\n");
+  place_.write("broken.toml", "n_layer = [1,\n");
+  place_.write("moved.toml", "[training]\nn_layer = 2\n");
+  std::filesystem::create_directory(place_.path("folder"));
+  const auto refused = [&](const std::string& file, const Words& said,
+                           const std::string& hint = "") {
+    expect({{"describe", "gpt2ish", file}, 2, said, hint});
+    expect({{"describe", "gpt2ish", "--config", file}, 2, said, hint});
+  };
+  refused("no.toml", {"no.toml"}, "TOML");
+  refused("", {"\"\""});
+  refused("folder", {"folder"});
+  refused("bad.toml", {"bad.toml:3: n_layer = 0"});
+  refused("typo.toml", {"typo.toml:2: unknown key n_layr"}, "n_layer");
+  refused("code.py", {"code.py:2: "}, "not executed");
+  refused("broken.toml", {"broken.toml:"});
+  refused("moved.toml", {"moved.toml:2: n_layer", "[backbone]", "[training]"});
+}
+
+TEST_F(ErrorsTest, Corpora) {
+  const std::string preset = "gpt2ish_shakespeare_cpu";
+  prepare_text("hail");
+  expect({{"train", "gpt2ish"}, 2, {"dataset is missing"}, "hail, rain"});
+  // The preset's own corpus is not prepared.
+  expect({{"train", preset},
+          1,
+          {"shakespeare_char", "hail, rain"},
+          "fathom prepare shakespeare_char"});
+  expect({{"train", preset, "--dataset=rian"}, 1, {"rian", "hail, rain"}, "rain"});
+  expect({{"train", preset, "--dataset=rain", "--block_size=2000"},
+          1,
+          {"rain", "block_size", "2000"},
+          "--block_size"});
+  expect({{"train", preset, "--dataset=rain", "--vocab_size=21"}, 2, {"vocab_size = 21", "25"}});
+  expect({{"describe", preset, "--dataset=rain", "--vocab_size=21"}, 2, {"vocab_size = 21", "25"}});
+}
+
+TEST_F(ErrorsTest, NothingIsPrepared) {
+  std::filesystem::remove_all(place_.path("data"));
+  expect({{"train", "gpt2ish"}, 2, {"dataset is missing"}, "fathom prepare shakespeare_char"});
+}
+
+TEST_F(ErrorsTest, Runs) {
+  const auto train = [](const std::string& flag) {
+    return Words{"train", "gpt2ish_shakespeare_cpu", "--dataset=rain", flag};
+  };
+  std::filesystem::create_directories(place_.path("runs/old/checkpoints"));
+  expect({train("--run_name=old"), 2, {"old", "exists"}, "--force"});
+  expect({train("--out_dir=old"), 2, {"old", "exists"}, "--force"});
+  expect({train("--run_name=../old"), 2, {"../old"}, "letters"});
+  expect({train("--init_from=gpt2-xl"), 2, {"init_from", "gpt2-xl", "scratch"}});
+  for (const char* verb : {"eval", "generate"}) {
+    expect({{verb, "odl"}, 2, {"odl"}, "did you mean old?"});
+    expect({{verb, "old"}, 2, {"old", "no checkpoint"}, "state.json"});
+    expect({{verb, "old", "--checkpoint=best"}, 2, {"old", "no checkpoint best"}});
+    expect({{verb, "old", "--n_layer=3"}, 2, {"--n_layer"}, std::string("fathom ") + verb});
+    expect({{verb, "old", "--threads=-1"}, 2, {"threads = -1", "0 <= threads"}});
+  }
+  expect({{"generate", "old", "--start="}, 2, {"start is empty"}});
+  expect({{"generate", "old", "--start=FILE:no.txt"}, 1, {"no.txt"}});
+  expect({{"generate", "old", "--temperature=0"}, 2, {"temperature = 0"}});
+  expect({{"generate", "old", "--top_k=0"}, 2, {"top_k = 0"}});
+  expect({{"eval", "old", "--device=gpu"}, 2, {"device = gpu", "cuda:N"}});
+}
+
+TEST_F(ErrorsTest, Prepare) {
+  place_.write("empty.txt", "");
+  place_.write("tiny.txt", "a");
+  expect({{"prepare", "no.txt"}, 2, {"no.txt"}, "text file"});
+  expect({{"prepare", "shakespeare_chra"}, 2, {"shakespeare_chra"}, "shakespeare_char"});
+  expect({{"prepare", "empty.txt"}, 1, {"empty"}});
+  expect({{"prepare", "tiny.txt"}, 1, {"too short"}});
+  expect({{"prepare", "rain.txt", "--tokenizer=word"}, 2, {"tokenizer", "auto, char, byte"}});
+  expect({{"prepare", "rain.txt", "--val_fraction=1"}, 2, {"val_fraction = 1", "< 1"}});
+  expect({{"prepare", "rain.txt", "--name=a/b"}, 2, {"a/b"}, "a_b"});
+  expect({{"prepare", "rain.txt", "--tokenizer=byte"}, 1, {"rain", "different"}, "--force"});
+}
+
+}  // namespace
+}  // namespace fathom
