@@ -15,24 +15,13 @@ inline std::string fathom_program() {
 #define FATHOM_PROGRAM fathom_program().c_str()
 #endif
 
+#include "config/config_testing.h"
 #include "e2e/program.h"
-#include "fathom/base/error.h"
 #include "fathom/data/prepare.h"
 
 namespace fathom::testing {
 
 using Words = std::vector<std::string>;
-
-template <class Action>
-Error refusal_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return Error(ErrorKind::kFailure, "", "");
-}
 
 // A folder with the corpus `rain` (25 characters) in data/, for the program and, through the
 // environment, for this process.

@@ -1,9 +1,10 @@
 // The program's answers that need no tensors: list, describe, help; and who wins over whom.
 #include <chrono>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "cli/cli_testing.h"
-#include "effect_lists.h"
+#include "fathom/cli/train.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/train/plan/registry.h"
 
@@ -158,10 +159,22 @@ TEST_F(DescribeTest, HelpListsEveryFieldOfARun) {
   }
 }
 
-// The example lines that --help shows work as they stand, as far as no trained run is needed.
-TEST_F(DescribeTest, ItsExampleWorks) {
-  EXPECT_EQ(run({"list"}).exit_code, 0);
-  EXPECT_EQ(run({"describe", "gpt2ish", "--num-blocks", "2", "--embed-dim", "128"}).exit_code, 0);
+// The example lines that --help shows work as they stand.
+TEST_F(DescribeTest, ExamplesWork) {
+  place_.write("notes.txt", testing::small_text());
+  prepare_text("shakespeare_char");
+  const auto example = [&](const std::string& verb) {
+    const std::string help = run({verb, "--help"}).out;
+    const size_t start = help.find("Example: fathom ") + 16;
+    std::istringstream words(help.substr(start, help.find('\n', start) - start));
+    return Words(std::istream_iterator<std::string>(words), {});
+  };
+  for (const char* verb : {"list", "describe", "prepare"}) {
+    const Outcome o = run(example(verb));
+    EXPECT_EQ(o.exit_code, 0) << verb << o.err;
+  }
+  const Words train = example("train");
+  EXPECT_TRUE(parse_train({train.begin() + 1, train.end()}));
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -1,0 +1,217 @@
+// Every option of every verb changes something: those that show without torch are used here.
+#include <chrono>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+
+#include "cli/cli_testing.h"
+#include "data/loopback_server.h"
+#include "effect_lists.h"
+#include "fathom/cli/generate.h"
+#include "fathom/cli/train.h"
+#include "fathom/cli/verbs.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using testing::LoopbackServer;
+using testing::Outcome;
+using testing::refusal_of;
+using testing::Words;
+namespace fs = std::filesystem;
+
+// "verb key" of every option that `--help` shows, without those of the run itself.
+std::set<std::string> options_of_verbs(const testing::Workplace& place) {
+  RunConfig config;
+  FieldList run;
+  add_fields(run, config);
+  std::set<std::string> names;
+  for (const Verb& verb : verbs()) {
+    const std::string help = place.run({verb.name, "--help"}).out;
+    const std::regex option("\n  --([a-z0-9_]+) ");
+    const bool trains = verb.name == "train" || verb.name == "describe";
+    for (std::sregex_iterator it(help.begin(), help.end(), option), end; it != end; ++it)
+      if (!trains || run.find((*it)[1]) == nullptr) names.insert(verb.name + " " + (*it)[1].str());
+  }
+  return names;
+}
+
+class VerbEffects : public testing::CliTest {
+ protected:
+  TrainRequest train(const Words& more) const {
+    Words words = {"gpt2ish_shakespeare_cpu", "--dataset=rain"};
+    words.insert(words.end(), more.begin(), more.end());
+    return *parse_train(words);
+  }
+  // `prepare rain.txt --json` below another name, and the folder it makes.
+  json prepared(const Words& more) const {
+    fs::remove_all(place_.path("data/new"));
+    Words words = {"prepare", "rain.txt", "--name=new", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return json::parse(o.out);
+  }
+  uintmax_t shard_bytes() const { return fs::file_size(place_.path("data/new/val.bin")); }
+  void make_checkpoints() const {
+    for (const char* name : {"best", "last"}) {
+      fs::create_directories(place_.path("runs/old/checkpoints") / name);
+      place_.write(std::string("runs/old/checkpoints/") + name + "/state.json", "{}");
+    }
+  }
+
+  void prepare_effects();
+  void run_effects();
+  std::map<std::string, std::function<void()>> effects_;
+};
+
+void VerbEffects::prepare_effects() {
+  effects_["prepare name"] = [&] {
+    prepared({});
+    EXPECT_TRUE(fs::exists(place_.path("data/new/meta.json")));
+  };
+  effects_["prepare input"] = [&] {
+    const Outcome o = run({"prepare", "shakespeare_char", "--input=rain.txt"});
+    EXPECT_THAT(o.err, HasSubstr("the text from rain.txt"));
+  };
+  effects_["prepare tokenizer"] = [&] {
+    EXPECT_EQ(prepared({"--tokenizer=char"})["vocab_size"], 25);
+    EXPECT_EQ(prepared({"--tokenizer=byte"})["vocab_size"], 256);
+  };
+  effects_["prepare shard_format"] = [&] {
+    prepared({"--shard_format=llmc"});
+    const uintmax_t with_header = shard_bytes();
+    prepared({"--shard_format=nanogpt"});
+    EXPECT_EQ(shard_bytes(), with_header - 1024);
+  };
+  effects_["prepare val_fraction"] = [&] {
+    const auto val = [](const json& report) { return report["tokens"]["val"].get<int64_t>(); };
+    EXPECT_GT(val(prepared({"--val_fraction=0.5"})), 4 * val(prepared({"--val_fraction=0.1"})));
+  };
+  effects_["prepare shard_tokens"] = [&] {
+    const auto files = [&] {
+      return std::distance(fs::directory_iterator(place_.path("data/new")), {});
+    };
+    prepared({});
+    const auto one_a_split = files();
+    prepared({"--shard_tokens=100"});
+    EXPECT_GT(files(), one_a_split + 10);
+  };
+  effects_["prepare force"] = [&] {
+    EXPECT_EQ(run({"prepare", "rain.txt", "--tokenizer=byte"}).exit_code, 1);
+    EXPECT_EQ(run({"prepare", "rain.txt", "--tokenizer=byte", "--force"}).exit_code, 0);
+    EXPECT_EQ(Corpus::open("rain").vocab_size(), 256);
+  };
+  effects_["prepare url"] = [&] {
+    const LoopbackServer server(LoopbackServer::ok("not Shakespeare"));
+    EXPECT_EQ(run({"prepare", "shakespeare_char", "--url=" + server.url()}).exit_code, 1);
+    EXPECT_EQ(server.requests(), 1);
+  };
+  effects_["prepare timeout"] = [&] {
+    const LoopbackServer server("HTTP/1.1 200 OK\r\nContent-Length: 1115394\r\n\r\nFirst",
+                                /*stall=*/true);
+    const auto start = std::chrono::steady_clock::now();
+    const Outcome o = run({"prepare", "shakespeare_char", "--url=" + server.url(), "--timeout=1"});
+    EXPECT_EQ(o.exit_code, 1);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    EXPECT_LT(taken.count(), 8) << "by itself it waits for 10 seconds";
+  };
+  effects_["prepare json"] = [&] {
+    EXPECT_TRUE(json::accept(run({"prepare", "rain.txt", "--name=a", "--json"}).out));
+    EXPECT_FALSE(json::accept(run({"prepare", "rain.txt", "--name=b"}).out));
+  };
+}
+
+void VerbEffects::run_effects() {
+  for (const Words& words : {Words{"list"}, {"describe", "gpt2ish"}})
+    effects_[words[0] + " json"] = [this, words] {
+      Words more = words;
+      more.push_back("--json");
+      EXPECT_FALSE(json::accept(run(words).out));
+      EXPECT_TRUE(json::accept(run(more).out));
+    };
+  effects_["describe config"] = [&] {
+    place_.write("a.toml", "n_layer = 3");
+    EXPECT_THAT(run({"describe", "gpt2ish", "--config=a.toml"}).out, HasSubstr("n_layer = 3\n"));
+  };
+  effects_["train config"] = [&] {
+    place_.write("a.toml", "n_layer = 3");
+    EXPECT_EQ(train({"--config=" + place_.path("a.toml").string()}).config.model.backbone.n_layer,
+              3);
+  };
+  for (const char* key : {"run_name", "out_dir"})
+    effects_[std::string("train ") + key] = [this, key] {
+      EXPECT_EQ(train({std::string("--") + key + "=mine"}).options.run_name, "mine");
+    };
+  effects_["train init_from"] = [&] {
+    EXPECT_NO_THROW(train({"--init_from=scratch"}));
+    EXPECT_ANY_THROW(train({"--init_from=resume"}));
+  };
+  effects_["train force"] = [&] {
+    fs::create_directories(place_.path("runs/taken/checkpoints"));
+    EXPECT_ANY_THROW(train({"--run_name=taken"}));
+    EXPECT_NO_THROW(train({"--run_name=taken", "--force"}));
+  };
+  const auto chosen = [](const std::string& folder) { return fs::path(folder).filename(); };
+  effects_["eval checkpoint"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(chosen(parse_eval({"old"})->model.folder), "best");
+    EXPECT_EQ(chosen(parse_eval({"old", "--checkpoint=last"})->model.folder), "last");
+    fs::remove_all(place_.path("runs/old/checkpoints/best"));
+    EXPECT_EQ(chosen(parse_eval({"old"})->model.folder), "last");
+  };
+  effects_["generate checkpoint"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(chosen(parse_generate({"old"})->model.folder), "best");
+    const std::string path = place_.path("runs/old/checkpoints/last");
+    EXPECT_EQ(parse_generate({"old", "--checkpoint=" + path})->model.folder, path);
+  };
+  effects_["generate start"] = [&] {
+    make_checkpoints();
+    EXPECT_EQ(parse_generate({"old", "--start=ROMEO:\\n\\tHo"})->start, "ROMEO:\n\tHo");
+    place_.write("start.txt", "from \\n a file");
+    const std::string file = place_.path("start.txt");
+    EXPECT_EQ(parse_generate({"old", "--start=FILE:" + file})->start, "from \\n a file");
+  };
+}
+
+TEST_F(VerbEffects, EachOptionChangesSomething) {
+  prepare_effects();
+  run_effects();
+  std::set<std::string> tested;
+  for (const auto& [name, effect] : effects_) {
+    SCOPED_TRACE(name);
+    effect();
+    tested.insert(name);
+  }
+  EXPECT_EQ(tested,
+            std::set<std::string>(std::begin(kVerbPlanEffects), std::end(kVerbPlanEffects)));
+}
+
+TEST_F(VerbEffects, TheListsHoldEveryOptionOnce) {
+  std::multiset<std::string> listed(std::begin(kVerbPlanEffects), std::end(kVerbPlanEffects));
+  listed.insert(std::begin(kVerbEngineEffects), std::end(kVerbEngineEffects));
+  const std::set<std::string> options = options_of_verbs(place_);
+  for (const std::string& name : options)
+    EXPECT_EQ(listed.count(name), 1u)
+        << name << " needs a test of its effect, and its name in tests/effect_lists.h";
+  for (const std::string& name : listed) EXPECT_EQ(options.count(name), 1u) << name << " is gone";
+}
+
+// The one of RunConfig's plan effects that needs a prepared corpus.
+TEST_F(VerbEffects, DatasetDecidesTheVocabulary) {
+  const auto vocab = [&](const std::string& flag) {
+    return json::parse(run({"describe", "test_runner", "--json", flag}).out)["vocab_size"];
+  };
+  EXPECT_EQ(vocab("--dataset=rain"), 25);
+  EXPECT_EQ(vocab("--dataset=shakespeare_char"), 65) << "known, though not prepared";
+  EXPECT_EQ(vocab("--dataset="), 50257);
+}
+
+}  // namespace
+}  // namespace fathom

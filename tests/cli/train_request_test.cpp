@@ -1,0 +1,158 @@
+// What `fathom train` settles before a tensor is made.
+#include <set>
+
+#include "cli/cli_testing.h"
+#include "fathom/cli/train.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+using testing::Words;
+
+class TrainRequestTest : public testing::CliTest {
+ protected:
+  static TrainRequest parse(Words words) {
+    words.insert(words.begin(), "gpt2ish_shakespeare_cpu");
+    return *parse_train(words);
+  }
+};
+
+TEST_F(TrainRequestTest, HoldsTheRunAsItWillBe) {
+  const TrainRequest r = parse({"--dataset=rain", "--max_iters=500", "--run_name=mine"});
+  EXPECT_EQ(r.config.preset, "gpt2ish_shakespeare_cpu");
+  EXPECT_EQ(r.config.training.max_iters, 500);
+  EXPECT_EQ(r.config.model.backbone.n_layer, 4);
+  EXPECT_EQ(r.corpus.name(), "rain");
+  const std::string text = testing::small_text();
+  EXPECT_EQ(r.vocab_size, static_cast<int64_t>(std::set<char>(text.begin(), text.end()).size()));
+  EXPECT_EQ(r.options.run_name, "mine");
+  EXPECT_THAT(r.notices, IsEmpty());
+}
+
+TEST_F(TrainRequestTest, NothingIsLeftBehindByAsking) {
+  parse({"--dataset=rain", "--run_name=mine"});
+  EXPECT_FALSE(std::filesystem::exists(place_.path("runs")));
+}
+
+TEST_F(TrainRequestTest, NamesOfRuns) {
+  EXPECT_THAT(parse({"--dataset=rain"}).options.run_name, StartsWith("gpt2ish_shakespeare_cpu-"));
+  EXPECT_EQ(parse({"--dataset=rain", "--out_dir=out-x"}).options.run_name, "out-x");
+  EXPECT_EQ(parse({"--dataset=rain", "--out_dir=out/deep/x/"}).options.run_name, "x");
+  EXPECT_EQ(parse({"--dataset=rain", "--out_dir=x", "--run_name=y"}).options.run_name, "y");
+  std::filesystem::create_directories(place_.path("runs/empty"));
+  EXPECT_EQ(parse({"--dataset=rain", "--run_name=empty"}).options.run_name, "empty");
+}
+
+TEST_F(TrainRequestTest, ForceTakesANameAgain) {
+  std::filesystem::create_directories(place_.path("runs/old/checkpoints"));
+  EXPECT_ANY_THROW(parse({"--dataset=rain", "--run_name=old"}));
+  EXPECT_TRUE(parse({"--dataset=rain", "--run_name=old", "--force"}).options.force);
+  EXPECT_TRUE(std::filesystem::exists(place_.path("runs/old/checkpoints"))) << "removed too early";
+}
+
+TEST_F(TrainRequestTest, EveryDecisionIsSaid) {
+  const TrainRequest r =
+      parse({"--dataset=rain", "--n_embd=99", "--compile=False", "--wandb_log=True"});
+  EXPECT_EQ(r.config.model.backbone.n_head, 3);
+  EXPECT_THAT(r.notices, Contains(StartsWith("n_head = 3")));
+  EXPECT_THAT(r.notices, Contains(StartsWith("compile has no effect")));
+  EXPECT_THAT(r.notices, Contains(StartsWith("wandb_log has no effect")));
+  EXPECT_EQ(r.notices.size(), 3u);
+  EXPECT_THAT(
+      parse({"train_shakespeare_char.py", "--dataset=rain", "--block_size=64"}).notices,
+      ElementsAre(StartsWith("train_shakespeare_char.py: using the one that gpt2ish ships")));
+}
+
+// A file that sets n_head and n_embd decides both: a width that no longer fits is refused.
+TEST_F(TrainRequestTest, HeadsThatAFileGaveAreNotChanged) {
+  EXPECT_THAT(testing::refusal_of([] {
+                parse({"train_shakespeare_char.py", "--dataset=rain", "--n_embd=100"});
+              }).what(),
+              HasSubstr("n_head = 6"));
+}
+
+TEST_F(TrainRequestTest, HelpAsksForNothingElse) {
+  ::testing::internal::CaptureStdout();
+  EXPECT_FALSE(parse_train({"--help"}));
+  EXPECT_FALSE(parse_train({"quickstart", "--n_layer=3", "--help"}));
+  EXPECT_THAT(::testing::internal::GetCapturedStdout(), HasSubstr("fathom train"));
+}
+
+// nanoGPT's config/train_shakespeare_char.py, and its README's line for a machine without a GPU.
+const char* const kNanoGptConfig = R"(# train a miniature character-level shakespeare model
+# good for debugging and playing on macbooks and such
+
+out_dir = 'out-shakespeare-char'
+eval_interval = 250 # keep frequent because we'll overfit
+eval_iters = 200
+log_interval = 10 # don't print too too often
+
+# we expect to overfit on this small dataset, so only save when val improves
+always_save_checkpoint = False
+
+wandb_log = False # override via command line if you like
+wandb_project = 'shakespeare-char'
+wandb_run_name = 'mini-gpt'
+
+dataset = 'shakespeare_char'
+gradient_accumulation_steps = 1
+batch_size = 64
+block_size = 256 # context of up to 256 previous characters
+
+# baby GPT model :)
+n_layer = 6
+n_head = 6
+n_embd = 384
+dropout = 0.2
+
+learning_rate = 1e-3 # with baby networks can afford to go a bit higher
+max_iters = 5000
+lr_decay_iters = 5000 # make equal to max_iters usually
+min_lr = 1e-4 # learning_rate / 10 usually
+beta2 = 0.99 # make a bit bigger because number of tokens per iter is small
+
+warmup_iters = 100 # not super necessary potentially
+
+# on macbook also add
+# device = 'cpu'  # run on cpu only
+# compile = False # do not torch compile the model
+)";
+
+TEST_F(TrainRequestTest, NanoGptsReadmeLine) {
+  ASSERT_EQ(run({"prepare", "rain.txt", "--name=shakespeare_char"}).exit_code, 0);
+  place_.write("train_shakespeare_char.py", kNanoGptConfig);
+  const std::string own_file = place_.path("train_shakespeare_char.py");
+  for (const std::string& file : {own_file, std::string("config/train_shakespeare_char.py")}) {
+    SCOPED_TRACE(file);
+    const TrainRequest r = *parse_train(
+        {"gpt2ish", file, "--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1",
+         "--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128",
+         "--max_iters=2000", "--lr_decay_iters=2000", "--dropout=0.0", "--mini_batch_size=None"});
+    const RunConfig& c = r.config;
+    EXPECT_EQ(c.model.backbone.n_layer, 4);
+    EXPECT_EQ(c.model.backbone.n_head, 4);
+    EXPECT_EQ(c.model.backbone.n_embd, 128);
+    EXPECT_EQ(c.model.backbone.dropout, 0);
+    EXPECT_EQ(c.tokens_per_step(), 12 * 64);
+    EXPECT_EQ(c.micro_batch_size(), 12);
+    EXPECT_EQ(c.training.max_iters, 2000);
+    EXPECT_EQ(c.training.eval_interval, 250) << "from the file";
+    EXPECT_EQ(c.training.eval_iters, 20) << "the flag, not the file's 200";
+    EXPECT_EQ(c.training.device, "cpu");
+    EXPECT_EQ(c.optimizer.beta2, 0.99);
+    EXPECT_EQ(c.schedule.lr_decay_iters, 2000);
+    EXPECT_EQ(r.corpus.name(), "shakespeare_char");
+    EXPECT_THAT(r.notices, Contains(StartsWith("compile has no effect")));
+  }
+  EXPECT_EQ(parse_train({"gpt2ish", own_file, "--mini_batch_size=None", "--block_size=64"})
+                ->options.run_name,
+            "out-shakespeare-char");
+}
+
+}  // namespace
+}  // namespace fathom
