@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,10 @@ namespace fathom::testing {
 
 class ReferenceGpt {
  public:
-  ReferenceGpt(const ModelConfig& config, const LanguageModel& model)
-      : c_(config.backbone), model_(model) {}
+  // Dropout of `field` at its four sites; none: evaluation.
+  ReferenceGpt(const ModelConfig& config, const LanguageModel& model,
+               std::optional<RandomField> field = {})
+      : c_(config.backbone), model_(model), field_(field) {}
 
   // (T, V), row-major.
   std::vector<double> logits(const std::vector<int64_t>& tokens) const {
@@ -24,13 +27,18 @@ class ReferenceGpt {
     for (size_t t = 0; t < T; ++t)
       for (size_t c = 0; c < C; ++c)
         r[t * C + c] = token_table[size_t(tokens[t]) * C + c] + position_table[t * C + c];
+    drop(r, "embedding", c_.embed_dropout);
     for (int64_t i = 0; i < c_.n_layer; ++i) {
       const std::string n = "." + std::to_string(i);
-      add(r, linear(attention(linear(norm(r, "norm_in" + n), "attention" + n + ".qkv", C)),
-                    "attention" + n + ".out", C));
+      const Rows heads = attention(linear(norm(r, "norm_in" + n), "attention" + n + ".qkv", C), n);
+      Rows branch = linear(heads, "attention" + n + ".out", C);
+      drop(branch, "attention_out" + n, c_.residual_dropout);
+      add(r, branch);
       Rows hidden = linear(norm(r, "norm_mid" + n), "mlp" + n + ".up", C);
       for (double& h : hidden) h = gelu(h);
-      add(r, linear(hidden, "mlp" + n + ".down", 4 * C));
+      branch = linear(hidden, "mlp" + n + ".down", 4 * C);
+      drop(branch, "mlp_out" + n, c_.residual_dropout);
+      add(r, branch);
     }
     return linear(norm(r, "norm_out.0"), c_.tie_head ? "token_table.0" : "head.0", C);
   }
@@ -45,6 +53,14 @@ class ReferenceGpt {
   }
   static void add(Rows& to, const Rows& from) {
     for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+  }
+
+  void drop(Rows& x, const std::string& site, const std::optional<double>& own) const {
+    const double p = field_ ? own.value_or(c_.dropout) : 0;
+    if (p == 0) return;
+    const Tensor mask = field_->dropout(site, p)({1, int64_t(x.size())}, random_normal({1}, 0));
+    const Rows multipliers = numbers(mask);
+    for (size_t i = 0; i < x.size(); ++i) x[i] *= multipliers[i];
   }
 
   Rows linear(const Rows& x, const std::string& name, size_t in) const {
@@ -77,23 +93,27 @@ class ReferenceGpt {
   }
 
   // qkv (T, 3C) -> (T, C)
-  Rows attention(const Rows& qkv) const {
-    const size_t C = width(), T = qkv.size() / (3 * C), D = C / size_t(c_.n_head);
-    Rows out(T * C, 0.0);
-    for (size_t first = 0; first < C; first += D)  // of a head's channels
+  Rows attention(const Rows& qkv, const std::string& n) const {
+    const size_t C = width(), T = qkv.size() / (3 * C), H = size_t(c_.n_head), D = C / H;
+    Rows weights(H * T * T, 0.0);
+    for (size_t h = 0; h < H; ++h)
       for (size_t t = 0; t < T; ++t) {
-        Rows weight(t + 1);
+        double* row = &weights[(h * T + t) * T];
         double sum = 0;
         for (size_t s = 0; s <= t; ++s) {
           double score = 0;
-          for (size_t c = first; c < first + D; ++c)
+          for (size_t c = h * D; c < (h + 1) * D; ++c)
             score += qkv[t * 3 * C + c] * qkv[s * 3 * C + C + c];
-          sum += weight[s] = std::exp(score / std::sqrt(double(D)));
+          sum += row[s] = std::exp(score / std::sqrt(double(D)));
         }
-        for (size_t s = 0; s <= t; ++s)
-          for (size_t c = first; c < first + D; ++c)
-            out[t * C + c] += weight[s] / sum * qkv[s * 3 * C + 2 * C + c];
+        for (size_t s = 0; s <= t; ++s) row[s] /= sum;
       }
+    drop(weights, "attention_weights" + n, c_.attn_dropout);
+    Rows out(T * C, 0.0);
+    for (size_t t = 0; t < T; ++t)
+      for (size_t s = 0; s <= t; ++s)
+        for (size_t c = 0; c < C; ++c)
+          out[t * C + c] += weights[(c / D * T + t) * T + s] * qkv[s * 3 * C + 2 * C + c];
     return out;
   }
 
@@ -105,6 +125,7 @@ class ReferenceGpt {
 
   const BackboneConfig c_;
   const LanguageModel& model_;
+  const std::optional<RandomField> field_;
 };
 
 }  // namespace fathom::testing

@@ -52,6 +52,30 @@ TEST(Transformer, AgreesWithAnIndependentImplementation) {
   }
 }
 
+TEST(Transformer, DropoutIsWhereTheIndependentImplementationHasIt) {
+  ModelConfig config = untied_config();
+  config.backbone.dropout = 0.3;
+  config.backbone.attn_dropout = 0.5;
+  config.backbone.embed_dropout = 0.1;
+  const auto model = model_of(config, kVocab, at::kDouble);
+  disturb(*model, 0.3);
+  const Batch batch = batch_with_gaps(3, 7, 5);
+  double expected = 0;
+  for (int64_t b = 0; b < 3; ++b) {
+    const int64_t* tokens = batch.tokens_BT.data_ptr<int64_t>() + b * 7;
+    const ReferenceGpt reference(config, *model, RandomField(1, 2, 10 + b));
+    const Tensor log_p =
+        tensor_of(reference.logits({tokens, tokens + 7}), {7, kVocab}).log_softmax(-1);
+    for (int64_t t = 0; t < 7; ++t) {
+      const int64_t target = batch.targets_BT.data_ptr<int64_t>()[b * 7 + t];
+      if (target >= 0) expected -= numbers(log_p)[size_t(t * kVocab + target)];
+    }
+  }
+  const ModelOutput output = model->forward(batch, {true, RandomField(1, 2, 10)});
+  // The multipliers are single precision: 1 / (1 - p) to seven digits, here and there alike.
+  EXPECT_NEAR(output.losses.at(0).sum.item<double>(), expected, 1e-10);
+}
+
 TEST(Transformer, GradientsAgreeWithDifferences) {
   for (ModelConfig config : both_configs()) {
     const auto model = model_of(config, kVocab, at::kDouble);
