@@ -115,7 +115,8 @@ TEST_F(TrainTest, TokensOutsideTheVocabularyAreFoundWithoutAMeta) {
       train({"--dataset=bare", "--vocab_size=50", "--run_name=bare2", "--max_iters=1"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
   std::filesystem::remove(place_->path("data/bare/val.bin"));
-  expect_refusal(train({"--dataset=bare", "--vocab_size=50"}), 1, "no split \"val\"", "names contain");
+  expect_refusal(train({"--dataset=bare", "--vocab_size=50"}), 1, "no split \"val\"",
+                 "names contain");
 }
 
 TEST_F(TrainTest, TheDefaultNameIsPresetAndTime) {

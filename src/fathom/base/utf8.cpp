@@ -6,10 +6,14 @@ size_t utf8_length(std::string_view text, size_t i) {
   const auto byte = [&](size_t k) { return static_cast<unsigned char>(text[k]); };
   const unsigned char lead = byte(i);
   size_t n = 0;
-  if (lead < 0x80) n = 1;
-  else if (lead >= 0xC2 && lead <= 0xDF) n = 2;
-  else if (lead >= 0xE0 && lead <= 0xEF) n = 3;
-  else if (lead >= 0xF0 && lead <= 0xF4) n = 4;
+  if (lead < 0x80)
+    n = 1;
+  else if (lead >= 0xC2 && lead <= 0xDF)
+    n = 2;
+  else if (lead >= 0xE0 && lead <= 0xEF)
+    n = 3;
+  else if (lead >= 0xF0 && lead <= 0xF4)
+    n = 4;
   if (n == 0 || i + n > text.size()) return 0;
   for (size_t k = 1; k < n; ++k)
     if ((byte(i + k) & 0xC0) != 0x80) return 0;
@@ -22,7 +26,9 @@ size_t utf8_length(std::string_view text, size_t i) {
 }
 
 uint32_t utf8_decode(std::string_view text, size_t i, size_t length) {
-  const auto byte = [&](size_t k) { return static_cast<uint32_t>(static_cast<unsigned char>(text[k])); };
+  const auto byte = [&](size_t k) {
+    return static_cast<uint32_t>(static_cast<unsigned char>(text[k]));
+  };
   if (length == 1) return byte(i);
   uint32_t code = byte(i) & (0xFFu >> (length + 1));
   for (size_t k = 1; k < length; ++k) code = code << 6 | (byte(i + k) & 0x3F);

@@ -39,7 +39,7 @@ class Field {
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }
   const std::string& help() const { return help_; }
-  const std::string& type() const { return type_; }    // "int", "float or None", "list of int", ...
+  const std::string& type() const { return type_; }  // "int", "float or None", "list of int", ...
   const std::string& origin() const { return origin_; }  // "--n_layer", "a.toml:3"; empty: not set
   const std::vector<std::string>& aliases() const { return aliases_; }
   const std::vector<std::string>& choices() const { return choices_; }
@@ -48,8 +48,8 @@ class Field {
   bool is_bool() const { return type_ == "bool"; }
 
   Value value() const;
-  // Throws Error(kUsage) that names the key, what was given and what is allowed; `origin` says where
-  // it was given. The struct is unchanged then.
+  // Throws Error(kUsage) that names the key, what was given and what is allowed; `origin` says
+  // where it was given. The struct is unchanged then.
   void assign(const Value& value, const std::string& origin);
   // The same from the command line: text fields take it as it is, others parse it as a literal.
   void assign_text(const std::string& text, const std::string& origin);
@@ -128,8 +128,7 @@ class FieldList {
  private:
   Field& push(std::string name, std::string help, std::string type);
   Field& add_choice(std::string name, std::string help, std::vector<std::string> choices,
-                    std::function<std::string()> get,
-                    std::function<bool(const std::string&)> set);
+                    std::function<std::string()> get, std::function<bool(const std::string&)> set);
   Field* require(const std::string& name, const std::string& origin);
 
   std::string section_;

@@ -8,8 +8,8 @@
 
 namespace fathom {
 
-// `None`, `null`, `true`/`True`, `12`, `1_000`, `1e-3`, `'text'`, `"text"`, `[1, [2, 3]]`, `(1, 2)`.
-// Throws Error(kUsage) with the offending position.
+// `None`, `null`, `true`/`True`, `12`, `1_000`, `1e-3`, `'text'`, `"text"`, `[1, [2, 3]]`, `(1,
+// 2)`. Throws Error(kUsage) with the offending position.
 nlohmann::json parse_literal(std::string_view text);
 
 // The spelling that parse_literal() reads back to the same value: floats keep a point or exponent

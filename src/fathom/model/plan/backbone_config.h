@@ -1,5 +1,5 @@
-// The transformer that every experiment varies: a GPT-2 of pre-norm blocks. Key names are nanoGPT's,
-// LMPlay's are aliases.
+// The transformer that every experiment varies: a GPT-2 of pre-norm blocks. Key names are
+// nanoGPT's, LMPlay's are aliases.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@
 namespace fathom {
 
 enum class Init {
-  kGpt2,   // every weight N(0, 0.02^2), residual projections N(0, (0.02 / sqrt(2 n_layer))^2), biases 0
+  kGpt2,   // every weight N(0, 0.02^2), residual projections N(0, (0.02 / sqrt(2 n_layer))^2),
+           // biases 0
   kTorch,  // the frameworks' defaults: tables N(0, 1), positions 0, linear weights and biases
            // U(-1/sqrt(fan_in), 1/sqrt(fan_in))
 };

@@ -9,7 +9,11 @@ struct ModelConfig {
   BackboneConfig backbone;
 };
 
-inline void add_fields(FieldList& list, ModelConfig& config) { add_fields(list, config.backbone); }
-inline void validate(const ModelConfig& config) { validate(config.backbone); }
+inline void add_fields(FieldList& list, ModelConfig& config) {
+  add_fields(list, config.backbone);
+}
+inline void validate(const ModelConfig& config) {
+  validate(config.backbone);
+}
 
 }  // namespace fathom

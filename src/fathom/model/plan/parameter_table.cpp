@@ -10,9 +10,15 @@ namespace {
 constexpr double kInitStd = 0.02;        // GPT-2
 constexpr double kBytesPerNumber = 4.0;  // fp32
 
-InitRule normal(double std) { return {InitRule::kNormal, std}; }
-InitRule zeros() { return {InitRule::kZeros, 0}; }
-InitRule ones() { return {InitRule::kOnes, 0}; }
+InitRule normal(double std) {
+  return {InitRule::kNormal, std};
+}
+InitRule zeros() {
+  return {InitRule::kZeros, 0};
+}
+InitRule ones() {
+  return {InitRule::kOnes, 0};
+}
 
 class Builder {
  public:
@@ -68,12 +74,18 @@ class Builder {
 
 const char* part_name(Part part) {
   switch (part) {
-    case Part::kTokenTable: return "token table";
-    case Part::kPositionTable: return "position table";
-    case Part::kAttention: return "attention";
-    case Part::kMlp: return "MLP";
-    case Part::kNorm: return "norms";
-    case Part::kHead: return "head";
+    case Part::kTokenTable:
+      return "token table";
+    case Part::kPositionTable:
+      return "position table";
+    case Part::kAttention:
+      return "attention";
+    case Part::kMlp:
+      return "MLP";
+    case Part::kNorm:
+      return "norms";
+    case Part::kHead:
+      return "head";
   }
   return "";
 }
@@ -111,7 +123,8 @@ MemoryEstimate training_memory(const ModelConfig& config, int64_t vocab_size, in
   const auto rows = static_cast<double>(B * T);
   const auto C = static_cast<double>(c.n_embd);
   MemoryEstimate m;
-  m.parameters = kBytesPerNumber * static_cast<double>(parameter_count(parameter_table(config, vocab_size)));
+  m.parameters =
+      kBytesPerNumber * static_cast<double>(parameter_count(parameter_table(config, vocab_size)));
   m.gradients = m.parameters;
   m.optimizer = 2 * m.parameters;  // AdamW's two moments
   // Per row and block: two norm inputs and outputs (4C), qkv (3C), q k v by head (3C), head outputs

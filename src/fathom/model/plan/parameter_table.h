@@ -37,8 +37,8 @@ std::vector<ParameterSpec> parameter_table(const ModelConfig& config, int64_t vo
 int64_t parameter_count(const std::vector<ParameterSpec>& table);
 
 // Multiplications and additions (2 per multiply-add) of one token in a forward pass over a full
-// context of T tokens, by part. Attention scores are counted dense over the context, as in Chowdhery
-// et al. 2022 (PaLM), appendix B; norms and activations are not counted.
+// context of T tokens, by part. Attention scores are counted dense over the context, as in
+// Chowdhery et al. 2022 (PaLM), appendix B; norms and activations are not counted.
 struct Flops {
   double attention_linear = 0;
   double attention_scores = 0;
