@@ -81,6 +81,14 @@ TEST(Schedule, ARunShorterThanItsWarmUp) {
   EXPECT_DOUBLE_EQ(learning_rate_at(c, 49), 1e-3 * 50 / 101);
 }
 
+TEST(Schedule, NoStepsBetweenWarmUpAndFloor) {
+  RunConfig c = with_schedule(WarmupForm::kShifted);
+  c.schedule.lr_decay_iters = 100;
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 99), 0.1 / 101);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 100), 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 101), 1e-4);
+}
+
 TEST(Schedule, RisesThenFallsWithinItsBounds) {
   EXPECT_TRUE(rc::check([] {
     RunConfig c;
