@@ -118,7 +118,9 @@ TEST_F(DescribeTest, FilesAndFlagsActFromLeftToRight) {
   EXPECT_EQ(config({"gpt2ish", "b.py", "--config=a.toml"})["n_layer"], 3);
   EXPECT_EQ(config({"gpt2ish", "--num_blocks=7", "--n_layer=8", "--num-blocks", "9"})["n_layer"],
             9);
-  EXPECT_EQ(config({"--n_layer=4", "gpt2ish"})["n_layer"], 4) << "flags may come first";
+  const json first = config({"--n_layer=4", "gpt2ish_shakespeare"});
+  EXPECT_EQ(first["n_layer"], 4) << "flags may come first";
+  EXPECT_EQ(first["n_embd"], 384) << "and the preset still counts";
 }
 
 TEST_F(DescribeTest, ShippedConfigFilesAreFoundByTheirStem) {

@@ -87,8 +87,10 @@ inline void randomise(FieldList& fields) {
   for (const Field& field : fields.all()) {
     bool taken = false;
     for (int attempt = 0; attempt < 1000 && !taken; ++attempt) {
-      // At RapidCheck's smallest size every number would be 0, which may be out of range.
-      const auto any = rc::gen::resize(100, rc::gen::exec([&] { return candidate_for(field); }));
+      // At RapidCheck's smallest size every number would be 0, which may be out of range. The field
+      // is copied, for shrinking asks again after the list is gone.
+      const auto any =
+          rc::gen::resize(100, rc::gen::exec([field] { return candidate_for(field); }));
       try {
         fields.set(field.name(), *any, "test");
         taken = true;

@@ -26,7 +26,9 @@ std::string normalised(const std::string& name) {
 // floats without a fraction for integers (`--max_iters=1e4`).
 bool convert(const json& v, bool& out) {
   if (v.is_boolean()) return out = v.get<bool>(), true;
-  if (v.is_number_integer() && (v == 0 || v == 1)) return out = v == 1, true;
+  if (!v.is_number_integer()) return false;
+  const auto n = v.get<int64_t>();
+  if (n == 0 || n == 1) return out = n == 1, true;
   return false;
 }
 

@@ -102,7 +102,8 @@ std::pair<TokenBatch, Cursor> RandomWindows::next(const Cursor& cursor) const {
     read_window(corpus_, shards[k], start - starts_before_[k], T_, &batch.tokens[size_t(b * T_)],
                 &batch.targets[size_t(b * T_)]);
   }
-  return {std::move(batch), {cursor.batch + 1, cursor.shard, cursor.position}};
+  const Cursor after = {cursor.batch + 1, cursor.shard, cursor.position};
+  return {std::move(batch), after};
 }
 
 EveryWindow::EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T)
@@ -131,7 +132,8 @@ std::pair<TokenBatch, Cursor> EveryWindow::next(const Cursor& cursor) const {
     read_window(corpus_, shards[k], static_cast<uint64_t>(offset), length,
                 &batch.tokens[size_t(b * T_)], &batch.targets[size_t(b * T_)]);
   }
-  return {std::move(batch), {cursor.batch + 1, cursor.shard, cursor.position}};
+  const Cursor after = {cursor.batch + 1, cursor.shard, cursor.position};
+  return {std::move(batch), after};
 }
 
 SequentialShards::SequentialShards(Corpus corpus, std::string split, int64_t B, int64_t T,
