@@ -69,7 +69,7 @@ class Workplace {
   std::filesystem::path folder_;
 };
 
-// Text with structure enough to be learned: about 3,000 characters, 22 different ones.
+// Text with structure enough to be learned: about 2,700 characters, 25 different ones.
 inline std::string small_text() {
   std::string text;
   for (int i = 0; i < 60; ++i)
