@@ -38,7 +38,8 @@ inline uint64_t name_hash(std::string_view name) {
 // changes no other.
 class RandomStream {
  public:
-  RandomStream(uint64_t seed, std::string_view name) : seed_(seed), stream_(name_hash(name)) {}
+  RandomStream(uint64_t seed, std::string_view name) : RandomStream(seed, name_hash(name)) {}
+  RandomStream(uint64_t seed, uint64_t stream) : seed_(seed), stream_(stream) {}
 
   uint64_t bits(uint64_t index) const {
     const PhiloxBlock b = philox(seed_, index, stream_);

@@ -16,6 +16,8 @@ void add_fields(FieldList& list, ModelChoice& c) {
            "best, last or a checkpoint's folder; auto: best, else last");
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
   list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
+  list.ignore("compile", "this program is compiled already");
+  for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
 }
 
 void settle(ModelChoice& choice) {
@@ -49,10 +51,9 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   list.add("max_batches", request.max_batches, "stop after this many, 0: the whole split")
       .at_least(0);
   list.add("json", request.json, "print one JSON object");
-  list.ignore("compile", "this program is compiled already");
-  for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
   if (!parse_into(line, arguments, list)) return std::nullopt;
   settle(request.model);
+  request.notices = list.notices();
   return request;
 }
 

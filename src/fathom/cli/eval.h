@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fathom/cli/command_line.h"
 
@@ -27,6 +28,7 @@ struct EvalRequest {
   int64_t batch_size = 32;
   int64_t max_batches = 0;  // 0: the whole split
   bool json = false;
+  std::vector<std::string> notices;  // keys that have no effect
 };
 
 std::optional<EvalRequest> parse_eval(const Arguments& arguments);

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fathom/cli/eval.h"
 
@@ -16,6 +17,8 @@ struct GenerateRequest {
   double temperature = 0.8;
   std::optional<int64_t> top_k = 200;
   int64_t seed = 1337;
+  std::string exit = "first_confident";  // or last
+  std::vector<std::string> notices;
 };
 
 std::optional<GenerateRequest> parse_generate(const Arguments& arguments);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -169,7 +170,8 @@ void Field::assign(const Value& value, const std::string& origin) {
 }
 
 void Field::assign_text(const std::string& text, const std::string& origin) {
-  if (is_text() || !choices_.empty()) return assign(text, origin);
+  const bool is_list = !text.empty() && text.front() == '[';
+  if (is_text() || (!choices_.empty() && !is_list)) return assign(text, origin);
   Value value;
   try {
     value = parse_literal(text);
@@ -201,6 +203,7 @@ Field& FieldList::push(std::string name, std::string help, std::string type) {
 FATHOM_FIELD_TYPE(bool, "bool")
 FATHOM_FIELD_TYPE(int64_t, "int")
 FATHOM_FIELD_TYPE(double, "float")
+FATHOM_FIELD_TYPE(std::optional<bool>, "bool or None")
 FATHOM_FIELD_TYPE(std::optional<int64_t>, "int or None")
 FATHOM_FIELD_TYPE(std::optional<double>, "float or None")
 FATHOM_FIELD_TYPE(IntList, "list of int")
@@ -214,6 +217,22 @@ Field& FieldList::add(std::string name, std::string& slot, std::string help) {
   field.set_ = [&slot](const Value& value) {
     if (!value.is_string()) return false;
     return slot = value.get<std::string>(), true;
+  };
+  return field;
+}
+
+Field& FieldList::add(std::string name, ChoiceOrList& slot, std::string help,
+                      std::vector<std::string> choices) {
+  Field& field = push(std::move(name), std::move(help), join(choices, " | ") + " | list of float");
+  field.choices_ = std::move(choices);
+  field.get_ = [&slot] { return slot.choice.empty() ? Value(slot.list) : Value(slot.choice); };
+  field.set_ = [&slot, known = field.choices_](const Value& value) {
+    FloatList list;
+    if (value.is_array() && convert(value, list)) return slot = {"", std::move(list)}, true;
+    if (!value.is_string()) return false;
+    const auto choice = value.get<std::string>();
+    if (std::find(known.begin(), known.end(), choice) == known.end()) return false;
+    return slot = {choice, {}}, true;
   };
   return field;
 }

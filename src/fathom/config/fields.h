@@ -28,6 +28,12 @@ using IntList = std::vector<int64_t>;
 using FloatList = std::vector<double>;
 using IntLists = std::vector<std::vector<int64_t>>;
 
+// One of some words, or a list of numbers: `all`, `[0.5, 1, 2]`. `choice` is empty for a list.
+struct ChoiceOrList {
+  std::string choice;
+  FloatList list;
+};
+
 class Field {
  public:
   Field& at_least(double bound);
@@ -83,11 +89,14 @@ class FieldList {
   Field& add(std::string name, int64_t& slot, std::string help);
   Field& add(std::string name, double& slot, std::string help);
   Field& add(std::string name, std::string& slot, std::string help);
+  Field& add(std::string name, std::optional<bool>& slot, std::string help);
   Field& add(std::string name, std::optional<int64_t>& slot, std::string help);
   Field& add(std::string name, std::optional<double>& slot, std::string help);
   Field& add(std::string name, IntList& slot, std::string help);
   Field& add(std::string name, FloatList& slot, std::string help);
   Field& add(std::string name, IntLists& slot, std::string help);
+  Field& add(std::string name, ChoiceOrList& slot, std::string help,
+             std::vector<std::string> choices);
   // An enum: `names` pairs each spelling with its value.
   template <class E>
   Field& add(std::string name, E& slot, std::string help,

@@ -16,10 +16,13 @@ struct GenerateOptions {
   int64_t vocab_size = 0;  // ids from here on are padding of the table and never drawn
   uint64_t seed = 1337;
   uint64_t sample = 0;  // number of the text: each draws from its own stream
+  Exit exit = Exit::kFirstConfident;
 };
 
-// Goes on from `tokens` (at least one) and calls `emit` with each new token.
+// Goes on from `tokens` (at least one) and calls `emit` with each new token and the number of the
+// layer that answered.
 void generate(const LanguageModel& model, std::vector<int64_t> tokens,
-              const GenerateOptions& options, const std::function<void(int64_t)>& emit);
+              const GenerateOptions& options,
+              const std::function<void(int64_t token, int64_t layer)>& emit);
 
 }  // namespace fathom

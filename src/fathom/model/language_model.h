@@ -10,14 +10,10 @@
 
 #include "fathom/model/parameters.h"
 #include "fathom/model/random_field.h"
+#include "fathom/model/rows.h"
 #include "fathom/ops/tensor.h"
 
 namespace fathom {
-
-struct Batch {
-  Tensor tokens_BT;   // int64
-  Tensor targets_BT;  // int64, -1 = no target
-};
 
 // How a forward pass is made.
 struct Pass {
@@ -30,12 +26,26 @@ struct Pass {
 struct LossPart {
   std::string name;
   Tensor sum;    // a scalar in the graph
-  double count;  // what it sums over: valid targets, or whatever the term's mean runs over
+  double count;  // what it sums over: valid targets, or whatever the term's mean runs over; 0: the
+                 // part is left out
+};
+
+// A mean over the batch: sum / count. A list is several metrics "name/0", "name/1", ...
+struct Metric {
+  double sum = 0, count = 0;
 };
 
 struct ModelOutput {
-  std::vector<LossPart> losses;           // the objective is the sum of their means
-  std::map<std::string, double> metrics;  // means over the batch, for the log
+  std::vector<LossPart> losses;  // the objective is the sum of their means
+  std::map<std::string, Metric> metrics;
+};
+
+// Which layer answers, where several can.
+enum class Exit { kFirstConfident, kLast };
+
+struct NextToken {
+  Tensor scores_BV;  // of the token after the last one
+  Tensor layer_B;    // number of the layer that answered, int64
 };
 
 class LanguageModel {
@@ -47,9 +57,10 @@ class LanguageModel {
   // Counts of the losses that are known before the forward pass, by name; a loss that is not in it
   // is averaged within its own micro-batch.
   virtual std::map<std::string, double> known_counts(const Batch& batch) const = 0;
-  // Next-token scores at every position (B, T, V), no dropout.
+  // The last layer's next-token scores at every position (B, T, V), no dropout.
   virtual Tensor logits(const Tensor& tokens_BT) const = 0;
-  // What a checkpoint must have the least of to be the best one.
+  virtual NextToken next_token(const Tensor& tokens_BT, Exit exit) const = 0;
+  // What a checkpoint must have the least of to be the best one: "loss" is the objective.
   virtual std::string best_metric() const { return "loss"; }
 
   ParameterSet& parameters() { return parameters_; }

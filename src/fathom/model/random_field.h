@@ -1,11 +1,14 @@
-// The random numbers of one walk through the model, as a function of seed, step, site, sequence and
-// element: micro-batches, resumed runs and recomputed blocks see the numbers of the undivided run.
+// The random numbers of one walk through the model, as a function of seed, step, site, sequence,
+// position and channel: micro-batches, rows that have left the walk, resumed runs and recomputed
+// blocks see the numbers of the undivided run.
+//
+// Results have the device and type of `like` and no gradient.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "fathom/ops/plain.h"
+#include "fathom/model/rows.h"
 
 namespace fathom {
 
@@ -15,11 +18,20 @@ class RandomField {
   RandomField(uint64_t seed, int64_t step, int64_t first_sequence)
       : seed_(seed), step_(step), first_sequence_(first_sequence) {}
 
-  // Multipliers of the dropout at `site` ("attention.3.out") for tensors (B, ...); empty if p is 0.
-  // Holds no reference to this object.
-  DropoutField dropout(const std::string& site, double p) const;
+  // Dropout multipliers (R, width) of the site ("mlp_out.3"); undefined if p is 0.
+  Tensor dropout(const std::string& site, double p, const Rows& rows, int64_t width,
+                 const Tensor& like) const;
+  // Dropout multipliers (B, n_head, Q, K) of attention weights between padded rows. `span`: more
+  // than any position; keys are addressed by it.
+  Tensor attention_dropout(const std::string& site, double p, const Rows& queries, const Rows& keys,
+                           int64_t n_head, int64_t span, const Tensor& like) const;
+  // Standard normal numbers (R, width).
+  Tensor normal(const std::string& site, const Rows& rows, int64_t width, const Tensor& like) const;
 
  private:
+  // Names the stream of a site and a sequence of the batch.
+  uint64_t stream(uint64_t site_hash, int64_t sequence) const;
+
   uint64_t seed_;
   int64_t step_, first_sequence_;
 };

@@ -5,7 +5,6 @@
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/softmax.h>
 
 #include <cmath>
@@ -13,8 +12,8 @@
 
 namespace fathom {
 
-Tensor apply_dropout(const Tensor& x, const DropoutField& field) {
-  return field ? x * field(x.sizes(), x) : x;
+Tensor apply_dropout(const Tensor& x, const Tensor& multipliers) {
+  return multipliers.defined() ? x * multipliers : x;
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -30,19 +29,29 @@ Tensor gelu(const Tensor& x, GeluForm form) {
   return at::gelu(x, form == GeluForm::kExact ? "none" : "tanh");
 }
 
-Tensor causal_attention(const Tensor& q_BTC, const Tensor& k_BTC, const Tensor& v_BTC,
-                        int64_t n_head, const DropoutField& dropout) {
-  const int64_t B = q_BTC.size(0), T = q_BTC.size(1), C = q_BTC.size(2), D = C / n_head;
-  const auto by_head = [&](const Tensor& x) { return x.view({B, T, n_head, D}).transpose(1, 2); };
-  const Tensor q_BHTD = by_head(q_BTC) / std::sqrt(static_cast<double>(D));
-  const Tensor scores_BHTT = at::matmul(q_BHTD, by_head(k_BTC).transpose(-2, -1));
-  // Every row keeps its diagonal, so -inf never fills a whole row here.
-  const Tensor future_TT =
-      at::ones({T, T}, q_BTC.options().dtype(at::kBool).requires_grad(false)).triu(1);
-  const Tensor weights_BHTT =
-      at::softmax(scores_BHTT.masked_fill(future_TT, -std::numeric_limits<double>::infinity()), -1);
-  const Tensor heads_BHTD = at::matmul(apply_dropout(weights_BHTT, dropout), by_head(v_BTC));
-  return heads_BHTD.transpose(1, 2).reshape({B, T, C});
+Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
+                 const AttentionMask& mask, const Tensor& multipliers) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const int64_t B = q_BQC.size(0), D = q_BQC.size(2) / n_head;
+  const auto by_head = [&](const Tensor& x) {
+    return x.view({B, x.size(1), n_head, x.size(2) / n_head}).transpose(1, 2);
+  };
+  const Tensor q_BHQD = by_head(q_BQC) / std::sqrt(static_cast<double>(D));
+  Tensor scores_BHQK = at::matmul(q_BHQD, by_head(k_BKC).transpose(-2, -1));
+  Tensor blocked = mask.blocked.dim() == 3 ? mask.blocked.unsqueeze(1) : mask.blocked;
+  Tensor weights_BHQK;
+  if (mask.may_be_empty) {
+    // A row of -inf has no softmax. Its scores stay as they are, finite, and its weights become
+    // zero. (A large negative number in their place would spread the weights over all keys.)
+    const Tensor empty = blocked.all(-1, /*keepdim=*/true);
+    blocked = blocked.logical_and(empty.logical_not());
+    weights_BHQK = at::softmax(scores_BHQK.masked_fill(blocked, -infinity), -1);
+    weights_BHQK = weights_BHQK.masked_fill(empty, 0);
+  } else {
+    weights_BHQK = at::softmax(scores_BHQK.masked_fill(blocked, -infinity), -1);
+  }
+  const Tensor heads_BHQE = at::matmul(apply_dropout(weights_BHQK, multipliers), by_head(v_BKC));
+  return heads_BHQE.transpose(1, 2).reshape({B, q_BQC.size(1), v_BKC.size(2)});
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets) {

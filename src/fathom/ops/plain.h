@@ -4,16 +4,12 @@
 // Shapes: B sequences, T positions, C channels, H heads, D = C / H, V vocabulary.
 #pragma once
 
-#include <functional>
-
 #include "fathom/ops/tensor.h"
 
 namespace fathom {
 
-// Multipliers of a dropout site, of the given shape; an empty function is no dropout.
-using DropoutField = std::function<Tensor(at::IntArrayRef shape, const Tensor& like)>;
-
-Tensor apply_dropout(const Tensor& x, const DropoutField& field);
+// x times a dropout site's multipliers (0 or 1 / (1 - p)), of its shape; undefined: no dropout.
+Tensor apply_dropout(const Tensor& x, const Tensor& multipliers);
 
 // x (..., in), weight (out, in), bias (out) or undefined -> (..., out).
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
@@ -24,10 +20,17 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 enum class GeluForm { kExact, kTanh };
 Tensor gelu(const Tensor& x, GeluForm form);
 
-// q, k, v (B, T, C) -> (B, T, C). Position t sees positions 0..t; softmax(q k^T / sqrt(D)) v by
-// head, dropout on the attention weights.
-Tensor causal_attention(const Tensor& q_BTC, const Tensor& k_BTC, const Tensor& v_BTC,
-                        int64_t n_head, const DropoutField& dropout);
+// What a query may not see.
+struct AttentionMask {
+  Tensor blocked;             // bool, (Q, K) or (B, Q, K), true: hidden
+  bool may_be_empty = false;  // a query may have no key left
+};
+
+// q (B, Q, C), k (B, K, C), v (B, K, C') -> (B, Q, C'): softmax(q k^T / sqrt(D)) v by head over the
+// keys that are not blocked. A query without a key gets exact zeros and sends no gradient.
+// `multipliers` (B, H, Q, K): dropout of the attention weights, undefined for none.
+Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
+                 const AttentionMask& mask, const Tensor& multipliers);
 
 // -ln softmax(logits)[target], 0 where the target is -1. logits (..., V), targets (...) int64.
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets);

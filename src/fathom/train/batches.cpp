@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "fathom/ops/plain.h"
 
 namespace fathom {
 namespace {
@@ -21,8 +20,10 @@ Tensor to_tensor(const std::vector<int64_t>& values, int64_t B, int64_t T, at::D
 }  // namespace
 
 Batch to_batch(const TokenBatch& tokens, at::Device device) {
-  return {to_tensor(tokens.tokens, tokens.B, tokens.T, device),
-          to_tensor(tokens.targets, tokens.B, tokens.T, device)};
+  Batch batch;
+  batch.tokens_BT = to_tensor(tokens.tokens, tokens.B, tokens.T, device);
+  batch.targets_BT = to_tensor(tokens.targets, tokens.B, tokens.T, device);
+  return batch;
 }
 
 Autocast::Autocast(Precision dtype, at::Device device)
@@ -50,7 +51,11 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
-  double sum = 0, correct = 0, squares = 0, draws = 0;
+  std::map<std::string, Metric> losses, metrics;
+  double squares = 0, draws = 0;
+  const auto add = [](Metric& to, double sum, double count) {
+    to = {to.sum + sum, to.count + count};
+  };
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
     auto [tokens, after] = source.next(cursor);
@@ -58,16 +63,22 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
     const Batch batch = to_batch(tokens, device);
     const double n = batch.targets_BT.ne(-1).sum().item<double>();
     if (n == 0) continue;
-    const Tensor logits = model.logits(batch.tokens_BT).to(at::kFloat);
-    const double batch_sum = cross_entropy(logits, batch.targets_BT).sum().item<double>();
-    correct += logits.argmax(-1).eq(batch.targets_BT).sum().item<double>();
-    sum += batch_sum;
-    squares += batch_sum * batch_sum / n;
+    const ModelOutput output = model.forward(batch, {});
+    double batch_loss = 0;
+    for (const LossPart& part : output.losses) {
+      if (part.count == 0) continue;
+      const double sum = part.sum.item<double>();
+      add(losses[part.name], sum, part.count);
+      batch_loss += sum / part.count;
+    }
+    for (const auto& [name, metric] : output.metrics) add(metrics[name], metric.sum, metric.count);
+    squares += batch_loss * batch_loss * n;
     e.targets += n;
     ++draws;
   }
-  e.loss = sum / e.targets;
-  e.accuracy = correct / e.targets;
+  for (const auto& [name, loss] : losses) e.loss += loss.sum / loss.count;
+  for (const auto& [name, metric] : metrics)
+    if (metric.count > 0) e.metrics[name] = metric.sum / metric.count;
   // Batches are the independent draws; each counts by its number of targets.
   const double variance = std::max(0.0, squares / e.targets - e.loss * e.loss);
   if (draws > 1) e.standard_error = std::sqrt(variance / (draws - 1));

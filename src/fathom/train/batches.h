@@ -1,6 +1,7 @@
 // From token lists to tensors, and the mean loss over some of them.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,14 @@ class Autocast {
 };
 
 struct Evaluation {
-  double loss = 0;            // nats per target, over all of them
+  double loss = 0;            // the objective, in nats per target
   double standard_error = 0;  // of the loss, from the spread between batches
-  double accuracy = 0;        // share of targets that are the likeliest token
   double targets = 0;
+  std::map<std::string, double> metrics;  // the model's own, over all targets
+
+  double accuracy() const { return metrics.at("accuracy"); }
+  // The value that the name of a model's best metric means.
+  double value(const std::string& name) const { return name == "loss" ? loss : metrics.at(name); }
 };
 
 // Means over `batches` batches of `source` from `cursor`, in evaluation mode and without a graph.

@@ -42,12 +42,10 @@ TokenBatch take(const BatchSource& source, int64_t count, Cursor& cursor) {
 
 }  // namespace
 
-Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
-                 TrainerEvents events)
+Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder)
     : config_(config),
       corpus_(std::move(corpus)),
       folder_(std::move(folder)),
-      events_(std::move(events)),
       device_(choose_device(config.training.device)) {
   if (config.training.dtype == Precision::kFloat16)
     misuse("dtype = float16 cannot be trained: its gradients need a loss scale",
@@ -75,6 +73,7 @@ double Trainer::accumulate_gradients(StepReport& report) {
     for (const auto& [name, count] : model_->known_counts(batches.back())) counts[name] += count;
   }
   double objective = 0;
+  std::map<std::string, Metric> metrics;
   int64_t first_sequence = 0;
   for (const Batch& batch : batches) {
     const RandomField field(static_cast<uint64_t>(config_.training.seed), state_.step,
@@ -86,6 +85,7 @@ double Trainer::accumulate_gradients(StepReport& report) {
       const Autocast autocast(config_.training.dtype, device_);
       output = model_->forward(batch, {/*training=*/true, field});
       for (const LossPart& part : output.losses) {
+        if (part.count == 0) continue;
         const auto known = counts.find(part.name);
         const double count = known != counts.end()
                                  ? known->second
@@ -94,11 +94,17 @@ double Trainer::accumulate_gradients(StepReport& report) {
         loss = loss.defined() ? loss + term : term;
       }
     }
-    torch::autograd::backward({loss}, {});
-    objective += loss.item<double>();
-    for (const auto& [name, value] : output.metrics)
-      report.metrics[name] += value / static_cast<double>(batches.size());
+    if (loss.defined()) {
+      torch::autograd::backward({loss}, {});
+      objective += loss.item<double>();
+    }
+    for (const auto& [name, metric] : output.metrics) {
+      Metric& sum = metrics[name];
+      sum = {sum.sum + metric.sum, sum.count + metric.count};
+    }
   }
+  for (const auto& [name, metric] : metrics)
+    if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
   return objective;
 }
 
@@ -137,8 +143,10 @@ EvalReport Trainer::evaluate_now() {
   report.step = state_.step;
   report.train = on("train");
   report.val = on("val");
-  report.best = report.val.loss < state_.best_value;
-  if (report.best) state_.best_value = report.val.loss;
+  const double value = report.val.value(model_->best_metric());
+  report.best = value < state_.best_value;
+  if (report.best) state_.best_value = value;
+  report.best_value = state_.best_value;
   return report;
 }
 
@@ -147,7 +155,7 @@ void Trainer::save(const std::string& name) const {
   save_checkpoint(folder_ + "/checkpoints/" + name, state_, model_->parameters(), *optimizer_);
 }
 
-void Trainer::run() {
+void Trainer::run(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
   for (;;) {
     const bool last = state_.step >= t.max_iters || t.eval_only;
@@ -156,11 +164,11 @@ void Trainer::run() {
       if (state_.step > 0 || last) save("last");
       const EvalReport report = evaluate_now();
       if (report.best && state_.step > 0) save("best");
-      if (events_.evaluation) events_.evaluation(report);
+      if (events.evaluation) events.evaluation(report);
     }
     if (last) return;
     const StepReport report = train_step();
-    if (events_.step) events_.step(report);
+    if (events.step) events.step(report);
   }
 }
 

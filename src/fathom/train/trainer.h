@@ -26,7 +26,8 @@ struct StepReport {
 struct EvalReport {
   int64_t step = 0;
   Evaluation train, val;
-  bool best = false;
+  bool best = false;       // by the model's best metric on val
+  double best_value = 0;   // of that metric so far
 };
 
 struct TrainerEvents {
@@ -37,14 +38,13 @@ struct TrainerEvents {
 class Trainer {
  public:
   // `folder` is the run's; empty: no checkpoints are written.
-  Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
-          TrainerEvents events);
+  Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder);
 
   // Exactly max_iters optimiser steps, with an evaluation before the first, every eval_interval
   // steps and after the last, on eval_iters * batch_size windows of each split. Each evaluation
   // follows the saving of `last` and precedes that of `best`. Throws Error when loss or gradient is
   // not finite: the weights are those before the step.
-  void run();
+  void run(const TrainerEvents& events);
 
   StepReport train_step();
   EvalReport evaluate_now();
@@ -59,7 +59,6 @@ class Trainer {
   RunConfig config_;
   Corpus corpus_;
   std::string folder_;
-  TrainerEvents events_;
   at::Device device_;
   std::unique_ptr<LanguageModel> model_;
   std::unique_ptr<AdamW> optimizer_;

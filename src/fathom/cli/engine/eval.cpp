@@ -39,9 +39,37 @@ void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
            "its ids mean other characters; prepare the text with the model's corpus's tokenizer");
 }
 
+// One line a layer, where several read out; with a halting rule, what each of them answered.
+void print_layers(const std::map<std::string, double>& metrics) {
+  const auto at = [&](const std::string& name, size_t i) {
+    const auto it = metrics.find(fmt::format("{}/{}", name, i));
+    return it == metrics.end() ? std::nan("") : it->second;
+  };
+  if (metrics.count("layer_loss/0") == 0) return;
+  const bool exits = metrics.count("infer") > 0;
+  if (exits)
+    fmt::print("  {:<14}{:.4f} nats per token, from the layer that answers\n  {:<14}{:.2f} of {} "
+               "layers on average; {:.1f} % never were confident\n",
+               "infer", metrics.at("infer"), "depth", metrics.at("exit_depth"),
+               std::count_if(metrics.begin(), metrics.end(),
+                             [](auto& m) { return m.first.rfind("layer_loss/", 0) == 0; }),
+               100 * metrics.at("exit_fallback"));
+  fmt::print("\n  layer    loss  accuracy{}\n", exits ? "   answers  right there" : "");
+  for (size_t i = 0; !std::isnan(at("layer_loss", i)); ++i) {
+    fmt::print("  {:>5}  {:6.4f}  {:8.3f}", i, at("layer_loss", i), at("layer_accuracy", i));
+    if (exits) {
+      const double rate = at("exit_rate", i);
+      fmt::print("  {:6.1f} %  {:>11}", 100 * rate,
+                 rate > 0 ? fmt::format("{:.3f}", at("exit_correct", i) / rate) : "-");
+    }
+    fmt::print("\n");
+  }
+}
+
 }  // namespace
 
 int eval(const EvalRequest& request) {
+  for (const std::string& notice : request.notices) fmt::print(stderr, "note: {}\n", notice);
   set_threads(request.model.threads);
   const at::Device device = choose_device(request.model.device);
   const LoadedModel loaded = load_model(request.model.folder, device);
@@ -68,7 +96,8 @@ int eval(const EvalRequest& request) {
                           {"loss", e.loss},
                           {"standard_error", e.standard_error},
                           {"perplexity", std::exp(e.loss)},
-                          {"accuracy", e.accuracy}};
+                          {"metrics", e.metrics}};
+    out["accuracy"] = e.accuracy();
     if (bytes > 0) out["bits_per_byte"] = bits_per_byte;
     fmt::print("{}\n", out.dump(2));
     return 0;
@@ -79,7 +108,8 @@ int eval(const EvalRequest& request) {
   fmt::print("  {:<14}{:.4f} +- {:.4f} nats per token\n", "loss", e.loss, e.standard_error);
   fmt::print("  {:<14}{:.3f}\n", "perplexity", std::exp(e.loss));
   if (bytes > 0) fmt::print("  {:<14}{:.4f}\n", "bits per byte", bits_per_byte);
-  fmt::print("  {:<14}{:.4f}\n", "accuracy", e.accuracy);
+  fmt::print("  {:<14}{:.4f}\n", "accuracy", e.accuracy());
+  print_layers(e.metrics);
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "fathom/config/config_file.h"
 #include "fathom/io/files.h"
 #include "fathom/model/device.h"
+#include "fathom/track/metric_text.h"
 #include "fathom/track/progress.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
@@ -26,8 +27,9 @@ std::string resolved_config(RunConfig config) {
 // What a run says and stores. Quiet silences the console, not the store.
 class Reporter {
  public:
-  Reporter(const TrainRequest& request, RunStore& store, RunHandle run)
-      : store_(store),
+  Reporter(const TrainRequest& request, std::string best_metric, RunStore& store, RunHandle run)
+      : best_metric_(std::move(best_metric)),
+        store_(store),
         run_(run),
         quiet_(request.options.quiet),
         log_interval_(request.config.training.log_interval),
@@ -52,18 +54,21 @@ class Reporter {
   }
 
   void on_evaluation(const EvalReport& r) {
-    store_.add(run_, r.step,
-               std::vector<MetricValue>{{"eval/train/loss", r.train.loss},
-                                        {"eval/val/loss", r.val.loss},
-                                        {"eval/val/accuracy", r.val.accuracy},
-                                        {"eval/val/standard_error", r.val.standard_error}});
-    if (r.best) store_.set_best(run_, "val/loss", r.step, r.val.loss);
+    std::vector<MetricValue> values = {{"eval/train/loss", r.train.loss},
+                                       {"eval/val/loss", r.val.loss},
+                                       {"eval/val/standard_error", r.val.standard_error}};
+    for (const auto& [name, value] : r.train.metrics) values.push_back({"eval/train/" + name, value});
+    for (const auto& [name, value] : r.val.metrics) values.push_back({"eval/val/" + name, value});
+    store_.add(run_, r.step, values);
+    if (r.best) store_.set_best(run_, best_metric_, r.step, r.best_value);
     last_ = r;
     if (quiet_) return;
     progress_.print(
         fmt::format("step {}: train loss {:.4f}, val loss {:.4f} (+-{:.4f}), val accuracy {:.3f}{}",
                     with_commas(r.step), r.train.loss, r.val.loss, r.val.standard_error,
-                    r.val.accuracy, r.best && r.step > 0 ? ", best so far" : ""));
+                    r.val.accuracy(), r.best && r.step > 0 ? ", best so far" : ""));
+    // A model with one reading has said everything.
+    if (r.val.metrics.size() > 2) progress_.print("  val: " + metrics_text(r.val.metrics));
   }
 
   void finish(const std::string& name) {
@@ -73,6 +78,7 @@ class Reporter {
   }
 
  private:
+  std::string best_metric_;
   RunStore& store_;
   RunHandle run_;
   bool quiet_;
@@ -106,10 +112,7 @@ int train(TrainRequest request) {
   const std::string folder = run_folder(name);
   RunStore store(run_store_path());
   // Built before anything is claimed: a wrong device or too little memory leaves no trace.
-  Reporter* reporter = nullptr;
-  Trainer trainer(request.config, request.corpus, request.vocab_size, folder,
-                  {[&](const StepReport& r) { reporter->on_step(r); },
-                   [&](const EvalReport& r) { reporter->on_evaluation(r); }});
+  Trainer trainer(request.config, request.corpus, request.vocab_size, folder);
   if (request.options.force) remove_run_folder(folder);
   claim_run_folder(folder);
   // The folder is the run: numbers of a folder that somebody removed belong to nothing.
@@ -119,16 +122,16 @@ int train(TrainRequest request) {
   const RunHandle run = store.create_run(name, request.config.preset, config);
 
   if (!request.options.quiet) print_header(request, trainer, threads, Style(stdout));
-  Reporter observer(request, store, run);
-  reporter = &observer;
+  Reporter reporter(request, trainer.state().best_metric, store, run);
   try {
-    trainer.run();
+    trainer.run({[&](const StepReport& r) { reporter.on_step(r); },
+                 [&](const EvalReport& r) { reporter.on_evaluation(r); }});
   } catch (...) {
     store.set_status(run, RunStatus::kFailed);
     throw;
   }
   store.set_status(run, RunStatus::kDone);
-  observer.finish(name);
+  reporter.finish(name);
   fmt::print("saved in {}; `fathom generate {}` writes text with it\n", folder, name);
   return 0;
 }

@@ -1,8 +1,13 @@
 #include "fathom/model/plan/parameter_table.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
+
+#include "fathom/base/error.h"
 
 namespace fathom {
 namespace {
@@ -22,33 +27,72 @@ InitRule ones() {
 
 class Builder {
  public:
-  Builder(const BackboneConfig& config, int64_t vocab_size) : c_(config), V_(vocab_size) {}
+  Builder(const DepthPlan& plan, const BackboneConfig& config, int64_t vocab_size)
+      : plan_(plan), c_(config), V_(vocab_size) {}
 
   std::vector<ParameterSpec> build() {
     const bool gpt2 = c_.init == Init::kGpt2;
-    add("token_table.0.weight", {V_, c_.n_embd}, Part::kTokenTable, normal(gpt2 ? kInitStd : 1.0));
-    add("position_table.weight", {c_.block_size, c_.n_embd}, Part::kPositionTable,
+    token_table(plan_.stem.token_table, plan_.stem.width);
+    add("position_table.weight", {c_.block_size, plan_.stem.width}, Part::kPositionTable,
         gpt2 ? normal(kInitStd) : zeros());
-    for (int64_t i = 0; i < c_.n_layer; ++i) block(i);
-    norm("norm_out.0");
-    if (!c_.tie_head) linear("head.0", V_, c_.n_embd, Part::kHead, c_.head_bias, false);
+    nodes(plan_.nodes);
     return std::move(table_);
   }
 
  private:
-  void block(int64_t i) {
-    const int64_t C = c_.n_embd;
-    norm(fmt::format("norm_in.{}", i));
-    linear(fmt::format("attention.{}.qkv", i), 3 * C, C, Part::kAttention, c_.bias, false);
-    linear(fmt::format("attention.{}.out", i), C, C, Part::kAttention, c_.bias, true);
-    norm(fmt::format("norm_mid.{}", i));
-    linear(fmt::format("mlp.{}.up", i), 4 * C, C, Part::kMlp, c_.bias, false);
-    linear(fmt::format("mlp.{}.down", i), C, 4 * C, Part::kMlp, c_.bias, true);
+  void nodes(const std::vector<PlanNode>& list) {
+    for (const PlanNode& node : list) {
+      if (const auto* spec = std::get_if<LayerSpec>(&node.node)) {
+        layer(*spec);
+        continue;
+      }
+      const auto& group = std::get<LoopGroup>(node.node);
+      if (group.adapter >= 0) {
+        const int64_t C = first_width(group);
+        linear(fmt::format("adapter.{}", group.adapter), C, 2 * C, Part::kAdapter, true, false);
+      }
+      nodes(group.body);
+    }
   }
 
-  void norm(const std::string& name) {
-    add(name + ".weight", {c_.n_embd}, Part::kNorm, ones());
-    if (c_.bias) add(name + ".bias", {c_.n_embd}, Part::kNorm, zeros());
+  static int64_t first_width(const LoopGroup& group) {
+    const auto& node = group.body.front().node;
+    const auto* layer = std::get_if<LayerSpec>(&node);
+    return layer != nullptr ? layer->width_in : first_width(std::get<LoopGroup>(node));
+  }
+
+  void layer(const LayerSpec& layer) {
+    const int64_t C = layer.width;
+    for (const Injection& injection : layer.door) {
+      if (injection.kind == Injection::kTokenTable) token_table(injection.instance, C);
+      if (injection.kind == Injection::kGate)
+        linear(fmt::format("gate.{}", injection.instance), 1, layer.width_in, Part::kGate, true,
+               false);
+    }
+    norm(layer.norm_in, C);
+    for (const int k : layer.attention) {
+      linear(fmt::format("attention.{}.qkv", k), 3 * C, C, Part::kAttention, c_.bias, false);
+      linear(fmt::format("attention.{}.out", k), C, C, Part::kAttention, c_.bias, true);
+    }
+    for (const NormId& id : layer.norm) norm(id, C);
+    for (const int k : layer.mlp) {
+      linear(fmt::format("mlp.{}.up", k), 4 * C, C, Part::kMlp, c_.bias, false);
+      linear(fmt::format("mlp.{}.down", k), C, 4 * C, Part::kMlp, c_.bias, true);
+    }
+    if (!layer.readout) return;
+    norm(layer.readout->norm, C);
+    if (!plan_.tied_heads)
+      linear(fmt::format("head.{}", layer.readout->head), V_, C, Part::kHead, c_.head_bias, false);
+  }
+
+  void token_table(int instance, int64_t width) {
+    add(fmt::format("token_table.{}.weight", instance), {V_, width}, Part::kTokenTable,
+        normal(c_.init == Init::kGpt2 ? kInitStd : 1.0));
+  }
+
+  void norm(const NormId& id, int64_t width) {
+    add(id.name() + ".weight", {width}, Part::kNorm, ones());
+    if (c_.bias) add(id.name() + ".bias", {width}, Part::kNorm, zeros());
   }
 
   // `residual`: its output is added to the residual stream, which 2 n_layer of them feed.
@@ -61,13 +105,23 @@ class Builder {
     if (bias) add(name + ".bias", {out}, part, gpt2 ? zeros() : uniform);
   }
 
+  // An instance that several layers share is one parameter, and has one shape.
   void add(const std::string& name, std::vector<int64_t> shape, Part part, InitRule init) {
-    table_.push_back({name, std::move(shape), part, init});
+    const auto [known, is_new] = shapes_.emplace(name, shape);
+    if (is_new) {
+      table_.push_back({name, std::move(shape), part, init});
+    } else if (known->second != shape) {
+      misuse(fmt::format("{} is shared by layers that need [{}] and [{}]", name,
+                         fmt::join(known->second, ", "), fmt::join(shape, ", ")),
+             "layers of different widths cannot share weights");
+    }
   }
 
+  const DepthPlan& plan_;
   const BackboneConfig& c_;
   int64_t V_;
   std::vector<ParameterSpec> table_;
+  std::map<std::string, std::vector<int64_t>> shapes_;
 };
 
 }  // namespace
@@ -78,6 +132,10 @@ const char* part_name(Part part) {
       return "token table";
     case Part::kPositionTable:
       return "position table";
+    case Part::kGate:
+      return "gates";
+    case Part::kAdapter:
+      return "adapters";
     case Part::kAttention:
       return "attention";
     case Part::kMlp:
@@ -96,8 +154,13 @@ int64_t ParameterSpec::count() const {
   return n;
 }
 
+std::vector<ParameterSpec> parameter_table(const DepthPlan& plan, const BackboneConfig& backbone,
+                                           int64_t vocab_size) {
+  return Builder(plan, backbone, vocab_size).build();
+}
+
 std::vector<ParameterSpec> parameter_table(const ModelConfig& config, int64_t vocab_size) {
-  return Builder(config.backbone, vocab_size).build();
+  return parameter_table(make_depth_plan(config), config.backbone, vocab_size);
 }
 
 int64_t parameter_count(const std::vector<ParameterSpec>& table) {
@@ -106,34 +169,50 @@ int64_t parameter_count(const std::vector<ParameterSpec>& table) {
   return n;
 }
 
-Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T) {
-  const auto L = static_cast<double>(config.backbone.n_layer);
-  const auto C = static_cast<double>(config.backbone.n_embd);
+Flops flops_per_token(const DepthProgram& program, int64_t vocab_size, int64_t T) {
   Flops flops;
-  flops.attention_linear = L * 2 * (3 * C * C + C * C);
-  flops.attention_scores = L * 2 * (2 * C * static_cast<double>(T));
-  flops.mlp = L * 2 * (8 * C * C);
-  flops.head = 2 * C * static_cast<double>(vocab_size);
+  for (const StepSpec& step : program.steps) {
+    const LayerSpec& layer = step.layer;
+    const auto C = static_cast<double>(layer.width), in = static_cast<double>(layer.width_in);
+    const auto attentions = static_cast<double>(layer.attention.size());
+    const int64_t seen = layer.context ? std::min(*layer.context + 1, T) : T;
+    flops.attention_linear += attentions * 2 * (3 * C * C + C * C);
+    flops.attention_scores += attentions * 2 * (2 * C * static_cast<double>(seen));
+    flops.mlp += static_cast<double>(layer.mlp.size()) * 2 * (8 * C * C);
+    if (layer.readout) flops.head += 2 * C * static_cast<double>(vocab_size);
+    for (const Injection& injection : layer.door) {
+      if (injection.kind == Injection::kGate) flops.doors += 2 * in;
+      if (injection.kind == Injection::kLoopInput && injection.instance >= 0)
+        flops.doors += 2 * in * 2 * in;
+    }
+  }
   return flops;
+}
+
+Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T) {
+  return flops_per_token(unroll(make_depth_plan(config)), vocab_size, T);
 }
 
 MemoryEstimate training_memory(const ModelConfig& config, int64_t vocab_size, int64_t B,
                                int64_t T) {
-  const BackboneConfig& c = config.backbone;
-  const auto rows = static_cast<double>(B * T);
-  const auto C = static_cast<double>(c.n_embd);
   MemoryEstimate m;
   m.parameters =
       kBytesPerNumber * static_cast<double>(parameter_count(parameter_table(config, vocab_size)));
   m.gradients = m.parameters;
   m.optimizer = 2 * m.parameters;  // AdamW's two moments
-  // Per row and block: two norm inputs and outputs (4C), qkv (3C), q k v by head (3C), head outputs
-  // (2C), the MLP's hidden layer before and after its activation (8C), and the scores of every head
-  // before and after softmax.
-  const double per_block = 20 * C + 2 * static_cast<double>(c.n_head * T);
-  // Logits, their log-softmax, and its gradient.
-  const double readout = 3 * static_cast<double>(vocab_size) + 2 * C;
-  m.activations = kBytesPerNumber * rows * (static_cast<double>(c.n_layer) * per_block + readout);
+  const auto H = static_cast<double>(config.backbone.n_head);
+  double per_row = 0;
+  for (const StepSpec& step : unroll(make_depth_plan(config)).steps) {
+    if (!step.grad) continue;
+    const auto C = static_cast<double>(step.layer.width);
+    // Two norm inputs and outputs (4C), qkv (3C), q k v by head (3C), head outputs (2C), the MLP's
+    // hidden layer before and after its activation (8C), and the scores of every head before and
+    // after softmax.
+    per_row += 20 * C + 2 * H * static_cast<double>(T);
+    // Logits, their log-softmax, and its gradient.
+    if (step.layer.readout) per_row += 3 * static_cast<double>(vocab_size) + 2 * C;
+  }
+  m.activations = kBytesPerNumber * static_cast<double>(B * T) * per_row;
   return m;
 }
 

@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "fathom/model/plan/model_config.h"
+#include "fathom/model/plan/depth_plan.h"
 
 namespace fathom {
 
-enum class Part { kTokenTable, kPositionTable, kAttention, kMlp, kNorm, kHead };
+enum class Part { kTokenTable, kPositionTable, kGate, kAdapter, kAttention, kMlp, kNorm, kHead };
 const char* part_name(Part part);
 
 struct InitRule {
@@ -31,23 +31,29 @@ struct ParameterSpec {
   int64_t count() const;
 };
 
-// `vocab_size`: rows of the token table, already decided by corpus and config.
+// `vocab_size`: rows of the token tables, already decided by corpus and config. `backbone` gives
+// what all layers have in common: biases, initialisation, block_size, and n_layer for the scale of
+// the residual projections.
+std::vector<ParameterSpec> parameter_table(const DepthPlan& plan, const BackboneConfig& backbone,
+                                           int64_t vocab_size);
 std::vector<ParameterSpec> parameter_table(const ModelConfig& config, int64_t vocab_size);
 
 int64_t parameter_count(const std::vector<ParameterSpec>& table);
 
 // Multiplications and additions (2 per multiply-add) of one token in a forward pass over a full
-// context of T tokens, by part. Attention scores are counted dense over the context, as in
-// Chowdhery et al. 2022 (PaLM), appendix B; norms and activations are not counted.
+// context of T tokens, by part. Attention scores are counted dense over the context or a step's
+// window, as in Chowdhery et al. 2022 (PaLM), appendix B; norms and activations are not counted.
 struct Flops {
   double attention_linear = 0;
   double attention_scores = 0;
   double mlp = 0;
   double head = 0;
+  double doors = 0;  // gates and adapters
 
-  double forward() const { return attention_linear + attention_scores + mlp + head; }
+  double forward() const { return attention_linear + attention_scores + mlp + head + doors; }
   double training() const { return 3 * forward(); }  // backward is twice the forward
 };
+Flops flops_per_token(const DepthProgram& program, int64_t vocab_size, int64_t T);
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T);
 
 // Bytes of a training step at fp32: what the plain operations keep for backward.

@@ -129,6 +129,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
     b.n_head = heads;
   }
   validate(config.model);
+  for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   check_device_name(config.training.device);
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)

@@ -1,0 +1,53 @@
+// How a block touches other positions, and the only way it can.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/model/random_field.h"
+#include "fathom/model/rows.h"
+#include "fathom/ops/plain.h"
+
+namespace fathom {
+
+// Owns masks, windows and caches, so that a block written by a user decodes with a cache and with
+// fewer rows without knowing of either.
+class AttentionContext {
+ public:
+  virtual ~AttentionContext() = default;
+  // q, k (R, H * D) and v (R, H * E) of the step's rows -> (R, H * E). `slot`: of the keys and
+  // values in a cache; every call of a program has its own.
+  virtual Tensor attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) = 0;
+};
+
+// What a step's queries may not see, besides the future and other segments.
+struct Visibility {
+  std::optional<int64_t> context;  // positions before itself; unset: all
+  Tensor hidden_R;                 // bool: keys that nobody sees; undefined: none
+  bool mask_self = true;           // a hidden key is hidden from its own query as well
+};
+
+AttentionMask make_mask(const Rows& rows, const Visibility& visibility);
+
+// Attention among the rows of one step of a whole walk, without a cache.
+class WalkAttention : public AttentionContext {
+ public:
+  struct Dropout {
+    double p = 0;
+    const RandomField* field = nullptr;
+    int64_t span = 0;  // more than any position
+  };
+  WalkAttention(const Rows& rows, const Visibility& visibility, int64_t n_head, Dropout dropout)
+      : rows_(rows), mask_(make_mask(rows, visibility)), n_head_(n_head), dropout_(dropout) {}
+
+  Tensor attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) override;
+
+ private:
+  const Rows& rows_;
+  AttentionMask mask_;
+  int64_t n_head_;
+  Dropout dropout_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,106 @@
+#include "fathom/model/block.h"
+
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+
+#include <map>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+namespace {
+
+using Op = WireExpr::Op;
+
+class WiringEvaluator {
+ public:
+  WiringEvaluator(const StepSpec& step, const Params& params, AttentionContext& context,
+                  const DropoutSource& dropout, const BlockSettings& settings)
+      : step_(step), params_(params), context_(context), dropout_(dropout), settings_(settings) {}
+
+  Tensor evaluate(const WireExpr& e, const std::map<std::string, Tensor>& values) {
+    const auto argument = [&](size_t i) { return evaluate(e.args[i], values); };
+    switch (e.op) {
+      case Op::kName:
+        return values.at(e.name);
+      case Op::kNumber:
+        return at::scalar_tensor(e.number, values.at("r").options().requires_grad(false));
+      case Op::kAdd:
+        return argument(0) + argument(1);
+      case Op::kSubtract:
+        return argument(0) - argument(1);
+      case Op::kMultiply:
+        return argument(0) * argument(1);
+      case Op::kAttention: {
+        const Tensor x = argument(0);
+        return run_attention(e.part, x, e.args.size() > 1 ? argument(1) : x);
+      }
+      case Op::kMlp:
+        return run_mlp(e.part, argument(0));
+      case Op::kNorm:
+        return norm(argument(0), params_.norm(step_.layer.norm[static_cast<size_t>(e.part)]),
+                    settings_);
+      case Op::kSigmoid:
+        return argument(0).sigmoid();
+      case Op::kMean:
+        return argument(0).mean(-1, /*keepdim=*/true);
+    }
+    fail("a wiring has an operation that its evaluator does not know");
+  }
+
+ private:
+  Tensor run_attention(int part, const Tensor& x_RC, const Tensor& values_RC) {
+    const int call = attention_calls_++, slot = step_.cache_slot + call;
+    const AttentionParams& p = params_.attention.at(step_.layer.attention[size_t(part)]);
+    const bool one_source = x_RC.is_same(values_RC);
+    std::vector<Tensor> qkv = linear(x_RC, p.qkv.weight, p.qkv.bias).chunk(3, -1);
+    if (!one_source) {
+      const int64_t C = values_RC.size(-1);
+      const Tensor bias = p.qkv.bias.defined() ? p.qkv.bias.narrow(0, 2 * C, C) : Tensor();
+      qkv[2] = linear(values_RC, p.qkv.weight.narrow(0, 2 * C, C), bias);
+    }
+    const Tensor heads_RC = context_.attend(slot, qkv[0], qkv[1], qkv[2]);
+    const Tensor out_RC = linear(heads_RC, p.out.weight, p.out.bias);
+    return apply_dropout(out_RC, dropout_(fmt::format("attention_out.{}", slot), out_RC));
+  }
+
+  Tensor run_mlp(int part, const Tensor& x_RC) {
+    const MlpParams& p = params_.mlp.at(step_.layer.mlp[size_t(part)]);
+    const Tensor up_RC = gelu(linear(x_RC, p.up.weight, p.up.bias), settings_.gelu);
+    const Tensor out_RC = linear(up_RC, p.down.weight, p.down.bias);
+    return apply_dropout(out_RC,
+                         dropout_(fmt::format("mlp_out.{}.{}", step_.index, mlp_calls_++), out_RC));
+  }
+
+  const StepSpec& step_;
+  const Params& params_;
+  AttentionContext& context_;
+  const DropoutSource& dropout_;
+  const BlockSettings& settings_;
+  int attention_calls_ = 0, mlp_calls_ = 0;
+};
+
+}  // namespace
+
+Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings) {
+  return layer_norm(x_RC, params.weight, params.bias, settings.norm_eps);
+}
+
+Carry run_block(const Wiring& wiring, const StepSpec& step, const Params& params, Carry carry,
+                const Tensor& n_RC, bool keep_y, AttentionContext& context,
+                const DropoutSource& dropout, const BlockSettings& settings) {
+  WiringEvaluator evaluator(step, params, context, dropout, settings);
+  std::map<std::string, Tensor> values = {{"r", carry.r_RC}, {"n", n_RC}};
+  if (keep_y) values["y"] = carry.y_RC.defined() ? carry.y_RC : at::zeros_like(carry.r_RC);
+  bool assigns_y = false;
+  for (const WireStatement& s : wiring.statements) {
+    values[s.target] = evaluator.evaluate(s.value, values);
+    assigns_y = assigns_y || s.target == "y";
+  }
+  if (keep_y) carry.y_RC = assigns_y ? values.at("y") : values.at("r") - carry.r_RC;
+  carry.r_RC = values.at("r");
+  return carry;
+}
+
+}  // namespace fathom

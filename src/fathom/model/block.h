@@ -1,0 +1,31 @@
+// One block: a wiring evaluated over the residual stream.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "fathom/model/attend.h"
+#include "fathom/model/carry.h"
+#include "fathom/model/params.h"
+#include "fathom/ops/plain.h"
+
+namespace fathom {
+
+// What all blocks of a model have in common.
+struct BlockSettings {
+  GeluForm gelu = GeluForm::kExact;
+  double norm_eps = 1e-5;
+};
+
+// Multipliers of a dropout site for values of this shape; undefined: none.
+using DropoutSource = std::function<Tensor(const std::string& site, const Tensor& like)>;
+
+Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings);
+
+// The carry after the step's block. `n_RC` is the norm of carry.r_RC that the step's norm_in makes.
+// y is kept if `keep_y`.
+Carry run_block(const Wiring& wiring, const StepSpec& step, const Params& params, Carry carry,
+                const Tensor& n_RC, bool keep_y, AttentionContext& context,
+                const DropoutSource& dropout, const BlockSettings& settings);
+
+}  // namespace fathom

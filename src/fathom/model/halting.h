@@ -1,0 +1,20 @@
+// Is a token's answer good enough? A score from its reading, and the decision.
+#pragma once
+
+#include "fathom/model/plan/depth_plan.h"
+#include "fathom/model/readout.h"
+
+namespace fathom {
+
+struct HaltDecision {
+  Tensor score_R;  // no gradient
+  Tensor halts_R;  // bool: score >= the layer's threshold, and the row is valid
+};
+
+// `layer` picks the threshold. `gold`: the targets
+// may be looked at (training passes); otherwise HaltRule::kGold scores like kMax. A score that is
+// not a number never halts. `valid_R` undefined: all rows are.
+HaltDecision decide(const HaltingConfig& config, size_t layer, const Reading& reading,
+                    const Tensor& targets_R, const Tensor& valid_R, bool gold);
+
+}  // namespace fathom

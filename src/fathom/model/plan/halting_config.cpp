@@ -1,0 +1,45 @@
+#include "fathom/model/plan/halting_config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+
+void add_fields(FieldList& list, HaltingConfig& c) {
+  list.section("halting");
+  list.add<HaltRule>("halt_rule", c.rule,
+                     "score of a token at a layer; max: largest probability, gold: the target's "
+                     "(in training; max elsewhere)",
+                     {{"none", HaltRule::kNone}, {"max", HaltRule::kMax}, {"gold", HaltRule::kGold}})
+      .alias("confidence_mode");
+  list.add("halt_threshold", c.threshold, "a token halts where its score is at least this")
+      .alias("confidence_threshold");
+  list.add("halt_thresholds", c.thresholds, "one per layer; None: halt_threshold everywhere")
+      .alias("confidence_thresholds");
+  list.add("confidence_temperature", c.temperature,
+           "divides the logits before the score is taken (calibration)")
+      .above(0);
+}
+
+void validate(const HaltingConfig& c, const BackboneConfig& b) {
+  if (!c.thresholds.empty() && static_cast<int64_t>(c.thresholds.size()) != b.n_layer)
+    misuse(fmt::format("halt_thresholds = [{}] has {} entries, n_layer = {} needs {}",
+                       fmt::join(c.thresholds, ", "), c.thresholds.size(), b.n_layer, b.n_layer),
+           "give one per layer, or halt_thresholds=None and a halt_threshold for all");
+}
+
+std::vector<std::string> remarks(const HaltingConfig& c) {
+  std::vector<std::string> out;
+  if (c.rule == HaltRule::kNone) return out;
+  const FloatList all = c.thresholds.empty() ? FloatList{c.threshold} : c.thresholds;
+  for (const double threshold : all) {
+    if (threshold > 1) out.push_back(fmt::format("a halting threshold of {} is never met", threshold));
+    if (threshold <= 0)
+      out.push_back(fmt::format("a halting threshold of {} is always met", threshold));
+  }
+  return out;
+}
+
+}  // namespace fathom

@@ -1,0 +1,32 @@
+// When a token has been computed far enough: a score, a threshold, and what follows from it.
+#pragma once
+
+#include "fathom/config/fields.h"
+#include "fathom/model/plan/backbone_config.h"
+
+namespace fathom {
+
+enum class HaltRule {
+  kNone,
+  kMax,   // score = largest next-token probability
+  kGold,  // score = probability of the target, in training passes; kMax elsewhere
+};
+
+// A token halts at a layer where score >= threshold.
+struct HaltingConfig {
+  HaltRule rule = HaltRule::kNone;
+  double threshold = 0.9;
+  FloatList thresholds;     // one per layer; empty: `threshold` everywhere
+  double temperature = 1;  // divides the logits before the score is taken
+
+  double threshold_at(size_t layer) const {
+    return thresholds.empty() ? threshold : thresholds.at(layer);
+  }
+};
+
+void add_fields(FieldList& list, HaltingConfig& config);
+void validate(const HaltingConfig& config, const BackboneConfig& backbone);
+// A sentence for each threshold that always or never halts.
+std::vector<std::string> remarks(const HaltingConfig& config);
+
+}  // namespace fathom

@@ -1,0 +1,84 @@
+#include "fathom/model/rows.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+
+namespace fathom {
+namespace {
+
+Tensor on_device(const std::vector<int64_t>& values, at::Device device) {
+  const Tensor t =
+      at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions(at::kLong));
+  std::copy(values.begin(), values.end(), t.data_ptr<int64_t>());
+  return t.to(device);
+}
+
+std::vector<int64_t> on_processor(const Tensor& t) {
+  const Tensor c = t.to(at::kCPU).contiguous();
+  return {c.data_ptr<int64_t>(), c.data_ptr<int64_t>() + c.numel()};
+}
+
+}  // namespace
+
+Rows::Rows(const Batch& batch) {
+  const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
+  const at::Device device = batch.tokens_BT.device();
+  longest_ = T;
+  for (int64_t b = 0; b <= B; ++b) offsets_.push_back(b * T);
+  token_R = batch.tokens_BT.reshape({B * T});
+  source_R_ = at::arange(B * T, at::TensorOptions(at::kLong).device(device));
+  position_R = batch.position_BT.defined() ? batch.position_BT.reshape({B * T})
+                                           : source_R_.remainder(T);
+  if (batch.segment_BT.defined()) segment_R = batch.segment_BT.reshape({B * T});
+  if (batch.valid_BT.defined()) valid_R = batch.valid_BT.reshape({B * T});
+  positions_ = on_processor(position_R);
+}
+
+Tensor Rows::of(const Tensor& x_BT) const {
+  const Tensor flat = x_BT.reshape({x_BT.numel()});
+  return flat.numel() == count() ? flat : flat.index_select(0, source_R_);
+}
+
+Rows Rows::select(const Tensor& keep_R) const {
+  const Tensor kept = keep_R.nonzero().squeeze(1);
+  const std::vector<int64_t> indices = on_processor(kept);
+  Rows rows;
+  rows.offsets_.push_back(0);
+  for (size_t b = 0; b + 1 < offsets_.size(); ++b) {
+    const auto end = std::lower_bound(indices.begin(), indices.end(), offsets_[b + 1]);
+    const int64_t n = end - indices.begin();
+    rows.longest_ = std::max(rows.longest_, n - rows.offsets_.back());
+    rows.offsets_.push_back(n);
+  }
+  for (const int64_t i : indices) rows.positions_.push_back(positions_[static_cast<size_t>(i)]);
+  rows.token_R = token_R.index_select(0, kept);
+  rows.position_R = position_R.index_select(0, kept);
+  rows.source_R_ = source_R_.index_select(0, kept);
+  if (segment_R.defined()) rows.segment_R = segment_R.index_select(0, kept);
+  if (valid_R.defined()) rows.valid_R = valid_R.index_select(0, kept);
+  if (!rows.even()) {
+    std::vector<int64_t> slots;
+    for (size_t b = 0; b + 1 < rows.offsets_.size(); ++b)
+      for (int64_t i = rows.offsets_[b]; i < rows.offsets_[b + 1]; ++i)
+        slots.push_back(static_cast<int64_t>(b) * rows.longest_ + i - rows.offsets_[b]);
+    rows.slot_R_ = on_device(slots, token_R.device());
+  }
+  return rows;
+}
+
+Tensor Rows::pad(const Tensor& x_RC) const {
+  if (!slot_R_.defined()) return x_RC.reshape({batch(), longest_, x_RC.size(-1)});
+  return at::zeros({batch() * longest_, x_RC.size(-1)}, x_RC.options().requires_grad(false))
+      .index_copy(0, slot_R_, x_RC)
+      .view({batch(), longest_, x_RC.size(-1)});
+}
+
+Tensor Rows::unpad(const Tensor& x_BTC) const {
+  const Tensor flat = x_BTC.reshape({batch() * longest_, x_BTC.size(-1)});
+  return slot_R_.defined() ? flat.index_select(0, slot_R_) : flat;
+}
+
+}  // namespace fathom

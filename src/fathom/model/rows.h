@@ -1,0 +1,58 @@
+// The tokens that a walk is computing. Dense, that is every position of the batch; when tokens have
+// left the walk, fewer. Hidden states are (R, C), a sequence's rows one behind the other.
+//
+// B sequences, T positions, R rows.
+#pragma once
+
+#include <vector>
+
+#include "fathom/ops/tensor.h"
+
+namespace fathom {
+
+struct Batch {
+  Tensor tokens_BT;    // int64
+  Tensor targets_BT;   // int64, -1 = no target; undefined: none at all
+  Tensor weight_BT;    // of each target in the loss; undefined: 1
+  Tensor valid_BT;     // bool: may be seen and may halt, target or not; undefined: all
+  Tensor segment_BT;   // int64: only positions of one segment see each other; undefined: one
+  Tensor position_BT;  // int64, increasing within a sequence; undefined: 0 .. T - 1
+};
+
+class Rows {
+ public:
+  explicit Rows(const Batch& batch);
+
+  int64_t batch() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+  int64_t count() const { return offsets_.back(); }
+  int64_t longest() const { return longest_; }
+  // Every sequence has the same number of rows: (R, C) is (B, longest, C).
+  bool even() const { return batch() * longest_ == count(); }
+  // offsets()[b] .. offsets()[b + 1] are the rows of sequence b.
+  const std::vector<int64_t>& offsets() const { return offsets_; }
+  // Of each row, on the processor; addresses of its random numbers.
+  const std::vector<int64_t>& positions() const { return positions_; }
+
+  // This batch's (B, T) values at the rows: (R).
+  Tensor of(const Tensor& x_BT) const;
+  // The rows where `keep` (R, bool) is true.
+  Rows select(const Tensor& keep_R) const;
+  // Numbers of the rows among the batch's B * T positions, int64.
+  const Tensor& source() const { return source_R_; }
+
+  Tensor pad(const Tensor& x_RC) const;    // (B, longest, C), zeros after a sequence's rows
+  Tensor unpad(const Tensor& x_BTC) const;  // and back
+
+  Tensor token_R, position_R;  // int64
+  Tensor segment_R, valid_R;   // undefined as in Batch
+
+ private:
+  Rows() = default;
+
+  int64_t longest_ = 0;
+  std::vector<int64_t> offsets_, positions_;
+  Tensor source_R_;
+  Tensor slot_R_;  // place of each row in (B * longest); undefined if even
+};
+
+}  // namespace fathom

@@ -1,0 +1,166 @@
+#include "fathom/model/supervision.h"
+
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+namespace {
+
+using Term = SupervisionTerm;
+
+// One term at one readout.
+class Judgement {
+ public:
+  Judgement(const Term& term, const DepthWalk& walk, const DepthProgram& program,
+            const Trace& trace, const WalkOptions& options, const Tensor& targets_R)
+      : term_(term),
+        walk_(walk),
+        program_(program),
+        trace_(trace),
+        options_(options),
+        targets_R_(targets_R) {}
+
+  // Values per row, in the graph.
+  Tensor values(size_t step) const {
+    const StepRecord& record = trace_.steps[step];
+    const Reading reading = judged(step);
+    const Tensor& ln_p_R = term_.signal == Term::kTarget ? reading.ln_p_R : reading.ln_max_R;
+    Tensor x_R = transformed(ln_p_R);
+    if (term_.multiplier == Term::kCrossEntropy) x_R = x_R * -record.reading.ln_p_R;
+    return x_R;
+  }
+
+  // The rows that count, bool.
+  Tensor gate(size_t step) const {
+    const StepRecord& record = trace_.steps[step];
+    Tensor open_R = targets_R_.ne(-1);
+    if (term_.gate == Term::kEvery) return open_R;
+    if (record.done_R.defined()) open_R = open_R.logical_and(record.done_R.logical_not());
+    if (term_.gate == Term::kAsked) return open_R;
+    const Tensor& halts_R = record.decision.halts_R;
+    if (!halts_R.defined()) fail("a supervision term's gate needs a halting rule");
+    return open_R.logical_and(term_.gate == Term::kHalts ? halts_R : halts_R.logical_not());
+  }
+
+ private:
+  Tensor transformed(const Tensor& ln_p_R) const {
+    if (term_.transform == Term::kNegLog) return -ln_p_R;
+    return term_.transform == Term::kProbability ? ln_p_R.exp() : -log1mexp(ln_p_R);
+  }
+
+  const Carry& after(size_t step) const {
+    return step + 1 < trace_.steps.size() ? trace_.steps[step + 1].door : trace_.end;
+  }
+
+  Reading judged(size_t step) const {
+    if (term_.judge == Term::kSelf && term_.reach == 0) return trace_.steps[step].reading;
+    ReadoutRequest request;
+    request.ids_R = targets_R_;
+    request.grad_of_max = true;
+    Segment segment;
+    if (term_.judge == Term::kSelf) {
+      const auto reach = static_cast<size_t>(term_.reach);
+      segment = {step + 1 - std::min(reach, step + 1), step + 1, /*live_carry=*/false};
+    } else if (term_.judge == Term::kSelfFrozen) {
+      segment = {step, step + 1, /*live_carry=*/true, /*live_params=*/false};
+    } else {
+      // The last step has no next one: it is asked once more.
+      const size_t next = std::min(step + 1, trace_.steps.size() - 1);
+      segment = {next, next + 1, /*live_carry=*/true, /*live_params=*/false};
+    }
+    const bool looks_ahead = term_.judge == Term::kNextFrozen;
+    const Carry& start = looks_ahead ? after(step) : trace_.steps[segment.first].door;
+    const Carry end = walk_.segment(program_, trace_, segment, start, options_);
+    return walk_.read(program_.steps[segment.last - 1], end, request, segment.live_params);
+  }
+
+  const Term& term_;
+  const DepthWalk& walk_;
+  const DepthProgram& program_;
+  const Trace& trace_;
+  const WalkOptions& options_;
+  const Tensor& targets_R_;
+};
+
+double count_of(const Batch& batch) {
+  const Tensor has_target = batch.targets_BT.ne(-1);
+  if (!batch.weight_BT.defined()) return has_target.sum().item<double>();
+  return batch.weight_BT.masked_fill(has_target.logical_not(), 0).sum().item<double>();
+}
+
+}  // namespace
+
+SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_layer) {
+  Term term;
+  term.weights = config.layer_weights(n_layer);
+  if (config.skips_easy()) {
+    term.gate = Term::kAsked;
+    if (config.skip_easy_weight == SkipEasyWeight::kLayer) term.denominator = Term::kGated;
+  }
+  return {term};
+}
+
+WalkOptions with_needs(const SupervisionTable& table, WalkOptions options) {
+  for (const Term& term : table) {
+    if (term.judge != Term::kSelf || term.reach > 0) options.keep_doors = true;
+    if (term.signal == Term::kMax) options.grad_of_max = true;
+  }
+  return options;
+}
+
+std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch) {
+  std::map<std::string, double> counts;
+  for (const Term& term : table)
+    if (term.denominator == Term::kTargets) counts[term.name] = count_of(batch);
+  return counts;
+}
+
+std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& walk,
+                                const DepthProgram& program, const Batch& batch,
+                                const Trace& trace, const WalkOptions& options) {
+  const Tensor targets_R = trace.all->of(batch.targets_BT);
+  std::vector<LossPart> parts;
+  for (const Term& term : table) {
+    const Judgement judgement(term, walk, program, trace, options, targets_R);
+    LossPart whole{term.name, {}, count_of(batch)};
+    for (size_t step = 0; step < trace.steps.size(); ++step) {
+      const int layer = trace.steps[step].layer;
+      if (layer < 0 || size_t(layer) >= term.weights.size()) continue;
+      const double weight = term.weights[size_t(layer)];
+      if (weight == 0) continue;
+      const Tensor gate_R = judgement.gate(step);
+      Tensor x_R = judgement.values(step);
+      Tensor weight_R = gate_R.to(x_R.scalar_type());
+      if (batch.weight_BT.defined()) weight_R = weight_R * trace.all->of(batch.weight_BT);
+      // Where the gate is shut the value may be anything, infinite too.
+      const Tensor sum = weight * (x_R.masked_fill(gate_R.logical_not(), 0) * weight_R).sum();
+      if (term.denominator == Term::kTargets) {
+        whole.sum = whole.sum.defined() ? whole.sum + sum : sum;
+        continue;
+      }
+      const double count = weight_R.sum().item<double>();
+      const std::string name = fmt::format("{}/{}", term.name, layer);
+      parts.push_back({name, count > 0 ? sum : sum.detach(), count});
+    }
+    if (whole.sum.defined()) parts.push_back(whole);
+  }
+  return parts;
+}
+
+Tensor log1mexp(const Tensor& z) {
+  // 1 - exp(z) is never 0 then.
+  const Tensor x = z.clamp_max(-static_cast<double>(std::numeric_limits<float>::min()));
+  const Tensor near_one = x.gt(-std::log(2.0));
+  // Each branch sees only arguments it can take: the other one's gradient would be 0 * infinity.
+  const Tensor small = at::where(near_one, x, -1.0 * x.new_ones({}));
+  const Tensor large = at::where(near_one, -1.0 * x.new_ones({}), x);
+  return at::where(near_one, (-small.expm1()).log(), (-large.exp()).log1p());
+}
+
+}  // namespace fathom

@@ -1,0 +1,70 @@
+// What a walk is trained on: a table of terms over its readings and carries.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fathom/model/language_model.h"
+#include "fathom/model/plan/supervision_config.h"
+#include "fathom/model/walk.h"
+
+namespace fathom {
+
+// One term: for each layer with a weight, the sum over rows with a target of
+//   weight * gate * multiplier * transform(p)
+// divided by the denominator.
+struct SupervisionTerm {
+  enum Signal { kTarget, kMax };  // p: of the target, or the largest
+  enum Transform {
+    kNegLog,          // -ln p: the cross entropy where p is the target's
+    kNegLogOneMinus,  // -ln(1 - p)
+    kProbability,     // p
+  };
+  enum Gate {
+    kEvery,   // 1
+    kAsked,   // the row had not halted before
+    kHalts,   // it had not, and halts here
+    kStays,   // it had not, and does not halt here
+  };
+  enum Multiplier { kOne, kCrossEntropy };
+  // Which weights speak: the walk's own; the same once more, frozen, so that the term teaches only
+  // what came before; or the next step's, frozen, asked about this step's state.
+  enum Judge { kSelf, kSelfFrozen, kNextFrozen };
+  enum Denominator {
+    kTargets,  // rows with a target, known before the walk
+    kGated,    // those of them that the gate lets through, layer by layer
+  };
+
+  std::string name = "loss";
+  Signal signal = kTarget;
+  Transform transform = kNegLog;
+  Gate gate = kEvery;
+  Multiplier multiplier = kOne;
+  Judge judge = kSelf;
+  Denominator denominator = kTargets;
+  std::vector<double> weights;  // by layer; 0 and missing: not in the term
+  int64_t reach = 0;  // steps that the gradient goes through, 0: all; with kSelf only
+};
+
+using SupervisionTable = std::vector<SupervisionTerm>;
+
+// The table of a configuration: layer_supervision's cross entropies.
+SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_layer);
+
+// What the walk has to keep for the table.
+WalkOptions with_needs(const SupervisionTable& table, WalkOptions options);
+
+// Denominators that are known beforehand, by the name of the loss part.
+std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch);
+
+// The loss parts of a dense walk. A kTargets term is one part; a kGated term one part per layer,
+// "name/i", without gradient where its gate lets nothing through.
+std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& walk,
+                                const DepthProgram& program, const Batch& batch,
+                                const Trace& trace, const WalkOptions& options);
+
+// ln(1 - exp(z)) for z < 0, accurate at both ends (Maechler 2012).
+Tensor log1mexp(const Tensor& z);
+
+}  // namespace fathom

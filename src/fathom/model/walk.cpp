@@ -1,0 +1,161 @@
+#include "fathom/model/walk.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/embedding.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+
+class DepthWalk::Norms {
+ public:
+  explicit Norms(const BlockSettings& settings) : settings_(settings) {}
+
+  Tensor of(const Tensor& x_RC, const NormParams& params) {
+    const bool known = x_.defined() && x_.is_same(x_RC) && weight_.is_same(params.weight);
+    if (known && graph_ == at::GradMode::is_enabled()) return n_;
+    x_ = x_RC;
+    weight_ = params.weight;
+    graph_ = at::GradMode::is_enabled();
+    return n_ = norm(x_RC, params, settings_);
+  }
+
+ private:
+  const BlockSettings& settings_;
+  Tensor x_, weight_, n_;
+  bool graph_ = false;
+};
+
+std::vector<const StepRecord*> Trace::readouts() const {
+  std::vector<const StepRecord*> out;
+  for (const StepRecord& step : steps)
+    if (step.readout >= 0) out.push_back(&step);
+  return out;
+}
+
+DepthWalk::DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params params)
+    : plan_(std::move(plan)), backbone_(backbone), params_(std::move(params)) {
+  check_plan(plan_);
+  settings_.gelu = backbone.activation == Activation::kGelu ? GeluForm::kExact : GeluForm::kTanh;
+  settings_.norm_eps = backbone.norm_eps;
+  for (const Wiring& wiring : plan_.wirings) keep_y_ = keep_y_ || check_wiring(wiring).reads_y;
+}
+
+DropoutSource DepthWalk::dropout(const Rows& rows, double p, const WalkOptions& options) const {
+  return [&rows, &options, p](const std::string& site, const Tensor& like) {
+    return options.training ? options.random.dropout(site, p, rows, like.size(-1), like) : Tensor();
+  };
+}
+
+Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
+  if (rows.longest() > backbone_.block_size)
+    fail(fmt::format("{} positions do not fit block_size = {}", rows.longest(),
+                     backbone_.block_size));
+  const Tensor r_RC = at::embedding(params_.token_table.at(plan_.stem.token_table), rows.token_R) +
+                      at::embedding(params_.position_table, rows.position_R);
+  const double p = backbone_.embed_dropout.value_or(backbone_.dropout);
+  Carry carry;
+  carry.r_RC = apply_dropout(r_RC, dropout(rows, p, options)("embedding", r_RC));
+  return carry;
+}
+
+Carry DepthWalk::step(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
+                      const Tensor& hidden_R, const WalkOptions& options, Norms& norms) const {
+  const at::AutoGradMode graph(at::GradMode::is_enabled() && step.grad);
+  const LayerSpec& layer = step.layer;
+  if (layer.cut) carry = carry.detached();
+  carry = inject(step, params, rows, std::move(carry), options.random);
+  const double p = options.training ? backbone_.attn_dropout.value_or(backbone_.dropout) : 0;
+  WalkAttention attention(rows, {layer.context, hidden_R, plan_.halting.mask_self},
+                          backbone_.n_head, {p, &options.random, backbone_.block_size});
+  const Tensor n_RC = norms.of(carry.r_RC, params.norm(layer.norm_in));
+  const double residual = backbone_.residual_dropout.value_or(backbone_.dropout);
+  carry = run_block(plan_.wirings[size_t(layer.wiring)], step, params, std::move(carry), n_RC,
+                    keep_y_, attention, dropout(rows, residual, options), settings_);
+  for (int i = 0; i < step.closes_loops; ++i) carry.x0_RC.pop_back();
+  return carry;
+}
+
+Trace DepthWalk::run(const DepthProgram& program, const Batch& batch,
+                     const WalkOptions& options) const {
+  const HaltingSpec& halting = plan_.halting;
+  const bool halts = halting.config.rule != HaltRule::kNone;
+  if (options.skip && halts && halting.history != MaskHistory::kCumulative)
+    fail("rows cannot leave the walk with mask_history = previous",
+         "a token that may come back has to be computed; take mask_history = cumulative");
+  Trace trace;
+  trace.all = std::make_shared<const Rows>(batch);
+  std::shared_ptr<const Rows> rows = trace.all;
+  Norms norms(settings_);
+  Carry carry = stem(*rows, options);
+  Tensor hidden_R, done_R;
+  int readouts = 0;
+  for (const StepSpec& spec : program.steps) {
+    StepRecord record;
+    record.rows = rows;
+    record.hidden_R = hidden_R;
+    record.done_R = done_R;
+    if (options.keep_doors) record.door = carry;
+    carry = step(spec, params_, *rows, std::move(carry), hidden_R, options, norms);
+    if (spec.layer.readout) {
+      record.readout = readouts++;
+      record.layer = spec.layer.readout->layer;
+      const at::AutoGradMode graph(at::GradMode::is_enabled() && spec.grad);
+      const Tensor n_RC = norms.of(carry.r_RC, params_.norm(spec.layer.readout->norm));
+      if (options.keep_states) record.n_RC = n_RC;
+      ReadoutRequest request;
+      if (batch.targets_BT.defined()) request.ids_R = rows->of(batch.targets_BT);
+      request.confidence_temperature = halting.config.temperature;
+      request.grad_of_max = options.grad_of_max;
+      if (options.read || halts)
+        record.reading = readout(n_RC, params_.head.at(spec.layer.readout->head), request);
+      if (halts) {
+        record.decision = decide(halting.config, size_t(record.layer), record.reading,
+                                 request.ids_R, rows->valid_R, options.training);
+        if (options.replay != nullptr)
+          record.decision.halts_R = rows->of((*options.replay)[size_t(record.readout)]);
+      }
+    }
+    trace.steps.push_back(record);
+    const Tensor& halts_R = record.decision.halts_R;
+    if (!halts_R.defined()) continue;
+    if (options.skip) {
+      const Tensor stays_R = halts_R.logical_not();
+      rows = std::make_shared<const Rows>(rows->select(stays_R));
+      carry = carry.select(stays_R.nonzero().squeeze(1));
+      if (rows->count() == 0) break;
+      continue;
+    }
+    done_R = done_R.defined() ? done_R.logical_or(halts_R) : halts_R;
+    hidden_R = halting.history == MaskHistory::kCumulative ? done_R : halts_R;
+  }
+  trace.end = std::move(carry);
+  return trace;
+}
+
+Carry DepthWalk::segment(const DepthProgram& program, const Trace& trace, const Segment& segment,
+                         const Carry& start, const WalkOptions& options) const {
+  if (segment.last > trace.steps.size() || segment.first > segment.last)
+    fail(fmt::format("a segment of steps {} to {} does not fit a walk of {}", segment.first,
+                     segment.last, trace.steps.size()));
+  const Params params = segment.live_params ? params_ : frozen(params_);
+  Carry carry = segment.live_carry ? start : start.detached();
+  Norms norms(settings_);
+  for (size_t i = segment.first; i < segment.last; ++i)
+    carry = step(program.steps[i], params, *trace.all, std::move(carry), trace.steps[i].hidden_R,
+                 options, norms);
+  return carry;
+}
+
+Reading DepthWalk::read(const StepSpec& step, const Carry& carry, const ReadoutRequest& request,
+                        bool live_params) const {
+  if (!step.layer.readout) fail(fmt::format("step {} has no readout", step.index));
+  const Params params = live_params ? params_ : frozen(params_);
+  const Tensor n_RC = norm(carry.r_RC, params.norm(step.layer.readout->norm), settings_);
+  return readout(n_RC, params.head.at(step.layer.readout->head), request);
+}
+
+}  // namespace fathom
