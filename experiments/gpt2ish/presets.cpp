@@ -79,6 +79,7 @@ void register_gpt2ish(Registry& registry) {
                shakespeare);
   registry.add("gpt2ish_shakespeare_cpu",
                "nanoGPT's laptop recipe: 4 blocks, 128 wide, 2,000 steps", shakespeare_cpu);
+  registry.set_example("gpt2ish_shakespeare_cpu");
   registry.add("quickstart",
                "what ./quickstart trains: the laptop recipe, about two minutes on two cores",
                shakespeare_cpu);

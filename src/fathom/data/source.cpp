@@ -131,6 +131,9 @@ std::pair<TokenBatch, Cursor> EveryWindow::next(const Cursor& cursor) const {
     const int64_t length = std::min(T_, static_cast<int64_t>(shards[k].size()) - 1 - offset);
     read_window(corpus_, shards[k], static_cast<uint64_t>(offset), length,
                 &batch.tokens[size_t(b * T_)], &batch.targets[size_t(b * T_)]);
+    if (length == T_) continue;
+    batch.valid.resize(batch.tokens.size(), 1);
+    std::fill_n(batch.valid.begin() + b * T_ + length, T_ - length, 0);
   }
   const Cursor after = {cursor.batch + 1, cursor.shard, cursor.position};
   return {std::move(batch), after};

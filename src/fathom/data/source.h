@@ -20,6 +20,7 @@ struct TokenBatch {
   int64_t B = 0, T = 0;
   std::vector<int64_t> tokens;   // (B, T), row-major
   std::vector<int64_t> targets;  // (B, T): the token that follows; -1 = ignored
+  std::vector<char> valid;       // (B, T): 0 where there is no token; empty: all are
 };
 
 struct Cursor {

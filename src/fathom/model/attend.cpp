@@ -1,6 +1,5 @@
 #include "fathom/model/attend.h"
 
-#include <ATen/ops/arange.h>
 #include <fmt/format.h>
 
 namespace fathom {
@@ -18,41 +17,49 @@ Tensor is_padding(const Rows& rows) {
 
 }  // namespace
 
-AttentionMask make_mask(const Rows& rows, const Visibility& v) {
-  AttentionMask mask;
+void Masks::begin(const Rows& rows) {
+  rows_ = &rows;
+  base_ = {};
   const Tensor position_BT = padded(rows, rows.position_R);
   // Positions that all sequences share need one (T, T) mask for the batch.
   const bool shared = rows.even() && position_BT.eq(position_BT.select(0, 0)).all().item<bool>();
   const Tensor p = shared ? position_BT.select(0, 0) : position_BT;
-  const Tensor query = p.unsqueeze(-1), key = p.unsqueeze(-2);
-  mask.blocked = key.gt(query);
-  if (v.context) mask.blocked = mask.blocked.logical_or((query - key).gt(*v.context));
+  query_ = p.unsqueeze(-1);
+  key_ = p.unsqueeze(-2);
+}
+
+void Masks::make_base(const Rows& rows, const std::optional<int64_t>& context) {
+  context_ = context;
+  base_.may_be_empty = rows.valid_R.defined() || !rows.even();
+  base_.blocked = key_.gt(query_);
+  if (context) base_.blocked = base_.blocked.logical_or((query_ - key_).gt(*context));
   if (rows.segment_R.defined()) {
     const Tensor s_BT = padded(rows, rows.segment_R);
-    mask.blocked = mask.blocked.logical_or(s_BT.unsqueeze(-1).ne(s_BT.unsqueeze(-2)));
+    base_.blocked = base_.blocked.logical_or(s_BT.unsqueeze(-1).ne(s_BT.unsqueeze(-2)));
   }
-  const auto hide = [&](const Tensor& hidden_R, bool self) {
-    Tensor hidden = padded(rows, hidden_R).unsqueeze(1);
-    if (!self) hidden = hidden.logical_and(key.ne(query));
-    mask.blocked = mask.blocked.logical_or(hidden);
-    mask.may_be_empty = mask.may_be_empty || self;
-  };
-  if (rows.valid_R.defined()) hide(rows.valid_R.logical_not(), true);
-  if (v.hidden_R.defined()) hide(v.hidden_R, v.mask_self);
-  if (!rows.even()) {
-    mask.blocked = mask.blocked.logical_or(is_padding(rows).unsqueeze(1));
-    mask.may_be_empty = true;
-  }
+  if (rows.valid_R.defined())
+    base_.blocked = base_.blocked.logical_or(padded(rows, rows.valid_R).logical_not().unsqueeze(1));
+  if (!rows.even()) base_.blocked = base_.blocked.logical_or(is_padding(rows).unsqueeze(1));
+}
+
+AttentionMask Masks::of(const Rows& rows, const Visibility& v) {
+  if (rows_ != &rows) begin(rows);
+  if (!base_.blocked.defined() || context_ != v.context) make_base(rows, v.context);
+  AttentionMask mask = base_;
+  if (!v.hidden_R.defined()) return mask;
+  Tensor hidden = padded(rows, v.hidden_R).unsqueeze(1);
+  if (!v.mask_self) hidden = hidden.logical_and(key_.ne(query_));
+  mask.blocked = mask.blocked.logical_or(hidden);
+  mask.may_be_empty = mask.may_be_empty || v.mask_self;
   return mask;
 }
 
-Tensor WalkAttention::attend(int slot, const Tensor& q_RC, const Tensor& k_RC,
-                             const Tensor& v_RC) {
+Tensor WalkAttention::attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) {
   Tensor multipliers;
   if (dropout_.p > 0)
-    multipliers = dropout_.field->attention_dropout(fmt::format("attention_weights.{}", slot),
-                                                    dropout_.p, rows_, rows_, n_head_,
-                                                    dropout_.span, q_RC);
+    multipliers =
+        dropout_.field->attention_dropout(fmt::format("attention_weights.{}", slot), dropout_.p,
+                                          rows_, rows_, n_head_, dropout_.span, q_RC);
   return rows_.unpad(
       attention(rows_.pad(q_RC), rows_.pad(k_RC), rows_.pad(v_RC), n_head_, mask_, multipliers));
 }

@@ -28,7 +28,20 @@ struct Visibility {
   bool mask_self = true;           // a hidden key is hidden from its own query as well
 };
 
-AttentionMask make_mask(const Rows& rows, const Visibility& visibility);
+// Makes the masks of a walk's steps. What depends on positions and window alone is made once.
+class Masks {
+ public:
+  AttentionMask of(const Rows& rows, const Visibility& visibility);
+
+ private:
+  void begin(const Rows& rows);
+  void make_base(const Rows& rows, const std::optional<int64_t>& context);
+
+  const Rows* rows_ = nullptr;
+  Tensor query_, key_;  // positions, to be broadcast to (Q, K) or (B, Q, K)
+  std::optional<int64_t> context_;
+  AttentionMask base_;
+};
 
 // Attention among the rows of one step of a whole walk, without a cache.
 class WalkAttention : public AttentionContext {
@@ -38,8 +51,8 @@ class WalkAttention : public AttentionContext {
     const RandomField* field = nullptr;
     int64_t span = 0;  // more than any position
   };
-  WalkAttention(const Rows& rows, const Visibility& visibility, int64_t n_head, Dropout dropout)
-      : rows_(rows), mask_(make_mask(rows, visibility)), n_head_(n_head), dropout_(dropout) {}
+  WalkAttention(const Rows& rows, AttentionMask mask, int64_t n_head, Dropout dropout)
+      : rows_(rows), mask_(std::move(mask)), n_head_(n_head), dropout_(dropout) {}
 
   Tensor attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) override;
 

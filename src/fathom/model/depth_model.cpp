@@ -94,9 +94,9 @@ std::unique_ptr<LanguageModel> make_model(const ModelConfig& config, int64_t voc
   validate(config);
   const DepthPlan plan = make_depth_plan(config);
   const auto table = parameter_table(plan, config.backbone, vocab_size);
-  return std::make_unique<DepthModel>(
-      plan, config.backbone, make_supervision(config.supervision, config.backbone.n_layer),
-      ParameterSet(table, seed, device, dtype));
+  return std::make_unique<DepthModel>(plan, config.backbone,
+                                      make_supervision(config.supervision, config.backbone.n_layer),
+                                      ParameterSet(table, seed, device, dtype));
 }
 
 }  // namespace fathom

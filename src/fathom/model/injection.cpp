@@ -18,8 +18,8 @@ Tensor loop_input(const Injection& injection, int step, const Params& params, co
   const bool adapted = injection.instance >= 0;
   Tensor state_RC = injection.cut_state ? carry.r_RC.detach() : carry.r_RC;
   if (injection.first && injection.noise > 0)
-    state_RC = injection.noise *
-               random.normal(fmt::format("loop.{}", step), rows, x0_RC.size(-1), x0_RC);
+    state_RC =
+        injection.noise * random.normal(fmt::format("loop.{}", step), rows, x0_RC.size(-1), x0_RC);
   else if (injection.first)
     state_RC = x0_RC;
   if (!adapted) return injection.first && injection.noise == 0 ? x0_RC : x0_RC + state_RC;
@@ -55,8 +55,8 @@ Carry inject(const StepSpec& step, const Params& params, const Rows& rows, Carry
       case Injection::kTokenTable: {
         const Tensor row_RC =
             at::embedding(params.token_table.at(injection.instance), rows.token_R);
-        carry.r_RC = gate_R1.defined() ? gate_R1 * row_RC + (1 - gate_R1) * carry.r_RC
-                                       : carry.r_RC + row_RC;
+        carry.r_RC =
+            gate_R1.defined() ? gate_R1 * row_RC + (1 - gate_R1) * carry.r_RC : carry.r_RC + row_RC;
         gate_R1 = Tensor();
         break;
       }

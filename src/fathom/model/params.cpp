@@ -60,20 +60,29 @@ Params bind(const ParameterSet& parameters, bool tied_heads) {
     const PartName name = parse(p.spec.name);
     const auto is = [&](const char* part) { return name.part == part; };
     const int i = name.instance;
-    if (is("position_table")) params.position_table = p.tensor;
-    else if (is("token_table")) params.token_table[i] = p.tensor;
-    else if (is("gate")) put(params.gate[i], name.tensor, p.tensor);
-    else if (is("adapter")) put(params.adapter[i], name.tensor, p.tensor);
-    else if (is("head")) put(params.head[i], name.tensor, p.tensor);
-    else if (is("norm_in")) put_norm(params, NormId::kIn, name, p.tensor);
-    else if (is("norm_mid")) put_norm(params, NormId::kMid, name, p.tensor);
-    else if (is("norm_out")) put_norm(params, NormId::kOut, name, p.tensor);
+    if (is("position_table"))
+      params.position_table = p.tensor;
+    else if (is("token_table"))
+      params.token_table[i] = p.tensor;
+    else if (is("gate"))
+      put(params.gate[i], name.tensor, p.tensor);
+    else if (is("adapter"))
+      put(params.adapter[i], name.tensor, p.tensor);
+    else if (is("head"))
+      put(params.head[i], name.tensor, p.tensor);
+    else if (is("norm_in"))
+      put_norm(params, NormId::kIn, name, p.tensor);
+    else if (is("norm_mid"))
+      put_norm(params, NormId::kMid, name, p.tensor);
+    else if (is("norm_out"))
+      put_norm(params, NormId::kOut, name, p.tensor);
     else if (is("attention"))
       put(name.linear == "qkv" ? params.attention[i].qkv : params.attention[i].out, name.tensor,
           p.tensor);
     else if (is("mlp"))
       put(name.linear == "up" ? params.mlp[i].up : params.mlp[i].down, name.tensor, p.tensor);
-    else fail(fmt::format("no part of a model is called {}", p.spec.name));
+    else
+      fail(fmt::format("no part of a model is called {}", p.spec.name));
   }
   if (tied_heads)
     for (const auto& [i, table] : params.token_table) params.head[i] = {table, {}};

@@ -1,5 +1,5 @@
-// A model's parameters as values: structs of tensors that a step is given. Modules that own and name
-// them are elsewhere (ParameterSet); a walk sees nothing but these.
+// A model's parameters as values: structs of tensors that a step is given. Modules that own and
+// name them are elsewhere (ParameterSet); a walk sees nothing but these.
 #pragma once
 
 #include <map>

@@ -52,8 +52,7 @@ Tensor RandomField::attention_dropout(const std::string& site, double p, const R
                                       const Tensor& like) const {
   if (p == 0) return {};
   const int64_t Q = queries.longest(), K = keys.longest();
-  const Tensor out_BHQK =
-      at::zeros({queries.batch(), n_head, Q, K}, at::TensorOptions(at::kFloat));
+  const Tensor out_BHQK = at::zeros({queries.batch(), n_head, Q, K}, at::TensorOptions(at::kFloat));
   auto* data = out_BHQK.data_ptr<float>();
   const uint64_t hash = name_hash(site);
   each_row(queries, [&](int64_t b, int64_t row) {

@@ -26,7 +26,8 @@ Reading read_whole(const Tensor& n_RC, const LinearParams& head, const ReadoutRe
   Reading reading;
   const Tensor logits_RV = linear(n_RC, head.weight, head.bias);
   // Sums over the vocabulary stay in single precision at least.
-  const Tensor wide_RV = logits_RV.scalar_type() == at::kDouble ? logits_RV : logits_RV.to(at::kFloat);
+  const Tensor wide_RV =
+      logits_RV.scalar_type() == at::kDouble ? logits_RV : logits_RV.to(at::kFloat);
   const Tensor ln_p_RV = at::log_softmax(wide_RV, 1);
   if (request.ids_R.defined()) reading.ln_p_R = pick(ln_p_RV, request.ids_R);
   const auto [largest, index] = at::max(request.grad_of_max ? ln_p_RV : ln_p_RV.detach(), 1);
@@ -37,11 +38,9 @@ Reading read_whole(const Tensor& n_RC, const LinearParams& head, const ReadoutRe
     if (request.ids_R.defined()) reading.ln_p_confidence_R = reading.ln_p_R.detach();
     return reading;
   }
-  const Tensor tempered_RV =
-      at::log_softmax(wide_RV.detach() / request.confidence_temperature, 1);
+  const Tensor tempered_RV = at::log_softmax(wide_RV.detach() / request.confidence_temperature, 1);
   reading.ln_max_confidence_R = std::get<0>(at::max(tempered_RV, 1));
-  if (request.ids_R.defined())
-    reading.ln_p_confidence_R = pick(tempered_RV, request.ids_R);
+  if (request.ids_R.defined()) reading.ln_p_confidence_R = pick(tempered_RV, request.ids_R);
   return reading;
 }
 
@@ -97,8 +96,8 @@ class ChunkedReader {
 
 Reading readout(const Tensor& n_RC, const LinearParams& head, const ReadoutRequest& request) {
   const int64_t V = head.weight.size(0);
-  const bool graph = at::GradMode::is_enabled() &&
-                     (n_RC.requires_grad() || head.weight.requires_grad());
+  const bool graph =
+      at::GradMode::is_enabled() && (n_RC.requires_grad() || head.weight.requires_grad());
   if (graph || V <= kVocabularyChunk) return read_whole(n_RC, head, request);
   ChunkedReader reader(request);
   for (int64_t first = 0; first < V; first += kVocabularyChunk) {

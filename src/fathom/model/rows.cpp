@@ -10,8 +10,7 @@ namespace fathom {
 namespace {
 
 Tensor on_device(const std::vector<int64_t>& values, at::Device device) {
-  const Tensor t =
-      at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions(at::kLong));
+  const Tensor t = at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions(at::kLong));
   std::copy(values.begin(), values.end(), t.data_ptr<int64_t>());
   return t.to(device);
 }
@@ -30,8 +29,8 @@ Rows::Rows(const Batch& batch) {
   for (int64_t b = 0; b <= B; ++b) offsets_.push_back(b * T);
   token_R = batch.tokens_BT.reshape({B * T});
   source_R_ = at::arange(B * T, at::TensorOptions(at::kLong).device(device));
-  position_R = batch.position_BT.defined() ? batch.position_BT.reshape({B * T})
-                                           : source_R_.remainder(T);
+  position_R =
+      batch.position_BT.defined() ? batch.position_BT.reshape({B * T}) : source_R_.remainder(T);
   if (batch.segment_BT.defined()) segment_R = batch.segment_BT.reshape({B * T});
   if (batch.valid_BT.defined()) valid_R = batch.valid_BT.reshape({B * T});
   positions_ = on_processor(position_R);

@@ -40,7 +40,7 @@ class Rows {
   // Numbers of the rows among the batch's B * T positions, int64.
   const Tensor& source() const { return source_R_; }
 
-  Tensor pad(const Tensor& x_RC) const;    // (B, longest, C), zeros after a sequence's rows
+  Tensor pad(const Tensor& x_RC) const;     // (B, longest, C), zeros after a sequence's rows
   Tensor unpad(const Tensor& x_BTC) const;  // and back
 
   Tensor token_R, position_R;  // int64

@@ -122,8 +122,8 @@ std::map<std::string, double> known_counts(const SupervisionTable& table, const 
 }
 
 std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& walk,
-                                const DepthProgram& program, const Batch& batch,
-                                const Trace& trace, const WalkOptions& options) {
+                                const DepthProgram& program, const Batch& batch, const Trace& trace,
+                                const WalkOptions& options) {
   const Tensor targets_R = trace.all->of(batch.targets_BT);
   std::vector<LossPart> parts;
   for (const Term& term : table) {

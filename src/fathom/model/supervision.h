@@ -22,10 +22,10 @@ struct SupervisionTerm {
     kProbability,     // p
   };
   enum Gate {
-    kEvery,   // 1
-    kAsked,   // the row had not halted before
-    kHalts,   // it had not, and halts here
-    kStays,   // it had not, and does not halt here
+    kEvery,  // 1
+    kAsked,  // the row had not halted before
+    kHalts,  // it had not, and halts here
+    kStays,  // it had not, and does not halt here
   };
   enum Multiplier { kOne, kCrossEntropy };
   // Which weights speak: the walk's own; the same once more, frozen, so that the term teaches only
@@ -44,7 +44,7 @@ struct SupervisionTerm {
   Judge judge = kSelf;
   Denominator denominator = kTargets;
   std::vector<double> weights;  // by layer; 0 and missing: not in the term
-  int64_t reach = 0;  // steps that the gradient goes through, 0: all; with kSelf only
+  int64_t reach = 0;            // steps that the gradient goes through, 0: all; with kSelf only
 };
 
 using SupervisionTable = std::vector<SupervisionTerm>;
@@ -61,8 +61,8 @@ std::map<std::string, double> known_counts(const SupervisionTable& table, const 
 // The loss parts of a dense walk. A kTargets term is one part; a kGated term one part per layer,
 // "name/i", without gradient where its gate lets nothing through.
 std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& walk,
-                                const DepthProgram& program, const Batch& batch,
-                                const Trace& trace, const WalkOptions& options);
+                                const DepthProgram& program, const Batch& batch, const Trace& trace,
+                                const WalkOptions& options);
 
 // ln(1 - exp(z)) for z < 0, accurate at both ends (Maechler 2012).
 Tensor log1mexp(const Tensor& z);

@@ -10,11 +10,14 @@
 
 namespace fathom {
 
-class DepthWalk::Norms {
+// What steps share: a norm that two readers want is computed once, and so is a mask.
+class DepthWalk::Shared {
  public:
-  explicit Norms(const BlockSettings& settings) : settings_(settings) {}
+  explicit Shared(const BlockSettings& settings) : settings_(settings) {}
 
-  Tensor of(const Tensor& x_RC, const NormParams& params) {
+  Masks masks;
+
+  Tensor norm_of(const Tensor& x_RC, const NormParams& params) {
     const bool known = x_.defined() && x_.is_same(x_RC) && weight_.is_same(params.weight);
     if (known && graph_ == at::GradMode::is_enabled()) return n_;
     x_ = x_RC;
@@ -63,15 +66,16 @@ Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
 }
 
 Carry DepthWalk::step(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
-                      const Tensor& hidden_R, const WalkOptions& options, Norms& norms) const {
+                      const Tensor& hidden_R, const WalkOptions& options, Shared& shared) const {
   const at::AutoGradMode graph(at::GradMode::is_enabled() && step.grad);
   const LayerSpec& layer = step.layer;
   if (layer.cut) carry = carry.detached();
   carry = inject(step, params, rows, std::move(carry), options.random);
   const double p = options.training ? backbone_.attn_dropout.value_or(backbone_.dropout) : 0;
-  WalkAttention attention(rows, {layer.context, hidden_R, plan_.halting.mask_self},
+  WalkAttention attention(rows,
+                          shared.masks.of(rows, {layer.context, hidden_R, plan_.halting.mask_self}),
                           backbone_.n_head, {p, &options.random, backbone_.block_size});
-  const Tensor n_RC = norms.of(carry.r_RC, params.norm(layer.norm_in));
+  const Tensor n_RC = shared.norm_of(carry.r_RC, params.norm(layer.norm_in));
   const double residual = backbone_.residual_dropout.value_or(backbone_.dropout);
   carry = run_block(plan_.wirings[size_t(layer.wiring)], step, params, std::move(carry), n_RC,
                     keep_y_, attention, dropout(rows, residual, options), settings_);
@@ -89,7 +93,7 @@ Trace DepthWalk::run(const DepthProgram& program, const Batch& batch,
   Trace trace;
   trace.all = std::make_shared<const Rows>(batch);
   std::shared_ptr<const Rows> rows = trace.all;
-  Norms norms(settings_);
+  Shared shared(settings_);
   Carry carry = stem(*rows, options);
   Tensor hidden_R, done_R;
   int readouts = 0;
@@ -99,12 +103,12 @@ Trace DepthWalk::run(const DepthProgram& program, const Batch& batch,
     record.hidden_R = hidden_R;
     record.done_R = done_R;
     if (options.keep_doors) record.door = carry;
-    carry = step(spec, params_, *rows, std::move(carry), hidden_R, options, norms);
+    carry = step(spec, params_, *rows, std::move(carry), hidden_R, options, shared);
     if (spec.layer.readout) {
       record.readout = readouts++;
       record.layer = spec.layer.readout->layer;
       const at::AutoGradMode graph(at::GradMode::is_enabled() && spec.grad);
-      const Tensor n_RC = norms.of(carry.r_RC, params_.norm(spec.layer.readout->norm));
+      const Tensor n_RC = shared.norm_of(carry.r_RC, params_.norm(spec.layer.readout->norm));
       if (options.keep_states) record.n_RC = n_RC;
       ReadoutRequest request;
       if (batch.targets_BT.defined()) request.ids_R = rows->of(batch.targets_BT);
@@ -143,10 +147,10 @@ Carry DepthWalk::segment(const DepthProgram& program, const Trace& trace, const 
                      segment.last, trace.steps.size()));
   const Params params = segment.live_params ? params_ : frozen(params_);
   Carry carry = segment.live_carry ? start : start.detached();
-  Norms norms(settings_);
+  Shared shared(settings_);
   for (size_t i = segment.first; i < segment.last; ++i)
     carry = step(program.steps[i], params, *trace.all, std::move(carry), trace.steps[i].hidden_R,
-                 options, norms);
+                 options, shared);
   return carry;
 }
 

@@ -15,10 +15,10 @@
 namespace fathom {
 
 struct WalkOptions {
-  bool training = false;    // dropout acts, and gold scores look at targets
-  bool skip = false;        // rows that have halted are computed no further
-  bool read = true;         // false: no readings, unless halting needs them
-  bool keep_doors = false;  // for segments
+  bool training = false;     // dropout acts, and gold scores look at targets
+  bool skip = false;         // rows that have halted are computed no further
+  bool read = true;          // false: no readings, unless halting needs them
+  bool keep_doors = false;   // for segments
   bool keep_states = false;  // StepRecord::n_RC
   bool grad_of_max = false;  // Reading::ln_max_R is in the graph
   RandomField random{0, 0, 0};
@@ -29,12 +29,12 @@ struct WalkOptions {
 // What was seen at one step. Its rows are those that were still in the walk.
 struct StepRecord {
   std::shared_ptr<const Rows> rows;
-  int readout = -1;      // number of the readout among the walk's; -1: the step has none
-  int layer = -1;        // ReadoutSpec::layer
-  Tensor hidden_R;       // keys that the step's attention did not see; undefined: none
-  Tensor done_R;         // bool: the row had halted at an earlier step; undefined: none had
-  Carry door;            // at the step's door, before injections; empty unless kept
-  Tensor n_RC;           // what the head was given; undefined unless kept
+  int readout = -1;  // number of the readout among the walk's; -1: the step has none
+  int layer = -1;    // ReadoutSpec::layer
+  Tensor hidden_R;   // keys that the step's attention did not see; undefined: none
+  Tensor done_R;     // bool: the row had halted at an earlier step; undefined: none had
+  Carry door;        // at the step's door, before injections; empty unless kept
+  Tensor n_RC;       // what the head was given; undefined unless kept
   Reading reading;
   HaltDecision decision;  // undefined tensors without a halting rule
 };
@@ -72,10 +72,10 @@ class DepthWalk {
   const Params& params() const { return params_; }
 
  private:
-  class Norms;  // computes a norm once where two readers share it
+  class Shared;
   Carry stem(const Rows& rows, const WalkOptions& options) const;
   Carry step(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
-             const Tensor& hidden_R, const WalkOptions& options, Norms& norms) const;
+             const Tensor& hidden_R, const WalkOptions& options, Shared& shared) const;
   DropoutSource dropout(const Rows& rows, double p, const WalkOptions& options) const;
 
   DepthPlan plan_;

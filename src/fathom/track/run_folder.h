@@ -19,7 +19,7 @@ std::string run_folder(const std::string& name);  // runs_root()/name; refuses a
 // and the run store's own files. A name that passes is never a path.
 void check_run_name(const std::string& name);
 
-// "gpt2ish-20260131-142530", the time in UTC, with "-2", "-3", ... behind it if that is taken.
+// "preset-20260131-142530", the time in UTC, with "-2", "-3", ... behind it if that is taken.
 // Characters of `preset` that a name may not hold become `-`. Creates nothing.
 std::string default_run_name(const std::string& preset, std::time_t now = std::time(nullptr));
 

@@ -2,7 +2,7 @@
 // `runs/fathom.db`. Runs are compared by query, from fathom or from the sqlite3 shell.
 //
 //   RunStore store(run_store_path());
-//   const RunHandle run = store.create_run("gpt2ish-1", "gpt2ish", config_toml);
+//   const RunHandle run = store.create_run("first", "preset", config_toml);
 //   store.add(run, step, values);        // one transaction: all of a step's values or none
 //   store.set_status(run, RunStatus::kDone);
 //
@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,6 +60,12 @@ struct Point {
   double value = 0;
 };
 
+// What a run has at one step: a place for each of its metrics, empty where there is no value.
+struct StepValues {
+  int64_t step = 0;
+  std::vector<std::optional<double>> values;
+};
+
 struct RunStoreOptions {
   bool read_only = false;        // the file must exist, and nothing in it changes
   int busy_timeout_ms = 10'000;  // how long to wait for another writer
@@ -90,6 +97,14 @@ class RunStore {
   // Ordered by step; empty for an unknown run or metric.
   std::vector<Point> series(const std::string& name, const std::string& metric) const;
   std::vector<std::string> metric_names(const std::string& name) const;  // sorted
+
+  // `names` are those of metric_names(), and the places of `row.values` are in their order.
+  using VisitStep =
+      std::function<void(const std::vector<std::string>& names, const StepValues& row)>;
+  // Calls `visit` for every step that has a value, in ascending order; never for an unknown run.
+  // All calls show the run as of one moment, however long they take and whoever writes meanwhile.
+  // `visit` may read from this store, but neither write nor call this.
+  void for_each_step(const std::string& name, const VisitStep& visit) const;
 
  private:
   struct Impl;

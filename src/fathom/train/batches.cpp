@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <cmath>
 
-
 namespace fathom {
 namespace {
 
-Tensor to_tensor(const std::vector<int64_t>& values, int64_t B, int64_t T, at::Device device) {
+template <class Element>
+Tensor to_tensor(const std::vector<Element>& values, int64_t B, int64_t T, at::Device device) {
   const Tensor tensor = at::empty({B, T}, at::TensorOptions(at::kLong));
   std::copy(values.begin(), values.end(), tensor.data_ptr<int64_t>());
   return tensor.to(device);
@@ -23,6 +23,8 @@ Batch to_batch(const TokenBatch& tokens, at::Device device) {
   Batch batch;
   batch.tokens_BT = to_tensor(tokens.tokens, tokens.B, tokens.T, device);
   batch.targets_BT = to_tensor(tokens.targets, tokens.B, tokens.T, device);
+  if (!tokens.valid.empty())
+    batch.valid_BT = to_tensor(tokens.valid, tokens.B, tokens.T, device).to(at::kBool);
   return batch;
 }
 

@@ -87,8 +87,7 @@ class Planner {
     for (int64_t i = 0; i < c_.backbone.n_layer; ++i) plan.nodes.push_back({layer(i)});
     plan.halting.config = c_.halting;
     plan.halting.history = c_.early_exit.mask_history;
-    plan.halting.mask_self =
-        c_.early_exit.mask_self.value_or(c_.halting.rule != HaltRule::kGold);
+    plan.halting.mask_self = c_.early_exit.mask_self.value_or(c_.halting.rule != HaltRule::kGold);
     return plan;
   }
 

@@ -53,14 +53,14 @@ struct ReadoutSpec {
 
 struct LayerSpec {
   int64_t width_in = 0, width = 0;
-  int wiring = 0;                            // index into DepthPlan::wirings
-  std::vector<int> attention, mlp;           // instances of A[k], M[k]
-  std::vector<NormId> norm;                  // of N[k]
-  NormId norm_in;                            // makes n
+  int wiring = 0;                   // index into DepthPlan::wirings
+  std::vector<int> attention, mlp;  // instances of A[k], M[k]
+  std::vector<NormId> norm;         // of N[k]
+  NormId norm_in;                   // makes n
   std::vector<Injection> door;
-  std::optional<int64_t> context;            // positions before itself that a query sees
+  std::optional<int64_t> context;  // positions before itself that a query sees
   std::optional<ReadoutSpec> readout;
-  bool cut = false;                          // no gradient from here on into what came before
+  bool cut = false;  // no gradient from here on into what came before
 };
 
 struct PlanNode;
@@ -68,11 +68,11 @@ struct PlanNode;
 // Layers that run several times in a row.
 struct LoopGroup {
   std::vector<PlanNode> body;
-  int64_t count = 1;               // iterations unless a draw says otherwise
-  int adapter = -1;                // instance; -1: the input is added
+  int64_t count = 1;                // iterations unless a draw says otherwise
+  int adapter = -1;                 // instance; -1: the input is added
   bool single_pass_adapter = true;  // the adapter acts in a loop of one iteration as well
-  double noise = 0;                // standard deviation of the first iteration's state
-  int64_t backprop_depth = 0;      // last iterations with a gradient; 0: all
+  double noise = 0;                 // standard deviation of the first iteration's state
+  int64_t backprop_depth = 0;       // last iterations with a gradient; 0: all
 };
 
 struct PlanNode {
@@ -87,7 +87,7 @@ struct StemSpec {
 // What happens to the rows that halt. The walk carries out the first value of each; check_plan
 // refuses the others.
 struct HaltingSpec {
-  enum Scope { kWalk, kLoop };                    // the row leaves the walk, or its loop group
+  enum Scope { kWalk, kLoop };                      // the row leaves the walk, or its loop group
   enum KeyFate { kHidden, kFrozen, kFilledLater };  // its keys in deeper layers
   enum Unit { kToken, kSequence };
   HaltingConfig config;
@@ -109,10 +109,10 @@ struct DepthPlan {
 // One step of a walk.
 struct StepSpec {
   LayerSpec layer;
-  int index = 0;          // of the step in its program
-  int cache_slot = 0;     // of its first attention's keys and values; every call has its own
-  bool grad = true;       // false: computed without a graph
-  int closes_loops = 0;   // loops whose x0 is forgotten after the step
+  int index = 0;         // of the step in its program
+  int cache_slot = 0;    // of its first attention's keys and values; every call has its own
+  bool grad = true;      // false: computed without a graph
+  int closes_loops = 0;  // loops whose x0 is forgotten after the step
 };
 
 struct DepthProgram {

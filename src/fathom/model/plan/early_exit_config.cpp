@@ -48,11 +48,11 @@ void add_fields(FieldList& list, EarlyExitConfig& c) {
   list.add("layer_contexts", c.layer_contexts,
            "positions before itself that a query sees, per layer; None: all")
       .at_least(0);
-  list.add<MaskHistory>("mask_history", c.mask_history,
-                        "whose answer hides a token from a layer; cumulative: any earlier "
-                        "layer's, previous: only the last one's",
-                        {{"previous", MaskHistory::kPrevious},
-                         {"cumulative", MaskHistory::kCumulative}});
+  list.add<MaskHistory>(
+      "mask_history", c.mask_history,
+      "whose answer hides a token from a layer; cumulative: any earlier "
+      "layer's, previous: only the last one's",
+      {{"previous", MaskHistory::kPrevious}, {"cumulative", MaskHistory::kCumulative}});
   list.add("mask_self", c.mask_self,
            "a hidden token does not see itself either; None: true, but false for gold, whose "
            "answer would leak the label");
@@ -71,9 +71,10 @@ void validate(const EarlyExitConfig& c, const BackboneConfig& b) {
                "a query cannot see more positions than the block has");
   }
   if (c.gate_mode == GateMode::kLearned && !c.layer_tables)
-    misuse("gate_mode = learned needs layer_tables = true: without them no table is read at a "
-           "layer's door",
-           "add --layer_tables=true, or --gate_mode=none");
+    misuse(
+        "gate_mode = learned needs layer_tables = true: without them no table is read at a "
+        "layer's door",
+        "add --layer_tables=true, or --gate_mode=none");
 }
 
 }  // namespace fathom

@@ -9,10 +9,11 @@ namespace fathom {
 
 void add_fields(FieldList& list, HaltingConfig& c) {
   list.section("halting");
-  list.add<HaltRule>("halt_rule", c.rule,
-                     "score of a token at a layer; max: largest probability, gold: the target's "
-                     "(in training; max elsewhere)",
-                     {{"none", HaltRule::kNone}, {"max", HaltRule::kMax}, {"gold", HaltRule::kGold}})
+  list.add<HaltRule>(
+          "halt_rule", c.rule,
+          "score of a token at a layer; max: largest probability, gold: the target's "
+          "(in training; max elsewhere)",
+          {{"none", HaltRule::kNone}, {"max", HaltRule::kMax}, {"gold", HaltRule::kGold}})
       .alias("confidence_mode");
   list.add("halt_threshold", c.threshold, "a token halts where its score is at least this")
       .alias("confidence_threshold");
@@ -35,7 +36,8 @@ std::vector<std::string> remarks(const HaltingConfig& c) {
   if (c.rule == HaltRule::kNone) return out;
   const FloatList all = c.thresholds.empty() ? FloatList{c.threshold} : c.thresholds;
   for (const double threshold : all) {
-    if (threshold > 1) out.push_back(fmt::format("a halting threshold of {} is never met", threshold));
+    if (threshold > 1)
+      out.push_back(fmt::format("a halting threshold of {} is never met", threshold));
     if (threshold <= 0)
       out.push_back(fmt::format("a halting threshold of {} is always met", threshold));
   }

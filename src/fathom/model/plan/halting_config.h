@@ -16,7 +16,7 @@ enum class HaltRule {
 struct HaltingConfig {
   HaltRule rule = HaltRule::kNone;
   double threshold = 0.9;
-  FloatList thresholds;     // one per layer; empty: `threshold` everywhere
+  FloatList thresholds;    // one per layer; empty: `threshold` everywhere
   double temperature = 1;  // divides the logits before the score is taken
 
   double threshold_at(size_t layer) const {

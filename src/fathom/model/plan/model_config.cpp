@@ -11,15 +11,15 @@ void check_shared_head(const ModelConfig& config) {
   const IntList& widths = e.layer_widths;
   if (widths.empty() || widths.front() == widths.back()) return;
   if (config.backbone.tie_head && !(e.layer_heads && e.layer_tables))
-    misuse("tie_head = true needs one width, and layer_widths has several",
-           "add --tie_head=false");
+    misuse("tie_head = true needs one width, and layer_widths has several", "add --tie_head=false");
   if (e.layer_heads) return;
   const bool last_only = config.supervision.layer_supervision.choice == "last" &&
                          config.halting.rule == HaltRule::kNone;
   if (!last_only)
-    misuse("layer_widths with different widths needs layer_heads = true where earlier layers "
-           "answer (halt_rule) or are trained (layer_supervision): one head fits one width",
-           "add --layer_heads=true");
+    misuse(
+        "layer_widths with different widths needs layer_heads = true where earlier layers "
+        "answer (halt_rule) or are trained (layer_supervision): one head fits one width",
+        "add --layer_heads=true");
 }
 
 }  // namespace
@@ -31,9 +31,10 @@ void validate(const ModelConfig& config) {
   validate(config.supervision, config.backbone);
   check_shared_head(config);
   if (config.backbone.tie_head && config.early_exit.layer_heads && !config.early_exit.layer_tables)
-    misuse("layer_heads = true with tie_head = true needs layer_tables = true: each head is tied "
-           "to its layer's table",
-           "add --layer_tables=true, or --tie_head=false");
+    misuse(
+        "layer_heads = true with tie_head = true needs layer_tables = true: each head is tied "
+        "to its layer's table",
+        "add --layer_tables=true, or --tie_head=false");
   if (config.supervision.skips_easy() && config.halting.rule == HaltRule::kNone)
     misuse("layer_supervision = skip_easy needs a halt_rule: without one no token is easy",
            "add --halt_rule=max, or --layer_supervision=all");

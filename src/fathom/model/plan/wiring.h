@@ -2,8 +2,8 @@
 //
 //   r = r + A(n); r = r + M(N(r))
 //
-// Names: r, the raw residual stream (must be assigned); n, its norm at the block's door; y, what the
-// previous block added (zero at the start; may be assigned, else it is the change of r); and
+// Names: r, the raw residual stream (must be assigned); n, its norm at the block's door; y, what
+// the previous block added (zero at the start; may be assigned, else it is the change of r); and
 // temporaries. A[k], M[k], N[k] are the block's k-th attention, MLP and norm; A(x, v) takes its
 // values from v. Torch-free.
 #pragma once
