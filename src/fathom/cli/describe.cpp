@@ -105,7 +105,7 @@ void print_cost(const Description& d, const Style& style) {
 int run_describe(const Arguments& arguments) {
   CommandLine line("describe", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
                    "A preset's size, cost and settings, after any changes to it.",
-                   "fathom describe gpt2ish --num-blocks 2 --embed-dim 128");
+                   "fathom describe " + registry().example() + " --num-blocks 2 --embed-dim 128");
   std::string preset, config_file;
   bool json = false;
   RunConfig config;

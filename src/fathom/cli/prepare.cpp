@@ -9,6 +9,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/terminal.h"
+#include "fathom/train/plan/registry.h"
 
 namespace fathom {
 namespace {
@@ -37,7 +38,7 @@ void print_report(const PrepareReport& r, const Style& style) {
   fmt::print("  {:<16}{}\n", "most frequent", frequent);
   fmt::print("  {:<16}{}\n", "begins", in_quotes(r.sample));
   fmt::print("  {:<16}{}\n", "as ids", fmt::join(r.sample_ids, " "));
-  fmt::print("\nTrain on it with `fathom train gpt2ish_shakespeare_cpu --dataset={}`.\n", r.name);
+  fmt::print("\nTrain on it with `fathom train {} --dataset={}`.\n", registry().example(), r.name);
 }
 
 }  // namespace

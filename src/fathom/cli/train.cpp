@@ -50,7 +50,7 @@ void add_fields(FieldList& list, TrainOptions& o) {
 std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   CommandLine line("train", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
                    "Train a model. Later words win over earlier ones.",
-                   "fathom train gpt2ish_shakespeare_cpu --max_iters=500");
+                   "fathom train " + registry().example() + " --max_iters=500");
   std::string preset, config_file;
   line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows");
   line.takes_config_files();

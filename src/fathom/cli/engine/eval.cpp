@@ -48,12 +48,13 @@ void print_layers(const std::map<std::string, double>& metrics) {
   if (metrics.count("layer_loss/0") == 0) return;
   const bool exits = metrics.count("infer") > 0;
   if (exits)
-    fmt::print("  {:<14}{:.4f} nats per token, from the layer that answers\n  {:<14}{:.2f} of {} "
-               "layers on average; {:.1f} % never were confident\n",
-               "infer", metrics.at("infer"), "depth", metrics.at("exit_depth"),
-               std::count_if(metrics.begin(), metrics.end(),
-                             [](auto& m) { return m.first.rfind("layer_loss/", 0) == 0; }),
-               100 * metrics.at("exit_fallback"));
+    fmt::print(
+        "  {:<14}{:.4f} nats per token, from the layer that answers\n  {:<14}{:.2f} of {} "
+        "layers on average; {:.1f} % never were confident\n",
+        "infer", metrics.at("infer"), "depth", metrics.at("exit_depth"),
+        std::count_if(metrics.begin(), metrics.end(),
+                      [](auto& m) { return m.first.rfind("layer_loss/", 0) == 0; }),
+        100 * metrics.at("exit_fallback"));
   fmt::print("\n  layer    loss  accuracy{}\n", exits ? "   answers  right there" : "");
   for (size_t i = 0; !std::isnan(at("layer_loss", i)); ++i) {
     fmt::print("  {:>5}  {:6.4f}  {:8.3f}", i, at("layer_loss", i), at("layer_accuracy", i));

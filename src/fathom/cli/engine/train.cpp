@@ -57,7 +57,8 @@ class Reporter {
     std::vector<MetricValue> values = {{"eval/train/loss", r.train.loss},
                                        {"eval/val/loss", r.val.loss},
                                        {"eval/val/standard_error", r.val.standard_error}};
-    for (const auto& [name, value] : r.train.metrics) values.push_back({"eval/train/" + name, value});
+    for (const auto& [name, value] : r.train.metrics)
+      values.push_back({"eval/train/" + name, value});
     for (const auto& [name, value] : r.val.metrics) values.push_back({"eval/val/" + name, value});
     store_.add(run_, r.step, values);
     if (r.best) store_.set_best(run_, best_metric_, r.step, r.best_value);

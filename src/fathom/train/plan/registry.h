@@ -26,6 +26,9 @@ class Registry {
   // The presets added next belong to this experiment (a folder name) with this one-line idea.
   void experiment(std::string name, std::string idea);
   void add(std::string name, std::string summary, std::function<void(RunConfig&)> apply);
+  // The preset that help and hints take for their examples.
+  void set_example(std::string name) { example_ = std::move(name); }
+  const std::string& example() const { return example_; }
   void add_config(ShippedConfig config) { configs_.push_back(std::move(config)); }
 
   struct Experiment {
@@ -43,6 +46,7 @@ class Registry {
   std::vector<Experiment> experiments_;
   std::vector<Preset> presets_;
   std::vector<ShippedConfig> configs_;
+  std::string example_ = "EXPERIMENT";
 };
 
 // All experiments of this build.

@@ -84,7 +84,7 @@ void ignore_foreign_keys(FieldList& list) {
     list.ignore(name, "metrics go to the local run store");
   list.ignore("always_save_checkpoint", "`last` is saved at every evaluation, `best` beside it");
   for (const char* name : {"use_baseline_model", "use_model_baseline"})
-    list.ignore(name, "the preset decides; gpt2ish is the baseline of every experiment");
+    list.ignore(name, "the preset decides which model is trained");
   list.ignore("keep_alive", "that belongs to a rented notebook");
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
