@@ -7,19 +7,48 @@ namespace fathom {
 // RunConfig's fields whose effect shows without torch: sizes, costs, schedule, what decays.
 // Tested by plan/effects_test.cpp and cli/effects_test.cpp.
 inline constexpr const char* kPlanEffects[] = {
-    "n_layer",       "n_head",         "n_embd",          "block_size",
-    "vocab_size",    "bias",           "head_bias",       "tie_head",
-    "dataset",       "batch_size",     "mini_batch_size", "gradient_accumulation_steps",
-    "learning_rate", "decay_rule",     "decay_lr",        "warmup_iters",
-    "warmup_form",   "lr_decay_iters", "min_lr",          "max_iters",
+    "n_layer",        "n_head",          "n_embd",
+    "block_size",     "vocab_size",      "bias",
+    "head_bias",      "tie_head",        "dataset",
+    "batch_size",     "mini_batch_size", "gradient_accumulation_steps",
+    "learning_rate",  "decay_rule",      "decay_lr",
+    "warmup_iters",   "warmup_form",     "lr_decay_iters",
+    "min_lr",         "max_iters",       "layer_tables",
+    "layer_heads",    "layer_widths",    "gate_mode",
+    "layer_contexts", "halt_rule",       "layer_supervision",
 };
 
-// RunConfig's fields that only act where tensors are. Tested with the engine.
+// RunConfig's fields that only act where tensors are. Tested by train/effects_test.cpp.
 inline constexpr const char* kEngineEffects[] = {
-    "dropout",   "attn_dropout",  "residual_dropout", "embed_dropout", "norm_eps",  "activation",
-    "init",      "sampling",      "weight_decay",     "beta1",         "beta2",     "adam_eps",
-    "grad_clip", "eval_interval", "eval_iters",       "log_interval",  "eval_only", "seed",
-    "device",    "dtype",         "threads",
+    "dropout",
+    "attn_dropout",
+    "residual_dropout",
+    "embed_dropout",
+    "norm_eps",
+    "activation",
+    "init",
+    "sampling",
+    "weight_decay",
+    "beta1",
+    "beta2",
+    "adam_eps",
+    "grad_clip",
+    "eval_interval",
+    "eval_iters",
+    "log_interval",
+    "eval_only",
+    "seed",
+    "device",
+    "dtype",
+    "threads",
+    "mask_history",
+    "mask_self",
+    "detach_between_layers",
+    "halt_threshold",
+    "halt_thresholds",
+    "confidence_temperature",
+    "supervision_reduce",
+    "skip_easy_weight",
 };
 
 // The verbs' own options, as "verb key".
@@ -45,13 +74,16 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "eval checkpoint",
     "generate checkpoint",
     "generate start",
+    "export metrics",
+    "export output",
+    "doctor json",
 };
 
 inline constexpr const char* kVerbEngineEffects[] = {
     "train quiet",          "eval device",      "eval threads",         "eval split",
     "eval dataset",         "eval batch_size",  "eval max_batches",     "eval json",
     "generate device",      "generate threads", "generate num_samples", "generate max_new_tokens",
-    "generate temperature", "generate top_k",   "generate seed",
+    "generate temperature", "generate top_k",   "generate seed",        "generate exit",
 };
 
 }  // namespace fathom

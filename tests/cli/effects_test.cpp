@@ -13,6 +13,7 @@
 #include "fathom/cli/generate.h"
 #include "fathom/cli/train.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/track/run_store.h"
 
 namespace fathom {
 namespace {
@@ -67,6 +68,7 @@ class VerbEffects : public testing::CliTest {
 
   void prepare_effects();
   void run_effects();
+  void export_effects();
   std::map<std::string, std::function<void()>> effects_;
 };
 
@@ -128,7 +130,7 @@ void VerbEffects::prepare_effects() {
 }
 
 void VerbEffects::run_effects() {
-  for (const Words& words : {Words{"list"}, {"describe", "gpt2ish"}})
+  for (const Words& words : {Words{"list"}, {"describe", "gpt2ish"}, {"doctor"}})
     effects_[words[0] + " json"] = [this, words] {
       Words more = words;
       more.push_back("--json");
@@ -180,9 +182,30 @@ void VerbEffects::run_effects() {
   };
 }
 
+void VerbEffects::export_effects() {
+  const auto make_run = [&] {
+    fs::create_directories(place_.path("runs/old/checkpoints"));
+    RunStore store(run_store_path());
+    store.delete_run("old");
+    const std::vector<MetricValue> values = {{"loss", 1}};
+    store.add(store.create_run("old", "e", ""), 1, values);
+  };
+  effects_["export metrics"] = [=] {
+    make_run();
+    EXPECT_FALSE(json::accept(run({"export", "old", "--metrics=csv"}).out));
+    EXPECT_TRUE(json::accept(run({"export", "old", "--metrics=jsonl"}).out));
+  };
+  effects_["export output"] = [=] {
+    make_run();
+    EXPECT_EQ(run({"export", "old", "--metrics=csv", "--output=a.csv"}).exit_code, 0);
+    EXPECT_EQ(testing::slurp(place_.path("a.csv")), "step,loss\n1,1\n");
+  };
+}
+
 TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
   run_effects();
+  export_effects();
   std::set<std::string> tested;
   for (const auto& [name, effect] : effects_) {
     SCOPED_TRACE(name);

@@ -12,6 +12,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 using testing::Words;
 
 class TrainRequestTest : public testing::CliTest {
@@ -152,6 +153,79 @@ TEST_F(TrainRequestTest, NanoGptsReadmeLine) {
   EXPECT_EQ(parse_train({"gpt2ish", own_file, "--mini_batch_size=None", "--block_size=64"})
                 ->options.run_name,
             "out-shakespeare-char");
+}
+
+// The early-exit notebook's example, with `python train.py` replaced by `fathom train papingo`.
+TEST_F(TrainRequestTest, TheEarlyExitNotebooksExample) {
+  ASSERT_EQ(run({"prepare", "rain.txt", "--name=shakespeare_char"}).exit_code, 0);
+  const TrainRequest r = *parse_train({"papingo",
+                                       "--dataset=shakespeare_char",
+                                       "--device=cpu",
+                                       "--compile=False",
+                                       "--eval_iters=20",
+                                       "--log_interval=1",
+                                       "--block_size=64",
+                                       "--batch_size=12",
+                                       "--n_layer=4",
+                                       "--n_head=4",
+                                       "--n_embd=128",
+                                       "--max_iters=2000",
+                                       "--lr_decay_iters=2000",
+                                       "--dropout=0.0",
+                                       "--detach_between_layers=False",
+                                       "--layer_widths=None",
+                                       "--gate_mode=none",
+                                       "--layer_contexts=None",
+                                       "--confidence_threshold=0.9",
+                                       "--confidence_mode=max",
+                                       "--layer_supervision=all",
+                                       "--out_dir=out-papingo",
+                                       "--wandb_log=False",
+                                       "--init_from=scratch",
+                                       "--always_save_checkpoint=False"});
+  const ModelConfig& m = r.config.model;
+  EXPECT_EQ(m.backbone.n_layer, 4);
+  EXPECT_EQ(m.backbone.n_embd, 128);
+  EXPECT_FALSE(m.backbone.tie_head);
+  EXPECT_TRUE(m.early_exit.layer_tables && m.early_exit.layer_heads);
+  EXPECT_FALSE(m.early_exit.detach_between_layers);
+  EXPECT_THAT(m.early_exit.layer_widths, IsEmpty());
+  EXPECT_THAT(m.early_exit.layer_contexts, IsEmpty());
+  EXPECT_EQ(m.early_exit.gate_mode, GateMode::kNone);
+  EXPECT_EQ(m.early_exit.mask_history, MaskHistory::kPrevious) << "as the numbers were made";
+  EXPECT_EQ(m.halting.rule, HaltRule::kMax);
+  EXPECT_EQ(m.halting.threshold, 0.9);
+  EXPECT_EQ(m.supervision.layer_supervision.choice, "all");
+  EXPECT_EQ(r.config.training.max_iters, 2000);
+  EXPECT_EQ(r.config.tokens_per_step(), 12 * 64);
+  EXPECT_EQ(r.corpus.name(), "shakespeare_char");
+  EXPECT_EQ(r.options.run_name, "out-papingo");
+  EXPECT_THAT(r.notices, UnorderedElementsAre(StartsWith("compile has no effect"),
+                                              StartsWith("wandb_log has no effect"),
+                                              StartsWith("always_save_checkpoint has no effect")));
+}
+
+// Its other settings, as they are typed.
+TEST_F(TrainRequestTest, EarlyExitSettingsAsTyped) {
+  const ModelConfig m =
+      parse_train({"papingo", "--dataset=rain", "--layer-widths=[64, 96, 96, 128]", "--gate-mode",
+                   "learned", "--layer_contexts", "[4,8,16,64]",
+                   "--confidence_thresholds=[0.5,0.6,0.7,0.8]", "--confidence_mode=gold",
+                   "--mask_self=False", "--mask_history=cumulative",
+                   "--layer_supervision=[1,0,0.5,2]", "--supervision_reduce=sum",
+                   "--confidence_temperature=1.5", "--skip_easy_weight=token"})
+          ->config.model;
+  EXPECT_THAT(m.early_exit.layer_widths, ElementsAre(64, 96, 96, 128));
+  EXPECT_THAT(m.early_exit.layer_contexts, ElementsAre(4, 8, 16, 64));
+  EXPECT_EQ(m.early_exit.gate_mode, GateMode::kLearned);
+  EXPECT_EQ(m.early_exit.mask_self, false);
+  EXPECT_EQ(m.early_exit.mask_history, MaskHistory::kCumulative);
+  EXPECT_EQ(m.halting.rule, HaltRule::kGold);
+  EXPECT_THAT(m.halting.thresholds, ElementsAre(0.5, 0.6, 0.7, 0.8));
+  EXPECT_EQ(m.halting.temperature, 1.5);
+  EXPECT_THAT(m.supervision.layer_supervision.list, ElementsAre(1, 0, 0.5, 2));
+  EXPECT_EQ(m.supervision.reduce, SupervisionReduce::kSum);
+  EXPECT_EQ(m.supervision.skip_easy_weight, SkipEasyWeight::kToken);
 }
 
 }  // namespace

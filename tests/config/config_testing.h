@@ -69,10 +69,13 @@ inline Value candidate_for(const Field& field) {
     return list;
   };
   const std::string& type = field.type();
-  if (!field.choices().empty()) return *rc::gen::elementOf(field.choices());
+  const auto has = [&type](const char* word) { return type.find(word) != std::string::npos; };
+  if (!field.choices().empty() && !(has("| list of float") && *rc::gen::arbitrary<bool>()))
+    return *rc::gen::elementOf(field.choices());
+  if (!field.choices().empty()) return list_of(real);
   if (field.is_text()) return any_text();
-  if (field.is_bool()) return *rc::gen::arbitrary<bool>();
-  if (type.find(" or None") != std::string::npos && *rc::gen::inRange(0, 4) == 0) return nullptr;
+  if (has(" or None") && *rc::gen::inRange(0, 4) == 0) return nullptr;
+  if (type.rfind("bool", 0) == 0) return *rc::gen::arbitrary<bool>();
   if (type == "list of int") return list_of(integer);
   if (type == "list of float") return list_of(real);
   if (type == "list of lists of int") return list_of([&] { return list_of(integer); });

@@ -17,10 +17,12 @@ struct SampleConfig {
   std::string text = "plain";
   std::optional<int64_t> maybe_count;
   std::optional<double> maybe_rate;
+  std::optional<bool> maybe_flag;
   IntList ints = {1};
   FloatList floats;
   IntLists groups;
   Colour colour = Colour::kRed;
+  ChoiceOrList layers = {"last", {}};
 };
 
 inline void add_fields(FieldList& list, SampleConfig& c) {
@@ -32,11 +34,13 @@ inline void add_fields(FieldList& list, SampleConfig& c) {
   list.section("second");
   list.add("maybe_count", c.maybe_count, "how many, or None").at_least(0);
   list.add("maybe_rate", c.maybe_rate, "how fast, or None");
+  list.add("maybe_flag", c.maybe_flag, "a switch, or None");
   list.add("ints", c.ints, "whole numbers").at_least(-5);
   list.add("floats", c.floats, "numbers");
   list.add("groups", c.groups, "groups of layers").at_least(0);
   list.add<Colour>("colour", c.colour, "of the bike",
                    {{"red", Colour::kRed}, {"green", Colour::kGreen}, {"none", Colour::kNone}});
+  list.add("layers", c.layers, "which layers, or a weight for each", {"last", "all"}).at_least(0);
   list.ignore("compile", "nothing is left to compile");
 }
 

@@ -1,4 +1,4 @@
-// What the data tests share: corpora in a temporary folder, and errors as values.
+// What the data tests share: corpora in a temporary folder.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/base/error.h"
+#include "errors.h"
 #include "fathom/data/corpus.h"
 #include "fathom/data/shard.h"
 #include "io/temp_folder.h"
@@ -16,18 +16,6 @@
 namespace fathom::testing {
 
 using ::testing::HasSubstr;
-
-// The Error that `action` throws; a failed test and an empty one if it throws none.
-template <class Action>
-Error caught(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return Error(ErrorKind::kFailure, "", "");
-}
 
 // An environment variable for the length of a test.
 class ScopedVariable {

@@ -77,6 +77,7 @@ TEST_F(TrainTest, ProgressIsPlainLinesInALog) {
   EXPECT_THAT(o.out, HasSubstr("tok/s"));
   EXPECT_THAT(o.out, HasSubstr("step 30: train loss"));
   EXPECT_THAT(o.out, Not(HasSubstr("\033")));
+  EXPECT_THAT(o.out, Not(HasSubstr("layer_loss"))) << "a plain model has one reading";
   const Outcome quiet = train({"--run_name=quiet", "--quiet"});
   EXPECT_THAT(quiet.out, Not(HasSubstr("tok/s")));
   EXPECT_THAT(quiet.out, HasSubstr("val loss"));
@@ -140,7 +141,11 @@ TEST_F(TrainTest, EvaluationOptionsAct) {
   EXPECT_NEAR(json({"--batch_size=1"})["loss"].get<double>(), base["loss"].get<double>(), 1e-5);
   EXPECT_NEAR(base["bits_per_byte"].get<double>(), base["loss"].get<double>() / 0.693147, 1e-4);
   EXPECT_EQ(json({"--threads=2"})["targets"], base["targets"]);
-  EXPECT_THAT(run({"eval", "shared"}).out, HasSubstr("perplexity"));
+  EXPECT_EQ(base["metrics"]["accuracy"], base["accuracy"]);
+  EXPECT_NEAR(base["metrics"]["loss_final"].get<double>(), base["loss"].get<double>(), 1e-6);
+  const std::string text = run({"eval", "shared"}).out;
+  EXPECT_THAT(text, HasSubstr("perplexity"));
+  EXPECT_THAT(text, Not(HasSubstr("layer"))) << "a plain model has one reading";
 }
 
 TEST_F(TrainTest, AnotherCorpusMustHaveTheSameTokenizer) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "fathom/io/files.h"
+#include "io/checkpoints.h"
 #include "io/temp_folder.h"
 
 namespace {
@@ -197,6 +198,66 @@ TEST(Durability, WithoutExchangeAndWithoutAnyLuckTheOldFolderIsFound) {
   EXPECT_FALSE(watched([&] { stage(folder / "last"); }, how));
   EXPECT_EQ(slurp(folder / "last/a"), "new");
   EXPECT_THAT(folder.entries(), ElementsAre("last"));
+}
+
+// What a trainer does at a save: `last`, a numbered one, and no more than one of those.
+void save_step(const std::string& checkpoints, int64_t step) {
+  testing::save_small(checkpoints + "/last", step);
+  testing::save_small(checkpoints + "/" + numbered_name(step), step);
+  prune_numbered(checkpoints, 1);
+}
+
+TEST(Durability, ACheckpointsManifestIsSyncedLastAndBeforeTheExchange) {
+  TempFolder folder;
+  testing::save_small(folder / "last", 1);
+  CheckpointWriter writer(folder / "last");
+  spill(writer.path() + "/state.json", "{}");
+  EXPECT_FALSE(watched([&] { writer.commit(); }));
+  const std::string staged = ".last.staging-" + pid();
+  const std::string temporary = ".manifest.json.tmp-" + pid();
+  ASSERT_EQ(calls.log.size(), 9u);
+  EXPECT_THAT(std::vector<std::string>(calls.log.begin(), calls.log.begin() + 4),
+              ElementsAre("write " + temporary, "fsync " + temporary,
+                          "rename " + temporary + " manifest.json", "fsync " + staged));
+  EXPECT_THAT(std::vector<std::string>(calls.log.begin() + 4, calls.log.begin() + 6),
+              ::testing::UnorderedElementsAre("fsync manifest.json", "fsync state.json"));
+  EXPECT_THAT(std::vector<std::string>(calls.log.begin() + 6, calls.log.end()),
+              ElementsAre("fsync " + staged, "exchange " + staged + " last",
+                          "fsync " + last_part(folder.path())));
+}
+
+// A full or broken disk at any call while step 2 is saved: step 1 or 2 is there and complete, and
+// the next save tidies up.
+TEST(Durability, WhicheverCallFailsTheNewestCheckpointIsComplete) {
+  for (const bool no_exchange : {false, true}) {
+    for (const int error : {ENOSPC, EIO}) {
+      bool failed = true;
+      size_t fail_at = 0;
+      for (; failed; ++fail_at) {
+        ASSERT_LT(fail_at, 100u);
+        TempFolder folder;
+        save_step(folder.path(), 1);
+        Calls how;
+        how.no_exchange = no_exchange;
+        how.fail_at = fail_at;
+        how.error = error;
+        failed = watched([&] { save_step(folder.path(), 2); }, how);
+        const auto choice = newest_complete(folder.path());
+        ASSERT_TRUE(choice.has_value()) << "call " << fail_at;
+        EXPECT_THAT(choice->skipped, ElementsAre()) << "call " << fail_at;
+        if (!failed) {
+          EXPECT_EQ(choice->step, 2);
+        }
+        verify_checkpoint(folder / "last");
+        verify_checkpoint(folder / numbered_name(failed ? 1 : 2));
+        save_step(folder.path(), 3);
+        EXPECT_EQ(newest_complete(folder.path())->step, 3);
+        EXPECT_THAT(folder.entries(), ElementsAre("last", "step-000000003"));
+      }
+      // Calls that were tried, and one run without a failure.
+      EXPECT_EQ(fail_at, no_exchange ? 51u : 50u);
+    }
+  }
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/base/error.h"
+#include "errors.h"
 
 namespace fathom::testing {
 
@@ -52,19 +52,6 @@ inline void spill(const std::string& path, const std::string& text) {
 inline std::string slurp(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
-}
-
-// The message of the Error that `action` throws; a failed test and "" if it throws none.
-template <class Action>
-std::string error_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kFailure);
-    return error.what();
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return "";
 }
 
 }  // namespace fathom::testing

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <map>
 
-#include "fathom/base/error.h"
+#include "errors.h"
 #include "model/testing.h"
 
 namespace fathom::testing {
@@ -103,8 +103,8 @@ TEST(Init, Torch) {
 double initial_loss(const ModelConfig& config, int64_t vocab_size) {
   const int64_t T = config.backbone.block_size;
   const auto model = model_of(config, vocab_size);
-  return mean_loss(*model,
-                   {random_tokens({8, T}, vocab_size, 1), random_tokens({8, T}, vocab_size, 2)});
+  return mean_loss(
+      *model, batch_of(random_tokens({8, T}, vocab_size, 1), random_tokens({8, T}, vocab_size, 2)));
 }
 
 TEST(InitialLoss, Gpt2) {
@@ -186,12 +186,8 @@ TEST(Parameters, AreFoundByName) {
   const auto model = model_of(tied_config(), 11);
   EXPECT_TRUE(model->parameters().find("mlp.1.up.weight").defined());
   EXPECT_FALSE(model->parameters().find("head.0.weight").defined());
-  try {
-    model->parameters().at("head.0.weight");
-    FAIL() << "no error was thrown";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("head.0.weight"));
-  }
+  EXPECT_THAT(caught([&] { model->parameters().at("head.0.weight"); }).what(),
+              ::testing::HasSubstr("head.0.weight"));
 }
 
 TEST(Parameters, EachHasAStreamOfItsOwn) {

@@ -1,10 +1,9 @@
-// The plain operations against loops in double precision, their gradients against differences, and
-// the random field that dropout reads.
+// The plain operations against loops in double precision, and their gradients against differences.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
-#include "fathom/kernels/random_field.h"
 #include "fathom/model/random_field.h"
 #include "fathom/ops/plain.h"
 #include "model/testing.h"
@@ -73,64 +72,222 @@ TEST(Gelu, BothFormsAgreeWithTheirFormulas) {
     expect_gradients([&] { return weighted_sum(gelu(x, form)); }, {x}, 9);
 }
 
-// `multipliers` (B, H, T, T) of the attention weights; empty: all ones.
-std::vector<double> attention_by_loops(const Tensor& q, const Tensor& k, const Tensor& v, size_t H,
-                                       const std::vector<double>& multipliers) {
-  const auto B = size_t(q.size(0)), T = size_t(q.size(1)), C = size_t(q.size(2)), D = C / H;
-  const std::vector<double> Q = numbers(q), K = numbers(k), V = numbers(v);
-  std::vector<double> out(B * T * C, 0.0);
-  for (size_t b = 0; b < B; ++b)
-    for (size_t h = 0; h < H; ++h)
-      for (size_t t = 0; t < T; ++t) {
-        std::vector<double> weight(t + 1);
+// Attention. B sequences, Q queries, K keys, H heads, D and E channels of a head's keys and values.
+
+Tensor bools(const std::vector<bool>& values, at::IntArrayRef shape) {
+  const Tensor t = at::empty(shape, at::TensorOptions(at::kBool));
+  std::copy(values.begin(), values.end(), t.data_ptr<bool>());
+  return t;
+}
+
+// True where hidden(b, q, k); (Q, K) if B is 0.
+template <class Hidden>
+Tensor blocked(int64_t B, int64_t Q, int64_t K, const Hidden& hidden) {
+  std::vector<bool> values;
+  for (int64_t b = 0; b < std::max<int64_t>(B, 1); ++b)
+    for (int64_t q = 0; q < Q; ++q)
+      for (int64_t k = 0; k < K; ++k) values.push_back(hidden(b, q, k));
+  return B == 0 ? bools(values, {Q, K}) : bools(values, {B, Q, K});
+}
+
+AttentionMask causal(int64_t T) {
+  return {blocked(0, T, T, [](int64_t, int64_t q, int64_t k) { return k > q; })};
+}
+
+// Only over the keys that are not blocked; zeros for a query that has none. `multipliers`
+// (B, H, Q, K) of the attention weights; undefined: all ones.
+Tensor attention_by_loops(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t H,
+                          const Tensor& mask, const Tensor& multipliers) {
+  const int64_t B = q_BQC.size(0), Q = q_BQC.size(1), K = k_BKC.size(1);
+  const int64_t D = q_BQC.size(2) / H, E = v_BKC.size(2) / H;
+  const std::vector<double> q = numbers(q_BQC), k = numbers(k_BKC), v = numbers(v_BKC);
+  const std::vector<double> hidden = numbers(mask.expand({B, Q, K}));
+  const std::vector<double> m =
+      multipliers.defined() ? numbers(multipliers) : std::vector<double>();
+  std::vector<double> out(size_t(B * Q * H * E), 0.0);
+  for (int64_t b = 0; b < B; ++b)
+    for (int64_t h = 0; h < H; ++h)
+      for (int64_t i = 0; i < Q; ++i) {
+        std::vector<double> weight(size_t(K), 0.0);
         double sum = 0;
-        for (size_t s = 0; s <= t; ++s) {
+        for (int64_t j = 0; j < K; ++j) {
+          if (hidden[size_t((b * Q + i) * K + j)] != 0) continue;
           double score = 0;
-          for (size_t d = 0; d < D; ++d)
-            score += Q[(b * T + t) * C + h * D + d] * K[(b * T + s) * C + h * D + d];
-          sum += weight[s] = std::exp(score / std::sqrt(double(D)));
+          for (int64_t d = 0; d < D; ++d)
+            score +=
+                q[size_t(((b * Q + i) * H + h) * D + d)] * k[size_t(((b * K + j) * H + h) * D + d)];
+          sum += weight[size_t(j)] = std::exp(score / std::sqrt(double(D)));
         }
-        for (size_t s = 0; s <= t; ++s) {
-          const double m = multipliers.empty() ? 1.0 : multipliers[((b * H + h) * T + t) * T + s];
-          for (size_t d = 0; d < D; ++d)
-            out[(b * T + t) * C + h * D + d] +=
-                weight[s] / sum * m * V[(b * T + s) * C + h * D + d];
+        for (int64_t j = 0; j < K; ++j) {
+          if (weight[size_t(j)] == 0) continue;
+          const double kept = m.empty() ? 1 : m[size_t(((b * H + h) * Q + i) * K + j)];
+          for (int64_t e = 0; e < E; ++e)
+            out[size_t(((b * Q + i) * H + h) * E + e)] +=
+                weight[size_t(j)] / sum * kept * v[size_t(((b * K + j) * H + h) * E + e)];
         }
       }
-  return out;
+  return tensor_of(out, {B, Q, H * E});
+}
+
+// Values, and gradients of all three against differences.
+void expect_attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t H,
+                      const AttentionMask& mask, const Tensor& multipliers = {}) {
+  EXPECT_LE(max_difference(attention(q, k, v, H, mask, multipliers),
+                           attention_by_loops(q, k, v, H, mask.blocked, multipliers)),
+            1e-12);
+  expect_gradients([&] { return weighted_sum(attention(q, k, v, H, mask, multipliers)); },
+                   {q, k, v}, 12);
 }
 
 struct Shape {
   int64_t B, T, H, D;
 };
 
-TEST(CausalAttention, AgreesWithLoopsAtAllSizes) {
+TEST(Attention, AgreesWithLoopsAtAllSizes) {
   // One position; T below, at and above D; odd numbers everywhere.
   for (const Shape s :
        {Shape{2, 1, 2, 3}, {1, 3, 2, 8}, {2, 5, 1, 5}, {3, 7, 3, 5}, {1, 33, 1, 1}}) {
-    const Tensor q = leaf({s.B, s.T, s.H * s.D}, 1), k = leaf({s.B, s.T, s.H * s.D}, 2),
-                 v = leaf({s.B, s.T, s.H * s.D}, 3);
     SCOPED_TRACE(::testing::Message() << "T = " << s.T << ", D = " << s.D);
-    const auto H = static_cast<size_t>(s.H);
-    expect_near(causal_attention(q, k, v, s.H, {}), attention_by_loops(q, k, v, H, {}), 1e-12);
+    const int64_t C = s.H * s.D;
+    expect_attention(leaf({s.B, s.T, C}, 1), leaf({s.B, s.T, C}, 2), leaf({s.B, s.T, C}, 3), s.H,
+                     causal(s.T));
     // Views into one tensor, as the model passes them.
-    const Tensor qkv = leaf({s.B, s.T, 3 * s.H * s.D}, 4);
+    const Tensor qkv = leaf({s.B, s.T, 3 * C}, 4);
     const std::vector<Tensor> parts = qkv.chunk(3, -1);
-    expect_near(causal_attention(parts[0], parts[1], parts[2], s.H, {}),
-                attention_by_loops(parts[0], parts[1], parts[2], H, {}), 1e-12);
-    expect_gradients([&] { return weighted_sum(causal_attention(q, k, v, s.H, {})); }, {q, k, v},
-                     12);
+    EXPECT_LE(max_difference(
+                  attention(parts[0], parts[1], parts[2], s.H, causal(s.T), {}),
+                  attention_by_loops(parts[0], parts[1], parts[2], s.H, causal(s.T).blocked, {})),
+              1e-12);
   }
 }
 
-TEST(CausalAttention, DropoutMultipliesTheWeightsAfterSoftmax) {
+TEST(Attention, QueriesAndKeysMayBeOfDifferentNumberAndValuesOfDifferentWidth) {
+  // The last two of five positions, as with a cache.
+  const Tensor mask = blocked(0, 2, 5, [](int64_t, int64_t q, int64_t k) { return k > q + 3; });
+  const Tensor q = leaf({3, 2, 6}, 1), k = leaf({3, 5, 6}, 2), v = leaf({3, 5, 8}, 3);
+  expect_attention(q, k, v, 2, {mask});
+  EXPECT_EQ(attention(q, k, v, 2, {mask}, {}).sizes(), (std::vector<int64_t>{3, 2, 8}));
+}
+
+TEST(Attention, DropoutMultipliesTheWeightsAfterSoftmax) {
   const Tensor q = leaf({2, 5, 6}, 1), k = leaf({2, 5, 6}, 2), v = leaf({2, 5, 6}, 3);
-  const DropoutField field = RandomField(7, 0, 0).dropout("here", 0.4);
-  const std::vector<double> multipliers = numbers(field({2, 2, 5, 5}, q));
-  expect_near(causal_attention(q, k, v, 2, field), attention_by_loops(q, k, v, 2, multipliers),
-              1e-12);
-  expect_gradients([&] { return weighted_sum(causal_attention(q, k, v, 2, field)); }, {q, k, v},
-                   12);
+  const Rows rows(batch_of(random_tokens({2, 5}, 7, 1), {}));
+  const Tensor multipliers =
+      RandomField(7, 0, 0).attention_dropout("here", 0.4, rows, rows, 2, 9, q);
+  EXPECT_GT(multipliers.eq(0).sum().item<double>(), 10);
+  expect_attention(q, k, v, 2, causal(5), multipliers);
+}
+
+TEST(Attention, AWindowReachesSoManyPositionsBack) {
+  const int64_t T = 6;
+  const Tensor q = leaf({2, T, 6}, 1), k = leaf({2, T, 6}, 2), v = leaf({2, T, 6}, 3);
+  for (const int64_t context : {0, 1, 3, 5}) {
+    const AttentionMask window = {
+        blocked(0, T, T, [&](int64_t, int64_t i, int64_t j) { return j > i || i - j > context; })};
+    expect_attention(q, k, v, 2, window);
+    const Tensor out = attention(q, k, v, 2, window, {});
+    if (context == 0) {
+      EXPECT_TRUE(same_bits(out, v));
+    }
+    if (context == 5) {
+      EXPECT_TRUE(same_bits(out, attention(q, k, v, 2, causal(T), {})));
+    }
+  }
+}
+
+// Causal, and every sequence hides keys of its own: the first none, the second its first two (its
+// first two queries have nothing left), the third all (no query has).
+constexpr int64_t kT = 5;
+AttentionMask mask_by_sequence() {
+  return {
+      blocked(3, kT, kT,
+              [](int64_t b, int64_t q, int64_t k) { return k > q || (b == 1 && k < 2) || b == 2; }),
+      /*may_be_empty=*/true};
+}
+// Whether query q of sequence b has a key.
+bool sees(int64_t b, int64_t q) {
+  return b == 0 || (b == 1 && q >= 2);
+}
+
+TEST(Attention, EverySequenceMayHaveAMaskOfItsOwn) {
+  const Tensor q = leaf({3, kT, 6}, 1), k = leaf({3, kT, 6}, 2), v = leaf({3, kT, 6}, 3);
+  const AttentionMask mask = mask_by_sequence();
+  expect_attention(q, k, v, 2, mask);
+  for (int64_t b = 0; b < 3; ++b) {
+    const auto one = [&](const Tensor& x) { return x.narrow(0, b, 1); };
+    // A mask of the batch is the sequence's own (Q, K) mask.
+    EXPECT_LE(max_difference(one(attention(q, k, v, 2, mask, {})),
+                             attention(one(q), one(k), one(v), 2, {mask.blocked[b], true}, {})),
+              1e-13);
+  }
+  // Masks without an order: a query may see what is behind it.
+  const AttentionMask any = {blocked(
+      3, kT, kT, [](int64_t b, int64_t i, int64_t j) { return (3 * b + 5 * i + 7 * j) % 3 == 0; })};
+  expect_attention(q, k, v, 2, any);
+  const Rows rows(batch_of(random_tokens({3, kT}, 7, 1), {}));
+  const RandomField field(1, 2, 3);
+  expect_attention(q, k, v, 2, mask, field.attention_dropout("here", 0.4, rows, rows, 2, kT, q));
+}
+
+TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
+  const AttentionMask mask = mask_by_sequence();
+  for (const at::ScalarType type : {at::kDouble, at::kFloat})
+    for (const double size : {1.0, 1e4}) {  // scores that no exponential can hold as well
+      SCOPED_TRACE(::testing::Message() << type << ", " << size);
+      const auto input = [&](unsigned seed) {
+        return (random_normal({3, kT, 6}, seed) * size).to(type).set_requires_grad(true);
+      };
+      const Tensor q = input(1), k = input(2), v = input(3);
+      const Tensor out = attention(q, k, v, 2, mask, {});
+      backward((out * random_normal(out.sizes(), 99).to(type)).sum());
+      for (const Tensor& x : {out, q.grad(), k.grad(), v.grad()})
+        EXPECT_TRUE(x.isfinite().all().item<bool>());
+      for (int64_t b = 0; b < 3; ++b)
+        for (int64_t t = 0; t < kT; ++t) {
+          const auto largest = [&](const Tensor& x) { return x[b][t].abs().max().item<double>(); };
+          SCOPED_TRACE(::testing::Message() << "sequence " << b << ", position " << t);
+          EXPECT_EQ(largest(out) > 0, sees(b, t));
+          if (!sees(b, t)) {
+            EXPECT_EQ(largest(q.grad()), 0.0);
+          }
+          // Nobody sees these keys, and nobody tells them anything.
+          const bool hidden = b == 2 || (b == 1 && t < 2);
+          if (hidden) {
+            EXPECT_EQ(largest(k.grad()), 0.0);
+            EXPECT_EQ(largest(v.grad()), 0.0);
+          } else if (size == 1.0) {
+            EXPECT_GT(largest(v.grad()), 0.0);
+          }
+        }
+    }
+}
+
+TEST(Attention, WhatIsHiddenChangesNoBit) {
+  const AttentionMask mask = mask_by_sequence();
+  const Tensor q = random_normal({3, kT, 6}, 1), k = random_normal({3, kT, 6}, 2),
+               v = random_normal({3, kT, 6}, 3);
+  const Tensor before = attention(q, k, v, 2, mask, {});
+  for (int64_t b = 0; b < 3; ++b)
+    for (int64_t j = 0; j < kT; ++j) {
+      // Large enough that a weight that is merely small would show.
+      const Tensor other_k = k.clone(), other_v = v.clone();
+      other_k[b][j].fill_(1e3);
+      other_v[b][j].fill_(1e100);
+      const Tensor after = attention(q, other_k, other_v, 2, mask, {});
+      for (int64_t i = 0; i < kT; ++i) {
+        const bool hidden = mask.blocked[b][i][j].item<bool>();
+        EXPECT_EQ(same_bits(before[b][i], after[b][i]), hidden) << b << ": " << i << " of " << j;
+      }
+    }
+}
+
+TEST(Attention, ThatNoQueryIsWithoutAKeyNeedNotBeKnown) {
+  const Tensor q = leaf({2, 6, 6}, 1), k = leaf({2, 6, 6}, 2), v = leaf({2, 6, 6}, 3);
+  AttentionMask mask = causal(6);
+  const Tensor known = attention(q, k, v, 2, mask, {});
+  mask.may_be_empty = true;
+  EXPECT_TRUE(same_bits(attention(q, k, v, 2, mask, {}), known));
+  expect_attention(q, k, v, 2, mask);
 }
 
 TEST(CrossEntropy, IsZeroWhereThereIsNoTarget) {
@@ -160,82 +317,6 @@ TEST(CrossEntropy, SurvivesLargeScores) {
   };
   EXPECT_EQ(loss(0), 0.0);
   EXPECT_EQ(loss(2), 2e4);
-}
-
-// The random field.
-
-std::vector<double> mask(const RandomField& field, const std::string& site, double p,
-                         at::IntArrayRef shape) {
-  return numbers(field.dropout(site, p)(shape, at::empty({0}, at::TensorOptions(at::kFloat))));
-}
-
-TEST(Dropout, ValuesAndShareOfZeros) {
-  for (const double p : {0.1, 0.5, 0.9}) {
-    const std::vector<double> m = mask(RandomField(1, 2, 3), "site", p, {8, 50, 100});
-    const auto n = static_cast<double>(m.size());
-    double zeros = 0;
-    for (const double v : m) {
-      EXPECT_TRUE(v == 0 || v == static_cast<float>(1 / (1 - p))) << v;
-      zeros += v == 0;
-    }
-    EXPECT_NEAR(zeros / n, p, 4 * std::sqrt(p * (1 - p) / n));
-  }
-}
-
-TEST(Dropout, IsIndependentBetweenSitesStepsSequencesAndSeeds) {
-  const double p = 0.3;
-  const std::vector<int64_t> shape = {1, 10000};
-  const std::vector<double> m = mask(RandomField(1, 5, 2), "mlp_out.0", p, shape);
-  const auto expect_independent = [&](const std::vector<double>& other) {
-    double differ = 0;
-    for (size_t i = 0; i < m.size(); ++i) differ += m[i] != other[i];
-    const auto n = static_cast<double>(m.size());
-    const double share = 2 * p * (1 - p);
-    EXPECT_NEAR(differ / n, share, 4 * std::sqrt(share * (1 - share) / n));
-  };
-  expect_independent(mask(RandomField(1, 5, 2), "mlp_out.1", p, shape));
-  expect_independent(mask(RandomField(1, 6, 2), "mlp_out.0", p, shape));
-  expect_independent(mask(RandomField(1, 5, 3), "mlp_out.0", p, shape));
-  expect_independent(mask(RandomField(1, 2, 5), "mlp_out.0", p, shape));  // not their sum
-  expect_independent(mask(RandomField(2, 5, 2), "mlp_out.0", p, shape));
-  EXPECT_EQ(mask(RandomField(1, 5, 2), "mlp_out.0", p, shape), m);
-}
-
-TEST(Dropout, DoesNotDependOnHowABatchIsSplit) {
-  const auto rows = [](int64_t count, int64_t first) {
-    return mask(RandomField(1, 4, first), "attention_out.0", 0.5, {count, 3, 7});
-  };
-  std::vector<double> split = rows(1, 10);
-  for (const double v : rows(3, 11)) split.push_back(v);
-  EXPECT_EQ(split, rows(4, 10));
-}
-
-TEST(Dropout, NoProbabilityIsNoOperation) {
-  EXPECT_FALSE(RandomField(1, 2, 3).dropout("site", 0.0));
-  const Tensor x = random_normal({2, 3}, 1);
-  EXPECT_TRUE(apply_dropout(x, {}).is_same(x));
-}
-
-TEST(Dropout, KeepsTheTypeOfWhatItMultiplies) {
-  const Tensor x = random_normal({2, 3}, 1);
-  EXPECT_EQ(apply_dropout(x, RandomField(1, 2, 3).dropout("site", 0.5)).scalar_type(), at::kDouble);
-}
-
-TEST(FillDropout, AnyPartEqualsTheWhole) {
-  const size_t n = 41;
-  std::vector<float> whole(n);
-  fill_dropout(whole, 0.5, 3, 4, 0);
-  for (size_t first = 0; first < n; ++first)
-    for (size_t count = 0; first + count <= n; ++count) {
-      std::vector<float> part(count);
-      fill_dropout(part, 0.5, 3, 4, first);
-      const auto begin = whole.begin() + static_cast<int64_t>(first);
-      ASSERT_EQ(part, std::vector<float>(begin, begin + static_cast<int64_t>(count)))
-          << first << ", " << count;
-    }
-  std::vector<float> other(n);
-  fill_dropout(other, 0.5, 3, 5, 0);
-  EXPECT_NE(other, whole);
 }
 
 }  // namespace

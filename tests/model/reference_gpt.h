@@ -21,52 +21,59 @@ class ReferenceGpt {
   // (T, V), row-major.
   std::vector<double> logits(const std::vector<int64_t>& tokens) const {
     const size_t T = tokens.size(), C = width();
-    const Rows token_table = parameter("token_table.0.weight");
-    const Rows position_table = parameter("position_table.weight");
-    Rows r(T * C);
+    const Values token_table = parameter("token_table.0.weight");
+    const Values position_table = parameter("position_table.weight");
+    Values r(T * C);
     for (size_t t = 0; t < T; ++t)
       for (size_t c = 0; c < C; ++c)
         r[t * C + c] = token_table[size_t(tokens[t]) * C + c] + position_table[t * C + c];
     drop(r, "embedding", c_.embed_dropout);
     for (int64_t i = 0; i < c_.n_layer; ++i) {
       const std::string n = "." + std::to_string(i);
-      const Rows heads = attention(linear(norm(r, "norm_in" + n), "attention" + n + ".qkv", C), n);
-      Rows branch = linear(heads, "attention" + n + ".out", C);
+      const Values heads =
+          attention(linear(norm(r, "norm_in" + n), "attention" + n + ".qkv", C), n);
+      Values branch = linear(heads, "attention" + n + ".out", C);
       drop(branch, "attention_out" + n, c_.residual_dropout);
       add(r, branch);
-      Rows hidden = linear(norm(r, "norm_mid" + n), "mlp" + n + ".up", C);
+      Values hidden = linear(norm(r, "norm_mid" + n), "mlp" + n + ".up", C);
       for (double& h : hidden) h = gelu(h);
       branch = linear(hidden, "mlp" + n + ".down", 4 * C);
-      drop(branch, "mlp_out" + n, c_.residual_dropout);
+      drop(branch, "mlp_out" + n + ".0", c_.residual_dropout);
       add(r, branch);
     }
     return linear(norm(r, "norm_out.0"), c_.tie_head ? "token_table.0" : "head.0", C);
   }
 
  private:
-  using Rows = std::vector<double>;
+  using Values = std::vector<double>;
 
   size_t width() const { return size_t(c_.n_embd); }
-  Rows parameter(const std::string& name) const {
+  Values parameter(const std::string& name) const {
     const Tensor tensor = model_.parameters().find(name);
-    return tensor.defined() ? numbers(tensor) : Rows();
+    return tensor.defined() ? numbers(tensor) : Values();
   }
-  static void add(Rows& to, const Rows& from) {
+  static void add(Values& to, const Values& from) {
     for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
   }
 
-  void drop(Rows& x, const std::string& site, const std::optional<double>& own) const {
+  // Multipliers (T, width) of a site; empty: no dropout.
+  Values multipliers(const std::string& site, const std::optional<double>& own, size_t T,
+                     size_t width) const {
     const double p = field_ ? own.value_or(c_.dropout) : 0;
-    if (p == 0) return;
-    const Tensor mask = field_->dropout(site, p)({1, int64_t(x.size())}, random_normal({1}, 0));
-    const Rows multipliers = numbers(mask);
-    for (size_t i = 0; i < x.size(); ++i) x[i] *= multipliers[i];
+    if (p == 0) return {};
+    const Rows rows(batch_of(random_tokens({1, int64_t(T)}, 1, 0), {}));
+    return numbers(field_->dropout(site, p, rows, int64_t(width), random_normal({1}, 0)));
+  }
+  // x (T, C)
+  void drop(Values& x, const std::string& site, const std::optional<double>& own) const {
+    const Values m = multipliers(site, own, x.size() / width(), width());
+    for (size_t i = 0; i < m.size(); ++i) x[i] *= m[i];
   }
 
-  Rows linear(const Rows& x, const std::string& name, size_t in) const {
-    const Rows weight = parameter(name + ".weight"), bias = parameter(name + ".bias");
+  Values linear(const Values& x, const std::string& name, size_t in) const {
+    const Values weight = parameter(name + ".weight"), bias = parameter(name + ".bias");
     const size_t out = weight.size() / in, rows = x.size() / in;
-    Rows y(rows * out);
+    Values y(rows * out);
     for (size_t row = 0; row < rows; ++row)
       for (size_t o = 0; o < out; ++o) {
         double sum = bias.empty() ? 0 : bias[o];
@@ -76,10 +83,10 @@ class ReferenceGpt {
     return y;
   }
 
-  Rows norm(const Rows& x, const std::string& name) const {
-    const Rows weight = parameter(name + ".weight"), bias = parameter(name + ".bias");
+  Values norm(const Values& x, const std::string& name) const {
+    const Values weight = parameter(name + ".weight"), bias = parameter(name + ".bias");
     const size_t C = width();
-    Rows y(x.size());
+    Values y(x.size());
     for (size_t row = 0; row < x.size() / C; ++row) {
       double mean = 0, variance = 0;
       for (size_t c = 0; c < C; ++c) mean += x[row * C + c];
@@ -93,9 +100,9 @@ class ReferenceGpt {
   }
 
   // qkv (T, 3C) -> (T, C)
-  Rows attention(const Rows& qkv, const std::string& n) const {
+  Values attention(const Values& qkv, const std::string& n) const {
     const size_t C = width(), T = qkv.size() / (3 * C), H = size_t(c_.n_head), D = C / H;
-    Rows weights(H * T * T, 0.0);
+    Values weights(H * T * T, 0.0);
     for (size_t h = 0; h < H; ++h)
       for (size_t t = 0; t < T; ++t) {
         double* row = &weights[(h * T + t) * T];
@@ -108,8 +115,14 @@ class ReferenceGpt {
         }
         for (size_t s = 0; s <= t; ++s) row[s] /= sum;
       }
-    drop(weights, "attention_weights" + n, c_.attn_dropout);
-    Rows out(T * C, 0.0);
+    // A query's draws: block_size keys of the first head, of the second, ...
+    const size_t span = size_t(c_.block_size);
+    const Values m = multipliers("attention_weights" + n, c_.attn_dropout, T, H * span);
+    if (!m.empty())
+      for (size_t h = 0; h < H; ++h)
+        for (size_t t = 0; t < T; ++t)
+          for (size_t s = 0; s <= t; ++s) weights[(h * T + t) * T + s] *= m[(t * H + h) * span + s];
+    Values out(T * C, 0.0);
     for (size_t t = 0; t < T; ++t)
       for (size_t s = 0; s <= t; ++s)
         for (size_t c = 0; c < C; ++c)

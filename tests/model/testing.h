@@ -102,6 +102,13 @@ inline ModelConfig shrunk(ModelConfig config) {
   b.n_layer = b.n_head = 2;
   b.n_embd = 16;
   b.block_size = 8;
+  const auto cut = [](auto& per_layer) {
+    if (!per_layer.empty()) per_layer.resize(2);
+  };
+  cut(config.early_exit.layer_contexts);
+  cut(config.halting.thresholds);
+  cut(config.supervision.layer_supervision.list);
+  if (!config.early_exit.layer_widths.empty()) config.early_exit.layer_widths = {8, 16};
   return config;
 }
 
@@ -119,6 +126,19 @@ inline ModelConfig untied_config() {
   b.activation = Activation::kGeluTanh;
   b.init = Init::kTorch;
   b.norm_eps = 1e-3;
+  return config;
+}
+
+// A table and a head per layer, every layer trained, and answers by the largest probability.
+// Nothing but the layer's number is in how its parameters are drawn, so that a shallower model is
+// the first layers of a deeper one.
+inline ModelConfig exit_config(double threshold, int64_t n_layer = 2) {
+  ModelConfig config = untied_config();
+  config.backbone.n_layer = n_layer;
+  config.early_exit.layer_tables = config.early_exit.layer_heads = true;
+  config.halting.rule = HaltRule::kMax;
+  config.halting.threshold = threshold;
+  config.supervision.layer_supervision = {"all", {}};
   return config;
 }
 
@@ -141,9 +161,17 @@ inline void disturb(LanguageModel& model, double scale) {
   for (Tensor t : tensors_of(model)) t.add_(random_normal(t.sizes(), seed++), scale);
 }
 
-// Mean loss per valid target of one batch.
+inline Batch batch_of(const Tensor& tokens_BT, const Tensor& targets_BT) {
+  Batch batch;
+  batch.tokens_BT = tokens_BT;
+  batch.targets_BT = targets_BT;
+  return batch;
+}
+
+// Mean loss per valid target of one batch, of a model with one loss.
 inline double mean_loss(const LanguageModel& model, const Batch& batch, const Pass& pass = {}) {
   const ModelOutput output = model.forward(batch, pass);
+  EXPECT_EQ(output.losses.size(), 1U);
   return output.losses.at(0).sum.item<double>() / output.losses.at(0).count;
 }
 

@@ -76,6 +76,8 @@ std::vector<Effect> effects() {
                                                 "rate at 200", "rate at 1000", "rate at 3000"};
   const std::set<std::string> warm_up = {"rate at 0", "rate at 10", "rate at 99"};
   const std::set<std::string> decay = {"rate at 200", "rate at 1000", "rate at 3000"};
+  const std::set<std::string> tables = {"parameters", "decayed", "memory"};
+  const std::set<std::string> readouts = {"flops", "memory"};
   const auto with = [](std::set<std::string> names, const char* more) {
     return names.insert(more), names;
   };
@@ -99,6 +101,13 @@ std::vector<Effect> effects() {
       {"lr_decay_iters", "2000", decay},
       {"min_lr", "5e-4", with(decay, "rate at 6000")},
       {"max_iters", "4000", decay},
+      {"layer_tables", "true", tables},
+      {"layer_heads", "true", tables, {{"tie_head", "false"}, {"layer_supervision", "all"}}},
+      {"layer_widths", "[96, 96, 192, 192, 384, 384]", size, {{"tie_head", "false"}}},
+      {"gate_mode", "learned", size, {{"layer_tables", "true"}}},
+      {"layer_contexts", "[1, 2, 4, 8, 16, 255]", {"flops"}},
+      {"halt_rule", "max", readouts},
+      {"layer_supervision", "all", readouts},
   };
 }
 

@@ -115,7 +115,12 @@ TEST(Flops, EqualACountOverTheTable) {
     const RunConfig config = preset_config(preset.name);
     const BackboneConfig& b = config.model.backbone;
     const int64_t V = 1000, T = 100;
-    double expected = static_cast<double>(b.n_layer * 2 * (2 * T * b.n_embd));
+    double expected = 0;
+    for (int64_t i = 0; i < b.n_layer; ++i) {
+      const IntList& widths = config.model.early_exit.layer_widths;
+      const int64_t C = widths.empty() ? b.n_embd : widths[static_cast<size_t>(i)];
+      expected += static_cast<double>(2 * (2 * T * C));
+    }
     for (const ParameterSpec& spec : parameter_table(config.model, V)) {
       const bool multiplied = spec.shape.size() == 2 && spec.part != Part::kPositionTable &&
                               (spec.part != Part::kTokenTable || b.tie_head);

@@ -102,17 +102,25 @@ TEST(ShippedConfigs, ArePartOfTheProgram) {
   }
 }
 
+// True if the preset has a value for each of its layers, so that it has to keep their number.
+bool is_by_layer(const ModelConfig& c) {
+  return !c.early_exit.layer_widths.empty() || !c.early_exit.layer_contexts.empty() ||
+         !c.halting.thresholds.empty() || !c.supervision.layer_supervision.list.empty();
+}
+
 TEST(ShippedConfigs, ApplyToEveryPreset) {
   for (const Shipped& file : shipped_files())
     for (const Preset& preset : registry().presets()) {
+      SCOPED_TRACE(file.path + " on " + preset.name);
       RunConfig config = preset_config(preset.name);
+      const int64_t layers = config.model.backbone.n_layer;
       FieldList list;
       add_fields(list, config);
-      EXPECT_NO_THROW({
-        read_config_file(file.path, list);
-        resolve(list, config);
-      }) << file.path
-         << " on " << preset.name;
+      read_config_file(file.path, list);
+      if (config.model.backbone.n_layer != layers && is_by_layer(config.model))
+        EXPECT_THAT(refusal_of([&] { resolve(list, config); }).what(), HasSubstr("n_layer = "));
+      else
+        EXPECT_NO_THROW(resolve(list, config));
     }
 }
 

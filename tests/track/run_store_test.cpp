@@ -1,5 +1,6 @@
 #include "fathom/track/run_store.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,6 +32,18 @@ std::vector<int64_t> steps_of(const std::vector<Point>& points) {
   std::vector<int64_t> steps;
   for (const Point& point : points) steps.push_back(point.step);
   return steps;
+}
+
+// The names, then "step: values" of every step, "-" where there is none.
+std::vector<std::string> rows_of(const RunStore& store, const std::string& run) {
+  std::vector<std::string> rows;
+  store.for_each_step(run, [&](const std::vector<std::string>& names, const StepValues& row) {
+    if (rows.empty()) rows.push_back(fmt::format("{}", fmt::join(names, " ")));
+    std::string text = fmt::format("{}:", row.step);
+    for (const auto& value : row.values) text += value ? fmt::format(" {}", *value) : " -";
+    rows.push_back(text);
+  });
+  return rows;
 }
 
 class RunStoreTest : public testing::Test {
@@ -114,6 +127,48 @@ TEST_F(RunStoreTest, SeriesIsOrderedByStep) {
   EXPECT_THAT(store.series("a", "acc"), IsEmpty());
   EXPECT_THAT(store.series("c", "loss"), IsEmpty());
   EXPECT_THAT(store.metric_names("c"), IsEmpty());
+}
+
+TEST_F(RunStoreTest, EveryStepIsVisitedOnceInOrder) {
+  RunStore store(path_);
+  const RunHandle run = store.create_run("a", "e", "");
+  add(store, store.create_run("b", "e", ""), 4, {{"loss", 9}, {"acc", 0.5}});
+  add(store, run, 100, {{"loss", 1}});
+  add(store, run, 20, {{"val", kNaN}});
+  add(store, run, 3, {{"lr", 0.25}, {"loss", 3}});
+  add(store, run, 20, {{"loss", -kInfinity}, {"Zeta", 2}});
+  EXPECT_THAT(rows_of(store, "a"),
+              ElementsAre("Zeta loss lr val", "3: - 3 0.25 -", "20: 2 -inf - nan", "100: - 1 - -"));
+  EXPECT_THAT(rows_of(store, "b"), ElementsAre("acc loss", "4: 0.5 9"));
+  EXPECT_THAT(rows_of(store, "c"), IsEmpty());
+  store.create_run("empty", "e", "");
+  EXPECT_THAT(rows_of(store, "empty"), IsEmpty());
+  store.reopen_run("a", 3);
+  EXPECT_THAT(rows_of(store, "a"), ElementsAre("loss lr", "3: 3 0.25"));
+}
+
+TEST_F(RunStoreTest, VisitsShowOneMoment) {
+  RunStore writer(path_);
+  const RunHandle run = writer.create_run("a", "e", "");
+  add(writer, run, 1, {{"loss", 1}});
+  add(writer, run, 3, {{"loss", 3}});
+  const RunStore reader(path_, {/*read_only=*/true});
+  std::vector<int64_t> seen;
+  reader.for_each_step("a", [&](const std::vector<std::string>& names, const StepValues& row) {
+    EXPECT_THAT(names, ElementsAre("loss"));
+    seen.push_back(row.step);
+    add(writer, run, row.step + 1, {{"loss", 2}, {"acc", 2}});
+    EXPECT_THAT(reader.metric_names("a"), ElementsAre("loss"));
+  });
+  EXPECT_THAT(seen, ElementsAre(1, 3));
+  EXPECT_THAT(steps_of(reader.series("a", "acc")), ElementsAre(2, 4));
+
+  // It ends with an exception too, and the store can be written to again.
+  EXPECT_THAT(error_of([&] {
+                writer.for_each_step("a", [](const auto&, const StepValues&) { fail("enough"); });
+              }),
+              HasSubstr("enough"));
+  add(writer, run, 5, {{"loss", 5}});
 }
 
 TEST_F(RunStoreTest, NumbersSurviveBitForBit) {
@@ -273,6 +328,7 @@ TEST_F(RunStoreTest, DamagedPagesAreReported) {
       store.runs();
       store.series("a", "loss");
       store.metric_names("a");
+      store.for_each_step("a", [](const auto&, const StepValues&) {});
     });
     reported += error != "no error";
     EXPECT_THAT(error, testing::AnyOf("no error", HasSubstr(path_)));

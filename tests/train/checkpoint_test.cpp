@@ -38,17 +38,26 @@ class CheckpointTest : public TrainTest {
 };
 
 TEST_F(CheckpointTest, GivesTheModelBackBitForBit) {
-  for (const ModelConfig& model : {tied_config(), untied_config()}) {
+  ModelConfig exits = exit_config(0.3);
+  exits.early_exit.layer_widths = {8, 16};
+  exits.early_exit.gate_mode = GateMode::kLearned;
+  exits.halting.thresholds = {0.3, 0.6};
+  exits.supervision.layer_supervision = {"", {0.5, 2}};
+  for (const ModelConfig& model : {tied_config(), untied_config(), exits}) {
     RunConfig config = tiny_run(model);
     config.model.backbone.vocab_size = 20;  // padded
     config.optimizer.learning_rate = 1.0 / 3;
     std::filesystem::remove_all(temp_ / "run");
     Trainer t = trainer(config, temp_ / "run");
-    t.run();
+    t.run({});
     const LoadedModel loaded = load_model(checkpoint("run", "last"), at::kCPU);
     EXPECT_EQ(weights(*loaded.model), weights(t.model()));
     const Tensor tokens = random_tokens({2, 8}, 8, 1);
     EXPECT_TRUE(same_bits(loaded.model->logits(tokens), t.model().logits(tokens)));
+    const NextToken next = loaded.model->next_token(tokens, Exit::kFirstConfident);
+    const NextToken expected = t.model().next_token(tokens, Exit::kFirstConfident);
+    EXPECT_TRUE(same_bits(next.scores_BV, expected.scores_BV));
+    EXPECT_TRUE(same_bits(next.layer_B, expected.layer_B));
     EXPECT_EQ(values_of(loaded.state.config), values_of(config));
     EXPECT_EQ(loaded.state.config.preset, "tiny");
     EXPECT_EQ(loaded.state.vocab_size, 20);

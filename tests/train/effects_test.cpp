@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -22,6 +23,21 @@ struct Row {
   Settings base = {};  // without which it has nothing to act on
 };
 
+// Three layers that all answer, at about a third of the tokens each.
+const Settings kExits = {{"n_layer", "3"},
+                         {"init", "torch"},
+                         {"tie_head", "False"},
+                         {"layer_heads", "True"},
+                         {"halt_rule", "max"},
+                         {"halt_threshold", "0.3"},
+                         {"layer_supervision", "all"}};
+
+Settings exits_and(const std::string& name, const std::string& value) {
+  Settings settings = kExits;
+  settings.push_back({name, value});
+  return settings;
+}
+
 // clang-format off
 const std::vector<Row> kRows = {
     {"n_layer", "3"}, {"n_head", "4"}, {"n_embd", "32"}, {"block_size", "4"}, {"vocab_size", "20"},
@@ -36,6 +52,15 @@ const std::vector<Row> kRows = {
     {"warmup_form", "from_zero", {{"warmup_iters", "3"}}}, {"lr_decay_iters", "3"},
     {"min_lr", "0.005"}, {"max_iters", "4"}, {"eval_interval", "2"}, {"eval_iters", "3"},
     {"eval_only", "True"}, {"seed", "1"}, {"dtype", "bfloat16"}, {"threads", "2"},
+    {"layer_tables", "True"}, {"layer_heads", "True", {{"tie_head", "False"}}},
+    {"layer_widths", "[8, 16]", {{"tie_head", "False"}}},
+    {"gate_mode", "learned", {{"layer_tables", "True"}}}, {"layer_contexts", "[2, 3]"},
+    {"mask_history", "previous", kExits}, {"mask_self", "False", kExits},
+    {"detach_between_layers", "True", kExits}, {"halt_rule", "gold", kExits},
+    {"halt_threshold", "0.4", kExits}, {"halt_thresholds", "[0.4, 0.3, 0.3]", kExits},
+    {"confidence_temperature", "2", kExits}, {"layer_supervision", "all"},
+    {"supervision_reduce", "sum", kExits},
+    {"skip_easy_weight", "token", exits_and("layer_supervision", "skip_easy")},
 };
 // clang-format on
 
@@ -64,11 +89,11 @@ class EffectsTest : public TrainTest {
     const std::string folder = fmt::format("run{}", runs_++);
     const History history = run(config, folder);
     for (const StepReport& s : history.steps)
-      print += fmt::format("step {} {} {} {} {}\n", s.step, s.loss, s.gradient_norm,
-                           s.learning_rate, s.tokens);
+      print += fmt::format("step {} {} {} {} {} {}\n", s.step, s.loss, s.gradient_norm,
+                           s.learning_rate, s.tokens, s.metrics);
     for (const EvalReport& e : history.evaluations)
-      print += fmt::format("evaluation {} {} {} {} {}\n", e.step, e.train.loss, e.val.loss,
-                           e.val.standard_error, e.val.targets);
+      print += fmt::format("evaluation {} {} {} {} {} {}\n", e.step, e.train.loss, e.val.loss,
+                           e.val.standard_error, e.val.targets, e.val.metrics);
     for (const char* name : {"last", "best"})
       for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
         const std::string path = checkpoint(folder, name) + "/" + file;

@@ -1,6 +1,9 @@
 // A small corpus, a small run, and what it reported.
 #pragma once
 
+#include <ATen/ops/zeros_like.h>
+
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <random>
@@ -71,18 +74,16 @@ class TrainTest : public DataTest {
     return Corpus::open(name);
   }
 
-  Trainer trainer(const RunConfig& config, const std::string& folder = "",
-                  TrainerEvents events = {}) {
+  Trainer trainer(const RunConfig& config, const std::string& folder = "") {
     if (!corpus_) corpus_ = corpus();
     if (!folder.empty()) std::filesystem::create_directories(folder + "/checkpoints");
-    return {config, *corpus_, settled_vocab_size(config, corpus_->vocab_size()), folder,
-            std::move(events)};
+    return {config, *corpus_, settled_vocab_size(config, corpus_->vocab_size()), folder};
   }
 
   // Trains to the end and returns what it reported. `folder` is below the test's own.
   History run(const RunConfig& config, const std::string& folder = "") {
     History history;
-    trainer(config, folder.empty() ? "" : temp_ / folder, history.events()).run();
+    trainer(config, folder.empty() ? "" : temp_ / folder).run(history.events());
     return history;
   }
 
@@ -99,6 +100,35 @@ inline Snapshot weights(const LanguageModel& model) {
   Snapshot snapshot;
   for (const Parameter& p : model.parameters().all()) snapshot[p.spec.name] = numbers(p.tensor);
   return snapshot;
+}
+
+// The gradient of one step, all parameters in a row, and what the step reported.
+struct StepResult {
+  std::vector<double> gradient;
+  StepReport report;
+};
+
+inline StepResult first_step(Trainer trainer) {
+  StepResult result;
+  result.report = trainer.train_step();
+  for (const Parameter& p : trainer.model().parameters().all()) {
+    // A layer that no loss reaches has none.
+    const Tensor g = p.tensor.grad().defined() ? p.tensor.grad() : at::zeros_like(p.tensor);
+    for (const double value : numbers(g)) result.gradient.push_back(value);
+  }
+  return result;
+}
+
+// |actual - expected| / |expected|
+inline double relative_distance(const std::vector<double>& actual,
+                                const std::vector<double>& expected) {
+  EXPECT_EQ(actual.size(), expected.size());
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    difference += std::pow(actual[i] - expected[i], 2);
+    norm += expected[i] * expected[i];
+  }
+  return std::sqrt(difference / norm);
 }
 
 }  // namespace fathom::testing

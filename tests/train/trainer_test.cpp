@@ -29,6 +29,10 @@ TEST_F(TrainerTest, MakesExactlyTheStepsAsked) {
     EXPECT_EQ(step.learning_rate, learning_rate_at(config, i));
     EXPECT_GT(step.gradient_norm, 0);
     EXPECT_GT(step.seconds, 0);
+    // The only loss that this model has.
+    EXPECT_NEAR(step.metrics.at("loss_final"), step.loss, 1e-6);
+    EXPECT_GE(step.metrics.at("accuracy"), 0);
+    EXPECT_EQ(step.metrics.size(), 2U);
   }
   EXPECT_THAT(history.evaluated_at(), ElementsAre(0, 3, 6, 7));
   EXPECT_EQ(load_state(checkpoint("run", "last")).step, 7);
@@ -59,30 +63,17 @@ TEST_F(TrainerTest, SavesLastBeforeEachEvaluationAndBestAfterIt) {
   events.evaluation = [&](const EvalReport& r) {
     EXPECT_EQ(r.best, r.val.loss < least);
     if (r.best) least = r.val.loss, best_step = r.step;
+    EXPECT_EQ(r.best_value, least);
     if (r.step == 0) return;  // nothing is saved before the first step
     EXPECT_EQ(load_state(checkpoint("run", "last")).step, r.step);
     EXPECT_EQ(load_state(checkpoint("run", "best")).step, best_step);
   };
-  trainer(config, temp_ / "run", events).run();
+  trainer(config, temp_ / "run").run(events);
   const CheckpointState best = load_state(checkpoint("run", "best"));
   EXPECT_EQ(best.best_value, least);
   EXPECT_EQ(best.best_metric, "val/loss");
   EXPECT_GT(best_step, 0);
   EXPECT_LT(best_step, 60) << "the case is pointless if the last is the best";
-}
-
-// The gradient of one step, all parameters in a row, and its loss.
-struct StepResult {
-  std::vector<double> gradient;
-  double loss;
-};
-
-StepResult first_step(Trainer trainer) {
-  StepResult result;
-  result.loss = trainer.train_step().loss;
-  for (const Parameter& p : trainer.model().parameters().all())
-    for (const double g : numbers(p.tensor.grad())) result.gradient.push_back(g);
-  return result;
 }
 
 TEST_F(TrainerTest, AStepDoesNotDependOnItsDivision) {
@@ -97,14 +88,11 @@ TEST_F(TrainerTest, AStepDoesNotDependOnItsDivision) {
     return first_step(trainer(config));
   };
   const StepResult whole = divided(8, 1, {});
-  double norm = 0;
-  for (const double g : whole.gradient) norm += g * g;
   const auto expect_same = [&](const StepResult& other) {
-    double difference = 0;
-    for (size_t i = 0; i < whole.gradient.size(); ++i)
-      difference += std::pow(other.gradient[i] - whole.gradient[i], 2);
-    EXPECT_LE(std::sqrt(difference / norm), 1e-6);
-    EXPECT_NEAR(other.loss, whole.loss, 1e-6 * whole.loss);
+    EXPECT_LE(relative_distance(other.gradient, whole.gradient), 1e-6);
+    EXPECT_NEAR(other.report.loss, whole.report.loss, 1e-6 * whole.report.loss);
+    for (const auto& [name, value] : whole.report.metrics)
+      EXPECT_NEAR(other.report.metrics.at(name), value, 1e-6) << name;
   };
   expect_same(divided(4, 2, {}));
   expect_same(divided(1, 8, {}));
@@ -164,8 +152,8 @@ TEST_F(TrainerTest, ADivergedRunKeepsItsLastCheckpoint) {
   config.optimizer.learning_rate = 1e30;
   config.training.eval_interval = 1;
   History history;
-  Trainer t = trainer(config, temp_ / "run", history.events());
-  EXPECT_THAT(error_of([&] { t.run(); }), HasSubstr("not finite"));
+  Trainer t = trainer(config, temp_ / "run");
+  EXPECT_THAT(error_of([&] { t.run(history.events()); }), HasSubstr("not finite"));
   const LoadedModel last = load_model(checkpoint("run", "last"), at::kCPU);
   EXPECT_EQ(last.state.step, static_cast<int64_t>(history.steps.size()));
   EXPECT_EQ(last.state.step, t.state().step);
@@ -190,7 +178,7 @@ TEST_F(TrainerTest, OverfitsASmallText) {
   EXPECT_GT(history.evaluations.front().train.loss, 2.0);
   EXPECT_LT(history.evaluations.back().train.loss, 0.1);
   EXPECT_LT(history.evaluations.back().val.loss, 0.1);
-  EXPECT_GT(history.evaluations.back().val.accuracy, 0.95);
+  EXPECT_GT(history.evaluations.back().val.accuracy(), 0.95);
 }
 
 TEST_F(TrainerTest, TwoRunsAreTheSameBytes) {
@@ -210,7 +198,7 @@ TEST_F(TrainerTest, TwoRunsAreTheSameBytes) {
 
 TEST_F(TrainerTest, NarrowPrecisionStaysClose) {
   RunConfig config = tiny_run();
-  const double exact = first_step(trainer(config)).loss;
+  const double exact = first_step(trainer(config)).report.loss;
   config.training.dtype = Precision::kBFloat16;
   Trainer narrow = trainer(config);
   const double loss = narrow.train_step().loss;
@@ -245,10 +233,10 @@ TEST(Evaluate, IsTheMeanOverTargetsWithItsStandardError) {
   const int64_t V = 11;
   const auto model = model_of(tied_config(), V);
   std::vector<TokenBatch> batches = {
-      {1, 4, {1, 2, 3, 4}, {2, 3, -1, -1}},
-      {2, 3, {5, 6, 7, 8, 9, 10}, {6, -1, 8, 9, 10, 0}},
-      {1, 2, {1, 1}, {-1, -1}},
-      {1, 1, {3}, {3}},
+      {1, 4, {1, 2, 3, 4}, {2, 3, -1, -1}, {}},
+      {2, 3, {5, 6, 7, 8, 9, 10}, {6, -1, 8, 9, 10, 0}, {}},
+      {1, 2, {1, 1}, {-1, -1}, {}},
+      {1, 1, {3}, {3}, {}},
   };
   double sum = 0, count = 0, correct = 0;
   std::vector<std::pair<double, double>> by_batch;  // mean, targets
@@ -276,10 +264,39 @@ TEST(Evaluate, IsTheMeanOverTargetsWithItsStandardError) {
   const Evaluation e = evaluated(batches);
   EXPECT_NEAR(e.loss, sum / count, 1e-6);
   EXPECT_EQ(e.targets, count);
-  EXPECT_NEAR(e.accuracy, correct / count, 1e-12);
+  EXPECT_NEAR(e.accuracy(), correct / count, 1e-12);
+  EXPECT_NEAR(e.metrics.at("loss_final"), sum / count, 1e-6);
+  EXPECT_EQ(e.metrics.size(), 2U);
+  EXPECT_EQ(e.value("loss"), e.loss);
+  EXPECT_EQ(e.value("accuracy"), e.accuracy());
   EXPECT_NEAR(e.standard_error, std::sqrt(variance / 2), 1e-5) << "three batches have targets";
   EXPECT_EQ(evaluated({batches[0]}).standard_error, 0.0);
   EXPECT_NEAR(evaluated({batches[0], batches[0], batches[0]}).standard_error, 0.0, 1e-6);
+}
+
+TEST(ToBatch, NamesWhatTheTokensAre) {
+  TokenBatch tokens = {2, 3, {1, 2, 3, 4, 5, 0}, {2, -1, 4, 5, -1, -1}, {}};
+  Batch batch = to_batch(tokens, at::kCPU);
+  EXPECT_TRUE(same_bits(batch.tokens_BT, tensor_of({1, 2, 3, 4, 5, 0}, {2, 3}).to(at::kLong)));
+  EXPECT_TRUE(same_bits(batch.targets_BT, tensor_of({2, -1, 4, 5, -1, -1}, {2, 3}).to(at::kLong)));
+  for (const Tensor& other : {batch.weight_BT, batch.valid_BT, batch.segment_BT, batch.position_BT})
+    EXPECT_FALSE(other.defined());
+  tokens.valid = {1, 1, 1, 1, 1, 0};
+  batch = to_batch(tokens, at::kCPU);
+  EXPECT_TRUE(same_bits(batch.valid_BT, tensor_of({1, 1, 1, 1, 1, 0}, {2, 3}).to(at::kBool)));
+}
+
+TEST(Evaluate, WhereThereIsNoTokenNothingIsCounted) {
+  const auto model = model_of(exit_config(0.2), 11);
+  const auto evaluated = [&](TokenBatch batch) {
+    return evaluate(*model, GivenBatches({std::move(batch)}), 1, at::kCPU, Precision::kFloat32);
+  };
+  const Evaluation bare = evaluated({1, 3, {1, 2, 3}, {2, -1, 4}, {}});
+  const Evaluation filled = evaluated({1, 5, {1, 2, 3, 0, 0}, {2, -1, 4, -1, -1}, {1, 1, 1, 0, 0}});
+  EXPECT_EQ(filled.targets, 2);
+  EXPECT_NEAR(filled.loss, bare.loss, 1e-6);
+  for (const auto& [name, value] : bare.metrics)
+    EXPECT_NEAR(filled.metrics.at(name), value, 1e-6) << name;
 }
 
 TEST_F(TrainerTest, StandardErrorIsTheSpreadOfRepeatedEvaluations) {

@@ -17,6 +17,7 @@ const std::vector<Verb>& verbs() {
   static const std::vector<Verb> all = {
       {"list", "every experiment and its presets", run_list},
       {"describe", "a preset's size, cost and settings", run_describe},
+      {"doctor", "whether this machine and this build are fit for the work", run_doctor},
       {"prepare", "turn text into a corpus", run_prepare},
       {"train", "train a model", nullptr,
        [](const Arguments& a) { return parse_train(a).has_value(); }},
@@ -24,6 +25,7 @@ const std::vector<Verb>& verbs() {
        [](const Arguments& a) { return parse_eval(a).has_value(); }},
       {"generate", "text from a trained model", nullptr,
        [](const Arguments& a) { return parse_generate(a).has_value(); }},
+      {"export", "a run's numbers as CSV or JSON lines", run_export},
   };
   return all;
 }

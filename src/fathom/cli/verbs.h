@@ -11,7 +11,9 @@ namespace fathom {
 
 int run_list(const Arguments& arguments);
 int run_describe(const Arguments& arguments);
+int run_doctor(const Arguments& arguments);
 int run_prepare(const Arguments& arguments);
+int run_export(const Arguments& arguments);
 
 struct Verb {
   std::string name, summary;

@@ -51,7 +51,7 @@ class Field {
   const std::vector<std::string>& choices() const { return choices_; }
   std::string range() const;  // "1 <= n_layer", empty if unbounded
   bool is_text() const { return type_ == "text"; }
-  bool is_bool() const { return type_ == "bool"; }
+  bool is_bool() const { return type_.rfind("bool", 0) == 0; }  // a bare flag means true
 
   Value value() const;
   // Throws Error(kUsage) that names the key, what was given and what is allowed; `origin` says

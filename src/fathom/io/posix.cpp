@@ -43,19 +43,6 @@ const char* hint_for(int error) {
   }
 }
 
-// Siblings whose lock can be had have no living owner. Failure to look is no failure: the caller's
-// own creation reports what is wrong with the folder.
-void sweep_siblings(const std::string& folder, std::string_view prefix) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), &::closedir);
-  if (!listing) return;
-  while (const dirent* entry = ::readdir(listing.get())) {
-    if (std::string_view(entry->d_name).substr(0, prefix.size()) != prefix) continue;
-    const std::string path = folder + "/" + entry->d_name;
-    const Fd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (fd.is_open() && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) remove_quietly(path);
-  }
-}
-
 }  // namespace
 
 void fail_errno(const std::string& verb, const std::string& path, int error) {
@@ -71,9 +58,22 @@ Target::Target(const std::string& path) {
     fail(fmt::format("cannot write \"{}\": it does not end in a name", path));
 }
 
+// Failure to look is no failure: the caller's own creation reports what is wrong with the folder.
+void sweep_siblings(const std::string& folder, std::string_view prefix) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), &::closedir);
+  if (!listing) return;
+  while (const dirent* entry = ::readdir(listing.get())) {
+    if (std::string_view(entry->d_name).substr(0, prefix.size()) != prefix) continue;
+    const std::string path = folder + "/" + entry->d_name;
+    const Fd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (fd.is_open() && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) remove_quietly(path);
+  }
+}
+
 Sibling create_sibling(const Target& target, SiblingKind kind) {
   const bool is_folder = kind == SiblingKind::kFolder;
-  const std::string prefix = fmt::format(".{}.{}-", target.name, is_folder ? "staging" : "tmp");
+  const std::string prefix =
+      fmt::format(".{}{}", target.name, is_folder ? kStagingSuffix : ".tmp-");
   sweep_siblings(target.folder, prefix);
   constexpr int kAttempts = 100;
   for (int attempt = 0;; ++attempt) {

@@ -1,10 +1,11 @@
-// What files.cpp and staged_folder.cpp share; nothing outside io/ includes it. File descriptors,
+// What the writers of files and folders share; nothing outside io/ includes it. File descriptors,
 // errno as a sentence, and the hidden siblings that are renamed into place.
 #pragma once
 
 #include <unistd.h>
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace fathom::posix {
@@ -52,6 +53,15 @@ struct Sibling {
   Fd fd;
 };
 Sibling create_sibling(const Target& target, SiblingKind kind);
+
+// Removes the siblings in `folder` that begin with `prefix` and whose lock can be had: they have no
+// living owner. Never throws: for clean-up.
+void sweep_siblings(const std::string& folder, std::string_view prefix);
+
+// What follows `.<name>` in the names of a folder under construction and of one set aside by
+// StagedFolder::commit().
+inline constexpr char kStagingSuffix[] = ".staging-";
+inline constexpr char kAsideSuffix[] = ".previous";
 
 // Removes a file or a whole folder; false if something is left. Never throws: for clean-up.
 bool remove_quietly(const std::string& path) noexcept;

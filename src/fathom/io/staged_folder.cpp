@@ -14,8 +14,6 @@
 namespace fathom {
 namespace {
 
-constexpr char kAsideSuffix[] = ".previous";
-
 bool exists(const std::string& path) {
   struct stat status;
   return ::lstat(path.c_str(), &status) == 0;
@@ -48,7 +46,7 @@ StagedFolder::StagedFolder(const std::string& final_path) {
     fail(fmt::format("cannot write the folder {}: a file of that name is there", final_path),
          "move the file away, or choose another name");
   // What a crash inside set_aside_and_rename() left: the only copy, or one too many.
-  const std::string aside = target.sibling(kAsideSuffix);
+  const std::string aside = target.sibling(posix::kAsideSuffix);
   if (exists(final_path_)) {
     posix::remove_quietly(aside);
   } else if (exists(aside) && std::rename(aside.c_str(), final_path_.c_str()) != 0) {
@@ -84,12 +82,12 @@ void StagedFolder::commit() {
   const posix::Target target(final_path_);
   posix::sync_folder(target.folder);
   posix::remove_quietly(path_);
-  posix::remove_quietly(target.sibling(kAsideSuffix));
+  posix::remove_quietly(target.sibling(posix::kAsideSuffix));
 }
 
 void StagedFolder::set_aside_and_rename() {
-  const std::string aside = posix::Target(final_path_).sibling(kAsideSuffix);
-  if (std::rename(final_path_.c_str(), aside.c_str()) != 0)
+  const std::string aside = posix::Target(final_path_).sibling(posix::kAsideSuffix);
+  if (std::rename(final_path_.c_str(), aside.c_str()) != 0 && errno != ENOENT)
     posix::fail_errno("set aside", final_path_, errno);
   if (std::rename(path_.c_str(), final_path_.c_str()) == 0) return;
   const int error = errno;
@@ -98,7 +96,7 @@ void StagedFolder::set_aside_and_rename() {
 }
 
 std::string folder_to_read(const std::string& final_path) {
-  const std::string aside = posix::Target(final_path).sibling(kAsideSuffix);
+  const std::string aside = posix::Target(final_path).sibling(posix::kAsideSuffix);
   return !exists(final_path) && exists(aside) ? aside : final_path;
 }
 

@@ -1,7 +1,7 @@
 #include "fathom/model/supervision.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -58,6 +58,13 @@ class Judgement {
     return step + 1 < trace_.steps.size() ? trace_.steps[step + 1].door : trace_.end;
   }
 
+  // The next step that can be asked; the last one itself.
+  size_t next_readout(size_t step) const {
+    for (size_t next = step + 1; next < trace_.steps.size(); ++next)
+      if (trace_.steps[next].readout >= 0) return next;
+    return step;
+  }
+
   Reading judged(size_t step) const {
     if (term_.judge == Term::kSelf && term_.reach == 0) return trace_.steps[step].reading;
     ReadoutRequest request;
@@ -70,14 +77,20 @@ class Judgement {
     } else if (term_.judge == Term::kSelfFrozen) {
       segment = {step, step + 1, /*live_carry=*/true, /*live_params=*/false};
     } else {
-      // The last step has no next one: it is asked once more.
-      const size_t next = std::min(step + 1, trace_.steps.size() - 1);
-      segment = {next, next + 1, /*live_carry=*/true, /*live_params=*/false};
+      segment = {step + 1, next_readout(step) + 1, /*live_carry=*/true, /*live_params=*/false};
+      if (segment.first == trace_.steps.size()) --segment.first;
     }
-    const bool looks_ahead = term_.judge == Term::kNextFrozen;
-    const Carry& start = looks_ahead ? after(step) : trace_.steps[segment.first].door;
+    Carry start = trace_.steps[segment.first].door;
+    if (term_.judge == Term::kNextFrozen) {
+      // The last step has no next one: it is asked once more, in the loops it stands in.
+      const std::vector<Tensor> x0_RC = start.x0_RC;
+      start = after(step);
+      if (segment.first == step) start.x0_RC = x0_RC;
+    }
     const Carry end = walk_.segment(program_, trace_, segment, start, options_);
-    return walk_.read(program_.steps[segment.last - 1], end, request, segment.live_params);
+    const StepSpec& last = program_.steps[segment.last - 1];
+    const at::AutoGradMode graph(at::GradMode::is_enabled() && last.grad);
+    return walk_.read(last, end, request, segment.live_params);
   }
 
   const Term& term_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <system_error>
@@ -323,6 +324,32 @@ std::vector<std::string> RunStore::metric_names(const std::string& name) const {
     names.push_back(query.text(0));
   }
   return names;
+}
+
+void RunStore::for_each_step(const std::string& name, const VisitStep& visit) const {
+  Database& database = *impl_->database;
+  const ReadTransaction one_moment(database);
+  const std::vector<std::string> names = metric_names(name);
+  Statement query(database,
+                  "SELECT step, name, value FROM metrics "
+                  "WHERE run_id = (SELECT id FROM runs WHERE runs.name = ?) ORDER BY step");
+  query.bind(0, name);
+  StepValues row;
+  bool pending = false;
+  while (query.next()) {
+    const int64_t step = query.integer(0);
+    if (pending && step != row.step) visit(names, row);
+    if (!pending || step != row.step) {
+      row.step = step;
+      row.values.assign(names.size(), std::nullopt);
+    }
+    pending = true;
+    const std::string metric = query.text(1);
+    const auto place = std::lower_bound(names.begin(), names.end(), metric);
+    if (place != names.end() && *place == metric)  // in a damaged file it may not be
+      row.values[static_cast<size_t>(place - names.begin())] = query.real(2);
+  }
+  if (pending) visit(names, row);
 }
 
 }  // namespace fathom

@@ -147,6 +147,18 @@ std::string Statement::text(int column) const {
   return bytes ? std::string(bytes, size) : std::string();
 }
 
+ReadTransaction::ReadTransaction(Database& database) : database_(database) {
+  database_.run("BEGIN DEFERRED");
+}
+
+ReadTransaction::~ReadTransaction() {
+  try {
+    database_.run("ROLLBACK");  // there is nothing to keep
+  } catch (const Error&) {
+    // After some failures SQLite has rolled back by itself.
+  }
+}
+
 WriteTransaction::WriteTransaction(Database& database) : database_(database) {
   database_.run("BEGIN IMMEDIATE");
 }

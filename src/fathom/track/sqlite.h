@@ -61,6 +61,19 @@ class Statement {
   sqlite3_stmt* handle_ = nullptr;
 };
 
+// While it lives, every query sees the state that the first one saw, whoever writes meanwhile. Only
+// for reading: a WriteTransaction inside it is refused.
+class ReadTransaction {
+ public:
+  explicit ReadTransaction(Database& database);
+  ~ReadTransaction();
+  ReadTransaction(const ReadTransaction&) = delete;
+  ReadTransaction& operator=(const ReadTransaction&) = delete;
+
+ private:
+  Database& database_;
+};
+
 // Takes the write lock at once: a transaction that began as a reader and then writes could be
 // refused without waiting. Rolled back unless committed.
 class WriteTransaction {

@@ -26,8 +26,8 @@ struct StepReport {
 struct EvalReport {
   int64_t step = 0;
   Evaluation train, val;
-  bool best = false;       // by the model's best metric on val
-  double best_value = 0;   // of that metric so far
+  bool best = false;      // by the model's best metric on val
+  double best_value = 0;  // of that metric so far
 };
 
 struct TrainerEvents {

@@ -10,5 +10,6 @@ namespace fathom {
 int train(TrainRequest request);
 int eval(const EvalRequest& request);
 int generate_text(const GenerateRequest& request);
+int print_readings();  // EngineReadings, for `fathom doctor`
 
 }  // namespace fathom

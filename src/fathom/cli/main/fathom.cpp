@@ -2,35 +2,22 @@
 // once; for the rest it sets the environment that the engine's libraries read when they are loaded,
 // and becomes the engine.
 #include <fmt/format.h>
-#include <sched.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/cli/engine_program.h"
 #include "fathom/cli/verbs.h"
 
 namespace fathom {
 namespace {
 
-// libgomp reads these when it is loaded. Processors are counted from the affinity mask; waiting
-// threads sleep, for on a shared core spinning ones cost a factor of ten.
-void set_thread_environment() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  const int count = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 1;
-  setenv("OMP_NUM_THREADS", std::to_string(count).c_str(), /*overwrite=*/0);
-  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
-}
-
 [[noreturn]] void become_engine(int argc, char** argv) {
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::string engine = (self.parent_path() / "fathom-engine").string();
+  const std::string engine = engine_path();
   std::vector<char*> arguments(argv, argv + argc);
   arguments.push_back(nullptr);
   set_thread_environment();

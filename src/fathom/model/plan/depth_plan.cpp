@@ -14,6 +14,8 @@ class Unroller {
   DepthProgram run(const DepthPlan& plan) {
     for (const Wiring& wiring : plan.wirings) wirings_.push_back(check_wiring(wiring));
     walk(plan.nodes, /*first_iteration=*/true, /*grad=*/true);
+    if (counts_.size() > groups_)
+      fail(fmt::format("{} loop counts for {} loop groups", counts_.size(), groups_));
     return std::move(program_);
   }
 
@@ -123,14 +125,44 @@ class Planner {
   std::vector<double> weights_;
 };
 
-void check_nodes(const std::vector<PlanNode>& nodes, const std::vector<WiringParts>& parts) {
-  for (const PlanNode& node : nodes) {
-    if (const auto* group = std::get_if<LoopGroup>(&node.node)) {
-      check_nodes(group->body, parts);
-      continue;
+// Walks a plan in order, the width of the stream in hand.
+class PlanChecker {
+ public:
+  explicit PlanChecker(const DepthPlan& plan) : plan_(plan), width_(plan.stem.width) {
+    for (const Wiring& wiring : plan.wirings) parts_.push_back(check_wiring(wiring));
+  }
+
+  void check() {
+    nodes(plan_.nodes);
+    if (!reads_out_last_)
+      misuse("the plan's last layer has no readout", "give it one: a model has to answer");
+  }
+
+ private:
+  void nodes(const std::vector<PlanNode>& list) {
+    if (list.empty())
+      misuse("a plan or a loop group has no layers", "leave the group out, or give it a layer");
+    for (const PlanNode& node : list) {
+      if (const auto* group = std::get_if<LoopGroup>(&node.node))
+        loop(*group);
+      else
+        layer(std::get<LayerSpec>(node.node));
     }
-    const auto& layer = std::get<LayerSpec>(node.node);
-    const WiringParts& p = parts.at(static_cast<size_t>(layer.wiring));
+  }
+
+  void loop(const LoopGroup& group) {
+    const int64_t before = width_;
+    nodes(group.body);
+    if (width_ != before)
+      misuse(fmt::format("a loop group begins {} wide and ends {} wide", before, width_),
+             "what goes round has one width: widen before the loop");
+  }
+
+  void layer(const LayerSpec& layer) {
+    if (layer.wiring < 0 || static_cast<size_t>(layer.wiring) >= parts_.size())
+      misuse(fmt::format("a layer names wiring {}, the plan has {}", layer.wiring, parts_.size()),
+             "wirings are numbered from 0");
+    const WiringParts& p = parts_[static_cast<size_t>(layer.wiring)];
     if (static_cast<int>(layer.attention.size()) != p.attentions ||
         static_cast<int>(layer.mlp.size()) != p.mlps ||
         static_cast<int>(layer.norm.size()) != p.norms)
@@ -139,8 +171,22 @@ void check_nodes(const std::vector<PlanNode>& nodes, const std::vector<WiringPar
                          layer.attention.size(), layer.mlp.size(), layer.norm.size(), p.attentions,
                          p.mlps, p.norms),
              "give the layer exactly the parts that its wiring calls");
+    bool widens = false;
+    for (const Injection& injection : layer.door)
+      widens = widens || injection.kind == Injection::kWiden;
+    if (layer.width_in != width_ || (layer.width != layer.width_in && !widens))
+      misuse(fmt::format("a layer takes {} channels and works on {}, the stream before it has {}",
+                         layer.width_in, layer.width, width_),
+             "width_in is the width before; a kWiden injection makes it wider");
+    width_ = layer.width;
+    reads_out_last_ = layer.readout.has_value();
   }
-}
+
+  const DepthPlan& plan_;
+  std::vector<WiringParts> parts_;
+  int64_t width_;
+  bool reads_out_last_ = false;
+};
 
 }  // namespace
 
@@ -153,14 +199,12 @@ DepthProgram unroll(const DepthPlan& plan, const std::vector<int64_t>& counts) {
 }
 
 void check_plan(const DepthPlan& plan) {
-  std::vector<WiringParts> parts;
   const HaltingSpec& h = plan.halting;
   if (h.scope != HaltingSpec::kWalk || h.key_fate != HaltingSpec::kHidden ||
       h.unit != HaltingSpec::kToken)
     misuse("the walk halts single tokens, for good, and hides their keys",
            "take HaltingSpec's first values");
-  for (const Wiring& wiring : plan.wirings) parts.push_back(check_wiring(wiring));
-  check_nodes(plan.nodes, parts);
+  PlanChecker(plan).check();
 }
 
 DepthPlan make_depth_plan(const ModelConfig& config) {

@@ -125,7 +125,8 @@ struct DepthProgram {
 // counts are the group's own. A count below 1 throws Error.
 DepthProgram unroll(const DepthPlan& plan, const std::vector<int64_t>& counts = {});
 
-// Throws Error(kUsage) if a wiring is wrong or calls parts that a layer does not have.
+// Throws Error(kUsage) if the plan does not hold together: a wrong wiring or one that calls other
+// parts than its layer has, an empty group, widths that do not meet, no readout at the end.
 void check_plan(const DepthPlan& plan);
 
 DepthPlan make_depth_plan(const ModelConfig& config);

@@ -34,7 +34,7 @@ void check_widths(const IntList& widths, const BackboneConfig& b) {
 }  // namespace
 
 void add_fields(FieldList& list, EarlyExitConfig& c) {
-  list.section("early exit");
+  list.section("early_exit");
   list.add("layer_tables", c.layer_tables, "a token table per layer, read at the layer's door");
   list.add("layer_heads", c.layer_heads, "a head and a last norm per layer");
   list.add("layer_widths", c.layer_widths,

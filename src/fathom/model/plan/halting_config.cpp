@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <set>
+
 #include "fathom/base/error.h"
 
 namespace fathom {
@@ -35,7 +37,7 @@ std::vector<std::string> remarks(const HaltingConfig& c) {
   std::vector<std::string> out;
   if (c.rule == HaltRule::kNone) return out;
   const FloatList all = c.thresholds.empty() ? FloatList{c.threshold} : c.thresholds;
-  for (const double threshold : all) {
+  for (const double threshold : std::set<double>(all.begin(), all.end())) {
     if (threshold > 1)
       out.push_back(fmt::format("a halting threshold of {} is never met", threshold));
     if (threshold <= 0)

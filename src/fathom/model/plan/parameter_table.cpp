@@ -169,16 +169,20 @@ int64_t parameter_count(const std::vector<ParameterSpec>& table) {
   return n;
 }
 
-Flops flops_per_token(const DepthProgram& program, int64_t vocab_size, int64_t T) {
+Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program, int64_t vocab_size,
+                      int64_t T) {
+  std::vector<WiringParts> calls;
+  for (const Wiring& wiring : plan.wirings) calls.push_back(check_wiring(wiring));
   Flops flops;
   for (const StepSpec& step : program.steps) {
     const LayerSpec& layer = step.layer;
     const auto C = static_cast<double>(layer.width), in = static_cast<double>(layer.width_in);
-    const auto attentions = static_cast<double>(layer.attention.size());
+    const WiringParts& called = calls.at(static_cast<size_t>(layer.wiring));
+    const auto attentions = static_cast<double>(called.attention_calls);
     const int64_t seen = layer.context ? std::min(*layer.context + 1, T) : T;
     flops.attention_linear += attentions * 2 * (3 * C * C + C * C);
     flops.attention_scores += attentions * 2 * (2 * C * static_cast<double>(seen));
-    flops.mlp += static_cast<double>(layer.mlp.size()) * 2 * (8 * C * C);
+    flops.mlp += static_cast<double>(called.mlp_calls) * 2 * (8 * C * C);
     if (layer.readout) flops.head += 2 * C * static_cast<double>(vocab_size);
     for (const Injection& injection : layer.door) {
       if (injection.kind == Injection::kGate) flops.doors += 2 * in;
@@ -190,7 +194,8 @@ Flops flops_per_token(const DepthProgram& program, int64_t vocab_size, int64_t T
 }
 
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T) {
-  return flops_per_token(unroll(make_depth_plan(config)), vocab_size, T);
+  const DepthPlan plan = make_depth_plan(config);
+  return flops_per_token(plan, unroll(plan), vocab_size, T);
 }
 
 MemoryEstimate training_memory(const ModelConfig& config, int64_t vocab_size, int64_t B,

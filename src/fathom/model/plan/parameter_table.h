@@ -53,7 +53,8 @@ struct Flops {
   double forward() const { return attention_linear + attention_scores + mlp + head + doors; }
   double training() const { return 3 * forward(); }  // backward is twice the forward
 };
-Flops flops_per_token(const DepthProgram& program, int64_t vocab_size, int64_t T);
+Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program, int64_t vocab_size,
+                      int64_t T);
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T);
 
 // Bytes of a training step at fp32: what the plain operations keep for backward.

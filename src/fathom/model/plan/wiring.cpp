@@ -30,6 +30,7 @@ std::string arguments(const WireExpr& e);
 // `inner`: in a place that binds tighter than + and -.
 std::string text_of(const WireExpr& e, bool inner = false) {
   const auto binary = [&](const char* sign, bool tight_left, bool tight_right) {
+    if (e.args.size() != 2) return std::string("?");  // for the message that refuses it
     return text_of(e.args[0], tight_left) + sign + text_of(e.args[1], tight_right);
   };
   switch (e.op) {
@@ -88,8 +89,8 @@ class Checker {
     if (!assigns_r)
       misuse(fmt::format("wiring `{}` does not assign r", to_text(wiring_)),
              "the last word of a block is r = ...");
-    return {count(attentions_, "A"), count(mlps_, "M"), count(norms_, "N"), attention_calls_,
-            reads_y_};
+    return {count(attentions_, "A"), count(mlps_, "M"), count(norms_, "N"),
+            attention_calls_,        mlp_calls_,        reads_y_};
   }
 
  private:
@@ -117,6 +118,7 @@ class Checker {
         ++attention_calls_;
         return part_shape(e, attentions_, 2);
       case Op::kMlp:
+        ++mlp_calls_;
         return part_shape(e, mlps_, 1);
       case Op::kNorm:
         return part_shape(e, norms_, 1);
@@ -161,7 +163,7 @@ class Checker {
   std::map<std::string, Shape> shapes_ = {
       {"r", Shape::kChannels}, {"n", Shape::kChannels}, {"y", Shape::kChannels}};
   std::set<int> attentions_, mlps_, norms_;
-  int attention_calls_ = 0;
+  int attention_calls_ = 0, mlp_calls_ = 0;
   bool reads_y_ = false;
 };
 

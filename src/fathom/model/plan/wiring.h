@@ -34,7 +34,7 @@ struct Wiring {
 // What a wiring calls and reads.
 struct WiringParts {
   int attentions = 0, mlps = 0, norms = 0;  // the largest k + 1, or 0
-  int attention_calls = 0;                  // each keeps keys and values of its own
+  int attention_calls = 0, mlp_calls = 0;   // each attention's keeps keys and values of its own
   bool reads_y = false;
 };
 

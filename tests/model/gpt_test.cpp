@@ -1,9 +1,12 @@
-// The model's function: against an independent implementation, its gradients, causality, splits.
+// The plain GPT's function: against an independent implementation, its gradients, causality,
+// splits.
 #include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "fathom/base/error.h"
+#include <algorithm>
+
+#include "errors.h"
 #include "model/reference_gpt.h"
 #include "model/testing.h"
 
@@ -18,7 +21,8 @@ std::vector<ModelConfig> both_configs() {
 
 // Two sequences with some targets missing.
 Batch batch_with_gaps(int64_t B, int64_t T, unsigned seed) {
-  Batch batch = {random_tokens({B, T}, kVocab, seed), random_tokens({B, T}, kVocab, seed + 1)};
+  const Batch batch =
+      batch_of(random_tokens({B, T}, kVocab, seed), random_tokens({B, T}, kVocab, seed + 1));
   for (int64_t i = 0; i < B * T; i += 1 + i % 4) batch.targets_BT.data_ptr<int64_t>()[i] = -1;
   return batch;
 }
@@ -29,7 +33,7 @@ std::vector<Tensor> gradients_of(const LanguageModel& model) {
   return gradients;
 }
 
-TEST(Transformer, AgreesWithAnIndependentImplementation) {
+TEST(Gpt, AgreesWithAnIndependentImplementation) {
   ModelConfig three_heads = untied_config();
   three_heads.backbone.n_head = 3;
   three_heads.backbone.n_embd = 15;
@@ -52,7 +56,7 @@ TEST(Transformer, AgreesWithAnIndependentImplementation) {
   }
 }
 
-TEST(Transformer, DropoutIsWhereTheIndependentImplementationHasIt) {
+TEST(Gpt, DropoutIsWhereTheIndependentImplementationHasIt) {
   ModelConfig config = untied_config();
   config.backbone.dropout = 0.3;
   config.backbone.attn_dropout = 0.5;
@@ -76,7 +80,7 @@ TEST(Transformer, DropoutIsWhereTheIndependentImplementationHasIt) {
   EXPECT_NEAR(output.losses.at(0).sum.item<double>(), expected, 1e-10);
 }
 
-TEST(Transformer, GradientsAgreeWithDifferences) {
+TEST(Gpt, GradientsAgreeWithDifferences) {
   for (ModelConfig config : both_configs()) {
     const auto model = model_of(config, kVocab, at::kDouble);
     disturb(*model, 0.1);
@@ -86,7 +90,7 @@ TEST(Transformer, GradientsAgreeWithDifferences) {
   }
 }
 
-TEST(Transformer, GradientsAgreeWithDifferencesUnderDropout) {
+TEST(Gpt, GradientsAgreeWithDifferencesUnderDropout) {
   ModelConfig config = untied_config();
   config.backbone.dropout = 0.3;
   const auto model = model_of(config, kVocab, at::kDouble);
@@ -96,7 +100,7 @@ TEST(Transformer, GradientsAgreeWithDifferencesUnderDropout) {
                    3);
 }
 
-TEST(Transformer, TiedHeadTrainsTheTableFromBothUses) {
+TEST(Gpt, TiedHeadTrainsTheTableFromBothUses) {
   ModelConfig tied = tied_config(), untied = tied_config();
   untied.backbone.tie_head = false;
   const auto one = model_of(tied, kVocab, at::kDouble), two = model_of(untied, kVocab, at::kDouble);
@@ -116,7 +120,7 @@ TEST(Transformer, TiedHeadTrainsTheTableFromBothUses) {
   EXPECT_LE(max_difference(table.grad(), as_input + as_head), 1e-12);
 }
 
-TEST(Transformer, IsCausalForEveryPreset) {
+TEST(Gpt, IsCausalForEveryPreset) {
   for (const Preset& preset : registry().presets()) {
     SCOPED_TRACE(preset.name);
     const ModelConfig config = shrunk(preset_config(preset.name).model);
@@ -138,10 +142,10 @@ TEST(Transformer, IsCausalForEveryPreset) {
   }
 }
 
-TEST(Transformer, TheFutureGetsNoGradient) {
+TEST(Gpt, TheFutureGetsNoGradient) {
   // A target at position 3 only: positions 4 to 7 of the position table stay untouched.
   const auto model = model_of(tied_config(), kVocab, at::kDouble);
-  Batch batch = {random_tokens({1, 8}, kVocab, 1), random_tokens({1, 8}, kVocab, 2)};
+  const Batch batch = batch_of(random_tokens({1, 8}, kVocab, 1), random_tokens({1, 8}, kVocab, 2));
   for (int64_t t = 0; t < 8; ++t)
     if (t != 3) batch.targets_BT.data_ptr<int64_t>()[t] = -1;
   backward(model->forward(batch, {}).losses.at(0).sum);
@@ -150,7 +154,7 @@ TEST(Transformer, TheFutureGetsNoGradient) {
   for (int64_t t = 0; t < 4; ++t) EXPECT_GT(gradient.select(0, t).abs().max().item<double>(), 0.0);
 }
 
-TEST(Transformer, ABatchesRowsDoNotSeeEachOther) {
+TEST(Gpt, ABatchesRowsDoNotSeeEachOther) {
   const auto model = model_of(untied_config(), kVocab, at::kDouble);
   const Tensor tokens = random_tokens({3, 6}, kVocab, 4);
   const Tensor together = model->logits(tokens);
@@ -159,15 +163,17 @@ TEST(Transformer, ABatchesRowsDoNotSeeEachOther) {
               1e-13);
 }
 
-TEST(Transformer, LossIsTheSumOverValidTargets) {
+TEST(Gpt, LossIsTheSumOverValidTargets) {
   const auto model = model_of(tied_config(), kVocab, at::kDouble);
   const Batch batch = batch_with_gaps(3, 7, 9);
   const Tensor log_p = model->logits(batch.tokens_BT).log_softmax(-1).contiguous();
-  double sum = 0, count = 0;
+  double sum = 0, count = 0, correct = 0;
   for (int64_t i = 0; i < 21; ++i) {
     const int64_t target = batch.targets_BT.data_ptr<int64_t>()[i];
     if (target < 0) continue;
-    sum -= log_p.data_ptr<double>()[i * kVocab + target];
+    const double* row = log_p.data_ptr<double>() + i * kVocab;
+    sum -= row[target];
+    correct += std::max_element(row, row + kVocab) - row == target;
     ++count;
   }
   const ModelOutput output = model->forward(batch, {});
@@ -175,11 +181,18 @@ TEST(Transformer, LossIsTheSumOverValidTargets) {
   EXPECT_NEAR(output.losses[0].sum.item<double>(), sum, 1e-12);
   EXPECT_EQ(output.losses[0].count, count);
   EXPECT_EQ(model->known_counts(batch).at(output.losses[0].name), count);
+  // One layer reads, so there is nothing to say about layers.
+  ASSERT_EQ(output.metrics.size(), 2U);
+  const Metric loss = output.metrics.at("loss_final"), accuracy = output.metrics.at("accuracy");
+  EXPECT_NEAR(loss.sum, sum, 1e-12);
+  EXPECT_EQ(loss.count, count);
+  EXPECT_EQ(accuracy.sum, correct);
+  EXPECT_EQ(accuracy.count, count);
 }
 
 // What the trainer relies on: gradients of sum / (count of the whole step), added up over any
 // division of its sequences, are the same, whatever targets are missing and with dropout on.
-TEST(Transformer, AStepsGradientsDoNotDependOnItsDivision) {
+TEST(Gpt, AStepsGradientsDoNotDependOnItsDivision) {
   for (ModelConfig config : both_configs()) {
     config.backbone.dropout = 0.2;
     const auto model = model_of(config, kVocab, at::kDouble);
@@ -189,8 +202,8 @@ TEST(Transformer, AStepsGradientsDoNotDependOnItsDivision) {
       model->parameters().zero_grad();
       int64_t first = 0;
       for (const int64_t rows : sizes) {
-        const Batch part = {whole.tokens_BT.narrow(0, first, rows),
-                            whole.targets_BT.narrow(0, first, rows)};
+        const Batch part = batch_of(whole.tokens_BT.narrow(0, first, rows),
+                                    whole.targets_BT.narrow(0, first, rows));
         backward(model->forward(part, {true, RandomField(1, 7, first)}).losses.at(0).sum / count);
         first += rows;
       }
@@ -208,7 +221,7 @@ TEST(Transformer, AStepsGradientsDoNotDependOnItsDivision) {
   }
 }
 
-TEST(Transformer, DropoutActsInTrainingOnlyAndAtEverySite) {
+TEST(Gpt, DropoutActsInTrainingOnlyAndAtEverySite) {
   const Batch batch = batch_with_gaps(2, 8, 1);
   const auto loss = [&](const std::function<void(BackboneConfig&)>& change, const Pass& pass) {
     ModelConfig config = tied_config();
@@ -239,7 +252,7 @@ TEST(Transformer, DropoutActsInTrainingOnlyAndAtEverySite) {
             none);
 }
 
-TEST(Transformer, GivesTheSameBitsTwice) {
+TEST(Gpt, GivesTheSameBitsTwice) {
   ModelConfig config = untied_config();
   config.backbone.dropout = 0.2;
   const Batch batch = batch_with_gaps(4, 8, 1);
@@ -254,7 +267,7 @@ TEST(Transformer, GivesTheSameBitsTwice) {
   for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(same_bits(first[i], second[i])) << i;
 }
 
-TEST(Transformer, SinglePrecisionIsTheSameModel) {
+TEST(Gpt, SinglePrecisionIsTheSameModel) {
   for (const ModelConfig& config : both_configs()) {
     const Tensor tokens = random_tokens({4, 8}, kVocab, 1);
     EXPECT_LE(max_difference(model_of(config, kVocab, at::kFloat)->logits(tokens),
@@ -263,15 +276,13 @@ TEST(Transformer, SinglePrecisionIsTheSameModel) {
   }
 }
 
-TEST(Transformer, RefusesMorePositionsThanItHas) {
+TEST(Gpt, RefusesMorePositionsThanItHas) {
   const auto model = model_of(tied_config(), kVocab);
   EXPECT_EQ(model->logits(random_tokens({1, 8}, kVocab, 1)).size(1), 8);
-  try {
-    model->logits(random_tokens({1, 9}, kVocab, 1));
-    FAIL() << "9 positions were accepted";
-  } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "9 positions do not fit block_size = 8");
-  }
+  EXPECT_STREQ(caught([&] {
+                 model->logits(random_tokens({1, 9}, kVocab, 1));
+               }).what(),
+               "9 positions do not fit block_size = 8");
 }
 
 }  // namespace

@@ -1,0 +1,19 @@
+// SIGINT and SIGTERM as a question that long work asks between its steps.
+#pragma once
+
+namespace fathom {
+
+// While it lives, the first SIGINT or SIGTERM is remembered, and the second one ends the process at
+// once with 128 + its number. One at a time; the old handlers return with its end.
+class StopSignal {
+ public:
+  StopSignal();
+  ~StopSignal();
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+
+  // The signal that came, or 0.
+  static int received();
+};
+
+}  // namespace fathom

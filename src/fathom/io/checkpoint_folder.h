@@ -1,0 +1,64 @@
+// Checkpoints as folders of files, without a word about what is in them (train/checkpoint.h says).
+// Every file is listed with size and XXH3 in manifest.json, which is written last and checks itself
+// (checkpoint_manifest.h); the folder is put in place as a whole. So a reader finds a complete
+// checkpoint or none, also after a crash or a power cut, and verify_checkpoint() notices what a
+// disk or a careless copy does to it later.
+//
+// A run's checkpoints lie side by side in one folder:
+//   last              the newest state
+//   best              the one with the best metric
+//   step-000001000    numbered ones, kept on request
+// Nothing else there is ever touched but what dead writers left: `.<one of these>.staging-*`.
+//
+// Errors are Error(kFailure). One process writes, any number may read meanwhile.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/io/files.h"
+
+namespace fathom {
+
+// Fill path() with regular files under plain names (is_plain_file_name), then commit(). Without it
+// the destructor removes all, and what was at `folder` stays.
+class CheckpointWriter {
+ public:
+  explicit CheckpointWriter(const std::string& folder);
+
+  const std::string& path() const { return staged_.path(); }
+  // Reads every file once for its checksum. Throws as StagedFolder::commit() does.
+  void commit();
+
+ private:
+  StagedFolder staged_;
+};
+
+// Reads all of the checkpoint, a piece at a time. Throws one sentence that begins with the folder
+// and says what is wrong: it "is incomplete" (a file is missing or cut short) or "is damaged"
+// (another content than was written, a file too many, a bad manifest). `folder` is sought as by
+// folder_to_read(). If a writer replaces it meanwhile, it is the new one that counts.
+void verify_checkpoint(const std::string& folder);
+
+struct CheckpointChoice {
+  std::string folder;  // where it is to be read
+  int64_t step = 0;    // optimiser steps done, `"step"` of its state.json
+  // Sentences: why newer ones, or ones that do not tell their step, were passed over.
+  std::vector<std::string> skipped;
+};
+
+// The complete checkpoint of the highest step; among equals `last`, then a numbered one, then
+// `best`. Verifies from the newest on until one passes. None if there is none, or if
+// `checkpoints_folder` does not exist.
+std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_folder);
+
+// Keeps the `keep` numbered checkpoints of the highest steps, all if `keep` < 0. An older one goes
+// only when one of those that stay, or a `last` that is not older, has been verified just now; else
+// nothing happens. A checkpoint disappears as a whole, by one rename.
+void prune_numbered(const std::string& checkpoints_folder, int64_t keep);
+
+std::string numbered_name(int64_t step);  // 1000 -> "step-000001000"
+
+}  // namespace fathom

@@ -1,0 +1,127 @@
+// Gradients of the objective against differences, and of a batch against those of its parts.
+#include "property/presets.h"
+
+namespace fathom::property {
+namespace {
+
+void expect_slope(const std::function<Tensor()>& f, const std::vector<Parameter>& leaves) {
+  const Slope slope = slope_of(f, leaves, 100);
+  EXPECT_TRUE(slope.agrees()) << leaves.front().spec.name << " (" << leaves.size()
+                              << "): " << slope.gradient << " and " << slope.difference;
+}
+
+class Gradients : public PropertyTest {};
+
+TEST_F(Gradients, AgreeWithDifferences) {
+  for (const Case& c : all_cases()) {
+    if (c.config.early_exit.detach_between_layers) continue;  // it is not the objective's gradient
+    for (const Batch& batch : {text_batch(4, kBlock, 3), ragged_batch(5, 7, 4)})
+      for (const bool training : c.passes()) {
+        SCOPED_TRACE(c.name + (training ? ", training" : "") +
+                     (batch.valid_BT.defined() ? ", ragged" : ""));
+        const Subject s = subject(c, batch, at::kDouble, training);
+        // Decisions do not change on the way from one point of the difference to the next.
+        ASSERT_GT(s.margin, 1e-3);
+        const Pass pass = {training, walk_options(training).random};
+        const auto f = [&] { return objective(s.model->forward(batch, pass).losses); };
+        backward(f());
+        const std::vector<Parameter>& leaves = s.model->parameters().all();
+        expect_slope(f, leaves);
+        if (training != c.passes().back() || !batch.valid_BT.defined()) continue;
+        for (const Parameter& leaf : leaves) expect_slope(f, {leaf});
+      }
+  }
+}
+
+// Every parameter of a model that trains all its layers has a gradient: no case is tested on zeros.
+TEST_F(Gradients, ReachEveryParameter) {
+  for (const Case& c : all_cases()) {
+    const ChoiceOrList& trained = c.config.supervision.layer_supervision;
+    const bool all_layers = trained.choice == "all" || !c.config.early_exit.layer_heads;
+    const Batch batch = text_batch(4, kBlock, 3);
+    const Subject s = subject(c, batch, at::kDouble);
+    backward(objective(s.model->forward(batch, {}).losses));
+    for (const Parameter& p : s.model->parameters().all()) {
+      const Tensor& gradient = p.tensor.grad();
+      const bool moves = gradient.defined() && gradient.abs().max().item<double>() > 1e-6;
+      EXPECT_TRUE(moves || !all_layers) << c.name << ": " << p.spec.name;
+    }
+  }
+}
+
+struct Sums {
+  std::map<std::string, double> losses;
+  std::map<std::string, std::pair<double, double>> metrics;
+  std::vector<Tensor> gradients;
+};
+
+// Sums over the batch's parts of so many sequences, every loss divided by the whole batch's count.
+Sums summed(const Subject& s, const Batch& batch, const std::vector<int64_t>& parts) {
+  const std::map<std::string, double> counts = s.model->known_counts(batch);
+  Sums sums;
+  s.model->parameters().zero_grad();
+  int64_t first = 0;
+  for (const int64_t n : parts) {
+    const Pass pass = {true, RandomField(5, 1, first)};
+    const ModelOutput output = s.model->forward(sequences(batch, first, n), pass);
+    first += n;
+    for (const LossPart& part : output.losses) {
+      const Tensor mean = part.sum / counts.at(part.name);
+      backward(mean);
+      sums.losses[part.name] += mean.item<double>();
+    }
+    for (const auto& [name, metric] : output.metrics) {
+      sums.metrics[name].first += metric.sum;
+      sums.metrics[name].second += metric.count;
+    }
+  }
+  EXPECT_EQ(first, batch.tokens_BT.size(0));
+  for (const Parameter& p : s.model->parameters().all()) sums.gradients.push_back(p.tensor.grad());
+  return sums;
+}
+
+TEST_F(Gradients, OfABatchAreThoseOfItsParts) {
+  int64_t known = 0;
+  for (const Case& c : all_cases())
+    for (const Batch& batch : {text_batch(5, kBlock, 3), ragged_batch(5, 7, 4)}) {
+      SCOPED_TRACE(c.name + (batch.valid_BT.defined() ? ", ragged" : ""));
+      const Subject s = subject(c, batch, at::kDouble, true);
+      const bool by_layer = c.config.supervision.skips_easy() &&
+                            c.config.supervision.skip_easy_weight == SkipEasyWeight::kLayer;
+      ASSERT_EQ(s.model->known_counts(batch).empty(), by_layer);
+      if (by_layer) continue;  // it averages over what the walk itself decides
+      ++known;
+      const Sums whole = summed(s, batch, {5});
+      for (const std::vector<int64_t>& parts :
+           {std::vector<int64_t>{1, 1, 1, 1, 1}, std::vector<int64_t>{2, 3}}) {
+        const Sums split = summed(s, batch, parts);
+        for (size_t i = 0; i < whole.gradients.size(); ++i) {
+          const Tensor &a = whole.gradients[i], &b = split.gradients[i];
+          ASSERT_EQ(a.defined(), b.defined());
+          EXPECT_LE(a.defined() ? gap(a, b) : 0, 1e-12);
+        }
+        for (const auto& [name, loss] : whole.losses)
+          EXPECT_NEAR(split.losses.at(name), loss, 1e-12) << name;
+        for (const auto& [name, metric] : whole.metrics) {
+          EXPECT_NEAR(split.metrics.at(name).first, metric.first, 1e-11) << name;
+          EXPECT_EQ(split.metrics.at(name).second, metric.second) << name;
+        }
+      }
+    }
+  EXPECT_GE(known, 30);
+}
+
+// What known_counts says beforehand is what the losses count afterwards.
+TEST_F(Gradients, AreDividedByWhatIsCounted) {
+  for (const Case& c : all_cases())
+    for (const Batch& batch : {text_batch(4, kBlock, 3), ragged_batch(4, 7, 4)}) {
+      SCOPED_TRACE(c.name);
+      const Subject s = subject(c, batch, at::kDouble);
+      const auto known = s.model->known_counts(batch);
+      for (const LossPart& part : s.model->forward(batch, {}).losses)
+        EXPECT_DOUBLE_EQ(known.count(part.name) > 0 ? known.at(part.name) : part.count, part.count);
+    }
+}
+
+}  // namespace
+}  // namespace fathom::property

@@ -1,0 +1,368 @@
+// What the property tests share: every preset and some composed configurations at a size that a
+// test can afford, batches of every kind, and models whose tokens halt at every layer.
+//
+// B sequences, T positions, R rows, L layers.
+#pragma once
+
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "fathom/config/config_file.h"
+#include "fathom/model/depth_model.h"
+#include "fathom/model/device.h"
+#include "fathom/ops/plain.h"
+#include "model/testing.h"
+
+namespace fathom::property {
+
+using namespace fathom::testing;
+
+constexpr int64_t kVocab = 11, kHeads = 2, kWidth = 12, kBlock = 9;
+
+// One thread: two would wait for one another on tensors of this size.
+class PropertyTest : public ::testing::Test {
+ protected:
+  PropertyTest() { set_threads(1); }
+};
+
+// ---- Configurations
+
+struct Case {
+  std::string name;
+  ModelConfig config;
+  bool causal = true;  // its hidden states do not depend on later tokens
+
+  bool halts() const { return config.halting.rule != HaltRule::kNone; }
+  bool gold() const { return config.halting.rule == HaltRule::kGold; }
+  // Only then a halted row may leave the walk.
+  bool may_skip() const {
+    return !halts() || config.early_exit.mask_history == MaskHistory::kCumulative;
+  }
+  // Unset: settled by the rule, as the plan does.
+  bool masks_self() const { return make_depth_plan(config).halting.mask_self; }
+  bool random() const {
+    const BackboneConfig& b = config.backbone;
+    return b.dropout > 0 || b.attn_dropout.value_or(0) > 0 || b.residual_dropout.value_or(0) > 0 ||
+           b.embed_dropout.value_or(0) > 0;
+  }
+  // Evaluation, and training where that makes another walk of it.
+  std::vector<bool> passes() const {
+    return random() || gold() ? std::vector<bool>{false, true} : std::vector<bool>{false};
+  }
+};
+
+// A configuration's settings at a size that a test can afford. Of lists with an entry per layer the
+// entries of the kept layers stay, spread evenly, the last layer's among them.
+inline ModelConfig shrink(ModelConfig c) {
+  BackboneConfig& b = c.backbone;
+  const int64_t before = b.n_layer, L = std::min<int64_t>(before, 3);
+  const auto keep = [&](auto& per_layer) {
+    if (per_layer.empty()) return;
+    auto kept = per_layer;
+    kept.clear();
+    for (int64_t i = 1; i <= L; ++i) kept.push_back(per_layer.at(size_t(i * before / L - 1)));
+    per_layer = kept;
+  };
+  const auto scale = [](int64_t x, int64_t from, int64_t to) { return (x * to + from - 1) / from; };
+  keep(c.early_exit.layer_widths);
+  keep(c.early_exit.layer_contexts);
+  keep(c.halting.thresholds);
+  keep(c.supervision.layer_supervision.list);
+  for (int64_t& width : c.early_exit.layer_widths)
+    width = (scale(width, b.n_embd, kWidth) + kHeads - 1) / kHeads * kHeads;
+  for (int64_t& context : c.early_exit.layer_contexts)
+    context = scale(context, b.block_size, kBlock);
+  b.n_layer = L;
+  b.n_head = kHeads;
+  b.n_embd = kWidth;
+  b.block_size = kBlock;
+  b.vocab_size.reset();
+  validate(c);
+  return c;
+}
+
+inline std::string settings_of(ModelConfig config) {
+  FieldList list;
+  add_fields(list, config);
+  return to_toml(list);
+}
+
+// Every registered preset, shrunk; presets that are the same model then are one case.
+inline std::vector<Case> preset_cases() {
+  std::vector<Case> cases;
+  std::map<std::string, size_t> known;
+  for (const Preset& preset : registry().presets()) {
+    const ModelConfig config = shrink(preset_config(preset.name).model);
+    const auto [at, is_new] = known.emplace(settings_of(config), cases.size());
+    if (is_new)
+      cases.push_back({preset.name, config});
+    else
+      cases[at->second].name += ", " + preset.name;
+  }
+  return cases;
+}
+
+inline ModelConfig exits(MaskHistory history = MaskHistory::kCumulative) {
+  ModelConfig c;
+  c.backbone.tie_head = false;
+  c.early_exit.layer_tables = c.early_exit.layer_heads = true;
+  c.early_exit.mask_history = history;
+  c.halting.rule = HaltRule::kMax;
+  c.supervision.layer_supervision = {"all", {}};
+  return shrink(c);
+}
+
+inline std::vector<Case> composed_cases() {
+  std::vector<Case> cases;
+  const auto add = [&](const char* name, ModelConfig config, auto change) {
+    change(config);
+    validate(config);
+    cases.push_back({name, config});
+  };
+  using C = ModelConfig;
+  const C plain = shrink({}), exit = exits();
+  add("windows, gates, widths", exit, [](C& c) {
+    c.early_exit.layer_widths = {4, 8, 12};
+    c.early_exit.gate_mode = GateMode::kLearned;
+    c.early_exit.layer_contexts = {3, 1, 9};
+    c.backbone.bias = c.backbone.head_bias = true;
+  });
+  add("previous, windows", exits(MaskHistory::kPrevious), [](C& c) {
+    c.early_exit.layer_contexts = {0, 2, 4};
+  });
+  add("gold", exit, [](C& c) { c.halting.rule = HaltRule::kGold; });
+  add("gold, previous, dropout", exits(MaskHistory::kPrevious), [](C& c) {
+    c.halting.rule = HaltRule::kGold;
+    c.backbone.dropout = 0.1;
+  });
+  add("gold, mask_self", exit, [](C& c) {
+    c.halting.rule = HaltRule::kGold;
+    c.early_exit.mask_self = true;
+  });
+  cases.back().causal = false;  // the documented exception
+  add("shared head that halts", plain, [](C& c) {
+    c.halting.rule = HaltRule::kMax;
+    c.supervision.layer_supervision = {"last", {}};
+  });
+  add("mask_self = false", exit, [](C& c) { c.early_exit.mask_self = false; });
+  add("weights, sum, torch", exit, [](C& c) {
+    c.supervision.layer_supervision = {"", {0.5, 0, 2}};
+    c.supervision.reduce = SupervisionReduce::kSum;
+    c.backbone.init = Init::kTorch;
+    c.backbone.activation = Activation::kGeluTanh;
+    c.backbone.bias = true;
+    c.backbone.residual_dropout = 0.3;
+  });
+  for (const SkipEasyWeight weight : {SkipEasyWeight::kLayer, SkipEasyWeight::kToken})
+    add(weight == SkipEasyWeight::kLayer ? "skip_easy by layer" : "skip_easy by token", exit,
+        [&](C& c) {
+          c.supervision.layer_supervision = {"skip_easy", {}};
+          c.supervision.skip_easy_weight = weight;
+        });
+  add("temperature, tied tables, dropout", exit, [](C& c) {
+    c.halting.temperature = 1.7;
+    c.backbone.tie_head = true;
+    c.backbone.embed_dropout = 0.1;
+    c.backbone.attn_dropout = 0.4;
+  });
+  add("detach", exit, [](C& c) { c.early_exit.detach_between_layers = true; });
+  return cases;
+}
+
+inline std::vector<Case> all_cases() {
+  std::vector<Case> cases = preset_cases();
+  for (Case& c : composed_cases()) cases.push_back(std::move(c));
+  return cases;
+}
+
+// ---- Batches
+
+// Each position's target is the next token; every fifth has none.
+inline Batch text_batch(int64_t B, int64_t T, unsigned seed) {
+  const Tensor text = random_tokens({B, T + 1}, kVocab, seed);
+  Batch batch;
+  batch.tokens_BT = text.narrow(1, 0, T).clone();
+  batch.targets_BT = text.narrow(1, 1, T).clone();
+  for (int64_t i = 4; i < B * T; i += 5) batch.targets_BT.data_ptr<int64_t>()[i] = -1;
+  return batch;
+}
+
+// With everything else that a batch may have: positions that are not there (a whole sequence's tail
+// among them), segments, positions with gaps, weights.
+inline Batch ragged_batch(int64_t B, int64_t T, unsigned seed) {
+  Batch batch = text_batch(B, T, seed);
+  std::mt19937_64 generator(seed);
+  const auto chance = [&](double p) { return std::bernoulli_distribution(p)(generator); };
+  const at::TensorOptions integer(at::kLong);
+  batch.valid_BT = at::full({B, T}, true, at::TensorOptions(at::kBool));
+  batch.segment_BT = at::full({B, T}, 0, integer);
+  batch.position_BT = at::full({B, T}, 0, integer);
+  batch.weight_BT = random_normal({B, T}, seed).abs();
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t end = b == 1 ? T - 2 : T;
+    int64_t position = 0, segment = 0, spare = kBlock - T;
+    for (int64_t t = 0; t < T; ++t) {
+      if (spare > 0 && chance(0.3)) ++position, --spare;
+      if (t > 0 && chance(0.25)) ++segment;
+      const int64_t i = b * T + t;
+      batch.position_BT.data_ptr<int64_t>()[i] = position++;
+      batch.segment_BT.data_ptr<int64_t>()[i] = segment;
+      batch.valid_BT.data_ptr<bool>()[i] = t < end && !chance(0.15);
+    }
+  }
+  return batch;
+}
+
+inline Batch map_batch(const Batch& batch, const std::function<Tensor(const Tensor&)>& f) {
+  Batch out;
+  for (Tensor Batch::*x : {&Batch::tokens_BT, &Batch::targets_BT, &Batch::weight_BT,
+                           &Batch::valid_BT, &Batch::segment_BT, &Batch::position_BT})
+    if ((batch.*x).defined()) out.*x = f(batch.*x);
+  return out;
+}
+
+// Sequences [first, first + count), and positions [first, first + count) of all of them.
+inline Batch sequences(const Batch& batch, int64_t first, int64_t count) {
+  return map_batch(batch, [&](const Tensor& x) { return x.narrow(0, first, count).contiguous(); });
+}
+inline Batch positions(const Batch& batch, int64_t first, int64_t count) {
+  return map_batch(batch, [&](const Tensor& x) { return x.narrow(1, first, count).contiguous(); });
+}
+
+// ---- Models
+
+struct Subject {
+  ModelConfig config;
+  std::unique_ptr<LanguageModel> model;
+  double margin = 1;  // the least distance of a score of the batch from its layer's threshold
+
+  const DepthModel& depth() const { return dynamic_cast<const DepthModel&>(*model); }
+  const DepthWalk& walk() const { return depth().walk(); }
+  DepthProgram program() const { return depth().program(); }
+};
+
+inline WalkOptions walk_options(bool training) {
+  WalkOptions options;
+  options.training = training;
+  options.random = RandomField(5, 1, 0);
+  options.keep_doors = options.keep_states = true;
+  return options;
+}
+
+// The middle of the widest gap in the third quarter of the scores, and half its width.
+inline std::pair<double, double> widest_gap(std::vector<double> scores) {
+  std::sort(scores.begin(), scores.end());
+  const size_t n = scores.size();
+  EXPECT_GE(n, 4U) << "too few tokens are left for a threshold";
+  size_t best = n / 2;
+  for (size_t i = best; i + 1 <= 3 * n / 4; ++i)
+    if (scores[i + 1] - scores[i] > scores[best + 1] - scores[best]) best = i;
+  return {(scores[best] + scores[best + 1]) / 2, (scores[best + 1] - scores[best]) / 2};
+}
+
+// Scores of the rows that may halt at the record's step and have not before.
+inline std::vector<double> open_scores(const StepRecord& record, const Tensor& targets_R,
+                                       bool gold) {
+  Tensor open_R = at::full({record.rows->count()}, true, at::TensorOptions(at::kBool));
+  if (record.rows->valid_R.defined()) open_R = record.rows->valid_R;
+  if (record.done_R.defined()) open_R = open_R.logical_and(record.done_R.logical_not());
+  if (gold) open_R = open_R.logical_and(targets_R.ge(0));
+  return numbers(record.decision.score_R.masked_select(open_R));
+}
+
+// The case's model far from its initial weights, where all scores are alike, with thresholds that
+// at each layer some tokens of the batch meet and some do not, by as wide a margin as there is.
+inline Subject subject(const Case& c, const Batch& batch, at::ScalarType dtype,
+                       bool training = false) {
+  const at::NoGradGuard no_grad;
+  Subject s;
+  s.config = c.config;
+  if (c.halts()) {
+    const auto L = static_cast<size_t>(c.config.backbone.n_layer);
+    s.config.halting.thresholds.assign(L, 2.0);
+    const auto model = model_of(s.config, kVocab, at::kDouble);
+    disturb(*model, 0.3);
+    DepthPlan plan = make_depth_plan(s.config);
+    const Params params = bind(model->parameters(), plan.tied_heads);
+    for (size_t i = 0; i < L; ++i) {
+      const DepthWalk walk(plan, s.config.backbone, params);
+      const Trace trace = walk.run(unroll(plan), batch, walk_options(training));
+      const auto [threshold, margin] = widest_gap(open_scores(
+          *trace.readouts().at(i), trace.all->of(batch.targets_BT), c.gold() && training));
+      plan.halting.config.thresholds[i] = threshold;
+      s.margin = std::min(s.margin, margin);
+    }
+    s.config.halting = plan.halting.config;
+  }
+  s.model = model_of(s.config, kVocab, dtype);
+  disturb(*s.model, 0.3);
+  return s;
+}
+
+// What the trainer minimises on one batch.
+inline Tensor objective(const std::vector<LossPart>& parts) {
+  Tensor sum;
+  for (const LossPart& part : parts) {
+    if (part.count == 0) continue;
+    const Tensor mean = part.sum / part.count;
+    sum = sum.defined() ? sum + mean : mean;
+  }
+  return sum;
+}
+
+// d f along a random direction that moves every entry of the leaves: by their gradients, and by
+// central differences of five points. A leaf without a gradient must not matter.
+struct Slope {
+  double gradient = 0, difference = 0;
+
+  bool agrees() const {
+    // Below 1e-3 the rounding of f itself shows in the difference.
+    return std::abs(gradient - difference) <= 1e-6 * std::max(std::abs(difference), 1e-3);
+  }
+};
+inline Slope slope_of(const std::function<Tensor()>& f, const std::vector<Parameter>& leaves,
+                      unsigned seed) {
+  const at::NoGradGuard no_grad;
+  Slope slope;
+  std::vector<Tensor> directions, kept;
+  int64_t n = 0;
+  for (const Parameter& p : leaves) {
+    directions.push_back(random_normal(p.tensor.sizes(), seed++));
+    kept.push_back(p.tensor.clone());
+    n += p.tensor.numel();
+    if (p.tensor.grad().defined())
+      slope.gradient += (p.tensor.grad() * directions.back()).sum().item<double>();
+  }
+  const double h = 2e-4 / std::sqrt(double(n));
+  const auto move = [&](double steps) {
+    for (size_t i = 0; i < leaves.size(); ++i)
+      Tensor(leaves[i].tensor).copy_(kept[i] + steps * h * directions[i]);
+  };
+  const auto at_offset = [&](double steps) {
+    move(steps);
+    const double value = f().item<double>();
+    move(0);
+    return value;
+  };
+  slope.difference =
+      (8 * (at_offset(1) - at_offset(-1)) - (at_offset(2) - at_offset(-2))) / (12 * h);
+  return slope;
+}
+
+// The largest difference of two tensors' numbers; infinite where one of them is not a number.
+inline double gap(const Tensor& a, const Tensor& b) {
+  EXPECT_EQ(a.sizes(), b.sizes());
+  const std::vector<double> x = numbers(a), y = numbers(b);
+  double largest = 0;
+  for (size_t i = 0; i < std::min(x.size(), y.size()); ++i) {
+    const double d = x[i] == y[i] ? 0 : std::abs(x[i] - y[i]);
+    largest = std::max(largest, std::isnan(d) ? HUGE_VAL : d);
+  }
+  return largest;
+}
+
+}  // namespace fathom::property

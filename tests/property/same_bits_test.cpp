@@ -1,0 +1,83 @@
+// Equal seeds give equal bits, for any fixed number of threads.
+#include <cstring>
+
+#include "fathom/train/adamw.h"
+#include "property/presets.h"
+
+namespace fathom::property {
+namespace {
+
+// Every byte of weights, gradients and moments after so many optimiser steps.
+std::string bytes_after_training(const ModelConfig& config, int64_t B, int64_t T,
+                                 int64_t steps = 3) {
+  const auto model = model_of(config, kVocab, at::kFloat, 3);
+  disturb(*model, 0.3);
+  AdamW optimizer(model->parameters(), {});
+  std::string bytes;
+  const auto add = [&](const Tensor& x) {
+    if (!x.defined()) return;
+    const Tensor c = x.contiguous();
+    bytes.append(static_cast<const char*>(c.data_ptr()), c.nbytes());
+  };
+  for (int64_t step = 0; step < steps; ++step) {
+    const Batch batch = step == 1 ? ragged_batch(B, T, 9) : text_batch(B, T, unsigned(step));
+    model->parameters().zero_grad();
+    backward(objective(model->forward(batch, {true, RandomField(3, step, 0)}).losses));
+    for (const Parameter& p : model->parameters().all()) add(p.tensor.grad());
+    optimizer.clip_gradients();
+    optimizer.step(1e-2);
+  }
+  for (const AdamW::State& state : optimizer.state()) add(state.m), add(state.v);
+  for (const Parameter& p : model->parameters().all()) add(p.tensor);
+  return bytes;
+}
+
+class SameBits : public ::testing::Test {
+ protected:
+  ~SameBits() override { set_threads(1); }
+};
+
+TEST_F(SameBits, OfTwoTrainings) {
+  set_threads(1);
+  for (const Case& c : all_cases()) {
+    SCOPED_TRACE(c.name);
+    const std::string once = bytes_after_training(c.config, 4, 7);
+    EXPECT_TRUE(once == bytes_after_training(c.config, 4, 7));
+  }
+}
+
+// On a busy machine threads that share so little work mostly wait: one step each.
+TEST_F(SameBits, OfTwoTrainingsWithTwoThreads) {
+  set_threads(2);
+  for (const Case& c : preset_cases()) {
+    SCOPED_TRACE(c.name);
+    const std::string once = bytes_after_training(c.config, 4, 7, 1);
+    EXPECT_TRUE(once == bytes_after_training(c.config, 4, 7, 1));
+  }
+}
+
+// Large enough for matrix products to be shared as well, and with everything that a layer may have.
+TEST_F(SameBits, OfTwoTrainingsOfALargerModelWithTwoThreads) {
+  set_threads(2);
+  ModelConfig config = composed_cases().front().config;
+  config.backbone.n_embd = 48;
+  config.backbone.block_size = 33;
+  config.backbone.dropout = 0.1;
+  for (int64_t& width : config.early_exit.layer_widths) width *= 4;
+  validate(config);
+  EXPECT_TRUE(bytes_after_training(config, 8, 31) == bytes_after_training(config, 8, 31));
+}
+
+// What the comparison is worth: another seed of dropout or data shows in it.
+TEST_F(SameBits, AreNotThoseOfAnotherModel) {
+  set_threads(1);
+  ModelConfig config = exits();
+  const std::string plain = bytes_after_training(config, 4, 7);
+  config.backbone.dropout = 1e-9;  // drops nothing, and multiplies by one
+  EXPECT_TRUE(plain == bytes_after_training(config, 4, 7));
+  config.backbone.dropout = 0.1;
+  EXPECT_FALSE(plain == bytes_after_training(config, 4, 7));
+}
+
+}  // namespace
+}  // namespace fathom::property

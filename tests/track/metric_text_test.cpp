@@ -1,0 +1,68 @@
+// Metrics as a log line shows them.
+#include "fathom/track/metric_text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace fathom {
+namespace {
+
+using ::testing::HasSubstr;
+using Metrics = std::map<std::string, double>;
+
+TEST(MetricsText, IsTheHeadersExample) {
+  EXPECT_EQ(metrics_text({{"infer", 1.86331},
+                          {"exit_rate/0", 0.0561},
+                          {"exit_rate/1", 0.0229},
+                          {"exit_rate/2", 0.0081},
+                          {"exit_rate/3", 0.9129}}),
+            "infer 1.8633, exit_rate [0.056 0.023 0.008 0.913]");
+}
+
+TEST(MetricsText, OfNothingIsNothing) {
+  EXPECT_EQ(metrics_text({}), "");
+}
+
+TEST(MetricsText, SharesHaveThreeDecimalsAndOthersFour) {
+  for (const char* share : {"accuracy", "exit_rate", "exit_correct", "exit_confident_last",
+                            "exit_fallback", "layer_accuracy"})
+    EXPECT_EQ(metrics_text({{share, 0.12345}}), std::string(share) + " 0.123");
+  for (const char* other : {"infer", "loss_final", "exit_depth", "layer_loss"})
+    EXPECT_EQ(metrics_text({{other, 0.12345}}), std::string(other) + " 0.1235");
+  EXPECT_EQ(metrics_text({{"layer_accuracy/0", 0.5}, {"layer_loss/0", 0.5}}),
+            "layer_accuracy [0.500], layer_loss [0.5000]")
+      << "inside lists as well";
+}
+
+TEST(MetricsText, NamesAreInOrderAndListsLast) {
+  EXPECT_EQ(metrics_text({{"b", 2}, {"a/0", 1}, {"c", 3}, {"aa", 4}}),
+            "aa 4.0000, b 2.0000, c 3.0000, a [1.0000]");
+}
+
+TEST(MetricsText, AListIsInTheOrderOfItsNumbers) {
+  Metrics metrics;
+  for (int i = 0; i < 12; ++i) metrics["x/" + std::to_string(i)] = i;
+  const std::string text = metrics_text(metrics);
+  EXPECT_THAT(text, HasSubstr("[0.0000 1.0000 2.0000 3.0000"));
+  EXPECT_THAT(text, HasSubstr("9.0000 10.0000 11.0000]")) << "10 is not between 1 and 2";
+}
+
+TEST(MetricsText, AListMayHaveGapsAndStandAlone) {
+  EXPECT_EQ(metrics_text({{"layer_loss/1", 1}, {"layer_loss/3", 2}}), "layer_loss [1.0000 2.0000]");
+  EXPECT_EQ(metrics_text({{"a/0", 1}, {"b/0", 2}}), "a [1.0000], b [2.0000]");
+}
+
+TEST(MetricsText, AListAndANumberOfOneNameAreBothShown) {
+  EXPECT_EQ(metrics_text({{"loss", 1}, {"loss/0", 2}}), "loss 1.0000, loss [2.0000]");
+}
+
+TEST(MetricsText, NegativeHugeAndMissingNumbersAreShown) {
+  EXPECT_EQ(metrics_text({{"x", -1.5}}), "x -1.5000");
+  EXPECT_EQ(metrics_text({{"x", 1e6}}), "x 1000000.0000");
+  EXPECT_EQ(metrics_text({{"x", std::nan("")}}), "x nan");
+}
+
+}  // namespace
+}  // namespace fathom
