@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -53,7 +54,9 @@ inline double max_difference(const Tensor& a, const Tensor& b) {
   const std::vector<double> x = numbers(a), y = numbers(b);
   double largest = 0;
   for (size_t i = 0; i < x.size(); ++i) {
-    if (!(std::abs(x[i] - y[i]) <= largest)) largest = std::abs(x[i] - y[i]);  // keeps a NaN
+    const double difference = std::abs(x[i] - y[i]);
+    if (std::isnan(difference)) return difference;  // no comparison with it is ever true
+    largest = std::max(largest, difference);
   }
   return largest;
 }

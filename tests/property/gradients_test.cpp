@@ -33,6 +33,58 @@ TEST_F(Gradients, AgreeWithDifferences) {
   }
 }
 
+// The objective by its definition, from what a walk shows: layer by layer the mean cross entropy
+// over the targets that the layer is asked about.
+double textbook_objective(const Subject& s, const Batch& batch, bool training) {
+  const SupervisionConfig& c = s.config.supervision;
+  const auto L = static_cast<size_t>(s.config.backbone.n_layer);
+  std::vector<double> weights(L, 1);
+  if (c.layer_supervision.choice == "last") std::fill(weights.begin(), weights.end() - 1, 0);
+  if (c.layer_supervision.choice.empty()) weights = c.layer_supervision.list;
+  double total = 0;
+  for (const double weight : weights) total += weight;
+  const bool easy = c.layer_supervision.choice == "skip_easy";
+  const Trace trace = s.walk().run(s.program(), batch, walk_options(training));
+  const std::vector<double> target = numbers(batch.targets_BT);
+  const std::vector<double> importance =
+      numbers(batch.weight_BT.defined() ? batch.weight_BT : batch.targets_BT.mul(0).add(1));
+  std::vector<double> done(target.size(), 0);
+  double objective = 0;
+  for (size_t i = 0; i < L; ++i) {
+    const StepRecord& r = trace.steps[i];
+    if (r.readout < 0) continue;
+    const std::vector<double> ln_p = numbers(r.reading.ln_p_R);
+    double sum = 0, all = 0, asked = 0;
+    for (size_t t = 0; t < target.size(); ++t) {
+      if (target[t] < 0) continue;
+      all += importance[t];
+      if (easy && done[t] != 0) continue;
+      asked += importance[t];
+      sum -= importance[t] * ln_p[t];
+    }
+    const bool by_layer = easy && c.skip_easy_weight == SkipEasyWeight::kLayer;
+    const double weight = c.reduce == SupervisionReduce::kMean ? weights[i] / total : weights[i];
+    objective += weight * sum / (by_layer ? asked : all);
+    if (!r.decision.halts_R.defined()) continue;
+    const std::vector<double> halts = numbers(r.decision.halts_R);
+    for (size_t t = 0; t < target.size(); ++t) done[t] += halts[t];
+  }
+  return objective;
+}
+
+TEST_F(Gradients, AreOfTheObjectiveAsItIsDefined) {
+  const at::NoGradGuard no_grad;
+  for (const Case& c : all_cases())
+    for (const Batch& batch : {text_batch(4, kBlock, 3), ragged_batch(5, 7, 4)})
+      for (const bool training : c.passes()) {
+        SCOPED_TRACE(c.name + (training ? ", training" : ""));
+        const Subject s = subject(c, batch, at::kDouble, training);
+        const Pass pass = {training, walk_options(training).random};
+        EXPECT_NEAR(objective(s.model->forward(batch, pass).losses).item<double>(),
+                    textbook_objective(s, batch, training), 1e-10);
+      }
+}
+
 // Every parameter of a model that trains all its layers has a gradient: no case is tested on zeros.
 TEST_F(Gradients, ReachEveryParameter) {
   for (const Case& c : all_cases()) {

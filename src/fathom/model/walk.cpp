@@ -32,7 +32,7 @@ class DepthWalk::Shared {
   bool graph_ = false;
 };
 
-std::vector<const StepRecord*> Trace::readouts() const {
+std::vector<const StepRecord*> Trace::readouts() const& {
   std::vector<const StepRecord*> out;
   for (const StepRecord& step : steps)
     if (step.readout >= 0) out.push_back(&step);

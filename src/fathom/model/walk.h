@@ -44,8 +44,9 @@ struct Trace {
   std::vector<StepRecord> steps;    // fewer than the program's where every row has left
   Carry end;                        // after the last step
 
-  // The records that have a readout, in order.
-  std::vector<const StepRecord*> readouts() const;
+  // The records that have a readout, in order. They are this trace's: a temporary one has none.
+  std::vector<const StepRecord*> readouts() const&;
+  std::vector<const StepRecord*> readouts() && = delete;
 };
 
 // Part of a walk once more, with the masks that the whole walk decided.
