@@ -14,37 +14,20 @@ void exits(RunConfig& c) {
   c.model.supervision.layer_supervision = {"all", {}};
 }
 
-// The recipe of nanoGPT's config/train_shakespeare_char.py, with its A100 sizes. The published
-// numbers were made with masks that only the previous layer decides.
-void a100(RunConfig& c) {
+// The recipes are the plain transformer's, so that the two compare. The published numbers were made
+// with masks that only the previous layer decides.
+void over(const char* recipe, RunConfig& c) {
+  registry().preset(recipe).apply(c);
   exits(c);
   c.model.early_exit.mask_history = MaskHistory::kPrevious;
-  BackboneConfig& b = c.model.backbone;
-  b.n_layer = b.n_head = 6;
-  b.n_embd = 384;
-  b.block_size = 256;
-  b.dropout = 0.2;
-  c.data.dataset = "shakespeare_char";
-  c.data.batch_size = 64;
-  c.optimizer.learning_rate = 1e-3;
-  c.optimizer.beta2 = 0.99;
-  c.schedule.warmup_iters = 100;
-  c.training.max_iters = 5000;
-  c.training.eval_interval = 250;
-  c.training.eval_iters = 200;
 }
 
-// And with its laptop sizes.
+void a100(RunConfig& c) {
+  over("gpt2ish_shakespeare", c);
+}
+
 void cpu(RunConfig& c) {
-  a100(c);
-  BackboneConfig& b = c.model.backbone;
-  b.n_layer = b.n_head = 4;
-  b.n_embd = 128;
-  b.block_size = 64;
-  b.dropout = 0;
-  c.data.batch_size = 12;
-  c.training.max_iters = 2000;
-  c.training.eval_iters = 20;
+  over("gpt2ish_shakespeare_cpu", c);
 }
 
 void cumulative(RunConfig& c) {

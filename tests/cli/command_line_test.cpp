@@ -91,6 +91,20 @@ TEST(CommandLine, AListOfListsIsNotTornApart) {
   EXPECT_THAT(l.sample.config.ints, ElementsAre(7));
 }
 
+TEST(CommandLine, ABareSwitchThatMayBeNoneIsTrueToo) {
+  Line l;
+  ASSERT_TRUE(parse_into(l.line, {"one", "--maybe_flag", "--count=2"}, l.sample.fields));
+  EXPECT_EQ(l.sample.config.maybe_flag, true);
+  EXPECT_EQ(l.sample.config.count, 2);
+  for (const auto& [text, value] : {std::pair{"None", std::optional<bool>()}, {"False", {false}}}) {
+    Line other;
+    other.sample.config.maybe_flag = true;
+    const std::string word = std::string("--maybe_flag=") + text;
+    ASSERT_TRUE(parse_into(other.line, {"one", word}, other.sample.fields));
+    EXPECT_EQ(other.sample.config.maybe_flag, value) << text;
+  }
+}
+
 TEST(CommandLine, PositionalWordsAreNotTouchedEither) {
   Line l;
   l.parse({"[1,2]", "a-b_c"});

@@ -61,6 +61,21 @@ TEST_F(TrainTest, ARunHoldsItsConfigAndCheckpointsAndLearns) {
   EXPECT_GT(result["targets"].get<double>(), 100);
 }
 
+TEST_F(TrainTest, ItsNumbersAreInTheStoreAndInTensorBoardsFiles) {
+  const Outcome csv = run({"export", "shared", "--metrics=csv"});
+  ASSERT_EQ(csv.exit_code, 0) << csv.err;
+  const std::string header = csv.out.substr(0, csv.out.find('\n'));
+  for (const char* metric : {"train/loss", "eval/val/loss", "process/cpu_share",
+                             "process/rss_bytes", "process/peak_rss_bytes"})
+    EXPECT_THAT(header, HasSubstr(metric));
+  std::string events;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(place_->path("runs/shared/tensorboard")))
+    events += slurp(entry.path());
+  for (const char* metric : {"brain.Event:2", "train/loss", "eval/val/loss", "process/rss_bytes"})
+    EXPECT_THAT(events, HasSubstr(metric));
+}
+
 TEST_F(TrainTest, TheConfigFileOfARunMakesTheSameRunAgain) {
   ASSERT_EQ(run({"train", "gpt2ish_shakespeare_cpu", "runs/shared/config.toml", "--run_name=again"})
                 .exit_code,

@@ -23,17 +23,6 @@ constexpr double kTight = 1e-13;
 const double kBit = std::log(2.0);
 const Pass kTraining = {true, RandomField(0, 0, 0)};
 
-const DepthModel& depth(const LanguageModel& model) {
-  return dynamic_cast<const DepthModel&>(model);
-}
-
-Trace walk(const LanguageModel& model, const Batch& batch, bool training = false) {
-  WalkOptions options;
-  options.training = training;
-  options.keep_states = true;
-  return depth(model).walk().run(depth(model).program(), batch, options);
-}
-
 // What the trainer minimises on one batch.
 Tensor objective(const ModelOutput& output) {
   Tensor sum;
@@ -216,7 +205,7 @@ Said said(const Numbers& logits, size_t target, const HaltingConfig& halting, si
 std::map<std::string, double> counted_again(const LanguageModel& model,
                                             const HaltingConfig& halting, const Batch& batch,
                                             bool training) {
-  const Trace trace = walk(model, batch, training);
+  const Trace trace = walk(model, batch, nullptr, training);
   const size_t L = trace.steps.size();
   std::map<std::string, double> m;
   double n = 0;
@@ -348,7 +337,7 @@ TEST(Halting, ARowWithoutATargetHaltsLikeAnother) {
   ModelConfig config = exit_config(0.6, 2);
   Batch batch = batch_with_gaps();
   const auto halts = [&](bool training) {
-    return numbers(walk(*opinionated(config), batch, training).steps[0].decision.halts_R);
+    return numbers(walk(*opinionated(config), batch, nullptr, training).steps[0].decision.halts_R);
   };
   const Numbers with_gaps = halts(true);
   batch.targets_BT = random_tokens({3, 8}, kVocab, 3);
@@ -371,7 +360,7 @@ TEST(Halting, ARowWithoutATargetHaltsLikeAnother) {
 double quiet_threshold(ModelConfig config, const Batch& batch) {
   double best = 0, widest = 0;
   for (double& threshold = config.halting.threshold = 0.05; threshold < 0.9; threshold += 0.01) {
-    const Trace trace = walk(*opinionated(config), batch, true);
+    const Trace trace = walk(*opinionated(config), batch, nullptr, true);
     double margin = 1, halting = 0;
     for (const StepRecord& r : trace.steps) {
       halting += r.decision.halts_R.to(at::kDouble).sum().item<double>();

@@ -16,10 +16,6 @@ namespace {
 
 constexpr int64_t kVocab = 11, kB = 2, kT = 8;
 
-const DepthModel& depth(const LanguageModel& model) {
-  return dynamic_cast<const DepthModel&>(model);
-}
-
 // Decisions of each layer, (kB, kT), for WalkOptions::replay: nobody halts but those named.
 using Halts = std::vector<Tensor>;
 Halts nobody(size_t n_layer) {
@@ -33,22 +29,10 @@ Halts halting(size_t n_layer, size_t layer, int64_t position) {
   return halts;
 }
 
-Trace walk(const LanguageModel& model, const Batch& batch, const Halts* replay = nullptr,
-           bool training = false) {
-  WalkOptions options;
-  options.training = training;
-  options.keep_states = options.keep_doors = true;
-  options.replay = replay;
-  return depth(model).walk().run(depth(model).program(), batch, options);
-}
-
 // Of each layer, (kB, kT, V).
-std::vector<Tensor> layer_logits(const LanguageModel& model, const Trace& trace) {
-  std::vector<Tensor> all;
-  for (size_t i = 0; i < trace.steps.size(); ++i) {
-    const LinearParams& head = depth(model).walk().params().head.at(int(i));
-    all.push_back(linear(trace.steps[i].n_RC, head.weight, head.bias).view({kB, kT, kVocab}));
-  }
+std::vector<Tensor> logits_by_position(const LanguageModel& model, const Trace& trace) {
+  std::vector<Tensor> all = layer_logits(model, trace);
+  for (Tensor& logits : all) logits = logits.view({kB, kT, kVocab});
   return all;
 }
 
@@ -95,8 +79,8 @@ TEST(Threshold, OneThatIsNeverMetIsNoMaskAtAll) {
     const auto masked = disturbed_model(config);
     config.halting.rule = HaltRule::kNone;
     const auto plain = disturbed_model(config);
-    const std::vector<Tensor> one = layer_logits(*masked, walk(*masked, batch));
-    const std::vector<Tensor> two = layer_logits(*plain, walk(*plain, batch));
+    const std::vector<Tensor> one = logits_by_position(*masked, walk(*masked, batch));
+    const std::vector<Tensor> two = logits_by_position(*plain, walk(*plain, batch));
     for (size_t i = 0; i < 3; ++i) EXPECT_LE(max_difference(one[i], two[i]), 1e-12) << i;
     const ModelOutput output = masked->forward(batch, {});
     const auto mean = [&](const char* name) {
@@ -117,7 +101,7 @@ TEST(Threshold, OneThatIsAlwaysMetLeavesNoAttention) {
   const Batch batch = with_targets(1);
   for (const double threshold : {0.0, -1.0}) {
     const auto model = disturbed_model(exit_config(threshold, 3));
-    const std::vector<Tensor> before = layer_logits(*model, walk(*model, batch));
+    const std::vector<Tensor> before = logits_by_position(*model, walk(*model, batch));
     const ModelOutput output = model->forward(batch, {true});
     EXPECT_EQ(output.metrics.at("exit_rate/0").sum, double(kB * kT));
     EXPECT_EQ(output.metrics.at("infer").sum, output.metrics.at("layer_loss/0").sum);
@@ -136,7 +120,7 @@ TEST(Threshold, OneThatIsAlwaysMetLeavesNoAttention) {
     }
     for (const char* name : {"attention.1.qkv.weight", "attention.2.out.weight"})
       Tensor(model->parameters().at(name).detach()).mul_(-3.0);
-    const std::vector<Tensor> after = layer_logits(*model, walk(*model, batch));
+    const std::vector<Tensor> after = logits_by_position(*model, walk(*model, batch));
     for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(same_bits(before[i], after[i])) << i;
   }
 }
@@ -194,10 +178,10 @@ Tensor with_another_token(const Tensor& tokens_BT, int64_t position) {
 // Changing token j leaves the logits of every layer before j as they are, bit for bit.
 void expect_causal(const LanguageModel& model, const Halts* replay) {
   const Batch batch = tokens_only(3);
-  const std::vector<Tensor> before = layer_logits(model, walk(model, batch, replay));
+  const std::vector<Tensor> before = logits_by_position(model, walk(model, batch, replay));
   for (int64_t j = 0; j < kT; ++j) {
     const Batch changed = batch_of(with_another_token(batch.tokens_BT, j), {});
-    const std::vector<Tensor> after = layer_logits(model, walk(model, changed, replay));
+    const std::vector<Tensor> after = logits_by_position(model, walk(model, changed, replay));
     for (size_t i = 0; i < before.size(); ++i) {
       EXPECT_TRUE(same_bits(before[i].narrow(1, 0, j), after[i].narrow(1, 0, j)))
           << "layer " << i << ", token " << j;
@@ -229,7 +213,8 @@ TEST(MaskCausality, AQueryThatSeesNothing) {
     Halts halts = halting(3, 0, 0);
     halts[1].fill_(true);
     expect_causal(*model, &halts);
-    const std::vector<Tensor> logits = layer_logits(*model, walk(*model, tokens_only(3), &halts));
+    const std::vector<Tensor> logits =
+        logits_by_position(*model, walk(*model, tokens_only(3), &halts));
     for (const Tensor& l : logits) EXPECT_TRUE(std::isfinite(l.abs().max().item<double>()));
   }
 }
@@ -281,7 +266,9 @@ TEST(HiddenKey, IsSeenByItsOwnQueryOnlyIfSaidSo) {
     const auto model = disturbed_model(config);
     const Halts halts = halting(2, 0, 0);
     const auto first_token = [&] {
-      return layer_logits(*model, walk(*model, tokens_only(1), &halts))[1].select(1, 0).clone();
+      return logits_by_position(*model, walk(*model, tokens_only(1), &halts))[1]
+          .select(1, 0)
+          .clone();
     };
     const Tensor before = first_token();
     Tensor(model->parameters().at("attention.1.qkv.weight").detach()).mul_(2.0);
@@ -308,7 +295,7 @@ TEST(HiddenKey, FollowsFromTheScoresOfTheLayersBefore) {
     const Trace trace = walk(*model, tokens_only(3));
     EXPECT_FALSE(trace.steps[0].hidden_R.defined());
     std::vector<Tensor> confident;
-    for (const Tensor& logits : layer_logits(*model, trace)) {
+    for (const Tensor& logits : logits_by_position(*model, trace)) {
       const Tensor p = (logits / e.config.halting.temperature).softmax(-1);
       confident.push_back(std::get<0>(p.max(-1)).ge(0.5).view({kB * kT}));
     }
@@ -328,15 +315,16 @@ TEST(HiddenKey, FollowsFromTheScoresOfTheLayersBefore) {
 std::vector<Positions> reached_by_label(ModelConfig config, bool training) {
   config.halting.rule = HaltRule::kGold;
   Batch batch = with_targets(1);
-  const Tensor p = layer_logits(*disturbed_model(config), walk(*disturbed_model(config), batch))[0]
-                       .softmax(-1)
-                       .select(0, 0)
-                       .select(0, 4);
+  const Tensor p =
+      logits_by_position(*disturbed_model(config), walk(*disturbed_model(config), batch))[0]
+          .softmax(-1)
+          .select(0, 0)
+          .select(0, 4);
   config.halting.threshold = (p.max() + p.min()).item<double>() / 2;
   const auto model = disturbed_model(config);
   const auto with_label = [&](const Tensor& label) {
     batch.targets_BT.data_ptr<int64_t>()[4] = label.item<int64_t>();
-    return layer_logits(*model, walk(*model, batch, nullptr, training));
+    return logits_by_position(*model, walk(*model, batch, nullptr, training));
   };
   const std::vector<Tensor> likely = with_label(p.argmax()), unlikely = with_label(p.argmin());
   std::vector<Positions> reached(likely.size());

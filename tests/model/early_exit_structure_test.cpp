@@ -30,28 +30,8 @@ ModelConfig growing_config() {
   return config;
 }
 
-const DepthModel& depth(const LanguageModel& model) {
-  return dynamic_cast<const DepthModel&>(model);
-}
-
-Trace walk(const LanguageModel& model, const Batch& batch) {
-  WalkOptions options;
-  options.keep_states = options.keep_doors = true;
-  return depth(model).walk().run(depth(model).program(), batch, options);
-}
-
 Batch tokens_only(int64_t B, int64_t T, unsigned seed) {
   return batch_of(random_tokens({B, T}, kVocab, seed), {});
-}
-
-// Of each layer, (R, V), in the graph.
-std::vector<Tensor> layer_logits(const LanguageModel& model, const Trace& trace) {
-  std::vector<Tensor> all;
-  for (size_t i = 0; i < trace.steps.size(); ++i) {
-    const LinearParams& head = depth(model).walk().params().head.at(int(i));
-    all.push_back(linear(trace.steps[i].n_RC, head.weight, head.bias));
-  }
-  return all;
 }
 
 void set_parameter(LanguageModel& model, const std::string& name, double value) {

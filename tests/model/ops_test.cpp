@@ -1,4 +1,5 @@
 // The plain operations against loops in double precision, and their gradients against differences.
+#include <ATen/ops/eye.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -288,6 +289,15 @@ TEST(Attention, ThatNoQueryIsWithoutAKeyNeedNotBeKnown) {
   mask.may_be_empty = true;
   EXPECT_TRUE(same_bits(attention(q, k, v, 2, mask, {}), known));
   expect_attention(q, k, v, 2, mask);
+}
+
+// The readout's cross entropy, (...), of logits (..., V): those of a head that changes nothing.
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets) {
+  const int64_t V = logits.size(-1);
+  ReadoutRequest request;
+  request.ids_R = targets.reshape({-1});
+  const Tensor same = at::eye(V, logits.options().requires_grad(false));
+  return -readout(logits.reshape({-1, V}), {same, {}}, request).ln_p_R.view(targets.sizes());
 }
 
 TEST(CrossEntropy, IsZeroWhereThereIsNoTarget) {

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/model/language_model.h"
+#include "fathom/model/depth_model.h"
 #include "fathom/train/plan/registry.h"
 
 namespace fathom::testing {
@@ -169,6 +169,30 @@ inline Batch batch_of(const Tensor& tokens_BT, const Tensor& targets_BT) {
   batch.tokens_BT = tokens_BT;
   batch.targets_BT = targets_BT;
   return batch;
+}
+
+inline const DepthModel& depth(const LanguageModel& model) {
+  return dynamic_cast<const DepthModel&>(model);
+}
+
+// A walk that keeps states and doors.
+inline Trace walk(const LanguageModel& model, const Batch& batch,
+                  const std::vector<Tensor>* replay = nullptr, bool training = false) {
+  WalkOptions options;
+  options.training = training;
+  options.keep_states = options.keep_doors = true;
+  options.replay = replay;
+  return depth(model).walk().run(depth(model).program(), batch, options);
+}
+
+// Of each layer's own head, (R, V), in the graph.
+inline std::vector<Tensor> layer_logits(const LanguageModel& model, const Trace& trace) {
+  std::vector<Tensor> all;
+  for (size_t i = 0; i < trace.steps.size(); ++i) {
+    const LinearParams& head = depth(model).walk().params().head.at(int(i));
+    all.push_back(linear(trace.steps[i].n_RC, head.weight, head.bias));
+  }
+  return all;
 }
 
 // Mean loss per valid target of one batch, of a model with one loss.

@@ -175,6 +175,19 @@ TEST(CountedFlops, ALoopedProgram) {
               ElementsAre(4 * linears, window + 3 * dense, 4 * mlp, 2 * 8 * 10, 2 * 16 * 8));
 }
 
+// A part that a wiring calls twice is computed twice.
+TEST(CountedFlops, CallsAndNotInstances) {
+  using namespace wire;
+  const DepthPlan once = plan_of({{with_readout(block(0, 8), 0)}});
+  DepthPlan twice = once;
+  twice.wirings = {{{{"r", name("r") + attention(name("n")) + attention(name("r"))},
+                     {"r", name("r") + mlp(norm(name("r"))) + mlp(name("n"))}}}};
+  const Flops one = flops_per_token(once, unroll(once), kVocab, 6);
+  const Flops two = flops_per_token(twice, unroll(twice), kVocab, 6);
+  EXPECT_THAT(by_part(two), ElementsAre(2 * one.attention_linear, 2 * one.attention_scores,
+                                        2 * one.mlp, one.head, 0));
+}
+
 TEST(CountedFlops, AnEarlyExitModel) {
   ModelConfig config;
   config.backbone = backbone();

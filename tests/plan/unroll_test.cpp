@@ -136,6 +136,14 @@ TEST(Unroll, ALoopRunsAtLeastOnceAndHasLayers) {
               HasSubstr("has no layers"));
 }
 
+TEST(Unroll, MoreCountsThanGroupsAreRefused) {
+  const DepthPlan plan = plan_of({{block(0, 8)}, {loop_of({{block(1, 8)}}, 2)}});
+  EXPECT_THAT(refusal_of([&] {
+                unroll(plan, {1, 2});
+              }).what(),
+              HasSubstr("2 loop counts for 1 loop groups"));
+}
+
 // Outer group of an inner one and a layer.
 DepthPlan nested(int64_t outer, int64_t inner) {
   return plan_of({{loop_of({{loop_of({{block(0, 8)}}, inner)}, {block(1, 8)}}, outer)},

@@ -191,5 +191,12 @@ TEST(Wiring, EqualTreesPrintAlikeAndOthersDoNot) {
     for (size_t j = 0; j < i; ++j) EXPECT_NE(to_text(different[i]), to_text(different[j]));
 }
 
+TEST(CheckWiring, AnOperationWithoutItsArgumentsIsRefused) {
+  WireExpr sum;
+  sum.op = WireExpr::kAdd;
+  sum.args = {wire::name("n")};
+  EXPECT_THROW(check_wiring({{{"r", sum}}}), Error);
+}
+
 }  // namespace
 }  // namespace fathom

@@ -21,6 +21,11 @@ TEST(MetricsText, IsTheHeadersExample) {
             "infer 1.8633, exit_rate [0.056 0.023 0.008 0.913]");
 }
 
+TEST(MetricsText, ANameWithASlashAndNoNumberIsNoList) {
+  EXPECT_EQ(metrics_text({{"a/b", 1}, {"a/-1", 2}, {"a/", 3}}),
+            "a/ 3.0000, a/-1 2.0000, a/b 1.0000");
+}
+
 TEST(MetricsText, OfNothingIsNothing) {
   EXPECT_EQ(metrics_text({}), "");
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/config/fields.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/safetensors.h"
 #include "train/testing.h"
 
@@ -84,6 +85,7 @@ TEST_F(CheckpointTest, KeepsTheOptimizersMoments) {
       EXPECT_EQ(info->shape, p.spec.shape);
       EXPECT_EQ(info->dtype, Dtype::F32);
     }
+  EXPECT_NO_THROW(verify_checkpoint(folder));
   EXPECT_EQ(json::parse(slurp(folder + "/state.json")).at("optimizer_steps"), 6);
 }
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sched.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +13,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+
+#include "fathom/base/processors.h"
 
 namespace fathom {
 namespace {
@@ -81,12 +82,6 @@ int spawn(const std::string& program, const std::vector<std::string>& words, con
 }
 
 }  // namespace
-
-int allowed_processors() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  return sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 1;
-}
 
 std::string engine_path() {
   std::error_code error;

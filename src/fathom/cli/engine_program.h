@@ -7,7 +7,6 @@
 
 namespace fathom {
 
-int allowed_processors();   // of this process's affinity mask; 1 if that cannot be read
 std::string engine_path();  // beside this program, whether there is one or not
 
 // For the libraries that read their settings when they are loaded: one OpenMP thread a processor of

@@ -38,10 +38,9 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   list.add("temperature", request.temperature, "divides the logits; small is greedy").above(0);
   list.add("top_k", request.top_k, "only the k likeliest tokens, None: all").at_least(1);
   list.add("seed", request.seed, "of the sampling").at_least(0);
-  list.add<std::string>(
-      "exit", request.exit,
-      "which layer answers; first_confident: the first that halts, last: the last",
-      {{"first_confident", "first_confident"}, {"last", "last"}});
+  list.add<Exit>("exit", request.exit,
+                 "which layer answers; first_confident: the first that halts, last: the last",
+                 {{"first_confident", Exit::kFirstConfident}, {"last", Exit::kLast}});
   if (!parse_into(line, arguments, list)) return std::nullopt;
   request.start = start_text(request.start);
   if (request.start.empty()) misuse("start is empty", "the model needs a token to go on from");

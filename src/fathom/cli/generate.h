@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fathom/cli/eval.h"
+#include "fathom/model/plan/halting_config.h"
 
 namespace fathom {
 
@@ -17,7 +18,7 @@ struct GenerateRequest {
   double temperature = 0.8;
   std::optional<int64_t> top_k = 200;
   int64_t seed = 1337;
-  std::string exit = "first_confident";  // or last
+  Exit exit = Exit::kFirstConfident;
   std::vector<std::string> notices;
 };
 

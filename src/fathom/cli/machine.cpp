@@ -14,8 +14,8 @@
 #include <thread>
 
 #include "fathom/base/error.h"
+#include "fathom/base/processors.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/engine_program.h"
 #include "fathom/io/files.h"
 
 namespace fathom {

@@ -159,12 +159,13 @@ void Field::assign(const Value& value, const std::string& origin) {
   if (value.is_string() && !is_utf8(value.get<std::string>()))
     refuse(shown(value), origin, "is not UTF-8");
   if (!set_(value)) {
-    refuse(shown(value), origin,
-           choices_.empty()
-               ? "has the wrong type, allowed: " + type_
-               : "is unknown, " +
-                     suggestion(value.is_string() ? value.get<std::string>() : shown(value),
-                                choices_));
+    if (choices_.empty()) refuse(shown(value), origin, "has the wrong type, allowed: " + type_);
+    const std::string given = value.is_string() ? value.get<std::string>() : shown(value);
+    const bool takes_list = type_ != join(choices_, " | ");
+    refuse(
+        shown(value), origin,
+        "is unknown, " + suggestion(given, choices_) +
+            (takes_list && nearest_name(given, choices_).empty() ? ", or a list of numbers" : ""));
   }
   origin_ = origin;
 }

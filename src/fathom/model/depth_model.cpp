@@ -8,16 +8,12 @@
 namespace fathom {
 namespace {
 
-const LinearParams& head_of(const DepthWalk& walk, const DepthProgram& program, size_t step) {
-  return walk.params().head.at(program.steps[step].layer.readout->head);
-}
-
-// Numbers of the steps with a readout.
-std::vector<size_t> readout_steps(const Trace& trace) {
-  std::vector<size_t> steps;
-  for (size_t i = 0; i < trace.steps.size(); ++i)
-    if (trace.steps[i].readout >= 0) steps.push_back(i);
-  return steps;
+// (..., C) -> (..., V), by the head that answered in the record.
+Tensor scores(const DepthWalk& walk, const DepthProgram& program, const StepRecord& record,
+              const Tensor& n) {
+  const ReadoutSpec& readout = *program.steps[size_t(record.step)].layer.readout;
+  const LinearParams& head = walk.params().head.at(readout.head);
+  return linear(n, head.weight, head.bias);
 }
 
 }  // namespace
@@ -58,9 +54,8 @@ Trace DepthModel::read_states(const DepthProgram& program, const Tensor& tokens_
 Tensor DepthModel::logits(const Tensor& tokens_BT) const {
   const DepthProgram walk_program = program();
   const Trace trace = read_states(walk_program, tokens_BT);
-  const size_t last = readout_steps(trace).back();
-  const LinearParams& head = head_of(walk_, walk_program, last);
-  return linear(trace.steps[last].n_RC, head.weight, head.bias)
+  const StepRecord& last = *trace.readouts().back();
+  return scores(walk_, walk_program, last, last.n_RC)
       .view({tokens_BT.size(0), tokens_BT.size(1), -1});
 }
 
@@ -69,19 +64,17 @@ NextToken DepthModel::next_token(const Tensor& tokens_BT, Exit exit) const {
   const Trace trace = read_states(walk_program, tokens_BT);
   const int64_t B = tokens_BT.size(0), T = tokens_BT.size(1);
   const auto at_last = [&](const Tensor& x) { return x.view({B, T, -1}).select(1, T - 1); };
-  std::vector<size_t> steps = readout_steps(trace);
+  std::vector<const StepRecord*> readouts = trace.readouts();
   const bool halts = walk_.plan().halting.config.rule != HaltRule::kNone;
-  if (exit == Exit::kLast || !halts) steps = {steps.back()};
+  if (exit == Exit::kLast || !halts) readouts = {readouts.back()};
 
   std::vector<Tensor> scores_BV, halts_B, layer_B;
-  for (const size_t step : steps) {
-    const StepRecord& record = trace.steps[step];
-    const LinearParams& head = head_of(walk_, walk_program, step);
-    scores_BV.push_back(linear(at_last(record.n_RC), head.weight, head.bias));
-    layer_B.push_back(at::full({B}, record.layer, tokens_BT.options()));
-    if (halts) halts_B.push_back(at_last(record.decision.halts_R).squeeze(1));
+  for (const StepRecord* record : readouts) {
+    scores_BV.push_back(scores(walk_, walk_program, *record, at_last(record->n_RC)));
+    layer_B.push_back(at::full({B}, record->layer, tokens_BT.options()));
+    if (halts) halts_B.push_back(at_last(record->decision.halts_R).squeeze(1));
   }
-  if (steps.size() == 1) return {scores_BV.front(), layer_B.front()};
+  if (readouts.size() == 1) return {scores_BV.front(), layer_B.front()};
   const Tensor which_B = answering_readout(halts_B);
   const int64_t V = scores_BV.front().size(1);
   const Tensor index_BV = which_B.view({1, B, 1}).expand({1, B, V});

@@ -3,9 +3,9 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <sched.h>
 
 #include "fathom/base/error.h"
+#include "fathom/base/processors.h"
 
 namespace fathom {
 
@@ -30,10 +30,7 @@ c10::Device choose_device(const std::string& name) {
 
 int set_threads(int64_t threads) {
   // ATen's own default counts half of a virtual machine's processors.
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  const int available = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 1;
-  at::set_num_threads(threads > 0 ? static_cast<int>(threads) : available);
+  at::set_num_threads(threads > 0 ? static_cast<int>(threads) : allowed_processors());
   return at::get_num_threads();
 }
 

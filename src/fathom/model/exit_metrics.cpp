@@ -3,7 +3,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/where.h>
 #include <fmt/format.h>
 
 namespace fathom {
@@ -62,6 +61,7 @@ std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Tr
   for (size_t i = 0; i < readouts.size(); ++i) {
     const Tensor here_R = answer_R.eq(static_cast<int64_t>(i));
     const auto add = [&](const char* name, const Tensor& x_R) {
+      // Readouts of a layer that runs several times add up; they share the rows.
       Metric& metric = metrics[fmt::format("{}/{}", name, readouts[i]->layer)];
       metric = {metric.sum + mean(x_R).sum, n};
     };

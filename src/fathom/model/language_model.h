@@ -33,15 +33,18 @@ struct LossPart {
 // A mean over the batch: sum / count. A list is several metrics "name/0", "name/1", ...
 struct Metric {
   double sum = 0, count = 0;
+
+  Metric& operator+=(const Metric& other) {
+    sum += other.sum;
+    count += other.count;
+    return *this;
+  }
 };
 
 struct ModelOutput {
-  std::vector<LossPart> losses;  // the objective is the sum of their means
-  std::map<std::string, Metric> metrics;
+  std::vector<LossPart> losses;           // the objective is the sum of their means
+  std::map<std::string, Metric> metrics;  // "accuracy" is always among them
 };
-
-// Which layer answers, where several can.
-enum class Exit { kFirstConfident, kLast };
 
 struct NextToken {
   Tensor scores_BV;  // of the token after the last one

@@ -83,6 +83,29 @@ Carry DepthWalk::step(const StepSpec& step, const Params& params, const Rows& ro
   return carry;
 }
 
+// The reading after a step and, with a halting rule, the decision that follows from it.
+void DepthWalk::read_out(const StepSpec& spec, const Carry& carry, const Batch& batch,
+                         const WalkOptions& options, Shared& shared, StepRecord& record) const {
+  const HaltingConfig& halting = plan_.halting.config;
+  const bool halts = halting.rule != HaltRule::kNone;
+  const Rows& rows = *record.rows;
+  record.layer = spec.layer.readout->layer;
+  const at::AutoGradMode graph(at::GradMode::is_enabled() && spec.grad);
+  const Tensor n_RC = shared.norm_of(carry.r_RC, params_.norm(spec.layer.readout->norm));
+  if (options.keep_states) record.n_RC = n_RC;
+  if (!options.read && !halts) return;
+  ReadoutRequest request;
+  if (batch.targets_BT.defined()) request.ids_R = rows.of(batch.targets_BT);
+  request.confidence_temperature = halting.temperature;
+  request.grad_of_max = options.grad_of_max;
+  record.reading = readout(n_RC, params_.head.at(spec.layer.readout->head), request);
+  if (!halts) return;
+  record.decision = decide(halting, size_t(record.layer), record.reading, request.ids_R,
+                           rows.valid_R, options.training);
+  if (options.replay != nullptr)
+    record.decision.halts_R = rows.of((*options.replay)[size_t(record.readout)]);
+}
+
 Trace DepthWalk::run(const DepthProgram& program, const Batch& batch,
                      const WalkOptions& options) const {
   const HaltingSpec& halting = plan_.halting;
@@ -99,6 +122,7 @@ Trace DepthWalk::run(const DepthProgram& program, const Batch& batch,
   int readouts = 0;
   for (const StepSpec& spec : program.steps) {
     StepRecord record;
+    record.step = spec.index;
     record.rows = rows;
     record.hidden_R = hidden_R;
     record.done_R = done_R;
@@ -106,22 +130,7 @@ Trace DepthWalk::run(const DepthProgram& program, const Batch& batch,
     carry = step(spec, params_, *rows, std::move(carry), hidden_R, options, shared);
     if (spec.layer.readout) {
       record.readout = readouts++;
-      record.layer = spec.layer.readout->layer;
-      const at::AutoGradMode graph(at::GradMode::is_enabled() && spec.grad);
-      const Tensor n_RC = shared.norm_of(carry.r_RC, params_.norm(spec.layer.readout->norm));
-      if (options.keep_states) record.n_RC = n_RC;
-      ReadoutRequest request;
-      if (batch.targets_BT.defined()) request.ids_R = rows->of(batch.targets_BT);
-      request.confidence_temperature = halting.config.temperature;
-      request.grad_of_max = options.grad_of_max;
-      if (options.read || halts)
-        record.reading = readout(n_RC, params_.head.at(spec.layer.readout->head), request);
-      if (halts) {
-        record.decision = decide(halting.config, size_t(record.layer), record.reading,
-                                 request.ids_R, rows->valid_R, options.training);
-        if (options.replay != nullptr)
-          record.decision.halts_R = rows->of((*options.replay)[size_t(record.readout)]);
-      }
+      read_out(spec, carry, batch, options, shared, record);
     }
     trace.steps.push_back(record);
     const Tensor& halts_R = record.decision.halts_R;

@@ -28,6 +28,7 @@ struct WalkOptions {
 
 // What was seen at one step. Its rows are those that were still in the walk.
 struct StepRecord {
+  int step = 0;  // of the program
   std::shared_ptr<const Rows> rows;
   int readout = -1;  // number of the readout among the walk's; -1: the step has none
   int layer = -1;    // ReadoutSpec::layer
@@ -77,6 +78,8 @@ class DepthWalk {
   Carry stem(const Rows& rows, const WalkOptions& options) const;
   Carry step(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
              const Tensor& hidden_R, const WalkOptions& options, Shared& shared) const;
+  void read_out(const StepSpec& spec, const Carry& carry, const Batch& batch,
+                const WalkOptions& options, Shared& shared, StepRecord& record) const;
   DropoutSource dropout(const Rows& rows, double p, const WalkOptions& options) const;
 
   DepthPlan plan_;

@@ -1,6 +1,5 @@
 #include "fathom/ops/plain.h"
 
-#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
@@ -52,13 +51,6 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, 
   }
   const Tensor heads_BHQE = at::matmul(apply_dropout(weights_BHQK, multipliers), by_head(v_BKC));
   return heads_BHQE.transpose(1, 2).reshape({B, q_BQC.size(1), v_BKC.size(2)});
-}
-
-Tensor cross_entropy(const Tensor& logits, const Tensor& targets) {
-  const int64_t V = logits.size(-1);
-  return at::cross_entropy_loss(logits.reshape({-1, V}), targets.reshape({-1}), {},
-                                at::Reduction::None, /*ignore_index=*/-1)
-      .view(targets.sizes());
 }
 
 }  // namespace fathom

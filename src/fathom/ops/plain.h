@@ -32,7 +32,4 @@ struct AttentionMask {
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
                  const AttentionMask& mask, const Tensor& multipliers);
 
-// -ln softmax(logits)[target], 0 where the target is -1. logits (..., V), targets (...) int64.
-Tensor cross_entropy(const Tensor& logits, const Tensor& targets);
-
 }  // namespace fathom

@@ -55,9 +55,6 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
   Evaluation e;
   std::map<std::string, Metric> losses, metrics;
   double squares = 0, draws = 0;
-  const auto add = [](Metric& to, double sum, double count) {
-    to = {to.sum + sum, to.count + count};
-  };
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
     auto [tokens, after] = source.next(cursor);
@@ -70,10 +67,10 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
     for (const LossPart& part : output.losses) {
       if (part.count == 0) continue;
       const double sum = part.sum.item<double>();
-      add(losses[part.name], sum, part.count);
+      losses[part.name] += {sum, part.count};
       batch_loss += sum / part.count;
     }
-    for (const auto& [name, metric] : output.metrics) add(metrics[name], metric.sum, metric.count);
+    for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
     squares += batch_loss * batch_loss * n;
     e.targets += n;
     ++draws;

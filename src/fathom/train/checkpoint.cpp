@@ -10,6 +10,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/config/fields.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/files.h"
 #include "fathom/io/safetensors.h"
 
@@ -105,7 +106,7 @@ void require_tensors(const SafetensorsFile& file, const std::string& path,
 
 void save_checkpoint(const std::string& folder, const CheckpointState& state,
                      const ParameterSet& parameters, const AdamW& optimizer) {
-  StagedFolder staged(folder);
+  CheckpointWriter staged(folder);
   TensorList model, moments;
   for (const Parameter& p : parameters.all()) model.add(p.spec.name, p.tensor);
   for (const AdamW::State& s : optimizer.state()) {

@@ -3,6 +3,7 @@
 //   model.safetensors      parameters by name, float32
 //   optimizer.safetensors  AdamW's moments: <parameter>.m and <parameter>.v
 //   state.json             config, step, cursor, tokenizer, vocabulary, corpus, versions
+//   manifest.json          size and checksum of the others (io/checkpoint_folder.h)
 //
 // It is written beside its place and renamed, so a reader finds a complete one or none.
 #pragma once

@@ -98,10 +98,7 @@ double Trainer::accumulate_gradients(StepReport& report) {
       torch::autograd::backward({loss}, {});
       objective += loss.item<double>();
     }
-    for (const auto& [name, metric] : output.metrics) {
-      Metric& sum = metrics[name];
-      sum = {sum.sum + metric.sum, sum.count + metric.count};
-    }
+    for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
   }
   for (const auto& [name, metric] : metrics)
     if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;

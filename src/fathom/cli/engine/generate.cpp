@@ -40,7 +40,7 @@ int generate_text(const GenerateRequest& request) {
   options.block_size = loaded.state.config.model.backbone.block_size;
   options.vocab_size = loaded.tokenizer->vocab_size();
   options.seed = static_cast<uint64_t>(request.seed);
-  options.exit = request.exit == "last" ? Exit::kLast : Exit::kFirstConfident;
+  options.exit = request.exit;
   std::map<int64_t, int64_t> answers;  // by layer
   for (int64_t i = 0; i < request.num_samples; ++i) {
     if (i > 0) fmt::print("\n---------------\n");

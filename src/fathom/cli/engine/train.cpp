@@ -9,9 +9,11 @@
 #include "fathom/io/files.h"
 #include "fathom/model/device.h"
 #include "fathom/track/metric_text.h"
+#include "fathom/track/process_use.h"
 #include "fathom/track/progress.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
+#include "fathom/track/tensorboard.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/trainer.h"
 
@@ -31,6 +33,7 @@ class Reporter {
       : best_metric_(std::move(best_metric)),
         store_(store),
         run_(run),
+        events_(run_folder(request.options.run_name) + "/tensorboard"),
         quiet_(request.options.quiet),
         log_interval_(request.config.training.log_interval),
         progress_(ProgressOptions::for_stream(stdout, request.config.training.max_iters)) {}
@@ -46,7 +49,11 @@ class Reporter {
                                          {"train/learning_rate", r.learning_rate},
                                          {"train/tokens_per_s", speed_}};
       for (const auto& [name, value] : r.metrics) values.push_back({"train/" + name, value});
-      store_.add(run_, r.step, values);
+      const ProcessUse use = meter_.read();
+      values.push_back({"process/cpu_share", use.cpu_share});
+      values.push_back({"process/rss_bytes", use.rss_bytes});
+      values.push_back({"process/peak_rss_bytes", use.peak_rss_bytes});
+      add(r.step, values);
     }
     if (quiet_) return;
     progress_.update({r.step, r.loss, speed_, {{"lr", fmt::format("{:.2e}", r.learning_rate)}}},
@@ -60,7 +67,7 @@ class Reporter {
     for (const auto& [name, value] : r.train.metrics)
       values.push_back({"eval/train/" + name, value});
     for (const auto& [name, value] : r.val.metrics) values.push_back({"eval/val/" + name, value});
-    store_.add(run_, r.step, values);
+    add(r.step, values);
     if (r.best) store_.set_best(run_, best_metric_, r.step, r.best_value);
     last_ = r;
     if (quiet_) return;
@@ -79,9 +86,16 @@ class Reporter {
   }
 
  private:
+  void add(int64_t step, const std::vector<MetricValue>& values) {
+    store_.add(run_, step, values);
+    events_.add(step, values);
+  }
+
   std::string best_metric_;
   RunStore& store_;
   RunHandle run_;
+  TensorBoardWriter events_;
+  ProcessMeter meter_;
   bool quiet_;
   int64_t log_interval_;
   ProgressLine progress_;

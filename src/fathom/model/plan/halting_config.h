@@ -12,6 +12,9 @@ enum class HaltRule {
   kGold,  // score = probability of the target, in training passes; kMax elsewhere
 };
 
+// Which layer answers, where several can: the first at which the token halts, or the last.
+enum class Exit { kFirstConfident, kLast };
+
 // A token halts at a layer where score >= threshold.
 struct HaltingConfig {
   HaltRule rule = HaltRule::kNone;
