@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -44,10 +45,16 @@ class Workplace {
   }
 
   // The words after `fathom`. Neither a shell nor a terminal is involved.
-  Outcome run(const std::vector<std::string>& words) const {
+  Outcome run(const std::vector<std::string>& words) const { return wait_for(start(words)); }
+
+  // The same in the background, one at a time; `prepare` is called in the child.
+  pid_t start(const std::vector<std::string>& words,
+              const std::function<void()>& prepare = [] {}) const {
     const auto out = path("stdout.txt"), err = path("stderr.txt");
+    for (const auto& file : {out, err}) std::filesystem::remove(file);
     const pid_t child = fork();
     if (child == 0) {
+      prepare();
       if (chdir(folder_.c_str()) != 0) _exit(127);
       unsetenv("FATHOM_DATA");
       unsetenv("FATHOM_RUNS");
@@ -59,10 +66,13 @@ class Workplace {
       execv(FATHOM_PROGRAM, argv.data());
       _exit(127);
     }
+    return child;
+  }
+  Outcome wait_for(pid_t child) const {
     int status = 0;
     waitpid(child, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), slurp(out),
-            slurp(err)};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+            slurp(path("stdout.txt")), slurp(path("stderr.txt"))};
   }
 
  private:

@@ -109,7 +109,6 @@ TEST_F(TrainTest, ARunIsNeverOverwrittenUnlessForced) {
 TEST_F(TrainTest, OutDirIsTheRunNameInNanoGptsSpelling) {
   ASSERT_EQ(train({"--out_dir=out/rain", "--max_iters=1"}).exit_code, 0);
   EXPECT_TRUE(std::filesystem::exists(place_->path("runs/rain/config.toml")));
-  expect_refusal(train({"--init_from=resume"}), 2, "init_from = resume", "");
 }
 
 TEST_F(TrainTest, ARunWhoseFolderWasRemovedLeavesNothingBehind) {
@@ -211,8 +210,8 @@ TEST_F(TrainTest, DamagedShardsAndCheckpointsAreFound) {
   const auto model = place_->path("runs/bent/checkpoints/best/model.safetensors");
   std::filesystem::resize_file(model, std::filesystem::file_size(model) - 4);
   expect_refusal(run({"generate", "bent"}), 1, "model.safetensors", "");
-  place_->write("runs/bent/checkpoints/best/state.json", "{\"format_version\": 1}");
-  expect_refusal(run({"eval", "bent"}), 1, "state.json cannot be used", "another checkpoint");
+  std::filesystem::remove(place_->path("runs/bent/checkpoints/best/state.json"));
+  expect_refusal(run({"eval", "bent"}), 1, "state.json is missing", "another checkpoint");
 }
 
 TEST_F(TrainTest, WhatCannotBeTrainedIsSaidBeforeAnythingIsMade) {

@@ -64,6 +64,32 @@ TEST(MappedFile, KeepsTheOldContentWhenTheFileIsReplaced) {
   EXPECT_EQ(slurp(folder / "model"), "new");
 }
 
+TEST(MappedFile, ReadsWithoutTheMapping) {
+  TempFolder folder;
+  spill(folder / "a", "hello");
+  MappedFile a(folder / "a");
+  spill(folder / "b", "other");
+  MappedFile b(folder / "b");
+  b = std::move(a);
+  std::vector<std::byte> out(3);
+  b.read(1, out);
+  EXPECT_EQ(text_of(out), "ell");
+  b.read(5, {});
+  std::filesystem::remove(folder / "a");
+  b.read(2, out);
+  EXPECT_EQ(text_of(out), "llo") << "the opened file counts, not its name";
+}
+
+TEST(MappedFile, SaysThatItWasCutShort) {
+  TempFolder folder;
+  spill(folder / "a", "hello");
+  const MappedFile a(folder / "a");
+  std::filesystem::resize_file(folder / "a", 2);
+  std::vector<std::byte> out(3);
+  EXPECT_THAT(error_of([&] { a.read(1, out); }),
+              ::testing::AllOf(HasSubstr("/a ends at byte 2"), HasSubstr("it had 5")));
+}
+
 TEST(ReadTextFile, ReadsUpToTheLimit) {
   TempFolder folder;
   spill(folder / "a", std::string(10'000, 'x'));

@@ -143,7 +143,7 @@ TEST_F(RunStoreTest, EveryStepIsVisitedOnceInOrder) {
   EXPECT_THAT(rows_of(store, "c"), IsEmpty());
   store.create_run("empty", "e", "");
   EXPECT_THAT(rows_of(store, "empty"), IsEmpty());
-  store.reopen_run("a", 3);
+  store.reopen_run("a", "", 3);
   EXPECT_THAT(rows_of(store, "a"), ElementsAre("loss lr", "3: 3 0.25"));
 }
 
@@ -255,7 +255,7 @@ TEST_F(RunStoreTest, ReopeningForResumeDropsLaterSteps) {
   store.set_best(run, "loss", 20, 1);
   store.set_status(run, RunStatus::kInterrupted);
 
-  EXPECT_EQ(store.reopen_run("a", 20).id, run.id);
+  EXPECT_EQ(store.reopen_run("a", "changed = 1", 20).id, run.id);
   EXPECT_THAT(steps_of(store.series("a", "loss")), ElementsAre(10, 20));
   EXPECT_THAT(steps_of(store.series("a", "lr")), ElementsAre(10, 20));
   RunRecord record = store.find("a").value();
@@ -263,9 +263,9 @@ TEST_F(RunStoreTest, ReopeningForResumeDropsLaterSteps) {
   EXPECT_EQ(record.last_step, 20);
   EXPECT_EQ(record.best_step, 20);
 
-  store.reopen_run("a", 15);  // before the best step, which may come out otherwise this time
+  store.reopen_run("a", "", 15);  // before the best step, which may come out otherwise this time
   EXPECT_EQ(store.find("a")->best_metric, "");
-  EXPECT_THAT(error_of([&] { store.reopen_run("b", 0); }), HasSubstr("there is no run named b"));
+  EXPECT_THAT(error_of([&] { store.reopen_run("b", "", 0); }), HasSubstr("there is no run named b"));
 }
 
 TEST_F(RunStoreTest, ReadOnlyNeitherCreatesNorWrites) {

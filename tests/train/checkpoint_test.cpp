@@ -97,6 +97,14 @@ TEST_F(CheckpointTest, NoBestYetStaysSo) {
   EXPECT_TRUE(std::isinf(load_state(temp_ / "here").best_value));
 }
 
+// What somebody may have written with care: the manifest fits the files as they are now.
+void seal(const std::string& folder) {
+  CheckpointWriter writer(folder);
+  for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"})
+    spill(writer.path() + "/" + name, slurp(folder + "/" + name));
+  writer.commit();
+}
+
 // model.safetensors with its tensors changed.
 void rewrite(const std::string& folder,
              const std::function<void(std::vector<TensorView>&)>& change) {
@@ -107,6 +115,7 @@ void rewrite(const std::string& folder,
     views.push_back({t.name, t.dtype, t.shape, file.bytes(t)});
   change(views);
   write_safetensors(path, views);
+  seal(folder);
 }
 
 TensorView& view_of(std::vector<TensorView>& views, const std::string& name) {
@@ -141,6 +150,7 @@ TEST_F(CheckpointTest, RefusesTensorsThatDoNotFitByName) {
       error_after([](auto& views) { view_of(views, "norm_out.0.bias").dtype = Dtype::I32; }),
       HasSubstr("norm_out.0.bias is I32 [16]"));
   spill(folder + "/model.safetensors", intact.substr(0, intact.size() / 2));
+  seal(folder);
   EXPECT_THAT(error_of([&] { load_model(folder, at::kCPU); }), HasSubstr("model.safetensors"));
 }
 
@@ -149,6 +159,7 @@ TEST_F(CheckpointTest, RefusesADamagedStateByName) {
   const std::string intact = slurp(folder + "/state.json");
   const auto refused = [&](const std::string& text) {
     spill(folder + "/state.json", text);
+    seal(folder);
     try {
       load_model(folder, at::kCPU);
     } catch (const Error& error) {
@@ -198,6 +209,7 @@ TEST_F(CheckpointTest, RefusesSizesThatItsTensorsDoNotHave) {
     json state = complete;
     change(state);
     spill(folder + "/state.json", state.dump());
+    seal(folder);
     return error_of([&] { load_model(folder, at::kCPU); });
   };
   EXPECT_THAT(refused_with([](json& j) { j["vocab_size"] = int64_t{1} << 50; }),

@@ -44,7 +44,7 @@ TEST_F(EarlyExitCheckpoint, KeepsWhatTheModelIs) {
   for (const ModelConfig& config : configs) {
     std::filesystem::remove_all(temp_ / "run");
     run(tiny_run(config), "run");
-    const CheckpointState state = load_state(checkpoint("run", "last"));
+    const RunState state = load_state(checkpoint("run", "last"));
     EXPECT_EQ(values_of(state.config.model), values_of(config));
   }
   const nlohmann::json plain = values_of({}), unusual = values_of(unusual_config());

@@ -92,7 +92,7 @@ TEST_F(LayersTest, StepsAndEvaluationsSayWhatEachLayerDid) {
   const Evaluation& fresh = history.evaluations.front().val;
   EXPECT_GT(fresh.value("exit_rate/0"), 0.1);
   EXPECT_GT(fresh.value("exit_rate/1"), 0.1);
-  const CheckpointState best = load_state(checkpoint("run", "best"));
+  const RunState best = load_state(checkpoint("run", "best"));
   EXPECT_EQ(best.best_metric, "val/loss");
   EXPECT_EQ(best.best_value, least);
 }
@@ -159,7 +159,7 @@ TEST_F(LayersTest, WhereEveryTokenIsEasyLaterLayersLearnNothing) {
     config.data.batch_size = 4;
     config.data.gradient_accumulation_steps = 2;
     Trainer t = trainer(config);
-    const StepReport report = t.train_step();
+    const StepReport report = t.train_step().value();
     EXPECT_EQ(report.metrics.at("exit_rate/0"), 1);
     // A mean of two layers, one of which has nothing to say.
     EXPECT_NEAR(report.loss, report.metrics.at("layer_loss/0") / 2, 1e-6);

@@ -110,7 +110,7 @@ struct StepResult {
 
 inline StepResult first_step(Trainer trainer) {
   StepResult result;
-  result.report = trainer.train_step();
+  result.report = trainer.train_step().value();
   for (const Parameter& p : trainer.model().parameters().all()) {
     // A layer that no loss reaches has none.
     const Tensor g = p.tensor.grad().defined() ? p.tensor.grad() : at::zeros_like(p.tensor);

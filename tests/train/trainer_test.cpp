@@ -69,7 +69,7 @@ TEST_F(TrainerTest, SavesLastBeforeEachEvaluationAndBestAfterIt) {
     EXPECT_EQ(load_state(checkpoint("run", "best")).step, best_step);
   };
   trainer(config, temp_ / "run").run(events);
-  const CheckpointState best = load_state(checkpoint("run", "best"));
+  const RunState best = load_state(checkpoint("run", "best"));
   EXPECT_EQ(best.best_value, least);
   EXPECT_EQ(best.best_metric, "val/loss");
   EXPECT_GT(best_step, 0);
@@ -120,7 +120,7 @@ TEST_F(TrainerTest, ClipsTheGradientThatItReports) {
   RunConfig config = tiny_run();
   config.optimizer.grad_clip = 0.01;
   Trainer t = trainer(config);
-  const StepReport report = t.train_step();
+  const StepReport report = t.train_step().value();
   double squares = 0;
   for (const Tensor& p : tensors_of(t.model()))
     squares += std::pow(p.grad().norm().item<double>(), 2);
@@ -201,7 +201,7 @@ TEST_F(TrainerTest, NarrowPrecisionStaysClose) {
   const double exact = first_step(trainer(config)).report.loss;
   config.training.dtype = Precision::kBFloat16;
   Trainer narrow = trainer(config);
-  const double loss = narrow.train_step().loss;
+  const double loss = narrow.train_step()->loss;
   EXPECT_NE(loss, exact);
   EXPECT_NEAR(loss, exact, 0.01 * exact);
   for (const Tensor& p : tensors_of(narrow.model())) {

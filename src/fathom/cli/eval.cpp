@@ -35,6 +35,14 @@ void settle(ModelChoice& choice) {
                      checkpoints.string()));
 }
 
+std::string checkpoint_or_run(const std::string& name) {
+  if (std::filesystem::exists(std::filesystem::path(name) / "state.json")) return name;
+  ModelChoice choice;
+  choice.run = name;
+  settle(choice);
+  return choice.folder;
+}
+
 std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   CommandLine line("eval", "RUN [--key=value ...]",
                    "Loss, perplexity and accuracy of a trained model over a whole split.",

@@ -21,6 +21,10 @@ void add_fields(FieldList& list, ModelChoice& choice);
 // Finds the checkpoint's folder. Throws Error(kUsage) when there is none.
 void settle(ModelChoice& choice);
 
+// The folder of a complete checkpoint: `name` itself, or the run's `best`, else its `last`. Throws
+// Error(kUsage).
+std::string checkpoint_or_run(const std::string& name);
+
 struct EvalRequest {
   ModelChoice model;
   std::string split = "val";

@@ -7,6 +7,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/cli/eval.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/plan/registry.h"
@@ -19,12 +20,15 @@ void settle_run_name(const std::string& preset, TrainOptions& options) {
     const std::filesystem::path path = std::filesystem::path(options.out_dir).lexically_normal();
     options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
   }
+  if (options.run_name.empty() && options.resume)
+    misuse("resume needs to know the run", "add --run_name=NAME; `ls runs` shows them");
   if (options.run_name.empty()) options.run_name = default_run_name(preset);
   check_run_name(options.run_name);
   const std::string folder = run_folder(options.run_name);
-  if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder) && !options.force)
+  const bool exists = std::filesystem::exists(folder) && !std::filesystem::is_empty(folder);
+  if (exists && !options.force && !options.resume)
     misuse(fmt::format("the run {} exists already: {}", options.run_name, folder),
-           "choose another --run_name, or remove that run with --force");
+           "go on with it by --resume, choose another --run_name, or remove it with --force");
 }
 
 Corpus open_corpus(const std::string& dataset) {
@@ -36,13 +40,62 @@ Corpus open_corpus(const std::string& dataset) {
                           : "add --dataset=NAME; prepared: " + join(prepared, ", "));
 }
 
+// What the weights start from.
+void check_start(TrainRequest& request) {
+  const TrainOptions& o = request.options;
+  if (o.resume && !o.initial_model.empty())
+    misuse("resume and initial_model both say where the weights come from",
+           "a resumed run has its own; leave out one of them");
+  if (o.resume && o.force)
+    misuse("resume goes on with the run, force removes it", "leave out one of them");
+  for (const auto& [given, key] : {std::pair{o.accept_new_data, "accept_new_data"},
+                                   std::pair{o.reset_history, "reset_history"}})
+    if (given && !o.resume)
+      misuse(fmt::format("{} has a meaning only with resume", key),
+             "add --resume, or leave it out");
+  if (o.initial_model.empty()) return;
+  request.initial_checkpoint = checkpoint_or_run(o.initial_model);
+}
+
+// Nothing: the run is complete, which has been said.
+std::optional<TrainRequest> finish_resume(TrainRequest request) {
+  ResumePlan& plan = *request.resume;
+  check_data(plan, request.corpus, request.options.accept_new_data);
+  if (request.options.reset_history) {
+    plan.lines.push_back(
+        "the history is dropped: weights and moments stay, step and data begin anew");
+    plan.state.step = 0;
+  }
+  if (plan.is_done()) {
+    fmt::print("{} is complete: {} of {} steps; a larger --max_iters would go on\n",
+               request.options.run_name, with_commas(plan.state.step),
+               with_commas(request.config.training.max_iters));
+    return std::nullopt;
+  }
+  request.vocab_size = plan.state.vocab_size;
+  if (request.corpus.vocab_size() == 0) request.corpus.assume_vocab_size(request.vocab_size);
+  if (request.corpus.vocab_size() > request.vocab_size)
+    misuse(fmt::format("the corpus {} has a vocabulary of {}, the run one of {}",
+                       request.corpus.name(), request.corpus.vocab_size(), request.vocab_size),
+           "a run goes on with data of its own tokenizer");
+  return request;
+}
+
 }  // namespace
 
 void add_fields(FieldList& list, TrainOptions& o) {
   list.section("run");
   list.add("run_name", o.run_name, "folder below runs/, empty: the preset and the time");
   list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part");
-  list.add("init_from", o.init_from, "nanoGPT's switch; only scratch is possible");
+  list.add<std::string>("init_from", o.init_from, "nanoGPT's switch; resume is --resume",
+                        {{"scratch", "scratch"}, {"resume", "resume"}});
+  list.add("resume", o.resume, "go on with the run from its newest complete checkpoint");
+  list.add("accept_new_data", o.accept_new_data,
+           "with resume: another corpus than before, read from its start");
+  list.add("initial_model", o.initial_model,
+           "a run or a checkpoint's folder whose weights to start from; it is only read");
+  list.add("reset_history", o.reset_history,
+           "with resume: keep the weights, but begin at step 0 of the data and the schedule");
   list.add("force", o.force, "remove a run of the same name first");
   list.add("quiet", o.quiet, "no progress, only the outcome");
 }
@@ -72,16 +125,26 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   request.config = preset_config(preset);
   FieldList list = make_list();
   request.notices = apply_settings(*settings, preset, list);
+  if (request.options.init_from == "resume") request.options.resume = true;
+  settle_run_name(preset, request.options);
+  if (request.options.resume) {
+    // Once more, over the run's own configuration in place of the preset's.
+    request.resume = find_checkpoint(run_folder(request.options.run_name), preset);
+    const std::string run_name = request.options.run_name;
+    request.config = request.resume->state.config;
+    list = make_list();
+    apply_settings(*settings, preset, list);
+    request.options.run_name = run_name;
+    request.options.resume = true;
+    settle_changes(*request.resume, list, request.config);
+  }
   for (std::string& notice : resolve(list, request.config))
     request.notices.push_back(std::move(notice));
-  if (request.options.init_from != "scratch")
-    misuse(
-        fmt::format("init_from = {} is not possible, allowed: scratch", request.options.init_from),
-        "every run starts from its own initialisation");
-  settle_run_name(preset, request.options);
+  check_start(request);
   request.corpus = open_corpus(request.config.data.dataset);
   for (const char* split : {"train", "val"}) request.corpus.shards(split);  // throws without it
   require_block(request.corpus, request.config.model.backbone.block_size);
+  if (request.resume) return finish_resume(std::move(request));
   request.vocab_size = settled_vocab_size(request.config, request.corpus.vocab_size());
   if (request.corpus.vocab_size() == 0) {
     request.corpus.assume_vocab_size(request.vocab_size);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fathom/cli/command_line.h"
+#include "fathom/cli/resume.h"
 #include "fathom/data/corpus.h"
 #include "fathom/train/plan/run_config.h"
 
@@ -15,6 +16,10 @@ struct TrainOptions {
   std::string run_name;  // empty: preset and time
   std::string out_dir;   // nanoGPT's spelling of it
   std::string init_from = "scratch";
+  std::string initial_model;  // a run or checkpoint whose weights it starts from; empty: none
+  bool resume = false;
+  bool accept_new_data = false;
+  bool reset_history = false;
   bool force = false;
   bool quiet = false;
 };
@@ -22,7 +27,9 @@ void add_fields(FieldList& list, TrainOptions& options);
 
 struct TrainRequest {
   RunConfig config;
-  TrainOptions options;  // run_name settled
+  std::optional<ResumePlan> resume;
+  std::string initial_checkpoint;  // folder; empty: none
+  TrainOptions options;            // run_name settled
   Corpus corpus;
   int64_t vocab_size = 0;
   std::vector<std::string> notices;  // what was decided on the way, one sentence each

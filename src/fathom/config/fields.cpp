@@ -120,6 +120,9 @@ Field& Field::above(double bound) {
 Field& Field::below(double bound) {
   return high_ = bound, high_open_ = true, *this;
 }
+Field& Field::architecture() {
+  return architecture_ = true, *this;
+}
 Field& Field::alias(std::string name) {
   return aliases_.push_back(std::move(name)), *this;
 }

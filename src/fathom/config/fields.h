@@ -41,6 +41,7 @@ class Field {
   Field& above(double bound);
   Field& below(double bound);
   Field& alias(std::string name);  // another accepted spelling (LMPlay's, an older one)
+  Field& architecture();           // decides what tensors there are: a resumed run keeps its own
 
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }
@@ -50,6 +51,7 @@ class Field {
   const std::vector<std::string>& aliases() const { return aliases_; }
   const std::vector<std::string>& choices() const { return choices_; }
   std::string range() const;  // "1 <= n_layer", empty if unbounded
+  bool is_architecture() const { return architecture_; }
   bool is_text() const { return type_ == "text"; }
   bool is_bool() const { return type_.rfind("bool", 0) == 0; }  // a bare flag means true
 
@@ -71,6 +73,7 @@ class Field {
   double low_ = -std::numeric_limits<double>::infinity();
   double high_ = std::numeric_limits<double>::infinity();
   bool low_open_ = false, high_open_ = false;
+  bool architecture_ = false;
   std::function<Value()> get_;
   std::function<bool(const Value&)> set_;  // false: wrong type
 };

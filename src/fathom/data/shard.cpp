@@ -93,12 +93,11 @@ void TokenShard::copy(uint64_t offset, Span<int64_t> out) const {
   if (offset > size_ || out.size() > size_ - offset)
     fail(fmt::format("tokens {} to {} were asked of {}, which has {}", offset, offset + out.size(),
                      path_, size_));
-  const std::byte* source = file_.bytes().data() + start_ + 2 * offset;
-  for (size_t i = 0; i < out.size(); ++i) {
-    uint16_t token;  // by memcpy: a .npy header may leave the tokens at an odd address
-    std::memcpy(&token, source + 2 * i, sizeof token);
-    out[i] = token;
-  }
+  // Not from the mapping: training reads for hours, and must not die of a shard that shrinks.
+  std::vector<uint16_t> tokens(out.size());
+  file_.read(start_ + 2 * offset,
+             {reinterpret_cast<std::byte*>(tokens.data()), 2 * tokens.size()});
+  std::copy(tokens.begin(), tokens.end(), out.begin());
 }
 
 uint16_t TokenShard::max_token() const {

@@ -125,8 +125,8 @@ void check_files(const std::string& folder) {
                         fmt::format("the checksum of {} is not the recorded one", file.name));
 }
 
-// Runs `action` on the folder that is now at `name`. An error counts only if that folder is still
-// there afterwards: half of one and half of the next looks like damage.
+// Runs `action` on the folder that is now at `name`, again if another one is there afterwards: half
+// of one and half of the next looks like damage, or like nothing at all.
 template <class Action>
 auto with_steady_folder(const std::string& name, Action action) {
   constexpr int kAttempts = 100;
@@ -138,14 +138,18 @@ auto with_steady_folder(const std::string& name, Action action) {
       if (attempt < kAttempts) continue;  // a writer may be between two renames
       refuse_checkpoint(folder, "incomplete", "there is no such folder");
     }
-    try {
-      return action(folder);
-    } catch (const Error&) {
+    const auto is_steady = [&] {
       // While `fd` is open no other folder can have its inode number.
       struct stat opened, now;
-      const bool steady = ::fstat(fd.get(), &opened) == 0 && ::stat(folder.c_str(), &now) == 0 &&
-                          opened.st_ino == now.st_ino && opened.st_dev == now.st_dev;
-      if (steady || attempt == kAttempts) throw;
+      return attempt == kAttempts ||
+             (::fstat(fd.get(), &opened) == 0 && ::stat(folder.c_str(), &now) == 0 &&
+              opened.st_ino == now.st_ino && opened.st_dev == now.st_dev);
+    };
+    try {
+      auto result = action(folder);
+      if (is_steady()) return result;
+    } catch (const Error&) {
+      if (is_steady()) throw;
     }
   }
 }
@@ -227,7 +231,16 @@ void CheckpointWriter::commit() {
 }
 
 void verify_checkpoint(const std::string& folder) {
-  with_steady_folder(folder, check_files);
+  read_checkpoint(folder, [](const std::string&) {});
+}
+
+void read_checkpoint(const std::string& folder,
+                     const std::function<void(const std::string&)>& read) {
+  with_steady_folder(folder, [&](const std::string& steady) {
+    check_files(steady);
+    read(steady);
+    return true;
+  });
 }
 
 std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_folder) {

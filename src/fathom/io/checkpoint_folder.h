@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,6 +42,11 @@ class CheckpointWriter {
 // (another content than was written, a file too many, a bad manifest). `folder` is sought as by
 // folder_to_read(). If a writer replaces it meanwhile, it is the new one that counts.
 void verify_checkpoint(const std::string& folder);
+
+// Verifies, then calls `read` with the path of the folder; both again if a writer replaced it
+// meanwhile, so that what was read last is of one checkpoint. Throws what these throw.
+void read_checkpoint(const std::string& folder,
+                     const std::function<void(const std::string&)>& read);
 
 struct CheckpointChoice {
   std::string folder;  // where it is to be read

@@ -33,33 +33,59 @@ void write_all(int fd, const void* data, size_t size, const std::string& path) {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) {
+MappedFile::MappedFile(const std::string& path) : path_(path) {
   // O_NONBLOCK: opening a named pipe would wait for its writer.
-  const posix::Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  posix::Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   struct stat status;
   if (!fd.is_open() || ::fstat(fd.get(), &status) != 0) posix::fail_errno("open", path, errno);
   if (!S_ISREG(status.st_mode))
     fail(fmt::format("cannot open {}: it is {}, not a regular file", path,
                      S_ISDIR(status.st_mode) ? "a folder" : "a device or a pipe"));
-  if (status.st_size == 0) return;  // mmap refuses length zero
+  if (status.st_size == 0) {  // mmap refuses length zero
+    fd_ = fd.release();
+    return;
+  }
   const auto size = static_cast<size_t>(status.st_size);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (address == MAP_FAILED) posix::fail_errno("map", path, errno);
   data_ = static_cast<const std::byte*>(address);
   size_ = size;
+  fd_ = fd.release();
 }
 
 MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+void MappedFile::read(uint64_t offset, Span<std::byte> out) const {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got = ::pread(fd_, out.data() + done, out.size() - done,
+                                static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) posix::fail_errno("read", path_, errno);
+    if (got == 0)
+      fail(fmt::format("{} ends at byte {}, it had {} when it was opened", path_,
+                       with_commas(static_cast<int64_t>(offset + done)),
+                       with_commas(static_cast<int64_t>(size_))),
+           "something cut it short meanwhile: make it again");
+    done += static_cast<size_t>(got);
+  }
 }
 
 std::string read_text_file(const std::string& path, uint64_t max_bytes) {

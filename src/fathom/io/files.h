@@ -17,8 +17,8 @@ namespace fathom {
 
 // A regular file in memory, read-only, unmapped when the object dies; spans into it die with it.
 // The mapping keeps the file that was opened, even when another takes its name, so replacing a
-// mapped file by rename (all writers below do) is safe. Truncating it in place is not: the process
-// would get SIGBUS.
+// mapped file by rename (all writers below do) is safe. Where it is truncated in place or its disk
+// fails, bytes() is of no use any more (the process would get SIGBUS), while read() says so.
 class MappedFile {
  public:
   explicit MappedFile(const std::string& path);
@@ -27,8 +27,13 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
 
   Span<const std::byte> bytes() const { return {data_, size_}; }  // empty for an empty file
+  // The bytes from `offset` on; thread-safe. For what must survive hours of other people's work on
+  // the disk.
+  void read(uint64_t offset, Span<std::byte> out) const;
 
  private:
+  std::string path_;
+  int fd_ = -1;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };

@@ -1,9 +1,14 @@
 #include "fathom/track/run_folder.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 
@@ -108,12 +113,27 @@ void claim_run_folder(const std::string& path) {
   }
 }
 
+RunLock::RunLock(const std::string& folder) {
+  const std::string path = folder + "/.lock";
+  fd_ = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
+  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+  ::close(fd_);
+  misuse(fmt::format("{} is being trained by another process", folder),
+         "wait for it, stop it, or choose another --run_name");
+}
+
+RunLock::~RunLock() {
+  ::close(fd_);
+}
+
 void remove_run_folder(const std::string& path) {
   if (!is_there(path)) return;
   std::error_code error;
   if (!looks_like_run(path) && !(fs::is_directory(path, error) && fs::is_empty(path, error)))
     misuse(fmt::format("{} does not look like a run, so it is not removed", path),
            "a run's folder holds config.toml and checkpoints/; remove this one yourself");
+  const RunLock lock(path);
   fs::remove_all(path, error);
   if (error) fail(fmt::format("cannot remove {}: {}", path, error.message()));
 }

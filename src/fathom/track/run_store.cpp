@@ -207,7 +207,8 @@ RunHandle RunStore::create_run(const std::string& name, const std::string& exper
   return run;
 }
 
-RunHandle RunStore::reopen_run(const std::string& name, int64_t step) {
+RunHandle RunStore::reopen_run(const std::string& name, const std::string& config_toml,
+                               int64_t step) {
   Database& database = *impl_->database;
   WriteTransaction transaction(database);
   const std::optional<RunRecord> record = find(name);
@@ -219,11 +220,12 @@ RunHandle RunStore::reopen_run(const std::string& name, int64_t step) {
       .bind(1, step)
       .execute();
   Statement(database,
-            "UPDATE runs SET status = 'running', updated_at = ?, last_step = min(last_step, ?) "
-            "WHERE id = ?")
+            "UPDATE runs SET status = 'running', updated_at = ?, last_step = min(last_step, ?), "
+            "config_toml = ? WHERE id = ?")
       .bind(0, now())
       .bind(1, step)
-      .bind(2, record->id)
+      .bind(2, config_toml)
+      .bind(3, record->id)
       .execute();
   // The best step may be one of those that are to be computed anew.
   Statement(database,

@@ -82,9 +82,10 @@ class RunStore {
   // Status kRunning. The name must be new; the experiment is the preset's, config_toml complete.
   RunHandle create_run(const std::string& name, const std::string& experiment,
                        const std::string& config_toml);
-  // For a resume from a checkpoint of `step`: status kRunning again, and the values of later steps,
-  // which will be computed anew, are removed. The run must exist.
-  RunHandle reopen_run(const std::string& name, int64_t step);
+  // For a resume from a checkpoint of `step`: status kRunning again, with the configuration that it
+  // goes on with, and the values of later steps, which will be computed anew, are removed. The run
+  // must exist.
+  RunHandle reopen_run(const std::string& name, const std::string& config_toml, int64_t step);
 
   // A value that the same step and name already have is replaced.
   void add(RunHandle run, int64_t step, Span<const MetricValue> values);

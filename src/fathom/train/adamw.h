@@ -28,7 +28,9 @@ class AdamW {
     Tensor m, v;       // its shape
   };
   const std::vector<State>& state() const { return state_; }
+  // Updates made so far: the n of the corrections.
   int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
 
  private:
   OptimizerConfig config_;

@@ -49,7 +49,7 @@ Autocast::~Autocast() {
 }
 
 Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64_t batches,
-                    at::Device device, Precision dtype) {
+                    at::Device device, Precision dtype, const std::function<bool()>& stop) {
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
@@ -57,6 +57,10 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
   double squares = 0, draws = 0;
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
+    if (stop && stop()) {
+      e.complete = false;
+      return e;
+    }
     auto [tokens, after] = source.next(cursor);
     cursor = after;
     const Batch batch = to_batch(tokens, device);

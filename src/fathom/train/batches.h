@@ -1,6 +1,7 @@
 // From token lists to tensors, and the mean loss over some of them.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -30,14 +31,16 @@ struct Evaluation {
   double standard_error = 0;  // of the loss, from the spread between batches
   double targets = 0;
   std::map<std::string, double> metrics;  // the model's own, over all targets
+  bool complete = true;                   // false: stopped before the last batch
 
   double accuracy() const { return metrics.at("accuracy"); }
   // The value that the name of a model's best metric means.
   double value(const std::string& name) const { return name == "loss" ? loss : metrics.at(name); }
 };
 
-// Means over `batches` batches of `source` from `cursor`, in evaluation mode and without a graph.
+// Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
+// `stop` is asked before each batch.
 Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64_t batches,
-                    at::Device device, Precision dtype);
+                    at::Device device, Precision dtype, const std::function<bool()>& stop = {});
 
 }  // namespace fathom

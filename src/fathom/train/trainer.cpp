@@ -8,7 +8,9 @@
 #include <limits>
 
 #include "fathom/base/error.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/device.h"
+#include "fathom/train/guards.h"
 #include "fathom/train/plan/schedule.h"
 
 namespace fathom {
@@ -16,6 +18,9 @@ namespace {
 
 // Evaluation draws its own windows, the same ones every time, so that evaluations compare.
 constexpr uint64_t kEvalSeedOffset = 0x5eed;
+// So many steps skipped one after the other, or returns to a checkpoint, and training is not going
+// anywhere.
+constexpr int64_t kMaxSkippedInARow = 10, kMaxRollbacks = 10;
 
 std::unique_ptr<BatchSource> training_source(const RunConfig& config, const Corpus& corpus) {
   const int64_t B = 1, T = config.model.backbone.block_size;
@@ -40,18 +45,37 @@ TokenBatch take(const BatchSource& source, int64_t count, Cursor& cursor) {
   return all;
 }
 
+std::unique_ptr<LanguageModel> model_for(const RunConfig& config, int64_t vocab_size) {
+  return make_model(config.model, vocab_size, static_cast<uint64_t>(config.training.seed),
+                    choose_device(config.training.device));
+}
+
+bool stopped(const TrainerEvents& events) {
+  return events.stop && events.stop();
+}
+
 }  // namespace
 
+struct Trainer::Accumulated {
+  double loss = 0, gradient_norm = 0;
+  size_t passes = 0;  // forward and backward passes made
+  std::map<std::string, Metric> metrics;
+};
+
 Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder)
+    : Trainer(config, std::move(corpus), vocab_size, std::move(folder),
+              model_for(config, vocab_size)) {}
+
+Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
+                 std::unique_ptr<LanguageModel> model)
     : config_(config),
       corpus_(std::move(corpus)),
       folder_(std::move(folder)),
-      device_(choose_device(config.training.device)) {
+      device_(choose_device(config.training.device)),
+      model_(std::move(model)) {
   if (config.training.dtype == Precision::kFloat16)
     misuse("dtype = float16 cannot be trained: its gradients need a loss scale",
            "use --dtype=bfloat16 or float32");
-  model_ =
-      make_model(config_.model, vocab_size, static_cast<uint64_t>(config_.training.seed), device_);
   optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.optimizer);
   source_ = training_source(config_, corpus_);
   state_.config = config_;
@@ -60,22 +84,47 @@ Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std
   state_.corpus_fingerprint = corpus_.fingerprint();
   state_.best_metric = "val/" + model_->best_metric();
   state_.best_value = std::numeric_limits<double>::infinity();
+  state_.losses = state_.gradient_norms = OutlierWindow(config_.guards.spike_window);
   if (corpus_.tokenizer() != nullptr) state_.tokenizer = corpus_.tokenizer()->to_json();
 }
 
-double Trainer::accumulate_gradients(StepReport& report) {
+void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
+  RunState state = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  state.config = config_;
+  if (options.new_data) {
+    state.cursor = source_->start();
+    state.corpus_fingerprint = corpus_.fingerprint();
+    state.tokenizer = state_.tokenizer;
+  }
+  if (options.reset_history) {
+    state_.optimizer_steps = state.optimizer_steps;
+    return;  // the rest is as a new run's
+  }
+  state_ = std::move(state);
+}
+
+void Trainer::start_from(const std::string& checkpoint) {
+  load_parameters(checkpoint, model_->parameters());
+}
+
+std::vector<Batch> Trainer::draw_batches(Cursor& cursor) const {
   const int64_t sequences = config_.sequences_per_step(), micro = config_.micro_batch_size();
   std::vector<Batch> batches;
+  for (int64_t first = 0; first < sequences; first += micro)
+    batches.push_back(
+        to_batch(take(*source_, std::min(micro, sequences - first), cursor), device_));
+  return batches;
+}
+
+// False: stopped. Leaves early at a loss that is not finite.
+bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
+                         Accumulated& sums) {
   std::map<std::string, double> counts;  // of the whole step, where known beforehand
-  for (int64_t first = 0; first < sequences; first += micro) {
-    const int64_t rows = std::min(micro, sequences - first);
-    batches.push_back(to_batch(take(*source_, rows, state_.cursor), device_));
-    for (const auto& [name, count] : model_->known_counts(batches.back())) counts[name] += count;
-  }
-  double objective = 0;
-  std::map<std::string, Metric> metrics;
+  for (const Batch& batch : batches)
+    for (const auto& [name, count] : model_->known_counts(batch)) counts[name] += count;
   int64_t first_sequence = 0;
   for (const Batch& batch : batches) {
+    if (stopped(events)) return false;
     const RandomField field(static_cast<uint64_t>(config_.training.seed), state_.step,
                             first_sequence);
     first_sequence += batch.tokens_BT.size(0);
@@ -94,38 +143,109 @@ double Trainer::accumulate_gradients(StepReport& report) {
         loss = loss.defined() ? loss + term : term;
       }
     }
-    if (loss.defined()) {
-      torch::autograd::backward({loss}, {});
-      objective += loss.item<double>();
-    }
-    for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
+    ++sums.passes;
+    if (!loss.defined()) continue;
+    sums.loss += loss.item<double>();
+    if (!std::isfinite(sums.loss)) return true;
+    torch::autograd::backward({loss}, {});
+    for (const auto& [name, metric] : output.metrics) sums.metrics[name] += metric;
   }
-  for (const auto& [name, metric] : metrics)
-    if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
-  return objective;
+  return true;
 }
 
-StepReport Trainer::train_step() {
+bool Trainer::is_spike(const Accumulated& sums) const {
+  const double sigma = config_.guards.spike_sigma;
+  return sigma > 0 && (state_.losses.score(sums.loss) > sigma ||
+                       state_.gradient_norms.score(sums.gradient_norm) > sigma);
+}
+
+std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   const auto begin = std::chrono::steady_clock::now();
   StepReport report;
+  report.step = state_.step;
+  report.updated = false;
   report.learning_rate = learning_rate_at(config_, state_.step);
+  Cursor after = state_.cursor;
+  const std::vector<Batch> batches = draw_batches(after);
   model_->parameters().zero_grad();
-  report.loss = accumulate_gradients(report);
-  report.gradient_norm = optimizer_->clip_gradients();
-  if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm))
-    fail(
-        fmt::format("loss {} and gradient norm {} at step {} are not finite; the weights are those "
-                    "before it",
-                    report.loss, report.gradient_norm, state_.step),
-        "a lower learning_rate or a longer warmup_iters usually helps");
+  Accumulated sums;
+  if (!accumulate(batches, events, sums)) return std::nullopt;
+  if (config_.guards.check_grads && state_.step == 0) check_every_gradient(*model_);
+  if (std::isfinite(sums.loss)) sums.gradient_norm = optimizer_->clip_gradients();
+  if (const auto trouble = find_trouble(*model_, sums.loss, sums.gradient_norm, sums.passes)) {
+    handle(*trouble, batches, after, events);
+    report.step = state_.step;
+    return report;
+  }
+  if (is_spike(sums)) {
+    skip_step(fmt::format("loss {:.4f} and gradient norm {:.4f} at step {} are a spike", sums.loss,
+                          sums.gradient_norm, state_.step),
+              after, events);
+    report.step = state_.step;
+    return report;
+  }
   optimizer_->step(report.learning_rate);
+  state_.optimizer_steps = optimizer_->steps();
+  state_.losses.add(sums.loss);
+  state_.gradient_norms.add(sums.gradient_norm);
+  state_.skipped_in_a_row = 0;
+  state_.cursor = after;
   report.step = ++state_.step;
+  report.updated = true;
+  report.loss = sums.loss;
+  report.gradient_norm = sums.gradient_norm;
   report.tokens = config_.tokens_per_step();
+  for (const auto& [name, metric] : sums.metrics)
+    if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  tell(events.step, report);
   return report;
 }
 
-EvalReport Trainer::evaluate_now() {
+
+void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
+                     const TrainerEvents& events) {
+  std::string what = fmt::format("after {} steps {}", state_.step, trouble.what);
+  if (!folder_.empty() && !batches.empty())
+    what += "; the batch is in " + dump_batch(folder_, state_, batches, trouble.what);
+  // Leaving a batch out does not mend a weight.
+  if (config_.guards.nonfinite == Nonfinite::kSkip && !trouble.in_weights)
+    return skip_step(what, after, events);
+  if (config_.guards.nonfinite == Nonfinite::kRollback) return roll_back(what, after, events);
+  fail(what + "; the weights are those before it",
+       "a lower learning_rate or a longer warmup_iters usually helps; --nonfinite=skip leaves such "
+       "steps out, --nonfinite=rollback returns to the last checkpoint");
+}
+
+void Trainer::skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events) {
+  ++state_.skipped_steps;
+  if (++state_.skipped_in_a_row > kMaxSkippedInARow)
+    fail(fmt::format("{}; {} steps in a row were skipped", why, kMaxSkippedInARow),
+         "the run does not recover by itself: resume it with a lower learning_rate, or a larger "
+         "spike_sigma where that was the reason");
+  state_.cursor = after;
+  ++state_.step;
+  tell(events.notice, why + "; the step was skipped");
+}
+
+// To the newest complete checkpoint, but not to its place in the data: the batch is not met again.
+void Trainer::roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events) {
+  const int64_t rollbacks = state_.rollbacks + 1, skipped_steps = state_.skipped_steps;
+  std::optional<CheckpointChoice> choice;
+  if (!folder_.empty()) choice = newest_complete(folder_ + "/checkpoints");
+  if (!choice || rollbacks > kMaxRollbacks)
+    fail(fmt::format("{}; {}", why,
+                     choice ? fmt::format("{} returns to a checkpoint did not help", kMaxRollbacks)
+                            : "there is no checkpoint to return to"),
+         "resume the run with a lower learning_rate");
+  resume(choice->folder);
+  state_.cursor = after;
+  state_.rollbacks = rollbacks;
+  state_.skipped_steps = skipped_steps;
+  tell(events.notice, fmt::format("{}; back to step {} of {}", why, state_.step, choice->folder));
+}
+
+EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
   // The same windows however much is computed at once: the largest part that divides them.
   const int64_t sequences = t.eval_iters * config_.data.batch_size;
@@ -134,12 +254,14 @@ EvalReport Trainer::evaluate_now() {
   const auto on = [&](const char* split) {
     const RandomWindows windows(corpus_, split, B, config_.model.backbone.block_size,
                                 static_cast<uint64_t>(t.seed) + kEvalSeedOffset);
-    return evaluate(*model_, windows, sequences / B, device_, t.dtype);
+    return evaluate(*model_, windows, sequences / B, device_, t.dtype, events.stop);
   };
   EvalReport report;
   report.step = state_.step;
   report.train = on("train");
-  report.val = on("val");
+  if (report.train.complete) report.val = on("val");
+  report.complete = report.train.complete && report.val.complete;
+  if (!report.complete) return report;
   const double value = report.val.value(model_->best_metric());
   report.best = value < state_.best_value;
   if (report.best) state_.best_value = value;
@@ -152,20 +274,70 @@ void Trainer::save(const std::string& name) const {
   save_checkpoint(folder_ + "/checkpoints/" + name, state_, model_->parameters(), *optimizer_);
 }
 
-void Trainer::run(const TrainerEvents& events) {
+// False: they are not finite, and the run is back at a checkpoint. Never saved: a checkpoint is what
+// the run returns to.
+bool Trainer::weights_are_sound(const TrainerEvents& events) {
+  const auto trouble = find_trouble_in_weights(*model_);
+  if (trouble) handle(*trouble, {}, state_.cursor, events);
+  return !trouble;
+}
+
+// `last`, and at every checkpoint_interval one that is kept under its number.
+void Trainer::save_last() const {
+  save("last");
+  const std::optional<int64_t>& interval = config_.training.checkpoint_interval;
+  if (folder_.empty() || !interval || state_.step % *interval != 0) return;
+  save(numbered_name(state_.step));
+  if (config_.training.keep_checkpoints)
+    prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);
+}
+
+// False: stopped.
+bool Trainer::evaluate_and_save(const TrainerEvents& events) {
+  const EvalReport report = evaluate_now(events);
+  if (!report.complete) return false;
+  if (report.best && state_.step > 0 && !config_.training.eval_only) save("best");
+  tell(events.evaluation, report);
+  return true;
+}
+
+void Trainer::save_what_is_left() const noexcept {
+  if (config_.training.eval_only || find_trouble_in_weights(*model_)) return;
+  try {
+    save("last");
+  } catch (const std::exception&) {  // the one before stays
+  }
+}
+
+// An observer that fails ends the run; what was trained is kept.
+template <class Report>
+void Trainer::tell(const std::function<void(const Report&)>& observer, const Report& report) const {
+  if (!observer) return;
+  try {
+    observer(report);
+  } catch (...) {
+    save_what_is_left();
+    throw;
+  }
+}
+
+RunEnd Trainer::run(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
+  const auto due = [&](int64_t interval) { return state_.step > 0 && state_.step % interval == 0; };
   for (;;) {
     const bool last = state_.step >= t.max_iters || t.eval_only;
-    if (last || state_.step % t.eval_interval == 0) {
-      // Saved first: an evaluation that fails loses nothing.
-      if (state_.step > 0 || last) save("last");
-      const EvalReport report = evaluate_now();
-      if (report.best && state_.step > 0) save("best");
-      if (events.evaluation) events.evaluation(report);
+    const bool evaluates = last || state_.step % t.eval_interval == 0;
+    // Saved first: an evaluation that fails loses nothing.
+    const bool saves =
+        !t.eval_only &&
+        (last || due(t.eval_interval) || (t.checkpoint_interval && due(*t.checkpoint_interval)));
+    if (saves && !weights_are_sound(events)) continue;
+    if (saves) save_last();
+    if ((evaluates && !evaluate_and_save(events)) || (!last && !train_step(events))) {
+      if (!t.eval_only && weights_are_sound(events)) save("last");
+      return RunEnd::kInterrupted;
     }
-    if (last) return;
-    const StepReport report = train_step();
-    if (events.step) events.step(report);
+    if (last) return RunEnd::kDone;
   }
 }
 

@@ -5,11 +5,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "fathom/data/corpus.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
+#include "fathom/train/guards.h"
 
 namespace fathom {
 
@@ -21,40 +23,77 @@ struct StepReport {
   double seconds = 0;
   int64_t tokens = 0;
   std::map<std::string, double> metrics;  // the model's own
+  bool updated = true;  // false: a guard left the update out, and only `step` is told
 };
 
 struct EvalReport {
   int64_t step = 0;
   Evaluation train, val;
+  bool complete = true;   // false: stopped, and nothing else here counts
   bool best = false;      // by the model's best metric on val
   double best_value = 0;  // of that metric so far
 };
 
 struct TrainerEvents {
-  std::function<void(const StepReport&)> step;
-  std::function<void(const EvalReport&)> evaluation;
+  std::function<void(const StepReport&)> step = {};  // of steps whose update was made
+  std::function<void(const EvalReport&)> evaluation = {};
+  std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
+  std::function<bool()> stop = {};                      // asked between passes: save and leave
+};
+
+enum class RunEnd { kDone, kInterrupted };
+
+struct ResumeOptions {
+  bool new_data = false;       // the corpus is another one, and is read from its start
+  bool reset_history = false;  // weights and moments stay; step, data and best value begin anew
 };
 
 class Trainer {
  public:
-  // `folder` is the run's; empty: no checkpoints are written.
+  // `folder` is the run's; empty: nothing is written. The model is one that make_model() would
+  // give, or any other.
   Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder);
+  Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
+          std::unique_ptr<LanguageModel> model);
 
-  // Exactly max_iters optimiser steps, with an evaluation before the first, every eval_interval
-  // steps and after the last, on eval_iters * batch_size windows of each split. Each evaluation
-  // follows the saving of `last` and precedes that of `best`. Throws Error when loss or gradient is
-  // not finite: the weights are those before the step.
-  void run(const TrainerEvents& events);
+  // Goes on from a checkpoint as if there had been no interruption. The configuration stays the
+  // trainer's. After an Error the trainer is of no use.
+  void resume(const std::string& checkpoint, ResumeOptions options = {});
+  // Takes only the weights.
+  void start_from(const std::string& checkpoint);
 
-  StepReport train_step();
-  EvalReport evaluate_now();
+  // Optimiser steps until max_iters of them are done, with an evaluation before the first, every
+  // eval_interval steps and after the last, on eval_iters * batch_size windows of each split. Each
+  // evaluation follows the saving of `last` and precedes that of `best`; with eval_only nothing is
+  // saved. When `stop` says so, `last` is saved as of the last complete step, and so it is when an
+  // event throws. Throws Error when a guard gives up; the checkpoints are those before.
+  RunEnd run(const TrainerEvents& events);
+
+  // One step, guards included; nothing if it was stopped.
+  std::optional<StepReport> train_step(const TrainerEvents& events = {});
+  EvalReport evaluate_now(const TrainerEvents& events = {});
 
   LanguageModel& model() { return *model_; }
-  const CheckpointState& state() const { return state_; }
+  AdamW& optimizer() { return *optimizer_; }
+  const RunState& state() const { return state_; }
 
  private:
-  double accumulate_gradients(StepReport& report);
+  struct Accumulated;  // what the passes of one step summed up
+  std::vector<Batch> draw_batches(Cursor& cursor) const;
+  bool accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
+                  Accumulated& sums);
+  bool is_spike(const Accumulated& sums) const;
+  void handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
+              const TrainerEvents& events);
+  void skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events);
+  void roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events);
+  bool weights_are_sound(const TrainerEvents& events);
+  bool evaluate_and_save(const TrainerEvents& events);
   void save(const std::string& name) const;
+  void save_last() const;
+  void save_what_is_left() const noexcept;
+  template <class Report>
+  void tell(const std::function<void(const Report&)>& observer, const Report& report) const;
 
   RunConfig config_;
   Corpus corpus_;
@@ -63,7 +102,7 @@ class Trainer {
   std::unique_ptr<LanguageModel> model_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<BatchSource> source_;
-  CheckpointState state_;
+  RunState state_;
 };
 
 }  // namespace fathom

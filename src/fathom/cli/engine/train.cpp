@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/config/config_file.h"
@@ -29,14 +30,17 @@ std::string resolved_config(RunConfig config) {
 // What a run says and stores. Quiet silences the console, not the store.
 class Reporter {
  public:
-  Reporter(const TrainRequest& request, std::string best_metric, RunStore& store, RunHandle run)
-      : best_metric_(std::move(best_metric)),
+  // `state`: where the run begins or goes on.
+  Reporter(const TrainRequest& request, const RunState& state, const std::string& folder,
+           RunStore& store, RunHandle run)
+      : best_metric_(state.best_metric),
         store_(store),
         run_(run),
-        events_(run_folder(request.options.run_name) + "/tensorboard"),
+        events_(folder + "/tensorboard", first_event(state)),
         quiet_(request.options.quiet),
         log_interval_(request.config.training.log_interval),
-        progress_(ProgressOptions::for_stream(stdout, request.config.training.max_iters)) {}
+        progress_(
+            ProgressOptions::for_stream(stdout, request.config.training.max_iters, state.step)) {}
 
   void on_step(const StepReport& r) {
     // A short window's speed, so that the number moves with the machine but does not flicker.
@@ -79,6 +83,16 @@ class Reporter {
     if (r.val.metrics.size() > 2) progress_.print("  val: " + metrics_text(r.val.metrics));
   }
 
+  void on_notice(const std::string& notice) { progress_.print("note: " + notice); }
+
+  void interrupted(const std::string& name, int64_t step) {
+    if (!quiet_) progress_.finish();
+    fmt::print(
+        "{}: interrupted and saved at step {}; the same command with --run_name={} --resume "
+        "goes on\n",
+        name, with_commas(step), name);
+  }
+
   void finish(const std::string& name) {
     if (!quiet_) progress_.finish();
     fmt::print("{}: val loss {:.4f} after {} steps in {}\n", name, last_.val.loss,
@@ -86,6 +100,14 @@ class Reporter {
   }
 
  private:
+  // TensorBoard forgets what it had from this step on. An evaluation that is due at the checkpoint
+  // itself is made once more.
+  static int64_t first_event(const RunState& state) {
+    if (state.step == 0) return 0;
+    const bool evaluates = state.step % state.config.training.eval_interval == 0;
+    return evaluates ? state.step : state.step + 1;
+  }
+
   void add(int64_t step, const std::vector<MetricValue>& values) {
     store_.add(run_, step, values);
     events_.add(step, values);
@@ -107,6 +129,13 @@ void print_header(const TrainRequest& request, const Trainer& trainer, int threa
                   const Style& style) {
   for (const std::string& notice : request.notices) fmt::print("note: {}\n", notice);
   const RunConfig& c = request.config;
+  if (request.resume) {
+    fmt::print("going on at step {} of {} from {}\n", with_commas(trainer.state().step),
+               with_commas(c.training.max_iters), request.resume->checkpoint);
+    for (const std::string& line : request.resume->lines) fmt::print("note: {}\n", line);
+  }
+  if (!request.initial_checkpoint.empty())
+    fmt::print("weights from {}\n", request.initial_checkpoint);
   fmt::print("{}: {} parameters, vocabulary {}, context {}, {} tokens a step, {} steps\n",
              style.bold(request.options.run_name),
              human_count(static_cast<double>(
@@ -119,6 +148,16 @@ void print_header(const TrainRequest& request, const Trainer& trainer, int threa
   std::fflush(stdout);  // an error that follows must not come before it
 }
 
+// A run's numbers in the store: those of a new run, or of one that goes on at `step`.
+RunHandle open_in_store(RunStore& store, const TrainRequest& request, const std::string& config,
+                        int64_t step) {
+  const std::string& name = request.options.run_name;
+  if (request.resume && store.find(name)) return store.reopen_run(name, config, step);
+  // The folder is the run: numbers of a folder that somebody removed belong to nothing.
+  store.delete_run(name);
+  return store.create_run(name, request.config.preset, config);
+}
+
 }  // namespace
 
 int train(TrainRequest request) {
@@ -129,25 +168,38 @@ int train(TrainRequest request) {
   // Built before anything is claimed: a wrong device or too little memory leaves no trace.
   Trainer trainer(request.config, request.corpus, request.vocab_size, folder);
   if (request.options.force) remove_run_folder(folder);
-  claim_run_folder(folder);
-  // The folder is the run: numbers of a folder that somebody removed belong to nothing.
-  store.delete_run(name);
+  if (!request.resume) claim_run_folder(folder);
+  const RunLock lock(folder);
+  if (request.resume)
+    trainer.resume(request.resume->checkpoint,
+                   {request.resume->new_data, request.options.reset_history});
+  if (!request.initial_checkpoint.empty()) trainer.start_from(request.initial_checkpoint);
   const std::string config = resolved_config(request.config);
   write_file_durably(folder + "/config.toml", as_bytes(config));
-  const RunHandle run = store.create_run(name, request.config.preset, config);
+  const RunHandle run = open_in_store(store, request, config, trainer.state().step);
 
   if (!request.options.quiet) print_header(request, trainer, threads, Style(stdout));
-  Reporter reporter(request, trainer.state().best_metric, store, run);
+  Reporter reporter(request, trainer.state(), folder, store, run);
+  const StopSignal signal;
+  RunEnd end = RunEnd::kDone;
   try {
-    trainer.run({[&](const StepReport& r) { reporter.on_step(r); },
-                 [&](const EvalReport& r) { reporter.on_evaluation(r); }});
+    end = trainer.run({[&](const StepReport& r) { reporter.on_step(r); },
+                       [&](const EvalReport& r) { reporter.on_evaluation(r); },
+                       [&](const std::string& notice) { reporter.on_notice(notice); },
+                       [] { return StopSignal::received() != 0; }});
   } catch (...) {
     store.set_status(run, RunStatus::kFailed);
     throw;
   }
+  if (end == RunEnd::kInterrupted) {
+    store.set_status(run, RunStatus::kInterrupted);
+    reporter.interrupted(name, trainer.state().step);
+    return 128 + StopSignal::received();
+  }
   store.set_status(run, RunStatus::kDone);
   reporter.finish(name);
-  fmt::print("saved in {}; `fathom generate {}` writes text with it\n", folder, name);
+  if (!request.config.training.eval_only)
+    fmt::print("saved in {}; `fathom generate {}` writes text with it\n", folder, name);
   return 0;
 }
 

@@ -11,27 +11,32 @@ void add_fields(FieldList& list, BackboneConfig& c) {
   list.add("n_layer", c.n_layer, "transformer blocks")
       .at_least(1)
       .at_most(10000)
-      .alias("num_blocks");
+      .alias("num_blocks")
+      .architecture();
   list.add("n_head", c.n_head, "attention heads, a divisor of n_embd")
       .at_least(1)
       .at_most(65536)
-      .alias("num_heads");
+      .alias("num_heads")
+      .architecture();
   list.add("n_embd", c.n_embd, "width of the residual stream")
       .at_least(1)
       .at_most(1 << 20)
-      .alias("embed_dim");
+      .alias("embed_dim")
+      .architecture();
   list.add("block_size", c.block_size, "longest context in tokens")
       .at_least(1)
       .at_most(1 << 24)
       .alias("max_len")
-      .alias("context_len");
+      .alias("context_len")
+      .architecture();
   list.add("vocab_size", c.vocab_size,
            "rows of the token table; None takes the corpus's, more than that pads")
       .at_least(2)
-      .at_most(65536);
-  list.add("bias", c.bias, "biases in the blocks' linear layers and norms");
-  list.add("head_bias", c.head_bias, "a bias in the head");
-  list.add("tie_head", c.tie_head, "the head uses the token table as its weight");
+      .at_most(65536)
+      .architecture();
+  list.add("bias", c.bias, "biases in the blocks' linear layers and norms").architecture();
+  list.add("head_bias", c.head_bias, "a bias in the head").architecture();
+  list.add("tie_head", c.tie_head, "the head uses the token table as its weight").architecture();
   list.add("dropout", c.dropout, "dropout of embeddings, attention weights and residual branches")
       .at_least(0)
       .below(1);
@@ -46,13 +51,18 @@ void add_fields(FieldList& list, BackboneConfig& c) {
   list.add("embed_dropout", c.embed_dropout, "dropout of embeddings, None takes dropout")
       .at_least(0)
       .below(1);
-  list.add("norm_eps", c.norm_eps, "added to the variance in every norm").above(0).below(1);
+  list.add("norm_eps", c.norm_eps, "added to the variance in every norm")
+      .above(0)
+      .below(1)
+      .architecture();
   list.add<Activation>("activation", c.activation, "of the MLP: exact GELU or its tanh form",
-                       {{"gelu", Activation::kGelu}, {"gelu_tanh", Activation::kGeluTanh}});
+                       {{"gelu", Activation::kGelu}, {"gelu_tanh", Activation::kGeluTanh}})
+      .architecture();
   list.add<Init>("init", c.init,
                  "gpt2: N(0, 0.02) with scaled residual projections (nanoGPT); "
                  "torch: the framework's defaults (LMPlay)",
-                 {{"gpt2", Init::kGpt2}, {"torch", Init::kTorch}});
+                 {{"gpt2", Init::kGpt2}, {"torch", Init::kTorch}})
+      .architecture();
 }
 
 void validate(const BackboneConfig& c) {

@@ -35,19 +35,23 @@ void check_widths(const IntList& widths, const BackboneConfig& b) {
 
 void add_fields(FieldList& list, EarlyExitConfig& c) {
   list.section("early_exit");
-  list.add("layer_tables", c.layer_tables, "a token table per layer, read at the layer's door");
-  list.add("layer_heads", c.layer_heads, "a head and a last norm per layer");
+  list.add("layer_tables", c.layer_tables, "a token table per layer, read at the layer's door")
+      .architecture();
+  list.add("layer_heads", c.layer_heads, "a head and a last norm per layer").architecture();
   list.add("layer_widths", c.layer_widths,
            "width of each layer, growing up to n_embd; None: n_embd everywhere")
       .at_least(1)
-      .at_most(1 << 20);
+      .at_most(1 << 20)
+      .architecture();
   list.add<GateMode>("gate_mode", c.gate_mode,
                      "how a layer's table meets the stream; none: added, learned: g * table + "
                      "(1 - g) * stream",
-                     {{"none", GateMode::kNone}, {"learned", GateMode::kLearned}});
+                     {{"none", GateMode::kNone}, {"learned", GateMode::kLearned}})
+      .architecture();
   list.add("layer_contexts", c.layer_contexts,
            "positions before itself that a query sees, per layer; None: all")
-      .at_least(0);
+      .at_least(0)
+      .architecture();
   list.add<MaskHistory>(
       "mask_history", c.mask_history,
       "whose answer hides a token from a layer; cumulative: any earlier "

@@ -68,6 +68,15 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
       .at_most(1e12);
   list.add("log_interval", c.log_interval, "steps between log lines").at_least(1).at_most(1e12);
   list.add("eval_only", c.eval_only, "evaluate once and stop");
+  list.add("checkpoint_interval", c.checkpoint_interval,
+           "steps between checkpoints that are kept under their number, None: none are")
+      .at_least(1)
+      .at_most(1e12);
+  list.add("keep_checkpoints", c.keep_checkpoints,
+           "numbered checkpoints to keep, the newest; None: all. `best` and `last` always stay")
+      .at_least(0)
+      .at_most(1 << 30)
+      .alias("clear_previous_checkpoints");
   list.add("seed", c.seed, "of initialisation, data order and dropout").at_least(0);
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
   list.add<Precision>("dtype", c.dtype, "of the matrix products; parameters and sums stay float32",
@@ -75,6 +84,24 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                        {"bfloat16", Precision::kBFloat16},
                        {"float16", Precision::kFloat16}});
   list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
+}
+
+void add_guard_fields(FieldList& list, GuardConfig& c) {
+  list.section("guards");
+  list.add<Nonfinite>("nonfinite", c.nonfinite,
+                      "after a loss, gradient or weight that is not finite: abort, skip the step, "
+                      "or return to the last checkpoint and go on behind the batch",
+                      {{"abort", Nonfinite::kAbort},
+                       {"skip", Nonfinite::kSkip},
+                       {"rollback", Nonfinite::kRollback}});
+  list.add("spike_sigma", c.spike_sigma,
+           "skip a step whose loss or gradient norm is so many standard deviations above the last "
+           "spike_window steps', 0: never")
+      .at_least(0);
+  list.add("spike_window", c.spike_window, "accepted steps that a spike is measured against")
+      .at_least(2)
+      .at_most(1 << 20);
+  list.add("check_grads", c.check_grads, "stop if the first loss does not reach every parameter");
 }
 
 void ignore_foreign_keys(FieldList& list) {
@@ -107,6 +134,7 @@ void add_fields(FieldList& list, RunConfig& config) {
   add_optimizer_fields(list, config.optimizer);
   add_schedule_fields(list, config.schedule);
   add_training_fields(list, config.training);
+  add_guard_fields(list, config.guards);
   ignore_foreign_keys(list);
 }
 

@@ -49,10 +49,22 @@ struct TrainingConfig {
   int64_t eval_iters = 200;
   int64_t log_interval = 10;
   bool eval_only = false;
+  std::optional<int64_t> checkpoint_interval;  // unset: none are kept but `last` and `best`
+  std::optional<int64_t> keep_checkpoints;     // unset: all
   int64_t seed = 1337;
   std::string device = "auto";
   Precision dtype = Precision::kFloat32;
   int64_t threads = 0;
+};
+
+// What follows a loss, gradient or weight that is not a finite number.
+enum class Nonfinite { kAbort, kSkip, kRollback };
+
+struct GuardConfig {
+  Nonfinite nonfinite = Nonfinite::kAbort;
+  double spike_sigma = 0;  // 0: off
+  int64_t spike_window = 128;
+  bool check_grads = false;
 };
 
 struct RunConfig {
@@ -62,6 +74,7 @@ struct RunConfig {
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
   TrainingConfig training;
+  GuardConfig guards;
 
   // Sequences of one optimiser step, and of one forward and backward pass.
   int64_t sequences_per_step() const;

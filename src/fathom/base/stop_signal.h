@@ -1,0 +1,20 @@
+// SIGINT, SIGTERM and SIGHUP as a question that long work asks between its steps.
+#pragma once
+
+namespace fathom {
+
+// While it lives, the first of these signals is remembered, and the second one ends the process at
+// once with 128 + its number. One that the process was told to ignore (nohup) stays ignored. One
+// object at a time; the old handlers return with its end.
+class StopSignal {
+ public:
+  StopSignal();
+  ~StopSignal();
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+
+  // The signal that came, or 0.
+  static int received();
+};
+
+}  // namespace fathom

@@ -1,0 +1,35 @@
+// Where an interrupted run goes on, and what may be changed on the way. Torch-free: a resume is
+// planned, printed and refused before the engine is loaded.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fathom/cli/command_line.h"
+#include "fathom/data/corpus.h"
+#include "fathom/train/plan/run_state.h"
+
+namespace fathom {
+
+struct ResumePlan {
+  std::string checkpoint;          // its folder
+  RunState state;                  // as saved; `state.config` is the run's, with the changes
+  bool new_data = false;           // the corpus is another one and is read from its start
+  std::vector<std::string> lines;  // what will happen, one sentence each
+
+  bool is_done() const { return state.step >= state.config.training.max_iters; }
+};
+
+// The newest complete checkpoint of a run's folder. Throws Error(kUsage) when there is none, or
+// when the run is not one of `preset`.
+ResumePlan find_checkpoint(const std::string& run_folder, const std::string& preset);
+
+// After the settings were applied to `changed` (a copy of plan.state.config, through `list`): keys
+// that make the architecture return to the checkpoint's, with a line for each that differed; the
+// others stay, with a line each.
+void settle_changes(ResumePlan& plan, FieldList& list, RunConfig& changed);
+
+// Refuses a corpus that is not the one the run was trained on, unless `accept_new_data`.
+void check_data(ResumePlan& plan, const Corpus& corpus, bool accept_new_data);
+
+}  // namespace fathom

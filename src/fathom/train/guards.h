@@ -1,0 +1,35 @@
+// Numbers that must not reach the weights: found before the update is made, and kept for inquiry.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/model/language_model.h"
+#include "fathom/train/plan/run_state.h"
+
+namespace fathom {
+
+struct Trouble {
+  std::string what;  // a sentence without its full stop
+  bool in_weights = false;
+};
+
+// The first number that is not finite, nothing if all are.
+std::optional<Trouble> find_trouble_in_weights(const LanguageModel& model);
+// Among a step's loss, its gradients and the weights. `passes`: forward passes made so far, to say
+// which one the loss came from.
+std::optional<Trouble> find_trouble(const LanguageModel& model, double loss, double gradient_norm,
+                                    size_t passes);
+
+// Throws Error that names the parameters without a gradient: the loss does not reach them.
+void check_every_gradient(const LanguageModel& model);
+
+// Writes the step's tokens, targets and, where not all are, which of them are valid (I64,
+// "pass.i.tokens", "pass.i.targets", "pass.i.valid") with what was wrong as metadata to
+// `<run folder>/bad-step-<step>.safetensors`. Returns where the batch is, to complete "the batch is
+// in"; never throws: a failing disk must not hide the trouble itself.
+std::string dump_batch(const std::string& run_folder, const RunState& state,
+                       const std::vector<Batch>& batches, const std::string& what);
+
+}  // namespace fathom

@@ -1,0 +1,126 @@
+#include "fathom/train/plan/run_state.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "fathom/base/error.h"
+#include "fathom/config/fields.h"
+#include "fathom/config/literal.h"
+#include "fathom/io/files.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kFormatVersion = 1;
+constexpr uint64_t kMaxStateBytes = 64 << 20;
+
+json config_json(RunConfig config) {
+  FieldList list;
+  add_fields(list, config);
+  json out = {{"preset", config.preset}};
+  for (const Field& field : list.all()) out[field.name()] = field.value();
+  return out;
+}
+
+RunConfig config_from_json(const json& values) {
+  RunConfig config;
+  FieldList list;
+  add_fields(list, config);
+  for (const auto& [key, value] : values.items()) {
+    if (key == "preset")
+      config.preset = value.get<std::string>();
+    else
+      list.set(key, value, "config");
+  }
+  validate(config.model);
+  return config;
+}
+
+int64_t count_from_json(const json& j, const char* key) {
+  const json& value = j.at(key);
+  if (!value.is_number_integer() || value < 0 || value > INT64_MAX)
+    fail(fmt::format("{} = {} is not a count", key, value.dump()));
+  return value;
+}
+
+RunState state_from_json(const json& j) {
+  RunState state;
+  state.config = config_from_json(j.at("config"));
+  state.vocab_size = count_from_json(j, "vocab_size");
+  state.step = count_from_json(j, "step");
+  state.optimizer_steps = count_from_json(j, "optimizer_steps");
+  state.cursor = j.at("cursor").get<Cursor>();
+  state.corpus_fingerprint = j.at("corpus_fingerprint");
+  state.best_metric = j.at("best_metric");
+  // JSON has no infinity: null is "none yet".
+  state.best_value = j.at("best_value").is_null() ? std::numeric_limits<double>::infinity()
+                                                  : j.at("best_value").get<double>();
+  state.tokenizer = j.at("tokenizer");
+  const json& guards = j.at("guards");
+  state.skipped_steps = count_from_json(guards, "skipped_steps");
+  state.skipped_in_a_row = count_from_json(guards, "skipped_in_a_row");
+  state.rollbacks = count_from_json(guards, "rollbacks");
+  state.losses = OutlierWindow(state.config.guards.spike_window);
+  state.gradient_norms = OutlierWindow(state.config.guards.spike_window);
+  from_json(guards.at("losses"), state.losses);
+  from_json(guards.at("gradient_norms"), state.gradient_norms);
+  return state;
+}
+
+}  // namespace
+
+json to_json(const RunState& state) {
+  const json guards = {{"skipped_steps", state.skipped_steps},
+                       {"skipped_in_a_row", state.skipped_in_a_row},
+                       {"rollbacks", state.rollbacks},
+                       {"losses", state.losses},
+                       {"gradient_norms", state.gradient_norms}};
+  return {{"format_version", kFormatVersion},
+          {"config", config_json(state.config)},
+          {"vocab_size", state.vocab_size},
+          {"step", state.step},
+          {"optimizer_steps", state.optimizer_steps},
+          {"cursor", state.cursor},
+          {"corpus_fingerprint", state.corpus_fingerprint},
+          {"best_metric", state.best_metric},
+          {"best_value", state.best_value},
+          {"tokenizer", state.tokenizer},
+          {"guards", guards}};
+}
+
+RunState load_state(const std::string& folder) {
+  const std::string path = folder_to_read(folder) + "/state.json";
+  const std::string text = read_text_file(path, kMaxStateBytes);
+  std::string damage;
+  try {
+    const json j = json::parse(text);
+    const int version = j.at("format_version");
+    if (version == kFormatVersion) return state_from_json(j);
+    damage = fmt::format("format_version is {}, this program reads {}", version, kFormatVersion);
+  } catch (const json::exception& e) {
+    damage = e.what();
+  } catch (const Error& e) {
+    damage = e.what();
+  }
+  fail(fmt::format("{} cannot be used: {}", path, damage),
+       "take another checkpoint of the run, or the version of fathom that wrote it");
+}
+
+std::vector<std::string> changes(RunConfig from, RunConfig to) {
+  FieldList before, after;
+  add_fields(before, from);
+  add_fields(after, to);
+  std::vector<std::string> out;
+  for (size_t i = 0; i < after.all().size(); ++i) {
+    const Value was = before.all()[i].value(), is = after.all()[i].value();
+    if (was != is)
+      out.push_back(
+          fmt::format("{} = {} (was {})", after.all()[i].name(), to_literal(is), to_literal(was)));
+  }
+  return out;
+}
+
+}  // namespace fathom

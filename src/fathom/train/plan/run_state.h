@@ -1,0 +1,39 @@
+// Where a run stands: everything of a checkpoint that is not a tensor. Torch-free, so that a resume
+// is planned and refused before the engine is loaded.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "fathom/data/source.h"
+#include "fathom/train/plan/outlier_window.h"
+#include "fathom/train/plan/run_config.h"
+
+namespace fathom {
+
+struct RunState {
+  RunConfig config;
+  int64_t vocab_size = 0;
+  int64_t step = 0;             // optimiser steps done, skipped ones included
+  int64_t optimizer_steps = 0;  // updates made
+  Cursor cursor;                // of the training data
+  std::string corpus_fingerprint;
+  std::string best_metric;
+  double best_value = 0;     // infinite: none yet
+  nlohmann::json tokenizer;  // null: unknown
+
+  // Guards.
+  int64_t skipped_steps = 0, rollbacks = 0;
+  int64_t skipped_in_a_row = 0;
+  OutlierWindow losses, gradient_norms;  // of the accepted steps
+};
+
+// state.json of a checkpoint folder. Throws Error that names the file and what is wrong with it.
+RunState load_state(const std::string& folder);
+nlohmann::json to_json(const RunState& state);
+
+// Lines that differ between two configurations, "learning_rate = 0.001 (was 0.0006)"; by key.
+std::vector<std::string> changes(RunConfig from, RunConfig to);
+
+}  // namespace fathom
