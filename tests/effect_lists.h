@@ -49,6 +49,12 @@ inline constexpr const char* kEngineEffects[] = {
     "confidence_temperature",
     "supervision_reduce",
     "skip_easy_weight",
+    "checkpoint_interval",
+    "keep_checkpoints",
+    "nonfinite",
+    "spike_sigma",
+    "spike_window",
+    "check_grads",
 };
 
 // The verbs' own options, as "verb key".
@@ -60,6 +66,10 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "train run_name",
     "train out_dir",
     "train init_from",
+    "train resume",
+    "train accept_new_data",
+    "train reset_history",
+    "train initial_model",
     "train force",
     "prepare name",
     "prepare input",

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "cli/cli_testing.h"
+#include "cli/saved_run.h"
 #include "data/loopback_server.h"
 #include "effect_lists.h"
 #include "fathom/cli/generate.h"
@@ -68,6 +69,7 @@ class VerbEffects : public testing::CliTest {
 
   void prepare_effects();
   void run_effects();
+  void resume_effects();
   void export_effects();
   std::map<std::string, std::function<void()>> effects_;
 };
@@ -154,6 +156,7 @@ void VerbEffects::run_effects() {
     EXPECT_NO_THROW(train({"--init_from=scratch"}));
     EXPECT_ANY_THROW(train({"--init_from=resume"}));
   };
+  resume_effects();
   effects_["train force"] = [&] {
     fs::create_directories(place_.path("runs/taken/checkpoints"));
     EXPECT_ANY_THROW(train({"--run_name=taken"}));
@@ -179,6 +182,38 @@ void VerbEffects::run_effects() {
     place_.write("start.txt", "from \\n a file");
     const std::string file = place_.path("start.txt");
     EXPECT_EQ(parse_generate({"old", "--start=FILE:" + file})->start, "from \\n a file");
+  };
+}
+
+void VerbEffects::resume_effects() {
+  const auto resumed = [=](Words more) {
+    more.insert(more.begin(), {"gpt2ish_shakespeare_cpu", "--run_name=old", "--resume"});
+    return parse_train(more)->resume;
+  };
+  const auto make_run = [=](const std::string& fingerprint = "") {
+    RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+    if (!fingerprint.empty()) state.corpus_fingerprint = fingerprint;
+    return testing::save_state("old", "last", state);
+  };
+  effects_["train resume"] = [=] {
+    make_run();
+    EXPECT_ANY_THROW(train({"--run_name=old"}));
+    EXPECT_EQ(resumed({})->state.step, 30);
+  };
+  effects_["train accept_new_data"] = [=] {
+    make_run("0123456789abcdef");
+    EXPECT_ANY_THROW(resumed({}));
+    EXPECT_TRUE(resumed({"--accept_new_data"})->new_data);
+  };
+  effects_["train reset_history"] = [=] {
+    make_run();
+    EXPECT_EQ(resumed({"--reset_history"})->state.step, 0);
+  };
+  effects_["train initial_model"] = [=] {
+    fs::remove_all(place_.path("runs/old"));
+    const std::string folder = make_run();
+    EXPECT_EQ(train({"--run_name=new", "--initial_model=old"}).initial_checkpoint, folder);
+    EXPECT_EQ(train({"--run_name=new"}).initial_checkpoint, "");
   };
 }
 

@@ -48,16 +48,16 @@ class Workplace {
   Outcome run(const std::vector<std::string>& words) const { return wait_for(start(words)); }
 
   // The same in the background, one at a time; `prepare` is called in the child.
-  pid_t start(const std::vector<std::string>& words,
-              const std::function<void()>& prepare = [] {}) const {
+  pid_t start(
+      const std::vector<std::string>& words, const std::function<void()>& prepare = [] {}) const {
     const auto out = path("stdout.txt"), err = path("stderr.txt");
     for (const auto& file : {out, err}) std::filesystem::remove(file);
     const pid_t child = fork();
     if (child == 0) {
-      prepare();
       if (chdir(folder_.c_str()) != 0) _exit(127);
       unsetenv("FATHOM_DATA");
       unsetenv("FATHOM_RUNS");
+      prepare();
       for (const auto& [file, stream] : {std::pair{out, 1}, {err, 2}})
         dup2(open(file.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), stream);
       std::vector<char*> argv = {const_cast<char*>("fathom")};

@@ -119,6 +119,16 @@ TEST(Effects, EachFieldChangesWhatItShouldAndNothingElse) {
   }
 }
 
+// A resumed run keeps these; any other key that made other tensors would not fit its checkpoint.
+TEST(Effects, WhatDecidesTheParametersIsArchitecture) {
+  RunConfig config;
+  FieldList list;
+  add_fields(list, config);
+  for (const Effect& e : effects())
+    EXPECT_TRUE(e.changes.count("parameters") == 0 || list.find(e.field)->is_architecture())
+        << e.field;
+}
+
 TEST(Effects, NoFieldIsLeftOut) {
   std::set<std::string> tested = {"dataset"};  // by cli/effects_test.cpp, with a prepared corpus
   for (const Effect& e : effects()) EXPECT_TRUE(tested.insert(e.field).second) << e.field;

@@ -13,8 +13,8 @@ namespace fathom {
 namespace {
 
 using nlohmann::json;
-using ::testing::HasSubstr;
 using testing::error_of;
+using ::testing::HasSubstr;
 
 TEST(OutlierWindow, IsSilentUntilItIsFull) {
   OutlierWindow window(3);

@@ -265,7 +265,8 @@ TEST_F(RunStoreTest, ReopeningForResumeDropsLaterSteps) {
 
   store.reopen_run("a", "", 15);  // before the best step, which may come out otherwise this time
   EXPECT_EQ(store.find("a")->best_metric, "");
-  EXPECT_THAT(error_of([&] { store.reopen_run("b", "", 0); }), HasSubstr("there is no run named b"));
+  EXPECT_THAT(error_of([&] { store.reopen_run("b", "", 0); }),
+              HasSubstr("there is no run named b"));
 }
 
 TEST_F(RunStoreTest, ReadOnlyNeitherCreatesNorWrites) {

@@ -69,6 +69,14 @@ const std::set<std::string> kElsewhere = {
     "device",        // below: a refusal on a machine without CUDA
     "log_interval",  // how often `fathom train` stores and prints: the end-to-end tests
     "dataset",       // opened by the command line
+    // Which checkpoints are there: resume_test.cpp.
+    "checkpoint_interval",
+    "keep_checkpoints",
+    // What happens to numbers that this run does not have: guards_test.cpp.
+    "nonfinite",
+    "spike_sigma",
+    "spike_window",
+    "check_grads",
 };
 
 class EffectsTest : public TrainTest {

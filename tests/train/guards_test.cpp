@@ -219,8 +219,8 @@ TEST_F(GuardsTest, EndlessSkippingEnds) {
   config.optimizer.learning_rate = 1e30;  // all losses from the second step on
   config.optimizer.grad_clip = 0;
   Trainer t = trainer(config, temp_ / "run");
-  EXPECT_THAT(error_of([&] { t.run({}); }), ::testing::AnyOf(HasSubstr("10 steps in a row"),
-                                                             HasSubstr("weight is not finite")));
+  EXPECT_THAT(error_of([&] { t.run({}); }),
+              ::testing::AnyOf(HasSubstr("10 steps in a row"), HasSubstr("weight is not finite")));
   EXPECT_LT(t.state().step, 20);
 }
 
@@ -281,7 +281,8 @@ TEST_F(GuardsTest, WeightsThatAreNotFiniteAreNeverSaved) {
       EXPECT_THAT(error_of([&] { t.run(events); }), HasSubstr("norm_out.0.weight is not finite"));
       EXPECT_EQ(load_state(checkpoint("run", "last")).step, 2);
     }
-    for (const auto& [name, values] : weights(*load_model(checkpoint("run", "last"), at::kCPU).model))
+    for (const auto& [name, values] :
+         weights(*load_model(checkpoint("run", "last"), at::kCPU).model))
       for (const double x : values) ASSERT_TRUE(std::isfinite(x)) << name;
   }
 }

@@ -55,7 +55,8 @@ class ResumeTest : public TrainTest {
   RunEnd stretch(const RunConfig& config, const std::string& run, int64_t polls,
                  History* history = nullptr) {
     Trainer t = trainer(config, temp_ / run);
-    if (const auto choice = newest_complete(temp_ / (run + "/checkpoints"))) t.resume(choice->folder);
+    if (const auto choice = newest_complete(temp_ / (run + "/checkpoints")))
+      t.resume(choice->folder);
     History own;
     TrainerEvents events = (history != nullptr ? *history : own).events();
     events.stop = [&] { return --polls < 0; };
@@ -74,8 +75,8 @@ TEST_F(ResumeTest, WhereverItWasInterruptedItIsTheSameRun) {
   EXPECT_THAT(checkpoints_of(temp_ / "whole"),
               ElementsAre("best", "last", "step-000000014", "step-000000021"));
 
-  // Three polls a step and ten an evaluation: some stretches end within an accumulation, some within
-  // an evaluation, and the shortest ones make a step or none.
+  // Three polls a step and ten an evaluation: some stretches end within an accumulation, some
+  // within an evaluation, and the shortest ones make a step or none.
   for (const int64_t polls : {13, 17, 24, 40}) {
     SCOPED_TRACE(polls);
     const std::string run = "run" + std::to_string(polls);
@@ -197,8 +198,7 @@ TEST_F(ResumeTest, AnInitialModelGivesItsWeightsAlone) {
   config.training.seed = 7;
   Trainer t = trainer(config, temp_ / "next");
   t.start_from(checkpoint("run", "last"));
-  EXPECT_EQ(weights(t.model()),
-            weights(*load_model(checkpoint("run", "last"), at::kCPU).model));
+  EXPECT_EQ(weights(t.model()), weights(*load_model(checkpoint("run", "last"), at::kCPU).model));
   EXPECT_EQ(t.optimizer().steps(), 0);
   EXPECT_EQ(t.state().step, 0);
   t.run({});

@@ -17,7 +17,10 @@ struct ResumePlan {
   bool new_data = false;           // the corpus is another one and is read from its start
   std::vector<std::string> lines;  // what will happen, one sentence each
 
-  bool is_done() const { return state.step >= state.config.training.max_iters; }
+  bool is_done() const {
+    const TrainingConfig& t = state.config.training;
+    return state.step >= t.max_iters && !t.eval_only;
+  }
 };
 
 // The newest complete checkpoint of a run's folder. Throws Error(kUsage) when there is none, or

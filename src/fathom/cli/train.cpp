@@ -129,7 +129,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   settle_run_name(preset, request.options);
   if (request.options.resume) {
     // Once more, over the run's own configuration in place of the preset's.
-    request.resume = find_checkpoint(run_folder(request.options.run_name), preset);
+    request.resume = find_checkpoint(resolve_run(request.options.run_name), preset);
     const std::string run_name = request.options.run_name;
     request.config = request.resume->state.config;
     list = make_list();

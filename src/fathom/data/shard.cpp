@@ -95,8 +95,7 @@ void TokenShard::copy(uint64_t offset, Span<int64_t> out) const {
                      path_, size_));
   // Not from the mapping: training reads for hours, and must not die of a shard that shrinks.
   std::vector<uint16_t> tokens(out.size());
-  file_.read(start_ + 2 * offset,
-             {reinterpret_cast<std::byte*>(tokens.data()), 2 * tokens.size()});
+  file_.read(start_ + 2 * offset, {reinterpret_cast<std::byte*>(tokens.data()), 2 * tokens.size()});
   std::copy(tokens.begin(), tokens.end(), out.begin());
 }
 

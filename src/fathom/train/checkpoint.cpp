@@ -153,8 +153,7 @@ RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, Ad
 
 LoadedModel load_model(const std::string& folder, at::Device device) {
   LoadedModel loaded;
-  read_checkpoint(folder,
-                  [&](const std::string& steady) { loaded = read_model(steady, device); });
+  read_checkpoint(folder, [&](const std::string& steady) { loaded = read_model(steady, device); });
   return loaded;
 }
 

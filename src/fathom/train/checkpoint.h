@@ -21,8 +21,8 @@ namespace fathom {
 void save_checkpoint(const std::string& folder, const RunState& state,
                      const ParameterSet& parameters, const AdamW& optimizer);
 
-// All loading throws Error for a damaged or incomplete checkpoint, and for a tensor that is missing,
-// surplus, or of another shape or type, by name.
+// All loading throws Error for a damaged or incomplete checkpoint, and for a tensor that is
+// missing, surplus, or of another shape or type, by name.
 
 // Only the weights.
 void load_parameters(const std::string& folder, ParameterSet& parameters);

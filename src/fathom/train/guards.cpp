@@ -28,7 +28,8 @@ std::optional<Trouble> find_trouble(const LanguageModel& model, double loss, dou
                                     size_t passes) {
   // Weights first: they are what makes a loss or a gradient of theirs infinite.
   if (auto trouble = find_trouble_in_weights(model)) return trouble;
-  if (!std::isfinite(loss)) return Trouble{fmt::format("the loss of pass {} is not finite: {}", passes, loss)};
+  if (!std::isfinite(loss))
+    return Trouble{fmt::format("the loss of pass {} is not finite: {}", passes, loss)};
   if (std::isfinite(gradient_norm)) return std::nullopt;
   for (const Parameter& p : model.parameters().all())
     if (p.tensor.grad().defined() && !is_finite(p.tensor.grad()))

@@ -202,7 +202,6 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   return report;
 }
 
-
 void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
                      const TrainerEvents& events) {
   std::string what = fmt::format("after {} steps {}", state_.step, trouble.what);
@@ -274,8 +273,8 @@ void Trainer::save(const std::string& name) const {
   save_checkpoint(folder_ + "/checkpoints/" + name, state_, model_->parameters(), *optimizer_);
 }
 
-// False: they are not finite, and the run is back at a checkpoint. Never saved: a checkpoint is what
-// the run returns to.
+// False: they are not finite, and the run is back at a checkpoint. Never saved: a checkpoint is
+// what the run returns to.
 bool Trainer::weights_are_sound(const TrainerEvents& events) {
   const auto trouble = find_trouble_in_weights(*model_);
   if (trouble) handle(*trouble, {}, state_.cursor, events);
@@ -328,9 +327,8 @@ RunEnd Trainer::run(const TrainerEvents& events) {
     const bool last = state_.step >= t.max_iters || t.eval_only;
     const bool evaluates = last || state_.step % t.eval_interval == 0;
     // Saved first: an evaluation that fails loses nothing.
-    const bool saves =
-        !t.eval_only &&
-        (last || due(t.eval_interval) || (t.checkpoint_interval && due(*t.checkpoint_interval)));
+    const bool saves = !t.eval_only && (last || due(t.eval_interval) ||
+                                        (t.checkpoint_interval && due(*t.checkpoint_interval)));
     if (saves && !weights_are_sound(events)) continue;
     if (saves) save_last();
     if ((evaluates && !evaluate_and_save(events)) || (!last && !train_step(events))) {

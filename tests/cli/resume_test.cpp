@@ -1,0 +1,209 @@
+// How a resume is planned, and refused, before a tensor is made.
+#include "cli/cli_testing.h"
+#include "cli/saved_run.h"
+#include "fathom/cli/train.h"
+#include "fathom/model/plan/parameter_table.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::Outcome;
+using testing::refusal_of;
+using testing::save_state;
+using testing::saved_state;
+using testing::Words;
+
+constexpr char kPreset[] = "gpt2ish_shakespeare_cpu";
+
+class ResumePlanTest : public testing::CliTest {
+ protected:
+  static std::optional<TrainRequest> parse(Words words) {
+    words.insert(words.begin(), {kPreset, "--run_name=old"});
+    return parse_train(words);
+  }
+  static TrainRequest resume(Words words = {}) {
+    words.push_back("--resume");
+    return parse(words).value();
+  }
+  std::string refusal(Words words) const {
+    words.insert(words.begin(), {"train", kPreset, "--run_name=old"});
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 2) << o.err;
+    return o.err;
+  }
+  static RunState state(int64_t step = 120) { return saved_state(kPreset, "rain", step); }
+};
+
+TEST_F(ResumePlanTest, GoesOnWithTheRunsOwnSettings) {
+  RunState s = state();
+  s.config.optimizer.learning_rate = 0.0123;
+  s.config.training.seed = 77;
+  s.vocab_size = 40;
+  const std::string folder = save_state("old", "last", s);
+  const TrainRequest r = resume();
+  ASSERT_TRUE(r.resume);
+  EXPECT_EQ(r.resume->checkpoint, folder);
+  EXPECT_EQ(r.resume->state.step, 120);
+  EXPECT_EQ(r.config.optimizer.learning_rate, 0.0123);
+  EXPECT_EQ(r.config.training.seed, 77);
+  EXPECT_EQ(r.config.data.dataset, "rain");
+  EXPECT_EQ(r.vocab_size, 40);
+  EXPECT_EQ(r.options.run_name, "old");
+  EXPECT_FALSE(r.resume->new_data);
+  EXPECT_THAT(r.resume->lines, IsEmpty()) << "nothing was changed";
+}
+
+TEST_F(ResumePlanTest, TakesTheNewestCompleteCheckpoint) {
+  save_state("old", "step-000000100", state(100));
+  const std::string last = save_state("old", "last", state(120));
+  EXPECT_EQ(resume().resume->state.step, 120);
+  std::filesystem::resize_file(last + "/state.json", 30);
+  const TrainRequest r = resume();
+  EXPECT_EQ(r.resume->state.step, 100);
+  EXPECT_THAT(r.resume->lines, ElementsAre(HasSubstr("last is damaged")));
+}
+
+TEST_F(ResumePlanTest, ArchitectureStaysAndBehaviourMayChange) {
+  save_state("old", "last", state());
+  const TrainRequest r = resume({"--n_layer=9", "--learning_rate=0.5", "--dropout=0.25",
+                                 "--max_iters=5000", "--num_heads=2"});
+  EXPECT_EQ(r.config.model.backbone.n_layer, 4);
+  EXPECT_EQ(r.config.model.backbone.n_head, 4);
+  EXPECT_EQ(r.config.optimizer.learning_rate, 0.5);
+  EXPECT_EQ(r.config.model.backbone.dropout, 0.25);
+  EXPECT_EQ(r.config.training.max_iters, 5000);
+  EXPECT_EQ(r.resume->state.config.training.max_iters, 5000);
+  EXPECT_THAT(r.resume->lines,
+              ElementsAre("n_layer = 4 stays: 9 is for a new run",
+                          "n_head = 4 stays: 2 is for a new run", "dropout = 0.25 (was 0.0)",
+                          "learning_rate = 0.5 (was 0.001)", "max_iters = 5000 (was 2000)"));
+}
+
+TEST_F(ResumePlanTest, TheCommandThatBeganItChangesNothing) {
+  const Words words = {"--dataset=rain", "--block_size=16", "--learning_rate=0.002"};
+  RunState s = state();
+  s.config = parse(words)->config;
+  save_state("old", "last", s);
+  Words again = words;
+  EXPECT_THAT(resume(again).resume->lines, IsEmpty());
+}
+
+TEST_F(ResumePlanTest, EveryArchitectureKeyIsHeld) {
+  // What decides a tensor's shape or meaning: a change must not reach the resumed model.
+  save_state("old", "last", state());
+  for (const char* word :
+       {"--n_layer=1", "--n_head=1", "--n_embd=4", "--block_size=8", "--vocab_size=99",
+        "--bias=True", "--head_bias=True", "--tie_head=False", "--norm_eps=0.1",
+        "--activation=gelu_tanh", "--init=torch", "--layer_tables=True", "--layer_heads=True",
+        "--layer_widths=[8,8,8,128]", "--gate_mode=learned", "--layer_contexts=[1,1,1,1]"}) {
+    const TrainRequest r = resume({word});
+    ASSERT_EQ(r.resume->lines.size(), 1U) << word;
+    EXPECT_THAT(r.resume->lines[0], HasSubstr("stays")) << word;
+    const auto table = [](const TrainRequest& request) {
+      std::string text;
+      for (const ParameterSpec& p : parameter_table(request.config.model, request.vocab_size)) {
+        text += p.name;
+        for (const int64_t n : p.shape) text += " " + std::to_string(n);
+      }
+      return text;
+    };
+    EXPECT_EQ(table(r), table(resume())) << word;
+  }
+}
+
+TEST_F(ResumePlanTest, NanoGptsSpellingResumes) {
+  save_state("old", "last", state());
+  const auto r = parse_train({kPreset, "--init_from=resume", "--out_dir=out/old"});
+  ASSERT_TRUE(r->resume);
+  EXPECT_EQ(r->options.run_name, "old");
+}
+
+TEST_F(ResumePlanTest, OtherDataIsRefusedUnlessAccepted) {
+  RunState s = state();
+  s.corpus_fingerprint = "0123456789abcdef";
+  save_state("old", "last", s);
+  EXPECT_THAT(refusal({"--resume"}),
+              AllOf(HasSubstr("rain is not the one"), HasSubstr("HINT: --accept_new_data")));
+  const TrainRequest r = resume({"--accept_new_data"});
+  EXPECT_TRUE(r.resume->new_data);
+  EXPECT_THAT(r.resume->lines, ElementsAre(HasSubstr("rain is new data")));
+  s.vocab_size = 10;
+  save_state("old", "last", s);
+  EXPECT_THAT(refusal({"--resume", "--accept_new_data"}),
+              AllOf(HasSubstr("a vocabulary of 25"), HasSubstr("of 10")));
+}
+
+TEST_F(ResumePlanTest, ACompleteRunDoesNothing) {
+  save_state("old", "last", state(2000));
+  const auto before = std::filesystem::last_write_time(place_.path("runs/old"));
+  const Outcome o = run({"train", kPreset, "--run_name=old", "--resume"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("old is complete: 2,000 of 2,000 steps"));
+  EXPECT_EQ(std::filesystem::last_write_time(place_.path("runs/old")), before);
+  EXPECT_FALSE(std::filesystem::exists(place_.path("runs/fathom.db")));
+  EXPECT_FALSE(parse({"--resume"}));
+  EXPECT_TRUE(parse({"--resume", "--max_iters=2001"}));
+  EXPECT_TRUE(parse({"--resume", "--eval_only"}));
+  EXPECT_EQ(parse({"--resume", "--reset_history"})->resume->state.step, 0);
+}
+
+TEST_F(ResumePlanTest, WhatCannotBeResumedIsSaid) {
+  EXPECT_THAT(refusal({"--resume"}), HasSubstr("no run \"old\""));
+  save_state("old", "last", saved_state("quickstart", "rain", 3));
+  EXPECT_THAT(refusal({"--resume"}),
+              AllOf(HasSubstr("a run of quickstart"), HasSubstr("HINT: fathom train quickstart")));
+  std::filesystem::remove_all(place_.path("runs/old/checkpoints/last"));
+  EXPECT_THAT(refusal({"--resume"}),
+              AllOf(HasSubstr("no complete checkpoint"), HasSubstr("--force")));
+  save_state("old", "last", state());
+  EXPECT_THAT(refusal({}), AllOf(HasSubstr("exists already"), HasSubstr("--resume")));
+  EXPECT_THAT(refusal({"--resume", "--force"}), HasSubstr("leave out one"));
+  EXPECT_THAT(refusal({"--resume", "--initial_model=old"}), HasSubstr("leave out one"));
+  for (const char* key : {"accept_new_data", "reset_history"})
+    EXPECT_THAT(refusal({"--force", "--dataset=rain", "--block_size=16", std::string("--") + key}),
+                HasSubstr(std::string(key) + " has a meaning only with resume"));
+  const Outcome o = run({"train", kPreset, "--resume"});
+  EXPECT_EQ(o.exit_code, 2);
+  EXPECT_THAT(o.err, HasSubstr("resume needs to know the run"));
+}
+
+TEST_F(ResumePlanTest, AStateThatNobodyWroteIsRefused) {
+  const std::string folder = save_state("old", "last", state());
+  const auto with = [&](const std::function<void(nlohmann::json&)>& change) {
+    nlohmann::json j = to_json(state());
+    change(j);
+    CheckpointWriter writer(folder);
+    write_file_durably(writer.path() + "/state.json", as_bytes(j.dump()));
+    writer.commit();
+    const Outcome o = run({"train", kPreset, "--run_name=old", "--resume"});
+    EXPECT_NE(o.exit_code, 0);
+    return o.err;
+  };
+  EXPECT_THAT(with([](auto& j) { j["guards"]["losses"] = {1, "x"}; }), HasSubstr("state.json"));
+  EXPECT_THAT(with([](auto& j) { j["guards"].erase("rollbacks"); }), HasSubstr("state.json"));
+  EXPECT_THAT(with([](auto& j) { j["optimizer_steps"] = -1; }), HasSubstr("optimizer_steps = -1"));
+  EXPECT_THAT(with([](auto& j) { j["config"]["n_layer"] = 1e9; }), HasSubstr("n_layer"));
+}
+
+TEST_F(ResumePlanTest, AnInitialModelIsARunOrAFolder) {
+  const std::string last = save_state("first", "last", state());
+  const Words base = {"--dataset=rain", "--block_size=16"};
+  const auto found = [&](const std::string& name) {
+    Words words = base;
+    words.push_back("--initial_model=" + name);
+    return parse(words)->initial_checkpoint;
+  };
+  EXPECT_EQ(found("first"), last);
+  const std::string best = save_state("first", "best", state());
+  EXPECT_EQ(found("first"), best);
+  EXPECT_EQ(found(last), last);
+  EXPECT_THAT(refusal({"--dataset=rain", "--block_size=16", "--initial_model=none"}),
+              HasSubstr("none"));
+}
+
+}  // namespace
+}  // namespace fathom
