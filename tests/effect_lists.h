@@ -67,6 +67,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "train out_dir",
     "train init_from",
     "train resume",
+    "train checkpoint",
     "train accept_new_data",
     "train reset_history",
     "train initial_model",
@@ -83,6 +84,13 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "prepare json",
     "eval checkpoint",
     "generate checkpoint",
+    "generate window",
+    "generate pinned",
+    "generate overflow",
+    "generate do_sample",
+    "generate top_p",
+    "generate min_p",
+    "generate repetition_penalty",
     "generate start",
     "export metrics",
     "export output",
@@ -94,6 +102,7 @@ inline constexpr const char* kVerbEngineEffects[] = {
     "eval dataset",         "eval batch_size",  "eval max_batches",     "eval json",
     "generate device",      "generate threads", "generate num_samples", "generate max_new_tokens",
     "generate temperature", "generate top_k",   "generate seed",        "generate exit",
+    "eval threshold",       "eval thresholds",  "generate threshold",   "generate thresholds",
 };
 
 }  // namespace fathom

@@ -26,6 +26,23 @@ TEST(StopSignal, TheSecondEndsTheProcess) {
   EXPECT_EXIT(two(SIGTERM, SIGINT), ::testing::ExitedWithCode(130), "");
   EXPECT_EXIT(two(SIGINT, SIGTERM), ::testing::ExitedWithCode(143), "");
   EXPECT_EXIT(two(SIGTERM, SIGTERM), ::testing::ExitedWithCode(143), "");
+  EXPECT_EXIT(two(SIGHUP, SIGTERM), ::testing::ExitedWithCode(143), "");
+}
+
+TEST(StopSignal, AClosingTerminalHangsUpTwice) {
+  const StopSignal stop;
+  std::raise(SIGHUP);
+  std::raise(SIGHUP);
+  EXPECT_EQ(StopSignal::received(), SIGHUP);
+}
+
+TEST(StopSignal, ABrokenPipeIsNoSignal) {
+  {
+    const StopSignal stop;
+    std::raise(SIGPIPE);
+    EXPECT_EQ(StopSignal::received(), 0);
+  }
+  EXPECT_EXIT(std::raise(SIGPIPE), ::testing::KilledBySignal(SIGPIPE), "");
 }
 
 TEST(StopSignal, GivesTheOldHandlersBack) {

@@ -70,6 +70,7 @@ class VerbEffects : public testing::CliTest {
   void prepare_effects();
   void run_effects();
   void resume_effects();
+  void generate_effects();
   void export_effects();
   std::map<std::string, std::function<void()>> effects_;
 };
@@ -200,6 +201,12 @@ void VerbEffects::resume_effects() {
     EXPECT_ANY_THROW(train({"--run_name=old"}));
     EXPECT_EQ(resumed({})->state.step, 30);
   };
+  effects_["train checkpoint"] = [=] {
+    make_run();
+    testing::save_state("old", "best", testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 20));
+    EXPECT_EQ(resumed({"--checkpoint=best"})->state.step, 20);
+    fs::remove_all(place_.path("runs/old"));
+  };
   effects_["train accept_new_data"] = [=] {
     make_run("0123456789abcdef");
     EXPECT_ANY_THROW(resumed({}));
@@ -214,6 +221,28 @@ void VerbEffects::resume_effects() {
     const std::string folder = make_run();
     EXPECT_EQ(train({"--run_name=new", "--initial_model=old"}).initial_checkpoint, folder);
     EXPECT_EQ(train({"--run_name=new"}).initial_checkpoint, "");
+  };
+}
+
+// What they do to a text: decode/sampler_test.cpp and decode/decoder_test.cpp.
+void VerbEffects::generate_effects() {
+  const auto parsed = [=](const char* word) {
+    make_checkpoints();
+    return *parse_generate({"old", word});
+  };
+  effects_["generate window"] = [=] { EXPECT_EQ(parsed("--window=7").window.capacity, 7); };
+  effects_["generate pinned"] = [=] { EXPECT_EQ(parsed("--pinned=3").window.pinned, 3); };
+  effects_["generate overflow"] = [=] {
+    EXPECT_EQ(parsed("--overflow=half").window.overflow, Overflow::kHalf);
+  };
+  effects_["generate do_sample"] = [=] {
+    EXPECT_TRUE(parsed("--do_sample=False").sampler.greedy);
+    EXPECT_FALSE(parsed("--do_sample").sampler.greedy);
+  };
+  effects_["generate top_p"] = [=] { EXPECT_EQ(parsed("--top_p=0.5").sampler.top_p, 0.5); };
+  effects_["generate min_p"] = [=] { EXPECT_EQ(parsed("--min_p=0.5").sampler.min_p, 0.5); };
+  effects_["generate repetition_penalty"] = [=] {
+    EXPECT_EQ(parsed("--repetition_penalty=1.5").sampler.repetition_penalty, 1.5);
   };
 }
 
@@ -240,6 +269,7 @@ void VerbEffects::export_effects() {
 TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
   run_effects();
+  generate_effects();
   export_effects();
   std::set<std::string> tested;
   for (const auto& [name, effect] : effects_) {

@@ -115,6 +115,24 @@ TEST_F(ResumePlanTest, EveryArchitectureKeyIsHeld) {
   }
 }
 
+TEST_F(ResumePlanTest, ACheckpointMayBeChosen) {
+  save_state("old", "best", state(80));
+  save_state("old", "step-000000100", state(100));
+  save_state("old", "last", state(120));
+  EXPECT_EQ(resume({"--checkpoint=best"}).resume->state.step, 80);
+  EXPECT_EQ(resume({"--checkpoint=step-000000100"}).resume->state.step, 100);
+  EXPECT_EQ(resume({"--checkpoint=auto"}).resume->state.step, 120);
+}
+
+TEST_F(ResumePlanTest, AChangeOfTheMeasureIsSaid) {
+  save_state("old", "last", state());
+  const auto lines = [](const char* word) { return resume({word}).resume->lines; };
+  for (const char* word : {"--eval_iters=7", "--seed=8", "--halt_rule=max"})
+    EXPECT_THAT(lines(word), ::testing::Contains(HasSubstr("the best one is forgotten"))) << word;
+  for (const char* word : {"--dropout=0.3", "--learning_rate=0.1", "--eval_interval=7"})
+    EXPECT_EQ(lines(word).size(), 1U) << word;
+}
+
 TEST_F(ResumePlanTest, NanoGptsSpellingResumes) {
   save_state("old", "last", state());
   const auto r = parse_train({kPreset, "--init_from=resume", "--out_dir=out/old"});
@@ -131,6 +149,13 @@ TEST_F(ResumePlanTest, OtherDataIsRefusedUnlessAccepted) {
   const TrainRequest r = resume({"--accept_new_data"});
   EXPECT_TRUE(r.resume->new_data);
   EXPECT_THAT(r.resume->lines, ElementsAre(HasSubstr("rain is new data")));
+  place_.write("sea.txt", testing::small_text() + "0123456789 XYZ");
+  EXPECT_EQ(run({"prepare", "sea.txt"}).exit_code, 0);
+  RunState with_tokenizer = s;
+  with_tokenizer.tokenizer = Corpus::open("rain").tokenizer()->to_json();
+  save_state("old", "last", with_tokenizer);
+  EXPECT_THAT(refusal({"--resume", "--dataset=sea", "--accept_new_data"}),
+              HasSubstr("another tokenizer than the run"));
   s.vocab_size = 10;
   save_state("old", "last", s);
   EXPECT_THAT(refusal({"--resume", "--accept_new_data"}),
@@ -138,11 +163,15 @@ TEST_F(ResumePlanTest, OtherDataIsRefusedUnlessAccepted) {
 }
 
 TEST_F(ResumePlanTest, ACompleteRunDoesNothing) {
-  save_state("old", "last", state(2000));
+  RunState s = state(2000);
+  save_state("old", "last", s);
+  EXPECT_TRUE(parse({"--resume"})) << "the last evaluation was not made yet";
+  s.evaluated_step = 2000;
+  save_state("old", "last", s);
   const auto before = std::filesystem::last_write_time(place_.path("runs/old"));
   const Outcome o = run({"train", kPreset, "--run_name=old", "--resume"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
-  EXPECT_THAT(o.out, HasSubstr("old is complete: 2,000 of 2,000 steps"));
+  EXPECT_THAT(o.out, HasSubstr("old is complete: 2,000 steps were made and max_iters is 2,000"));
   EXPECT_EQ(std::filesystem::last_write_time(place_.path("runs/old")), before);
   EXPECT_FALSE(std::filesystem::exists(place_.path("runs/fathom.db")));
   EXPECT_FALSE(parse({"--resume"}));
@@ -158,8 +187,16 @@ TEST_F(ResumePlanTest, WhatCannotBeResumedIsSaid) {
               AllOf(HasSubstr("a run of quickstart"), HasSubstr("HINT: fathom train quickstart")));
   std::filesystem::remove_all(place_.path("runs/old/checkpoints/last"));
   EXPECT_THAT(refusal({"--resume"}),
-              AllOf(HasSubstr("no complete checkpoint"), HasSubstr("--force")));
+              AllOf(HasSubstr("no checkpoint to go on from"), HasSubstr("--force")));
+  const std::string last = save_state("old", "last", state());
+  std::filesystem::resize_file(last + "/state.json", 30);
+  EXPECT_THAT(refusal({"--resume"}),
+              AllOf(HasSubstr("no checkpoint of runs/old can be gone on from"),
+                    HasSubstr("last is damaged"), HasSubstr("HINT: bring back a copy")));
   save_state("old", "last", state());
+  EXPECT_THAT(refusal({"--resume", "--checkpoint=best"}), HasSubstr("has no \"best\""));
+  EXPECT_THAT(refusal({"--checkpoint=best", "--force", "--dataset=rain", "--block_size=16"}),
+              HasSubstr("only with resume"));
   EXPECT_THAT(refusal({}), AllOf(HasSubstr("exists already"), HasSubstr("--resume")));
   EXPECT_THAT(refusal({"--resume", "--force"}), HasSubstr("leave out one"));
   EXPECT_THAT(refusal({"--resume", "--initial_model=old"}), HasSubstr("leave out one"));

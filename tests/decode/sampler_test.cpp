@@ -22,7 +22,7 @@ constexpr double kAlmostOne = 1 - 0x1.0p-53;  // the largest u a stream gives
 const std::vector<float> kHalves = {-0.693147180f, -1.386294361f, -2.079441542f, -2.079441542f};
 
 int64_t sample(const std::vector<float>& scores, double u, const SamplerOptions& options = {}) {
-  return sample_token(scores, options, u);
+  return sample_token(scores, {}, options, u);
 }
 
 TEST(SampleToken, TakesTheIntervalThatHoldsU) {
@@ -117,6 +117,82 @@ TEST(SampleToken, FollowsTheDistribution) {
         chi_square += std::pow(seen[i] - expected, 2) / expected;
     }
     EXPECT_LT(chi_square, 33.7);  // exceeded once in 10,000 with 9 degrees of freedom
+  }
+}
+
+int64_t sample_after(const std::vector<float>& scores, const std::vector<int64_t>& produced,
+                     const SamplerOptions& options, double u) {
+  return sample_token(scores, produced, options, u);
+}
+
+TEST(SampleToken, TopPIncludesTheTokenThatCrossesIt) {
+  SamplerOptions o;
+  const auto drawn = [&](double p) {
+    o.top_p = p;
+    return sample(kHalves, kAlmostOne, o);
+  };
+  EXPECT_EQ(drawn(0.01), 0) << "the first always stays";
+  EXPECT_EQ(drawn(0.49), 0);
+  EXPECT_EQ(drawn(0.51), 1) << "0.5 is not enough, so the next one is in";
+  EXPECT_EQ(drawn(0.74), 1);
+  EXPECT_EQ(drawn(0.76), 2) << "of two equal ones the lower id";
+  EXPECT_EQ(drawn(0.88), 3);
+  EXPECT_EQ(drawn(1), 3);
+  // What is left is drawn in proportion: 0.5 and 0.25.
+  o.top_p = 0.6;
+  EXPECT_EQ(sample(kHalves, 0.66, o), 0);
+  EXPECT_EQ(sample(kHalves, 0.67, o), 1);
+}
+
+TEST(SampleToken, TopPComesAfterTopK) {
+  SamplerOptions o;
+  o.top_k = 2;
+  o.top_p = 0.7;  // of 0.75: the first alone has two thirds
+  EXPECT_EQ(sample(kHalves, kAlmostOne, o), 1);
+  o.top_p = 0.66;
+  EXPECT_EQ(sample(kHalves, kAlmostOne, o), 0);
+}
+
+TEST(SampleToken, MinPIsAgainstTheLikeliest) {
+  SamplerOptions o;
+  const auto drawn = [&](double p) {
+    o.min_p = p;
+    return sample(kHalves, kAlmostOne, o);
+  };
+  EXPECT_EQ(drawn(0.24), 3);
+  EXPECT_EQ(drawn(0.26), 1);
+  EXPECT_EQ(drawn(0.51), 0);
+  EXPECT_EQ(drawn(1), 0);
+}
+
+TEST(SampleToken, ThePenaltyAlwaysMakesLessLikely) {
+  SamplerOptions o;
+  o.repetition_penalty = 2;
+  o.greedy = true;
+  EXPECT_EQ(sample_after({3, 2, 1}, {}, o, 0), 0);
+  EXPECT_EQ(sample_after({3, 2, 1}, {0}, o, 0), 1) << "1.5 against 2";
+  EXPECT_EQ(sample_after({3, 2, 1}, {0, 0, 0}, o, 0), 1) << "once, however often it came";
+  EXPECT_EQ(sample_after({-1, -1.5, -3}, {0}, o, 0), 1) << "-2 against -1.5";
+  EXPECT_EQ(sample_after({-1, -2.5, -3}, {0}, o, 0), 0);
+  o.repetition_penalty = 0.5;
+  EXPECT_EQ(sample_after({3, 2, 1}, {1}, o, 0), 1) << "less than 1 invites repetition";
+  o.repetition_penalty = 1;
+  EXPECT_EQ(sample_after({3, 2, 1}, {0}, o, 0), 0);
+  // It acts on the scores that the temperature has divided, so the order of the two does not
+  // matter.
+  o.greedy = false;
+  o.repetition_penalty = 2, o.temperature = 2;
+  const double p0 = std::exp(0.5), p1 = std::exp(0.5);  // 2 / 2 / 2 and 1 / 2
+  EXPECT_EQ(sample_after({2, 1}, {0}, o, p0 / (p0 + p1) - 1e-6), 0);
+  EXPECT_EQ(sample_after({2, 1}, {0}, o, p0 / (p0 + p1) + 1e-6), 1);
+}
+
+TEST(SampleToken, GreedyTakesTheFirstOfTheLikeliest) {
+  SamplerOptions o;
+  o.greedy = true;
+  for (const double u : {0.0, 0.5, kAlmostOne}) {
+    EXPECT_EQ(sample({1, 7, 7, 2}, u, o), 1);
+    EXPECT_EQ(sample({kNan, -3, -2, kInfinity}, u, o), 2);
   }
 }
 

@@ -57,9 +57,9 @@ class Workplace {
       if (chdir(folder_.c_str()) != 0) _exit(127);
       unsetenv("FATHOM_DATA");
       unsetenv("FATHOM_RUNS");
-      prepare();
       for (const auto& [file, stream] : {std::pair{out, 1}, {err, 2}})
         dup2(open(file.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), stream);
+      prepare();
       std::vector<char*> argv = {const_cast<char*>("fathom")};
       for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
       argv.push_back(nullptr);

@@ -61,7 +61,9 @@ TEST_F(Interrupted, ASignalSavesAndTheRunGoesOn) {
     kill(child, signal);
     const Outcome o = place_->wait_for(child);
     EXPECT_EQ(o.exit_code, 128 + signal) << o.err;
-    EXPECT_THAT(o.out, AllOf(HasSubstr("interrupted and saved at step"), HasSubstr("--resume")));
+    EXPECT_THAT(o.out, AllOf(HasSubstr("interrupted; saved at step"),
+                             HasSubstr("fathom train gpt2ish_shakespeare_cpu --run_name=" + run +
+                                       " --resume")));
     EXPECT_GE(place_->saved_step(run), 2);
     expect_recovery(run);
   }
@@ -77,23 +79,94 @@ TEST_F(Interrupted, ResumePrintsItsPlan) {
   EXPECT_EQ(o.exit_code, 0) << o.err;
   EXPECT_THAT(o.out,
               HasSubstr("going on at step " + std::to_string(step) + " of 60 from runs/plan"));
-  EXPECT_THAT(o.out, HasSubstr("n_layer = 2 stays: 3 is for a new run"));
-  EXPECT_THAT(o.out, HasSubstr("dropout = 0.0 (was 0.1)"));
+  EXPECT_THAT(o.err, HasSubstr("n_layer = 2 stays: 3 is for a new run"));
+  EXPECT_THAT(o.err, HasSubstr("dropout = 0.0 (was 0.1)"));
   const Outcome again = place_->train({"--run_name=plan", "--resume", "--dropout=0"});
   EXPECT_EQ(again.exit_code, 0);
-  EXPECT_EQ(again.out, "plan is complete: 60 of 60 steps; a larger --max_iters would go on\n");
+  EXPECT_EQ(again.out,
+            "plan is complete: 60 steps were made and max_iters is 60; a larger one would go on\n");
 }
 
 TEST_F(Interrupted, ASecondSignalEndsAtOnce) {
-  // An evaluation of minutes, and passes too long to leave between them at once.
+  // Passes too long to leave between two signals.
   const pid_t child = place_->start_train({"--run_name=twice", "--batch_size=2000"});
-  ASSERT_TRUE(place_->wait_until_there("runs/twice/config.toml"));
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  ASSERT_TRUE(place_->wait_until_there("runs/twice/checkpoints/last"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
   kill(child, SIGINT);
-  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
   kill(child, SIGTERM);
-  const Outcome o = place_->wait_for(child);
-  EXPECT_TRUE(o.exit_code == 143 || o.exit_code == 130) << o.exit_code;
+  EXPECT_EQ(place_->wait_for(child).exit_code, 143) << "not that of the first, after saving";
+}
+
+// Ctrl-C on `fathom train ... | tee log` ends tee as well.
+TEST_F(Interrupted, ABrokenPipeDoesNotLoseTheRun) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const pid_t child = place_->start_train({"--run_name=pipe", "--eval_interval=100000"},
+                                          [&] { dup2(ends[1], STDOUT_FILENO); });
+  close(ends[1]);
+  std::string said;
+  char buffer[256];
+  while (said.find("step 3/60") == said.npos) {
+    const ssize_t got = read(ends[0], buffer, sizeof buffer);
+    ASSERT_GT(got, 0);
+    said.append(buffer, size_t(got));
+  }
+  close(ends[0]);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  kill(child, SIGINT);
+  EXPECT_EQ(place_->wait_for(child).exit_code, 130);
+  EXPECT_GE(place_->saved_step("pipe"), 3);
+}
+
+// The last evaluation is part of a complete run.
+TEST_F(Interrupted, TheFinalEvaluationIsMadeUpFor) {
+  const Words words = {"--run_name=final", "--eval_interval=1000", "--max_iters=10",
+                       "--eval_iters=3000"};
+  pid_t child = place_->start_train(words);
+  ASSERT_TRUE(place_->wait_until_said("step 10/10"));
+  kill(child, SIGINT);
+  EXPECT_EQ(place_->wait_for(child).exit_code, 130);
+  EXPECT_EQ(place_->saved_step("final"), 10);
+  Words again = words;
+  again.insert(again.end(), {"--resume", "--eval_iters=4"});
+  const Outcome o = place_->train(again);
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("step 10: train loss"));
+  EXPECT_TRUE(std::filesystem::exists(place_->checkpoint("final", "best")));
+  EXPECT_THAT(place_->train(again).out, HasSubstr("final is complete"));
+}
+
+TEST_F(Interrupted, AFreshHistoryIsTheNewestOne) {
+  const Words words = {"--run_name=again", "--checkpoint_interval=20"};
+  ASSERT_EQ(place_->train(words).exit_code, 0);
+  Words reset = words;
+  reset.insert(reset.end(), {"--resume", "--reset_history", "--max_iters=10"});
+  const Outcome o = place_->train(reset);
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("checkpoints that this run leaves behind are in"));
+  EXPECT_EQ(place_->saved_step("again"), 10);
+  EXPECT_TRUE(std::filesystem::exists(place_->path("runs/again/checkpoints-1/step-000000060")));
+  // And an earlier checkpoint that is gone on from.
+  ASSERT_EQ(place_->train({"--run_name=again", "--resume", "--checkpoint_interval=20"}).exit_code,
+            0);
+  const Outcome back = place_->train(
+      {"--run_name=again", "--resume", "--checkpoint=step-000000020", "--max_iters=30"});
+  EXPECT_EQ(back.exit_code, 0) << back.err;
+  EXPECT_EQ(place_->saved_step("again"), 30);
+}
+
+TEST_F(Interrupted, EvalOnlyChangesNothingOfARun) {
+  ASSERT_EQ(place_->train({"--run_name=look", "--max_iters=30"}).exit_code, 0);
+  const std::string config = slurp(place_->path("runs/look/config.toml"));
+  const auto bytes = place_->bytes_of("look");
+  const std::string numbers_before = place_->run({"export", "look", "--metrics=csv"}).out;
+  const Outcome o = place_->train({"--run_name=look", "--resume", "--eval_only", "--eval_iters=9"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("step 30: train loss"));
+  EXPECT_EQ(slurp(place_->path("runs/look/config.toml")), config);
+  EXPECT_TRUE(place_->bytes_of("look") == bytes);
+  EXPECT_EQ(place_->run({"export", "look", "--metrics=csv"}).out, numbers_before);
 }
 
 TEST_F(Interrupted, TheStoreSaysHowItEnded) {
@@ -210,17 +283,17 @@ TEST_F(Interrupted, DataThatVanishesOrShrinksEndsTheRunWithASentence) {
         {"--run_name=" + run, "--dataset=gone", "--max_iters=400", "--checkpoint_interval=20"});
   };
   pid_t child = train_on("shrunk");
-  ASSERT_TRUE(place_->wait_until_there("runs/shrunk/checkpoints/last"));
+  ASSERT_TRUE(place_->wait_until_said("step 21/400"));
   std::filesystem::resize_file(place_->path("data/gone/train.bin"), 1500);
   const Outcome o = place_->wait_for(child);
   EXPECT_EQ(o.exit_code, 1);
   EXPECT_THAT(o.err, AllOf(HasSubstr("train.bin ends at byte"), HasSubstr("HINT:")));
-  EXPECT_GE(place_->saved_step("shrunk"), 20);
+  EXPECT_GT(place_->saved_step("shrunk"), 20) << "what was trained since the last saving is kept";
 
   std::filesystem::remove_all(place_->path("data/gone"));
   std::filesystem::copy(place_->path("data/rain"), place_->path("data/gone"));
   child = train_on("vanished");
-  ASSERT_TRUE(place_->wait_until_there("runs/vanished/checkpoints/last"));
+  ASSERT_TRUE(place_->wait_until_said("step 21/400"));
   std::filesystem::remove_all(place_->path("data/gone"));
   EXPECT_EQ(place_->wait_for(child).exit_code, 0) << "an open file stays until it is closed";
   const Outcome resumed =
@@ -238,7 +311,16 @@ TEST_F(Interrupted, AnInitialModelIsOnlyRead) {
   const Outcome other = place_->train({"--run_name=other", "--initial_model=whole", "--n_layer=3"});
   EXPECT_EQ(other.exit_code, 1);
   EXPECT_THAT(other.err, HasSubstr("is missing"));
-  EXPECT_FALSE(std::filesystem::exists(place_->path("runs/other/checkpoints/last")));
+  EXPECT_FALSE(std::filesystem::exists(place_->path("runs/other")));
+  // A run is removed when the one that takes its place can begin, and not before.
+  const Outcome wrong =
+      place_->train({"--run_name=child", "--force", "--initial_model=child", "--n_layer=3"});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_EQ(place_->saved_step("child"), 3);
+  const Outcome self =
+      place_->train({"--run_name=child", "--force", "--initial_model=child", "--max_iters=2"});
+  EXPECT_EQ(self.exit_code, 0) << self.err;
+  EXPECT_EQ(place_->saved_step("child"), 2);
 }
 
 }  // namespace

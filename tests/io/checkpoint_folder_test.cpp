@@ -117,8 +117,9 @@ TEST(CheckpointFolder, SaysWhatIsWrong) {
             "is damaged: state.json has 1,048 bytes instead of 44");
   EXPECT_EQ(after([&] { spill(last + "/state.json", state_text(2)); }),
             "is damaged: the checksum of state.json is not the recorded one");
-  EXPECT_EQ(after([&] { spill(last + "/sur\nplus", ""); }),
-            "is damaged: \"sur\\nplus\" is there, but manifest.json does not list it");
+  save_small(last, 1);
+  spill(last + "/.DS_Store", "of somebody else");
+  EXPECT_NO_THROW(verify_checkpoint(last));
   EXPECT_EQ(after([&] { fs::resize_file(last + "/manifest.json", 100); }),
             "is incomplete: manifest.json is cut short");
   EXPECT_EQ(after([&] { fs::resize_file(last + "/manifest.json", (1 << 20) + 1); }),
@@ -320,6 +321,36 @@ TEST(Prune, RemovesWhatACrashSetAside) {
   EXPECT_THAT(folder.entries(), ElementsAre("step-000000003"));
   EXPECT_THAT(error_of([&] { prune_numbered(folder / "absent", 1); }),
               AllOf(StartsWith("cannot list"), EndsWith("No such file or directory")));
+}
+
+TEST(SetAsideBeyond, MovesWhatIsLaterAndWhatCannotTell) {
+  TempFolder folder;
+  const std::string checkpoints = folder / "checkpoints";
+  fs::create_directory(checkpoints);
+  save_small(checkpoints + "/" + numbered_name(10), 10);
+  save_small(checkpoints + "/" + numbered_name(20), 20);
+  save_small(checkpoints + "/best", 15);
+  save_small(checkpoints + "/last", 30);
+  EXPECT_EQ(set_aside_beyond(checkpoints, 30), "");
+  EXPECT_EQ(set_aside_beyond(checkpoints, 15), checkpoints + "-1");
+  EXPECT_EQ(newest_complete(checkpoints)->step, 15);
+  EXPECT_EQ(newest_complete(checkpoints + "-1")->step, 30) << "nothing is lost";
+  EXPECT_TRUE(fs::exists(checkpoints + "-1/" + numbered_name(20)));
+  spill(checkpoints + "/best/state.json", "{}");
+  EXPECT_EQ(set_aside_beyond(checkpoints, 15), checkpoints + "-2");
+  EXPECT_EQ(set_aside_beyond(checkpoints, -1), checkpoints + "-3");
+  EXPECT_FALSE(newest_complete(checkpoints));
+  EXPECT_EQ(set_aside_beyond(checkpoints, -1), "");
+  EXPECT_EQ(set_aside_beyond(folder / "absent", 0), "");
+}
+
+TEST(NewestComplete, TellsWhyThereIsNone) {
+  TempFolder folder;
+  save_small(folder / "last", 1);
+  fs::resize_file(folder / "last/model.safetensors", 3);
+  std::vector<std::string> reasons;
+  EXPECT_FALSE(newest_complete(folder.path(), &reasons));
+  EXPECT_THAT(reasons, ::testing::ElementsAre(HasSubstr("last is incomplete: model.safetensors")));
 }
 
 }  // namespace

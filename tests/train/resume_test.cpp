@@ -173,6 +173,8 @@ TEST_F(ResumeTest, NewDataIsReadFromItsStart) {
   EXPECT_EQ(t.state().cursor, Cursor{});
   EXPECT_EQ(t.state().corpus_fingerprint, corpus_->fingerprint());
   EXPECT_NE(t.state().corpus_fingerprint, old_fingerprint);
+  EXPECT_TRUE(std::isinf(t.state().best_value));
+  EXPECT_EQ(t.state().losses.count(), 0);
 }
 
 TEST_F(ResumeTest, WithoutItsHistoryARunKeepsWeightsAndMoments) {
@@ -218,6 +220,44 @@ TEST_F(ResumeTest, EvalOnlyLeavesTheCheckpointsAlone) {
   EXPECT_EQ(stretch(config, "run", 1'000'000, &history), RunEnd::kDone);
   EXPECT_EQ(history.evaluated_at(), (std::vector<int64_t>{24}));
   EXPECT_TRUE(bytes_of("run") == before);
+}
+
+// `last` was saved before the evaluation that made `best`: where that evaluation is not made again,
+// its value still counts.
+TEST_F(ResumeTest, ALongerRunDoesNotForgetItsBest) {
+  RunConfig config = eventful();
+  config.training.max_iters = 12;  // the last evaluation is not at an interval
+  config.training.eval_interval = 5;
+  History first;
+  stretch(config, "run", 1'000'000, &first);
+  const double best = load_state(checkpoint("run", "best")).best_value;
+  config.training.max_iters = 24;
+  config.training.eval_interval = 11;
+  Trainer t = trainer(config, temp_ / "run");
+  t.resume(checkpoint("run", "last"));
+  EXPECT_EQ(t.state().best_value, best);
+  // By another measure it does not compare.
+  config.training.eval_iters = 7;
+  Trainer other = trainer(config, temp_ / "run");
+  other.resume(checkpoint("run", "last"));
+  EXPECT_TRUE(std::isinf(other.state().best_value));
+}
+
+TEST_F(ResumeTest, AnotherWindowActsAtOnce) {
+  RunConfig config = eventful();
+  config.guards.spike_window = 12;
+  run(config, "run");
+  for (const int64_t size : {4, 300}) {
+    config.guards.spike_window = size;
+    Trainer t = trainer(config, temp_ / "run");
+    t.resume(checkpoint("run", "last"));
+    EXPECT_EQ(t.state().losses.count(), std::min<int64_t>(size, 12));
+    const nlohmann::json before = t.state().losses;
+    OutlierWindow expected(size);
+    from_json(before, expected);
+    expected.add(1);
+    EXPECT_EQ(expected.count(), std::min<int64_t>(size, 13));
+  }
 }
 
 // Nothing is lost when the run store or the console fails.

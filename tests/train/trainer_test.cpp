@@ -64,8 +64,8 @@ TEST_F(TrainerTest, SavesLastBeforeEachEvaluationAndBestAfterIt) {
     EXPECT_EQ(r.best, r.val.loss < least);
     if (r.best) least = r.val.loss, best_step = r.step;
     EXPECT_EQ(r.best_value, least);
-    if (r.step == 0) return;  // nothing is saved before the first step
     EXPECT_EQ(load_state(checkpoint("run", "last")).step, r.step);
+    if (r.step == 0) return;  // no best one before the first step
     EXPECT_EQ(load_state(checkpoint("run", "best")).step, best_step);
   };
   trainer(config, temp_ / "run").run(events);

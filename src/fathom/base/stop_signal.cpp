@@ -9,12 +9,12 @@ namespace fathom {
 namespace {
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-struct sigaction g_old_actions[std::size(kSignals)];
+struct sigaction g_old_actions[std::size(kSignals)], g_old_pipe;
 volatile std::sig_atomic_t g_received = 0;
 
 extern "C" void remember(int signal) {
-  if (g_received != 0) _exit(128 + signal);
-  g_received = signal;
+  if (g_received != 0 && signal != SIGHUP) _exit(128 + signal);
+  if (g_received == 0) g_received = signal;
 }
 
 }  // namespace
@@ -30,11 +30,14 @@ StopSignal::StopSignal() {
     sigaction(kSignals[i], nullptr, &g_old_actions[i]);
     if (g_old_actions[i].sa_handler != SIG_IGN) sigaction(kSignals[i], &action, nullptr);
   }
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, &g_old_pipe);
 }
 
 StopSignal::~StopSignal() {
   for (size_t i = 0; i < std::size(kSignals); ++i)
     sigaction(kSignals[i], &g_old_actions[i], nullptr);
+  sigaction(SIGPIPE, &g_old_pipe, nullptr);
   g_received = 0;
 }
 

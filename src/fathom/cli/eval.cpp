@@ -16,13 +16,29 @@ void add_fields(FieldList& list, ModelChoice& c) {
            "best, last or a checkpoint's folder; auto: best, else last");
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
   list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
+  list.add("threshold", c.threshold,
+           "a token halts where its score is at least this; None: as trained");
+  list.add("thresholds", c.thresholds, "the same, one per layer");
   list.ignore("compile", "this program is compiled already");
   for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
+}
+
+void apply_thresholds(const ModelChoice& choice, ModelConfig& config) {
+  if (!choice.threshold && choice.thresholds.empty()) return;
+  if (config.halting.rule == HaltRule::kNone)
+    misuse(fmt::format("{} was given, but no token of {} halts before the last layer",
+                       choice.threshold ? "threshold" : "thresholds", choice.run),
+           "it has a meaning for models trained with halt_rule=max or gold");
+  if (choice.threshold) config.halting.threshold = *choice.threshold;
+  config.halting.thresholds = choice.thresholds;
+  validate(config.halting, config.backbone);
 }
 
 void settle(ModelChoice& choice) {
   namespace fs = std::filesystem;
   check_device_name(choice.device);
+  if (choice.threshold && !choice.thresholds.empty())
+    misuse("threshold and thresholds both say when a token halts", "leave out one of them");
   const fs::path checkpoints = fs::path(resolve_run(choice.run)) / "checkpoints";
   const auto complete = [](const fs::path& folder) { return fs::exists(folder / "state.json"); };
   std::vector<fs::path> candidates = {checkpoints / choice.checkpoint, choice.checkpoint};

@@ -6,18 +6,23 @@
 #include <vector>
 
 #include "fathom/cli/command_line.h"
+#include "fathom/model/plan/model_config.h"
 
 namespace fathom {
 
-// Which model to load and where to run it; eval and generate share it.
+// Which model to load, where to run it, and when its tokens halt; eval and generate share it.
 struct ModelChoice {
   std::string run;                  // a run's name or folder
   std::string checkpoint = "auto";  // best, last, a path; auto: best where there is one
   std::string device = "auto";
   int64_t threads = 0;
-  std::string folder;  // of the checkpoint, settled
+  std::optional<double> threshold;  // in place of the trained one; unset: that one
+  FloatList thresholds;             // one per layer; empty: none
+  std::string folder;               // of the checkpoint, settled
 };
 void add_fields(FieldList& list, ModelChoice& choice);
+// The choice's thresholds in place of the configuration's. Throws Error(kUsage) if nothing halts.
+void apply_thresholds(const ModelChoice& choice, ModelConfig& config);
 // Finds the checkpoint's folder. Throws Error(kUsage) when there is none.
 void settle(ModelChoice& choice);
 

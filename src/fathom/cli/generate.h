@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "fathom/cli/eval.h"
+#include "fathom/decode/sampler.h"
+#include "fathom/decode/window.h"
 #include "fathom/model/plan/halting_config.h"
 
 namespace fathom {
@@ -15,10 +17,11 @@ struct GenerateRequest {
   std::string start = "\n";
   int64_t num_samples = 1;
   int64_t max_new_tokens = 500;
-  double temperature = 0.8;
-  std::optional<int64_t> top_k = 200;
+  SamplerOptions sampler;
+  bool do_sample = true;
   int64_t seed = 1337;
   Exit exit = Exit::kFirstConfident;
+  Window window;  // capacity 0: the model's block_size
   std::vector<std::string> notices;
 };
 

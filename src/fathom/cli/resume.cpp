@@ -2,25 +2,43 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
 #include "fathom/io/checkpoint_folder.h"
+#include "fathom/track/run_folder.h"
 
 namespace fathom {
 
-ResumePlan find_checkpoint(const std::string& run_folder, const std::string& preset) {
-  const std::optional<CheckpointChoice> choice = newest_complete(run_folder + "/checkpoints");
+ResumePlan find_checkpoint(const std::string& run, const std::string& which,
+                           const std::string& preset) {
+  const std::string folder = run_folder(run);
+  if (!std::filesystem::exists(folder))
+    misuse(fmt::format("there is no run {} to go on with", in_quotes(run)),
+           suggestion(run, run_names(), "leave out --resume to start it"));
+  const std::string checkpoints = folder + "/checkpoints";
+  std::vector<std::string> reasons;
+  std::optional<CheckpointChoice> choice;
+  if (which == "auto")
+    choice = newest_complete(checkpoints, &reasons);
+  else if (std::filesystem::exists(checkpoints + "/" + which))
+    choice = CheckpointChoice{checkpoints + "/" + which, /*step=*/0, {}};
+  if (!choice && !reasons.empty())
+    misuse(fmt::format("no checkpoint of {} can be gone on from: {}", folder, join(reasons, "; ")),
+           "bring back a copy of one of them; --force would remove the run");
   if (!choice)
-    misuse(fmt::format("{} has no complete checkpoint to go on from", run_folder),
-           "start it afresh with --force instead of --resume");
+    misuse(fmt::format("{} has no {}checkpoint to go on from", folder,
+                       which == "auto" ? "" : in_quotes(which) + " as a "),
+           which == "auto" ? "start it afresh with --force instead of --resume"
+                           : "take --checkpoint=auto, last, best or a numbered one that is there");
   ResumePlan plan;
   plan.checkpoint = choice->folder;
   plan.state = load_state(choice->folder);
   if (plan.state.config.preset != preset)
-    misuse(
-        fmt::format("{} is a run of {}, not of {}", run_folder, plan.state.config.preset, preset),
-        fmt::format("fathom train {} --resume ...", plan.state.config.preset));
+    misuse(fmt::format("{} is a run of {}, not of {}", folder, plan.state.config.preset, preset),
+           fmt::format("fathom train {} --run_name={} --resume", plan.state.config.preset, run));
   plan.lines = choice->skipped;
   return plan;
 }
@@ -37,16 +55,26 @@ void settle_changes(ResumePlan& plan, FieldList& list, RunConfig& changed) {
   }
   for (const std::string& change : changes(plan.state.config, changed))
     plan.lines.push_back(change);
+  const RunState before = plan.state;
   plan.state.config = changed;
+  if (!compares(before, plan.state))
+    plan.lines.emplace_back(
+        "evaluations are made otherwise than before: the best one is forgotten");
 }
 
 void check_data(ResumePlan& plan, const Corpus& corpus, bool accept_new_data) {
   if (corpus.fingerprint() == plan.state.corpus_fingerprint) return;
+  if (!plan.state.tokenizer.is_null() && corpus.tokenizer() != nullptr &&
+      corpus.tokenizer()->to_json() != plan.state.tokenizer)
+    misuse(fmt::format("the corpus {} has another tokenizer than the run", corpus.name()),
+           "its ids mean other text: prepare it with the run's tokenizer, or start a new run");
   if (!accept_new_data)
     misuse(fmt::format("the corpus {} is not the one that the run was trained on", corpus.name()),
            "--accept_new_data=true takes it from its start; the weights stay");
   plan.new_data = true;
-  plan.lines.push_back(fmt::format("{} is new data, read from its start", corpus.name()));
+  plan.lines.push_back(
+      fmt::format("{} is new data, read from its start; the best evaluation so far is forgotten",
+                  corpus.name()));
 }
 
 }  // namespace fathom

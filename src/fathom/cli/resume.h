@@ -1,5 +1,5 @@
 // Where an interrupted run goes on, and what may be changed on the way. Torch-free: a resume is
-// planned, printed and refused before the engine is loaded.
+// planned and refused before the engine is loaded.
 #pragma once
 
 #include <string>
@@ -17,22 +17,25 @@ struct ResumePlan {
   bool new_data = false;           // the corpus is another one and is read from its start
   std::vector<std::string> lines;  // what will happen, one sentence each
 
+  // All steps were made and evaluated.
   bool is_done() const {
     const TrainingConfig& t = state.config.training;
-    return state.step >= t.max_iters && !t.eval_only;
+    return state.step >= t.max_iters && state.evaluated_step == state.step && !t.eval_only;
   }
 };
 
-// The newest complete checkpoint of a run's folder. Throws Error(kUsage) when there is none, or
-// when the run is not one of `preset`.
-ResumePlan find_checkpoint(const std::string& run_folder, const std::string& preset);
+// A checkpoint of the run: `which` is its name (last, best, step-000001000), or auto for the newest
+// complete one. Throws Error(kUsage) when there is none, or when the run is not one of `preset`.
+ResumePlan find_checkpoint(const std::string& run, const std::string& which,
+                           const std::string& preset);
 
 // After the settings were applied to `changed` (a copy of plan.state.config, through `list`): keys
 // that make the architecture return to the checkpoint's, with a line for each that differed; the
 // others stay, with a line each.
 void settle_changes(ResumePlan& plan, FieldList& list, RunConfig& changed);
 
-// Refuses a corpus that is not the one the run was trained on, unless `accept_new_data`.
+// Refuses a corpus that is not the one the run was trained on, unless `accept_new_data`, and one
+// with another tokenizer always: its ids would mean other text.
 void check_data(ResumePlan& plan, const Corpus& corpus, bool accept_new_data);
 
 }  // namespace fathom

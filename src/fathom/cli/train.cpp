@@ -49,7 +49,8 @@ void check_start(TrainRequest& request) {
   if (o.resume && o.force)
     misuse("resume goes on with the run, force removes it", "leave out one of them");
   for (const auto& [given, key] : {std::pair{o.accept_new_data, "accept_new_data"},
-                                   std::pair{o.reset_history, "reset_history"}})
+                                   {o.reset_history, "reset_history"},
+                                   {o.checkpoint != "auto", "checkpoint"}})
     if (given && !o.resume)
       misuse(fmt::format("{} has a meaning only with resume", key),
              "add --resume, or leave it out");
@@ -57,17 +58,28 @@ void check_start(TrainRequest& request) {
   request.initial_checkpoint = checkpoint_or_run(o.initial_model);
 }
 
+// Weights mean what the tokenizer that they were trained with means.
+void compare_tokenizers(TrainRequest& request) {
+  if (request.initial_checkpoint.empty() || request.corpus.tokenizer() == nullptr) return;
+  const nlohmann::json before = load_state(request.initial_checkpoint).tokenizer;
+  if (!before.is_null() && before != request.corpus.tokenizer()->to_json())
+    request.notices.push_back(
+        fmt::format("{} was trained with another tokenizer than {}'s: the same ids mean other text",
+                    request.options.initial_model, request.corpus.name()));
+}
+
 // Nothing: the run is complete, which has been said.
 std::optional<TrainRequest> finish_resume(TrainRequest request) {
   ResumePlan& plan = *request.resume;
   check_data(plan, request.corpus, request.options.accept_new_data);
   if (request.options.reset_history) {
-    plan.lines.push_back(
+    plan.lines.emplace_back(
         "the history is dropped: weights and moments stay, step and data begin anew");
     plan.state.step = 0;
+    plan.state.evaluated_step = -1;
   }
   if (plan.is_done()) {
-    fmt::print("{} is complete: {} of {} steps; a larger --max_iters would go on\n",
+    fmt::print("{} is complete: {} steps were made and max_iters is {}; a larger one would go on\n",
                request.options.run_name, with_commas(plan.state.step),
                with_commas(request.config.training.max_iters));
     return std::nullopt;
@@ -89,7 +101,9 @@ void add_fields(FieldList& list, TrainOptions& o) {
   list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part");
   list.add<std::string>("init_from", o.init_from, "nanoGPT's switch; resume is --resume",
                         {{"scratch", "scratch"}, {"resume", "resume"}});
-  list.add("resume", o.resume, "go on with the run from its newest complete checkpoint");
+  list.add("resume", o.resume, "go on with the run from a checkpoint");
+  list.add("checkpoint", o.checkpoint,
+           "with resume: auto is the newest complete one; last, best, or a numbered one's name");
   list.add("accept_new_data", o.accept_new_data,
            "with resume: another corpus than before, read from its start");
   list.add("initial_model", o.initial_model,
@@ -129,7 +143,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   settle_run_name(preset, request.options);
   if (request.options.resume) {
     // Once more, over the run's own configuration in place of the preset's.
-    request.resume = find_checkpoint(resolve_run(request.options.run_name), preset);
+    request.resume = find_checkpoint(request.options.run_name, request.options.checkpoint, preset);
     const std::string run_name = request.options.run_name;
     request.config = request.resume->state.config;
     list = make_list();
@@ -144,6 +158,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   request.corpus = open_corpus(request.config.data.dataset);
   for (const char* split : {"train", "val"}) request.corpus.shards(split);  // throws without it
   require_block(request.corpus, request.config.model.backbone.block_size);
+  compare_tokenizers(request);
   if (request.resume) return finish_resume(std::move(request));
   request.vocab_size = settled_vocab_size(request.config, request.corpus.vocab_size());
   if (request.corpus.vocab_size() == 0) {

@@ -18,6 +18,7 @@ struct TrainOptions {
   std::string init_from = "scratch";
   std::string initial_model;  // a run or checkpoint whose weights it starts from; empty: none
   bool resume = false;
+  std::string checkpoint = "auto";  // with resume: from which
   bool accept_new_data = false;
   bool reset_history = false;
   bool force = false;

@@ -1,6 +1,7 @@
 #include "fathom/cli/verbs.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <exception>
@@ -42,12 +43,21 @@ std::string overview() {
   return out;
 }
 
+// A corpus may have more shards than the usual 1,024 open files.
+void allow_many_files() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int guarded(int (*body)(int, char**), int argc, char** argv) {
   const Style style(stderr);
+  allow_many_files();
   try {
     const int exit_code = body(argc, argv);
     // A full disk behind a redirection shows when the last of the output is written.
-    if (std::fflush(stdout) != 0)
+    if (std::fflush(stdout) != 0 && exit_code == 0)
       fail("the output could not be written", "is there room where it goes?");
     return exit_code;
   } catch (const Error& e) {

@@ -41,7 +41,7 @@ class Field {
   Field& above(double bound);
   Field& below(double bound);
   Field& alias(std::string name);  // another accepted spelling (LMPlay's, an older one)
-  Field& architecture();           // decides what tensors there are: a resumed run keeps its own
+  Field& architecture();           // shape or meaning of the weights: a resumed run keeps its own
 
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }

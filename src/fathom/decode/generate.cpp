@@ -1,7 +1,5 @@
 #include "fathom/decode/generate.h"
 
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
@@ -9,27 +7,40 @@
 
 namespace fathom {
 
-void generate(const LanguageModel& model, std::vector<int64_t> tokens,
-              const GenerateOptions& options,
-              const std::function<void(int64_t token, int64_t layer)>& emit) {
-  const at::NoGradGuard no_grad;
-  const at::Device device = model.parameters().all().front().tensor.device();
-  const RandomStream stream(options.seed, fmt::format("sample/{}", options.sample));
-  for (int64_t i = 0; i < options.max_new_tokens; ++i) {
-    const int64_t T = std::min<int64_t>(static_cast<int64_t>(tokens.size()), options.block_size);
-    const Tensor window = at::empty({1, T}, at::TensorOptions(at::kLong));
-    std::copy(tokens.end() - T, tokens.end(), window.data_ptr<int64_t>());
-    const NextToken next = model.next_token(window.to(device), options.exit);
-    const Tensor scores = next.scores_BV.to(at::kCPU, at::kFloat).contiguous();
-    if (options.vocab_size > scores.numel())
-      fail(fmt::format("vocab_size = {} is more than the model's {}", options.vocab_size,
-                       scores.numel()));
-    const int64_t token =
-        sample_token({scores.data_ptr<float>(), static_cast<size_t>(options.vocab_size)},
-                     options.sampler, stream.uniform(static_cast<uint64_t>(i)));
-    tokens.push_back(token);
-    emit(token, next.layer_B.item<int64_t>());
+GenerateReport generate(const LanguageModel& model, std::vector<std::vector<int64_t>> texts,
+                        const GenerateOptions& options, const EmitToken& emit) {
+  std::vector<RandomStream> streams;
+  std::vector<size_t> starts;  // lengths of the given texts
+  for (size_t b = 0; b < texts.size(); ++b) {
+    streams.emplace_back(options.seed, fmt::format("sample/{}", options.first_sample + b));
+    starts.push_back(texts[b].size());
   }
+  Decoder decoder(model, std::move(texts), options.window);
+  GenerateReport report;
+  const auto V = static_cast<size_t>(options.vocab_size);
+  for (int64_t i = 0; i < options.max_new_tokens; ++i) {
+    bool open = false;
+    for (size_t b = 0; b < starts.size(); ++b) open = open || !decoder.is_full(b);
+    if (!open) break;
+    const NextToken next = decoder.next(options.exit);
+    report.computed += next.computed;
+    report.dense += next.dense;
+    const Tensor scores_BV = next.scores_BV.to(at::kCPU, at::kFloat).contiguous();
+    if (options.vocab_size > scores_BV.size(1))
+      fail(fmt::format("vocab_size = {} is more than the model's {}", options.vocab_size,
+                       scores_BV.size(1)));
+    for (size_t b = 0; b < starts.size(); ++b) {
+      if (decoder.is_full(b)) continue;
+      const float* row = scores_BV.data_ptr<float>() + static_cast<int64_t>(b) * scores_BV.size(1);
+      const std::vector<int64_t>& tokens = decoder.tokens(b);
+      const int64_t token =
+          sample_token({row, V}, {tokens.data() + starts[b], tokens.size() - starts[b]},
+                       options.sampler, streams[b].uniform(static_cast<uint64_t>(i)));
+      decoder.append(b, token);
+      emit(b, token, next.layer_B[static_cast<int64_t>(b)].item<int64_t>());
+    }
+  }
+  return report;
 }
 
 }  // namespace fathom

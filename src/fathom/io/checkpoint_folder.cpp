@@ -105,20 +105,13 @@ std::vector<ManifestFile> read_manifest(const std::string& folder) {
 // Cheap comparisons first.
 void check_files(const std::string& folder) {
   const std::vector<ManifestFile> files = read_manifest(folder);
-  std::set<std::string> surplus = names_in(folder);
-  surplus.erase(kManifestName);
   for (const ManifestFile& file : files) {
     const int64_t size = size_of(folder, file.name);
     if (size != file.size)
       refuse_checkpoint(folder, size < file.size ? "incomplete" : "damaged",
                         fmt::format("{} has {} bytes instead of {}", file.name, with_commas(size),
                                     with_commas(file.size)));
-    surplus.erase(file.name);
   }
-  if (!surplus.empty())
-    refuse_checkpoint(folder, "damaged",
-                      fmt::format("{} is there, but {} does not list it",
-                                  in_quotes(*surplus.begin()), kManifestName));
   for (const ManifestFile& file : files)
     if (xxh3_file(folder + "/" + file.name) != file.xxh3)
       refuse_checkpoint(folder, "damaged",
@@ -203,6 +196,29 @@ void remove_checkpoint(const std::string& checkpoints_folder, const std::string&
   posix::remove_quietly(removed);
 }
 
+// Of the checkpoints that are there, in the order of preference at equal steps.
+std::vector<std::string> checkpoint_names(const std::string& checkpoints_folder) {
+  std::error_code unknown;
+  if (!fs::exists(checkpoints_folder, unknown)) return {};
+  std::vector<std::string> names, there;
+  names.emplace_back("last");
+  for (const int64_t step : numbered_steps(checkpoints_folder))
+    names.push_back(numbered_name(step));
+  names.emplace_back("best");
+  for (const std::string& name : names)
+    if (fs::exists(folder_to_read(checkpoints_folder + "/" + name), unknown)) there.push_back(name);
+  return there;
+}
+
+// False for a checkpoint of a later step, and for one that does not tell its step.
+bool tells_at_most(const std::string& folder, int64_t step) {
+  try {
+    return with_steady_folder(folder, read_step) <= step;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 struct Candidate {
   std::string name;  // folder_to_read() finds it
   int64_t step = 0;
@@ -243,20 +259,12 @@ void read_checkpoint(const std::string& folder,
   });
 }
 
-std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_folder) {
-  std::error_code unknown;
-  if (!fs::exists(checkpoints_folder, unknown)) return {};
-  // In the order of preference at equal steps.
-  std::vector<std::string> names = {"last"};
-  for (const int64_t step : numbered_steps(checkpoints_folder))
-    names.push_back(numbered_name(step));
-  names.push_back("best");
-
+std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_folder,
+                                                std::vector<std::string>* reasons) {
   CheckpointChoice choice;
   std::vector<Candidate> candidates;
-  for (const std::string& name : names) {
+  for (const std::string& name : checkpoint_names(checkpoints_folder)) {
     const std::string path = checkpoints_folder + "/" + name;
-    if (!fs::exists(folder_to_read(path), unknown)) continue;
     try {
       candidates.push_back({path, with_steady_folder(path, read_step)});
     } catch (const Error& error) {
@@ -275,7 +283,25 @@ std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_f
       choice.skipped.push_back(error.what());
     }
   }
+  if (reasons != nullptr) *reasons = std::move(choice.skipped);
   return {};
+}
+
+std::string set_aside_beyond(const std::string& checkpoints_folder, int64_t step) {
+  std::string aside;
+  for (const std::string& name : checkpoint_names(checkpoints_folder)) {
+    const std::string path = folder_to_read(checkpoints_folder + "/" + name);
+    if (tells_at_most(path, step)) continue;
+    for (int i = 1; aside.empty(); ++i) {
+      const std::string free = fmt::format("{}-{}", checkpoints_folder, i);
+      std::error_code error;
+      if (fs::create_directory(free, error)) aside = free;
+      if (error) posix::fail_errno("create", free, error.value());
+    }
+    if (std::rename(path.c_str(), (aside + "/" + name).c_str()) != 0)
+      posix::fail_errno("move", path, errno);
+  }
+  return aside;
 }
 
 void prune_numbered(const std::string& checkpoints_folder, int64_t keep) {

@@ -39,7 +39,8 @@ class CheckpointWriter {
 
 // Reads all of the checkpoint, a piece at a time. Throws one sentence that begins with the folder
 // and says what is wrong: it "is incomplete" (a file is missing or cut short) or "is damaged"
-// (another content than was written, a file too many, a bad manifest). `folder` is sought as by
+// (another content than was written, a bad manifest). Files that the manifest does not list are
+// nobody's business and are not read. `folder` is sought as by
 // folder_to_read(). If a writer replaces it meanwhile, it is the new one that counts.
 void verify_checkpoint(const std::string& folder);
 
@@ -57,8 +58,14 @@ struct CheckpointChoice {
 
 // The complete checkpoint of the highest step; among equals `last`, then a numbered one, then
 // `best`. Verifies from the newest on until one passes. None if there is none, or if
-// `checkpoints_folder` does not exist.
-std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_folder);
+// `checkpoints_folder` does not exist; `reasons`, if given, then tells what `skipped` would.
+std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_folder,
+                                                std::vector<std::string>* reasons = nullptr);
+
+// For a run that goes on from an earlier state: moves the checkpoints of later steps, and those
+// that do not tell their step, into a new folder `<checkpoints_folder>-1`, -2, ..., lest they count
+// as the newest. Returns that folder, empty if there was nothing to move.
+std::string set_aside_beyond(const std::string& checkpoints_folder, int64_t step);
 
 // Keeps the `keep` numbered checkpoints of the highest steps, all if `keep` < 0. An older one goes
 // only when one of those that stay, or a `last` that is not older, has been verified just now; else

@@ -1,7 +1,7 @@
 #include "fathom/model/depth_model.h"
 
-#include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "fathom/ops/plain.h"
 
@@ -16,7 +16,28 @@ Tensor scores(const DepthWalk& walk, const DepthProgram& program, const StepReco
   return linear(n, head.weight, head.bias);
 }
 
+// A walk that keeps what the heads are given, and reads only what halting needs.
+WalkOptions states_only() {
+  WalkOptions options;
+  options.keep_states = true;
+  options.read = false;
+  return options;
+}
+
+int last_readout(const DepthProgram& program) {
+  int last = -1;
+  for (const StepSpec& step : program.steps)
+    if (step.layer.readout) last = step.index;
+  return last;
+}
+
 }  // namespace
+
+NextToken LanguageModel::next_token(const Tensor& tokens_BT, Exit exit) const {
+  Batch batch;
+  batch.tokens_BT = tokens_BT;
+  return next_token(Rows(batch), exit, nullptr);
+}
 
 DepthModel::DepthModel(const DepthPlan& plan, const BackboneConfig& backbone,
                        SupervisionTable supervision, ParameterSet parameters)
@@ -41,45 +62,58 @@ std::map<std::string, double> DepthModel::known_counts(const Batch& batch) const
   return fathom::known_counts(supervision_, batch);
 }
 
-// A walk that keeps what the heads are given, and reads only what halting needs.
-Trace DepthModel::read_states(const DepthProgram& program, const Tensor& tokens_BT) const {
-  WalkOptions options;
-  options.keep_states = true;
-  options.read = false;
+Tensor DepthModel::logits(const Tensor& tokens_BT) const {
   Batch batch;
   batch.tokens_BT = tokens_BT;
-  return walk_.run(program, batch, options);
-}
-
-Tensor DepthModel::logits(const Tensor& tokens_BT) const {
   const DepthProgram walk_program = program();
-  const Trace trace = read_states(walk_program, tokens_BT);
+  const Trace trace = walk_.run(walk_program, batch, states_only());
   const StepRecord& last = *trace.readouts().back();
   return scores(walk_, walk_program, last, last.n_RC)
       .view({tokens_BT.size(0), tokens_BT.size(1), -1});
 }
 
-NextToken DepthModel::next_token(const Tensor& tokens_BT, Exit exit) const {
+// A sequence's last row is in the walk until it halts; where it halts first, or else at the last
+// readout, is the answer.
+NextToken DepthModel::next_token(const Rows& rows, Exit exit, AttentionCache* cache) const {
+  const HaltingSpec& halting = walk_.plan().halting;
+  const bool exits = exit == Exit::kFirstConfident && halting.config.rule != HaltRule::kNone;
+  WalkOptions options = states_only();
+  options.cache = cache;
+  options.skip = exits && halting.history == MaskHistory::kCumulative;
   const DepthProgram walk_program = program();
-  const Trace trace = read_states(walk_program, tokens_BT);
-  const int64_t B = tokens_BT.size(0), T = tokens_BT.size(1);
-  const auto at_last = [&](const Tensor& x) { return x.view({B, T, -1}).select(1, T - 1); };
-  std::vector<const StepRecord*> readouts = trace.readouts();
-  const bool halts = walk_.plan().halting.config.rule != HaltRule::kNone;
-  if (exit == Exit::kLast || !halts) readouts = {readouts.back()};
+  const Trace trace =
+      walk_.run(walk_program, std::make_shared<const Rows>(rows), Tensor(), options);
 
-  std::vector<Tensor> scores_BV, halts_B, layer_B;
+  const auto B = static_cast<size_t>(rows.batch());
+  std::vector<Tensor> scores_V(B);
+  std::vector<int64_t> layer(B, -1);
+  NextToken next;
+  next.dense = rows.count() * static_cast<int64_t>(walk_program.steps.size());
+  for (const StepRecord& record : trace.steps) next.computed += record.rows->count();
+  const std::vector<const StepRecord*> readouts = trace.readouts();
   for (const StepRecord* record : readouts) {
-    scores_BV.push_back(scores(walk_, walk_program, *record, at_last(record->n_RC)));
-    layer_B.push_back(at::full({B}, record->layer, tokens_BT.options()));
-    if (halts) halts_B.push_back(at_last(record->decision.halts_R).squeeze(1));
+    const bool is_last = record->step == last_readout(walk_program);
+    if (!exits && !is_last) continue;
+    const Tensor halts_R = exits ? record->decision.halts_R.to(at::kCPU) : Tensor();
+    for (size_t b = 0; b < B; ++b) {
+      const int64_t row = record->rows->offsets()[b + 1] - 1;
+      // Rows leave in any order: this sequence's last one here may not be its last one.
+      if (layer[b] >= 0 || row < record->rows->offsets()[b] ||
+          record->rows->positions()[size_t(row)] !=
+              rows.positions()[size_t(rows.offsets()[b + 1]) - 1])
+        continue;
+      if (!is_last && !halts_R[row].item<bool>()) continue;
+      layer[b] = record->layer;
+      scores_V[b] = scores(walk_, walk_program, *record, record->n_RC.narrow(0, row, 1)).squeeze(0);
+    }
   }
-  if (readouts.size() == 1) return {scores_BV.front(), layer_B.front()};
-  const Tensor which_B = answering_readout(halts_B);
-  const int64_t V = scores_BV.front().size(1);
-  const Tensor index_BV = which_B.view({1, B, 1}).expand({1, B, V});
-  return {at::stack(scores_BV).gather(0, index_BV).squeeze(0),
-          at::stack(layer_B).gather(0, which_B.unsqueeze(0)).squeeze(0)};
+  for (const Tensor& s : scores_V)
+    if (s.defined()) next.scores_BV = s;
+  for (Tensor& s : scores_V)
+    if (!s.defined()) s = at::zeros_like(next.scores_BV);
+  next.scores_BV = at::stack(scores_V);
+  next.layer_B = index_tensor(layer, at::kCPU);
+  return next;
 }
 
 std::unique_ptr<LanguageModel> make_model(const ModelConfig& config, int64_t vocab_size,

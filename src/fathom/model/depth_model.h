@@ -16,15 +16,14 @@ class DepthModel : public LanguageModel {
   ModelOutput forward(const Batch& batch, const Pass& pass) const override;
   std::map<std::string, double> known_counts(const Batch& batch) const override;
   Tensor logits(const Tensor& tokens_BT) const override;
-  NextToken next_token(const Tensor& tokens_BT, Exit exit) const override;
+  using LanguageModel::next_token;
+  NextToken next_token(const Rows& rows, Exit exit, AttentionCache* cache) const override;
 
   const DepthWalk& walk() const { return walk_; }
   // One walk's steps.
   DepthProgram program() const { return unroll(walk_.plan()); }
 
  private:
-  Trace read_states(const DepthProgram& program, const Tensor& tokens_BT) const;
-
   DepthWalk walk_;
   SupervisionTable supervision_;
 };

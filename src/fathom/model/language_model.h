@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/model/attention_cache.h"
 #include "fathom/model/parameters.h"
 #include "fathom/model/random_field.h"
 #include "fathom/model/rows.h"
@@ -47,8 +48,10 @@ struct ModelOutput {
 };
 
 struct NextToken {
-  Tensor scores_BV;  // of the token after the last one
-  Tensor layer_B;    // number of the layer that answered, int64
+  Tensor scores_BV;      // of the token after the last one; zeros for a sequence without rows
+  Tensor layer_B;        // number of the layer that answered, int64, on the processor; -1: no rows
+  int64_t computed = 0;  // blocks that rows went through,
+  int64_t dense = 0;     // and that they would have gone through if none had left
 };
 
 class LanguageModel {
@@ -62,7 +65,9 @@ class LanguageModel {
   virtual std::map<std::string, double> known_counts(const Batch& batch) const = 0;
   // The last layer's next-token scores at every position (B, T, V), no dropout.
   virtual Tensor logits(const Tensor& tokens_BT) const = 0;
-  virtual NextToken next_token(const Tensor& tokens_BT, Exit exit) const = 0;
+  // `cache`: what the sequences had before `rows`, to be seen and added to; null: nothing.
+  virtual NextToken next_token(const Rows& rows, Exit exit, AttentionCache* cache) const = 0;
+  NextToken next_token(const Tensor& tokens_BT, Exit exit) const;
   // What a checkpoint must have the least of to be the best one: "loss" is the objective.
   virtual std::string best_metric() const { return "loss"; }
 

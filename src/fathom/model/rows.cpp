@@ -9,18 +9,18 @@
 namespace fathom {
 namespace {
 
-Tensor on_device(const std::vector<int64_t>& values, at::Device device) {
-  const Tensor t = at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions(at::kLong));
-  std::copy(values.begin(), values.end(), t.data_ptr<int64_t>());
-  return t.to(device);
-}
-
 std::vector<int64_t> on_processor(const Tensor& t) {
   const Tensor c = t.to(at::kCPU).contiguous();
   return {c.data_ptr<int64_t>(), c.data_ptr<int64_t>() + c.numel()};
 }
 
 }  // namespace
+
+Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) {
+  const Tensor t = at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions(at::kLong));
+  std::copy(values.begin(), values.end(), t.data_ptr<int64_t>());
+  return t.to(device);
+}
 
 Rows::Rows(const Batch& batch) {
   const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
@@ -36,6 +36,36 @@ Rows::Rows(const Batch& batch) {
   positions_ = on_processor(position_R);
 }
 
+Rows::Rows(const std::vector<std::vector<int64_t>>& tokens,
+           const std::vector<int64_t>& first_positions, at::Device device) {
+  std::vector<int64_t> all;
+  offsets_.push_back(0);
+  for (size_t b = 0; b < tokens.size(); ++b) {
+    all.insert(all.end(), tokens[b].begin(), tokens[b].end());
+    for (size_t i = 0; i < tokens[b].size(); ++i)
+      positions_.push_back(first_positions[b] + static_cast<int64_t>(i));
+    add_sequence(static_cast<int64_t>(tokens[b].size()));
+  }
+  token_R = index_tensor(all, device);
+  position_R = index_tensor(positions_, device);
+  source_R_ = at::arange(count(), at::TensorOptions(at::kLong).device(device));
+  place(device);
+}
+
+void Rows::add_sequence(int64_t rows) {
+  longest_ = std::max(longest_, rows);
+  offsets_.push_back(offsets_.back() + rows);
+}
+
+void Rows::place(at::Device device) {
+  if (even()) return;
+  std::vector<int64_t> slots;
+  for (size_t b = 0; b + 1 < offsets_.size(); ++b)
+    for (int64_t i = offsets_[b]; i < offsets_[b + 1]; ++i)
+      slots.push_back(static_cast<int64_t>(b) * longest_ + i - offsets_[b]);
+  slot_R_ = index_tensor(slots, device);
+}
+
 Tensor Rows::of(const Tensor& x_BT) const {
   const Tensor flat = x_BT.reshape({x_BT.numel()});
   return flat.numel() == count() ? flat : flat.index_select(0, source_R_);
@@ -48,9 +78,7 @@ Rows Rows::select(const Tensor& keep_R) const {
   rows.offsets_.push_back(0);
   for (size_t b = 0; b + 1 < offsets_.size(); ++b) {
     const auto end = std::lower_bound(indices.begin(), indices.end(), offsets_[b + 1]);
-    const int64_t n = end - indices.begin();
-    rows.longest_ = std::max(rows.longest_, n - rows.offsets_.back());
-    rows.offsets_.push_back(n);
+    rows.add_sequence(end - indices.begin() - rows.offsets_.back());
   }
   for (const int64_t i : indices) rows.positions_.push_back(positions_[static_cast<size_t>(i)]);
   rows.token_R = token_R.index_select(0, kept);
@@ -58,13 +86,7 @@ Rows Rows::select(const Tensor& keep_R) const {
   rows.source_R_ = source_R_.index_select(0, kept);
   if (segment_R.defined()) rows.segment_R = segment_R.index_select(0, kept);
   if (valid_R.defined()) rows.valid_R = valid_R.index_select(0, kept);
-  if (!rows.even()) {
-    std::vector<int64_t> slots;
-    for (size_t b = 0; b + 1 < rows.offsets_.size(); ++b)
-      for (int64_t i = rows.offsets_[b]; i < rows.offsets_[b + 1]; ++i)
-        slots.push_back(static_cast<int64_t>(b) * rows.longest_ + i - rows.offsets_[b]);
-    rows.slot_R_ = on_device(slots, token_R.device());
-  }
+  rows.place(token_R.device());
   return rows;
 }
 

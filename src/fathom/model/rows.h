@@ -19,9 +19,16 @@ struct Batch {
   Tensor position_BT;  // int64, increasing within a sequence; undefined: 0 .. T - 1
 };
 
+// On `device`, int64.
+Tensor index_tensor(const std::vector<int64_t>& values, at::Device device);
+
 class Rows {
  public:
   explicit Rows(const Batch& batch);
+  // Sequences of different lengths, none or more tokens each; those of sequence b are at positions
+  // first_positions[b], first_positions[b] + 1, ... source() counts the rows.
+  Rows(const std::vector<std::vector<int64_t>>& tokens, const std::vector<int64_t>& first_positions,
+       at::Device device);
 
   int64_t batch() const { return static_cast<int64_t>(offsets_.size()) - 1; }
   int64_t count() const { return offsets_.back(); }
@@ -48,6 +55,8 @@ class Rows {
 
  private:
   Rows() = default;
+  void add_sequence(int64_t rows);
+  void place(at::Device device);
 
   int64_t longest_ = 0;
   std::vector<int64_t> offsets_, positions_;

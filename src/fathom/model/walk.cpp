@@ -54,9 +54,10 @@ DropoutSource DepthWalk::dropout(const Rows& rows, double p, const WalkOptions& 
 }
 
 Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
-  if (rows.longest() > backbone_.block_size)
-    fail(fmt::format("{} positions do not fit block_size = {}", rows.longest(),
-                     backbone_.block_size));
+  for (const int64_t position : rows.positions())
+    if (position >= backbone_.block_size)
+      fail(fmt::format("{} positions do not fit block_size = {}", position + 1,
+                       backbone_.block_size));
   const Tensor r_RC = at::embedding(params_.token_table.at(plan_.stem.token_table), rows.token_R) +
                       at::embedding(params_.position_table, rows.position_R);
   const double p = backbone_.embed_dropout.value_or(backbone_.dropout);
@@ -72,9 +73,15 @@ Carry DepthWalk::step(const StepSpec& step, const Params& params, const Rows& ro
   if (layer.cut) carry = carry.detached();
   carry = inject(step, params, rows, std::move(carry), options.random);
   const double p = options.training ? backbone_.attn_dropout.value_or(backbone_.dropout) : 0;
-  WalkAttention attention(rows,
-                          shared.masks.of(rows, {layer.context, hidden_R, plan_.halting.mask_self}),
-                          backbone_.n_head, {p, &options.random, backbone_.block_size});
+  const Visibility visibility = {layer.context, hidden_R, plan_.halting.mask_self};
+  std::optional<CachedAttention> cached;
+  std::optional<WalkAttention> whole;
+  if (options.cache != nullptr)
+    cached.emplace(rows, *options.cache, visibility, backbone_.n_head);
+  else
+    whole.emplace(rows, shared.masks.of(rows, visibility), backbone_.n_head,
+                  WalkAttention::Dropout{p, &options.random, backbone_.block_size});
+  AttentionContext& attention = cached ? static_cast<AttentionContext&>(*cached) : *whole;
   const Tensor n_RC = shared.norm_of(carry.r_RC, params.norm(layer.norm_in));
   const double residual = backbone_.residual_dropout.value_or(backbone_.dropout);
   carry = run_block(plan_.wirings[size_t(layer.wiring)], step, params, std::move(carry), n_RC,
@@ -84,7 +91,7 @@ Carry DepthWalk::step(const StepSpec& step, const Params& params, const Rows& ro
 }
 
 // The reading after a step and, with a halting rule, the decision that follows from it.
-void DepthWalk::read_out(const StepSpec& spec, const Carry& carry, const Batch& batch,
+void DepthWalk::read_out(const StepSpec& spec, const Carry& carry, const Tensor& targets_R,
                          const WalkOptions& options, Shared& shared, StepRecord& record) const {
   const HaltingConfig& halting = plan_.halting.config;
   const bool halts = halting.rule != HaltRule::kNone;
@@ -95,7 +102,7 @@ void DepthWalk::read_out(const StepSpec& spec, const Carry& carry, const Batch& 
   if (options.keep_states) record.n_RC = n_RC;
   if (!options.read && !halts) return;
   ReadoutRequest request;
-  if (batch.targets_BT.defined()) request.ids_R = rows.of(batch.targets_BT);
+  if (targets_R.defined()) request.ids_R = rows.of(targets_R);
   request.confidence_temperature = halting.temperature;
   request.grad_of_max = options.grad_of_max;
   record.reading = readout(n_RC, params_.head.at(spec.layer.readout->head), request);
@@ -108,14 +115,18 @@ void DepthWalk::read_out(const StepSpec& spec, const Carry& carry, const Batch& 
 
 Trace DepthWalk::run(const DepthProgram& program, const Batch& batch,
                      const WalkOptions& options) const {
+  return run(program, std::make_shared<const Rows>(batch), batch.targets_BT, options);
+}
+
+Trace DepthWalk::run(const DepthProgram& program, std::shared_ptr<const Rows> rows,
+                     const Tensor& targets_R, const WalkOptions& options) const {
   const HaltingSpec& halting = plan_.halting;
   const bool halts = halting.config.rule != HaltRule::kNone;
   if (options.skip && halts && halting.history != MaskHistory::kCumulative)
     fail("rows cannot leave the walk with mask_history = previous",
          "a token that may come back has to be computed; take mask_history = cumulative");
   Trace trace;
-  trace.all = std::make_shared<const Rows>(batch);
-  std::shared_ptr<const Rows> rows = trace.all;
+  trace.all = rows;
   Shared shared(settings_);
   Carry carry = stem(*rows, options);
   Tensor hidden_R, done_R;
@@ -130,7 +141,7 @@ Trace DepthWalk::run(const DepthProgram& program, const Batch& batch,
     carry = step(spec, params_, *rows, std::move(carry), hidden_R, options, shared);
     if (spec.layer.readout) {
       record.readout = readouts++;
-      read_out(spec, carry, batch, options, shared, record);
+      read_out(spec, carry, targets_R, options, shared, record);
     }
     trace.steps.push_back(record);
     const Tensor& halts_R = record.decision.halts_R;

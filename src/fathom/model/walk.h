@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "fathom/model/attention_cache.h"
 #include "fathom/model/block.h"
 #include "fathom/model/halting.h"
 #include "fathom/model/injection.h"
@@ -22,6 +23,9 @@ struct WalkOptions {
   bool keep_states = false;  // StepRecord::n_RC
   bool grad_of_max = false;  // Reading::ln_max_R is in the graph
   RandomField random{0, 0, 0};
+  // What the rows' sequences had before, which they see and add to; null: nothing, and all rows are
+  // there. No training.
+  AttentionCache* cache = nullptr;
   // Decisions (B, T) bool per readout in place of the scores'; null: none.
   const std::vector<Tensor>* replay = nullptr;
 };
@@ -62,6 +66,9 @@ class DepthWalk {
   DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params params);
 
   Trace run(const DepthProgram& program, const Batch& batch, const WalkOptions& options) const;
+  // `targets_R`: of the rows, -1 for none; undefined: none at all.
+  Trace run(const DepthProgram& program, std::shared_ptr<const Rows> rows, const Tensor& targets_R,
+            const WalkOptions& options) const;
 
   // Steps of a dense `trace` again, from `start`.
   Carry segment(const DepthProgram& program, const Trace& trace, const Segment& segment,
@@ -78,7 +85,7 @@ class DepthWalk {
   Carry stem(const Rows& rows, const WalkOptions& options) const;
   Carry step(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
              const Tensor& hidden_R, const WalkOptions& options, Shared& shared) const;
-  void read_out(const StepSpec& spec, const Carry& carry, const Batch& batch,
+  void read_out(const StepSpec& spec, const Carry& carry, const Tensor& targets_R,
                 const WalkOptions& options, Shared& shared, StepRecord& record) const;
   DropoutSource dropout(const Rows& rows, double p, const WalkOptions& options) const;
 

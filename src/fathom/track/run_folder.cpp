@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -116,8 +117,16 @@ void claim_run_folder(const std::string& path) {
 RunLock::RunLock(const std::string& folder) {
   const std::string path = folder + "/.lock";
   fd_ = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
-  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+  if (fd_ < 0)
+    fail(fmt::format("cannot open {}: {}", path, std::strerror(errno)),
+         "the run's folder must be there and yours to write in");
+  // Where the file system knows no locks, there are none.
+  const bool held = ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  // Whoever removed the folder meanwhile has made another run of it.
+  struct stat locked, there;
+  const bool same = ::fstat(fd_, &locked) == 0 && ::stat(path.c_str(), &there) == 0 &&
+                    locked.st_ino == there.st_ino && locked.st_dev == there.st_dev;
+  if (!held && same) return;
   ::close(fd_);
   misuse(fmt::format("{} is being trained by another process", folder),
          "wait for it, stop it, or choose another --run_name");

@@ -95,9 +95,11 @@ void copy_moments(const std::string& folder, AdamW& optimizer) {
   }
 }
 
-LoadedModel read_model(const std::string& folder, at::Device device) {
+LoadedModel read_model(const std::string& folder, at::Device device,
+                       const std::function<void(ModelConfig&)>& change) {
   LoadedModel loaded;
   loaded.state = load_state(folder);
+  if (change) change(loaded.state.config.model);
   const RunState& s = loaded.state;
   {
     // Before anything is allocated: state.json may ask for more than its tensors have.
@@ -151,9 +153,11 @@ RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, Ad
   return state;
 }
 
-LoadedModel load_model(const std::string& folder, at::Device device) {
+LoadedModel load_model(const std::string& folder, at::Device device,
+                       const std::function<void(ModelConfig&)>& change) {
   LoadedModel loaded;
-  read_checkpoint(folder, [&](const std::string& steady) { loaded = read_model(steady, device); });
+  read_checkpoint(folder,
+                  [&](const std::string& steady) { loaded = read_model(steady, device, change); });
   return loaded;
 }
 

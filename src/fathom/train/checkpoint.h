@@ -8,6 +8,7 @@
 // It is written beside its place and renamed, so a reader finds a complete one or none.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -35,6 +36,8 @@ struct LoadedModel {
   std::unique_ptr<LanguageModel> model;
   std::unique_ptr<Tokenizer> tokenizer;  // null: unknown
 };
-LoadedModel load_model(const std::string& folder, at::Device device);
+// `change` may alter settings that make no other tensors (thresholds), before the model is made.
+LoadedModel load_model(const std::string& folder, at::Device device,
+                       const std::function<void(ModelConfig&)>& change = {});
 
 }  // namespace fathom

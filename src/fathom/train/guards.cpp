@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -11,9 +12,49 @@
 namespace fathom {
 namespace {
 
+constexpr int kMaxDumps = 20;  // of a run: a bad disk must not be filled by a bad run
+
 // One pass over the numbers: infinities and NaN survive a sum.
 bool is_finite(const Tensor& t) {
   return std::isfinite(t.detach().sum().item<double>());
+}
+
+// `bad-step-7.safetensors`, or -2, -3, ... where the step was met before; empty: there are enough.
+std::string free_dump_path(const std::string& run_folder, int64_t step) {
+  std::error_code unknown;
+  int dumps = 0;
+  for (std::filesystem::directory_iterator it(run_folder, unknown), end; !unknown && it != end;
+       it.increment(unknown))
+    dumps += it->path().filename().string().rfind("bad-step-", 0) == 0;
+  if (dumps >= kMaxDumps) return "";
+  std::string path = fmt::format("{}/bad-step-{}.safetensors", run_folder, step);
+  for (int i = 2; std::filesystem::exists(path, unknown); ++i)
+    path = fmt::format("{}/bad-step-{}-{}.safetensors", run_folder, step, i);
+  return path;
+}
+
+void write_batches(const std::string& path, const RunState& state,
+                   const std::vector<Batch>& batches, const std::string& what) {
+  std::vector<Tensor> kept;
+  std::vector<TensorView> views;
+  const auto add = [&](const std::string& name, const Tensor& tensor) {
+    if (!tensor.defined()) return;
+    kept.push_back(tensor.to(at::kCPU, at::kLong).contiguous());
+    const Tensor& t = kept.back();
+    views.push_back({name,
+                     Dtype::I64,
+                     t.sizes().vec(),
+                     {static_cast<const std::byte*>(t.data_ptr()), t.nbytes()}});
+  };
+  for (size_t i = 0; i < batches.size(); ++i) {
+    add(fmt::format("pass.{}.tokens", i), batches[i].tokens_BT);
+    add(fmt::format("pass.{}.targets", i), batches[i].targets_BT);
+    add(fmt::format("pass.{}.valid", i), batches[i].valid_BT);
+  }
+  write_safetensors(path, views,
+                    {{"what", what},
+                     {"step", std::to_string(state.step + 1)},
+                     {"cursor", nlohmann::json(state.cursor).dump()}});
 }
 
 }  // namespace
@@ -43,34 +84,17 @@ void check_every_gradient(const LanguageModel& model) {
     if (!p.tensor.grad().defined()) unused.push_back(p.spec.name);
   if (!unused.empty())
     fail(fmt::format("check_grads: the loss does not reach {}", join(unused, ", ")),
-         "a part that no term of the loss depends on stays as it was initialised");
+         "a part that no term of the loss depends on stays as it was initialised: leave it out "
+         "(layer_heads=False), or train it (layer_supervision=all)");
 }
 
 std::string dump_batch(const std::string& run_folder, const RunState& state,
                        const std::vector<Batch>& batches, const std::string& what) {
-  const std::string path = fmt::format("{}/bad-step-{}.safetensors", run_folder, state.step);
-  std::vector<Tensor> kept;
-  std::vector<TensorView> views;
-  const auto add = [&](const std::string& name, const Tensor& tensor) {
-    if (!tensor.defined()) return;
-    kept.push_back(tensor.to(at::kCPU, at::kLong).contiguous());
-    const Tensor& t = kept.back();
-    views.push_back({name,
-                     Dtype::I64,
-                     t.sizes().vec(),
-                     {static_cast<const std::byte*>(t.data_ptr()), t.nbytes()}});
-  };
-  for (size_t i = 0; i < batches.size(); ++i) {
-    add(fmt::format("pass.{}.tokens", i), batches[i].tokens_BT);
-    add(fmt::format("pass.{}.targets", i), batches[i].targets_BT);
-    add(fmt::format("pass.{}.valid", i), batches[i].valid_BT);
-  }
+  const std::string path = free_dump_path(run_folder, state.step + 1);
+  if (path.empty()) return fmt::format("no file: {} of them are there", kMaxDumps);
   try {
-    write_safetensors(path, views,
-                      {{"what", what},
-                       {"step", std::to_string(state.step)},
-                       {"cursor", nlohmann::json(state.cursor).dump()}});
-  } catch (const Error& e) {
+    write_batches(path, state, batches, what);
+  } catch (const std::exception& e) {
     return fmt::format("no file, for {}", e.what());
   }
   return path;

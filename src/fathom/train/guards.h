@@ -27,8 +27,8 @@ void check_every_gradient(const LanguageModel& model);
 
 // Writes the step's tokens, targets and, where not all are, which of them are valid (I64,
 // "pass.i.tokens", "pass.i.targets", "pass.i.valid") with what was wrong as metadata to
-// `<run folder>/bad-step-<step>.safetensors`. Returns where the batch is, to complete "the batch is
-// in"; never throws: a failing disk must not hide the trouble itself.
+// `<run folder>/bad-step-<step>.safetensors`, where the first step is 1. Returns where the batch
+// is, to complete "the batch is in"; never throws: a failing disk must not hide the trouble itself.
 std::string dump_batch(const std::string& run_folder, const RunState& state,
                        const std::vector<Batch>& batches, const std::string& what);
 

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
 #include "fathom/base/error.h"
@@ -20,7 +21,7 @@ namespace {
 constexpr uint64_t kEvalSeedOffset = 0x5eed;
 // So many steps skipped one after the other, or returns to a checkpoint, and training is not going
 // anywhere.
-constexpr int64_t kMaxSkippedInARow = 10, kMaxRollbacks = 10;
+constexpr int64_t kMaxSkippedInARow = 10, kMaxFruitlessRollbacks = 10;
 
 std::unique_ptr<BatchSource> training_source(const RunConfig& config, const Corpus& corpus) {
   const int64_t B = 1, T = config.model.backbone.block_size;
@@ -89,18 +90,42 @@ Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std
 }
 
 void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
-  RunState state = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  RunState state = saved;
   state.config = config_;
+  state.corpus_fingerprint = state_.corpus_fingerprint;
+  state.tokenizer = state_.tokenizer;
+  state.losses = saved.losses.resized(config_.guards.spike_window);
+  state.gradient_norms = saved.gradient_norms.resized(config_.guards.spike_window);
   if (options.new_data) {
     state.cursor = source_->start();
-    state.corpus_fingerprint = corpus_.fingerprint();
-    state.tokenizer = state_.tokenizer;
+    state.losses = state.gradient_norms = OutlierWindow(config_.guards.spike_window);
+  }
+  if (!compares(saved, state)) {
+    state.best_value = std::numeric_limits<double>::infinity();
+    state.evaluated_step = -1;
   }
   if (options.reset_history) {
     state_.optimizer_steps = state.optimizer_steps;
     return;  // the rest is as a new run's
   }
   state_ = std::move(state);
+  saved_step_ = state_.step;
+  take_best_of_folder();
+}
+
+// `last` was saved before the evaluation that made `best`. Where that evaluation will not be made
+// again, its value must not be forgotten, or a worse model would take its place.
+void Trainer::take_best_of_folder() {
+  const std::string path = folder_ + "/checkpoints/best";
+  if (folder_.empty() || !std::filesystem::exists(folder_to_read(path))) return;
+  try {
+    const RunState best = load_state(path);
+    const bool is_evaluated_again = state_.step % config_.training.eval_interval == 0;
+    if (compares(best, state_) && best.step <= state_.step - (is_evaluated_again ? 1 : 0))
+      state_.best_value = std::min(state_.best_value, best.best_value);
+  } catch (const Error&) {  // damaged: the next best one takes its place
+  }
 }
 
 void Trainer::start_from(const std::string& checkpoint) {
@@ -144,10 +169,11 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
       }
     }
     ++sums.passes;
-    if (!loss.defined()) continue;
-    sums.loss += loss.item<double>();
-    if (!std::isfinite(sums.loss)) return true;
-    torch::autograd::backward({loss}, {});
+    if (loss.defined()) {
+      sums.loss += loss.item<double>();
+      if (!std::isfinite(sums.loss)) return true;
+      torch::autograd::backward({loss}, {});
+    }
     for (const auto& [name, metric] : output.metrics) sums.metrics[name] += metric;
   }
   return true;
@@ -170,27 +196,31 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   model_->parameters().zero_grad();
   Accumulated sums;
   if (!accumulate(batches, events, sums)) return std::nullopt;
-  if (config_.guards.check_grads && state_.step == 0) check_every_gradient(*model_);
   if (std::isfinite(sums.loss)) sums.gradient_norm = optimizer_->clip_gradients();
   if (const auto trouble = find_trouble(*model_, sums.loss, sums.gradient_norm, sums.passes)) {
     handle(*trouble, batches, after, events);
     report.step = state_.step;
     return report;
   }
+  if (config_.guards.check_grads && !grads_checked_) check_every_gradient(*model_);
+  grads_checked_ = true;
   if (is_spike(sums)) {
-    skip_step(fmt::format("loss {:.4f} and gradient norm {:.4f} at step {} are a spike", sums.loss,
-                          sums.gradient_norm, state_.step),
+    skip_step(fmt::format("step {}: loss {:.4f} and gradient norm {:.4f} are a spike",
+                          state_.step + 1, sums.loss, sums.gradient_norm),
               after, events);
     report.step = state_.step;
     return report;
   }
+  between_states_ = true;
   optimizer_->step(report.learning_rate);
   state_.optimizer_steps = optimizer_->steps();
   state_.losses.add(sums.loss);
   state_.gradient_norms.add(sums.gradient_norm);
-  state_.skipped_in_a_row = 0;
+  skipped_in_a_row_ = 0;
+  suspect_ = false;
   state_.cursor = after;
   report.step = ++state_.step;
+  between_states_ = false;
   report.updated = true;
   report.loss = sums.loss;
   report.gradient_norm = sums.gradient_norm;
@@ -198,33 +228,39 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   for (const auto& [name, metric] : sums.metrics)
     if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  tell(events.step, report);
+  if (events.step) events.step(report);
   return report;
 }
 
 void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
                      const TrainerEvents& events) {
-  std::string what = fmt::format("after {} steps {}", state_.step, trouble.what);
+  suspect_ = true;
+  std::string what = fmt::format("step {}: {}", state_.step + 1, trouble.what);
   if (!folder_.empty() && !batches.empty())
     what += "; the batch is in " + dump_batch(folder_, state_, batches, trouble.what);
   // Leaving a batch out does not mend a weight.
   if (config_.guards.nonfinite == Nonfinite::kSkip && !trouble.in_weights)
     return skip_step(what, after, events);
   if (config_.guards.nonfinite == Nonfinite::kRollback) return roll_back(what, after, events);
-  fail(what + "; the weights are those before it",
-       "a lower learning_rate or a longer warmup_iters usually helps; --nonfinite=skip leaves such "
-       "steps out, --nonfinite=rollback returns to the last checkpoint");
+  if (saved_step_ >= 0) what += fmt::format("; the newest checkpoint is of step {}", saved_step_);
+  fail(what, trouble.in_weights
+                 ? "go on from it with --resume and a lower learning_rate or a longer warmup_iters"
+                 : "a lower learning_rate or a longer warmup_iters usually helps, also with "
+                   "--resume; --nonfinite=skip leaves such steps out, --nonfinite=rollback returns "
+                   "to the last checkpoint");
 }
 
 void Trainer::skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events) {
   ++state_.skipped_steps;
-  if (++state_.skipped_in_a_row > kMaxSkippedInARow)
+  if (++skipped_in_a_row_ > kMaxSkippedInARow) {
+    suspect_ = true;
     fail(fmt::format("{}; {} steps in a row were skipped", why, kMaxSkippedInARow),
-         "the run does not recover by itself: resume it with a lower learning_rate, or a larger "
-         "spike_sigma where that was the reason");
+         "the run does not recover by itself: resume it from an earlier --checkpoint with a lower "
+         "learning_rate, or a larger spike_sigma where that was the reason");
+  }
   state_.cursor = after;
   ++state_.step;
-  tell(events.notice, why + "; the step was skipped");
+  if (events.notice) events.notice(why + "; the step was skipped");
 }
 
 // To the newest complete checkpoint, but not to its place in the data: the batch is not met again.
@@ -232,16 +268,21 @@ void Trainer::roll_back(const std::string& why, const Cursor& after, const Train
   const int64_t rollbacks = state_.rollbacks + 1, skipped_steps = state_.skipped_steps;
   std::optional<CheckpointChoice> choice;
   if (!folder_.empty()) choice = newest_complete(folder_ + "/checkpoints");
-  if (!choice || rollbacks > kMaxRollbacks)
+  if (!choice || ++fruitless_rollbacks_ > kMaxFruitlessRollbacks)
     fail(fmt::format("{}; {}", why,
-                     choice ? fmt::format("{} returns to a checkpoint did not help", kMaxRollbacks)
+                     choice ? fmt::format("{} returns to step {} did not help",
+                                          kMaxFruitlessRollbacks, choice->step)
                             : "there is no checkpoint to return to"),
-         "resume the run with a lower learning_rate");
+         choice ? "resume the run with a lower learning_rate"
+                : "begin again with a lower learning_rate");
   resume(choice->folder);
   state_.cursor = after;
   state_.rollbacks = rollbacks;
   state_.skipped_steps = skipped_steps;
-  tell(events.notice, fmt::format("{}; back to step {} of {}", why, state_.step, choice->folder));
+  suspect_ = false;
+  if (events.rollback) events.rollback(state_.step);
+  if (events.notice)
+    events.notice(fmt::format("{}; back to step {} of {}", why, state_.step, choice->folder));
 }
 
 EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
@@ -265,78 +306,82 @@ EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
   report.best = value < state_.best_value;
   if (report.best) state_.best_value = value;
   report.best_value = state_.best_value;
+  state_.evaluated_step = state_.step;
   return report;
 }
 
-void Trainer::save(const std::string& name) const {
+void Trainer::save(const std::string& name) {
   if (folder_.empty()) return;
   save_checkpoint(folder_ + "/checkpoints/" + name, state_, model_->parameters(), *optimizer_);
+  if (state_.step > saved_step_) fruitless_rollbacks_ = 0;
+  saved_step_ = state_.step;
 }
 
-// False: they are not finite, and the run is back at a checkpoint. Never saved: a checkpoint is
-// what the run returns to.
-bool Trainer::weights_are_sound(const TrainerEvents& events) {
-  const auto trouble = find_trouble_in_weights(*model_);
-  if (trouble) handle(*trouble, {}, state_.cursor, events);
-  return !trouble;
-}
-
-// `last`, and at every checkpoint_interval one that is kept under its number.
-void Trainer::save_last() const {
+// `last`, and at every checkpoint_interval one that is kept under its number. Not what cannot be
+// returned to: weights that are not finite, or whose last loss was not. False: the weights were not
+// finite, and the run is back at a checkpoint.
+bool Trainer::save_last(const TrainerEvents& events) {
+  if (const auto trouble = find_trouble_in_weights(*model_)) {
+    handle(*trouble, {}, state_.cursor, events);
+    return false;
+  }
+  if (suspect_) return true;
   save("last");
   const std::optional<int64_t>& interval = config_.training.checkpoint_interval;
-  if (folder_.empty() || !interval || state_.step % *interval != 0) return;
+  if (folder_.empty() || !interval || state_.step == 0 || state_.step % *interval != 0) return true;
   save(numbered_name(state_.step));
   if (config_.training.keep_checkpoints)
     prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);
-}
-
-// False: stopped.
-bool Trainer::evaluate_and_save(const TrainerEvents& events) {
-  const EvalReport report = evaluate_now(events);
-  if (!report.complete) return false;
-  if (report.best && state_.step > 0 && !config_.training.eval_only) save("best");
-  tell(events.evaluation, report);
   return true;
 }
 
-void Trainer::save_what_is_left() const noexcept {
-  if (config_.training.eval_only || find_trouble_in_weights(*model_)) return;
+// After an error that is not the weights' fault: a full run store, data that vanished, no memory.
+void Trainer::save_what_is_left() noexcept {
   try {
-    save("last");
+    if (!suspect_ && !between_states_ && state_.step > saved_step_ &&
+        !find_trouble_in_weights(*model_))
+      save("last");
   } catch (const std::exception&) {  // the one before stays
   }
 }
 
-// An observer that fails ends the run; what was trained is kept.
-template <class Report>
-void Trainer::tell(const std::function<void(const Report&)>& observer, const Report& report) const {
-  if (!observer) return;
+RunEnd Trainer::run(const TrainerEvents& events) {
   try {
-    observer(report);
+    return train(events);
   } catch (...) {
-    save_what_is_left();
+    if (!config_.training.eval_only) save_what_is_left();
     throw;
   }
 }
 
-RunEnd Trainer::run(const TrainerEvents& events) {
+RunEnd Trainer::train(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
-  const auto due = [&](int64_t interval) { return state_.step > 0 && state_.step % interval == 0; };
   for (;;) {
     const bool last = state_.step >= t.max_iters || t.eval_only;
     const bool evaluates = last || state_.step % t.eval_interval == 0;
-    // Saved first: an evaluation that fails loses nothing.
-    const bool saves = !t.eval_only && (last || due(t.eval_interval) ||
-                                        (t.checkpoint_interval && due(*t.checkpoint_interval)));
-    if (saves && !weights_are_sound(events)) continue;
-    if (saves) save_last();
-    if ((evaluates && !evaluate_and_save(events)) || (!last && !train_step(events))) {
-      if (!t.eval_only && weights_are_sound(events)) save("last");
+    const bool numbered = t.checkpoint_interval && state_.step % *t.checkpoint_interval == 0;
+    // Saved first: an evaluation that fails loses nothing. The very first one shows that there is
+    // room for it.
+    const bool saves = state_.step == 0 || (!t.eval_only && (evaluates || numbered));
+    if (saves && !save_last(events)) continue;
+    if ((evaluates && !evaluate_and_save(events, last)) || (!last && !train_step(events))) {
+      if (!t.eval_only) save_last(events);
       return RunEnd::kInterrupted;
     }
     if (last) return RunEnd::kDone;
   }
+}
+
+// False: stopped.
+bool Trainer::evaluate_and_save(const TrainerEvents& events, bool last) {
+  const EvalReport report = evaluate_now(events);
+  if (!report.complete) return false;
+  if (!config_.training.eval_only && !suspect_) {
+    if (report.best && state_.step > 0) save("best");
+    if (last) save("last");  // that the last evaluation was made is part of a complete run
+  }
+  if (events.evaluation) events.evaluation(report);
+  return true;
 }
 
 }  // namespace fathom

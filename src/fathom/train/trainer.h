@@ -38,6 +38,7 @@ struct TrainerEvents {
   std::function<void(const StepReport&)> step = {};  // of steps whose update was made
   std::function<void(const EvalReport&)> evaluation = {};
   std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
+  std::function<void(int64_t)> rollback = {};           // back at this step, before its notice
   std::function<bool()> stop = {};                      // asked between passes: save and leave
 };
 
@@ -63,10 +64,12 @@ class Trainer {
   void start_from(const std::string& checkpoint);
 
   // Optimiser steps until max_iters of them are done, with an evaluation before the first, every
-  // eval_interval steps and after the last, on eval_iters * batch_size windows of each split. Each
-  // evaluation follows the saving of `last` and precedes that of `best`; with eval_only nothing is
-  // saved. When `stop` says so, `last` is saved as of the last complete step, and so it is when an
-  // event throws. Throws Error when a guard gives up; the checkpoints are those before.
+  // eval_interval steps and after the last, on eval_iters * batch_size windows of each split.
+  // `last` is saved before the first step, before each evaluation and at the end, `best` after an
+  // evaluation; with eval_only nothing is, but for a run's first `last`. When `stop` says so,
+  // `last` is saved as of the last complete step, and so it is before an error of the events, the
+  // data or the memory goes on to the caller. Throws Error when a guard gives up; the checkpoints
+  // are then those before.
   RunEnd run(const TrainerEvents& events);
 
   // One step, guards included; nothing if it was stopped.
@@ -76,6 +79,7 @@ class Trainer {
   LanguageModel& model() { return *model_; }
   AdamW& optimizer() { return *optimizer_; }
   const RunState& state() const { return state_; }
+  int64_t saved_step() const { return saved_step_; }  // of what was saved last; -1: nothing yet
 
  private:
   struct Accumulated;  // what the passes of one step summed up
@@ -87,13 +91,12 @@ class Trainer {
               const TrainerEvents& events);
   void skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events);
   void roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events);
-  bool weights_are_sound(const TrainerEvents& events);
-  bool evaluate_and_save(const TrainerEvents& events);
-  void save(const std::string& name) const;
-  void save_last() const;
-  void save_what_is_left() const noexcept;
-  template <class Report>
-  void tell(const std::function<void(const Report&)>& observer, const Report& report) const;
+  void take_best_of_folder();
+  RunEnd train(const TrainerEvents& events);
+  bool evaluate_and_save(const TrainerEvents& events, bool last);
+  void save(const std::string& name);
+  bool save_last(const TrainerEvents& events);
+  void save_what_is_left() noexcept;
 
   RunConfig config_;
   Corpus corpus_;
@@ -103,6 +106,12 @@ class Trainer {
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<BatchSource> source_;
   RunState state_;
+  int64_t saved_step_ = -1;
+  int64_t skipped_in_a_row_ = 0;
+  int64_t fruitless_rollbacks_ = 0;  // since a checkpoint was saved
+  bool grads_checked_ = false;
+  bool suspect_ = false;         // the last loss, gradient or weight was not finite
+  bool between_states_ = false;  // an update is being made
 };
 
 }  // namespace fathom

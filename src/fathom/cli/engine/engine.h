@@ -4,8 +4,11 @@
 #include "fathom/cli/eval.h"
 #include "fathom/cli/generate.h"
 #include "fathom/cli/train.h"
+#include "fathom/train/checkpoint.h"
 
 namespace fathom {
+
+LoadedModel load_chosen(const ModelChoice& choice, at::Device device);
 
 int train(TrainRequest request);
 int eval(const EvalRequest& request);

@@ -69,11 +69,16 @@ void print_layers(const std::map<std::string, double>& metrics) {
 
 }  // namespace
 
+LoadedModel load_chosen(const ModelChoice& choice, at::Device device) {
+  return load_model(choice.folder, device,
+                    [&](ModelConfig& config) { apply_thresholds(choice, config); });
+}
+
 int eval(const EvalRequest& request) {
   for (const std::string& notice : request.notices) fmt::print(stderr, "note: {}\n", notice);
   set_threads(request.model.threads);
   const at::Device device = choose_device(request.model.device);
-  const LoadedModel loaded = load_model(request.model.folder, device);
+  const LoadedModel loaded = load_chosen(request.model, device);
   const RunConfig& config = loaded.state.config;
   Corpus corpus = Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);

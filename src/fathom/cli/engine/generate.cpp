@@ -14,13 +14,44 @@ namespace fathom {
 
 namespace {
 
-// Beside the text, which may go into a file.
-void print_answers(const std::map<int64_t, int64_t>& answers, const GenerateRequest& request) {
+// Text as it grows: of the first one each token at once, of the others when all is done.
+class Pages {
+ public:
+  Pages(const Tokenizer& tokenizer, std::string start, int64_t count)
+      : tokenizer_(tokenizer), texts_(static_cast<size_t>(count), start) {
+    fmt::print("{}", start);
+    std::fflush(stdout);
+  }
+
+  void add(size_t text, int64_t token) {
+    const auto id = static_cast<uint32_t>(token);
+    const std::string piece = tokenizer_.decode({&id, 1});
+    texts_[text] += piece;
+    if (text > 0) return;
+    fmt::print("{}", piece);
+    std::fflush(stdout);
+  }
+
+  void finish() const {
+    fmt::print("\n");
+    for (size_t i = 1; i < texts_.size(); ++i) fmt::print("\n---------------\n{}\n", texts_[i]);
+    std::fflush(stdout);
+  }
+
+ private:
+  const Tokenizer& tokenizer_;
+  std::vector<std::string> texts_;
+};
+
+// Who answered, and what that saved; beside the text, which may go into a file.
+void print_answers(const std::map<int64_t, int64_t>& answers, const GenerateReport& report) {
+  double total = 0;
+  for (const auto& [layer, count] : answers) total += static_cast<double>(count);
   std::string line = "answered by";
-  const auto total = static_cast<double>(request.num_samples * request.max_new_tokens);
   for (const auto& [layer, count] : answers)
     line += fmt::format(" | layer {}: {:.1f} %", layer, 100.0 * static_cast<double>(count) / total);
-  fmt::print(stderr, "{}\n", line);
+  const double share = static_cast<double>(report.computed) / static_cast<double>(report.dense);
+  fmt::print(stderr, "{}; {:.1f} % of all blocks were computed\n", line, 100 * share);
 }
 
 }  // namespace
@@ -28,34 +59,33 @@ void print_answers(const std::map<int64_t, int64_t>& answers, const GenerateRequ
 int generate_text(const GenerateRequest& request) {
   for (const std::string& notice : request.notices) fmt::print(stderr, "note: {}\n", notice);
   set_threads(request.model.threads);
-  const LoadedModel loaded = load_model(request.model.folder, choose_device(request.model.device));
+  const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
   if (loaded.tokenizer == nullptr)
     fail("the model's corpus has no tokenizer, so its tokens have no text",
          "prepare the corpus from text with `fathom prepare`");
-  const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.start);
-
+  const ModelConfig& config = loaded.state.config.model;
   GenerateOptions options;
-  options.sampler = {request.temperature, request.top_k};
+  options.sampler = request.sampler;
   options.max_new_tokens = request.max_new_tokens;
-  options.block_size = loaded.state.config.model.backbone.block_size;
+  options.window = request.window;
+  if (options.window.capacity == 0) options.window.capacity = config.backbone.block_size;
+  validate(options.window, config.backbone.block_size);
   options.vocab_size = loaded.tokenizer->vocab_size();
   options.seed = static_cast<uint64_t>(request.seed);
   options.exit = request.exit;
+  const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.start);
+  const std::vector<int64_t> start(ids.begin(), ids.end());
+  const std::vector<std::vector<int64_t>> texts(static_cast<size_t>(request.num_samples), start);
+
+  Pages pages(*loaded.tokenizer, request.start, request.num_samples);
   std::map<int64_t, int64_t> answers;  // by layer
-  for (int64_t i = 0; i < request.num_samples; ++i) {
-    if (i > 0) fmt::print("\n---------------\n");
-    options.sample = static_cast<uint64_t>(i);
-    fmt::print("{}", request.start);
-    generate(*loaded.model, {ids.begin(), ids.end()}, options, [&](int64_t token, int64_t layer) {
-      const auto id = static_cast<uint32_t>(token);
-      ++answers[layer];
-      fmt::print("{}", loaded.tokenizer->decode({&id, 1}));
-      std::fflush(stdout);
-    });
-    fmt::print("\n");
-  }
-  std::fflush(stdout);
-  if (loaded.state.config.model.halting.rule != HaltRule::kNone) print_answers(answers, request);
+  const GenerateReport report =
+      generate(*loaded.model, texts, options, [&](size_t text, int64_t token, int64_t layer) {
+        ++answers[layer];
+        pages.add(text, token);
+      });
+  pages.finish();
+  if (config.halting.rule != HaltRule::kNone && report.dense > 0) print_answers(answers, report);
   return 0;
 }
 

@@ -3,10 +3,12 @@
 
 #include <cstdio>
 
+#include "fathom/base/error.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/config/config_file.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/files.h"
 #include "fathom/model/device.h"
 #include "fathom/track/metric_text.h"
@@ -27,20 +29,34 @@ std::string resolved_config(RunConfig config) {
   return fmt::format("# {}, as resolved\n{}", config.preset, to_toml(list));
 }
 
+std::vector<std::string> evaluation_lines(const EvalReport& r) {
+  std::vector<std::string> lines = {
+      fmt::format("step {}: train loss {:.4f}, val loss {:.4f} (+-{:.4f}), val accuracy {:.3f}{}",
+                  with_commas(r.step), r.train.loss, r.val.loss, r.val.standard_error,
+                  r.val.accuracy(), r.best && r.step > 0 ? ", best so far" : "")};
+  // A model with one reading has said everything.
+  if (r.val.metrics.size() > 2) lines.push_back("  val: " + metrics_text(r.val.metrics));
+  return lines;
+}
+
 // What a run says and stores. Quiet silences the console, not the store.
 class Reporter {
  public:
   // `state`: where the run begins or goes on.
   Reporter(const TrainRequest& request, const RunState& state, const std::string& folder,
            RunStore& store, RunHandle run)
-      : best_metric_(state.best_metric),
+      : request_(request),
+        folder_(folder),
+        best_metric_(state.best_metric),
         store_(store),
         run_(run),
-        events_(folder + "/tensorboard", first_event(state)),
+        events_(folder + "/tensorboard", state.step),
         quiet_(request.options.quiet),
         log_interval_(request.config.training.log_interval),
         progress_(
-            ProgressOptions::for_stream(stdout, request.config.training.max_iters, state.step)) {}
+            ProgressOptions::for_stream(stdout, request.config.training.max_iters, state.step)) {
+    if (state.step > 0) repeat_step(state.step);
+  }
 
   void on_step(const StepReport& r) {
     // A short window's speed, so that the number moves with the machine but does not flicker.
@@ -75,22 +91,23 @@ class Reporter {
     if (r.best) store_.set_best(run_, best_metric_, r.step, r.best_value);
     last_ = r;
     if (quiet_) return;
-    progress_.print(
-        fmt::format("step {}: train loss {:.4f}, val loss {:.4f} (+-{:.4f}), val accuracy {:.3f}{}",
-                    with_commas(r.step), r.train.loss, r.val.loss, r.val.standard_error,
-                    r.val.accuracy(), r.best && r.step > 0 ? ", best so far" : ""));
-    // A model with one reading has said everything.
-    if (r.val.metrics.size() > 2) progress_.print("  val: " + metrics_text(r.val.metrics));
+    for (const std::string& line : evaluation_lines(r)) progress_.print(line);
   }
 
   void on_notice(const std::string& notice) { progress_.print("note: " + notice); }
 
-  void interrupted(const std::string& name, int64_t step) {
+  // The numbers after `step` are of weights that are no more.
+  void on_rollback(int64_t step) {
+    store_.reopen_run(request_.options.run_name, resolved_config(request_.config), step);
+    events_ = TensorBoardWriter(folder_ + "/tensorboard", step + 1);
+  }
+
+  void interrupted(int64_t saved_step) {
     if (!quiet_) progress_.finish();
     fmt::print(
-        "{}: interrupted and saved at step {}; the same command with --run_name={} --resume "
-        "goes on\n",
-        name, with_commas(step), name);
+        "{}: interrupted; saved at step {}. To go on:\n  fathom train {} --run_name={} --resume\n",
+        request_.options.run_name, with_commas(saved_step), request_.config.preset,
+        request_.options.run_name);
   }
 
   void finish(const std::string& name) {
@@ -100,12 +117,17 @@ class Reporter {
   }
 
  private:
-  // TensorBoard forgets what it had from this step on. An evaluation that is due at the checkpoint
-  // itself is made once more.
-  static int64_t first_event(const RunState& state) {
-    if (state.step == 0) return 0;
-    const bool evaluates = state.step % state.config.training.eval_interval == 0;
-    return evaluates ? state.step : state.step + 1;
+  // TensorBoard forgets what it had from the first new step on: that of the checkpoint itself,
+  // whose evaluation may be made once more. Its other numbers are in the store.
+  void repeat_step(int64_t step) {
+    std::vector<MetricValue> values;
+    for (const std::string& metric : store_.metric_names(request_.options.run_name)) {
+      if (metric.rfind("eval/", 0) == 0) continue;
+      const std::vector<Point> points = store_.series(request_.options.run_name, metric);
+      if (!points.empty() && points.back().step == step)
+        values.push_back({metric, points.back().value});
+    }
+    events_.add(step, values);
   }
 
   void add(int64_t step, const std::vector<MetricValue>& values) {
@@ -113,6 +135,8 @@ class Reporter {
     events_.add(step, values);
   }
 
+  const TrainRequest& request_;
+  std::string folder_;
   std::string best_metric_;
   RunStore& store_;
   RunHandle run_;
@@ -129,11 +153,9 @@ void print_header(const TrainRequest& request, const Trainer& trainer, int threa
                   const Style& style) {
   for (const std::string& notice : request.notices) fmt::print("note: {}\n", notice);
   const RunConfig& c = request.config;
-  if (request.resume) {
+  if (request.resume)
     fmt::print("going on at step {} of {} from {}\n", with_commas(trainer.state().step),
                with_commas(c.training.max_iters), request.resume->checkpoint);
-    for (const std::string& line : request.resume->lines) fmt::print("note: {}\n", line);
-  }
   if (!request.initial_checkpoint.empty())
     fmt::print("weights from {}\n", request.initial_checkpoint);
   fmt::print("{}: {} parameters, vocabulary {}, context {}, {} tokens a step, {} steps\n",
@@ -158,48 +180,94 @@ RunHandle open_in_store(RunStore& store, const TrainRequest& request, const std:
   return store.create_run(name, request.config.preset, config);
 }
 
+// Loads what the run goes on from, and sees to it that nothing else counts as its newest state.
+void resume(Trainer& trainer, const TrainRequest& request, const std::string& folder) {
+  const ResumePlan& plan = *request.resume;
+  const bool reset = request.options.reset_history;
+  trainer.resume(plan.checkpoint, {plan.new_data, reset});
+  if (!reset && trainer.state().step != plan.state.step)
+    fail(fmt::format("{} was trained by another process meanwhile", request.options.run_name),
+         "type the same command again");
+  const std::string aside = set_aside_beyond(folder + "/checkpoints", reset ? -1 : plan.state.step);
+  if (!aside.empty())
+    fmt::print("note: checkpoints that this run leaves behind are in {}\n", aside);
+}
+
+// Nothing of the run changes.
+int evaluate_only(const TrainRequest& request) {
+  Trainer trainer(request.config, request.corpus, request.vocab_size, /*folder=*/"");
+  trainer.resume(request.resume->checkpoint,
+                 {request.resume->new_data, request.options.reset_history});
+  const StopSignal signal;
+  TrainerEvents events;
+  events.evaluation = [](const EvalReport& r) {
+    for (const std::string& line : evaluation_lines(r)) fmt::print("{}\n", line);
+  };
+  events.stop = [] { return StopSignal::received() != 0; };
+  return trainer.run(events) == RunEnd::kDone ? 0 : 128 + StopSignal::received();
+}
+
+RunEnd run_trainer(Trainer& trainer, const TrainRequest& request, RunStore& store, RunHandle run,
+                   const std::string& folder, int threads) {
+  if (!request.options.quiet) print_header(request, trainer, threads, Style(stdout));
+  Reporter reporter(request, trainer.state(), folder, store, run);
+  const RunEnd end = trainer.run({[&](const StepReport& r) { reporter.on_step(r); },
+                                  [&](const EvalReport& r) { reporter.on_evaluation(r); },
+                                  [&](const std::string& notice) { reporter.on_notice(notice); },
+                                  [&](int64_t step) { reporter.on_rollback(step); },
+                                  [] { return StopSignal::received() != 0; }});
+  if (end == RunEnd::kInterrupted)
+    reporter.interrupted(trainer.saved_step());
+  else
+    reporter.finish(request.options.run_name);
+  return end;
+}
+
+// Whatever keeps the store from learning it must not hide how the run ended.
+void mark(RunStore& store, RunHandle run, RunStatus status) noexcept {
+  try {
+    store.set_status(run, status);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "note: {}\n", e.what());
+  }
+}
+
 }  // namespace
 
 int train(TrainRequest request) {
   const int threads = set_threads(request.config.training.threads);
+  // Also with --quiet: they say that something was damaged, or changed.
+  if (request.resume)
+    for (const std::string& line : request.resume->lines) fmt::print(stderr, "note: {}\n", line);
+  if (request.resume && request.config.training.eval_only) return evaluate_only(request);
   const std::string& name = request.options.run_name;
   const std::string folder = run_folder(name);
   RunStore store(run_store_path());
-  // Built before anything is claimed: a wrong device or too little memory leaves no trace.
+  // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
+  // weights that do not fit leave no trace.
   Trainer trainer(request.config, request.corpus, request.vocab_size, folder);
+  if (!request.initial_checkpoint.empty()) trainer.start_from(request.initial_checkpoint);
+  const StopSignal signal;
   if (request.options.force) remove_run_folder(folder);
   if (!request.resume) claim_run_folder(folder);
   const RunLock lock(folder);
-  if (request.resume)
-    trainer.resume(request.resume->checkpoint,
-                   {request.resume->new_data, request.options.reset_history});
-  if (!request.initial_checkpoint.empty()) trainer.start_from(request.initial_checkpoint);
+  if (request.resume) resume(trainer, request, folder);
   const std::string config = resolved_config(request.config);
   write_file_durably(folder + "/config.toml", as_bytes(config));
   const RunHandle run = open_in_store(store, request, config, trainer.state().step);
-
-  if (!request.options.quiet) print_header(request, trainer, threads, Style(stdout));
-  Reporter reporter(request, trainer.state(), folder, store, run);
-  const StopSignal signal;
   RunEnd end = RunEnd::kDone;
   try {
-    end = trainer.run({[&](const StepReport& r) { reporter.on_step(r); },
-                       [&](const EvalReport& r) { reporter.on_evaluation(r); },
-                       [&](const std::string& notice) { reporter.on_notice(notice); },
-                       [] { return StopSignal::received() != 0; }});
+    end = run_trainer(trainer, request, store, run, folder, threads);
   } catch (...) {
-    store.set_status(run, RunStatus::kFailed);
+    mark(store, run, RunStatus::kFailed);
     throw;
   }
   if (end == RunEnd::kInterrupted) {
-    store.set_status(run, RunStatus::kInterrupted);
-    reporter.interrupted(name, trainer.state().step);
+    mark(store, run, RunStatus::kInterrupted);
     return 128 + StopSignal::received();
   }
-  store.set_status(run, RunStatus::kDone);
-  reporter.finish(name);
-  if (!request.config.training.eval_only)
-    fmt::print("saved in {}; `fathom generate {}` writes text with it\n", folder, name);
+  mark(store, run, RunStatus::kDone);
+  fmt::print("saved in {}; `fathom generate {}` writes text with it\n", folder, name);
   return 0;
 }
 

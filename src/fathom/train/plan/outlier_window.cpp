@@ -25,6 +25,12 @@ void OutlierWindow::add(double value) {
   while (count() > size_) values_.pop_front();
 }
 
+OutlierWindow OutlierWindow::resized(int64_t size) const {
+  OutlierWindow window(size);
+  for (const double x : values_) window.add(x);
+  return window;
+}
+
 void to_json(nlohmann::json& out, const OutlierWindow& window) {
   out = std::vector<double>(window.values_.begin(), window.values_.end());
 }

@@ -18,6 +18,9 @@ class OutlierWindow {
   // Only values that were accepted: a skipped spike must not raise the bar for the next one.
   void add(double value);
 
+  // The newest values in a window of another size.
+  OutlierWindow resized(int64_t size) const;
+
   int64_t count() const { return static_cast<int64_t>(values_.size()); }
 
  private:

@@ -31,7 +31,10 @@ void add_data_fields(FieldList& list, DataConfig& c) {
 
 void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
   list.section("optimizer");
-  list.add("learning_rate", c.learning_rate, "peak learning rate of AdamW").above(0).alias("lr");
+  list.add("learning_rate", c.learning_rate, "peak learning rate of AdamW")
+      .above(0)
+      .at_most(1e30)
+      .alias("lr");
   list.add("weight_decay", c.weight_decay, "decoupled, of the parameters decay_rule picks")
       .at_least(0);
   list.add("beta1", c.beta1, "decay of AdamW's first moment").at_least(0).below(1);

@@ -58,10 +58,10 @@ RunState state_from_json(const json& j) {
   // JSON has no infinity: null is "none yet".
   state.best_value = j.at("best_value").is_null() ? std::numeric_limits<double>::infinity()
                                                   : j.at("best_value").get<double>();
+  state.evaluated_step = j.at("evaluated_step").get<int64_t>();
   state.tokenizer = j.at("tokenizer");
   const json& guards = j.at("guards");
   state.skipped_steps = count_from_json(guards, "skipped_steps");
-  state.skipped_in_a_row = count_from_json(guards, "skipped_in_a_row");
   state.rollbacks = count_from_json(guards, "rollbacks");
   state.losses = OutlierWindow(state.config.guards.spike_window);
   state.gradient_norms = OutlierWindow(state.config.guards.spike_window);
@@ -74,7 +74,6 @@ RunState state_from_json(const json& j) {
 
 json to_json(const RunState& state) {
   const json guards = {{"skipped_steps", state.skipped_steps},
-                       {"skipped_in_a_row", state.skipped_in_a_row},
                        {"rollbacks", state.rollbacks},
                        {"losses", state.losses},
                        {"gradient_norms", state.gradient_norms}};
@@ -87,6 +86,7 @@ json to_json(const RunState& state) {
           {"corpus_fingerprint", state.corpus_fingerprint},
           {"best_metric", state.best_metric},
           {"best_value", state.best_value},
+          {"evaluated_step", state.evaluated_step},
           {"tokenizer", state.tokenizer},
           {"guards", guards}};
 }
@@ -107,6 +107,22 @@ RunState load_state(const std::string& folder) {
   }
   fail(fmt::format("{} cannot be used: {}", path, damage),
        "take another checkpoint of the run, or the version of fathom that wrote it");
+}
+
+bool compares(const RunState& a, const RunState& b) {
+  const auto measure = [](const RunState& s) {
+    FieldList list;
+    ModelConfig model = s.config.model;
+    add_fields(list, model);
+    json settings;
+    for (const Field& field : list.all())
+      if (field.name().find("dropout") == std::string::npos)  // acts in training alone
+        settings[field.name()] = field.value();
+    const TrainingConfig& t = s.config.training;
+    return json{settings, s.corpus_fingerprint,      s.best_metric,
+                t.seed,   static_cast<int>(t.dtype), t.eval_iters * s.config.data.batch_size};
+  };
+  return measure(a) == measure(b);
 }
 
 std::vector<std::string> changes(RunConfig from, RunConfig to) {

@@ -20,18 +20,21 @@ struct RunState {
   Cursor cursor;                // of the training data
   std::string corpus_fingerprint;
   std::string best_metric;
-  double best_value = 0;     // infinite: none yet
-  nlohmann::json tokenizer;  // null: unknown
+  double best_value = 0;        // infinite: none yet
+  int64_t evaluated_step = -1;  // of the newest complete evaluation; -1: none yet
+  nlohmann::json tokenizer;     // null: unknown
 
   // Guards.
   int64_t skipped_steps = 0, rollbacks = 0;
-  int64_t skipped_in_a_row = 0;
   OutlierWindow losses, gradient_norms;  // of the accepted steps
 };
 
 // state.json of a checkpoint folder. Throws Error that names the file and what is wrong with it.
 RunState load_state(const std::string& folder);
 nlohmann::json to_json(const RunState& state);
+
+// Whether evaluations of the two compare: the same text, windows, model settings and precision.
+bool compares(const RunState& a, const RunState& b);
 
 // Lines that differ between two configurations, "learning_rate = 0.001 (was 0.0006)"; by key.
 std::vector<std::string> changes(RunConfig from, RunConfig to);

@@ -1,0 +1,55 @@
+#include "fathom/decode/decoder.h"
+
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+
+Decoder::Decoder(const LanguageModel& model, std::vector<std::vector<int64_t>> texts, Window window)
+    : model_(model), window_(window), cache_(static_cast<int64_t>(texts.size()), window.capacity) {
+  for (std::vector<int64_t>& tokens : texts) {
+    if (tokens.empty()) fail("a text to go on from needs a token");
+    const auto length = static_cast<int64_t>(tokens.size());
+    if (window.overflow == Overflow::kStop && length > window.capacity)
+      misuse(fmt::format("the text has {} tokens, the window {}", length, window.capacity),
+             "shorten it, or take --overflow=recompute or half");
+    texts_.push_back({std::move(tokens), window.pinned, 0});
+  }
+}
+
+bool Decoder::is_full(size_t text) const {
+  return window_.overflow == Overflow::kStop && size(texts_[text]) > window_.capacity;
+}
+
+void Decoder::append(size_t text, int64_t token) {
+  texts_[text].tokens.push_back(token);
+}
+
+NextToken Decoder::next(Exit exit) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<int64_t>> rows(texts_.size());
+  std::vector<int64_t> first_positions(texts_.size());
+  for (size_t b = 0; b < texts_.size(); ++b) {
+    Text& text = texts_[b];
+    if (is_full(b)) continue;
+    const int64_t start = window_.start(size(text));
+    // What slid has other positions, so its keys are others.
+    if (start != text.start || text.known == size(text)) {
+      cache_.forget(static_cast<int64_t>(b));
+      text.start = start;
+      text.known = 0;
+    }
+    const int64_t pinned = std::min(window_.pinned, size(text));
+    for (int64_t i = text.known; i < size(text); ++i)
+      if (i < pinned || i >= start) rows[b].push_back(text.tokens[static_cast<size_t>(i)]);
+    const int64_t dropped = start - window_.pinned;
+    first_positions[b] = text.known == 0 ? 0 : text.known - dropped;
+    text.known = size(text);
+  }
+  const at::Device device = model_.parameters().all().front().tensor.device();
+  return model_.next_token(Rows(rows, first_positions, device), exit, &cache_);
+}
+
+}  // namespace fathom

@@ -1,0 +1,42 @@
+// Several texts that grow token by token, with the keys and values of what was computed before.
+#pragma once
+
+#include <vector>
+
+#include "fathom/decode/window.h"
+#include "fathom/model/language_model.h"
+
+namespace fathom {
+
+class Decoder {
+ public:
+  // Texts begin with at least one token each and may differ in length. The model must outlive the
+  // decoder. Throws Error(kUsage) for a text that is longer than a window that ends with it
+  // (Overflow::kStop).
+  Decoder(const LanguageModel& model, std::vector<std::vector<int64_t>> texts, Window window);
+
+  // Scores of each text's next token. Computes what was appended since the last call, and the whole
+  // window of a text that has slid. A text that is_full() has zeros and layer -1; not all may be.
+  NextToken next(Exit exit);
+  void append(size_t text, int64_t token);
+
+  const std::vector<int64_t>& tokens(size_t text) const { return texts_[text].tokens; }
+  // No further token can be asked for.
+  bool is_full(size_t text) const;
+  const AttentionCache& cache() const { return cache_; }
+
+ private:
+  struct Text {
+    std::vector<int64_t> tokens;
+    int64_t start = 0;  // Window::start when `known` was computed
+    int64_t known = 0;  // tokens whose keys are in the cache, as an end in `tokens`
+  };
+  int64_t size(const Text& text) const { return static_cast<int64_t>(text.tokens.size()); }
+
+  const LanguageModel& model_;
+  std::vector<Text> texts_;
+  Window window_;
+  AttentionCache cache_;
+};
+
+}  // namespace fathom
