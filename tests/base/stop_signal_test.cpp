@@ -37,12 +37,9 @@ TEST(StopSignal, AClosingTerminalHangsUpTwice) {
 }
 
 TEST(StopSignal, ABrokenPipeIsNoSignal) {
-  {
-    const StopSignal stop;
-    std::raise(SIGPIPE);
-    EXPECT_EQ(StopSignal::received(), 0);
-  }
-  EXPECT_EXIT(std::raise(SIGPIPE), ::testing::KilledBySignal(SIGPIPE), "");
+  const StopSignal stop;
+  std::raise(SIGPIPE);
+  EXPECT_EQ(StopSignal::received(), 0);
 }
 
 TEST(StopSignal, GivesTheOldHandlersBack) {

@@ -9,7 +9,7 @@ namespace fathom {
 namespace {
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-struct sigaction g_old_actions[std::size(kSignals)], g_old_pipe;
+struct sigaction g_old_actions[std::size(kSignals)];
 volatile std::sig_atomic_t g_received = 0;
 
 extern "C" void remember(int signal) {
@@ -31,13 +31,12 @@ StopSignal::StopSignal() {
     if (g_old_actions[i].sa_handler != SIG_IGN) sigaction(kSignals[i], &action, nullptr);
   }
   action.sa_handler = SIG_IGN;
-  sigaction(SIGPIPE, &action, &g_old_pipe);
+  sigaction(SIGPIPE, &action, nullptr);
 }
 
 StopSignal::~StopSignal() {
   for (size_t i = 0; i < std::size(kSignals); ++i)
     sigaction(kSignals[i], &g_old_actions[i], nullptr);
-  sigaction(SIGPIPE, &g_old_pipe, nullptr);
   g_received = 0;
 }
 
