@@ -92,6 +92,17 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "generate min_p",
     "generate repetition_penalty",
     "generate start",
+    "trace checkpoint",
+    "trace dataset",
+    "trace split",
+    "trace text",
+    "trace start_idx",
+    "trace num_chars",
+    "trace sentences",
+    "trace seed",
+    "trace candidates",
+    "trace format",
+    "trace output",
     "export metrics",
     "export output",
     "doctor json",
@@ -103,6 +114,7 @@ inline constexpr const char* kVerbEngineEffects[] = {
     "generate device",      "generate threads", "generate num_samples", "generate max_new_tokens",
     "generate temperature", "generate top_k",   "generate seed",        "generate exit",
     "eval threshold",       "eval thresholds",  "generate threshold",   "generate thresholds",
+    "trace device",         "trace threads",    "trace threshold",      "trace thresholds",
 };
 
 }  // namespace fathom

@@ -12,6 +12,7 @@
 #include "data/loopback_server.h"
 #include "effect_lists.h"
 #include "fathom/cli/generate.h"
+#include "fathom/cli/trace.h"
 #include "fathom/cli/train.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_store.h"
@@ -71,6 +72,7 @@ class VerbEffects : public testing::CliTest {
   void run_effects();
   void resume_effects();
   void generate_effects();
+  void trace_effects();
   void export_effects();
   std::map<std::string, std::function<void()>> effects_;
 };
@@ -224,6 +226,31 @@ void VerbEffects::resume_effects() {
   };
 }
 
+// What they do to a table: e2e/early_exit_test.cpp.
+void VerbEffects::trace_effects() {
+  const auto parsed = [=](const Words& more) {
+    make_checkpoints();
+    Words words = {"old"};
+    words.insert(words.end(), more.begin(), more.end());
+    return *parse_trace(words);
+  };
+  effects_["trace checkpoint"] = [=] {
+    EXPECT_EQ(fs::path(parsed({"--ckpt=last"}).model.folder).filename(), "last");
+  };
+  effects_["trace dataset"] = [=] { EXPECT_EQ(parsed({"--dataset=sea"}).dataset, "sea"); };
+  effects_["trace split"] = [=] { EXPECT_EQ(parsed({"--split=train"}).split, "train"); };
+  effects_["trace text"] = [=] { EXPECT_EQ(parsed({"--text=a\\nb"}).text, "a\nb"); };
+  effects_["trace start_idx"] = [=] { EXPECT_EQ(parsed({"--start_idx=7"}).start_idx, 7); };
+  effects_["trace num_chars"] = [=] { EXPECT_EQ(parsed({"--num_chars=9"}).num_chars, 9); };
+  effects_["trace sentences"] = [=] { EXPECT_EQ(parsed({"--sentences=-1"}).sentences, -1); };
+  effects_["trace seed"] = [=] { EXPECT_EQ(parsed({"--seed=5"}).seed, 5); };
+  effects_["trace candidates"] = [=] { EXPECT_EQ(parsed({"--candidates=5"}).candidates, 5); };
+  effects_["trace format"] = [=] {
+    EXPECT_EQ(parsed({"--format=html"}).format, TableFormat::kHtml);
+  };
+  effects_["trace output"] = [=] { EXPECT_EQ(parsed({"--output=x"}).output, "x"); };
+}
+
 // What they do to a text: decode/sampler_test.cpp and decode/decoder_test.cpp.
 void VerbEffects::generate_effects() {
   const auto parsed = [=](const char* word) {
@@ -270,6 +297,7 @@ TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
   run_effects();
   generate_effects();
+  trace_effects();
   export_effects();
   std::set<std::string> tested;
   for (const auto& [name, effect] : effects_) {

@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "e2e/program.h"
 
@@ -71,6 +73,122 @@ TEST_F(EarlyExitProgram, GenerationSaysWhoAnsweredBesideTheText) {
   EXPECT_THAT(first.out, Not(HasSubstr("answered")));
   EXPECT_EQ(first.out, generate({"--exit=first_confident"}).out);
   EXPECT_EQ(generate({"--exit=early"}).exit_code, 2);
+}
+
+TEST_F(EarlyExitProgram, ThresholdsMayBeOthersThanTheTrainedOnes) {
+  const auto rate = [&](const Words& more) {
+    Words words = {"eval", "early", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return nlohmann::json::parse(place_->run(words).out)["metrics"]["exit_rate/0"].get<double>();
+  };
+  EXPECT_EQ(rate({"--threshold=0"}), 1);
+  EXPECT_EQ(rate({"--threshold=1.1"}), 0);
+  EXPECT_EQ(rate({"--thresholds=[0,0.5]"}), 1);
+  EXPECT_GT(rate({"--threshold=0.3"}), rate({}));
+  const auto said = [&](const char* word) {
+    return place_->run({"generate", "early", "--max_new_tokens=30", word}).err;
+  };
+  EXPECT_THAT(said("--threshold=0"), HasSubstr("layer 0: 100.0 %; 50.0 % of all blocks"));
+  EXPECT_THAT(said("--thresholds=[2,2]"), HasSubstr("layer 1: 100.0 %; 100.0 % of all blocks"));
+  const Outcome wrong = place_->run({"eval", "early", "--thresholds=[0.5]"});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("n_layer = 2 needs 2"));
+  EXPECT_EQ(place_->run({"eval", "early", "--thresholds=[1,1]", "--threshold=1"}).exit_code, 2);
+}
+
+TEST_F(EarlyExitProgram, SeveralTextsAreThoseOfOneAfterTheOther) {
+  const Outcome all = place_->run({"generate", "early", "--max_new_tokens=20", "--num_samples=3"});
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  const Outcome one = place_->run({"generate", "early", "--max_new_tokens=20"});
+  EXPECT_EQ(all.out.substr(0, one.out.size()), one.out);
+  EXPECT_THAT(all.out, HasSubstr("\n---------------\n"));
+}
+
+TEST_F(EarlyExitProgram, TextsEndOrSlideWhereTheWindowEnds) {
+  const auto length = [&](const Words& more) {
+    Words words = {"generate", "early", "--max_new_tokens=60", "--start=the "};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = place_->run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.out.size() - 1;
+  };
+  EXPECT_EQ(length({}), 64U);
+  EXPECT_EQ(length({"--overflow=half", "--window=8", "--pinned=2"}), 64U);
+  EXPECT_EQ(length({"--overflow=stop"}), 17U) << "16 are seen, and one more is the last answer";
+  EXPECT_EQ(place_->run({"generate", "early", "--window=17"}).exit_code, 2);
+  EXPECT_EQ(place_->run({"generate", "early", "--window=4", "--pinned=4"}).exit_code, 2);
+  const Outcome o =
+      place_->run({"generate", "early", "--overflow=stop", "--start=the rain falls on hill"});
+  EXPECT_EQ(o.exit_code, 2);
+  EXPECT_THAT(o.err, HasSubstr("the window 16"));
+}
+
+// A table of a run, recounted from its Markdown and compared with its JSON.
+TEST_F(EarlyExitProgram, TheTableOfWhoAnsweredCanBeRecounted) {
+  const Words words = {"trace", "early", "--start_idx=3", "--sentences=-1"};
+  const auto with = [&](const char* word) {
+    Words all = words;
+    all.push_back(word);
+    const Outcome o = place_->run(all);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.out;
+  };
+  const auto json = nlohmann::json::parse(with("--format=json"));
+  EXPECT_EQ(json["rows"].size(), 16U) << "N characters give N - 1 rows";
+  const std::string text = small_text();
+  const auto val = nlohmann::json::parse(slurp(place_->path("data/rain/meta.json")));
+  const size_t begin = text.size() - val["splits"]["val"][0]["tokens"].get<size_t>() + 3;
+  EXPECT_EQ(json["text"], text.substr(begin, 17));
+
+  std::istringstream lines(with("--format=markdown"));
+  std::vector<int> answers(2, 0), right(2, 0);
+  size_t rows = 0;
+  double nats = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("| ", 0) != 0 || line.rfind("| GT", 0) == 0) continue;
+    std::vector<std::string> cells(1);
+    for (const char c : line.substr(2)) {
+      if (c == '|')
+        cells.emplace_back();
+      else
+        cells.back() += c;
+    }
+    const int layer = cells[1].find_first_not_of(' ') != std::string::npos ? 0 : 1;
+    ++answers[size_t(layer)];
+    right[size_t(layer)] += line.find("<u>") == std::string::npos;
+    nats -= std::log(std::stod(cells[3]));
+    ++rows;
+  }
+  EXPECT_EQ(rows, 16U);
+  EXPECT_EQ(json["answers"], answers);
+  EXPECT_EQ(json["right"], right);
+  EXPECT_NEAR(json["accuracy"].get<double>(), (right[0] + right[1]) / 16.0, 1e-12);
+  EXPECT_NEAR(json["mean_nats"].get<double>(), nats / 16, 0.01);
+}
+
+TEST_F(EarlyExitProgram, TraceOptionsAct) {
+  const auto text = [&](const Words& more) {
+    Words words = {"trace", "early", "--format=json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = place_->run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return nlohmann::json::parse(o.out)["text"].get<std::string>();
+  };
+  EXPECT_EQ(text({}), text({"--seed=1337"}));
+  EXPECT_NE(text({"--sentences=0"}), text({"--sentences=0", "--seed=8"}));
+  EXPECT_EQ(text({"--num_chars=5"}).size(), 5U);
+  EXPECT_NE(text({"--start_idx=15"}), text({"--start_idx=15", "--split=train"}));
+  EXPECT_EQ(text({"--text=the rain\\n"}), "the rain\n");
+  EXPECT_EQ(text({"--text=hills and hill"}), "hills and hill");
+  const Outcome file = place_->run({"trace", "early", "--format=html", "--output=who.html"});
+  EXPECT_THAT(file.out, HasSubstr("rows in who.html"));
+  EXPECT_THAT(slurp(place_->path("who.html")), HasSubstr("</html>"));
+  const Outcome terminal = place_->run({"trace", "early"});
+  EXPECT_THAT(terminal.out, HasSubstr("right there"));
+  const Outcome far = place_->run({"trace", "early", "--num_chars=18"});
+  EXPECT_EQ(far.exit_code, 2);
+  EXPECT_THAT(far.err, HasSubstr("--num_chars=17 or less"));
+  EXPECT_EQ(place_->run({"trace", "early", "--start_idx=100000"}).exit_code, 2);
 }
 
 TEST_F(EarlyExitProgram, KeysWithoutEffectAreSaidOnce) {

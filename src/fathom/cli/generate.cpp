@@ -8,20 +8,6 @@ namespace {
 
 constexpr size_t kMaxPromptBytes = 16 << 20;
 
-// `\n` and `\t` as typed in a shell; FILE:path reads a file.
-std::string start_text(const std::string& start) {
-  if (start.rfind("FILE:", 0) == 0) return read_text_file(start.substr(5), kMaxPromptBytes);
-  std::string out;
-  for (size_t i = 0; i < start.size(); ++i) {
-    const char next = i + 1 < start.size() ? start[i + 1] : '\0';
-    if (start[i] == '\\' && (next == 'n' || next == 't'))
-      out += next == 'n' ? '\n' : '\t', ++i;
-    else
-      out += start[i];
-  }
-  return out;
-}
-
 void add_sampler_fields(FieldList& list, GenerateRequest& request) {
   SamplerOptions& s = request.sampler;
   list.add("do_sample", request.do_sample, "draw; False takes the likeliest token each time");
@@ -53,6 +39,19 @@ void add_window_fields(FieldList& list, Window& w) {
 }
 
 }  // namespace
+
+std::string start_text(const std::string& start) {
+  if (start.rfind("FILE:", 0) == 0) return read_text_file(start.substr(5), kMaxPromptBytes);
+  std::string out;
+  for (size_t i = 0; i < start.size(); ++i) {
+    const char next = i + 1 < start.size() ? start[i + 1] : '\0';
+    if (start[i] == '\\' && (next == 'n' || next == 't'))
+      out += next == 'n' ? '\n' : '\t', ++i;
+    else
+      out += start[i];
+  }
+  return out;
+}
 
 std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   CommandLine line("generate", "RUN [--key=value ...]", "Text from a trained model.",

@@ -25,6 +25,9 @@ struct GenerateRequest {
   std::vector<std::string> notices;
 };
 
+// `\n` and `\t` as typed in a shell become what they mean; FILE:path reads a file.
+std::string start_text(const std::string& start);
+
 std::optional<GenerateRequest> parse_generate(const Arguments& arguments);
 
 }  // namespace fathom

@@ -9,6 +9,7 @@
 #include "fathom/base/error.h"
 #include "fathom/cli/eval.h"
 #include "fathom/cli/generate.h"
+#include "fathom/cli/trace.h"
 #include "fathom/cli/train.h"
 #include "fathom/track/terminal.h"
 
@@ -26,6 +27,8 @@ const std::vector<Verb>& verbs() {
        [](const Arguments& a) { return parse_eval(a).has_value(); }},
       {"generate", "text from a trained model", nullptr,
        [](const Arguments& a) { return parse_generate(a).has_value(); }},
+      {"trace", "which layer answered each token of a text", nullptr,
+       [](const Arguments& a) { return parse_trace(a).has_value(); }},
       {"export", "a run's numbers as CSV or JSON lines", run_export},
   };
   return all;

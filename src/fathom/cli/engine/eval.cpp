@@ -28,17 +28,6 @@ double bytes_per_token(const Corpus& corpus, const std::string& split) {
          static_cast<double>(ids.size());
 }
 
-void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
-  if (corpus.vocab_size() > loaded.state.vocab_size)
-    misuse(fmt::format("the corpus {} has a vocabulary of {}, the model one of {}", corpus.name(),
-                       corpus.vocab_size(), loaded.state.vocab_size),
-           "evaluate on a corpus prepared with the same tokenizer");
-  if (corpus.tokenizer() != nullptr && loaded.tokenizer != nullptr &&
-      corpus.tokenizer()->to_json() != loaded.tokenizer->to_json())
-    misuse(fmt::format("the corpus {} has another tokenizer than the model", corpus.name()),
-           "its ids mean other characters; prepare the text with the model's corpus's tokenizer");
-}
-
 // One line a layer, where several read out; with a halting rule, what each of them answered.
 void print_layers(const std::map<std::string, double>& metrics) {
   const auto at = [&](const std::string& name, size_t i) {
@@ -68,6 +57,17 @@ void print_layers(const std::map<std::string, double>& metrics) {
 }
 
 }  // namespace
+
+void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
+  if (corpus.vocab_size() > loaded.state.vocab_size)
+    misuse(fmt::format("the corpus {} has a vocabulary of {}, the model one of {}", corpus.name(),
+                       corpus.vocab_size(), loaded.state.vocab_size),
+           "evaluate on a corpus prepared with the same tokenizer");
+  if (corpus.tokenizer() != nullptr && loaded.tokenizer != nullptr &&
+      corpus.tokenizer()->to_json() != loaded.tokenizer->to_json())
+    misuse(fmt::format("the corpus {} has another tokenizer than the model", corpus.name()),
+           "its ids mean other characters; prepare the text with the model's corpus's tokenizer");
+}
 
 LoadedModel load_chosen(const ModelChoice& choice, at::Device device) {
   return load_model(choice.folder, device,

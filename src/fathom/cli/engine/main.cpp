@@ -33,6 +33,10 @@ int run_verb(int argc, char** argv) {
     const auto request = parse_generate(arguments);
     return request ? generate_text(*request) : 0;
   }
+  if (verb == "trace") {
+    const auto request = parse_trace(arguments);
+    return request ? trace(*request) : 0;
+  }
   if (verb == "doctor") return print_readings();
   misuse("fathom-engine does not know the verb " + verb, "type `fathom --help`");
 }

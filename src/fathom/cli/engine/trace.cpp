@@ -1,0 +1,116 @@
+// `fathom trace`
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "fathom/base/error.h"
+#include "fathom/base/random.h"
+#include "fathom/base/text.h"
+#include "fathom/cli/engine/engine.h"
+#include "fathom/data/corpus.h"
+#include "fathom/io/files.h"
+#include "fathom/model/device.h"
+#include "fathom/study/trace_text.h"
+#include "fathom/track/terminal.h"
+
+namespace fathom {
+namespace {
+
+constexpr int64_t kDefaultTokens = 300;
+
+// How many of `tokens` to keep: up to and with the one that holds the n-th end of a sentence.
+size_t end_of_sentences(const Tokenizer& tokenizer, const std::vector<int64_t>& tokens,
+                        int64_t sentences) {
+  if (sentences <= 0) return tokens.size();
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const auto id = static_cast<uint32_t>(tokens[i]);
+    const std::string text = tokenizer.decode({&id, 1});
+    if (text.find_first_of(".!?") != text.npos && --sentences == 0) return i + 1;
+  }
+  return tokens.size();
+}
+
+int64_t token_limit(const TraceRequest& request, int64_t block_size) {
+  if (!request.num_chars) return std::min(kDefaultTokens, block_size + 1);
+  if (*request.num_chars > block_size + 1)
+    misuse(fmt::format("num_chars = {} needs {} positions, the model has {}", *request.num_chars,
+                       *request.num_chars - 1, block_size),
+           fmt::format("take --num_chars={} or less", block_size + 1));
+  return *request.num_chars;
+}
+
+// Tokens of the corpus, and where they come from.
+std::vector<int64_t> corpus_tokens(const TraceRequest& request, const LoadedModel& loaded,
+                                   int64_t limit, std::string& source) {
+  const Corpus corpus =
+      Corpus::open(request.dataset.empty() ? loaded.state.config.data.dataset : request.dataset);
+  require_same_tokens(corpus, loaded);
+  const TokenShard& shard = corpus.shards(request.split).front();
+  const auto size = static_cast<int64_t>(shard.size());
+  int64_t start = request.start_idx;
+  if (start < 0) {
+    const double u = RandomStream(static_cast<uint64_t>(request.seed), "trace").uniform(0);
+    start = static_cast<int64_t>(u * static_cast<double>(std::max<int64_t>(size - limit + 1, 1)));
+  }
+  if (start + 2 > size)
+    misuse(fmt::format("start_idx = {} leaves no text: {} has {} tokens in {}", start,
+                       corpus.name(), with_commas(size), request.split),
+           "take a smaller --start_idx, or -1 for anywhere");
+  std::vector<int64_t> tokens(static_cast<size_t>(std::min(limit, size - start)));
+  shard.copy(static_cast<uint64_t>(start), tokens);
+  source = fmt::format("{}/{} from token {}", corpus.name(), request.split, with_commas(start));
+  return tokens;
+}
+
+std::string shown(const ExitTable& table, const TraceRequest& request) {
+  switch (request.format) {
+    case TableFormat::kMarkdown:
+      return markdown(table);
+    case TableFormat::kJson:
+      return json_text(table);
+    case TableFormat::kHtml:
+      return html_page(table);
+    case TableFormat::kTerminal:
+      break;
+  }
+  return terminal_text(table, request.output.empty() && Style(stdout).on());
+}
+
+}  // namespace
+
+int trace(const TraceRequest& request) {
+  for (const std::string& notice : request.notices) fmt::print(stderr, "note: {}\n", notice);
+  set_threads(request.model.threads);
+  const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
+  const auto* model = dynamic_cast<const DepthModel*>(loaded.model.get());
+  if (model == nullptr || loaded.tokenizer == nullptr)
+    fail(fmt::format("{} cannot be traced: {}", request.model.run,
+                     model == nullptr ? "its model is no depth walk" : "its tokens have no text"),
+         "trace a run of a preset that `fathom list` shows, on a corpus prepared from text");
+  const int64_t limit = token_limit(request, loaded.state.config.model.backbone.block_size);
+  std::vector<int64_t> tokens;
+  std::string source = "given text";
+  if (request.text.empty()) {
+    tokens = corpus_tokens(request, loaded, limit, source);
+  } else {
+    const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.text);
+    tokens.assign(ids.begin(), ids.end());
+    if (static_cast<int64_t>(tokens.size()) > limit)
+      misuse(fmt::format("the text has {} tokens, {} are shown at once", tokens.size(), limit),
+             "give a shorter one");
+  }
+  tokens.resize(end_of_sentences(*loaded.tokenizer, tokens, request.sentences));
+  ExitTable table = trace_text(*model, *loaded.tokenizer, tokens, request.candidates);
+  table.run = request.model.run;
+  table.source = source;
+  const std::string out = shown(table, request);
+  if (request.output.empty()) {
+    fmt::print("{}", out);
+    return 0;
+  }
+  write_file_durably(request.output, as_bytes(out));
+  fmt::print("{} rows in {}\n", table.rows.size(), request.output);
+  return 0;
+}
+
+}  // namespace fathom

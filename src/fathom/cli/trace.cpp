@@ -1,0 +1,46 @@
+#include "fathom/cli/trace.h"
+
+#include "fathom/base/error.h"
+#include "fathom/cli/generate.h"
+
+namespace fathom {
+
+std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
+  CommandLine line("trace", "RUN [--key=value ...]",
+                   "Which layer answered each token of a text, and what the others thought.",
+                   "fathom trace quickstart_early_exit --format=html --output=who.html");
+  TraceRequest request;
+  line.positional("RUN", request.model.run, "a run's name, or its folder");
+  FieldList list;
+  add_fields(list, request.model);
+  list.find("checkpoint")->alias("ckpt");
+  list.section("text");
+  list.add("dataset", request.dataset,
+           "another corpus of the same tokenizer; empty: the run's own");
+  list.add("split", request.split, "train or val");
+  list.add("text", request.text, "this text, or FILE:path, in place of the split's");
+  list.add("start_idx", request.start_idx, "first token in the split, -1: anywhere").at_least(-1);
+  list.add("num_chars", request.num_chars,
+           "tokens at most; None: 300, or as many as the model can see")
+      .at_least(2);
+  list.add("sentences", request.sentences,
+           "end with the so-manieth of . ! ?, 0 or less: only by num_chars");
+  list.add("seed", request.seed, "of the place in the split").at_least(0);
+  list.section("table");
+  list.add("candidates", request.candidates, "predictions of each layer in JSON and HTML")
+      .at_least(1)
+      .at_most(50);
+  list.add<TableFormat>("format", request.format, "terminal, markdown, json or html",
+                        {{"terminal", TableFormat::kTerminal},
+                         {"markdown", TableFormat::kMarkdown},
+                         {"json", TableFormat::kJson},
+                         {"html", TableFormat::kHtml}});
+  list.add("output", request.output, "a file; empty: the console");
+  if (!parse_into(line, arguments, list)) return std::nullopt;
+  if (!request.text.empty()) request.text = start_text(request.text);
+  settle(request.model);
+  request.notices = list.notices();
+  return request;
+}
+
+}  // namespace fathom

@@ -1,0 +1,227 @@
+#include "fathom/study/tables/exit_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/utf8.h"
+
+namespace fathom {
+namespace {
+
+// Black on colours that both light and dark terminals show, first layers green, last ones red.
+constexpr int kColours[] = {120, 157, 228, 222, 216, 210, 204, 183, 147, 117};
+
+int colour_of(size_t layer, size_t layers) {
+  const size_t n = std::size(kColours);
+  return kColours[layers <= 1 ? n - 1
+                              : layer * std::min(n - 1, std::max<size_t>(layers - 1, 5)) /
+                                    (layers - 1) % n];
+}
+
+std::string markdown_cell(const std::string& token) {
+  std::string out;
+  for (const char c : visible_token(token)) {
+    if (c == '|')
+      out += "\\|";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '&')
+      out += "&amp;";
+    else
+      out += c;
+  }
+  return out;
+}
+
+std::string percent(size_t part, size_t whole) {
+  return whole == 0 ? "-" : fmt::format("{:.1f} %", 100.0 * double(part) / double(whole));
+}
+
+std::string summary_lines(const ExitTable& t) {
+  const ExitSummary s = summarize(t);
+  std::string out = fmt::format("{}: {}, {} tokens\n", t.run, t.source, t.rows.size());
+  out += fmt::format(
+      "accuracy {:.3f}, {:.4f} nats per token from the layer that answers, {:.2f} of {} layers on "
+      "average\n",
+      s.accuracy, s.mean_nats, s.mean_layers, t.layers.size());
+  out += "\n  layer  threshold   answers  right there\n";
+  for (size_t i = 0; i < t.layers.size(); ++i)
+    out += fmt::format("  {:>5}  {:>9}  {:>8}  {:>11}\n", t.layers[i],
+                       t.thresholds.empty() ? "-" : fmt::format("{:g}", t.thresholds[i]),
+                       percent(s.answers[i], t.rows.size()), percent(s.right[i], s.answers[i]));
+  if (!t.thresholds.empty())
+    out += fmt::format("  nobody was confident about {}\n", percent(s.fallback, t.rows.size()));
+  return out;
+}
+
+size_t columns(const std::string& text) {
+  size_t n = 0;
+  for (size_t i = 0; i < text.size(); i += std::max<size_t>(utf8_length(text, i), 1)) ++n;
+  return n;
+}
+
+}  // namespace
+
+std::string ExitTable::text() const {
+  std::string out = first;
+  for (const ExitRow& row : rows) out += row.truth;
+  return out;
+}
+
+ExitSummary summarize(const ExitTable& table) {
+  ExitSummary s;
+  s.answers.assign(table.layers.size(), 0);
+  s.right = s.answers;
+  if (table.rows.empty()) return s;
+  size_t right = 0;
+  double nats = 0, layers = 0;
+  for (const ExitRow& row : table.rows) {
+    ++s.answers[row.exit];
+    s.right[row.exit] += row.right;
+    right += row.right;
+    s.fallback += !row.confident;
+    nats -= std::log(row.answer().p_truth);
+    layers += static_cast<double>(row.exit + 1);
+  }
+  const auto n = static_cast<double>(table.rows.size());
+  s.accuracy = static_cast<double>(right) / n;
+  s.mean_nats = nats / n;
+  s.mean_layers = layers / n;
+  return s;
+}
+
+std::string visible_token(const std::string& text) {
+  std::string out;
+  for (const char c : printable(text)) {
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (c == ' ')
+      out += "[space]";
+    else
+      out += c;
+  }
+  return out;
+}
+
+std::string printable(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_length(text, i);
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool is_control = byte < 0x20 || byte == 0x7f;
+    if (length == 0 || (is_control && byte != '\n' && byte != '\t'))
+      out += fmt::format("\\x{:02x}", byte);
+    else
+      out += text.substr(i, length);
+    i += std::max<size_t>(length, 1);
+  }
+  return out;
+}
+
+std::string with_line_marks(const std::string& text) {
+  std::string out;
+  for (const char c : printable(text))
+    out += c == '\n' ? std::string("\u21b5\n") : std::string(1, c);
+  return out;
+}
+
+std::string terminal_text(const ExitTable& table, bool colour) {
+  std::string out, line, names;
+  const auto flush = [&] {
+    out += line + "\n";
+    if (!colour && names.find_first_not_of(' ') != names.npos) out += names + "\n";
+    line.clear(), names.clear();
+  };
+  const auto add = [&](const std::string& token, const ExitRow* row) {
+    std::string piece = row != nullptr && colour ? with_line_marks(token) : printable(token);
+    for (size_t from = 0; from <= piece.size();) {
+      const size_t end = piece.find('\n', from);
+      const std::string part = piece.substr(from, end == piece.npos ? end : end - from);
+      if (row != nullptr && colour && !part.empty()) {
+        line +=
+            fmt::format("\033[30;48;5;{}{}m{}\033[0m", colour_of(row->exit, table.layers.size()),
+                        row->right ? "" : ";4", part);
+      } else {
+        line += part;
+      }
+      const size_t width = columns(part);
+      const std::string name = row == nullptr ? "" : std::to_string(table.layers[row->exit] % 10);
+      for (size_t i = 0; i < width; ++i) names += i == 0 && !name.empty() ? name : " ";
+      if (end == piece.npos) break;
+      flush();
+      from = end + 1;
+    }
+  };
+  add(table.first, nullptr);
+  for (const ExitRow& row : table.rows) add(row.truth, &row);
+  flush();
+  if (colour) {
+    out += "\nanswered by";
+    for (size_t i = 0; i < table.layers.size(); ++i)
+      out += fmt::format(" \033[30;48;5;{}m layer {} \033[0m", colour_of(i, table.layers.size()),
+                         table.layers[i]);
+    out += "; underlined: wrong\n";
+  }
+  return out + "\n" + summary_lines(table);
+}
+
+std::string markdown(const ExitTable& table) {
+  std::string out = "Sample text:\n\n";
+  const std::string text = printable(table.text());
+  for (size_t from = 0; from <= text.size();) {
+    const size_t end = text.find('\n', from);
+    out += "    " + text.substr(from, end == text.npos ? end : end - from) + "\n";
+    if (end == text.npos) break;
+    from = end + 1;
+  }
+  out += "\n| GT |";
+  for (const int layer : table.layers) out += fmt::format(" L{} |", layer);
+  out += " p(gt) | p(pred) |\n|---|";
+  for (size_t i = 0; i < table.layers.size(); ++i) out += "---|";
+  out += "---|---|\n";
+  for (const ExitRow& row : table.rows) {
+    const auto cell = [&](const std::string& token) {
+      return row.right ? markdown_cell(token) : "<u>" + markdown_cell(token) + "</u>";
+    };
+    out += "| " + cell(row.truth) + " |";
+    for (size_t i = 0; i < table.layers.size(); ++i)
+      out += i == row.exit ? " " + cell(row.predicted()) + " |" : " |";
+    out += fmt::format(" {:.3f} | {:.3f} |\n", row.answer().p_truth, row.p_predicted());
+  }
+  return out;
+}
+
+std::string json_text(const ExitTable& table) {
+  using nlohmann::json;
+  const ExitSummary s = summarize(table);
+  json rows = json::array();
+  for (const ExitRow& row : table.rows) {
+    json layers = json::array();
+    for (const LayerGuess& guess : row.layers) {
+      json best = json::array();
+      for (const auto& c : guess.best) best.push_back({{"text", c.text}, {"p", c.p}});
+      layers.push_back({{"best", best}, {"p_truth", guess.p_truth}, {"score", guess.score}});
+    }
+    rows.push_back({{"truth", row.truth},
+                    {"predicted", row.predicted()},
+                    {"right", row.right},
+                    {"layer", table.layers[row.exit]},
+                    {"confident", row.confident},
+                    {"layers", layers}});
+  }
+  const json out = {
+      {"run", table.run},         {"source", table.source},         {"text", table.text()},
+      {"layers", table.layers},   {"thresholds", table.thresholds}, {"answers", s.answers},
+      {"right", s.right},         {"fallback", s.fallback},         {"accuracy", s.accuracy},
+      {"mean_nats", s.mean_nats}, {"mean_layers", s.mean_layers},   {"rows", rows}};
+  // Single bytes of a byte tokenizer are no UTF-8.
+  return out.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace fathom

@@ -1,0 +1,70 @@
+// Who answered: for each position of a text the layer that was confident first, and what every
+// layer would have said. Torch-free: the numbers, and four ways to show them (spec: Papingo's
+// table).
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fathom {
+
+struct LayerGuess {
+  struct Candidate {
+    std::string text;
+    double p = 0;
+  };
+  std::vector<Candidate> best;  // likeliest first, at least one
+  double p_truth = 0;           // of the token that really follows
+  double score = 0;             // that the threshold is compared with
+};
+
+struct ExitRow {
+  std::string truth;      // text of the token that follows
+  bool right = false;     // the answer is that token
+  size_t exit = 0;        // index of the layer that answered, among those that can
+  bool confident = true;  // false: none was, so the last one answered
+  std::vector<LayerGuess> layers;
+
+  const LayerGuess& answer() const { return layers[exit]; }
+  const std::string& predicted() const { return answer().best.front().text; }
+  double p_predicted() const { return answer().best.front().p; }
+};
+
+struct ExitTable {
+  std::string run, source;         // "first", "shakespeare_char/val from 4,711"
+  std::vector<int> layers;         // numbers of the layers that can answer
+  std::vector<double> thresholds;  // of each; empty: nothing halts, the last one answers
+  std::string first;               // the token before the first row
+  std::vector<ExitRow> rows;
+
+  std::string text() const;  // all of it
+};
+
+struct ExitSummary {
+  std::vector<size_t> answers, right;  // by layer
+  size_t fallback = 0;                 // nobody was confident
+  double accuracy = 0;
+  double mean_nats = 0;    // -ln p of the truth at the layer that answered
+  double mean_layers = 0;  // computed until the answer: 1 is the first that can answer
+};
+ExitSummary summarize(const ExitTable& table);
+
+// A token's text in one line: \n, \t, [space], \xNN for bytes that are no text.
+std::string visible_token(const std::string& text);
+// Text with \xNN for such bytes; line breaks, tabs and spaces stay.
+std::string printable(const std::string& text);
+// The same, and a visible mark before each line break: a place for its colour.
+std::string with_line_marks(const std::string& text);
+
+// The text coloured by the layer that answered, wrong predictions underlined, and the summary.
+// Without colours each line is followed by one that names the layers.
+std::string terminal_text(const ExitTable& table, bool colour);
+// A row per position: GT, a column per layer with the prediction in the one that answered (both in
+// <u> if it was wrong), p(gt), p(pred).
+std::string markdown(const ExitTable& table);
+std::string json_text(const ExitTable& table);
+// A page of its own, without scripts or anything from elsewhere. Hover or keyboard focus shows what
+// each layer thought.
+std::string html_page(const ExitTable& table);
+
+}  // namespace fathom

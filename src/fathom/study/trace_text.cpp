@@ -1,0 +1,98 @@
+#include "fathom/study/trace_text.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/topk.h>
+#include <fmt/format.h>
+
+#include "fathom/base/error.h"
+#include "fathom/ops/plain.h"
+
+namespace fathom {
+namespace {
+
+std::string text_of(const Tokenizer& tokenizer, int64_t token) {
+  // Ids of a padded table stand for nothing.
+  if (token >= tokenizer.vocab_size()) return "";
+  const auto id = static_cast<uint32_t>(token);
+  return tokenizer.decode({&id, 1});
+}
+
+// One layer's guesses at every position.
+std::vector<LayerGuess> guesses(const StepRecord& record, const Tensor& logits_TV,
+                                const Tensor& targets_T, const Tokenizer& tokenizer,
+                                int64_t candidates) {
+  const Tensor p_TV = at::log_softmax(logits_TV.to(at::kDouble), -1).exp();
+  const auto [p_TK, token_TK] = at::topk(p_TV, std::min(candidates, p_TV.size(1)), -1);
+  const Tensor p_best = p_TK.to(at::kCPU).contiguous();
+  const Tensor best = token_TK.to(at::kCPU).contiguous();
+  const Tensor p_truth_T = p_TV.gather(1, targets_T.unsqueeze(1)).squeeze(1).to(at::kCPU);
+  const Tensor score_T = record.decision.score_R.defined()
+                             ? record.decision.score_R.to(at::kCPU, at::kDouble)
+                             : p_best.select(1, 0);
+  std::vector<LayerGuess> all(static_cast<size_t>(p_TV.size(0)));
+  for (int64_t t = 0; t < p_TV.size(0); ++t) {
+    LayerGuess& guess = all[static_cast<size_t>(t)];
+    for (int64_t k = 0; k < best.size(1); ++k)
+      guess.best.push_back(
+          {text_of(tokenizer, best[t][k].item<int64_t>()), p_best[t][k].item<double>()});
+    guess.p_truth = p_truth_T[t].item<double>();
+    guess.score = score_T[t].item<double>();
+  }
+  return all;
+}
+
+}  // namespace
+
+ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
+                     const std::vector<int64_t>& tokens, int64_t candidates) {
+  if (tokens.size() < 2)
+    fail(fmt::format("a text of {} tokens has nothing to predict", tokens.size()),
+         "take at least two");
+  const at::NoGradGuard no_grad;
+  const at::Device device = model.parameters().all().front().tensor.device();
+  const Tensor all = index_tensor(tokens, device);
+  const int64_t T = all.size(0) - 1;
+  Batch batch;
+  batch.tokens_BT = all.narrow(0, 0, T).unsqueeze(0);
+  WalkOptions options;
+  options.keep_states = true;
+  options.read = false;
+  const DepthProgram program = model.program();
+  const Trace trace = model.walk().run(program, batch, options);
+
+  const HaltingConfig& halting = model.walk().plan().halting.config;
+  ExitTable table;
+  table.first = text_of(tokenizer, tokens[0]);
+  table.rows.resize(static_cast<size_t>(T));
+  std::vector<const StepRecord*> readouts = trace.readouts();
+  const bool halts = halting.rule != HaltRule::kNone;
+  if (!halts) readouts = {readouts.back()};
+  std::vector<bool> open(static_cast<size_t>(T), true);
+  for (size_t i = 0; i < readouts.size(); ++i) {
+    const StepRecord& record = *readouts[i];
+    const LinearParams& head =
+        model.walk().params().head.at(program.steps[size_t(record.step)].layer.readout->head);
+    const Tensor logits_TV = linear(record.n_RC, head.weight, head.bias);
+    const auto layer = guesses(record, logits_TV, all.narrow(0, 1, T), tokenizer, candidates);
+    const Tensor prediction_T = logits_TV.argmax(-1).to(at::kCPU);
+    const Tensor halts_T = halts ? record.decision.halts_R.to(at::kCPU) : Tensor();
+    table.layers.push_back(record.layer);
+    if (halts) table.thresholds.push_back(halting.threshold_at(size_t(record.layer)));
+    for (int64_t t = 0; t < T; ++t) {
+      ExitRow& row = table.rows[static_cast<size_t>(t)];
+      row.layers.push_back(layer[static_cast<size_t>(t)]);
+      if (!open[static_cast<size_t>(t)]) continue;
+      const bool confident = halts && halts_T[t].item<bool>();
+      if (!confident && i + 1 < readouts.size()) continue;
+      open[static_cast<size_t>(t)] = false;
+      row.exit = i;
+      row.confident = confident || !halts;
+      row.truth = text_of(tokenizer, tokens[static_cast<size_t>(t) + 1]);
+      row.right = prediction_T[t].item<int64_t>() == tokens[static_cast<size_t>(t) + 1];
+    }
+  }
+  return table;
+}
+
+}  // namespace fathom

@@ -1,0 +1,18 @@
+// What every layer of a model thinks of a text's next tokens.
+#pragma once
+
+#include <vector>
+
+#include "fathom/data/tokenizer.h"
+#include "fathom/model/depth_model.h"
+#include "fathom/study/tables/exit_table.h"
+
+namespace fathom {
+
+// Rows for tokens[1], tokens[2], ...: N tokens give N - 1 rows, all in one window with the masks
+// that evaluation has. `candidates` predictions a layer. `run` and `source` of the table are left
+// to the caller. Throws Error for fewer than two tokens.
+ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
+                     const std::vector<int64_t>& tokens, int64_t candidates);
+
+}  // namespace fathom

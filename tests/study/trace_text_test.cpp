@@ -1,0 +1,59 @@
+// The table of a model's layers, against the model's own answers.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "errors.h"
+#include "fathom/study/trace_text.h"
+#include "property/presets.h"
+
+namespace fathom::property {
+namespace {
+
+class TraceText : public PropertyTest {
+ protected:
+  std::unique_ptr<Tokenizer> tokenizer_ =
+      Tokenizer::from_json(nlohmann::json({{"kind", "char"}, {"characters", "abcdefghijk"}}));
+};
+
+TEST_F(TraceText, SaysWhatNextTokenSays) {
+  for (const Case& c : all_cases()) {
+    SCOPED_TRACE(c.name);
+    const Subject s = subject(c, text_batch(6, kBlock, 5), at::kDouble);
+    const Tensor text = random_tokens({kBlock + 1}, kVocab, 3);
+    const std::vector<int64_t> tokens(text.data_ptr<int64_t>(),
+                                      text.data_ptr<int64_t>() + kBlock + 1);
+    const ExitTable table = trace_text(s.depth(), *tokenizer_, tokens, 3);
+    ASSERT_EQ(table.rows.size(), size_t(kBlock));
+    EXPECT_EQ(table.thresholds.size(), c.halts() ? table.layers.size() : 0U);
+    for (int64_t t = 0; t < kBlock; ++t) {
+      const ExitRow& row = table.rows[size_t(t)];
+      const NextToken next =
+          s.model->next_token(text.narrow(0, 0, t + 1).unsqueeze(0), Exit::kFirstConfident);
+      const Tensor p = next.scores_BV[0].softmax(0);
+      EXPECT_EQ(table.layers[row.exit], next.layer_B[0].item<int64_t>()) << t;
+      EXPECT_EQ(row.predicted(), std::string(1, char('a' + p.argmax().item<int64_t>())));
+      EXPECT_NEAR(row.p_predicted(), p.max().item<double>(), 1e-9);
+      EXPECT_NEAR(row.answer().p_truth, p[tokens[size_t(t) + 1]].item<double>(), 1e-9);
+      EXPECT_EQ(row.truth, std::string(1, char('a' + tokens[size_t(t) + 1])));
+      EXPECT_EQ(row.right, row.truth == row.predicted());
+      for (size_t i = 0; c.halts() && i < row.layers.size(); ++i) {
+        const bool confident = row.layers[i].score >= table.thresholds[i];
+        EXPECT_TRUE(i >= row.exit || !confident);
+        EXPECT_TRUE(i != row.exit || row.confident == confident);
+      }
+      EXPECT_EQ(row.answer().best.size(), 3U);
+      EXPECT_GE(row.answer().best[0].p, row.answer().best[1].p);
+    }
+  }
+}
+
+TEST_F(TraceText, NeedsSomethingToPredict) {
+  const Subject s = subject(composed_cases().front(), text_batch(6, kBlock, 5), at::kDouble);
+  EXPECT_THAT(error_of([&] { trace_text(s.depth(), *tokenizer_, {1}, 3); }),
+              ::testing::HasSubstr("1 tokens"));
+}
+
+}  // namespace
+}  // namespace fathom::property

@@ -1,0 +1,114 @@
+// The page of who answered, in a browser: its colours, its hover text, and the keyboard.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "fathom/study/tables/exit_table.h"
+#include "web/browser.h"
+
+namespace fathom::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+LayerGuess guess(const std::string& text, double p, double p_truth) {
+  return {{{text, p}, {"?", 1 - p}}, p_truth, p};
+}
+
+ExitTable example() {
+  ExitTable t;
+  t.run = "toy";
+  t.source = "three tokens";
+  t.layers = {0, 1};
+  t.thresholds = {0.9, 0.9};
+  t.first = "T";
+  t.rows = {{"h", true, 0, true, {guess("h", 0.95, 0.95), guess("h", 0.97, 0.97)}},
+            {"\n", true, 1, false, {guess("x", 0.5, 0.25), guess("\n", 0.75, 0.75)}},
+            {"<", false, 1, false, {guess("x", 0.5, 0.1), guess("&", 0.625, 0.125)}}};
+  return t;
+}
+
+class ExitTablePage : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!Browser::is_installed()) GTEST_SKIP() << "the package chromium-driver is not installed";
+    path_ = std::filesystem::temp_directory_path() /
+            ("fathom-page-" + std::to_string(getpid()) + ".html");
+    std::ofstream(path_) << html_page(example());
+    browser_ = std::make_unique<Browser>();
+    browser_->open_file(path_);
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+
+  std::string style(int token, const std::string& property) {
+    return browser_->run("return getComputedStyle(document.querySelectorAll('.t')[" +
+                         std::to_string(token) + "])." + property);
+  }
+  // Of the tips that can be seen, the text.
+  std::vector<std::string> tips() {
+    return browser_->run(
+        "return [...document.querySelectorAll('.tip')].filter(t => t.offsetWidth > 0)"
+        ".map(t => t.innerText)");
+  }
+
+  std::filesystem::path path_;
+  std::unique_ptr<Browser> browser_;
+};
+
+TEST_F(ExitTablePage, ColoursTokensByTheLayerThatAnswered) {
+  EXPECT_EQ(browser_->run("return document.querySelectorAll('.t').length"), 3);
+  EXPECT_EQ(style(1, "backgroundColor"), style(2, "backgroundColor"));
+  EXPECT_NE(style(0, "backgroundColor"), style(1, "backgroundColor"));
+  EXPECT_NE(style(0, "backgroundColor"), "rgba(0, 0, 0, 0)");
+  EXPECT_THAT(style(2, "textDecorationLine"), HasSubstr("underline"));
+  EXPECT_THAT(style(0, "textDecorationLine"), Not(HasSubstr("underline")));
+  EXPECT_EQ(browser_->run("return document.querySelectorAll('.t')[2].firstChild.data"), "<");
+  // Text of the page as a reader sees it, line break included.
+  EXPECT_THAT(std::string(browser_->run("return document.querySelector('.text').innerText")),
+              HasSubstr("Th↵\n<"));
+}
+
+TEST_F(ExitTablePage, HoverShowsWhatEveryLayerThought) {
+  EXPECT_TRUE(tips().empty());
+  browser_->hover(".t:nth-of-type(2)");
+  const auto shown = tips();
+  ASSERT_EQ(shown.size(), 1U);
+  for (const char* text :
+       {"truth \\n", "layer 1, though not confident", "x", "0.500", "0.750", "truth 0.250"})
+    EXPECT_THAT(shown[0], HasSubstr(text));
+  browser_->hover("h1");
+  EXPECT_TRUE(tips().empty());
+}
+
+TEST_F(ExitTablePage, TheKeyboardReachesEveryToken) {
+  for (const char* truth : {"truth h", "truth \\n", "truth <"}) {
+    browser_->press_tab();
+    const auto shown = tips();
+    ASSERT_EQ(shown.size(), 1U) << truth;
+    EXPECT_THAT(shown[0], HasSubstr(truth));
+    EXPECT_EQ(browser_->run("return document.getElementById("
+                            "document.activeElement.getAttribute('aria-describedby')).innerText"),
+              shown[0]);
+  }
+}
+
+TEST_F(ExitTablePage, NeedsNothingFromElsewhere) {
+  EXPECT_EQ(browser_->run("return performance.getEntriesByType('resource').length"), 0);
+  EXPECT_EQ(browser_->run("return document.scripts.length"), 0);
+}
+
+// For people to look at: FATHOM_SCREENSHOT=FILE.png.b64, of FATHOM_PAGE or of the example.
+TEST_F(ExitTablePage, ItsPictureIsTaken) {
+  if (const char* page = std::getenv("FATHOM_PAGE")) browser_->open_file(page);
+  browser_->hover(".t:nth-of-type(3)");
+  const std::string picture = browser_->screenshot();
+  EXPECT_GT(picture.size(), 1000U);
+  if (const char* file = std::getenv("FATHOM_SCREENSHOT")) std::ofstream(file) << picture;
+}
+
+}  // namespace
+}  // namespace fathom::testing
