@@ -63,7 +63,7 @@ void register_papingo(Registry& registry) {
                "the laptop recipe where an answered token never comes back (and can be skipped)",
                cumulative);
   registry.add("papingo_widths", "layers of growing width with gates: 64, 128, 256, 256", growing);
-  registry.add("papingo_small", "2 layers, 64 wide, 500 steps: half a minute", small);
+  registry.add("papingo_small", "2 layers, 64 wide, 500 steps: to try things on", small);
 }
 
 }  // namespace fathom

@@ -35,7 +35,7 @@ h1 {{ font-size: 1.3rem; }}
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .1rem .6rem .1rem 0; text-align: left; font-weight: normal; }}
 td.n {{ font-variant-numeric: tabular-nums; text-align: right; }}
-tr.answer {{ font-weight: bold; }}
+tr.answer th, tr.answer td {{ font-weight: bold; }}
 code {{ font: inherit; font-family: ui-monospace, monospace; }}
 .key {{ display: inline-block; width: 1em; height: 1em; border-radius: 2px; vertical-align: -.15em; }}
 )";

@@ -1,0 +1,67 @@
+// A walk in pieces, each of which sees the earlier ones through a cache, is the whole walk: for
+// plans of any structure.
+#include <ATen/ops/arange.h>
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+
+#include "property/random_plan.h"
+#include "property/walks.h"
+
+namespace fathom::property {
+namespace {
+
+// Positions of the whole batch, which a piece by itself would count from 0.
+Batch with_positions(Batch batch) {
+  const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
+  if (!batch.position_BT.defined())
+    batch.position_BT =
+        at::arange(T, at::TensorOptions(at::kLong)).unsqueeze(0).expand({B, T}).contiguous();
+  return batch;
+}
+
+// Where the rows of a piece that begins at `first` are among the whole batch's.
+Tensor in_whole(const Rows& rows, int64_t first, int64_t piece, int64_t T) {
+  const Tensor& s = rows.source();
+  return s.div(piece, "floor") * T + s.remainder(piece) + first;
+}
+
+RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
+  set_threads(1);
+  const at::NoGradGuard no_grad;
+  const RandomModel model(at::kDouble);
+  const Batch batch = with_positions(any_batch());
+  const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
+  const Decisions decisions = any_decisions(batch, model.walk);
+  WalkOptions options = walk_options(/*training=*/false);
+  options.replay = &decisions;
+  const Trace whole = model.walk.run(model.program, batch, options);
+
+  options.skip =
+      model.random.plan.halting.history == MaskHistory::kCumulative && *rc::gen::arbitrary<bool>();
+  AttentionCache cache(B, T);
+  options.cache = &cache;
+  for (int64_t first = 0; first < T;) {
+    const int64_t count = any(1, T - first);
+    Decisions own;
+    for (const Tensor& x : decisions) own.push_back(x.narrow(1, first, count).contiguous());
+    options.replay = &own;
+    const Trace trace = model.walk.run(model.program, positions(batch, first, count), options);
+    for (size_t i = 0; i < trace.steps.size(); ++i) {
+      const StepRecord &piece = trace.steps[i], &all = whole.steps[i];
+      const Tensor index_R = in_whole(*piece.rows, first, count, T);
+      const auto same = [&](const Tensor& a, const Tensor& b) {
+        return a.defined() == b.defined() &&
+               (!a.defined() || gap(a, b.index_select(0, index_R)) <= 1e-10);
+      };
+      RC_ASSERT(same(piece.door.r_RC, all.door.r_RC));
+      RC_ASSERT(same(piece.door.y_RC, all.door.y_RC));
+      RC_ASSERT(same(piece.n_RC, all.n_RC));
+      RC_ASSERT(same(piece.decision.score_R, all.decision.score_R));
+    }
+    first += count;
+  }
+}
+
+}  // namespace
+}  // namespace fathom::property
