@@ -79,11 +79,14 @@ TEST_F(DecoderTest, EveryPresetAtEveryPosition) {
 }
 
 TEST_F(DecoderTest, PinnedTokensAndSmallWindows) {
-  const Subject s = subject(composed_cases().front(), text_batch(6, kBlock, 5), at::kDouble);
-  for (const Overflow overflow : {Overflow::kRecompute, Overflow::kHalf})
-    for (const auto& [pinned, capacity] :
-         {std::pair<int64_t, int64_t>{1, 4}, {3, 4}, {0, 1}, {4, 9}})
-      expect_as_uncached(*s.model, {pinned, capacity, overflow}, Exit::kFirstConfident, 25, 1e-11);
+  for (const Case& c : composed_cases()) {
+    SCOPED_TRACE(c.name);
+    const Subject s = subject(c, text_batch(6, kBlock, 5), at::kDouble);
+    for (const Exit exit : {Exit::kFirstConfident, Exit::kLast})
+      for (const Overflow overflow : {Overflow::kRecompute, Overflow::kHalf})
+        for (const auto& [pinned, capacity] : {std::pair<int64_t, int64_t>{1, 4}, {3, 4}, {0, 1}})
+          expect_as_uncached(*s.model, {pinned, capacity, overflow}, exit, 12, 1e-11);
+  }
 }
 
 // In the skipping walk a token that halted has keys no deeper than where it halted.

@@ -53,7 +53,8 @@ TEST(SampleToken, TemperatureDividesTheScores) {
   EXPECT_EQ(sample(kHalves, 1.99 / roots, {2, {}}), 0);
   EXPECT_EQ(sample(kHalves, 2.01 / roots, {2, {}}), 1);
   EXPECT_EQ(sample(kHalves, 3.42 / roots, {2, {}}), 2);
-  EXPECT_EQ(sample(kHalves, kAlmostOne, {1e-6, {}}), 0) << "nearly greedy";
+  for (const double t : {1e-6, 1e-300, 4.9e-324})
+    EXPECT_EQ(sample(kHalves, kAlmostOne, {t, {}}), 0) << "nearly greedy";
 }
 
 TEST(SampleToken, TopKKeepsTheKLargest) {

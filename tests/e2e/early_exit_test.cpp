@@ -92,7 +92,7 @@ TEST_F(EarlyExitProgram, ThresholdsMayBeOthersThanTheTrainedOnes) {
   EXPECT_THAT(said("--thresholds=[2,2]"), HasSubstr("layer 1: 100.0 %; 100.0 % of all blocks"));
   const Outcome wrong = place_->run({"eval", "early", "--thresholds=[0.5]"});
   EXPECT_EQ(wrong.exit_code, 2);
-  EXPECT_THAT(wrong.err, HasSubstr("n_layer = 2 needs 2"));
+  EXPECT_THAT(wrong.err, HasSubstr("thresholds has 1 entries, early has 2 layers"));
   EXPECT_EQ(place_->run({"eval", "early", "--thresholds=[1,1]", "--threshold=1"}).exit_code, 2);
 }
 
@@ -101,7 +101,17 @@ TEST_F(EarlyExitProgram, SeveralTextsAreThoseOfOneAfterTheOther) {
   EXPECT_EQ(all.exit_code, 0) << all.err;
   const Outcome one = place_->run({"generate", "early", "--max_new_tokens=20"});
   EXPECT_EQ(all.out.substr(0, one.out.size()), one.out);
-  EXPECT_THAT(all.out, HasSubstr("\n---------------\n"));
+  const std::string between = "\n---------------\n";
+  std::vector<std::string> texts;
+  for (size_t from = 0; from < all.out.size();) {
+    const size_t end = std::min(all.out.find(between, from), all.out.size());
+    texts.push_back(all.out.substr(from, end - from));
+    from = end + between.size();
+  }
+  ASSERT_EQ(texts.size(), 3U);
+  for (const std::string& text : texts) EXPECT_EQ(text.size(), 1 + 20 + 1U);
+  EXPECT_NE(texts[1], texts[0]);
+  EXPECT_NE(texts[2], texts[1]);
 }
 
 TEST_F(EarlyExitProgram, TextsEndOrSlideWhereTheWindowEnds) {
@@ -120,7 +130,8 @@ TEST_F(EarlyExitProgram, TextsEndOrSlideWhereTheWindowEnds) {
   const Outcome o =
       place_->run({"generate", "early", "--overflow=stop", "--start=the rain falls on hill"});
   EXPECT_EQ(o.exit_code, 2);
-  EXPECT_THAT(o.err, HasSubstr("the window 16"));
+  EXPECT_THAT(o.err, HasSubstr("the window takes at most 16"));
+  EXPECT_EQ(o.out, "");
 }
 
 // A table of a run, recounted from its Markdown and compared with its JSON.
@@ -180,9 +191,36 @@ TEST_F(EarlyExitProgram, TraceOptionsAct) {
   EXPECT_NE(text({"--start_idx=15"}), text({"--start_idx=15", "--split=train"}));
   EXPECT_EQ(text({"--text=the rain\\n"}), "the rain\n");
   EXPECT_EQ(text({"--text=hills and hill"}), "hills and hill");
-  const Outcome file = place_->run({"trace", "early", "--format=html", "--output=who.html"});
+  // A corpus with ends of sentences.
+  place_->write("said.txt", "the rain falls. " + small_text() + "who? a hill! " + small_text());
+  EXPECT_EQ(place_->run({"prepare", "said.txt"}).exit_code, 0);
+  const Outcome said = train({"--run_name=said", "--dataset=said", "--max_iters=1"});
+  EXPECT_EQ(said.exit_code, 0) << said.err;
+  const auto cut = [&](const Words& more) {
+    Words words = {"trace", "said", "--format=json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = place_->run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return nlohmann::json::parse(o.out)["text"].get<std::string>();
+  };
+  EXPECT_EQ(cut({"--split=train", "--start_idx=0", "--sentences=1"}), "the rain falls.");
+  EXPECT_EQ(cut({"--text=a. w. o. i."}), "a. w. o. i.") << "given text is not cut";
+  EXPECT_EQ(cut({"--text=. a! o. i.", "--sentences=1"}), ". a!");
+  place_->write("long.txt", "the rain? " + small_text());
+  EXPECT_EQ(cut({"--text=FILE:long.txt", "--sentences=1"}), "the rain?");
+  EXPECT_EQ(place_->run({"trace", "early", "--text="}).exit_code, 2);
+  EXPECT_EQ(place_->run({"trace", "early", "--text=FILE:"}).exit_code, 2);
+  const Outcome file = place_->run({"trace", "early", "--output=who.html"});
   EXPECT_THAT(file.out, HasSubstr("rows in who.html"));
   EXPECT_THAT(slurp(place_->path("who.html")), HasSubstr("</html>"));
+  // What a link leads to is written, and the link stays.
+  std::filesystem::create_symlink("who.html", place_->path("link"));
+  EXPECT_EQ(place_->run({"trace", "early", "--output=link"}).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(place_->path("link")));
+  EXPECT_THAT(slurp(place_->path("who.html")), HasSubstr("right there"));
+  const Outcome nowhere = place_->run({"trace", "early", "--output=none/x.html"});
+  EXPECT_EQ(nowhere.exit_code, 1);
+  EXPECT_THAT(nowhere.err, HasSubstr("there is no folder none"));
   const Outcome terminal = place_->run({"trace", "early"});
   EXPECT_THAT(terminal.out, HasSubstr("right there"));
   const Outcome far = place_->run({"trace", "early", "--num_chars=18"});

@@ -194,7 +194,12 @@ TEST_F(TrainTest, GenerationOptionsAct) {
 TEST_F(TrainTest, WhatCannotBeGeneratedIsSaid) {
   expect_refusal(run({"generate", "shared", "--start=Ω"}), 1, "Ω", "");
   expect_refusal(run({"generate", "shared", "--start="}), 2, "start is empty", "token");
-  expect_refusal(run({"generate", "shared", "--temperature=0"}), 2, "temperature", "");
+  for (const char* word : {"--temperature=0", "--top_k=0", "--top_p=0", "--top_p=1.1", "--min_p=2",
+                           "--repetition_penalty=0", "--repetition_penalty=-1", "--window=-1"}) {
+    const std::string key = std::string(word).substr(2, std::string(word).find('=') - 2);
+    expect_refusal(run({"generate", "shared", word}), 2, key, "");
+  }
+  expect_refusal(run({"generate", "shared", "--threshold=0.5"}), 2, "threshold", "halt_rule");
   expect_refusal(run({"generate", "shraed"}), 2, "shraed", "shared");
   expect_refusal(run({"generate", "shared", "--checkpoint=third"}), 2, "third", "checkpoints");
 }

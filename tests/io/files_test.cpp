@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "io/temp_folder.h"
@@ -88,6 +89,28 @@ TEST(MappedFile, SaysThatItWasCutShort) {
   std::vector<std::byte> out(3);
   EXPECT_THAT(error_of([&] { a.read(1, out); }),
               ::testing::AllOf(HasSubstr("/a ends at byte 2"), HasSubstr("it had 5")));
+}
+
+TEST(WriteOutput, LeavesPipesAndLinksWhatTheyAre) {
+  TempFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::string read;
+  std::thread reader([&] { read = slurp(folder / "pipe"); });
+  write_output(folder / "pipe", as_bytes("through"));
+  reader.join();
+  EXPECT_EQ(read, "through");
+  EXPECT_TRUE(std::filesystem::is_fifo(folder / "pipe"));
+  spill(folder / "file", "old");
+  std::filesystem::create_symlink("file", folder / "link");
+  write_output(folder / "link", as_bytes("new"));
+  EXPECT_EQ(slurp(folder / "file"), "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  write_output(folder / "fresh", as_bytes("x"));
+  EXPECT_EQ(slurp(folder / "fresh"), "x");
+  EXPECT_THAT(error_of([&] { write_output(folder.path(), as_bytes("x")); }),
+              HasSubstr("it is a folder"));
+  EXPECT_THAT(error_of([&] { write_output(folder / "none/x", as_bytes("x")); }),
+              HasSubstr("there is no folder"));
 }
 
 TEST(ReadTextFile, ReadsUpToTheLimit) {

@@ -38,6 +38,7 @@ TEST_F(TraceText, SaysWhatNextTokenSays) {
       EXPECT_NEAR(row.answer().p_truth, p[tokens[size_t(t) + 1]].item<double>(), 1e-9);
       EXPECT_EQ(row.truth, std::string(1, char('a' + tokens[size_t(t) + 1])));
       EXPECT_EQ(row.right, row.truth == row.predicted());
+      EXPECT_EQ(row.token, tokens[size_t(t) + 1]);
       for (size_t i = 0; c.halts() && i < row.layers.size(); ++i) {
         const bool confident = row.layers[i].score >= table.thresholds[i];
         EXPECT_TRUE(i >= row.exit || !confident);

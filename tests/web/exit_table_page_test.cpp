@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 LayerGuess guess(const std::string& text, double p, double p_truth) {
-  return {{{text, p}, {"?", 1 - p}}, p_truth, p};
+  return {{{0, text, p}, {0, "?", 1 - p}}, p_truth, p};
 }
 
 ExitTable example() {
@@ -26,9 +26,9 @@ ExitTable example() {
   t.layers = {0, 1};
   t.thresholds = {0.9, 0.9};
   t.first = "T";
-  t.rows = {{"h", true, 0, true, {guess("h", 0.95, 0.95), guess("h", 0.97, 0.97)}},
-            {"\n", true, 1, false, {guess("x", 0.5, 0.25), guess("\n", 0.75, 0.75)}},
-            {"<", false, 1, false, {guess("x", 0.5, 0.1), guess("&", 0.625, 0.125)}}};
+  t.rows = {{0, "h", true, 0, true, {guess("h", 0.95, 0.95), guess("h", 0.97, 0.97)}},
+            {0, "\n", true, 1, false, {guess("x", 0.5, 0.25), guess("\n", 0.75, 0.75)}},
+            {0, "<", false, 1, false, {guess("x", 0.5, 0.1), guess("&", 0.625, 0.125)}}};
   return t;
 }
 
@@ -82,6 +82,26 @@ TEST_F(ExitTablePage, HoverShowsWhatEveryLayerThought) {
     EXPECT_THAT(shown[0], HasSubstr(text));
   browser_->hover("h1");
   EXPECT_TRUE(tips().empty());
+}
+
+// However wide the table is, and wherever its token stands.
+TEST_F(ExitTablePage, TipsStayOnThePage) {
+  ExitTable table = example();
+  for (int i = 0; i < 300; ++i) table.rows.push_back(table.rows[0]);
+  for (ExitRow& row : table.rows)
+    for (LayerGuess& layer : row.layers) layer.best.resize(40, {0, "wide", 0.001});
+  std::ofstream(path_) << html_page(table);
+  browser_->open_file(path_);
+  for (const char* token : {"1", "60", "303"}) {
+    browser_->hover(std::string(".t:nth-of-type(") + token + ")");
+    EXPECT_EQ(browser_->run(
+                  "return [...document.querySelectorAll('.tip')].filter(t => t.offsetWidth > 0)"
+                  ".map(t => t.getBoundingClientRect()).filter(r => r.left >= 0 && r.top >= 0 &&"
+                  "r.right <= innerWidth && r.bottom <= innerHeight).length"),
+              1)
+        << token;
+  }
+  EXPECT_EQ(browser_->run("return document.documentElement.scrollWidth > innerWidth"), false);
 }
 
 TEST_F(ExitTablePage, TheKeyboardReachesEveryToken) {

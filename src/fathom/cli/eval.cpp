@@ -29,6 +29,11 @@ void apply_thresholds(const ModelChoice& choice, ModelConfig& config) {
     misuse(fmt::format("{} was given, but no token of {} halts before the last layer",
                        choice.threshold ? "threshold" : "thresholds", choice.run),
            "it has a meaning for models trained with halt_rule=max or gold");
+  const auto L = static_cast<size_t>(config.backbone.n_layer);
+  if (!choice.thresholds.empty() && choice.thresholds.size() != L)
+    misuse(fmt::format("thresholds has {} entries, {} has {} layers", choice.thresholds.size(),
+                       choice.run, L),
+           "give one per layer, or --threshold for all");
   if (choice.threshold) config.halting.threshold = *choice.threshold;
   config.halting.thresholds = choice.thresholds;
   validate(config.halting, config.backbone);

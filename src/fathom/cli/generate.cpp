@@ -21,7 +21,8 @@ void add_sampler_fields(FieldList& list, GenerateRequest& request) {
       .at_most(1);
   list.add("repetition_penalty", s.repetition_penalty,
            "more than 1 makes tokens that the text has produced less likely")
-      .above(0);
+      .at_least(0.01)
+      .at_most(100);
   list.add("seed", request.seed, "of the sampling; each text draws from a stream of its own")
       .at_least(0);
 }
@@ -41,6 +42,7 @@ void add_window_fields(FieldList& list, Window& w) {
 }  // namespace
 
 std::string start_text(const std::string& start) {
+  if (start == "FILE:") misuse("FILE: names no file", "write FILE:path");
   if (start.rfind("FILE:", 0) == 0) return read_text_file(start.substr(5), kMaxPromptBytes);
   std::string out;
   for (size_t i = 0; i < start.size(); ++i) {
@@ -64,7 +66,10 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   add_fields(list, request.model);
   list.section("sampling");
   list.add("start", request.start, "text to go on from, or FILE:path");
-  list.add("num_samples", request.num_samples, "texts").at_least(1);
+  list.add("num_samples", request.num_samples,
+           "texts; the first appears as it grows, the others when all are done")
+      .at_least(1)
+      .at_most(4096);
   list.add("max_new_tokens", request.max_new_tokens, "tokens of each text").at_least(1);
   add_sampler_fields(list, request);
   list.add<Exit>("exit", request.exit,

@@ -1,9 +1,23 @@
 #include "fathom/cli/trace.h"
 
+#include <filesystem>
+
 #include "fathom/base/error.h"
 #include "fathom/cli/generate.h"
 
 namespace fathom {
+namespace {
+
+// By a file's ending.
+TableFormat format_of(const std::string& output) {
+  const std::string ending = std::filesystem::path(output).extension();
+  if (ending == ".html" || ending == ".htm") return TableFormat::kHtml;
+  if (ending == ".json") return TableFormat::kJson;
+  if (ending == ".md") return TableFormat::kMarkdown;
+  return TableFormat::kTerminal;
+}
+
+}  // namespace
 
 std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   CommandLine line("trace", "RUN [--key=value ...]",
@@ -18,26 +32,32 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   list.add("dataset", request.dataset,
            "another corpus of the same tokenizer; empty: the run's own");
   list.add("split", request.split, "train or val");
-  list.add("text", request.text, "this text, or FILE:path, in place of the split's");
+  std::string text;
+  list.add("text", text, "this text, or FILE:path, in place of the split's");
   list.add("start_idx", request.start_idx, "first token in the split, -1: anywhere").at_least(-1);
   list.add("num_chars", request.num_chars,
-           "tokens at most; None: 300, or as many as the model can see")
+           "tokens at most; None: as many as the model can see, 300 of a split")
       .at_least(2);
   list.add("sentences", request.sentences,
-           "end with the so-manieth of . ! ?, 0 or less: only by num_chars");
+           "end with the n-th of . ! ?, 0 or less: only by num_chars; None: 2, or 0 for --text");
   list.add("seed", request.seed, "of the place in the split").at_least(0);
   list.section("table");
   list.add("candidates", request.candidates, "predictions of each layer in JSON and HTML")
       .at_least(1)
       .at_most(50);
-  list.add<TableFormat>("format", request.format, "terminal, markdown, json or html",
+  list.add<TableFormat>("format", request.format,
+                        "terminal, markdown, json or html; not given: as the output's name ends",
                         {{"terminal", TableFormat::kTerminal},
                          {"markdown", TableFormat::kMarkdown},
                          {"json", TableFormat::kJson},
                          {"html", TableFormat::kHtml}});
   list.add("output", request.output, "a file; empty: the console");
   if (!parse_into(line, arguments, list)) return std::nullopt;
-  if (!request.text.empty()) request.text = start_text(request.text);
+  if (list.given("text")) {
+    request.text = start_text(text);
+    if (request.text->empty()) misuse("text is empty", "give some, or leave out --text");
+  }
+  if (!list.given("format")) request.format = format_of(request.output);
   settle(request.model);
   request.notices = list.notices();
   return request;

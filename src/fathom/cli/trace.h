@@ -15,10 +15,10 @@ struct TraceRequest {
   ModelChoice model;
   std::string dataset;  // empty: the one it was trained on
   std::string split = "val";
-  std::string text;                  // in place of the split's; empty: that
+  std::optional<std::string> text;   // in place of the split's
   int64_t start_idx = -1;            // of the text in the split's first shard; -1: anywhere
   std::optional<int64_t> num_chars;  // tokens, unset: 300 or as many as the model sees
-  int64_t sentences = 2;             // the text ends with the n-th of . ! ?; 0: nowhere
+  std::optional<int64_t> sentences;  // ends with the n-th of . ! ?; 0 or less: nowhere
   int64_t seed = 1337;
   int64_t candidates = 3;
   TableFormat format = TableFormat::kTerminal;

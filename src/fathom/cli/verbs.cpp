@@ -60,7 +60,7 @@ int guarded(int (*body)(int, char**), int argc, char** argv) {
   try {
     const int exit_code = body(argc, argv);
     // A full disk behind a redirection shows when the last of the output is written.
-    if (std::fflush(stdout) != 0 && exit_code == 0)
+    if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && exit_code == 0)
       fail("the output could not be written", "is there room where it goes?");
     return exit_code;
   } catch (const Error& e) {

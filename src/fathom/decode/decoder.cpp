@@ -13,7 +13,8 @@ Decoder::Decoder(const LanguageModel& model, std::vector<std::vector<int64_t>> t
     if (tokens.empty()) fail("a text to go on from needs a token");
     const auto length = static_cast<int64_t>(tokens.size());
     if (window.overflow == Overflow::kStop && length > window.capacity)
-      misuse(fmt::format("the text has {} tokens, the window {}", length, window.capacity),
+      misuse(fmt::format("the text has {} tokens, the window takes at most {}", length,
+                         window.capacity),
              "shorten it, or take --overflow=recompute or half");
     texts_.push_back({std::move(tokens), window.pinned, 0});
   }
@@ -41,9 +42,12 @@ NextToken Decoder::next(Exit exit) {
       text.start = start;
       text.known = 0;
     }
-    const int64_t pinned = std::min(window_.pinned, size(text));
-    for (int64_t i = text.known; i < size(text); ++i)
-      if (i < pinned || i >= start) rows[b].push_back(text.tokens[static_cast<size_t>(i)]);
+    const auto take = [&](int64_t from, int64_t end) {
+      if (from < end)
+        rows[b].insert(rows[b].end(), text.tokens.begin() + from, text.tokens.begin() + end);
+    };
+    take(text.known, std::min(window_.pinned, size(text)));
+    take(std::max(text.known, start), size(text));
     const int64_t dropped = start - window_.pinned;
     first_positions[b] = text.known == 0 ? 0 : text.known - dropped;
     text.known = size(text);

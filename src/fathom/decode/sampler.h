@@ -8,7 +8,8 @@
 
 namespace fathom {
 
-// Acts in this order: temperature, repetition penalty, top k, top p, min p.
+// Acts in this order: repetition penalty, top k, temperature, top p, min p. (Temperature commutes
+// with the two before it.)
 struct SamplerOptions {
   double temperature = 1.0;  // > 0, divides the scores
   std::optional<int64_t> top_k =
@@ -17,7 +18,7 @@ struct SamplerOptions {
   // (Holtzman et al. 2020); of equal ones those with the lower ids. 0 < p <= 1.
   double top_p = 1.0;
   double min_p = 0.0;  // only tokens at least so many times as likely as the likeliest; 0: all
-  // > 0. Divides positive scores of tokens that the text has already produced, and multiplies
+  // Positive. Divides positive scores of tokens that the text has already produced, and multiplies
   // negative ones: more than 1 always makes them less likely (Keskar et al. 2019).
   double repetition_penalty = 1.0;
   bool greedy = false;  // the first of the likeliest

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <utility>
 
 #include "fathom/base/error.h"
@@ -146,6 +147,25 @@ void write_file_durably(const std::string& path, Span<const std::byte> bytes) {
   NewFile file(path);
   file.write(bytes);
   file.commit();
+}
+
+void write_output(const std::string& path, Span<const std::byte> bytes) {
+  namespace fs = std::filesystem;
+  std::error_code unknown;
+  const fs::file_status status = fs::status(path, unknown);
+  if (fs::is_directory(status))
+    fail(fmt::format("cannot write {}: it is a folder", path), "name a file");
+  if (fs::is_regular_file(status)) return write_file_durably(fs::canonical(path), bytes);
+  if (fs::exists(status)) {
+    const posix::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd.is_open()) posix::fail_errno("open", path, errno);
+    return write_all(fd.get(), bytes.data(), bytes.size(), path);
+  }
+  const fs::path folder = fs::path(path).parent_path();
+  if (!folder.empty() && !fs::is_directory(folder, unknown))
+    fail(fmt::format("cannot write {}: there is no folder {}", path, folder.string()),
+         "make it first, or name a file in another one");
+  write_file_durably(path, bytes);
 }
 
 }  // namespace fathom

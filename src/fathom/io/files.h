@@ -73,6 +73,11 @@ class NewFile {
 
 void write_file_durably(const std::string& path, Span<const std::byte> bytes);
 
+// What a user names as an output. A new or regular file is written as above, where symbolic links
+// lead to; a pipe or a device is written to and stays what it is. Refuses a folder, and a path into
+// one that is not there.
+void write_output(const std::string& path, Span<const std::byte> bytes);
+
 // A folder under construction, by the same rules: fill path(), then commit(). It is created as
 // `.<name>.staging-<pid>` beside `final_path`; the parent folder must exist.
 class StagedFolder {

@@ -34,8 +34,9 @@ std::vector<LayerGuess> guesses(const StepRecord& record, const Tensor& logits_T
   for (int64_t t = 0; t < p_TV.size(0); ++t) {
     LayerGuess& guess = all[static_cast<size_t>(t)];
     for (int64_t k = 0; k < best.size(1); ++k)
-      guess.best.push_back(
-          {text_of(tokenizer, best[t][k].item<int64_t>()), p_best[t][k].item<double>()});
+      guess.best.push_back({best[t][k].item<int64_t>(),
+                            text_of(tokenizer, best[t][k].item<int64_t>()),
+                            p_best[t][k].item<double>()});
     guess.p_truth = p_truth_T[t].item<double>();
     guess.score = score_T[t].item<double>();
   }
@@ -88,6 +89,7 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
       open[static_cast<size_t>(t)] = false;
       row.exit = i;
       row.confident = confident || !halts;
+      row.token = tokens[static_cast<size_t>(t) + 1];
       row.truth = text_of(tokenizer, tokens[static_cast<size_t>(t) + 1]);
       row.right = prediction_T[t].item<int64_t>() == tokens[static_cast<size_t>(t) + 1];
     }

@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 LayerGuess guess(const std::string& text, double p, double p_truth) {
-  return {{{text, p}, {"z", (1 - p) / 2}}, p_truth, p};
+  return {{{1, text, p}, {25, "z", (1 - p) / 2}}, p_truth, p};
 }
 
 // "a\nb|c <" over two layers: answered by 0 right, by 1 wrong, by 0 right, by 1 right, by 1 wrong.
@@ -27,11 +27,11 @@ ExitTable example() {
   t.layers = {0, 3};
   t.thresholds = {0.9, 0.5};
   t.first = "a";
-  t.rows = {{"\n", true, 0, true, {guess("\n", 0.95, 0.95), guess("\n", 0.99, 0.99)}},
-            {"b", false, 1, true, {guess("x", 0.4, 0.1), guess("y", 0.6, 0.25)}},
-            {"|", true, 0, true, {guess("|", 0.9, 0.9), guess("|", 0.9, 0.9)}},
-            {"c", true, 1, false, {guess("c", 0.3, 0.3), guess("c", 0.4, 0.4)}},
-            {" ", false, 1, false, {guess("<", 0.3, 0.1), guess("<", 0.4, 0.2)}}};
+  t.rows = {{0, "\n", true, 0, true, {guess("\n", 0.95, 0.95), guess("\n", 0.99, 0.99)}},
+            {0, "b", false, 1, true, {guess("x", 0.4, 0.1), guess("y", 0.6, 0.25)}},
+            {0, "|", true, 0, true, {guess("|", 0.9, 0.9), guess("|", 0.9, 0.9)}},
+            {0, "c", true, 1, false, {guess("c", 0.3, 0.3), guess("c", 0.4, 0.4)}},
+            {0, " ", false, 1, false, {guess("<", 0.3, 0.1), guess("<", 0.4, 0.2)}}};
   return t;
 }
 
@@ -57,6 +57,8 @@ TEST(VisibleToken, HasOneLineAndNoGaps) {
   EXPECT_EQ(visible_token(" the"), "[space]the");
   EXPECT_EQ(visible_token("\x01\x7f"), "\\x01\\x7f");
   EXPECT_EQ(visible_token("Ω"), "Ω");
+  EXPECT_EQ(visible_token("\\"), "\\\\") << "or Markdown would take it for an escape";
+  EXPECT_EQ(visible_token("\u009b"), "\\xc2") << "a terminal's command";
   EXPECT_EQ(visible_token("\xce"), "\\xce") << "half a letter";
   EXPECT_EQ(printable("a \n\t\x02\xff"), "a \n\t\\x02\\xff");
   EXPECT_EQ(with_line_marks("a\n\nb"), "a↵\n↵\nb");
@@ -108,9 +110,13 @@ TEST(Json, HoldsEveryNumber) {
   EXPECT_EQ(j["rows"][1]["right"], false);
   EXPECT_EQ(j["rows"][3]["confident"], false);
   EXPECT_EQ(j["rows"][1]["layers"][0]["best"][0]["text"], "x");
+  EXPECT_EQ(j["rows"][1]["layers"][0]["best"][1]["token"], 25);
   ExitTable bytes = example();
   bytes.rows[0].truth = "\xff";
-  EXPECT_NO_THROW(nlohmann::json::parse(json_text(bytes)));
+  bytes.rows[0].token = 255;
+  const auto b = nlohmann::json::parse(json_text(bytes));
+  EXPECT_EQ(b["rows"][0]["truth"], "\\xff");
+  EXPECT_EQ(b["rows"][0]["token"], 255);
 }
 
 TEST(Terminal, ColoursByLayerOrNamesIt) {
@@ -119,6 +125,10 @@ TEST(Terminal, ColoursByLayerOrNamesIt) {
   // The line break that layer 0 foresaw has no place; below "b|c " stand its layers.
   EXPECT_THAT(plain, HasSubstr("\nb|c \n3033\n"));
   EXPECT_THAT(plain, HasSubstr("accuracy 0.600"));
+  ExitTable wide = example();
+  wide.rows[1].truth = "日";
+  wide.rows[2].truth = "\t";
+  EXPECT_THAT(terminal_text(wide, false), HasSubstr("\n日\\tc \n3 0 33\n"));
   const std::string coloured = terminal_text(example(), true);
   EXPECT_THAT(coloured, HasSubstr(";4mb\033[0m")) << "wrong ones are underlined";
   EXPECT_THAT(coloured, HasSubstr("m↵\033[0m\n"));

@@ -18,18 +18,18 @@ namespace {
 class Pages {
  public:
   Pages(const Tokenizer& tokenizer, std::string start, int64_t count)
-      : tokenizer_(tokenizer), texts_(static_cast<size_t>(count), start) {
-    fmt::print("{}", start);
-    std::fflush(stdout);
-  }
+      : tokenizer_(tokenizer), texts_(static_cast<size_t>(count), start) {}
 
   void add(size_t text, int64_t token) {
     const auto id = static_cast<uint32_t>(token);
     const std::string piece = tokenizer_.decode({&id, 1});
+    if (text == 0) {
+      fmt::print("{}{}", begun_ ? "" : texts_[0], piece);
+      begun_ = true;
+      if (std::fflush(stdout) != 0)
+        fail("the output could not be written", "is there room where it goes?");
+    }
     texts_[text] += piece;
-    if (text > 0) return;
-    fmt::print("{}", piece);
-    std::fflush(stdout);
   }
 
   void finish() const {
@@ -41,6 +41,7 @@ class Pages {
  private:
   const Tokenizer& tokenizer_;
   std::vector<std::string> texts_;
+  bool begun_ = false;
 };
 
 // Who answered, and what that saved; beside the text, which may go into a file.

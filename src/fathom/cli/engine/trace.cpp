@@ -18,11 +18,12 @@ namespace {
 
 constexpr int64_t kDefaultTokens = 300;
 
-// How many of `tokens` to keep: up to and with the one that holds the n-th end of a sentence.
+// How many of `tokens` to keep: up to and with the one that holds the n-th end of a sentence. The
+// first token is only context.
 size_t end_of_sentences(const Tokenizer& tokenizer, const std::vector<int64_t>& tokens,
                         int64_t sentences) {
   if (sentences <= 0) return tokens.size();
-  for (size_t i = 0; i < tokens.size(); ++i) {
+  for (size_t i = 1; i < tokens.size(); ++i) {
     const auto id = static_cast<uint32_t>(tokens[i]);
     const std::string text = tokenizer.decode({&id, 1});
     if (text.find_first_of(".!?") != text.npos && --sentences == 0) return i + 1;
@@ -31,7 +32,8 @@ size_t end_of_sentences(const Tokenizer& tokenizer, const std::vector<int64_t>& 
 }
 
 int64_t token_limit(const TraceRequest& request, int64_t block_size) {
-  if (!request.num_chars) return std::min(kDefaultTokens, block_size + 1);
+  if (!request.num_chars)
+    return request.text ? block_size + 1 : std::min(kDefaultTokens, block_size + 1);
   if (*request.num_chars > block_size + 1)
     misuse(fmt::format("num_chars = {} needs {} positions, the model has {}", *request.num_chars,
                        *request.num_chars - 1, block_size),
@@ -90,16 +92,18 @@ int trace(const TraceRequest& request) {
   const int64_t limit = token_limit(request, loaded.state.config.model.backbone.block_size);
   std::vector<int64_t> tokens;
   std::string source = "given text";
-  if (request.text.empty()) {
-    tokens = corpus_tokens(request, loaded, limit, source);
-  } else {
-    const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.text);
+  if (request.text) {
+    const std::vector<uint32_t> ids = loaded.tokenizer->encode(*request.text);
     tokens.assign(ids.begin(), ids.end());
-    if (static_cast<int64_t>(tokens.size()) > limit)
-      misuse(fmt::format("the text has {} tokens, {} are shown at once", tokens.size(), limit),
-             "give a shorter one");
+  } else {
+    tokens = corpus_tokens(request, loaded, limit, source);
   }
-  tokens.resize(end_of_sentences(*loaded.tokenizer, tokens, request.sentences));
+  const int64_t sentences = request.sentences.value_or(request.text ? 0 : 2);
+  tokens.resize(end_of_sentences(*loaded.tokenizer, tokens, sentences));
+  if (static_cast<int64_t>(tokens.size()) > limit)
+    misuse(
+        fmt::format("the text has {} tokens, at most {} are shown at once", tokens.size(), limit),
+        request.num_chars ? "give a shorter one, or a larger --num_chars" : "give a shorter one");
   ExitTable table = trace_text(*model, *loaded.tokenizer, tokens, request.candidates);
   table.run = request.model.run;
   table.source = source;
@@ -108,7 +112,7 @@ int trace(const TraceRequest& request) {
     fmt::print("{}", out);
     return 0;
   }
-  write_file_durably(request.output, as_bytes(out));
+  write_output(request.output, as_bytes(out));
   fmt::print("{} rows in {}\n", table.rows.size(), request.output);
   return 0;
 }

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <locale.h>
+#include <wchar.h>
+
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -58,10 +61,25 @@ std::string summary_lines(const ExitTable& t) {
   return out;
 }
 
+// Cells of a terminal that `text` takes.
 size_t columns(const std::string& text) {
+  static const locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  const locale_t before = uselocale(utf8);
   size_t n = 0;
-  for (size_t i = 0; i < text.size(); i += std::max<size_t>(utf8_length(text, i), 1)) ++n;
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_length(text, i);
+    const int cells = length == 0 ? 1 : wcwidth(static_cast<wchar_t>(utf8_decode(text, i, length)));
+    n += cells < 0 ? 1 : static_cast<size_t>(cells);
+    i += std::max<size_t>(length, 1);
+  }
+  uselocale(before);
   return n;
+}
+
+// Tabs would shift what stands below them.
+std::string without_tabs(std::string text) {
+  for (size_t i; (i = text.find('\t')) != text.npos;) text.replace(i, 1, "\\t");
+  return text;
 }
 
 }  // namespace
@@ -103,6 +121,8 @@ std::string visible_token(const std::string& text) {
       out += "\\t";
     else if (c == ' ')
       out += "[space]";
+    else if (c == '\\' && text == "\\")
+      out += "\\\\";  // alone: else the marks of other bytes would be doubled
     else
       out += c;
   }
@@ -114,7 +134,10 @@ std::string printable(const std::string& text) {
   for (size_t i = 0; i < text.size();) {
     const size_t length = utf8_length(text, i);
     const auto byte = static_cast<unsigned char>(text[i]);
-    const bool is_control = byte < 0x20 || byte == 0x7f;
+    // C1 controls are two bytes in UTF-8, and one of them begins a terminal's commands.
+    const bool is_c1 =
+        length == 2 && byte == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    const bool is_control = byte < 0x20 || byte == 0x7f || is_c1;
     if (length == 0 || (is_control && byte != '\n' && byte != '\t'))
       out += fmt::format("\\x{:02x}", byte);
     else
@@ -139,7 +162,8 @@ std::string terminal_text(const ExitTable& table, bool colour) {
     line.clear(), names.clear();
   };
   const auto add = [&](const std::string& token, const ExitRow* row) {
-    std::string piece = row != nullptr && colour ? with_line_marks(token) : printable(token);
+    const std::string piece =
+        without_tabs(row != nullptr && colour ? with_line_marks(token) : printable(token));
     for (size_t from = 0; from <= piece.size();) {
       const size_t end = piece.find('\n', from);
       const std::string part = piece.substr(from, end == piece.npos ? end : end - from);
@@ -205,23 +229,31 @@ std::string json_text(const ExitTable& table) {
     json layers = json::array();
     for (const LayerGuess& guess : row.layers) {
       json best = json::array();
-      for (const auto& c : guess.best) best.push_back({{"text", c.text}, {"p", c.p}});
+      for (const auto& c : guess.best)
+        best.push_back({{"token", c.token}, {"text", printable(c.text)}, {"p", c.p}});
       layers.push_back({{"best", best}, {"p_truth", guess.p_truth}, {"score", guess.score}});
     }
-    rows.push_back({{"truth", row.truth},
-                    {"predicted", row.predicted()},
+    rows.push_back({{"token", row.token},
+                    {"truth", printable(row.truth)},
+                    {"predicted", printable(row.predicted())},
                     {"right", row.right},
                     {"layer", table.layers[row.exit]},
                     {"confident", row.confident},
                     {"layers", layers}});
   }
-  const json out = {
-      {"run", table.run},         {"source", table.source},         {"text", table.text()},
-      {"layers", table.layers},   {"thresholds", table.thresholds}, {"answers", s.answers},
-      {"right", s.right},         {"fallback", s.fallback},         {"accuracy", s.accuracy},
-      {"mean_nats", s.mean_nats}, {"mean_layers", s.mean_layers},   {"rows", rows}};
-  // Single bytes of a byte tokenizer are no UTF-8.
-  return out.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+  const json out = {{"run", table.run},
+                    {"source", table.source},
+                    {"text", printable(table.text())},
+                    {"layers", table.layers},
+                    {"thresholds", table.thresholds},
+                    {"answers", s.answers},
+                    {"right", s.right},
+                    {"fallback", s.fallback},
+                    {"accuracy", s.accuracy},
+                    {"mean_nats", s.mean_nats},
+                    {"mean_layers", s.mean_layers},
+                    {"rows", rows}};
+  return out.dump(1) + "\n";
 }
 
 }  // namespace fathom

@@ -3,6 +3,7 @@
 // table).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@ namespace fathom {
 
 struct LayerGuess {
   struct Candidate {
+    int64_t token = 0;
     std::string text;
     double p = 0;
   };
@@ -19,7 +21,8 @@ struct LayerGuess {
 };
 
 struct ExitRow {
-  std::string truth;      // text of the token that follows
+  int64_t token = 0;      // that follows
+  std::string truth;      // its text
   bool right = false;     // the answer is that token
   size_t exit = 0;        // index of the layer that answered, among those that can
   bool confident = true;  // false: none was, so the last one answered

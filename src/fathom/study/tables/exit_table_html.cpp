@@ -19,7 +19,7 @@ constexpr char kHead[] = R"(<!doctype html>
 @media (prefers-color-scheme: dark) {{
   :root {{ --page: #17171b; --ink: #e8e8ee; --card: #232329; --line: #4a4a55; }}
 }}
-body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; background: var(--page);
+body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem 45vh; background: var(--page);
        color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }}
 h1 {{ font-size: 1.3rem; }}
 .text {{ font: 17px/2 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
@@ -27,15 +27,19 @@ h1 {{ font-size: 1.3rem; }}
 .t {{ position: relative; color: #1b1b1f; border-radius: 2px; cursor: default; }}
 .t.wrong {{ text-decoration: underline 2px; text-underline-offset: 3px; }}
 .t:hover, .t:focus {{ outline: 2px solid var(--ink); outline-offset: 1px; z-index: 2; }}
-.tip {{ display: none; position: absolute; left: 0; top: 1.6em; z-index: 3; padding: .5rem .7rem;
-       background: var(--card); color: var(--ink); border: 1px solid var(--line); border-radius: 6px;
+.tip {{ display: none; position: fixed; left: 1rem; right: 1rem; bottom: 1rem; z-index: 2;
+       max-height: 45vh; overflow: auto; padding: .5rem .7rem; background: var(--card);
+       color: var(--ink); border: 1px solid var(--line); border-radius: 6px;
        box-shadow: 0 4px 16px #0004; white-space: nowrap; font: 13px/1.4 system-ui, sans-serif; }}
 .t:hover > .tip, .t:focus > .tip {{ display: block; }}
-.t:focus:not(:hover) > .tip {{ z-index: 2; }}
+.t:hover > .tip {{ z-index: 3; }}
+.rows {{ display: table; }}
+.row {{ display: table-row; }}
+.row > * {{ display: table-cell; padding: .1rem .6rem .1rem 0; }}
+.row.answer {{ font-weight: bold; }}
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .1rem .6rem .1rem 0; text-align: left; font-weight: normal; }}
-td.n {{ font-variant-numeric: tabular-nums; text-align: right; }}
-tr.answer th, tr.answer td {{ font-weight: bold; }}
+.n {{ font-variant-numeric: tabular-nums; text-align: right; }}
 code {{ font: inherit; font-family: ui-monospace, monospace; }}
 .key {{ display: inline-block; width: 1em; height: 1em; border-radius: 2px; vertical-align: -.15em; }}
 )";
@@ -74,17 +78,17 @@ std::string tip(const ExitTable& table, const ExitRow& row, size_t number) {
   out += fmt::format("truth <code>{}</code>, {} layer {}{}", escaped(visible_token(row.truth)),
                      row.right ? "answered by" : "answered wrongly by", table.layers[row.exit],
                      row.confident ? "" : ", though not confident");
-  out += "<table>";
+  out += "<span class=\"rows\">";
   for (size_t i = 0; i < row.layers.size(); ++i) {
     const LayerGuess& guess = row.layers[i];
-    out += fmt::format("<tr{}><th>layer {}</th>", i == row.exit ? " class=\"answer\"" : "",
-                       table.layers[i]);
+    out += fmt::format("<span class=\"row{}\"><span>layer {}</span>",
+                       i == row.exit ? " answer" : "", table.layers[i]);
     for (const auto& c : guess.best)
-      out += fmt::format("<td><code>{}</code></td><td class=\"n\">{:.3f}</td>",
+      out += fmt::format("<code>{}</code><span class=\"n\">{:.3f}</span>",
                          escaped(visible_token(c.text)), c.p);
-    out += fmt::format("<td class=\"n\">truth {:.3f}</td></tr>", guess.p_truth);
+    out += fmt::format("<span class=\"n\">truth {:.3f}</span></span>", guess.p_truth);
   }
-  return out + "</table></span>";
+  return out + "</span></span>";
 }
 
 std::string summary_table(const ExitTable& t) {
