@@ -139,7 +139,7 @@ TEST_F(DecoderTest, ATextLongerThanAWindowThatEndsIsRefused) {
     Decoder(*s.model, random_texts({5}, 1), {0, 4, Overflow::kStop});
   });
   EXPECT_EQ(error.kind(), ErrorKind::kUsage);
-  EXPECT_THAT(error.what(), ::testing::HasSubstr("5 tokens, the window 4"));
+  EXPECT_THAT(error.what(), ::testing::HasSubstr("5 tokens, the window takes at most 4"));
   EXPECT_THAT(error_of([&] {
                 Decoder(*s.model, {{}}, {0, 4, {}});
               }),
