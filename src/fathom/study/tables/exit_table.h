@@ -1,6 +1,5 @@
 // Who answered: for each position of a text the layer that was confident first, and what every
-// layer would have said. Torch-free: the numbers, and four ways to show them (spec: Papingo's
-// table).
+// layer would have said. Torch-free: the numbers, and four ways to show them.
 #pragma once
 
 #include <cstdint>
