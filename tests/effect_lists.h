@@ -75,6 +75,8 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "prepare name",
     "prepare input",
     "prepare tokenizer",
+    "prepare vocab_size",
+    "prepare vocabulary",
     "prepare shard_format",
     "prepare val_fraction",
     "prepare shard_tokens",

@@ -90,6 +90,18 @@ void VerbEffects::prepare_effects() {
     EXPECT_EQ(prepared({"--tokenizer=char"})["vocab_size"], 25);
     EXPECT_EQ(prepared({"--tokenizer=byte"})["vocab_size"], 256);
   };
+  effects_["prepare vocab_size"] = [&] {
+    EXPECT_EQ(prepared({"--tokenizer=bpe", "--vocab_size=260"})["vocab_size"], 260);
+    EXPECT_EQ(prepared({"--tokenizer=bpe", "--vocab_size=280"})["vocab_size"], 280);
+  };
+  effects_["prepare vocabulary"] = [&] {
+    place_.write("few.tiktoken", "AA== 0\n");
+    const Outcome o =
+        run({"prepare", "rain.txt", "--tokenizer=gpt2", "--vocabulary=few.tiktoken", "--name=two"});
+    EXPECT_EQ(o.exit_code, 1);
+    EXPECT_THAT(o.err, HasSubstr("few.tiktoken: 1 of 256 single bytes"));
+    EXPECT_EQ(run({"prepare", "rain.txt", "--vocabulary=few.tiktoken"}).exit_code, 2);
+  };
   effects_["prepare shard_format"] = [&] {
     prepared({"--shard_format=llmc"});
     const uintmax_t with_header = shard_bytes();

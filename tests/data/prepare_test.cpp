@@ -124,10 +124,11 @@ TEST_F(PrepareTest, EveryFieldHasAnEffect) {
   add_fields(list, options);
   std::vector<std::string> names;
   for (const Field& field : list.all()) names.push_back(field.name());
-  // name to force: below. input, url, timeout: known_corpora_test.cpp.
-  EXPECT_EQ(names,
-            (std::vector<std::string>{"name", "input", "tokenizer", "shard_format", "val_fraction",
-                                      "shard_tokens", "force", "url", "timeout"}));
+  // name to force: below. input, url, timeout: known_corpora_test.cpp. vocab_size, vocabulary:
+  // cli/effects_test.cpp.
+  EXPECT_EQ(names, (std::vector<std::string>{"name", "input", "tokenizer", "vocab_size",
+                                             "vocabulary", "shard_format", "val_fraction",
+                                             "shard_tokens", "force", "url", "timeout"}));
   options.what = text(kTwenty).what;
   list.set_text("name", "other", "--name");
   list.set_text("tokenizer", "byte", "--tokenizer");
@@ -152,6 +153,27 @@ TEST_F(PrepareTest, EveryFieldHasAnEffect) {
   EXPECT_THAT(refusal(options), HasSubstr("already holds a different corpus"));
   list.set_text("force", "true", "--force");
   EXPECT_EQ(prepare(options).splits[0].tokens, 10u);
+}
+
+// Of the train split alone, and the same tokens as in one piece.
+TEST_F(PrepareTest, BytePairsAreMadeForTheText) {
+  std::string words;
+  for (int i = 0; i < 300; ++i) words += i % 3 == 0 ? "the rain falls\n" : "on hills and rivers ";
+  PrepareOptions options = text(words + "zzqqzzqqzzqqzzqqzzqqzzqq");
+  options.tokenizer = "bpe";
+  options.vocab_size = 270;
+  const PrepareReport report = prepare(options);
+  EXPECT_EQ(report.tokenizer, "bpe");
+  EXPECT_EQ(report.vocab_size, 270);
+  EXPECT_GT(report.bytes_per_token, 2);
+  const Corpus corpus = Corpus::open("poem");
+  EXPECT_EQ(corpus.tokenizer()->encode("zzqq").size(), 4U) << "val had a say";
+  const std::vector<int64_t> wide = testing::all_tokens(corpus.shards("val")[0]);
+  EXPECT_THAT(corpus.tokenizer()->decode(std::vector<uint32_t>(wide.begin(), wide.end())),
+              ::testing::EndsWith("zzqqzzqq"));
+  EXPECT_TRUE(prepare(options).already_prepared);
+  options.vocab_size = 300;
+  EXPECT_THAT(refusal(options), HasSubstr("already holds a different corpus"));
 }
 
 TEST_F(PrepareTest, ASecondTimeDoesNothing) {

@@ -106,12 +106,16 @@ TEST(TokenizerFromJson, RefusesWhatToJsonNeverWrites) {
   EXPECT_THAT(caught([&] { Tokenizer::from_json(bytes); }).what(), HasSubstr("byte 1"));
 }
 
-TEST(MakeTokenizer, KnowsItsKindsAndSuggestsThem) {
-  for (const std::string& kind : tokenizer_kinds())
-    EXPECT_EQ(make_tokenizer(kind, "text")->kind(), kind);
-  const Error error = caught([] { make_tokenizer("chr", "text"); });
-  EXPECT_EQ(error.kind(), ErrorKind::kUsage);
-  EXPECT_THAT(error.hint(), HasSubstr("char"));
+TEST(PartEnd, IsNotWithinACharacter) {
+  const auto tokenizer = make_char_tokenizer("aΩ日😀");
+  const std::string text = "aΩ日😀";
+  for (size_t limit = 1; limit < text.size(); ++limit) {
+    const size_t end = tokenizer->part_end(text, limit);
+    EXPECT_GE(end, limit);
+    EXPECT_LE(end, limit + 3);
+    EXPECT_NO_THROW(tokenizer->encode(text.substr(0, end))) << limit;
+  }
+  EXPECT_EQ(tokenizer->part_end(text, 100), text.size());
 }
 
 }  // namespace

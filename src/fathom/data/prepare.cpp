@@ -10,9 +10,11 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/bpe.h"
 #include "fathom/data/corpus_meta.h"
 #include "fathom/data/corpus_writer.h"
 #include "fathom/data/download.h"
+#include "fathom/data/gpt2_vocabulary.h"
 #include "fathom/data/prepare_internal.h"
 #include "fathom/data/source_text.h"
 #include "fathom/data/text_scan.h"
@@ -39,6 +41,7 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   FieldList list;
   add_fields(list, copy);
   list.set("tokenizer", o.tokenizer, "prepare");
+  list.set("vocab_size", o.vocab_size, "prepare");
   list.set("shard_format", o.shard_format, "prepare");
   list.set("val_fraction", o.val_fraction, "prepare");
   list.set("shard_tokens", o.shard_tokens, "prepare");
@@ -60,6 +63,9 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
     misuse(fmt::format("--url has no meaning for {}, which is not downloaded", o.what));
   if (!o.url.empty() && !o.input.empty())
     misuse("--url and --input are both given", "leave out one");
+  if (!o.vocabulary.empty() && o.tokenizer != "gpt2")
+    misuse(fmt::format("--vocabulary has no meaning for --tokenizer {}", o.tokenizer),
+           "it is the file of GPT-2's vocabulary: add --tokenizer gpt2");
   if (!o.name.empty() && o.name != sanitised(o.name))
     misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
            fmt::format("letters, digits, '_', '-' and '.', such as {}", sanitised(o.name)));
@@ -98,11 +104,13 @@ std::string command_line(PrepareOptions options) {
 // Equal recipes give equal shards.
 nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
                       const std::string& sha256) {
-  return {{"sha256", sha256},
-          {"tokenizer", tokenizer},
-          {"val_fraction", options.val_fraction},
-          {"shard_format", options.shard_format},
-          {"shard_tokens", options.shard_tokens}};
+  nlohmann::json recipe = {{"sha256", sha256},
+                           {"tokenizer", tokenizer},
+                           {"val_fraction", options.val_fraction},
+                           {"shard_format", options.shard_format},
+                           {"shard_tokens", options.shard_tokens}};
+  if (tokenizer == "bpe") recipe["vocab_size"] = options.vocab_size;
+  return recipe;
 }
 
 nlohmann::json read_meta(const fs::path& folder) {
@@ -207,8 +215,8 @@ class Preparation {
 
   void write(std::string_view text, const TextScan& scan, const std::string& kind,
              const std::string& sha256) {
-    const auto tokenizer = make_tokenizer(kind, text);
     const uint64_t train_bytes = split_offset(text, scan, options_.val_fraction);
+    const auto tokenizer = make_tokenizer(kind, text, train_bytes);
     std::error_code error;
     fs::create_directories(folder_.parent_path(), error);
     if (error)
@@ -236,6 +244,23 @@ class Preparation {
     staged.commit();
   }
 
+  std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, std::string_view text,
+                                            uint64_t train_bytes) const {
+    if (kind == "byte") return make_byte_tokenizer();
+    if (kind == "char") return make_char_tokenizer(text);
+    if (kind == "gpt2") {
+      DownloadOptions download;
+      download.timeout = options_.timeout;
+      download.progress = [&](uint64_t done, uint64_t total) { tell("download", total, done); };
+      return make_bpe_tokenizer(kind, load_gpt2_vocabulary(options_.vocabulary, download));
+    }
+    // Of the train split alone: what validation measures must not shape the tokens.
+    return make_bpe_tokenizer(
+        kind, train_bpe(text.substr(0, train_bytes), options_.vocab_size, [&](int64_t done) {
+          tell("merge", static_cast<uint64_t>(options_.vocab_size), static_cast<uint64_t>(done));
+        }));
+  }
+
   // Tokenises text[begin, end) in pieces, so that memory does not grow with the text.
   nlohmann::json write_split(const std::string& folder, const std::string& split,
                              std::string_view text, uint64_t begin, uint64_t end,
@@ -245,11 +270,10 @@ class Preparation {
                        static_cast<uint64_t>(options_.shard_tokens));
     while (begin < end) {
       tell("tokenize", text.size(), begin);
-      uint64_t cut = std::min<uint64_t>(begin + kPieceBytes, end);
-      // Not within a character: step back over its continuation bytes (10xxxxxx), at most three.
-      for (int i = 0; i < 3 && cut < end && (text[cut] & 0xC0) == 0x80; ++i) --cut;
-      writer.append(tokenizer.encode(text.substr(begin, cut - begin)));
-      begin = cut;
+      const std::string_view rest = text.substr(begin, end - begin);
+      const size_t part = tokenizer.part_end(rest, kPieceBytes);
+      writer.append(tokenizer.encode(rest.substr(0, part)));
+      begin += part;
     }
     if (writer.size() < 2)
       fail(fmt::format(
@@ -282,9 +306,17 @@ void add_fields(FieldList& list, PrepareOptions& o) {
   list.section("prepare");
   list.add("name", o.name, "folder under data/; empty: the corpus's name or the file's");
   list.add("input", o.input, "a local copy of the corpus's text, instead of fetching it");
-  list.add("tokenizer", o.tokenizer,
-           "auto: char for a text of at most 512 different characters, else byte",
-           {{"auto", "auto"}, {"char", "char"}, {"byte", "byte"}});
+  list.add(
+      "tokenizer", o.tokenizer,
+      "auto: char for a text of at most 512 different characters, else byte; gpt2: GPT-2's "
+      "byte pairs; bpe: byte pairs made for this text",
+      {{"auto", "auto"}, {"char", "char"}, {"byte", "byte"}, {"gpt2", "gpt2"}, {"bpe", "bpe"}});
+  list.add("vocab_size", o.vocab_size, "tokens of a bpe that is made for the text")
+      .at_least(257)
+      .at_most(65536);
+  list.add("vocabulary", o.vocabulary,
+           "with gpt2: vocab.bpe, a .tiktoken file or the npm package tiktoken's gpt2.json; empty: "
+           "the one kept in data/tokenizers, or a download");
   list.add("shard_format", o.shard_format, "llmc: llm.c's header and uint16; nanogpt: bare uint16",
            {{"llmc", "llmc"}, {"nanogpt", "nanogpt"}});
   list.add("val_fraction", o.val_fraction,

@@ -19,7 +19,9 @@ struct PrepareOptions {
 
   std::string name;                   // empty: the known corpus's name, or the file's stem
   std::string input;                  // a local copy of a known corpus's text
-  std::string tokenizer = "auto";     // auto, char, byte
+  std::string tokenizer = "auto";     // auto, char, byte, gpt2, bpe
+  int64_t vocab_size = 4096;          // of a bpe that is made for the text
+  std::string vocabulary;             // a file with GPT-2's; empty: the kept or a downloaded one
   std::string shard_format = "llmc";  // llmc, nanogpt
   double val_fraction = 0.1;
   int64_t shard_tokens = 100'000'000;
@@ -59,8 +61,8 @@ struct PrepareReport {
 
 nlohmann::json to_json(const PrepareReport& report);  // text that is not UTF-8 is escaped
 
-// `stage` is "download", "read" or "tokenize"; `total` is 0 when unknown. Called often, from the
-// calling thread; an exception thrown here ends the preparation and leaves nothing behind.
+// `stage` is "download", "read", "merge" or "tokenize"; `total` is 0 when unknown. Called often,
+// from the calling thread; an exception thrown here ends the preparation and leaves nothing behind.
 using PrepareProgress =
     std::function<void(const std::string& stage, uint64_t done, uint64_t total)>;
 

@@ -9,6 +9,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/base/utf8.h"
+#include "fathom/data/bpe.h"
 #include "fathom/data/text_scan.h"
 
 namespace fathom {
@@ -141,14 +142,13 @@ std::unique_ptr<Tokenizer> make_char_tokenizer(std::string_view text) {
 }
 
 std::vector<std::string> tokenizer_kinds() {
-  return {"char", "byte"};
+  return {"char", "byte", "gpt2", "bpe"};
 }
 
-std::unique_ptr<Tokenizer> make_tokenizer(std::string_view kind, std::string_view text) {
-  if (kind == "byte") return make_byte_tokenizer();
-  if (kind == "char") return make_char_tokenizer(text);
-  misuse(fmt::format("there is no tokenizer {}", in_quotes(kind)),
-         suggestion(kind, tokenizer_kinds()));
+// Not within a character: on over its continuation bytes (10xxxxxx), at most three.
+size_t Tokenizer::part_end(std::string_view text, size_t limit) const {
+  for (int i = 0; i < 3 && limit < text.size() && (text[limit] & 0xC0) == 0x80; ++i) ++limit;
+  return std::min(limit, text.size());
 }
 
 std::unique_ptr<Tokenizer> Tokenizer::from_json(const nlohmann::json& json) {
@@ -157,6 +157,8 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(const nlohmann::json& json) {
   if (kind == json.end() || !kind->is_string()) fail("the tokenizer has no text under \"kind\"");
   if (*kind == "byte") return make_byte_tokenizer();
   if (*kind == "char") return char_tokenizer_from_json(json);
+  if (*kind == "gpt2" || *kind == "bpe")
+    return make_bpe_tokenizer(*kind, bpe_vocabulary_from_json(json));
   fail(fmt::format("the tokenizer's kind is {}, known are: {}",
                    in_quotes(kind->get_ref<const std::string&>()), join(tokenizer_kinds(), ", ")));
 }

@@ -19,13 +19,16 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  virtual std::string kind() const = 0;  // the name `--tokenizer` takes: "char", "byte"
+  virtual std::string kind() const = 0;  // the name `--tokenizer` takes: "char", "byte", ...
   virtual int64_t vocab_size() const = 0;
   // Throws Error when a part of the text has no token: what, where, and what the vocabulary is.
   virtual std::vector<uint32_t> encode(std::string_view text) const = 0;
   // Throws Error for an id outside [0, vocab_size). The result need not be UTF-8: a byte token may
   // be half a character.
   virtual std::string decode(Span<const uint32_t> ids) const = 0;
+  // The end of a part of `text` of about `limit` bytes that encodes by itself as it does in the
+  // whole; the text's end where there is none. So a long text is encoded piece by piece.
+  virtual size_t part_end(std::string_view text, size_t limit) const;
   // What from_json reads: {"kind": ..., and what the kind needs to rebuild itself}.
   virtual nlohmann::json to_json() const = 0;
 
@@ -39,10 +42,7 @@ std::unique_ptr<Tokenizer> make_byte_tokenizer();
 // shakespeare_char. Throws Error if the text is empty or not UTF-8 (with the byte's offset).
 std::unique_ptr<Tokenizer> make_char_tokenizer(std::string_view text);
 
-// The kinds that make_tokenizer knows, in the order they are listed to users.
+// The kinds that from_json knows, in the order they are listed to users.
 std::vector<std::string> tokenizer_kinds();
-// By kind, with the vocabulary taken from `text` where the kind needs one. Throws Error(kUsage) for
-// an unknown kind. A new kind is a line here, in tokenizer_kinds and in Tokenizer::from_json.
-std::unique_ptr<Tokenizer> make_tokenizer(std::string_view kind, std::string_view text);
 
 }  // namespace fathom

@@ -1,0 +1,62 @@
+#include "fathom/data/gpt2_vocabulary.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/data/corpus.h"
+#include "fathom/io/files.h"
+
+namespace fs = std::filesystem;
+
+namespace fathom {
+namespace {
+
+constexpr char kUrl[] = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/vocab.bpe";
+constexpr char kSha256[] = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5";
+constexpr uint64_t kMaxBytes = 16 << 20;
+constexpr size_t kTokens = 50257;
+constexpr char kHint[] =
+    "offline: --vocabulary FILE takes GPT-2's vocab.bpe, a .tiktoken file, or encoders/gpt2.json "
+    "of "
+    "the npm package tiktoken";
+
+fs::path kept_path() {
+  return fs::path(data_root()) / "tokenizers" / "gpt2.json";
+}
+
+BpeVocabulary checked(BpeVocabulary vocabulary, const std::string& name) {
+  if (vocabulary.size() != kTokens)
+    fail(fmt::format("{} has {} tokens, GPT-2 has {}", name, vocabulary.size(), kTokens), kHint);
+  return vocabulary;
+}
+
+BpeVocabulary keep(BpeVocabulary vocabulary) {
+  std::error_code ignored;  // the writing will say it
+  fs::create_directories(kept_path().parent_path(), ignored);
+  write_file_durably(kept_path(), as_bytes(to_json(vocabulary).dump() + "\n"));
+  return vocabulary;
+}
+
+}  // namespace
+
+BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions options) {
+  if (!file.empty())
+    return keep(checked(read_bpe_vocabulary(read_text_file(file, kMaxBytes), file), file));
+  const std::string kept = kept_path();
+  if (fs::is_regular_file(kept)) {
+    const auto json = nlohmann::json::parse(read_text_file(kept, kMaxBytes), nullptr, false);
+    if (!json.is_object()) fail(fmt::format("{} is damaged: it is no JSON", kept), kHint);
+    return checked(bpe_vocabulary_from_json(json), kept);
+  }
+  if (options.url.empty()) options.url = kUrl;
+  options.max_bytes = kMaxBytes;
+  const std::string text = download(options, kHint);
+  if (sha256_hex(text) != kSha256)
+    fail(fmt::format("{} is not GPT-2's vocab.bpe: its SHA-256 is another", options.url), kHint);
+  return keep(checked(read_bpe_vocabulary(text, options.url), options.url));
+}
+
+}  // namespace fathom
