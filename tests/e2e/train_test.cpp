@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "e2e/program.h"
+#include "e2e/small_run.h"
 
 namespace fathom::testing {
 namespace {
@@ -12,31 +12,18 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
-using Words = std::vector<std::string>;
 
 // One prepared corpus and one tiny trained run, shared by the tests that only read them.
 class TrainTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    place_ = new Workplace;
-    place_->write("rain.txt", small_text());
-    ASSERT_EQ(run({"prepare", "rain.txt"}).exit_code, 0);
+    place_ = new SmallRuns;
     ASSERT_EQ(train({"--run_name=shared"}).exit_code, 0);
   }
   static void TearDownTestSuite() { delete place_; }
 
   static Outcome run(const Words& words) { return place_->run(words); }
-  static Outcome train(const Words& more) {
-    Words words = {"train",           "gpt2ish_shakespeare_cpu",
-                   "--dataset=rain",  "--n_layer=2",
-                   "--n_head=2",      "--n_embd=32",
-                   "--block_size=16", "--batch_size=4",
-                   "--max_iters=60",  "--eval_interval=30",
-                   "--eval_iters=4",  "--warmup_iters=5",
-                   "--threads=1"};
-    words.insert(words.end(), more.begin(), more.end());
-    return run(words);
-  }
+  static Outcome train(const Words& more) { return place_->train(more); }
   // Exit code, one sentence, and a hint that names what to do.
   static void expect_refusal(const Outcome& o, int exit_code, const std::string& said,
                              const std::string& hint) {
@@ -46,9 +33,9 @@ class TrainTest : public ::testing::Test {
     EXPECT_THAT(o.err.substr(std::min(o.err.size(), o.err.find("HINT:"))), HasSubstr(hint));
   }
 
-  static Workplace* place_;
+  static SmallRuns* place_;
 };
-Workplace* TrainTest::place_ = nullptr;
+SmallRuns* TrainTest::place_ = nullptr;
 
 TEST_F(TrainTest, ARunHoldsItsConfigAndCheckpointsAndLearns) {
   const auto folder = place_->path("runs/shared");

@@ -14,7 +14,6 @@ class AttentionCache {
   // Room for `capacity` tokens of each sequence.
   AttentionCache(int64_t sequences, int64_t capacity);
 
-  int64_t capacity() const { return capacity_; }
   // Keys of a sequence at a slot: fewer at the slots of later steps, where tokens have left the
   // walk.
   int64_t keys(int slot, int64_t sequence) const;

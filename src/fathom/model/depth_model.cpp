@@ -90,9 +90,9 @@ NextToken DepthModel::next_token(const Rows& rows, Exit exit, AttentionCache* ca
   NextToken next;
   next.dense = rows.count() * static_cast<int64_t>(walk_program.steps.size());
   for (const StepRecord& record : trace.steps) next.computed += record.rows->count();
-  const std::vector<const StepRecord*> readouts = trace.readouts();
-  for (const StepRecord* record : readouts) {
-    const bool is_last = record->step == last_readout(walk_program);
+  const int last = last_readout(walk_program);  // of the program: the walk may have ended before it
+  for (const StepRecord* record : trace.readouts()) {
+    const bool is_last = record->step == last;
     if (!exits && !is_last) continue;
     const Tensor halts_R = exits ? record->decision.halts_R.to(at::kCPU) : Tensor();
     for (size_t b = 0; b < B; ++b) {

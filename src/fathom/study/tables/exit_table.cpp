@@ -15,14 +15,13 @@
 namespace fathom {
 namespace {
 
-// Black on colours that both light and dark terminals show, first layers green, last ones red.
-constexpr int kColours[] = {120, 157, 228, 222, 216, 210, 204, 183, 147, 117};
+// For black letters, in light and dark terminals: from green (answered at once) to red (went all
+// the way).
+constexpr int kColours[] = {120, 156, 192, 228, 222, 216, 210};
 
 int colour_of(size_t layer, size_t layers) {
-  const size_t n = std::size(kColours);
-  return kColours[layers <= 1 ? n - 1
-                              : layer * std::min(n - 1, std::max<size_t>(layers - 1, 5)) /
-                                    (layers - 1) % n];
+  const size_t last = std::size(kColours) - 1;
+  return kColours[layers <= 1 ? last : layer * last / (layers - 1)];
 }
 
 std::string markdown_cell(const std::string& token) {

@@ -69,8 +69,7 @@ std::string escaped(const std::string& text) {
 // way), apart in lightness as well.
 std::string colour_of(size_t layer, size_t layers) {
   const double x = layers <= 1 ? 1 : static_cast<double>(layer) / static_cast<double>(layers - 1);
-  return fmt::format("hsl({:.0f} 70% {:.0f}%)", 140 - 150 * x < 0 ? 510 - 150 * x : 140 - 150 * x,
-                     72 + 12 * std::sin(x * 3.14159265));
+  return fmt::format("hsl({:.0f} 70% {:.0f}%)", 140 - 150 * x, 72 + 12 * std::sin(x * 3.14159265));
 }
 
 std::string tip(const ExitTable& table, const ExitRow& row, size_t number) {
