@@ -365,4 +365,13 @@ inline double gap(const Tensor& a, const Tensor& b) {
   return largest;
 }
 
+// In units of the largest value of `a`, where that is more than 1: deep walks carry states of 1e4,
+// whose last bit alone is 2e-12.
+inline double relative_gap(const Tensor& a, const Tensor& b) {
+  double scale = 1;
+  for (const double x : numbers(a))
+    if (std::isfinite(x)) scale = std::max(scale, std::abs(x));
+  return gap(a, b) / scale;
+}
+
 }  // namespace fathom::property

@@ -42,7 +42,7 @@ inline Seen look(const DepthWalk& walk, const Batch& batch, const WalkOptions& o
   return seen;
 }
 
-// The largest difference between two looks, and where.
+// The largest difference between two looks, in units of what is seen, and where.
 struct Difference {
   double largest = 0;
   std::string where;
@@ -58,7 +58,7 @@ inline Difference difference(const Seen& a, const Part& f, const Seen& b, const 
   Difference d;
   EXPECT_EQ(a.size(), b.size());
   for (const auto& [name, x] : a) {
-    const double one = gap(f(x), g(b.at(name)));
+    const double one = relative_gap(f(x), g(b.at(name)));
     if (one > d.largest) d = {one, name};
   }
   return d;

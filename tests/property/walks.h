@@ -52,7 +52,7 @@ inline std::string compare_step(const DepthWalk& walk, const Walks& walks, size_
   if (skip.rows->count() != left_R.size(0) || !at::equal(index_R, left_R)) return "rows";
   const auto differs = [&](const Tensor& whole, const Tensor& part) {
     if (whole.defined() != part.defined()) return true;
-    return whole.defined() && gap(whole.index_select(0, index_R), part) > tolerance;
+    return whole.defined() && relative_gap(whole.index_select(0, index_R), part) > tolerance;
   };
   if (differs(dense.door.r_RC, skip.door.r_RC)) return "carried state";
   if (differs(dense.door.y_RC, skip.door.y_RC)) return "carried delta";
