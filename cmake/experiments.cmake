@@ -1,20 +1,35 @@
 # Every folder of experiments/ (and of FATHOM_EXPERIMENTS) that has a presets.cpp defines
-# `void register_<folder>(Registry&)`. This writes the list that calls them: registration by static
-# initialisers would vanish from static libraries.
+# `void register_<folder>(Registry&)`, and in a model.cpp, if it has one, `void
+# register_<folder>(Models&)`. This writes the lists that call them: registration by static
+# initialisers would vanish from static libraries. The folder's other sources belong to the engine.
 file(GLOB experiment_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/experiments/*/presets.cpp)
 foreach(folder IN LISTS FATHOM_EXPERIMENTS)
+  get_filename_component(folder ${folder} ABSOLUTE BASE_DIR ${CMAKE_SOURCE_DIR})
+  if(NOT EXISTS ${folder}/presets.cpp)
+    message(FATAL_ERROR "FATHOM_EXPERIMENTS: ${folder} has no presets.cpp (docs/new-experiment.md)")
+  endif()
   list(APPEND experiment_sources ${folder}/presets.cpp)
 endforeach()
 list(SORT experiment_sources)
 
 set(experiment_declarations "")
 set(experiment_calls "")
+set(model_declarations "")
+set(model_calls "")
+set(experiment_engine_sources "")
 foreach(source IN LISTS experiment_sources)
   get_filename_component(folder ${source} DIRECTORY)
   get_filename_component(name ${folder} NAME)
   string(MAKE_C_IDENTIFIER ${name} name)
   string(APPEND experiment_declarations "void register_${name}(Registry& registry);\n")
   string(APPEND experiment_calls "  register_${name}(registry);\n")
+  file(GLOB engine_parts CONFIGURE_DEPENDS ${folder}/*.cpp)
+  list(REMOVE_ITEM engine_parts ${source})
+  list(APPEND experiment_engine_sources ${engine_parts})
+  if(EXISTS ${folder}/model.cpp)
+    string(APPEND model_declarations "void register_${name}(Models& models);\n")
+    string(APPEND model_calls "  register_${name}(models);\n")
+  endif()
 endforeach()
 
 # The config files that the folders ship, as text in the program: they are found wherever it runs.
@@ -34,4 +49,7 @@ endforeach()
 
 configure_file(${PROJECT_SOURCE_DIR}/cmake/experiments.cpp.in
                ${PROJECT_BINARY_DIR}/generated/experiments.cpp @ONLY)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/models.cpp.in
+               ${PROJECT_BINARY_DIR}/generated/models.cpp @ONLY)
+list(APPEND experiment_engine_sources ${PROJECT_BINARY_DIR}/generated/models.cpp)
 list(APPEND experiment_sources ${PROJECT_BINARY_DIR}/generated/experiments.cpp)

@@ -71,10 +71,15 @@ inline DepthPlan corridor_plan(const LoopSettings& settings = {}) {
 
 inline std::unique_ptr<DepthModel> model_of_plan(const DepthPlan& plan,
                                                  const SupervisionTable& table) {
-  const BackboneConfig backbone = corridor_backbone();
-  auto model = std::make_unique<DepthModel>(
-      plan, backbone, table,
-      ParameterSet(parameter_table(plan, backbone, kVocab), 5, at::kCPU, at::kDouble));
+  ModelConfig config;
+  config.backbone = corridor_backbone();
+  auto model = std::make_unique<DepthModel>(ModelParts{
+      config,
+      kVocab,
+      plan,
+      table,
+      ParameterSet(parameter_table(plan, config.backbone, kVocab), 5, at::kCPU, at::kDouble),
+      {}});
   disturb(*model, 0.4);
   return model;
 }

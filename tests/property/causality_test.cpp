@@ -75,6 +75,7 @@ TEST_F(Causality, NothingBeforeATokenDependsOnIt) {
 
 TEST_F(Causality, HoldsForTheLogitsThatAreServed) {
   for (const Case& c : all_cases()) {
+    if (!c.grows()) continue;
     SCOPED_TRACE(c.name);
     const Batch batch = text_batch(4, kBlock, 3);
     const Subject s = subject(c, batch, at::kFloat);

@@ -91,7 +91,7 @@ TEST_F(Independence, OfTheOtherSegments) {
         EXPECT_LE(d.largest, kTolerance) << d << ", from " << first;
       }
       const Difference first = difference(together, from(0, 7), apart, from(0, 7));
-      EXPECT_LE(first.largest, 0) << first;
+      EXPECT_TRUE(first.largest <= 0 || !c.grows()) << first;
       const bool windows = !c.config.early_exit.layer_contexts.empty();
       EXPECT_TRUE(difference(together, from(7, 2), apart, from(7, 2)).largest > 0 || windows);
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "fathom/config/config_file.h"
 #include "fathom/model/depth_model.h"
 #include "fathom/model/device.h"
+#include "fathom/model/plan/architecture.h"
 #include "fathom/ops/plain.h"
 #include "model/testing.h"
 
@@ -34,8 +36,13 @@ class PropertyTest : public ::testing::Test {
 struct Case {
   std::string name;
   ModelConfig config;
-  bool causal = true;  // its hidden states do not depend on later tokens
+  bool causal = true;           // its hidden states do not depend on later tokens
+  std::string preset = "tiny";  // that it comes from
 
+  // Its experiment adds something, which may be another objective or another batch.
+  bool own() const { return config.architecture != nullptr; }
+  // Texts can be grown with it.
+  bool grows() const { return make_depth_plan(config).causal; }
   bool halts() const { return config.halting.rule != HaltRule::kNone; }
   bool gold() const { return config.halting.rule == HaltRule::kGold; }
   // Only then a halted row may leave the walk.
@@ -88,7 +95,7 @@ inline ModelConfig shrink(ModelConfig c) {
 inline std::string settings_of(ModelConfig config) {
   FieldList list;
   add_fields(list, config);
-  return to_toml(list);
+  return (config.architecture == nullptr ? "" : config.architecture->name + "\n") + to_toml(list);
 }
 
 // Every registered preset, shrunk; presets that are the same model then are one case.
@@ -99,7 +106,7 @@ inline std::vector<Case> preset_cases() {
     const ModelConfig config = shrink(preset_config(preset.name).model);
     const auto [at, is_new] = known.emplace(settings_of(config), cases.size());
     if (is_new)
-      cases.push_back({preset.name, config});
+      cases.push_back({preset.name, config, make_depth_plan(config).causal, preset.name});
     else
       cases[at->second].name += ", " + preset.name;
   }
@@ -311,7 +318,7 @@ inline Tensor objective(const std::vector<LossPart>& parts) {
     const Tensor mean = part.sum / part.count;
     sum = sum.defined() ? sum + mean : mean;
   }
-  return sum;
+  return sum.defined() ? sum : at::zeros({}).set_requires_grad(true);
 }
 
 // d f along a random direction that moves every entry of the leaves: by their gradients, and by

@@ -12,6 +12,7 @@ class ExactResume : public TrainTest {
 
   RunConfig config_of(const Case& c, int64_t steps) {
     RunConfig config = tiny_run(c.config);
+    config.preset = c.preset;
     config.model.backbone.dropout = 0.1;
     config.schedule.warmup_iters = 10;
     config.training.max_iters = steps;

@@ -19,6 +19,7 @@ class TraceText : public PropertyTest {
 
 TEST_F(TraceText, SaysWhatNextTokenSays) {
   for (const Case& c : all_cases()) {
+    if (!c.grows()) continue;
     SCOPED_TRACE(c.name);
     const Subject s = subject(c, text_batch(6, kBlock, 5), at::kDouble);
     const Tensor text = random_tokens({kBlock + 1}, kVocab, 3);

@@ -5,8 +5,9 @@
 #include <filesystem>
 
 #include "fathom/base/error.h"
+#include "fathom/model/plan/depth_plan.h"
 #include "fathom/track/run_folder.h"
-#include "fathom/train/plan/run_config.h"
+#include "fathom/train/plan/run_state.h"
 
 namespace fathom {
 
@@ -54,6 +55,15 @@ void settle(ModelChoice& choice) {
                      choice.checkpoint == "auto" ? "yet" : choice.checkpoint),
          fmt::format("look into {}; a checkpoint is a folder with a state.json",
                      checkpoints.string()));
+}
+
+void require_causal(const ModelChoice& choice, const std::string& verb) {
+  const RunConfig config = load_state(choice.folder).config;
+  if (!make_depth_plan(config.model).causal)
+    misuse(fmt::format("{} is a run of {}, whose positions see later ones: {} needs a model that "
+                       "predicts the next token from those before it",
+                       choice.run, config.preset, verb),
+           "`fathom eval` shows how good it is at what it was trained for");
 }
 
 std::string checkpoint_or_run(const std::string& name) {

@@ -23,6 +23,8 @@ struct ModelChoice {
 void add_fields(FieldList& list, ModelChoice& choice);
 // The choice's thresholds in place of the configuration's. Throws Error(kUsage) if nothing halts.
 void apply_thresholds(const ModelChoice& choice, ModelConfig& config);
+// Refuses a model that cannot grow a text, as its checkpoint says. `verb` is for the message.
+void require_causal(const ModelChoice& choice, const std::string& verb);
 // Finds the checkpoint's folder. Throws Error(kUsage) when there is none.
 void settle(ModelChoice& choice);
 

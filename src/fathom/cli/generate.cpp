@@ -65,12 +65,14 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   FieldList list;
   add_fields(list, request.model);
   list.section("sampling");
-  list.add("start", request.start, "text to go on from, or FILE:path");
+  list.add("start", request.start, "text to go on from, or FILE:path").alias("prompt");
   list.add("num_samples", request.num_samples,
            "texts; the first appears as it grows, the others when all are done")
       .at_least(1)
       .at_most(4096);
-  list.add("max_new_tokens", request.max_new_tokens, "tokens of each text").at_least(1);
+  list.add("max_new_tokens", request.max_new_tokens, "tokens of each text")
+      .at_least(1)
+      .alias("max_len");
   add_sampler_fields(list, request);
   list.add<Exit>("exit", request.exit,
                  "which layer answers; first_confident: the first that halts, last: the last",
@@ -81,6 +83,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   if (request.start.empty()) misuse("start is empty", "the model needs a token to go on from");
   request.sampler.greedy = !request.do_sample;
   settle(request.model);
+  require_causal(request.model, "generate");
   request.notices = list.notices();
   return request;
 }

@@ -59,6 +59,7 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   }
   if (!list.given("format")) request.format = format_of(request.output);
   settle(request.model);
+  require_causal(request.model, "trace");
   request.notices = list.notices();
   return request;
 }

@@ -1,5 +1,6 @@
 #include "fathom/model/attend.h"
 
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 namespace fathom {
@@ -28,11 +29,13 @@ void Masks::begin(const Rows& rows) {
   key_ = p.unsqueeze(-2);
 }
 
-void Masks::make_base(const Rows& rows, const std::optional<int64_t>& context) {
-  context_ = context;
+void Masks::make_base(const Rows& rows, const Visibility& v) {
+  context_ = v.context;
   base_.may_be_empty = rows.valid_R.defined() || !rows.even();
-  base_.blocked = key_.gt(query_);
-  if (context) base_.blocked = base_.blocked.logical_or((query_ - key_).gt(*context));
+  const Tensor distance = query_ - key_;
+  base_.blocked =
+      v.causal ? distance.lt(0) : at::zeros_like(distance, at::TensorOptions(at::kBool));
+  if (v.context) base_.blocked = base_.blocked.logical_or(distance.abs().gt(*v.context));
   if (rows.segment_R.defined()) {
     const Tensor s_BT = padded(rows, rows.segment_R);
     base_.blocked = base_.blocked.logical_or(s_BT.unsqueeze(-1).ne(s_BT.unsqueeze(-2)));
@@ -44,7 +47,7 @@ void Masks::make_base(const Rows& rows, const std::optional<int64_t>& context) {
 
 AttentionMask Masks::of(const Rows& rows, const Visibility& v) {
   if (rows_ != &rows) begin(rows);
-  if (!base_.blocked.defined() || context_ != v.context) make_base(rows, v.context);
+  if (!base_.blocked.defined() || context_ != v.context) make_base(rows, v);
   AttentionMask mask = base_;
   if (!v.hidden_R.defined()) return mask;
   Tensor hidden = padded(rows, v.hidden_R).unsqueeze(1);

@@ -21,11 +21,12 @@ class AttentionContext {
   virtual Tensor attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) = 0;
 };
 
-// What a step's queries may not see, besides the future and other segments.
+// What a step's queries may not see, besides other segments.
 struct Visibility {
   std::optional<int64_t> context;  // positions before itself; unset: all
   Tensor hidden_R;                 // bool: keys that nobody sees; undefined: none
   bool mask_self = true;           // a hidden key is hidden from its own query as well
+  bool causal = true;              // false: the future is seen, without a cache only
 };
 
 // Makes the masks of a walk's steps. What depends on positions and window alone is made once.
@@ -35,7 +36,7 @@ class Masks {
 
  private:
   void begin(const Rows& rows);
-  void make_base(const Rows& rows, const std::optional<int64_t>& context);
+  void make_base(const Rows& rows, const Visibility& visibility);
 
   const Rows* rows_ = nullptr;
   Tensor query_, key_;  // positions, to be broadcast to (Q, K) or (B, Q, K)

@@ -3,6 +3,7 @@
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
 
@@ -16,8 +17,14 @@ using Op = WireExpr::Op;
 class WiringEvaluator {
  public:
   WiringEvaluator(const StepSpec& step, const Params& params, AttentionContext& context,
-                  const DropoutSource& dropout, const BlockSettings& settings)
-      : step_(step), params_(params), context_(context), dropout_(dropout), settings_(settings) {}
+                  const DropoutSource& dropout, const BlockSettings& settings,
+                  const RowFunctions& functions)
+      : step_(step),
+        params_(params),
+        context_(context),
+        dropout_(dropout),
+        settings_(settings),
+        functions_(functions) {}
 
   Tensor evaluate(const WireExpr& e, const std::map<std::string, Tensor>& values) {
     const auto argument = [&](size_t i) { return evaluate(e.args[i], values); };
@@ -45,6 +52,11 @@ class WiringEvaluator {
         return argument(0).sigmoid();
       case Op::kMean:
         return argument(0).mean(-1, /*keepdim=*/true);
+      case Op::kFunction: {
+        std::vector<Tensor> args;
+        for (size_t i = 0; i < e.args.size(); ++i) args.push_back(argument(i));
+        return run_function(e.name, args, values.at("r"));
+      }
     }
     fail("a wiring has an operation that its evaluator does not know");
   }
@@ -73,11 +85,21 @@ class WiringEvaluator {
                          dropout_(fmt::format("mlp_out.{}.{}", step_.index, mlp_calls_++), out_RC));
   }
 
+  Tensor run_function(const std::string& name, const std::vector<Tensor>& args,
+                      const Tensor& like_RC) const {
+    Tensor out_RC = functions_.at(name)({step_, params_, args});
+    if (out_RC.sizes() != like_RC.sizes())
+      fail(fmt::format("F.{} gives [{}] where the stream is [{}]", name,
+                       fmt::join(out_RC.sizes(), ", "), fmt::join(like_RC.sizes(), ", ")));
+    return out_RC;
+  }
+
   const StepSpec& step_;
   const Params& params_;
   AttentionContext& context_;
   const DropoutSource& dropout_;
   const BlockSettings& settings_;
+  const RowFunctions& functions_;
   int attention_calls_ = 0, mlp_calls_ = 0;
 };
 
@@ -89,8 +111,9 @@ Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& s
 
 Carry run_block(const Wiring& wiring, const StepSpec& step, const Params& params, Carry carry,
                 const Tensor& n_RC, bool keep_y, AttentionContext& context,
-                const DropoutSource& dropout, const BlockSettings& settings) {
-  WiringEvaluator evaluator(step, params, context, dropout, settings);
+                const DropoutSource& dropout, const BlockSettings& settings,
+                const RowFunctions& functions) {
+  WiringEvaluator evaluator(step, params, context, dropout, settings, functions);
   std::map<std::string, Tensor> values = {{"r", carry.r_RC}, {"n", n_RC}};
   if (keep_y) values["y"] = carry.y_RC.defined() ? carry.y_RC : at::zeros_like(carry.r_RC);
   bool assigns_y = false;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "fathom/model/attend.h"
 #include "fathom/model/carry.h"
@@ -20,12 +22,23 @@ struct BlockSettings {
 // Multipliers of a dropout site for values of this shape; undefined: none.
 using DropoutSource = std::function<Tensor(const std::string& site, const Tensor& like)>;
 
+// What a wiring's F.name computes. Every row by itself: the result must not depend on which other
+// rows are there, so that it is the same when tokens have left the walk or come one at a time.
+struct FunctionCall {
+  const StepSpec& step;
+  const Params& params;             // the experiment's own are in params.own
+  const std::vector<Tensor>& args;  // (R, C) each
+};
+using RowFunction = std::function<Tensor(const FunctionCall&)>;  // -> (R, C)
+using RowFunctions = std::map<std::string, RowFunction>;
+
 Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings);
 
 // The carry after the step's block. `n_RC` is the norm of carry.r_RC that the step's norm_in makes.
 // y is kept if `keep_y`.
 Carry run_block(const Wiring& wiring, const StepSpec& step, const Params& params, Carry carry,
                 const Tensor& n_RC, bool keep_y, AttentionContext& context,
-                const DropoutSource& dropout, const BlockSettings& settings);
+                const DropoutSource& dropout, const BlockSettings& settings,
+                const RowFunctions& functions);
 
 }  // namespace fathom

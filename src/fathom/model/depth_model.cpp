@@ -39,22 +39,25 @@ NextToken LanguageModel::next_token(const Tensor& tokens_BT, Exit exit) const {
   return next_token(Rows(batch), exit, nullptr);
 }
 
-DepthModel::DepthModel(const DepthPlan& plan, const BackboneConfig& backbone,
-                       SupervisionTable supervision, ParameterSet parameters)
-    : LanguageModel(std::move(parameters)),
-      walk_(plan, backbone, bind(parameters_, plan.tied_heads)),
-      supervision_(std::move(supervision)) {}
+DepthModel::DepthModel(ModelParts parts)
+    : LanguageModel(std::move(parts.parameters)),
+      walk_(parts.plan, parts.config.backbone, bind(parameters_, parts.plan.tied_heads),
+            std::move(parts.functions)),
+      supervision_(std::move(parts.supervision)) {}
 
-ModelOutput DepthModel::forward(const Batch& batch, const Pass& pass) const {
+ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
+  const Batch batch = prepare(given, pass);
   WalkOptions options;
   options.training = pass.training;
   options.random = pass.random;
+  options.keep_states = true;
   options = with_needs(supervision_, options);
   const DepthProgram walk_program = program();
   const Trace trace = walk_.run(walk_program, batch, options);
   ModelOutput output;
   output.losses = supervise(supervision_, walk_, walk_program, batch, trace, options);
   output.metrics = exit_metrics(walk_.plan().halting.config, trace, batch);
+  add_losses(batch, pass, trace, output);
   return output;
 }
 
@@ -114,16 +117,6 @@ NextToken DepthModel::next_token(const Rows& rows, Exit exit, AttentionCache* ca
   next.scores_BV = at::stack(scores_V);
   next.layer_B = index_tensor(layer, at::kCPU);
   return next;
-}
-
-std::unique_ptr<LanguageModel> make_model(const ModelConfig& config, int64_t vocab_size,
-                                          uint64_t seed, at::Device device, at::ScalarType dtype) {
-  validate(config);
-  const DepthPlan plan = make_depth_plan(config);
-  const auto table = parameter_table(plan, config.backbone, vocab_size);
-  return std::make_unique<DepthModel>(plan, config.backbone,
-                                      make_supervision(config.supervision, config.backbone.n_layer),
-                                      ParameterSet(table, seed, device, dtype));
 }
 
 }  // namespace fathom

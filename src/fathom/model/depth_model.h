@@ -2,16 +2,14 @@
 #pragma once
 
 #include "fathom/model/exit_metrics.h"
-#include "fathom/model/supervision.h"
+#include "fathom/model/models.h"
 
 namespace fathom {
 
 class DepthModel : public LanguageModel {
  public:
-  // `backbone` gives what all layers have in common. Throws Error(kUsage) for a plan that does not
-  // hold together.
-  DepthModel(const DepthPlan& plan, const BackboneConfig& backbone, SupervisionTable supervision,
-             ParameterSet parameters);
+  // Throws Error(kUsage) for a plan that does not hold together.
+  explicit DepthModel(ModelParts parts);
 
   ModelOutput forward(const Batch& batch, const Pass& pass) const override;
   std::map<std::string, double> known_counts(const Batch& batch) const override;
@@ -22,6 +20,14 @@ class DepthModel : public LanguageModel {
   const DepthWalk& walk() const { return walk_; }
   // One walk's steps.
   DepthProgram program() const { return unroll(walk_.plan()); }
+
+ protected:
+  // For models that are trained on something else: what is walked in place of the trainer's batch.
+  virtual Batch prepare(const Batch& batch, const Pass& /*pass*/) const { return batch; }
+  // For models that are trained on something more. `trace` is the walk of `batch` (as prepared),
+  // and every readout of it has kept its state n_RC; its rows are the batch's, (B * T, C).
+  virtual void add_losses(const Batch& /*batch*/, const Pass& /*pass*/, const Trace& /*trace*/,
+                          ModelOutput& /*output*/) const {}
 
  private:
   DepthWalk walk_;

@@ -55,4 +55,9 @@ void ParameterSet::zero_grad() {
   for (Parameter& parameter : parameters_) parameter.tensor.mutable_grad() = Tensor();
 }
 
+void ParameterSet::freeze(const std::vector<bool>& frozen) {
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    parameters_[i].tensor.set_requires_grad(!frozen.at(i));
+}
+
 }  // namespace fathom

@@ -11,7 +11,7 @@ namespace fathom {
 
 struct Parameter {
   ParameterSpec spec;
-  Tensor tensor;  // a leaf that requires a gradient
+  Tensor tensor;  // a leaf that requires a gradient, unless it is frozen
 };
 
 class ParameterSet {
@@ -26,6 +26,8 @@ class ParameterSet {
   Tensor find(const std::string& name) const;
   Tensor at(const std::string& name) const;  // throws Error if there is none
   void zero_grad();
+  // For as long as the set lives; one entry a parameter.
+  void freeze(const std::vector<bool>& frozen);
 
  private:
   std::vector<Parameter> parameters_;

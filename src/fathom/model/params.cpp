@@ -50,6 +50,7 @@ void each(Params& params, const F& f) {
   for (auto& [i, a] : params.attention) linear(a.qkv), linear(a.out);
   for (auto& [i, m] : params.mlp) linear(m.up), linear(m.down);
   for (auto& [id, n] : params.norms) f(n.weight), f(n.bias);
+  for (auto& [name, t] : params.own) f(t);
 }
 
 }  // namespace
@@ -57,6 +58,10 @@ void each(Params& params, const F& f) {
 Params bind(const ParameterSet& parameters, bool tied_heads) {
   Params params;
   for (const Parameter& p : parameters.all()) {
+    if (p.spec.part == Part::kOwn) {
+      params.own[p.spec.name] = p.tensor;
+      continue;
+    }
     const PartName name = parse(p.spec.name);
     const auto is = [&](const char* part) { return name.part == part; };
     const int i = name.instance;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <string>
 #include <utility>
 
 #include "fathom/model/parameters.h"
@@ -32,6 +33,7 @@ struct Params {
   std::map<int, AttentionParams> attention;
   std::map<int, MlpParams> mlp;
   std::map<std::pair<int, int>, NormParams> norms;  // by place and index
+  std::map<std::string, Tensor> own;                // an experiment's, by their whole names
 
   const NormParams& norm(const NormId& id) const { return norms.at({id.place, id.index}); }
 };

@@ -72,8 +72,9 @@ Tensor RandomField::attention_dropout(const std::string& site, double p, const R
   return moved(out_BHQK, like);
 }
 
-Tensor RandomField::normal(const std::string& site, const Rows& rows, int64_t width,
-                           const Tensor& like) const {
+template <class Draw>
+Tensor RandomField::numbers(const std::string& site, const Rows& rows, int64_t width,
+                            const Tensor& like, const Draw& draw) const {
   const Tensor out_RC = at::empty({rows.count(), width}, at::TensorOptions(at::kDouble));
   auto* data = out_RC.data_ptr<double>();
   const uint64_t hash = name_hash(site);
@@ -81,9 +82,21 @@ Tensor RandomField::normal(const std::string& site, const Rows& rows, int64_t wi
     const RandomStream numbers(seed_, stream(hash, b));
     const int64_t first = rows.positions()[size_t(row)] * width;
     for (int64_t c = 0; c < width; ++c)
-      data[row * width + c] = numbers.normal(static_cast<uint64_t>(first + c));
+      data[row * width + c] = draw(numbers, static_cast<uint64_t>(first + c));
   });
   return moved(out_RC, like);
+}
+
+Tensor RandomField::normal(const std::string& site, const Rows& rows, int64_t width,
+                           const Tensor& like) const {
+  return numbers(site, rows, width, like,
+                 [](const RandomStream& s, uint64_t i) { return s.normal(i); });
+}
+
+Tensor RandomField::uniform(const std::string& site, const Rows& rows, int64_t width,
+                            const Tensor& like) const {
+  return numbers(site, rows, width, like,
+                 [](const RandomStream& s, uint64_t i) { return s.uniform(i); });
 }
 
 }  // namespace fathom

@@ -25,10 +25,16 @@ class RandomField {
   // than any position; keys are addressed by it.
   Tensor attention_dropout(const std::string& site, double p, const Rows& queries, const Rows& keys,
                            int64_t n_head, int64_t span, const Tensor& like) const;
-  // Standard normal numbers (R, width).
+  // Standard normal numbers (R, width), and numbers from [0, 1).
   Tensor normal(const std::string& site, const Rows& rows, int64_t width, const Tensor& like) const;
+  Tensor uniform(const std::string& site, const Rows& rows, int64_t width,
+                 const Tensor& like) const;
 
  private:
+  // draw(stream, number) at every place.
+  template <class Draw>
+  Tensor numbers(const std::string& site, const Rows& rows, int64_t width, const Tensor& like,
+                 const Draw& draw) const;
   // Names the stream of a site and a sequence of the batch.
   uint64_t stream(uint64_t site_hash, int64_t sequence) const;
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "fathom/base/error.h"
 
@@ -39,12 +40,29 @@ std::vector<const StepRecord*> Trace::readouts() const& {
   return out;
 }
 
-DepthWalk::DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params params)
-    : plan_(std::move(plan)), backbone_(backbone), params_(std::move(params)) {
+DepthWalk::DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params params,
+                     RowFunctions functions)
+    : plan_(std::move(plan)),
+      backbone_(backbone),
+      params_(std::move(params)),
+      functions_(std::move(functions)) {
   check_plan(plan_);
   settings_.gelu = backbone.activation == Activation::kGelu ? GeluForm::kExact : GeluForm::kTanh;
   settings_.norm_eps = backbone.norm_eps;
-  for (const Wiring& wiring : plan_.wirings) keep_y_ = keep_y_ || check_wiring(wiring).reads_y;
+  std::set<std::string> called;
+  for (const Wiring& wiring : plan_.wirings) {
+    const WiringParts parts = check_wiring(wiring);
+    keep_y_ = keep_y_ || parts.reads_y;
+    called.insert(parts.functions.begin(), parts.functions.end());
+  }
+  for (const std::string& name : called)
+    if (functions_.count(name) == 0)
+      fail(fmt::format("a wiring calls F.{}, which nobody has defined", name),
+           "give it to the model as ModelParts::functions, in the experiment's model.cpp");
+  for (const auto& [name, function] : functions_)
+    if (called.count(name) == 0)
+      fail(fmt::format("F.{} is defined, and no wiring calls it", name),
+           "call it in the plan's wiring, in the experiment's presets.cpp");
 }
 
 DropoutSource DepthWalk::dropout(const Rows& rows, double p, const WalkOptions& options) const {
@@ -73,7 +91,7 @@ Carry DepthWalk::step(const StepSpec& step, const Params& params, const Rows& ro
   if (layer.cut) carry = carry.detached();
   carry = inject(step, params, rows, std::move(carry), options.random);
   const double p = options.training ? backbone_.attn_dropout.value_or(backbone_.dropout) : 0;
-  const Visibility visibility = {layer.context, hidden_R, plan_.halting.mask_self};
+  const Visibility visibility = {layer.context, hidden_R, plan_.halting.mask_self, plan_.causal};
   std::optional<CachedAttention> cached;
   std::optional<WalkAttention> whole;
   if (options.cache != nullptr)
@@ -85,7 +103,7 @@ Carry DepthWalk::step(const StepSpec& step, const Params& params, const Rows& ro
   const Tensor n_RC = shared.norm_of(carry.r_RC, params.norm(layer.norm_in));
   const double residual = backbone_.residual_dropout.value_or(backbone_.dropout);
   carry = run_block(plan_.wirings[size_t(layer.wiring)], step, params, std::move(carry), n_RC,
-                    keep_y_, attention, dropout(rows, residual, options), settings_);
+                    keep_y_, attention, dropout(rows, residual, options), settings_, functions_);
   for (int i = 0; i < step.closes_loops; ++i) carry.x0_RC.pop_back();
   return carry;
 }
@@ -125,6 +143,8 @@ Trace DepthWalk::run(const DepthProgram& program, std::shared_ptr<const Rows> ro
   if (options.skip && halts && halting.history != MaskHistory::kCumulative)
     fail("rows cannot leave the walk with mask_history = previous",
          "a token that may come back has to be computed; take mask_history = cumulative");
+  if (options.cache != nullptr && !plan_.causal)
+    fail("a walk that is not causal has no use for earlier keys", "compute the whole text anew");
   Trace trace;
   trace.all = rows;
   Shared shared(settings_);

@@ -63,7 +63,9 @@ struct Segment {
 
 class DepthWalk {
  public:
-  DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params params);
+  // `functions`: those that the plan's wirings call, no more and no fewer.
+  DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params params,
+            RowFunctions functions = {});
 
   Trace run(const DepthProgram& program, const Batch& batch, const WalkOptions& options) const;
   // `targets_R`: of the rows, -1 for none; undefined: none at all.
@@ -93,6 +95,7 @@ class DepthWalk {
   BackboneConfig backbone_;
   Params params_;
   BlockSettings settings_;
+  RowFunctions functions_;
   bool keep_y_ = false;
 };
 

@@ -184,7 +184,7 @@ RunHandle open_in_store(RunStore& store, const TrainRequest& request, const std:
 void resume(Trainer& trainer, const TrainRequest& request, const std::string& folder) {
   const ResumePlan& plan = *request.resume;
   const bool reset = request.options.reset_history;
-  trainer.resume(plan.checkpoint, {plan.new_data, reset});
+  trainer.resume(plan.checkpoint, {plan.new_data, reset, request.options.ignore_optimizer});
   if (!reset && trainer.state().step != plan.state.step)
     fail(fmt::format("{} was trained by another process meanwhile", request.options.run_name),
          "type the same command again");
@@ -196,8 +196,9 @@ void resume(Trainer& trainer, const TrainRequest& request, const std::string& fo
 // Nothing of the run changes.
 int evaluate_only(const TrainRequest& request) {
   Trainer trainer(request.config, request.corpus, request.vocab_size, /*folder=*/"");
-  trainer.resume(request.resume->checkpoint,
-                 {request.resume->new_data, request.options.reset_history});
+  trainer.resume(
+      request.resume->checkpoint,
+      {request.resume->new_data, request.options.reset_history, request.options.ignore_optimizer});
   const StopSignal signal;
   TrainerEvents events;
   events.evaluation = [](const EvalReport& r) {
@@ -267,7 +268,10 @@ int train(TrainRequest request) {
     return 128 + StopSignal::received();
   }
   mark(store, run, RunStatus::kDone);
-  fmt::print("saved in {}; `fathom generate {}` writes text with it\n", folder, name);
+  if (make_depth_plan(request.config.model).causal)
+    fmt::print("saved in {}; `fathom generate {}` writes text with it\n", folder, name);
+  else
+    fmt::print("saved in {}; `fathom eval {}` says how good it is\n", folder, name);
   return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
+#include "fathom/model/plan/architecture.h"
 
 namespace fathom {
 namespace {
@@ -103,6 +104,7 @@ class Planner {
     const EarlyExitConfig& e = c_.early_exit;
     const int index = static_cast<int>(i);
     LayerSpec layer;
+    layer.number = index;
     layer.width = width(i);
     layer.width_in = i == 0 ? layer.width : width(i - 1);
     layer.attention = layer.mlp = {index};
@@ -124,6 +126,17 @@ class Planner {
   const ModelConfig& c_;
   std::vector<double> weights_;
 };
+
+// Of nodes that are const, or not.
+template <class Nodes, class F>
+void each_layer_of(Nodes& nodes, const F& f) {
+  for (auto& node : nodes) {
+    if (auto* group = std::get_if<LoopGroup>(&node.node))
+      each_layer_of(group->body, f);
+    else
+      f(std::get<LayerSpec>(node.node));
+  }
+}
 
 // Walks a plan in order, the width of the stream in hand.
 class PlanChecker {
@@ -208,7 +221,18 @@ void check_plan(const DepthPlan& plan) {
 }
 
 DepthPlan make_depth_plan(const ModelConfig& config) {
-  return Planner(config).run();
+  DepthPlan plan = Planner(config).run();
+  if (config.architecture != nullptr && config.architecture->change_plan)
+    config.architecture->change_plan(config, plan);
+  return plan;
+}
+
+void each_layer(DepthPlan& plan, const std::function<void(LayerSpec&)>& change) {
+  each_layer_of(plan.nodes, change);
+}
+
+void each_layer(const DepthPlan& plan, const std::function<void(const LayerSpec&)>& see) {
+  each_layer_of(plan.nodes, see);
 }
 
 }  // namespace fathom

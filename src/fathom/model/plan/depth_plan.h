@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <variant>
@@ -52,6 +53,7 @@ struct ReadoutSpec {
 };
 
 struct LayerSpec {
+  int number = 0;  // that an experiment's functions know it by; equal numbers share their weights
   int64_t width_in = 0, width = 0;
   int wiring = 0;                   // index into DepthPlan::wirings
   std::vector<int> attention, mlp;  // instances of A[k], M[k]
@@ -104,6 +106,7 @@ struct DepthPlan {
   std::vector<PlanNode> nodes;
   HaltingSpec halting;
   bool tied_heads = false;  // head i is token table i
+  bool causal = true;       // a position sees none after it; false: texts cannot be grown with it
 };
 
 // One step of a walk.
@@ -129,6 +132,11 @@ DepthProgram unroll(const DepthPlan& plan, const std::vector<int64_t>& counts = 
 // parts than its layer has, an empty group, widths that do not meet, no readout at the end.
 void check_plan(const DepthPlan& plan);
 
+// Of the sections, then changed by the architecture.
 DepthPlan make_depth_plan(const ModelConfig& config);
+
+// Every layer once, those of loop groups included.
+void each_layer(DepthPlan& plan, const std::function<void(LayerSpec&)>& change);
+void each_layer(const DepthPlan& plan, const std::function<void(const LayerSpec&)>& see);
 
 }  // namespace fathom

@@ -1,6 +1,7 @@
 #include "fathom/model/plan/model_config.h"
 
 #include "fathom/base/error.h"
+#include "fathom/model/plan/architecture.h"
 
 namespace fathom {
 namespace {
@@ -23,6 +24,16 @@ void check_shared_head(const ModelConfig& config) {
 }
 
 }  // namespace
+
+void add_fields(FieldList& list, ModelConfig& config) {
+  add_fields(list, config.backbone);
+  add_fields(list, config.early_exit);
+  add_fields(list, config.halting);
+  add_fields(list, config.supervision);
+  if (config.architecture == nullptr || !config.architecture->add_fields) return;
+  list.section(config.architecture->name);
+  config.architecture->add_fields(list, config.own);
+}
 
 void validate(const ModelConfig& config) {
   validate(config.backbone);

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "fathom/base/error.h"
+#include "fathom/model/plan/architecture.h"
 
 namespace fathom {
 namespace {
@@ -95,14 +96,11 @@ class Builder {
     if (c_.bias) add(id.name() + ".bias", {width}, Part::kNorm, zeros());
   }
 
-  // `residual`: its output is added to the residual stream, which 2 n_layer of them feed.
   void linear(const std::string& name, int64_t out, int64_t in, Part part, bool bias,
               bool residual) {
-    const double depth_scale = residual ? 1 / std::sqrt(2.0 * static_cast<double>(c_.n_layer)) : 1;
-    const InitRule uniform = {InitRule::kUniform, 1 / std::sqrt(static_cast<double>(in))};
-    const bool gpt2 = c_.init == Init::kGpt2;
-    add(name + ".weight", {out, in}, part, gpt2 ? normal(kInitStd * depth_scale) : uniform);
-    if (bias) add(name + ".bias", {out}, part, gpt2 ? zeros() : uniform);
+    add(name + ".weight", {out, in}, part, linear_init(c_, in, residual));
+    if (bias)
+      add(name + ".bias", {out}, part, c_.init == Init::kGpt2 ? zeros() : linear_init(c_, in));
   }
 
   // An instance that several layers share is one parameter, and has one shape.
@@ -144,6 +142,8 @@ const char* part_name(Part part) {
       return "norms";
     case Part::kHead:
       return "head";
+    case Part::kOwn:
+      return "own";
   }
   return "";
 }
@@ -154,13 +154,32 @@ int64_t ParameterSpec::count() const {
   return n;
 }
 
+InitRule linear_init(const BackboneConfig& backbone, int64_t in, bool residual) {
+  if (backbone.init == Init::kTorch)
+    return {InitRule::kUniform, 1 / std::sqrt(static_cast<double>(in))};
+  const double layers = 2 * static_cast<double>(backbone.n_layer);
+  return normal(kInitStd * (residual ? 1 / std::sqrt(layers) : 1));
+}
+
 std::vector<ParameterSpec> parameter_table(const DepthPlan& plan, const BackboneConfig& backbone,
                                            int64_t vocab_size) {
   return Builder(plan, backbone, vocab_size).build();
 }
 
 std::vector<ParameterSpec> parameter_table(const ModelConfig& config, int64_t vocab_size) {
-  return parameter_table(make_depth_plan(config), config.backbone, vocab_size);
+  const DepthPlan plan = make_depth_plan(config);
+  std::vector<ParameterSpec> table = parameter_table(plan, config.backbone, vocab_size);
+  if (config.architecture == nullptr || !config.architecture->add_parameters) return table;
+  for (ParameterSpec& spec : config.architecture->add_parameters(config, plan, vocab_size)) {
+    for (const ParameterSpec& known : table)
+      if (known.name == spec.name)
+        fail(fmt::format("{} adds the parameter {}, which is there already",
+                         config.architecture->name, spec.name),
+             "begin its name with the experiment's");
+    spec.part = Part::kOwn;
+    table.push_back(std::move(spec));
+  }
+  return table;
 }
 
 int64_t parameter_count(const std::vector<ParameterSpec>& table) {
@@ -195,7 +214,11 @@ Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program, int64_
 
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T) {
   const DepthPlan plan = make_depth_plan(config);
-  return flops_per_token(plan, unroll(plan), vocab_size, T);
+  Flops flops = flops_per_token(plan, unroll(plan), vocab_size, T);
+  for (const ParameterSpec& spec : parameter_table(config, vocab_size))
+    if (spec.part == Part::kOwn && spec.shape.size() == 2)
+      flops.own += 2 * static_cast<double>(spec.count());
+  return flops;
 }
 
 MemoryEstimate training_memory(const ModelConfig& config, int64_t vocab_size, int64_t B,

@@ -14,7 +14,17 @@
 
 namespace fathom {
 
-enum class Part { kTokenTable, kPositionTable, kGate, kAdapter, kAttention, kMlp, kNorm, kHead };
+enum class Part {
+  kTokenTable,
+  kPositionTable,
+  kGate,
+  kAdapter,
+  kAttention,
+  kMlp,
+  kNorm,
+  kHead,
+  kOwn,  // an experiment's
+};
 const char* part_name(Part part);
 
 struct InitRule {
@@ -30,6 +40,10 @@ struct ParameterSpec {
 
   int64_t count() const;
 };
+
+// Of a linear's weight with `in` inputs, by the backbone's `init`. `residual`: its output is added
+// to the residual stream, which 2 n_layer of them feed.
+InitRule linear_init(const BackboneConfig& backbone, int64_t in, bool residual = false);
 
 // `vocab_size`: rows of the token tables, already decided by corpus and config. `backbone` gives
 // what all layers have in common: biases, initialisation, block_size, and n_layer for the scale of
@@ -49,8 +63,9 @@ struct Flops {
   double mlp = 0;
   double head = 0;
   double doors = 0;  // gates and adapters
+  double own = 0;    // an experiment's matrices, each used once a token
 
-  double forward() const { return attention_linear + attention_scores + mlp + head + doors; }
+  double forward() const { return attention_linear + attention_scores + mlp + head + doors + own; }
   double training() const { return 3 * forward(); }  // backward is twice the forward
 };
 Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program, int64_t vocab_size,

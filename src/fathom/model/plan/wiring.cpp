@@ -54,6 +54,8 @@ std::string text_of(const WireExpr& e, bool inner = false) {
       return "sigmoid" + arguments(e);
     case Op::kMean:
       return "mean" + arguments(e);
+    case Op::kFunction:
+      return "F." + e.name + arguments(e);
   }
   return "";
 }
@@ -89,14 +91,20 @@ class Checker {
     if (!assigns_r)
       misuse(fmt::format("wiring `{}` does not assign r", to_text(wiring_)),
              "the last word of a block is r = ...");
-    return {count(attentions_, "A"), count(mlps_, "M"), count(norms_, "N"),
-            attention_calls_,        mlp_calls_,        reads_y_};
+    return {count(attentions_, "A"),
+            count(mlps_, "M"),
+            count(norms_, "N"),
+            attention_calls_,
+            mlp_calls_,
+            functions_,
+            reads_y_};
   }
 
  private:
   [[noreturn]] void refuse(const std::string& why) const {
     misuse(fmt::format("wiring `{}`: {}", text_of(*statement_), why),
-           "names are r, n, y and temporaries assigned before; calls are A, M, N, sigmoid, mean");
+           "names are r, n, y and temporaries assigned before; calls are A, M, N, sigmoid, mean, "
+           "F.name");
   }
 
   Shape shape_of(const WireExpr& e) {
@@ -129,6 +137,11 @@ class Checker {
         expect_arguments(e, 1, 1);
         require_channels(e.args[0]);
         return Shape::kToken;
+      case Op::kFunction:
+        if (e.name.empty()) refuse("a function needs a name");
+        for (const WireExpr& arg : e.args) require_channels(arg);
+        functions_.insert(e.name);
+        return Shape::kChannels;
     }
     return Shape::kNumber;
   }
@@ -163,6 +176,7 @@ class Checker {
   std::map<std::string, Shape> shapes_ = {
       {"r", Shape::kChannels}, {"n", Shape::kChannels}, {"y", Shape::kChannels}};
   std::set<int> attentions_, mlps_, norms_;
+  std::set<std::string> functions_;
   int attention_calls_ = 0, mlp_calls_ = 0;
   bool reads_y_ = false;
 };
@@ -214,6 +228,11 @@ WireExpr sigmoid(WireExpr x) {
 }
 WireExpr mean(WireExpr x) {
   return call(Op::kMean, {std::move(x)});
+}
+WireExpr function(std::string name, std::vector<WireExpr> args) {
+  WireExpr e = call(Op::kFunction, std::move(args));
+  e.name = std::move(name);
+  return e;
 }
 
 }  // namespace wire

@@ -5,21 +5,35 @@
 // Names: r, the raw residual stream (must be assigned); n, its norm at the block's door; y, what
 // the previous block added (zero at the start; may be assigned, else it is the change of r); and
 // temporaries. A[k], M[k], N[k] are the block's k-th attention, MLP and norm; A(x, v) takes its
-// values from v. Torch-free.
+// values from v; F.name(x, ...) is a function of an experiment's own, of each row by itself.
+// Torch-free.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
 namespace fathom {
 
 struct WireExpr {
-  enum Op { kName, kNumber, kAdd, kSubtract, kMultiply, kAttention, kMlp, kNorm, kSigmoid, kMean };
+  enum Op {
+    kName,
+    kNumber,
+    kAdd,
+    kSubtract,
+    kMultiply,
+    kAttention,
+    kMlp,
+    kNorm,
+    kSigmoid,
+    kMean,
+    kFunction,
+  };
   Op op = kNumber;
-  std::string name;            // of kName
+  std::string name;            // of kName and kFunction
   double number = 0;           // of kNumber
   int part = 0;                // k of A[k], M[k], N[k]
-  std::vector<WireExpr> args;  // two for + - *, one or two for A, one for the others
+  std::vector<WireExpr> args;  // two for + - *, one or two for A, any for F, else one
 };
 
 struct WireStatement {
@@ -35,6 +49,7 @@ struct Wiring {
 struct WiringParts {
   int attentions = 0, mlps = 0, norms = 0;  // the largest k + 1, or 0
   int attention_calls = 0, mlp_calls = 0;   // each attention's keeps keys and values of its own
+  std::set<std::string> functions;          // by name
   bool reads_y = false;
 };
 
@@ -59,6 +74,7 @@ WireExpr mlp(WireExpr x, int part = 0);
 WireExpr norm(WireExpr x, int part = 0);
 WireExpr sigmoid(WireExpr x);
 WireExpr mean(WireExpr x);  // over channels
+WireExpr function(std::string name, std::vector<WireExpr> args);
 }  // namespace wire
 WireExpr operator+(WireExpr a, WireExpr b);
 WireExpr operator-(WireExpr a, WireExpr b);

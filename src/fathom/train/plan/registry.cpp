@@ -67,6 +67,8 @@ RunConfig preset_config(const std::string& name) {
   const Preset& preset = registry().preset(name);
   config.preset = preset.name;
   preset.apply(config);
+  FieldList list;
+  add_fields(list, config);  // gives the experiment's own settings their values
   return config;
 }
 

@@ -5,9 +5,12 @@
 #include <limits>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/config/fields.h"
 #include "fathom/config/literal.h"
 #include "fathom/io/files.h"
+#include "fathom/model/plan/architecture.h"
+#include "fathom/train/plan/registry.h"
 
 namespace fathom {
 namespace {
@@ -21,20 +24,32 @@ json config_json(RunConfig config) {
   FieldList list;
   add_fields(list, config);
   json out = {{"preset", config.preset}};
+  if (config.model.architecture != nullptr) out["architecture"] = config.model.architecture->name;
   for (const Field& field : list.all()) out[field.name()] = field.value();
   return out;
 }
 
+// The experiment that the run belongs to may be a folder that this build was made without.
+std::shared_ptr<const Architecture> registered_architecture(const std::string& preset,
+                                                            const std::string& name) {
+  std::shared_ptr<const Architecture> known;
+  if (registry().has(preset)) known = preset_config(preset).model.architecture;
+  if (known == nullptr || known->name != name)
+    fail(fmt::format("it is of the experiment {} (preset {}), which this build does not have",
+                     in_quotes(name), in_quotes(preset)));
+  return known;
+}
+
 RunConfig config_from_json(const json& values) {
   RunConfig config;
+  config.preset = values.at("preset").get<std::string>();
+  if (values.contains("architecture"))
+    config.model.architecture =
+        registered_architecture(config.preset, values.at("architecture").get<std::string>());
   FieldList list;
   add_fields(list, config);
-  for (const auto& [key, value] : values.items()) {
-    if (key == "preset")
-      config.preset = value.get<std::string>();
-    else
-      list.set(key, value, "config");
-  }
+  for (const auto& [key, value] : values.items())
+    if (key != "preset" && key != "architecture") list.set(key, value, "config");
   validate(config.model);
   return config;
 }
@@ -120,7 +135,7 @@ bool compares(const RunState& a, const RunState& b) {
         settings[field.name()] = field.value();
     const TrainingConfig& t = s.config.training;
     return json{settings, s.corpus_fingerprint,      s.best_metric,
-                t.seed,   static_cast<int>(t.dtype), t.eval_iters * s.config.data.batch_size};
+                t.seed,   static_cast<int>(t.dtype), s.config.sequences_per_evaluation()};
   };
   return measure(a) == measure(b);
 }
