@@ -55,6 +55,14 @@ inline constexpr const char* kEngineEffects[] = {
     "spike_sigma",
     "spike_window",
     "check_grads",
+    "optimizer",
+    "default_freeze",
+    "freeze",
+    "unfreeze",
+    "validation_interval",
+    "validation_batch_size",
+    "save_interval",
+    "amp",
 };
 
 // The verbs' own options, as "verb key".
@@ -71,6 +79,9 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "train accept_new_data",
     "train reset_history",
     "train initial_model",
+    "train exp",
+    "train describe",
+    "train ignore_optimizer",
     "train force",
     "prepare name",
     "prepare input",

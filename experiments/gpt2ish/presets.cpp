@@ -24,7 +24,11 @@ void lmplay(RunConfig& c, int64_t n_layer, int64_t n_head, int64_t n_embd) {
   c.optimizer.grad_clip = 0;
   c.optimizer.decay_rule = DecayRule::kMlpAndHead;
   c.schedule.decay_lr = false;
+  // LMPlay looks at one batch of 4 every 100 sequences; these are as many, and far less noisy.
+  c.training.validation_interval = 1000;
+  c.training.validation_batch_size = 4;
   c.training.eval_iters = 10;
+  c.training.save_interval = 10000;
 }
 
 // nanoGPT: no biases, a tied head, N(0, 0.02), cosine decay.

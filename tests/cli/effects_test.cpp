@@ -62,10 +62,8 @@ class VerbEffects : public testing::CliTest {
   }
   uintmax_t shard_bytes() const { return fs::file_size(place_.path("data/new/val.bin")); }
   void make_checkpoints() const {
-    for (const char* name : {"best", "last"}) {
-      fs::create_directories(place_.path("runs/old/checkpoints") / name);
-      place_.write(std::string("runs/old/checkpoints/") + name + "/state.json", "{}");
-    }
+    for (const char* name : {"best", "last"})
+      testing::save_state("old", name, testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
   }
 
   void prepare_effects();
@@ -171,6 +169,15 @@ void VerbEffects::run_effects() {
     EXPECT_NO_THROW(train({"--init_from=scratch"}));
     EXPECT_ANY_THROW(train({"--init_from=resume"}));
   };
+  effects_["train exp"] = [&] {
+    EXPECT_EQ(
+        parse_train({"--exp=test_runner", "--dataset=rain", "--context_len=16"})->config.preset,
+        "test_runner");
+  };
+  effects_["train describe"] = [&] {
+    EXPECT_EQ(run({"train", "gpt2ish", "--describe", "--n_layer=2"}).out,
+              run({"describe", "gpt2ish", "--n_layer=2"}).out);
+  };
   resume_effects();
   effects_["train force"] = [&] {
     fs::create_directories(place_.path("runs/taken/checkpoints"));
@@ -209,6 +216,13 @@ void VerbEffects::resume_effects() {
     RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
     if (!fingerprint.empty()) state.corpus_fingerprint = fingerprint;
     return testing::save_state("old", "last", state);
+  };
+  effects_["train ignore_optimizer"] = [=] {
+    make_run();
+    EXPECT_ANY_THROW(train({"--run_name=new", "--ignore_optimizer"}));
+    const auto request = parse_train(
+        {"gpt2ish_shakespeare_cpu", "--run_name=old", "--resume", "--ignore_optimizer"});
+    EXPECT_TRUE(request->options.ignore_optimizer);
   };
   effects_["train resume"] = [=] {
     make_run();

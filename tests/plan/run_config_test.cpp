@@ -50,7 +50,7 @@ TEST(RunConfig, EveryKeyMeansOneThing) {
     EXPECT_FALSE(field.help().empty()) << field.name();
     EXPECT_FALSE(field.section().empty()) << field.name();
   }
-  for (const IgnoredKey& key : list.ignored_keys()) EXPECT_TRUE(seen.insert(key.name).second);
+  for (const ForeignKey& key : list.foreign_keys()) EXPECT_TRUE(seen.insert(key.name).second);
 }
 
 TEST(RunConfig, NotebookSpellings) {
@@ -119,6 +119,42 @@ TEST(Resolve, NoticesOfIgnoredKeysAreKept) {
   EXPECT_THAT(r.notices[1], HasSubstr("wandb_log"));
 }
 
+TEST(Resolve, KeysOfOtherProgramsThatWouldMeanAnotherRunAreRefused) {
+  for (const char* key : {"training_plan", "model", "optimizer_warmup_steps"}) {
+    const Error e = refusal_of([&] { resolved("gpt2ish", {{key, "x"}}); });
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(e.what(), AllOf(HasSubstr(key), HasSubstr("is not supported")));
+    EXPECT_THAT(e.hint(), HasSubstr("--"));
+  }
+  const Error e = refusal_of([&] { resolved("gpt2ish", {{"optimizer", "sgd"}}); });
+  EXPECT_THAT(e.what(), AllOf(HasSubstr("optimizer = \"sgd\""), HasSubstr("adamw")));
+}
+
+TEST(Resolve, StepsCountWhereTheUserCountsInSteps) {
+  EXPECT_EQ(resolved("gpt2ish", {}).config.training.validation_interval, 1000);
+  const auto steps = resolved("gpt2ish", {{"eval_interval", "7"}});
+  EXPECT_EQ(steps.config.training.validation_interval, std::nullopt);
+  ASSERT_EQ(steps.notices.size(), 1u);
+  EXPECT_THAT(steps.notices[0], AllOf(HasSubstr("eval_interval = 7"), HasSubstr("validation")));
+  // As in a run's config.toml, which has every key.
+  const auto both = resolved("gpt2ish", {{"eval_interval", "7"}, {"validation_interval", "50"}});
+  EXPECT_EQ(both.config.training.validation_interval, 50);
+  EXPECT_TRUE(both.notices.empty());
+}
+
+TEST(Resolve, AmpIsANarrowDtype) {
+  EXPECT_EQ(resolved("gpt2ish", {{"amp", "true"}}).config.training.dtype, Precision::kBFloat16);
+  const auto both = resolved("gpt2ish", {{"amp", "true"}, {"dtype", "bfloat16"}});
+  EXPECT_EQ(both.config.training.dtype, Precision::kBFloat16);
+  EXPECT_TRUE(both.notices.empty());
+  EXPECT_EQ(resolved("gpt2ish", {{"amp", "false"}}).config.training.dtype, Precision::kFloat32);
+}
+
+TEST(Evaluation, LooksAtSoManyWindows) {
+  EXPECT_EQ(resolved("gpt2ish", {}).config.sequences_per_evaluation(), 40);
+  EXPECT_EQ(resolved("gpt2", {{"eval_iters", "3"}}).config.sequences_per_evaluation(), 36);
+}
+
 struct Contradiction {
   Settings settings;
   const char *one, *other;
@@ -132,6 +168,7 @@ TEST(Resolve, ContradictionsNameBothKeysAndBothValues) {
       {{{"mini_batch_size", "4"}, {"gradient_accumulation_steps", "2"}},
        "mini_batch_size = 4",
        "gradient_accumulation_steps = 2"},
+      {{{"amp", "true"}, {"dtype", "float32"}}, "amp = true", "dtype = float32"},
       {{{"min_lr", "0.5"}}, "min_lr = 0.5", "learning_rate = 0.001"},
       {{{"lr_decay_iters", "99"}}, "lr_decay_iters = 99", "warmup_iters = 100"},
   };

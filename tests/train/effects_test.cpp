@@ -61,6 +61,9 @@ const std::vector<Row> kRows = {
     {"confidence_temperature", "2", kExits}, {"layer_supervision", "all"},
     {"supervision_reduce", "sum", kExits},
     {"skip_easy_weight", "token", exits_and("layer_supervision", "skip_easy")},
+    {"freeze", "mlp.*"}, {"default_freeze", "True", {{"unfreeze", "mlp.*"}}},
+    {"unfreeze", "mlp.0.*", {{"freeze", "mlp.*"}}}, {"validation_interval", "5"},
+    {"validation_batch_size", "3"}, {"amp", "True"},
 };
 // clang-format on
 
@@ -72,6 +75,8 @@ const std::set<std::string> kElsewhere = {
     // Which checkpoints are there: resume_test.cpp.
     "checkpoint_interval",
     "keep_checkpoints",
+    "save_interval",
+    "optimizer",  // it has one value: plan/run_config_test.cpp
     // What happens to numbers that this run does not have: guards_test.cpp.
     "nonfinite",
     "spike_sigma",

@@ -193,6 +193,41 @@ TEST_F(ResumeTest, WithoutItsHistoryARunKeepsWeightsAndMoments) {
   EXPECT_EQ(t.state().losses.count(), 0);
 }
 
+TEST_F(ResumeTest, TheMomentsMayBeginAnew) {
+  RunConfig config = eventful();
+  run(config, "run");
+  Trainer t = trainer(config, temp_ / "run");
+  ResumeOptions options;
+  options.new_optimizer = true;
+  t.resume(checkpoint("run", "last"), options);
+  EXPECT_EQ(weights(t.model()), weights(*load_model(checkpoint("run", "last"), at::kCPU).model));
+  EXPECT_EQ(t.state().step, 24);
+  EXPECT_EQ(t.optimizer().steps(), 0);
+  EXPECT_EQ(t.state().optimizer_steps, 0);
+  for (const AdamW::State& s : t.optimizer().state())
+    EXPECT_EQ(s.m.abs().sum().item<double>() + s.v.sum().item<double>(), 0) << s.name;
+}
+
+// What is frozen keeps no moments, and takes none from a checkpoint that has them.
+TEST_F(ResumeTest, ParametersMayBeFrozenAndThawedOnTheWay) {
+  RunConfig config = eventful();
+  run(config, "run");
+  config.optimizer.freeze = "mlp.*";
+  config.guards.spike_sigma = 0;
+  Trainer t = trainer(config, temp_ / "run");
+  t.resume(checkpoint("run", "last"));
+  const Tensor before = t.model().parameters().at("mlp.0.up.weight").clone();
+  const Tensor other = t.model().parameters().at("attention.0.qkv.weight").clone();
+  t.train_step();
+  EXPECT_TRUE(at::equal(before, t.model().parameters().at("mlp.0.up.weight")));
+  EXPECT_FALSE(at::equal(other, t.model().parameters().at("attention.0.qkv.weight")));
+  for (const AdamW::State& s : t.optimizer().state()) {
+    EXPECT_EQ(s.frozen, s.name.rfind("mlp.", 0) == 0) << s.name;
+    EXPECT_EQ(s.v.sum().item<double>() == 0, s.frozen) << s.name;
+    EXPECT_TRUE(!s.frozen || s.m.storage().nbytes() == sizeof(float)) << s.name;
+  }
+}
+
 TEST_F(ResumeTest, AnInitialModelGivesItsWeightsAlone) {
   run(tiny_run(untied_config()), "run");
   const std::string bytes = slurp(checkpoint("run", "last") + "/model.safetensors");

@@ -24,10 +24,10 @@ std::string with_underscores(std::string name) {
   return name;
 }
 
-bool is_ignored(const FieldList& fields, const std::string& name) {
-  for (const IgnoredKey& ignored : fields.ignored_keys())
-    if (ignored.name == name) return true;
-  return false;
+const ForeignKey* foreign_key(const FieldList& fields, const std::string& name) {
+  for (const ForeignKey& foreign : fields.foreign_keys())
+    if (foreign.name == name) return &foreign;
+  return nullptr;
 }
 
 bool is_truth(const std::string& word) {
@@ -44,14 +44,16 @@ std::vector<std::string> for_cli11(const Arguments& arguments, const FieldList& 
     const bool option = word.size() > 2 && word.rfind("--", 0) == 0;
     const std::string name = option ? with_underscores(word.substr(2, equals - 2)) : "";
     const Field* field = fields.find(name);
-    const bool ignored = is_ignored(fields, name);
+    const ForeignKey* foreign = foreign_key(fields, name);
     if (after_switch && is_truth(word)) {
       out.back() += "=" + word;
       after_switch = false;
       continue;
     }
-    after_switch = equals == word.size() && (ignored || (field != nullptr && field->is_bool()));
-    out.push_back(field == nullptr && !ignored ? word : "--" + name + word.substr(equals));
+    after_switch = equals == word.size() && ((foreign != nullptr && !foreign->takes_value) ||
+                                             (field != nullptr && field->is_bool()));
+    out.push_back(field == nullptr && foreign == nullptr ? word
+                                                         : "--" + name + word.substr(equals));
     if (option && equals + 1 == word.size()) out.back() += kGuard;
     if (!word.empty() && word[0] == '[') out.back().insert(0, 1, kGuard);
   }
@@ -107,9 +109,12 @@ std::optional<std::vector<CommandLine::Setting>> split(const Arguments& argument
   app.allow_extras();
   std::string sink;
   for (const Field& field : fields.all()) add_option(app, field, sink);
-  for (const IgnoredKey& ignored : fields.ignored_keys())
-    app.add_flag("--" + ignored.name, sink, "")
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  for (const ForeignKey& foreign : fields.foreign_keys()) {
+    CLI::Option* option = foreign.takes_value
+                              ? app.add_option("--" + foreign.name, sink, "")->expected(0, 1)
+                              : app.add_flag("--" + foreign.name, sink, "");
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
   std::vector<std::string> words;
   const CLI::Option* word_option =
       app.add_option("WORDS", words, "");  // or `[1,2]` becomes two words

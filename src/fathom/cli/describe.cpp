@@ -12,6 +12,7 @@
 #include "fathom/model/plan/parameter_table.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/plan/decay.h"
+#include "fathom/train/plan/freeze.h"
 #include "fathom/train/plan/registry.h"
 
 namespace fathom {
@@ -64,17 +65,24 @@ nlohmann::json to_json(const Description& d, const FieldList& list) {
 
 void print_parameters(const Description& d, const Style& style) {
   const int64_t total = parameter_count(d.table);
-  int64_t decayed = 0;
+  int64_t decayed = 0, frozen = 0;
   fmt::print("{}\n", style.bold("parameters"));
   for (const auto& [part, count] : by_part(d.table)) {
     fmt::print("  {:<18}{:>15}  {:5.1f} %\n", part_name(part), with_commas(count),
                100.0 * static_cast<double>(count) / static_cast<double>(total));
   }
   if (d.config.model.backbone.tie_head) fmt::print("  {:<18}{:>15}\n", "head", "token table");
-  for (const ParameterSpec& spec : d.table)
-    if (decays(spec, d.config.optimizer.decay_rule)) decayed += spec.count();
+  const std::vector<bool> is_frozen = frozen_parameters(d.config.optimizer, d.table);
+  for (size_t i = 0; i < d.table.size(); ++i) {
+    const ParameterSpec& spec = d.table[i];
+    if (is_frozen[i])
+      frozen += spec.count();
+    else if (decays(spec, d.config.optimizer.decay_rule))
+      decayed += spec.count();
+  }
   fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}\n", "total", with_commas(total), "weight-decayed",
              with_commas(decayed));
+  if (frozen > 0) fmt::print("  {:<18}{:>15}\n", "frozen", with_commas(frozen));
 }
 
 void print_cost(const Description& d, const Style& style) {
@@ -84,8 +92,10 @@ void print_cost(const Description& d, const Style& style) {
   for (const auto& [name, value] : {std::pair{"attention linears", d.flops.attention_linear},
                                     {"attention scores", d.flops.attention_scores},
                                     {"MLP", d.flops.mlp},
-                                    {"head", d.flops.head}})
-    fmt::print("  {:<18}{:>15}\n", name, human_count(value));
+                                    {"head", d.flops.head},
+                                    {"gates, adapters", d.flops.doors},
+                                    {"own", d.flops.own}})
+    if (value > 0) fmt::print("  {:<18}{:>15}\n", name, human_count(value));
   fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}   a step of {} tokens: {}\n", "forward",
              human_count(d.flops.forward()), "training", human_count(d.flops.training()),
              with_commas(d.config.tokens_per_step()),

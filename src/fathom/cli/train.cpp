@@ -9,7 +9,9 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/eval.h"
 #include "fathom/cli/run_arguments.h"
+#include "fathom/cli/verbs.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/plan/freeze.h"
 #include "fathom/train/plan/registry.h"
 
 namespace fathom {
@@ -50,6 +52,7 @@ void check_start(TrainRequest& request) {
     misuse("resume goes on with the run, force removes it", "leave out one of them");
   for (const auto& [given, key] : {std::pair{o.accept_new_data, "accept_new_data"},
                                    {o.reset_history, "reset_history"},
+                                   {o.ignore_optimizer, "ignore_optimizer"},
                                    {o.checkpoint != "auto", "checkpoint"}})
     if (given && !o.resume)
       misuse(fmt::format("{} has a meaning only with resume", key),
@@ -66,6 +69,11 @@ void compare_tokenizers(TrainRequest& request) {
     request.notices.push_back(
         fmt::format("{} was trained with another tokenizer than {}'s: the same ids mean other text",
                     request.options.initial_model, request.corpus.name()));
+}
+
+void check_frozen(const TrainRequest& request) {
+  frozen_parameters(request.config.optimizer,
+                    parameter_table(request.config.model, request.vocab_size));
 }
 
 // Nothing: the run is complete, which has been said.
@@ -85,6 +93,7 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
     return std::nullopt;
   }
   request.vocab_size = plan.state.vocab_size;
+  check_frozen(request);
   if (request.corpus.vocab_size() == 0) request.corpus.assume_vocab_size(request.vocab_size);
   if (request.corpus.vocab_size() > request.vocab_size)
     misuse(fmt::format("the corpus {} has a vocabulary of {}, the run one of {}",
@@ -97,6 +106,9 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
 
 void add_fields(FieldList& list, TrainOptions& o) {
   list.section("run");
+  list.add("exp", o.exp, "LMPlay's spelling of EXPERIMENT; `list` shows them");
+  list.add("describe", o.describe,
+           "say what would be trained, as `fathom describe` does, and stop");
   list.add("run_name", o.run_name, "folder below runs/, empty: the preset and the time");
   list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part");
   list.add<std::string>("init_from", o.init_from, "nanoGPT's switch; resume is --resume",
@@ -110,16 +122,51 @@ void add_fields(FieldList& list, TrainOptions& o) {
            "a run or a checkpoint's folder whose weights to start from; it is only read");
   list.add("reset_history", o.reset_history,
            "with resume: keep the weights, but begin at step 0 of the data and the schedule");
+  list.add("ignore_optimizer", o.ignore_optimizer, "with resume: AdamW's moments begin at zero");
   list.add("force", o.force, "remove a run of the same name first");
   list.add("quiet", o.quiet, "no progress, only the outcome");
 }
+
+namespace {
+
+// `--exp NAME` in place of the positional word, or beside it.
+void settle_experiment(const std::vector<CommandLine::Setting>& settings, std::string& preset) {
+  for (const auto& setting : settings) {
+    if (setting.key != "exp") continue;
+    if (!preset.empty() && preset != setting.text)
+      misuse(fmt::format("the experiment is {} and {} at once", preset, in_quotes(setting.text)),
+             "leave out --exp");
+    preset = setting.text;
+  }
+  if (preset.empty())
+    misuse("EXPERIMENT is missing: a preset that `fathom list` shows",
+           "for example: fathom train " + registry().example() + " --max_iters=500");
+}
+
+// The settings that `describe` knows: the run's configuration, not where it is kept.
+Arguments as_described(const std::string& preset,
+                       const std::vector<CommandLine::Setting>& settings) {
+  RunConfig config = preset_config(preset);
+  FieldList known;
+  add_fields(known, config);
+  Arguments out = {preset};
+  for (const auto& setting : settings) {
+    if (setting.key.empty() || setting.key == "config")
+      out.push_back(setting.text);
+    else if (known.find(setting.key) != nullptr)
+      out.push_back("--" + setting.key + "=" + setting.text);
+  }
+  return out;
+}
+
+}  // namespace
 
 std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   CommandLine line("train", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
                    "Train a model. Later words win over earlier ones.",
                    "fathom train " + registry().example() + " --max_iters=500");
   std::string preset, config_file;
-  line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows");
+  line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows", /*required=*/false);
   line.takes_config_files();
 
   TrainRequest request;
@@ -136,9 +183,18 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return std::nullopt;
 
+  settle_experiment(*settings, preset);
+  if (preset == "list") {
+    run_list({});
+    return std::nullopt;
+  }
   request.config = preset_config(preset);
   FieldList list = make_list();
   request.notices = apply_settings(*settings, preset, list);
+  if (request.options.describe) {
+    run_describe(as_described(preset, *settings));
+    return std::nullopt;
+  }
   if (request.options.init_from == "resume") request.options.resume = true;
   settle_run_name(preset, request.options);
   if (request.options.resume) {
@@ -161,6 +217,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   compare_tokenizers(request);
   if (request.resume) return finish_resume(std::move(request));
   request.vocab_size = settled_vocab_size(request.config, request.corpus.vocab_size());
+  check_frozen(request);
   if (request.corpus.vocab_size() == 0) {
     request.corpus.assume_vocab_size(request.vocab_size);
     if (!request.config.model.backbone.vocab_size)

@@ -13,14 +13,17 @@
 namespace fathom {
 
 struct TrainOptions {
-  std::string run_name;  // empty: preset and time
-  std::string out_dir;   // nanoGPT's spelling of it
+  std::string exp;        // LMPlay's spelling of the preset
+  bool describe = false;  // say what would be trained, and stop
+  std::string run_name;   // empty: preset and time
+  std::string out_dir;    // nanoGPT's spelling of it
   std::string init_from = "scratch";
   std::string initial_model;  // a run or checkpoint whose weights it starts from; empty: none
   bool resume = false;
   std::string checkpoint = "auto";  // with resume: from which
   bool accept_new_data = false;
   bool reset_history = false;
+  bool ignore_optimizer = false;
   bool force = false;
   bool quiet = false;
 };

@@ -276,9 +276,12 @@ bool FieldList::given(const std::string& name) const {
 
 Field* FieldList::require(const std::string& name, const std::string& origin) {
   if (Field* field = find(name)) return field;
-  for (const IgnoredKey& ignored : ignored_) {
-    if (ignored.name != normalised(name)) continue;
-    notices_.push_back(fmt::format("{} has no effect: {}", ignored.name, ignored.reason));
+  for (const ForeignKey& foreign : foreign_) {
+    if (foreign.name != normalised(name)) continue;
+    if (!foreign.hint.empty())
+      misuse(fmt::format("{}: {} is not supported: {}", origin, foreign.name, foreign.reason),
+             foreign.hint);
+    notices_.push_back(fmt::format("{} has no effect: {}", foreign.name, foreign.reason));
     return nullptr;
   }
   std::vector<std::string> names;

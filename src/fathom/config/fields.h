@@ -78,10 +78,13 @@ class Field {
   std::function<bool(const Value&)> set_;  // false: wrong type
 };
 
-// A key that other programs' command lines carry and that has no counterpart here.
-struct IgnoredKey {
+// A key that other programs' command lines carry and that has no counterpart here: it is said to
+// have no effect or, where leaving it out would mean another run than was asked for, refused.
+struct ForeignKey {
   std::string name;
   std::string reason;  // "there is no compile step"
+  std::string hint;    // what to type instead; empty: the key is ignored
+  bool takes_value = false;
 };
 
 class FieldList {
@@ -119,12 +122,15 @@ class FieldList {
           return false;
         });
   }
-  void ignore(std::string name, std::string reason) {
-    ignored_.push_back({std::move(name), std::move(reason)});
+  void ignore(std::string name, std::string reason, bool takes_value = false) {
+    foreign_.push_back({std::move(name), std::move(reason), "", takes_value});
+  }
+  void refuse(std::string name, std::string reason, std::string hint) {
+    foreign_.push_back({std::move(name), std::move(reason), std::move(hint), true});
   }
 
   const std::vector<Field>& all() const { return fields_; }
-  const std::vector<IgnoredKey>& ignored_keys() const { return ignored_; }
+  const std::vector<ForeignKey>& foreign_keys() const { return foreign_; }
   // By name or alias, `-` and `_` alike; null if there is none.
   Field* find(const std::string& name);
   const Field* find(const std::string& name) const;
@@ -145,7 +151,7 @@ class FieldList {
 
   std::string section_;
   std::vector<Field> fields_;
-  std::vector<IgnoredKey> ignored_;
+  std::vector<ForeignKey> foreign_;
   std::vector<std::string> notices_;
 };
 

@@ -1,6 +1,7 @@
 #include "fathom/train/adamw.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
@@ -13,8 +14,19 @@ AdamW::AdamW(const ParameterSet& parameters, const OptimizerConfig& config) : co
   for (const Parameter& p : parameters.all()) {
     parameters_.push_back(p.tensor);
     decays_.push_back(decays(p.spec, config.decay_rule));
-    state_.push_back({p.spec.name, at::zeros_like(p.tensor), at::zeros_like(p.tensor)});
+    const bool frozen = !p.tensor.requires_grad();
+    const auto zeros = [&] {
+      return frozen ? at::zeros({}, p.tensor.options()).expand(p.tensor.sizes())
+                    : at::zeros_like(p.tensor);
+    };
+    state_.push_back({p.spec.name, zeros(), zeros(), frozen});
   }
+}
+
+void AdamW::reset() {
+  steps_ = 0;
+  for (State& s : state_)
+    if (!s.frozen) s.m.zero_(), s.v.zero_();
 }
 
 double AdamW::clip_gradients() {
@@ -41,7 +53,7 @@ void AdamW::step(double learning_rate) {
     Tensor& w = parameters_[i];
     const Tensor& g = w.grad();
     if (!g.defined()) continue;
-    auto& [name, m, v] = state_[i];
+    auto& [name, m, v, frozen] = state_[i];
     if (decays_[i]) w.mul_(1 - learning_rate * config_.weight_decay);
     m.mul_(config_.beta1).add_(g, 1 - config_.beta1);
     v.mul_(config_.beta2).addcmul_(g, g, 1 - config_.beta2);

@@ -25,12 +25,14 @@ class AdamW {
 
   struct State {
     std::string name;  // of the parameter
-    Tensor m, v;       // its shape
+    Tensor m, v;       // its shape; of a frozen parameter zeros that take no memory
+    bool frozen = false;
   };
   const std::vector<State>& state() const { return state_; }
   // Updates made so far: the n of the corrections.
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
+  void reset();  // as if no update had been made
 
  private:
   OptimizerConfig config_;

@@ -90,6 +90,7 @@ void copy_moments(const std::string& folder, AdamW& optimizer) {
   }
   require_tensors(file, path, shapes);
   for (const AdamW::State& s : optimizer.state()) {
+    if (s.frozen) continue;
     copy_from(file, s.name + ".m", s.m);
     copy_from(file, s.name + ".v", s.v);
   }

@@ -81,7 +81,7 @@ std::optional<Trouble> find_trouble(const LanguageModel& model, double loss, dou
 void check_every_gradient(const LanguageModel& model) {
   std::vector<std::string> unused;
   for (const Parameter& p : model.parameters().all())
-    if (!p.tensor.grad().defined()) unused.push_back(p.spec.name);
+    if (p.tensor.requires_grad() && !p.tensor.grad().defined()) unused.push_back(p.spec.name);
   if (!unused.empty())
     fail(fmt::format("check_grads: the loss does not reach {}", join(unused, ", ")),
          "a part that no term of the loss depends on stays as it was initialised: leave it out "

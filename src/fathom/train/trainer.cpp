@@ -12,6 +12,8 @@
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/device.h"
 #include "fathom/train/guards.h"
+#include "fathom/train/plan/due.h"
+#include "fathom/train/plan/freeze.h"
 #include "fathom/train/plan/schedule.h"
 
 namespace fathom {
@@ -19,9 +21,6 @@ namespace {
 
 // Evaluation draws its own windows, the same ones every time, so that evaluations compare.
 constexpr uint64_t kEvalSeedOffset = 0x5eed;
-// So many steps skipped one after the other, or returns to a checkpoint, and training is not going
-// anywhere.
-constexpr int64_t kMaxSkippedInARow = 10, kMaxFruitlessRollbacks = 10;
 
 std::unique_ptr<BatchSource> training_source(const RunConfig& config, const Corpus& corpus) {
   const int64_t B = 1, T = config.model.backbone.block_size;
@@ -77,6 +76,9 @@ Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std
   if (config.training.dtype == Precision::kFloat16)
     misuse("dtype = float16 cannot be trained: its gradients need a loss scale",
            "use --dtype=bfloat16 or float32");
+  std::vector<ParameterSpec> table;
+  for (const Parameter& p : model_->parameters().all()) table.push_back(p.spec);
+  model_->parameters().freeze(frozen_parameters(config_.optimizer, table));
   optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.optimizer);
   source_ = training_source(config_, corpus_);
   state_.config = config_;
@@ -91,8 +93,10 @@ Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std
 
 void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  if (options.new_optimizer) optimizer_->reset();
   RunState state = saved;
   state.config = config_;
+  state.optimizer_steps = optimizer_->steps();
   state.corpus_fingerprint = state_.corpus_fingerprint;
   state.tokenizer = state_.tokenizer;
   state.losses = saved.losses.resized(config_.guards.spike_window);
@@ -121,7 +125,7 @@ void Trainer::take_best_of_folder() {
   if (folder_.empty() || !std::filesystem::exists(folder_to_read(path))) return;
   try {
     const RunState best = load_state(path);
-    const bool is_evaluated_again = state_.step % config_.training.eval_interval == 0;
+    const bool is_evaluated_again = evaluation_due(config_, state_.step);
     if (compares(best, state_) && best.step <= state_.step - (is_evaluated_again ? 1 : 0))
       state_.best_value = std::min(state_.best_value, best.best_value);
   } catch (const Error&) {  // damaged: the next best one takes its place
@@ -179,12 +183,6 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
   return true;
 }
 
-bool Trainer::is_spike(const Accumulated& sums) const {
-  const double sigma = config_.guards.spike_sigma;
-  return sigma > 0 && (state_.losses.score(sums.loss) > sigma ||
-                       state_.gradient_norms.score(sums.gradient_norm) > sigma);
-}
-
 std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   const auto begin = std::chrono::steady_clock::now();
   StepReport report;
@@ -204,7 +202,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   }
   if (config_.guards.check_grads && !grads_checked_) check_every_gradient(*model_);
   grads_checked_ = true;
-  if (is_spike(sums)) {
+  if (is_spike(sums.loss, sums.gradient_norm)) {
     skip_step(fmt::format("step {}: loss {:.4f} and gradient norm {:.4f} are a spike",
                           state_.step + 1, sums.loss, sums.gradient_norm),
               after, events);
@@ -232,63 +230,10 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   return report;
 }
 
-void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
-                     const TrainerEvents& events) {
-  suspect_ = true;
-  std::string what = fmt::format("step {}: {}", state_.step + 1, trouble.what);
-  if (!folder_.empty() && !batches.empty())
-    what += "; the batch is in " + dump_batch(folder_, state_, batches, trouble.what);
-  // Leaving a batch out does not mend a weight.
-  if (config_.guards.nonfinite == Nonfinite::kSkip && !trouble.in_weights)
-    return skip_step(what, after, events);
-  if (config_.guards.nonfinite == Nonfinite::kRollback) return roll_back(what, after, events);
-  if (saved_step_ >= 0) what += fmt::format("; the newest checkpoint is of step {}", saved_step_);
-  fail(what, trouble.in_weights
-                 ? "go on from it with --resume and a lower learning_rate or a longer warmup_iters"
-                 : "a lower learning_rate or a longer warmup_iters usually helps, also with "
-                   "--resume; --nonfinite=skip leaves such steps out, --nonfinite=rollback returns "
-                   "to the last checkpoint");
-}
-
-void Trainer::skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events) {
-  ++state_.skipped_steps;
-  if (++skipped_in_a_row_ > kMaxSkippedInARow) {
-    suspect_ = true;
-    fail(fmt::format("{}; {} steps in a row were skipped", why, kMaxSkippedInARow),
-         "the run does not recover by itself: resume it from an earlier --checkpoint with a lower "
-         "learning_rate, or a larger spike_sigma where that was the reason");
-  }
-  state_.cursor = after;
-  ++state_.step;
-  if (events.notice) events.notice(why + "; the step was skipped");
-}
-
-// To the newest complete checkpoint, but not to its place in the data: the batch is not met again.
-void Trainer::roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events) {
-  const int64_t rollbacks = state_.rollbacks + 1, skipped_steps = state_.skipped_steps;
-  std::optional<CheckpointChoice> choice;
-  if (!folder_.empty()) choice = newest_complete(folder_ + "/checkpoints");
-  if (!choice || ++fruitless_rollbacks_ > kMaxFruitlessRollbacks)
-    fail(fmt::format("{}; {}", why,
-                     choice ? fmt::format("{} returns to step {} did not help",
-                                          kMaxFruitlessRollbacks, choice->step)
-                            : "there is no checkpoint to return to"),
-         choice ? "resume the run with a lower learning_rate"
-                : "begin again with a lower learning_rate");
-  resume(choice->folder);
-  state_.cursor = after;
-  state_.rollbacks = rollbacks;
-  state_.skipped_steps = skipped_steps;
-  suspect_ = false;
-  if (events.rollback) events.rollback(state_.step);
-  if (events.notice)
-    events.notice(fmt::format("{}; back to step {} of {}", why, state_.step, choice->folder));
-}
-
 EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
   // The same windows however much is computed at once: the largest part that divides them.
-  const int64_t sequences = t.eval_iters * config_.data.batch_size;
+  const int64_t sequences = config_.sequences_per_evaluation();
   int64_t B = std::min(config_.micro_batch_size(), sequences);
   while (sequences % B != 0) --B;
   const auto on = [&](const char* split) {
@@ -327,8 +272,7 @@ bool Trainer::save_last(const TrainerEvents& events) {
   }
   if (suspect_) return true;
   save("last");
-  const std::optional<int64_t>& interval = config_.training.checkpoint_interval;
-  if (folder_.empty() || !interval || state_.step == 0 || state_.step % *interval != 0) return true;
+  if (folder_.empty() || !numbered_due(config_, state_.step)) return true;
   save(numbered_name(state_.step));
   if (config_.training.keep_checkpoints)
     prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);
@@ -358,11 +302,11 @@ RunEnd Trainer::train(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
   for (;;) {
     const bool last = state_.step >= t.max_iters || t.eval_only;
-    const bool evaluates = last || state_.step % t.eval_interval == 0;
-    const bool numbered = t.checkpoint_interval && state_.step % *t.checkpoint_interval == 0;
+    const bool evaluates = last || evaluation_due(config_, state_.step);
+    const bool due = last || save_due(config_, state_.step) || numbered_due(config_, state_.step);
     // Saved first: an evaluation that fails loses nothing. The very first one shows that there is
     // room for it.
-    const bool saves = state_.step == 0 || (!t.eval_only && (evaluates || numbered));
+    const bool saves = state_.step == 0 || (!t.eval_only && due);
     if (saves && !save_last(events)) continue;
     if ((evaluates && !evaluate_and_save(events, last)) || (!last && !train_step(events))) {
       if (!t.eval_only) save_last(events);

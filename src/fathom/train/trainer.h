@@ -47,6 +47,7 @@ enum class RunEnd { kDone, kInterrupted };
 struct ResumeOptions {
   bool new_data = false;       // the corpus is another one, and is read from its start
   bool reset_history = false;  // weights and moments stay; step, data and best value begin anew
+  bool new_optimizer = false;  // the moments begin at zero
 };
 
 class Trainer {
@@ -64,12 +65,12 @@ class Trainer {
   void start_from(const std::string& checkpoint);
 
   // Optimiser steps until max_iters of them are done, with an evaluation before the first, every
-  // eval_interval steps and after the last, on eval_iters * batch_size windows of each split.
-  // `last` is saved before the first step, before each evaluation and at the end, `best` after an
-  // evaluation; with eval_only nothing is, but for a run's first `last`. When `stop` says so,
-  // `last` is saved as of the last complete step, and so it is before an error of the events, the
-  // data or the memory goes on to the caller. Throws Error when a guard gives up; the checkpoints
-  // are then those before.
+  // eval_interval steps (or validation_interval sequences) and after the last. `last` is saved
+  // before the first step, before each evaluation or at each save_interval, and at the end, `best`
+  // after an evaluation that is the best so far; with eval_only nothing is, but for a run's first
+  // `last`. When `stop` says so, `last` is saved as of the last complete step, and so it is before
+  // an error of the events, the data or the memory goes on to the caller. Throws Error when a guard
+  // gives up; the checkpoints are then those before.
   RunEnd run(const TrainerEvents& events);
 
   // One step, guards included; nothing if it was stopped.
@@ -86,7 +87,7 @@ class Trainer {
   std::vector<Batch> draw_batches(Cursor& cursor) const;
   bool accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
                   Accumulated& sums);
-  bool is_spike(const Accumulated& sums) const;
+  bool is_spike(double loss, double gradient_norm) const;
   void handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
               const TrainerEvents& events);
   void skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events);

@@ -31,14 +31,9 @@ size_t end_of_sentences(const Tokenizer& tokenizer, const std::vector<int64_t>& 
   return tokens.size();
 }
 
-int64_t token_limit(const TraceRequest& request, int64_t block_size) {
-  if (!request.num_chars)
-    return request.text ? block_size + 1 : std::min(kDefaultTokens, block_size + 1);
-  if (*request.num_chars > block_size + 1)
-    misuse(fmt::format("num_chars = {} needs {} positions, the model has {}", *request.num_chars,
-                       *request.num_chars - 1, block_size),
-           fmt::format("take --num_chars={} or less", block_size + 1));
-  return *request.num_chars;
+// Of the text before it is cut at the end of a sentence.
+int64_t token_limit(const TraceRequest& request, int64_t most) {
+  return request.num_chars.value_or(request.text ? most : std::min(kDefaultTokens, most));
 }
 
 // Tokens of the corpus, and where they come from.
@@ -89,7 +84,9 @@ int trace(const TraceRequest& request) {
     fail(fmt::format("{} cannot be traced: {}", request.model.run,
                      model == nullptr ? "its model is no depth walk" : "its tokens have no text"),
          "trace a run of a preset that `fathom list` shows, on a corpus prepared from text");
-  const int64_t limit = token_limit(request, loaded.state.config.model.backbone.block_size);
+  // The last token is predicted, not seen.
+  const int64_t most = loaded.state.config.model.backbone.block_size + 1;
+  const int64_t limit = token_limit(request, most);
   std::vector<int64_t> tokens;
   std::string source = "given text";
   if (request.text) {
@@ -100,10 +97,13 @@ int trace(const TraceRequest& request) {
   }
   const int64_t sentences = request.sentences.value_or(request.text ? 0 : 2);
   tokens.resize(end_of_sentences(*loaded.tokenizer, tokens, sentences));
-  if (static_cast<int64_t>(tokens.size()) > limit)
-    misuse(
-        fmt::format("the text has {} tokens, at most {} are shown at once", tokens.size(), limit),
-        request.num_chars ? "give a shorter one, or a larger --num_chars" : "give a shorter one");
+  const auto size = static_cast<int64_t>(tokens.size());
+  if (size > std::min(limit, most))
+    misuse(fmt::format("the text has {} tokens, at most {} are shown at once", size,
+                       std::min(limit, most)),
+           size > most
+               ? fmt::format("take --num_chars={} or less, or end it earlier by --sentences", most)
+               : "give a shorter one, or a larger --num_chars");
   ExitTable table = trace_text(*model, *loaded.tokenizer, tokens, request.candidates);
   table.run = request.model.run;
   table.source = source;

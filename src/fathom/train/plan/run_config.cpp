@@ -31,6 +31,8 @@ void add_data_fields(FieldList& list, DataConfig& c) {
 
 void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
   list.section("optimizer");
+  list.add<Optimizer>("optimizer", c.optimizer, "AdamW (Loshchilov and Hutter 2019)",
+                      {{"adamw", Optimizer::kAdamW}});
   list.add("learning_rate", c.learning_rate, "peak learning rate of AdamW")
       .above(0)
       .at_most(1e30)
@@ -47,6 +49,10 @@ void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
       "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
       "weights (LMPlay)",
       {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}});
+  list.add("default_freeze", c.default_freeze, "train only the parameters that unfreeze names");
+  list.add("freeze", c.freeze,
+           "parameters that stay as they are, for example token_table.*,mlp.0.*; `*` is any text");
+  list.add("unfreeze", c.unfreeze, "parameters that are trained although freeze names them");
 }
 
 void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
@@ -69,6 +75,19 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split")
       .at_least(1)
       .at_most(1e12);
+  list.add(
+          "validation_interval", c.validation_interval,
+          "sequences seen between evaluations, counts in place of eval_interval; None: steps count")
+      .at_least(1)
+      .at_most(1e12);
+  list.add("validation_batch_size", c.validation_batch_size,
+           "sequences of an evaluation's batch, None: batch_size")
+      .at_least(1)
+      .at_most(1 << 20);
+  list.add("save_interval", c.save_interval,
+           "sequences seen between savings of `last`, None: before every evaluation")
+      .at_least(1)
+      .at_most(1e12);
   list.add("log_interval", c.log_interval, "steps between log lines").at_least(1).at_most(1e12);
   list.add("eval_only", c.eval_only, "evaluate once and stop");
   list.add("checkpoint_interval", c.checkpoint_interval,
@@ -86,6 +105,7 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                       {{"float32", Precision::kFloat32},
                        {"bfloat16", Precision::kBFloat16},
                        {"float16", Precision::kFloat16}});
+  list.add("amp", c.amp, "narrow matrix products: dtype = bfloat16");
   list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
 }
 
@@ -107,17 +127,35 @@ void add_guard_fields(FieldList& list, GuardConfig& c) {
   list.add("check_grads", c.check_grads, "stop if the first loss does not reach every parameter");
 }
 
-void ignore_foreign_keys(FieldList& list) {
-  list.ignore("compile", "this program is compiled already");
-  list.ignore("backend", "one process trains on one device");
-  for (const char* name : {"wandb_log", "wandb_project", "wandb_run_name"})
-    list.ignore(name, "metrics go to the local run store");
+// What nanoGPT's and LMPlay's command lines have besides.
+void add_foreign_keys(FieldList& list) {
+  for (const char* name : {"compile", "compile_model"})
+    list.ignore(name, "this program is compiled already");
+  for (const char* name : {"compile_mode", "compile_backend"})
+    list.ignore(name, "this program is compiled already", /*takes_value=*/true);
+  list.ignore("backend", "one process trains on one device", /*takes_value=*/true);
+  list.ignore("wandb_log", "metrics go to the local run store");
+  for (const char* name : {"wandb_project", "wandb_run_name"})
+    list.ignore(name, "metrics go to the local run store", /*takes_value=*/true);
   list.ignore("always_save_checkpoint", "`last` is saved at every evaluation, `best` beside it");
   for (const char* name : {"use_baseline_model", "use_model_baseline"})
     list.ignore(name, "the preset decides which model is trained");
   list.ignore("keep_alive", "that belongs to a rented notebook");
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
+  list.ignore("no_grad_scale", "no gradient is scaled");
+  list.ignore("dont_include_prompts", "a corpus is plain text, all of it is learned");
+  list.ignore("disable_optimizer_warmup", "nothing warms up unless decay_lr says so");
+  for (const char* name : {"optimizer_warmup_fraction", "optimizer_warmup_steps"})
+    list.refuse(name, "the warm-up is part of the schedule",
+                "--decay_lr=True --warmup_iters=STEPS warms up, then decays");
+  list.refuse(
+      "model", "a run's files are named by the run",
+      "--run_name=NAME names it, --resume goes on with it, --initial_model=NAME starts from "
+      "its weights");
+  list.refuse("training_plan", "a run trains on one corpus",
+              "train on it with --dataset=NAME; a second run goes on with another by "
+              "--initial_model=FIRST_RUN");
 }
 
 }  // namespace
@@ -138,7 +176,7 @@ void add_fields(FieldList& list, RunConfig& config) {
   add_schedule_fields(list, config.schedule);
   add_training_fields(list, config.training);
   add_guard_fields(list, config.guards);
-  ignore_foreign_keys(list);
+  add_foreign_keys(list);
 }
 
 void check_device_name(const std::string& device) {
@@ -149,6 +187,26 @@ void check_device_name(const std::string& device) {
                        device.empty() ? "\"\"" : device),
            "auto takes CUDA where it is there, else the processor");
 }
+
+namespace {
+
+// Keys that mean the same in other units, or another key's value.
+void settle_spellings(const FieldList& list, TrainingConfig& t, std::vector<std::string>& notices) {
+  if (t.validation_interval && list.given("eval_interval") && !list.given("validation_interval")) {
+    t.validation_interval.reset();
+    notices.push_back(
+        fmt::format("eval_interval = {}: it counts in place of the preset's validation_interval",
+                    t.eval_interval));
+  }
+  if (!t.amp || t.dtype != Precision::kFloat32) return;
+  if (list.given("dtype"))
+    misuse("amp = true and dtype = float32 contradict one another",
+           "leave one of them out; --amp is --dtype=bfloat16");
+  t.dtype = Precision::kBFloat16;
+  notices.emplace_back("dtype = bfloat16, which amp asks for");
+}
+
+}  // namespace
 
 std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   std::vector<std::string> notices = list.notices();
@@ -162,6 +220,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   validate(config.model);
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   check_device_name(config.training.device);
+  settle_spellings(list, config.training, notices);
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)
     misuse(fmt::format("mini_batch_size = {} and gradient_accumulation_steps = {} both split the "

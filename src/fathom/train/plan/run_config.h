@@ -15,6 +15,7 @@ namespace fathom {
 enum class Sampling { kRandom, kSequential };
 enum class WarmupForm { kShifted, kFromZero };
 enum class DecayRule { kMatrices, kMlpAndHead };
+enum class Optimizer { kAdamW };
 enum class Precision { kFloat32, kBFloat16, kFloat16 };
 
 struct DataConfig {
@@ -26,6 +27,7 @@ struct DataConfig {
 };
 
 struct OptimizerConfig {
+  Optimizer optimizer = Optimizer::kAdamW;
   double learning_rate = 6e-4;
   double weight_decay = 0.1;
   double beta1 = 0.9;
@@ -33,6 +35,9 @@ struct OptimizerConfig {
   double adam_eps = 1e-8;
   double grad_clip = 1.0;
   DecayRule decay_rule = DecayRule::kMatrices;
+  // Which parameters stay as they are; see freeze.h.
+  bool default_freeze = false;
+  std::string freeze, unfreeze;
 };
 
 struct ScheduleConfig {
@@ -47,6 +52,9 @@ struct TrainingConfig {
   int64_t max_iters = 600000;
   int64_t eval_interval = 2000;
   int64_t eval_iters = 200;
+  // In sequences seen, in place of eval_interval's and the evaluations' steps; unset: those count.
+  std::optional<int64_t> validation_interval, save_interval;
+  std::optional<int64_t> validation_batch_size;  // unset: batch_size
   int64_t log_interval = 10;
   bool eval_only = false;
   std::optional<int64_t> checkpoint_interval;  // unset: none are kept but `last` and `best`
@@ -54,6 +62,7 @@ struct TrainingConfig {
   int64_t seed = 1337;
   std::string device = "auto";
   Precision dtype = Precision::kFloat32;
+  bool amp = false;  // LMPlay's switch; resolve() settles dtype by it
   int64_t threads = 0;
 };
 
@@ -79,6 +88,10 @@ struct RunConfig {
   // Sequences of one optimiser step, and of one forward and backward pass.
   int64_t sequences_per_step() const;
   int64_t micro_batch_size() const;
+  // Windows of each split that an evaluation looks at.
+  int64_t sequences_per_evaluation() const {
+    return training.eval_iters * training.validation_batch_size.value_or(data.batch_size);
+  }
   int64_t tokens_per_step() const { return sequences_per_step() * model.backbone.block_size; }
 };
 

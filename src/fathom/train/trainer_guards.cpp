@@ -1,0 +1,76 @@
+// What the trainer does about what its guards find.
+#include <fmt/format.h>
+
+#include "fathom/base/error.h"
+#include "fathom/io/checkpoint_folder.h"
+#include "fathom/train/trainer.h"
+
+namespace fathom {
+namespace {
+
+// So many steps skipped one after the other, or returns to a checkpoint, and training is not going
+// anywhere.
+constexpr int64_t kMaxSkippedInARow = 10, kMaxFruitlessRollbacks = 10;
+
+}  // namespace
+
+bool Trainer::is_spike(double loss, double gradient_norm) const {
+  const double sigma = config_.guards.spike_sigma;
+  return sigma > 0 &&
+         (state_.losses.score(loss) > sigma || state_.gradient_norms.score(gradient_norm) > sigma);
+}
+
+void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
+                     const TrainerEvents& events) {
+  suspect_ = true;
+  std::string what = fmt::format("step {}: {}", state_.step + 1, trouble.what);
+  if (!folder_.empty() && !batches.empty())
+    what += "; the batch is in " + dump_batch(folder_, state_, batches, trouble.what);
+  // Leaving a batch out does not mend a weight.
+  if (config_.guards.nonfinite == Nonfinite::kSkip && !trouble.in_weights)
+    return skip_step(what, after, events);
+  if (config_.guards.nonfinite == Nonfinite::kRollback) return roll_back(what, after, events);
+  if (saved_step_ >= 0) what += fmt::format("; the newest checkpoint is of step {}", saved_step_);
+  fail(what, trouble.in_weights
+                 ? "go on from it with --resume and a lower learning_rate or a longer warmup_iters"
+                 : "a lower learning_rate or a longer warmup_iters usually helps, also with "
+                   "--resume; --nonfinite=skip leaves such steps out, --nonfinite=rollback returns "
+                   "to the last checkpoint");
+}
+
+void Trainer::skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events) {
+  ++state_.skipped_steps;
+  if (++skipped_in_a_row_ > kMaxSkippedInARow) {
+    suspect_ = true;
+    fail(fmt::format("{}; {} steps in a row were skipped", why, kMaxSkippedInARow),
+         "the run does not recover by itself: resume it from an earlier --checkpoint with a lower "
+         "learning_rate, or a larger spike_sigma where that was the reason");
+  }
+  state_.cursor = after;
+  ++state_.step;
+  if (events.notice) events.notice(why + "; the step was skipped");
+}
+
+// To the newest complete checkpoint, but not to its place in the data: the batch is not met again.
+void Trainer::roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events) {
+  const int64_t rollbacks = state_.rollbacks + 1, skipped_steps = state_.skipped_steps;
+  std::optional<CheckpointChoice> choice;
+  if (!folder_.empty()) choice = newest_complete(folder_ + "/checkpoints");
+  if (!choice || ++fruitless_rollbacks_ > kMaxFruitlessRollbacks)
+    fail(fmt::format("{}; {}", why,
+                     choice ? fmt::format("{} returns to step {} did not help",
+                                          kMaxFruitlessRollbacks, choice->step)
+                            : "there is no checkpoint to return to"),
+         choice ? "resume the run with a lower learning_rate"
+                : "begin again with a lower learning_rate");
+  resume(choice->folder);
+  state_.cursor = after;
+  state_.rollbacks = rollbacks;
+  state_.skipped_steps = skipped_steps;
+  suspect_ = false;
+  if (events.rollback) events.rollback(state_.step);
+  if (events.notice)
+    events.notice(fmt::format("{}; back to step {} of {}", why, state_.step, choice->folder));
+}
+
+}  // namespace fathom
