@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Runs every `./fathom` and `fathom` command of the README, of docs/ and of the experiments' pages, in
+# the order in which they stand there, in a folder of its own. Trainings get flags after their own that
+# make them short; everything else is typed as it is written.
+#
+# Usage: documented_commands.sh FATHOM
+# FATHOM_SHAKESPEARE, if set, is the text that `prepare shakespeare_char` downloads otherwise.
+set -euo pipefail
+
+source_tree=$(cd "$(dirname "$0")/../.." && pwd)
+fathom=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+ln -s "$fathom" fathom
+PATH=$work:$PATH
+unset FATHOM_DATA FATHOM_RUNS
+
+failed=0
+passed=0
+fail() {
+  printf '%s\n' "$1" >&2
+  failed=$((failed + 1))
+}
+
+# The commands of a page: lines of code blocks that begin with `fathom` or `./fathom`, those that end
+# with a backslash joined with the next, and commands in backquotes that have no placeholder.
+commands_of() {
+  awk '
+    function put(line) {
+      sub(/ +#.*/, "", line)
+      if (line ~ /\.\.\./ || line ~ /(^| |=)[A-Z_]+( |$)/) return
+      # The name of a verb alone is a mention.
+      if (split(line, words, " ") == 2 && words[2] !~ /^(list|doctor)$/) return
+      print line
+    }
+    line != "" || /^    (\.\/)?fathom / || (fenced && /^(\.\/)?fathom /) {
+      sub(/^ +/, "")
+      line = line (line == "" ? "" : " ") $0
+      if (line ~ /\\$/) { sub(/ *\\$/, "", line); next }
+      put(line); line = ""; next
+    }
+    /^```/ { fenced = !fenced; next }
+    !fenced { text = $0
+      while (match(text, /`(\.\/)?fathom [^`]+`/)) {
+        put(substr(text, RSTART + 1, RLENGTH - 2))
+        text = substr(text, RSTART + RLENGTH)
+      } }' "$1"
+}
+
+short=(--max_iters=6 --eval_interval=3 --eval_iters=1 --warmup_iters=1 --lr_decay_iters=None
+  --batch_size=2 --mini_batch_size=None --gradient_accumulation_steps=1 --block_size=128
+  --validation_interval=None --save_interval=None)
+
+run() {
+  local command=$1 status=0
+  local -a words
+  # shellcheck disable=SC2206  # as a shell would split it, quotes included
+  eval "words=($command)"
+  case ${words[1]} in
+    train)
+      case " $command " in
+        *" --resume "*) words+=(--max_iters=9) ;;
+        *) words+=("${short[@]}" --n_layer=2 --n_head=2 --n_embd=32 --force) ;;
+      esac
+      case " $command " in *layer_widths* | *layer_contexts*) words+=(--layer_widths=None --layer_contexts=None) ;; esac
+      ;;
+    prepare)
+      if [[ ${words[2]} == shakespeare_char && -n ${FATHOM_SHAKESPEARE:-} ]]; then
+        words+=(--input "$FATHOM_SHAKESPEARE")
+      fi
+      ;;
+    serve) return ;;
+  esac
+  "${words[@]}" >output.txt 2>&1 </dev/null || status=$?
+  if ((status == 0)); then
+    passed=$((passed + 1))
+  elif [[ $command == *"prepare shakespeare_char"* && -z ${FATHOM_SHAKESPEARE:-} ]]; then
+    printf 'skipped, no network: %s\n' "$command"
+  else
+    fail "$2: \`$command\` (as: ${words[*]}) exit code $status: $(cat output.txt)"
+  fi
+}
+
+# What the pages suppose.
+for i in $(seq 400); do
+  printf 'Once upon hill %s the quick brown fox jumps over a lazy dog.\nROMEO: And so?\n' "$((i % 10))"
+done >my_text.txt
+cp my_text.txt notes.txt
+"$fathom" prepare my_text.txt --name quick >/dev/null
+for model in "quickstart quickstart" "papingo_small quickstart_early_exit"; do
+  read -r preset name <<<"$model"
+  "$fathom" train "$preset" --dataset quick --run_name "$name" --n_embd=32 --block_size=128 \
+    --max_iters=5 --eval_iters=1 --quiet >/dev/null
+done
+
+pages=("$source_tree/README.md" "$source_tree/DEVELOPERS.md" "$source_tree"/experiments/*/README.md)
+for page in "$source_tree"/docs/*.md; do
+  # LOG.md tells of commands that took hours; new-experiment.md's are typed where its folders are built.
+  case $page in */LOG.md | */new-experiment.md | */reference.md) ;; *) pages+=("$page") ;; esac
+done
+for page in "${pages[@]}"; do
+  count=0
+  while IFS= read -r command; do
+    run "$command" "${page#"$source_tree"/}"
+    count=$((count + 1))
+  done < <(commands_of "$page")
+  printf '%s: %d commands\n' "${page#"$source_tree"/}" "$count"
+done
+# Each verb's own example.
+while IFS= read -r command; do run "$command" "--help"; done < <(
+  "$fathom" --help | awk '/^Usage/ { on = 1; next } on && /^  [a-z]+ / { print $1 } /explains a verb/ { exit }' |
+    while read -r verb; do "$fathom" "$verb" --help | sed -n 's/^Example: //p'; done)
+
+"$source_tree/docs/make_reference.sh" "$fathom" | diff "$source_tree/docs/reference.md" - ||
+  fail "docs/reference.md is not what the program says: docs/make_reference.sh > docs/reference.md"
+
+printf '%d commands passed, %d failed\n' "$passed" "$failed"
+((failed == 0 && passed > 20))
