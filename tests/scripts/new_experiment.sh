@@ -79,6 +79,9 @@ for name in "${names[@]}"; do
   printf '%s: %s\n' "$name" "$(grep 'val loss' "$work/$name.log" | tail -n 1)"
 done
 
+# The page's own commands.
+"$source_tree/tests/scripts/documented_commands.sh" "$fathom" "$page"
+
 for name in tiny swiglu two_ahead routed; do
   "$fathom" generate "$name" --start "the " --max_new_tokens 40 >/dev/null
 done
