@@ -21,6 +21,11 @@ target_compile_options(fathom_warnings INTERFACE
   -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough)
 
 if(FATHOM_SANITIZE)
-  add_compile_options(-fsanitize=${FATHOM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  # The assertions of libstdc++ find an index that is out of range inside a large enough allocation.
+  add_compile_options(-fsanitize=${FATHOM_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS)
   add_link_options(-fsanitize=${FATHOM_SANITIZE})
+endif()
+if(FATHOM_FUZZ AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  message(FATAL_ERROR "FATHOM_FUZZ needs clang++, which has libFuzzer: -DCMAKE_CXX_COMPILER=clang++")
 endif()

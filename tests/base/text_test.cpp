@@ -58,6 +58,10 @@ TEST(NearestName, AnySingleEditOfALongNameIsFound) {
   }));
 }
 
+TEST(Suggestion, ANameOfAMillionLettersIsNearToNothing) {
+  EXPECT_EQ(nearest_name(std::string(1 << 20, 'a'), {"color", "aaa"}), "");
+}
+
 TEST(Suggestion, NearMissShortListOrWhereToLook) {
   EXPECT_EQ(suggestion("colour", {"color", "size"}), "did you mean color?");
   EXPECT_EQ(suggestion("weight", {"color", "size"}), "allowed: color, size");
@@ -171,6 +175,22 @@ TEST(Errors, CarryKindMessageAndHint) {
   }
   EXPECT_THROW(misuse(""), Error);
   EXPECT_THROW(fail(""), Error);
+}
+
+TEST(Escaped, IsAWordInsideASentence) {
+  EXPECT_EQ(escaped("a \"b\" \\ é"), "a \"b\" \\ é") << "what can be read stays";
+  EXPECT_EQ(escaped("\x1b[31m\xff\n"), "\\x1b[31m\\xff\\n");
+  EXPECT_EQ(escaped(std::string(80, 'a')), std::string(80, 'a'));
+  EXPECT_EQ(escaped(std::string(79, 'a') + "é"), std::string(79, 'a') + "...") << "no half letter";
+  EXPECT_EQ(quoted_start(std::string(81, 'a')), '"' + std::string(80, 'a') + "\"...");
+  EXPECT_EQ(quoted_start("a\"b"), "\"a\\\"b\"");
+  EXPECT_EQ(shown_list(std::vector<int64_t>{1, 2}), "1, 2");
+}
+
+TEST(Escaped, PrintableIsWhatNeedsNoEscape) {
+  EXPECT_TRUE(is_printable("it's \"so\" \\ é"));
+  for (const char* text : {"\n", "\t", "\x1b", "\x7f", "\xc2\x85", "\xff", "a\xc3"})
+    EXPECT_FALSE(is_printable(text)) << in_quotes(text);
 }
 
 }  // namespace

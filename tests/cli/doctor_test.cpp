@@ -258,9 +258,12 @@ TEST(DoctorEngine, ReadingsSurviveTheirText) {
 TEST(DoctorEngine, ReadingsOfGarbageAreNone) {
   for (const char* garbage : {"", "{", "[]", "null", "{}", R"({"version": 3})", "\xff"})
     EXPECT_FALSE(parse_engine_readings(garbage)) << garbage;
-  std::string text = to_text(sample_readings());
-  text.replace(text.find("\"threads\": 2"), 12, "\"threads\": []");
-  EXPECT_FALSE(parse_engine_readings(text));
+  const std::string text = to_text(sample_readings());
+  for (const char* count : {"[]", "1e20", "2.5", "-7", "4294967296"}) {
+    std::string changed = text;
+    changed.replace(text.find("\"threads\": 2"), 12, "\"threads\": " + std::string(count));
+    EXPECT_FALSE(parse_engine_readings(changed)) << count;
+  }
 }
 
 TEST(DoctorEngine, HowItStarted) {

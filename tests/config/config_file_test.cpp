@@ -8,6 +8,7 @@
 
 #include "config/config_testing.h"
 #include "config/sample_config.h"
+#include "fathom/base/text.h"
 #include "io/temp_folder.h"
 
 namespace fathom {
@@ -253,6 +254,49 @@ TEST(ConfigFile, WritingAndReadingIsTheIdentity) {
       RC_ASSERT(back.type() == field.value().type());
     }
   }));
+}
+
+TEST(ConfigFile, KeysOfManyPartsAreNotFollowed) {
+  const auto parts = [](int n) {
+    std::string key = "a";
+    for (int i = 1; i < n; ++i) key += ".a";
+    return key;
+  };
+  const auto message = [](const std::string& text) {
+    Sample s;
+    return std::string(refusal_of([&] { read(s, text, "a.toml"); }).what());
+  };
+  EXPECT_THAT(message("count = 3\n" + parts(17) + " = 1"),
+              HasSubstr("a.toml:2: a key has more than"));
+  EXPECT_THAT(message(parts(16) + " = 1"), ::testing::Not(HasSubstr("parts")));
+  EXPECT_THAT(message("[" + parts(500'000) + "]"), HasSubstr("parts"));
+  EXPECT_THAT(message("text = [\"\"\"a\"\"\"\"\", {" + parts(500'000) + " = 1}]"),
+              HasSubstr("parts"));
+  Sample s;
+  read(s, "text = \"" + parts(20) + "\" # " + parts(20) + "\nfloats = [0.1, 0.2, 0.3]", "a.toml");
+  EXPECT_EQ(s.config.text, parts(20)) << "dots in texts and comments are none of keys";
+}
+
+TEST(NanoGpt, ALongProductIsNoTrap) {
+  Sample s;
+  std::string product = "3";
+  for (int i = 0; i < 200'000; ++i) product += " * 1";
+  read(s, "count = " + product, "a.py");
+  EXPECT_EQ(s.config.count, 3);
+}
+
+TEST(ConfigFile, ErrorsAreShortAndFitForATerminal) {
+  const std::string line(5000, 'x');
+  for (const std::string& text : std::initializer_list<std::string>{
+           "flag = tr\x04", "\"\\u001b[31m\" = 1", "[\"\\u001b\"]\ncount = 1",
+           "text = [\"" + line + "\"]", line + " = 1"}) {
+    for (const char* name : {"a.toml", "a.py"}) {
+      Sample s;
+      const Error error = refusal_of([&] { read(s, text, name); });
+      EXPECT_TRUE(is_printable(error.what())) << in_quotes(error.what());
+      EXPECT_LT(std::string(error.what()).size(), 400u);
+    }
+  }
 }
 
 TEST(ConfigFile, AnyBytesAreReadOrRefused) {

@@ -112,6 +112,12 @@ TEST(Bpe, AMegabyteOfOneLetterIsNoTrap) {
   EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)), text);
 }
 
+TEST(Bpe, TokensOfOneLetterStayShort) {
+  const std::string text(1 << 15, 'a');
+  const auto tokenizer = make_bpe_tokenizer("bpe", train_bpe(text, 300));
+  EXPECT_EQ(tokenizer->encode(text).size(), text.size() / kMaxTokenBytes);
+}
+
 TEST(Bpe, DecodesWhatItEncodes) {
   const auto tokenizer = make_bpe_tokenizer("bpe", some_vocabulary());
   std::mt19937 generator(3);

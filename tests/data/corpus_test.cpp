@@ -172,7 +172,8 @@ TEST_F(CorpusTest, EveryValueOfMetaJsonIsChecked) {
         std::string(""), std::string("val.bin\0x", 9)})
     EXPECT_THAT(with("/splits/val/0/file", escape), HasSubstr("not the name of a file"));
   spill(file("meta.json"), "{\"format_version\": ");
-  EXPECT_THAT(caught([] { Corpus::open("toy"); }).what(), HasSubstr("not a JSON object"));
+  EXPECT_THAT(caught([] { Corpus::open("toy"); }).what(),
+              HasSubstr("meta.json: this is not JSON: it breaks at byte 20"));
   EXPECT_EQ(caught([] { Corpus::open("toy"); }).hint(),
             "`fathom prepare FILE --name toy --force` makes it again from its text");
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -38,6 +39,11 @@ class LoopbackServer {
 
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/input.txt"; }
   int requests() const { return requests_; }
+  // For the next connection.
+  void set_answer(std::string answer) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    answer_ = std::move(answer);
+  }
 
   static std::string ok(const std::string& body) {
     return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " +
@@ -52,9 +58,10 @@ class LoopbackServer {
       ++requests_;
       char request[4096];
       if (::recv(connection, request, sizeof request, 0) > 0) {
-        for (size_t sent = 0; sent < answer_.size();) {
+        const std::string answer = current_answer();
+        for (size_t sent = 0; sent < answer.size();) {
           const ssize_t n =
-              ::send(connection, answer_.data() + sent, answer_.size() - sent, MSG_NOSIGNAL);
+              ::send(connection, answer.data() + sent, answer.size() - sent, MSG_NOSIGNAL);
           if (n <= 0) break;
           sent += static_cast<size_t>(n);
         }
@@ -66,6 +73,12 @@ class LoopbackServer {
     }
   }
 
+  std::string current_answer() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return answer_;
+  }
+
+  std::mutex mutex_;
   std::string answer_;
   bool stall_;
   int listener_ = -1;

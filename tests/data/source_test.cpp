@@ -225,6 +225,18 @@ TEST_F(SourceTest, SequentialShardsRefuseACursorOfAnotherCorpus) {
     EXPECT_THAT(caught([&] { source.next(cursor); }).what(), HasSubstr("does not exist"));
 }
 
+TEST_F(SourceTest, NoBatchComesAfterTheLastNumber) {
+  const Corpus toy = corpus({13, 9});
+  const RandomWindows random(toy, "train", 2, 2, 1);
+  const SequentialShards sequential(toy, "train", 2, 2);
+  const EveryWindow every(toy, "train", 2, 2);
+  const Cursor last = {INT64_MAX, 0, 0};
+  for (const BatchSource* source :
+       std::initializer_list<const BatchSource*>{&random, &sequential, &every})
+    EXPECT_THAT(caught([&] { source->next(last); }).what(), HasSubstr("does not exist"));
+  EXPECT_EQ(random.next({INT64_MAX - 1, 0, 0}).second.batch, INT64_MAX);
+}
+
 TEST_F(SourceTest, ATokenOutsideTheVocabularyIsNamed) {
   const std::string folder = temp_ / "data/odd";
   std::filesystem::create_directories(folder);

@@ -21,20 +21,27 @@ std::string_view trim(std::string_view text) {
 
 namespace {
 
-// Edit distance with swaps of neighbours (optimal string alignment).
+// Edit distance with swaps of neighbours (optimal string alignment), by the last three rows of its
+// table.
 size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
-  for (size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
-  for (size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
+  std::vector<size_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
+    before.swap(last);
+    last.swap(row);
+    row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replace = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, replace});
+      const size_t replace = last[j - 1] + (a[i - 1] != b[j - 1]);
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, replace});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+        row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
-  return d[a.size()][b.size()];
+  return row[b.size()];
+}
+
+size_t allowed_edits(std::string_view a, std::string_view b) {
+  return std::max<size_t>(1, std::max(a.size(), b.size()) / 3);
 }
 
 constexpr size_t kLongestList = 12;  // beyond this a list of all candidates helps nobody
@@ -45,11 +52,14 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
   std::string best;
   size_t best_distance = std::string::npos;
   for (const std::string& candidate : candidates) {
+    const size_t longer = std::max(name.size(), candidate.size());
+    const size_t shorter = std::min(name.size(), candidate.size());
+    // Each letter more is an edit; and a name from a file may have a million of them.
+    if (longer - shorter > allowed_edits(name, candidate)) continue;
     const size_t distance = edit_distance(name, candidate);
     if (distance < best_distance) best_distance = distance, best = candidate;
   }
-  const size_t allowed = std::max<size_t>(1, std::max(name.size(), best.size()) / 3);
-  return best_distance <= allowed ? best : std::string();
+  return best_distance <= allowed_edits(name, best) ? best : std::string();
 }
 
 std::string suggestion(std::string_view name, const std::vector<std::string>& candidates,
@@ -93,8 +103,10 @@ std::string human_duration(double seconds) {
   return fmt::format("{}h{:02}m", s / 3600, s / 60 % 60);
 }
 
-std::string in_quotes(std::string_view text) {
-  std::string out = "\"";
+namespace {
+
+std::string with_escapes(std::string_view text, std::string_view signs) {
+  std::string out;
   for (size_t i = 0; i < text.size();) {
     const size_t n = utf8_length(text, i);
     const char c = text[i];
@@ -106,7 +118,7 @@ std::string in_quotes(std::string_view text) {
       out += "\\t";
     else if (c == '\r')
       out += "\\r";
-    else if (c == '"' || c == '\\')
+    else if (signs.find(c) != std::string_view::npos)
       out += '\\', out += c;
     else if (n == 0 || static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
@@ -116,7 +128,44 @@ std::string in_quotes(std::string_view text) {
       out += text.substr(i, n);
     i += std::max<size_t>(n, 1);
   }
-  return out + '"';
+  return out;
+}
+
+// At most 80 bytes, whole characters.
+std::string_view start_of(std::string_view text) {
+  constexpr size_t kShownBytes = 80;
+  if (text.size() <= kShownBytes) return text;
+  size_t cut = kShownBytes;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
+  return text.substr(0, cut);
+}
+
+}  // namespace
+
+std::string in_quotes(std::string_view text) {
+  return '"' + with_escapes(text, "\"\\") + '"';
+}
+
+std::string quoted_start(std::string_view text) {
+  const std::string_view start = start_of(text);
+  return in_quotes(start) + (start.size() < text.size() ? "..." : "");
+}
+
+std::string escaped(std::string_view text) {
+  const std::string_view start = start_of(text);
+  return with_escapes(start, "") + (start.size() < text.size() ? "..." : "");
+}
+
+std::string shown_list(const std::vector<int64_t>& list) {
+  return escaped(fmt::format("{}", fmt::join(list, ", ")));
+}
+
+std::string shown_list(const std::vector<double>& list) {
+  return escaped(fmt::format("{}", fmt::join(list, ", ")));
+}
+
+bool is_printable(std::string_view text) {
+  return with_escapes(text, "") == text;
 }
 
 }  // namespace fathom

@@ -26,5 +26,15 @@ std::string human_duration(double seconds);  // 125.3 -> "2m05s"
 // Control characters, quotes and bytes that are not UTF-8 escaped as in C; for messages and
 // samples.
 std::string in_quotes(std::string_view text);
+// The same, cut to a length fit for a message.
+std::string quoted_start(std::string_view text);
+// Without quotes, and quotes and backslashes as they are: a word from outside inside a sentence.
+// Cut as well.
+std::string escaped(std::string_view text);
+// "1, 2, 3", cut as well.
+std::string shown_list(const std::vector<int64_t>& list);
+std::string shown_list(const std::vector<double>& list);
+// UTF-8 in one line, and nothing in it that a terminal would obey.
+bool is_printable(std::string_view text);
 
 }  // namespace fathom

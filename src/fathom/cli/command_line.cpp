@@ -96,7 +96,7 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
     for (const std::string& alias : field.aliases()) names.push_back(alias);
   }
   const std::string nearest = nearest_name(name, names);
-  misuse(fmt::format("unknown key {}", typed),
+  misuse(fmt::format("unknown key {}", escaped(typed)),
          (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
              fmt::format("`fathom {} --help` lists every key", verb));
 }
@@ -129,9 +129,10 @@ std::optional<std::vector<CommandLine::Setting>> split(const Arguments& argument
     return std::nullopt;
   } catch (const CLI::ArgumentMismatch& e) {  // "--n_layer: 1 required TEXT missing"
     const std::string name = std::string(e.what()).substr(0, std::string(e.what()).find(':'));
-    misuse(fmt::format("{}: a value is missing", name), fmt::format("write {}=VALUE", name));
+    misuse(fmt::format("{}: a value is missing", escaped(name)),
+           fmt::format("write {}=VALUE", escaped(name)));
   } catch (const CLI::ParseError& e) {
-    misuse(e.what(), fmt::format("`fathom {} --help` shows the usage", verb));
+    misuse(escaped(e.what()), fmt::format("`fathom {} --help` shows the usage", verb));
   }
   for (const std::string& word : app.remaining()) refuse_unknown(word, verb, fields);
 

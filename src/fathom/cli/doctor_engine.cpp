@@ -2,11 +2,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/doctor.h"
+#include "fathom/io/json_text.h"
 
 namespace fathom {
 namespace {
@@ -103,6 +106,14 @@ void read(const nlohmann::json& from, const char* key, T& to) {
   to = from.at(key).get<T>();
 }
 
+// As JSON reads it, a number with a fraction or beyond an int becomes any int.
+void read(const nlohmann::json& from, const char* key, int& to) {
+  const nlohmann::json& value = from.at(key);
+  if (!value.is_number_integer() || value < -1 || value > INT_MAX)
+    fail(fmt::format("{} = {} is not a count", key, shown_json(value)));
+  to = value;
+}
+
 }  // namespace
 
 std::string to_text(const EngineReadings& r) {
@@ -120,7 +131,7 @@ std::string to_text(const EngineReadings& r) {
 
 std::optional<EngineReadings> parse_engine_readings(std::string_view text) {
   try {
-    const auto json = nlohmann::json::parse(text);
+    const nlohmann::json json = parse_json(text, "");
     EngineReadings r;
     read(json, "version", r.version);
     read(json, "libtorch", r.libtorch);
@@ -133,6 +144,8 @@ std::optional<EngineReadings> parse_engine_readings(std::string_view text) {
     read(json, "libraries", r.libraries);
     return r;
   } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  } catch (const Error&) {
     return std::nullopt;
   }
 }

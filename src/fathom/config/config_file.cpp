@@ -51,6 +51,25 @@ void set_from_toml(FieldList& fields, const std::string& key, const toml::node& 
   fields.set(key, from_toml(node, origin), origin);
 }
 
+// The last character of the TOML string that begins at text[i]; counts the lines that it spans.
+size_t string_end(std::string_view text, size_t i, int& line) {
+  const char quote = text[i];
+  const bool is_long = text.substr(i, 3) == std::string(3, quote);
+  for (i += is_long ? 3 : 1; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\n' && !is_long) return i - 1;  // not closed: the parser will say so
+    line += c == '\n';
+    if (c == '\\' && quote == '"')
+      ++i;
+    else if (c == quote && !is_long)
+      return i;
+    else if (c == quote &&
+             text.substr(i, 3) == std::string(3, quote))  // its last quotes may be five
+      return std::min({text.find_first_not_of(quote, i), text.size(), i + 5}) - 1;
+  }
+  return text.size();
+}
+
 struct TomlEntry {
   std::string section, key;  // section: empty at the top level
   const toml::node* value;
@@ -75,12 +94,35 @@ std::vector<TomlEntry> entries_in_order(const toml::table& table) {
   return entries;
 }
 
+// Refuses keys of many parts, `a.b.c.d = 1`: the parser makes a table inside a table of them, and
+// the stack does not hold what a megabyte of dots asks for. Strings and comments are told apart as
+// TOML does, lest something hide in them.
+void check_keys(std::string_view text, const std::string& name) {
+  constexpr int kMaxParts = 16;
+  int line = 1, parts = 1;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"' || c == '\'') {
+      i = string_end(text, i, line);
+    } else if (c == '#') {
+      i = std::min(text.find('\n', i), text.size()) - 1;
+    } else if (c == '\n' || std::string_view("=,[]{}").find(c) != std::string_view::npos) {
+      line += c == '\n';
+      parts = 1;
+    } else if (c == '.' && ++parts > kMaxParts) {
+      misuse(fmt::format("{}:{}: a key has more than {} parts", name, line, kMaxParts),
+             "keys are names, under their [section] or without one");
+    }
+  }
+}
+
 void read_toml(const std::string& text, const std::string& name, FieldList& fields) {
+  check_keys(text, name);
   toml::table table;
   try {
     table = toml::parse(text, name);
   } catch (const toml::parse_error& e) {
-    misuse(fmt::format("{}:{}: {}", name, e.source().begin.line, e.description()),
+    misuse(fmt::format("{}:{}: {}", name, e.source().begin.line, escaped(e.description())),
            "a config file is TOML, or lines of `key = value` with # comments");
   }
   std::map<std::string, std::string> seen;  // where each key was set
@@ -89,11 +131,11 @@ void read_toml(const std::string& text, const std::string& name, FieldList& fiel
     const Field* field = fields.find(entry.key);
     if (field != nullptr && !entry.section.empty() && field->section() != entry.section)
       misuse(fmt::format("{}: {} belongs to [{}], not to [{}]", origin, field->name(),
-                         field->section(), entry.section),
+                         field->section(), escaped(entry.section)),
              "sections may be left out: every key's name is unique");
     const auto [first, fresh] = seen.emplace(field ? field->name() : entry.key, origin);
     if (!fresh)
-      misuse(fmt::format("{}: {} is set twice, the first time at {}", origin, first->first,
+      misuse(fmt::format("{}: {} is set twice, the first time at {}", origin, escaped(first->first),
                          first->second),
              "keep one of the two");
     set_from_toml(fields, entry.key, *entry.value, origin);
@@ -119,17 +161,21 @@ std::string_view without_comment(std::string_view line) {
 
 // nanoGPT writes some counts as products: `5 * 8`.
 json parse_product(std::string_view text) {
-  const size_t star = text.find('*');
   const std::string_view numeric = "0123456789.eE+-_* \t";
-  if (star == std::string_view::npos || text.find_first_not_of(numeric) != std::string_view::npos)
+  if (text.find('*') == std::string_view::npos ||
+      text.find_first_not_of(numeric) != std::string_view::npos)
     return parse_literal(text);
-  const json left = parse_literal(trim(text.substr(0, star)));
-  const json right = parse_product(trim(text.substr(star + 1)));
-  int64_t product = 0;
-  if (left.is_number_integer() && right.is_number_integer() &&
-      !__builtin_mul_overflow(left.get<int64_t>(), right.get<int64_t>(), &product))
-    return product;
-  return left.get<double>() * right.get<double>();
+  int64_t whole = 1;
+  double real = 1;
+  bool is_whole = true;
+  for (size_t begin = 0, star = 0; star < text.size(); begin = star + 1) {
+    star = std::min(text.find('*', begin), text.size());
+    const json factor = parse_literal(trim(text.substr(begin, star - begin)));
+    real *= factor.get<double>();
+    is_whole = is_whole && factor.is_number_integer() &&
+               !__builtin_mul_overflow(whole, factor.get<int64_t>(), &whole);
+  }
+  return is_whole ? json(whole) : json(real);
 }
 
 bool is_identifier(std::string_view name) {
@@ -149,7 +195,7 @@ void read_nanogpt(const std::string& text, const std::string& name, FieldList& f
     const size_t equals = line.find('=');
     const std::string key(trim(line.substr(0, equals)));
     if (equals == std::string_view::npos || !is_identifier(key))
-      misuse(fmt::format("{}: {} is not a line `key = literal`", origin, in_quotes(line)),
+      misuse(fmt::format("{}: {} is not a line `key = literal`", origin, quoted_start(line)),
              "a Python config file is read, not executed: imports and calls are refused");
     json value;
     try {

@@ -87,14 +87,14 @@ void each_number(const json& value, const Visit& visit) {
     visit(value.get<double>());
 }
 
-// For messages: nothing in it that a terminal would obey.
+// For messages: short, and nothing in it that a terminal would obey.
 std::string shown(const json& value) {
-  return value.is_string() ? in_quotes(value.get<std::string>()) : to_literal(value);
+  return value.is_string() ? quoted_start(value.get<std::string>()) : escaped(to_literal(value));
 }
 
 std::string shown_as_typed(const std::string& text) {
-  const std::string quoted = in_quotes(text);
-  return quoted.size() == text.size() + 2 ? text : quoted;  // nothing was escaped
+  const std::string quoted = quoted_start(text);
+  return quoted == '"' + text + '"' ? text : quoted;
 }
 
 bool is_utf8(const std::string& text) {
@@ -290,7 +290,7 @@ Field* FieldList::require(const std::string& name, const std::string& origin) {
     for (const std::string& alias : field.aliases_) names.push_back(alias);
   }
   const std::string nearest = nearest_name(normalised(name), names);
-  misuse(fmt::format("{}: unknown key {}", origin, name),
+  misuse(fmt::format("{}: unknown key {}", origin, escaped(name)),
          nearest.empty() ? "`--help` lists every key" : fmt::format("did you mean {}?", nearest));
 }
 

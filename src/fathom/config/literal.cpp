@@ -88,7 +88,7 @@ class Parser {
       case '"':
         return c;
       default:
-        refuse(fmt::format("unknown escape \\{}", c));
+        refuse("unknown escape \\" + escaped({&c, 1}));
     }
   }
 

@@ -134,6 +134,7 @@ BpeVocabulary train_bpe(std::string_view text, int64_t size,
   while (static_cast<int64_t>(vocabulary.size()) < size && trainer.best(pair)) {
     // Another pair may make what is a token already ("ab" "c" and "a" "bc").
     std::string token = vocabulary.tokens[pair.first] + vocabulary.tokens[pair.second];
+    if (token.size() > kMaxTokenBytes) continue;  // a text of one letter doubles without end
     const auto [at, is_new] = id_of.emplace(token, static_cast<uint32_t>(vocabulary.tokens.size()));
     if (is_new) vocabulary.tokens.push_back(std::move(token));
     trainer.merge(pair, at->second);

@@ -15,12 +15,12 @@
 #include "fathom/base/text.h"
 #include "fathom/base/utf8.h"
 #include "fathom/data/shard.h"
+#include "fathom/io/json_text.h"
 
 namespace fathom {
 namespace {
 
 constexpr char kEndOfText[] = "<|endoftext|>";
-constexpr size_t kMaxTokenBytes = 4096;  // GPT-2's longest has 128
 
 std::string base64(const std::string& bytes) {
   std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
@@ -146,7 +146,7 @@ BpeVocabulary read_ranks(std::string_view text, const std::string& name) {
 // "bpe_ranks": lines of "! <first rank> <base64> <base64> ...".
 BpeVocabulary read_package(std::string_view text, const std::string& name) {
   using nlohmann::json;
-  const json j = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const json j = parse_json(text, name);
   if (!j.is_object() || !j.contains("bpe_ranks") || !j["bpe_ranks"].is_string())
     fail(fmt::format("{} has no text under \"bpe_ranks\"", name),
          "take encoders/gpt2.json of the npm package tiktoken");
@@ -173,7 +173,7 @@ BpeVocabulary read_package(std::string_view text, const std::string& name) {
   for (const auto& [id, token] : specials) {
     if (id != vocabulary.size())
       fail(fmt::format("{}: the special token {} has the id {}, {} would follow", name,
-                       in_quotes(token), id, vocabulary.size()),
+                       quoted_start(token), id, vocabulary.size()),
            "vocabularies with gaps are not read");
     vocabulary.specials.push_back(token);
   }

@@ -9,6 +9,8 @@
 
 namespace fathom {
 
+inline constexpr size_t kMaxTokenBytes = 4096;  // of one token; GPT-2's longest has 128
+
 struct BpeVocabulary {
   // The bytes of each id. The order is that of the merges: of the pairs in a text the one that
   // makes the lowest id is merged first. Every single byte is among them, none is there twice.

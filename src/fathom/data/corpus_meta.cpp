@@ -9,11 +9,15 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/known_corpora.h"
+#include "fathom/io/checkpoint_manifest.h"
+#include "fathom/io/json_text.h"
 
 namespace fs = std::filesystem;
 
 namespace fathom {
 namespace {
+
+constexpr size_t kMaxCommandBytes = 500;  // that a hint shows
 
 // meta.json may come from anywhere: every value is checked before it is used, and every error names
 // the file and the `prepare` line that mends the corpus.
@@ -27,7 +31,7 @@ class MetaReader {
     adopt_command(meta);
     if (member(meta, "format_version") != kMetaVersion)
       refuse(fmt::format("format_version is {}, this fathom reads {}",
-                         meta["format_version"].dump(), kMetaVersion));
+                         shown_json(meta["format_version"]), kMetaVersion));
     CorpusContents contents;
     contents.tokenizer = read_tokenizer(meta);
     contents.vocab_size = contents.tokenizer->vocab_size();
@@ -35,8 +39,10 @@ class MetaReader {
     const nlohmann::json& splits = member(meta, "splits");
     if (!splits.is_object() || splits.empty()) refuse("\"splits\" is not an object of lists");
     for (const auto& [split, entries] : splits.items()) {
+      if (!is_plain_file_name(split))
+        refuse(fmt::format("{} is no name for a split", quoted_start(split)));
       if (!entries.is_array() || entries.empty())
-        refuse(fmt::format("the split {} is not a list of files", in_quotes(split)));
+        refuse(fmt::format("the split {} is not a list of files", quoted_start(split)));
       for (const auto& entry : entries) {
         contents.splits[split].push_back(open_shard(entry));
         contents.recorded +=
@@ -53,7 +59,12 @@ class MetaReader {
 
   nlohmann::json parse() const {
     const std::string content = read_text_file(file_, kMetaBytes);
-    nlohmann::json meta = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
+    nlohmann::json meta;
+    try {
+      meta = parse_json(content, "this");
+    } catch (const Error& error) {
+      refuse(error.what());
+    }
     if (!meta.is_object()) refuse("this is not a JSON object");
     return meta;
   }
@@ -63,7 +74,8 @@ class MetaReader {
     const auto found = meta.find("command");
     if (found == meta.end() || !found->is_string()) return;
     const auto& command = found->get_ref<const std::string&>();
-    if (command.rfind("fathom prepare ", 0) == 0 && in_quotes(command) == '"' + command + '"')
+    if (command.rfind("fathom prepare ", 0) == 0 && command.size() <= kMaxCommandBytes &&
+        in_quotes(command) == '"' + command + '"')
       hint_ = fmt::format("`{} --force` makes it again", command);
   }
 
@@ -79,7 +91,7 @@ class MetaReader {
   uint64_t count(const nlohmann::json& object, const char* key) const {
     const nlohmann::json& value = member(object, key);
     if (!value.is_number_integer() || value < 0)
-      refuse(fmt::format("\"{}\" is {}, not a count", key, value.dump()));
+      refuse(fmt::format("\"{}\" is {}, not a count", key, shown_json(value)));
     return value.get<uint64_t>();
   }
 
@@ -92,15 +104,16 @@ class MetaReader {
     }
     if (member(meta, "vocab_size") != tokenizer->vocab_size())
       refuse(fmt::format("vocab_size is {}, but the tokenizer has {} tokens",
-                         meta["vocab_size"].dump(), tokenizer->vocab_size()));
+                         shown_json(meta["vocab_size"]), tokenizer->vocab_size()));
     return tokenizer;
   }
 
   TokenShard open_shard(const nlohmann::json& entry) const {
     const std::string file = text(entry, "file");
-    if (file.empty() || file == "." || file == ".." ||
-        file.find_first_of(std::string("/\0", 2)) != std::string::npos)
-      refuse(fmt::format("{} is not the name of a file in this folder", in_quotes(file)));
+    // Errors show the name as it is.
+    if (file.empty() || file == "." || file == ".." || file.find('/') != std::string::npos ||
+        !is_printable(file))
+      refuse(fmt::format("{} is not the name of a file in this folder", quoted_start(file)));
     const std::string path = (folder_ / file).string();
     std::error_code missing;
     const uint64_t bytes = fs::file_size(path, missing);

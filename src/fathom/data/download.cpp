@@ -121,6 +121,13 @@ struct Pipe {
   }
 };
 
+// libcurl's word as the end of a sentence of ours; a server may have a say in it.
+std::string without_stop(std::string_view reason) {
+  while (!reason.empty() && (reason.back() == '.' || reason.back() == '\n'))
+    reason.remove_suffix(1);
+  return escaped(reason);
+}
+
 }  // namespace
 
 std::string download(const DownloadOptions& options, const std::string& hint) {
@@ -142,7 +149,9 @@ std::string download(const DownloadOptions& options, const std::string& hint) {
   if (transfer.stalled || code == CURLE_OPERATION_TIMEDOUT)
     fail(fmt::format("{}: the server was silent for {} seconds", what, options.timeout), hint);
   if (code != CURLE_OK)
-    fail(fmt::format("{}: {}", what, reason[0] ? reason.data() : curl_easy_strerror(code)), hint);
+    fail(fmt::format("{}: {}", what,
+                     without_stop(reason[0] ? reason.data() : curl_easy_strerror(code))),
+         hint);
   long status = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
   if (status != 200) fail(fmt::format("{}: the server answered {}", what, status), hint);

@@ -8,6 +8,7 @@
 #include "fathom/base/error.h"
 #include "fathom/data/corpus.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 
 namespace fs = std::filesystem;
 
@@ -47,8 +48,8 @@ BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions opti
     return keep(checked(read_bpe_vocabulary(read_text_file(file, kMaxBytes), file), file));
   const std::string kept = kept_path();
   if (fs::is_regular_file(kept)) {
-    const auto json = nlohmann::json::parse(read_text_file(kept, kMaxBytes), nullptr, false);
-    if (!json.is_object()) fail(fmt::format("{} is damaged: it is no JSON", kept), kHint);
+    const nlohmann::json json = parse_json(read_text_file(kept, kMaxBytes), kept);
+    if (!json.is_object()) fail(fmt::format("{} is damaged: it is no JSON object", kept), kHint);
     return checked(bpe_vocabulary_from_json(json), kept);
   }
   if (options.url.empty()) options.url = kUrl;

@@ -45,7 +45,7 @@ class DictionaryReader {
       } else if (key == "shape" && !d.shape) {
         d.shape = read_tuple();
       } else {
-        refuse(path_, fmt::format("its header has the unexpected key {}", in_quotes(key)));
+        refuse(path_, fmt::format("its header has the unexpected key {}", quoted_start(key)));
       }
       if (!accept(',') && peek() != '}') malformed();
     }
@@ -133,7 +133,8 @@ NpyHeader read_npy_header(std::string_view file, const std::string& path) {
   if (d.descr->find('O') != std::string::npos)
     refuse(path, "it holds pickled Python objects, which are never read");
   if (*d.descr != "<u2")
-    refuse(path, fmt::format("its dtype is {}, tokens are \"<u2\" (uint16)", in_quotes(*d.descr)));
+    refuse(path,
+           fmt::format("its dtype is {}, tokens are \"<u2\" (uint16)", quoted_start(*d.descr)));
   if (d.shape->size() != 1)
     refuse(path, fmt::format("it has {} dimensions, tokens have 1", d.shape->size()));
   if (*d.fortran_order) refuse(path, "it is in Fortran order");

@@ -18,6 +18,7 @@
 #include "fathom/data/prepare_internal.h"
 #include "fathom/data/source_text.h"
 #include "fathom/data/text_scan.h"
+#include "fathom/io/json_text.h"
 
 namespace fs = std::filesystem;
 
@@ -116,8 +117,12 @@ nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenize
 nlohmann::json read_meta(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::is_regular_file(folder / "meta.json", ignored)) return nullptr;
-  return nlohmann::json::parse(read_text_file((folder / "meta.json").string(), kMetaBytes), nullptr,
-                               /*allow_exceptions=*/false);
+  const std::string path = (folder / "meta.json").string();
+  try {
+    return parse_json(read_text_file(path, kMetaBytes), path);
+  } catch (const Error&) {
+    return nullptr;  // another corpus than any that is asked for
+  }
 }
 
 // Replacing a folder removes what is in it: only what a preparation wrote may go.

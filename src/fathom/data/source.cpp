@@ -23,6 +23,11 @@ void check_shape(int64_t B, int64_t T, int64_t rank, int64_t world) {
        "it belongs to another corpus, or the corpus was prepared again");
 }
 
+// False where no number would be left for the batch after it.
+bool has_next(const Cursor& cursor) {
+  return cursor.batch >= 0 && cursor.batch < INT64_MAX;
+}
+
 // tokens[0 .. n) and targets[0 .. n) from n + 1 tokens of a shard.
 void read_window(const Corpus& corpus, const TokenShard& shard, uint64_t offset, int64_t n,
                  int64_t* tokens, int64_t* targets) {
@@ -88,7 +93,7 @@ RandomWindows::RandomWindows(Corpus corpus, std::string split, int64_t B, int64_
 }
 
 std::pair<TokenBatch, Cursor> RandomWindows::next(const Cursor& cursor) const {
-  if (cursor.batch < 0) fail_cursor(cursor, corpus_);
+  if (!has_next(cursor)) fail_cursor(cursor, corpus_);
   const std::vector<TokenShard>& shards = corpus_.shards(split_);
   TokenBatch batch = empty_batch(B_, T_);
   // Unsigned: the counter may wrap, and a stream has 2^64 values.
@@ -119,8 +124,8 @@ EveryWindow::EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T)
 }
 
 std::pair<TokenBatch, Cursor> EveryWindow::next(const Cursor& cursor) const {
+  if (cursor.batch < 0 || cursor.batch >= batches()) fail_cursor(cursor, corpus_);
   const int64_t first = cursor.batch * B_, windows = windows_before_.back();
-  if (cursor.batch < 0 || first >= windows) fail_cursor(cursor, corpus_);
   const std::vector<TokenShard>& shards = corpus_.shards(split_);
   TokenBatch batch = empty_batch(std::min(B_, windows - first), T_);
   std::fill(batch.targets.begin(), batch.targets.end(), -1);
@@ -172,7 +177,7 @@ Cursor SequentialShards::start() const {
 std::pair<TokenBatch, Cursor> SequentialShards::next(const Cursor& cursor) const {
   const std::vector<TokenShard>& shards = corpus_.shards(split_);
   const int64_t n = B_ * T_;
-  if (cursor.batch < 0 || cursor.shard < 0 || cursor.position < 0 ||
+  if (!has_next(cursor) || cursor.shard < 0 || cursor.position < 0 ||
       cursor.shard >= static_cast<int64_t>(shards.size()))
     fail_cursor(cursor, corpus_);
   const TokenShard& shard = shards[size_t(cursor.shard)];

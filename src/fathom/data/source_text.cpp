@@ -28,7 +28,7 @@ std::string strip_verse_numbers(std::string_view text) {
     if (space == std::string_view::npos || colon > space || colon == 0 || colon + 1 == space ||
         !is_digit(verse[colon - 1]) || !is_digit(verse[space - 1]))
       fail(fmt::format("line {} of the Bible begins with no verse such as \"Ge1:1 \": {}", line,
-                       in_quotes(verse.substr(0, 40))),
+                       quoted_start(verse)),
            "--input takes what `bible -f gen1:1-rev22:21` prints");
     stripped += verse.substr(space + 1);
     stripped += '\n';

@@ -1,5 +1,7 @@
 #include "fathom/data/text_scan.h"
 
+#include <algorithm>
+
 #include "fathom/base/utf8.h"
 
 namespace fathom {
@@ -15,12 +17,12 @@ TextScan scan_text(std::string_view text) {
     }
     const uint32_t code_point = utf8_decode(text, i, length);
     if (code_point >= seen.size()) seen.resize(code_point + 1);
+    if (!seen[code_point]) scan.alphabet.push_back(code_point);
     seen[code_point] = true;
     ++scan.characters;
     i += length;
   }
-  for (uint32_t c = 0; c < seen.size(); ++c)
-    if (seen[c]) scan.alphabet.push_back(c);
+  std::sort(scan.alphabet.begin(), scan.alphabet.end());
   return scan;
 }
 

@@ -160,7 +160,8 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(const nlohmann::json& json) {
   if (*kind == "gpt2" || *kind == "bpe")
     return make_bpe_tokenizer(*kind, bpe_vocabulary_from_json(json));
   fail(fmt::format("the tokenizer's kind is {}, known are: {}",
-                   in_quotes(kind->get_ref<const std::string&>()), join(tokenizer_kinds(), ", ")));
+                   quoted_start(kind->get_ref<const std::string&>()),
+                   join(tokenizer_kinds(), ", ")));
 }
 
 }  // namespace fathom

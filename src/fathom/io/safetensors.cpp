@@ -54,14 +54,6 @@ std::optional<uint64_t> tensor_bytes(Dtype dtype, const std::vector<int64_t>& sh
   return bits / 8;
 }
 
-std::string shown_name(std::string_view name) {
-  constexpr size_t kShownBytes = 80;
-  if (name.size() <= kShownBytes) return in_quotes(name);
-  size_t cut = kShownBytes;
-  while (cut > 0 && (static_cast<unsigned char>(name[cut]) & 0xC0) == 0x80) --cut;
-  return in_quotes(name.substr(0, cut)) + "...";
-}
-
 size_t first_invalid_utf8(std::string_view text) {
   size_t i = 0;
   while (i < text.size()) {

@@ -99,8 +99,6 @@ inline constexpr size_t kMaxDimensions = 64;
 inline constexpr size_t kMaxMetadataKeys = 1'000'000;
 // Bytes of a dense tensor; none if a dimension is negative or 64 bits do not hold the bits of it.
 std::optional<uint64_t> tensor_bytes(Dtype dtype, const std::vector<int64_t>& shape);
-// A name from outside, quoted and cut to a length fit for a message.
-std::string shown_name(std::string_view name);
 // Offset of the first byte that is not part of well-formed UTF-8, or text.size().
 size_t first_invalid_utf8(std::string_view text);
 

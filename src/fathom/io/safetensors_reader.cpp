@@ -62,7 +62,7 @@ class HeaderEvents final : public Json::json_sax_t {
   void finish_tensor();
   [[noreturn]] void wrong_type(const std::string& given) const;
   [[noreturn]] void refuse_dtype(const std::string& dtype) const;
-  std::string tensor_name() const { return "tensor " + shown_name(tensor_.name); }
+  std::string tensor_name() const { return "tensor " + quoted_start(tensor_.name); }
   static std::string clipped(const std::string& text) { return text.substr(0, 40); }
 
   const std::string& file_;
@@ -82,7 +82,7 @@ void HeaderEvents::wrong_type(const std::string& given) const {
   switch (inside_) {
     case Inside::kMetadata:
       refuse(file_, fmt::format("{} key {} is {}, but metadata values must be strings",
-                                kMetadataKey, shown_name(name_), given));
+                                kMetadataKey, quoted_start(name_), given));
     case Inside::kTensor: {
       const bool is_dtype = field_ == FieldName::kDtype;
       refuse(file_, fmt::format("{}: {} is {}, but must be {}", tensor_name(),
@@ -100,8 +100,8 @@ void HeaderEvents::wrong_type(const std::string& given) const {
                                 "2^64 - 1",
                                 tensor_name(), given));
     default:
-      refuse(file_,
-             fmt::format("the value of {} is {}, but must be an object", shown_name(name_), given));
+      refuse(file_, fmt::format("the value of {} is {}, but must be an object", quoted_start(name_),
+                                given));
   }
 }
 
@@ -112,7 +112,7 @@ void HeaderEvents::refuse_dtype(const std::string& dtype) const {
   const bool known =
       std::find(kNotSupported.begin(), kNotSupported.end(), dtype) != kNotSupported.end();
   refuse(file_,
-         fmt::format("{}: dtype {} is {}", tensor_name(), shown_name(dtype),
+         fmt::format("{}: dtype {} is {}", tensor_name(), quoted_start(dtype),
                      known ? "not supported" : "unknown"),
          "allowed: BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, F64, I64, U64");
 }
@@ -216,7 +216,7 @@ bool HeaderEvents::number_unsigned(uint64_t value) {
 bool HeaderEvents::string(std::string& value) {
   if (inside_ == Inside::kMetadata) {
     if (!header_.metadata.emplace(name_, std::move(value)).second)
-      refuse(file_, fmt::format("{} key {} appears twice", kMetadataKey, shown_name(name_)));
+      refuse(file_, fmt::format("{} key {} appears twice", kMetadataKey, quoted_start(name_)));
     if (header_.metadata.size() > kMaxMetadataKeys)
       refuse(file_, fmt::format("{} has more than {} keys", kMetadataKey, kMaxMetadataKeys));
   } else if (inside_ == Inside::kTensor && field_ == FieldName::kDtype) {
@@ -224,7 +224,7 @@ bool HeaderEvents::string(std::string& value) {
     if (!dtype) refuse_dtype(value);
     tensor_.dtype = *dtype;
   } else {
-    return scalar("the string " + shown_name(value));
+    return scalar("the string " + quoted_start(value));
   }
   return true;
 }
@@ -245,11 +245,11 @@ void HeaderEvents::finish_tensor() {
   const std::optional<uint64_t> size = tensor_bytes(tensor_.dtype, tensor_.shape);
   if (!size)
     refuse(file_, fmt::format("{}: the shape [{}] overflows 64 bits", tensor_name(),
-                              fmt::join(tensor_.shape, ", ")));
+                              shown_list(tensor_.shape)));
   if (end - begin != *size)
     refuse(file_, fmt::format("{}: data_offsets span {} bytes, but {} of shape [{}] takes {}",
                               tensor_name(), end - begin, dtype_name(tensor_.dtype),
-                              fmt::join(tensor_.shape, ", "), *size));
+                              shown_list(tensor_.shape), *size));
   tensor_.offset = begin;
   tensor_.size = *size;
   header_.tensors.push_back(std::move(tensor_));
@@ -266,7 +266,7 @@ void index_names(SafetensorsHeader& header, const std::string& file) {
       header.by_name.begin(), header.by_name.end(),
       [&](uint32_t a, uint32_t b) { return tensors[a].name == tensors[b].name; });
   if (twin != header.by_name.end())
-    refuse(file, fmt::format("tensor {} appears twice", shown_name(tensors[*twin].name)));
+    refuse(file, fmt::format("tensor {} appears twice", quoted_start(tensors[*twin].name)));
 }
 
 // Each tensor begins where the one before it ends, and the last ends with the file.
@@ -276,7 +276,7 @@ void check_coverage(const SafetensorsHeader& header, uint64_t data_bytes, const 
     if (tensor.offset != end)
       refuse(file, fmt::format("tensor {} begins at data byte {}, but must begin at {}, where the "
                                "one before it ends: {} is not allowed",
-                               shown_name(tensor.name), tensor.offset, end,
+                               quoted_start(tensor.name), tensor.offset, end,
                                tensor.offset < end ? "overlap" : "a hole"));
     end += tensor.size;  // no overflow: offset + size was a 64-bit number of the header
   }

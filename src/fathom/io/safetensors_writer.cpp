@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/io/files.h"
 #include "fathom/io/safetensors.h"
 
@@ -18,7 +19,7 @@ constexpr size_t kAlignment = 8;
 
 std::string json_string(const std::string& text, const std::string& path) {
   if (first_invalid_utf8(text) != text.size())
-    fail(fmt::format("cannot write {}: the name {} is not valid UTF-8", path, shown_name(text)));
+    fail(fmt::format("cannot write {}: the name {} is not valid UTF-8", path, quoted_start(text)));
   return nlohmann::json(text).dump();
 }
 
@@ -37,8 +38,8 @@ std::vector<const TensorView*> in_file_order(const std::vector<TensorView>& tens
 void check_tensors(const std::vector<TensorView>& tensors, const std::string& path) {
   std::vector<std::string_view> names;
   for (const TensorView& tensor : tensors) {
-    const std::string name = shown_name(tensor.name);
-    const std::string shape = fmt::format("{}", fmt::join(tensor.shape, ", "));
+    const std::string name = quoted_start(tensor.name);
+    const std::string shape = shown_list(tensor.shape);
     if (tensor.name == "__metadata__")
       fail(fmt::format("cannot write {}: no tensor may be called {}", path, name));
     const std::optional<uint64_t> size = tensor_bytes(tensor.dtype, tensor.shape);
@@ -53,7 +54,7 @@ void check_tensors(const std::vector<TensorView>& tensors, const std::string& pa
   std::sort(names.begin(), names.end());
   const auto twin = std::adjacent_find(names.begin(), names.end());
   if (twin != names.end())
-    fail(fmt::format("cannot write {}: two tensors are called {}", path, shown_name(*twin)));
+    fail(fmt::format("cannot write {}: two tensors are called {}", path, quoted_start(*twin)));
 }
 
 std::string header_json(const std::vector<const TensorView*>& order, const TensorMetadata& metadata,

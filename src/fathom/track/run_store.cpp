@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/track/sqlite.h"
 
 namespace fathom {
@@ -59,9 +60,9 @@ double now() {
 RunStatus parse_status(const Database& database, const std::string& text) {
   for (const auto& [status, name] : kStatusNames)
     if (text == name) return status;
-  fail(
-      fmt::format("run store {} holds a run with the unknown status \"{}\"", database.path(), text),
-      "allowed: running, done, failed, interrupted; set it with the sqlite3 shell");
+  fail(fmt::format("run store {} holds a run with the unknown status {}", database.path(),
+                   quoted_start(text)),
+       "allowed: running, done, failed, interrupted; set it with the sqlite3 shell");
 }
 
 bool is_new(Database& database) {

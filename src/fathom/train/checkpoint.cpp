@@ -9,6 +9,7 @@
 #include <set>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/safetensors.h"
 
@@ -53,7 +54,7 @@ void require_tensors(const SafetensorsFile& file, const std::string& path,
   }
   for (const TensorInfo& info : file.tensors())
     if (known.count(info.name) == 0)
-      fail(fmt::format("{}: the model has no {}", path, shown_name(info.name)));
+      fail(fmt::format("{}: the model has no {}", path, quoted_start(info.name)));
 }
 
 void copy_from(const SafetensorsFile& file, const std::string& name, Tensor target) {

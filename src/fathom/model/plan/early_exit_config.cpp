@@ -1,23 +1,23 @@
 #include "fathom/model/plan/early_exit_config.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
 
 void check_length(const char* key, const IntList& list, int64_t n_layer) {
   if (static_cast<int64_t>(list.size()) != n_layer)
-    misuse(fmt::format("{} = [{}] has {} entries, n_layer = {} needs {}", key,
-                       fmt::join(list, ", "), list.size(), n_layer, n_layer),
+    misuse(fmt::format("{} = [{}] has {} entries, n_layer = {} needs {}", key, shown_list(list),
+                       list.size(), n_layer, n_layer),
            fmt::format("give one per layer, or {}=None", key));
 }
 
 void check_widths(const IntList& widths, const BackboneConfig& b) {
   check_length("layer_widths", widths, b.n_layer);
-  const std::string shown = fmt::format("layer_widths = [{}]", fmt::join(widths, ", "));
+  const std::string shown = fmt::format("layer_widths = [{}]", shown_list(widths));
   for (size_t i = 0; i < widths.size(); ++i) {
     if (widths[i] % b.n_head != 0)
       misuse(fmt::format("{}: {} is not divisible by n_head = {}", shown, widths[i], b.n_head),
@@ -71,7 +71,7 @@ void validate(const EarlyExitConfig& c, const BackboneConfig& b) {
     for (const int64_t context : c.layer_contexts)
       if (context > b.block_size)
         misuse(fmt::format("layer_contexts = [{}]: {} is more than block_size = {}",
-                           fmt::join(c.layer_contexts, ", "), context, b.block_size),
+                           shown_list(c.layer_contexts), context, b.block_size),
                "a query cannot see more positions than the block has");
   }
   if (c.gate_mode == GateMode::kLearned && !c.layer_tables)

@@ -1,11 +1,11 @@
 #include "fathom/model/plan/halting_config.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <set>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 
@@ -29,7 +29,7 @@ void add_fields(FieldList& list, HaltingConfig& c) {
 void validate(const HaltingConfig& c, const BackboneConfig& b) {
   if (!c.thresholds.empty() && static_cast<int64_t>(c.thresholds.size()) != b.n_layer)
     misuse(fmt::format("halt_thresholds = [{}] has {} entries, n_layer = {} needs {}",
-                       fmt::join(c.thresholds, ", "), c.thresholds.size(), b.n_layer, b.n_layer),
+                       shown_list(c.thresholds), c.thresholds.size(), b.n_layer, b.n_layer),
            "give one per layer, or halt_thresholds=None and a halt_threshold for all");
 }
 

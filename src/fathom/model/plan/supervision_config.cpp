@@ -1,11 +1,11 @@
 #include "fathom/model/plan/supervision_config.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <numeric>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 
@@ -30,10 +30,10 @@ void validate(const SupervisionConfig& c, const BackboneConfig& b) {
   if (!c.layer_supervision.choice.empty()) return;
   if (static_cast<int64_t>(weights.size()) != b.n_layer)
     misuse(fmt::format("layer_supervision = [{}] has {} weights, n_layer = {} needs {}",
-                       fmt::join(weights, ", "), weights.size(), b.n_layer, b.n_layer),
+                       shown_list(weights), weights.size(), b.n_layer, b.n_layer),
            "give one per layer, or last, all or skip_easy");
   if (std::accumulate(weights.begin(), weights.end(), 0.0) <= 0)
-    misuse(fmt::format("layer_supervision = [{}] trains no layer", fmt::join(weights, ", ")),
+    misuse(fmt::format("layer_supervision = [{}] trains no layer", shown_list(weights)),
            "one of the weights must be above 0");
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
@@ -184,7 +185,7 @@ void check_device_name(const std::string& device) {
                         device.find_first_not_of("0123456789", 5) == std::string::npos;
   if (device != "auto" && device != "cpu" && device != "cuda" && !numbered)
     misuse(fmt::format("device = {} is unknown, allowed: auto, cpu, cuda, cuda:N",
-                       device.empty() ? "\"\"" : device),
+                       device.empty() ? "\"\"" : escaped(device)),
            "auto takes CUDA where it is there, else the processor");
 }
 

@@ -9,6 +9,7 @@
 #include "fathom/config/fields.h"
 #include "fathom/config/literal.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 #include "fathom/model/plan/architecture.h"
 #include "fathom/train/plan/registry.h"
 
@@ -29,6 +30,21 @@ json config_json(RunConfig config) {
   return out;
 }
 
+int64_t count_from_json(const json& j, const char* key, int64_t least = 0) {
+  const json& value = j.at(key);
+  if (!value.is_number_integer() || value < least || value > INT64_MAX)
+    fail(fmt::format("{} = {} is not a count", key, shown_json(value)));
+  return value;
+}
+
+// One that messages may show.
+std::string text_from_json(const json& j, const char* key) {
+  const json& value = j.at(key);
+  if (!value.is_string() || !is_printable(value.get_ref<const std::string&>()))
+    fail(fmt::format("{} = {} is not a plain text", key, shown_json(value)));
+  return value;
+}
+
 // The experiment that the run belongs to may be a folder that this build was made without.
 std::shared_ptr<const Architecture> registered_architecture(const std::string& preset,
                                                             const std::string& name) {
@@ -42,23 +58,16 @@ std::shared_ptr<const Architecture> registered_architecture(const std::string& p
 
 RunConfig config_from_json(const json& values) {
   RunConfig config;
-  config.preset = values.at("preset").get<std::string>();
+  config.preset = text_from_json(values, "preset");
   if (values.contains("architecture"))
     config.model.architecture =
-        registered_architecture(config.preset, values.at("architecture").get<std::string>());
+        registered_architecture(config.preset, text_from_json(values, "architecture"));
   FieldList list;
   add_fields(list, config);
   for (const auto& [key, value] : values.items())
     if (key != "preset" && key != "architecture") list.set(key, value, "config");
   validate(config.model);
   return config;
-}
-
-int64_t count_from_json(const json& j, const char* key) {
-  const json& value = j.at(key);
-  if (!value.is_number_integer() || value < 0 || value > INT64_MAX)
-    fail(fmt::format("{} = {} is not a count", key, value.dump()));
-  return value;
 }
 
 RunState state_from_json(const json& j) {
@@ -68,12 +77,12 @@ RunState state_from_json(const json& j) {
   state.step = count_from_json(j, "step");
   state.optimizer_steps = count_from_json(j, "optimizer_steps");
   state.cursor = j.at("cursor").get<Cursor>();
-  state.corpus_fingerprint = j.at("corpus_fingerprint");
-  state.best_metric = j.at("best_metric");
+  state.corpus_fingerprint = text_from_json(j, "corpus_fingerprint");
+  state.best_metric = text_from_json(j, "best_metric");
   // JSON has no infinity: null is "none yet".
   state.best_value = j.at("best_value").is_null() ? std::numeric_limits<double>::infinity()
                                                   : j.at("best_value").get<double>();
-  state.evaluated_step = j.at("evaluated_step").get<int64_t>();
+  state.evaluated_step = count_from_json(j, "evaluated_step", /*least=*/-1);
   state.tokenizer = j.at("tokenizer");
   const json& guards = j.at("guards");
   state.skipped_steps = count_from_json(guards, "skipped_steps");
@@ -111,10 +120,11 @@ RunState load_state(const std::string& folder) {
   const std::string text = read_text_file(path, kMaxStateBytes);
   std::string damage;
   try {
-    const json j = json::parse(text);
-    const int version = j.at("format_version");
+    const json j = parse_json(text, "it");
+    const json& version = j.at("format_version");
     if (version == kFormatVersion) return state_from_json(j);
-    damage = fmt::format("format_version is {}, this program reads {}", version, kFormatVersion);
+    damage = fmt::format("format_version is {}, this program reads {}", shown_json(version),
+                         kFormatVersion);
   } catch (const json::exception& e) {
     damage = e.what();
   } catch (const Error& e) {

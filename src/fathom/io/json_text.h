@@ -1,0 +1,18 @@
+// JSON from outside.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+namespace fathom {
+
+// The value that `text` holds. Throws Error that begins with `name` for what is not JSON, a number
+// that no double holds, and a value nested deeper than any file of ours: what copies, compares or
+// writes a value goes down with its depth, and the stack is small beside a file.
+nlohmann::json parse_json(std::string_view text, const std::string& name);
+
+// A value for a message: scalars as they are written, "a list" and "an object".
+std::string shown_json(const nlohmann::json& value);
+
+}  // namespace fathom

@@ -1,0 +1,49 @@
+// Places in the data, as a checkpoint carries them: each source refuses one, or gives a batch.
+#include <nlohmann/json.hpp>
+
+#include "fathom/data/source.h"
+#include "fathom/io/json_text.h"
+#include "fuzz/fuzzing.h"
+
+namespace fathom::fuzzing {
+namespace {
+
+struct TwoShards {
+  Folder folder;
+  TwoShards() {
+    folder.write("train_0.bin", std::string(60, '\x01'));
+    folder.write("train_1.bin", std::string(34, '\x02'));
+  }
+};
+
+void draw(const BatchSource& source, const Cursor& cursor) {
+  std::pair<TokenBatch, Cursor> drawn;
+  if (!accepts(0, [&] { drawn = source.next(cursor); })) return;
+  const TokenBatch& batch = drawn.first;
+  const auto size = static_cast<size_t>(batch.B * batch.T);
+  require(size > 0 && batch.tokens.size() == size && batch.targets.size() == size, "a batch");
+  for (const int64_t token : batch.tokens)
+    require(token == 0 || token == 0x0101 || token == 0x0202, "of the corpus's tokens");
+  require(drawn.second.batch == cursor.batch + 1, "one batch further");
+  accepts(0, [&] { source.next(drawn.second); });
+}
+
+}  // namespace
+
+FATHOM_FUZZ(in) {
+  static const TwoShards data;
+  static const Corpus corpus = Corpus::open(data.folder.path());
+  const int64_t rows = 1 + static_cast<int64_t>(in.below(3));
+  const int64_t length = 1 + static_cast<int64_t>(in.below(8));
+  const int64_t world = 1 + static_cast<int64_t>(in.below(2));
+  const std::string text = in.rest();
+  Cursor cursor;
+  if (!accepts(text.size(), [&] { cursor = parse_json(text, "x.json").get<Cursor>(); })) return;
+  require(nlohmann::json(cursor).get<Cursor>() == cursor, "a place reads back as it was");
+  accepts(0, [&] { draw(RandomWindows(corpus, "train", rows, length, 1, 0, world), cursor); });
+  accepts(0, [&] { draw(EveryWindow(corpus, "train", rows, length), cursor); });
+  accepts(0,
+          [&] { draw(SequentialShards(corpus, "train", rows, length, world - 1, world), cursor); });
+}
+
+}  // namespace fathom::fuzzing

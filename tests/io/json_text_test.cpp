@@ -1,0 +1,49 @@
+#include "fathom/io/json_text.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "errors.h"
+#include "fathom/base/text.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+using testing::error_of;
+using ::testing::HasSubstr;
+
+std::string nested(int depth) {
+  const auto n = static_cast<size_t>(depth);
+  return std::string(n, '[') + std::string(n, ']');
+}
+
+TEST(JsonText, IsReadAsItStands) {
+  EXPECT_EQ(parse_json(R"({"a": [1, -2.5, null, "é"]})", "x"),
+            (json{{"a", {1, -2.5, nullptr, "é"}}}));
+}
+
+TEST(JsonText, SaysWhereItBreaks) {
+  EXPECT_THAT(error_of([] { parse_json("[1, ", "x.json"); }),
+              HasSubstr("x.json is not JSON: it breaks at byte 5"));
+  const std::string message = error_of([] { parse_json("[\x1b\xff]", "x.json"); });
+  EXPECT_TRUE(is_printable(message)) << in_quotes(message);
+  EXPECT_THAT(error_of([] { parse_json("[1e999]", "x.json"); }), HasSubstr("too large"));
+}
+
+TEST(JsonText, DepthIsLimited) {
+  EXPECT_NO_THROW(parse_json(nested(32), "x"));
+  EXPECT_THAT(error_of([] { parse_json(nested(33), "x"); }), HasSubstr("deeper than 32 levels"));
+  EXPECT_THAT(error_of([] { parse_json(nested(1'000'000), "x"); }), HasSubstr("deeper"));
+}
+
+TEST(JsonText, ValuesAreShownShort) {
+  EXPECT_EQ(shown_json(7), "7");
+  EXPECT_EQ(shown_json("\x1b"), "\"\\x1b\"");
+  EXPECT_EQ(shown_json(json::array({1})), "a list");
+  EXPECT_EQ(shown_json(json{{"a", 1}}), "an object");
+}
+
+}  // namespace
+}  // namespace fathom
