@@ -136,18 +136,28 @@ TEST(Resolve, StepsCountWhereTheUserCountsInSteps) {
   EXPECT_EQ(steps.config.training.validation_interval, std::nullopt);
   ASSERT_EQ(steps.notices.size(), 1u);
   EXPECT_THAT(steps.notices[0], AllOf(HasSubstr("eval_interval = 7"), HasSubstr("validation")));
-  // As in a run's config.toml, which has every key.
+  EXPECT_EQ(steps.config.training.save_interval, std::nullopt);
+  EXPECT_EQ(resolved("gpt2ish", {{"eval_interval", "7"}, {"save_interval", "9"}})
+                .config.training.save_interval,
+            9);
+  // A run's config.toml has every key, and what is typed after it wins.
+  const auto after = resolved("gpt2ish", {{"validation_interval", "50"}, {"eval_interval", "7"}});
+  EXPECT_EQ(after.config.training.validation_interval, std::nullopt);
   const auto both = resolved("gpt2ish", {{"eval_interval", "7"}, {"validation_interval", "50"}});
   EXPECT_EQ(both.config.training.validation_interval, 50);
   EXPECT_TRUE(both.notices.empty());
 }
 
 TEST(Resolve, AmpIsANarrowDtype) {
-  EXPECT_EQ(resolved("gpt2ish", {{"amp", "true"}}).config.training.dtype, Precision::kBFloat16);
-  const auto both = resolved("gpt2ish", {{"amp", "true"}, {"dtype", "bfloat16"}});
-  EXPECT_EQ(both.config.training.dtype, Precision::kBFloat16);
-  EXPECT_TRUE(both.notices.empty());
-  EXPECT_EQ(resolved("gpt2ish", {{"amp", "false"}}).config.training.dtype, Precision::kFloat32);
+  const auto dtype = [](const Settings& settings) {
+    const RunConfig c = resolved("gpt2ish", settings).config;
+    EXPECT_EQ(c.training.amp, std::nullopt) << "it is a spelling, not a setting";
+    return c.training.dtype;
+  };
+  EXPECT_EQ(dtype({{"amp", "true"}}), Precision::kBFloat16);
+  EXPECT_EQ(dtype({{"amp", "true"}, {"dtype", "float32"}}), Precision::kFloat32);
+  EXPECT_EQ(dtype({{"dtype", "bfloat16"}, {"amp", "false"}}), Precision::kFloat32);
+  EXPECT_EQ(dtype({{"dtype", "bfloat16"}, {"amp", "None"}}), Precision::kBFloat16);
 }
 
 TEST(Evaluation, LooksAtSoManyWindows) {
@@ -168,7 +178,6 @@ TEST(Resolve, ContradictionsNameBothKeysAndBothValues) {
       {{{"mini_batch_size", "4"}, {"gradient_accumulation_steps", "2"}},
        "mini_batch_size = 4",
        "gradient_accumulation_steps = 2"},
-      {{{"amp", "true"}, {"dtype", "float32"}}, "amp = true", "dtype = float32"},
       {{{"min_lr", "0.5"}}, "min_lr = 0.5", "learning_rate = 0.001"},
       {{{"lr_decay_iters", "99"}}, "lr_decay_iters = 99", "warmup_iters = 100"},
   };

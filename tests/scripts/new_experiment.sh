@@ -75,6 +75,8 @@ for name in "${names[@]}"; do
     END { exit !(n == 2 && loss[2] < loss[1] - 0.5) }' "$work/$name.log" ||
     die "$name did not learn: $(cat "$work/$name.log")"
   expect "is complete" "$fathom" train "$name" --run_name "$name" --resume
+  "$fathom" train --dataset mine --exp "$name" --run_name "$name-narrow" "${small[@]}" --amp \
+    --dropout=0.1 --max_iters=3 --quiet >/dev/null
   expect "val loss|loss" "$fathom" eval "$name" --threads=1
   printf '%s: %s\n' "$name" "$(grep 'val loss' "$work/$name.log" | tail -n 1)"
 done
@@ -95,6 +97,13 @@ expect "swiglu_ratio = 2.66.* stays" \
   "$fathom" train swiglu --run_name swiglu --resume --max_iters=201 --swiglu_ratio=1
 expect "unknown key --open_above" "$fathom" train swiglu --dataset mine --open_above=0.7
 expect "ahead_loss" "$fathom" export two_ahead --metrics=csv
+expect "ratio = 2" "$fathom" describe --n_layer=2 swiglu --swiglu_ratio=2
+expect "ratio = 3" "$fathom" train --exp swiglu --swiglu_ratio=3 --describe
+# How an evaluation is split into batches changes nothing, also where the model draws what it sees.
+for size in 1 7 32; do
+  "$fathom" eval denoise --batch_size=$size --threads=1 --json | grep '"loss"'
+done | sort -u | awk '{ split($2, x, ","); loss[NR] = x[1] }
+  END { exit !(NR == 1 || (loss[NR] - loss[1]) ^ 2 < 1e-10) }' || die "eval depends on batch_size"
 # Composed with other experiments' settings, and other config files.
 "$fathom" train swiglu --dataset mine --run_name exits "${small[@]}" --layer_heads --layer_tables \
   --tie_head=False --halt_rule=max --layer_supervision=all >/dev/null

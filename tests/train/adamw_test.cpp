@@ -46,6 +46,21 @@ struct ScalarAdamW {
   }
 };
 
+// A parameter that comes late is moved as by an optimiser of its own.
+TEST(AdamW, MomentsThatBeginLateAreCorrectedFromTheirBeginning) {
+  OptimizerConfig config;
+  config.beta2 = 0.999;
+  const ParameterSet late = three_parameters(), fresh = three_parameters();
+  AdamW one(late, config), two(fresh, config);
+  one.set_steps(5000, {{"mlp.0.up.weight", 5000}});
+  for (const ParameterSet* set : {&late, &fresh})
+    set_gradient(set->at("mlp.0.up.weight"), random_normal({3, 2}, 5));
+  one.step(0.1);
+  two.step(0.1);
+  EXPECT_TRUE(at::equal(late.at("mlp.0.up.weight"), fresh.at("mlp.0.up.weight")));
+  EXPECT_EQ(one.begun(), (std::map<std::string, int64_t>{{"mlp.0.up.weight", 5000}}));
+}
+
 TEST(AdamW, FollowsItsFormulasForFiveSteps) {
   OptimizerConfig config;
   config.weight_decay = 0.3;

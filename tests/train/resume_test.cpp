@@ -226,6 +226,18 @@ TEST_F(ResumeTest, ParametersMayBeFrozenAndThawedOnTheWay) {
     EXPECT_EQ(s.v.sum().item<double>() == 0, s.frozen) << s.name;
     EXPECT_TRUE(!s.frozen || s.m.storage().nbytes() == sizeof(float)) << s.name;
   }
+  // Thawed, its moments count from there on, and a resume remembers from where.
+  config.training.max_iters = 30;
+  EXPECT_EQ(run(config, "frozen").steps.size(), 30U);
+  config.optimizer.freeze = "";
+  for (const int64_t steps : {33, 36}) {
+    config.training.max_iters = steps;
+    Trainer thawed = trainer(config, temp_ / "frozen");
+    thawed.resume(checkpoint("frozen", "last"));
+    thawed.run({});
+    for (const AdamW::State& s : thawed.optimizer().state())
+      EXPECT_EQ(s.begun, s.name.rfind("mlp.", 0) == 0 ? 30 : 0) << s.name;
+  }
 }
 
 TEST_F(ResumeTest, AnInitialModelGivesItsWeightsAlone) {

@@ -203,6 +203,11 @@ std::string CommandLine::help(const FieldList& fields) const {
     if (!field.aliases().empty())
       out += fmt::format("  {:<22} also --{}\n", "", fmt::join(field.aliases(), ", --"));
   }
+  std::vector<std::string> ignored, refused;
+  for (const ForeignKey& foreign : fields.foreign_keys())
+    (foreign.hint.empty() ? ignored : refused).push_back(foreign.name);
+  if (!ignored.empty()) out += fmt::format("\nwithout effect here: {}\n", fmt::join(ignored, ", "));
+  if (!refused.empty()) out += fmt::format("refused: {}\n", fmt::join(refused, ", "));
   return out;
 }
 

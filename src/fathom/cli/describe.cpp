@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/text.h"
+#include "fathom/cli/describe.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/config/config_file.h"
@@ -129,8 +130,7 @@ int run_describe(const Arguments& arguments) {
     add_fields(list, config);
     return list;
   };
-  // So that `EXPERIMENT --help` shows that preset's values.
-  if (!arguments.empty() && arguments[0].rfind('-', 0) != 0) config = preset_config(arguments[0]);
+  if (const std::string name = named_preset(arguments); !name.empty()) config = preset_config(name);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return 0;
   config = preset_config(preset);
@@ -138,16 +138,24 @@ int run_describe(const Arguments& arguments) {
   std::vector<std::string> notices = apply_settings(*settings, preset, list);
   for (std::string& notice : resolve(list, config)) notices.push_back(std::move(notice));
 
+  if (!json) {
+    print_description(config, notices);
+    return 0;
+  }
+  FieldList shown;
+  add_fields(shown, config);
+  fmt::print("{}\n", to_json(describe(config), shown).dump(2));
+  return 0;
+}
+
+void print_description(const RunConfig& described, const std::vector<std::string>& notices) {
+  RunConfig config = described;
   const Description d = describe(config);
   FieldList shown;
   add_fields(shown, config);
-  if (json) {
-    fmt::print("{}\n", to_json(d, shown).dump(2));
-    return 0;
-  }
   const Style style(stdout);
   for (const std::string& notice : notices) fmt::print("note: {}\n", notice);
-  fmt::print("{}: {}\n\n", style.bold(preset), registry().preset(preset).summary);
+  fmt::print("{}: {}\n\n", style.bold(config.preset), registry().preset(config.preset).summary);
   print_parameters(d, style);
   fmt::print("  {:<18}{:>15}{}\n", "vocabulary", with_commas(d.vocab),
              config.model.backbone.vocab_size || likely_corpus_vocab(config.data.dataset) > 0
@@ -155,7 +163,6 @@ int run_describe(const Arguments& arguments) {
                  : "  GPT-2's; training takes the corpus's");
   print_cost(d, style);
   fmt::print("\n{}\n{}", style.bold("settings"), to_toml(shown));
-  return 0;
 }
 
 }  // namespace fathom

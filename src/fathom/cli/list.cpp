@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
@@ -18,6 +19,17 @@ int64_t preset_parameters(const Preset& preset) {
   const RunConfig config = preset_config(preset.name);
   const int64_t vocab = settled_vocab_size(config, likely_corpus_vocab(config.data.dataset));
   return parameter_count(parameter_table(config.model, vocab));
+}
+
+// An experiment that is being written must not hide the others.
+void print_preset(const Preset& preset) {
+  std::string size, said = preset.summary;
+  try {
+    size = human_count(static_cast<double>(preset_parameters(preset)));
+  } catch (const Error& e) {
+    said = fmt::format("cannot be used: {}", e.what());
+  }
+  fmt::print("  {:<26}{:>9}  {}\n", preset.name, size, said);
 }
 
 nlohmann::json list_json() {
@@ -48,8 +60,7 @@ int run_list(const Arguments& arguments) {
     fmt::print("{}: {}\n", style.bold(experiment.name), experiment.idea);
     for (const Preset& preset : registry().presets()) {
       if (preset.experiment != experiment.name) continue;
-      fmt::print("  {:<26}{:>9}  {}\n", preset.name,
-                 human_count(static_cast<double>(preset_parameters(preset))), preset.summary);
+      print_preset(preset);
     }
   }
   fmt::print("\n`fathom describe NAME` shows one whole, `fathom train NAME` trains it.\n");

@@ -14,6 +14,16 @@
 
 namespace fathom {
 
+std::string named_preset(const Arguments& arguments) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i].rfind("--exp=", 0) == 0) return arguments[i].substr(6);
+    if (arguments[i] == "--exp" && i + 1 < arguments.size()) return arguments[i + 1];
+  }
+  for (const std::string& word : arguments)
+    if (registry().has(word)) return word;
+  return !arguments.empty() && arguments[0].rfind('-', 0) != 0 ? arguments[0] : "";
+}
+
 std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>& settings,
                                         const std::string& preset, FieldList& list) {
   std::vector<std::string> notices;

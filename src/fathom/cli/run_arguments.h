@@ -9,6 +9,11 @@
 
 namespace fathom {
 
+// The preset that a command line names, wherever it stands: the value of --exp, else the first word
+// that is a preset, else the first word if it is no option. Empty: none. Its settings, an
+// experiment's own among them, are what the line may set.
+std::string named_preset(const Arguments& arguments);
+
 // Applies the settings to `list`, whose fields point into the run's configuration. A config file is
 // looked for as typed, then by its stem among those that experiments ship, `preset`'s own first.
 // Returns a sentence for each file that was taken from there.

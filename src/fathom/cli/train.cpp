@@ -7,6 +7,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/cli/describe.h"
 #include "fathom/cli/eval.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
@@ -129,34 +130,21 @@ void add_fields(FieldList& list, TrainOptions& o) {
 
 namespace {
 
-// `--exp NAME` in place of the positional word, or beside it.
-void settle_experiment(const std::vector<CommandLine::Setting>& settings, std::string& preset) {
-  for (const auto& setting : settings) {
-    if (setting.key != "exp") continue;
-    if (!preset.empty() && preset != setting.text)
-      misuse(fmt::format("the experiment is {} and {} at once", preset, in_quotes(setting.text)),
-             "leave out --exp");
-    preset = setting.text;
+// `--exp NAME` in place of the positional word; another word is then a config file.
+void settle_experiment(std::vector<CommandLine::Setting>& settings, std::string& preset) {
+  std::string named;
+  for (const auto& setting : settings)
+    if (setting.key == "exp") named = setting.text;
+  if (!named.empty() && !preset.empty() && preset != named) {
+    if (registry().has(preset))
+      misuse(fmt::format("the experiment is {} and {} at once", preset, in_quotes(named)),
+             "leave one of them out");
+    settings.insert(settings.begin(), {"", preset, preset});
   }
+  if (!named.empty()) preset = named;
   if (preset.empty())
     misuse("EXPERIMENT is missing: a preset that `fathom list` shows",
            "for example: fathom train " + registry().example() + " --max_iters=500");
-}
-
-// The settings that `describe` knows: the run's configuration, not where it is kept.
-Arguments as_described(const std::string& preset,
-                       const std::vector<CommandLine::Setting>& settings) {
-  RunConfig config = preset_config(preset);
-  FieldList known;
-  add_fields(known, config);
-  Arguments out = {preset};
-  for (const auto& setting : settings) {
-    if (setting.key.empty() || setting.key == "config")
-      out.push_back(setting.text);
-    else if (known.find(setting.key) != nullptr)
-      out.push_back("--" + setting.key + "=" + setting.text);
-  }
-  return out;
 }
 
 }  // namespace
@@ -177,26 +165,21 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     add_fields(list, request.config);
     return list;
   };
-  // So that `EXPERIMENT --help` shows that preset's values.
-  if (!arguments.empty() && arguments[0].rfind('-', 0) != 0)
-    request.config = preset_config(arguments[0]);
-  const auto settings = line.parse(arguments, make_list());
-  if (!settings) return std::nullopt;
-
-  settle_experiment(*settings, preset);
-  if (preset == "list") {
+  const std::string named = named_preset(arguments);
+  if (named == "list") {
     run_list({});
     return std::nullopt;
   }
+  if (!named.empty()) request.config = preset_config(named);
+  auto settings = line.parse(arguments, make_list());
+  if (!settings) return std::nullopt;
+
+  settle_experiment(*settings, preset);
   request.config = preset_config(preset);
   FieldList list = make_list();
   request.notices = apply_settings(*settings, preset, list);
-  if (request.options.describe) {
-    run_describe(as_described(preset, *settings));
-    return std::nullopt;
-  }
   if (request.options.init_from == "resume") request.options.resume = true;
-  settle_run_name(preset, request.options);
+  if (request.options.resume || !request.options.describe) settle_run_name(preset, request.options);
   if (request.options.resume) {
     // Once more, over the run's own configuration in place of the preset's.
     request.resume = find_checkpoint(request.options.run_name, request.options.checkpoint, preset);
@@ -210,6 +193,10 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   }
   for (std::string& notice : resolve(list, request.config))
     request.notices.push_back(std::move(notice));
+  if (request.options.describe) {
+    print_description(request.config, request.notices);
+    return std::nullopt;
+  }
   check_start(request);
   request.corpus = open_corpus(request.config.data.dataset);
   for (const char* split : {"train", "val"}) request.corpus.shards(split);  // throws without it

@@ -274,6 +274,11 @@ bool FieldList::given(const std::string& name) const {
   return field != nullptr && !field->origin_.empty();
 }
 
+bool FieldList::given_after(const std::string& name, const std::string& other) const {
+  const Field *one = find(name), *two = find(other);
+  return one != nullptr && one->turn_ > (two == nullptr ? 0 : two->turn_);
+}
+
 Field* FieldList::require(const std::string& name, const std::string& origin) {
   if (Field* field = find(name)) return field;
   for (const ForeignKey& foreign : foreign_) {
@@ -295,12 +300,18 @@ Field* FieldList::require(const std::string& name, const std::string& origin) {
 }
 
 void FieldList::set(const std::string& name, const Value& value, const std::string& origin) {
-  if (Field* field = require(name, origin)) field->assign(value, origin);
+  if (Field* field = require(name, origin)) {
+    field->assign(value, origin);
+    field->turn_ = ++turns_;
+  }
 }
 
 void FieldList::set_text(const std::string& name, const std::string& text,
                          const std::string& origin) {
-  if (Field* field = require(name, origin)) field->assign_text(text, origin);
+  if (Field* field = require(name, origin)) {
+    field->assign_text(text, origin);
+    field->turn_ = ++turns_;
+  }
 }
 
 }  // namespace fathom

@@ -73,6 +73,7 @@ class Field {
   double low_ = -std::numeric_limits<double>::infinity();
   double high_ = std::numeric_limits<double>::infinity();
   bool low_open_ = false, high_open_ = false;
+  size_t turn_ = 0;  // when it was set, counted over the list's fields; 0: not set
   bool architecture_ = false;
   std::function<Value()> get_;
   std::function<bool(const Value&)> set_;  // false: wrong type
@@ -136,6 +137,8 @@ class FieldList {
   const Field* find(const std::string& name) const;
   // True when a file or the command line, not a preset, gave the value.
   bool given(const std::string& name) const;
+  // Both were given, or only the first, and it last.
+  bool given_after(const std::string& name, const std::string& other) const;
 
   // Both throw Error(kUsage) for an unknown key, with the nearest known one.
   void set(const std::string& name, const Value& value, const std::string& origin);
@@ -152,6 +155,7 @@ class FieldList {
   std::string section_;
   std::vector<Field> fields_;
   std::vector<ForeignKey> foreign_;
+  size_t turns_ = 0;
   std::vector<std::string> notices_;
 };
 

@@ -2,12 +2,14 @@
 
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <map>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
@@ -86,8 +88,17 @@ class WiringEvaluator {
   }
 
   Tensor run_function(const std::string& name, const std::vector<Tensor>& args,
-                      const Tensor& like_RC) const {
-    Tensor out_RC = functions_.at(name)({step_, params_, args});
+                      const Tensor& like_RC) {
+    Tensor out_RC;
+    try {
+      out_RC = functions_.at(name)({step_, function_calls_++, params_, args, dropout_});
+    } catch (const c10::Error& e) {
+      fail(fmt::format("F.{} in step {}: {}", name, step_.index, e.what_without_backtrace()),
+           "that is code of the experiment's, not of fathom's");
+    } catch (const std::logic_error& e) {  // an argument or a name that is not there
+      fail(fmt::format("F.{} in step {}: {}", name, step_.index, e.what()),
+           "that is code of the experiment's, not of fathom's");
+    }
     if (out_RC.sizes() != like_RC.sizes())
       fail(fmt::format("F.{} gives [{}] where the stream is [{}]", name,
                        fmt::join(out_RC.sizes(), ", "), fmt::join(like_RC.sizes(), ", ")));
@@ -100,10 +111,23 @@ class WiringEvaluator {
   const DropoutSource& dropout_;
   const BlockSettings& settings_;
   const RowFunctions& functions_;
-  int attention_calls_ = 0, mlp_calls_ = 0;
+  int attention_calls_ = 0, mlp_calls_ = 0, function_calls_ = 0;
 };
 
 }  // namespace
+
+const Tensor& FunctionCall::own(const std::string& name) const {
+  const auto found = params.own.find(name);
+  if (found != params.own.end()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [known, tensor] : params.own) names.push_back(known);
+  fail(fmt::format("the model has no parameter {}", in_quotes(name)),
+       suggestion(name, names, "the experiment's add_parameters gives it one"));
+}
+
+Tensor FunctionCall::dropout(const Tensor& x) const {
+  return apply_dropout(x, dropout_source(fmt::format("function_out.{}.{}", step.index, number), x));
+}
 
 Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings) {
   return layer_norm(x_RC, params.weight, params.bias, settings.norm_eps);

@@ -26,8 +26,16 @@ using DropoutSource = std::function<Tensor(const std::string& site, const Tensor
 // rows are there, so that it is the same when tokens have left the walk or come one at a time.
 struct FunctionCall {
   const StepSpec& step;
-  const Params& params;             // the experiment's own are in params.own
+  int number;  // of the call among the step's calls of functions, from 0
+  const Params& params;
   const std::vector<Tensor>& args;  // (R, C) each
+  const DropoutSource& dropout_source;
+
+  // An own parameter by its whole name. Throws Error if there is none.
+  const Tensor& own(const std::string& name) const;
+  // x with the blocks' residual dropout, as the outputs of A and M have it; x itself but in
+  // training.
+  Tensor dropout(const Tensor& x) const;
 };
 using RowFunction = std::function<Tensor(const FunctionCall&)>;  // -> (R, C)
 using RowFunctions = std::map<std::string, RowFunction>;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/model/depth_model.h"
 
 namespace fathom {
@@ -16,9 +17,14 @@ void Models::add(const std::string& architecture, ModelFactory factory) {
 
 const ModelFactory& Models::factory(const std::string& architecture) const {
   const auto found = factories_.find(architecture);
-  if (found == factories_.end())
-    fail(fmt::format("nothing computes the architecture {}", architecture),
-         "its experiment needs a model.cpp that registers it, see docs/new-experiment.md");
+  if (found == factories_.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, factory] : factories_) names.push_back(name);
+    fail(fmt::format("nothing computes the architecture {}", in_quotes(architecture)),
+         names.empty()
+             ? "its experiment needs a model.cpp that registers it"
+             : fmt::format("model.cpp must register that name; it has {}", join(names, ", ")));
+  }
   return found->second;
 }
 
@@ -41,7 +47,11 @@ std::unique_ptr<LanguageModel> make_model(const ModelConfig& config, int64_t voc
                       ParameterSet(parameter_table(config, vocab_size), seed, device, dtype),
                       {}};
   if (config.architecture == nullptr) return std::make_unique<DepthModel>(std::move(parts));
-  return models().factory(config.architecture->name)(std::move(parts));
+  auto model = models().factory(config.architecture->name)(std::move(parts));
+  if (model == nullptr)
+    fail(fmt::format("the experiment {} made no model", config.architecture->name),
+         "its factory in model.cpp must return one");
+  return model;
 }
 
 }  // namespace fathom

@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "fathom/train/plan/decay.h"
@@ -24,9 +25,26 @@ AdamW::AdamW(const ParameterSet& parameters, const OptimizerConfig& config) : co
 }
 
 void AdamW::reset() {
-  steps_ = 0;
+  set_steps(0, {});
   for (State& s : state_)
     if (!s.frozen) s.m.zero_(), s.v.zero_();
+}
+
+std::map<std::string, int64_t> AdamW::begun() const {
+  std::map<std::string, int64_t> out;
+  for (const State& s : state_) {
+    const int64_t begun = s.frozen ? steps_ : s.begun;
+    if (begun != 0) out[s.name] = begun;
+  }
+  return out;
+}
+
+void AdamW::set_steps(int64_t steps, const std::map<std::string, int64_t>& begun) {
+  steps_ = steps;
+  for (State& s : state_) {
+    const auto known = begun.find(s.name);
+    s.begun = known == begun.end() ? 0 : std::min(known->second, steps);
+  }
 }
 
 double AdamW::clip_gradients() {
@@ -46,14 +64,14 @@ double AdamW::clip_gradients() {
 void AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
   ++steps_;
-  const auto n = static_cast<double>(steps_);
-  const double m_correction = 1 - std::pow(config_.beta1, n);
-  const double v_correction = 1 - std::pow(config_.beta2, n);
   for (size_t i = 0; i < parameters_.size(); ++i) {
     Tensor& w = parameters_[i];
     const Tensor& g = w.grad();
     if (!g.defined()) continue;
-    auto& [name, m, v, frozen] = state_[i];
+    auto& [name, m, v, frozen, begun] = state_[i];
+    const auto n = static_cast<double>(steps_ - begun);
+    const double m_correction = 1 - std::pow(config_.beta1, n);
+    const double v_correction = 1 - std::pow(config_.beta2, n);
     if (decays_[i]) w.mul_(1 - learning_rate * config_.weight_decay);
     m.mul_(config_.beta1).add_(g, 1 - config_.beta1);
     v.mul_(config_.beta2).addcmul_(g, g, 1 - config_.beta2);

@@ -1,6 +1,7 @@
 // AdamW (Loshchilov and Hutter 2019) in plain torch operations, over a model's parameters by name.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ class AdamW {
   // is at most grad_clip (if that is not 0), and returns what it was before.
   double clip_gradients();
 
-  // With m, v the decayed means of g and g^2, corrected for their start at zero at step n:
+  // With m, v the decayed means of g and g^2, corrected for their start at zero, n updates ago:
   //   w -= lr * weight_decay * w;  w -= lr * m_hat / (sqrt(v_hat) + eps)
   // A parameter without a gradient stays as it is.
   void step(double learning_rate);
@@ -27,11 +28,14 @@ class AdamW {
     std::string name;  // of the parameter
     Tensor m, v;       // its shape; of a frozen parameter zeros that take no memory
     bool frozen = false;
+    int64_t begun = 0;  // updates that the others had made when its moments were zero
   };
   const std::vector<State>& state() const { return state_; }
-  // Updates made so far: the n of the corrections.
+  // Updates made so far.
   int64_t steps() const { return steps_; }
-  void set_steps(int64_t steps) { steps_ = steps; }
+  // By parameter, where it is not 0: State::begun, and of a frozen one the updates made so far.
+  std::map<std::string, int64_t> begun() const;
+  void set_steps(int64_t steps, const std::map<std::string, int64_t>& begun);
   void reset();  // as if no update had been made
 
  private:

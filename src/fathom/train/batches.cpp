@@ -55,6 +55,7 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
   Evaluation e;
   std::map<std::string, Metric> losses, metrics;
   double squares = 0, draws = 0;
+  int64_t first_sequence = 0;  // of the batch, so that no split into batches changes a draw
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
     if (stop && stop()) {
@@ -64,21 +65,23 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
     auto [tokens, after] = source.next(cursor);
     cursor = after;
     const Batch batch = to_batch(tokens, device);
-    const double n = batch.targets_BT.ne(-1).sum().item<double>();
-    if (n == 0) continue;
-    const ModelOutput output = model.forward(batch, {});
-    double batch_loss = 0;
+    const ModelOutput output = model.forward(batch, {false, RandomField(0, 0, first_sequence)});
+    first_sequence += batch.tokens_BT.size(0);
+    double batch_loss = 0, n = 0;  // n: targets of the part that has most
     for (const LossPart& part : output.losses) {
       if (part.count == 0) continue;
       const double sum = part.sum.item<double>();
       losses[part.name] += {sum, part.count};
       batch_loss += sum / part.count;
+      n = std::max(n, part.count);
     }
     for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
     squares += batch_loss * batch_loss * n;
     e.targets += n;
-    ++draws;
+    draws += n > 0;
   }
+  if (e.targets == 0)
+    fail("nothing that was to be evaluated has a target", "evaluate more batches of it");
   for (const auto& [name, loss] : losses) e.loss += loss.sum / loss.count;
   for (const auto& [name, metric] : metrics)
     if (metric.count > 0) e.metrics[name] = metric.sum / metric.count;

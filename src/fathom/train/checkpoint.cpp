@@ -72,13 +72,23 @@ std::vector<TensorShape> shapes_of(const std::vector<ParameterSpec>& table) {
   return shapes;
 }
 
-void copy_parameters(const std::string& folder, ParameterSet& parameters) {
+// `missing`: takes the names of an experiment's own parameters that the file lacks; null: it must
+// not lack any.
+void copy_parameters(const std::string& folder, ParameterSet& parameters,
+                     std::vector<std::string>* missing = nullptr) {
   const std::string path = folder + "/model.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);
+  std::vector<Parameter> wanted;
+  for (const Parameter& p : parameters.all()) {
+    if (missing != nullptr && p.spec.part == Part::kOwn && file.find(p.spec.name) == nullptr)
+      missing->push_back(p.spec.name);
+    else
+      wanted.push_back(p);
+  }
   std::vector<ParameterSpec> table;
-  for (const Parameter& p : parameters.all()) table.push_back(p.spec);
+  for (const Parameter& p : wanted) table.push_back(p.spec);
   require_tensors(file, path, shapes_of(table));
-  for (const Parameter& p : parameters.all()) copy_from(file, p.spec.name, p.tensor);
+  for (const Parameter& p : wanted) copy_from(file, p.spec.name, p.tensor);
 }
 
 void copy_moments(const std::string& folder, AdamW& optimizer) {
@@ -140,8 +150,13 @@ void save_checkpoint(const std::string& folder, const RunState& state,
   writer.commit();
 }
 
-void load_parameters(const std::string& folder, ParameterSet& parameters) {
-  read_checkpoint(folder, [&](const std::string& steady) { copy_parameters(steady, parameters); });
+std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters) {
+  std::vector<std::string> missing;
+  read_checkpoint(folder, [&](const std::string& steady) {
+    missing.clear();
+    copy_parameters(steady, parameters, &missing);
+  });
+  return missing;
 }
 
 RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, AdamW& optimizer) {
@@ -151,7 +166,7 @@ RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, Ad
     copy_parameters(steady, parameters);
     copy_moments(steady, optimizer);
   });
-  optimizer.set_steps(state.optimizer_steps);
+  optimizer.set_steps(state.optimizer_steps, state.moments_begun);
   return state;
 }
 

@@ -25,8 +25,9 @@ void save_checkpoint(const std::string& folder, const RunState& state,
 // All loading throws Error for a damaged or incomplete checkpoint, and for a tensor that is
 // missing, surplus, or of another shape or type, by name.
 
-// Only the weights.
-void load_parameters(const std::string& folder, ParameterSet& parameters);
+// Only the weights. An experiment's own parameters may be missing, so that it can start from a
+// model without them: they stay as they are, and their names are returned.
+std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters);
 // Everything that a run goes on from.
 RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, AdamW& optimizer);
 

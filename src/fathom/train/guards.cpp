@@ -81,9 +81,12 @@ std::optional<Trouble> find_trouble(const LanguageModel& model, double loss, dou
 void check_every_gradient(const LanguageModel& model) {
   std::vector<std::string> unused;
   for (const Parameter& p : model.parameters().all())
-    if (p.tensor.requires_grad() && !p.tensor.grad().defined()) unused.push_back(p.spec.name);
+    if (p.tensor.requires_grad() &&
+        (!p.tensor.grad().defined() || p.tensor.grad().count_nonzero().item<int64_t>() == 0))
+      unused.push_back(p.spec.name);
   if (!unused.empty())
-    fail(fmt::format("check_grads: the loss does not reach {}", join(unused, ", ")),
+    fail(fmt::format("check_grads: no gradient, or one that is zero everywhere, reaches {}",
+                     join(unused, ", ")),
          "a part that no term of the loss depends on stays as it was initialised: leave it out "
          "(layer_heads=False), or train it (layer_supervision=all)");
 }

@@ -22,7 +22,8 @@ std::optional<Trouble> find_trouble_in_weights(const LanguageModel& model);
 std::optional<Trouble> find_trouble(const LanguageModel& model, double loss, double gradient_norm,
                                     size_t passes);
 
-// Throws Error that names the parameters without a gradient: the loss does not reach them.
+// Throws Error that names the parameters, frozen ones left out, without a gradient or with one that
+// is zero everywhere: the loss does not reach them.
 void check_every_gradient(const LanguageModel& model);
 
 // Writes the step's tokens, targets and, where not all are, which of them are valid (I64,

@@ -132,8 +132,8 @@ void Trainer::take_best_of_folder() {
   }
 }
 
-void Trainer::start_from(const std::string& checkpoint) {
-  load_parameters(checkpoint, model_->parameters());
+std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
+  return load_parameters(checkpoint, model_->parameters());
 }
 
 std::vector<Batch> Trainer::draw_batches(Cursor& cursor) const {
@@ -257,6 +257,7 @@ EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
 
 void Trainer::save(const std::string& name) {
   if (folder_.empty()) return;
+  state_.moments_begun = optimizer_->begun();
   save_checkpoint(folder_ + "/checkpoints/" + name, state_, model_->parameters(), *optimizer_);
   if (state_.step > saved_step_) fruitless_rollbacks_ = 0;
   saved_step_ = state_.step;

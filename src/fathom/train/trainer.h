@@ -61,8 +61,8 @@ class Trainer {
   // Goes on from a checkpoint as if there had been no interruption. The configuration stays the
   // trainer's. After an Error the trainer is of no use.
   void resume(const std::string& checkpoint, ResumeOptions options = {});
-  // Takes only the weights.
-  void start_from(const std::string& checkpoint);
+  // Takes only the weights. Returns the names of the experiment's own that were not there.
+  std::vector<std::string> start_from(const std::string& checkpoint);
 
   // Optimiser steps until max_iters of them are done, with an evaluation before the first, every
   // eval_interval steps (or validation_interval sequences) and after the last. `last` is saved

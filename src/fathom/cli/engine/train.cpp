@@ -247,7 +247,12 @@ int train(TrainRequest request) {
   // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
   // weights that do not fit leave no trace.
   Trainer trainer(request.config, request.corpus, request.vocab_size, folder);
-  if (!request.initial_checkpoint.empty()) trainer.start_from(request.initial_checkpoint);
+  if (!request.initial_checkpoint.empty()) {
+    const std::vector<std::string> missing = trainer.start_from(request.initial_checkpoint);
+    if (!missing.empty())
+      request.notices.push_back(fmt::format("{} has no {}: they begin as initialised",
+                                            request.options.initial_model, join(missing, ", ")));
+  }
   const StopSignal signal;
   if (request.options.force) remove_run_folder(folder);
   if (!request.resume) claim_run_folder(folder);

@@ -26,4 +26,9 @@ struct Architecture {
       add_parameters = {};
 };
 
+// Throws Error for a setting of the architecture's whose name is taken in `list` (a run's, with
+// these among its fields) or cannot be typed, or whose value is out of its range: runs would be
+// made whose checkpoints nobody can read.
+void check_own_settings(FieldList& list, const Architecture& architecture);
+
 }  // namespace fathom

@@ -6,24 +6,34 @@
 #include <map>
 #include <string>
 
+#include "fathom/base/error.h"
+
 namespace fathom {
 
 class OwnSettings {
  public:
   // The slot, made with this value if there is none yet.
-  bool& flag(const std::string& name, bool value) { return slot(flags_, name, value); }
-  int64_t& integer(const std::string& name, int64_t value) { return slot(integers_, name, value); }
-  double& number(const std::string& name, double value) { return slot(numbers_, name, value); }
+  bool& flag(const std::string& name, bool value) { return make(flags_, name, value); }
+  int64_t& integer(const std::string& name, int64_t value) { return make(integers_, name, value); }
+  double& number(const std::string& name, double value) { return make(numbers_, name, value); }
 
-  // Throw std::out_of_range where add_fields made no such slot.
-  bool flag(const std::string& name) const { return flags_.at(name); }
-  int64_t integer(const std::string& name) const { return integers_.at(name); }
-  double number(const std::string& name) const { return numbers_.at(name); }
+  // Throw Error where add_fields made no such slot.
+  bool flag(const std::string& name) const { return get(flags_, name, "flag"); }
+  int64_t integer(const std::string& name) const { return get(integers_, name, "integer"); }
+  double number(const std::string& name) const { return get(numbers_, name, "number"); }
 
  private:
   template <class T>
-  static T& slot(std::map<std::string, T>& slots, const std::string& name, T value) {
+  static T& make(std::map<std::string, T>& slots, const std::string& name, T value) {
     return slots.try_emplace(name, value).first->second;
+  }
+  template <class T>
+  static T get(const std::map<std::string, T>& slots, const std::string& name, const char* kind) {
+    const auto found = slots.find(name);
+    if (found == slots.end())
+      fail(std::string("there is no setting ") + name + " that is of the kind " + kind,
+           "the experiment's add_fields makes flags, integers and numbers, each by its own word");
+    return found->second;
   }
 
   std::map<std::string, bool> flags_;

@@ -16,16 +16,6 @@ namespace {
 constexpr double kInitStd = 0.02;        // GPT-2
 constexpr double kBytesPerNumber = 4.0;  // fp32
 
-InitRule normal(double std) {
-  return {InitRule::kNormal, std};
-}
-InitRule zeros() {
-  return {InitRule::kZeros, 0};
-}
-InitRule ones() {
-  return {InitRule::kOnes, 0};
-}
-
 class Builder {
  public:
   Builder(const DepthPlan& plan, const BackboneConfig& config, int64_t vocab_size)
@@ -35,7 +25,7 @@ class Builder {
     const bool gpt2 = c_.init == Init::kGpt2;
     token_table(plan_.stem.token_table, plan_.stem.width);
     add("position_table.weight", {c_.block_size, plan_.stem.width}, Part::kPositionTable,
-        gpt2 ? normal(kInitStd) : zeros());
+        gpt2 ? normal_init(kInitStd) : zeros_init());
     nodes(plan_.nodes);
     return std::move(table_);
   }
@@ -88,26 +78,26 @@ class Builder {
 
   void token_table(int instance, int64_t width) {
     add(fmt::format("token_table.{}.weight", instance), {V_, width}, Part::kTokenTable,
-        normal(c_.init == Init::kGpt2 ? kInitStd : 1.0));
+        normal_init(c_.init == Init::kGpt2 ? kInitStd : 1.0));
   }
 
   void norm(const NormId& id, int64_t width) {
-    add(id.name() + ".weight", {width}, Part::kNorm, ones());
-    if (c_.bias) add(id.name() + ".bias", {width}, Part::kNorm, zeros());
+    add(id.name() + ".weight", {width}, Part::kNorm, ones_init());
+    if (c_.bias) add(id.name() + ".bias", {width}, Part::kNorm, zeros_init());
   }
 
   void linear(const std::string& name, int64_t out, int64_t in, Part part, bool bias,
               bool residual) {
     add(name + ".weight", {out, in}, part, linear_init(c_, in, residual));
     if (bias)
-      add(name + ".bias", {out}, part, c_.init == Init::kGpt2 ? zeros() : linear_init(c_, in));
+      add(name + ".bias", {out}, part, c_.init == Init::kGpt2 ? zeros_init() : linear_init(c_, in));
   }
 
   // An instance that several layers share is one parameter, and has one shape.
   void add(const std::string& name, std::vector<int64_t> shape, Part part, InitRule init) {
     const auto [known, is_new] = shapes_.emplace(name, shape);
     if (is_new) {
-      table_.push_back({name, std::move(shape), part, init});
+      table_.push_back({name, std::move(shape), part, init, {}});
     } else if (known->second != shape) {
       misuse(fmt::format("{} is shared by layers that need [{}] and [{}]", name,
                          fmt::join(known->second, ", "), fmt::join(shape, ", ")),
@@ -154,11 +144,21 @@ int64_t ParameterSpec::count() const {
   return n;
 }
 
+InitRule normal_init(double standard_deviation) {
+  return {InitRule::kNormal, standard_deviation};
+}
+InitRule zeros_init() {
+  return {InitRule::kZeros, 0};
+}
+InitRule ones_init() {
+  return {InitRule::kOnes, 0};
+}
+
 InitRule linear_init(const BackboneConfig& backbone, int64_t in, bool residual) {
   if (backbone.init == Init::kTorch)
     return {InitRule::kUniform, 1 / std::sqrt(static_cast<double>(in))};
   const double layers = 2 * static_cast<double>(backbone.n_layer);
-  return normal(kInitStd * (residual ? 1 / std::sqrt(layers) : 1));
+  return normal_init(kInitStd * (residual ? 1 / std::sqrt(layers) : 1));
 }
 
 std::vector<ParameterSpec> parameter_table(const DepthPlan& plan, const BackboneConfig& backbone,

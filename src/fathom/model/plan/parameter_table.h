@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,10 +38,14 @@ struct ParameterSpec {
   std::vector<int64_t> shape;
   Part part;
   InitRule init;
+  std::optional<bool> decays = {};  // unset: decay_rule says it by part and shape
 
   int64_t count() const;
 };
 
+InitRule normal_init(double standard_deviation);
+InitRule zeros_init();
+InitRule ones_init();
 // Of a linear's weight with `in` inputs, by the backbone's `init`. `residual`: its output is added
 // to the residual stream, which 2 n_layer of them feed.
 InitRule linear_init(const BackboneConfig& backbone, int64_t in, bool residual = false);
@@ -63,7 +68,7 @@ struct Flops {
   double mlp = 0;
   double head = 0;
   double doors = 0;  // gates and adapters
-  double own = 0;    // an experiment's matrices, each used once a token
+  double own = 0;    // an experiment's matrices, as if each were used once a token
 
   double forward() const { return attention_linear + attention_scores + mlp + head + doors + own; }
   double training() const { return 3 * forward(); }  // backward is twice the forward

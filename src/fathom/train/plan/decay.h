@@ -7,6 +7,7 @@
 namespace fathom {
 
 inline bool decays(const ParameterSpec& spec, DecayRule rule) {
+  if (spec.decays) return *spec.decays;
   if (spec.shape.size() < 2) return false;
   return rule == DecayRule::kMatrices || spec.part == Part::kMlp || spec.part == Part::kHead;
 }

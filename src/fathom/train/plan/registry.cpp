@@ -6,6 +6,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/model/plan/architecture.h"
 
 namespace fathom {
 
@@ -69,6 +70,7 @@ RunConfig preset_config(const std::string& name) {
   preset.apply(config);
   FieldList list;
   add_fields(list, config);  // gives the experiment's own settings their values
+  if (config.model.architecture != nullptr) check_own_settings(list, *config.model.architecture);
   return config;
 }
 

@@ -4,6 +4,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/model/plan/depth_plan.h"
 
 namespace fathom {
 namespace {
@@ -106,7 +107,7 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                       {{"float32", Precision::kFloat32},
                        {"bfloat16", Precision::kBFloat16},
                        {"float16", Precision::kFloat16}});
-  list.add("amp", c.amp, "narrow matrix products: dtype = bfloat16");
+  list.add("amp", c.amp, "LMPlay's spelling of dtype: bfloat16, or False for float32");
   list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
 }
 
@@ -150,6 +151,9 @@ void add_foreign_keys(FieldList& list) {
   for (const char* name : {"optimizer_warmup_fraction", "optimizer_warmup_steps"})
     list.refuse(name, "the warm-up is part of the schedule",
                 "--decay_lr=True --warmup_iters=STEPS warms up, then decays");
+  for (const char* name : {"dump_config", "use_config"})
+    list.refuse(name, "config files are named as they are",
+                "a bare path, or --config=FILE; a run's own is its config.toml");
   list.refuse(
       "model", "a run's files are named by the run",
       "--run_name=NAME names it, --resume goes on with it, --initial_model=NAME starts from "
@@ -193,18 +197,15 @@ namespace {
 
 // Keys that mean the same in other units, or another key's value.
 void settle_spellings(const FieldList& list, TrainingConfig& t, std::vector<std::string>& notices) {
-  if (t.validation_interval && list.given("eval_interval") && !list.given("validation_interval")) {
+  if (t.validation_interval && list.given_after("eval_interval", "validation_interval")) {
     t.validation_interval.reset();
-    notices.push_back(
-        fmt::format("eval_interval = {}: it counts in place of the preset's validation_interval",
-                    t.eval_interval));
+    if (!list.given("save_interval")) t.save_interval.reset();
+    notices.push_back(fmt::format("eval_interval = {}: it counts in place of validation_interval",
+                                  t.eval_interval));
   }
-  if (!t.amp || t.dtype != Precision::kFloat32) return;
-  if (list.given("dtype"))
-    misuse("amp = true and dtype = float32 contradict one another",
-           "leave one of them out; --amp is --dtype=bfloat16");
-  t.dtype = Precision::kBFloat16;
-  notices.emplace_back("dtype = bfloat16, which amp asks for");
+  if (t.amp && list.given_after("amp", "dtype"))
+    t.dtype = *t.amp ? Precision::kBFloat16 : Precision::kFloat32;
+  t.amp.reset();
 }
 
 }  // namespace
@@ -219,9 +220,14 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
     b.n_head = heads;
   }
   validate(config.model);
+  check_plan(make_depth_plan(config.model));
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
+  const OptimizerConfig& o = config.optimizer;
+  if (!o.unfreeze.empty() && o.freeze.empty() && !o.default_freeze)
+    notices.emplace_back(
+        "unfreeze has no effect: neither freeze nor default_freeze freezes anything");
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)
     misuse(fmt::format("mini_batch_size = {} and gradient_accumulation_steps = {} both split the "

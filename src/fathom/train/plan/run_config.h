@@ -62,7 +62,7 @@ struct TrainingConfig {
   int64_t seed = 1337;
   std::string device = "auto";
   Precision dtype = Precision::kFloat32;
-  bool amp = false;  // LMPlay's switch; resolve() settles dtype by it
+  std::optional<bool> amp;  // LMPlay's spelling of dtype; resolve() settles that by it
   int64_t threads = 0;
 };
 

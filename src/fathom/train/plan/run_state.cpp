@@ -33,7 +33,7 @@ json config_json(RunConfig config) {
 int64_t count_from_json(const json& j, const char* key, int64_t least = 0) {
   const json& value = j.at(key);
   if (!value.is_number_integer() || value < least || value > INT64_MAX)
-    fail(fmt::format("{} = {} is not a count", key, shown_json(value)));
+    fail(fmt::format("{} = {} is not a count", escaped(key), shown_json(value)));
   return value;
 }
 
@@ -51,8 +51,10 @@ std::shared_ptr<const Architecture> registered_architecture(const std::string& p
   std::shared_ptr<const Architecture> known;
   if (registry().has(preset)) known = preset_config(preset).model.architecture;
   if (known == nullptr || known->name != name)
-    fail(fmt::format("it is of the experiment {} (preset {}), which this build does not have",
-                     in_quotes(name), in_quotes(preset)));
+    fail(
+        fmt::format("it is of the experiment {} (preset {}), which this build does not have: its "
+                    "folder is to be named by -DFATHOM_EXPERIMENTS",
+                    in_quotes(name), in_quotes(preset)));
   return known;
 }
 
@@ -76,6 +78,9 @@ RunState state_from_json(const json& j) {
   state.vocab_size = count_from_json(j, "vocab_size");
   state.step = count_from_json(j, "step");
   state.optimizer_steps = count_from_json(j, "optimizer_steps");
+  if (j.contains("moments_begun"))
+    for (const auto& [name, value] : j.at("moments_begun").items())
+      state.moments_begun[name] = count_from_json(j.at("moments_begun"), name.c_str());
   state.cursor = j.at("cursor").get<Cursor>();
   state.corpus_fingerprint = text_from_json(j, "corpus_fingerprint");
   state.best_metric = text_from_json(j, "best_metric");
@@ -101,18 +106,20 @@ json to_json(const RunState& state) {
                        {"rollbacks", state.rollbacks},
                        {"losses", state.losses},
                        {"gradient_norms", state.gradient_norms}};
-  return {{"format_version", kFormatVersion},
-          {"config", config_json(state.config)},
-          {"vocab_size", state.vocab_size},
-          {"step", state.step},
-          {"optimizer_steps", state.optimizer_steps},
-          {"cursor", state.cursor},
-          {"corpus_fingerprint", state.corpus_fingerprint},
-          {"best_metric", state.best_metric},
-          {"best_value", state.best_value},
-          {"evaluated_step", state.evaluated_step},
-          {"tokenizer", state.tokenizer},
-          {"guards", guards}};
+  json out = {{"format_version", kFormatVersion},
+              {"config", config_json(state.config)},
+              {"vocab_size", state.vocab_size},
+              {"step", state.step},
+              {"optimizer_steps", state.optimizer_steps},
+              {"cursor", state.cursor},
+              {"corpus_fingerprint", state.corpus_fingerprint},
+              {"best_metric", state.best_metric},
+              {"best_value", state.best_value},
+              {"evaluated_step", state.evaluated_step},
+              {"tokenizer", state.tokenizer},
+              {"guards", guards}};
+  if (!state.moments_begun.empty()) out["moments_begun"] = state.moments_begun;
+  return out;
 }
 
 RunState load_state(const std::string& folder) {

@@ -2,6 +2,7 @@
 // is planned and refused before the engine is loaded.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -15,9 +16,10 @@ namespace fathom {
 struct RunState {
   RunConfig config;
   int64_t vocab_size = 0;
-  int64_t step = 0;             // optimiser steps done, skipped ones included
-  int64_t optimizer_steps = 0;  // updates made
-  Cursor cursor;                // of the training data
+  int64_t step = 0;                              // optimiser steps done, skipped ones included
+  int64_t optimizer_steps = 0;                   // updates made
+  std::map<std::string, int64_t> moments_begun;  // AdamW::begun(): none unless something was frozen
+  Cursor cursor;                                 // of the training data
   std::string corpus_fingerprint;
   std::string best_metric;
   double best_value = 0;        // infinite: none yet

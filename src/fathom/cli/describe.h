@@ -1,0 +1,14 @@
+// What `fathom describe` and `fathom train --describe` say of a configuration.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fathom/train/plan/run_config.h"
+
+namespace fathom {
+
+// Parameters by part, FLOPs, memory and settings, to standard output; `notices` come first.
+void print_description(const RunConfig& config, const std::vector<std::string>& notices);
+
+}  // namespace fathom
