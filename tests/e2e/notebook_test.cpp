@@ -177,6 +177,10 @@ TEST_F(Notebook, FrozenParametersStay) {
   EXPECT_EQ(some.count("mlp.0.up.weight") + some.count("token_table.0.weight"), 0U);
   EXPECT_EQ(changed("head", "--default-freeze --unfreeze head.*"),
             (std::set<std::string>{"head.0.bias", "head.0.weight"}));
+  const Outcome said = type(base +
+                            " --run-name said --dataset shakespeare_char --context_len 16 "
+                            "--max_iters 1 --default-freeze --unfreeze head.*");
+  EXPECT_THAT(said.out, HasSubstr(" parameters stay as they are"));
   const Outcome none = lmplay(base + " --run-name none --default-freeze");
   EXPECT_EQ(none.exit_code, 2);
   EXPECT_THAT(none.err, HasSubstr("--unfreeze"));

@@ -34,8 +34,8 @@ TEST(Due, EveryIntervalOfSequences) {
     c.data.mini_batch_size = 2;
     c.training.validation_interval = 10;
     c.training.save_interval = 25;
-    for (const auto& [due, interval] :
-         {std::pair{evaluation_due, int64_t{10}}, std::pair{save_due, int64_t{25}}}) {
+    for (const int64_t interval : {10, 25}) {
+      const auto due = interval == 10 ? evaluation_due : save_due;
       Steps expected = {0};
       int64_t next = interval;
       for (int64_t step = 1; step <= 60; ++step) {

@@ -53,6 +53,8 @@ TEST(Freeze, WhatHasNoEffectIsRefused) {
   const Error e = refusal_of([] { trained(with(false, "mlp.0.up.wieght", "")); });
   EXPECT_THAT(e.what(), HasSubstr("freeze = \"mlp.0.up.wieght\" names no parameter"));
   EXPECT_THAT(e.hint(), HasSubstr("did you mean mlp.0.up.weight?"));
+  EXPECT_THAT(refusal_of([] { trained(with(false, "mlp.0", "")); }).hint(),
+              HasSubstr("did you mean mlp.0.*?"));
   EXPECT_THAT(refusal_of([] { trained(with(false, "", "nothing.*")); }).what(),
               HasSubstr("unfreeze = \"nothing.*\""));
 }

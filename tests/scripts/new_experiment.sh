@@ -14,6 +14,7 @@ folders=$build/experiments
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export FATHOM_DATA=$work/data FATHOM_RUNS=$work/runs
+unset GTEST_OUTPUT # the caller's report is of its own engine-tests
 
 die() {
   printf 'new_experiment.sh: %s\n' "$1" >&2

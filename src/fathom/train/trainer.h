@@ -78,6 +78,7 @@ class Trainer {
   EvalReport evaluate_now(const TrainerEvents& events = {});
 
   LanguageModel& model() { return *model_; }
+  const ParameterSet& parameters() const { return model_->parameters(); }
   AdamW& optimizer() { return *optimizer_; }
   const RunState& state() const { return state_; }
   int64_t saved_step() const { return saved_step_; }  // of what was saved last; -1: nothing yet

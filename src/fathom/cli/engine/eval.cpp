@@ -90,7 +90,9 @@ int eval(const EvalRequest& request) {
   if (request.max_batches > 0) batches = std::min(batches, request.max_batches);
   const Evaluation e = evaluate(*loaded.model, source, batches, device, config.training.dtype);
 
-  const double bytes = bytes_per_token(corpus, request.split);
+  // A loss that is not of the next token says nothing about the text's bytes.
+  const bool causal = make_depth_plan(config.model).causal;
+  const double bytes = causal ? bytes_per_token(corpus, request.split) : 0;
   const double bits_per_byte = bytes > 0 ? e.loss / std::log(2.0) / bytes : 0;
   if (request.json) {
     nlohmann::json out = {{"run", request.model.run},

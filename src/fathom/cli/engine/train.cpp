@@ -167,6 +167,10 @@ void print_header(const TrainRequest& request, const Trainer& trainer, int threa
   fmt::print("AdamW, learning rate {:g}, weight decay {:g}; {} on {} {}\n",
              c.optimizer.learning_rate, c.optimizer.weight_decay, request.corpus.name(), threads,
              threads == 1 ? "thread" : "threads");
+  int64_t frozen = 0;
+  for (const Parameter& p : trainer.parameters().all())
+    if (!p.tensor.requires_grad()) frozen += p.tensor.numel();
+  if (frozen > 0) fmt::print("{} parameters stay as they are\n", with_commas(frozen));
   std::fflush(stdout);  // an error that follows must not come before it
 }
 

@@ -35,7 +35,10 @@ void mark(const char* key, const std::string& patterns, const std::vector<Parame
     if (matches) continue;
     std::vector<std::string> names;
     for (const ParameterSpec& spec : table) names.push_back(spec.name);
-    const std::string nearest = nearest_name(pattern, names);
+    std::string nearest = nearest_name(pattern, names);
+    // A part's name is the beginning of its tensors'.
+    for (const std::string& name : names)
+      if (name.rfind(pattern + ".", 0) == 0) nearest = pattern + ".*";
     misuse(fmt::format("{} = {} names no parameter", key, in_quotes(pattern)),
            nearest.empty() ? fmt::format("names are like {}, `*` is any text", names.back())
                            : fmt::format("did you mean {}?", nearest));
