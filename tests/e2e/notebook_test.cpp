@@ -178,7 +178,7 @@ TEST_F(Notebook, FrozenParametersStay) {
   EXPECT_EQ(changed("head", "--default-freeze --unfreeze head.*"),
             (std::set<std::string>{"head.0.bias", "head.0.weight"}));
   const Outcome said = type(base +
-                            " --run-name said --dataset shakespeare_char --context_len 16 "
+                            " --run-name part --dataset shakespeare_char --context_len 16 "
                             "--max_iters 1 --default-freeze --unfreeze head.*");
   EXPECT_THAT(said.out, HasSubstr(" parameters stay as they are"));
   const Outcome none = lmplay(base + " --run-name none --default-freeze");
