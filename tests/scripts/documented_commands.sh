@@ -29,7 +29,7 @@ fail() {
 }
 
 # The commands of a page: lines of code blocks that begin with `fathom` or `./fathom`, those that end
-# with a backslash joined with the next, and commands in backquotes that have no placeholder.
+# with a backslash joined with the next, and commands in backquotes; without those that have RUN or FILE to fill in.
 commands_of() {
   awk '
     function put(line) {
@@ -75,7 +75,6 @@ run() {
         words+=(--input "$FATHOM_SHAKESPEARE")
       fi
       ;;
-    serve) return ;;
   esac
   "${words[@]}" >output.txt 2>&1 </dev/null || status=$?
   if ((status == 0)); then
