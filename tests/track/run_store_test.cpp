@@ -304,6 +304,28 @@ TEST_F(RunStoreTest, NewerSchemaIsRefused) {
                     HasSubstr("HINT: use the fathom that wrote it")));
 }
 
+// A view could compute for ever.
+TEST_F(RunStoreTest, TablesAreRequired) {
+  RunStore(path_).create_run("a", "e", "");
+  Database(path_, false, 0).run("DROP TABLE metrics; CREATE VIEW metrics AS SELECT 1 AS run_id");
+  EXPECT_THAT(error_of([&] { RunStore store(path_); }),
+              AllOf(HasSubstr(path_ + " lacks its tables runs and metrics"),
+                    HasSubstr("HINT: move it away")));
+}
+
+// A BLOB is greater than every text, and so than itself as text: the search for the name after it
+// came back to it for ever.
+TEST_F(RunStoreTest, NameThatIsNoTextIsReported) {
+  {
+    RunStore store(path_);
+    add(store, store.create_run("a", "e", ""), 1, {{"loss", 1}, {"lr", 2}});
+  }
+  Database(path_, false, 0).run("UPDATE metrics SET name = CAST(name AS BLOB) WHERE name = 'lr'");
+  EXPECT_THAT(error_of([&] { RunStore(path_).metric_names("a"); }),
+              AllOf(HasSubstr("the names of \"a\"'s metrics do not come in order"),
+                    HasSubstr("typeof(name) != 'text'")));
+}
+
 TEST_F(RunStoreTest, UnknownStatusIsNamed) {
   RunStore(path_).create_run("a", "e", "");
   Database(path_, false, 0).run("UPDATE runs SET status = 'asleep'");

@@ -79,6 +79,11 @@ void check_schema(Database& database) {
     fail(fmt::format("run store {} has schema version {}, and this fathom knows versions up to {}",
                      database.path(), version, kSchemaVersion),
          "use the fathom that wrote it or a newer one, or set FATHOM_RUNS to another folder");
+  // Tables, not views: what a view computes can take for ever.
+  if (database.integer("SELECT count(*) FROM sqlite_master "
+                       "WHERE type = 'table' AND name IN ('runs', 'metrics')") != 2)
+    fail(fmt::format("run store {} lacks its tables runs and metrics", database.path()),
+         "move it away, and the next run begins a new one (checkpoints are not affected)");
 }
 
 // The switch to a write-ahead log is refused at once, busy timeout or not, while another process
@@ -316,15 +321,23 @@ std::vector<Point> RunStore::series(const std::string& name, const std::string& 
 }
 
 std::vector<std::string> RunStore::metric_names(const std::string& name) const {
+  Database& database = *impl_->database;
   const std::optional<RunRecord> run = find(name);
   std::vector<std::string> names;
   while (run) {
     // From each name straight to the next one in the index: SELECT DISTINCT would read all values.
-    Statement query(*impl_->database,
+    Statement query(database,
                     "SELECT name FROM metrics WHERE run_id = ? AND name > ? ORDER BY name LIMIT 1");
     query.bind(0, run->id).bind(1, names.empty() ? std::string_view() : names.back());
     if (!query.next()) break;
-    names.push_back(query.text(0));
+    std::string next = query.text(0);
+    // A BLOB is greater than every text: asked for the name after it, the index has itself.
+    if (!names.empty() && next <= names.back())
+      fail(fmt::format("run store {}: the names of {}'s metrics do not come in order",
+                       database.path(), quoted_start(name)),
+           "`DELETE FROM metrics WHERE typeof(name) != 'text'` in the sqlite3 shell removes what "
+           "is no name; if that does not help, the file is damaged: move it away");
+    names.push_back(std::move(next));
   }
   return names;
 }
