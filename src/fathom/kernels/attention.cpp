@@ -1,0 +1,77 @@
+#include "fathom/kernels/attention.h"
+
+#include <cmath>
+
+#include "fathom/kernels/kernel_table.h"
+#include "fathom/kernels/scratch.h"
+#include "fathom/kernels/threads.h"
+
+namespace fathom {
+namespace {
+
+constexpr int64_t kSmall = 1 << 18;  // multiplications that are not worth a second thread
+
+float* at(const HeadRows& rows, int64_t b, int64_t head, int64_t width) {
+  return rows.data + b * rows.batch_stride + head * width;
+}
+
+AttentionHead head_of(const AttentionProblem& p, int64_t b, int64_t h) {
+  AttentionHead a;
+  a.Q = p.Q, a.K = p.K, a.D = p.D, a.E = p.E;
+  a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p.D)));
+  a.q = at(p.q, b, h, p.D), a.q_row = p.q.row_stride;
+  a.k = at(p.k, b, h, p.D), a.k_row = p.k.row_stride;
+  a.v = at(p.v, b, h, p.E), a.v_row = p.v.row_stride;
+  const int64_t mask = p.by_sequence ? b : 0;
+  a.ranges = p.ranges + mask * p.Q;
+  if (p.blocked != nullptr) a.blocked = p.blocked + mask * p.Q * p.K;
+  if (p.dropout.p == 0) return a;
+  a.dropout = p.dropout;
+  a.dropout.streams += b;
+  a.dropout.query_positions += b * p.Q;
+  a.dropout.key_positions += b * p.K;
+  a.heads = p.H;
+  a.head = h;
+  return a;
+}
+
+template <class F>
+void each_head(const AttentionProblem& p, const F& f) {
+  const bool small = p.B * p.H * p.Q * p.K * (p.D + p.E) < kSmall;
+  for_each_unit(p.B * p.H, small, [&](int64_t unit) { f(unit / p.H, unit % p.H); });
+}
+
+}  // namespace
+
+bool attention_fits(int64_t D, int64_t E) {
+  return D <= kernels().depth && E <= kernels().depth;
+}
+
+void attention_forward(const AttentionProblem& p, const HeadRows& out, float* lse) {
+  const KernelTable& t = kernels();
+  each_head(p, [&](int64_t b, int64_t h) {
+    AttentionHead a = head_of(p, b, h);
+    a.out = at(out, b, h, p.E), a.out_row = out.row_stride;
+    a.lse = lse + (b * p.H + h) * p.Q;
+    t.attention_forward(a, scratch(kAttention, t.attention_scratch(a)));
+  });
+}
+
+void attention_backward(const AttentionProblem& p, const HeadRows& out, const float* lse,
+                        const HeadRows& d_out, const HeadRows& d_q, const HeadRows& d_k,
+                        const HeadRows& d_v) {
+  const KernelTable& t = kernels();
+  each_head(p, [&](int64_t b, int64_t h) {
+    AttentionHead a = head_of(p, b, h);
+    a.out = at(out, b, h, p.E), a.out_row = out.row_stride;
+    a.lse = const_cast<float*>(lse) + (b * p.H + h) * p.Q;  // only read
+    a.backward = true;
+    a.d_out = at(d_out, b, h, p.E), a.d_out_row = d_out.row_stride;
+    a.d_q = at(d_q, b, h, p.D), a.d_q_row = d_q.row_stride;
+    a.d_k = at(d_k, b, h, p.D), a.d_k_row = d_k.row_stride;
+    a.d_v = at(d_v, b, h, p.E), a.d_v_row = d_v.row_stride;
+    t.attention_backward(a, scratch(kAttention, t.attention_scratch(a)));
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,55 @@
+// softmax(q k^T / sqrt(D)) v by head, and its gradients, on all threads, without the matrix of all
+// queries times all keys.
+//
+// B sequences, Q queries and K keys each, H heads, D = key width of a head, E = value width.
+// Results have the same bits for any number of threads.
+#pragma once
+
+#include <cstdint>
+
+namespace fathom {
+
+// (B, rows, H * width) in memory that someone else owns; a row's elements are one behind the other.
+struct HeadRows {
+  float* data = nullptr;
+  int64_t batch_stride = 0, row_stride = 0;
+};
+
+// Keys that a query may see: those in [first, last) that are not blocked.
+struct KeyRange {
+  int32_t first = 0, last = 0;
+};
+
+// Multipliers of the attention weights: that of a weight is draw number
+// (query position * H + head) * span + key position of its sequence's stream (random_field.h).
+struct AttentionDropout {
+  double p = 0;  // 0: none
+  uint64_t seed = 0;
+  const uint64_t* streams = nullptr;         // (B)
+  const int64_t* query_positions = nullptr;  // (B, Q)
+  const int64_t* key_positions = nullptr;    // (B, K), increasing; those of visible keys are used
+  int64_t span = 0;                          // more than any position
+};
+
+struct AttentionProblem {
+  int64_t B = 0, Q = 0, K = 0, H = 0, D = 0, E = 0;
+  HeadRows q, k, v;                  // not changed
+  const KeyRange* ranges = nullptr;  // (Q), or (B, Q) if by_sequence
+  const uint8_t* blocked =
+      nullptr;  // (Q, K), or (B, Q, K) if by_sequence: not 0: hidden; null: none
+  bool by_sequence = false;
+  AttentionDropout dropout;
+};
+
+// Whether heads of these widths fit the kernels.
+bool attention_fits(int64_t D, int64_t E);
+
+// out (B, Q, H * E): zeros for a query without a key. lse (B, H, Q): what backward needs.
+void attention_forward(const AttentionProblem& problem, const HeadRows& out, float* lse);
+
+// Gradients of q, k, v from that of out. `out` and `lse` are forward's.
+void attention_backward(const AttentionProblem& problem, const HeadRows& out, const float* lse,
+                        const HeadRows& d_out, const HeadRows& d_q, const HeadRows& d_k,
+                        const HeadRows& d_v);
+
+}  // namespace fathom

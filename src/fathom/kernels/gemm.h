@@ -1,0 +1,46 @@
+// Products of matrices of floats, on all threads.
+//
+// The bits of an element of the result depend on its row of A, its column of B and the instruction
+// set, and on nothing else: not on the number of threads, the other rows or the other columns.
+#pragma once
+
+#include <cstdint>
+
+namespace fathom {
+
+// Memory that someone else owns. Element (i, j) is data[i * row_stride + j * column_stride]; one of
+// the strides is 1.
+struct Matrix {
+  const float* data = nullptr;
+  int64_t rows = 0, columns = 0;
+  int64_t row_stride = 0, column_stride = 1;
+
+  Matrix transposed() const { return {data, columns, rows, column_stride, row_stride}; }
+};
+
+// Rows one behind the other, `stride` floats apart; -1: `columns` apart.
+inline Matrix row_major(const float* data, int64_t rows, int64_t columns, int64_t stride = -1) {
+  return {data, rows, columns, stride < 0 ? columns : stride, 1};
+}
+
+enum class GeluKind { kExact, kTanh };
+
+// What becomes of a product on its way to memory, where it is still in the cache.
+struct GemmFinish {
+  bool accumulate = false;      // C += A B; without a bias
+  const float* bias = nullptr;  // (N), added to every row
+
+  enum Kind { kNone, kGelu, kGeluBackward } kind = kNone;
+  GeluKind gelu = GeluKind::kExact;
+  // kGelu: C = gelu(x), and x itself, the product, goes to `pre` (null: nowhere).
+  // kGeluBackward: C = (A B) * gelu'(x) for the x in `pre`, and gelu(x) goes to `activated`.
+  float* pre = nullptr;
+  float* activated = nullptr;
+  int64_t other_stride = 0;  // of the rows of both
+};
+
+// C (M, N) = A (M, K) B (K, N); rows of C are c_stride apart. C overlaps neither A nor B.
+void gemm(const Matrix& a, const Matrix& b, float* c, int64_t c_stride,
+          const GemmFinish& finish = {});
+
+}  // namespace fathom

@@ -1,0 +1,14 @@
+// Working memory that a thread keeps between calls. Internal to kernels/.
+#pragma once
+
+#include <cstddef>
+
+namespace fathom {
+
+// At least so many floats, on a cache line; theirs is whatever they had before. Valid until the
+// thread's next call with the same `slot`.
+float* scratch(int slot, size_t floats);
+
+enum ScratchSlot { kPackedShared, kPackedOwn, kAttention, kReadout, kScratchSlots };
+
+}  // namespace fathom

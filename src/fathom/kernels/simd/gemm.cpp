@@ -1,0 +1,136 @@
+#include "fathom/kernels/simd/functions.h"
+#include "fathom/kernels/simd/gelu.h"
+#include "fathom/kernels/simd/tile.h"
+
+namespace fathom {
+namespace FATHOM_ISA {
+
+void pack(const float* b, int64_t b_k, int64_t b_column, int64_t depth, int64_t columns,
+          float* packed) {
+  for (int64_t j = 0; j < columns; j += kPanel, packed += depth * kPanel) {
+    const int64_t n = columns - j < kPanel ? columns - j : kPanel;
+    if (b_column == 1)
+      pack_panel_straight(b + j, b_k, depth, n, packed);
+    else
+      pack_panel_turned(b + j * b_column, b_column, depth, n, packed);
+  }
+}
+
+namespace {
+
+// Tiles of A that are packed together where A lies by columns: so its memory is read in longer
+// runs.
+constexpr int kGroup = 8;
+constexpr int64_t kTilePad = (kTileRows + kLanes - 1) / kLanes * kLanes;
+
+template <Gelu (*kGelu)(Vec)>
+void apply_gelu(float* c, float* pre, int64_t columns) {
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    const Vec x = load_part(c + j, columns - j);
+    if (pre != nullptr) store_part(pre + j, x, columns - j);
+    store_part(c + j, kGelu(x).value, columns - j);
+  }
+}
+
+template <Gelu (*kGelu)(Vec)>
+void apply_gelu_backward(float* c, const float* pre, float* activated, int64_t columns) {
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    const Gelu g = kGelu(load_part(pre + j, columns - j));
+    store_part(c + j, load_part(c + j, columns - j) * g.derivative, columns - j);
+    store_part(activated + j, g.value, columns - j);
+  }
+}
+
+void apply(const GemmFinish& finish, float* c, int64_t row, int64_t columns) {
+  float* pre = finish.pre == nullptr ? nullptr : finish.pre + row * finish.other_stride;
+  const bool exact = finish.gelu == GeluKind::kExact;
+  if (finish.kind == GemmFinish::kGelu)
+    (exact ? apply_gelu<gelu_exact> : apply_gelu<gelu_tanh>)(c, pre, columns);
+  else
+    (exact ? apply_gelu_backward<gelu_exact>
+           : apply_gelu_backward<gelu_tanh>)(c, pre, finish.activated + row * finish.other_stride,
+                                             columns);
+}
+
+class BlockProduct {
+ public:
+  explicit BlockProduct(const GemmBlock& block) : g_(block) {}
+
+  void add_by_row() {
+    alignas(64) float rows[kTileRows * kRowStride];
+    for (int64_t i = 0; i < g_.rows; i += kTileRows) {
+      const int64_t n = at_most(kTileRows, g_.rows - i);
+      copy_rows(g_.a + i * g_.a_row, g_.a_row, n, g_.depth, 1.0f, rows);
+      next_rows_ = i + kTileRows < g_.rows ? g_.a + (i + kTileRows) * g_.a_row : nullptr;
+      tiles<kByRow>(i, n, rows, 1);
+    }
+  }
+
+  void add_by_column() {
+    alignas(64) float tiles_of_a[kGroup * kDepth * kTilePad];
+    for (int64_t first = 0; first < g_.rows; first += kGroup * kTileRows) {
+      const int64_t end = at_most(first + kGroup * kTileRows, g_.rows);
+      for (int64_t k = 0; k < g_.depth; ++k) {
+        const float* a = g_.a + k * g_.a_k;
+        float* to = tiles_of_a + k * kTilePad;
+        for (int64_t i = first; i < end; i += kTileRows, to += g_.depth * kTilePad) {
+          // Whole vectors where they stay inside A's row.
+          if (i + kTilePad <= end) {
+            for (int64_t l = 0; l < kTilePad; l += kLanes) store(to + l, load(a + i + l));
+          } else {
+            for (int64_t l = 0; l < kTilePad; l += kLanes)
+              store(to + l, i + l < end ? load_part(a + i + l, end - i - l) : Vec{});
+          }
+        }
+      }
+      const float* tile_of_a = tiles_of_a;
+      next_rows_ = nullptr;
+      for (int64_t i = first; i < end; i += kTileRows, tile_of_a += g_.depth * kTilePad)
+        tiles<kByColumn>(i, at_most(kTileRows, end - i), tile_of_a, kTilePad);
+    }
+  }
+
+ private:
+  template <int64_t kRow>
+  void tiles(int64_t row, int64_t rows, const float* a, int64_t a_k) {
+    const int64_t panels = (g_.columns + kPanel - 1) / kPanel;
+    float* c = g_.c + row * g_.c_row;
+    for (int64_t p = 0; p < panels; ++p) {
+      prefetch_part(p, panels);
+      TileResult result;
+      result.add = g_.finish.accumulate;
+      if (g_.finish.bias != nullptr) result.bias = g_.finish.bias + p * kPanel;
+      any_tile<kRow>(rows, a, a_k, g_.packed + p * g_.depth * kPanel, g_.depth, result,
+                     c + p * kPanel, g_.c_row, at_most(kPanel, g_.columns - p * kPanel));
+    }
+    if (g_.finish.kind != GemmFinish::kNone)
+      for (int64_t i = 0; i < rows; ++i) apply(g_.finish, c + i * g_.c_row, row + i, g_.columns);
+  }
+
+  // The next rows of A come from memory while this tile's are computed, a part with every panel.
+  void prefetch_part(int64_t panel, int64_t panels) const {
+    if (next_rows_ == nullptr) return;
+    const int64_t lines = (g_.depth + 15) / 16;
+    for (int64_t l = lines * panel / panels; l < lines * (panel + 1) / panels; ++l)
+      for (int i = 0; i < kTileRows; ++i)
+        __builtin_prefetch(next_rows_ + i * g_.a_row + l * 16, 0, 2);
+  }
+
+  static int64_t at_most(int64_t limit, int64_t n) { return n < limit ? n : limit; }
+
+  const GemmBlock& g_;
+  const float* next_rows_ = nullptr;
+};
+
+}  // namespace
+
+void gemm_block(const GemmBlock& block) {
+  BlockProduct product(block);
+  if (block.a_k == 1)
+    product.add_by_row();
+  else
+    product.add_by_column();
+}
+
+}  // namespace FATHOM_ISA
+}  // namespace fathom

@@ -1,0 +1,25 @@
+#include "fathom/kernels/simd/functions.h"
+#include "fathom/kernels/simd/tile.h"
+
+namespace fathom {
+namespace FATHOM_ISA {
+
+const KernelTable table = {kPanel,
+                           kDepth,
+                           kTileRows,
+                           pack,
+                           gemm_block,
+                           attention_scratch,
+                           attention_forward,
+                           attention_backward,
+                           norm_forward,
+                           norm_backward,
+                           add_rows,
+                           read_row,
+                           slope_row,
+                           sum_of_squares,
+                           adamw,
+                           fill_dropout};
+
+}  // namespace FATHOM_ISA
+}  // namespace fathom

@@ -1,0 +1,116 @@
+// Vectors of floats as wide as the instruction set that a file is compiled for, in the compiler's
+// own vector types. Internal to kernels/simd; everything is static, so that no code compiled for
+// one set can be linked in place of another's.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+#define FATHOM_LANES 16
+#elif defined(__AVX2__)
+#define FATHOM_LANES 8
+#else
+#define FATHOM_LANES 4
+#endif
+
+namespace fathom {
+namespace FATHOM_ISA {
+
+constexpr int kLanes = FATHOM_LANES;
+
+typedef float Vec __attribute__((vector_size(FATHOM_LANES * 4)));
+typedef int32_t IntVec __attribute__((vector_size(FATHOM_LANES * 4)));
+typedef float LooseVec __attribute__((vector_size(FATHOM_LANES * 4), aligned(4), may_alias));
+
+[[gnu::always_inline]] static inline Vec load(const float* p) {
+  return *reinterpret_cast<const LooseVec*>(p);
+}
+
+[[gnu::always_inline]] static inline void store(float* p, Vec v) {
+  *reinterpret_cast<LooseVec*>(p) = v;
+}
+
+// The first n lanes, 0 <= n <= kLanes; the others are zero.
+[[gnu::always_inline]] static inline Vec load_part(const float* p, int64_t n) {
+  if (n >= kLanes) return load(p);
+  Vec v = {};
+  std::memcpy(&v, p, size_t(n) * sizeof(float));
+  return v;
+}
+
+[[gnu::always_inline]] static inline void store_part(float* p, Vec v, int64_t n) {
+  if (n >= kLanes) return store(p, v);
+  std::memcpy(p, &v, size_t(n) * sizeof(float));
+}
+
+[[gnu::always_inline]] static inline Vec broadcast(float x) {
+#if FATHOM_LANES == 16  // written out, compilers see one instruction
+  return Vec{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#elif FATHOM_LANES == 8
+  return Vec{x, x, x, x, x, x, x, x};
+#else
+  return Vec{x, x, x, x};
+#endif
+}
+
+[[gnu::always_inline]] static inline Vec choose(IntVec condition, Vec yes, Vec no) {
+  return condition ? yes : no;
+}
+
+// Lanes that are not numbers lose against the other argument's.
+[[gnu::always_inline]] static inline Vec larger(Vec a, Vec b) {
+  return a > b ? a : b;
+}
+
+// In an order that does not depend on anything but the width.
+static inline float sum_lanes(Vec v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+static inline float largest_lane(Vec v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+  return lanes[0];
+}
+
+// e^x to 2 units in the last place; 0 below -87.3, where e^x is no normal number; infinity above
+// 88.7. x = n ln 2 + r with |r| <= ln 2 / 2, the Taylor series of e^r, and n added to the exponent.
+[[gnu::always_inline]] static inline Vec exp(Vec x) {
+  const float kLowest = -87.3f, kHighest = 88.7f;
+  const IntVec too_low = x<kLowest, too_high = x> kHighest;
+  x = too_low ? broadcast(kLowest) : x;
+  x = too_high ? broadcast(kHighest) : x;
+  // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
+  const float kRound = 12582912.0f;
+  const Vec shifted = x * 1.44269504f + kRound;
+  const Vec n = shifted - kRound;
+  // ln 2 in two parts, the first of so few bits that n times it is exact.
+  Vec r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Vec p = broadcast(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  // n is at most 128, one more than an exponent can be: two factors.
+  const IntVec whole = reinterpret_cast<IntVec>(shifted) - 0x4B400000;
+  const IntVec half = whole >> 1;
+  p = p * reinterpret_cast<Vec>((half + 127) << 23);
+  p = p * reinterpret_cast<Vec>((whole - half + 127) << 23);
+  p = too_low ? broadcast(0.0f) : p;
+  return too_high ? broadcast(__builtin_inff()) : p;
+}
+
+}  // namespace FATHOM_ISA
+}  // namespace fathom

@@ -1,0 +1,214 @@
+#include "fathom/kernels/attention.h"
+
+#include <gmock/gmock.h>
+
+#include "fathom/kernels/random_field.h"
+#include "kernels/testing.h"
+
+namespace fathom {
+namespace {
+
+struct Case {
+  int64_t B, Q, K, H, D, E;
+  enum Mask { kCausal, kWindow, kEverything, kRandom, kRandomBySequence, kNothing } mask;
+  double p = 0;
+};
+
+// A problem with its memory, and its answer in double precision, computed as it is written.
+class Problem {
+ public:
+  explicit Problem(const Case& c, uint64_t seed = 3) : c_(c), numbers_(seed) {
+    q = numbers_.draw(c.B * c.Q * c.H * c.D);
+    // k and v beside each other in memory, as one linear makes them.
+    kv = numbers_.draw(c.B * c.K * row());
+    d_out = numbers_.draw(c.B * c.Q * c.H * c.E);
+    const bool by_sequence = c.mask == Case::kRandomBySequence;
+    for (int64_t b = 0; b < (by_sequence ? c.B : 1); ++b)
+      for (int64_t i = 0; i < c.Q; ++i) add_query(i);
+    for (int64_t b = 0; b < c.B; ++b) streams.push_back(uint64_t(100 + b));
+    for (int64_t b = 0; b < c.B; ++b)
+      for (int64_t i = 0; i < c.Q; ++i) query_positions.push_back(2 * i + b);
+    for (int64_t b = 0; b < c.B; ++b)
+      for (int64_t i = 0; i < c.K; ++i) key_positions.push_back(i + (i > 3 ? 2 : 0) + b);
+  }
+
+  AttentionProblem kernel_problem() {
+    AttentionProblem p;
+    p.B = c_.B, p.Q = c_.Q, p.K = c_.K, p.H = c_.H, p.D = c_.D, p.E = c_.E;
+    p.q = {q.data(), c_.Q * c_.H * c_.D, c_.H * c_.D};
+    p.k = {kv.data(), c_.K * row(), row()};
+    p.v = {kv.data() + c_.H * c_.D, c_.K * row(), row()};
+    p.ranges = ranges.data();
+    if (!blocked.empty()) p.blocked = blocked.data();
+    p.by_sequence = c_.mask == Case::kRandomBySequence;
+    p.dropout = {c_.p, 11, streams.data(), query_positions.data(), key_positions.data(), span};
+    return p;
+  }
+
+  // Answers of the kernel.
+  void run() {
+    const AttentionProblem p = kernel_problem();
+    out.assign(d_out.size(), 5.0f);
+    lse.assign(size_t(c_.B * c_.H * c_.Q), 5.0f);
+    d_q.assign(q.size(), 5.0f);
+    d_kv.assign(kv.size(), 5.0f);
+    const HeadRows rows = {out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E};
+    attention_forward(p, rows, lse.data());
+    attention_backward(p, rows, lse.data(), {d_out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E},
+                       {d_q.data(), p.q.batch_stride, p.q.row_stride},
+                       {d_kv.data(), p.k.batch_stride, row()},
+                       {d_kv.data() + c_.H * c_.D, p.k.batch_stride, row()});
+  }
+
+  struct Answer {
+    std::vector<double> out, d_q, d_kv;
+  };
+  Answer on_paper() const {
+    Answer a;
+    a.out.assign(d_out.size(), 0);
+    a.d_q.assign(q.size(), 0);
+    a.d_kv.assign(kv.size(), 0);
+    for (int64_t b = 0; b < c_.B; ++b)
+      for (int64_t h = 0; h < c_.H; ++h)
+        for (int64_t i = 0; i < c_.Q; ++i) one_query(b, h, i, a);
+    return a;
+  }
+
+  std::vector<float> q, kv, d_out, out, lse, d_q, d_kv;
+  std::vector<KeyRange> ranges;
+  std::vector<uint8_t> blocked;
+  std::vector<uint64_t> streams;
+  std::vector<int64_t> query_positions, key_positions;
+  const int64_t span = 5000;
+
+ private:
+  int64_t row() const { return c_.H * (c_.D + c_.E); }
+
+  void add_query(int64_t i) {
+    const auto K = static_cast<int32_t>(c_.K), end = std::min(static_cast<int32_t>(i + 1), K);
+    switch (c_.mask) {
+      case Case::kCausal:
+        return ranges.push_back({0, end});
+      case Case::kWindow:
+        return ranges.push_back({std::max(0, end - 4), end});
+      case Case::kEverything:
+        return ranges.push_back({0, K});
+      case Case::kNothing:
+        return ranges.push_back({0, 0});
+      default:
+        break;
+    }
+    ranges.push_back({static_cast<int32_t>(i % 3 == 0 ? 0 : i / 2 % K), end});
+    for (int64_t k = 0; k < c_.K; ++k)
+      blocked.push_back(i % 7 == 2 || numbers_.draw(1)[0] > 0.5 ? 1 : 0);
+  }
+
+  void one_query(int64_t b, int64_t h, int64_t i, Answer& a) const {
+    const int64_t mask = c_.mask == Case::kRandomBySequence ? b : 0;
+    const KeyRange r = ranges[size_t(mask * c_.Q + i)];
+    const size_t at_q = size_t(((b * c_.Q + i) * c_.H + h) * c_.D);
+    const size_t at_out = size_t(((b * c_.Q + i) * c_.H + h) * c_.E);
+    const auto at_k = [&](int64_t k) { return size_t((b * c_.K + k) * row() + h * c_.D); };
+    const auto at_v = [&](int64_t k) {
+      return size_t((b * c_.K + k) * row() + c_.H * c_.D + h * c_.E);
+    };
+    std::vector<double> weight(size_t(c_.K), 0), multiplier(size_t(c_.K), 1);
+    double sum = 0;
+    for (int64_t k = r.first; k < r.last; ++k) {
+      if (!blocked.empty() && blocked[size_t((mask * c_.Q + i) * c_.K + k)]) continue;
+      double score = 0;
+      for (int64_t d = 0; d < c_.D; ++d)
+        score += double{q[at_q + size_t(d)]} * double{kv[at_k(k) + size_t(d)]};
+      sum += weight[size_t(k)] = std::exp(score / std::sqrt(double(c_.D)));
+      if (c_.p == 0) continue;
+      float m = 0;
+      const int64_t line = (query_positions[size_t(b * c_.Q + i)] * c_.H + h) * span;
+      fill_dropout({&m, 1}, c_.p, 11, streams[size_t(b)],
+                   uint64_t(line + key_positions[size_t(b * c_.K + k)]));
+      multiplier[size_t(k)] = double{m};
+    }
+    if (sum == 0) return;
+    double delta = 0;
+    for (int64_t k = 0; k < c_.K; ++k) {
+      weight[size_t(k)] /= sum;
+      for (int64_t e = 0; e < c_.E; ++e)
+        a.out[at_out + size_t(e)] +=
+            weight[size_t(k)] * multiplier[size_t(k)] * double{kv[at_v(k) + size_t(e)]};
+    }
+    for (int64_t e = 0; e < c_.E; ++e)
+      delta += a.out[at_out + size_t(e)] * double{d_out[at_out + size_t(e)]};
+    for (int64_t k = 0; k < c_.K; ++k) {
+      double slope = 0;
+      for (int64_t e = 0; e < c_.E; ++e) {
+        slope += double{d_out[at_out + size_t(e)]} * double{kv[at_v(k) + size_t(e)]};
+        a.d_kv[at_v(k) + size_t(e)] +=
+            weight[size_t(k)] * multiplier[size_t(k)] * double{d_out[at_out + size_t(e)]};
+      }
+      const double d_score =
+          weight[size_t(k)] * (slope * multiplier[size_t(k)] - delta) / std::sqrt(double(c_.D));
+      for (int64_t d = 0; d < c_.D; ++d) {
+        a.d_q[at_q + size_t(d)] += d_score * double{kv[at_k(k) + size_t(d)]};
+        a.d_kv[at_k(k) + size_t(d)] += d_score * double{q[at_q + size_t(d)]};
+      }
+    }
+  }
+
+  Case c_;
+  Numbers numbers_;
+};
+
+class AttentionTest : public testing::TestWithParam<Isa> {
+ protected:
+  const ChosenIsa isa_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Every, AttentionTest, testing::ValuesIn(usable_isas()), name_of_isa);
+
+TEST_P(AttentionTest, EqualsTheFormulasOnPaper) {
+  const Case cases[] = {
+      {1, 1, 1, 1, 1, 1, Case::kCausal},
+      {2, 20, 20, 2, 8, 8, Case::kCausal},
+      {1, 65, 65, 3, 32, 32, Case::kCausal},
+      {2, 37, 37, 2, 20, 24, Case::kCausal, 0.3},
+      {1, 130, 130, 1, 64, 64, Case::kWindow},
+      {2, 130, 130, 1, 16, 16, Case::kWindow, 0.5},
+      {1, 9, 50, 2, 24, 40, Case::kEverything},
+      {1, 1, 100, 2, 32, 32, Case::kEverything},
+      {2, 60, 60, 2, 16, 16, Case::kRandom},
+      {3, 33, 33, 2, 16, 16, Case::kRandomBySequence, 0.2},
+      {2, 5, 5, 2, 16, 16, Case::kNothing},
+      {1, 900, 900, 1, 16, 16, Case::kCausal, 0.1},
+      {1, 800, 800, 1, 8, 8, Case::kRandom},
+      {0, 4, 4, 1, 8, 8, Case::kCausal},
+      {2, 0, 4, 1, 8, 8, Case::kCausal},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(fmt::format("B {} Q {} K {} H {} D {} E {} mask {} p {}", c.B, c.Q, c.K, c.H, c.D,
+                             c.E, int(c.mask), c.p));
+    Problem problem(c);
+    problem.run();
+    const Problem::Answer answer = problem.on_paper();
+    EXPECT_LT(distance(problem.out, answer.out), 2e-6);
+    EXPECT_LT(distance(problem.d_q, answer.d_q), 5e-6);
+    if (c.Q > 0) {
+      EXPECT_LT(distance(problem.d_kv, answer.d_kv), 5e-6);
+    }
+  }
+}
+
+// A query's bits do not depend on which others are asked with it.
+TEST_P(AttentionTest, QueryStandsAlone) {
+  Problem all({1, 40, 40, 2, 16, 16, Case::kEverything});
+  all.run();
+  for (const int64_t i : {int64_t{0}, int64_t{13}, int64_t{39}}) {
+    AttentionProblem p = all.kernel_problem();
+    p.q.data += i * 32;
+    p.Q = 1;
+    std::vector<float> out(32), lse(2);
+    attention_forward(p, {out.data(), 32, 32}, lse.data());
+    EXPECT_EQ(out, std::vector<float>(all.out.begin() + i * 32, all.out.begin() + (i + 1) * 32));
+  }
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,75 @@
+#include "fathom/kernels/gemm.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <tuple>
+
+#include "kernels/testing.h"
+
+namespace fathom {
+namespace {
+
+using testing::Combine;
+using testing::Values;
+
+struct Sums {
+  std::vector<double> sums, sizes;  // sizes: of the terms' absolute values
+};
+
+// In double precision, the way it is written on paper.
+Sums product(const Matrix& a, const Matrix& b) {
+  Sums c;
+  for (int64_t i = 0; i < a.rows; ++i)
+    for (int64_t j = 0; j < b.columns; ++j) {
+      double sum = 0, size = 0;
+      for (int64_t k = 0; k < a.columns; ++k) {
+        const double term = double{a.data[i * a.row_stride + k * a.column_stride]} *
+                            double{b.data[k * b.row_stride + j * b.column_stride]};
+        sum += term;
+        size += std::fabs(term);
+      }
+      c.sums.push_back(sum);
+      c.sizes.push_back(size);
+    }
+  return c;
+}
+
+// The largest error, in units of the terms that were added.
+double error(const std::vector<float>& c, const Sums& expected) {
+  double worst = 0;
+  for (size_t i = 0; i < c.size(); ++i)
+    worst = std::max(worst, std::fabs(c[i] - expected.sums[i]) / expected.sizes[i]);
+  return worst;
+}
+
+class GemmTest : public testing::TestWithParam<Isa> {
+ protected:
+  const ChosenIsa isa_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Every, GemmTest, testing::ValuesIn(usable_isas()), name_of_isa);
+
+TEST_P(GemmTest, EqualsTheSumsOnPaper) {
+  const int64_t sizes[] = {1, 7, 14, 31, 65, 200};
+  Numbers numbers(1);
+  for (const int64_t m : sizes)
+    for (const int64_t n : {int64_t{1}, int64_t{17}, int64_t{32}, int64_t{65}, int64_t{300}})
+      for (const int64_t k : {int64_t{1}, int64_t{33}, int64_t{384}, int64_t{800}}) {
+        SCOPED_TRACE(fmt::format("{} x {} x {}", m, n, k));
+        const std::vector<float> a = numbers.draw(m * k), b = numbers.draw(k * n);
+        for (const bool a_turned : {false, true})
+          for (const bool b_turned : {false, true}) {
+            const Matrix A =
+                a_turned ? row_major(a.data(), k, m).transposed() : row_major(a.data(), m, k);
+            const Matrix B =
+                b_turned ? row_major(b.data(), n, k).transposed() : row_major(b.data(), k, n);
+            std::vector<float> c(static_cast<size_t>(m * n), -7.0f);
+            gemm(A, B, c.data(), n);
+            ASSERT_LT(error(c, product(A, B)), 1e-6);
+          }
+      }
+}
+
+}  // namespace
+}  // namespace fathom
