@@ -67,10 +67,10 @@ TEST(Gelu, BothFormsAgreeWithTheirFormulas) {
     tanh_form.push_back(v / 2 *
                         (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * std::pow(v, 3)))));
   }
-  expect_near(gelu(x, GeluForm::kExact), exact, 1e-14);
-  expect_near(gelu(x, GeluForm::kTanh), tanh_form, 1e-14);
+  expect_near(plain::gelu(x, GeluForm::kExact), exact, 1e-14);
+  expect_near(plain::gelu(x, GeluForm::kTanh), tanh_form, 1e-14);
   for (const GeluForm form : {GeluForm::kExact, GeluForm::kTanh})
-    expect_gradients([&] { return weighted_sum(gelu(x, form)); }, {x}, 9);
+    expect_gradients([&] { return weighted_sum(plain::gelu(x, form)); }, {x}, 9);
 }
 
 // Attention. B sequences, Q queries, K keys, H heads, D and E channels of a head's keys and values.
@@ -133,10 +133,10 @@ Tensor attention_by_loops(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor
 // Values, and gradients of all three against differences.
 void expect_attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t H,
                       const AttentionMask& mask, const Tensor& multipliers = {}) {
-  EXPECT_LE(max_difference(attention(q, k, v, H, mask, multipliers),
+  EXPECT_LE(max_difference(plain::attention(q, k, v, H, mask, multipliers),
                            attention_by_loops(q, k, v, H, mask.blocked, multipliers)),
             1e-12);
-  expect_gradients([&] { return weighted_sum(attention(q, k, v, H, mask, multipliers)); },
+  expect_gradients([&] { return weighted_sum(plain::attention(q, k, v, H, mask, multipliers)); },
                    {q, k, v}, 12);
 }
 
@@ -156,7 +156,7 @@ TEST(Attention, AgreesWithLoopsAtAllSizes) {
     const Tensor qkv = leaf({s.B, s.T, 3 * C}, 4);
     const std::vector<Tensor> parts = qkv.chunk(3, -1);
     EXPECT_LE(max_difference(
-                  attention(parts[0], parts[1], parts[2], s.H, causal(s.T), {}),
+                  plain::attention(parts[0], parts[1], parts[2], s.H, causal(s.T), {}),
                   attention_by_loops(parts[0], parts[1], parts[2], s.H, causal(s.T).blocked, {})),
               1e-12);
   }
@@ -167,14 +167,14 @@ TEST(Attention, QueriesAndKeysMayBeOfDifferentNumberAndValuesOfDifferentWidth) {
   const Tensor mask = blocked(0, 2, 5, [](int64_t, int64_t q, int64_t k) { return k > q + 3; });
   const Tensor q = leaf({3, 2, 6}, 1), k = leaf({3, 5, 6}, 2), v = leaf({3, 5, 8}, 3);
   expect_attention(q, k, v, 2, {mask});
-  EXPECT_EQ(attention(q, k, v, 2, {mask}, {}).sizes(), (std::vector<int64_t>{3, 2, 8}));
+  EXPECT_EQ(plain::attention(q, k, v, 2, {mask}, {}).sizes(), (std::vector<int64_t>{3, 2, 8}));
 }
 
 TEST(Attention, DropoutMultipliesTheWeightsAfterSoftmax) {
   const Tensor q = leaf({2, 5, 6}, 1), k = leaf({2, 5, 6}, 2), v = leaf({2, 5, 6}, 3);
   const Rows rows(batch_of(random_tokens({2, 5}, 7, 1), {}));
   const Tensor multipliers =
-      RandomField(7, 0, 0).attention_dropout("here", 0.4, rows, rows, 2, 9, q);
+      RandomField(7, 0, 0).attention_draws("here", 0.4, rows, rows, 9).multipliers(2, q);
   EXPECT_GT(multipliers.eq(0).sum().item<double>(), 10);
   expect_attention(q, k, v, 2, causal(5), multipliers);
 }
@@ -186,12 +186,12 @@ TEST(Attention, AWindowReachesSoManyPositionsBack) {
     const AttentionMask window = {
         blocked(0, T, T, [&](int64_t, int64_t i, int64_t j) { return j > i || i - j > context; })};
     expect_attention(q, k, v, 2, window);
-    const Tensor out = attention(q, k, v, 2, window, {});
+    const Tensor out = plain::attention(q, k, v, 2, window, {});
     if (context == 0) {
       EXPECT_TRUE(same_bits(out, v));
     }
     if (context == 5) {
-      EXPECT_TRUE(same_bits(out, attention(q, k, v, 2, causal(T), {})));
+      EXPECT_TRUE(same_bits(out, plain::attention(q, k, v, 2, causal(T), {})));
     }
   }
 }
@@ -217,9 +217,10 @@ TEST(Attention, EverySequenceMayHaveAMaskOfItsOwn) {
   for (int64_t b = 0; b < 3; ++b) {
     const auto one = [&](const Tensor& x) { return x.narrow(0, b, 1); };
     // A mask of the batch is the sequence's own (Q, K) mask.
-    EXPECT_LE(max_difference(one(attention(q, k, v, 2, mask, {})),
-                             attention(one(q), one(k), one(v), 2, {mask.blocked[b], true}, {})),
-              1e-13);
+    EXPECT_LE(
+        max_difference(one(plain::attention(q, k, v, 2, mask, {})),
+                       plain::attention(one(q), one(k), one(v), 2, {mask.blocked[b], true}, {})),
+        1e-13);
   }
   // Masks without an order: a query may see what is behind it.
   const AttentionMask any = {blocked(
@@ -227,7 +228,8 @@ TEST(Attention, EverySequenceMayHaveAMaskOfItsOwn) {
   expect_attention(q, k, v, 2, any);
   const Rows rows(batch_of(random_tokens({3, kT}, 7, 1), {}));
   const RandomField field(1, 2, 3);
-  expect_attention(q, k, v, 2, mask, field.attention_dropout("here", 0.4, rows, rows, 2, kT, q));
+  expect_attention(q, k, v, 2, mask,
+                   field.attention_draws("here", 0.4, rows, rows, kT).multipliers(2, q));
 }
 
 TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
@@ -239,7 +241,7 @@ TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
         return (random_normal({3, kT, 6}, seed) * size).to(type).set_requires_grad(true);
       };
       const Tensor q = input(1), k = input(2), v = input(3);
-      const Tensor out = attention(q, k, v, 2, mask, {});
+      const Tensor out = plain::attention(q, k, v, 2, mask, {});
       backward((out * random_normal(out.sizes(), 99).to(type)).sum());
       for (const Tensor& x : {out, q.grad(), k.grad(), v.grad()})
         EXPECT_TRUE(x.isfinite().all().item<bool>());
@@ -267,14 +269,14 @@ TEST(Attention, WhatIsHiddenChangesNoBit) {
   const AttentionMask mask = mask_by_sequence();
   const Tensor q = random_normal({3, kT, 6}, 1), k = random_normal({3, kT, 6}, 2),
                v = random_normal({3, kT, 6}, 3);
-  const Tensor before = attention(q, k, v, 2, mask, {});
+  const Tensor before = plain::attention(q, k, v, 2, mask, {});
   for (int64_t b = 0; b < 3; ++b)
     for (int64_t j = 0; j < kT; ++j) {
       // Large enough that a weight that is merely small would show.
       const Tensor other_k = k.clone(), other_v = v.clone();
       other_k[b][j].fill_(1e3);
       other_v[b][j].fill_(1e100);
-      const Tensor after = attention(q, other_k, other_v, 2, mask, {});
+      const Tensor after = plain::attention(q, other_k, other_v, 2, mask, {});
       for (int64_t i = 0; i < kT; ++i) {
         const bool hidden = mask.blocked[b][i][j].item<bool>();
         EXPECT_EQ(same_bits(before[b][i], after[b][i]), hidden) << b << ": " << i << " of " << j;
@@ -285,9 +287,9 @@ TEST(Attention, WhatIsHiddenChangesNoBit) {
 TEST(Attention, ThatNoQueryIsWithoutAKeyNeedNotBeKnown) {
   const Tensor q = leaf({2, 6, 6}, 1), k = leaf({2, 6, 6}, 2), v = leaf({2, 6, 6}, 3);
   AttentionMask mask = causal(6);
-  const Tensor known = attention(q, k, v, 2, mask, {});
+  const Tensor known = plain::attention(q, k, v, 2, mask, {});
   mask.may_be_empty = true;
-  EXPECT_TRUE(same_bits(attention(q, k, v, 2, mask, {}), known));
+  EXPECT_TRUE(same_bits(plain::attention(q, k, v, 2, mask, {}), known));
   expect_attention(q, k, v, 2, mask);
 }
 

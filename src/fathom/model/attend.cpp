@@ -57,14 +57,19 @@ AttentionMask Masks::of(const Rows& rows, const Visibility& v) {
   return mask;
 }
 
+std::shared_ptr<const WeightDropout> WalkAttention::draws(int slot) const {
+  if (dropout_.p == 0) return nullptr;
+  return std::make_shared<const WeightDropout>(dropout_.field->attention_draws(
+      fmt::format("attention_weights.{}", slot), dropout_.p, rows_, rows_, dropout_.span));
+}
+
 Tensor WalkAttention::attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) {
-  Tensor multipliers;
-  if (dropout_.p > 0)
-    multipliers =
-        dropout_.field->attention_dropout(fmt::format("attention_weights.{}", slot), dropout_.p,
-                                          rows_, rows_, n_head_, dropout_.span, q_RC);
   return rows_.unpad(
-      attention(rows_.pad(q_RC), rows_.pad(k_RC), rows_.pad(v_RC), n_head_, mask_, multipliers));
+      attention(rows_.pad(q_RC), rows_.pad(k_RC), rows_.pad(v_RC), n_head_, mask_, draws(slot)));
+}
+
+Tensor WalkAttention::attend(int slot, const Tensor& qkv_RC) {
+  return rows_.unpad(attention(rows_.pad(qkv_RC), n_head_, mask_, draws(slot)));
 }
 
 }  // namespace fathom

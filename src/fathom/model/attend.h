@@ -1,13 +1,14 @@
 // How a block touches other positions, and the only way it can.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "fathom/model/random_field.h"
 #include "fathom/model/rows.h"
-#include "fathom/ops/plain.h"
+#include "fathom/ops/ops.h"
 
 namespace fathom {
 
@@ -19,6 +20,11 @@ class AttentionContext {
   // q, k (R, H * D) and v (R, H * E) of the step's rows -> (R, H * E). `slot`: of the keys and
   // values in a cache; every call of a program has its own.
   virtual Tensor attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) = 0;
+  // q, k, v one behind the other in each row.
+  virtual Tensor attend(int slot, const Tensor& qkv_RC) {
+    const std::vector<Tensor> qkv = qkv_RC.chunk(3, -1);
+    return attend(slot, qkv[0], qkv[1], qkv[2]);
+  }
 };
 
 // What a step's queries may not see, besides other segments.
@@ -56,8 +62,11 @@ class WalkAttention : public AttentionContext {
       : rows_(rows), mask_(std::move(mask)), n_head_(n_head), dropout_(dropout) {}
 
   Tensor attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) override;
+  Tensor attend(int slot, const Tensor& qkv_RC) override;
 
  private:
+  std::shared_ptr<const WeightDropout> draws(int slot) const;
+
   const Rows& rows_;
   AttentionMask mask_;
   int64_t n_head_;

@@ -95,7 +95,7 @@ Tensor CachedAttention::attend(int slot, const Tensor& q_RC, const Tensor& k_RC,
   Tensor hidden = all.hidden_BK.unsqueeze(1);
   if (!visibility_.mask_self) hidden = hidden.logical_and(key_B1K.ne(query_BQ1));
   mask.blocked = mask.blocked.logical_or(hidden);
-  return rows_.unpad(attention(rows_.pad(q_RC), all.k_BKC, all.v_BKC, n_head_, mask, {}));
+  return rows_.unpad(attention(rows_.pad(q_RC), all.k_BKC, all.v_BKC, n_head_, mask, nullptr));
 }
 
 }  // namespace fathom

@@ -48,6 +48,7 @@ class CachedAttention : public AttentionContext {
   CachedAttention(const Rows& rows, AttentionCache& cache, Visibility visibility, int64_t n_head)
       : rows_(rows), cache_(cache), visibility_(std::move(visibility)), n_head_(n_head) {}
 
+  using AttentionContext::attend;
   Tensor attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) override;
 
  private:

@@ -68,21 +68,29 @@ class WiringEvaluator {
     const int call = attention_calls_++, slot = step_.cache_slot + call;
     const AttentionParams& p = params_.attention.at(step_.layer.attention[size_t(part)]);
     const bool one_source = x_RC.is_same(values_RC);
-    std::vector<Tensor> qkv = linear(x_RC, p.qkv.weight, p.qkv.bias).chunk(3, -1);
-    if (!one_source) {
-      const int64_t C = values_RC.size(-1);
-      const Tensor bias = p.qkv.bias.defined() ? p.qkv.bias.narrow(0, 2 * C, C) : Tensor();
-      qkv[2] = linear(values_RC, p.qkv.weight.narrow(0, 2 * C, C), bias);
-    }
-    const Tensor heads_RC = context_.attend(slot, qkv[0], qkv[1], qkv[2]);
+    const Tensor heads_RC = one_source
+                                ? context_.attend(slot, linear(x_RC, p.qkv.weight, p.qkv.bias))
+                                : attend_to_values(slot, p.qkv, x_RC, values_RC);
     const Tensor out_RC = linear(heads_RC, p.out.weight, p.out.bias);
     return apply_dropout(out_RC, dropout_(fmt::format("attention_out.{}", slot), out_RC));
   }
 
+  // Queries and keys of one source, values of another.
+  Tensor attend_to_values(int slot, const LinearParams& qkv, const Tensor& x_RC,
+                          const Tensor& values_RC) {
+    const int64_t C = values_RC.size(-1);
+    const auto part = [&](const Tensor& from_RC, int64_t first, int64_t rows) {
+      const Tensor bias = qkv.bias.defined() ? qkv.bias.narrow(0, first, rows) : Tensor();
+      return linear(from_RC, qkv.weight.narrow(0, first, rows), bias);
+    };
+    const std::vector<Tensor> qk = part(x_RC, 0, 2 * C).chunk(2, -1);
+    return context_.attend(slot, qk[0], qk[1], part(values_RC, 2 * C, C));
+  }
+
   Tensor run_mlp(int part, const Tensor& x_RC) {
     const MlpParams& p = params_.mlp.at(step_.layer.mlp[size_t(part)]);
-    const Tensor up_RC = gelu(linear(x_RC, p.up.weight, p.up.bias), settings_.gelu);
-    const Tensor out_RC = linear(up_RC, p.down.weight, p.down.bias);
+    const Tensor out_RC =
+        mlp(x_RC, {p.up.weight, p.up.bias, p.down.weight, p.down.bias}, settings_.gelu);
     return apply_dropout(out_RC,
                          dropout_(fmt::format("mlp_out.{}.{}", step_.index, mlp_calls_++), out_RC));
   }

@@ -9,7 +9,7 @@
 #include "fathom/model/attend.h"
 #include "fathom/model/carry.h"
 #include "fathom/model/params.h"
-#include "fathom/ops/plain.h"
+#include "fathom/ops/ops.h"
 
 namespace fathom {
 

@@ -3,7 +3,7 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fathom/ops/plain.h"
+#include "fathom/ops/ops.h"
 
 namespace fathom {
 namespace {

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
-#include "fathom/ops/plain.h"
+#include "fathom/ops/ops.h"
 
 namespace fathom {
 namespace {

@@ -47,29 +47,26 @@ Tensor RandomField::dropout(const std::string& site, double p, const Rows& rows,
   return moved(out_RC, like);
 }
 
-Tensor RandomField::attention_dropout(const std::string& site, double p, const Rows& queries,
-                                      const Rows& keys, int64_t n_head, int64_t span,
-                                      const Tensor& like) const {
-  if (p == 0) return {};
-  const int64_t Q = queries.longest(), K = keys.longest();
-  const Tensor out_BHQK = at::zeros({queries.batch(), n_head, Q, K}, at::TensorOptions(at::kFloat));
-  auto* data = out_BHQK.data_ptr<float>();
+WeightDropout RandomField::attention_draws(const std::string& site, double p, const Rows& queries,
+                                           const Rows& keys, int64_t span) const {
+  WeightDropout draws;
+  draws.p = p;
+  draws.seed = seed_;
+  draws.span = span;
   const uint64_t hash = name_hash(site);
-  each_row(queries, [&](int64_t b, int64_t row) {
-    const int64_t q = row - queries.offsets()[size_t(b)];
-    const int64_t first_key = keys.offsets()[size_t(b)], end_key = keys.offsets()[size_t(b) + 1];
-    const uint64_t name = stream(hash, b);
-    std::vector<float> line(static_cast<size_t>(span));
-    for (int64_t h = 0; h < n_head; ++h) {
-      // One line of draws per query and head, one place in it per key position.
-      const int64_t first = (queries.positions()[size_t(row)] * n_head + h) * span;
-      fill_dropout({line.data(), line.size()}, p, seed_, name, static_cast<uint64_t>(first));
-      float* out = data + ((b * n_head + h) * Q + q) * K;
-      for (int64_t k = first_key; k < end_key; ++k)
-        out[k - first_key] = line[size_t(keys.positions()[size_t(k)])];
-    }
-  });
-  return moved(out_BHQK, like);
+  for (int64_t b = 0; b < queries.batch(); ++b) draws.streams.push_back(stream(hash, b));
+  // Padding has the position 0; nobody sees it.
+  const auto padded = [](const Rows& rows) {
+    std::vector<int64_t> positions(static_cast<size_t>(rows.batch() * rows.longest()), 0);
+    for (size_t b = 0; b < static_cast<size_t>(rows.batch()); ++b)
+      std::copy(rows.positions().begin() + rows.offsets()[b],
+                rows.positions().begin() + rows.offsets()[b + 1],
+                positions.begin() + static_cast<int64_t>(b) * rows.longest());
+    return positions;
+  };
+  draws.query_positions = padded(queries);
+  draws.key_positions = padded(keys);
+  return draws;
 }
 
 template <class Draw>

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "fathom/model/rows.h"
+#include "fathom/ops/ops.h"
 
 namespace fathom {
 
@@ -21,10 +22,10 @@ class RandomField {
   // Dropout multipliers (R, width) of the site ("mlp_out.3"); undefined if p is 0.
   Tensor dropout(const std::string& site, double p, const Rows& rows, int64_t width,
                  const Tensor& like) const;
-  // Dropout multipliers (B, n_head, Q, K) of attention weights between padded rows. `span`: more
-  // than any position; keys are addressed by it.
-  Tensor attention_dropout(const std::string& site, double p, const Rows& queries, const Rows& keys,
-                           int64_t n_head, int64_t span, const Tensor& like) const;
+  // Dropout of attention weights between padded rows; p > 0. `span`: more than any position; keys
+  // are addressed by it.
+  WeightDropout attention_draws(const std::string& site, double p, const Rows& queries,
+                                const Rows& keys, int64_t span) const;
   // Standard normal numbers (R, width), and numbers from [0, 1).
   Tensor normal(const std::string& site, const Rows& rows, int64_t width, const Tensor& like) const;
   Tensor uniform(const std::string& site, const Rows& rows, int64_t width,

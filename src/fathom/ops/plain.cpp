@@ -9,11 +9,7 @@
 #include <cmath>
 #include <limits>
 
-namespace fathom {
-
-Tensor apply_dropout(const Tensor& x, const Tensor& multipliers) {
-  return multipliers.defined() ? x * multipliers : x;
-}
+namespace fathom::plain {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   return at::linear(x, weight, bias.defined() ? c10::optional<Tensor>(bias) : c10::nullopt);
@@ -26,6 +22,10 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 
 Tensor gelu(const Tensor& x, GeluForm form) {
   return at::gelu(x, form == GeluForm::kExact ? "none" : "tanh");
+}
+
+Tensor mlp(const Tensor& x, const MlpWeights& w, GeluForm form) {
+  return linear(gelu(linear(x, w.up, w.up_bias), form), w.down, w.down_bias);
 }
 
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
@@ -53,4 +53,4 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, 
   return heads_BHQE.transpose(1, 2).reshape({B, q_BQC.size(1), v_BKC.size(2)});
 }
 
-}  // namespace fathom
+}  // namespace fathom::plain

@@ -9,6 +9,11 @@
 #include "fathom/base/error.h"
 
 namespace fathom {
+namespace {
+
+constexpr int kLongestValue = 8 << 20;  // bytes; ours are settings of a run
+
+}  // namespace
 
 Database::Database(const std::string& path, bool read_only, int busy_timeout_ms)
     : path_(path), busy_timeout_ms_(busy_timeout_ms) {
@@ -17,6 +22,8 @@ Database::Database(const std::string& path, bool read_only, int busy_timeout_ms)
   const int code = sqlite3_open_v2(path.c_str(), &handle_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code == SQLITE_OK) {
     sqlite3_busy_timeout(handle_, busy_timeout_ms);
+    // A damaged cell may claim to be as long as it likes, and SQLite makes room for it.
+    sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, kLongestValue);
     return;
   }
   // A handle comes with a failed open too, and no destructor runs for a constructor that throws.

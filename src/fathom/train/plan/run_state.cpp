@@ -39,9 +39,12 @@ int64_t count_from_json(const json& j, const char* key, int64_t least = 0) {
 
 // One that messages may show.
 std::string text_from_json(const json& j, const char* key) {
+  constexpr size_t kLongest = 256;  // it is shown to people
   const json& value = j.at(key);
-  if (!value.is_string() || !is_printable(value.get_ref<const std::string&>()))
-    fail(fmt::format("{} = {} is not a plain text", key, shown_json(value)));
+  if (!value.is_string() || !is_printable(value.get_ref<const std::string&>()) ||
+      value.get_ref<const std::string&>().size() > kLongest)
+    fail(fmt::format("{} = {} is not a plain text of at most {} bytes", key, shown_json(value),
+                     kLongest));
   return value;
 }
 

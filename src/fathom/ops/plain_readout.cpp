@@ -1,4 +1,4 @@
-#include "fathom/model/readout.h"
+#include "fathom/ops/plain.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
@@ -11,9 +11,7 @@
 
 #include <algorithm>
 
-#include "fathom/ops/plain.h"
-
-namespace fathom {
+namespace fathom::plain {
 namespace {
 
 // ln p of the ids from all log probabilities; 0 for id -1.
@@ -22,9 +20,10 @@ Tensor pick(const Tensor& ln_p_RV, const Tensor& ids_R) {
   return picked.masked_fill(ids_R.lt(0), 0);
 }
 
-Reading read_whole(const Tensor& n_RC, const LinearParams& head, const ReadoutRequest& request) {
+Reading read_whole(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
+                   const ReadoutRequest& request) {
   Reading reading;
-  const Tensor logits_RV = linear(n_RC, head.weight, head.bias);
+  const Tensor logits_RV = linear(n_RC, head, bias);
   // Sums over the vocabulary stay in single precision at least.
   const Tensor wide_RV =
       logits_RV.scalar_type() == at::kDouble ? logits_RV : logits_RV.to(at::kFloat);
@@ -94,19 +93,19 @@ class ChunkedReader {
 
 }  // namespace
 
-Reading readout(const Tensor& n_RC, const LinearParams& head, const ReadoutRequest& request) {
-  const int64_t V = head.weight.size(0);
-  const bool graph =
-      at::GradMode::is_enabled() && (n_RC.requires_grad() || head.weight.requires_grad());
-  if (graph || V <= kVocabularyChunk) return read_whole(n_RC, head, request);
+Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
+                const ReadoutRequest& request) {
+  const int64_t V = head.size(0);
+  const bool graph = at::GradMode::is_enabled() && (n_RC.requires_grad() || head.requires_grad());
+  if (graph || V <= kVocabularyChunk) return read_whole(n_RC, head, bias, request);
   ChunkedReader reader(request);
   for (int64_t first = 0; first < V; first += kVocabularyChunk) {
     const int64_t n = std::min(kVocabularyChunk, V - first);
-    const Tensor bias = head.bias.defined() ? head.bias.narrow(0, first, n) : Tensor();
-    const Tensor logits = linear(n_RC, head.weight.narrow(0, first, n), bias);
+    const Tensor part = bias.defined() ? bias.narrow(0, first, n) : Tensor();
+    const Tensor logits = linear(n_RC, head.narrow(0, first, n), part);
     reader.add(logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat), first);
   }
   return reader.finish();
 }
 
-}  // namespace fathom
+}  // namespace fathom::plain

@@ -1,0 +1,54 @@
+// The operations of ops.h over our kernels: single precision, on the processor. Internal to ops/.
+#pragma once
+
+#include "fathom/ops/ops.h"
+
+namespace fathom::fused {
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form);
+bool attention_fits(const Tensor& q_BQC, const Tensor& v_BKC, int64_t n_head);
+Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
+                 const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout);
+Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
+                 const std::shared_ptr<const WeightDropout>& dropout);
+Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
+                const ReadoutRequest& request);
+
+// ---- what their files share ----
+
+// Rows of (..., C) one behind the other, as a matrix.
+struct RowsOf {
+  explicit RowsOf(const Tensor& x);
+  Tensor tensor;  // keeps the memory
+  float* data;
+  int64_t rows, columns;
+};
+
+// None for an undefined one.
+inline c10::optional<Tensor> maybe(const Tensor& t) {
+  return t.defined() ? c10::optional<Tensor>(t) : c10::nullopt;
+}
+const float* data_or_null(const c10::optional<Tensor>& t);
+
+// Which inputs of a function want a gradient, to be kept in its context as a number.
+class Wanted {
+ public:
+  Wanted(std::initializer_list<c10::optional<Tensor>> inputs) {
+    int64_t bit = 1;
+    for (const auto& t : inputs) {
+      if (t.has_value() && t->defined() && t->requires_grad()) bits_ |= bit;
+      bit *= 2;
+    }
+  }
+  explicit Wanted(int64_t bits) : bits_(bits) {}
+  int64_t bits() const { return bits_; }
+  bool any() const { return bits_ != 0; }
+  bool operator[](int input) const { return (bits_ >> input & 1) != 0; }
+
+ private:
+  int64_t bits_ = 0;
+};
+
+}  // namespace fathom::fused

@@ -1,0 +1,172 @@
+// Attention over kernels/attention.h.
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cstring>
+
+#include "fathom/kernels/attention.h"
+#include "fathom/ops/fused.h"
+
+namespace fathom::fused {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+// What backward needs besides tensors.
+struct Setting : torch::CustomClassHolder {
+  std::vector<KeyRange> ranges;
+  Tensor blocked;  // (B, Q, K) or (Q, K); undefined: the ranges say it all
+  bool by_sequence = false;
+  int64_t n_head = 0;
+  std::shared_ptr<const WeightDropout> dropout;
+};
+
+using SettingPtr = c10::intrusive_ptr<Setting>;
+
+// Of the line's keys that are not blocked the first one and the one after the last.
+KeyRange range_of(const uint8_t* blocked, int64_t K) {
+  const auto* first = static_cast<const uint8_t*>(std::memchr(blocked, 0, static_cast<size_t>(K)));
+  if (first == nullptr) return {};
+  int64_t last = K;
+  while (blocked[last - 1] != 0) --last;
+  return {static_cast<int32_t>(first - blocked), static_cast<int32_t>(last)};
+}
+
+SettingPtr make_setting(const AttentionMask& mask, int64_t n_head,
+                        const std::shared_ptr<const WeightDropout>& dropout) {
+  auto s = c10::make_intrusive<Setting>();
+  s->n_head = n_head;
+  s->dropout = dropout;
+  s->by_sequence = mask.blocked.dim() == 3;
+  const Tensor blocked = mask.blocked.contiguous();
+  const int64_t K = blocked.size(-1), lines = K == 0 ? 0 : blocked.numel() / K;
+  const auto* line = reinterpret_cast<const uint8_t*>(blocked.data_ptr<bool>());
+  s->ranges.resize(static_cast<size_t>(K == 0 ? blocked.size(-2) * blocked.size(0) : lines));
+  bool holes = false;
+  for (int64_t i = 0; i < lines; ++i, line += K) {
+    const KeyRange r = range_of(line, K);
+    s->ranges[static_cast<size_t>(i)] = r;
+    holes =
+        holes || std::memchr(line + r.first, 1, static_cast<size_t>(r.last - r.first)) != nullptr;
+  }
+  if (holes) s->blocked = blocked;
+  return s;
+}
+
+// The last dimension's elements must be neighbours.
+Tensor with_rows(const Tensor& x) {
+  return x.stride(-1) == 1 || x.size(-1) <= 1 ? x : x.contiguous();
+}
+
+HeadRows head_rows(const Tensor& x_BTC) {
+  return {x_BTC.data_ptr<float>(), x_BTC.stride(0), x_BTC.stride(1)};
+}
+
+AttentionProblem problem(const Setting& s, const Tensor& q, const Tensor& k, const Tensor& v) {
+  AttentionProblem p;
+  p.B = q.size(0), p.Q = q.size(1), p.K = k.size(1), p.H = s.n_head;
+  p.D = q.size(2) / s.n_head, p.E = v.size(2) / s.n_head;
+  p.q = head_rows(q), p.k = head_rows(k), p.v = head_rows(v);
+  p.ranges = s.ranges.data();
+  if (s.blocked.defined()) p.blocked = reinterpret_cast<const uint8_t*>(s.blocked.data_ptr<bool>());
+  p.by_sequence = s.by_sequence;
+  if (s.dropout == nullptr) return p;
+  const WeightDropout& d = *s.dropout;
+  p.dropout = {d.p,   d.seed, d.streams.data(), d.query_positions.data(), d.key_positions.data(),
+               d.span};
+  return p;
+}
+
+struct Forward {
+  Tensor out_BQC, lse_BHQ;
+};
+
+Forward run(const Setting& s, const Tensor& q, const Tensor& k, const Tensor& v) {
+  const AttentionProblem p = problem(s, q, k, v);
+  const auto options = q.options().requires_grad(false);
+  Forward f = {at::empty({p.B, p.Q, p.H * p.E}, options), at::empty({p.B, p.H, p.Q}, options)};
+  attention_forward(p, head_rows(f.out_BQC), f.lse_BHQ.data_ptr<float>());
+  return f;
+}
+
+void run_backward(const Setting& s, const Forward& f, const Tensor& gradient, const Tensor& q,
+                  const Tensor& k, const Tensor& v, const Tensor& d_q, const Tensor& d_k,
+                  const Tensor& d_v) {
+  attention_backward(problem(s, q, k, v), head_rows(f.out_BQC), f.lse_BHQ.data_ptr<float>(),
+                     head_rows(with_rows(gradient)), head_rows(d_q), head_rows(d_k),
+                     head_rows(d_v));
+}
+
+SettingPtr setting_of(AutogradContext* ctx) {
+  return c10::static_intrusive_pointer_cast<Setting>(ctx->saved_data["setting"].toCapsule());
+}
+
+class AttentionFunction : public Function<AttentionFunction> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const SettingPtr& setting) {
+    const Forward f = run(*setting, q, k, v);
+    ctx->save_for_backward({q, k, v, f.out_BQC, f.lse_BHQ});
+    ctx->saved_data["setting"] = c10::IValue::make_capsule(setting);
+    return f.out_BQC;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const auto like = [](const Tensor& x) { return at::empty(x.sizes(), x.options()); };
+    variable_list out = {like(q), like(k), like(v), {}};
+    run_backward(*setting_of(ctx), {saved[3], saved[4]}, gradients[0], q, k, v, out[0], out[1],
+                 out[2]);
+    return out;
+  }
+};
+
+// One gradient for all three instead of three that are put together.
+class JointAttentionFunction : public Function<JointAttentionFunction> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& qkv, const SettingPtr& setting) {
+    const std::vector<Tensor> x = qkv.chunk(3, -1);
+    const Forward f = run(*setting, x[0], x[1], x[2]);
+    ctx->save_for_backward({qkv, f.out_BQC, f.lse_BHQ});
+    ctx->saved_data["setting"] = c10::IValue::make_capsule(setting);
+    return f.out_BQC;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor d_qkv = at::empty(saved[0].sizes(), saved[0].options());
+    const std::vector<Tensor> x = saved[0].chunk(3, -1), d = d_qkv.chunk(3, -1);
+    run_backward(*setting_of(ctx), {saved[1], saved[2]}, gradients[0], x[0], x[1], x[2], d[0], d[1],
+                 d[2]);
+    return {d_qkv, {}};
+  }
+};
+
+}  // namespace
+
+bool attention_fits(const Tensor& q_BQC, const Tensor& v_BKC, int64_t n_head) {
+  return fathom::attention_fits(q_BQC.size(2) / n_head, v_BKC.size(2) / n_head);
+}
+
+Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
+                 const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout) {
+  const Tensor q = with_rows(q_BQC), k = with_rows(k_BKC), v = with_rows(v_BKC);
+  const SettingPtr setting = make_setting(mask, n_head, dropout);
+  if (!at::GradMode::is_enabled()) return run(*setting, q, k, v).out_BQC;
+  return AttentionFunction::apply(q, k, v, setting);
+}
+
+Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
+                 const std::shared_ptr<const WeightDropout>& dropout) {
+  const Tensor qkv = with_rows(qkv_BTC);
+  const SettingPtr setting = make_setting(mask, n_head, dropout);
+  if (at::GradMode::is_enabled()) return JointAttentionFunction::apply(qkv, setting);
+  const std::vector<Tensor> x = qkv.chunk(3, -1);
+  return run(*setting, x[0], x[1], x[2]).out_BQC;
+}
+
+}  // namespace fathom::fused

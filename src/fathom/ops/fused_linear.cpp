@@ -1,0 +1,161 @@
+// Linear maps and the MLP over kernels/gemm.h.
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "fathom/kernels/gemm.h"
+#include "fathom/kernels/norm.h"
+#include "fathom/ops/fused.h"
+
+namespace fathom::fused {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+Matrix matrix(const RowsOf& x) {
+  return row_major(x.data, x.rows, x.columns);
+}
+
+// (rows, columns) like the tensor's memory.
+Tensor new_rows(const Tensor& like, int64_t rows, int64_t columns) {
+  return at::empty({rows, columns}, like.options().requires_grad(false));
+}
+
+Tensor shaped_like(const Tensor& rows, const Tensor& x) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = rows.size(1);
+  return rows.view(shape);
+}
+
+// x W^T + b
+Tensor map(const RowsOf& x, const Tensor& weight, GemmFinish finish) {
+  const RowsOf w(weight);
+  Tensor y = new_rows(x.tensor, x.rows, w.rows);
+  finish.other_stride = w.rows;
+  gemm(matrix(x), matrix(w).transposed(), y.data_ptr<float>(), w.rows, finish);
+  return y;
+}
+
+// d_y W
+Tensor input_gradient(const RowsOf& d_y, const Tensor& weight, GemmFinish finish = {}) {
+  const RowsOf w(weight);
+  Tensor d_x = new_rows(d_y.tensor, d_y.rows, w.columns);
+  finish.other_stride = w.columns;
+  gemm(matrix(d_y), matrix(w), d_x.data_ptr<float>(), w.columns, finish);
+  return d_x;
+}
+
+// d_y^T x
+Tensor weight_gradient(const RowsOf& d_y, const RowsOf& x) {
+  Tensor d_w = new_rows(x.tensor, d_y.columns, x.columns);
+  gemm(matrix(d_y).transposed(), matrix(x), d_w.data_ptr<float>(), x.columns);
+  return d_w;
+}
+
+Tensor bias_gradient(const RowsOf& d_y) {
+  Tensor d_b = at::empty({d_y.columns}, d_y.tensor.options());
+  sum_rows(d_y.data, d_y.rows, d_y.columns, d_b.data_ptr<float>());
+  return d_b;
+}
+
+class LinearFunction : public Function<LinearFunction> {
+ public:
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
+                        const c10::optional<Tensor>& bias) {
+    if (ctx != nullptr) {
+      ctx->save_for_backward({x, weight});
+      ctx->saved_data["wanted"] = Wanted({x, weight, bias}).bits();
+    }
+    GemmFinish finish;
+    finish.bias = data_or_null(bias);
+    return shaped_like(map(RowsOf(x), weight, finish), x);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1];
+    const RowsOf d_y(gradients[0]);
+    const Wanted wanted(ctx->saved_data["wanted"].toInt());
+    variable_list out(3);
+    if (wanted[0]) out[0] = input_gradient(d_y, weight).view(x.sizes());
+    if (wanted[1]) out[1] = weight_gradient(d_y, RowsOf(x));
+    if (wanted[2]) out[2] = bias_gradient(d_y);
+    return out;
+  }
+};
+
+class MlpFunction : public Function<MlpFunction> {
+ public:
+  // Only what goes into GELU is kept; what comes out of it is cheap to have again.
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& up,
+                        const c10::optional<Tensor>& up_bias, const Tensor& down,
+                        const c10::optional<Tensor>& down_bias, bool exact) {
+    const RowsOf rows(x);
+    Tensor pre;
+    if (ctx != nullptr) pre = new_rows(rows.tensor, rows.rows, up.size(0));
+    GemmFinish gelu, plain;
+    gelu.kind = GemmFinish::kGelu;
+    gelu.gelu = exact ? GeluKind::kExact : GeluKind::kTanh;
+    gelu.bias = data_or_null(up_bias);
+    if (pre.defined()) gelu.pre = pre.data_ptr<float>();
+    const Tensor activated = map(rows, up, gelu);
+    plain.bias = data_or_null(down_bias);
+    const Tensor y = map(RowsOf(activated), down, plain);
+    if (ctx != nullptr) {
+      ctx->save_for_backward({x, up, down, pre});
+      ctx->saved_data["exact"] = exact;
+      ctx->saved_data["wanted"] = Wanted({x, up, up_bias, down, down_bias}).bits();
+    }
+    return shaped_like(y, x);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &up = saved[1], &down = saved[2];
+    const RowsOf d_y(gradients[0]), pre(saved[3]), rows(x);
+    const Tensor activated = new_rows(x, pre.rows, pre.columns);
+    GemmFinish gelu;
+    gelu.kind = GemmFinish::kGeluBackward;
+    gelu.gelu = ctx->saved_data["exact"].toBool() ? GeluKind::kExact : GeluKind::kTanh;
+    gelu.pre = pre.data;
+    gelu.activated = activated.data_ptr<float>();
+    const RowsOf d_pre(input_gradient(d_y, down, gelu));
+    const Wanted wanted(ctx->saved_data["wanted"].toInt());
+    variable_list out(6);
+    if (wanted[0]) out[0] = input_gradient(d_pre, up).view(x.sizes());
+    if (wanted[1]) out[1] = weight_gradient(d_pre, rows);
+    if (wanted[2]) out[2] = bias_gradient(d_pre);
+    if (wanted[3]) out[3] = weight_gradient(d_y, RowsOf(activated));
+    if (wanted[4]) out[4] = bias_gradient(d_y);
+    return out;
+  }
+};
+
+}  // namespace
+
+RowsOf::RowsOf(const Tensor& x)
+    : tensor(x.contiguous()),
+      data(tensor.data_ptr<float>()),
+      rows(x.size(-1) == 0 ? 0 : x.numel() / x.size(-1)),
+      columns(x.size(-1)) {}
+
+const float* data_or_null(const c10::optional<Tensor>& t) {
+  return t.has_value() && t->defined() ? t->data_ptr<float>() : nullptr;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (!at::GradMode::is_enabled()) return LinearFunction::forward(nullptr, x, weight, maybe(bias));
+  return LinearFunction::apply(x, weight, maybe(bias));
+}
+
+Tensor mlp(const Tensor& x, const MlpWeights& w, GeluForm form) {
+  const bool exact = form == GeluForm::kExact;
+  if (!at::GradMode::is_enabled())
+    return MlpFunction::forward(nullptr, x, w.up, maybe(w.up_bias), w.down, maybe(w.down_bias),
+                                exact);
+  return MlpFunction::apply(x, w.up, maybe(w.up_bias), w.down, maybe(w.down_bias), exact);
+}
+
+}  // namespace fathom::fused

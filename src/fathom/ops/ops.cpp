@@ -1,0 +1,85 @@
+#include "fathom/ops/ops.h"
+
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/empty.h>
+
+#include <atomic>
+#include <cstdlib>
+
+#include "fathom/kernels/random_field.h"
+#include "fathom/ops/fused.h"
+#include "fathom/ops/plain.h"
+
+namespace fathom {
+namespace {
+
+std::atomic<bool> plain_only{false};
+
+}  // namespace
+
+PlainOperations::PlainOperations() : before_(plain_only.exchange(true)) {}
+
+PlainOperations::~PlainOperations() {
+  plain_only = before_;
+}
+
+bool has_kernels(const Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && !plain_only &&
+         !at::autocast::is_cpu_enabled();
+}
+
+Tensor WeightDropout::multipliers(int64_t n_head, const Tensor& like) const {
+  const auto B = static_cast<int64_t>(streams.size());
+  const int64_t Q = B == 0 ? 0 : static_cast<int64_t>(query_positions.size()) / B;
+  const int64_t K = B == 0 ? 0 : static_cast<int64_t>(key_positions.size()) / B;
+  const Tensor out_BHQK = at::empty({B, n_head, Q, K}, at::TensorOptions(at::kFloat));
+  auto* out = out_BHQK.data_ptr<float>();
+  std::vector<float> line(static_cast<size_t>(span));
+  for (int64_t b = 0; b < B; ++b)
+    for (int64_t h = 0; h < n_head; ++h)
+      for (int64_t q = 0; q < Q; ++q) {
+        const int64_t first = (query_positions[size_t(b * Q + q)] * n_head + h) * span;
+        fill_dropout({line.data(), line.size()}, p, seed, streams[size_t(b)], uint64_t(first));
+        for (int64_t k = 0; k < K; ++k) *out++ = line[size_t(key_positions[size_t(b * K + k)])];
+      }
+  return out_BHQK.to(like.device(), like.scalar_type());
+}
+
+Tensor apply_dropout(const Tensor& x, const Tensor& multipliers) {
+  return multipliers.defined() ? x * multipliers : x;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return (has_kernels(x) ? fused::linear : plain::linear)(x, weight, bias);
+}
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  return (has_kernels(x) ? fused::layer_norm : plain::layer_norm)(x, weight, bias, eps);
+}
+
+Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form) {
+  return (has_kernels(x) ? fused::mlp : plain::mlp)(x, weights, form);
+}
+
+Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
+                 const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout) {
+  if (has_kernels(q_BQC) && fused::attention_fits(q_BQC, v_BKC, n_head))
+    return fused::attention(q_BQC, k_BKC, v_BKC, n_head, mask, dropout);
+  return plain::attention(q_BQC, k_BKC, v_BKC, n_head, mask,
+                          dropout ? dropout->multipliers(n_head, q_BQC) : Tensor());
+}
+
+Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
+                 const std::shared_ptr<const WeightDropout>& dropout) {
+  const std::vector<Tensor> qkv = qkv_BTC.chunk(3, -1);
+  if (has_kernels(qkv_BTC) && fused::attention_fits(qkv[0], qkv[2], n_head))
+    return fused::attention(qkv_BTC, n_head, mask, dropout);
+  return attention(qkv[0], qkv[1], qkv[2], n_head, mask, dropout);
+}
+
+Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
+                const ReadoutRequest& request) {
+  return (has_kernels(n_RC) ? fused::readout : plain::readout)(n_RC, head, bias, request);
+}
+
+}  // namespace fathom

@@ -1,0 +1,100 @@
+// Every operation of the model. Single precision on the processor has kernels of our own; whatever
+// else there is, other devices, other precisions, automatic casts, is computed by the plain
+// definition (plain.h), which the kernels are tested against.
+//
+// Shapes: B sequences, T positions, C channels, H heads, D = C / H, V vocabulary, R rows.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fathom/ops/tensor.h"
+
+namespace fathom {
+
+// x times a dropout site's multipliers (0 or 1 / (1 - p)), of its shape; undefined: no dropout.
+Tensor apply_dropout(const Tensor& x, const Tensor& multipliers);
+
+// x (..., in), weight (out, in), bias (out) or undefined -> (..., out).
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+// Over the last dimension; bias may be undefined.
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+
+enum class GeluForm { kExact, kTanh };
+
+// linear(gelu(linear(x, up)), down). Biases may be undefined.
+struct MlpWeights {
+  Tensor up, up_bias, down, down_bias;  // (F, C), (F), (C, F), (C)
+};
+Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form);
+
+// What a query may not see.
+struct AttentionMask {
+  Tensor blocked;             // bool, (Q, K) or (B, Q, K), true: hidden
+  bool may_be_empty = false;  // a query may have no key left
+};
+
+// Multipliers of attention weights, by where their draws are (kernels/attention.h).
+struct WeightDropout {
+  double p = 0;
+  uint64_t seed = 0;
+  std::vector<uint64_t> streams;                        // (B)
+  std::vector<int64_t> query_positions, key_positions;  // (B, Q), (B, K)
+  int64_t span = 0;
+
+  // (B, n_head, Q, K) of the device and type of `like`.
+  Tensor multipliers(int64_t n_head, const Tensor& like) const;
+};
+
+// q (B, Q, C), k (B, K, C), v (B, K, C') -> (B, Q, C'): softmax(q k^T / sqrt(D)) v by head over the
+// keys that are not blocked. A query without a key gets exact zeros and sends no gradient.
+// `dropout` null: none.
+Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
+                 const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout);
+
+// The same of the q, k, v that lie one behind the other in each row of (B, T, 3C).
+Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
+                 const std::shared_ptr<const WeightDropout>& dropout);
+
+// What was seen in the next token's scores. Logarithms are natural.
+struct Reading {
+  Tensor ln_p_R;    // of the asked ids, in the graph; 0 where the id is -1; undefined: not asked
+  Tensor ln_max_R;  // of the largest probability, without gradient unless asked for
+  Tensor prediction_R;  // int64, the likeliest id, the first one of equals
+  Tensor ln_max_confidence_R, ln_p_confidence_R;  // at the confidence temperature, no gradient
+};
+
+struct ReadoutRequest {
+  Tensor ids_R;  // int64, -1: none; undefined: nothing is asked
+  double confidence_temperature = 1;
+  bool grad_of_max = false;  // ln_max_R is in the graph
+  // The gradient that ln_p_R will be sent, but for one factor, if that is known beforehand: scores
+  // are then computed once instead of twice. Another one that comes is obeyed all the same.
+  Tensor expected_R;
+};
+
+// Without a graph the plain definition reads the vocabulary in chunks of so many ids.
+inline constexpr int64_t kVocabularyChunk = 8192;
+
+// n (R, C), head (V, C), bias (V) or undefined. (R, V) scores are never there as a whole where
+// there are kernels.
+Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
+                const ReadoutRequest& request);
+
+// As long as it lives, everything is computed by the plain definitions: for tests and comparisons.
+class PlainOperations {
+ public:
+  PlainOperations();
+  ~PlainOperations();
+  PlainOperations(const PlainOperations&) = delete;
+  PlainOperations& operator=(const PlainOperations&) = delete;
+
+ private:
+  bool before_;
+};
+
+// Whether a tensor like this one is computed by our kernels.
+bool has_kernels(const Tensor& x);
+
+}  // namespace fathom
