@@ -54,7 +54,7 @@ class Problem {
     d_kv.assign(kv.size(), 5.0f);
     const HeadRows rows = {out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E};
     attention_forward(p, rows, lse.data());
-    attention_backward(p, rows, lse.data(), {d_out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E},
+    attention_backward(p, lse.data(), {d_out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E},
                        {d_q.data(), p.q.batch_stride, p.q.row_stride},
                        {d_kv.data(), p.k.batch_stride, row()},
                        {d_kv.data() + c_.H * c_.D, p.k.batch_stride, row()});
@@ -113,13 +113,17 @@ class Problem {
       return size_t((b * c_.K + k) * row() + c_.H * c_.D + h * c_.E);
     };
     std::vector<double> weight(size_t(c_.K), 0), multiplier(size_t(c_.K), 1);
-    double sum = 0;
+    double sum = 0, most = -1e300;
+    std::vector<double> scores(size_t(c_.K), 0);
+    for (int64_t k = r.first; k < r.last; ++k) {
+      for (int64_t d = 0; d < c_.D; ++d)
+        scores[size_t(k)] += double{q[at_q + size_t(d)]} * double{kv[at_k(k) + size_t(d)]};
+      scores[size_t(k)] /= std::sqrt(double(c_.D));
+      most = std::max(most, scores[size_t(k)]);
+    }
     for (int64_t k = r.first; k < r.last; ++k) {
       if (!blocked.empty() && blocked[size_t((mask * c_.Q + i) * c_.K + k)]) continue;
-      double score = 0;
-      for (int64_t d = 0; d < c_.D; ++d)
-        score += double{q[at_q + size_t(d)]} * double{kv[at_k(k) + size_t(d)]};
-      sum += weight[size_t(k)] = std::exp(score / std::sqrt(double(c_.D)));
+      sum += weight[size_t(k)] = std::exp(scores[size_t(k)] - most);
       if (c_.p == 0) continue;
       float m = 0;
       const int64_t line = (query_positions[size_t(b * c_.Q + i)] * c_.H + h) * span;
@@ -194,6 +198,17 @@ TEST_P(AttentionTest, EqualsTheFormulasOnPaper) {
       EXPECT_LT(distance(problem.d_kv, answer.d_kv), 5e-6);
     }
   }
+}
+
+// Scores of hundreds, all of them negative: their exponentials are no numbers.
+TEST_P(AttentionTest, TakesLargeScores) {
+  Problem problem({1, 33, 33, 1, 8, 8, Case::kCausal});
+  for (float& x : problem.q) x = 300;
+  for (float& x : problem.kv) x = -std::fabs(x);
+  problem.run();
+  const Problem::Answer answer = problem.on_paper();
+  EXPECT_LT(distance(problem.out, answer.out), 1e-5);
+  EXPECT_LT(distance(problem.d_kv, answer.d_kv), 1e-3);  // one unit of such a score is 1e-4 of it
 }
 
 // A query's bits do not depend on which others are asked with it.

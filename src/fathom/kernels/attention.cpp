@@ -57,13 +57,11 @@ void attention_forward(const AttentionProblem& p, const HeadRows& out, float* ls
   });
 }
 
-void attention_backward(const AttentionProblem& p, const HeadRows& out, const float* lse,
-                        const HeadRows& d_out, const HeadRows& d_q, const HeadRows& d_k,
-                        const HeadRows& d_v) {
+void attention_backward(const AttentionProblem& p, const float* lse, const HeadRows& d_out,
+                        const HeadRows& d_q, const HeadRows& d_k, const HeadRows& d_v) {
   const KernelTable& t = kernels();
   each_head(p, [&](int64_t b, int64_t h) {
     AttentionHead a = head_of(p, b, h);
-    a.out = at(out, b, h, p.E), a.out_row = out.row_stride;
     a.lse = const_cast<float*>(lse) + (b * p.H + h) * p.Q;  // only read
     a.backward = true;
     a.d_out = at(d_out, b, h, p.E), a.d_out_row = d_out.row_stride;

@@ -47,9 +47,8 @@ bool attention_fits(int64_t D, int64_t E);
 // out (B, Q, H * E): zeros for a query without a key. lse (B, H, Q): what backward needs.
 void attention_forward(const AttentionProblem& problem, const HeadRows& out, float* lse);
 
-// Gradients of q, k, v from that of out. `out` and `lse` are forward's.
-void attention_backward(const AttentionProblem& problem, const HeadRows& out, const float* lse,
-                        const HeadRows& d_out, const HeadRows& d_q, const HeadRows& d_k,
-                        const HeadRows& d_v);
+// Gradients of q, k, v from that of out. `lse` is forward's.
+void attention_backward(const AttentionProblem& problem, const float* lse, const HeadRows& d_out,
+                        const HeadRows& d_q, const HeadRows& d_k, const HeadRows& d_v);
 
 }  // namespace fathom

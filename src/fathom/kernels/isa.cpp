@@ -52,7 +52,8 @@ Isa first_choice() {
   const std::vector<Isa> usable = usable_isas();
   const char* asked = std::getenv("FATHOM_ISA");
   if (asked == nullptr || *asked == '\0') return usable.back();
-  std::vector<std::string> names;
+  if (plain_is_asked()) return usable.front();
+  std::vector<std::string> names = {"none"};
   for (const Isa isa : usable) {
     names.push_back(isa_name(isa));
     if (names.back() == asked) return isa;
@@ -72,6 +73,11 @@ std::atomic<const KernelTable*>& chosen_table() {
 const char* isa_name(Isa isa) {
   constexpr const char* kNames[] = {"baseline", "avx2", "avx512"};
   return kNames[static_cast<int>(isa)];
+}
+
+bool plain_is_asked() {
+  const char* asked = std::getenv("FATHOM_ISA");
+  return asked != nullptr && std::string(asked) == "none";
 }
 
 std::vector<Isa> usable_isas() {

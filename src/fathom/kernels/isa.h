@@ -21,6 +21,9 @@ std::vector<Isa> usable_isas();
 // one that is not usable.
 Isa chosen_isa();
 
+// FATHOM_ISA is "none": whoever has a plain definition beside a kernel takes that.
+bool plain_is_asked();
+
 // For tests and benchmarks; not while a kernel runs.
 void choose_isa(Isa isa);
 

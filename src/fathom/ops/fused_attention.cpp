@@ -92,12 +92,11 @@ Forward run(const Setting& s, const Tensor& q, const Tensor& k, const Tensor& v)
   return f;
 }
 
-void run_backward(const Setting& s, const Forward& f, const Tensor& gradient, const Tensor& q,
+void run_backward(const Setting& s, const Tensor& lse_BHQ, const Tensor& gradient, const Tensor& q,
                   const Tensor& k, const Tensor& v, const Tensor& d_q, const Tensor& d_k,
                   const Tensor& d_v) {
-  attention_backward(problem(s, q, k, v), head_rows(f.out_BQC), f.lse_BHQ.data_ptr<float>(),
-                     head_rows(with_rows(gradient)), head_rows(d_q), head_rows(d_k),
-                     head_rows(d_v));
+  attention_backward(problem(s, q, k, v), lse_BHQ.data_ptr<float>(), head_rows(with_rows(gradient)),
+                     head_rows(d_q), head_rows(d_k), head_rows(d_v));
 }
 
 SettingPtr setting_of(AutogradContext* ctx) {
@@ -109,7 +108,7 @@ class AttentionFunction : public Function<AttentionFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
                         const SettingPtr& setting) {
     const Forward f = run(*setting, q, k, v);
-    ctx->save_for_backward({q, k, v, f.out_BQC, f.lse_BHQ});
+    ctx->save_for_backward({q, k, v, f.lse_BHQ});
     ctx->saved_data["setting"] = c10::IValue::make_capsule(setting);
     return f.out_BQC;
   }
@@ -119,8 +118,7 @@ class AttentionFunction : public Function<AttentionFunction> {
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2];
     const auto like = [](const Tensor& x) { return at::empty(x.sizes(), x.options()); };
     variable_list out = {like(q), like(k), like(v), {}};
-    run_backward(*setting_of(ctx), {saved[3], saved[4]}, gradients[0], q, k, v, out[0], out[1],
-                 out[2]);
+    run_backward(*setting_of(ctx), saved[3], gradients[0], q, k, v, out[0], out[1], out[2]);
     return out;
   }
 };
@@ -131,7 +129,7 @@ class JointAttentionFunction : public Function<JointAttentionFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& qkv, const SettingPtr& setting) {
     const std::vector<Tensor> x = qkv.chunk(3, -1);
     const Forward f = run(*setting, x[0], x[1], x[2]);
-    ctx->save_for_backward({qkv, f.out_BQC, f.lse_BHQ});
+    ctx->save_for_backward({qkv, f.lse_BHQ});
     ctx->saved_data["setting"] = c10::IValue::make_capsule(setting);
     return f.out_BQC;
   }
@@ -140,8 +138,7 @@ class JointAttentionFunction : public Function<JointAttentionFunction> {
     const auto saved = ctx->get_saved_variables();
     const Tensor d_qkv = at::empty(saved[0].sizes(), saved[0].options());
     const std::vector<Tensor> x = saved[0].chunk(3, -1), d = d_qkv.chunk(3, -1);
-    run_backward(*setting_of(ctx), {saved[1], saved[2]}, gradients[0], x[0], x[1], x[2], d[0], d[1],
-                 d[2]);
+    run_backward(*setting_of(ctx), saved[1], gradients[0], x[0], x[1], x[2], d[0], d[1], d[2]);
     return {d_qkv, {}};
   }
 };

@@ -4,8 +4,8 @@
 #include <ATen/ops/empty.h>
 
 #include <atomic>
-#include <cstdlib>
 
+#include "fathom/kernels/isa.h"
 #include "fathom/kernels/random_field.h"
 #include "fathom/ops/fused.h"
 #include "fathom/ops/plain.h"
@@ -13,7 +13,7 @@
 namespace fathom {
 namespace {
 
-std::atomic<bool> plain_only{false};
+std::atomic<bool> plain_only{plain_is_asked()};
 
 }  // namespace
 

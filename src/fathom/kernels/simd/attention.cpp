@@ -237,21 +237,28 @@ class Row {
   }
 
   // From scores and the slopes of the dropped weights: the dropped weights, and the scores' slopes
-  // times `scale`. With p = e^(s - lse) and multipliers m: p m, and p (m dp - delta).
-  void differentiate(float* scores, float* slopes, const float* line, float lse,
-                     float delta) const {
+  // times `scale`. With p = e^(s - lse) and multipliers m: p m, and p (m dp - sum of p m dp). The
+  // sum is of these very numbers, so that a query with one key has a slope of exactly 0.
+  void differentiate(float* scores, float* slopes, const float* line, float lse) const {
+    Vec sum = {};
     each([&](int64_t at, int64_t chunk, int64_t first, int64_t last) {
       for (int64_t k = first; k < last; k += kLanes) {
         const int64_t n = last - k;
-        Vec p = exp(load_part(scores + at + k, n) - lse), slope = load_part(slopes + at + k, n);
-        Vec dropped = p;
-        if (line != nullptr) {
-          const Vec m = load_part(line + chunk + k, n);
-          dropped = p * m;
-          slope = slope * m;
-        }
-        store_part(scores + at + k, dropped, n);
-        store_part(slopes + at + k, p * (slope - delta) * a_.scale, n);
+        Vec slope = load_part(slopes + at + k, n);
+        if (line != nullptr) slope = slope * load_part(line + chunk + k, n);
+        const Vec p = exp(load_part(scores + at + k, n) - lse);
+        store_part(scores + at + k, p, n);
+        store_part(slopes + at + k, slope, n);
+        sum += load_part(scores + at + k, n) * slope;  // p may be anything beyond the part
+      }
+    });
+    const float mean = sum_lanes(sum);
+    each([&](int64_t at, int64_t chunk, int64_t first, int64_t last) {
+      for (int64_t k = first; k < last; k += kLanes) {
+        const int64_t n = last - k;
+        const Vec p = load_part(scores + at + k, n);
+        store_part(slopes + at + k, p * (load_part(slopes + at + k, n) - mean) * a_.scale, n);
+        if (line != nullptr) store_part(scores + at + k, p * load_part(line + chunk + k, n), n);
       }
     });
   }
@@ -262,12 +269,6 @@ class Row {
   int64_t query_, row_;
   Keys keys_ = {0, 0};
 };
-
-float dot(const float* x, const float* y, int64_t n) {
-  Vec sum = {};
-  for (int64_t i = 0; i < n; i += kLanes) sum += load_part(x + i, n - i) * load_part(y + i, n - i);
-  return sum_lanes(sum);
-}
 
 // d (K, columns), rows `width` apart, += weights^T times the block's panels, from each key's first
 // query that sees it to the last one.
@@ -357,10 +358,8 @@ void attention_backward(const AttentionHead& a, float* memory) {
       score(b, b.d_out_rows, b.values_turned, rows, a.E, keys, b.slopes, first);
       for (int64_t i = 0; i < rows; ++i) {
         const Row row(a, b, query + i, first + i);
-        const float delta =
-            dot(b.d_out_rows + i * kRowStride, a.out + (query + i) * a.out_row, a.E);
         row.hide_blocked(b.weights);
-        row.differentiate(b.weights, b.slopes, row.draw_dropout(), a.lse[query + i], delta);
+        row.differentiate(b.weights, b.slopes, row.draw_dropout(), a.lse[query + i]);
         row.clear_outside(b.weights, block_keys);
         row.clear_outside(b.slopes, block_keys);
       }
