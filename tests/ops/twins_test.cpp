@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "fathom/model/random_field.h"
+#include "fathom/ops/optimizer.h"
 #include "fathom/ops/plain.h"
 #include "kernels/testing.h"
 #include "model/testing.h"
@@ -240,9 +241,10 @@ TEST_F(Twins, WithoutAGraphTheBitsAreTheSame) {
                d = random_normal({8, 24}, 4).to(at::kFloat);
   const AttentionMask mask = mask_of(0, 6, 6, [](int64_t, int64_t q, int64_t k) { return k > q; });
   const auto all = [&] {
-    return Tensors{
-        linear(x, w, Tensor()), mlp(x, {w, {}, d, {}}, GeluForm::kExact), layer_norm(x, v, Tensor(), 1e-5),
-        attention(linear(x, w, Tensor()).unsqueeze(0), 2, mask, nullptr), readout(x, w, {}, {}).ln_max_R};
+    return Tensors{linear(x, w, Tensor()), mlp(x, {w, {}, d, {}}, GeluForm::kExact),
+                   layer_norm(x, v, Tensor(), 1e-5),
+                   attention(linear(x, w, Tensor()).unsqueeze(0), 2, mask, nullptr),
+                   readout(x, w, {}, {}).ln_max_R};
   };
   for (Tensor t : {w, v, d}) t.set_requires_grad(true);
   const Tensors graph = all();
@@ -292,6 +294,50 @@ TEST_F(Twins, BackwardTwice) {
   const Tensor once = w.grad().clone();
   torch::autograd::backward({loss}, {});
   EXPECT_LE(max_difference(w.grad(), 2 * once), 1e-5);
+}
+
+TEST_F(Twins, AdamW) {
+  const AdamWStep step = {0.5, 0.9, 0.99, 0.999, 0.01, 0.3, 1e-8};
+  const auto run_in = [&](at::ScalarType dtype) {
+    Tensors t;
+    for (unsigned i = 0; i < 4; ++i) t.push_back(random_normal({70, 1000}, i + 1).to(dtype));
+    t[3] = t[3] * t[3];
+    t[0].mutable_grad() = t[1];
+    const double norm = squared_norm(t[1]);
+    adamw(step, t[0], t[2], t[3]);
+    EXPECT_EQ(t[0]._version() > 0, true);
+    return std::pair(Tensors{t[0], t[2], t[3]}, norm);
+  };
+  const auto [expected, norm] = run_in(at::kDouble);
+  for (const Isa isa : usable_isas()) {
+    const ChosenIsa chosen(isa);
+    const auto [actual, single] = run_in(at::kFloat);
+    EXPECT_NEAR(single / norm, 1, 1e-6);
+    for (size_t i = 0; i < expected.size(); ++i)
+      expect_close(actual[i], expected[i], fmt::format("tensor {}", i));
+  }
+}
+
+// What an operation gives does not depend on how many threads there are.
+TEST_F(Twins, BitsDoNotDependOnThreads) {
+  const auto all = [](int threads) {
+    at::set_num_threads(threads);
+    Tensor x = random_normal({150, 32}, 1).to(at::kFloat).set_requires_grad(true);
+    Tensor w = random_normal({96, 32}, 2).to(at::kFloat).set_requires_grad(true);
+    Tensor d = random_normal({32, 96}, 3).to(at::kFloat).set_requires_grad(true);
+    const AttentionMask mask =
+        mask_of(0, 75, 75, [](int64_t, int64_t q, int64_t k) { return k > q; });
+    const Tensor n = layer_norm(x, d.select(1, 0), Tensor(), 1e-5);
+    const Tensor a = attention(linear(n, w, Tensor()).view({2, 75, 96}), 2, mask, nullptr);
+    const Tensor y = mlp(a.view({150, 32}), {w, {}, d, {}}, GeluForm::kExact);
+    backward(readout(y, w, {}, {{}, 1.0, true, {}}).ln_max_R.sum());
+    return Tensors{y.detach(), x.grad(), w.grad(), d.grad()};
+  };
+  const Tensors one = all(1), two = all(2), again = all(2);
+  for (size_t i = 0; i < one.size(); ++i) {
+    EXPECT_TRUE(same_bits(one[i], two[i])) << i;
+    EXPECT_TRUE(same_bits(two[i], again[i])) << i;
+  }
 }
 
 TEST_F(Twins, OtherPrecisionsAreComputedPlainly) {

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "fathom/ops/optimizer.h"
 #include "fathom/train/plan/decay.h"
 
 namespace fathom {
@@ -51,32 +53,30 @@ double AdamW::clip_gradients() {
   const at::NoGradGuard no_grad;
   double squares = 0;
   for (const Tensor& p : parameters_)
-    if (p.grad().defined()) squares += std::pow(p.grad().norm().item<double>(), 2);
+    if (p.grad().defined()) squares += squared_norm(p.grad());
   const double norm = std::sqrt(squares);
   // The 1e-6 is torch's clip_grad_norm_: it keeps the division safe and the numbers comparable.
   const double scale = config_.grad_clip / (norm + 1e-6);
-  if (config_.grad_clip > 0 && scale < 1)
-    for (Tensor& p : parameters_)
-      if (p.grad().defined()) p.mutable_grad().mul_(scale);
+  gradient_scale_ = config_.grad_clip > 0 && scale < 1 ? scale : 1;
   return norm;
 }
 
 void AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
   ++steps_;
+  AdamWStep s;
+  s.gradient_scale = std::exchange(gradient_scale_, 1);
+  s.beta1 = config_.beta1;
+  s.beta2 = config_.beta2;
+  s.eps = config_.adam_eps;
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    Tensor& w = parameters_[i];
-    const Tensor& g = w.grad();
-    if (!g.defined()) continue;
-    auto& [name, m, v, frozen, begun] = state_[i];
-    const auto n = static_cast<double>(steps_ - begun);
-    const double m_correction = 1 - std::pow(config_.beta1, n);
-    const double v_correction = 1 - std::pow(config_.beta2, n);
-    if (decays_[i]) w.mul_(1 - learning_rate * config_.weight_decay);
-    m.mul_(config_.beta1).add_(g, 1 - config_.beta1);
-    v.mul_(config_.beta2).addcmul_(g, g, 1 - config_.beta2);
-    const Tensor root = (v.sqrt() / std::sqrt(v_correction)).add_(config_.adam_eps);
-    w.addcdiv_(m, root, -learning_rate / m_correction);
+    if (!parameters_[i].grad().defined()) continue;
+    const State& state = state_[i];
+    const auto n = static_cast<double>(steps_ - state.begun);
+    s.keep = decays_[i] ? 1 - learning_rate * config_.weight_decay : 1;
+    s.step_size = learning_rate / (1 - std::pow(config_.beta1, n));
+    s.root = std::sqrt(1 - std::pow(config_.beta2, n));
+    adamw(s, parameters_[i], state.m, state.v);
   }
 }
 

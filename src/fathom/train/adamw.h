@@ -1,4 +1,4 @@
-// AdamW (Loshchilov and Hutter 2019) in plain torch operations, over a model's parameters by name.
+// AdamW (Loshchilov and Hutter 2019) over a model's parameters by name.
 #pragma once
 
 #include <map>
@@ -15,8 +15,8 @@ class AdamW {
  public:
   AdamW(const ParameterSet& parameters, const OptimizerConfig& config);
 
-  // Global L2 norm of the gradients (missing ones count as zero). Scales them in place so that it
-  // is at most grad_clip (if that is not 0), and returns what it was before.
+  // Global L2 norm of the gradients (missing ones count as zero). If grad_clip is not 0, the next
+  // step takes them so many times smaller that it is at most that; they themselves stay.
   double clip_gradients();
 
   // With m, v the decayed means of g and g^2, corrected for their start at zero, n updates ago:
@@ -40,6 +40,7 @@ class AdamW {
 
  private:
   OptimizerConfig config_;
+  double gradient_scale_ = 1;
   std::vector<Tensor> parameters_;
   std::vector<bool> decays_;
   std::vector<State> state_;
