@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "fathom/base/error.h"
+#include "fathom/cli/bench.h"
 #include "fathom/cli/eval.h"
 #include "fathom/cli/generate.h"
 #include "fathom/cli/trace.h"
@@ -29,6 +30,8 @@ const std::vector<Verb>& verbs() {
        [](const Arguments& a) { return parse_generate(a).has_value(); }},
       {"trace", "which layer answered each token of a text", nullptr,
        [](const Arguments& a) { return parse_trace(a).has_value(); }},
+      {"bench", "how fast this machine trains and decodes", nullptr,
+       [](const Arguments& a) { return parse_bench(a).has_value(); }},
       {"export", "a run's numbers as CSV or JSON lines", run_export},
   };
   return all;

@@ -1,5 +1,6 @@
 #include "fathom/model/depth_model.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -52,6 +53,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   options.random = pass.random;
   options.keep_states = true;
   options = with_needs(supervision_, options);
+  if (at::GradMode::is_enabled()) options.expected = expected_gradient(supervision_, batch);
   const DepthProgram walk_program = program();
   const Trace trace = walk_.run(walk_program, batch, options);
   ModelOutput output;

@@ -4,6 +4,7 @@
 #include <ATen/ops/where.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -125,6 +126,23 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options) {
     if (term.signal == Term::kMax) options.grad_of_max = true;
   }
   return options;
+}
+
+ExpectedGradient expected_gradient(const SupervisionTable& table, const Batch& batch) {
+  ExpectedGradient expected;
+  if (!batch.targets_BT.defined()) return expected;
+  for (const Term& t : table) {
+    if (t.signal != Term::kTarget || t.transform != Term::kNegLog || t.gate != Term::kEvery ||
+        t.multiplier != Term::kOne || t.judge != Term::kSelf || t.reach != 0)
+      return {};
+    expected.layers.resize(std::max(expected.layers.size(), t.weights.size()));
+    for (size_t i = 0; i < t.weights.size(); ++i)
+      if (t.weights[i] != 0) expected.layers[i] = true;
+  }
+  Tensor weight_BT = batch.targets_BT.ne(-1).to(at::kFloat);
+  if (batch.weight_BT.defined()) weight_BT = weight_BT * batch.weight_BT;
+  expected.of_ln_p_R = -weight_BT.reshape({-1});
+  return expected;
 }
 
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch) {

@@ -55,6 +55,10 @@ SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_lay
 // What the walk has to keep for the table.
 WalkOptions with_needs(const SupervisionTable& table, WalkOptions options);
 
+// What readings will be sent, if that follows from the batch alone: every term a cross entropy of
+// the walk's own answers at every target.
+ExpectedGradient expected_gradient(const SupervisionTable& table, const Batch& batch);
+
 // Denominators that are known beforehand, by the name of the loss part.
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch);
 

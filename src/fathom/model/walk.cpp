@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "fathom/base/error.h"
@@ -14,9 +15,15 @@ namespace fathom {
 // What steps share: a norm that two readers want is computed once, and so is a mask.
 class DepthWalk::Shared {
  public:
-  explicit Shared(const BlockSettings& settings) : settings_(settings) {}
+  Shared(const BlockSettings& settings, const DepthProgram& program) : settings_(settings) {
+    for (const StepSpec& step : program.steps)
+      if (step.layer.readout) ++readouts_[step.layer.readout->head];
+  }
 
   Masks masks;
+
+  // A head that reads several times would have as many gradients at once.
+  bool reads_once(int head) const { return readouts_.at(head) == 1; }
 
   Tensor norm_of(const Tensor& x_RC, const NormParams& params) {
     const bool known = x_.defined() && x_.is_same(x_RC) && weight_.is_same(params.weight);
@@ -29,6 +36,7 @@ class DepthWalk::Shared {
 
  private:
   const BlockSettings& settings_;
+  std::map<int, int> readouts_;  // by head
   Tensor x_, weight_, n_;
   bool graph_ = false;
 };
@@ -123,6 +131,10 @@ void DepthWalk::read_out(const StepSpec& spec, const Carry& carry, const Tensor&
   if (targets_R.defined()) request.ids_R = rows.of(targets_R);
   request.confidence_temperature = halting.temperature;
   request.grad_of_max = options.grad_of_max;
+  const std::vector<bool>& expecting = options.expected.layers;
+  if (shared.reads_once(spec.layer.readout->head) && size_t(record.layer) < expecting.size() &&
+      expecting[size_t(record.layer)])
+    request.expected_R = options.expected.of_ln_p_R;
   record.reading = readout(n_RC, params_.head.at(spec.layer.readout->head), request);
   if (!halts) return;
   record.decision = decide(halting, size_t(record.layer), record.reading, request.ids_R,
@@ -147,7 +159,7 @@ Trace DepthWalk::run(const DepthProgram& program, std::shared_ptr<const Rows> ro
     fail("a walk that is not causal has no use for earlier keys", "compute the whole text anew");
   Trace trace;
   trace.all = rows;
-  Shared shared(settings_);
+  Shared shared(settings_, program);
   Carry carry = stem(*rows, options);
   Tensor hidden_R, done_R;
   int readouts = 0;
@@ -187,7 +199,7 @@ Carry DepthWalk::segment(const DepthProgram& program, const Trace& trace, const 
                      segment.last, trace.steps.size()));
   const Params params = segment.live_params ? params_ : frozen(params_);
   Carry carry = segment.live_carry ? start : start.detached();
-  Shared shared(settings_);
+  Shared shared(settings_, program);
   for (size_t i = segment.first; i < segment.last; ++i)
     carry = step(program.steps[i], params, *trace.all, std::move(carry), trace.steps[i].hidden_R,
                  options, shared);

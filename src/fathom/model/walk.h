@@ -15,6 +15,13 @@
 
 namespace fathom {
 
+// The gradient that readings will be sent if the objective is known before the walk: it is cheaper
+// to compute with the reading than after it (ReadoutRequest::expected_R).
+struct ExpectedGradient {
+  Tensor of_ln_p_R;          // but for one factor a layer; undefined: not known
+  std::vector<bool> layers;  // those that are sent it, by ReadoutSpec::layer
+};
+
 struct WalkOptions {
   bool training = false;     // dropout acts, and gold scores look at targets
   bool skip = false;         // rows that have halted are computed no further
@@ -22,6 +29,7 @@ struct WalkOptions {
   bool keep_doors = false;   // for segments
   bool keep_states = false;  // StepRecord::n_RC
   bool grad_of_max = false;  // Reading::ln_max_R is in the graph
+  ExpectedGradient expected;
   RandomField random{0, 0, 0};
   // What the rows' sequences had before, which they see and add to; null: nothing, and all rows are
   // there. No training.

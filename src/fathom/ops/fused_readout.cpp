@@ -166,7 +166,7 @@ Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
                 const ReadoutRequest& request) {
   const Tensor ids_R = request.ids_R.defined() ? request.ids_R.contiguous() : Tensor();
   const Tensor expected_R =
-      request.expected_R.defined() ? request.expected_R.contiguous() : Tensor();
+      request.expected_R.defined() ? request.expected_R.to(at::kFloat).contiguous() : Tensor();
   variable_list out;
   if (at::GradMode::is_enabled())
     out = ReadoutFunction::apply(n_RC, head, maybe(bias), maybe(ids_R), maybe(expected_R),

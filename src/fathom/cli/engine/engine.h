@@ -1,6 +1,7 @@
 // The engine's halves of the verbs: they carry out requests that have been checked.
 #pragma once
 
+#include "fathom/cli/bench.h"
 #include "fathom/cli/eval.h"
 #include "fathom/cli/generate.h"
 #include "fathom/cli/trace.h"
@@ -19,6 +20,7 @@ int train(TrainRequest request);
 int eval(const EvalRequest& request);
 int generate_text(const GenerateRequest& request);
 int trace(const TraceRequest& request);
+int bench(const BenchRequest& request);
 int print_readings();  // EngineReadings, for `fathom doctor`
 
 }  // namespace fathom

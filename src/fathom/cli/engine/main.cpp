@@ -37,6 +37,10 @@ int run_verb(int argc, char** argv) {
     const auto request = parse_trace(arguments);
     return request ? trace(*request) : 0;
   }
+  if (verb == "bench") {
+    const auto request = parse_bench(arguments);
+    return request ? bench(*request) : 0;
+  }
   if (verb == "doctor") return print_readings();
   misuse("fathom-engine does not know the verb " + verb, "type `fathom --help`");
 }

@@ -1,0 +1,67 @@
+#include "fathom/cli/bench.h"
+
+#include <fmt/format.h>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/cli/run_arguments.h"
+#include "fathom/model/plan/depth_plan.h"
+#include "fathom/train/plan/registry.h"
+
+namespace fathom {
+namespace {
+
+BenchKind kind_of(const std::string& what) {
+  if (what == "step") return BenchKind::kStep;
+  if (what == "decode") return BenchKind::kDecode;
+  if (what == "ops") return BenchKind::kOps;
+  misuse(fmt::format("{} cannot be measured, allowed: step, decode, ops", in_quotes(what)),
+         suggestion(what, {"step", "decode", "ops"}, "fathom bench --help"));
+}
+
+}  // namespace
+
+std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
+  CommandLine line("bench", "WHAT EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
+                   "Time training steps (step), tokens one by one (decode) or the operations of a "
+                   "step (ops), on random tokens.",
+                   "fathom bench step quickstart --repeats=10");
+  std::string what, preset, config_file;
+  BenchRequest request;
+  line.positional("WHAT", what, "step, decode or ops");
+  line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows");
+  line.takes_config_files();
+  const auto make_list = [&] {
+    FieldList list;
+    list.section("measuring");
+    list.add("repeats", request.repeats, "times that are measured; the middle one is reported")
+        .at_least(3)
+        .at_most(1'000'000);
+    list.add("sequences", request.sequences, "with decode: texts that grow side by side")
+        .at_least(1)
+        .at_most(4096);
+    list.add("json", request.json, "print one JSON object");
+    list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same");
+    add_fields(list, request.config);
+    return list;
+  };
+  const Arguments without_what(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
+  if (const std::string name = named_preset(without_what); !name.empty())
+    request.config = preset_config(name);
+  const auto settings = line.parse(arguments, make_list());
+  if (!settings) return std::nullopt;
+  request.kind = kind_of(what);
+  request.config = preset_config(preset);
+  FieldList list = make_list();
+  request.notices = apply_settings(*settings, preset, list);
+  for (std::string& notice : resolve(list, request.config))
+    request.notices.push_back(std::move(notice));
+  request.vocab_size =
+      settled_vocab_size(request.config, likely_corpus_vocab(request.config.data.dataset));
+  if (request.kind == BenchKind::kDecode && !make_depth_plan(request.config.model).causal)
+    misuse(fmt::format("{} is not causal: its texts cannot be grown", preset),
+           "`fathom bench step` measures its training");
+  return request;
+}
+
+}  // namespace fathom

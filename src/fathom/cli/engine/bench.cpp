@@ -1,0 +1,248 @@
+// `fathom bench`
+#include "fathom/cli/bench.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/randn.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/random.h"
+#include "fathom/base/text.h"
+#include "fathom/cli/engine/bench_ops.h"
+#include "fathom/cli/engine/engine.h"
+#include "fathom/data/shard.h"
+#include "fathom/decode/decoder.h"
+#include "fathom/kernels/isa.h"
+#include "fathom/model/device.h"
+#include "fathom/track/process_use.h"
+#include "fathom/train/trainer.h"
+
+namespace fathom {
+namespace {
+
+constexpr int kWarmUp = 3;  // times that are not measured
+
+// A corpus of random tokens, for as long as it lives.
+class RandomCorpus {
+ public:
+  RandomCorpus(int64_t vocab_size, int64_t tokens) {
+    std::string path = std::filesystem::temp_directory_path() / "fathom-bench-XXXXXX";
+    if (mkdtemp(path.data()) == nullptr)
+      fail("no folder can be made in " + path, "set TMPDIR to a folder that you may write to");
+    path_ = path;
+    const RandomStream stream(1, "bench");
+    std::vector<uint32_t> ids;
+    for (int64_t i = 0; i < tokens; ++i)
+      ids.push_back(static_cast<uint32_t>(
+          stream.below(static_cast<uint64_t>(i), static_cast<uint64_t>(vocab_size))));
+    for (const char* split : {"train", "val"}) {
+      ShardWriter writer(fmt::format("{}/{}.bin", path_, split), ShardFormat::kNanoGpt);
+      writer.append(ids);
+      writer.finish();
+    }
+  }
+  ~RandomCorpus() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  RandomCorpus(const RandomCorpus&) = delete;
+  RandomCorpus& operator=(const RandomCorpus&) = delete;
+
+  Corpus open(int64_t vocab_size) const {
+    Corpus corpus = Corpus::open(path_);
+    corpus.assume_vocab_size(vocab_size);
+    return corpus;
+  }
+
+ private:
+  std::string path_;
+};
+
+template <class F>
+double seconds_of(const F& f) {
+  const auto begin = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// The smallest of `times` that at least `share` of them do not exceed.
+double quantile(std::vector<double> times, double share) {
+  std::sort(times.begin(), times.end());
+  const auto n = static_cast<double>(times.size());
+  return times[static_cast<size_t>(std::clamp(std::ceil(share * n) - 1, 0.0, n - 1))];
+}
+
+// Products of the shapes that a training step is made of, by our kernels and by what libtorch has,
+// measured between the steps: what this machine can do in the very same minute.
+class ReferenceProducts {
+ public:
+  ReferenceProducts(const ParameterSet& parameters, int64_t rows) : rows_(rows) {
+    for (const Parameter& p : parameters.all()) {
+      const bool is_matrix = p.tensor.dim() == 2 && p.spec.part != Part::kTokenTable &&
+                             p.spec.part != Part::kPositionTable;
+      if (is_matrix) add(p.tensor.size(0), p.tensor.size(1));
+    }
+    // A tied head.
+    if (!parameters.find("head.0.weight").defined()) {
+      const Tensor table = parameters.at("token_table.0.weight");
+      add(table.size(0), table.size(1));
+    }
+  }
+
+  // Some of them, in turn, for about so long.
+  void measure(double seconds) {
+    for (double spent = 0; spent < seconds && !shapes_.empty(); ++next_) {
+      Shape& shape = shapes_[next_ % shapes_.size()];
+      const Tensor x = at::randn({rows_, shape.in}), w = at::randn({shape.out, shape.in});
+      double time = seconds_of([&] { linear(x, w, Tensor()); });
+      shape.ours.push_back(time);
+      spent += time;
+      time = seconds_of([&] { at::linear(x, w); });
+      shape.torchs.push_back(time);
+      spent += time;
+    }
+  }
+
+  // Of the fastest one. 0: none was measured.
+  double best_gflop_per_s() const {
+    double best = 0;
+    for (const Shape& s : shapes_)
+      for (const std::vector<double>* times : {&s.ours, &s.torchs})
+        if (!times->empty())
+          best = std::max(best,
+                          2e-9 * static_cast<double>(rows_ * s.out * s.in) / quantile(*times, 0.5));
+    return best;
+  }
+
+ private:
+  struct Shape {
+    int64_t out, in;
+    std::vector<double> ours = {}, torchs = {};
+  };
+  void add(int64_t out, int64_t in) {
+    for (const Shape& s : shapes_)
+      if (s.out == out && s.in == in) return;
+    shapes_.push_back({out, in});
+  }
+
+  int64_t rows_;
+  std::vector<Shape> shapes_;
+  size_t next_ = 0;
+};
+
+nlohmann::json about(const BenchRequest& request, int threads) {
+  return {{"preset", request.config.preset},
+          {"vocab_size", request.vocab_size},
+          {"threads", threads},
+          {"instructions", plain_is_asked() ? "none" : isa_name(chosen_isa())}};
+}
+
+void add_times(nlohmann::json& out, const std::vector<double>& times, int64_t tokens) {
+  out["tokens_per_s"] = static_cast<double>(tokens) / quantile(times, 0.5);
+  out["ms_median"] = 1e3 * quantile(times, 0.5);
+  out["ms_p10"] = 1e3 * quantile(times, 0.1);
+  out["ms_p90"] = 1e3 * quantile(times, 0.9);
+}
+
+nlohmann::json bench_step(const BenchRequest& request, int threads) {
+  const RunConfig& c = request.config;
+  const int64_t T = c.model.backbone.block_size;
+  const RandomCorpus corpus(request.vocab_size, std::max<int64_t>(16 * (T + 1), 1 << 16));
+  Trainer trainer(c, corpus.open(request.vocab_size), request.vocab_size, /*folder=*/"");
+  ReferenceProducts products(trainer.parameters(), c.micro_batch_size() * T);
+  std::vector<double> times;
+  for (int64_t i = 0; i < kWarmUp + request.repeats; ++i) {
+    const double time = seconds_of([&] { trainer.train_step(); });
+    if (i >= kWarmUp) times.push_back(time);
+    const at::NoGradGuard no_grad;
+    products.measure(time / 2);
+  }
+  nlohmann::json out = about(request, threads);
+  out["parameters"] = 0;
+  for (const Parameter& p : trainer.parameters().all())
+    out["parameters"] = out["parameters"].get<int64_t>() + p.tensor.numel();
+  add_times(out, times, c.tokens_per_step());
+  const double flops = flops_per_token(c.model, request.vocab_size, T).training() *
+                       static_cast<double>(c.tokens_per_step());
+  out["gflop_per_s"] = 1e-9 * flops / quantile(times, 0.5);
+  out["best_matmul_gflop_per_s"] = products.best_gflop_per_s();
+  if (products.best_gflop_per_s() > 0)
+    out["share_of_best_matmul"] = out["gflop_per_s"].get<double>() / products.best_gflop_per_s();
+  return out;
+}
+
+// Half of the window is there before; the other half is what is measured.
+nlohmann::json bench_decode(const BenchRequest& request, int threads) {
+  const RunConfig& c = request.config;
+  const at::Device device = choose_device(c.training.device);
+  const auto model =
+      make_model(c.model, request.vocab_size, static_cast<uint64_t>(c.training.seed), device);
+  const int64_t T = c.model.backbone.block_size;
+  Window window;
+  window.capacity = T;
+  const std::vector<int64_t> start(static_cast<size_t>(std::max<int64_t>(T / 2, 1)), 0);
+  const std::vector<std::vector<int64_t>> texts(static_cast<size_t>(request.sequences), start);
+  std::vector<double> times;
+  while (static_cast<int64_t>(times.size()) < request.repeats) {
+    Decoder decoder(*model, texts, window);
+    for (int64_t at = T / 2; at < T && static_cast<int64_t>(times.size()) < request.repeats; ++at) {
+      const double time = seconds_of([&] { decoder.next(Exit::kFirstConfident); });
+      if (at >= T / 2 + kWarmUp || T / 2 <= kWarmUp) times.push_back(time);
+      for (size_t b = 0; b < texts.size(); ++b) decoder.append(b, at % request.vocab_size);
+    }
+  }
+  nlohmann::json out = about(request, threads);
+  out["sequences"] = request.sequences;
+  add_times(out, times, request.sequences);
+  double flops = flops_per_token(c.model, request.vocab_size, T).forward();
+  flops *= static_cast<double>(request.sequences);
+  out["gflop_per_s"] = 1e-9 * flops / quantile(times, 0.5);
+  double bytes = 0;  // weights that a token's products read
+  for (const Parameter& p : model->parameters().all())
+    if (p.spec.part != Part::kTokenTable && p.spec.part != Part::kPositionTable)
+      bytes += static_cast<double>(p.tensor.numel()) * 4;
+  out["weight_gb_per_s"] = 1e-9 * bytes / quantile(times, 0.5);
+  return out;
+}
+
+void print(const nlohmann::json& out) {
+  for (const auto& [key, value] : out.items())
+    if (value.is_number_float())
+      fmt::print("{:<26}{:>14.4g}\n", key, value.get<double>());
+    else
+      fmt::print("{:<26}{:>14}\n", key,
+                 value.is_string() ? value.get<std::string>() : value.dump());
+}
+
+}  // namespace
+
+int bench(const BenchRequest& request) {
+  for (const std::string& notice : request.notices) fmt::print(stderr, "note: {}\n", notice);
+  const int threads = set_threads(request.config.training.threads);
+  if (request.kind == BenchKind::kOps) {
+    const std::vector<OpTimes> ops = bench_ops(request.config, request.vocab_size, request.repeats);
+    print_ops(ops, request.json, about(request, threads));
+    return 0;
+  }
+  nlohmann::json out = request.kind == BenchKind::kStep ? bench_step(request, threads)
+                                                        : bench_decode(request, threads);
+  ProcessMeter meter;
+  out["peak_rss_bytes"] = meter.read().peak_rss_bytes;
+  if (request.json)
+    fmt::print("{}\n", out.dump(2));
+  else
+    print(out);
+  return 0;
+}
+
+}  // namespace fathom
