@@ -11,19 +11,19 @@
 namespace fathom {
 namespace {
 
-constexpr int kLongestValue = 8 << 20;  // bytes; ours are settings of a run
+// A damaged cell may claim to be as long as it likes, and SQLite makes room for it.
+constexpr int64_t kMostMemory = 48 << 20;  // of all connections
 
 }  // namespace
 
 Database::Database(const std::string& path, bool read_only, int busy_timeout_ms)
     : path_(path), busy_timeout_ms_(busy_timeout_ms) {
+  sqlite3_hard_heap_limit64(kMostMemory);
   const int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   // Without SQLite's own mutexes: a connection stays on one thread.
   const int code = sqlite3_open_v2(path.c_str(), &handle_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code == SQLITE_OK) {
     sqlite3_busy_timeout(handle_, busy_timeout_ms);
-    // A damaged cell may claim to be as long as it likes, and SQLite makes room for it.
-    sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, kLongestValue);
     return;
   }
   // A handle comes with a failed open too, and no destructor runs for a constructor that throws.
@@ -85,6 +85,11 @@ void Database::fail_with(int code) const {
       fail(fmt::format("run store {} is damaged or is not a SQLite database", path_),
            "move it away, and the next run begins a new one (checkpoints are not affected); "
            "`sqlite3 FILE .recover` may save its numbers");
+    case SQLITE_NOMEM:
+      fail(fmt::format(
+               "run store {} asks for more memory than the {} MiB it may have: it is damaged",
+               path_, kMostMemory >> 20),
+           "move it away, and the next run begins a new one (checkpoints are not affected)");
     case SQLITE_FULL:
       fail(fmt::format("run store {} cannot grow: the disk is full", path_),
            "free some space there; nothing that was stored before is lost");
