@@ -128,6 +128,7 @@ inline constexpr const char* kVerbEngineEffects[] = {
     "generate temperature", "generate top_k",   "generate seed",        "generate exit",
     "eval threshold",       "eval thresholds",  "generate threshold",   "generate thresholds",
     "trace device",         "trace threads",    "trace threshold",      "trace thresholds",
+    "bench repeats",        "bench sequences",  "bench json",           "bench config",
 };
 
 }  // namespace fathom

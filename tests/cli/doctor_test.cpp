@@ -133,6 +133,19 @@ TEST(DoctorThreads, CountsAgainstTheMask) {
   EXPECT_THAT(judge_threads(r, 1), Ok());
 }
 
+TEST(DoctorKernels, SayWhatComputes) {
+  EngineReadings r;
+  r.kernels = "avx512";
+  r.flushes_denormals = true;
+  EXPECT_THAT(judge_kernels(r), Ok("avx512, denormals are 0"));
+  r.flushes_denormals = false;
+  EXPECT_THAT(judge_kernels(r), Ok("denormals are kept"));
+  r.kernels = "baseline";
+  EXPECT_THAT(judge_kernels(r), Note("several times slower", "AVX2"));
+  r.kernels = "none";
+  EXPECT_THAT(judge_kernels(r), Note("libtorch's own", "FATHOM_ISA"));
+}
+
 TEST(DoctorThreads, Settings) {
   const auto judge = [](const Setting& setting, int allowed) {
     return judge_thread_setting("OMP_NUM_THREADS", setting, allowed);
@@ -236,6 +249,8 @@ EngineReadings sample_readings() {
   r.threads = 2;
   r.blas_threads = 2;
   r.openblas_parallel = 2;
+  r.kernels = "avx2";
+  r.flushes_denormals = true;
   r.cuda = true;
   r.cuda_devices = 3;
   r.libraries = {"/a b/libc.so.6", "/not utf-8 \xff.so"};
@@ -250,6 +265,8 @@ TEST(DoctorEngine, ReadingsSurviveTheirText) {
   EXPECT_EQ(back->threads, 2);
   EXPECT_TRUE(back->cuda);
   EXPECT_FALSE(back->mkl);
+  EXPECT_EQ(back->kernels, "avx2");
+  EXPECT_TRUE(back->flushes_denormals);
   ASSERT_EQ(back->libraries.size(), 2u);
   EXPECT_EQ(back->libraries[0], r.libraries[0]);
   EXPECT_EQ(to_text(*parse_engine_readings(to_text(*back))), to_text(*back));

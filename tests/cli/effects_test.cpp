@@ -37,7 +37,7 @@ std::set<std::string> options_of_verbs(const testing::Workplace& place) {
   for (const Verb& verb : verbs()) {
     const std::string help = place.run({verb.name, "--help"}).out;
     const std::regex option("\n  --([a-z0-9_]+) ");
-    const bool trains = verb.name == "train" || verb.name == "describe";
+    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench";
     for (std::sregex_iterator it(help.begin(), help.end(), option), end; it != end; ++it)
       if (!trains || run.find((*it)[1]) == nullptr) names.insert(verb.name + " " + (*it)[1].str());
   }

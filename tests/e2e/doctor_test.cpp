@@ -70,9 +70,10 @@ class DoctorTest : public ::testing::Test {
 
 TEST_F(DoctorTest, KnowsThisMachineAndTheEngine) {
   const auto found = checks();
-  for (const char* name : {"build", "cpu", "processors", "cpu_quota", "load", "OMP_NUM_THREADS",
-                           "OMP_WAIT_POLICY", "memory", "runs_folder", "data_folder", "run_store",
-                           "engine", "libtorch", "threads", "cuda", "blas", "lapack", "openmp"})
+  for (const char* name :
+       {"build", "cpu", "processors", "cpu_quota", "load", "OMP_NUM_THREADS", "OMP_WAIT_POLICY",
+        "memory", "runs_folder", "data_folder", "run_store", "engine", "libtorch", "threads",
+        "kernels", "cuda", "blas", "lapack", "openmp"})
     EXPECT_EQ(found.count(name), 1u) << name;
   EXPECT_EQ(found.at("engine").at("verdict"), "ok") << found.at("engine");
   EXPECT_EQ(found.at("openmp").at("verdict"), "ok") << found.at("openmp");
@@ -144,7 +145,8 @@ TEST_F(DoctorTest, WithAnEngineThatFails) {
 TEST_F(DoctorTest, WithAnEngineOfAnotherVersion) {
   const std::string fathom = copy_of_fathom(
       "#!/bin/sh\necho '{\"version\": \"9.9\", \"libtorch\": \"8\", \"threads\": 1, "
-      "\"blas_threads\": 0, \"openblas_parallel\": -1, \"mkl\": false, \"cuda\": false, "
+      "\"blas_threads\": 0, \"openblas_parallel\": -1, \"mkl\": false, "
+      "\"kernels\": \"avx2\", \"flushes_denormals\": true, \"cuda\": false, "
       "\"cuda_devices\": 0, \"libraries\": [\"/lib/libgomp.so.1\"]}'\n");
   const auto found = checks_of(doctor(fathom, {}, "--json"));
   EXPECT_EQ(found.at("engine").at("verdict"), "wrong");

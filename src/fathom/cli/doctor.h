@@ -70,6 +70,8 @@ struct EngineReadings {
   int openblas_parallel =
       -1;             // openblas_get_parallel(): 0 serial, 1 pthreads, 2 OpenMP; -1: unknown
   bool mkl = false;   // libtorch was built with MKL
+  std::string kernels;             // instructions that ours use, "none": plain operations
+  bool flushes_denormals = false;  // numbers below 1e-38 count as 0, which keeps them fast
   bool cuda = false;  // CUDA can be used
   int cuda_devices = 0;
   std::vector<std::string> libraries;  // paths of all that are loaded
@@ -82,6 +84,7 @@ Check judge_engine(const std::string& program, const ProgramOutcome& outcome,
                    const std::optional<EngineReadings>& readings, const std::string& version);
 Check judge_libtorch(const EngineReadings& readings);
 Check judge_threads(const EngineReadings& readings, int allowed);
+Check judge_kernels(const EngineReadings& readings);
 Check judge_cuda(const EngineReadings& readings);
 // One BLAS, and one pool of threads for it and OpenMP. `openblas_parallel` as above, for an
 // OpenBLAS whose path does not tell its flavour; `mkl`: one may be inside libtorch.

@@ -123,6 +123,8 @@ std::string to_text(const EngineReadings& r) {
                               {"blas_threads", r.blas_threads},
                               {"openblas_parallel", r.openblas_parallel},
                               {"mkl", r.mkl},
+                              {"kernels", r.kernels},
+                              {"flushes_denormals", r.flushes_denormals},
                               {"cuda", r.cuda},
                               {"cuda_devices", r.cuda_devices},
                               {"libraries", r.libraries}};
@@ -139,6 +141,8 @@ std::optional<EngineReadings> parse_engine_readings(std::string_view text) {
     read(json, "blas_threads", r.blas_threads);
     read(json, "openblas_parallel", r.openblas_parallel);
     read(json, "mkl", r.mkl);
+    read(json, "kernels", r.kernels);
+    read(json, "flushes_denormals", r.flushes_denormals);
     read(json, "cuda", r.cuda);
     read(json, "cuda_devices", r.cuda_devices);
     read(json, "libraries", r.libraries);
@@ -195,6 +199,18 @@ Check judge_threads(const EngineReadings& r, int allowed) {
     check.hint = "this libtorch was built without OpenMP, or a setting holds it back";
   }
   return check;
+}
+
+Check judge_kernels(const EngineReadings& r) {
+  if (r.kernels == "none")
+    return {"kernels", "none: every operation is libtorch's own", Verdict::kNote,
+            "unset FATHOM_ISA, which asks for that"};
+  const std::string value =
+      r.kernels + (r.flushes_denormals ? ", denormals are 0" : ", denormals are kept");
+  if (r.kernels == "baseline")
+    return {"kernels", value + ": several times slower than with AVX2", Verdict::kNote,
+            "FATHOM_ISA asks for that, or this processor has no AVX2"};
+  return {"kernels", value, Verdict::kOk, ""};
 }
 
 Check judge_cuda(const EngineReadings& r) {

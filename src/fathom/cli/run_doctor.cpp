@@ -70,6 +70,7 @@ std::vector<Check> engine_checks(int allowed) {
   if (!readings) return checks;
   checks.push_back(judge_libtorch(*readings));
   checks.push_back(judge_threads(*readings, allowed));
+  checks.push_back(judge_kernels(*readings));
   checks.push_back(judge_cuda(*readings));
   checks.push_back(judge_blas(readings->libraries, readings->openblas_parallel, readings->mkl));
   checks.push_back(judge_lapack(readings->libraries, readings->openblas_parallel));

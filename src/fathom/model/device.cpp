@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <atomic>
+
 #include "fathom/base/error.h"
 #include "fathom/base/processors.h"
 
@@ -30,8 +32,19 @@ c10::Device choose_device(const std::string& name) {
 
 int set_threads(int64_t threads) {
   // ATen's own default counts half of a virtual machine's processors.
+  at::globalContext().setFlushDenormal(true);
   at::set_num_threads(threads > 0 ? static_cast<int>(threads) : allowed_processors());
   return at::get_num_threads();
+}
+
+bool denormals_are_zero() {
+  std::atomic<int> flushing{0}, asked{0};
+  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+    volatile float tiny = 1e-38f;
+    ++asked;
+    flushing += tiny * 0.1f == 0 ? 1 : 0;
+  });
+  return asked == flushing;
 }
 
 }  // namespace fathom

@@ -12,6 +12,12 @@ namespace fathom {
 c10::Device choose_device(const std::string& name);
 
 // Sets ATen's and OpenMP's threads; 0 takes every processor of the affinity mask. Returns how many.
+// They take denormal numbers for 0 from then on, where the processor can: moments that decay into
+// them would slow training down. To be called before the first parallel work: threads that exist
+// keep what they do.
 int set_threads(int64_t threads);
+
+// Whether every thread does so.
+bool denormals_are_zero();
 
 }  // namespace fathom

@@ -148,6 +148,7 @@ nlohmann::json about(const BenchRequest& request, int threads) {
 }
 
 void add_times(nlohmann::json& out, const std::vector<double>& times, int64_t tokens) {
+  out["repeats"] = times.size();
   out["tokens_per_s"] = static_cast<double>(tokens) / quantile(times, 0.5);
   out["ms_median"] = 1e3 * quantile(times, 0.5);
   out["ms_p10"] = 1e3 * quantile(times, 0.1);

@@ -6,6 +6,7 @@
 
 #include "fathom/cli/doctor.h"
 #include "fathom/cli/engine/engine.h"
+#include "fathom/kernels/isa.h"
 #include "fathom/model/device.h"
 
 namespace fathom {
@@ -27,6 +28,8 @@ int print_readings() {
   r.blas_threads = ask_openblas("openblas_get_num_threads", 0);
   r.openblas_parallel = ask_openblas("openblas_get_parallel", -1);
   r.mkl = at::hasMKL();
+  r.kernels = plain_is_asked() ? "none" : isa_name(chosen_isa());
+  r.flushes_denormals = denormals_are_zero();
   r.cuda = at::hasCUDA();
   r.cuda_devices = r.cuda ? static_cast<int>(at::getNumGPUs()) : 0;
   r.libraries = mapped_libraries(read_system_file("/proc/self/maps"));

@@ -5,6 +5,7 @@
 #include "fathom/base/error.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/kernels/isa.h"
 
 namespace fathom {
 namespace {
@@ -19,6 +20,7 @@ void keep_freed_memory() {
 
 int run_verb(int argc, char** argv) {
   if (argc < 2) misuse("fathom-engine is started by fathom", "type `fathom --help`");
+  chosen_isa();  // throws for a setting of the environment that is wrong
   const std::string verb = argv[1];
   const Arguments arguments(argv + 2, argv + argc);
   if (verb == "train") {
