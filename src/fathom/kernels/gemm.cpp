@@ -9,7 +9,8 @@
 namespace fathom {
 namespace {
 
-constexpr int64_t kSmall = 1 << 20;           // multiplications that are not worth a second thread
+constexpr int64_t kSmall = 1 << 20;        // multiplications that are not worth a second thread
+constexpr int64_t kSmallPacked = 1 << 17;  // floats of B whose packing is not worth waking one for
 constexpr int64_t kPackedFloats = 160 << 10;  // of B in a second-level cache of 1 MiB
 constexpr int64_t kUnitsPerThread = 4;  // so that the last one to finish is not waited for long
 constexpr int64_t kLeastPanels = 8;     // that a row of A, brought into the cache, is worth
@@ -67,7 +68,7 @@ class Product {
   void pack_all() {
     const int64_t panels = blocks(n(), t_.panel), k_blocks = blocks(k(), t_.depth);
     float* all = scratch(kPackedShared, size_t(panels * t_.panel * k()));
-    for_each_unit(k_blocks * panels, small_, [&](int64_t unit) {
+    for_each_unit(k_blocks * panels, small_ || k() * n() < kSmallPacked, [&](int64_t unit) {
       const int64_t k0 = unit / panels * t_.depth, column = unit % panels * t_.panel;
       const int64_t depth = std::min(t_.depth, k() - k0);
       pack(k0, depth, column, std::min(t_.panel, n() - column),

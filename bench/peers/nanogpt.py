@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""One training step of GPT-2's architecture in plain PyTorch, the way nanoGPT's readers write it.
+
+Times steps on random tokens and prints one JSON object. `--tables` gives every layer a token table and
+a head of its own, each trained by a cross entropy: Papingo's work without its gates and exits.
+"""
+import argparse
+import json
+import math
+import statistics
+import time
+
+import torch
+import torch.nn as nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads, block):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.register_buffer("mask", torch.tril(torch.ones(block, block)).view(1, 1, block, block))
+
+    def forward(self, x):
+        B, T, C = x.shape
+        q, k, v = (t.view(B, T, self.heads, C // self.heads).transpose(1, 2)
+                   for t in self.qkv(x).split(C, dim=2))
+        if hasattr(F, "scaled_dot_product_attention"):
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            scores = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(k.size(-1)))
+            scores = scores.masked_fill(self.mask[:, :, :T, :T] == 0, float("-inf"))
+            y = F.softmax(scores, dim=-1) @ v
+        return self.out(y.transpose(1, 2).contiguous().view(B, T, C))
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, block):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads, block)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.down(F.gelu(self.up(self.norm2(x))))
+
+
+class Model(nn.Module):
+    def __init__(self, a):
+        super().__init__()
+        tables = a.layers if a.tables else 1
+        self.tables = nn.ModuleList(nn.Embedding(a.vocab, a.width) for _ in range(tables))
+        self.positions = nn.Embedding(a.block, a.width)
+        self.blocks = nn.ModuleList(Block(a.width, a.heads, a.block) for _ in range(a.layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(a.width) for _ in range(tables))
+        self.heads = nn.ModuleList(nn.Linear(a.width, a.vocab, bias=False) for _ in range(tables))
+        if not a.tables:
+            self.heads[0].weight = self.tables[0].weight
+        for p in self.parameters():
+            if p.dim() > 1:
+                nn.init.normal_(p, std=0.02)
+
+    def forward(self, tokens, targets):
+        x = self.tables[0](tokens) + self.positions(torch.arange(tokens.size(1)))
+        losses = []
+        for i, block in enumerate(self.blocks):
+            if i > 0 and len(self.tables) > 1:
+                x = x + self.tables[i](tokens)
+            x = block(x)
+            if len(self.heads) > 1 or i + 1 == len(self.blocks):
+                head = i if len(self.heads) > 1 else 0
+                logits = self.heads[head](self.norms[head](x))
+                losses.append(F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1)))
+        return sum(losses) / len(losses)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    for name in ("layers", "heads", "width", "block", "batch", "vocab", "steps"):
+        p.add_argument(f"--{name}", type=int, required=True)
+    p.add_argument("--threads", type=int, default=0, help="0: as PyTorch comes")
+    p.add_argument("--tables", action="store_true")
+    a = p.parse_args()
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    torch.manual_seed(1)
+    model = Model(a)
+    decay = [p for p in model.parameters() if p.dim() > 1]
+    rest = [p for p in model.parameters() if p.dim() <= 1]
+    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1},
+                                   {"params": rest, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.99))
+    times = []
+    for i in range(a.steps + 2):
+        tokens = torch.randint(a.vocab, (a.batch, a.block + 1))
+        begin = time.perf_counter()
+        loss = model(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        loss.item()
+        if i >= 2:
+            times.append(time.perf_counter() - begin)
+    print(json.dumps({"ms_median": 1e3 * statistics.median(times), "threads": torch.get_num_threads(),
+                      "torch": torch.__version__}))
+
+
+if __name__ == "__main__":
+    main()
