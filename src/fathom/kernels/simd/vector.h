@@ -7,6 +7,7 @@
 #include <cstring>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>  // for loads and stores of a part, which vector types do not have
 #define FATHOM_LANES 16
 #elif defined(__AVX2__)
 #define FATHOM_LANES 8
@@ -31,17 +32,25 @@ typedef float LooseVec __attribute__((vector_size(FATHOM_LANES * 4), aligned(4),
   *reinterpret_cast<LooseVec*>(p) = v;
 }
 
-// The first n lanes, 0 <= n <= kLanes; the others are zero.
+// The first n lanes, n >= 0; the others are zero. Memory beyond them is not touched.
 [[gnu::always_inline]] static inline Vec load_part(const float* p, int64_t n) {
   if (n >= kLanes) return load(p);
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p));
+#else
   Vec v = {};
-  std::memcpy(&v, p, size_t(n) * sizeof(float));
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
   return v;
+#endif
 }
 
 [[gnu::always_inline]] static inline void store_part(float* p, Vec v, int64_t n) {
   if (n >= kLanes) return store(p, v);
-  std::memcpy(p, &v, size_t(n) * sizeof(float));
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), reinterpret_cast<__m512>(v));
+#else
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
 }
 
 [[gnu::always_inline]] static inline Vec broadcast(float x) {
