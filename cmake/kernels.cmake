@@ -12,9 +12,9 @@ function(fathom_isa name)
   add_library(${library} OBJECT ${simd_sources})
   target_include_directories(${library} PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_compile_definitions(${library} PRIVATE FATHOM_ISA=${name})
-  # Contraction: a * b + c is one instruction where there is one. -Wno-psabi: vectors are never
-  # passed between files.
-  target_compile_options(${library} PRIVATE -O3 -ffp-contract=fast -fno-math-errno
+  # No contraction: simd/vector.h has fused multiply-adds, and says where. -Wno-psabi: vectors are
+  # never passed between files.
+  target_compile_options(${library} PRIVATE -O3 -ffp-contract=off -fno-math-errno
                          -fno-trapping-math -Wno-psabi ${ARGN})
   target_link_libraries(${library} PRIVATE fathom_warnings)
   target_sources(fathom_kernels PRIVATE $<TARGET_OBJECTS:${library}>)

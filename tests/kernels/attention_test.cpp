@@ -37,7 +37,7 @@ class Problem {
     p.B = c_.B, p.Q = c_.Q, p.K = c_.K, p.H = c_.H, p.D = c_.D, p.E = c_.E;
     p.q = {q.data(), c_.Q * c_.H * c_.D, c_.H * c_.D};
     p.k = {kv.data(), c_.K * row(), row()};
-    p.v = {kv.data() + c_.H * c_.D, c_.K * row(), row()};
+    p.v = {values_of(kv), c_.K * row(), row()};
     p.ranges = ranges.data();
     if (!blocked.empty()) p.blocked = blocked.data();
     p.by_sequence = c_.mask == Case::kRandomBySequence;
@@ -57,7 +57,7 @@ class Problem {
     attention_backward(p, lse.data(), {d_out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E},
                        {d_q.data(), p.q.batch_stride, p.q.row_stride},
                        {d_kv.data(), p.k.batch_stride, row()},
-                       {d_kv.data() + c_.H * c_.D, p.k.batch_stride, row()});
+                       {values_of(d_kv), p.k.batch_stride, row()});
   }
 
   struct Answer {
@@ -83,6 +83,9 @@ class Problem {
 
  private:
   int64_t row() const { return c_.H * (c_.D + c_.E); }
+  float* values_of(std::vector<float>& keys_and_values) const {
+    return keys_and_values.empty() ? nullptr : keys_and_values.data() + c_.H * c_.D;
+  }
 
   void add_query(int64_t i) {
     const auto K = static_cast<int32_t>(c_.K), end = std::min(static_cast<int32_t>(i + 1), K);

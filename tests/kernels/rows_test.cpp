@@ -19,8 +19,9 @@ INSTANTIATE_TEST_SUITE_P(Every, RowsTest, testing::ValuesIn(usable_isas()), name
 
 TEST_P(RowsTest, NormsEqualTheFormulas) {
   for (const bool has_bias : {false, true})
-    for (const auto& [R, C] : std::vector<std::pair<int64_t, int64_t>>{
+    for (const auto& size : std::vector<std::pair<int64_t, int64_t>>{
              {1, 1}, {3, 5}, {2, 16}, {130, 33}, {70, 128}, {0, 8}}) {
+      const int64_t R = size.first, C = size.second;
       SCOPED_TRACE(fmt::format("{} x {}", R, C));
       const std::vector<float> x = numbers_.draw(R * C), w = numbers_.draw(C), b = numbers_.draw(C),
                                d_y = numbers_.draw(R * C);

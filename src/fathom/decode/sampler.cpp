@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include "fathom/base/error.h"
@@ -71,14 +72,15 @@ int64_t sample_token(Span<const float> scores, Span<const int64_t> produced,
   const Candidate best = *std::max_element(
       all.begin(), all.end(), [](const auto& a, const auto& b) { return is_likelier(b, a); });
   if (options.greedy) return best.token;
+  // Where denormal numbers count as 0 one of them would be a division by 0.
+  const double temperature = std::max(options.temperature, std::numeric_limits<double>::min());
   // Of the largest it is 1, however small the temperature.
   const Weight weight = [&](const Candidate& c) {
-    return std::exp((c.score - best.score) / options.temperature);
+    return std::exp((c.score - best.score) / temperature);
   };
   if (options.top_k) keep_top_k(all, *options.top_k);
   if (options.top_p < 1) keep_top_p(all, options.top_p, weight);
-  if (options.min_p > 0)
-    keep_at_least(all, best.score + options.temperature * std::log(options.min_p));
+  if (options.min_p > 0) keep_at_least(all, best.score + temperature * std::log(options.min_p));
   double total = 0, sum = 0;
   for (const Candidate& c : all) total += weight(c);
   for (const Candidate& c : all)

@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kSmall = 1 << 18;  // multiplications that are not worth a second thread
 
 float* at(const HeadRows& rows, int64_t b, int64_t head, int64_t width) {
-  return rows.data + b * rows.batch_stride + head * width;
+  return rows.data == nullptr ? nullptr : rows.data + b * rows.batch_stride + head * width;
 }
 
 AttentionHead head_of(const AttentionProblem& p, int64_t b, int64_t h) {

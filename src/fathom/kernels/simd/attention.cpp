@@ -27,6 +27,10 @@ int64_t whole(int64_t n, int64_t size) {
   return (n + size - 1) / size * size;
 }
 
+void clear(float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) x[i] = 0;
+}
+
 struct Keys {
   int64_t first, last;
 };
@@ -50,12 +54,14 @@ template <class F>
     f(chunk, greater(first - chunk * kDepth, 0), lesser(last - chunk * kDepth, kDepth));
 }
 
+float nothing[1];
+
 // Floats, one behind the other, each part on a cache line. Without data: only counts.
 class Memory {
  public:
   explicit Memory(float* data) : data_(data) {}
   float* take(int64_t floats) {
-    float* part = data_ == nullptr ? nullptr : data_ + used_;
+    float* part = data_ == nullptr ? nothing : data_ + used_;
     used_ += whole(floats, 16);
     return part;
   }
@@ -67,11 +73,10 @@ class Memory {
 };
 
 struct Buffers {
-  Buffers(const AttentionHead& a, float* memory) {
+  Buffers(const AttentionHead& a, bool backward, float* memory) {
     Memory m(memory);
     const int64_t keys = whole(a.K, kPanel), D = whole(a.D, kPanel), E = whole(a.E, kPanel);
     const int64_t chunks = (keys + kDepth - 1) / kDepth;
-    const bool backward = a.backward;
     const int64_t rows = backward ? kBlockRows : kTileRows;
     chunk_stride = rows * kRowStride;
     keys_turned = m.take(keys * a.D);
@@ -249,7 +254,7 @@ class Row {
         const Vec p = exp(load_part(scores + at + k, n) - lse);
         store_part(scores + at + k, p, n);
         store_part(slopes + at + k, slope, n);
-        sum += load_part(scores + at + k, n) * slope;  // p may be anything beyond the part
+        sum = fma(load_part(scores + at + k, n), slope, sum);  // p may be anything beyond the part
       }
     });
     const float mean = sum_lanes(sum);
@@ -306,11 +311,11 @@ void write(const float* x, int64_t x_row, int64_t rows, int64_t columns, float* 
 }  // namespace
 
 size_t attention_scratch(const AttentionHead& head) {
-  return size_t(Buffers(head, nullptr).size);
+  return size_t(Buffers(head, head.backward, nullptr).size);
 }
 
 void attention_forward(const AttentionHead& a, float* memory) {
-  const Buffers b(a, memory);
+  const Buffers b(a, /*backward=*/false, memory);
   const int64_t E = whole(a.E, kPanel);
   pack_turned(a.k, a.k_row, a.K, a.D, b.keys_turned);
   pack_straight(a.v, a.v_row, a.K, a.E, b.values);
@@ -327,7 +332,7 @@ void attention_forward(const AttentionHead& a, float* memory) {
       row.clear_outside(b.weights, keys);
       row.multiply(b.weights, row.draw_dropout());
     }
-    for (int64_t i = 0; i < rows * E && keys.first == keys.last; ++i) b.out[i] = 0;
+    if (keys.first == keys.last) clear(b.out, rows * E);
     mix(b, b.weights, 0, rows, keys, a.K, b.values, b.out, E, E);
     for (int64_t i = 0; i < rows; ++i) {
       const float factor = sums[i] == 0 ? 0 : 1 / sums[i];
@@ -339,13 +344,13 @@ void attention_forward(const AttentionHead& a, float* memory) {
 }
 
 void attention_backward(const AttentionHead& a, float* memory) {
-  const Buffers b(a, memory);
+  const Buffers b(a, /*backward=*/true, memory);
   const int64_t D = whole(a.D, kPanel), E = whole(a.E, kPanel);
   pack_turned(a.k, a.k_row, a.K, a.D, b.keys_turned);
   pack_turned(a.v, a.v_row, a.K, a.E, b.values_turned);
   pack_straight(a.k, a.k_row, a.K, a.D, b.keys_straight);
-  std::memset(b.d_keys, 0, size_t(a.K * D) * sizeof(float));
-  std::memset(b.d_values, 0, size_t(a.K * E) * sizeof(float));
+  clear(b.d_keys, a.K * D);
+  clear(b.d_values, a.K * E);
   for (int64_t block = 0; block < a.Q; block += kBlockRows) {
     const int64_t block_rows = lesser(kBlockRows, a.Q - block);
     const Keys block_keys = keys_of(a, block, block + block_rows);
@@ -364,8 +369,7 @@ void attention_backward(const AttentionHead& a, float* memory) {
         row.clear_outside(b.slopes, block_keys);
       }
       float* d_q = a.d_q + query * a.d_q_row;
-      for (int64_t i = 0; i < rows && keys.first == keys.last; ++i)
-        std::memset(d_q + i * a.d_q_row, 0, size_t(a.D) * sizeof(float));
+      for (int64_t i = 0; i < rows && keys.first == keys.last; ++i) clear(d_q + i * a.d_q_row, a.D);
       mix(b, b.slopes, first, rows, keys, a.K, b.keys_straight, d_q, a.d_q_row, a.D);
     }
     for (int64_t j = 0; j < a.D; j += kPanel)

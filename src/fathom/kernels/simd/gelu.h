@@ -15,21 +15,21 @@ struct Gelu {
 [[gnu::always_inline]] static inline Gelu gelu_exact(Vec x) {
   const IntVec negative = x < 0.0f;
   const Vec z = negative ? -x : x;
-  const Vec t = 1.0f / (0.3f * z + 1.0f);
+  const Vec t = 1.0f / fma(z, broadcast(0.3f), 1.0f);
   Vec p = broadcast(-0.0154982982f);
-  p = p * t + 0.08638303017f;
-  p = p * t + -0.1716892405f;
-  p = p * t + 0.1234723243f;
-  p = p * t + -0.02908018419f;
-  p = p * t + 0.07287454399f;
-  p = p * t + 0.08508987467f;
-  p = p * t + 0.1090878874f;
-  p = p * t + 0.1196773579f;
-  p = p * t + 0.1196827107f;
+  p = fma(p, t, 0.08638303017f);
+  p = fma(p, t, -0.1716892405f);
+  p = fma(p, t, 0.1234723243f);
+  p = fma(p, t, -0.02908018419f);
+  p = fma(p, t, 0.07287454399f);
+  p = fma(p, t, 0.08508987467f);
+  p = fma(p, t, 0.1090878874f);
+  p = fma(p, t, 0.1196773579f);
+  p = fma(p, t, 0.1196827107f);
   const Vec e = exp(x * x * -0.5f);
   const Vec tail = e * t * p;
   const Vec below = negative ? tail : 1.0f - tail;  // P(X < x)
-  return {x * below, x * e * 0.3989422804f + below};
+  return {x * below, fma(x * e, broadcast(0.3989422804f), below)};
 }
 
 // 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3); that is x s(2u), s the logistic

@@ -17,7 +17,7 @@ void norm_forward(const NormProblem& p, float* y, float* means, float* scales) {
     int64_t j = 0;
     for (; j + kLanes <= C; j += kLanes) {
       const Vec d = load(x + j) - mean;
-      squares += d * d;
+      squares = fma(d, d, squares);
     }
     float variance = sum_lanes(squares);
     for (; j < C; ++j) variance += (x[j] - mean) * (x[j] - mean);
@@ -47,7 +47,7 @@ void norm_backward(const NormProblem& p, const float* means, const float* scales
       const Vec d = load_part(d_y + j, n), g = d * load_part(p.weight + j, n);
       const Vec unit = (load_part(x + j, n) - mean) * scale;  // beyond the row g is 0
       sum_g += g;
-      sum_gx += g * unit;
+      sum_gx = fma(g, unit, sum_gx);
       store_part(d_weight + j, load_part(d_weight + j, n) + d * unit, n);
       store_part(d_bias + j, load_part(d_bias + j, n) + d, n);
     }

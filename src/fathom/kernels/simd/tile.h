@@ -30,7 +30,7 @@ constexpr int64_t kRowStride = kDepth + 16;
 
 template <int kRows>
 struct Accumulators {
-  Vec at[kRows][2];
+  Vec at[kRows][2] = {};
 };
 
 // at[i][:] += sum over k of a[i * kRow + k * a_k] * panel[k][:]
@@ -45,8 +45,8 @@ template <int kRows, int64_t kRow>
 #pragma GCC unroll 14
     for (int i = 0; i < kRows; ++i) {
       const Vec x = broadcast(a[i * kRow]);
-      c.at[i][0] += x * b0;
-      c.at[i][1] += x * b1;
+      c.at[i][0] = fma(x, b0, c.at[i][0]);
+      c.at[i][1] = fma(x, b1, c.at[i][1]);
     }
     a += a_k;
     panel += kPanel;

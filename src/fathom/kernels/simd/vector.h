@@ -6,8 +6,14 @@
 #include <cstdint>
 #include <cstring>
 
+// For what vector types do not have: loads and stores of a part, and fused multiply-adds that are
+// one wherever they stand. (Compilers make them of a * b + c when they see fit, and so a row's bits
+// would depend on the loop it is computed in; kernels are compiled with that turned off.)
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
-#include <immintrin.h>  // for loads and stores of a part, which vector types do not have
 #define FATHOM_LANES 16
 #elif defined(__AVX2__)
 #define FATHOM_LANES 8
@@ -63,8 +69,21 @@ typedef float LooseVec __attribute__((vector_size(FATHOM_LANES * 4), aligned(4),
 #endif
 }
 
-[[gnu::always_inline]] static inline Vec choose(IntVec condition, Vec yes, Vec no) {
-  return condition ? yes : no;
+// a * b + c, rounded once where the instruction set has FMA.
+[[gnu::always_inline]] static inline Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_fmadd_ps(
+      reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Vec>(_mm256_fmadd_ps(
+      reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b), reinterpret_cast<__m256>(c)));
+#else
+  return a * b + c;
+#endif
+}
+
+[[gnu::always_inline]] static inline Vec fma(Vec a, Vec b, float c) {
+  return fma(a, b, broadcast(c));
 }
 
 // Lanes that are not numbers lose against the other argument's.
@@ -99,19 +118,19 @@ static inline float largest_lane(Vec v) {
   x = too_high ? broadcast(kHighest) : x;
   // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
   const float kRound = 12582912.0f;
-  const Vec shifted = x * 1.44269504f + kRound;
+  const Vec shifted = fma(x, broadcast(1.44269504f), kRound);
   const Vec n = shifted - kRound;
   // ln 2 in two parts, the first of so few bits that n times it is exact.
-  Vec r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
+  Vec r = fma(n, broadcast(-0.693359375f), x);
+  r = fma(n, broadcast(2.12194440e-4f), r);
   Vec p = broadcast(1.0f / 5040);
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
+  p = fma(p, r, 1.0f / 720);
+  p = fma(p, r, 1.0f / 120);
+  p = fma(p, r, 1.0f / 24);
+  p = fma(p, r, 1.0f / 6);
+  p = fma(p, r, 0.5f);
+  p = fma(p, r, 1.0f);
+  p = fma(p, r, 1.0f);
   // n is at most 128, one more than an exponent can be: two factors.
   const IntVec whole = reinterpret_cast<IntVec>(shifted) - 0x4B400000;
   const IntVec half = whole >> 1;
