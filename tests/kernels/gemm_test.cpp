@@ -71,5 +71,44 @@ TEST_P(GemmTest, EqualsTheSumsOnPaper) {
       }
 }
 
+// What becomes of a product, over several blocks of k, with columns that all threads share and with
+// so many that each has its own.
+TEST_P(GemmTest, FinishesOnceAtTheEnd) {
+  Numbers numbers(2);
+  const int64_t M = 20, K = 800;
+  for (const int64_t N : {int64_t{40}, int64_t{2500}}) {
+    const std::vector<float> a = numbers.draw(M * K), b = numbers.draw(K * N),
+                             bias = numbers.draw(N), before = numbers.draw(M * N);
+    const Sums sums = product(row_major(a.data(), M, K), row_major(b.data(), K, N));
+    const auto exact = [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); };
+    const auto slope = [&](double x) { return (exact(x + 1e-5) - exact(x - 1e-5)) / 2e-5; };
+    for (const auto kind : {GemmFinish::kNone, GemmFinish::kGelu, GemmFinish::kGeluBackward})
+      for (const bool has_bias : {false, true}) {
+        std::vector<float> c(before), pre(before), activated(before);
+        GemmFinish finish;
+        finish.kind = kind;
+        finish.bias = has_bias ? bias.data() : nullptr;
+        finish.accumulate = kind == GemmFinish::kNone && !has_bias;
+        finish.pre = pre.data();
+        finish.activated = activated.data();
+        finish.other_stride = N;
+        gemm(row_major(a.data(), M, K), row_major(b.data(), K, N), c.data(), N, finish);
+        std::vector<double> expected;
+        for (size_t i = 0; i < c.size(); ++i) {
+          const double sum = sums.sums[i] + (has_bias ? double{bias[i % size_t(N)]} : 0);
+          const double x = double{before[i]};
+          if (kind == GemmFinish::kNone) expected.push_back(sum + (has_bias ? 0 : x));
+          if (kind == GemmFinish::kGelu) expected.push_back(exact(sum));
+          if (kind == GemmFinish::kGeluBackward) expected.push_back(sum * slope(x));
+          const double kept = double{kind == GemmFinish::kGelu ? pre[i] : activated[i]};
+          if (kind != GemmFinish::kNone) {
+            ASSERT_NEAR(kept, kind == GemmFinish::kGelu ? sum : exact(x), 1e-3);
+          }
+        }
+        EXPECT_LT(distance(c, expected), 2e-6) << N << " columns, kind " << kind << has_bias;
+      }
+  }
+}
+
 }  // namespace
 }  // namespace fathom

@@ -90,7 +90,7 @@ TEST_F(Twins, Linear) {
 TEST_F(Twins, Mlp) {
   for (const GeluForm form : {GeluForm::kExact, GeluForm::kTanh})
     for (const auto& [x, F] : std::vector<std::pair<Shape, int64_t>>{
-             {{1, 1}, 1}, {{3, 5, 7}, 28}, {{70, 33}, 130}, {{0, 4}, 16}}) {
+             {{1, 1}, 1}, {{3, 5, 7}, 28}, {{70, 33}, 130}, {{0, 4}, 16}, {{20, 400}, 450}}) {
       const int64_t C = x.back();
       SCOPED_TRACE(fmt::format("[{}], {}", fmt::join(x, ", "), F));
       for (const bool has_bias : {true, false})
@@ -188,6 +188,16 @@ TEST_F(Twins, TakeWhatIsNotContiguous) {
                       nullptr)};
       },
       {random_normal({8, 5}, 1), random_normal({4, 8}, 2), random_normal({8}, 3)});
+  // Weights and biases that are columns of a matrix, or one number for all.
+  expect_twins(
+      [](const Tensors& in) {
+        const Tensor w = in[1].select(1, 2), b = in[1].select(1, 0);
+        return Tensors{layer_norm(in[0], w, b, 1e-5), linear(in[0], in[2].t(), b),
+                       readout(in[0], in[2].t(), in[3].expand({5}), {}).ln_max_R,
+                       mlp(in[0], {in[2].t(), b, in[2], b}, GeluForm::kExact)};
+      },
+      {random_normal({8, 5}, 1), random_normal({5, 3}, 2), random_normal({5, 5}, 3),
+       random_normal({1}, 4)});
   expect_twins([](const Tensors& in) { return Tensors{linear(in[0], in[1], Tensor()).sum(0)}; },
                {random_normal({8, 5}, 1), random_normal({4, 5}, 2)});
 }
@@ -322,22 +332,74 @@ TEST_F(Twins, AdamW) {
 TEST_F(Twins, BitsDoNotDependOnThreads) {
   const auto all = [](int threads) {
     at::set_num_threads(threads);
-    Tensor x = random_normal({150, 32}, 1).to(at::kFloat).set_requires_grad(true);
+    // Large enough for every kernel to take a second thread.
+    Tensor x = random_normal({3000, 32}, 1).to(at::kFloat).set_requires_grad(true);
     Tensor w = random_normal({96, 32}, 2).to(at::kFloat).set_requires_grad(true);
     Tensor d = random_normal({32, 96}, 3).to(at::kFloat).set_requires_grad(true);
+    Tensor b = random_normal({96}, 4).to(at::kFloat).set_requires_grad(true);
     const AttentionMask mask =
         mask_of(0, 75, 75, [](int64_t, int64_t q, int64_t k) { return k > q; });
     const Tensor n = layer_norm(x, d.select(1, 0), Tensor(), 1e-5);
-    const Tensor a = attention(linear(n, w, Tensor()).view({2, 75, 96}), 2, mask, nullptr);
-    const Tensor y = mlp(a.view({150, 32}), {w, {}, d, {}}, GeluForm::kExact);
-    backward(readout(y, w, {}, {{}, 1.0, true, {}}).ln_max_R.sum());
-    return Tensors{y.detach(), x.grad(), w.grad(), d.grad()};
+    const Tensor a = attention(linear(n, w, b).view({40, 75, 96}), 2, mask, nullptr);
+    const Tensor y = mlp(a.view({3000, 32}), {w, b, d, {}}, GeluForm::kExact);
+    backward(readout(y, w, b, {{}, 1.0, true, {}}).ln_max_R.sum());
+    Tensor p = x.detach().clone(), m = at::zeros(p.sizes()), v = at::zeros(p.sizes());
+    p.mutable_grad() = x.grad();
+    AdamWStep step;
+    step.beta1 = step.beta2 = 0.9, step.step_size = 0.1, step.eps = 1e-8;
+    step.gradient_scale = 1 / std::sqrt(squared_norm(x.grad()));
+    adamw(step, p, m, v);
+    return Tensors{y.detach(), x.grad(), w.grad(), d.grad(), b.grad(), p};
   };
   const Tensors one = all(1), two = all(2), again = all(2);
   for (size_t i = 0; i < one.size(); ++i) {
     EXPECT_TRUE(same_bits(one[i], two[i])) << i;
     EXPECT_TRUE(same_bits(two[i], again[i])) << i;
   }
+}
+
+// As libtorch's own operations do, and before anything is read.
+TEST_F(Twins, ShapesThatDoNotFitAreRefused) {
+  const auto t = [](Shape shape) { return random_normal(shape, 1).to(at::kFloat); };
+  const AttentionMask mask = mask_of(0, 4, 4, [](int64_t, int64_t, int64_t) { return false; });
+  const AttentionMask other = mask_of(3, 4, 4, [](int64_t, int64_t, int64_t) { return false; });
+  EXPECT_THROW(linear(t({2, 7}), t({9, 8}), Tensor()), c10::Error);
+  EXPECT_THROW(linear(t({2, 8}), t({9, 8}), t({1})), c10::Error);
+  EXPECT_THROW(linear(t({2, 8}), random_normal({9, 8}, 1), Tensor()), c10::Error);
+  EXPECT_THROW(mlp(t({2, 8}), {t({9, 8}), {}, t({8, 7}), {}}, GeluForm::kExact), c10::Error);
+  EXPECT_THROW(layer_norm(t({2, 8}), t({7}), Tensor(), 1e-5), c10::Error);
+  EXPECT_THROW(attention(t({2, 4, 24}), 2, other, nullptr), c10::Error);
+  EXPECT_THROW(attention(t({2, 5, 24}), 2, mask, nullptr), c10::Error);
+  EXPECT_THROW(attention(t({2, 4, 24}), 3, mask, nullptr), c10::Error);
+  ReadoutRequest request;
+  request.ids_R = at::zeros({2}, at::TensorOptions(at::kLong)) + 9;
+  EXPECT_THROW(readout(t({2, 8}), t({9, 8}), Tensor(), request), c10::Error);
+}
+
+// Nothing that is no number is taken for a hidden key.
+TEST_F(Twins, NaNStaysNaN) {
+  const double nan = std::nan(""), infinity = INFINITY;
+  const AttentionMask mask = mask_of(0, 3, 3, [](int64_t, int64_t q, int64_t k) { return k > q; });
+  for (const double bad : {nan, infinity, -infinity})
+    for (const Isa isa : usable_isas()) {
+      const ChosenIsa chosen(isa);
+      Tensor qkv = random_normal({1, 3, 24}, 1).to(at::kFloat);
+      qkv[0][1][0] = bad;  // of the second query
+      const Tensor fused = attention(qkv, 1, mask, nullptr);
+      EXPECT_TRUE(fused[0][1].isnan().all().item<bool>()) << bad;
+      EXPECT_FALSE(fused[0][0].isnan().any().item<bool>());
+      EXPECT_TRUE(layer_norm(qkv, qkv[0][0], Tensor(), 1e-5)[0][1].isnan().any().item<bool>());
+      EXPECT_TRUE(readout(qkv[0], qkv[0], Tensor(), {}).ln_max_R[1].isnan().item<bool>());
+    }
+}
+
+// What a function gives may be changed in place.
+TEST_F(Twins, ResultsMayBeChangedInPlace) {
+  const Tensor x = random_normal({2, 3, 4}, 1).to(at::kFloat).set_requires_grad(true);
+  const Tensor w = random_normal({4, 4}, 2).to(at::kFloat).set_requires_grad(true);
+  backward(linear(x, w, Tensor()).mul_(2).sum() +
+           mlp(x, {w, {}, w, {}}, GeluForm::kExact).relu_().sum());
+  EXPECT_TRUE(x.grad().defined());
 }
 
 TEST_F(Twins, OtherPrecisionsAreComputedPlainly) {

@@ -91,6 +91,7 @@ std::string engine_path() {
 
 void set_thread_environment() {
   setenv("OMP_NUM_THREADS", std::to_string(allowed_processors()).c_str(), /*overwrite=*/0);
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   // A step has hundreds of pieces of parallel work, and to wake a sleeping thread takes longer than
   // some of them. So threads wait awake for a few microseconds first; not longer, for they may be

@@ -132,10 +132,14 @@ void DepthWalk::read_out(const StepSpec& spec, const Carry& carry, const Tensor&
   request.confidence_temperature = halting.temperature;
   request.grad_of_max = options.grad_of_max;
   const std::vector<bool>& expecting = options.expected.layers;
-  if (shared.reads_once(spec.layer.readout->head) && size_t(record.layer) < expecting.size() &&
-      expecting[size_t(record.layer)])
+  const LinearParams& head = params_.head.at(spec.layer.readout->head);
+  // A gradient made now is there until backward; beside one that is there already (of another pass
+  // of the step) it would be memory for nothing.
+  const bool has_gradient = head.weight.is_leaf() && head.weight.grad().defined();
+  if (!has_gradient && shared.reads_once(spec.layer.readout->head) &&
+      size_t(record.layer) < expecting.size() && expecting[size_t(record.layer)])
     request.expected_R = options.expected.of_ln_p_R;
-  record.reading = readout(n_RC, params_.head.at(spec.layer.readout->head), request);
+  record.reading = readout(n_RC, head, request);
   if (!halts) return;
   record.decision = decide(halting, size_t(record.layer), record.reading, request.ids_R,
                            rows.valid_R, options.training);

@@ -26,9 +26,14 @@ struct RowsOf {
   int64_t rows, columns;
 };
 
-// None for an undefined one.
+// Throws c10::Error, as libtorch's own operations do, for shapes that do not fit; the kernels would
+// read beyond them.
+void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+void check_vector(const Tensor& x, int64_t size);  // undefined is fine
+
+// One behind the other; none for an undefined one.
 inline c10::optional<Tensor> maybe(const Tensor& t) {
-  return t.defined() ? c10::optional<Tensor>(t) : c10::nullopt;
+  return t.defined() ? c10::optional<Tensor>(t.contiguous()) : c10::nullopt;
 }
 const float* data_or_null(const c10::optional<Tensor>& t);
 

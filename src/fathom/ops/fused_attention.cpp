@@ -1,6 +1,7 @@
 // Attention over kernels/attention.h.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cstring>
@@ -145,12 +146,29 @@ class JointAttentionFunction : public Function<JointAttentionFunction> {
 
 }  // namespace
 
+namespace {
+
+void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v, int64_t n_head,
+                  const AttentionMask& mask) {
+  const int64_t B = q.size(0), Q = q.size(1), K = k.size(1);
+  TORCH_CHECK(k.size(0) == B && v.size(0) == B && v.size(1) == K && k.size(2) == q.size(2) &&
+                  q.size(2) % n_head == 0 && v.size(2) % n_head == 0,
+              "attention of ", n_head, " heads of [", q.sizes(), "] over [", k.sizes(), "] and [",
+              v.sizes(), "]");
+  const Tensor& m = mask.blocked;
+  TORCH_CHECK(m.size(-1) == K && m.size(-2) == Q && (m.dim() == 2 || m.size(0) == B), "a mask of [",
+              m.sizes(), "] for ", Q, " queries and ", K, " keys");
+}
+
+}  // namespace
+
 bool attention_fits(const Tensor& q_BQC, const Tensor& v_BKC, int64_t n_head) {
   return fathom::attention_fits(q_BQC.size(2) / n_head, v_BKC.size(2) / n_head);
 }
 
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
                  const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout) {
+  check_shapes(q_BQC, k_BKC, v_BKC, n_head, mask);
   const Tensor q = with_rows(q_BQC), k = with_rows(k_BKC), v = with_rows(v_BKC);
   const SettingPtr setting = make_setting(mask, n_head, dropout);
   if (!at::GradMode::is_enabled()) return run(*setting, q, k, v).out_BQC;
@@ -160,10 +178,11 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, 
 Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
                  const std::shared_ptr<const WeightDropout>& dropout) {
   const Tensor qkv = with_rows(qkv_BTC);
+  const std::vector<Tensor> parts = qkv.chunk(3, -1);
+  check_shapes(parts[0], parts[1], parts[2], n_head, mask);
   const SettingPtr setting = make_setting(mask, n_head, dropout);
   if (at::GradMode::is_enabled()) return JointAttentionFunction::apply(qkv, setting);
-  const std::vector<Tensor> x = qkv.chunk(3, -1);
-  return run(*setting, x[0], x[1], x[2]).out_BQC;
+  return run(*setting, parts[0], parts[1], parts[2]).out_BQC;
 }
 
 }  // namespace fathom::fused

@@ -1,6 +1,7 @@
 // Linear maps and the MLP over kernels/gemm.h.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "fathom/kernels/gemm.h"
@@ -23,16 +24,13 @@ Tensor new_rows(const Tensor& like, int64_t rows, int64_t columns) {
   return at::empty({rows, columns}, like.options().requires_grad(false));
 }
 
-Tensor shaped_like(const Tensor& rows, const Tensor& x) {
-  std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = rows.size(1);
-  return rows.view(shape);
-}
-
-// x W^T + b
+// x W^T + b, of x's shape but for the last dimension. (Not a view of it: what a function returns
+// may be changed in place.)
 Tensor map(const RowsOf& x, const Tensor& weight, GemmFinish finish) {
   const RowsOf w(weight);
-  Tensor y = new_rows(x.tensor, x.rows, w.rows);
+  std::vector<int64_t> shape = x.tensor.sizes().vec();
+  shape.back() = w.rows;
+  Tensor y = at::empty(shape, x.tensor.options().requires_grad(false));
   finish.other_stride = w.rows;
   gemm(matrix(x), matrix(w).transposed(), y.data_ptr<float>(), w.rows, finish);
   return y;
@@ -70,7 +68,7 @@ class LinearFunction : public Function<LinearFunction> {
     }
     GemmFinish finish;
     finish.bias = data_or_null(bias);
-    return shaped_like(map(RowsOf(x), weight, finish), x);
+    return map(RowsOf(x), weight, finish);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
@@ -108,7 +106,7 @@ class MlpFunction : public Function<MlpFunction> {
       ctx->saved_data["exact"] = exact;
       ctx->saved_data["wanted"] = Wanted({x, up, up_bias, down, down_bias}).bits();
     }
-    return shaped_like(y, x);
+    return y;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
@@ -141,21 +139,36 @@ RowsOf::RowsOf(const Tensor& x)
       rows(x.size(-1) == 0 ? 0 : x.numel() / x.size(-1)),
       columns(x.size(-1)) {}
 
+void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  TORCH_CHECK(x.dim() > 0 && weight.dim() == 2 && weight.size(1) == x.size(-1), "a weight of [",
+              weight.sizes(), "] cannot map [", x.sizes(), "]");
+  TORCH_CHECK(has_kernels(weight), "a weight in another precision or on another device");
+  check_vector(bias, weight.size(0));
+}
+
+void check_vector(const Tensor& x, int64_t size) {
+  TORCH_CHECK(!x.defined() || (x.dim() == 1 && x.size(0) == size && has_kernels(x)),
+              "a bias or a norm's weight of [", x.sizes(), "] where ", size, " are needed");
+}
+
 const float* data_or_null(const c10::optional<Tensor>& t) {
   return t.has_value() && t->defined() ? t->data_ptr<float>() : nullptr;
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_linear(x, weight, bias);
   if (!at::GradMode::is_enabled()) return LinearFunction::forward(nullptr, x, weight, maybe(bias));
   return LinearFunction::apply(x, weight, maybe(bias));
 }
 
 Tensor mlp(const Tensor& x, const MlpWeights& w, GeluForm form) {
+  check_linear(x, w.up, w.up_bias);
+  check_linear(w.up.t(), w.down, w.down_bias);
   const bool exact = form == GeluForm::kExact;
+  const auto up_bias = maybe(w.up_bias), down_bias = maybe(w.down_bias);
   if (!at::GradMode::is_enabled())
-    return MlpFunction::forward(nullptr, x, w.up, maybe(w.up_bias), w.down, maybe(w.down_bias),
-                                exact);
-  return MlpFunction::apply(x, w.up, maybe(w.up_bias), w.down, maybe(w.down_bias), exact);
+    return MlpFunction::forward(nullptr, x, w.up, up_bias, w.down, down_bias, exact);
+  return MlpFunction::apply(x, w.up, up_bias, w.down, down_bias, exact);
 }
 
 }  // namespace fathom::fused

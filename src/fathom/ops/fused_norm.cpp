@@ -66,9 +66,11 @@ class NormFunction : public Function<NormFunction> {
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  if (!at::GradMode::is_enabled())
-    return NormFunction::forward(nullptr, x, weight, maybe(bias), eps);
-  return NormFunction::apply(x, weight, maybe(bias), eps);
+  check_vector(weight, x.size(-1));
+  check_vector(bias, x.size(-1));
+  const Tensor w = weight.contiguous();
+  if (!at::GradMode::is_enabled()) return NormFunction::forward(nullptr, x, w, maybe(bias), eps);
+  return NormFunction::apply(x, w, maybe(bias), eps);
 }
 
 }  // namespace fathom::fused

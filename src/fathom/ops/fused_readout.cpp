@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -160,11 +161,22 @@ class ReadoutFunction : public Function<ReadoutFunction> {
   }
 };
 
+void check_ids(const Tensor& ids_R, int64_t R, int64_t V) {
+  if (!ids_R.defined()) return;
+  TORCH_CHECK(ids_R.numel() == R && ids_R.scalar_type() == at::kLong, "ids of [", ids_R.sizes(),
+              "] for ", R, " rows");
+  const auto* id = ids_R.data_ptr<int64_t>();
+  for (int64_t i = 0; i < R; ++i)
+    TORCH_CHECK(id[i] >= -1 && id[i] < V, "id ", id[i], " of a vocabulary of ", V);
+}
+
 }  // namespace
 
 Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
                 const ReadoutRequest& request) {
+  check_linear(n_RC, head, bias);
   const Tensor ids_R = request.ids_R.defined() ? request.ids_R.contiguous() : Tensor();
+  check_ids(ids_R, n_RC.size(0), head.size(0));
   const Tensor expected_R =
       request.expected_R.defined() ? request.expected_R.to(at::kFloat).contiguous() : Tensor();
   variable_list out;

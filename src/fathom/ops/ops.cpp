@@ -1,5 +1,6 @@
 #include "fathom/ops/ops.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/empty.h>
 
@@ -34,14 +35,18 @@ Tensor WeightDropout::multipliers(int64_t n_head, const Tensor& like) const {
   const int64_t K = B == 0 ? 0 : static_cast<int64_t>(key_positions.size()) / B;
   const Tensor out_BHQK = at::empty({B, n_head, Q, K}, at::TensorOptions(at::kFloat));
   auto* out = out_BHQK.data_ptr<float>();
-  std::vector<float> line(static_cast<size_t>(span));
-  for (int64_t b = 0; b < B; ++b)
-    for (int64_t h = 0; h < n_head; ++h)
+  at::parallel_for(0, B * n_head, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> line(static_cast<size_t>(span));
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t b = i / n_head, h = i % n_head;
       for (int64_t q = 0; q < Q; ++q) {
         const int64_t first = (query_positions[size_t(b * Q + q)] * n_head + h) * span;
         fill_dropout({line.data(), line.size()}, p, seed, streams[size_t(b)], uint64_t(first));
-        for (int64_t k = 0; k < K; ++k) *out++ = line[size_t(key_positions[size_t(b * K + k)])];
+        float* to = out + (i * Q + q) * K;
+        for (int64_t k = 0; k < K; ++k) to[k] = line[size_t(key_positions[size_t(b * K + k)])];
       }
+    }
+  });
   return out_BHQK.to(like.device(), like.scalar_type());
 }
 

@@ -103,7 +103,7 @@ class ReferenceProducts {
   void measure(double seconds) {
     for (double spent = 0; spent < seconds && !shapes_.empty(); ++next_) {
       Shape& shape = shapes_[next_ % shapes_.size()];
-      const Tensor x = at::randn({rows_, shape.in}), w = at::randn({shape.out, shape.in});
+      const Tensor x = at::randn({shape.rows, shape.in}), w = at::randn({shape.out, shape.in});
       double time = seconds_of([&] { linear(x, w, Tensor()); });
       shape.ours.push_back(time);
       spent += time;
@@ -119,20 +119,22 @@ class ReferenceProducts {
     for (const Shape& s : shapes_)
       for (const std::vector<double>* times : {&s.ours, &s.torchs})
         if (!times->empty())
-          best = std::max(best,
-                          2e-9 * static_cast<double>(rows_ * s.out * s.in) / quantile(*times, 0.5));
+          best = std::max(
+              best, 2e-9 * static_cast<double>(s.rows * s.out * s.in) / quantile(*times, 0.5));
     return best;
   }
 
  private:
+  static constexpr int64_t kMostScores = 16 << 20;  // of a head, as the readouts have it
+
   struct Shape {
-    int64_t out, in;
+    int64_t rows, out, in;
     std::vector<double> ours = {}, torchs = {};
   };
   void add(int64_t out, int64_t in) {
     for (const Shape& s : shapes_)
       if (s.out == out && s.in == in) return;
-    shapes_.push_back({out, in});
+    shapes_.push_back({std::min(rows_, std::max<int64_t>(kMostScores / out, 64)), out, in});
   }
 
   int64_t rows_;
@@ -161,10 +163,14 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
   const RandomCorpus corpus(request.vocab_size, std::max<int64_t>(16 * (T + 1), 1 << 16));
   Trainer trainer(c, corpus.open(request.vocab_size), request.vocab_size, /*folder=*/"");
   ReferenceProducts products(trainer.parameters(), c.micro_batch_size() * T);
+  for (int i = 0; i < kWarmUp; ++i) trainer.train_step();
+  ProcessMeter meter;
+  const double peak_rss_bytes =
+      meter.read().peak_rss_bytes;  // the products have not been there yet
   std::vector<double> times;
-  for (int64_t i = 0; i < kWarmUp + request.repeats; ++i) {
+  for (int64_t i = 0; i < request.repeats; ++i) {
     const double time = seconds_of([&] { trainer.train_step(); });
-    if (i >= kWarmUp) times.push_back(time);
+    times.push_back(time);
     const at::NoGradGuard no_grad;
     products.measure(time / 2);
   }
@@ -177,7 +183,9 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
                        static_cast<double>(c.tokens_per_step());
   out["gflop_per_s"] = 1e-9 * flops / quantile(times, 0.5);
   out["best_matmul_gflop_per_s"] = products.best_gflop_per_s();
-  if (products.best_gflop_per_s() > 0)
+  out["peak_rss_bytes"] = peak_rss_bytes;
+  // The products are in single precision.
+  if (products.best_gflop_per_s() > 0 && c.training.dtype == Precision::kFloat32)
     out["share_of_best_matmul"] = out["gflop_per_s"].get<double>() / products.best_gflop_per_s();
   return out;
 }
@@ -208,11 +216,16 @@ nlohmann::json bench_decode(const BenchRequest& request, int threads) {
   double flops = flops_per_token(c.model, request.vocab_size, T).forward();
   flops *= static_cast<double>(request.sequences);
   out["gflop_per_s"] = 1e-9 * flops / quantile(times, 0.5);
+  const bool tied = !model->parameters().find("head.0.weight").defined();
   double bytes = 0;  // weights that a token's products read
   for (const Parameter& p : model->parameters().all())
-    if (p.spec.part != Part::kTokenTable && p.spec.part != Part::kPositionTable)
+    if (p.spec.name == "token_table.0.weight"
+            ? tied
+            : p.spec.part != Part::kTokenTable && p.spec.part != Part::kPositionTable)
       bytes += static_cast<double>(p.tensor.numel()) * 4;
   out["weight_gb_per_s"] = 1e-9 * bytes / quantile(times, 0.5);
+  ProcessMeter meter;
+  out["peak_rss_bytes"] = meter.read().peak_rss_bytes;
   return out;
 }
 
@@ -237,8 +250,6 @@ int bench(const BenchRequest& request) {
   }
   nlohmann::json out = request.kind == BenchKind::kStep ? bench_step(request, threads)
                                                         : bench_decode(request, threads);
-  ProcessMeter meter;
-  out["peak_rss_bytes"] = meter.read().peak_rss_bytes;
   if (request.json)
     fmt::print("{}\n", out.dump(2));
   else

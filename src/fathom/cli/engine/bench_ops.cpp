@@ -19,14 +19,15 @@ namespace {
 struct Op {
   std::string name;
   std::vector<Tensor> leaves;
-  std::function<Tensor()> forward;  // undefined: it is all of the operation
+  std::function<Tensor()> forward;  // gives nothing: it is all of the operation
+  Tensor slope = {};                // sent to what forward gives
 };
 
 double run(const Op& op) {
   for (Tensor leaf : op.leaves) leaf.mutable_grad() = Tensor();
   const auto begin = std::chrono::steady_clock::now();
   const Tensor out = op.forward();
-  if (out.defined()) torch::autograd::backward({out}, {at::zeros(out.sizes(), out.options())});
+  if (out.defined()) torch::autograd::backward({out}, {op.slope});
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
@@ -50,22 +51,27 @@ std::vector<Op> ops_of(const RunConfig& config, int64_t V) {
   const GeluForm form = b.activation == Activation::kGelu ? GeluForm::kExact : GeluForm::kTanh;
   ReadoutRequest request;
   request.ids_R = at::arange(B * T).remainder(V);
-  const Tensor m = at::zeros(head.sizes()), v = at::zeros(head.sizes());
-  return {{"norm", {x, norm}, [=] { return layer_norm(x, norm, Tensor(), b.norm_eps); }},
-          {"linear", {x, qkv}, [=] { return linear(x, qkv, Tensor()); }},
-          {"attention", {heads}, [=] { return attention(heads, H, causal, nullptr); }},
-          {"mlp",
-           {x, up, down},
-           [=] {
-             return mlp(x, {up, {}, down, {}}, form);
-           }},
-          {"readout", {x, head}, [=] { return readout(x, head, {}, request).ln_p_R; }},
-          {"adamw", {}, [=] {
-             Tensor w = head.detach();
-             w.mutable_grad() = m;
-             adamw({}, w, m, v);
-             return Tensor();
-           }}};
+  const Tensor weights = at::randn(head.sizes()), m = at::zeros(head.sizes()),
+               v = at::zeros(head.sizes());
+  Tensor(weights).mutable_grad() = at::randn(head.sizes());
+  AdamWStep step;
+  step.beta1 = 0.9, step.beta2 = 0.99, step.step_size = 1e-3, step.eps = 1e-8;
+  std::vector<Op> ops = {
+      {"norm", {x, norm}, [=] { return layer_norm(x, norm, Tensor(), b.norm_eps); }},
+      {"linear", {x, qkv}, [=] { return linear(x, qkv, Tensor()); }},
+      {"attention", {heads}, [=] { return attention(heads, H, causal, nullptr); }},
+      {"mlp",
+       {x, up, down},
+       [=] {
+         return mlp(x, {up, {}, down, {}}, form);
+       }},
+      {"readout", {x, head}, [=] { return readout(x, head, {}, request).ln_p_R; }},
+      {"adamw", {}, [=] { return adamw(step, weights, m, v), Tensor(); }}};
+  for (Op& op : ops) {
+    const Tensor out = op.forward();
+    if (out.defined()) op.slope = at::randn(out.sizes());
+  }
+  return ops;
 }
 
 }  // namespace

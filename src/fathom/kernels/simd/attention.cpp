@@ -161,13 +161,19 @@ class Row {
     });
   }
 
-  void hide_blocked(float* scores) const {
-    if (a_.blocked == nullptr) return;
+  // True: a key is left to see.
+  bool hide_blocked(float* scores) const {
+    if (a_.blocked == nullptr) return keys_.first < keys_.last;
+    bool sees = false;
     const uint8_t* blocked = a_.blocked + query_ * a_.K;
     each([&](int64_t at, int64_t chunk, int64_t first, int64_t last) {
       for (int64_t k = first; k < last; ++k)
-        if (blocked[chunk + k] != 0) scores[at + k] = kHidden;
+        if (blocked[chunk + k] != 0)
+          scores[at + k] = kHidden;
+        else
+          sees = true;
     });
+    return sees;
   }
 
   // Zeros in `all` outside this query's keys.
@@ -199,8 +205,15 @@ class Row {
   }
 
   // Scores become e^(score - max). Returns the logarithm of their sum, with the max; kNoKey if
-  // every key is hidden.
-  float exponentiate(float* scores, float* sum) const {
+  // there is no key to see. Scores that are no numbers, or all -infinity, make NaN of all.
+  float exponentiate(float* scores, bool sees_a_key, float* sum) const {
+    if (!sees_a_key) {
+      *sum = 0;
+      each([&](int64_t at, int64_t, int64_t first, int64_t last) {
+        for (int64_t k = first; k < last; ++k) scores[at + k] = 0;
+      });
+      return kNoKey;
+    }
     Vec most = broadcast(kHidden);
     each([&](int64_t at, int64_t, int64_t first, int64_t last) {
       const float* s = scores + at;
@@ -209,13 +222,6 @@ class Row {
       for (; k < last; ++k) most[0] = s[k] > most[0] ? s[k] : most[0];
     });
     const float max = largest_lane(most);
-    if (max <= kHidden) {
-      *sum = 0;
-      each([&](int64_t at, int64_t, int64_t first, int64_t last) {
-        for (int64_t k = first; k < last; ++k) scores[at + k] = 0;
-      });
-      return kNoKey;
-    }
     Vec total = {};
     each([&](int64_t at, int64_t, int64_t first, int64_t last) {
       float* s = scores + at;
@@ -231,6 +237,7 @@ class Row {
       total += load_part(s + k, last - k);
     });
     *sum = sum_lanes(total);
+    if (!(*sum > 0)) *sum = __builtin_nanf("");
     return max + std::log(*sum);
   }
 
@@ -327,8 +334,8 @@ void attention_forward(const AttentionHead& a, float* memory) {
     float sums[kTileRows];
     for (int64_t i = 0; i < rows; ++i) {
       const Row row(a, b, query + i, i);
-      row.hide_blocked(b.weights);
-      a.lse[query + i] = row.exponentiate(b.weights, &sums[i]);
+      const bool sees_a_key = row.hide_blocked(b.weights);
+      a.lse[query + i] = row.exponentiate(b.weights, sees_a_key, &sums[i]);
       row.clear_outside(b.weights, keys);
       row.multiply(b.weights, row.draw_dropout());
     }
