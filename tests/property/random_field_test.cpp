@@ -12,7 +12,8 @@ const Tensor kLike = tensor_of({}, {0});
 // The three kinds of numbers of a site, (R, ...); attention's only between rows that exist.
 std::vector<Tensor> draws(const RandomField& field, const Rows& rows,
                           const std::string& site = "site") {
-  const Tensor attention = field.attention_draws(site, 0.4, rows, rows, kSpan).multipliers(kHeadCount, kLike);
+  const Tensor attention =
+      field.attention_draws(site, 0.4, rows, rows, kSpan).multipliers(kHeadCount, kLike);
   const Tensor by_query = attention.transpose(1, 2);
   return {field.dropout(site, 0.4, rows, 7, kLike), field.normal(site, rows, 7, kLike),
           rows.unpad(by_query.reshape({by_query.size(0), by_query.size(1), -1}))};
@@ -111,8 +112,9 @@ TEST(RandomField, RatesAreRight) {
   const Rows rows(text_batch(8, 9, 1));
   const RandomField field(7, 0, 0);
   for (const double p : {0.05, 0.5, 0.9}) {
-    for (const Tensor& x : {field.dropout("site", p, rows, 500, kLike),
-                            field.attention_draws("site", p, rows, rows, kSpan).multipliers(50, kLike)}) {
+    for (const Tensor& x :
+         {field.dropout("site", p, rows, 500, kLike),
+          field.attention_draws("site", p, rows, rows, kSpan).multipliers(50, kLike)}) {
       const double n = double(x.numel()), sigma = std::sqrt(p * (1 - p) / n);
       EXPECT_NEAR(x.eq(0).to(at::kDouble).mean().item<double>(), p, 5 * sigma);
       // What stays makes up for what goes.

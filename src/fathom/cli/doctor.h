@@ -68,11 +68,11 @@ struct EngineReadings {
   int threads = 0;       // that libtorch computes with
   int blas_threads = 0;  // that OpenBLAS computes with; 0: it is not there to be asked
   int openblas_parallel =
-      -1;             // openblas_get_parallel(): 0 serial, 1 pthreads, 2 OpenMP; -1: unknown
-  bool mkl = false;   // libtorch was built with MKL
-  std::string kernels;             // instructions that ours use, "none": plain operations
+      -1;               // openblas_get_parallel(): 0 serial, 1 pthreads, 2 OpenMP; -1: unknown
+  bool mkl = false;     // libtorch was built with MKL
+  std::string kernels;  // instructions that ours use, "none": plain operations
   bool flushes_denormals = false;  // numbers below 1e-38 count as 0, which keeps them fast
-  bool cuda = false;  // CUDA can be used
+  bool cuda = false;               // CUDA can be used
   int cuda_devices = 0;
   std::vector<std::string> libraries;  // paths of all that are loaded
 };

@@ -10,8 +10,8 @@ namespace fathom {
 std::string engine_path();  // beside this program, whether there is one or not
 
 // For the libraries that read their settings when they are loaded: one OpenMP thread a processor of
-// the affinity mask, and threads that soon sleep while they wait, for on a shared core spinning ones
-// cost a factor of ten. What the user has set stays.
+// the affinity mask, and threads that soon sleep while they wait, for on a shared core spinning
+// ones cost a factor of ten. What the user has set stays.
 void set_thread_environment();
 
 struct ProgramOutcome {

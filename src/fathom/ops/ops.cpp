@@ -62,6 +62,10 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
   return (has_kernels(x) ? fused::layer_norm : plain::layer_norm)(x, weight, bias, eps);
 }
 
+Tensor gelu(const Tensor& x, GeluForm form) {
+  return plain::gelu(x, form);
+}
+
 Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form) {
   return (has_kernels(x) ? fused::mlp : plain::mlp)(x, weights, form);
 }

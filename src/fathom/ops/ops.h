@@ -22,6 +22,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 
 enum class GeluForm { kExact, kTanh };
+Tensor gelu(const Tensor& x, GeluForm form);  // alone; within the MLP it costs less
 
 // linear(gelu(linear(x, up)), down). Biases may be undefined.
 struct MlpWeights {

@@ -25,7 +25,7 @@ Tensor gelu(const Tensor& x, GeluForm form) {
 }
 
 Tensor mlp(const Tensor& x, const MlpWeights& w, GeluForm form) {
-  return linear(gelu(linear(x, w.up, w.up_bias), form), w.down, w.down_bias);
+  return linear(plain::gelu(linear(x, w.up, w.up_bias), form), w.down, w.down_bias);
 }
 
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,

@@ -1,0 +1,178 @@
+// What holds for every operation beside its values: no graph, frozen inputs, second walks back,
+// threads, shapes that do not fit, numbers that are none.
+#include "ops/twins.h"
+
+namespace fathom::testing {
+namespace {
+
+using Operations = Twins;
+
+// Without a graph nothing is kept, and the values are the same ones.
+TEST_F(Operations, WithoutAGraphTheBitsAreTheSame) {
+  const Tensor x = random_normal({6, 8}, 1).to(at::kFloat),
+               w = random_normal({24, 8}, 2).to(at::kFloat),
+               v = random_normal({8}, 3).to(at::kFloat),
+               d = random_normal({8, 24}, 4).to(at::kFloat);
+  const AttentionMask mask = mask_of(0, 6, 6, [](int64_t, int64_t q, int64_t k) { return k > q; });
+  const auto all = [&] {
+    return Tensors{linear(x, w, Tensor()), mlp(x, {w, {}, d, {}}, GeluForm::kExact),
+                   layer_norm(x, v, Tensor(), 1e-5),
+                   attention(linear(x, w, Tensor()).unsqueeze(0), 2, mask, nullptr),
+                   readout(x, w, {}, {}).ln_max_R};
+  };
+  for (Tensor t : {w, v, d}) t.set_requires_grad(true);
+  const Tensors graph = all();
+  const at::NoGradGuard no_grad;
+  const Tensors plain = all();
+  for (size_t i = 0; i < plain.size(); ++i) {
+    EXPECT_TRUE(same_bits(plain[i], graph[i].detach())) << i;
+    EXPECT_FALSE(plain[i].requires_grad());
+  }
+}
+
+// Frozen inputs get no gradient, the others the same ones.
+TEST_F(Operations, FrozenInputsAreLeftOut) {
+  const auto gradients = [](size_t frozen) {
+    Tensors in = {random_normal({6, 8}, 1).to(at::kFloat), random_normal({24, 8}, 2).to(at::kFloat),
+                  random_normal({8, 24}, 3).to(at::kFloat), random_normal({8}, 4).to(at::kFloat)};
+    for (size_t i = 0; i < in.size(); ++i) in[i].set_requires_grad(i != frozen);
+    const Tensor x = layer_norm(in[0], in[3], Tensor(), 1e-5);
+    backward(linear(mlp(x, {in[1], {}, in[2], {}}, GeluForm::kExact), in[1], Tensor()).sum() +
+             readout(x, in[1], {}, {{}, 1.0, true, {}}).ln_max_R.sum());
+    Tensors out;
+    for (const Tensor& t : in) out.push_back(t.grad());
+    return out;
+  };
+  const Tensors all = gradients(99);
+  for (size_t frozen = 0; frozen < all.size(); ++frozen) {
+    const Tensors some = gradients(frozen);
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (i == frozen)
+        EXPECT_FALSE(some[i].defined());
+      else
+        EXPECT_TRUE(same_bits(some[i], all[i])) << frozen << " " << i;
+    }
+  }
+}
+
+// A graph that is kept can be walked twice.
+TEST_F(Operations, BackwardTwice) {
+  Tensor x = random_normal({5, 4}, 1).to(at::kFloat), w = random_normal({7, 4}, 2).to(at::kFloat);
+  x.set_requires_grad(true);
+  w.set_requires_grad(true);
+  ReadoutRequest request;
+  request.ids_R = at::zeros({5}, at::TensorOptions(at::kLong));
+  request.expected_R = at::zeros({5}, x.options().requires_grad(false)) - 1;
+  const Tensor loss = -readout(x, w, {}, request).ln_p_R.sum();
+  torch::autograd::backward({loss}, {}, /*retain_graph=*/true);
+  const Tensor once = w.grad().clone();
+  torch::autograd::backward({loss}, {});
+  EXPECT_LE(max_difference(w.grad(), 2 * once), 1e-5);
+}
+
+TEST_F(Operations, AdamW) {
+  const AdamWStep step = {0.5, 0.9, 0.99, 0.999, 0.01, 0.3, 1e-8};
+  const auto run_in = [&](at::ScalarType dtype) {
+    Tensors t;
+    for (unsigned i = 0; i < 4; ++i) t.push_back(random_normal({70, 1000}, i + 1).to(dtype));
+    t[3] = t[3] * t[3];
+    t[0].mutable_grad() = t[1];
+    const double norm = squared_norm(t[1]);
+    adamw(step, t[0], t[2], t[3]);
+    EXPECT_EQ(t[0]._version() > 0, true);
+    return std::pair(Tensors{t[0], t[2], t[3]}, norm);
+  };
+  const auto [expected, norm] = run_in(at::kDouble);
+  for (const Isa isa : usable_isas()) {
+    const ChosenIsa chosen(isa);
+    const auto [actual, single] = run_in(at::kFloat);
+    EXPECT_NEAR(single / norm, 1, 1e-6);
+    for (size_t i = 0; i < expected.size(); ++i)
+      expect_close(actual[i], expected[i], fmt::format("tensor {}", i));
+  }
+}
+
+// What an operation gives does not depend on how many threads there are.
+TEST_F(Operations, BitsDoNotDependOnThreads) {
+  const auto all = [](int threads) {
+    at::set_num_threads(threads);
+    // Large enough for every kernel to take a second thread.
+    Tensor x = random_normal({3000, 32}, 1).to(at::kFloat).set_requires_grad(true);
+    Tensor w = random_normal({96, 32}, 2).to(at::kFloat).set_requires_grad(true);
+    Tensor d = random_normal({32, 96}, 3).to(at::kFloat).set_requires_grad(true);
+    Tensor b = random_normal({96}, 4).to(at::kFloat).set_requires_grad(true);
+    const AttentionMask mask =
+        mask_of(0, 75, 75, [](int64_t, int64_t q, int64_t k) { return k > q; });
+    const Tensor n = layer_norm(x, d.select(1, 0), Tensor(), 1e-5);
+    const Tensor a = attention(linear(n, w, b).view({40, 75, 96}), 2, mask, nullptr);
+    const Tensor y = mlp(a.view({3000, 32}), {w, b, d, {}}, GeluForm::kExact);
+    backward(readout(y, w, b, {{}, 1.0, true, {}}).ln_max_R.sum());
+    Tensor p = x.detach().clone(), m = at::zeros(p.sizes()), v = at::zeros(p.sizes());
+    p.mutable_grad() = x.grad();
+    AdamWStep step;
+    step.beta1 = step.beta2 = 0.9, step.step_size = 0.1, step.eps = 1e-8;
+    step.gradient_scale = 1 / std::sqrt(squared_norm(x.grad()));
+    adamw(step, p, m, v);
+    return Tensors{y.detach(), x.grad(), w.grad(), d.grad(), b.grad(), p};
+  };
+  const Tensors one = all(1), two = all(2), again = all(2);
+  for (size_t i = 0; i < one.size(); ++i) {
+    EXPECT_TRUE(same_bits(one[i], two[i])) << i;
+    EXPECT_TRUE(same_bits(two[i], again[i])) << i;
+  }
+}
+
+// As libtorch's own operations do, and before anything is read.
+TEST_F(Operations, ShapesThatDoNotFitAreRefused) {
+  const auto t = [](Shape shape) { return random_normal(shape, 1).to(at::kFloat); };
+  const AttentionMask mask = mask_of(0, 4, 4, [](int64_t, int64_t, int64_t) { return false; });
+  const AttentionMask other = mask_of(3, 4, 4, [](int64_t, int64_t, int64_t) { return false; });
+  EXPECT_THROW(linear(t({2, 7}), t({9, 8}), Tensor()), c10::Error);
+  EXPECT_THROW(linear(t({2, 8}), t({9, 8}), t({1})), c10::Error);
+  EXPECT_THROW(linear(t({2, 8}), random_normal({9, 8}, 1), Tensor()), c10::Error);
+  EXPECT_THROW(mlp(t({2, 8}), {t({9, 8}), {}, t({8, 7}), {}}, GeluForm::kExact), c10::Error);
+  EXPECT_THROW(layer_norm(t({2, 8}), t({7}), Tensor(), 1e-5), c10::Error);
+  EXPECT_THROW(attention(t({2, 4, 24}), 2, other, nullptr), c10::Error);
+  EXPECT_THROW(attention(t({2, 5, 24}), 2, mask, nullptr), c10::Error);
+  EXPECT_THROW(attention(t({2, 4, 24}), 3, mask, nullptr), c10::Error);
+  ReadoutRequest request;
+  request.ids_R = at::zeros({2}, at::TensorOptions(at::kLong)) + 9;
+  EXPECT_THROW(readout(t({2, 8}), t({9, 8}), Tensor(), request), c10::Error);
+}
+
+// Nothing that is no number is taken for a hidden key.
+TEST_F(Operations, NaNStaysNaN) {
+  const double nan = std::nan(""), infinity = INFINITY;
+  const AttentionMask mask = mask_of(0, 3, 3, [](int64_t, int64_t q, int64_t k) { return k > q; });
+  for (const double bad : {nan, infinity, -infinity})
+    for (const Isa isa : usable_isas()) {
+      const ChosenIsa chosen(isa);
+      Tensor qkv = random_normal({1, 3, 24}, 1).to(at::kFloat);
+      qkv[0][1][0] = bad;  // of the second query
+      const Tensor fused = attention(qkv, 1, mask, nullptr);
+      EXPECT_TRUE(fused[0][1].isnan().all().item<bool>()) << bad;
+      EXPECT_FALSE(fused[0][0].isnan().any().item<bool>());
+      EXPECT_TRUE(layer_norm(qkv, qkv[0][0], Tensor(), 1e-5)[0][1].isnan().any().item<bool>());
+      EXPECT_TRUE(readout(qkv[0], qkv[0], Tensor(), {}).ln_max_R[1].isnan().item<bool>());
+    }
+}
+
+// What a function gives may be changed in place.
+TEST_F(Operations, ResultsMayBeChangedInPlace) {
+  const Tensor x = random_normal({2, 3, 4}, 1).to(at::kFloat).set_requires_grad(true);
+  const Tensor w = random_normal({4, 4}, 2).to(at::kFloat).set_requires_grad(true);
+  backward(linear(x, w, Tensor()).mul_(2).sum() +
+           mlp(x, {w, {}, w, {}}, GeluForm::kExact).relu_().sum());
+  EXPECT_TRUE(x.grad().defined());
+}
+
+TEST_F(Operations, OtherPrecisionsAreComputedPlainly) {
+  const Tensor x = random_normal({2, 3}, 1);
+  EXPECT_FALSE(has_kernels(x));
+  EXPECT_TRUE(has_kernels(x.to(at::kFloat)));
+  const PlainOperations plain;
+  EXPECT_FALSE(has_kernels(x.to(at::kFloat)));
+}
+
+}  // namespace
+}  // namespace fathom::testing
