@@ -44,7 +44,8 @@ template <int kRows, int64_t kRow>
     if (kPanel * sizeof(float) > 64) __builtin_prefetch(panel + 8 * kPanel + kLanes);
 #pragma GCC unroll 14
     for (int i = 0; i < kRows; ++i) {
-      const Vec x = broadcast(a[i * kRow]);
+      // As deep as the buffer was filled, which the analyser does not see.
+      const Vec x = broadcast(a[i * kRow]);  // NOLINT(clang-analyzer-core.CallAndMessage)
       c.at[i][0] = fma(x, b0, c.at[i][0]);
       c.at[i][1] = fma(x, b1, c.at[i][1]);
     }
