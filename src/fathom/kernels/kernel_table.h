@@ -7,7 +7,6 @@
 
 #include "fathom/kernels/attention.h"
 #include "fathom/kernels/gemm.h"
-#include "fathom/kernels/isa.h"
 #include "fathom/kernels/norm.h"
 #include "fathom/kernels/optimizer.h"
 #include "fathom/kernels/readout.h"

@@ -3,22 +3,19 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/randn.h>
 #include <fmt/format.h>
 #include <stdlib.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/base/random.h"
-#include "fathom/base/text.h"
 #include "fathom/cli/engine/bench_ops.h"
+#include "fathom/cli/engine/bench_times.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/data/shard.h"
 #include "fathom/decode/decoder.h"
@@ -67,20 +64,6 @@ class RandomCorpus {
  private:
   std::string path_;
 };
-
-template <class F>
-double seconds_of(const F& f) {
-  const auto begin = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-// The smallest of `times` that at least `share` of them do not exceed.
-double quantile(std::vector<double> times, double share) {
-  std::sort(times.begin(), times.end());
-  const auto n = static_cast<double>(times.size());
-  return times[static_cast<size_t>(std::clamp(std::ceil(share * n) - 1, 0.0, n - 1))];
-}
 
 // Products of the shapes that a training step is made of, by our kernels and by what libtorch has,
 // measured between the steps: what this machine can do in the very same minute.
@@ -175,9 +158,7 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
     products.measure(time / 2);
   }
   nlohmann::json out = about(request, threads);
-  out["parameters"] = 0;
-  for (const Parameter& p : trainer.parameters().all())
-    out["parameters"] = out["parameters"].get<int64_t>() + p.tensor.numel();
+  out["parameters"] = parameter_count(parameter_table(c.model, request.vocab_size));
   add_times(out, times, c.tokens_per_step());
   const double flops = flops_per_token(c.model, request.vocab_size, T).training() *
                        static_cast<double>(c.tokens_per_step());

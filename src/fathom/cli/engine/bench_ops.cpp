@@ -6,10 +6,9 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <algorithm>
-#include <chrono>
 #include <functional>
 
+#include "fathom/cli/engine/bench_times.h"
 #include "fathom/ops/ops.h"
 #include "fathom/ops/optimizer.h"
 
@@ -25,16 +24,10 @@ struct Op {
 
 double run(const Op& op) {
   for (Tensor leaf : op.leaves) leaf.mutable_grad() = Tensor();
-  const auto begin = std::chrono::steady_clock::now();
-  const Tensor out = op.forward();
-  if (out.defined()) torch::autograd::backward({out}, {op.slope});
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double median(std::vector<double> times) {
-  std::nth_element(times.begin(), times.begin() + static_cast<int64_t>(times.size() / 2),
-                   times.end());
-  return times[times.size() / 2];
+  return seconds_of([&] {
+    const Tensor out = op.forward();
+    if (out.defined()) torch::autograd::backward({out}, {op.slope});
+  });
 }
 
 std::vector<Op> ops_of(const RunConfig& config, int64_t V) {
@@ -88,7 +81,7 @@ std::vector<OpTimes> bench_ops(const RunConfig& config, int64_t vocab_size, int6
       fused.push_back(a);
       plain.push_back(b);
     }
-    out.push_back({op.name, 1e3 * median(fused), 1e3 * median(plain)});
+    out.push_back({op.name, 1e3 * quantile(fused, 0.5), 1e3 * quantile(plain, 0.5)});
   }
   return out;
 }
