@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""One training step of GPT-2's architecture in plain PyTorch, the way nanoGPT's readers write it.
+"""GPT-2's architecture in plain PyTorch, the way nanoGPT's readers write it.
 
-Times steps on random tokens and prints one JSON object. `--tables` gives every layer a token table and
+Times training steps on random tokens, or with `--generate` tokens that are drawn one by one, each from a
+pass over the whole text as nanoGPT's `generate` does it, and prints one JSON object. `--tables` gives every layer a token table and
 a head of its own, each trained by a cross entropy: Papingo's work without its gates and exits.
 """
 import argparse
@@ -77,18 +78,14 @@ class Model(nn.Module):
                 losses.append(F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1)))
         return sum(losses) / len(losses)
 
+    def next_scores(self, tokens):
+        x = self.tables[0](tokens) + self.positions(torch.arange(tokens.size(1)))
+        for block in self.blocks:
+            x = block(x)
+        return self.heads[0](self.norms[0](x[:, [-1], :]))[:, -1, :]
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    for name in ("layers", "heads", "width", "block", "batch", "vocab", "steps"):
-        p.add_argument(f"--{name}", type=int, required=True)
-    p.add_argument("--threads", type=int, default=0, help="0: as PyTorch comes")
-    p.add_argument("--tables", action="store_true")
-    a = p.parse_args()
-    if a.threads:
-        torch.set_num_threads(a.threads)
-    torch.manual_seed(1)
-    model = Model(a)
+
+def steps(model, a):
     decay = [p for p in model.parameters() if p.dim() > 1]
     rest = [p for p in model.parameters() if p.dim() <= 1]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1},
@@ -105,6 +102,37 @@ def main():
         loss.item()
         if i >= 2:
             times.append(time.perf_counter() - begin)
+    return times
+
+
+@torch.no_grad()
+def tokens_one_by_one(model, a):
+    """The second half of the window, as `fathom bench decode` measures it."""
+    times = []
+    while len(times) < a.steps:
+        text = torch.randint(a.vocab, (1, a.block // 2))
+        while text.size(1) < a.block and len(times) < a.steps:
+            begin = time.perf_counter()
+            probabilities = F.softmax(model.next_scores(text), dim=-1)
+            text = torch.cat((text, torch.multinomial(probabilities, num_samples=1)), dim=1)
+            if text.size(1) > a.block // 2 + 3:
+                times.append(time.perf_counter() - begin)
+    return times
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    for name in ("layers", "heads", "width", "block", "batch", "vocab", "steps"):
+        p.add_argument(f"--{name}", type=int, required=True)
+    p.add_argument("--threads", type=int, default=0, help="0: as PyTorch comes")
+    p.add_argument("--tables", action="store_true")
+    p.add_argument("--generate", action="store_true")
+    a = p.parse_args()
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    torch.manual_seed(1)
+    model = Model(a)
+    times = tokens_one_by_one(model, a) if a.generate else steps(model, a)
     print(json.dumps({"ms_median": 1e3 * statistics.median(times), "threads": torch.get_num_threads(),
                       "torch": torch.__version__}))
 

@@ -110,5 +110,32 @@ TEST_P(GemmTest, FinishesOnceAtTheEnd) {
   }
 }
 
+// A factor that was packed before gives the bits that it gives itself, whatever the number of rows.
+TEST_P(GemmTest, PackedFactorGivesTheSameBits) {
+  Numbers numbers(3);
+  PackedMatrix packed;  // one after the other in the same memory, where it fits
+  for (const int64_t m : {1, 3, 33})
+    for (const int64_t n : {int64_t{1}, int64_t{33}, int64_t{128}, int64_t{300}, int64_t{1500}})
+      for (const int64_t k : {int64_t{1}, int64_t{48}, int64_t{900}})
+        for (const bool turned : {false, true}) {
+          SCOPED_TRACE(fmt::format("{} x {} x {}, {}", m, n, k, turned));
+          const std::vector<float> a = numbers.draw(m * k), b = numbers.draw(k * n),
+                                   bias = numbers.draw(n);
+          const Matrix A = row_major(a.data(), m, k);
+          const Matrix B =
+              turned ? row_major(b.data(), n, k).transposed() : row_major(b.data(), k, n);
+          packed.pack(B);
+          ASSERT_EQ(packed.rows(), k);
+          ASSERT_EQ(packed.columns(), n);
+          GemmFinish finish;
+          finish.kind = GemmFinish::kGelu;
+          finish.bias = bias.data();
+          std::vector<float> direct(size_t(m * n)), kept(size_t(m * n), -1.0f);
+          gemm(A, B, direct.data(), n, finish);
+          gemm(A, packed, kept.data(), n, finish);
+          ASSERT_EQ(direct, kept);
+        }
+}
+
 }  // namespace
 }  // namespace fathom

@@ -73,8 +73,12 @@ TEST_P(RowsTest, ReadingsEqualTheFormulas) {
                              of_max = numbers_.draw(c.R);
     std::vector<int64_t> ids;
     for (int64_t i = 0; i < c.R; ++i) ids.push_back(i % 4 == 3 ? -1 : i * 7 % c.V);
-    const ReadoutProblem p = {row_major(x.data(), c.R, c.C), row_major(head.data(), c.V, c.C),
-                              bias.data(), ids.data(), c.temperature};
+    ReadoutProblem p;
+    p.x = row_major(x.data(), c.R, c.C);
+    p.head = row_major(head.data(), c.V, c.C);
+    p.bias = bias.data();
+    p.ids = ids.data();
+    p.temperature = c.temperature;
     std::vector<RowReading> readings(size_t(c.R)), same(size_t(c.R));
     read_rows(p, readings.data());
     struct Gradients {

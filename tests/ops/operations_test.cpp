@@ -30,6 +30,36 @@ TEST_F(Operations, WithoutAGraphTheBitsAreTheSame) {
   }
 }
 
+// Attention to keys that are kept somewhere, of queries that lie in wider rows.
+TEST_F(Operations, KeptKeysAreTheSameKeys) {
+  const int64_t B = 3, capacity = 40, H = 2, D = 12, E = 20;
+  for (const int64_t Q : {1, 3, 4, 5, 30})
+    for (const int64_t K : {1, 17, 40}) {
+      SCOPED_TRACE(fmt::format("{} queries, {} keys", Q, K));
+      const AttentionMask mask = mask_of(B, Q, K, [](int64_t b, int64_t q, int64_t k) {
+        return k > 5 * q + b || (k + b) % 4 == 3 || (q == 2 && b == 1);
+      });
+      const KeptKeys kept = {random_normal({B, capacity, H * D}, 1).to(at::kFloat),
+                             random_normal({B, capacity, H * E}, 2).to(at::kFloat), Q, K,
+                             static_cast<const uint8_t*>(mask.blocked.data_ptr())};
+      const Tensor rows = random_normal({B * Q, 3 * H * D}, 3).to(at::kFloat);
+      const at::NoGradGuard no_grad;
+      const Tensor q = rows.narrow(1, 0, H * D).reshape({B, Q, H * D});
+      Tensor expected;
+      {
+        const PlainOperations only;
+        expected = attention_of_rows(rows, kept, H);
+      }
+      for (const Isa isa : usable_isas()) {
+        const ChosenIsa chosen(isa);
+        expect_close(attention_of_rows(rows, kept, H), expected, isa_name(isa));
+        // By tiles, beside other queries, a query's bits are the same.
+        EXPECT_TRUE(
+            same_bits(attention_of_rows(rows, kept, H).view({B, Q, H * E}), attention(q, kept, H)));
+      }
+    }
+}
+
 // Frozen inputs get no gradient, the others the same ones.
 TEST_F(Operations, FrozenInputsAreLeftOut) {
   const auto gradients = [](size_t frozen) {

@@ -42,6 +42,16 @@ TEST_F(Twins, LayerNorm) {
                     has_bias ? random_normal({x.back()}, 3) : Tensor()});
 }
 
+TEST_F(Twins, Embedding) {
+  for (const auto& [rows, V, C] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
+           {1, 1, 1}, {7, 5, 9}, {700, 50, 64}, {0, 5, 4}}) {
+    const Tensor ids = random_tokens({rows}, V, 3);
+    for (const bool has_x : {true, false})
+      expect_twins([&](const Tensors& in) { return Tensors{embed(in[0], in[1], ids)}; },
+                   {has_x ? random_normal({rows, C}, 1) : Tensor(), random_normal({V, C}, 2)});
+  }
+}
+
 struct AttentionCase {
   std::string name;
   int64_t B, Q, K, H, D, E;

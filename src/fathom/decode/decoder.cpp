@@ -1,6 +1,6 @@
 #include "fathom/decode/decoder.h"
 
-#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
@@ -29,7 +29,8 @@ void Decoder::append(size_t text, int64_t token) {
 }
 
 NextToken Decoder::next(Exit exit) {
-  const at::NoGradGuard no_grad;
+  const c10::InferenceMode no_graph;
+  const KeptWeights::Use use(weights_);
   std::vector<std::vector<int64_t>> rows(texts_.size());
   std::vector<int64_t> first_positions(texts_.size());
   for (size_t b = 0; b < texts_.size(); ++b) {

@@ -5,6 +5,7 @@
 
 #include "fathom/decode/window.h"
 #include "fathom/model/language_model.h"
+#include "fathom/ops/kept_weights.h"
 
 namespace fathom {
 
@@ -37,6 +38,7 @@ class Decoder {
   std::vector<Text> texts_;
   Window window_;
   AttentionCache cache_;
+  KeptWeights weights_{KeptWeights::kNoLimit};
 };
 
 }  // namespace fathom

@@ -9,7 +9,8 @@
 namespace fathom {
 namespace {
 
-constexpr int64_t kSmall = 1 << 18;  // multiplications that are not worth a second thread
+constexpr int64_t kSmall = 1 << 18;      // multiplications that are not worth a second thread
+constexpr int64_t kSmallRead = 1 << 16;  // floats of keys and values whose reading is not worth one
 
 float* at(const HeadRows& rows, int64_t b, int64_t head, int64_t width) {
   return rows.data == nullptr ? nullptr : rows.data + b * rows.batch_stride + head * width;
@@ -37,7 +38,8 @@ AttentionHead head_of(const AttentionProblem& p, int64_t b, int64_t h) {
 
 template <class F>
 void each_head(const AttentionProblem& p, const F& f) {
-  const bool small = p.B * p.H * p.Q * p.K * (p.D + p.E) < kSmall;
+  const int64_t read = p.B * p.H * p.K * (p.D + p.E);
+  const bool small = read < kSmallRead && read * p.Q < kSmall;
   for_each_unit(p.B * p.H, small, [&](int64_t unit) { f(unit / p.H, unit % p.H); });
 }
 

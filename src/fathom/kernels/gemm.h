@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 namespace fathom {
 
@@ -41,6 +42,38 @@ struct GemmFinish {
 
 // C (M, N) = A (M, K) B (K, N); rows of C are c_stride apart. C overlaps neither A nor B.
 void gemm(const Matrix& a, const Matrix& b, float* c, int64_t c_stride,
+          const GemmFinish& finish = {});
+
+struct KernelTable;
+
+// A right factor the way the kernels read it, for one that many products have. Others pack theirs
+// for themselves, which takes longer than multiplying it by a row.
+class PackedMatrix {
+ public:
+  PackedMatrix();
+  ~PackedMatrix();
+  PackedMatrix(const PackedMatrix&) = delete;
+  PackedMatrix& operator=(const PackedMatrix&) = delete;
+
+  // In the memory of the last one, if the size is the same. Throws std::bad_alloc.
+  void pack(const Matrix& b);
+
+  int64_t rows() const { return rows_; }
+  int64_t columns() const { return columns_; }
+
+ private:
+  friend void gemm(const Matrix&, const PackedMatrix&, float*, int64_t, const GemmFinish&);
+  struct Free {
+    void operator()(float* p) const;
+  };
+  const KernelTable* table_ = nullptr;  // of the instruction set that it was packed for
+  int64_t rows_ = 0, columns_ = 0;
+  size_t size_ = 0;  // floats
+  std::unique_ptr<float, Free> data_;
+};
+
+// The same bits as with B itself.
+void gemm(const Matrix& a, const PackedMatrix& b, float* c, int64_t c_stride,
           const GemmFinish& finish = {});
 
 }  // namespace fathom

@@ -38,8 +38,9 @@ void norm_forward(const NormProblem& p, float* y, float* mean, float* scale) {
   const KernelTable& t = kernels();
   for_each_unit((p.rows + kRows - 1) / kRows, p.rows * p.columns < kSmall, [&](int64_t unit) {
     const int64_t row = unit * kRows;
-    t.norm_forward(part(p, row, std::min(kRows, p.rows - row)), y + row * p.columns, mean + row,
-                   scale + row);
+    t.norm_forward(part(p, row, std::min(kRows, p.rows - row)), y + row * p.columns,
+                   mean == nullptr ? nullptr : mean + row,
+                   scale == nullptr ? nullptr : scale + row);
   });
 }
 

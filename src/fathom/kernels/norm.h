@@ -13,7 +13,8 @@ struct NormProblem {
   double eps = 1e-5;
 };
 
-// y = (x - mean) * scale * weight + bias with scale = 1 / sqrt(variance + eps); mean, scale (rows).
+// y = (x - mean) * scale * weight + bias with scale = 1 / sqrt(variance + eps); mean, scale (rows),
+// or both null: not wanted.
 void norm_forward(const NormProblem& p, float* y, float* mean, float* scale);
 
 // Any of the results may be null: not wanted.

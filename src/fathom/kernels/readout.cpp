@@ -30,7 +30,10 @@ class Readout {
       float* scores = scratch(kReadout, static_cast<size_t>(rows * V));
       GemmFinish finish;
       finish.bias = p_.bias;
-      gemm(part(first, rows), p_.head.transposed(), scores, V, finish);
+      if (p_.packed_head != nullptr)
+        gemm(part(first, rows), *p_.packed_head, scores, V, finish);
+      else
+        gemm(part(first, rows), p_.head.transposed(), scores, V, finish);
       for_each_unit((rows + kRowsAtOnce - 1) / kRowsAtOnce, rows * V < kSmall, [&](int64_t unit) {
         const int64_t end = std::min(rows, (unit + 1) * kRowsAtOnce);
         for (int64_t i = unit * kRowsAtOnce; i < end; ++i) f(first + i, scores + i * V);

@@ -27,10 +27,11 @@ struct RowSlope {
 };
 
 struct ReadoutProblem {
-  Matrix x;                      // (R, C)
-  Matrix head;                   // (V, C), by row
-  const float* bias = nullptr;   // (V) or null
-  const int64_t* ids = nullptr;  // (R), -1: none; null: none at all
+  Matrix x;                                   // (R, C)
+  Matrix head;                                // (V, C), by row
+  const PackedMatrix* packed_head = nullptr;  // its transpose; null: nobody has it
+  const float* bias = nullptr;                // (V) or null
+  const int64_t* ids = nullptr;               // (R), -1: none; null: none at all
   double temperature = 1;
 };
 

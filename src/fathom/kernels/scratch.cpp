@@ -23,14 +23,19 @@ thread_local Buffer buffers[kScratchSlots];
 
 }  // namespace
 
+float* new_floats(size_t count) {
+  const size_t bytes = (count * sizeof(float) + kLine - 1) / kLine * kLine;
+  auto* p = static_cast<float*>(std::aligned_alloc(kLine, std::max(bytes, kLine)));
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+
 float* scratch(int slot, size_t floats) {
   Buffer& buffer = buffers[slot];
   if (floats <= buffer.size) return buffer.data.get();
   const size_t size = std::max(floats, buffer.size + buffer.size / 2);
   buffer = {};  // first, so that both are never there at once
-  const size_t bytes = (size * sizeof(float) + kLine - 1) / kLine * kLine;
-  buffer.data.reset(static_cast<float*>(std::aligned_alloc(kLine, bytes)));
-  if (buffer.data == nullptr) throw std::bad_alloc();
+  buffer.data.reset(new_floats(size));
   buffer.size = size;
   return buffer.data.get();
 }

@@ -9,6 +9,9 @@ namespace fathom {
 // thread's next call with the same `slot`.
 float* scratch(int slot, size_t floats);
 
+// So many floats on a cache line, the caller's to std::free. Throws std::bad_alloc.
+float* new_floats(size_t count);
+
 enum ScratchSlot { kPackedShared, kPackedOwn, kAttention, kReadout, kScratchSlots };
 
 }  // namespace fathom

@@ -19,27 +19,36 @@ class AttentionCache {
   int64_t keys(int slot, int64_t sequence) const;
   int64_t slots() const { return static_cast<int64_t>(slots_.size()); }
 
-  // Adds the rows' keys and values; a sequence's rows come after those that it has. Throws Error
-  // when there is no room. Then everything that is there, valid until the next call:
-  struct Contents {
-    Tensor k_BKC, v_BKC;
-    Tensor position_BK;  // int64; -1: no key, or one that nobody may see
-    Tensor segment_BK;   // undefined as in Rows
-    Tensor hidden_BK;    // bool
+  // Some columns of (R, ...).
+  struct Columns {
+    const Tensor& x_R;
+    int64_t first = 0, count = 0;
   };
-  Contents add(int slot, const Rows& rows, const Tensor& k_RC, const Tensor& v_RC,
-               const Tensor& hidden_R);
+  // Adds the rows' keys and values; a sequence's rows come after those that it has. `hidden_R`
+  // (bool): nobody sees them; undefined: all are seen. Throws Error when there is no room.
+  void add(int slot, const Rows& rows, const Columns& keys, const Columns& values,
+           const Tensor& hidden_R);
+  // Everything that is there, and what the rows, the last ones added, may not see of it. Valid
+  // until the next call.
+  KeptKeys contents(int slot, const Rows& rows, const Visibility& visibility);
   void forget(int64_t sequence);
 
  private:
-  struct Slot {
-    Tensor k, v, position, segment, hidden;  // (B * capacity, C) and (B * capacity)
-    std::vector<int64_t> count;              // of each sequence
+  // On the processor: a mask is made of a few numbers for each token, which a device would take
+  // longer to be told to compute than the loop takes.
+  struct Key {
+    int64_t position = 0, segment = 0;
+    bool valid = true, hidden = false;
   };
-  void allocate(Slot& slot, const Rows& rows, const Tensor& k_RC, const Tensor& v_RC) const;
+  struct Slot {
+    Tensor k_BKC, v_BKC;                 // room for `capacity` keys
+    std::vector<std::vector<Key>> keys;  // of each sequence
+  };
+  void allocate(Slot& slot, const Columns& keys, const Columns& values) const;
 
   int64_t sequences_, capacity_;
   std::vector<Slot> slots_;
+  std::vector<uint8_t> blocked_;
 };
 
 // Attention of a step's rows to themselves and to what the cache has.
@@ -48,8 +57,8 @@ class CachedAttention : public AttentionContext {
   CachedAttention(const Rows& rows, AttentionCache& cache, Visibility visibility, int64_t n_head)
       : rows_(rows), cache_(cache), visibility_(std::move(visibility)), n_head_(n_head) {}
 
-  using AttentionContext::attend;
   Tensor attend(int slot, const Tensor& q_RC, const Tensor& k_RC, const Tensor& v_RC) override;
+  Tensor attend(int slot, const Tensor& qkv_RC) override;
 
  private:
   const Rows& rows_;

@@ -36,7 +36,7 @@ class WiringEvaluator {
       case Op::kNumber:
         return at::scalar_tensor(e.number, values.at("r").options().requires_grad(false));
       case Op::kAdd:
-        return argument(0) + argument(1);
+        return plus(argument(0), argument(1));
       case Op::kSubtract:
         return argument(0) - argument(1);
       case Op::kMultiply:
@@ -72,6 +72,7 @@ class WiringEvaluator {
                                 ? context_.attend(slot, linear(x_RC, p.qkv.weight, p.qkv.bias))
                                 : attend_to_values(slot, p.qkv, x_RC, values_RC);
     const Tensor out_RC = linear(heads_RC, p.out.weight, p.out.bias);
+    if (!dropout_) return out_RC;
     return apply_dropout(out_RC, dropout_(fmt::format("attention_out.{}", slot), out_RC));
   }
 
@@ -91,6 +92,7 @@ class WiringEvaluator {
     const MlpParams& p = params_.mlp.at(step_.layer.mlp[size_t(part)]);
     const Tensor out_RC =
         mlp(x_RC, {p.up.weight, p.up.bias, p.down.weight, p.down.bias}, settings_.gelu);
+    if (!dropout_) return out_RC;
     return apply_dropout(out_RC,
                          dropout_(fmt::format("mlp_out.{}.{}", step_.index, mlp_calls_++), out_RC));
   }
@@ -134,6 +136,7 @@ const Tensor& FunctionCall::own(const std::string& name) const {
 }
 
 Tensor FunctionCall::dropout(const Tensor& x) const {
+  if (!dropout_source) return x;
   return apply_dropout(x, dropout_source(fmt::format("function_out.{}.{}", step.index, number), x));
 }
 

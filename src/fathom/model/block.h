@@ -19,7 +19,7 @@ struct BlockSettings {
   double norm_eps = 1e-5;
 };
 
-// Multipliers of a dropout site for values of this shape; undefined: none.
+// Multipliers of a dropout site for values of this shape; undefined, or no source: none.
 using DropoutSource = std::function<Tensor(const std::string& site, const Tensor& like)>;
 
 // What a wiring's F.name computes. Every row by itself: the result must not depend on which other

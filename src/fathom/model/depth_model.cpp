@@ -44,6 +44,7 @@ DepthModel::DepthModel(ModelParts parts)
     : LanguageModel(std::move(parts.parameters)),
       walk_(parts.plan, parts.config.backbone, bind(parameters_, parts.plan.tied_heads),
             std::move(parts.functions)),
+      program_(unroll(walk_.plan())),
       supervision_(std::move(parts.supervision)) {}
 
 ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
@@ -54,10 +55,9 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   options.keep_states = true;
   options = with_needs(supervision_, options);
   if (at::GradMode::is_enabled()) options.expected = expected_gradient(supervision_, batch);
-  const DepthProgram walk_program = program();
-  const Trace trace = walk_.run(walk_program, batch, options);
+  const Trace trace = walk_.run(program_, batch, options);
   ModelOutput output;
-  output.losses = supervise(supervision_, walk_, walk_program, batch, trace, options);
+  output.losses = supervise(supervision_, walk_, program_, batch, trace, options);
   output.metrics = exit_metrics(walk_.plan().halting.config, trace, batch);
   add_losses(batch, pass, trace, output);
   return output;
@@ -70,11 +70,9 @@ std::map<std::string, double> DepthModel::known_counts(const Batch& batch) const
 Tensor DepthModel::logits(const Tensor& tokens_BT) const {
   Batch batch;
   batch.tokens_BT = tokens_BT;
-  const DepthProgram walk_program = program();
-  const Trace trace = walk_.run(walk_program, batch, states_only());
+  const Trace trace = walk_.run(program_, batch, states_only());
   const StepRecord& last = *trace.readouts().back();
-  return scores(walk_, walk_program, last, last.n_RC)
-      .view({tokens_BT.size(0), tokens_BT.size(1), -1});
+  return scores(walk_, program_, last, last.n_RC).view({tokens_BT.size(0), tokens_BT.size(1), -1});
 }
 
 // A sequence's last row is in the walk until it halts; where it halts first, or else at the last
@@ -85,17 +83,15 @@ NextToken DepthModel::next_token(const Rows& rows, Exit exit, AttentionCache* ca
   WalkOptions options = states_only();
   options.cache = cache;
   options.skip = exits && halting.history == MaskHistory::kCumulative;
-  const DepthProgram walk_program = program();
-  const Trace trace =
-      walk_.run(walk_program, std::make_shared<const Rows>(rows), Tensor(), options);
+  const Trace trace = walk_.run(program_, std::make_shared<const Rows>(rows), Tensor(), options);
 
   const auto B = static_cast<size_t>(rows.batch());
   std::vector<Tensor> scores_V(B);
   std::vector<int64_t> layer(B, -1);
   NextToken next;
-  next.dense = rows.count() * static_cast<int64_t>(walk_program.steps.size());
+  next.dense = rows.count() * static_cast<int64_t>(program_.steps.size());
   for (const StepRecord& record : trace.steps) next.computed += record.rows->count();
-  const int last = last_readout(walk_program);  // of the program: the walk may have ended before it
+  const int last = last_readout(program_);  // of the program: the walk may have ended before it
   for (const StepRecord* record : trace.readouts()) {
     const bool is_last = record->step == last;
     if (!exits && !is_last) continue;
@@ -109,7 +105,7 @@ NextToken DepthModel::next_token(const Rows& rows, Exit exit, AttentionCache* ca
         continue;
       if (!is_last && !halts_R[row].item<bool>()) continue;
       layer[b] = record->layer;
-      scores_V[b] = scores(walk_, walk_program, *record, record->n_RC.narrow(0, row, 1)).squeeze(0);
+      scores_V[b] = scores(walk_, program_, *record, record->n_RC.narrow(0, row, 1)).squeeze(0);
     }
   }
   for (const Tensor& s : scores_V)

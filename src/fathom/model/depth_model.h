@@ -19,7 +19,7 @@ class DepthModel : public LanguageModel {
 
   const DepthWalk& walk() const { return walk_; }
   // One walk's steps.
-  DepthProgram program() const { return unroll(walk_.plan()); }
+  const DepthProgram& program() const { return program_; }
 
  protected:
   // For models that are trained on something else: what is walked in place of the trainer's batch.
@@ -31,6 +31,7 @@ class DepthModel : public LanguageModel {
 
  private:
   DepthWalk walk_;
+  DepthProgram program_;
   SupervisionTable supervision_;
 };
 

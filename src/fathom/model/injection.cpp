@@ -2,7 +2,6 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/embedding.h>
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
@@ -53,10 +52,11 @@ Carry inject(const StepSpec& step, const Params& params, const Rows& rows, Carry
         if (carry.y_RC.defined()) carry.y_RC = widened(carry.y_RC);
         break;
       case Injection::kTokenTable: {
-        const Tensor row_RC =
-            at::embedding(params.token_table.at(injection.instance), rows.token_R);
-        carry.r_RC =
-            gate_R1.defined() ? gate_R1 * row_RC + (1 - gate_R1) * carry.r_RC : carry.r_RC + row_RC;
+        const Tensor& table = params.token_table.at(injection.instance);
+        if (gate_R1.defined())
+          carry.r_RC = gate_R1 * embed(Tensor(), table, rows.token_R) + (1 - gate_R1) * carry.r_RC;
+        else
+          carry.r_RC = embed(carry.r_RC, table, rows.token_R);
         gate_R1 = Tensor();
         break;
       }

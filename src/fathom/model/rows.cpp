@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace fathom {
 namespace {
@@ -48,7 +49,9 @@ Rows::Rows(const std::vector<std::vector<int64_t>>& tokens,
   }
   token_R = index_tensor(all, device);
   position_R = index_tensor(positions_, device);
-  source_R_ = at::arange(count(), at::TensorOptions(at::kLong).device(device));
+  std::vector<int64_t> numbers(all.size());
+  std::iota(numbers.begin(), numbers.end(), 0);
+  source_R_ = index_tensor(numbers, device);
   place(device);
 }
 

@@ -1,7 +1,6 @@
 #include "fathom/model/walk.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/embedding.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -74,8 +73,9 @@ DepthWalk::DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params para
 }
 
 DropoutSource DepthWalk::dropout(const Rows& rows, double p, const WalkOptions& options) const {
+  if (!options.training) return {};
   return [&rows, &options, p](const std::string& site, const Tensor& like) {
-    return options.training ? options.random.dropout(site, p, rows, like.size(-1), like) : Tensor();
+    return options.random.dropout(site, p, rows, like.size(-1), like);
   };
 }
 
@@ -84,11 +84,14 @@ Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
     if (position >= backbone_.block_size)
       fail(fmt::format("{} positions do not fit block_size = {}", position + 1,
                        backbone_.block_size));
-  const Tensor r_RC = at::embedding(params_.token_table.at(plan_.stem.token_table), rows.token_R) +
-                      at::embedding(params_.position_table, rows.position_R);
+  const Tensor& table = params_.token_table.at(plan_.stem.token_table);
+  const Tensor r_RC =
+      embed(embed(Tensor(), table, rows.token_R), params_.position_table, rows.position_R);
   const double p = backbone_.embed_dropout.value_or(backbone_.dropout);
   Carry carry;
-  carry.r_RC = apply_dropout(r_RC, dropout(rows, p, options)("embedding", r_RC));
+  carry.r_RC = r_RC;
+  if (const DropoutSource source = dropout(rows, p, options))
+    carry.r_RC = apply_dropout(r_RC, source("embedding", r_RC));
   return carry;
 }
 

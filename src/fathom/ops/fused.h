@@ -1,6 +1,8 @@
 // The operations of ops.h over our kernels: single precision, on the processor. Internal to ops/.
 #pragma once
 
+#include <ATen/EmptyTensor.h>
+
 #include "fathom/ops/ops.h"
 
 namespace fathom::fused {
@@ -13,10 +15,18 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, 
                  const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout);
 Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
                  const std::shared_ptr<const WeightDropout>& dropout);
+Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head);
+Tensor plus(const Tensor& a, const Tensor& b);
+Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R);
 Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
                 const ReadoutRequest& request);
 
 // ---- what their files share ----
+
+// Of floats. (at::empty asks the dispatcher first, which takes longer than the rest of it.)
+inline Tensor new_tensor(at::IntArrayRef sizes, at::ScalarType type = at::kFloat) {
+  return Tensor(at::detail::empty_cpu(sizes, type));
+}
 
 // Rows of (..., C) one behind the other, as a matrix.
 struct RowsOf {
@@ -29,6 +39,7 @@ struct RowsOf {
 // Throws c10::Error, as libtorch's own operations do, for shapes that do not fit; the kernels would
 // read beyond them.
 void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+void check_linear(int64_t columns, const Tensor& weight, const Tensor& bias);
 void check_vector(const Tensor& x, int64_t size);  // undefined is fine
 
 // One behind the other; none for an undefined one.

@@ -1,6 +1,5 @@
 // Attention over kernels/attention.h.
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -36,6 +35,17 @@ KeyRange range_of(const uint8_t* blocked, int64_t K) {
   return {static_cast<int32_t>(first - blocked), static_cast<int32_t>(last)};
 }
 
+// Of `lines` of K keys. True: a range has hidden keys within.
+bool ranges_of(const uint8_t* line, int64_t lines, int64_t K, KeyRange* ranges) {
+  bool holes = false;
+  for (int64_t i = 0; i < lines; ++i, line += K) {
+    const KeyRange r = ranges[i] = K == 0 ? KeyRange{} : range_of(line, K);
+    holes =
+        holes || std::memchr(line + r.first, 1, static_cast<size_t>(r.last - r.first)) != nullptr;
+  }
+  return holes;
+}
+
 SettingPtr make_setting(const AttentionMask& mask, int64_t n_head,
                         const std::shared_ptr<const WeightDropout>& dropout) {
   auto s = c10::make_intrusive<Setting>();
@@ -43,16 +53,11 @@ SettingPtr make_setting(const AttentionMask& mask, int64_t n_head,
   s->dropout = dropout;
   s->by_sequence = mask.blocked.dim() == 3;
   const Tensor blocked = mask.blocked.contiguous();
-  const int64_t K = blocked.size(-1), lines = K == 0 ? 0 : blocked.numel() / K;
-  const auto* line = reinterpret_cast<const uint8_t*>(blocked.data_ptr<bool>());
-  s->ranges.resize(static_cast<size_t>(K == 0 ? blocked.size(-2) * blocked.size(0) : lines));
-  bool holes = false;
-  for (int64_t i = 0; i < lines; ++i, line += K) {
-    const KeyRange r = range_of(line, K);
-    s->ranges[static_cast<size_t>(i)] = r;
-    holes =
-        holes || std::memchr(line + r.first, 1, static_cast<size_t>(r.last - r.first)) != nullptr;
-  }
+  const int64_t K = blocked.size(-1);
+  s->ranges.resize(static_cast<size_t>(blocked.dim() == 3 ? blocked.size(0) * blocked.size(1)
+                                                          : blocked.size(0)));
+  const bool holes = ranges_of(reinterpret_cast<const uint8_t*>(blocked.data_ptr<bool>()),
+                               static_cast<int64_t>(s->ranges.size()), K, s->ranges.data());
   if (holes) s->blocked = blocked;
   return s;
 }
@@ -87,8 +92,7 @@ struct Forward {
 
 Forward run(const Setting& s, const Tensor& q, const Tensor& k, const Tensor& v) {
   const AttentionProblem p = problem(s, q, k, v);
-  const auto options = q.options().requires_grad(false);
-  Forward f = {at::empty({p.B, p.Q, p.H * p.E}, options), at::empty({p.B, p.H, p.Q}, options)};
+  Forward f = {new_tensor({p.B, p.Q, p.H * p.E}), new_tensor({p.B, p.H, p.Q})};
   attention_forward(p, head_rows(f.out_BQC), f.lse_BHQ.data_ptr<float>());
   return f;
 }
@@ -117,7 +121,7 @@ class AttentionFunction : public Function<AttentionFunction> {
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const auto like = [](const Tensor& x) { return at::empty(x.sizes(), x.options()); };
+    const auto like = [](const Tensor& x) { return new_tensor(x.sizes()); };
     variable_list out = {like(q), like(k), like(v), {}};
     run_backward(*setting_of(ctx), saved[3], gradients[0], q, k, v, out[0], out[1], out[2]);
     return out;
@@ -137,7 +141,7 @@ class JointAttentionFunction : public Function<JointAttentionFunction> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto saved = ctx->get_saved_variables();
-    const Tensor d_qkv = at::empty(saved[0].sizes(), saved[0].options());
+    const Tensor d_qkv = new_tensor(saved[0].sizes());
     const std::vector<Tensor> x = saved[0].chunk(3, -1), d = d_qkv.chunk(3, -1);
     run_backward(*setting_of(ctx), saved[1], gradients[0], x[0], x[1], x[2], d[0], d[1], d[2]);
     return {d_qkv, {}};
@@ -183,6 +187,30 @@ Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mas
   const SettingPtr setting = make_setting(mask, n_head, dropout);
   if (at::GradMode::is_enabled()) return JointAttentionFunction::apply(qkv, setting);
   return run(*setting, parts[0], parts[1], parts[2]).out_BQC;
+}
+
+Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head) {
+  const Tensor x = with_rows(rows_RC);
+  AttentionProblem p;
+  p.B = kept.k_BKC.size(0), p.Q = kept.Q, p.K = kept.K, p.H = n_head;
+  p.D = kept.k_BKC.size(2) / n_head, p.E = kept.v_BKC.size(2) / n_head;
+  TORCH_CHECK(x.size(0) == p.B * p.Q && x.size(1) >= p.H * p.D && p.K <= kept.k_BKC.size(1) &&
+                  p.K <= kept.v_BKC.size(1) && kept.v_BKC.size(0) == p.B,
+              "attention of [", x.sizes(), "] to ", p.K, " of [", kept.k_BKC.sizes(), "] and [",
+              kept.v_BKC.sizes(), "]");
+  p.q = {x.data_ptr<float>(), p.Q * x.stride(0), x.stride(0)};
+  p.k = head_rows(kept.k_BKC);
+  p.v = head_rows(kept.v_BKC);
+  p.by_sequence = true;
+  thread_local std::vector<KeyRange> ranges;
+  ranges.resize(static_cast<size_t>(p.B * p.Q));
+  p.ranges = ranges.data();
+  if (ranges_of(kept.blocked, p.B * p.Q, p.K, ranges.data())) p.blocked = kept.blocked;
+  const Tensor out_RC = new_tensor({p.B * p.Q, p.H * p.E});
+  thread_local std::vector<float> lse;
+  lse.resize(static_cast<size_t>(p.B * p.H * p.Q));
+  attention_forward(p, {out_RC.data_ptr<float>(), p.Q * p.H * p.E, p.H * p.E}, lse.data());
+  return out_RC;
 }
 
 }  // namespace fathom::fused

@@ -1,12 +1,12 @@
 // Linear maps and the MLP over kernels/gemm.h.
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "fathom/kernels/gemm.h"
 #include "fathom/kernels/norm.h"
 #include "fathom/ops/fused.h"
+#include "fathom/ops/kept_weights.h"
 
 namespace fathom::fused {
 namespace {
@@ -19,41 +19,46 @@ Matrix matrix(const RowsOf& x) {
   return row_major(x.data, x.rows, x.columns);
 }
 
-// (rows, columns) like the tensor's memory.
-Tensor new_rows(const Tensor& like, int64_t rows, int64_t columns) {
-  return at::empty({rows, columns}, like.options().requires_grad(false));
+// x W, or x W^T.
+void multiply(const RowsOf& x, const RowsOf& w, bool transposed, const Tensor& y,
+              GemmFinish finish) {
+  const int64_t columns = transposed ? w.rows : w.columns;
+  auto* out = y.data_ptr<float>();
+  finish.other_stride = columns;
+  if (const PackedMatrix* kept = kept_weight(w.tensor, transposed))
+    gemm(matrix(x), *kept, out, columns, finish);
+  else
+    gemm(matrix(x), transposed ? matrix(w).transposed() : matrix(w), out, columns, finish);
 }
 
 // x W^T + b, of x's shape but for the last dimension. (Not a view of it: what a function returns
 // may be changed in place.)
-Tensor map(const RowsOf& x, const Tensor& weight, GemmFinish finish) {
+Tensor map(const RowsOf& x, const Tensor& weight, const GemmFinish& finish) {
   const RowsOf w(weight);
   std::vector<int64_t> shape = x.tensor.sizes().vec();
   shape.back() = w.rows;
-  Tensor y = at::empty(shape, x.tensor.options().requires_grad(false));
-  finish.other_stride = w.rows;
-  gemm(matrix(x), matrix(w).transposed(), y.data_ptr<float>(), w.rows, finish);
+  Tensor y = new_tensor(shape);
+  multiply(x, w, /*transposed=*/true, y, finish);
   return y;
 }
 
 // d_y W
-Tensor input_gradient(const RowsOf& d_y, const Tensor& weight, GemmFinish finish = {}) {
+Tensor input_gradient(const RowsOf& d_y, const Tensor& weight, const GemmFinish& finish = {}) {
   const RowsOf w(weight);
-  Tensor d_x = new_rows(d_y.tensor, d_y.rows, w.columns);
-  finish.other_stride = w.columns;
-  gemm(matrix(d_y), matrix(w), d_x.data_ptr<float>(), w.columns, finish);
+  Tensor d_x = new_tensor({d_y.rows, w.columns});
+  multiply(d_y, w, /*transposed=*/false, d_x, finish);
   return d_x;
 }
 
 // d_y^T x
 Tensor weight_gradient(const RowsOf& d_y, const RowsOf& x) {
-  Tensor d_w = new_rows(x.tensor, d_y.columns, x.columns);
+  Tensor d_w = new_tensor({d_y.columns, x.columns});
   gemm(matrix(d_y).transposed(), matrix(x), d_w.data_ptr<float>(), x.columns);
   return d_w;
 }
 
 Tensor bias_gradient(const RowsOf& d_y) {
-  Tensor d_b = at::empty({d_y.columns}, d_y.tensor.options());
+  Tensor d_b = new_tensor({d_y.columns});
   sum_rows(d_y.data, d_y.rows, d_y.columns, d_b.data_ptr<float>());
   return d_b;
 }
@@ -92,7 +97,7 @@ class MlpFunction : public Function<MlpFunction> {
                         const c10::optional<Tensor>& down_bias, bool exact) {
     const RowsOf rows(x);
     Tensor pre;
-    if (ctx != nullptr) pre = new_rows(rows.tensor, rows.rows, up.size(0));
+    if (ctx != nullptr) pre = new_tensor({rows.rows, up.size(0)});
     GemmFinish gelu, plain;
     gelu.kind = GemmFinish::kGelu;
     gelu.gelu = exact ? GeluKind::kExact : GeluKind::kTanh;
@@ -113,7 +118,7 @@ class MlpFunction : public Function<MlpFunction> {
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &up = saved[1], &down = saved[2];
     const RowsOf d_y(gradients[0]), pre(saved[3]), rows(x);
-    const Tensor activated = new_rows(x, pre.rows, pre.columns);
+    const Tensor activated = new_tensor({pre.rows, pre.columns});
     GemmFinish gelu;
     gelu.kind = GemmFinish::kGeluBackward;
     gelu.gelu = ctx->saved_data["exact"].toBool() ? GeluKind::kExact : GeluKind::kTanh;
@@ -140,8 +145,13 @@ RowsOf::RowsOf(const Tensor& x)
       columns(x.size(-1)) {}
 
 void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  TORCH_CHECK(x.dim() > 0 && weight.dim() == 2 && weight.size(1) == x.size(-1), "a weight of [",
-              weight.sizes(), "] cannot map [", x.sizes(), "]");
+  TORCH_CHECK(x.dim() > 0, "a single number cannot be mapped");
+  check_linear(x.size(-1), weight, bias);
+}
+
+void check_linear(int64_t columns, const Tensor& weight, const Tensor& bias) {
+  TORCH_CHECK(weight.dim() == 2 && weight.size(1) == columns, "a weight of [", weight.sizes(),
+              "] cannot map rows of ", columns);
   TORCH_CHECK(has_kernels(weight), "a weight in another precision or on another device");
   check_vector(bias, weight.size(0));
 }
@@ -163,7 +173,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 
 Tensor mlp(const Tensor& x, const MlpWeights& w, GeluForm form) {
   check_linear(x, w.up, w.up_bias);
-  check_linear(w.up.t(), w.down, w.down_bias);
+  check_linear(w.up.size(0), w.down, w.down_bias);
   const bool exact = form == GeluForm::kExact;
   const auto up_bias = maybe(w.up_bias), down_bias = maybe(w.down_bias);
   if (!at::GradMode::is_enabled())

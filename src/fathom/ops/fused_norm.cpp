@@ -1,6 +1,5 @@
 // LayerNorm over kernels/norm.h.
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -31,11 +30,13 @@ class NormFunction : public Function<NormFunction> {
     const RowsOf rows(x);
     NormProblem p = problem(rows, weight, eps);
     p.bias = data_or_null(bias);
-    const Tensor y = at::empty(x.sizes(), x.options().requires_grad(false));
-    const Tensor statistics = at::empty({2, rows.rows}, y.options());
-    auto* mean = statistics.data_ptr<float>();
-    norm_forward(p, y.data_ptr<float>(), mean, mean + rows.rows);
-    if (ctx != nullptr) {
+    const Tensor y = new_tensor(x.sizes());
+    if (ctx == nullptr) {
+      norm_forward(p, y.data_ptr<float>(), nullptr, nullptr);
+    } else {
+      const Tensor statistics = new_tensor({2, rows.rows});
+      auto* mean = statistics.data_ptr<float>();
+      norm_forward(p, y.data_ptr<float>(), mean, mean + rows.rows);
       ctx->save_for_backward({rows.tensor, weight, statistics});
       ctx->saved_data["eps"] = eps;
       ctx->saved_data["wanted"] = Wanted({x, weight, bias}).bits();

@@ -1,6 +1,5 @@
 // Readouts over kernels/readout.h.
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -9,6 +8,7 @@
 
 #include "fathom/kernels/readout.h"
 #include "fathom/ops/fused.h"
+#include "fathom/ops/kept_weights.h"
 
 namespace fathom::fused {
 namespace {
@@ -32,6 +32,7 @@ ReadoutProblem problem(const RowsOf& x, const RowsOf& head, const c10::optional<
   ReadoutProblem p;
   p.x = row_major(x.data, x.rows, x.columns);
   p.head = row_major(head.data, head.rows, head.columns);
+  p.packed_head = kept_weight(head.tensor, /*transposed=*/true);
   p.bias = data_or_null(bias);
   if (ids_R.defined()) p.ids = ids_R.data_ptr<int64_t>();
   p.temperature = temperature;
@@ -42,7 +43,7 @@ ReadoutGradients allocate(Setting& s, const Wanted& wanted, const RowsOf& x, con
   const auto options = x.tensor.options().requires_grad(false);
   ReadoutGradients g;
   if (wanted[0]) {
-    s.d_x = at::empty(x.tensor.sizes(), options);
+    s.d_x = new_tensor(x.tensor.sizes());
     g.d_x = s.d_x.data_ptr<float>();
   }
   if (wanted[1]) {
@@ -70,12 +71,10 @@ c10::optional<float> factor_of(const Tensor& gradient_R, const Tensor& expected_
 }
 
 // ln p, ln max, prediction, and ln max and ln p at the confidence temperature.
-variable_list results(const Setting& s, const Tensor& like) {
+variable_list results(const Setting& s) {
   const auto R = static_cast<int64_t>(s.readings.size());
-  const auto options = like.options().requires_grad(false);
   variable_list out;
-  for (int i = 0; i < 5; ++i)
-    out.push_back(at::empty({R}, i == 2 ? options.dtype(at::kLong) : options));
+  for (int i = 0; i < 5; ++i) out.push_back(new_tensor({R}, i == 2 ? at::kLong : at::kFloat));
   for (int64_t i = 0; i < R; ++i) {
     const RowReading& r = s.readings[static_cast<size_t>(i)];
     out[0].data_ptr<float>()[i] = r.ln_p;
@@ -120,7 +119,7 @@ class ReadoutFunction : public Function<ReadoutFunction> {
     ctx->saved_data["setting"] = c10::IValue::make_capsule(s);
     ctx->saved_data["wanted"] = wanted.bits();
     ctx->set_materialize_grads(false);
-    variable_list out = results(*s, n_RC);
+    variable_list out = results(*s);
     variable_list constant = {out[2], out[3], out[4]};
     if (!grad_of_max) constant.push_back(out[1]);
     ctx->mark_non_differentiable(constant);
@@ -185,7 +184,7 @@ Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
                                  request.confidence_temperature, request.grad_of_max);
   else
     out = results(
-        *read(n_RC, head, maybe(bias), ids_R, {}, request.confidence_temperature, Wanted(0)), n_RC);
+        *read(n_RC, head, maybe(bias), ids_R, {}, request.confidence_temperature, Wanted(0)));
   Reading reading;
   reading.ln_max_R = out[1];
   reading.prediction_R = out[2];

@@ -2,7 +2,9 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include <atomic>
 
@@ -84,6 +86,34 @@ Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mas
   if (has_kernels(qkv_BTC) && fused::attention_fits(qkv[0], qkv[2], n_head))
     return fused::attention(qkv_BTC, n_head, mask, dropout);
   return attention(qkv[0], qkv[1], qkv[2], n_head, mask, dropout);
+}
+
+Tensor attention(const Tensor& q_BQC, const KeptKeys& kept, int64_t n_head) {
+  AttentionMask mask;
+  mask.may_be_empty = true;
+  mask.blocked = at::from_blob(const_cast<uint8_t*>(kept.blocked),  // nobody writes to it
+                               {q_BQC.size(0), kept.Q, kept.K}, at::TensorOptions(at::kBool))
+                     .to(q_BQC.device());
+  return attention(q_BQC, kept.k_BKC.narrow(1, 0, kept.K), kept.v_BKC.narrow(1, 0, kept.K), n_head,
+                   mask, nullptr);
+}
+
+Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head) {
+  if (has_kernels(rows_RC) && fused::attention_fits(kept.k_BKC, kept.v_BKC, n_head))
+    return fused::attention_of_rows(rows_RC, kept, n_head);
+  const Tensor q_RC = rows_RC.narrow(1, 0, kept.k_BKC.size(2));
+  const Tensor q_BQC = q_RC.reshape({kept.k_BKC.size(0), kept.Q, q_RC.size(1)});
+  return attention(q_BQC, kept, n_head).reshape({rows_RC.size(0), kept.v_BKC.size(2)});
+}
+
+Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R) {
+  if (has_kernels(table)) return fused::embed(x_RC, table, ids_R);
+  const Tensor rows_RC = at::embedding(table, ids_R);
+  return x_RC.defined() ? x_RC + rows_RC : rows_RC;
+}
+
+Tensor plus(const Tensor& a, const Tensor& b) {
+  return has_kernels(a) ? fused::plus(a, b) : a + b;
 }
 
 Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,

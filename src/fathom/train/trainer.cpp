@@ -152,6 +152,7 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
   for (const Batch& batch : batches)
     for (const auto& [name, count] : model_->known_counts(batch)) counts[name] += count;
   int64_t first_sequence = 0;
+  const KeptWeights::Use use(kept_weights_);
   for (const Batch& batch : batches) {
     if (stopped(events)) return false;
     const RandomField field(static_cast<uint64_t>(config_.training.seed), state_.step,

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "fathom/data/corpus.h"
+#include "fathom/ops/kept_weights.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/guards.h"
@@ -107,6 +108,7 @@ class Trainer {
   std::unique_ptr<LanguageModel> model_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<BatchSource> source_;
+  KeptWeights kept_weights_{64 << 20};  // of shared layers and loops
   RunState state_;
   int64_t saved_step_ = -1;
   int64_t skipped_in_a_row_ = 0;

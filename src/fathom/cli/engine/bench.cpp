@@ -20,6 +20,7 @@
 #include "fathom/data/shard.h"
 #include "fathom/decode/decoder.h"
 #include "fathom/kernels/isa.h"
+#include "fathom/kernels/read.h"
 #include "fathom/model/device.h"
 #include "fathom/track/process_use.h"
 #include "fathom/train/trainer.h"
@@ -171,6 +172,40 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
   return out;
 }
 
+// What all threads read from memory in the very same minute: so many bytes, as often as asked.
+class ReferenceRead {
+ public:
+  explicit ReferenceRead(double bytes) : bytes_(static_cast<size_t>(bytes), 'x') {}
+
+  void measure(int times) {
+    read();  // what was in the caches is not there any more
+    for (int i = 0; i < times; ++i) times_.push_back(seconds_of([&] { read(); }));
+  }
+  double gb_per_s() const {
+    return 1e-9 * static_cast<double>(bytes_.size()) / quantile(times_, 0.5);
+  }
+
+ private:
+  void read() const {
+    if (has_byte(bytes_.data(), bytes_.size(), 'y')) fail("memory does not keep what it is given");
+  }
+
+  std::vector<char> bytes_;
+  std::vector<double> times_;
+};
+
+// What a token's products read of the weights.
+double weight_bytes(const ParameterSet& parameters) {
+  const bool tied = !parameters.find("head.0.weight").defined();
+  double bytes = 0;
+  for (const Parameter& p : parameters.all())
+    if (p.spec.name == "token_table.0.weight"
+            ? tied
+            : p.spec.part != Part::kTokenTable && p.spec.part != Part::kPositionTable)
+      bytes += static_cast<double>(p.tensor.numel()) * 4;
+  return bytes;
+}
+
 // Half of the window is there before; the other half is what is measured.
 nlohmann::json bench_decode(const BenchRequest& request, int threads) {
   const RunConfig& c = request.config;
@@ -182,8 +217,11 @@ nlohmann::json bench_decode(const BenchRequest& request, int threads) {
   window.capacity = T;
   const std::vector<int64_t> start(static_cast<size_t>(std::max<int64_t>(T / 2, 1)), 0);
   const std::vector<std::vector<int64_t>> texts(static_cast<size_t>(request.sequences), start);
+  const double bytes = weight_bytes(model->parameters());
+  ReferenceRead reference(bytes);
   std::vector<double> times;
   while (static_cast<int64_t>(times.size()) < request.repeats) {
+    reference.measure(3);
     Decoder decoder(*model, texts, window);
     for (int64_t at = T / 2; at < T && static_cast<int64_t>(times.size()) < request.repeats; ++at) {
       const double time = seconds_of([&] { decoder.next(Exit::kFirstConfident); });
@@ -197,14 +235,9 @@ nlohmann::json bench_decode(const BenchRequest& request, int threads) {
   double flops = flops_per_token(c.model, request.vocab_size, T).forward();
   flops *= static_cast<double>(request.sequences);
   out["gflop_per_s"] = 1e-9 * flops / quantile(times, 0.5);
-  const bool tied = !model->parameters().find("head.0.weight").defined();
-  double bytes = 0;  // weights that a token's products read
-  for (const Parameter& p : model->parameters().all())
-    if (p.spec.name == "token_table.0.weight"
-            ? tied
-            : p.spec.part != Part::kTokenTable && p.spec.part != Part::kPositionTable)
-      bytes += static_cast<double>(p.tensor.numel()) * 4;
   out["weight_gb_per_s"] = 1e-9 * bytes / quantile(times, 0.5);
+  out["read_gb_per_s"] = reference.gb_per_s();
+  out["share_of_read"] = 1e-9 * bytes / quantile(times, 0.5) / reference.gb_per_s();
   ProcessMeter meter;
   out["peak_rss_bytes"] = meter.read().peak_rss_bytes;
   return out;

@@ -100,6 +100,11 @@ class BlockProduct {
       TileResult result;
       result.add = g_.finish.accumulate;
       if (g_.finish.bias != nullptr) result.bias = g_.finish.bias + p * kPanel;
+      if (kRow == kByRow && rows == 1 && g_.columns - p * kPanel >= kSideBySide * kPanel) {
+        panels_of_a_row(a, g_.packed + p * g_.depth * kPanel, g_.depth, result, c + p * kPanel);
+        p += kSideBySide - 1;
+        continue;
+      }
       any_tile<kRow>(rows, a, a_k, g_.packed + p * g_.depth * kPanel, g_.depth, result,
                      c + p * kPanel, g_.c_row, at_most(kPanel, g_.columns - p * kPanel));
     }
