@@ -41,6 +41,7 @@ inline constexpr const char* kEngineEffects[] = {
     "device",
     "dtype",
     "threads",
+    "recompute_blocks",
     "mask_history",
     "mask_self",
     "detach_between_layers",

@@ -84,6 +84,7 @@ RC_GTEST_PROP(RandomPlans, GradientsAgreeWithDifferences, ()) {
   const Decisions decisions = any_decisions(batch, model.walk);
   WalkOptions options = walk_options(*rc::gen::arbitrary<bool>());
   options.replay = &decisions;
+  options.recompute_blocks = *rc::gen::arbitrary<bool>();
   const auto f = [&] {
     Tensor sum = at::full({}, 0.0, at::TensorOptions(at::kDouble));
     const Trace trace = model.walk.run(model.program, batch, options);

@@ -8,8 +8,8 @@ namespace fathom::property {
 namespace {
 
 // Every byte of weights, gradients and moments after so many optimiser steps.
-std::string bytes_after_training(const ModelConfig& config, int64_t B, int64_t T,
-                                 int64_t steps = 3) {
+std::string bytes_after_training(const ModelConfig& config, int64_t B, int64_t T, int64_t steps = 3,
+                                 bool recompute = false) {
   const auto model = model_of(config, kVocab, at::kFloat, 3);
   disturb(*model, 0.3);
   AdamW optimizer(model->parameters(), {});
@@ -22,7 +22,7 @@ std::string bytes_after_training(const ModelConfig& config, int64_t B, int64_t T
   for (int64_t step = 0; step < steps; ++step) {
     const Batch batch = step == 1 ? ragged_batch(B, T, 9) : text_batch(B, T, unsigned(step));
     model->parameters().zero_grad();
-    backward(objective(model->forward(batch, {true, RandomField(3, step, 0)}).losses));
+    backward(objective(model->forward(batch, {true, RandomField(3, step, 0), recompute}).losses));
     for (const Parameter& p : model->parameters().all()) add(p.tensor.grad());
     optimizer.clip_gradients();
     optimizer.step(1e-2);
@@ -66,6 +66,17 @@ TEST_F(SameBits, OfTwoTrainingsOfALargerModelWithTwoThreads) {
   for (int64_t& width : config.early_exit.layer_widths) width *= 4;
   validate(config);
   EXPECT_TRUE(bytes_after_training(config, 8, 31) == bytes_after_training(config, 8, 31));
+}
+
+// Computing blocks again is computing the same: dropout, decisions and detached parts included.
+TEST_F(SameBits, OfRecomputedBlocks) {
+  set_threads(1);
+  for (Case c : all_cases()) {
+    SCOPED_TRACE(c.name);
+    c.config.backbone.dropout = 0.1;
+    EXPECT_TRUE(bytes_after_training(c.config, 4, 7) ==
+                bytes_after_training(c.config, 4, 7, 3, /*recompute=*/true));
+  }
 }
 
 // What the comparison is worth: another seed of dropout or data shows in it.

@@ -82,6 +82,7 @@ const std::set<std::string> kElsewhere = {
     "spike_sigma",
     "spike_window",
     "check_grads",
+    "recompute_blocks",  // memory: recompute_test.cpp
 };
 
 class EffectsTest : public TrainTest {

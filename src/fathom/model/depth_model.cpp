@@ -52,6 +52,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   WalkOptions options;
   options.training = pass.training;
   options.random = pass.random;
+  options.recompute_blocks = pass.recompute_blocks;
   options.keep_states = true;
   options = with_needs(supervision_, options);
   if (at::GradMode::is_enabled()) options.expected = expected_gradient(supervision_, batch);

@@ -20,6 +20,7 @@ namespace fathom {
 struct Pass {
   bool training = false;  // dropout acts
   RandomField random{0, 0, 0};
+  bool recompute_blocks = false;  // less memory, more time; the same values
 };
 
 // One term of the objective: sum / count. The trainer divides by the count of the whole optimiser

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "fathom/base/error.h"
+#include "fathom/model/recompute.h"
 
 namespace fathom {
 
@@ -95,25 +96,42 @@ Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
   return carry;
 }
 
-Carry DepthWalk::step(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
-                      const Tensor& hidden_R, const WalkOptions& options, Shared& shared) const {
+Carry DepthWalk::step(const StepSpec& step, const Params& params,
+                      const std::shared_ptr<const Rows>& rows, Carry carry, const Tensor& hidden_R,
+                      const WalkOptions& options, Shared& shared) const {
   const at::AutoGradMode graph(at::GradMode::is_enabled() && step.grad);
   const LayerSpec& layer = step.layer;
   if (layer.cut) carry = carry.detached();
-  carry = inject(step, params, rows, std::move(carry), options.random);
-  const double p = options.training ? backbone_.attn_dropout.value_or(backbone_.dropout) : 0;
   const Visibility visibility = {layer.context, hidden_R, plan_.halting.mask_self, plan_.causal};
-  std::optional<CachedAttention> cached;
-  std::optional<WalkAttention> whole;
-  if (options.cache != nullptr)
-    cached.emplace(rows, *options.cache, visibility, backbone_.n_head);
-  else
-    whole.emplace(rows, shared.masks.of(rows, visibility), backbone_.n_head,
-                  WalkAttention::Dropout{p, &options.random, backbone_.block_size});
-  AttentionContext& attention = cached ? static_cast<AttentionContext&>(*cached) : *whole;
-  const Tensor n_RC = shared.norm_of(carry.r_RC, params.norm(layer.norm_in));
+  if (options.cache != nullptr) {
+    CachedAttention attention(*rows, *options.cache, visibility, backbone_.n_head);
+    return block(step, params, *rows, std::move(carry), attention, options, shared);
+  }
+  const double p = options.training ? backbone_.attn_dropout.value_or(backbone_.dropout) : 0;
+  const AttentionMask mask = shared.masks.of(*rows, visibility);
+  const auto attend = [p, this](const Rows& r, const AttentionMask& m, const WalkOptions& o) {
+    return WalkAttention(r, m, backbone_.n_head, {p, &o.random, backbone_.block_size});
+  };
+  if (options.recompute_blocks && at::GradMode::is_enabled())
+    return recomputed(
+        [=](Carry start) {
+          WalkAttention attention = attend(*rows, mask, options);
+          Shared own(settings_, {});
+          return block(step, params, *rows, std::move(start), attention, options, own);
+        },
+        carry);
+  WalkAttention attention = attend(*rows, mask, options);
+  return block(step, params, *rows, std::move(carry), attention, options, shared);
+}
+
+// From a step's door to its readout.
+Carry DepthWalk::block(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
+                       AttentionContext& attention, const WalkOptions& options,
+                       Shared& shared) const {
+  carry = inject(step, params, rows, std::move(carry), options.random);
+  const Tensor n_RC = shared.norm_of(carry.r_RC, params.norm(step.layer.norm_in));
   const double residual = backbone_.residual_dropout.value_or(backbone_.dropout);
-  carry = run_block(plan_.wirings[size_t(layer.wiring)], step, params, std::move(carry), n_RC,
+  carry = run_block(plan_.wirings[size_t(step.layer.wiring)], step, params, std::move(carry), n_RC,
                     keep_y_, attention, dropout(rows, residual, options), settings_, functions_);
   for (int i = 0; i < step.closes_loops; ++i) carry.x0_RC.pop_back();
   return carry;
@@ -177,7 +195,7 @@ Trace DepthWalk::run(const DepthProgram& program, std::shared_ptr<const Rows> ro
     record.hidden_R = hidden_R;
     record.done_R = done_R;
     if (options.keep_doors) record.door = carry;
-    carry = step(spec, params_, *rows, std::move(carry), hidden_R, options, shared);
+    carry = step(spec, params_, rows, std::move(carry), hidden_R, options, shared);
     if (spec.layer.readout) {
       record.readout = readouts++;
       read_out(spec, carry, targets_R, options, shared, record);
@@ -208,7 +226,7 @@ Carry DepthWalk::segment(const DepthProgram& program, const Trace& trace, const 
   Carry carry = segment.live_carry ? start : start.detached();
   Shared shared(settings_, program);
   for (size_t i = segment.first; i < segment.last; ++i)
-    carry = step(program.steps[i], params, *trace.all, std::move(carry), trace.steps[i].hidden_R,
+    carry = step(program.steps[i], params, trace.all, std::move(carry), trace.steps[i].hidden_R,
                  options, shared);
   return carry;
 }

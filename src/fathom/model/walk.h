@@ -23,12 +23,13 @@ struct ExpectedGradient {
 };
 
 struct WalkOptions {
-  bool training = false;     // dropout acts, and gold scores look at targets
-  bool skip = false;         // rows that have halted are computed no further
-  bool read = true;          // false: no readings, unless halting needs them
-  bool keep_doors = false;   // for segments
-  bool keep_states = false;  // StepRecord::n_RC
-  bool grad_of_max = false;  // Reading::ln_max_R is in the graph
+  bool training = false;          // dropout acts, and gold scores look at targets
+  bool skip = false;              // rows that have halted are computed no further
+  bool read = true;               // false: no readings, unless halting needs them
+  bool keep_doors = false;        // for segments
+  bool keep_states = false;       // StepRecord::n_RC
+  bool grad_of_max = false;       // Reading::ln_max_R is in the graph
+  bool recompute_blocks = false;  // their activations are computed again by the backward pass
   ExpectedGradient expected;
   RandomField random{0, 0, 0};
   // What the rows' sequences had before, which they see and add to; null: nothing, and all rows are
@@ -93,8 +94,10 @@ class DepthWalk {
  private:
   class Shared;
   Carry stem(const Rows& rows, const WalkOptions& options) const;
-  Carry step(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
-             const Tensor& hidden_R, const WalkOptions& options, Shared& shared) const;
+  Carry step(const StepSpec& step, const Params& params, const std::shared_ptr<const Rows>& rows,
+             Carry carry, const Tensor& hidden_R, const WalkOptions& options, Shared& shared) const;
+  Carry block(const StepSpec& step, const Params& params, const Rows& rows, Carry carry,
+              AttentionContext& attention, const WalkOptions& options, Shared& shared) const;
   void read_out(const StepSpec& spec, const Carry& carry, const Tensor& targets_R,
                 const WalkOptions& options, Shared& shared, StepRecord& record) const;
   DropoutSource dropout(const Rows& rows, double p, const WalkOptions& options) const;

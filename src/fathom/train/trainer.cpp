@@ -162,7 +162,8 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
     ModelOutput output;
     {
       const Autocast autocast(config_.training.dtype, device_);
-      output = model_->forward(batch, {/*training=*/true, field});
+      output =
+          model_->forward(batch, {/*training=*/true, field, config_.training.recompute_blocks});
       for (const LossPart& part : output.losses) {
         if (part.count == 0) continue;
         const auto known = counts.find(part.name);

@@ -109,6 +109,8 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                        {"float16", Precision::kFloat16}});
   list.add("amp", c.amp, "LMPlay's spelling of dtype: bfloat16, or False for float32");
   list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
+  list.add("recompute_blocks", c.recompute_blocks,
+           "compute a block's activations again in the backward pass: less memory, more time");
 }
 
 void add_guard_fields(FieldList& list, GuardConfig& c) {

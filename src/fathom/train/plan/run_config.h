@@ -64,6 +64,7 @@ struct TrainingConfig {
   Precision dtype = Precision::kFloat32;
   std::optional<bool> amp;  // LMPlay's spelling of dtype; resolve() settles that by it
   int64_t threads = 0;
+  bool recompute_blocks = false;  // activations are computed again by the backward pass
 };
 
 // What follows a loss, gradient or weight that is not a finite number.
