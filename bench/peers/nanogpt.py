@@ -109,15 +109,14 @@ def steps(model, a):
 def tokens_one_by_one(model, a):
     """The second half of the window, as `fathom bench decode` measures it."""
     times = []
-    while len(times) < a.steps:
-        text = torch.randint(a.vocab, (1, a.block // 2))
-        while text.size(1) < a.block and len(times) < a.steps:
-            begin = time.perf_counter()
-            probabilities = F.softmax(model.next_scores(text), dim=-1)
-            text = torch.cat((text, torch.multinomial(probabilities, num_samples=1)), dim=1)
-            if text.size(1) > a.block // 2 + 3:
-                times.append(time.perf_counter() - begin)
-    return times
+    for i in range(a.steps + 3):  # the first ones warm up
+        if i == 0 or text.size(1) == a.block:
+            text = torch.randint(a.vocab, (1, a.block // 2))
+        begin = time.perf_counter()
+        probabilities = F.softmax(model.next_scores(text), dim=-1)
+        text = torch.cat((text, torch.multinomial(probabilities, num_samples=1)), dim=1)
+        times.append(time.perf_counter() - begin)
+    return times[3:]
 
 
 def main():

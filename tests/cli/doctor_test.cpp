@@ -162,10 +162,14 @@ TEST(DoctorThreads, Settings) {
 
 TEST(DoctorThreads, SpinningHurtsWhereProcessorsAreShared) {
   EXPECT_THAT(judge_wait_policy(std::nullopt, true), Ok("not set"));
-  EXPECT_THAT(judge_wait_policy("PASSIVE", true), Ok());
+  EXPECT_THAT(judge_wait_policy("PASSIVE", true), Note("passive", "unset OMP_WAIT_POLICY"));
   EXPECT_THAT(judge_wait_policy("active", false), Note("active"));
   EXPECT_THAT(judge_wait_policy("ACTIVE", true), Wrong("active", "unset OMP_WAIT_POLICY"));
   EXPECT_THAT(judge_wait_policy("lazy", false), Wrong("lazy"));
+  EXPECT_THAT(judge_spin_count(std::nullopt), Ok("1000"));
+  EXPECT_THAT(judge_spin_count("300"), Note("300", "unset GOMP_SPINCOUNT"));
+  EXPECT_THAT(judge_spin_count("infinite"), Note("infinite"));
+  for (const char* odd : {"", "-1", "long"}) EXPECT_THAT(judge_spin_count(odd), Wrong(odd));
 
   Machine machine;
   machine.allowed = machine.online = 2;

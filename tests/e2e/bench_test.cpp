@@ -55,12 +55,15 @@ TEST_F(BenchTest, TakesSettings) {
   EXPECT_LT(one["parameters"], two["parameters"]);
   EXPECT_EQ(one["repeats"], 5);
   EXPECT_EQ(answer("step", {"--repeats=7"})["repeats"], 7);
+  EXPECT_FALSE(one.contains("drift")) << "of five steps";
+  EXPECT_GT(answer("step", {"--repeats=50"})["drift"], -1);
 }
 
 TEST_F(BenchTest, TimesTokens) {
   const json one = answer("decode"), four = answer("decode", {"--sequences=4"});
   EXPECT_EQ(one["sequences"], 1);
-  EXPECT_GT(one["weight_gb_per_s"], 0);
+  EXPECT_NEAR(one["share_of_read"].get<double>(),
+              one["weight_gb_per_s"].get<double>() / one["read_gb_per_s"].get<double>(), 1e-9);
   EXPECT_EQ(four["sequences"], 4);
   EXPECT_NEAR(four["tokens_per_s"].get<double>(), 4 / (1e-3 * four["ms_median"].get<double>()), 1);
 }

@@ -70,10 +70,26 @@ class DoctorTest : public ::testing::Test {
 
 TEST_F(DoctorTest, KnowsThisMachineAndTheEngine) {
   const auto found = checks();
-  for (const char* name :
-       {"build", "cpu", "processors", "cpu_quota", "load", "OMP_NUM_THREADS", "OMP_WAIT_POLICY",
-        "memory", "runs_folder", "data_folder", "run_store", "engine", "libtorch", "threads",
-        "kernels", "cuda", "blas", "lapack", "openmp"})
+  for (const char* name : {"build",
+                           "cpu",
+                           "processors",
+                           "cpu_quota",
+                           "load",
+                           "OMP_NUM_THREADS",
+                           "OMP_WAIT_POLICY",
+                           "GOMP_SPINCOUNT",
+                           "memory",
+                           "runs_folder",
+                           "data_folder",
+                           "run_store",
+                           "engine",
+                           "libtorch",
+                           "threads",
+                           "kernels",
+                           "cuda",
+                           "blas",
+                           "lapack",
+                           "openmp"})
     EXPECT_EQ(found.count(name), 1u) << name;
   EXPECT_EQ(found.at("engine").at("verdict"), "ok") << found.at("engine");
   EXPECT_EQ(found.at("openmp").at("verdict"), "ok") << found.at("openmp");

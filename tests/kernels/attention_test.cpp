@@ -214,18 +214,62 @@ TEST_P(AttentionTest, TakesLargeScores) {
   EXPECT_LT(distance(problem.d_kv, answer.d_kv), 1e-3);  // one unit of such a score is 1e-4 of it
 }
 
-// A query's bits do not depend on which others are asked with it.
+// A query's bits do not depend on which others are asked with it: few are computed in another way
+// than many.
 TEST_P(AttentionTest, QueryStandsAlone) {
-  Problem all({1, 40, 40, 2, 16, 16, Case::kEverything});
-  all.run();
-  for (const int64_t i : {int64_t{0}, int64_t{13}, int64_t{39}}) {
-    AttentionProblem p = all.kernel_problem();
-    p.q.data += i * 32;
-    p.Q = 1;
-    std::vector<float> out(32), lse(2);
-    attention_forward(p, {out.data(), 32, 32}, lse.data());
-    EXPECT_EQ(out, std::vector<float>(all.out.begin() + i * 32, all.out.begin() + (i + 1) * 32));
-  }
+  Numbers numbers(5);
+  const int64_t H = 2;
+  for (const int64_t K : {40, 900})
+    for (const int64_t D : {16, 20, 64, 100}) {
+      SCOPED_TRACE(fmt::format("{} keys, {} wide", K, D));
+      const int64_t Q = 12, C = H * D;
+      std::vector<float> q = numbers.draw(Q * C), k = numbers.draw(K * C), v = numbers.draw(K * C);
+      std::vector<KeyRange> ranges;
+      std::vector<uint8_t> blocked;
+      for (int32_t i = 0; i < Q; ++i) {
+        const auto first = int32_t(i * 37 % K), last = int32_t(K - i * 3);
+        ranges.push_back(i == 4 || first >= last ? KeyRange{} : KeyRange{first, last});
+        for (int64_t j = 0; j < K; ++j) blocked.push_back((i * 5 + j) % 7 == 3 || i == 8);
+      }
+      AttentionProblem p;
+      p.B = 1, p.Q = Q, p.K = K, p.H = H, p.D = p.E = D;
+      p.q = {q.data(), 0, C}, p.k = {k.data(), 0, C}, p.v = {v.data(), 0, C};
+      p.ranges = ranges.data();
+      p.blocked = blocked.data();
+      std::vector<float> all(size_t(Q * C)), lse(size_t(Q * H));
+      attention_forward(p, {all.data(), 0, C}, lse.data());
+      for (const int64_t n : {1, 2, 4, 5})
+        for (int64_t i = 0; i + n <= Q; ++i) {
+          AttentionProblem few = p;
+          few.Q = n;
+          few.q.data += i * C;
+          few.ranges += i;
+          few.blocked += i * K;
+          std::vector<float> out(size_t(n * C));
+          attention_forward(few, {out.data(), 0, C}, lse.data());
+          ASSERT_EQ(out, std::vector<float>(all.begin() + i * C, all.begin() + (i + n) * C))
+              << n << " from " << i;
+        }
+    }
+}
+
+// Whatever was in the working memory before.
+TEST_P(AttentionTest, QueryWithoutAKeyHasZerosWhereMemoryHadNone) {
+  const int64_t T = 3, D = 20;
+  std::vector<float> numbers_that_are_none(size_t(T * D), __builtin_nanf("")), out(size_t(T * D)),
+      lse(static_cast<size_t>(T));
+  const std::vector<KeyRange> all(size_t(T), KeyRange{0, T}), none_of_first = {{}, {0, 2}, {}};
+  AttentionProblem p;
+  p.B = 1, p.Q = p.K = T, p.H = 1, p.D = p.E = D;
+  p.q = p.k = p.v = {numbers_that_are_none.data(), 0, D};
+  p.ranges = all.data();
+  attention_forward(p, {out.data(), 0, D}, lse.data());
+  ASSERT_TRUE(std::isnan(out.front()));
+  std::vector<float> ones(size_t(T * D), 1.0f);
+  p.q = p.k = p.v = {ones.data(), 0, D};
+  p.ranges = none_of_first.data();
+  attention_forward(p, {out.data(), 0, D}, lse.data());
+  for (int64_t i = 0; i < T * D; ++i) EXPECT_EQ(out[size_t(i)], i / D == 1 ? 1 : 0) << i;
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ TEST_F(Operations, KeptKeysAreTheSameKeys) {
       for (const Isa isa : usable_isas()) {
         const ChosenIsa chosen(isa);
         expect_close(attention_of_rows(rows, kept, H), expected, isa_name(isa));
-        // By tiles, beside other queries, a query's bits are the same.
+        // The other form has the same bits.
         EXPECT_TRUE(
             same_bits(attention_of_rows(rows, kept, H).view({B, Q, H * E}), attention(q, kept, H)));
       }

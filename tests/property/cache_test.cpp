@@ -29,7 +29,8 @@ Tensor in_whole(const Rows& rows, int64_t first, int64_t piece, int64_t T) {
 RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
   set_threads(1);
   const at::NoGradGuard no_grad;
-  const RandomModel model(at::kDouble);
+  const bool single = *rc::gen::arbitrary<bool>();  // by the kernels
+  const RandomModel model(single ? at::kFloat : at::kDouble);
   const Batch batch = with_positions(any_batch());
   const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
   const Decisions decisions = any_decisions(batch, model.walk);
@@ -52,7 +53,9 @@ RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
       const Tensor index_R = in_whole(*piece.rows, first, count, T);
       const auto same = [&](const Tensor& a, const Tensor& b) {
         return a.defined() == b.defined() &&
-               (!a.defined() || gap(a, b.index_select(0, index_R)) <= 1e-10);
+               (!a.defined() || a.numel() == 0 ||
+                (single ? relative_gap(a, b.index_select(0, index_R)) <= 1e-3
+                        : gap(a, b.index_select(0, index_R)) <= 1e-10));
       };
       RC_ASSERT(same(piece.door.r_RC, all.door.r_RC));
       RC_ASSERT(same(piece.door.y_RC, all.door.y_RC));

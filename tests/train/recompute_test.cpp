@@ -1,4 +1,7 @@
 // recompute_blocks: the same run, in less memory.
+#include "fathom/model/recompute.h"
+
+#include "fathom/ops/ops.h"
 #include "model/memory_meter.h"
 #include "train/testing.h"
 
@@ -38,6 +41,36 @@ TEST_F(RecomputeTest, ActivationsOfOneBlockAreThereAtATime) {
     gradients -= p.count() * 4;
   EXPECT_GT(kept, 6 * 10 * stream);
   EXPECT_LT(recomputed, 6 * 2 * stream + gradients);
+}
+
+// Gradients are summed in another order where several passes make a step.
+TEST_F(RecomputeTest, OfSeveralPassesIsTheSameButForRounding) {
+  RunConfig c = config(3, false);
+  c.data.gradient_accumulation_steps = 3;
+  const StepResult kept = first_step(trainer(c));
+  c.training.recompute_blocks = true;
+  const StepResult recomputed = first_step(trainer(c));
+  EXPECT_EQ(kept.report.loss, recomputed.report.loss);
+  EXPECT_LT(relative_distance(recomputed.gradient, kept.gradient), 1e-6);
+}
+
+// A weight that is cast in a part without a graph, and then in one with a graph.
+TEST_F(RecomputeTest, CastsOutsideOfTheGraphAreNotTakenIntoIt) {
+  const Tensor x = random_normal({3, 8}, 1).to(at::kFloat);
+  const auto reaches = [&](bool remembered) {
+    Tensor w = random_normal({5, 8}, 2).to(at::kFloat).set_requires_grad(true);
+    const Autocast autocast(Precision::kBFloat16, at::kCPU);
+    {
+      const at::NoGradGuard no_grad;
+      std::optional<UnrememberedCasts> casts;
+      if (!remembered) casts.emplace();
+      linear(x, w, Tensor());
+    }
+    const Tensor y = linear(x, w, Tensor());
+    return y.requires_grad();
+  };
+  EXPECT_TRUE(reaches(false));
+  EXPECT_FALSE(reaches(true)) << "then the class is not needed any more";
 }
 
 TEST_F(RecomputeTest, TheRunIsTheSame) {

@@ -149,13 +149,27 @@ Check judge_thread_setting(const std::string& variable, const Setting& setting, 
 Check judge_wait_policy(const Setting& setting, bool shared) {
   const std::string name = "OMP_WAIT_POLICY";
   if (!setting) return ok(name, "not set; fathom sets passive");
-  if (equals_ignoring_case(*setting, "passive")) return ok(name, "passive");
   const std::string hint = "unset OMP_WAIT_POLICY: fathom lets waiting threads sleep";
+  if (equals_ignoring_case(*setting, "passive"))
+    return note(name, "passive: threads sleep at once, and to wake them takes a small model's time",
+                hint + " after a few microseconds");
   if (!equals_ignoring_case(*setting, "active"))
     return wrong(name, in_quotes(*setting) + " is neither active nor passive", hint);
   if (shared)
     return wrong(name, "active: waiting threads spin on processors that others need", hint);
   return note(name, "active: ten times slower as soon as others compute here", hint);
+}
+
+Check judge_spin_count(const Setting& setting) {
+  const std::string name = "GOMP_SPINCOUNT";
+  if (!setting) return ok(name, "not set; fathom sets 1000, a few microseconds");
+  const std::string hint = "unset GOMP_SPINCOUNT: fathom sets one that suits its steps";
+  const bool is_number =
+      !setting->empty() && setting->find_first_not_of("0123456789") == std::string::npos;
+  if (!is_number && !equals_ignoring_case(*setting, "infinite") &&
+      !equals_ignoring_case(*setting, "infinity"))
+    return wrong(name, in_quotes(*setting) + " is no number of turns", hint);
+  return note(name, *setting + " turns that a waiting thread makes before it sleeps", hint);
 }
 
 Check judge_memory(const std::optional<Memory>& memory) {

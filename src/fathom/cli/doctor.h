@@ -45,6 +45,7 @@ using Setting = std::optional<std::string>;
 // One that says how many threads a library shall start: OMP_NUM_THREADS and its like.
 Check judge_thread_setting(const std::string& variable, const Setting& setting, int allowed);
 Check judge_wait_policy(const Setting& setting, bool shared);  // OMP_WAIT_POLICY
+Check judge_spin_count(const Setting& setting);                // GOMP_SPINCOUNT
 
 Check judge_memory(const std::optional<Memory>& memory);
 // `variable` is the environment variable that names another folder.

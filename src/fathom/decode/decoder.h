@@ -18,6 +18,7 @@ class Decoder {
 
   // Scores of each text's next token. Computes what was appended since the last call, and the whole
   // window of a text that has slid. A text that is_full() has zeros and layer -1; not all may be.
+  // Without a graph, and of tensors that can be in none (c10::InferenceMode).
   NextToken next(Exit exit);
   void append(size_t text, int64_t token);
 

@@ -173,6 +173,10 @@ void PackedMatrix::Free::operator()(float* p) const {
   std::free(p);
 }
 
+size_t PackedMatrix::bytes_for(const Matrix& b) {
+  return packed_floats(kernels(), b) * sizeof(float);
+}
+
 void PackedMatrix::pack(const Matrix& b) {
   table_ = &kernels();
   const size_t size = packed_floats(*table_, b);

@@ -55,8 +55,10 @@ class PackedMatrix {
   PackedMatrix(const PackedMatrix&) = delete;
   PackedMatrix& operator=(const PackedMatrix&) = delete;
 
-  // In the memory of the last one, if the size is the same. Throws std::bad_alloc.
+  // In the memory of the last one, if the size is the same. Throws std::bad_alloc. Before the first
+  // one there is nothing to multiply by.
   void pack(const Matrix& b);
+  static size_t bytes_for(const Matrix& b);
 
   int64_t rows() const { return rows_; }
   int64_t columns() const { return columns_; }

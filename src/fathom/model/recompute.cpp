@@ -77,7 +77,7 @@ class RecomputeFunction : public Function<RecomputeFunction> {
     ctx->save_for_backward(inputs);
     ctx->saved_data["block"] = c10::IValue::make_capsule(block);
     ctx->set_materialize_grads(false);
-    const at::NoGradGuard no_grad;
+    const UnrememberedCasts casts;
     const Carry out = block->run(unflat(inputs, block->takes_y));
     block->gives_y = out.y_RC.defined();
     return flat(out);
@@ -109,6 +109,14 @@ class RecomputeFunction : public Function<RecomputeFunction> {
 };
 
 }  // namespace
+
+UnrememberedCasts::UnrememberedCasts() : before_(at::autocast::is_autocast_cache_enabled()) {
+  at::autocast::set_autocast_cache_enabled(false);
+}
+
+UnrememberedCasts::~UnrememberedCasts() {
+  at::autocast::set_autocast_cache_enabled(before_);
+}
 
 Carry recomputed(const std::function<Carry(Carry)>& run, const Carry& carry) {
   auto block = c10::make_intrusive<Block>();

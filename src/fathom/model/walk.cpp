@@ -99,6 +99,8 @@ Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
 Carry DepthWalk::step(const StepSpec& step, const Params& params,
                       const std::shared_ptr<const Rows>& rows, Carry carry, const Tensor& hidden_R,
                       const WalkOptions& options, Shared& shared) const {
+  std::optional<UnrememberedCasts> casts;
+  if (at::GradMode::is_enabled() && !step.grad) casts.emplace();
   const at::AutoGradMode graph(at::GradMode::is_enabled() && step.grad);
   const LayerSpec& layer = step.layer;
   if (layer.cut) carry = carry.detached();
@@ -109,19 +111,20 @@ Carry DepthWalk::step(const StepSpec& step, const Params& params,
   }
   const double p = options.training ? backbone_.attn_dropout.value_or(backbone_.dropout) : 0;
   const AttentionMask mask = shared.masks.of(*rows, visibility);
-  const auto attend = [p, this](const Rows& r, const AttentionMask& m, const WalkOptions& o) {
-    return WalkAttention(r, m, backbone_.n_head, {p, &o.random, backbone_.block_size});
-  };
-  if (options.recompute_blocks && at::GradMode::is_enabled())
-    return recomputed(
-        [=](Carry start) {
-          WalkAttention attention = attend(*rows, mask, options);
-          Shared own(settings_, {});
-          return block(step, params, *rows, std::move(start), attention, options, own);
-        },
-        carry);
-  WalkAttention attention = attend(*rows, mask, options);
-  return block(step, params, *rows, std::move(carry), attention, options, shared);
+  if (!options.recompute_blocks || !at::GradMode::is_enabled()) {
+    WalkAttention attention(*rows, mask, backbone_.n_head,
+                            {p, &options.random, backbone_.block_size});
+    return block(step, params, *rows, std::move(carry), attention, options, shared);
+  }
+  // By value: the backward pass comes when this call is long over.
+  return recomputed(
+      [=](Carry start) {
+        WalkAttention attention(*rows, mask, backbone_.n_head,
+                                {p, &options.random, backbone_.block_size});
+        Shared own(settings_, {});
+        return block(step, params, *rows, std::move(start), attention, options, own);
+      },
+      carry);
 }
 
 // From a step's door to its readout.
@@ -182,6 +185,7 @@ Trace DepthWalk::run(const DepthProgram& program, std::shared_ptr<const Rows> ro
          "a token that may come back has to be computed; take mask_history = cumulative");
   if (options.cache != nullptr && !plan_.causal)
     fail("a walk that is not causal has no use for earlier keys", "compute the whole text anew");
+  const at::AutoGradMode graph(at::GradMode::is_enabled() && options.cache == nullptr);
   Trace trace;
   trace.all = rows;
   Shared shared(settings_, program);

@@ -23,17 +23,18 @@ struct ExpectedGradient {
 };
 
 struct WalkOptions {
-  bool training = false;          // dropout acts, and gold scores look at targets
-  bool skip = false;              // rows that have halted are computed no further
-  bool read = true;               // false: no readings, unless halting needs them
-  bool keep_doors = false;        // for segments
-  bool keep_states = false;       // StepRecord::n_RC
-  bool grad_of_max = false;       // Reading::ln_max_R is in the graph
-  bool recompute_blocks = false;  // their activations are computed again by the backward pass
+  bool training = false;     // dropout acts, and gold scores look at targets
+  bool skip = false;         // rows that have halted are computed no further
+  bool read = true;          // false: no readings, unless halting needs them
+  bool keep_doors = false;   // for segments
+  bool keep_states = false;  // StepRecord::n_RC
+  bool grad_of_max = false;  // Reading::ln_max_R is in the graph
+  // Activations of blocks are computed again by the backward pass, for which the walk must live on.
+  bool recompute_blocks = false;
   ExpectedGradient expected;
   RandomField random{0, 0, 0};
   // What the rows' sequences had before, which they see and add to; null: nothing, and all rows are
-  // there. No training.
+  // there. No training, and no gradients.
   AttentionCache* cache = nullptr;
   // Decisions (B, T) bool per readout in place of the scores'; null: none.
   const std::vector<Tensor>* replay = nullptr;

@@ -20,12 +20,13 @@ Matrix matrix(const RowsOf& x) {
 }
 
 // x W, or x W^T.
-void multiply(const RowsOf& x, const RowsOf& w, bool transposed, const Tensor& y,
+void multiply(const RowsOf& x, const Tensor& weight, bool transposed, const Tensor& y,
               GemmFinish finish) {
+  const RowsOf w(weight);
   const int64_t columns = transposed ? w.rows : w.columns;
   auto* out = y.data_ptr<float>();
   finish.other_stride = columns;
-  if (const PackedMatrix* kept = kept_weight(w.tensor, transposed))
+  if (const PackedMatrix* kept = kept_weight(weight, transposed))
     gemm(matrix(x), *kept, out, columns, finish);
   else
     gemm(matrix(x), transposed ? matrix(w).transposed() : matrix(w), out, columns, finish);
@@ -38,7 +39,7 @@ Tensor map(const RowsOf& x, const Tensor& weight, const GemmFinish& finish) {
   std::vector<int64_t> shape = x.tensor.sizes().vec();
   shape.back() = w.rows;
   Tensor y = new_tensor(shape);
-  multiply(x, w, /*transposed=*/true, y, finish);
+  multiply(x, weight, /*transposed=*/true, y, finish);
   return y;
 }
 
@@ -46,7 +47,7 @@ Tensor map(const RowsOf& x, const Tensor& weight, const GemmFinish& finish) {
 Tensor input_gradient(const RowsOf& d_y, const Tensor& weight, const GemmFinish& finish = {}) {
   const RowsOf w(weight);
   Tensor d_x = new_tensor({d_y.rows, w.columns});
-  multiply(d_y, w, /*transposed=*/false, d_x, finish);
+  multiply(d_y, weight, /*transposed=*/false, d_x, finish);
   return d_x;
 }
 

@@ -57,8 +57,8 @@ Tensor plus(const Tensor& a, const Tensor& b) {
 
 Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R) {
   const Tensor ids = ids_R.contiguous(), rows = table.contiguous();
-  TORCH_CHECK(table.dim() == 2 && ids.scalar_type() == at::kLong, "rows of a table of [",
-              table.sizes(), "]");
+  TORCH_CHECK(table.dim() == 2 && ids.dim() == 1 && ids.scalar_type() == at::kLong,
+              "rows of a table of [", table.sizes(), "]");
   TORCH_CHECK(!x_RC.defined() || (has_kernels(x_RC) && x_RC.dim() == 2 &&
                                   x_RC.size(0) == ids.numel() && x_RC.size(1) == table.size(1)),
               "rows of a table of [", table.sizes(), "] on [", x_RC.sizes(), "]");

@@ -21,13 +21,14 @@ KeptWeights::Use::~Use() {
 
 void KeptWeights::drop_unused() {
   for (auto it = entries_.begin(); it != entries_.end();) {
-    if (!it->second.recent) {
-      bytes_ -= it->second.bytes;
-      it = entries_.erase(it);
-    } else {
-      it->second.recent = false;
+    Entry& e = it->second;
+    // What is not packed is only remembered, and that keeps a tensor of a moment alive.
+    if (e.idle++ < (e.bytes > 0 ? kMostIdle : 1)) {
       ++it;
+      continue;
     }
+    bytes_ -= e.bytes;
+    it = entries_.erase(it);
   }
 }
 
@@ -42,25 +43,28 @@ const PackedMatrix* KeptWeights::find(const Tensor& weight, bool transposed) {
     e.uses = 0;
     e.is_packed = false;
   }
-  e.recent = true;
+  e.idle = 0;
   ++e.uses;
   if (e.is_packed) return &e.packed;
   if (e.uses == 1 && !e.wanted) return nullptr;
-  const int64_t bytes = weight.numel() * static_cast<int64_t>(sizeof(float));
+  const Matrix w = row_major(data, weight.size(0), weight.size(1));
+  const Matrix factor = transposed ? w.transposed() : w;
   if (e.bytes == 0) {
+    const auto bytes = static_cast<int64_t>(PackedMatrix::bytes_for(factor));
     if (bytes > most_bytes_ - bytes_) return nullptr;
     bytes_ += bytes;
     e.bytes = bytes;
   }
-  const Matrix w = row_major(data, weight.size(0), weight.size(1));
-  e.packed.pack(transposed ? w.transposed() : w);
+  e.packed.pack(factor);
   e.is_packed = true;
   return &e.packed;
 }
 
 const PackedMatrix* kept_weight(const Tensor& weight, bool transposed) {
   // A value that was computed without a graph has no version.
-  return current == nullptr || weight.is_inference() ? nullptr : current->find(weight, transposed);
+  return current == nullptr || weight.is_inference() || !weight.is_contiguous()
+             ? nullptr
+             : current->find(weight, transposed);
 }
 
 }  // namespace fathom

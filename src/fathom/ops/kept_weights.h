@@ -22,8 +22,9 @@ class KeptWeights {
   KeptWeights& operator=(const KeptWeights&) = delete;
 
   // As long as it lives, products of this thread look here. A weight is kept from its second use
-  // on, as long as its values stay (by the tensor's version), and given up when a whole use has
-  // gone by without it.
+  // on, as long as its values stay (by the tensor's version); from the first one on if the values
+  // before were used twice. It is given up when kMostIdle Uses have gone by without it: a layer
+  // that most tokens leave before is used now and then.
   class Use {
    public:
     explicit Use(KeptWeights& weights);
@@ -36,6 +37,8 @@ class KeptWeights {
     KeptWeights* before_;
   };
 
+  static constexpr int kMostIdle = 64;
+
   int64_t bytes() const { return bytes_; }
 
  private:
@@ -47,7 +50,7 @@ class KeptWeights {
     uint32_t version = 0;
     int64_t uses = 0;        // with this version
     bool wanted = false;     // was used more than once with the one before
-    bool recent = false;     // used since the last Use ended
+    int idle = 0;            // Uses that have ended since it was used
     int64_t bytes = 0;       // that it counts for
     bool is_packed = false;  // with this version
     PackedMatrix packed;
@@ -60,7 +63,8 @@ class KeptWeights {
 };
 
 // The packed (in, out) transpose of a contiguous `weight` (out, in), or of itself, if it is kept
-// here and now; else null. Valid until the next call. Internal to ops/.
+// here and now; else null. One that is not contiguous is not kept. Valid until the next call.
+// Internal to ops/.
 const PackedMatrix* kept_weight(const Tensor& weight, bool transposed);
 
 }  // namespace fathom

@@ -62,7 +62,7 @@ Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mas
 struct KeptKeys {
   Tensor k_BKC, v_BKC;               // room for more than there are
   int64_t Q = 0, K = 0;              // queries, and keys of the sequence with the most
-  const uint8_t* blocked = nullptr;  // (B, Q, K), not 0: hidden; read by the call alone
+  const uint8_t* blocked = nullptr;  // (B, Q, K), 1: hidden, 0: seen; read by the call alone
 };
 
 // Attention to them, without gradients. q (B, Q, C) -> (B, Q, C').
@@ -71,10 +71,10 @@ Tensor attention(const Tensor& q_BQC, const KeptKeys& kept, int64_t n_head);
 // The same of the first C columns of each row (B * Q, ...) -> (B * Q, C').
 Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head);
 
-// Rows `ids_R` of a table (V, C), added to x (R, C); x undefined: the rows themselves.
+// Rows `ids_R` (R) of a table (V, C), added to x (R, C); x undefined: the rows themselves.
 Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R);
 
-// a + b; of the same shape it costs less.
+// a + b; of a few rows of the same shape and without a graph it costs less.
 Tensor plus(const Tensor& a, const Tensor& b);
 
 // What was seen in the next token's scores. Logarithms are natural.

@@ -97,6 +97,14 @@ class ReferenceProducts {
     }
   }
 
+  // The time of one and the same product, by libtorch.
+  double one() const {
+    const Shape& s = shapes_.front();
+    const Tensor x = at::randn({s.rows, s.in}), w = at::randn({s.out, s.in});
+    at::linear(x, w);
+    return seconds_of([&] { at::linear(x, w); });
+  }
+
   // Of the fastest one. 0: none was measured.
   double best_gflop_per_s() const {
     double best = 0;
@@ -141,6 +149,17 @@ void add_times(nlohmann::json& out, const std::vector<double>& times, int64_t to
   out["ms_p90"] = 1e3 * quantile(times, 0.9);
 }
 
+// How much more the last fifth of the ratios is than the first one.
+double drift(const std::vector<double>& ratios) {
+  const auto fifth = static_cast<std::ptrdiff_t>(ratios.size() / 5);
+  const auto median = [](auto begin, auto end) {
+    return quantile(std::vector<double>(begin, end), 0.5);
+  };
+  return median(ratios.end() - fifth, ratios.end()) /
+             median(ratios.begin(), ratios.begin() + fifth) -
+         1;
+}
+
 nlohmann::json bench_step(const BenchRequest& request, int threads) {
   const RunConfig& c = request.config;
   const int64_t T = c.model.backbone.block_size;
@@ -151,11 +170,12 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
   ProcessMeter meter;
   const double peak_rss_bytes =
       meter.read().peak_rss_bytes;  // the products have not been there yet
-  std::vector<double> times;
+  std::vector<double> times, ratios;
   for (int64_t i = 0; i < request.repeats; ++i) {
     const double time = seconds_of([&] { trainer.train_step(); });
     times.push_back(time);
     const at::NoGradGuard no_grad;
+    ratios.push_back(time / products.one());
     products.measure(time / 2);
   }
   nlohmann::json out = about(request, threads);
@@ -166,6 +186,8 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
   out["gflop_per_s"] = 1e-9 * flops / quantile(times, 0.5);
   out["best_matmul_gflop_per_s"] = products.best_gflop_per_s();
   out["peak_rss_bytes"] = peak_rss_bytes;
+  constexpr size_t kManyRatios = 50;
+  if (ratios.size() >= kManyRatios) out["drift"] = drift(ratios);
   // The products are in single precision.
   if (products.best_gflop_per_s() > 0 && c.training.dtype == Precision::kFloat32)
     out["share_of_best_matmul"] = out["gflop_per_s"].get<double>() / products.best_gflop_per_s();

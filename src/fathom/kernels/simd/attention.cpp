@@ -85,6 +85,7 @@ template <int kVecs>
 
 // Several vectors side by side: each sum is a chain of additions that wait for one another.
 void mix_in_place(const AttentionHead& a, const Row& row, const float* weights, float* out) {
+  if (row.is_empty()) return clear(out, a.E);
   int64_t column = 0;
   for (; column + 3 * kLanes < a.E; column += 4 * kLanes)
     mix_some<4>(a, row, weights, column, out + column);
@@ -157,7 +158,7 @@ void attention_forward(const AttentionHead& a, float* memory) {
       row.multiply(b.weights, row.draw_dropout());
       if (in_place) mix_in_place(a, row, b.weights, b.out + i * E);
     }
-    if (keys.first == keys.last) clear(b.out, rows * E);
+    if (!in_place && keys.first == keys.last) clear(b.out, rows * E);
     if (!in_place) mix(b, b.weights, 0, rows, keys, a.K, b.values, b.out, E, E);
     for (int64_t i = 0; i < rows; ++i) {
       const float factor = sums[i] == 0 ? 0 : 1 / sums[i];

@@ -127,6 +127,9 @@ class Row {
     if (r.first < r.last) keys_ = {r.first, r.last};
   }
 
+  // No key is in its range.
+  bool is_empty() const { return keys_.first >= keys_.last; }
+
   // f(this query's part of the chunk in each of `buffers`, first, last)
   template <class F>
   [[gnu::always_inline]] void each(const F& f) const {

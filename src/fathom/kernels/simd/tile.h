@@ -28,9 +28,10 @@ constexpr int64_t kDepth = 384;
 // their address bits.
 constexpr int64_t kRowStride = kDepth + 16;
 
+// Only ever indexed by constants, or they would lie in memory.
 template <int kRows>
 struct Accumulators {
-  Vec at[kRows][2] = {};
+  Vec at[kRows][2];
 };
 
 // at[i][:] += sum over k of a[i * kRow + k * a_k] * panel[k][:]
@@ -84,12 +85,14 @@ template <int kRows>
     return;
   }
 #pragma GCC unroll 14
-  for (int i = 0; i < kRows; ++i)
-    for (int part = 0; part * kLanes < columns; ++part) {
-      float* row = c + i * c_row + part * kLanes;
-      const int64_t n = columns - part * kLanes;
-      store_part(row, add ? load_part(row, n) + acc.at[i][part] : acc.at[i][part], n);
-    }
+  for (int i = 0; i < kRows; ++i) {
+    float* row = c + i * c_row;
+    store_part(row, add ? load_part(row, columns) + acc.at[i][0] : acc.at[i][0], columns);
+    const int64_t n = columns - kLanes;
+    if (n <= 0) continue;
+    row += kLanes;
+    store_part(row, add ? load_part(row, n) + acc.at[i][1] : acc.at[i][1], n);
+  }
 }
 
 // C (kRows, columns <= kPanel).

@@ -45,7 +45,8 @@ typedef float LooseVec __attribute__((vector_size(FATHOM_LANES * 4), aligned(4),
   return reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p));
 #else
   Vec v = {};
-  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  for (int i = 0; i < kLanes; ++i)
+    if (i < n) v[i] = p[i];
   return v;
 #endif
 }
@@ -55,7 +56,8 @@ typedef float LooseVec __attribute__((vector_size(FATHOM_LANES * 4), aligned(4),
 #if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), reinterpret_cast<__m512>(v));
 #else
-  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+  for (int i = 0; i < kLanes; ++i)
+    if (i < n) p[i] = v[i];
 #endif
 }
 
