@@ -96,6 +96,7 @@ TEST_F(BenchTest, RefusesWhatItCannotMeasure) {
   EXPECT_THAT(o.err, HasSubstr("did you mean step?"));
   EXPECT_EQ(place_.run({"bench", "step"}).exit_code, 2);
   EXPECT_EQ(bench("step", {"--repeats=0"}).exit_code, 2);
+  EXPECT_THAT(bench("step", {"--sequences=2"}).err, HasSubstr("sequences = 2"));
 }
 
 }  // namespace

@@ -58,6 +58,9 @@ std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
     request.notices.push_back(std::move(notice));
   request.vocab_size =
       settled_vocab_size(request.config, likely_corpus_vocab(request.config.data.dataset));
+  if (request.kind != BenchKind::kDecode && request.sequences != 1)
+    misuse(fmt::format("sequences = {}, and {} decodes nothing", request.sequences, what),
+           "--batch_size is how many sequences a training step has");
   if (request.kind == BenchKind::kDecode && !make_depth_plan(request.config.model).causal)
     misuse(fmt::format("{} is not causal: its texts cannot be grown", preset),
            "`fathom bench step` measures its training");

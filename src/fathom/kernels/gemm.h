@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "fathom/kernels/gelu.h"
+
 namespace fathom {
 
 // Memory that someone else owns. Element (i, j) is data[i * row_stride + j * column_stride]; one of
@@ -24,15 +26,13 @@ inline Matrix row_major(const float* data, int64_t rows, int64_t columns, int64_
   return {data, rows, columns, stride < 0 ? columns : stride, 1};
 }
 
-enum class GeluKind { kExact, kTanh };
-
 // What becomes of a product on its way to memory, where it is still in the cache.
 struct GemmFinish {
   bool accumulate = false;      // C += A B; without a bias
   const float* bias = nullptr;  // (N), added to every row
 
   enum Kind { kNone, kGelu, kGeluBackward } kind = kNone;
-  GeluKind gelu = GeluKind::kExact;
+  GeluForm gelu = GeluForm::kExact;
   // kGelu: C = gelu(x), and x itself, the product, goes to `pre` (null: nowhere).
   // kGeluBackward: C = (A B) * gelu'(x) for the x in `pre`, and gelu(x) goes to `activated`.
   float* pre = nullptr;

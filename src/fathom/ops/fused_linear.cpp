@@ -101,7 +101,7 @@ class MlpFunction : public Function<MlpFunction> {
     if (ctx != nullptr) pre = new_tensor({rows.rows, up.size(0)});
     GemmFinish gelu, plain;
     gelu.kind = GemmFinish::kGelu;
-    gelu.gelu = exact ? GeluKind::kExact : GeluKind::kTanh;
+    gelu.gelu = exact ? GeluForm::kExact : GeluForm::kTanh;
     gelu.bias = data_or_null(up_bias);
     if (pre.defined()) gelu.pre = pre.data_ptr<float>();
     const Tensor activated = map(rows, up, gelu);
@@ -122,7 +122,7 @@ class MlpFunction : public Function<MlpFunction> {
     const Tensor activated = new_tensor({pre.rows, pre.columns});
     GemmFinish gelu;
     gelu.kind = GemmFinish::kGeluBackward;
-    gelu.gelu = ctx->saved_data["exact"].toBool() ? GeluKind::kExact : GeluKind::kTanh;
+    gelu.gelu = ctx->saved_data["exact"].toBool() ? GeluForm::kExact : GeluForm::kTanh;
     gelu.pre = pre.data;
     gelu.activated = activated.data_ptr<float>();
     const RowsOf d_pre(input_gradient(d_y, down, gelu));

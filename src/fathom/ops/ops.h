@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "fathom/kernels/gelu.h"
 #include "fathom/ops/tensor.h"
 
 namespace fathom {
@@ -21,7 +22,6 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 // Over the last dimension; bias may be undefined.
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 
-enum class GeluForm { kExact, kTanh };
 Tensor gelu(const Tensor& x, GeluForm form);  // alone; within the MLP it costs less
 
 // linear(gelu(linear(x, up)), down). Biases may be undefined.

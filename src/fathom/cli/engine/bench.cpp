@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "fathom/base/error.h"
 #include "fathom/base/random.h"
@@ -163,8 +164,10 @@ double drift(const std::vector<double>& ratios) {
 nlohmann::json bench_step(const BenchRequest& request, int threads) {
   const RunConfig& c = request.config;
   const int64_t T = c.model.backbone.block_size;
-  const RandomCorpus corpus(request.vocab_size, std::max<int64_t>(16 * (T + 1), 1 << 16));
-  Trainer trainer(c, corpus.open(request.vocab_size), request.vocab_size, /*folder=*/"");
+  std::optional<RandomCorpus> corpus;
+  corpus.emplace(request.vocab_size, std::max<int64_t>(16 * (T + 1), 1 << 16));
+  Trainer trainer(c, corpus->open(request.vocab_size), request.vocab_size, /*folder=*/"");
+  corpus.reset();  // its files stay mapped, and nobody finds them if this is interrupted
   ReferenceProducts products(trainer.parameters(), c.micro_batch_size() * T);
   for (int i = 0; i < kWarmUp; ++i) trainer.train_step();
   ProcessMeter meter;

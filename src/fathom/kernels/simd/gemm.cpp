@@ -43,7 +43,7 @@ void apply_gelu_backward(float* c, const float* pre, float* activated, int64_t c
 
 void apply(const GemmFinish& finish, float* c, int64_t row, int64_t columns) {
   float* pre = finish.pre == nullptr ? nullptr : finish.pre + row * finish.other_stride;
-  const bool exact = finish.gelu == GeluKind::kExact;
+  const bool exact = finish.gelu == GeluForm::kExact;
   if (finish.kind == GemmFinish::kGelu)
     (exact ? apply_gelu<gelu_exact> : apply_gelu<gelu_tanh>)(c, pre, columns);
   else
