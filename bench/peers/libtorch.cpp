@@ -121,8 +121,8 @@ std::vector<double> steps(Model& model, int64_t count) {
     return std::make_unique<AdamWOptions>(
         AdamWOptions(1e-3).betas({0.9, 0.99}).weight_decay(weight_decay));
   };
-  torch::optim::AdamW optimizer(std::vector<torch::optim::OptimizerParamGroup>{
-      {decay, options(0.1)}, {rest, options(0.0)}});
+  torch::optim::AdamW optimizer(
+      std::vector<torch::optim::OptimizerParamGroup>{{decay, options(0.1)}, {rest, options(0.0)}});
   std::vector<double> times;
   for (int64_t i = 0; i < count + 2; ++i) {
     const Tensor tokens = torch::randint(s.vocab, {s.batch, s.block + 1});
