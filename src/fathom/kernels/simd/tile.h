@@ -170,6 +170,55 @@ constexpr int64_t kByRow = kRowStride, kByColumn = 1;
   }
 }
 
+// Of every 16 bytes of a (numbers 0 to 3) and b (4 to 7) the four floats that are named.
+[[gnu::always_inline]] static inline Vec pick(Vec a, Vec b, const int (&which)[4]) {
+#if defined(__clang__)
+  Vec out;
+  for (int l = 0; l < kLanes; ++l) {
+    const int from = which[l % 4];
+    out[l] = from < 4 ? a[l / 4 * 4 + from] : b[l / 4 * 4 + from - 4];
+  }
+  return out;
+#else
+  IntVec from;
+#pragma GCC unroll 16
+  for (int l = 0; l < kLanes; ++l)
+    from[l] = l / 4 * 4 + which[l % 4] + (which[l % 4] < 4 ? 0 : kLanes - 4);
+  return __builtin_shuffle(a, b, from);
+#endif
+}
+
+// The first 16 bytes at p, p + step, ...
+[[gnu::always_inline]] static inline Vec load_quads(const float* p, int64_t step) {
+#if defined(__AVX512F__)
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(p + step), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 2 * step), 2);
+  return reinterpret_cast<Vec>(_mm512_insertf32x4(v, _mm_loadu_ps(p + 3 * step), 3));
+#elif defined(__AVX2__)
+  const __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(p));
+  return reinterpret_cast<Vec>(_mm256_insertf128_ps(v, _mm_loadu_ps(p + step), 1));
+#else
+  static_assert(kLanes == 4, "one step");
+  (void)step;
+  return load(p);
+#endif
+}
+
+// Four columns of kLanes rows that lie `row` apart: out[c][i] = p[i * row + c]. A fraction of what
+// it costs to exchange rows and columns of as many whole vectors: shuffles stay within 16 bytes.
+[[gnu::always_inline]] static inline void load_four_columns(const float* p, int64_t row,
+                                                            Vec (&out)[4]) {
+  const Vec r0 = load_quads(p, 4 * row), r1 = load_quads(p + row, 4 * row),
+            r2 = load_quads(p + 2 * row, 4 * row), r3 = load_quads(p + 3 * row, 4 * row);
+  const Vec a = pick(r0, r1, {0, 4, 1, 5}), b = pick(r0, r1, {2, 6, 3, 7});
+  const Vec c = pick(r2, r3, {0, 4, 1, 5}), d = pick(r2, r3, {2, 6, 3, 7});
+  out[0] = pick(a, c, {0, 1, 4, 5});
+  out[1] = pick(a, c, {2, 3, 6, 7});
+  out[2] = pick(b, d, {0, 1, 4, 5});
+  out[3] = pick(b, d, {2, 3, 6, 7});
+}
+
 // One panel of B: `depth` rows and `columns` <= kPanel columns, zeros beyond; element (k, j) is at
 // b[k * b_k + j].
 static inline void pack_panel_straight(const float* b, int64_t b_k, int64_t depth, int64_t columns,
@@ -188,7 +237,15 @@ static inline void pack_panel_straight(const float* b, int64_t b_k, int64_t dept
 // The same; element (k, j) is at b[k + j * b_column].
 static inline void pack_panel_turned(const float* b, int64_t b_column, int64_t depth,
                                      int64_t columns, float* panel) {
-  for (int64_t k = 0; k < depth; k += kLanes) {
+  int64_t first = 0;
+  if (columns >= kPanel)
+    for (; first + 4 <= depth; first += 4)
+      for (int part = 0; part < 2; ++part) {
+        Vec v[4];
+        load_four_columns(b + part * kLanes * b_column + first, b_column, v);
+        for (int i = 0; i < 4; ++i) store(panel + (first + i) * kPanel + part * kLanes, v[i]);
+      }
+  for (int64_t k = first; k < depth; k += kLanes) {
     const int64_t n = depth - k < kLanes ? depth - k : kLanes;
     for (int part = 0; part < 2; ++part) {
       Vec v[kLanes];
