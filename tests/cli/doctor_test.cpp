@@ -161,15 +161,22 @@ TEST(DoctorThreads, Settings) {
 }
 
 TEST(DoctorThreads, SpinningHurtsWhereProcessorsAreShared) {
-  EXPECT_THAT(judge_wait_policy(std::nullopt, true), Ok("not set"));
-  EXPECT_THAT(judge_wait_policy("PASSIVE", true), Note("passive", "unset OMP_WAIT_POLICY"));
-  EXPECT_THAT(judge_wait_policy("active", false), Note("active"));
-  EXPECT_THAT(judge_wait_policy("ACTIVE", true), Wrong("active", "unset OMP_WAIT_POLICY"));
-  EXPECT_THAT(judge_wait_policy("lazy", false), Wrong("lazy"));
-  EXPECT_THAT(judge_spin_count(std::nullopt), Ok("1000"));
-  EXPECT_THAT(judge_spin_count("300"), Note("300", "unset GOMP_SPINCOUNT"));
-  EXPECT_THAT(judge_spin_count("infinite"), Note("infinite"));
-  for (const char* odd : {"", "-1", "long"}) EXPECT_THAT(judge_spin_count(odd), Wrong(odd));
+  const Setting none;
+  EXPECT_THAT(judge_wait_policy(none, none, true), Ok("not set"));
+  EXPECT_THAT(judge_wait_policy("PASSIVE", none, true), Note("passive", "unset OMP_WAIT_POLICY"));
+  EXPECT_THAT(judge_wait_policy("passive", "1000", true), Ok());
+  EXPECT_THAT(judge_wait_policy("active", none, false), Note("active"));
+  EXPECT_THAT(judge_wait_policy("ACTIVE", none, true), Wrong("active", "unset OMP_WAIT_POLICY"));
+  EXPECT_THAT(judge_wait_policy("lazy", none, false), Wrong("lazy"));
+  EXPECT_THAT(judge_spin_count(none, none, true), Ok("1000"));
+  EXPECT_EQ(judge_spin_count(none, "passive", true).value, "not set");
+  EXPECT_THAT(judge_spin_count("300", none, true), Note("300", "unset GOMP_SPINCOUNT"));
+  for (const char* many : {"infinite", "Infinity", "10000", "10k", "1M"}) {
+    EXPECT_THAT(judge_spin_count(many, none, false), Note(many));
+    EXPECT_THAT(judge_spin_count(many, none, true), Wrong(many, "unset GOMP_SPINCOUNT"));
+  }
+  for (const char* odd : {"", "-1", "long", "5x", "5kk", "k"})
+    EXPECT_THAT(judge_spin_count(odd, none, false), Wrong(odd));
 
   Machine machine;
   machine.allowed = machine.online = 2;

@@ -56,7 +56,7 @@ TEST_F(BenchTest, TakesSettings) {
   EXPECT_EQ(one["repeats"], 5);
   EXPECT_EQ(answer("step", {"--repeats=7"})["repeats"], 7);
   EXPECT_FALSE(one.contains("drift")) << "of five steps";
-  EXPECT_GT(answer("step", {"--repeats=50"})["drift"], -1);
+  EXPECT_TRUE(answer("step", {"--repeats=50"}).contains("drift"));
 }
 
 TEST_F(BenchTest, TimesTokens) {

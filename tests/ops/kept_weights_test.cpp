@@ -113,7 +113,9 @@ TEST_F(KeptWeightsTest, KeepWhatIsUsedAgainAndFits) {
     EXPECT_EQ(kept.bytes(), bytes_of(weights_[0]));
   }
   EXPECT_GT(kept.bytes(), 0) << "it may come again";
-  for (int i = 0; i < KeptWeights::kMostIdle; ++i) const KeptWeights::Use use(kept);
+  for (int i = 0; i < KeptWeights::kMostIdle; ++i) {
+    const KeptWeights::Use use(kept);
+  }
   EXPECT_EQ(kept.bytes(), 0) << "not used for long";
 
   KeptWeights small(bytes_of(weights_[2]));

@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/text.h"
@@ -146,13 +147,15 @@ Check judge_thread_setting(const std::string& variable, const Setting& setting, 
               "a run's own threads are set by --threads; " + hint);
 }
 
-Check judge_wait_policy(const Setting& setting, bool shared) {
+Check judge_wait_policy(const Setting& setting, const Setting& spin, bool shared) {
   const std::string name = "OMP_WAIT_POLICY";
   if (!setting) return ok(name, "not set; fathom sets passive");
   const std::string hint = "unset OMP_WAIT_POLICY: fathom lets waiting threads sleep";
-  if (equals_ignoring_case(*setting, "passive"))
+  if (equals_ignoring_case(*setting, "passive")) {
+    if (spin) return ok(name, "passive");
     return note(name, "passive: threads sleep at once, and to wake them takes a small model's time",
                 hint + " after a few microseconds");
+  }
   if (!equals_ignoring_case(*setting, "active"))
     return wrong(name, in_quotes(*setting) + " is neither active nor passive", hint);
   if (shared)
@@ -160,16 +163,25 @@ Check judge_wait_policy(const Setting& setting, bool shared) {
   return note(name, "active: ten times slower as soon as others compute here", hint);
 }
 
-Check judge_spin_count(const Setting& setting) {
+Check judge_spin_count(const Setting& setting, const Setting& policy, bool shared) {
   const std::string name = "GOMP_SPINCOUNT";
-  if (!setting) return ok(name, "not set; fathom sets 1000, a few microseconds");
+  if (!setting)
+    return ok(name, policy ? "not set" : "not set; fathom sets 1000, a few microseconds");
   const std::string hint = "unset GOMP_SPINCOUNT: fathom sets one that suits its steps";
-  const bool is_number =
-      !setting->empty() && setting->find_first_not_of("0123456789") == std::string::npos;
-  if (!is_number && !equals_ignoring_case(*setting, "infinite") &&
-      !equals_ignoring_case(*setting, "infinity"))
+  const bool endless =
+      equals_ignoring_case(*setting, "infinite") || equals_ignoring_case(*setting, "infinity");
+  // A number, of which libgomp takes 5k, 5M, 5G and 5T as well.
+  unsigned long long turns = 0;
+  const char* last = setting->data() + setting->size();
+  const auto [end, error] = std::from_chars(setting->data(), last, turns);
+  const bool has_unit = end + 1 == last && std::strchr("kKmMgGtT", *end) != nullptr;
+  if (!endless && (error != std::errc() || (end != last && !has_unit)))
     return wrong(name, in_quotes(*setting) + " is no number of turns", hint);
-  return note(name, *setting + " turns that a waiting thread makes before it sleeps", hint);
+  constexpr unsigned long long kMany = 10'000;
+  const std::string value = *setting + " turns that a waiting thread makes before it sleeps";
+  if (shared && (endless || has_unit || turns >= kMany))
+    return wrong(name, value + ", on processors that others need", hint);
+  return note(name, value, hint);
 }
 
 Check judge_memory(const std::optional<Memory>& memory) {

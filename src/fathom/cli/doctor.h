@@ -44,8 +44,9 @@ bool is_shared(const Machine& machine);
 using Setting = std::optional<std::string>;
 // One that says how many threads a library shall start: OMP_NUM_THREADS and its like.
 Check judge_thread_setting(const std::string& variable, const Setting& setting, int allowed);
-Check judge_wait_policy(const Setting& setting, bool shared);  // OMP_WAIT_POLICY
-Check judge_spin_count(const Setting& setting);                // GOMP_SPINCOUNT
+// How waiting threads wait: OMP_WAIT_POLICY, and GOMP_SPINCOUNT.
+Check judge_wait_policy(const Setting& policy, const Setting& spin, bool shared);
+Check judge_spin_count(const Setting& spin, const Setting& policy, bool shared);
 
 Check judge_memory(const std::optional<Memory>& memory);
 // `variable` is the environment variable that names another folder.

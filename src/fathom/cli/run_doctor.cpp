@@ -53,8 +53,9 @@ std::vector<Check> machine_checks(const Machine& machine) {
       judge_quota(machine.quota, machine.allowed), judge_load(machine.load, machine.online)};
   for (const char* variable : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"})
     checks.push_back(judge_thread_setting(variable, setting(variable), machine.allowed));
-  checks.push_back(judge_wait_policy(setting("OMP_WAIT_POLICY"), is_shared(machine)));
-  checks.push_back(judge_spin_count(setting("GOMP_SPINCOUNT")));
+  const Setting policy = setting("OMP_WAIT_POLICY"), spin = setting("GOMP_SPINCOUNT");
+  checks.push_back(judge_wait_policy(policy, spin, is_shared(machine)));
+  checks.push_back(judge_spin_count(spin, policy, is_shared(machine)));
   checks.push_back(judge_memory(machine.memory));
   checks.push_back(judge_folder("runs_folder", read_folder(runs_root()), "FATHOM_RUNS"));
   checks.push_back(judge_folder("data_folder", read_folder(data_root()), "FATHOM_DATA"));

@@ -6,6 +6,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "fathom/model/graph.h"
+
 namespace fathom {
 namespace {
 
@@ -109,14 +111,6 @@ class RecomputeFunction : public Function<RecomputeFunction> {
 };
 
 }  // namespace
-
-UnrememberedCasts::UnrememberedCasts() : before_(at::autocast::is_autocast_cache_enabled()) {
-  at::autocast::set_autocast_cache_enabled(false);
-}
-
-UnrememberedCasts::~UnrememberedCasts() {
-  at::autocast::set_autocast_cache_enabled(before_);
-}
 
 Carry recomputed(const std::function<Carry(Carry)>& run, const Carry& carry) {
   auto block = c10::make_intrusive<Block>();

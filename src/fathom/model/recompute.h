@@ -8,19 +8,6 @@
 
 namespace fathom {
 
-// Automatic casts that are not remembered, for as long as it lives: one that is made without a
-// graph would be handed to whoever wants one with a graph, and a weight would lose that gradient.
-class UnrememberedCasts {
- public:
-  UnrememberedCasts();
-  ~UnrememberedCasts();
-  UnrememberedCasts(const UnrememberedCasts&) = delete;
-  UnrememberedCasts& operator=(const UnrememberedCasts&) = delete;
-
- private:
-  bool before_;
-};
-
 // block(carry), of which nothing is kept but `carry`. `block` is called once more when gradients
 // come, and must then compute the same; what it uses must still be there. Gradients of what it uses
 // besides the carry are added to its leaves' block by block, not in one sum.

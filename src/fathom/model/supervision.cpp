@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "fathom/base/error.h"
+#include "fathom/model/graph.h"
 
 namespace fathom {
 namespace {
@@ -90,7 +91,7 @@ class Judgement {
     }
     const Carry end = walk_.segment(program_, trace_, segment, start, options_);
     const StepSpec& last = program_.steps[segment.last - 1];
-    const at::AutoGradMode graph(at::GradMode::is_enabled() && last.grad);
+    const GraphIf graph(last.grad);
     return walk_.read(last, end, request, segment.live_params);
   }
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "fathom/base/error.h"
+#include "fathom/model/graph.h"
 #include "fathom/model/recompute.h"
 
 namespace fathom {
@@ -99,9 +100,7 @@ Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
 Carry DepthWalk::step(const StepSpec& step, const Params& params,
                       const std::shared_ptr<const Rows>& rows, Carry carry, const Tensor& hidden_R,
                       const WalkOptions& options, Shared& shared) const {
-  std::optional<UnrememberedCasts> casts;
-  if (at::GradMode::is_enabled() && !step.grad) casts.emplace();
-  const at::AutoGradMode graph(at::GradMode::is_enabled() && step.grad);
+  const GraphIf graph(step.grad);
   const LayerSpec& layer = step.layer;
   if (layer.cut) carry = carry.detached();
   const Visibility visibility = {layer.context, hidden_R, plan_.halting.mask_self, plan_.causal};
@@ -147,7 +146,7 @@ void DepthWalk::read_out(const StepSpec& spec, const Carry& carry, const Tensor&
   const bool halts = halting.rule != HaltRule::kNone;
   const Rows& rows = *record.rows;
   record.layer = spec.layer.readout->layer;
-  const at::AutoGradMode graph(at::GradMode::is_enabled() && spec.grad);
+  const GraphIf graph(spec.grad);
   const Tensor n_RC = shared.norm_of(carry.r_RC, params_.norm(spec.layer.readout->norm));
   if (options.keep_states) record.n_RC = n_RC;
   if (!options.read && !halts) return;
@@ -185,7 +184,7 @@ Trace DepthWalk::run(const DepthProgram& program, std::shared_ptr<const Rows> ro
          "a token that may come back has to be computed; take mask_history = cumulative");
   if (options.cache != nullptr && !plan_.causal)
     fail("a walk that is not causal has no use for earlier keys", "compute the whole text anew");
-  const at::AutoGradMode graph(at::GradMode::is_enabled() && options.cache == nullptr);
+  const GraphIf graph(options.cache == nullptr);
   Trace trace;
   trace.all = rows;
   Shared shared(settings_, program);

@@ -152,7 +152,9 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
   for (const Batch& batch : batches)
     for (const auto& [name, count] : model_->known_counts(batch)) counts[name] += count;
   int64_t first_sequence = 0;
-  const KeptWeights::Use use(kept_weights_);
+  // Not where memory is what counts.
+  std::optional<KeptWeights::Use> use;
+  if (!config_.training.recompute_blocks) use.emplace(kept_weights_);
   for (const Batch& batch : batches) {
     if (stopped(events)) return false;
     const RandomField field(static_cast<uint64_t>(config_.training.seed), state_.step,

@@ -108,7 +108,7 @@ class Trainer {
   std::unique_ptr<LanguageModel> model_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<BatchSource> source_;
-  KeptWeights kept_weights_{64 << 20};  // of shared layers and loops
+  KeptWeights kept_weights_{64 << 20};  // that a step uses again: shared layers, loops, passes
   RunState state_;
   int64_t saved_step_ = -1;
   int64_t skipped_in_a_row_ = 0;

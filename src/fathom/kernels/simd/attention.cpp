@@ -39,33 +39,42 @@ void mix(const Buffers& b, const float* weights, int64_t row, int64_t rows, Keys
     });
 }
 
-// q times kLanes keys, `row` apart, of which there are `count`.
-[[gnu::always_inline]] inline Vec score_keys(const float* q, const float* keys, int64_t row,
-                                             int64_t count, int64_t D) {
+// q times kLanes keys; at(i) is where key i is.
+template <class Rows>
+[[gnu::always_inline]] inline Vec score_keys(const float* q, const Rows& at, int64_t D) {
   Vec sum = {};
   int64_t d = 0;
-  if (count >= kLanes)
-    for (; d + 4 <= D; d += 4) {
-      Vec columns[4];
-      load_four_columns(keys + d, row, columns);
+  for (; d + 4 <= D; d += 4) {
+    Vec columns[4];
+    load_four_columns([&](int i) { return at(i) + d; }, columns);
 #pragma GCC unroll 4
-      for (int c = 0; c < 4; ++c) sum = fma(broadcast(q[d + c]), columns[c], sum);
-    }
+    for (int c = 0; c < 4; ++c) sum = fma(broadcast(q[d + c]), columns[c], sum);
+  }
   for (; d < D; ++d) {
-    Vec column = {};
-    for (int64_t j = 0; j < kLanes && j < count; ++j) column[j] = keys[j * row + d];
-    sum = fma(broadcast(q[d]), column, sum);
+    float column[kLanes];
+    for (int i = 0; i < kLanes; ++i) column[i] = at(i)[d];
+    sum = fma(broadcast(q[d]), load(column), sum);
   }
   return sum;
 }
 
 // Scores of a row buffer's rows as `score` has them, bit for bit, of keys where they lie.
 void score_in_place(const AttentionHead& a, const Buffers& b, int64_t rows, Keys keys) {
-  for (int64_t key = keys.first / kLanes * kLanes; key < keys.last; key += kLanes)
-    for (int64_t i = 0; i < rows; ++i)
-      store(
-          b.weights + key / kDepth * b.chunk_stride + i * kRowStride + key % kDepth,
-          score_keys(b.query_rows + i * kRowStride, a.k + key * a.k_row, a.k_row, a.K - key, a.D));
+  for (int64_t key = keys.first / kLanes * kLanes; key < keys.last; key += kLanes) {
+    const float* first = a.k + key * a.k_row;
+    float* scores = b.weights + key / kDepth * b.chunk_stride + key % kDepth;
+    // Beyond the last key it is asked again; nobody reads that.
+    const float* at[kLanes];
+    for (int i = 0; i < kLanes; ++i) at[i] = first + lesser(i, a.K - 1 - key) * a.k_row;
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* q = b.query_rows + i * kRowStride;
+      const Vec sum = key + kLanes <= a.K ? score_keys(
+                                                q, [&](int j) { return first + j * a.k_row; }, a.D)
+                                          : score_keys(
+                                                q, [&](int j) { return at[j]; }, a.D);
+      store(scores + i * kRowStride, sum);
+    }
+  }
 }
 
 // columns [0, kVecs * kLanes) of the weights' sum of values where they lie; as `mix` has it, bit

@@ -188,29 +188,29 @@ constexpr int64_t kByRow = kRowStride, kByColumn = 1;
 #endif
 }
 
-// The first 16 bytes at p, p + step, ...
-[[gnu::always_inline]] static inline Vec load_quads(const float* p, int64_t step) {
+// The first 16 bytes of rows i, i + 4, i + 8, ... `at(i)` is where row i is.
+template <class Rows>
+[[gnu::always_inline]] static inline Vec load_quads(const Rows& at, int i) {
 #if defined(__AVX512F__)
-  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
-  v = _mm512_insertf32x4(v, _mm_loadu_ps(p + step), 1);
-  v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 2 * step), 2);
-  return reinterpret_cast<Vec>(_mm512_insertf32x4(v, _mm_loadu_ps(p + 3 * step), 3));
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(at(i)));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(at(i + 4)), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(at(i + 8)), 2);
+  return reinterpret_cast<Vec>(_mm512_insertf32x4(v, _mm_loadu_ps(at(i + 12)), 3));
 #elif defined(__AVX2__)
-  const __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(p));
-  return reinterpret_cast<Vec>(_mm256_insertf128_ps(v, _mm_loadu_ps(p + step), 1));
+  const __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(at(i)));
+  return reinterpret_cast<Vec>(_mm256_insertf128_ps(v, _mm_loadu_ps(at(i + 4)), 1));
 #else
-  static_assert(kLanes == 4, "one step");
-  (void)step;
-  return load(p);
+  static_assert(kLanes == 4, "one row");
+  return load(at(i));
 #endif
 }
 
-// Four columns of kLanes rows that lie `row` apart: out[c][i] = p[i * row + c]. A fraction of what
-// it costs to exchange rows and columns of as many whole vectors: shuffles stay within 16 bytes.
-[[gnu::always_inline]] static inline void load_four_columns(const float* p, int64_t row,
-                                                            Vec (&out)[4]) {
-  const Vec r0 = load_quads(p, 4 * row), r1 = load_quads(p + row, 4 * row),
-            r2 = load_quads(p + 2 * row, 4 * row), r3 = load_quads(p + 3 * row, 4 * row);
+// Four columns of kLanes rows: out[c][i] = at(i)[c]. A fraction of what it costs to exchange rows
+// and columns of as many whole vectors: shuffles stay within 16 bytes.
+template <class Rows>
+[[gnu::always_inline]] static inline void load_four_columns(const Rows& at, Vec (&out)[4]) {
+  const Vec r0 = load_quads(at, 0), r1 = load_quads(at, 1), r2 = load_quads(at, 2),
+            r3 = load_quads(at, 3);
   const Vec a = pick(r0, r1, {0, 4, 1, 5}), b = pick(r0, r1, {2, 6, 3, 7});
   const Vec c = pick(r2, r3, {0, 4, 1, 5}), d = pick(r2, r3, {2, 6, 3, 7});
   out[0] = pick(a, c, {0, 1, 4, 5});
@@ -242,7 +242,8 @@ static inline void pack_panel_turned(const float* b, int64_t b_column, int64_t d
     for (; first + 4 <= depth; first += 4)
       for (int part = 0; part < 2; ++part) {
         Vec v[4];
-        load_four_columns(b + part * kLanes * b_column + first, b_column, v);
+        const float* rows = b + part * kLanes * b_column + first;
+        load_four_columns([=](int i) { return rows + i * b_column; }, v);
         for (int i = 0; i < 4; ++i) store(panel + (first + i) * kPanel + part * kLanes, v[i]);
       }
   for (int64_t k = first; k < depth; k += kLanes) {
