@@ -167,7 +167,7 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
   std::optional<RandomCorpus> corpus;
   corpus.emplace(request.vocab_size, std::max<int64_t>(16 * (T + 1), 1 << 16));
   Trainer trainer(c, corpus->open(request.vocab_size), request.vocab_size, /*folder=*/"");
-  corpus.reset();  // its files stay mapped, and nobody finds them if this is interrupted
+  corpus.reset();  // its files stay open, and nobody finds them if this is interrupted
   ReferenceProducts products(trainer.parameters(), c.micro_batch_size() * T);
   for (int i = 0; i < kWarmUp; ++i) trainer.train_step();
   ProcessMeter meter;
