@@ -7,6 +7,7 @@
 
 #include "errors.h"
 #include "fathom/decode/generate.h"
+#include "model/memory_meter.h"
 #include "property/presets.h"
 
 namespace fathom::property {
@@ -198,6 +199,28 @@ TEST_F(DecoderTest, TopOneIsGreedy) {
     return out;
   };
   EXPECT_EQ(written(false, 1), written(true, 2));
+}
+
+// The tensors of one token serve the next one; of several texts the scores are put side by side.
+TEST_F(DecoderTest, AWarmStepAsksForNoMemory) {
+  int cases = 0;
+  for (const Case& c : all_cases()) {
+    if (!c.grows() || c.halts() || c.own()) continue;
+    SCOPED_TRACE(c.name);
+    ++cases;
+    const Subject s = subject(c, text_batch(6, kBlock, 5), at::kFloat);
+    for (const int64_t texts : {1, 3}) {
+      Decoder decoder(*s.model, random_texts(std::vector<int64_t>(size_t(texts), 2), 3),
+                      {0, kBlock, Overflow::kStop});
+      const auto step = [&] {
+        for (size_t b = 0; b < size_t(texts); ++b) decoder.append(b, 1);
+        decoder.next(Exit::kLast);
+      };
+      for (int i = 0; i < 3; ++i) step();
+      EXPECT_EQ(MemoryMeter::requests_of(step), texts == 1 ? 0 : 1);
+    }
+  }
+  EXPECT_GE(cases, 3);
 }
 
 }  // namespace

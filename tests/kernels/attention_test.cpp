@@ -14,6 +14,28 @@ struct Case {
   double p = 0;
 };
 
+// The same problem, keys turned: a channel's of all keys one behind the other, in memory that has
+// room for more of them; what is there is no number.
+class Turned {
+ public:
+  explicit Turned(const AttentionProblem& p) : problem_(p) {
+    const int64_t room = p.K + 5, C = p.H * p.D;
+    keys_.assign(size_t(p.B * C * room), __builtin_nanf(""));
+    for (int64_t b = 0; b < p.B; ++b)
+      for (int64_t k = 0; k < p.K; ++k)
+        for (int64_t c = 0; c < C; ++c)
+          keys_[size_t((b * C + c) * room + k)] =
+              p.k.data[b * p.k.batch_stride + k * p.k.row_stride + c];
+    problem_.k = {keys_.data(), C * room, 1};
+    problem_.k_channel_stride = room;
+  }
+  const AttentionProblem& problem() const { return problem_; }
+
+ private:
+  AttentionProblem problem_;
+  std::vector<float> keys_;
+};
+
 // A problem with its memory, and its answer in double precision, computed as it is written.
 class Problem {
  public:
@@ -53,7 +75,11 @@ class Problem {
     d_q.assign(q.size(), 5.0f);
     d_kv.assign(kv.size(), 5.0f);
     const HeadRows rows = {out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E};
+    std::vector<float> of_turned(out.size());
+    attention_forward(Turned(p).problem(), {of_turned.data(), rows.batch_stride, rows.row_stride},
+                      nullptr);
     attention_forward(p, rows, lse.data());
+    EXPECT_EQ(out, of_turned);
     attention_backward(p, lse.data(), {d_out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E},
                        {d_q.data(), p.q.batch_stride, p.q.row_stride},
                        {d_kv.data(), p.k.batch_stride, row()},
@@ -214,8 +240,8 @@ TEST_P(AttentionTest, TakesLargeScores) {
   EXPECT_LT(distance(problem.d_kv, answer.d_kv), 1e-3);  // one unit of such a score is 1e-4 of it
 }
 
-// A query's bits do not depend on which others are asked with it: few are computed in another way
-// than many.
+// A query's bits do not depend on which others are asked with it, nor on how keys lie: a few
+// queries of turned keys are computed in another way than others.
 TEST_P(AttentionTest, QueryStandsAlone) {
   Numbers numbers(5);
   const int64_t H = 2;
@@ -238,9 +264,10 @@ TEST_P(AttentionTest, QueryStandsAlone) {
       p.blocked = blocked.data();
       std::vector<float> all(size_t(Q * C)), lse(size_t(Q * H));
       attention_forward(p, {all.data(), 0, C}, lse.data());
+      const Turned turned(p);
       for (const int64_t n : {1, 2, 4, 5})
         for (int64_t i = 0; i + n <= Q; ++i) {
-          AttentionProblem few = p;
+          AttentionProblem few = i % 4 == 3 ? p : turned.problem();
           few.Q = n;
           few.q.data += i * C;
           few.ranges += i;
@@ -257,19 +284,23 @@ TEST_P(AttentionTest, QueryStandsAlone) {
 TEST_P(AttentionTest, QueryWithoutAKeyHasZerosWhereMemoryHadNone) {
   const int64_t T = 3, D = 20;
   std::vector<float> numbers_that_are_none(size_t(T * D), __builtin_nanf("")), out(size_t(T * D)),
-      lse(static_cast<size_t>(T));
+      lse(static_cast<size_t>(T)), ones(size_t(T * D), 1.0f);
   const std::vector<KeyRange> all(size_t(T), KeyRange{0, T}), none_of_first = {{}, {0, 2}, {}};
   AttentionProblem p;
   p.B = 1, p.Q = p.K = T, p.H = 1, p.D = p.E = D;
-  p.q = p.k = p.v = {numbers_that_are_none.data(), 0, D};
-  p.ranges = all.data();
-  attention_forward(p, {out.data(), 0, D}, lse.data());
-  ASSERT_TRUE(std::isnan(out.front()));
-  std::vector<float> ones(size_t(T * D), 1.0f);
-  p.q = p.k = p.v = {ones.data(), 0, D};
-  p.ranges = none_of_first.data();
-  attention_forward(p, {out.data(), 0, D}, lse.data());
-  for (int64_t i = 0; i < T * D; ++i) EXPECT_EQ(out[size_t(i)], i / D == 1 ? 1 : 0) << i;
+  for (const bool turned : {false, true}) {
+    const auto forward = [&] {
+      attention_forward(turned ? Turned(p).problem() : p, {out.data(), 0, D}, lse.data());
+    };
+    p.q = p.k = p.v = {numbers_that_are_none.data(), 0, D};
+    p.ranges = all.data();
+    forward();
+    ASSERT_TRUE(std::isnan(out.front()));
+    p.q = p.k = p.v = {ones.data(), 0, D};
+    p.ranges = none_of_first.data();
+    forward();
+    for (int64_t i = 0; i < T * D; ++i) EXPECT_EQ(out[size_t(i)], i / D == 1 ? 1 : 0) << i;
+  }
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Memory of tensors: what is there, and the most that was there at once.
+// Memory of tensors: the most that was there at once, and how often some was asked for.
 #pragma once
 
 #include <c10/core/Allocator.h>
@@ -15,22 +15,26 @@ class MemoryMeter : public c10::MemoryReportingInfoBase {
  public:
   // Bytes beyond those that were there before f, at most at once. Our kernels' own working memory
   // is not tensors' and is not counted.
-  static int64_t peak_of(const std::function<void()>& f) {
-    const auto meter = std::make_shared<MemoryMeter>();
-    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
-    f();
-    return meter->peak_;
-  }
+  static int64_t peak_of(const std::function<void()>& f) { return measure(f)->peak_; }
+  static int64_t requests_of(const std::function<void()>& f) { return measure(f)->requests_; }
 
   void reportMemoryUsage(void* /*ptr*/, int64_t bytes, int64_t /*total_allocated*/,
                          int64_t /*total_reserved*/, at::Device /*device*/) override {
     now_ += bytes;
     peak_ = std::max(peak_, now_);
+    requests_ += bytes > 0;
   }
   bool memoryProfilingEnabled() const override { return true; }
 
  private:
-  int64_t now_ = 0, peak_ = 0;
+  static std::shared_ptr<MemoryMeter> measure(const std::function<void()>& f) {
+    const auto meter = std::make_shared<MemoryMeter>();
+    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
+    f();
+    return meter;
+  }
+
+  int64_t now_ = 0, peak_ = 0, requests_ = 0;
 };
 
 }  // namespace fathom::testing

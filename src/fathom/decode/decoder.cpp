@@ -30,7 +30,8 @@ void Decoder::append(size_t text, int64_t token) {
 
 NextToken Decoder::next(Exit exit) {
   const c10::InferenceMode no_graph;
-  const KeptWeights::Use use(weights_);
+  const KeptWeights::Use weights(weights_);
+  const TensorPool::Use tensors(tensors_);
   std::vector<std::vector<int64_t>> rows(texts_.size());
   std::vector<int64_t> first_positions(texts_.size());
   for (size_t b = 0; b < texts_.size(); ++b) {

@@ -6,6 +6,7 @@
 #include "fathom/decode/window.h"
 #include "fathom/model/language_model.h"
 #include "fathom/ops/kept_weights.h"
+#include "fathom/ops/tensor_pool.h"
 
 namespace fathom {
 
@@ -40,6 +41,7 @@ class Decoder {
   Window window_;
   AttentionCache cache_;
   KeptWeights weights_{KeptWeights::kNoLimit};
+  TensorPool tensors_;
 };
 
 }  // namespace fathom

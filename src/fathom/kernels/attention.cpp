@@ -21,7 +21,8 @@ AttentionHead head_of(const AttentionProblem& p, int64_t b, int64_t h) {
   a.Q = p.Q, a.K = p.K, a.D = p.D, a.E = p.E;
   a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(p.D)));
   a.q = at(p.q, b, h, p.D), a.q_row = p.q.row_stride;
-  a.k = at(p.k, b, h, p.D), a.k_row = p.k.row_stride;
+  a.k = at(p.k, b, h, p.D * p.k_channel_stride), a.k_row = p.k.row_stride;
+  a.k_channel = p.k_channel_stride;
   a.v = at(p.v, b, h, p.E), a.v_row = p.v.row_stride;
   const int64_t mask = p.by_sequence ? b : 0;
   a.ranges = p.ranges + mask * p.Q;
@@ -54,7 +55,7 @@ void attention_forward(const AttentionProblem& p, const HeadRows& out, float* ls
   each_head(p, [&](int64_t b, int64_t h) {
     AttentionHead a = head_of(p, b, h);
     a.out = at(out, b, h, p.E), a.out_row = out.row_stride;
-    a.lse = lse + (b * p.H + h) * p.Q;
+    if (lse != nullptr) a.lse = lse + (b * p.H + h) * p.Q;
     t.attention_forward(a, scratch(kAttention, t.attention_scratch(a)));
   });
 }

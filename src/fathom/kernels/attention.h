@@ -9,7 +9,8 @@
 
 namespace fathom {
 
-// (B, rows, H * width) in memory that someone else owns; a row's elements are one behind the other.
+// (B, rows, H * width) in memory that someone else owns; a row's elements are one behind the other
+// (keys: unless they are turned).
 struct HeadRows {
   float* data = nullptr;
   int64_t batch_stride = 0, row_stride = 0;
@@ -33,7 +34,10 @@ struct AttentionDropout {
 
 struct AttentionProblem {
   int64_t B = 0, Q = 0, K = 0, H = 0, D = 0, E = 0;
-  HeadRows q, k, v;                  // not changed
+  HeadRows q, k, v;  // not changed
+  // Distance between a key's elements. If it is not 1, keys lie turned, (B, H * D, K), and their
+  // row_stride is 1. For forward alone; a few queries then read keys and values in place.
+  int64_t k_channel_stride = 1;
   const KeyRange* ranges = nullptr;  // (Q), or (B, Q) if by_sequence
   const uint8_t* blocked =
       nullptr;  // (Q, K), or (B, Q, K) if by_sequence: not 0: hidden; null: none
@@ -44,7 +48,8 @@ struct AttentionProblem {
 // Whether heads of these widths fit the kernels.
 bool attention_fits(int64_t D, int64_t E);
 
-// out (B, Q, H * E): zeros for a query without a key. lse (B, H, Q): what backward needs.
+// out (B, Q, H * E): zeros for a query without a key. lse (B, H, Q): what backward needs; null:
+// nobody does.
 void attention_forward(const AttentionProblem& problem, const HeadRows& out, float* lse);
 
 // Gradients of q, k, v from that of out. `lse` is forward's.

@@ -61,7 +61,8 @@ class Product {
     if (packed != nullptr && m() <= kFewRows) {
       // Reading B is the work.
       small_ = n() * k() < kSmallRead;
-      column_size_ = blocks(panels, std::min(panels, int64_t{threads()})) * t_.panel;
+      const int64_t parts = small_ ? 1 : std::min(panels, int64_t{threads()});
+      column_size_ = blocks(panels, parts) * t_.panel;
       row_size_ = m();
       return;
     }

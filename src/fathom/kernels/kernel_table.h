@@ -30,6 +30,7 @@ struct AttentionHead {
   float scale = 1;
   const float *q = nullptr, *k = nullptr, *v = nullptr;
   int64_t q_row = 0, k_row = 0, v_row = 0;
+  int64_t k_channel = 1;             // AttentionProblem::k_channel_stride
   const KeyRange* ranges = nullptr;  // (Q)
   const uint8_t* blocked = nullptr;  // (Q, K) or null
   AttentionDropout dropout;          // pointers at the sequence's
@@ -64,6 +65,9 @@ struct KernelTable {
                         const float* d_y, float* d_x, float* d_weight, float* d_bias);
   // sums (columns) += the rows of x.
   void (*add_rows)(const float* x, int64_t rows, int64_t columns, float* sums);
+
+  // sum.h
+  void (*add)(const float* a, const float* b, int64_t count, float* y);
 
   // readout.h, one row.
   RowReading (*read_row)(const float* logits, int64_t V, int64_t id, double temperature);

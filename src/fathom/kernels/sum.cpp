@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fathom/kernels/kernel_table.h"
 #include "fathom/kernels/threads.h"
 
 namespace fathom {
@@ -13,7 +14,7 @@ constexpr int64_t kRows = 64;        // of a unit
 }  // namespace
 
 void add(const float* a, const float* b, int64_t count, float* y) {
-  for (int64_t i = 0; i < count; ++i) y[i] = a[i] + b[i];
+  kernels().add(a, b, count, y);
 }
 
 void add_rows_of_table(const TableRows& t, float* y) {

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "fathom/base/error.h"
 
@@ -28,25 +27,29 @@ class PerRow {
   T none_;
 };
 
-// Rows [first, first + count) of `from` become to[at ...). On the processor without the operators
-// of libtorch, which take longer than that for the one row of a decoder's step.
-void copy_rows(const AttentionCache::Columns& from, int64_t first, int64_t count,
-               const Tensor& to_BKC, int64_t sequence, int64_t at) {
+// Rows [first, first + count) of `from` become the keys [at ...) of `to`, whose dimension `key`
+// they are in. A few on the processor without the operators of libtorch, which take longer than the
+// copy.
+void copy_rows(const AttentionCache::Columns& from, int64_t first, int64_t count, const Tensor& to,
+               int64_t key, int64_t sequence, int64_t at) {
+  constexpr int64_t kFew = 4;
   const Tensor& x = from.x_R;
-  if (!x.is_cpu() || x.scalar_type() != to_BKC.scalar_type() || x.stride(1) != 1) {
-    to_BKC.select(0, sequence)
-        .narrow(0, at, count)
-        .copy_(x.narrow(0, first, count).narrow(1, from.first, from.count));
+  const bool floats = x.scalar_type() == at::kFloat && to.scalar_type() == at::kFloat;
+  if (count > kFew || !x.is_cpu() || !floats) {
+    const Tensor place = to.select(0, sequence).narrow(key - 1, at, count);
+    const Tensor rows = x.narrow(0, first, count).narrow(1, from.first, from.count);
+    place.copy_(key == 1 ? rows : rows.t());
     return;
   }
-  const auto bytes = static_cast<int64_t>(x.element_size());
-  const auto* source =
-      static_cast<const char*>(x.data_ptr()) + (first * x.stride(0) + from.first) * bytes;
-  auto* to = static_cast<char*>(to_BKC.data_ptr()) +
-             (sequence * to_BKC.stride(0) + at * to_BKC.stride(1)) * bytes;
-  for (int64_t i = 0; i < count; ++i)
-    std::memcpy(to + i * to_BKC.stride(1) * bytes, source + i * x.stride(0) * bytes,
-                static_cast<size_t>(from.count * bytes));
+  const int64_t channel = 3 - key, to_channel = to.stride(channel), x_channel = x.stride(1);
+  for (int64_t i = 0; i < count; ++i) {
+    const float* source = x.data_ptr<float>() + (first + i) * x.stride(0) + from.first * x_channel;
+    float* p = to.data_ptr<float>() + sequence * to.stride(0) + (at + i) * to.stride(key);
+    if (to_channel == 1 && x_channel == 1)
+      std::copy_n(source, from.count, p);
+    else
+      for (int64_t c = 0; c < from.count; ++c) p[c * to_channel] = source[c * x_channel];
+  }
 }
 
 }  // namespace
@@ -57,15 +60,18 @@ AttentionCache::AttentionCache(int64_t sequences, int64_t capacity)
 int64_t AttentionCache::keys(int slot, int64_t sequence) const {
   const auto s = static_cast<size_t>(slot);
   if (s >= slots_.size() || slots_[s].keys.empty()) return 0;
-  return static_cast<int64_t>(slots_[s].keys.at(static_cast<size_t>(sequence)).size());
+  return static_cast<int64_t>(slots_[s].keys.at(static_cast<size_t>(sequence)).all.size());
 }
 
 void AttentionCache::allocate(Slot& slot, const Columns& keys, const Columns& values) const {
   slot.keys.resize(static_cast<size_t>(sequences_));
-  for (std::vector<Key>& of_sequence : slot.keys)
-    of_sequence.reserve(static_cast<size_t>(capacity_));
+  for (Keys& keys_of_sequence : slot.keys)
+    keys_of_sequence.all.reserve(static_cast<size_t>(capacity_));
+  // An odd number of cache lines for a channel, so that a key's elements are spread over all sets
+  // of a cache.
+  const int64_t lines = (capacity_ + 15) / 16 | 1;
   // Zeros: a weight of 0 times what was never written must not be a number that is none.
-  slot.k_BKC = at::zeros({sequences_, capacity_, keys.count}, keys.x_R.options());
+  slot.k_BCK = at::zeros({sequences_, keys.count, lines * 16}, keys.x_R.options());
   slot.v_BKC = at::zeros({sequences_, capacity_, values.count}, values.x_R.options());
 }
 
@@ -80,43 +86,68 @@ void AttentionCache::add(int slot_number, const Rows& rows, const Columns& k, co
   for (int64_t b = 0; b < sequences_; ++b) {
     const auto i = static_cast<size_t>(b);
     const int64_t first = rows.offsets()[i], added = rows.offsets()[i + 1] - first;
-    std::vector<Key>& keys = slot.keys[i];
-    const auto known = static_cast<int64_t>(keys.size());
+    Keys& keys = slot.keys[i];
+    const auto known = static_cast<int64_t>(keys.all.size());
     if (known + added > capacity_)
       fail(fmt::format("{} tokens do not fit a cache of {}", known + added, capacity_));
     for (int64_t row = first; row < first + added; ++row)
-      keys.push_back(
-          {rows.positions()[static_cast<size_t>(row)], segment[row], valid[row], hidden[row]});
-    copy_rows(k, first, added, slot.k_BKC, b, known);
-    copy_rows(v, first, added, slot.v_BKC, b, known);
+      keys.add({rows.positions()[static_cast<size_t>(row)], segment[row], valid[row], hidden[row]});
+    copy_rows(k, first, added, slot.k_BCK, 2, b, known);
+    copy_rows(v, first, added, slot.v_BKC, 1, b, known);
+  }
+}
+
+void AttentionCache::Keys::add(const Key& key) {
+  const bool continues = plain == 0 || (key.position == all[plain - 1].position + 1 &&
+                                        key.segment == all[plain - 1].segment);
+  if (plain == all.size() && key.valid && !key.hidden && continues) ++plain;
+  all.push_back(key);
+}
+
+void AttentionCache::Keys::clear() {
+  all.clear();
+  plain = 0;
+}
+
+// `line` holds 1s; writes 0 for every key that the query may see.
+void AttentionCache::show(const Keys& keys, const Key& query, const Visibility& v, uint8_t* line) {
+  const int64_t oldest = v.context ? query.position - *v.context : 0;  // none is negative
+  const auto plain = static_cast<int64_t>(keys.plain);
+  if (plain > 0 && keys.all[0].segment == query.segment) {
+    const int64_t start = keys.all[0].position;
+    const int64_t from = std::max(oldest - start, int64_t{0});
+    const int64_t end = std::min(query.position + 1 - start, plain);
+    if (from < end) std::fill(line + from, line + end, 0);
+  }
+  for (size_t k = keys.plain; k < keys.all.size(); ++k) {
+    const Key& key = keys.all[k];
+    const bool hidden = key.hidden && (v.mask_self || key.position != query.position);
+    if (key.valid && !hidden && key.position <= query.position && key.position >= oldest &&
+        key.segment == query.segment)
+      line[k] = 0;
   }
 }
 
 KeptKeys AttentionCache::contents(int slot_number, const Rows& rows, const Visibility& v) {
   const Slot& slot = slots_.at(static_cast<size_t>(slot_number));
   size_t longest = 0;
-  for (const std::vector<Key>& keys : slot.keys) longest = std::max(longest, keys.size());
+  for (const Keys& keys : slot.keys) longest = std::max(longest, keys.all.size());
   const int64_t Q = rows.longest();
   blocked_.assign(static_cast<size_t>(sequences_ * Q) * longest, 1);
   const PerRow<int64_t> segment(rows.segment_R, 0);
   uint8_t* line = blocked_.data();
   for (int64_t b = 0; b < sequences_; ++b) {
     const auto i = static_cast<size_t>(b);
-    const std::vector<Key>& keys = slot.keys[i];
+    const Keys& keys = slot.keys[i];
     const int64_t first = rows.offsets()[i], count = rows.offsets()[i + 1] - first;
-    for (int64_t q = 0; q < Q; ++q, line += longest) {
-      if (q >= count) continue;
-      const int64_t row = first + q, position = rows.positions()[static_cast<size_t>(row)];
-      for (size_t k = 0; k < keys.size(); ++k) {
-        const Key& key = keys[k];
-        const bool itself = key.position == position;
-        const bool hidden = key.hidden && (v.mask_self || !itself);
-        line[k] = !key.valid || hidden || key.position > position || key.segment != segment[row] ||
-                  (v.context && position - key.position > *v.context);
-      }
+    for (int64_t q = 0; q < count; ++q) {
+      const auto row = static_cast<size_t>(first + q);
+      show(keys, {rows.positions()[row], segment[first + q]}, v,
+           line + q * static_cast<int64_t>(longest));
     }
+    line += Q * static_cast<int64_t>(longest);
   }
-  return {slot.k_BKC, slot.v_BKC, Q, static_cast<int64_t>(longest), blocked_.data()};
+  return {slot.k_BCK, slot.v_BKC, Q, static_cast<int64_t>(longest), blocked_.data()};
 }
 
 void AttentionCache::forget(int64_t sequence) {
@@ -127,17 +158,20 @@ void AttentionCache::forget(int64_t sequence) {
 Tensor CachedAttention::attend(int slot, const Tensor& q_RC, const Tensor& k_RC,
                                const Tensor& v_RC) {
   cache_.add(slot, rows_, {k_RC, 0, k_RC.size(1)}, {v_RC, 0, v_RC.size(1)}, visibility_.hidden_R);
-  const KeptKeys kept = cache_.contents(slot, rows_, visibility_);
-  return rows_.unpad(attention(rows_.pad(q_RC), kept, n_head_));
+  return attend_to_kept(slot, q_RC);
 }
 
 Tensor CachedAttention::attend(int slot, const Tensor& qkv_RC) {
   const int64_t C = qkv_RC.size(1) / 3;
   cache_.add(slot, rows_, {qkv_RC, C, C}, {qkv_RC, 2 * C, C}, visibility_.hidden_R);
-  const KeptKeys kept = cache_.contents(slot, rows_, visibility_);
   // Sequences of the same length need no padding, and then the queries may stay where they are.
-  if (rows_.even()) return attention_of_rows(qkv_RC, kept, n_head_);
-  return rows_.unpad(attention(rows_.pad(qkv_RC.narrow(1, 0, C)), kept, n_head_));
+  return attend_to_kept(slot, rows_.even() ? qkv_RC : qkv_RC.narrow(1, 0, C));
+}
+
+Tensor CachedAttention::attend_to_kept(int slot, const Tensor& q_RC) {
+  const KeptKeys kept = cache_.contents(slot, rows_, visibility_);
+  if (rows_.even()) return attention_of_rows(q_RC, kept, n_head_);
+  return rows_.unpad(attention_of_rows(rows_.pad(q_RC).flatten(0, 1), kept, n_head_));
 }
 
 }  // namespace fathom

@@ -40,11 +40,20 @@ class AttentionCache {
     int64_t position = 0, segment = 0;
     bool valid = true, hidden = false;
   };
+  struct Keys {
+    std::vector<Key> all;
+    // The first so many are of one segment and at neighbouring positions, valid and not hidden: of
+    // the usual text all of them. What may be seen of these is a range.
+    size_t plain = 0;
+    void add(const Key& key);
+    void clear();
+  };
   struct Slot {
-    Tensor k_BKC, v_BKC;                 // room for `capacity` keys
-    std::vector<std::vector<Key>> keys;  // of each sequence
+    Tensor k_BCK, v_BKC;     // as KeptKeys has them, with room for `capacity`
+    std::vector<Keys> keys;  // of each sequence
   };
   void allocate(Slot& slot, const Columns& keys, const Columns& values) const;
+  static void show(const Keys& keys, const Key& query, const Visibility& visibility, uint8_t* line);
 
   int64_t sequences_, capacity_;
   std::vector<Slot> slots_;
@@ -61,6 +70,9 @@ class CachedAttention : public AttentionContext {
   Tensor attend(int slot, const Tensor& qkv_RC) override;
 
  private:
+  // Queries in the first columns of the rows, or (R, C) alone if the rows are not even.
+  Tensor attend_to_kept(int slot, const Tensor& q_RC);
+
   const Rows& rows_;
   AttentionCache& cache_;
   Visibility visibility_;

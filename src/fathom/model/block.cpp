@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <map>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -15,6 +17,28 @@ namespace fathom {
 namespace {
 
 using Op = WireExpr::Op;
+
+// A block's few values by name.
+class Values {
+ public:
+  Values() { values_.reserve(8); }
+  const Tensor& at(std::string_view name) const {
+    for (const auto& [known, value] : values_)
+      if (known == name) return value;
+    fail(fmt::format("a wiring reads {}, which has no value", name));
+  }
+  void set(std::string_view name, Tensor value) {
+    for (auto& [known, old] : values_)
+      if (known == name) {
+        old = std::move(value);
+        return;
+      }
+    values_.emplace_back(name, std::move(value));
+  }
+
+ private:
+  std::vector<std::pair<std::string_view, Tensor>> values_;  // names are the wiring's, or literals
+};
 
 class WiringEvaluator {
  public:
@@ -28,7 +52,7 @@ class WiringEvaluator {
         settings_(settings),
         functions_(functions) {}
 
-  Tensor evaluate(const WireExpr& e, const std::map<std::string, Tensor>& values) {
+  Tensor evaluate(const WireExpr& e, const Values& values) {
     const auto argument = [&](size_t i) { return evaluate(e.args[i], values); };
     switch (e.op) {
       case Op::kName:
@@ -149,11 +173,13 @@ Carry run_block(const Wiring& wiring, const StepSpec& step, const Params& params
                 const DropoutSource& dropout, const BlockSettings& settings,
                 const RowFunctions& functions) {
   WiringEvaluator evaluator(step, params, context, dropout, settings, functions);
-  std::map<std::string, Tensor> values = {{"r", carry.r_RC}, {"n", n_RC}};
-  if (keep_y) values["y"] = carry.y_RC.defined() ? carry.y_RC : at::zeros_like(carry.r_RC);
+  Values values;
+  values.set("r", carry.r_RC);
+  values.set("n", n_RC);
+  if (keep_y) values.set("y", carry.y_RC.defined() ? carry.y_RC : at::zeros_like(carry.r_RC));
   bool assigns_y = false;
   for (const WireStatement& s : wiring.statements) {
-    values[s.target] = evaluator.evaluate(s.value, values);
+    values.set(s.target, evaluator.evaluate(s.value, values));
     assigns_y = assigns_y || s.target == "y";
   }
   if (keep_y) carry.y_RC = assigns_y ? values.at("y") : values.at("r") - carry.r_RC;

@@ -1,7 +1,7 @@
 #include "fathom/model/depth_model.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/stack.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "fathom/ops/ops.h"
@@ -87,7 +87,7 @@ NextToken DepthModel::next_token(const Rows& rows, Exit exit, AttentionCache* ca
   const Trace trace = walk_.run(program_, std::make_shared<const Rows>(rows), Tensor(), options);
 
   const auto B = static_cast<size_t>(rows.batch());
-  std::vector<Tensor> scores_V(B);
+  std::vector<Tensor> scores_1V(B);
   std::vector<int64_t> layer(B, -1);
   NextToken next;
   next.dense = rows.count() * static_cast<int64_t>(program_.steps.size());
@@ -106,14 +106,16 @@ NextToken DepthModel::next_token(const Rows& rows, Exit exit, AttentionCache* ca
         continue;
       if (!is_last && !halts_R[row].item<bool>()) continue;
       layer[b] = record->layer;
-      scores_V[b] = scores(walk_, program_, *record, record->n_RC.narrow(0, row, 1)).squeeze(0);
+      const Tensor& n_RC = record->n_RC;
+      scores_1V[b] =
+          scores(walk_, program_, *record, n_RC.size(0) == 1 ? n_RC : n_RC.narrow(0, row, 1));
     }
   }
-  for (const Tensor& s : scores_V)
+  for (const Tensor& s : scores_1V)
     if (s.defined()) next.scores_BV = s;
-  for (Tensor& s : scores_V)
+  for (Tensor& s : scores_1V)
     if (!s.defined()) s = at::zeros_like(next.scores_BV);
-  next.scores_BV = at::stack(scores_V);
+  if (B > 1) next.scores_BV = at::cat(scores_1V);
   next.layer_B = index_tensor(layer, at::kCPU);
   return next;
 }

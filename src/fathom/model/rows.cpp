@@ -1,11 +1,12 @@
 #include "fathom/model/rows.h"
 
 #include <ATen/ops/arange.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <numeric>
+
+#include "fathom/ops/tensor_pool.h"
 
 namespace fathom {
 namespace {
@@ -18,9 +19,9 @@ std::vector<int64_t> on_processor(const Tensor& t) {
 }  // namespace
 
 Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) {
-  const Tensor t = at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions(at::kLong));
+  const Tensor t = new_tensor({static_cast<int64_t>(values.size())}, at::kLong);
   std::copy(values.begin(), values.end(), t.data_ptr<int64_t>());
-  return t.to(device);
+  return device.is_cpu() ? t : t.to(device);
 }
 
 Rows::Rows(const Batch& batch) {

@@ -48,7 +48,7 @@ class Rows {
   const Tensor& source() const { return source_R_; }
 
   Tensor pad(const Tensor& x_RC) const;     // (B, longest, C), zeros after a sequence's rows
-  Tensor unpad(const Tensor& x_BTC) const;  // and back
+  Tensor unpad(const Tensor& x_BTC) const;  // and back, from (B * longest, C) as well
 
   Tensor token_R, position_R;  // int64
   Tensor segment_R, valid_R;   // undefined as in Batch

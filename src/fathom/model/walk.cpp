@@ -187,6 +187,7 @@ Trace DepthWalk::run(const DepthProgram& program, std::shared_ptr<const Rows> ro
   const GraphIf graph(options.cache == nullptr);
   Trace trace;
   trace.all = rows;
+  trace.steps.reserve(program.steps.size());
   Shared shared(settings_, program);
   Carry carry = stem(*rows, options);
   Tensor hidden_R, done_R;
@@ -203,8 +204,8 @@ Trace DepthWalk::run(const DepthProgram& program, std::shared_ptr<const Rows> ro
       record.readout = readouts++;
       read_out(spec, carry, targets_R, options, shared, record);
     }
-    trace.steps.push_back(record);
-    const Tensor& halts_R = record.decision.halts_R;
+    const Tensor halts_R = record.decision.halts_R;
+    trace.steps.push_back(std::move(record));
     if (!halts_R.defined()) continue;
     if (options.skip) {
       const Tensor stays_R = halts_R.logical_not();

@@ -1,16 +1,15 @@
 // The operations of ops.h over our kernels: single precision, on the processor. Internal to ops/.
 #pragma once
 
-#include <ATen/EmptyTensor.h>
-
 #include "fathom/ops/ops.h"
+#include "fathom/ops/tensor_pool.h"
 
 namespace fathom::fused {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form);
-bool attention_fits(const Tensor& q_BQC, const Tensor& v_BKC, int64_t n_head);
+bool attention_fits(int64_t C, int64_t C_of_values, int64_t n_head);  // widths of keys, values
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
                  const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout);
 Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
@@ -22,11 +21,6 @@ Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
                 const ReadoutRequest& request);
 
 // ---- what their files share ----
-
-// Of floats. (at::empty asks the dispatcher first, which takes longer than the rest of it.)
-inline Tensor new_tensor(at::IntArrayRef sizes, at::ScalarType type = at::kFloat) {
-  return Tensor(at::detail::empty_cpu(sizes, type));
-}
 
 // Rows of (..., C) one behind the other, as a matrix.
 struct RowsOf {

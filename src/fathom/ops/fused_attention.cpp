@@ -166,8 +166,8 @@ void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v, int64_t n_h
 
 }  // namespace
 
-bool attention_fits(const Tensor& q_BQC, const Tensor& v_BKC, int64_t n_head) {
-  return fathom::attention_fits(q_BQC.size(2) / n_head, v_BKC.size(2) / n_head);
+bool attention_fits(int64_t C, int64_t C_of_values, int64_t n_head) {
+  return fathom::attention_fits(C / n_head, C_of_values / n_head);
 }
 
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
@@ -192,24 +192,24 @@ Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mas
 Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head) {
   const Tensor x = with_rows(rows_RC);
   AttentionProblem p;
-  p.B = kept.k_BKC.size(0), p.Q = kept.Q, p.K = kept.K, p.H = n_head;
-  p.D = kept.k_BKC.size(2) / n_head, p.E = kept.v_BKC.size(2) / n_head;
-  TORCH_CHECK(x.size(0) == p.B * p.Q && x.size(1) >= p.H * p.D && p.K <= kept.k_BKC.size(1) &&
-                  p.K <= kept.v_BKC.size(1) && kept.v_BKC.size(0) == p.B,
-              "attention of [", x.sizes(), "] to ", p.K, " of [", kept.k_BKC.sizes(), "] and [",
-              kept.v_BKC.sizes(), "]");
+  const Tensor &k = kept.k_BCK, &v = kept.v_BKC;
+  p.B = k.size(0), p.Q = kept.Q, p.K = kept.K, p.H = n_head;
+  p.D = k.size(1) / n_head, p.E = v.size(2) / n_head;
+  TORCH_CHECK(x.size(0) == p.B * p.Q && x.size(1) >= p.H * p.D && p.K <= k.size(2) &&
+                  p.K <= v.size(1) && v.size(0) == p.B && k.stride(2) == 1 && v.stride(2) == 1,
+              "attention of [", x.sizes(), "] to ", p.K, " of [", k.sizes(), "] and [", v.sizes(),
+              "]");
   p.q = {x.data_ptr<float>(), p.Q * x.stride(0), x.stride(0)};
-  p.k = head_rows(kept.k_BKC);
-  p.v = head_rows(kept.v_BKC);
+  p.k = {k.data_ptr<float>(), k.stride(0), 1};
+  p.k_channel_stride = k.stride(1);
+  p.v = head_rows(v);
   p.by_sequence = true;
   thread_local std::vector<KeyRange> ranges;
   ranges.resize(static_cast<size_t>(p.B * p.Q));
   p.ranges = ranges.data();
   if (ranges_of(kept.blocked, p.B * p.Q, p.K, ranges.data())) p.blocked = kept.blocked;
   const Tensor out_RC = new_tensor({p.B * p.Q, p.H * p.E});
-  thread_local std::vector<float> lse;
-  lse.resize(static_cast<size_t>(p.B * p.H * p.Q));
-  attention_forward(p, {out_RC.data_ptr<float>(), p.Q * p.H * p.E, p.H * p.E}, lse.data());
+  attention_forward(p, {out_RC.data_ptr<float>(), p.Q * p.H * p.E, p.H * p.E}, nullptr);
   return out_RC;
 }
 

@@ -1,4 +1,5 @@
 // Linear maps and the MLP over kernels/gemm.h.
+#include <ATen/core/DimVector.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -36,7 +37,7 @@ void multiply(const RowsOf& x, const Tensor& weight, bool transposed, const Tens
 // may be changed in place.)
 Tensor map(const RowsOf& x, const Tensor& weight, const GemmFinish& finish) {
   const RowsOf w(weight);
-  std::vector<int64_t> shape = x.tensor.sizes().vec();
+  at::DimVector shape(x.tensor.sizes());
   shape.back() = w.rows;
   Tensor y = new_tensor(shape);
   multiply(x, weight, /*transposed=*/true, y, finish);

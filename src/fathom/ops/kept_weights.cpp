@@ -1,25 +1,11 @@
 #include "fathom/ops/kept_weights.h"
 
 namespace fathom {
-namespace {
-
-thread_local KeptWeights* current = nullptr;
-
-}  // namespace
 
 KeptWeights::KeptWeights(int64_t most_bytes) : most_bytes_(most_bytes) {}
 KeptWeights::~KeptWeights() = default;
 
-KeptWeights::Use::Use(KeptWeights& weights) : weights_(weights), before_(current) {
-  current = &weights;
-}
-
-KeptWeights::Use::~Use() {
-  current = before_;
-  weights_.drop_unused();
-}
-
-void KeptWeights::drop_unused() {
+void KeptWeights::end_use() {
   for (auto it = entries_.begin(); it != entries_.end();) {
     Entry& e = it->second;
     // What is not packed is only remembered, and that keeps a tensor of a moment alive.
@@ -62,6 +48,7 @@ const PackedMatrix* KeptWeights::find(const Tensor& weight, bool transposed) {
 
 const PackedMatrix* kept_weight(const Tensor& weight, bool transposed) {
   // A value that was computed without a graph has no version.
+  KeptWeights* current = KeptWeights::Use::current();
   return current == nullptr || weight.is_inference() || !weight.is_contiguous()
              ? nullptr
              : current->find(weight, transposed);

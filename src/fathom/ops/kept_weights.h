@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "fathom/kernels/gemm.h"
+#include "fathom/ops/in_use.h"
 #include "fathom/ops/tensor.h"
 
 namespace fathom {
@@ -25,23 +26,14 @@ class KeptWeights {
   // on, as long as its values stay (by the tensor's version); from the first one on if the values
   // before were used twice. It is given up when kMostIdle Uses have gone by without it: a layer
   // that most tokens leave before is used now and then.
-  class Use {
-   public:
-    explicit Use(KeptWeights& weights);
-    ~Use();
-    Use(const Use&) = delete;
-    Use& operator=(const Use&) = delete;
-
-   private:
-    KeptWeights& weights_;
-    KeptWeights* before_;
-  };
+  using Use = InUse<KeptWeights>;
 
   static constexpr int kMostIdle = 64;
 
   int64_t bytes() const { return bytes_; }
 
  private:
+  friend class InUse<KeptWeights>;
   friend const PackedMatrix* kept_weight(const Tensor& weight, bool transposed);
   // Where it is, its shape, and whether it is the transpose that products have.
   using Key = std::tuple<const float*, int64_t, int64_t, bool>;
@@ -56,7 +48,7 @@ class KeptWeights {
     PackedMatrix packed;
   };
   const PackedMatrix* find(const Tensor& weight, bool transposed);
-  void drop_unused();
+  void end_use();
 
   int64_t most_bytes_, bytes_ = 0;
   std::map<Key, Entry> entries_;

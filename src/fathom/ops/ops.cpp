@@ -74,7 +74,7 @@ Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form) {
 
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
                  const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout) {
-  if (has_kernels(q_BQC) && fused::attention_fits(q_BQC, v_BKC, n_head))
+  if (has_kernels(q_BQC) && fused::attention_fits(q_BQC.size(-1), v_BKC.size(-1), n_head))
     return fused::attention(q_BQC, k_BKC, v_BKC, n_head, mask, dropout);
   return plain::attention(q_BQC, k_BKC, v_BKC, n_head, mask,
                           dropout ? dropout->multipliers(n_head, q_BQC) : Tensor());
@@ -83,27 +83,24 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, 
 Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
                  const std::shared_ptr<const WeightDropout>& dropout) {
   const std::vector<Tensor> qkv = qkv_BTC.chunk(3, -1);
-  if (has_kernels(qkv_BTC) && fused::attention_fits(qkv[0], qkv[2], n_head))
+  if (has_kernels(qkv_BTC) && fused::attention_fits(qkv[0].size(-1), qkv[2].size(-1), n_head))
     return fused::attention(qkv_BTC, n_head, mask, dropout);
   return attention(qkv[0], qkv[1], qkv[2], n_head, mask, dropout);
 }
 
-Tensor attention(const Tensor& q_BQC, const KeptKeys& kept, int64_t n_head) {
+Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head) {
+  const int64_t B = kept.k_BCK.size(0), C = kept.k_BCK.size(1);
+  if (has_kernels(rows_RC) && fused::attention_fits(C, kept.v_BKC.size(2), n_head))
+    return fused::attention_of_rows(rows_RC, kept, n_head);
   AttentionMask mask;
   mask.may_be_empty = true;
   mask.blocked = at::from_blob(const_cast<uint8_t*>(kept.blocked),  // nobody writes to it
-                               {q_BQC.size(0), kept.Q, kept.K}, at::TensorOptions(at::kBool))
-                     .to(q_BQC.device());
-  return attention(q_BQC, kept.k_BKC.narrow(1, 0, kept.K), kept.v_BKC.narrow(1, 0, kept.K), n_head,
-                   mask, nullptr);
-}
-
-Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head) {
-  if (has_kernels(rows_RC) && fused::attention_fits(kept.k_BKC, kept.v_BKC, n_head))
-    return fused::attention_of_rows(rows_RC, kept, n_head);
-  const Tensor q_RC = rows_RC.narrow(1, 0, kept.k_BKC.size(2));
-  const Tensor q_BQC = q_RC.reshape({kept.k_BKC.size(0), kept.Q, q_RC.size(1)});
-  return attention(q_BQC, kept, n_head).reshape({rows_RC.size(0), kept.v_BKC.size(2)});
+                               {B, kept.Q, kept.K}, at::TensorOptions(at::kBool))
+                     .to(rows_RC.device());
+  const Tensor q_BQC = rows_RC.narrow(1, 0, C).reshape({B, kept.Q, C});
+  const Tensor k_BKC = kept.k_BCK.narrow(2, 0, kept.K).transpose(1, 2);
+  return attention(q_BQC, k_BKC, kept.v_BKC.narrow(1, 0, kept.K), n_head, mask, nullptr)
+      .reshape({rows_RC.size(0), kept.v_BKC.size(2)});
 }
 
 Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R) {

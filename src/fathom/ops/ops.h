@@ -58,17 +58,16 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, 
 Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
                  const std::shared_ptr<const WeightDropout>& dropout);
 
-// Keys and values that a decoder keeps; those of a sequence begin at row 0.
+// Keys and values that a decoder keeps; those of a sequence begin at 0. Keys lie turned, so that a
+// query meets a vector of them at a time.
 struct KeptKeys {
-  Tensor k_BKC, v_BKC;               // room for more than there are
+  Tensor k_BCK, v_BKC;               // room for more than there are
   int64_t Q = 0, K = 0;              // queries, and keys of the sequence with the most
   const uint8_t* blocked = nullptr;  // (B, Q, K), 1: hidden, 0: seen; read by the call alone
 };
 
-// Attention to them, without gradients. q (B, Q, C) -> (B, Q, C').
-Tensor attention(const Tensor& q_BQC, const KeptKeys& kept, int64_t n_head);
-
-// The same of the first C columns of each row (B * Q, ...) -> (B * Q, C').
+// Attention to them of the first C columns of each row (B * Q, ...) -> (B * Q, C'), without
+// gradients.
 Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head);
 
 // Rows `ids_R` (R) of a table (V, C), added to x (R, C); x undefined: the rows themselves.

@@ -39,41 +39,42 @@ void mix(const Buffers& b, const float* weights, int64_t row, int64_t rows, Keys
     });
 }
 
-// q times kLanes keys; at(i) is where key i is.
-template <class Rows>
-[[gnu::always_inline]] inline Vec score_keys(const float* q, const Rows& at, int64_t D) {
-  Vec sum = {};
-  int64_t d = 0;
-  for (; d + 4 <= D; d += 4) {
-    Vec columns[4];
-    load_four_columns([&](int i) { return at(i) + d; }, columns);
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) sum = fma(broadcast(q[d + c]), columns[c], sum);
-  }
-  for (; d < D; ++d) {
-    float column[kLanes];
-    for (int i = 0; i < kLanes; ++i) column[i] = at(i)[d];
-    sum = fma(broadcast(q[d]), load(column), sum);
-  }
-  return sum;
+// Vector i of kVecs, of which there are n floats, more than kVecs - 1 vectors.
+template <int kVecs>
+[[gnu::always_inline]] inline Vec load_of(const float* p, int i, int64_t n) {
+  return i + 1 < kVecs ? load(p + i * kLanes) : load_part(p + i * kLanes, n - i * kLanes);
 }
 
-// Scores of a row buffer's rows as `score` has them, bit for bit, of keys where they lie.
+// Scores of q and kVecs * kLanes turned keys from `key` on, those beyond the last one as if they
+// were zeros; as `score` has them, bit for bit.
+template <int kVecs>
+[[gnu::always_inline]] inline void score_some(const AttentionHead& a, const float* q, int64_t key,
+                                              float* scores) {
+  const float* k = a.k + key;
+  const int64_t keys = a.K - key;
+  Vec sums[kVecs] = {};
+  for (int64_t d = 0; d < a.D; ++d, k += a.k_channel) {
+    const Vec x = broadcast(q[d]);
+#pragma GCC unroll 4
+    for (int i = 0; i < kVecs; ++i) sums[i] = fma(x, load_of<kVecs>(k, i, keys), sums[i]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kVecs; ++i) store(scores + i * kLanes, sums[i]);
+}
+
+// Several vectors side by side, here and below: each sum is a chain of additions that wait for one
+// another.
 void score_in_place(const AttentionHead& a, const Buffers& b, int64_t rows, Keys keys) {
-  for (int64_t key = keys.first / kLanes * kLanes; key < keys.last; key += kLanes) {
-    const float* first = a.k + key * a.k_row;
-    float* scores = b.weights + key / kDepth * b.chunk_stride + key % kDepth;
-    // Beyond the last key it is asked again; nobody reads that.
-    const float* at[kLanes];
-    for (int i = 0; i < kLanes; ++i) at[i] = first + lesser(i, a.K - 1 - key) * a.k_row;
-    for (int64_t i = 0; i < rows; ++i) {
-      const float* q = b.query_rows + i * kRowStride;
-      const Vec sum = key + kLanes <= a.K ? score_keys(
-                                                q, [&](int j) { return first + j * a.k_row; }, a.D)
-                                          : score_keys(
-                                                q, [&](int j) { return at[j]; }, a.D);
-      store(scores + i * kRowStride, sum);
-    }
+  static_assert(kDepth % (4 * kLanes) == 0, "a chunk ends where four vectors do");
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* q = b.query_rows + i * kRowStride;
+    const auto at = [&](int64_t key) {
+      return b.weights + key / kDepth * b.chunk_stride + i * kRowStride + key % kDepth;
+    };
+    int64_t key = keys.first / (4 * kLanes) * (4 * kLanes);
+    for (; key + 3 * kLanes < keys.last; key += 4 * kLanes) score_some<4>(a, q, key, at(key));
+    for (; key + kLanes < keys.last; key += 2 * kLanes) score_some<2>(a, q, key, at(key));
+    if (key < keys.last) score_some<1>(a, q, key, at(key));
   }
 }
 
@@ -90,8 +91,7 @@ template <int kVecs>
     for (int64_t k = first; k < last; ++k, v += a.v_row) {
       const Vec w = broadcast(weights[at + k]);
 #pragma GCC unroll 4
-      for (int i = 0; i < kVecs; ++i)
-        sums[i] = fma(w, load_part(v + i * kLanes, columns - i * kLanes), sums[i]);
+      for (int i = 0; i < kVecs; ++i) sums[i] = fma(w, load_of<kVecs>(v, i, columns), sums[i]);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kVecs; ++i) {
@@ -103,7 +103,6 @@ template <int kVecs>
   });
 }
 
-// Several vectors side by side: each sum is a chain of additions that wait for one another.
 void mix_in_place(const AttentionHead& a, const Row& row, const float* weights, float* out) {
   if (row.is_empty()) return clear(out, a.E);
   int64_t column = 0;
@@ -158,7 +157,10 @@ void attention_forward(const AttentionHead& a, float* memory) {
   const int64_t E = whole(a.E, kPanel);
   const bool in_place = reads_in_place(a);
   if (!in_place) {
-    pack_turned(a.k, a.k_row, a.K, a.D, b.keys_turned);
+    if (a.k_channel == 1)
+      pack_turned(a.k, a.k_row, a.K, a.D, b.keys_turned);
+    else
+      pack_straight(a.k, a.k_channel, a.D, a.K, b.keys_turned);
     pack_straight(a.v, a.v_row, a.K, a.E, b.values);
   }
   for (int64_t query = 0; query < a.Q; query += kTileRows) {
@@ -173,7 +175,8 @@ void attention_forward(const AttentionHead& a, float* memory) {
     for (int64_t i = 0; i < rows; ++i) {
       const Row row(a, b, query + i, i);
       const bool sees_a_key = row.hide_blocked(b.weights);
-      a.lse[query + i] = row.exponentiate(b.weights, sees_a_key, &sums[i]);
+      const float max = row.exponentiate(b.weights, sees_a_key, &sums[i]);
+      if (a.lse != nullptr) a.lse[query + i] = sees_a_key ? max + std::log(sums[i]) : kNoKey;
       row.clear_outside(b.weights, keys);
       row.multiply(b.weights, row.draw_dropout());
       if (in_place) mix_in_place(a, row, b.weights, b.out + i * E);

@@ -75,10 +75,11 @@ class Memory {
   int64_t used_ = 0;
 };
 
-// Forward, few queries: packing keys and values would take longer than reading them where they lie.
+// Forward, few queries, keys turned already: packing them and the values would take longer than
+// reading them where they lie.
 inline bool reads_in_place(const AttentionHead& a) {
   constexpr int64_t kFewQueries = 4;
-  return a.Q <= kFewQueries;
+  return a.Q <= kFewQueries && a.k_channel != 1;
 }
 
 struct Buffers {
@@ -181,22 +182,23 @@ class Row {
     return b_.line;
   }
 
-  // Scores become e^(score - max). Returns the logarithm of their sum, with the max; kNoKey if
-  // there is no key to see. Scores that are no numbers, or all -infinity, make NaN of all.
+  // Scores become e^(score - max), zeros if there is no key to see. Returns the max. Scores that
+  // are no numbers, or all -infinity, make NaN of all.
   float exponentiate(float* scores, bool sees_a_key, float* sum) const {
     if (!sees_a_key) {
       *sum = 0;
       each([&](int64_t at, int64_t, int64_t first, int64_t last) {
         for (int64_t k = first; k < last; ++k) scores[at + k] = 0;
       });
-      return kNoKey;
+      return 0;
     }
     Vec most = broadcast(kHidden);
     each([&](int64_t at, int64_t, int64_t first, int64_t last) {
       const float* s = scores + at;
       int64_t k = first;
       for (; k + kLanes <= last; k += kLanes) most = larger(load(s + k), most);
-      for (; k < last; ++k) most[0] = s[k] > most[0] ? s[k] : most[0];
+      const int64_t n = last - k;
+      if (n > 0) most = larger(first_lanes(load_part(s + k, n), n, broadcast(kHidden)), most);
     });
     const float max = largest_lane(most);
     Vec total = {};
@@ -209,13 +211,14 @@ class Row {
         store(s + k, e);
       }
       if (k == last) return;
-      const Vec e = exp(load_part(s + k, last - k) - max);
-      store_part(s + k, e, last - k);
-      total += load_part(s + k, last - k);
+      const int64_t n = last - k;
+      const Vec e = exp(load_part(s + k, n) - max);
+      store_part(s + k, e, n);
+      total += first_lanes(e, n, Vec{});
     });
     *sum = sum_lanes(total);
     if (!(*sum > 0)) *sum = __builtin_nanf("");
-    return max + std::log(*sum);
+    return max;
   }
 
   void multiply(float* x, const float* line) const {

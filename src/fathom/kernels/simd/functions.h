@@ -16,6 +16,7 @@ void norm_forward(const NormProblem& p, float* y, float* mean, float* scale);
 void norm_backward(const NormProblem& p, const float* mean, const float* scale, const float* d_y,
                    float* d_x, float* d_weight, float* d_bias);
 void add_rows(const float* x, int64_t rows, int64_t columns, float* sums);
+void add(const float* a, const float* b, int64_t count, float* y);
 RowReading read_row(const float* logits, int64_t V, int64_t id, double temperature);
 void slope_row(float* logits, int64_t V, const RowSlope& slope);
 double sum_of_squares(const float* x, int64_t count);

@@ -22,6 +22,7 @@ namespace {
 // runs.
 constexpr int kGroup = 8;
 constexpr int64_t kTilePad = (kTileRows + kLanes - 1) / kLanes * kLanes;
+constexpr int64_t kLine = 16;  // floats of a cache line
 
 template <Gelu (*kGelu)(Vec)>
 void apply_gelu(float* c, float* pre, int64_t columns) {
@@ -84,7 +85,7 @@ class BlockProduct {
         }
       }
       const float* tile_of_a = tiles_of_a;
-      next_rows_ = nullptr;
+      next_rows_ = end < g_.rows ? g_.a + end : nullptr;
       for (int64_t i = first; i < end; i += kTileRows, tile_of_a += g_.depth * kTilePad)
         tiles<kByColumn>(i, at_most(kTileRows, end - i), tile_of_a, kTilePad);
     }
@@ -95,30 +96,44 @@ class BlockProduct {
   void tiles(int64_t row, int64_t rows, const float* a, int64_t a_k) {
     const int64_t panels = (g_.columns + kPanel - 1) / kPanel;
     float* c = g_.c + row * g_.c_row;
-    for (int64_t p = 0; p < panels; ++p) {
-      prefetch_part(p, panels);
+    for (int64_t p = 0, done = 1; p < panels; p += done) {
+      if (next_rows_ != nullptr) prefetch_part<kRow>(row, p, panels);
       TileResult result;
       result.add = g_.finish.accumulate;
       if (g_.finish.bias != nullptr) result.bias = g_.finish.bias + p * kPanel;
-      if (kRow == kByRow && rows == 1 && g_.columns - p * kPanel >= kSideBySide * kPanel) {
-        panels_of_a_row(a, g_.packed + p * g_.depth * kPanel, g_.depth, result, c + p * kPanel);
-        p += kSideBySide - 1;
+      const float* packed = g_.packed + p * g_.depth * kPanel;
+      const int64_t columns = g_.columns - p * kPanel;
+      if (kRow == kByRow && rows == 1 && columns >= 2 * kPanel) {
+        done = columns >= 4 * kPanel ? 4 : 2;
+        (done == 4 ? panels_of_a_row<4> : panels_of_a_row<2>)(a, packed, g_.depth, result,
+                                                              c + p * kPanel);
         continue;
       }
-      any_tile<kRow>(rows, a, a_k, g_.packed + p * g_.depth * kPanel, g_.depth, result,
-                     c + p * kPanel, g_.c_row, at_most(kPanel, g_.columns - p * kPanel));
+      done = 1;
+      any_tile<kRow>(rows, a, a_k, packed, g_.depth, result, c + p * kPanel, g_.c_row,
+                     at_most(kPanel, columns));
     }
     if (g_.finish.kind != GemmFinish::kNone)
       for (int64_t i = 0; i < rows; ++i) apply(g_.finish, c + i * g_.c_row, row + i, g_.columns);
   }
 
-  // The next rows of A come from memory while this tile's are computed, a part with every panel.
-  void prefetch_part(int64_t panel, int64_t panels) const {
-    if (next_rows_ == nullptr) return;
-    const int64_t lines = (g_.depth + 15) / 16;
-    for (int64_t l = lines * panel / panels; l < lines * (panel + 1) / panels; ++l)
-      for (int i = 0; i < kTileRows; ++i)
-        __builtin_prefetch(next_rows_ + i * g_.a_row + l * 16, 0, 2);
+  // The next rows of A (by columns: the next group's) come from memory while these are multiplied,
+  // a part with every panel.
+  template <int64_t kRow>
+  void prefetch_part(int64_t row, int64_t panel, int64_t panels) const {
+    if (kRow == kByRow) {
+      const int64_t lines = (g_.depth + kLine - 1) / kLine;
+      for (int64_t l = lines * panel / panels; l < lines * (panel + 1) / panels; ++l)
+        for (int i = 0; i < kTileRows; ++i)
+          __builtin_prefetch(next_rows_ + i * g_.a_row + l * kLine, 0, 2);
+      return;
+    }
+    const int64_t parts = kGroup * panels, part = row / kTileRows % kGroup * panels + panel;
+    const int64_t group = row / kTileRows / kGroup * kGroup * kTileRows;
+    const int64_t next = at_most(kGroup * kTileRows, g_.rows - group - kGroup * kTileRows);
+    for (int64_t k = g_.depth * part / parts; k < g_.depth * (part + 1) / parts; ++k)
+      for (int64_t i = 0; i < next; i += kLine)
+        __builtin_prefetch(next_rows_ + k * g_.a_k + i, 0, 2);
   }
 
   static int64_t at_most(int64_t limit, int64_t n) { return n < limit ? n : limit; }

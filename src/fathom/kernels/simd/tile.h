@@ -114,28 +114,27 @@ static void any_tile(int64_t rows, const float* a, int64_t a_k, const float* pan
     any_tile<kRow, kRows - 1>(rows, a, a_k, panel, depth, result, c, c_row, columns);
 }
 
-// Panels that one row is multiplied by at once: its sums are chains of additions that wait for one
-// another, and more of them are under way like this.
-constexpr int kSideBySide = 4;
-
-// The same bits as `tile` of one row and each of kSideBySide whole panels, `depth` * kPanel apart.
+// A row times several panels at once: its sums are chains of additions that wait for one another,
+// and more of them are under way like this. The same bits as `tile` of one row and each of the
+// whole panels, `depth` * kPanel apart.
+template <int kPanels>
 static inline void panels_of_a_row(const float* a, const float* panels, int64_t depth,
                                    const TileResult& result, float* c) {
-  Accumulators<1> acc[kSideBySide];
+  Accumulators<1> acc[kPanels];
 #pragma GCC unroll 4
-  for (int p = 0; p < kSideBySide; ++p)
+  for (int p = 0; p < kPanels; ++p)
     begin(acc[p], result.bias == nullptr ? nullptr : result.bias + p * kPanel, kPanel);
   for (int64_t k = 0; k < depth; ++k) {
     const Vec x = broadcast(a[k]);
 #pragma GCC unroll 4
-    for (int p = 0; p < kSideBySide; ++p) {
+    for (int p = 0; p < kPanels; ++p) {
       const float* b = panels + (p * depth + k) * kPanel;
       acc[p].at[0][0] = fma(x, load(b), acc[p].at[0][0]);
       acc[p].at[0][1] = fma(x, load(b + kLanes), acc[p].at[0][1]);
     }
   }
 #pragma GCC unroll 4
-  for (int p = 0; p < kSideBySide; ++p) finish(acc[p], result.add, c + p * kPanel, 0, kPanel);
+  for (int p = 0; p < kPanels; ++p) finish(acc[p], result.add, c + p * kPanel, 0, kPanel);
 }
 
 // A's rows as they lie in a row buffer, kRowStride apart (a_k = 1), and its columns one behind the

@@ -51,6 +51,17 @@ typedef float LooseVec __attribute__((vector_size(FATHOM_LANES * 4), aligned(4),
 #endif
 }
 
+// The first n < kLanes lanes of v, the rest of `rest`.
+[[gnu::always_inline]] static inline Vec first_lanes(Vec v, int64_t n, Vec rest) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vec>(_mm512_mask_blend_ps(__mmask16((1u << n) - 1), rest, v));
+#else
+  for (int i = 0; i < kLanes; ++i)
+    if (i < n) rest[i] = v[i];
+  return rest;
+#endif
+}
+
 [[gnu::always_inline]] static inline void store_part(float* p, Vec v, int64_t n) {
   if (n >= kLanes) return store(p, v);
 #if defined(__AVX512F__)
@@ -93,22 +104,34 @@ typedef float LooseVec __attribute__((vector_size(FATHOM_LANES * 4), aligned(4),
   return a > b ? a : b;
 }
 
-// In an order that does not depend on anything but the width.
+// f of the lower and the upper half of the lanes, then of the halves of that, and so on:
+// an order that depends on nothing but the width.
+template <class F>
+[[gnu::always_inline]] static inline float fold_lanes(Vec v, const F& f) {
+#pragma GCC unroll 4
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+#if defined(__clang__)
+    Vec upper = v;
+    for (int i = 0; i < half; ++i) upper[i] = v[i + half];
+#else
+    // In memory: as constants GCC 12 puts them together number by number.
+    static const int32_t kNumbers[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                       12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23};
+    IntVec lanes;
+    std::memcpy(&lanes, kNumbers + half, sizeof(lanes));
+    const Vec upper = __builtin_shuffle(v, lanes);  // lane numbers count modulo kLanes
+#endif
+    v = f(v, upper);
+  }
+  return v[0];
+}
+
 static inline float sum_lanes(Vec v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  return lanes[0];
+  return fold_lanes(v, [](Vec a, Vec b) { return a + b; });
 }
 
 static inline float largest_lane(Vec v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-  return lanes[0];
+  return fold_lanes(v, [](Vec a, Vec b) { return a > b ? a : b; });
 }
 
 // e^x to 2 units in the last place; 0 below -87.3, where e^x is no normal number; infinity above
