@@ -42,6 +42,28 @@ TEST_F(Twins, LayerNorm) {
                     has_bias ? random_normal({x.back()}, 3) : Tensor()});
 }
 
+// The draws are the field's (tests/model/random_field_test.cpp); backward draws the same ones.
+TEST_F(Twins, Dropout) {
+  for (const auto& [R, C] :
+       std::vector<std::pair<int64_t, int64_t>>{{0, 5}, {1, 1}, {7, 67}, {300, 130}}) {
+    SCOPED_TRACE(fmt::format("{} rows of {}", R, C));
+    const auto draws = std::make_shared<RowDropout>();
+    draws->p = 0.3, draws->seed = 5;
+    for (int64_t i = 0; i < R; ++i) {
+      draws->streams.push_back(uint64_t(i % 3));
+      draws->firsts.push_back(uint64_t(i / 3 * C));
+    }
+    expect_twins([&](const Tensors& x) -> Tensors { return {apply_dropout(x[0], draws)}; },
+                 {random_normal({R, C}, 1)});
+    const Tensor x = random_normal({R, C}, 1).to(at::kFloat);
+    EXPECT_TRUE(same_bits(apply_dropout(x, draws), x * draws->multipliers(C, x)));
+    // Rows that are not one behind the other.
+    const Tensor wide = random_normal({C, R}, 2).to(at::kFloat).t();
+    EXPECT_TRUE(same_bits(apply_dropout(wide, draws), wide * draws->multipliers(C, x)));
+  }
+  EXPECT_THROW(apply_dropout(at::zeros({2, 3}), std::make_shared<RowDropout>()), c10::Error);
+}
+
 TEST_F(Twins, Embedding) {
   for (const auto& [rows, V, C] : std::vector<std::tuple<int64_t, int64_t, int64_t>>{
            {1, 1, 1}, {7, 5, 9}, {700, 50, 64}, {0, 5, 4}}) {

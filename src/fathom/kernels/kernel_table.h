@@ -78,8 +78,8 @@ struct KernelTable {
   void (*adamw)(const AdamWStep& step, float* w, const float* g, float* m, float* v, int64_t count);
 
   // random_field.h
-  void (*fill_dropout)(float* out, int64_t count, double p, uint64_t seed, uint64_t stream,
-                       uint64_t first);
+  void (*dropout)(const float* x, float* out, int64_t count, double p, uint64_t seed,
+                  uint64_t stream, uint64_t first);
 };
 
 // Of chosen_isa().

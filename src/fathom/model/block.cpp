@@ -97,7 +97,7 @@ class WiringEvaluator {
                                 : attend_to_values(slot, p.qkv, x_RC, values_RC);
     const Tensor out_RC = linear(heads_RC, p.out.weight, p.out.bias);
     if (!dropout_) return out_RC;
-    return apply_dropout(out_RC, dropout_(fmt::format("attention_out.{}", slot), out_RC));
+    return apply_dropout(out_RC, dropout_(fmt::format("attention_out.{}", slot), out_RC.size(-1)));
   }
 
   // Queries and keys of one source, values of another.
@@ -117,8 +117,8 @@ class WiringEvaluator {
     const Tensor out_RC =
         mlp(x_RC, {p.up.weight, p.up.bias, p.down.weight, p.down.bias}, settings_.gelu);
     if (!dropout_) return out_RC;
-    return apply_dropout(out_RC,
-                         dropout_(fmt::format("mlp_out.{}.{}", step_.index, mlp_calls_++), out_RC));
+    return apply_dropout(
+        out_RC, dropout_(fmt::format("mlp_out.{}.{}", step_.index, mlp_calls_++), out_RC.size(-1)));
   }
 
   Tensor run_function(const std::string& name, const std::vector<Tensor>& args,
@@ -161,7 +161,8 @@ const Tensor& FunctionCall::own(const std::string& name) const {
 
 Tensor FunctionCall::dropout(const Tensor& x) const {
   if (!dropout_source) return x;
-  return apply_dropout(x, dropout_source(fmt::format("function_out.{}.{}", step.index, number), x));
+  return apply_dropout(
+      x, dropout_source(fmt::format("function_out.{}.{}", step.index, number), x.size(-1)));
 }
 
 Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings) {

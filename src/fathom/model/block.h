@@ -19,8 +19,9 @@ struct BlockSettings {
   double norm_eps = 1e-5;
 };
 
-// Multipliers of a dropout site for values of this shape; undefined, or no source: none.
-using DropoutSource = std::function<Tensor(const std::string& site, const Tensor& like)>;
+// Dropout of a site for values of this width; null, or no source: none.
+using DropoutSource =
+    std::function<std::shared_ptr<const RowDropout>(const std::string& site, int64_t width)>;
 
 // What a wiring's F.name computes. Every row by itself: the result must not depend on which other
 // rows are there, so that it is the same when tokens have left the walk or come one at a time.

@@ -34,17 +34,24 @@ uint64_t RandomField::stream(uint64_t site_hash, int64_t sequence) const {
   return block[0] | uint64_t{block[1]} << 32;
 }
 
+std::shared_ptr<const RowDropout> RandomField::row_draws(const std::string& site, double p,
+                                                         const Rows& rows, int64_t width) const {
+  if (p == 0) return nullptr;
+  const auto draws = std::make_shared<RowDropout>();
+  draws->p = p;
+  draws->seed = seed_;
+  const uint64_t hash = name_hash(site);
+  for (int64_t b = 0; b < rows.batch(); ++b)
+    draws->streams.resize(size_t(rows.offsets()[size_t(b) + 1]), stream(hash, b));
+  for (const int64_t position : rows.positions())
+    draws->firsts.push_back(static_cast<uint64_t>(position * width));
+  return draws;
+}
+
 Tensor RandomField::dropout(const std::string& site, double p, const Rows& rows, int64_t width,
                             const Tensor& like) const {
-  if (p == 0) return {};
-  const Tensor out_RC = at::empty({rows.count(), width}, at::TensorOptions(at::kFloat));
-  auto* data = out_RC.data_ptr<float>();
-  const uint64_t hash = name_hash(site);
-  each_row(rows, [&](int64_t b, int64_t row) {
-    const auto first = static_cast<uint64_t>(rows.positions()[size_t(row)] * width);
-    fill_dropout({data + row * width, size_t(width)}, p, seed_, stream(hash, b), first);
-  });
-  return moved(out_RC, like);
+  const auto draws = row_draws(site, p, rows, width);
+  return draws == nullptr ? Tensor() : draws->multipliers(width, like);
 }
 
 WeightDropout RandomField::attention_draws(const std::string& site, double p, const Rows& queries,

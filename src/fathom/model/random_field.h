@@ -19,7 +19,10 @@ class RandomField {
   RandomField(uint64_t seed, int64_t step, int64_t first_sequence)
       : seed_(seed), step_(step), first_sequence_(first_sequence) {}
 
-  // Dropout multipliers (R, width) of the site ("mlp_out.3"); undefined if p is 0.
+  // Dropout of (R, width) at the site ("mlp_out.3"); null if p is 0.
+  std::shared_ptr<const RowDropout> row_draws(const std::string& site, double p, const Rows& rows,
+                                              int64_t width) const;
+  // Its multipliers; undefined if p is 0.
   Tensor dropout(const std::string& site, double p, const Rows& rows, int64_t width,
                  const Tensor& like) const;
   // Dropout of attention weights between padded rows; p > 0. `span`: more than any position; keys

@@ -76,8 +76,8 @@ DepthWalk::DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params para
 
 DropoutSource DepthWalk::dropout(const Rows& rows, double p, const WalkOptions& options) const {
   if (!options.training) return {};
-  return [&rows, &options, p](const std::string& site, const Tensor& like) {
-    return options.random.dropout(site, p, rows, like.size(-1), like);
+  return [&rows, &options, p](const std::string& site, int64_t width) {
+    return options.random.row_draws(site, p, rows, width);
   };
 }
 
@@ -93,7 +93,7 @@ Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
   Carry carry;
   carry.r_RC = r_RC;
   if (const DropoutSource source = dropout(rows, p, options))
-    carry.r_RC = apply_dropout(r_RC, source("embedding", r_RC));
+    carry.r_RC = apply_dropout(r_RC, source("embedding", r_RC.size(-1)));
   return carry;
 }
 

@@ -16,6 +16,7 @@ Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mas
                  const std::shared_ptr<const WeightDropout>& dropout);
 Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head);
 Tensor plus(const Tensor& a, const Tensor& b);
+Tensor apply_dropout(const Tensor& x_RC, const std::shared_ptr<const RowDropout>& draws);
 Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R);
 Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
                 const ReadoutRequest& request);

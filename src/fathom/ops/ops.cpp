@@ -52,8 +52,17 @@ Tensor WeightDropout::multipliers(int64_t n_head, const Tensor& like) const {
   return out_BHQK.to(like.device(), like.scalar_type());
 }
 
-Tensor apply_dropout(const Tensor& x, const Tensor& multipliers) {
-  return multipliers.defined() ? x * multipliers : x;
+Tensor RowDropout::multipliers(int64_t width, const Tensor& like) const {
+  const auto R = static_cast<int64_t>(streams.size());
+  const Tensor out_RC = at::empty({R, width}, at::TensorOptions(at::kFloat));
+  drop_rows({p, seed, streams.data(), firsts.data()}, nullptr, R, width, out_RC.data_ptr<float>());
+  return out_RC.to(like.device(), like.scalar_type());
+}
+
+Tensor apply_dropout(const Tensor& x_RC, const std::shared_ptr<const RowDropout>& draws) {
+  if (draws == nullptr) return x_RC;
+  if (has_kernels(x_RC)) return fused::apply_dropout(x_RC, draws);
+  return x_RC * draws->multipliers(x_RC.size(-1), x_RC);
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {

@@ -49,7 +49,8 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, 
   } else {
     weights_BHQK = at::softmax(scores_BHQK.masked_fill(blocked, -infinity), -1);
   }
-  const Tensor heads_BHQE = at::matmul(apply_dropout(weights_BHQK, multipliers), by_head(v_BKC));
+  const Tensor heads_BHQE =
+      at::matmul(multipliers.defined() ? weights_BHQK * multipliers : weights_BHQK, by_head(v_BKC));
   return heads_BHQE.transpose(1, 2).reshape({B, q_BQC.size(1), v_BKC.size(2)});
 }
 

@@ -176,7 +176,8 @@ class Row {
     for (int64_t k = keys_.first; k < keys_.last;) {
       int64_t n = 1;
       while (k + n < keys_.last && d.key_positions[k + n] == d.key_positions[k] + n) ++n;
-      fill_dropout(b_.line + k, n, d.p, d.seed, *d.streams, uint64_t(line + d.key_positions[k]));
+      dropout(nullptr, b_.line + k, n, d.p, d.seed, *d.streams,
+              uint64_t(line + d.key_positions[k]));
       k += n;
     }
     return b_.line;

@@ -21,8 +21,8 @@ RowReading read_row(const float* logits, int64_t V, int64_t id, double temperatu
 void slope_row(float* logits, int64_t V, const RowSlope& slope);
 double sum_of_squares(const float* x, int64_t count);
 void adamw(const AdamWStep& step, float* w, const float* g, float* m, float* v, int64_t count);
-void fill_dropout(float* out, int64_t count, double p, uint64_t seed, uint64_t stream,
-                  uint64_t first);
+void dropout(const float* x, float* out, int64_t count, double p, uint64_t seed, uint64_t stream,
+             uint64_t first);
 
 extern const KernelTable table;
 

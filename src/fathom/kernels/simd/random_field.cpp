@@ -33,8 +33,9 @@ void philox_blocks(uint64_t key, uint64_t first, uint64_t counter_high, uint32_t
 
 }  // namespace
 
-void fill_dropout(float* out, int64_t count, double p, uint64_t seed, uint64_t stream,
-                  uint64_t first) {
+// out = x times the multipliers; x null: those themselves.
+void dropout(const float* x, float* out, int64_t count, double p, uint64_t seed, uint64_t stream,
+             uint64_t first) {
   const auto keep = float(1.0 / (1.0 - p));
   // Dropped when the 32-bit draw is below p * 2^32.
   const auto threshold = uint64_t(p * 4294967296.0);
@@ -48,8 +49,11 @@ void fill_dropout(float* out, int64_t count, double p, uint64_t seed, uint64_t s
         multipliers[4 * b + lane] = draws[lane][b] < threshold ? 0.0f : keep;
     const int64_t from = i < 0 ? -i : 0;
     const int64_t end = count - i < 4 * kBlocks ? count - i : 4 * kBlocks;
-    if (end > from)
+    if (end <= from) continue;
+    if (x == nullptr)
       std::memcpy(out + i + from, multipliers + from, size_t(end - from) * sizeof(float));
+    else
+      for (int64_t j = from; j < end; ++j) out[i + j] = x[i + j] * multipliers[j];
   }
 }
 

@@ -20,7 +20,7 @@ const KernelTable table = {kPanel,
                            slope_row,
                            sum_of_squares,
                            adamw,
-                           fill_dropout};
+                           dropout};
 
 }  // namespace FATHOM_ISA
 }  // namespace fathom
