@@ -1,8 +1,9 @@
-// Norms, readouts and the optimiser's passes.
+// Norms, readouts, dropout and the optimiser's passes.
 #include <gmock/gmock.h>
 
 #include "fathom/kernels/norm.h"
 #include "fathom/kernels/optimizer.h"
+#include "fathom/kernels/random_field.h"
 #include "fathom/kernels/readout.h"
 #include "kernels/testing.h"
 
@@ -163,6 +164,33 @@ TEST_P(RowsTest, AdamWEqualsTheFormula) {
   EXPECT_LT(distance(w, w2), 1e-6);
   EXPECT_LT(distance(m, m2), 1e-6);
   EXPECT_LT(distance(v, v2), 1e-6);
+}
+
+// Draw by draw those of base/random.h, wherever they begin, and nothing is written beyond them.
+TEST_P(RowsTest, DropoutTakesPhiloxDraws) {
+  const uint64_t seed = 0xFEDCBA9876543210, stream = 0x89ABCDEF01234567;
+  for (const uint64_t first :
+       {uint64_t{0}, uint64_t{1}, uint64_t{2}, uint64_t{3}, (uint64_t{4} << 32) - 5,
+        (uint64_t{1} << 63) + 1, ~uint64_t{0} - 999})
+    for (const size_t count : {0, 1, 5, 127, 128, 129, 300})
+      for (const double p : {1e-12, 0.3, 1 - 0x1p-53}) {
+        SCOPED_TRACE(fmt::format("{} from {}, p = {}", count, first, p));
+        const float keep = float(1 / (1 - p));
+        const std::vector<float> x = numbers_.draw(int64_t(count));
+        std::vector<float> multipliers(count + 1, 7.0f), y = multipliers, expected;
+        for (size_t i = 0; i < count; ++i) {
+          const uint32_t draw = philox(seed, (first + i) / 4, stream)[(first + i) % 4];
+          expected.push_back(draw < uint64_t(p * 0x1p32) ? 0.0f : keep);
+        }
+        fill_dropout({multipliers.data(), count}, p, seed, stream, first);
+        drop_rows({p, seed, &stream, &first}, x.data(), 1, int64_t(count), y.data());
+        for (size_t i = 0; i < count; ++i) {
+          ASSERT_EQ(multipliers[i], expected[i]) << i;
+          ASSERT_EQ(y[i], x[i] * expected[i]) << i;
+        }
+        ASSERT_EQ(multipliers[count], 7.0f);
+        ASSERT_EQ(y[count], 7.0f);
+      }
 }
 
 }  // namespace

@@ -126,7 +126,10 @@ TEST_F(Operations, AdamW) {
 
 // What an operation gives does not depend on how many threads there are.
 TEST_F(Operations, BitsDoNotDependOnThreads) {
-  const auto all = [](int threads) {
+  Batch batch;
+  batch.tokens_BT = at::zeros({40, 75}, at::TensorOptions(at::kLong));
+  const Rows rows_of_3000(batch);
+  const auto all = [&](int threads) {
     at::set_num_threads(threads);
     // Large enough for every kernel to take a second thread.
     Tensor x = random_normal({3000, 32}, 1).to(at::kFloat).set_requires_grad(true);
@@ -137,7 +140,8 @@ TEST_F(Operations, BitsDoNotDependOnThreads) {
         mask_of(0, 75, 75, [](int64_t, int64_t q, int64_t k) { return k > q; });
     const Tensor n = layer_norm(x, d.select(1, 0), Tensor(), 1e-5);
     const Tensor a = attention(linear(n, w, b).view({40, 75, 96}), 2, mask, nullptr);
-    const Tensor y = mlp(a.view({3000, 32}), {w, b, d, {}}, GeluForm::kExact);
+    const auto draws = RandomField(1, 2, 3).row_draws("site", 0.2, rows_of_3000, 32);
+    const Tensor y = apply_dropout(mlp(a.view({3000, 32}), {w, b, d, {}}, GeluForm::kExact), draws);
     backward(readout(y, w, b, {{}, 1.0, true, {}}).ln_max_R.sum());
     Tensor p = x.detach().clone(), m = at::zeros(p.sizes()), v = at::zeros(p.sizes());
     p.mutable_grad() = x.grad();

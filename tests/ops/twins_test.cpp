@@ -48,7 +48,7 @@ TEST_F(Twins, Dropout) {
        std::vector<std::pair<int64_t, int64_t>>{{0, 5}, {1, 1}, {7, 67}, {300, 130}}) {
     SCOPED_TRACE(fmt::format("{} rows of {}", R, C));
     const auto draws = std::make_shared<RowDropout>();
-    draws->p = 0.3, draws->seed = 5;
+    draws->p = 0.3, draws->seed = 5, draws->width = C;
     for (int64_t i = 0; i < R; ++i) {
       draws->streams.push_back(uint64_t(i % 3));
       draws->firsts.push_back(uint64_t(i / 3 * C));
@@ -56,12 +56,16 @@ TEST_F(Twins, Dropout) {
     expect_twins([&](const Tensors& x) -> Tensors { return {apply_dropout(x[0], draws)}; },
                  {random_normal({R, C}, 1)});
     const Tensor x = random_normal({R, C}, 1).to(at::kFloat);
-    EXPECT_TRUE(same_bits(apply_dropout(x, draws), x * draws->multipliers(C, x)));
+    EXPECT_TRUE(same_bits(apply_dropout(x, draws), x * draws->multipliers(x)));
     // Rows that are not one behind the other.
     const Tensor wide = random_normal({C, R}, 2).to(at::kFloat).t();
-    EXPECT_TRUE(same_bits(apply_dropout(wide, draws), wide * draws->multipliers(C, x)));
+    EXPECT_TRUE(same_bits(apply_dropout(wide, draws), wide * draws->multipliers(x)));
   }
-  EXPECT_THROW(apply_dropout(at::zeros({2, 3}), std::make_shared<RowDropout>()), c10::Error);
+  const auto draws = std::make_shared<RowDropout>();
+  draws->p = 0.5, draws->width = 3, draws->streams = draws->firsts = {1, 2};
+  for (const auto type : {at::kFloat, at::kDouble})
+    for (const Shape& x : {Shape{1, 3}, Shape{2, 4}, Shape{1, 2, 3}, Shape{3}})
+      EXPECT_THROW(apply_dropout(at::zeros(x, at::TensorOptions(type)), draws), c10::Error);
 }
 
 TEST_F(Twins, Embedding) {

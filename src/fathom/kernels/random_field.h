@@ -7,8 +7,9 @@
 
 namespace fathom {
 
-// Dropout multipliers: out[i] = 0 with probability p, else 1 / (1 - p). Element i takes draw number
-// `first + i` of the stream (seed, stream), so any part of a field can be written alone.
+// Dropout multipliers: out[i] = 0 with probability p, 0 <= p < 1, else 1 / (1 - p). Element i takes
+// draw number `first + i` of the stream (seed, stream), so any part of a field can be written
+// alone.
 void fill_dropout(Span<float> out, double p, uint64_t seed, uint64_t stream, uint64_t first);
 
 // Of the rows of a matrix: element (i, c) takes draw number firsts[i] + c of (seed, streams[i]).

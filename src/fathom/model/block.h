@@ -34,8 +34,8 @@ struct FunctionCall {
 
   // An own parameter by its whole name. Throws Error if there is none.
   const Tensor& own(const std::string& name) const;
-  // x with the blocks' residual dropout, as the outputs of A and M have it; x itself but in
-  // training.
+  // x (R, any width) with the blocks' residual dropout, as the outputs of A and M have it; x itself
+  // but in training.
   Tensor dropout(const Tensor& x) const;
 };
 using RowFunction = std::function<Tensor(const FunctionCall&)>;  // -> (R, C)

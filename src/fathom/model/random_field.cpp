@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "fathom/base/random.h"
-#include "fathom/kernels/random_field.h"
 
 namespace fathom {
 namespace {
@@ -40,6 +39,7 @@ std::shared_ptr<const RowDropout> RandomField::row_draws(const std::string& site
   const auto draws = std::make_shared<RowDropout>();
   draws->p = p;
   draws->seed = seed_;
+  draws->width = width;
   const uint64_t hash = name_hash(site);
   for (int64_t b = 0; b < rows.batch(); ++b)
     draws->streams.resize(size_t(rows.offsets()[size_t(b) + 1]), stream(hash, b));
@@ -51,7 +51,7 @@ std::shared_ptr<const RowDropout> RandomField::row_draws(const std::string& site
 Tensor RandomField::dropout(const std::string& site, double p, const Rows& rows, int64_t width,
                             const Tensor& like) const {
   const auto draws = row_draws(site, p, rows, width);
-  return draws == nullptr ? Tensor() : draws->multipliers(width, like);
+  return draws == nullptr ? Tensor() : draws->multipliers(like);
 }
 
 WeightDropout RandomField::attention_draws(const std::string& site, double p, const Rows& queries,

@@ -2,7 +2,7 @@
 // position and channel: micro-batches, rows that have left the walk, resumed runs and recomputed
 // blocks see the numbers of the undivided run.
 //
-// Results have the device and type of `like` and no gradient.
+// Tensors have the device and type of `like` and no gradient.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,5 @@
 // Dropout whose multipliers are drawn anew by the backward pass.
 #include <ATen/core/grad_mode.h>
-#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "fathom/kernels/random_field.h"
@@ -36,15 +35,13 @@ class DropoutFunction : public Function<DropoutFunction> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto d = c10::static_intrusive_pointer_cast<Draws>(ctx->saved_data["draws"].toCapsule());
-    return {multiplied(gradients[0], *d->rows), Tensor()};
+    return {fused::apply_dropout(gradients[0], d->rows), Tensor()};
   }
 };
 
 }  // namespace
 
 Tensor apply_dropout(const Tensor& x_RC, const std::shared_ptr<const RowDropout>& draws) {
-  TORCH_CHECK(x_RC.dim() == 2 && x_RC.size(0) == static_cast<int64_t>(draws->streams.size()),
-              "dropout of ", draws->streams.size(), " rows for [", x_RC.sizes(), "]");
   if (!at::GradMode::is_enabled()) return multiplied(x_RC, *draws);
   return DropoutFunction::apply(x_RC, c10::make_intrusive<Draws>(draws));
 }

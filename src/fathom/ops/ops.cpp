@@ -5,6 +5,7 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/util/Exception.h>
 
 #include <atomic>
 
@@ -52,7 +53,7 @@ Tensor WeightDropout::multipliers(int64_t n_head, const Tensor& like) const {
   return out_BHQK.to(like.device(), like.scalar_type());
 }
 
-Tensor RowDropout::multipliers(int64_t width, const Tensor& like) const {
+Tensor RowDropout::multipliers(const Tensor& like) const {
   const auto R = static_cast<int64_t>(streams.size());
   const Tensor out_RC = at::empty({R, width}, at::TensorOptions(at::kFloat));
   drop_rows({p, seed, streams.data(), firsts.data()}, nullptr, R, width, out_RC.data_ptr<float>());
@@ -61,8 +62,12 @@ Tensor RowDropout::multipliers(int64_t width, const Tensor& like) const {
 
 Tensor apply_dropout(const Tensor& x_RC, const std::shared_ptr<const RowDropout>& draws) {
   if (draws == nullptr) return x_RC;
+  TORCH_CHECK(x_RC.dim() == 2 && x_RC.size(1) == draws->width &&
+                  x_RC.size(0) == static_cast<int64_t>(draws->streams.size()),
+              "dropout of ", draws->streams.size(), " rows of ", draws->width, " for [",
+              x_RC.sizes(), "]");
   if (has_kernels(x_RC)) return fused::apply_dropout(x_RC, draws);
-  return x_RC * draws->multipliers(x_RC.size(-1), x_RC);
+  return x_RC * draws->multipliers(x_RC);
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {

@@ -13,18 +13,19 @@
 
 namespace fathom {
 
-// Multipliers (0 or 1 / (1 - p)) of a dropout site, by where their draws are
-// (kernels/random_field.h): nobody keeps them, the backward pass draws them again.
+// Dropout of rows of `width`: multipliers, 0 or 1 / (1 - p), by where their draws are
+// (kernels/random_field.h). With kernels nobody keeps them, the backward pass draws them again.
 struct RowDropout {
-  double p = 0;
+  double p = 0;  // 0 <= p < 1
   uint64_t seed = 0;
+  int64_t width = 0;
   std::vector<uint64_t> streams, firsts;  // (R)
 
   // (R, width) of the device and type of `like`.
-  Tensor multipliers(int64_t width, const Tensor& like) const;
+  Tensor multipliers(const Tensor& like) const;
 };
 
-// x (R, C) times its multipliers; `draws` null: x itself.
+// x (R, width) times its multipliers; `draws` null: x itself.
 Tensor apply_dropout(const Tensor& x_RC, const std::shared_ptr<const RowDropout>& draws);
 
 // x (..., in), weight (out, in), bias (out) or undefined -> (..., out).

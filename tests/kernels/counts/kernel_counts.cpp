@@ -143,7 +143,8 @@ extern "C" {
 
 [[gnu::noinline]] void count_dropout() {
   Data& d = data();
-  fill_dropout({d.d_a.data(), d.d_a.size()}, 0.2, 1, 2, 3);
+  const std::vector<uint64_t> streams(size_t(kM), 2), firsts(size_t(kM), 3);
+  drop_rows({0.2, 1, streams.data(), firsts.data()}, d.a.data(), kM, kK, d.d_a.data());
 }
 
 }  // extern "C"

@@ -33,7 +33,8 @@ constexpr int kBlocks = kLanes / 2;  // of four draws each, one in a lane of Wid
 }
 
 // Blocks first, first + 1, ... of base/random.h's philox: of each the draws 0 and 1 in a lane of
-// `low`, 2 and 3 in one of `high`. Upper halves of the counters are whatever comes.
+// `low`, 2 and 3 in one of `high`. c0 to c3 count in their lower halves; what comes into the upper
+// ones is never read.
 [[gnu::always_inline]] inline void philox_blocks(uint64_t key, uint64_t first,
                                                  uint64_t counter_high, Wide& low, Wide& high) {
   uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
@@ -64,7 +65,7 @@ void dropout(const float* x, float* out, int64_t count, double p, uint64_t seed,
   const auto multipliers_of = [&](Wide draws) {
     return reinterpret_cast<Draws>(draws) < threshold ? broadcast(0) : broadcast(keep);
   };
-  constexpr int kAtOnce = 4;  // rounds of one wait for each other
+  constexpr int kAtOnce = 4;  // a block's rounds are one chain
   constexpr int64_t kDraws = int64_t{kAtOnce} * 4 * kBlocks;
   uint64_t block = first / 4;
   for (int64_t i = -int64_t(first % 4); i < count; i += kDraws) {
@@ -89,12 +90,12 @@ void dropout(const float* x, float* out, int64_t count, double p, uint64_t seed,
     const int64_t end = count - i < kDraws ? count - i : kDraws;
     if (end <= from) continue;
     if (x == nullptr) {
-      std::memcpy(out + i + from, multipliers + from, size_t(end - from) * sizeof(float));
+      std::memcpy(out + (i + from), multipliers + from, size_t(end - from) * sizeof(float));
       continue;
     }
     for (int64_t j = from; j < end; j += kLanes)
-      store_part(out + i + j, load_part(x + i + j, end - j) * load_part(multipliers + j, end - j),
-                 end - j);
+      store_part(out + (i + j),
+                 load_part(x + (i + j), end - j) * load_part(multipliers + j, end - j), end - j);
   }
 }
 
