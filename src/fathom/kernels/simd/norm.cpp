@@ -72,12 +72,5 @@ void add_rows(const float* x, int64_t rows, int64_t columns, float* sums) {
     }
 }
 
-void add(const float* a, const float* b, int64_t count, float* y) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) store(y + i, load(a + i) + load(b + i));
-  if (i < count)
-    store_part(y + i, load_part(a + i, count - i) + load_part(b + i, count - i), count - i);
-}
-
 }  // namespace FATHOM_ISA
 }  // namespace fathom
