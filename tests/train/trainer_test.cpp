@@ -243,23 +243,23 @@ TEST(Evaluate, IsTheMeanOverTargetsWithItsStandardError) {
       {1, 1, {3}, {3}, {}},
   };
   double sum = 0, count = 0, correct = 0;
-  std::vector<std::pair<double, double>> by_batch;  // mean, targets
+  std::vector<std::pair<double, double>> by_sequence;  // sum, targets
   for (const TokenBatch& b : batches) {
     const std::vector<double> scores =
         numbers(model->logits(to_batch(b, at::kCPU).tokens_BT).log_softmax(-1));
-    double batch_sum = 0, n = 0;
     for (size_t i = 0; i < b.targets.size(); ++i) {
+      if (i % size_t(b.T) == 0) by_sequence.push_back({0, 0});
       if (b.targets[i] < 0) continue;
       const auto row = scores.begin() + int64_t(i) * V;
-      batch_sum -= row[b.targets[i]];
+      by_sequence.back().first -= row[b.targets[i]];
       correct += std::max_element(row, row + V) - row == b.targets[i];
-      ++n;
+      ++by_sequence.back().second;
     }
-    sum += batch_sum, count += n;
-    if (n > 0) by_batch.push_back({batch_sum / n, n});
   }
-  double variance = 0;
-  for (const auto& [mean, n] : by_batch) variance += n / count * std::pow(mean - sum / count, 2);
+  for (const auto& [of_sequence, n] : by_sequence) sum += of_sequence, count += n;
+  double squares = 0;
+  for (const auto& [of_sequence, n] : by_sequence)
+    squares += std::pow((of_sequence - n * sum / count) / count, 2);
 
   const auto evaluated = [&](std::vector<TokenBatch> some) {
     const auto k = static_cast<int64_t>(some.size());
@@ -273,8 +273,9 @@ TEST(Evaluate, IsTheMeanOverTargetsWithItsStandardError) {
   EXPECT_EQ(e.metrics.size(), 2U);
   EXPECT_EQ(e.value("loss"), e.loss);
   EXPECT_EQ(e.value("accuracy"), e.accuracy());
-  EXPECT_NEAR(e.standard_error, std::sqrt(variance / 2), 1e-5) << "three batches have targets";
-  EXPECT_EQ(evaluated({batches[0]}).standard_error, 0.0);
+  EXPECT_NEAR(e.standard_error, std::sqrt(squares * 4 / 3), 1e-5) << "four sequences have targets";
+  EXPECT_TRUE(std::isnan(evaluated({batches[0]}).standard_error)) << "one sequence has no spread";
+  EXPECT_TRUE(std::isnan(evaluated({batches[0], batches[2]}).standard_error)) << "nor has this";
   EXPECT_NEAR(evaluated({batches[0], batches[0], batches[0]}).standard_error, 0.0, 1e-6);
 }
 
@@ -301,6 +302,28 @@ TEST(Evaluate, WhereThereIsNoTokenNothingIsCounted) {
   EXPECT_NEAR(filled.loss, bare.loss, 1e-6);
   for (const auto& [name, value] : bare.metrics)
     EXPECT_NEAR(filled.metrics.at(name), value, 1e-6) << name;
+}
+
+TEST(Evaluate, TheErrorDoesNotDependOnHowSequencesAreBatched) {
+  const auto model = model_of(exit_config(0.2), 11);
+  const std::vector<int64_t> tokens = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1};
+  const std::vector<int64_t> targets = {2, 3, -1, 5, 6, 7, 8, -1, -1, 0, 1, 2};
+  std::vector<double> errors;
+  for (const int64_t B : {1, 2, 4}) {
+    std::vector<TokenBatch> batches;
+    for (int64_t i = 0; i < 12; i += 3 * B)
+      batches.push_back({B,
+                         3,
+                         {&tokens[size_t(i)], &tokens[size_t(i)] + 3 * B},
+                         {&targets[size_t(i)], &targets[size_t(i)] + 3 * B},
+                         {}});
+    const auto k = static_cast<int64_t>(batches.size());
+    errors.push_back(
+        evaluate(*model, GivenBatches(batches), k, at::kCPU, Precision::kFloat32).standard_error);
+  }
+  EXPECT_GT(errors[0], 0);
+  EXPECT_NEAR(errors[1], errors[0], 1e-6);
+  EXPECT_NEAR(errors[2], errors[0], 1e-6);
 }
 
 TEST_F(TrainerTest, StandardErrorIsTheSpreadOfRepeatedEvaluations) {

@@ -30,6 +30,9 @@ struct LossPart {
   Tensor sum;    // a scalar in the graph
   double count;  // what it sums over: valid targets, or whatever the term's mean runs over; 0: the
                  // part is left out
+  // Without a graph also what each sequence has of both, (B), float64, for the error of the mean;
+  // undefined: not told.
+  Tensor sum_B = {}, count_B = {};
 };
 
 // A mean over the batch: sum / count. A list is several metrics "name/0", "name/1", ...
@@ -61,8 +64,8 @@ class LanguageModel {
   virtual ~LanguageModel() = default;
 
   virtual ModelOutput forward(const Batch& batch, const Pass& pass) const = 0;
-  // Counts of the losses that are known before the forward pass, by name; a loss that is not in it
-  // is averaged within its own micro-batch.
+  // Counts of the losses that are known before the forward pass, by name. Where a step has several
+  // passes, a loss that is not in it costs a second forward pass of each, to be counted first.
   virtual std::map<std::string, double> known_counts(const Batch& batch) const = 0;
   // The last layer's next-token scores at every position (B, T, V), no dropout.
   virtual Tensor logits(const Tensor& tokens_BT) const = 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/model/graph.h"
@@ -109,6 +110,19 @@ double count_of(const Batch& batch) {
   return batch.weight_BT.masked_fill(has_target.logical_not(), 0).sum().item<double>();
 }
 
+// What each sequence adds to the part, where nobody asks for gradients.
+void add_sequences(LossPart& part, const Rows& rows, const Tensor& x_R, const Tensor& count_R) {
+  if (at::GradMode::is_enabled()) return;
+  const auto per_sequence = [&](const Tensor& t_R) {
+    return t_R.to(at::kDouble).view({rows.batch(), rows.longest()}).sum(1).to(at::kCPU);
+  };
+  const auto add = [](Tensor& to_B, const Tensor& more_B) {
+    to_B = to_B.defined() ? to_B + more_B : more_B;
+  };
+  add(part.sum_B, per_sequence(x_R));
+  if (count_R.defined()) add(part.count_B, per_sequence(count_R));
+}
+
 }  // namespace
 
 SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_layer) {
@@ -157,10 +171,13 @@ std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& 
                                 const DepthProgram& program, const Batch& batch, const Trace& trace,
                                 const WalkOptions& options) {
   const Tensor targets_R = trace.all->of(batch.targets_BT);
+  const Tensor given_R = batch.weight_BT.defined() ? trace.all->of(batch.weight_BT) : Tensor();
   std::vector<LossPart> parts;
   for (const Term& term : table) {
     const Judgement judgement(term, walk, program, trace, options, targets_R);
     LossPart whole{term.name, {}, count_of(batch)};
+    Tensor count_R = targets_R.ne(-1);  // of the whole part, until it has been added
+    if (given_R.defined()) count_R = given_R.masked_fill(count_R.logical_not(), 0);
     for (size_t step = 0; step < trace.steps.size(); ++step) {
       const int layer = trace.steps[step].layer;
       if (layer < 0 || size_t(layer) >= term.weights.size()) continue;
@@ -169,16 +186,19 @@ std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& 
       const Tensor gate_R = judgement.gate(step);
       Tensor x_R = judgement.values(step);
       Tensor weight_R = gate_R.to(x_R.scalar_type());
-      if (batch.weight_BT.defined()) weight_R = weight_R * trace.all->of(batch.weight_BT);
+      if (given_R.defined()) weight_R = weight_R * given_R;
       // Where the gate is shut the value may be anything, infinite too.
-      const Tensor sum = weight * (x_R.masked_fill(gate_R.logical_not(), 0) * weight_R).sum();
+      x_R = x_R.masked_fill(gate_R.logical_not(), 0) * weight_R;
+      const Tensor sum = weight * x_R.sum();
       if (term.denominator == Term::kTargets) {
         whole.sum = whole.sum.defined() ? whole.sum + sum : sum;
+        add_sequences(whole, *trace.all, weight * x_R, std::exchange(count_R, {}));
         continue;
       }
       const double count = weight_R.sum().item<double>();
       const std::string name = fmt::format("{}/{}", term.name, layer);
       parts.push_back({name, count > 0 ? sum : sum.detach(), count});
+      add_sequences(parts.back(), *trace.all, weight * x_R, weight_R);
     }
     if (whole.sum.defined()) parts.push_back(whole);
   }

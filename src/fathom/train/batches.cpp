@@ -3,9 +3,13 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+
+#include "fathom/base/error.h"
 
 namespace fathom {
 namespace {
@@ -48,13 +52,66 @@ Autocast::~Autocast() {
   cuda_ ? at::autocast::set_enabled(false) : at::autocast::set_cpu_enabled(false);
 }
 
+namespace {
+
+// Sums of one loss over all that was evaluated.
+struct PartSums {
+  double sum = 0, count = 0;
+  std::vector<double> sums, counts;  // by sequence
+  bool told = true;                  // of every sequence
+
+  double mean() const { return sum / count; }
+  void add(const LossPart& part, int64_t B) {
+    if (part.count > 0) sum += part.sum.item<double>();
+    count += part.count;
+    told = told && part.sum_B.defined() && part.count_B.defined() && part.sum_B.size(0) == B;
+    if (!told) return;
+    const auto append = [](std::vector<double>& to, const Tensor& x_B) {
+      const Tensor x = x_B.contiguous();
+      to.insert(to.end(), x.data_ptr<double>(), x.data_ptr<double>() + x.numel());
+    };
+    append(sums, part.sum_B);
+    append(counts, part.count_B);
+  }
+};
+
+// Of a sum of ratios of sums over sequences, which are the independent draws: each one's deviation
+// from the means, by the delta method (Cochran, Sampling Techniques, 1977, 2.11). It does not
+// depend on how the sequences were put into batches.
+double standard_error(const std::map<std::string, PartSums>& parts) {
+  std::vector<double> deviation, seen;
+  for (const auto& [name, part] : parts) {
+    if (!part.told || (!deviation.empty() && deviation.size() != part.sums.size()))
+      return std::numeric_limits<double>::quiet_NaN();
+    deviation.resize(part.sums.size());
+    seen.resize(part.sums.size());
+    for (size_t b = 0; b < part.sums.size(); ++b) {
+      deviation[b] += (part.sums[b] - part.mean() * part.counts[b]) / part.count;
+      seen[b] += part.counts[b];
+    }
+  }
+  double squares = 0, n = 0;
+  for (size_t b = 0; b < deviation.size(); ++b) {
+    squares += deviation[b] * deviation[b];
+    n += seen[b] > 0;
+  }
+  return n > 1 ? std::sqrt(squares * n / (n - 1)) : std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace
+
+std::string error_text(const Evaluation& evaluation) {
+  const double error = evaluation.standard_error;
+  return std::isnan(error) ? "n/a" : fmt::format("{:.4f}", error);
+}
+
 Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64_t batches,
                     at::Device device, Precision dtype, const std::function<bool()>& stop) {
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
-  std::map<std::string, Metric> losses, metrics;
-  double squares = 0, draws = 0;
+  std::map<std::string, PartSums> losses;
+  std::map<std::string, Metric> metrics;
   int64_t first_sequence = 0;  // of the batch, so that no split into batches changes a draw
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
@@ -66,28 +123,24 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
     cursor = after;
     const Batch batch = to_batch(tokens, device);
     const ModelOutput output = model.forward(batch, {false, RandomField(0, 0, first_sequence)});
-    first_sequence += batch.tokens_BT.size(0);
-    double batch_loss = 0, n = 0;  // n: targets of the part that has most
+    const int64_t B = batch.tokens_BT.size(0);
+    first_sequence += B;
+    double n = 0;  // targets of the part that has most
     for (const LossPart& part : output.losses) {
-      if (part.count == 0) continue;
-      const double sum = part.sum.item<double>();
-      losses[part.name] += {sum, part.count};
-      batch_loss += sum / part.count;
+      losses[part.name].add(part, B);
       n = std::max(n, part.count);
     }
     for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
-    squares += batch_loss * batch_loss * n;
     e.targets += n;
-    draws += n > 0;
   }
   if (e.targets == 0)
     fail("nothing that was to be evaluated has a target", "evaluate more batches of it");
-  for (const auto& [name, loss] : losses) e.loss += loss.sum / loss.count;
+  for (auto part = losses.begin(); part != losses.end();)
+    part = part->second.count > 0 ? std::next(part) : losses.erase(part);
+  for (const auto& [name, part] : losses) e.loss += part.mean();
   for (const auto& [name, metric] : metrics)
     if (metric.count > 0) e.metrics[name] = metric.sum / metric.count;
-  // Batches are the independent draws; each counts by its number of targets.
-  const double variance = std::max(0.0, squares / e.targets - e.loss * e.loss);
-  if (draws > 1) e.standard_error = std::sqrt(variance / (draws - 1));
+  e.standard_error = standard_error(losses);
   return e;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -27,8 +28,10 @@ class Autocast {
 };
 
 struct Evaluation {
-  double loss = 0;            // the objective, in nats per target
-  double standard_error = 0;  // of the loss, from the spread between batches
+  double loss = 0;  // the objective, in nats per target
+  // Of the loss, from the spread between sequences; NaN where that is not known: of a single
+  // sequence, and where a loss does not tell what each of them adds.
+  double standard_error = std::numeric_limits<double>::quiet_NaN();
   double targets = 0;
   std::map<std::string, double> metrics;  // the model's own, over all targets
   bool complete = true;                   // false: stopped before the last batch
@@ -37,6 +40,9 @@ struct Evaluation {
   // The value that the name of a model's best metric means.
   double value(const std::string& name) const { return name == "loss" ? loss : metrics.at(name); }
 };
+
+// "0.0123", "n/a" where the standard error is not known.
+std::string error_text(const Evaluation& evaluation);
 
 // Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
 // `stop` is asked before each batch.

@@ -135,9 +135,8 @@ LoadedModel read_model(const std::string& folder, at::Device device,
 
 }  // namespace
 
-void save_checkpoint(const std::string& folder, const RunState& state,
-                     const ParameterSet& parameters, const AdamW& optimizer) {
-  CheckpointWriter writer(folder);
+void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
+                      const ParameterSet& parameters, const AdamW& optimizer) {
   TensorList model, moments;
   for (const Parameter& p : parameters.all()) model.add(p.spec.name, p.tensor);
   for (const AdamW::State& s : optimizer.state()) {
@@ -147,6 +146,12 @@ void save_checkpoint(const std::string& folder, const RunState& state,
   model.write(writer.path() + "/model.safetensors");
   moments.write(writer.path() + "/optimizer.safetensors");
   write_file_durably(writer.path() + "/state.json", as_bytes(to_json(state).dump(1) + "\n"));
+}
+
+void save_checkpoint(const std::string& folder, const RunState& state,
+                     const ParameterSet& parameters, const AdamW& optimizer) {
+  CheckpointWriter writer(folder);
+  write_checkpoint(writer, state, parameters, optimizer);
   writer.commit();
 }
 

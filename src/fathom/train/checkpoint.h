@@ -13,12 +13,16 @@
 #include <string>
 
 #include "fathom/data/tokenizer.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/language_model.h"
 #include "fathom/train/adamw.h"
 #include "fathom/train/plan/run_state.h"
 
 namespace fathom {
 
+// Fills it; the caller commits.
+void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
+                      const ParameterSet& parameters, const AdamW& optimizer);
 void save_checkpoint(const std::string& folder, const RunState& state,
                      const ParameterSet& parameters, const AdamW& optimizer);
 

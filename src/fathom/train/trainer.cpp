@@ -1,5 +1,6 @@
 #include "fathom/train/trainer.h"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -98,7 +99,8 @@ void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   state.config = config_;
   state.optimizer_steps = optimizer_->steps();
   state.corpus_fingerprint = state_.corpus_fingerprint;
-  state.tokenizer = state_.tokenizer;
+  // What the weights were trained to read stays known, whatever they read next.
+  if (saved.tokenizer.is_null()) state.tokenizer = state_.tokenizer;
   state.losses = saved.losses.resized(config_.guards.spike_window);
   state.gradient_norms = saved.gradient_norms.resized(config_.guards.spike_window);
   if (options.new_data) {
@@ -109,8 +111,12 @@ void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
     state.best_value = std::numeric_limits<double>::infinity();
     state.evaluated_step = -1;
   }
+  resumed_from_ = checkpoint;
+  waits_ = options.new_data || options.reset_history || options.new_optimizer ||
+           !changes(saved.config, config_).empty();
   if (options.reset_history) {
     state_.optimizer_steps = state.optimizer_steps;
+    state_.tokenizer = state.tokenizer;
     return;  // the rest is as a new run's
   }
   state_ = std::move(state);
@@ -133,7 +139,25 @@ void Trainer::take_best_of_folder() {
 }
 
 std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
+  if (state_.tokenizer.is_null()) state_.tokenizer = load_state(checkpoint).tokenizer;
   return load_parameters(checkpoint, model_->parameters());
+}
+
+// Checkpoints that were written meanwhile get their places after the event, which makes room.
+void Trainer::begin(const TrainerEvents& events) {
+  if (begun_) return;
+  if (events.begin) events.begin();
+  begun_ = true;
+  if (waiting_.empty()) return;
+  for (const auto& [name, checkpoint] : waiting_) checkpoint->commit();
+  waiting_.clear();
+  saved_step_ = waiting_step_;
+  prune();
+}
+
+void Trainer::prune() {
+  if (config_.training.keep_checkpoints)
+    prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);
 }
 
 std::vector<Batch> Trainer::draw_batches(Cursor& cursor) const {
@@ -145,10 +169,34 @@ std::vector<Batch> Trainer::draw_batches(Cursor& cursor) const {
   return batches;
 }
 
+// Sequence `first_sequence` of the step is the batch's first: its random numbers are its own.
+ModelOutput Trainer::forward(const Batch& batch, int64_t first_sequence) const {
+  const Autocast autocast(config_.training.dtype, device_);
+  const RandomField field(static_cast<uint64_t>(config_.training.seed), state_.step,
+                          first_sequence);
+  return model_->forward(batch, {/*training=*/true, field, config_.training.recompute_blocks});
+}
+
+// Adds the counts of the whole step's losses that only a forward pass tells. False: stopped.
+bool Trainer::count_targets(const std::vector<Batch>& batches, const TrainerEvents& events,
+                            std::map<std::string, double>& counts) const {
+  const at::NoGradGuard no_grad;
+  std::map<std::string, double> found;
+  int64_t first_sequence = 0;
+  for (const Batch& batch : batches) {
+    if (stopped(events)) return false;
+    for (const LossPart& part : forward(batch, first_sequence).losses)
+      found[part.name] += part.count;
+    first_sequence += batch.tokens_BT.size(0);
+  }
+  counts.insert(found.begin(), found.end());  // those that were known beforehand stay
+  return true;
+}
+
 // False: stopped. Leaves early at a loss that is not finite.
 bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
                          Accumulated& sums) {
-  std::map<std::string, double> counts;  // of the whole step, where known beforehand
+  std::map<std::string, double> counts;  // of the whole step
   for (const Batch& batch : batches)
     for (const auto& [name, count] : model_->known_counts(batch)) counts[name] += count;
   int64_t first_sequence = 0;
@@ -157,24 +205,19 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
   if (!config_.training.recompute_blocks) use.emplace(kept_weights_);
   for (const Batch& batch : batches) {
     if (stopped(events)) return false;
-    const RandomField field(static_cast<uint64_t>(config_.training.seed), state_.step,
-                            first_sequence);
+    const ModelOutput output = forward(batch, first_sequence);
     first_sequence += batch.tokens_BT.size(0);
     Tensor loss;
-    ModelOutput output;
-    {
-      const Autocast autocast(config_.training.dtype, device_);
-      output =
-          model_->forward(batch, {/*training=*/true, field, config_.training.recompute_blocks});
-      for (const LossPart& part : output.losses) {
-        if (part.count == 0) continue;
-        const auto known = counts.find(part.name);
-        const double count = known != counts.end()
-                                 ? known->second
-                                 : part.count * static_cast<double>(batches.size());
-        const Tensor term = part.sum / count;
-        loss = loss.defined() ? loss + term : term;
+    for (const LossPart& part : output.losses) {
+      if (part.count == 0) continue;
+      if (counts.count(part.name) == 0) {
+        if (batches.size() == 1)
+          counts[part.name] = part.count;
+        else if (!count_targets(batches, events, counts))
+          return false;
       }
+      const Tensor term = part.sum / counts.at(part.name);
+      loss = loss.defined() ? loss + term : term;
     }
     ++sums.passes;
     if (loss.defined()) {
@@ -188,7 +231,7 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
 }
 
 std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
-  const auto begin = std::chrono::steady_clock::now();
+  const auto start = std::chrono::steady_clock::now();
   StepReport report;
   report.step = state_.step;
   report.updated = false;
@@ -223,13 +266,14 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   state_.cursor = after;
   report.step = ++state_.step;
   between_states_ = false;
+  begin(events);
   report.updated = true;
   report.loss = sums.loss;
   report.gradient_norm = sums.gradient_norm;
   report.tokens = config_.tokens_per_step();
   for (const auto& [name, metric] : sums.metrics)
     if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (events.step) events.step(report);
   return report;
 }
@@ -262,7 +306,14 @@ EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
 void Trainer::save(const std::string& name) {
   if (folder_.empty()) return;
   state_.moments_begun = optimizer_->begun();
-  save_checkpoint(folder_ + "/checkpoints/" + name, state_, model_->parameters(), *optimizer_);
+  auto checkpoint = std::make_unique<CheckpointWriter>(folder_ + "/checkpoints/" + name);
+  write_checkpoint(*checkpoint, state_, model_->parameters(), *optimizer_);
+  if (!begun_) {
+    waiting_[name] = std::move(checkpoint);
+    waiting_step_ = state_.step;
+    return;
+  }
+  checkpoint->commit();
   if (state_.step > saved_step_) fruitless_rollbacks_ = 0;
   saved_step_ = state_.step;
 }
@@ -279,8 +330,7 @@ bool Trainer::save_last(const TrainerEvents& events) {
   save("last");
   if (folder_.empty() || !numbered_due(config_, state_.step)) return true;
   save(numbered_name(state_.step));
-  if (config_.training.keep_checkpoints)
-    prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);
+  if (begun_) prune();
   return true;
 }
 
@@ -305,13 +355,14 @@ RunEnd Trainer::run(const TrainerEvents& events) {
 
 RunEnd Trainer::train(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
+  if (!waits_) begin(events);
   for (;;) {
     const bool last = state_.step >= t.max_iters || t.eval_only;
     const bool evaluates = last || evaluation_due(config_, state_.step);
     const bool due = last || save_due(config_, state_.step) || numbered_due(config_, state_.step);
     // Saved first: an evaluation that fails loses nothing. The very first one shows that there is
     // room for it.
-    const bool saves = state_.step == 0 || (!t.eval_only && due);
+    const bool saves = state_.step == 0 || (!t.eval_only && (due || !begun_));
     if (saves && !save_last(events)) continue;
     if ((evaluates && !evaluate_and_save(events, last)) || (!last && !train_step(events))) {
       if (!t.eval_only) save_last(events);
@@ -325,6 +376,7 @@ RunEnd Trainer::train(const TrainerEvents& events) {
 bool Trainer::evaluate_and_save(const TrainerEvents& events, bool last) {
   const EvalReport report = evaluate_now(events);
   if (!report.complete) return false;
+  if (last && !config_.training.eval_only) begin(events);  // there is no step to wait for
   if (!config_.training.eval_only && !suspect_) {
     if (report.best && state_.step > 0) save("best");
     if (last) save("last");  // that the last evaluation was made is part of a complete run

@@ -7,8 +7,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fathom/data/corpus.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/ops/kept_weights.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
@@ -41,6 +43,9 @@ struct TrainerEvents {
   std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
   std::function<void(int64_t)> rollback = {};           // back at this step, before its notice
   std::function<bool()> stop = {};                      // asked between passes: save and leave
+  // Once, before the run on disk changes for the first time: a new run's before anything else, and
+  // one that goes on with other settings when its first step under them has been made.
+  std::function<void()> begin = {};
 };
 
 enum class RunEnd { kDone, kInterrupted };
@@ -59,10 +64,15 @@ class Trainer {
   Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
           std::unique_ptr<LanguageModel> model);
 
+  // Where the run's files go from now on.
+  void write_to(std::string folder) { folder_ = std::move(folder); }
+
   // Goes on from a checkpoint as if there had been no interruption. The configuration stays the
-  // trainer's. After an Error the trainer is of no use.
+  // trainer's; where it is another than the checkpoint's, or the data is, nothing of the run
+  // changes before the first step has been made. After an Error the trainer is of no use.
   void resume(const std::string& checkpoint, ResumeOptions options = {});
-  // Takes only the weights. Returns the names of the experiment's own that were not there.
+  // Takes only the weights, and what they were trained to read. Returns the names of the
+  // experiment's own that were not there.
   std::vector<std::string> start_from(const std::string& checkpoint);
 
   // Optimiser steps until max_iters of them are done, with an evaluation before the first, every
@@ -83,21 +93,27 @@ class Trainer {
   AdamW& optimizer() { return *optimizer_; }
   const RunState& state() const { return state_; }
   int64_t saved_step() const { return saved_step_; }  // of what was saved last; -1: nothing yet
+  bool has_begun() const { return begun_; }           // TrainerEvents::begin
 
  private:
   struct Accumulated;  // what the passes of one step summed up
   std::vector<Batch> draw_batches(Cursor& cursor) const;
   bool accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
                   Accumulated& sums);
+  ModelOutput forward(const Batch& batch, int64_t first_sequence) const;
+  bool count_targets(const std::vector<Batch>& batches, const TrainerEvents& events,
+                     std::map<std::string, double>& counts) const;
   bool is_spike(double loss, double gradient_norm) const;
   void handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
               const TrainerEvents& events);
   void skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events);
   void roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events);
   void take_best_of_folder();
+  void begin(const TrainerEvents& events);
   RunEnd train(const TrainerEvents& events);
   bool evaluate_and_save(const TrainerEvents& events, bool last);
   void save(const std::string& name);
+  void prune();
   bool save_last(const TrainerEvents& events);
   void save_what_is_left() noexcept;
 
@@ -110,6 +126,12 @@ class Trainer {
   std::unique_ptr<BatchSource> source_;
   KeptWeights kept_weights_{64 << 20};  // that a step uses again: shared layers, loops, passes
   RunState state_;
+  std::string resumed_from_;  // checkpoint; empty: none
+  bool waits_ = false;        // begins with the first step under new settings
+  bool begun_ = false;
+  // Checkpoints that are written, but not yet in their places, by name.
+  std::map<std::string, std::unique_ptr<CheckpointWriter>> waiting_;
+  int64_t waiting_step_ = -1;
   int64_t saved_step_ = -1;
   int64_t skipped_in_a_row_ = 0;
   int64_t fruitless_rollbacks_ = 0;  // since a checkpoint was saved

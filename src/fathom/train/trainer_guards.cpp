@@ -48,6 +48,7 @@ void Trainer::skip_step(const std::string& why, const Cursor& after, const Train
   }
   state_.cursor = after;
   ++state_.step;
+  begin(events);
   if (events.notice) events.notice(why + "; the step was skipped");
 }
 
@@ -55,7 +56,10 @@ void Trainer::skip_step(const std::string& why, const Cursor& after, const Train
 void Trainer::roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events) {
   const int64_t rollbacks = state_.rollbacks + 1, skipped_steps = state_.skipped_steps;
   std::optional<CheckpointChoice> choice;
-  if (!folder_.empty()) choice = newest_complete(folder_ + "/checkpoints");
+  if (!begun_ && !resumed_from_.empty())  // newer ones have not been set aside
+    choice = CheckpointChoice{resumed_from_, saved_step_, {}};
+  else if (!folder_.empty())
+    choice = newest_complete(folder_ + "/checkpoints");
   if (!choice || ++fruitless_rollbacks_ > kMaxFruitlessRollbacks)
     fail(fmt::format("{}; {}", why,
                      choice ? fmt::format("{} returns to step {} did not help",

@@ -10,11 +10,15 @@
 
 namespace fathom {
 
-// The choice's checkpoint with its thresholds.
+// The choice's checkpoint with its thresholds. Throws Error for weights that are not finite.
 LoadedModel load_chosen(const ModelChoice& choice, at::Device device);
 
 // Throws Error(kUsage) where ids of the corpus mean something else to the model.
 void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded);
+
+// Whether the run was trained on this corpus as it is now. Says so on stderr where it should be,
+// for it is the one of that name: `asked` is --dataset, empty: the run's own.
+bool is_training_corpus(const Corpus& corpus, const RunState& state, const std::string& asked);
 
 int train(TrainRequest request);
 int eval(const EvalRequest& request);

@@ -12,20 +12,26 @@
 #include "fathom/model/device.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
+#include "fathom/train/guards.h"
 
 namespace fathom {
 namespace {
 
-// Bytes of text that one token of the split stands for; 0 without a tokenizer.
-double bytes_per_token(const Corpus& corpus, const std::string& split) {
-  if (corpus.tokenizer() == nullptr) return 0;
-  constexpr uint64_t kSample = 1 << 20;
-  const TokenShard& shard = corpus.shards(split).front();
-  std::vector<int64_t> ids(std::min(kSample, shard.size()));
-  shard.copy(0, ids);
-  const std::vector<uint32_t> narrow(ids.begin(), ids.end());
-  return static_cast<double>(corpus.tokenizer()->decode(narrow).size()) /
-         static_cast<double>(ids.size());
+// Bytes of text that the targets of the first `batches` batches stand for; 0 without a tokenizer.
+double bytes_of_targets(const BatchSource& source, int64_t batches, const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return 0;
+  std::vector<double> bytes;  // by id
+  for (uint32_t id = 0; id < tokenizer->vocab_size(); ++id)
+    bytes.push_back(static_cast<double>(tokenizer->decode({&id, 1}).size()));
+  double total = 0;
+  Cursor cursor = source.start();
+  for (int64_t i = 0; i < batches; ++i) {
+    const auto [tokens, after] = source.next(cursor);
+    cursor = after;
+    for (const int64_t target : tokens.targets)
+      if (target >= 0) total += bytes.at(static_cast<size_t>(target));
+  }
+  return total;
 }
 
 // One line a layer, where several read out; with a halting rule, what each of them answered.
@@ -69,9 +75,24 @@ void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
            "its ids mean other characters; prepare the text with the model's corpus's tokenizer");
 }
 
+bool is_training_corpus(const Corpus& corpus, const RunState& state, const std::string& asked) {
+  const bool same = corpus.fingerprint() == state.corpus_fingerprint;
+  // Another one on purpose needs no word.
+  if (!same && (asked.empty() || asked == state.config.data.dataset))
+    fmt::print(stderr,
+               "note: {} is not what the run was trained on: it was prepared anew since, so any of "
+               "its splits may hold text that the run has seen\n",
+               corpus.name());
+  return same;
+}
+
 LoadedModel load_chosen(const ModelChoice& choice, at::Device device) {
-  return load_model(choice.folder, device,
-                    [&](ModelConfig& config) { apply_thresholds(choice, config); });
+  LoadedModel loaded = load_model(choice.folder, device,
+                                  [&](ModelConfig& config) { apply_thresholds(choice, config); });
+  if (const auto trouble = find_trouble_in_weights(*loaded.model))
+    fail(fmt::format("{} cannot be used: {}", choice.folder, trouble->what),
+         "take another one by --checkpoint; a run's own guards never save such weights");
+  return loaded;
 }
 
 int eval(const EvalRequest& request) {
@@ -83,37 +104,43 @@ int eval(const EvalRequest& request) {
   Corpus corpus = Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);
   if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
+  const bool same_corpus = is_training_corpus(corpus, loaded.state, request.dataset);
 
   const int64_t T = config.model.backbone.block_size;
   const EveryWindow source(corpus, request.split, request.batch_size, T);
   int64_t batches = source.batches();
   if (request.max_batches > 0) batches = std::min(batches, request.max_batches);
   const Evaluation e = evaluate(*loaded.model, source, batches, device, config.training.dtype);
+  if (!std::isfinite(e.loss))
+    fail(fmt::format("the loss of {} on {}/{} is {}: its scores go beyond what a number holds",
+                     request.model.run, corpus.name(), request.split, e.loss),
+         "evaluate an earlier --checkpoint, or one of a run with a lower learning_rate");
 
   // A loss that is not of the next token says nothing about the text's bytes.
   const bool causal = make_depth_plan(config.model).causal;
-  const double bytes = causal ? bytes_per_token(corpus, request.split) : 0;
-  const double bits_per_byte = bytes > 0 ? e.loss / std::log(2.0) / bytes : 0;
+  const double bytes = causal ? bytes_of_targets(source, batches, corpus.tokenizer()) : 0;
+  const double bits_per_byte = bytes > 0 ? e.loss * e.targets / std::log(2.0) / bytes : 0;
   if (request.json) {
     nlohmann::json out = {{"run", request.model.run},
                           {"checkpoint", request.model.folder},
                           {"step", loaded.state.step},
                           {"dataset", corpus.name()},
                           {"split", request.split},
+                          {"same_corpus", same_corpus},
                           {"targets", e.targets},
                           {"loss", e.loss},
                           {"standard_error", e.standard_error},
                           {"perplexity", std::exp(e.loss)},
                           {"metrics", e.metrics}};
     out["accuracy"] = e.accuracy();
-    if (bytes > 0) out["bits_per_byte"] = bits_per_byte;
+    if (bytes > 0) out["bytes"] = bytes, out["bits_per_byte"] = bits_per_byte;
     fmt::print("{}\n", out.dump(2));
     return 0;
   }
   fmt::print("{} at step {} on {}/{}, {} targets\n", request.model.run,
              with_commas(loaded.state.step), corpus.name(), request.split,
              with_commas(static_cast<int64_t>(e.targets)));
-  fmt::print("  {:<14}{:.4f} +- {:.4f} nats per token\n", "loss", e.loss, e.standard_error);
+  fmt::print("  {:<14}{:.4f} +- {} nats per token\n", "loss", e.loss, error_text(e));
   fmt::print("  {:<14}{:.3f}\n", "perplexity", std::exp(e.loss));
   if (bytes > 0) fmt::print("  {:<14}{:.4f}\n", "bits per byte", bits_per_byte);
   fmt::print("  {:<14}{:.4f}\n", "accuracy", e.accuracy());

@@ -36,26 +36,51 @@ int64_t token_limit(const TraceRequest& request, int64_t most) {
   return request.num_chars.value_or(request.text ? most : std::min(kDefaultTokens, most));
 }
 
+// Where a text begins: in a shard, and counted over all shards of the split.
+struct Place {
+  const TokenShard* shard;
+  int64_t offset, in_split;
+};
+
+// `limit`: tokens that a text anywhere has, if its shard does.
+Place find_place(const TraceRequest& request, const Corpus& corpus, int64_t limit) {
+  const std::vector<TokenShard>& shards = corpus.shards(request.split);
+  const bool anywhere = request.start_idx < 0;
+  const auto starts = [&](const TokenShard& shard) {
+    const auto size = static_cast<int64_t>(shard.size());
+    return anywhere ? std::max<int64_t>(size - limit + 1, 1) : size;
+  };
+  int64_t total = 0, before = 0;
+  for (const TokenShard& shard : shards) total += starts(shard);
+  const double u = RandomStream(static_cast<uint64_t>(request.seed), "trace").uniform(0);
+  int64_t start =
+      anywhere ? static_cast<int64_t>(u * static_cast<double>(total)) : request.start_idx;
+  for (const TokenShard& shard : shards) {
+    const auto size = static_cast<int64_t>(shard.size());
+    if (start < starts(shard) && start + 2 <= size) return {&shard, start, before + start};
+    start -= starts(shard);
+    before += size;
+    if (start < 0) break;  // the last token of a shard
+  }
+  misuse(fmt::format("start_idx = {} leaves no text: {} has {} tokens in {}", request.start_idx,
+                     corpus.name(), with_commas(static_cast<int64_t>(corpus.tokens(request.split))),
+                     request.split),
+         "take a smaller --start_idx, or -1 for anywhere");
+}
+
 // Tokens of the corpus, and where they come from.
 std::vector<int64_t> corpus_tokens(const TraceRequest& request, const LoadedModel& loaded,
                                    int64_t limit, std::string& source) {
   const Corpus corpus =
       Corpus::open(request.dataset.empty() ? loaded.state.config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);
-  const TokenShard& shard = corpus.shards(request.split).front();
-  const auto size = static_cast<int64_t>(shard.size());
-  int64_t start = request.start_idx;
-  if (start < 0) {
-    const double u = RandomStream(static_cast<uint64_t>(request.seed), "trace").uniform(0);
-    start = static_cast<int64_t>(u * static_cast<double>(std::max<int64_t>(size - limit + 1, 1)));
-  }
-  if (start + 2 > size)
-    misuse(fmt::format("start_idx = {} leaves no text: {} has {} tokens in {}", start,
-                       corpus.name(), with_commas(size), request.split),
-           "take a smaller --start_idx, or -1 for anywhere");
-  std::vector<int64_t> tokens(static_cast<size_t>(std::min(limit, size - start)));
-  shard.copy(static_cast<uint64_t>(start), tokens);
-  source = fmt::format("{}/{} from token {}", corpus.name(), request.split, with_commas(start));
+  is_training_corpus(corpus, loaded.state, request.dataset);
+  const Place place = find_place(request, corpus, limit);
+  const auto size = static_cast<int64_t>(place.shard->size());
+  std::vector<int64_t> tokens(static_cast<size_t>(std::min(limit, size - place.offset)));
+  place.shard->copy(static_cast<uint64_t>(place.offset), tokens);
+  source =
+      fmt::format("{}/{} from token {}", corpus.name(), request.split, with_commas(place.in_split));
   return tokens;
 }
 
