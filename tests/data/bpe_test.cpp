@@ -14,6 +14,7 @@
 
 #include "data/data_testing.h"
 #include "fathom/data/gpt2_vocabulary.h"
+#include "fathom/data/text_scan.h"
 
 namespace fathom::testing {
 namespace {
@@ -26,6 +27,16 @@ Pieces pieces(const std::string& text) {
   Pieces all;
   for_each_piece(text, [&](std::string_view piece) { all.emplace_back(piece); });
   return all;
+}
+
+// Texts with letters, spaces of every kind, digits, signs and bytes that are none.
+std::string any_text(std::mt19937& generator, size_t length) {
+  static const Pieces kParts = {"a",  "b",      "e",      "th", " ", " ",    "\n",  "  ", "\t",
+                                "'s", "'",      "7",      "12", ".", "!?",   "Ω",   "日", "\u00a0",
+                                "ab", "\u2003", "\u180e", "ñ",  "-", "\xff", "\xc3"};
+  std::string text;
+  while (text.size() < length) text += kParts[generator() % kParts.size()];
+  return text;
 }
 
 TEST(BpePieces, AreGpt2s) {
@@ -44,20 +55,38 @@ TEST(BpePieces, AreGpt2s) {
   EXPECT_THAT(pieces("\xc3"), ElementsAre("\xc3"));
 }
 
+// Letters of one and of two bytes, spaces, and bytes that are no characters.
+TEST(BpePieces, OfAnyTextHaveAnEnd) {
+  for (const std::string unit : {"a", "é", " ", "\xff", "日", "\u00a0"}) {
+    std::string text = "x";
+    while (text.size() < 2 * kMaxPieceBytes + 7) text += unit;
+    text += " end";
+    std::string joined;
+    for (const std::string& piece : pieces(text)) {
+      EXPECT_LE(piece.size(), kMaxPieceBytes);
+      if (unit != "\xff") {
+        EXPECT_EQ(scan_text(piece).invalid_at, std::nullopt) << unit;
+      }
+      joined += piece;
+    }
+    EXPECT_TRUE(joined == text) << unit;
+  }
+}
+
+// So that a text can be read from the end of any piece on.
+RC_GTEST_PROP(BpePieces, DependOnNothingBeforeThem, ()) {
+  std::mt19937 generator(*rc::gen::arbitrary<uint32_t>());
+  const std::string text = any_text(generator, 40);
+  const Pieces whole = pieces(text);
+  size_t at = 0;
+  for (auto piece = whole.begin(); piece != whole.end(); at += piece++->size())
+    RC_ASSERT(pieces(text.substr(at)) == Pieces(piece, whole.end()));
+}
+
 RC_GTEST_PROP(BpePieces, LeaveNoGap, (const std::string& text)) {
   std::string joined;
   for (const std::string& piece : pieces(text)) joined += piece;
   RC_ASSERT(joined == text);
-}
-
-// Texts with letters, spaces of every kind, digits, signs and bytes that are none.
-std::string any_text(std::mt19937& generator, size_t length) {
-  static const Pieces kParts = {"a",  "b",      "e",      "th", " ", " ",    "\n",  "  ", "\t",
-                                "'s", "'",      "7",      "12", ".", "!?",   "Ω",   "日", "\u00a0",
-                                "ab", "\u2003", "\u180e", "ñ",  "-", "\xff", "\xc3"};
-  std::string text;
-  while (text.size() < length) text += kParts[generator() % kParts.size()];
-  return text;
 }
 
 // The definition: of all neighbours the pair with the lowest id is merged, the first of equal ones.
@@ -155,63 +184,27 @@ TEST(Bpe, PartsEncodeAsTheWhole) {
   }
 }
 
-TEST(BpeTraining, TakesTheMostFrequentPairs) {
-  // "aa" comes 5 times in a piece of its own, then "aab" 3 times.
-  const BpeVocabulary v = train_bpe("aaab aaab aaab aac aac", 260);
-  EXPECT_EQ(v.tokens[256], "aa");
-  EXPECT_EQ(v.tokens.size() + v.specials.size(), 260U);
-  EXPECT_EQ(v.tokens[257], " aa") << "4 times; of equal ones the lower ids";
-  EXPECT_EQ(v.specials, Pieces{"<|endoftext|>"});
-}
-
-TEST(BpeTraining, EndsWhereNoPairComesTwice) {
-  const BpeVocabulary v = train_bpe("ab cd", 1000);
-  EXPECT_EQ(v.tokens.size(), 256U);
-  EXPECT_EQ(train_bpe("", 300).tokens.size(), 256U);
-}
-
-TEST(BpeTraining, IsTheSameEveryTimeAndHoldsTogether) {
-  const BpeVocabulary a = some_vocabulary(), b = some_vocabulary();
-  EXPECT_EQ(a.tokens, b.tokens);
-  EXPECT_EQ(a.size(), 500U);
-  EXPECT_NO_THROW(validate(a));
-}
-
-// Counting everything anew after each merge must choose the same pairs.
-TEST(BpeTraining, IsThePlainOne) {
-  std::mt19937 generator(5);
-  const std::string text = any_text(generator, 3000);
-  BpeVocabulary plain;
-  std::map<std::string, uint32_t> id_of;
-  for (int b = 0; b < 256; ++b) {
-    plain.tokens.emplace_back(1, char(b));
-    id_of[plain.tokens.back()] = uint32_t(b);
+// Neither of a text without spaces: what is encoded at once has an end.
+TEST(Bpe, PartsOfATextWithoutSpacesAreParts) {
+  const auto tokenizer = make_bpe_tokenizer("bpe", some_vocabulary());
+  std::mt19937 generator(6);
+  std::string one_letter(3 * kMaxPieceBytes / 2, 'a'), few_letters, chinese, no_characters;
+  while (few_letters.size() < one_letter.size()) few_letters += "abeth"[generator() % 5];
+  while (chinese.size() < one_letter.size()) chinese += generator() % 30 == 0 ? "，" : "日";
+  no_characters.assign(one_letter.size(), '\xff');
+  for (const std::string& text : {one_letter, few_letters, chinese, no_characters}) {
+    std::vector<uint32_t> ids;
+    std::string_view rest = text;
+    while (!rest.empty()) {
+      const size_t end = tokenizer->part_end(rest, kMaxPieceBytes / 4);
+      ASSERT_GT(end, 0U);
+      ASSERT_LE(end, 5 * kMaxPieceBytes / 4);
+      const auto part = tokenizer->encode(rest.substr(0, end));
+      ids.insert(ids.end(), part.begin(), part.end());
+      rest.remove_prefix(end);
+    }
+    ASSERT_TRUE(ids == tokenizer->encode(text)) << text.substr(0, 10);
   }
-  std::vector<std::vector<uint32_t>> words;
-  for (const std::string& piece : pieces(text)) {
-    words.emplace_back();
-    for (const char c : piece) words.back().push_back(static_cast<unsigned char>(c));
-  }
-  while (plain.tokens.size() < 400) {
-    std::map<std::pair<uint32_t, uint32_t>, int64_t> counts;
-    for (const auto& word : words)
-      for (size_t i = 0; i + 1 < word.size(); ++i) ++counts[{word[i], word[i + 1]}];
-    auto best = counts.begin();
-    for (auto it = counts.begin(); it != counts.end(); ++it)
-      if (it->second > best->second) best = it;
-    if (best->second < 2) break;
-    const auto [left, right] = best->first;
-    const std::string token = plain.tokens[left] + plain.tokens[right];
-    const auto [at, is_new] = id_of.emplace(token, uint32_t(plain.tokens.size()));
-    if (is_new) plain.tokens.push_back(token);
-    for (auto& word : words)
-      for (size_t i = 0; i + 1 < word.size(); ++i)
-        if (word[i] == left && word[i + 1] == right) {
-          word[i] = at->second;
-          word.erase(word.begin() + int64_t(i) + 1);
-        }
-  }
-  EXPECT_EQ(train_bpe(text, 401).tokens, plain.tokens);
 }
 
 TEST(BpeVocabularyJson, ComesBack) {

@@ -6,7 +6,6 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <queue>
-#include <tuple>
 #include <unordered_map>
 
 #include "fathom/base/error.h"
@@ -15,10 +14,70 @@ namespace fathom {
 namespace {
 
 constexpr uint32_t kNone = ~uint32_t{0};
-constexpr size_t kShortPiece = 64;  // bytes; below it scanning all pairs is faster than a heap
+constexpr size_t kShortPiece = 64;  // bytes; below it looking at all pairs is faster than a heap
 
-uint64_t pair_key(uint32_t left, uint32_t right) {
-  return uint64_t{left} << 32 | right;
+// The token that two tokens make together. Filled once, then asked for every pair of a text.
+class PairTable {
+ public:
+  struct Entry {
+    uint32_t pair = 0, id = kNone;
+  };
+
+  static uint32_t pair_of(uint32_t left, uint32_t right) { return left << 16 | right; }
+  void fill(const std::vector<Entry>& entries) {
+    while (slots_.size() < 2 * entries.size() + 2) slots_.resize(2 * slots_.size());
+    for (const Entry& entry : entries) {
+      size_t slot = first_slot(entry.pair);
+      while (slots_[slot].id != kNone) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = entry;
+    }
+  }
+  uint32_t find(uint32_t left, uint32_t right) const {  // kNone: they make none
+    const uint32_t pair = pair_of(left, right);
+    size_t slot = first_slot(pair);
+    while (slots_[slot].id != kNone && slots_[slot].pair != pair)
+      slot = (slot + 1) & (slots_.size() - 1);
+    return slots_[slot].id;
+  }
+
+ private:
+  size_t first_slot(uint32_t pair) const {
+    return (pair * uint64_t{0x9E3779B97F4A7C15} >> 32) & (slots_.size() - 1);
+  }
+  std::vector<Entry> slots_ = std::vector<Entry>(2);  // a power of two, at most half of it taken
+};
+
+// Places of a long piece by the id that they would make.
+struct Waiting {
+  uint32_t id = 0;               // what was taken: the lowest id,
+  std::vector<uint32_t> places;  // and where it would be made, in order
+
+  void add(uint32_t made, uint32_t place) {
+    if (made == kNone) return;
+    if (made >= places_of_.size()) places_of_.resize(made + 1);
+    if (places_of_[made].empty()) ids_.push(made);
+    places_of_[made].push_back(place);
+  }
+  uint32_t lowest() const { return ids_.empty() ? kNone : ids_.top(); }
+  bool take() {
+    if (ids_.empty()) return false;
+    id = ids_.top();
+    ids_.pop();
+    places.clear();
+    places.swap(places_of_[id]);
+    if (!std::is_sorted(places.begin(), places.end())) std::sort(places.begin(), places.end());
+    return true;
+  }
+
+ private:
+  std::vector<std::vector<uint32_t>> places_of_;
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ids_;
+};
+
+bool is_one_piece(std::string_view text) {
+  std::string_view piece;
+  PieceReader(text).next(piece);
+  return piece.size() == text.size();
 }
 
 class BpeTokenizer : public Tokenizer {
@@ -33,14 +92,16 @@ class BpeTokenizer : public Tokenizer {
         byte_id_[static_cast<unsigned char>(vocabulary_.tokens[id][0])] = id;
     }
     // Any two tokens that together are one, whatever merge made it.
+    std::vector<PairTable::Entry> pairs;
     for (uint32_t id = 0; id < vocabulary_.tokens.size(); ++id) {
       const std::string_view token = vocabulary_.tokens[id];
       for (size_t cut = 1; cut < token.size(); ++cut) {
         const auto left = id_of.find(token.substr(0, cut)), right = id_of.find(token.substr(cut));
         if (left != id_of.end() && right != id_of.end())
-          merged_[pair_key(left->second, right->second)] = id;
+          pairs.push_back({PairTable::pair_of(left->second, right->second), id});
       }
     }
+    pairs_.fill(pairs);
   }
 
   std::string kind() const override { return kind_; }
@@ -51,10 +112,11 @@ class BpeTokenizer : public Tokenizer {
     ids.reserve(text.size() / 3);
     // Most pieces come again: where their ids are in `ids`.
     std::unordered_map<std::string_view, std::pair<size_t, size_t>> known;
+    Waiting waiting;
     for_each_piece(text, [&](std::string_view piece) {
       const auto [at, is_new] = known.try_emplace(piece, ids.size(), 0);
       if (is_new) {
-        encode_piece(piece, ids);
+        encode_piece(piece, ids, waiting);
         at->second.second = ids.size();
         return;
       }
@@ -85,84 +147,96 @@ class BpeTokenizer : public Tokenizer {
   }
 
   size_t part_end(std::string_view text, size_t limit) const override {
-    const auto is_space = [](char c) { return c == ' ' || c == '\n'; };
-    const auto is_cut = [&](size_t i) {  // a plain letter or sign before it, a space after it
-      return text[i - 1] > ' ' && text[i - 1] < 0x7f && is_space(text[i]);
-    };
     if (limit >= text.size()) return text.size();
+    // A plain letter or sign before it, a space after it: always between two pieces.
     for (size_t i = limit; i > 0; --i)
-      if (is_cut(i)) return i;
-    for (size_t i = limit + 1; i < text.size(); ++i)
-      if (is_cut(i)) return i;
-    return text.size();
+      if (text[i - 1] > ' ' && text[i - 1] < 0x7f && (text[i] == ' ' || text[i] == '\n')) return i;
+    PieceReader reader(text);
+    size_t end = 0, last = 0;  // of the last piece
+    for (std::string_view piece; reader.next(piece); last = piece.size()) {
+      end += piece.size();
+      // Two pieces of spaces may be one where the text ends behind them.
+      if (end >= limit &&
+          (last == 0 || !is_one_piece(text.substr(end - piece.size() - last, piece.size() + last))))
+        return end;
+    }
+    return end;
   }
 
  private:
-  uint32_t merged(uint32_t left, uint32_t right) const {
-    const auto found = merged_.find(pair_key(left, right));
-    return found == merged_.end() ? kNone : found->second;
-  }
-
-  void encode_piece(std::string_view piece, std::vector<uint32_t>& ids) const {
+  void encode_piece(std::string_view piece, std::vector<uint32_t>& ids, Waiting& waiting) const {
     std::vector<uint32_t> parts;
     parts.reserve(piece.size());
     for (const char c : piece) parts.push_back(byte_id_[static_cast<unsigned char>(c)]);
     if (piece.size() <= kShortPiece)
       merge_short(parts);
     else
-      merge_long(parts);
+      merge_long(parts, waiting);
     ids.insert(ids.end(), parts.begin(), parts.end());
   }
 
   // Again and again the pair that makes the lowest id, the first of equal ones.
   void merge_short(std::vector<uint32_t>& parts) const {
-    for (;;) {
-      uint32_t lowest = kNone;
-      size_t at = 0;
-      for (size_t i = 0; i + 1 < parts.size(); ++i) {
-        const uint32_t id = merged(parts[i], parts[i + 1]);
-        if (id < lowest) lowest = id, at = i;
-      }
-      if (lowest == kNone) return;
-      parts[at] = lowest;
-      parts.erase(parts.begin() + static_cast<int64_t>(at) + 1);
+    // What each makes with the one after it.
+    std::array<uint32_t, kShortPiece> makes;
+    size_t n = parts.size();
+    for (size_t i = 0; i + 1 < n; ++i) makes[i] = pairs_.find(parts[i], parts[i + 1]);
+    while (n > 1) {
+      const size_t at =
+          size_t(std::min_element(makes.begin(), makes.begin() + int64_t(n) - 1) - makes.begin());
+      if (makes[at] == kNone) break;
+      parts[at] = makes[at];
+      std::copy(parts.begin() + int64_t(at) + 2, parts.begin() + int64_t(n),
+                parts.begin() + int64_t(at) + 1);
+      std::copy(makes.begin() + int64_t(at) + 2, makes.begin() + int64_t(n),
+                makes.begin() + int64_t(at) + 1);
+      --n;
+      if (at + 1 < n) makes[at] = pairs_.find(parts[at], parts[at + 1]);
+      if (at > 0) makes[at - 1] = pairs_.find(parts[at - 1], parts[at]);
     }
+    parts.resize(n);
   }
 
-  // The same with a heap over a linked list: a megabyte of one letter must not take an hour.
-  void merge_long(std::vector<uint32_t>& parts) const {
-    const auto n = static_cast<int64_t>(parts.size());
-    std::vector<int64_t> next(parts.size()), before(parts.size());
-    for (int64_t i = 0; i < n; ++i) next[size_t(i)] = i + 1, before[size_t(i)] = i - 1;
-    using Merge = std::tuple<uint32_t, int64_t, uint32_t, uint32_t>;  // id, place, left, right
-    std::priority_queue<Merge, std::vector<Merge>, std::greater<>> heap;
-    const auto offer = [&](int64_t i) {
-      if (i < 0 || next[size_t(i)] >= n) return;
-      const uint32_t left = parts[size_t(i)], right = parts[size_t(next[size_t(i)])];
-      const uint32_t id = merged(left, right);
-      if (id != kNone) heap.emplace(id, i, left, right);
+  // The same for a piece of any length: a megabyte of one letter must not take an hour. Places
+  // wait under the id that they would make, ids in a heap, and the parts are a linked list.
+  void merge_long(std::vector<uint32_t>& ids, Waiting& waiting) const {
+    struct Part {
+      uint32_t id, next, before;
     };
-    for (int64_t i = 0; i < n; ++i) offer(i);
-    while (!heap.empty()) {
-      const auto [id, i, left, right] = heap.top();
-      heap.pop();
-      // What was offered may have been merged away meanwhile.
-      const int64_t j = next[size_t(i)];
-      if (parts[size_t(i)] != left || j >= n || parts[size_t(j)] != right) continue;
-      parts[size_t(i)] = id;
-      parts[size_t(j)] = kNone;
-      next[size_t(i)] = next[size_t(j)];
-      if (next[size_t(i)] < n) before[size_t(next[size_t(i)])] = i;
-      offer(i);
-      offer(before[size_t(i)]);
+    const auto n = static_cast<uint32_t>(ids.size());  // at most kMaxPieceBytes
+    std::vector<Part> parts(n);
+    for (uint32_t i = 0; i < n; ++i) parts[i] = {ids[i], i + 1, i - 1};
+    const auto made_at = [&](uint32_t i) {
+      return parts[i].next < n ? pairs_.find(parts[i].id, parts[parts[i].next].id) : kNone;
+    };
+    for (uint32_t i = 0; i < n; ++i) waiting.add(made_at(i), i);
+    while (waiting.take()) {
+      for (size_t k = 0; k < waiting.places.size(); ++k) {
+        const uint32_t i = waiting.places[k];
+        if (k + 8 < waiting.places.size()) __builtin_prefetch(&parts[waiting.places[k + 8]]);
+        Part& part = parts[i];
+        // What was offered may have been merged away meanwhile.
+        if (part.id == kNone || made_at(i) != waiting.id) continue;
+        if (waiting.lowest() < waiting.id) {  // made by the merge before: it comes first
+          waiting.add(waiting.id, i);
+          continue;
+        }
+        part.id = waiting.id;
+        parts[part.next].id = kNone;
+        part.next = parts[part.next].next;
+        if (part.next < n) parts[part.next].before = i;
+        waiting.add(made_at(i), i);
+        if (part.before < n) waiting.add(made_at(part.before), part.before);
+      }
     }
-    parts.erase(std::remove(parts.begin(), parts.end(), kNone), parts.end());
+    ids.clear();
+    for (uint32_t i = 0; i < n; i = parts[i].next) ids.push_back(parts[i].id);
   }
 
   std::string kind_;
   BpeVocabulary vocabulary_;
   std::array<uint32_t, 256> byte_id_{};
-  std::unordered_map<uint64_t, uint32_t> merged_;
+  PairTable pairs_;
 };
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <pcre2.h>
 
+#include <algorithm>
+
 #include "fathom/base/error.h"
 #include "fathom/data/bpe.h"
 
@@ -57,19 +59,44 @@ class Pattern {
   bool has_jit_ = false;
 };
 
+// Not within a character, where the text is UTF-8.
+size_t character_end(std::string_view text, size_t at) {
+  for (size_t i = at; at < text.size() && i > 0 && at - i < 4; --i)
+    if ((text[i] & 0xC0) != 0x80) return i;
+  return at;
+}
+
 }  // namespace
 
-void for_each_piece(std::string_view text, const std::function<void(std::string_view)>& visit) {
-  static const Pattern pattern;
-  const std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data*)> data(
-      pattern.make_match_data(), pcre2_match_data_free);
-  size_t done = 0, begin = 0, end = 0;
-  while (done < text.size() && pattern.find(text, done, data.get(), begin, end)) {
-    if (begin > done) visit(text.substr(done, begin - done));
-    visit(text.substr(begin, end - begin));
-    done = end;
+struct PieceReader::Match {
+  Match() : data(pattern().make_match_data()) {}
+  ~Match() { pcre2_match_data_free(data); }
+  static const Pattern& pattern() {
+    static const Pattern pattern;
+    return pattern;
   }
-  if (done < text.size()) visit(text.substr(done));
+  pcre2_match_data* data;
+};
+
+PieceReader::PieceReader(std::string_view text) : rest_(text), match_(std::make_unique<Match>()) {}
+PieceReader::~PieceReader() = default;
+
+bool PieceReader::next(std::string_view& piece) {
+  if (rest_.empty()) return false;
+  // As if the text ended there: no piece is longer, and none is sought through all of the text.
+  const size_t limit = std::min(rest_.size(), kMaxPieceBytes);
+  const std::string_view near = rest_.substr(0, character_end(rest_, limit));
+  size_t begin = 0, end = 0;
+  if (!Match::pattern().find(near, 0, match_->data, begin, end)) begin = near.size();
+  // What is before a match is no UTF-8; the match is found again, with all of its own length.
+  piece = near.substr(0, begin > 0 ? begin : end);
+  rest_.remove_prefix(piece.size());
+  return true;
+}
+
+void for_each_piece(std::string_view text, const std::function<void(std::string_view)>& visit) {
+  PieceReader reader(text);
+  for (std::string_view piece; reader.next(piece);) visit(piece);
 }
 
 }  // namespace fathom

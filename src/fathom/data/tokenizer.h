@@ -26,8 +26,8 @@ class Tokenizer {
   // Throws Error for an id outside [0, vocab_size). The result need not be UTF-8: a byte token may
   // be half a character.
   virtual std::string decode(Span<const uint32_t> ids) const = 0;
-  // The end of a part of `text` of about `limit` bytes that encodes by itself as it does in the
-  // whole; the text's end where there is none. So a long text is encoded piece by piece.
+  // The end of a part of `text` that encodes by itself as it does in the whole, so that a long text
+  // is encoded part by part: about `limit` bytes, and kMaxPieceBytes (bpe.h) beyond it at most.
   virtual size_t part_end(std::string_view text, size_t limit) const;
   // What from_json reads: {"kind": ..., and what the kind needs to rebuild itself}.
   virtual nlohmann::json to_json() const = 0;
