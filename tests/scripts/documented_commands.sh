@@ -119,15 +119,12 @@ for i in $(seq 400); do
   printf 'Once upon hill %s the quick brown fox jumps over a lazy dog.\nThe end? ROMEO: And so.\n' "$((i % 10))"
 done >my_text.txt
 cp my_text.txt notes.txt
-# The book of Genesis, which a Debian package brings, as lines of a play that begins with short ones.
+# The book of Genesis, which a Debian package brings, in short sentences and as lines of a play.
 if ! bible -f gen1:1-gen50:26 >verses.txt; then
   echo "documented_commands.sh: no program \`bible\`; HINT: apt install bible-kjv" >&2
   exit 1
 fi
-{
-  printf 'First Citizen:\nHear me speak.\n\nAll:\nSpeak, speak!\n\n'
-  sed 's/^[^ ]* //; 0~7s/^/ROMEO:\n/' verses.txt
-} >play.txt
+sed 's/^[^ ]* //; s/[;:] /. /g; 0~7s/^/ROMEO:\n/' verses.txt >play.txt
 "$fathom" prepare play.txt --name shakespeare_char --tokenizer char >/dev/null
 if ((${#pages[@]} > 0)); then "$fathom" prepare my_text.txt --name mine >/dev/null; fi
 "$fathom" prepare my_text.txt --name quick >/dev/null
