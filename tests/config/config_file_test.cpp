@@ -226,6 +226,78 @@ TEST(NanoGptFile, AShellLineOfTheSameTextInTomlIsNotTaken) {
   EXPECT_NO_THROW(read(s, "flag = True\n", "a.py"));
 }
 
+// However an editor ends its lines.
+TEST(ConfigFile, LinesEndInThreeWays) {
+  for (const char* end : {"\n", "\r\n", "\r"}) {
+    for (const char* name : {"a.py", "a.toml"}) {
+      SCOPED_TRACE(std::string(name) + " " + std::to_string(end[0]));
+      const auto lines = [&](std::initializer_list<const char*> all) {
+        std::string text;
+        for (const char* line : all) text += std::string(line) + end;
+        return text;
+      };
+      Sample s;
+      read(s, lines({"# a comment", "count = 7  # and another", "", "rate = 0.25"}), name);
+      EXPECT_EQ(s.config.count, 7);
+      EXPECT_EQ(s.config.rate, 0.25);
+      EXPECT_EQ(s.fields.find("rate")->origin(), std::string(name) + ":4");
+      EXPECT_TRUE(s.fields.notices().empty());
+      EXPECT_THAT(refused(lines({"# a comment", "count = 7", "rate = 5"}), name),
+                  StartsWith(std::string(name) + ":3"));
+    }
+  }
+  Sample mixed;
+  read(mixed, "# old\rcount = 7\r\nrate = 0.25\ntext = 'a\\rb'", "a.py");
+  EXPECT_EQ(mixed.config.count, 7);
+  EXPECT_EQ(mixed.fields.find("text")->origin(), "a.py:4");
+  EXPECT_EQ(mixed.config.text, "a\rb") << "what a string writes as an escape stays";
+}
+
+TEST(ConfigFile, AByteOrderMarkIsPassedOver) {
+  for (const char* name : {"a.py", "a.toml"}) {
+    Sample s;
+    read(s,
+         "\xEF\xBB\xBF"
+         "count = 7\n",
+         name);
+    EXPECT_EQ(s.config.count, 7);
+    EXPECT_EQ(s.fields.find("count")->origin(), std::string(name) + ":1");
+  }
+  Sample joined;
+  read(joined,
+       "rate = 0.25\n\xEF\xBB\xBF"
+       "count = 7\n",
+       "a.py");
+  EXPECT_EQ(joined.config.count, 7) << "of two files made into one";
+}
+
+TEST(ConfigFile, OtherEncodingsAreCalledByTheirNames) {
+  using namespace std::string_literals;
+  for (const char* name : {"a.py", "a.toml"}) {
+    EXPECT_EQ(refused("\xFF\xFEn\0=\0"s, name), std::string(name) + " is UTF-16, not UTF-8");
+    EXPECT_EQ(refused("\xFE\xFF\0n\0="s, name), std::string(name) + " is UTF-16, not UTF-8");
+    EXPECT_THAT(refused("c\0o\0"s, name), HasSubstr("UTF-16 without its mark, or no text"));
+  }
+}
+
+TEST(ConfigFile, OneThatSetsNothingIsWorthANotice) {
+  for (const char* name : {"a.py", "a.toml"}) {
+    for (const char* text : {"", " \n\n", "# count = 7", "#a\u0085count = 7"}) {
+      Sample s;
+      read(s, text, name);
+      EXPECT_THAT(s.fields.notices(),
+                  ElementsAre(StartsWith(std::string(name) + " sets nothing: it ")))
+          << text;
+    }
+    Sample ignored;
+    read(ignored, "compile = true", name);
+    EXPECT_EQ(ignored.fields.notices().size(), 1u) << "that the key has no effect is enough";
+  }
+  Sample sections;
+  read(sections, "[first]\n[second]\n", "a.toml");
+  EXPECT_EQ(sections.fields.notices().size(), 1u);
+}
+
 TEST(ConfigFile, MissingAndTooLargeFilesAreRefused) {
   Sample s;
   const testing::TempFolder folder;

@@ -16,8 +16,10 @@ namespace {
 using testing::Colour;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::refusal_of;
 using testing::Sample;
+using ::testing::SizeIs;
 
 TEST(Fields, TextsFromTheCommandLineReachTheStruct) {
   Sample s;
@@ -215,6 +217,63 @@ TEST(Fields, TheLastValueWins) {
   EXPECT_ANY_THROW(s.fields.set_text("count", "0", "c"));
   EXPECT_EQ(s.config.count, 5);
   EXPECT_EQ(s.fields.find("count")->origin(), "b");
+}
+
+struct Plan {
+  bool on = false;
+  int64_t speed = 3;
+  std::optional<int64_t> pause;
+  IntList stops;
+  std::string name;
+};
+
+void add_fields(FieldList& list, Plan& p) {
+  list.section("plan");
+  list.add("on", p.on, "a switch");
+  list.add("speed", p.speed, "how fast")
+      .needs("on = true", [&p] { return p.on; })
+      .needs("a name", [&p] { return !p.name.empty(); });
+  list.add("pause", p.pause, "how long").needs("on = true", [&p] { return p.on; });
+  list.add("stops", p.stops, "where").needs("on = true", [&p] { return p.on; });
+  list.add("name", p.name, "of the plan");
+}
+
+using Given = std::vector<std::pair<std::string, std::string>>;
+
+std::vector<std::string> in_vain(const Given& typed, const Given& in_a_file = {}) {
+  Plan plan;
+  FieldList list;
+  add_fields(list, plan);
+  for (const auto& [key, text] : in_a_file) list.set_text(key, text, "a.toml:1");
+  for (const auto& [key, text] : typed) list.set_text(key, text, "--" + key);
+  return without_effect(list);
+}
+
+TEST(Needs, AKeyThatWasGivenInVainIsToldWithWhatItNeeds) {
+  EXPECT_THAT(in_vain({}), IsEmpty()) << "nothing was given";
+  EXPECT_THAT(in_vain({{"speed", "5"}}),
+              ElementsAre("speed = 5 has no effect: it needs on = true"));
+  EXPECT_THAT(in_vain({{"on", "true"}, {"speed", "5"}}),
+              ElementsAre("speed = 5 has no effect: it needs a name"))
+      << "all of what it needs must hold";
+  EXPECT_THAT(in_vain({{"speed", "5"}, {"on", "true"}, {"name", "x"}}), IsEmpty())
+      << "whatever was given first";
+  EXPECT_THAT(in_vain({{"speed", "3"}}), SizeIs(1)) << "typed, though it is what stood there";
+}
+
+TEST(Needs, NoneAndWhatAFileRepeatsAreNotTold) {
+  EXPECT_THAT(in_vain({{"pause", "None"}, {"stops", "[]"}}), IsEmpty());
+  EXPECT_THAT(in_vain({}, {{"speed", "3"}}), IsEmpty()) << "a complete config.toml has every key";
+  EXPECT_THAT(in_vain({}, {{"speed", "4"}}), SizeIs(1));
+  EXPECT_THAT(in_vain({}, {{"speed", "4"}, {"speed", "3"}}), IsEmpty());
+}
+
+TEST(Needs, AreListed) {
+  Plan plan;
+  FieldList list;
+  add_fields(list, plan);
+  EXPECT_THAT(list.find("speed")->needed(), ElementsAre("on = true", "a name"));
+  EXPECT_THAT(list.find("on")->needed(), IsEmpty());
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ TEST(HaltingConfig, TheNotebooksKeysAreAliases) {
 
 TEST(HaltingConfig, ThresholdsThatNeverOrAlwaysHaltAreRemarkedOn) {
   const auto said = [](const Settings& more) {
-    Settings settings = {{"halt_rule", "max"}};
+    Settings settings = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
     settings.insert(settings.end(), more.begin(), more.end());
     return resolved(kPreset, settings).notices;
   };
@@ -132,9 +132,9 @@ TEST(HaltingConfig, ThresholdsThatNeverOrAlwaysHaltAreRemarkedOn) {
   EXPECT_THAT(said({{"halt_thresholds", "[2, 0.5, -0.5, 1]"}}),
               ElementsAre(HasSubstr("-0.5 is always met"), HasSubstr("2 is never met")));
   EXPECT_THAT(said({{"halt_threshold", "2"}, {"halt_thresholds", "[0.1, 0.1, 0.1, 0.1]"}}),
-              IsEmpty())
-      << "the one that is not used";
-  EXPECT_THAT(resolved(kPreset, {{"halt_threshold", "2"}}).notices, IsEmpty())
+              ElementsAre("halt_threshold = 2.0 has no effect: it needs halt_thresholds = None"));
+  EXPECT_THAT(resolved(kPreset, {{"halt_threshold", "2"}}).notices,
+              ElementsAre("halt_threshold = 2.0 has no effect: it needs halt_rule = max or gold"))
       << "nothing halts anyway";
 }
 
@@ -226,7 +226,9 @@ TEST(ModelConfig, WhatOnlyLooksLikeAContradictionIsTaken) {
 
 TEST(ModelConfig, HidingATokenFromItselfByTheGoldRuleIsRemarkedOn) {
   const auto said = [](const char* rule, const char* mask_self) {
-    return resolved(kPreset, {{"halt_rule", rule}, {"mask_self", mask_self}}).notices;
+    return resolved(kPreset,
+                    {{"halt_rule", rule}, {"mask_self", mask_self}, {"layer_supervision", "all"}})
+        .notices;
   };
   ASSERT_EQ(said("gold", "true").size(), 1U);
   for (const char* part : {"halt_rule = gold", "mask_self = true", "leaks the label"})

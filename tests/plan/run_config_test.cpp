@@ -145,7 +145,9 @@ TEST(Resolve, StepsCountWhereTheUserCountsInSteps) {
   EXPECT_EQ(after.config.training.validation_interval, std::nullopt);
   const auto both = resolved("gpt2ish", {{"eval_interval", "7"}, {"validation_interval", "50"}});
   EXPECT_EQ(both.config.training.validation_interval, 50);
-  EXPECT_TRUE(both.notices.empty());
+  ASSERT_EQ(both.notices.size(), 1u);
+  EXPECT_EQ(both.notices[0],
+            "eval_interval = 7 has no effect: it needs validation_interval = None");
 }
 
 TEST(Resolve, AmpIsANarrowDtype) {

@@ -4,6 +4,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/cli/fits_memory.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/model/plan/depth_plan.h"
 #include "fathom/train/plan/registry.h"
@@ -17,6 +18,26 @@ BenchKind kind_of(const std::string& what) {
   if (what == "ops") return BenchKind::kOps;
   misuse(fmt::format("{} cannot be measured, allowed: step, decode, ops", in_quotes(what)),
          suggestion(what, {"step", "decode", "ops"}, "fathom bench --help"));
+}
+
+// What the measured part does not do.
+void add_needs(FieldList& list, const BenchKind& kind) {
+  const auto steps = [&kind] { return kind == BenchKind::kStep; };
+  for (const Field& field : list.all()) {
+    const std::string& section = field.section();
+    // The processor's threads and the place of the weights count for all of them.
+    const bool trains = section == "optimizer" || section == "schedule" || section == "guards";
+    const bool splits = field.name() == "gradient_accumulation_steps" || field.name() == "sampling";
+    if (trains || splits || field.name() == "dtype" || field.name() == "recompute_blocks")
+      list.find(field.name())->needs("bench step", steps);
+  }
+  for (const char* key : {"batch_size", "mini_batch_size"})
+    list.find(key)->needs("bench step or ops", [&kind] { return kind != BenchKind::kDecode; });
+  for (const char* key :
+       {"eval_interval", "eval_iters", "validation_interval", "validation_batch_size",
+        "save_interval", "log_interval", "eval_only", "checkpoint_interval", "keep_checkpoints"})
+    list.find(key)->needs("a training: nothing is evaluated, saved or logged here",
+                          [] { return false; });
 }
 
 }  // namespace
@@ -43,6 +64,7 @@ std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
     list.add("json", request.json, "print one JSON object");
     list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same");
     add_fields(list, request.config);
+    add_needs(list, request.kind);
     return list;
   };
   const Arguments without_what(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
@@ -64,6 +86,14 @@ std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
   if (request.kind == BenchKind::kDecode && !make_depth_plan(request.config.model).causal)
     misuse(fmt::format("{} is not causal: its texts cannot be grown", preset),
            "`fathom bench step` measures its training");
+  require_memory(request.config, request.vocab_size, request.kind == BenchKind::kStep);
+  if (request.kind == BenchKind::kDecode)  // half of the window is there from the start
+    require_memory(request.config, request.vocab_size,
+                   4.0 * static_cast<double>(request.sequences) *
+                       static_cast<double>(request.config.model.backbone.block_size),
+                   fmt::format("{} texts of {} tokens", with_commas(request.sequences),
+                               with_commas(request.config.model.backbone.block_size)),
+                   "sequences or block_size");
   return request;
 }
 

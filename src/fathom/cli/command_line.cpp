@@ -200,6 +200,8 @@ std::string CommandLine::help(const FieldList& fields) const {
     if (field.section() != section) out += fmt::format("\n{}\n", section = field.section());
     out += fmt::format("  --{:<20} {}\n  {:<22} {}\n", field.name(), option_facts(field), "",
                        field.help());
+    if (const auto needed = field.needed(); !needed.empty())
+      out += fmt::format("  {:<22} needs {}\n", "", join(needed, ", and "));
     if (!field.aliases().empty())
       out += fmt::format("  {:<22} also --{}\n", "", fmt::join(field.aliases(), ", --"));
   }

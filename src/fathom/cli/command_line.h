@@ -34,7 +34,8 @@ class CommandLine {
   // positional words. Returns nothing when `--help` was asked for and printed. Throws
   // Error(kUsage).
   std::optional<std::vector<Setting>> parse(const Arguments& arguments, const FieldList& fields);
-  // What `--help` prints: every field with its type, present value, range, meaning and aliases.
+  // What `--help` prints: every field with its type, present value, range, meaning, needs and
+  // aliases.
   std::string help(const FieldList& fields) const;
 
  private:

@@ -78,7 +78,7 @@ void print_parameters(const Description& d, const Style& style) {
     const ParameterSpec& spec = d.table[i];
     if (is_frozen[i])
       frozen += spec.count();
-    else if (decays(spec, d.config.optimizer.decay_rule))
+    else if (d.config.optimizer.weight_decay > 0 && decays(spec, d.config.optimizer.decay_rule))
       decayed += spec.count();
   }
   fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}\n", "total", with_commas(total), "weight-decayed",

@@ -5,9 +5,9 @@
 #include <filesystem>
 
 #include "fathom/base/error.h"
+#include "fathom/cli/fits_memory.h"
 #include "fathom/model/plan/depth_plan.h"
 #include "fathom/track/run_folder.h"
-#include "fathom/train/plan/run_state.h"
 
 namespace fathom {
 
@@ -16,7 +16,9 @@ void add_fields(FieldList& list, ModelChoice& c) {
   list.add("checkpoint", c.checkpoint,
            "best, last or a checkpoint's folder; auto: best, else last");
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
-  list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
+  list.add("threads", c.threads, "processor threads, 0: all this process may use")
+      .at_least(0)
+      .at_most(kMostThreads);
   list.add("threshold", c.threshold,
            "a token halts where its score is at least this; None: as trained");
   list.add("thresholds", c.thresholds, "the same, one per layer");
@@ -57,6 +59,22 @@ void settle(ModelChoice& choice) {
                      checkpoints.string()));
 }
 
+RunState settle_state(const ModelChoice& choice) {
+  RunState state = load_state(choice.folder);
+  ModelConfig model = state.config.model;
+  apply_thresholds(choice, model);
+  RunConfig config = state.config;
+  config.training.device = choice.device;
+  require_memory(config, state.vocab_size, /*training=*/false);
+  return state;
+}
+
+std::vector<std::string> notices_of(const FieldList& list) {
+  std::vector<std::string> notices = list.notices();
+  for (std::string& idle : without_effect(list)) notices.push_back(std::move(idle));
+  return notices;
+}
+
 void require_causal(const ModelChoice& choice, const std::string& verb) {
   const RunConfig config = load_state(choice.folder).config;
   if (!make_depth_plan(config.model).causal)
@@ -86,13 +104,17 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   list.add("split", request.split, "train or val");
   list.add("dataset", request.dataset,
            "another corpus of the same vocabulary; empty: the run's own");
-  list.add("batch_size", request.batch_size, "sequences of one forward pass").at_least(1);
+  list.add("batch_size", request.batch_size, "sequences of one forward pass")
+      .at_least(1)
+      .at_most(1 << 20);
   list.add("max_batches", request.max_batches, "stop after this many, 0: the whole split")
-      .at_least(0);
+      .at_least(0)
+      .at_most(1e12);
   list.add("json", request.json, "print one JSON object");
   if (!parse_into(line, arguments, list)) return std::nullopt;
   settle(request.model);
-  request.notices = list.notices();
+  settle_state(request.model);
+  request.notices = notices_of(list);
   return request;
 }
 

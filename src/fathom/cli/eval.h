@@ -7,6 +7,7 @@
 
 #include "fathom/cli/command_line.h"
 #include "fathom/model/plan/model_config.h"
+#include "fathom/train/plan/run_state.h"
 
 namespace fathom {
 
@@ -27,6 +28,12 @@ void apply_thresholds(const ModelChoice& choice, ModelConfig& config);
 void require_causal(const ModelChoice& choice, const std::string& verb);
 // Finds the checkpoint's folder. Throws Error(kUsage) when there is none.
 void settle(ModelChoice& choice);
+
+// The checkpoint's configuration and vocabulary, once its folder is settled. Refuses thresholds
+// where nothing halts and a model that this machine cannot hold.
+RunState settle_state(const ModelChoice& choice);
+// What is said about the keys that were given: those of other programs, and those without effect.
+std::vector<std::string> notices_of(const FieldList& list);
 
 // The folder of a complete checkpoint: `name` itself, or the run's `best`, else its `last`. Throws
 // Error(kUsage).

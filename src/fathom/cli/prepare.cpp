@@ -57,6 +57,7 @@ int run_prepare(const Arguments& arguments) {
   fields.section("output");
   fields.add("json", json, "print one JSON object");
   if (!parse_into(line, arguments, fields)) return 0;
+  for (const std::string& idle : without_effect(fields)) fmt::print(stderr, "note: {}\n", idle);
 
   const bool live = can_redraw(stderr);
   std::string last;

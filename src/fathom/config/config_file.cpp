@@ -19,6 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxConfigBytes = 1 << 20;
+constexpr char kMark[] = "\xEF\xBB\xBF";  // of UTF-8, by editors that begin a file with one
 
 std::string where(const std::string& file, const toml::node& node) {
   return fmt::format("{}:{}", file, node.source().begin.line);
@@ -94,6 +95,24 @@ std::vector<TomlEntry> entries_in_order(const toml::table& table) {
   return entries;
 }
 
+// Text as the parsers take it: without a byte order mark, and every line ends as lines do here.
+// What is no UTF-8 at all is told by its first bytes, lest the parser complain of a character
+// nobody sees.
+std::string plain_text(std::string_view text, const std::string& name) {
+  const auto begins = [&](std::string_view mark) { return text.substr(0, mark.size()) == mark; };
+  using namespace std::string_view_literals;
+  const bool utf16 = begins("\xFF\xFE"sv) || begins("\xFE\xFF"sv);
+  if (utf16 || text.find('\0') != std::string_view::npos)
+    misuse(fmt::format("{} is {}, not UTF-8", escaped(name),
+                       utf16 ? "UTF-16" : "UTF-16 without its mark, or no text"),
+           "save it as UTF-8; `iconv -f UTF-16 -t UTF-8` converts it");
+  if (begins(kMark)) text.remove_prefix(3);
+  std::string out(text);
+  for (size_t i = 0; i < out.size(); ++i)
+    if (out[i] == '\r' && (i + 1 == out.size() || out[i + 1] != '\n')) out[i] = '\n';
+  return out;
+}
+
 // Refuses keys of many parts, `a.b.c.d = 1`: the parser makes a table inside a table of them, and
 // the stack does not hold what a megabyte of dots asks for. Strings and comments are told apart as
 // TOML does, lest something hide in them.
@@ -116,7 +135,8 @@ void check_keys(std::string_view text, const std::string& name) {
   }
 }
 
-void read_toml(const std::string& text, const std::string& name, FieldList& fields) {
+// How many keys it set.
+size_t read_toml(const std::string& text, const std::string& name, FieldList& fields) {
   check_keys(text, name);
   toml::table table;
   try {
@@ -140,6 +160,7 @@ void read_toml(const std::string& text, const std::string& name, FieldList& fiel
              "keep one of the two");
     set_from_toml(fields, entry.key, *entry.value, origin);
   }
+  return seen.size();
 }
 
 // `value # comment` -> `value`; a # inside quotes stays.
@@ -185,10 +206,13 @@ bool is_identifier(std::string_view name) {
   return true;
 }
 
-void read_nanogpt(const std::string& text, const std::string& name, FieldList& fields) {
+// How many keys it set.
+size_t read_nanogpt(const std::string& text, const std::string& name, FieldList& fields) {
   std::istringstream lines(text);
   std::string raw;
+  size_t keys = 0;
   for (int number = 1; std::getline(lines, raw); ++number) {
+    if (raw.rfind(kMark, 0) == 0) raw.erase(0, 3);  // of a file that was appended
     const std::string_view line = trim(without_comment(raw));
     if (line.empty()) continue;
     const std::string origin = fmt::format("{}:{}", name, number);
@@ -205,7 +229,9 @@ void read_nanogpt(const std::string& text, const std::string& name, FieldList& f
              "a Python config file is read, not executed: only literals are taken");
     }
     fields.set(key, value, origin);
+    ++keys;
   }
+  return keys;
 }
 
 // A TOML basic string: JSON's escapes, and DEL, which TOML does not allow bare.
@@ -226,7 +252,12 @@ void read_config_text(const std::string& text, const std::string& name, FieldLis
     misuse(fmt::format("{}: {} bytes are too many for a config file, allowed: {}", name,
                        text.size(), kMaxConfigBytes));
   const bool python = name.size() > 3 && name.compare(name.size() - 3, 3, ".py") == 0;
-  python ? read_nanogpt(text, name, fields) : read_toml(text, name, fields);
+  const std::string plain = plain_text(text, name);
+  const size_t keys = python ? read_nanogpt(plain, name, fields) : read_toml(plain, name, fields);
+  if (keys > 0) return;
+  const bool empty = trim(plain).empty();
+  fields.note(fmt::format("{} sets nothing: {}", escaped(name),
+                          empty ? "it is empty" : "it has nothing but comments and sections"));
 }
 
 void read_config_file(const std::string& path, FieldList& fields) {

@@ -10,6 +10,8 @@ namespace fathom {
 // Reads a config file into `fields`. Two forms, told apart by the name's ending:
 //   .py          nanoGPT's lines of `key = literal` with # comments; anything else is refused;
 //   all others   TOML: `n_layer = 6` at the top level or under its `[section]`; "none" is None.
+// Lines end with \n, \r\n or \r, and a byte order mark is passed over; a file that sets nothing is
+// worth a notice.
 // Errors carry file and line. Throws Error(kUsage), or Error(kFailure) if it cannot be read.
 void read_config_file(const std::string& path, FieldList& fields);
 void read_config_text(const std::string& text, const std::string& name, FieldList& fields);

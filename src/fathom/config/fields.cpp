@@ -123,6 +123,9 @@ Field& Field::below(double bound) {
 Field& Field::architecture() {
   return architecture_ = true, *this;
 }
+Field& Field::needs(std::string what, std::function<bool()> holds) {
+  return needs_.push_back({std::move(what), std::move(holds)}), *this;
+}
 Field& Field::alias(std::string name) {
   return aliases_.push_back(std::move(name)), *this;
 }
@@ -133,6 +136,12 @@ std::string Field::range() const {
   if (!std::isfinite(low_) && !std::isfinite(high_)) return out;
   out += name_;
   if (std::isfinite(high_)) out += fmt::format(" {} {}", high_open_ ? "<" : "<=", high_);
+  return out;
+}
+
+std::vector<std::string> Field::needed() const {
+  std::vector<std::string> out;
+  for (const Need& need : needs_) out.push_back(need.what);
   return out;
 }
 
@@ -161,6 +170,7 @@ void Field::assign(const Value& value, const std::string& origin) {
   check_bounds(value, origin);
   if (value.is_string() && !is_utf8(value.get<std::string>()))
     refuse(shown(value), origin, "is not UTF-8");
+  const auto before = before_ ? before_ : std::make_shared<const Value>(get_());
   if (!set_(value)) {
     if (choices_.empty()) refuse(shown(value), origin, "has the wrong type, allowed: " + type_);
     const std::string given = value.is_string() ? value.get<std::string>() : shown(value);
@@ -171,6 +181,7 @@ void Field::assign(const Value& value, const std::string& origin) {
             (takes_list && nearest_name(given, choices_).empty() ? ", or a list of numbers" : ""));
   }
   origin_ = origin;
+  before_ = before;
 }
 
 void Field::assign_text(const std::string& text, const std::string& origin) {
@@ -312,6 +323,26 @@ void FieldList::set_text(const std::string& name, const std::string& text,
     field->assign_text(text, origin);
     field->turn_ = ++turns_;
   }
+}
+
+std::vector<std::string> without_effect(const FieldList& list) {
+  std::vector<std::string> out;
+  for (const Field& field : list.all()) {
+    if (field.origin_.empty()) continue;
+    const Value value = field.value();
+    const bool nothing = value.is_null() || (value.is_array() && value.empty()) || value == "";
+    const bool typed = field.origin_.rfind("--", 0) == 0;
+    if (nothing || (!typed && value == *field.before_)) continue;
+    for (const Field::Need& need : field.needs_) {
+      if (need.holds()) continue;
+      out.push_back(fmt::format(
+          "{} = {} has no effect: it needs {}", field.name(),
+          value.is_string() && !field.is_text() ? value.get<std::string>() : shown(value),
+          need.what));
+      break;
+    }
+  }
+  return out;
 }
 
 }  // namespace fathom

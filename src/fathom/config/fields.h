@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -34,6 +35,8 @@ struct ChoiceOrList {
   FloatList list;
 };
 
+class FieldList;
+
 class Field {
  public:
   Field& at_least(double bound);
@@ -42,6 +45,10 @@ class Field {
   Field& below(double bound);
   Field& alias(std::string name);  // another accepted spelling (LMPlay's, an older one)
   Field& architecture();           // shape or meaning of the weights: a resumed run keeps its own
+  // What must hold for the key to act: "decay_lr = true". Asked when all is settled;
+  // without_effect() tells of a key that was given in vain. Several are all needed, the first that
+  // fails is told.
+  Field& needs(std::string what, std::function<bool()> holds);
 
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }
@@ -53,6 +60,7 @@ class Field {
   std::string range() const;  // "1 <= n_layer", empty if unbounded
   bool is_architecture() const { return architecture_; }
   bool is_text() const { return type_ == "text"; }
+  std::vector<std::string> needed() const;  // what the key needs; empty: it always acts
   bool is_bool() const { return type_.rfind("bool", 0) == 0; }  // a bare flag means true
 
   Value value() const;
@@ -64,6 +72,11 @@ class Field {
 
  private:
   friend class FieldList;
+  friend std::vector<std::string> without_effect(const FieldList& list);
+  struct Need {
+    std::string what;
+    std::function<bool()> holds;
+  };
   void check_bounds(const Value& value, const std::string& origin) const;
   [[noreturn]] void refuse(const std::string& given, const std::string& origin,
                            const std::string& why) const;
@@ -75,6 +88,8 @@ class Field {
   bool low_open_ = false, high_open_ = false;
   size_t turn_ = 0;  // when it was set, counted over the list's fields; 0: not set
   bool architecture_ = false;
+  std::vector<Need> needs_;
+  std::shared_ptr<const Value> before_;  // its value when it was first set; null: not set
   std::function<Value()> get_;
   std::function<bool(const Value&)> set_;  // false: wrong type
 };
@@ -145,6 +160,7 @@ class FieldList {
   void set_text(const std::string& name, const std::string& text, const std::string& origin);
   // One sentence for each ignored key that was given, in the order given.
   const std::vector<std::string>& notices() const { return notices_; }
+  void note(std::string sentence) { notices_.push_back(std::move(sentence)); }
 
  private:
   Field& push(std::string name, std::string help, std::string type);
@@ -158,5 +174,10 @@ class FieldList {
   size_t turns_ = 0;
   std::vector<std::string> notices_;
 };
+
+// A sentence for each key that was given although what it needs does not hold, in list order. Not
+// for None, which asks for nothing, and not for a file's value that changes nothing: a run's own
+// config.toml has every key.
+std::vector<std::string> without_effect(const FieldList& list);
 
 }  // namespace fathom

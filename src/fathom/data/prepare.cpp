@@ -318,7 +318,8 @@ void add_fields(FieldList& list, PrepareOptions& o) {
       {{"auto", "auto"}, {"char", "char"}, {"byte", "byte"}, {"gpt2", "gpt2"}, {"bpe", "bpe"}});
   list.add("vocab_size", o.vocab_size, "tokens of a bpe that is made for the text")
       .at_least(257)
-      .at_most(65536);
+      .at_most(65536)
+      .needs("tokenizer = bpe", [&o] { return o.tokenizer == "bpe"; });
   list.add("vocabulary", o.vocabulary,
            "with gpt2: vocab.bpe, a .tiktoken file or the npm package tiktoken's gpt2.json; empty: "
            "the one kept in data/tokenizers, or a download");
@@ -335,7 +336,12 @@ void add_fields(FieldList& list, PrepareOptions& o) {
   list.add("url", o.url, "another address of the corpus's text; its checksum stays the same");
   list.add("timeout", o.timeout, "seconds without an answer before a download is given up")
       .at_least(1)
-      .at_most(86400);
+      .at_most(86400)
+      .needs("a download", [&o] {
+        const KnownCorpus* known = find_known_corpus(o.what);
+        return (known != nullptr && !known->url.empty() && o.input.empty()) ||
+               (o.tokenizer == "gpt2" && o.vocabulary.empty());
+      });
 }
 
 PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress) {

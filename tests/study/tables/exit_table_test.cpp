@@ -149,5 +149,43 @@ TEST(Html, IsOnePageThatEscapesItsText) {
   EXPECT_THAT(page, HasSubstr("truth <code>b</code>, answered wrongly by layer 3"));
 }
 
+// The last layer of five, with nothing that halts.
+ExitTable plain_example() {
+  ExitTable t = example();
+  t.run = "plain";
+  t.layers = {4};
+  t.thresholds.clear();
+  for (ExitRow& row : t.rows) {
+    row.layers = {row.layers[row.exit]};
+    row.exit = 0;
+    row.confident = true;
+  }
+  return t;
+}
+
+TEST(PlainModel, NoTextSaysThatOneOfItsLayersAnswered) {
+  const ExitTable t = plain_example();
+  EXPECT_EQ(summarize(t).mean_layers, 5);
+  EXPECT_EQ(nlohmann::json::parse(json_text(t))["mean_layers"], 5);
+  for (const std::string& text :
+       {terminal_text(t, false), terminal_text(t, true), markdown(t), html_page(t)}) {
+    EXPECT_THAT(text,
+                HasSubstr("no layer answers early: all 5 layers are computed for every token"));
+    for (const char* untrue : {" of 1 layers", "on average", "answered by", "layer that answer",
+                               "threshold</th>", "threshold  ", "nobody was confident"})
+      EXPECT_THAT(text, Not(HasSubstr(untrue))) << untrue;
+  }
+  EXPECT_THAT(terminal_text(t, false), HasSubstr("\nb|c \n\nplain: "));
+  EXPECT_THAT(terminal_text(t, true), HasSubstr("\033[4mb\033[0m|c"));
+  EXPECT_THAT(html_page(t), HasSubstr("class=\"t l0 wrong\""));
+  EXPECT_THAT(html_page(t), Not(HasSubstr(".l0 {")));
+}
+
+TEST(PlainModel, AModelOfOneLayerHasNoPlural) {
+  ExitTable t = plain_example();
+  t.layers = {0};
+  EXPECT_THAT(terminal_text(t, false), HasSubstr("no layer answers early: the model has one"));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -39,7 +39,9 @@ void add_fields(FieldList& list, BackboneConfig& c) {
   list.add("tie_head", c.tie_head, "the head uses the token table as its weight").architecture();
   list.add("dropout", c.dropout, "dropout of embeddings, attention weights and residual branches")
       .at_least(0)
-      .below(1);
+      .below(1)
+      .needs("attn_dropout, residual_dropout or embed_dropout = None",
+             [&c] { return !c.attn_dropout || !c.residual_dropout || !c.embed_dropout; });
   list.add("attn_dropout", c.attn_dropout, "dropout of attention weights, None takes dropout")
       .at_least(0)
       .below(1);

@@ -51,6 +51,7 @@ void add_fields(FieldList& list, EarlyExitConfig& c) {
   list.add("layer_contexts", c.layer_contexts,
            "positions before itself that a query sees, per layer; None: all")
       .at_least(0)
+      .at_most(1 << 24)
       .architecture();
   list.add<MaskHistory>(
       "mask_history", c.mask_history,

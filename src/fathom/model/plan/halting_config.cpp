@@ -10,6 +10,8 @@
 namespace fathom {
 
 void add_fields(FieldList& list, HaltingConfig& c) {
+  const char* const kRule = "halt_rule = max or gold";
+  const auto halts = [&c] { return c.rule != HaltRule::kNone; };
   list.section("halting");
   list.add<HaltRule>(
           "halt_rule", c.rule,
@@ -18,12 +20,16 @@ void add_fields(FieldList& list, HaltingConfig& c) {
           {{"none", HaltRule::kNone}, {"max", HaltRule::kMax}, {"gold", HaltRule::kGold}})
       .alias("confidence_mode");
   list.add("halt_threshold", c.threshold, "a token halts where its score is at least this")
-      .alias("confidence_threshold");
+      .alias("confidence_threshold")
+      .needs(kRule, halts)
+      .needs("halt_thresholds = None", [&c] { return c.thresholds.empty(); });
   list.add("halt_thresholds", c.thresholds, "one per layer; None: halt_threshold everywhere")
-      .alias("confidence_thresholds");
+      .alias("confidence_thresholds")
+      .needs(kRule, halts);
   list.add("confidence_temperature", c.temperature,
            "divides the logits before the score is taken (calibration)")
-      .above(0);
+      .above(0)
+      .needs(kRule, halts);
 }
 
 void validate(const HaltingConfig& c, const BackboneConfig& b) {

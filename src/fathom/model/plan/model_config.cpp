@@ -1,6 +1,9 @@
 #include "fathom/model/plan/model_config.h"
 
+#include <fmt/format.h>
+
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/model/plan/architecture.h"
 
 namespace fathom {
@@ -23,6 +26,33 @@ void check_shared_head(const ModelConfig& config) {
         "add --layer_heads=true");
 }
 
+// What a key needs of another section.
+void add_needs(FieldList& list, const ModelConfig& config) {
+  const HaltingConfig& halting = config.halting;
+  for (const char* key : {"mask_history", "mask_self"})
+    list.find(key)->needs("halt_rule = max or gold",
+                          [&halting] { return halting.rule != HaltRule::kNone; });
+}
+
+// "layer 0 answers where it is confident" of those that no loss teaches to; empty: there are none.
+std::string untaught_layers(const ModelConfig& config) {
+  const int64_t L = config.backbone.n_layer;
+  const std::vector<double> weights = config.supervision.layer_weights(L);
+  std::vector<int64_t> layers;
+  for (int64_t i = 0; i + 1 < L; ++i)
+    if (weights[static_cast<size_t>(i)] == 0 &&
+        config.halting.threshold_at(static_cast<size_t>(i)) <= 1)
+      layers.push_back(i);
+  if (layers.empty()) return "";
+  if (layers.size() == 1)
+    return fmt::format("layer {} answers where it is confident", layers.front());
+  const bool in_a_row = layers.back() - layers.front() + 1 == static_cast<int64_t>(layers.size());
+  const std::string names = in_a_row && layers.size() > 2
+                                ? fmt::format("{} to {}", layers.front(), layers.back())
+                                : shown_list(layers);
+  return fmt::format("layers {} answer where they are confident", names);
+}
+
 }  // namespace
 
 void add_fields(FieldList& list, ModelConfig& config) {
@@ -30,6 +60,7 @@ void add_fields(FieldList& list, ModelConfig& config) {
   add_fields(list, config.early_exit);
   add_fields(list, config.halting);
   add_fields(list, config.supervision);
+  add_needs(list, config);
   if (config.architecture == nullptr || !config.architecture->add_fields) return;
   list.section(config.architecture->name);
   config.architecture->add_fields(list, config.own);
@@ -57,6 +88,14 @@ std::vector<std::string> remarks(const ModelConfig& config) {
     out.push_back(
         "halt_rule = gold with mask_self = true leaks the label: whether a token sees itself tells "
         "the next layer what its target is, so the training loss is too low");
+  const std::string untaught =
+      config.halting.rule == HaltRule::kNone ? "" : untaught_layers(config);
+  if (!untaught.empty()) {
+    const std::string& choice = config.supervision.layer_supervision.choice;
+    out.push_back(fmt::format("{}, but layer_supervision{} does not train {}", untaught,
+                              choice.empty() ? "" : " = " + choice,
+                              untaught.rfind("layers", 0) == 0 ? "them" : "it"));
+  }
   return out;
 }
 

@@ -17,12 +17,16 @@ void add_fields(FieldList& list, SupervisionConfig& c) {
            {"last", "all", "skip_easy"})
       .at_least(0);
   list.add<SupervisionReduce>(
-      "supervision_reduce", c.reduce, "mean: weighted mean of the layers' losses; sum: their sum",
-      {{"mean", SupervisionReduce::kMean}, {"sum", SupervisionReduce::kSum}});
+          "supervision_reduce", c.reduce,
+          "mean: weighted mean of the layers' losses; sum: their sum",
+          {{"mean", SupervisionReduce::kMean}, {"sum", SupervisionReduce::kSum}})
+      .needs("another layer_supervision than last",
+             [&c] { return c.layer_supervision.choice != "last"; });
   list.add<SkipEasyWeight>("skip_easy_weight", c.skip_easy_weight,
                            "skip_easy averages over a layer's remaining tokens (layer), or weighs "
                            "every token alike (token)",
-                           {{"layer", SkipEasyWeight::kLayer}, {"token", SkipEasyWeight::kToken}});
+                           {{"layer", SkipEasyWeight::kLayer}, {"token", SkipEasyWeight::kToken}})
+      .needs("layer_supervision = skip_easy", [&c] { return c.skips_easy(); });
 }
 
 void validate(const SupervisionConfig& c, const BackboneConfig& b) {

@@ -46,18 +46,15 @@ std::string percent(size_t part, size_t whole) {
 std::string summary_lines(const ExitTable& t) {
   const ExitSummary s = summarize(t);
   std::string out = fmt::format("{}: {}, {} tokens\n", t.run, t.source, t.rows.size());
-  out += fmt::format(
-      "accuracy {:.3f}, {:.4f} nats per token from the layer that answers, {:.2f} of {} layers on "
-      "average\n",
-      s.accuracy, s.mean_nats, s.mean_layers, t.layers.size());
+  out += fmt::format("accuracy {:.3f}, {:.4f} nats per token", s.accuracy, s.mean_nats);
+  if (!t.answers_early()) return out + "\n" + depth_sentence(t) + "\n";
+  out += fmt::format(" from the layer that answers, {}\n", depth_sentence(t));
   out += "\n  layer  threshold   answers  right there\n";
   for (size_t i = 0; i < t.layers.size(); ++i)
     out += fmt::format("  {:>5}  {:>9}  {:>8}  {:>11}\n", t.layers[i],
-                       t.thresholds.empty() ? "-" : fmt::format("{:g}", t.thresholds[i]),
-                       percent(s.answers[i], t.rows.size()), percent(s.right[i], s.answers[i]));
-  if (!t.thresholds.empty())
-    out += fmt::format("  nobody was confident about {}\n", percent(s.fallback, t.rows.size()));
-  return out;
+                       fmt::format("{:g}", t.thresholds[i]), percent(s.answers[i], t.rows.size()),
+                       percent(s.right[i], s.answers[i]));
+  return out + fmt::format("  nobody was confident about {}\n", percent(s.fallback, t.rows.size()));
 }
 
 // Cells of a terminal that `text` takes.
@@ -107,8 +104,17 @@ ExitSummary summarize(const ExitTable& table) {
   const auto n = static_cast<double>(table.rows.size());
   s.accuracy = static_cast<double>(right) / n;
   s.mean_nats = nats / n;
-  s.mean_layers = layers / n;
+  s.mean_layers = table.answers_early() ? layers / n : table.layers.back() + 1;
   return s;
+}
+
+std::string depth_sentence(const ExitTable& table) {
+  if (table.answers_early())
+    return fmt::format("{:.2f} of {} layers on average", summarize(table).mean_layers,
+                       table.layers.size());
+  const int layers = table.layers.empty() ? 0 : table.layers.back() + 1;
+  if (layers == 1) return "no layer answers early: the model has one";
+  return fmt::format("no layer answers early: all {} layers are computed for every token", layers);
 }
 
 std::string visible_token(const std::string& text) {
@@ -157,7 +163,8 @@ std::string terminal_text(const ExitTable& table, bool colour) {
   std::string out, line, names;
   const auto flush = [&] {
     out += line + "\n";
-    if (!colour && names.find_first_not_of(' ') != names.npos) out += names + "\n";
+    if (!colour && table.answers_early() && names.find_first_not_of(' ') != names.npos)
+      out += names + "\n";
     line.clear(), names.clear();
   };
   const auto add = [&](const std::string& token, const ExitRow* row) {
@@ -166,10 +173,12 @@ std::string terminal_text(const ExitTable& table, bool colour) {
     for (size_t from = 0; from <= piece.size();) {
       const size_t end = piece.find('\n', from);
       const std::string part = piece.substr(from, end == piece.npos ? end : end - from);
-      if (row != nullptr && colour && !part.empty()) {
+      if (row != nullptr && colour && !part.empty() && table.answers_early()) {
         line +=
             fmt::format("\033[30;48;5;{}{}m{}\033[0m", colour_of(row->exit, table.layers.size()),
                         row->right ? "" : ";4", part);
+      } else if (row != nullptr && colour && !part.empty() && !row->right) {
+        line += fmt::format("\033[4m{}\033[0m", part);
       } else {
         line += part;
       }
@@ -184,7 +193,8 @@ std::string terminal_text(const ExitTable& table, bool colour) {
   add(table.first, nullptr);
   for (const ExitRow& row : table.rows) add(row.truth, &row);
   flush();
-  if (colour) {
+  if (colour && !table.answers_early()) out += "\nunderlined: wrong\n";
+  if (colour && table.answers_early()) {
     out += "\nanswered by";
     for (size_t i = 0; i < table.layers.size(); ++i)
       out += fmt::format(" \033[30;48;5;{}m layer {} \033[0m", colour_of(i, table.layers.size()),
@@ -217,6 +227,7 @@ std::string markdown(const ExitTable& table) {
       out += i == row.exit ? " " + cell(row.predicted()) + " |" : " |";
     out += fmt::format(" {:.3f} | {:.3f} |\n", row.answer().p_truth, row.p_predicted());
   }
+  if (!table.answers_early()) out += "\n" + depth_sentence(table) + "\n";
   return out;
 }
 

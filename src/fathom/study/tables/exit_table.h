@@ -40,6 +40,7 @@ struct ExitTable {
   std::vector<ExitRow> rows;
 
   std::string text() const;  // all of it
+  bool answers_early() const { return !thresholds.empty(); }
 };
 
 struct ExitSummary {
@@ -47,9 +48,12 @@ struct ExitSummary {
   size_t fallback = 0;                 // nobody was confident
   double accuracy = 0;
   double mean_nats = 0;    // -ln p of the truth at the layer that answered
-  double mean_layers = 0;  // computed until the answer: 1 is the first that can answer
+  double mean_layers = 0;  // computed until the answer: 1 is the first that can answer; all of them
+                           // where nothing halts
 };
 ExitSummary summarize(const ExitTable& table);
+// "2.41 of 4 layers on average", or that no layer answers early.
+std::string depth_sentence(const ExitTable& table);
 
 // A token's text in one line: \n, \t, [space], \xNN for bytes that are no text.
 std::string visible_token(const std::string& text);
@@ -59,7 +63,8 @@ std::string printable(const std::string& text);
 std::string with_line_marks(const std::string& text);
 
 // The text coloured by the layer that answered, wrong predictions underlined, and the summary.
-// Without colours each line is followed by one that names the layers.
+// Without colours each line is followed by one that names the layers. Where only the last layer
+// answers there is nothing to tell apart: no layer is named or coloured, here and in the others.
 std::string terminal_text(const ExitTable& table, bool colour);
 // A row per position: GT, a column per layer with the prediction in the one that answered (both in
 // <u> if it was wrong), p(gt), p(pred).

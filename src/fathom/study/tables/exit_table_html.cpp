@@ -74,9 +74,12 @@ std::string colour_of(size_t layer, size_t layers) {
 
 std::string tip(const ExitTable& table, const ExitRow& row, size_t number) {
   std::string out = fmt::format("<span class=\"tip\" role=\"tooltip\" id=\"tip{}\">", number);
-  out += fmt::format("truth <code>{}</code>, {} layer {}{}", escaped(visible_token(row.truth)),
-                     row.right ? "answered by" : "answered wrongly by", table.layers[row.exit],
-                     row.confident ? "" : ", though not confident");
+  out += fmt::format("truth <code>{}</code>, ", escaped(visible_token(row.truth)));
+  if (table.answers_early())
+    out += fmt::format("{} layer {}{}", row.right ? "answered by" : "answered wrongly by",
+                       table.layers[row.exit], row.confident ? "" : ", though not confident");
+  else
+    out += row.right ? "answered rightly" : "answered wrongly";
   out += "<span class=\"rows\">";
   for (size_t i = 0; i < row.layers.size(); ++i) {
     const LayerGuess& guess = row.layers[i];
@@ -91,6 +94,7 @@ std::string tip(const ExitTable& table, const ExitRow& row, size_t number) {
 }
 
 std::string summary_table(const ExitTable& t) {
+  if (!t.answers_early()) return "";
   const ExitSummary s = summarize(t);
   std::string out =
       "<table><tr><th></th><th>layer</th><th>threshold</th><th>answers</th><th>right "
@@ -99,8 +103,7 @@ std::string summary_table(const ExitTable& t) {
     out += fmt::format(
         "<tr><td><span class=\"key l{}\"></span></td><td>{}</td><td class=\"n\">{}</td>"
         "<td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
-        i, t.layers[i], t.thresholds.empty() ? "-" : fmt::format("{:g}", t.thresholds[i]),
-        s.answers[i],
+        i, t.layers[i], fmt::format("{:g}", t.thresholds[i]), s.answers[i],
         s.answers[i] == 0
             ? "-"
             : fmt::format("{:.1f} %", 100.0 * double(s.right[i]) / double(s.answers[i])));
@@ -111,16 +114,21 @@ std::string summary_table(const ExitTable& t) {
 
 std::string html_page(const ExitTable& table) {
   const ExitSummary s = summarize(table);
-  const std::string title = escaped("Who answered: " + table.run);
+  const bool early = table.answers_early();
+  const std::string title =
+      escaped((early ? "Who answered: " : "What was predicted: ") + table.run);
   std::string out = fmt::format(kHead, title);
-  for (size_t i = 0; i < table.layers.size(); ++i)
+  for (size_t i = 0; early && i < table.layers.size(); ++i)
     out += fmt::format(".l{} {{ background: {}; }}\n", i, colour_of(i, table.layers.size()));
+  if (!early) out += ".t { color: inherit; }\n";
   out += fmt::format("</style>\n</head>\n<body>\n<h1>{}</h1>\n", title);
   out += fmt::format(
-      "<p>{}, {} tokens. Each is coloured by the layer that answered, and underlined where the "
-      "answer was wrong. Point at one, or reach it with Tab, to see what every layer "
-      "thought.</p>\n",
-      escaped(table.source), table.rows.size());
+      "<p>{}, {} tokens. Each is {}underlined where the answer was wrong. Point at one, or reach "
+      "it "
+      "with Tab, to see what {} thought.</p>\n",
+      escaped(table.source), table.rows.size(),
+      early ? "coloured by the layer that answered, and " : "",
+      early ? "every layer" : "the model");
   out += "<div class=\"text\">" + escaped(with_line_marks(table.first));
   for (size_t i = 0; i < table.rows.size(); ++i) {
     const ExitRow& row = table.rows[i];
@@ -129,12 +137,13 @@ std::string html_page(const ExitTable& table) {
         row.right ? "" : " wrong", i, escaped(with_line_marks(row.truth)), tip(table, row, i));
   }
   out += "</div>\n" + summary_table(table);
-  out += fmt::format(
-      "<p>Accuracy {:.3f}, {:.4f} nats per token from the layer that answers, {:.2f} of {} layers "
-      "on "
-      "average; nobody was confident about {} tokens.</p>\n</body>\n</html>\n",
-      s.accuracy, s.mean_nats, s.mean_layers, table.layers.size(), s.fallback);
-  return out;
+  out += fmt::format("<p>Accuracy {:.3f}, {:.4f} nats per token", s.accuracy, s.mean_nats);
+  if (early)
+    out += fmt::format(" from the layer that answers, {}; nobody was confident about {} tokens.",
+                       depth_sentence(table), s.fallback);
+  else
+    out += "; " + depth_sentence(table) + ".";
+  return out + "</p>\n</body>\n</html>\n";
 }
 
 }  // namespace fathom

@@ -28,7 +28,8 @@ void add_data_fields(FieldList& list, DataConfig& c) {
   list.add("gradient_accumulation_steps", c.gradient_accumulation_steps,
            "forward passes summed into one optimiser step")
       .at_least(1)
-      .at_most(1 << 20);
+      .at_most(1 << 20)
+      .needs("mini_batch_size = None", [&c] { return !c.mini_batch_size; });
 }
 
 void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
@@ -47,33 +48,49 @@ void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
   list.add("grad_clip", c.grad_clip, "largest global gradient norm, 0 turns clipping off")
       .at_least(0);
   list.add<DecayRule>(
-      "decay_rule", c.decay_rule,
-      "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
-      "weights (LMPlay)",
-      {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}});
+          "decay_rule", c.decay_rule,
+          "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
+          "weights (LMPlay)",
+          {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}})
+      .needs("weight_decay > 0", [&c] { return c.weight_decay > 0; });
   list.add("default_freeze", c.default_freeze, "train only the parameters that unfreeze names");
   list.add("freeze", c.freeze,
-           "parameters that stay as they are, for example token_table.*,mlp.0.*; `*` is any text");
-  list.add("unfreeze", c.unfreeze, "parameters that are trained although freeze names them");
+           "parameters that stay as they are, for example token_table.*,mlp.0.*; `*` is any text")
+      .needs("default_freeze = false", [&c] { return !c.default_freeze; });
+  list.add("unfreeze", c.unfreeze, "parameters that are trained although freeze names them")
+      .needs("freeze or default_freeze", [&c] { return c.default_freeze || !c.freeze.empty(); });
 }
 
 void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
+  const char* const kDecays = "decay_lr = true";
+  const auto decays = [&c] { return c.decay_lr; };
   list.section("schedule");
   list.add("decay_lr", c.decay_lr, "warm-up and cosine decay; false keeps learning_rate");
-  list.add("warmup_iters", c.warmup_iters, "steps of linear warm-up").at_least(0).at_most(1e12);
+  list.add("warmup_iters", c.warmup_iters, "steps of linear warm-up")
+      .at_least(0)
+      .at_most(1e12)
+      .needs(kDecays, decays);
   list.add<WarmupForm>("warmup_form", c.warmup_form,
                        "shifted: (i+1)/(w+1); from_zero: i/w, so that step 0 changes nothing",
-                       {{"shifted", WarmupForm::kShifted}, {"from_zero", WarmupForm::kFromZero}});
+                       {{"shifted", WarmupForm::kShifted}, {"from_zero", WarmupForm::kFromZero}})
+      .needs(kDecays, decays)
+      .needs("warmup_iters > 0", [&c] { return c.warmup_iters > 0; });
   list.add("lr_decay_iters", c.lr_decay_iters, "step at which min_lr is reached, None: max_iters")
       .at_least(1)
-      .at_most(1e12);
-  list.add("min_lr", c.min_lr, "final learning rate, None: learning_rate / 10").at_least(0);
+      .at_most(1e12)
+      .needs(kDecays, decays);
+  list.add("min_lr", c.min_lr, "final learning rate, None: learning_rate / 10")
+      .at_least(0)
+      .needs(kDecays, decays);
 }
 
 void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.section("training");
   list.add("max_iters", c.max_iters, "optimiser steps").at_least(0).at_most(1e12);
-  list.add("eval_interval", c.eval_interval, "steps between evaluations").at_least(1).at_most(1e12);
+  list.add("eval_interval", c.eval_interval, "steps between evaluations")
+      .at_least(1)
+      .at_most(1e12)
+      .needs("validation_interval = None", [&c] { return !c.validation_interval; });
   list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split")
       .at_least(1)
       .at_most(1e12);
@@ -100,15 +117,20 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
            "numbered checkpoints to keep, the newest; None: all. `best` and `last` always stay")
       .at_least(0)
       .at_most(1 << 30)
-      .alias("clear_previous_checkpoints");
-  list.add("seed", c.seed, "of initialisation, data order and dropout").at_least(0);
+      .alias("clear_previous_checkpoints")
+      .needs("checkpoint_interval", [&c] { return c.checkpoint_interval.has_value(); });
+  list.add("seed", c.seed, "of initialisation, data order and dropout")
+      .at_least(0)
+      .at_most(kMostSeed);
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
   list.add<Precision>("dtype", c.dtype, "of the matrix products; parameters and sums stay float32",
                       {{"float32", Precision::kFloat32},
                        {"bfloat16", Precision::kBFloat16},
                        {"float16", Precision::kFloat16}});
   list.add("amp", c.amp, "LMPlay's spelling of dtype: bfloat16, or False for float32");
-  list.add("threads", c.threads, "processor threads, 0: all this process may use").at_least(0);
+  list.add("threads", c.threads, "processor threads, 0: all this process may use")
+      .at_least(0)
+      .at_most(kMostThreads);
   list.add("recompute_blocks", c.recompute_blocks,
            "compute a block's activations again in the backward pass: less memory, more time");
 }
@@ -127,7 +149,8 @@ void add_guard_fields(FieldList& list, GuardConfig& c) {
       .at_least(0);
   list.add("spike_window", c.spike_window, "accepted steps that a spike is measured against")
       .at_least(2)
-      .at_most(1 << 20);
+      .at_most(1 << 20)
+      .needs("spike_sigma > 0", [&c] { return c.spike_sigma > 0; });
   list.add("check_grads", c.check_grads, "stop if the first loss does not reach every parameter");
 }
 
@@ -205,9 +228,31 @@ void settle_spellings(const FieldList& list, TrainingConfig& t, std::vector<std:
     notices.push_back(fmt::format("eval_interval = {}: it counts in place of validation_interval",
                                   t.eval_interval));
   }
+  if (t.amp && list.given("amp") && !list.given_after("amp", "dtype"))
+    notices.push_back(fmt::format("amp = {} has no effect: dtype was given after it", *t.amp));
   if (t.amp && list.given_after("amp", "dtype"))
     t.dtype = *t.amp ? Precision::kBFloat16 : Precision::kFloat32;
   t.amp.reset();
+}
+
+// Tokens of a whole run and of an evaluation are counted in 64 bits.
+void check_products(const RunConfig& c) {
+  constexpr double kMost = 4e18;
+  const auto block = static_cast<double>(c.model.backbone.block_size);
+  const double step =
+      static_cast<double>(c.data.batch_size) * block *
+      (c.data.mini_batch_size ? 1.0 : static_cast<double>(c.data.gradient_accumulation_steps));
+  const double run = step * static_cast<double>(std::max<int64_t>(c.training.max_iters, 1));
+  if (run > kMost)
+    misuse(fmt::format("{} steps of {} tokens are more than can be counted",
+                       with_commas(c.training.max_iters), human_count(step)),
+           "a smaller max_iters, batch_size, gradient_accumulation_steps or block_size");
+  const auto sequences =
+      static_cast<double>(c.training.validation_batch_size.value_or(c.data.batch_size));
+  if (static_cast<double>(c.training.eval_iters) * sequences * block > kMost)
+    misuse(fmt::format("an evaluation of {} batches of {} tokens is more than can be counted",
+                       with_commas(c.training.eval_iters), human_count(sequences * block)),
+           "a smaller eval_iters, or a smaller batch_size or validation_batch_size");
 }
 
 }  // namespace
@@ -226,10 +271,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
-  const OptimizerConfig& o = config.optimizer;
-  if (!o.unfreeze.empty() && o.freeze.empty() && !o.default_freeze)
-    notices.emplace_back(
-        "unfreeze has no effect: neither freeze nor default_freeze freezes anything");
+  check_products(config);
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)
     misuse(fmt::format("mini_batch_size = {} and gradient_accumulation_steps = {} both split the "
@@ -249,6 +291,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   if (s.decay_lr && s.warmup_iters >= config.training.max_iters && config.training.max_iters > 0)
     notices.push_back(fmt::format("warmup_iters = {}: the run's {} steps never reach learning_rate",
                                   s.warmup_iters, config.training.max_iters));
+  for (std::string& idle : without_effect(list)) notices.push_back(std::move(idle));
   return notices;
 }
 

@@ -18,6 +18,11 @@ enum class DecayRule { kMatrices, kMlpAndHead };
 enum class Optimizer { kAdamW };
 enum class Precision { kFloat32, kBFloat16, kFloat16 };
 
+// Upper limits that several lists of fields share: a larger number of threads brings a machine
+// down, and a larger seed is no number that JSON and Python carry exactly.
+inline constexpr double kMostThreads = 1024;
+inline constexpr double kMostSeed = 9007199254740992;
+
 struct DataConfig {
   std::string dataset;  // a prepared corpus, or a folder with shards
   Sampling sampling = Sampling::kRandom;

@@ -1,0 +1,61 @@
+#include "fathom/train/plan/consequences.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "fathom/base/text.h"
+#include "fathom/train/plan/schedule.h"
+
+namespace fathom {
+namespace {
+
+bool differ(double a, double b) {
+  constexpr double kRounding = 1e-9;
+  return std::abs(a - b) > kRounding * std::max(std::abs(a), std::abs(b));
+}
+
+// Where the decay ends; 0: nothing decays.
+int64_t end_of_decay(const RunConfig& c) {
+  return c.schedule.decay_lr ? c.schedule.lr_decay_iters.value_or(c.training.max_iters) : 0;
+}
+
+// A step that is still to be made.
+void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t step,
+                       std::vector<std::string>& out) {
+  const double was = learning_rate_at(before, step), is = learning_rate_at(after, step);
+  if (step >= after.training.max_iters || !differ(was, is)) return;
+  std::string line =
+      fmt::format("the learning rate of the next step is {:.1e} in place of {:.1e}", is, was);
+  const int64_t end = end_of_decay(after), old_end = end_of_decay(before);
+  if (end != old_end && end > 0 && old_end > 0)
+    line += fmt::format(": its decay ends at step {} in place of {}", with_commas(end),
+                        with_commas(old_end));
+  out.push_back(line);
+}
+
+}  // namespace
+
+std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after,
+                                      int64_t step) {
+  std::vector<std::string> out;
+  add_learning_rate(before, after, step, out);
+  const int64_t tokens = after.tokens_per_step(), old_tokens = before.tokens_per_step();
+  if (tokens != old_tokens)
+    out.push_back(fmt::format("a step has {} tokens in place of {}", with_commas(tokens),
+                              with_commas(old_tokens)));
+  const int64_t pass = after.micro_batch_size(), old_pass = before.micro_batch_size();
+  if (pass != old_pass && tokens == old_tokens)
+    out.push_back(fmt::format(
+        "a forward pass has {} sequences in place of {}: a step is the same but for rounding",
+        with_commas(pass), with_commas(old_pass)));
+  const int64_t seen = after.sequences_per_evaluation(),
+                old_seen = before.sequences_per_evaluation();
+  if (seen != old_seen)
+    out.push_back(fmt::format("an evaluation sees {} sequences of a split in place of {}",
+                              with_commas(seen), with_commas(old_seen)));
+  return out;
+}
+
+}  // namespace fathom

@@ -1,0 +1,15 @@
+// What follows from the keys that a resume changes, beyond what they say themselves.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fathom/train/plan/run_config.h"
+
+namespace fathom {
+
+// One sentence each; none where nothing follows. `step`: how many steps were made.
+std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after,
+                                      int64_t step);
+
+}  // namespace fathom
