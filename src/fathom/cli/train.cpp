@@ -25,11 +25,13 @@ void settle_run_name(const std::string& preset, TrainOptions& options) {
   }
   if (options.run_name.empty() && options.resume)
     misuse("resume needs to know the run", "add --run_name=NAME; `ls runs` shows them");
-  if (options.run_name.empty()) options.run_name = default_run_name(preset);
+  options.is_unnamed = options.run_name.empty();
+  if (options.is_unnamed) options.run_name = default_run_name(preset);
   check_run_name(options.run_name);
   const std::string folder = run_folder(options.run_name);
-  const bool exists = std::filesystem::exists(folder) && !std::filesystem::is_empty(folder);
-  if (exists && !options.force && !options.resume)
+  const FolderUse use = folder_use(folder);
+  const bool is_free = use == FolderUse::kFree || use == FolderUse::kLeftOver;
+  if (!is_free && !options.force && !options.resume)
     misuse(fmt::format("the run {} exists already: {}", options.run_name, folder),
            "go on with it by --resume, choose another --run_name, or remove it with --force");
 }
@@ -183,11 +185,12 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   if (request.options.resume) {
     // Once more, over the run's own configuration in place of the preset's.
     request.resume = find_checkpoint(request.options.run_name, request.options.checkpoint, preset);
-    const std::string run_name = request.options.run_name;
+    const TrainOptions options = request.options;
     request.config = request.resume->state.config;
     list = make_list();
     apply_settings(*settings, preset, list);
-    request.options.run_name = run_name;
+    request.options.run_name = options.run_name;
+    request.options.is_unnamed = options.is_unnamed;
     request.options.resume = true;
     settle_changes(*request.resume, list, request.config);
   }

@@ -13,10 +13,11 @@
 namespace fathom {
 
 struct TrainOptions {
-  std::string exp;        // LMPlay's spelling of the preset
-  bool describe = false;  // say what would be trained, and stop
-  std::string run_name;   // empty: preset and time
-  std::string out_dir;    // nanoGPT's spelling of it
+  std::string exp;          // LMPlay's spelling of the preset
+  bool describe = false;    // say what would be trained, and stop
+  std::string run_name;     // empty: preset and time
+  bool is_unnamed = false;  // nobody asked for the name that it has got
+  std::string out_dir;      // nanoGPT's spelling of it
   std::string init_from = "scratch";
   std::string initial_model;  // a run or checkpoint whose weights it starts from; empty: none
   bool resume = false;

@@ -1,0 +1,81 @@
+#include "fathom/cli/engine/reporter.h"
+
+#include <fmt/format.h>
+
+#include "fathom/base/text.h"
+#include "fathom/track/console.h"
+#include "fathom/track/metric_text.h"
+
+namespace fathom {
+
+std::vector<std::string> evaluation_lines(const EvalReport& r) {
+  std::vector<std::string> lines = {
+      fmt::format("step {}: train loss {:.4f}, val loss {:.4f} (+-{}), val accuracy {:.3f}{}",
+                  with_commas(r.step), r.train.loss, r.val.loss, error_text(r.val),
+                  r.val.accuracy(), r.best && r.step > 0 ? ", best so far" : "")};
+  // A model with one reading has said everything.
+  if (r.val.metrics.size() > 2) lines.push_back("  val: " + metrics_text(r.val.metrics));
+  return lines;
+}
+
+Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder)
+    : request_(request),
+      recorder_(recorder),
+      best_metric_(state.best_metric),
+      progress_(
+          ProgressOptions::for_stream(stdout, request.config.training.max_iters, state.step)) {}
+
+void Reporter::on_step(const StepReport& r) {
+  // A short window's speed, so that the number moves with the machine but does not flicker.
+  const double speed = static_cast<double>(r.tokens) / r.seconds;
+  speed_ = speed_ == 0 ? speed : 0.9 * speed_ + 0.1 * speed;
+  const bool log_step = r.step % request_.config.training.log_interval == 0 || r.step == 1;
+  if (log_step) {
+    std::vector<MetricValue> values = {{"train/loss", r.loss},
+                                       {"train/gradient_norm", r.gradient_norm},
+                                       {"train/learning_rate", r.learning_rate},
+                                       {"train/tokens_per_s", speed_}};
+    for (const auto& [name, value] : r.metrics) values.push_back({"train/" + name, value});
+    for (const MetricValue& use : meter_.read().values()) values.push_back(use);
+    recorder_.add(r.step, values);
+  }
+  if (request_.options.quiet) return;
+  progress_.update({r.step, r.loss, speed_, {{"lr", fmt::format("{:.2e}", r.learning_rate)}}},
+                   log_step);
+}
+
+void Reporter::on_evaluation(const EvalReport& r) {
+  std::vector<MetricValue> values = {{"eval/train/loss", r.train.loss},
+                                     {"eval/val/loss", r.val.loss},
+                                     {"eval/val/standard_error", r.val.standard_error}};
+  for (const auto& [name, value] : r.train.metrics) values.push_back({"eval/train/" + name, value});
+  for (const auto& [name, value] : r.val.metrics) values.push_back({"eval/val/" + name, value});
+  recorder_.add(r.step, values);
+  if (r.best) recorder_.set_best(best_metric_, r.step, r.best_value);
+  last_ = r;
+  if (request_.options.quiet) return;
+  for (const std::string& line : evaluation_lines(r)) progress_.print(line);
+}
+
+void Reporter::on_notice(const std::string& notice) {
+  progress_.print("note: " + notice);
+}
+
+void Reporter::interrupted(int64_t saved_step, bool begun) {
+  if (!request_.options.quiet) progress_.finish();
+  const std::string& name = request_.options.run_name;
+  say(stdout,
+      fmt::format("{}: interrupted{}. To go on:\n  fathom train {} --run_name={} --resume\n", name,
+                  begun ? "; saved at step " + with_commas(saved_step)
+                        : " before its first step, and the run is as it was",
+                  request_.config.preset, name));
+}
+
+void Reporter::finish() {
+  if (!request_.options.quiet) progress_.finish();
+  say(stdout,
+      fmt::format("{}: val loss {:.4f} after {} steps in {}\n", request_.options.run_name,
+                  last_.val.loss, with_commas(last_.step), human_duration(progress_.elapsed())));
+}
+
+}  // namespace fathom

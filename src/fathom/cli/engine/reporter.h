@@ -1,0 +1,42 @@
+// What a training run says on the console and hands to its recorder.
+#pragma once
+
+#include <string>
+
+#include "fathom/cli/train.h"
+#include "fathom/track/process_use.h"
+#include "fathom/track/progress.h"
+#include "fathom/track/run_recorder.h"
+#include "fathom/train/trainer.h"
+
+namespace fathom {
+
+// "step 250: train loss 1.9321, val loss 1.9876 (+-0.0123), ...", and the metrics of a model that
+// has more of them.
+std::vector<std::string> evaluation_lines(const EvalReport& report);
+
+// Belongs to one thread. `--quiet` silences the console, not the recorder; nothing here throws for
+// a console or a store that fails.
+class Reporter {
+ public:
+  // `state`: where the run begins or goes on. All must outlive it.
+  Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder);
+
+  void on_step(const StepReport& report);
+  void on_evaluation(const EvalReport& report);
+  void on_notice(const std::string& notice);
+  // `saved_step`: of the checkpoint that a resume takes; `begun`: anything of the run has changed.
+  void interrupted(int64_t saved_step, bool begun);
+  void finish();
+
+ private:
+  const TrainRequest& request_;
+  RunRecorder& recorder_;
+  std::string best_metric_;
+  ProcessMeter meter_;
+  ProgressLine progress_;
+  double speed_ = 0;
+  EvalReport last_;
+};
+
+}  // namespace fathom

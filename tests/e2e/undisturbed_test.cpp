@@ -1,0 +1,193 @@
+// What must not change a run: a resume that is refused or fails, and whatever becomes of its
+// folder.
+#include <sys/resource.h>
+
+#include "e2e/small_run.h"
+#include "fathom/data/shard.h"
+#include "fathom/track/run_store.h"
+
+namespace fathom::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+
+class Undisturbed : public ::testing::Test {
+ protected:
+  // `whole` ends by itself; `run` is interrupted on its way.
+  static void SetUpTestSuite() {
+    place_ = new SmallRuns;
+    place_->write("sea.txt", small_text() + "0123456789 WAVES AND XYZ?");
+    ASSERT_EQ(place_->run({"prepare", "sea.txt"}).exit_code, 0);
+    std::filesystem::create_directories(place_->path("data/far"));
+    std::filesystem::create_directories(place_->path("data/bare"));
+    for (const char* split : {"train", "val"}) {
+      // One id that the run's vocabulary does not have, where no window is likely to look.
+      std::vector<uint32_t> ids(50'000, 3);
+      write_ids("data/bare/" + std::string(split) + ".bin", ids);
+      ids[40'001] = 900;
+      write_ids("data/far/" + std::string(split) + ".bin", ids);
+    }
+    ASSERT_EQ(place_->train({"--run_name=whole"}).exit_code, 0);
+  }
+  static void TearDownTestSuite() { delete place_; }
+
+  static void write_ids(const std::string& name, const std::vector<uint32_t>& ids) {
+    ShardWriter writer(place_->path(name), ShardFormat::kNanoGpt);
+    writer.append(ids);
+    writer.finish();
+  }
+  static void interrupted_run(const std::string& name) {
+    const pid_t child = place_->start_train({"--run_name=" + name});
+    ASSERT_TRUE(place_->wait_until_said("step 7/60"));
+    kill(child, SIGTERM);
+    ASSERT_EQ(place_->wait_for(child).exit_code, 143);
+  }
+  // Every file of the run's folder, and what the store says of it.
+  static std::map<std::string, std::string> all_of(const std::string& run) {
+    std::map<std::string, std::string> found;
+    const std::string root = place_->path("runs/" + run);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root))
+      found[entry.path().string().substr(root.size())] =
+          entry.is_regular_file() ? slurp(entry.path()) : "";
+    const RunStore store(place_->path("runs/fathom.db"), {/*read_only=*/true});
+    const RunRecord record = store.find(run).value();
+    found["store"] = record.config_toml + status_name(record.status) +
+                     std::to_string(record.last_step) + std::to_string(record.best_step);
+    found["losses"] = std::to_string(store.series(run, "train/loss").size());
+    return found;
+  }
+  static void expect_as_whole(const std::string& run) {
+    const auto whole = place_->bytes_of("whole"), other = place_->bytes_of(run);
+    for (const auto& [file, bytes] : whole)
+      EXPECT_TRUE(bytes.size() > 100 && bytes == other.at(file)) << run << ": " << file;
+  }
+
+  static SmallRuns* place_;
+};
+SmallRuns* Undisturbed::place_ = nullptr;
+
+TEST_F(Undisturbed, TwelveRefusedResumesLeaveTheRunAsItWas) {
+  interrupted_run("run");
+  const auto before = all_of("run");
+  struct Attempt {
+    Words words;
+    std::string reason;
+    std::string preset = "gpt2ish_shakespeare_cpu";
+  };
+  const std::vector<Attempt> attempts = {
+      {{"--dataset=far", "--accept_new_data"}, "outside the vocabulary"},
+      {{"--dataset=far", "--accept_new_data", "--reset_history"}, "outside the vocabulary"},
+      {{"--dataset=sea", "--accept_new_data"}, "another tokenizer than the run"},
+      {{"--dataset=sea"}, "another tokenizer than the run"},
+      {{"--dataset=nowhere"}, "nowhere"},
+      {{"--batch_size=262144"}, "memory"},
+      {{"--batch_size=262144", "--reset_history"}, "memory"},
+      {{"--device=cuda"}, "needs a libtorch with CUDA"},
+      {{"--dtype=float16"}, "float16"},
+      {{"--checkpoint=step-000000999"}, "step-000000999"},
+      {{"--freeze=nothing.like.it"}, "names no parameter"},
+      {{}, "is a run of", "quickstart"},
+  };
+  for (const Attempt& attempt : attempts) {
+    Words words = {"train", attempt.preset, "--run_name=run", "--resume"};
+    words.insert(words.end(), attempt.words.begin(), attempt.words.end());
+    // A machine with little memory: what does not fit is refused or fails, and soon.
+    const pid_t child = place_->start(words, [] {
+      const rlimit limit = {rlim_t{6} << 30, rlim_t{6} << 30};
+      setrlimit(RLIMIT_AS, &limit);
+    });
+    const Outcome o = place_->wait_for(child);
+    SCOPED_TRACE(::testing::PrintToString(words) + o.out + o.err);
+    EXPECT_THAT(o.exit_code, AnyOf(1, 2));
+    EXPECT_THAT(o.err, HasSubstr(attempt.reason));
+    const auto after = all_of("run");
+    EXPECT_EQ(after.size(), before.size());
+    for (const auto& [name, bytes] : before)
+      EXPECT_TRUE(after.count(name) > 0 && after.at(name) == bytes) << name;
+  }
+  const Outcome o = place_->train({"--run_name=run", "--resume"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  expect_as_whole("run");
+}
+
+TEST_F(Undisturbed, TheTokenizerCannotBeWalkedAround) {
+  interrupted_run("raw");
+  const Words resume = {"--run_name=raw", "--resume", "--accept_new_data"};
+  const auto with = [&](const std::string& dataset, const std::string& steps) {
+    Words words = resume;
+    words.push_back("--dataset=" + dataset);
+    words.push_back("--max_iters=" + steps);
+    return place_->train(words);
+  };
+  const Outcome bare = with("bare", "20");
+  EXPECT_EQ(bare.exit_code, 0) << bare.err;
+  const Outcome sea = with("sea", "30");
+  EXPECT_EQ(sea.exit_code, 2);
+  EXPECT_THAT(sea.err, HasSubstr("another tokenizer than the run"));
+  EXPECT_EQ(with("rain", "30").exit_code, 0);
+}
+
+TEST_F(Undisturbed, ARunWhoseFolderIsGoneDoesNotWriteIntoTheNextOne) {
+  for (int i = 0; i < 5; ++i) {
+    const std::string run = "gone" + std::to_string(i);
+    // Long, and at different places of its life.
+    const pid_t first =
+        place_->start_train({"--run_name=" + run, "--max_iters=100000", "--seed=9"});
+    ASSERT_TRUE(place_->wait_until_said("step " + std::to_string(1 + 9 * i) + "/"));
+    i % 2 == 0
+        ? void(std::filesystem::remove_all(place_->path("runs/" + run)))
+        : std::filesystem::rename(place_->path("runs/" + run), place_->path("runs/moved" + run));
+    const SmallRuns* next = place_;
+    // The next run of that name, while the first one still computes.
+    const Outcome second = next->train({"--run_name=" + run});
+    EXPECT_EQ(second.exit_code, 0) << second.err;
+    int status = 0;
+    waitpid(first, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+    expect_as_whole(run);
+    const RunStore store(place_->path("runs/fathom.db"), {/*read_only=*/true});
+    EXPECT_EQ(store.find(run)->status, RunStatus::kDone);
+    EXPECT_EQ(store.find(run)->last_step, 60);
+  }
+}
+
+TEST_F(Undisturbed, AFirstStartThatFailsLeavesNothingInTheWay) {
+  Words words = {"--run_name=late", "--batch_size=262144"};
+  const pid_t child = place_->start_train(words, [] {
+    const rlimit limit = {rlim_t{6} << 30, rlim_t{6} << 30};
+    setrlimit(RLIMIT_AS, &limit);
+  });
+  const Outcome failed = place_->wait_for(child);
+  EXPECT_NE(failed.exit_code, 0);
+  EXPECT_THAT(failed.err, HasSubstr("memory"));
+  const Outcome o = place_->train({"--run_name=late"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  expect_as_whole("late");
+}
+
+TEST_F(Undisturbed, ARunThatFailedBeforeItsFirstCheckpointIsStartedAgain) {
+  // As a kill between the claim and the first checkpoint leaves it.
+  std::filesystem::create_directories(place_->path("runs/early/checkpoints"));
+  place_->write("runs/early/config.toml", "# nothing\n");
+  place_->write("runs/early/.lock", "");
+  const Outcome o = place_->train({"--run_name=early"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  expect_as_whole("early");
+}
+
+TEST_F(Undisturbed, TwoRunsWithoutANameBothStart) {
+  const SmallRuns& place = *place_;
+  const Words words = SmallRuns::train_words({"--max_iters=2", "--quiet"});
+  std::vector<pid_t> children;
+  for (int i = 0; i < 2; ++i) children.push_back(place.start(words));
+  for (const pid_t child : children) {
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+}
+
+}  // namespace
+}  // namespace fathom::testing
