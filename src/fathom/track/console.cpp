@@ -74,7 +74,8 @@ bool put(Console& console, int fd, std::string_view text) {
     console.waiting += text;
   else
     console.lost += static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
-  switch (write_front(fd, console.waiting, console.stuck ? 0 : kPatience)) {
+  const int patience = console.stuck ? 0 : kPatience;
+  switch (write_front(fd, console.waiting, patience)) {
     case Written::kAll:
       break;
     case Written::kStuck:
@@ -92,7 +93,7 @@ bool put(Console& console, int fd, std::string_view text) {
   if (console.lost > 0) {
     console.waiting = fmt::format("note: {} lines are missing here: nobody took them in time\n",
                                   std::exchange(console.lost, 0));
-    write_front(fd, console.waiting, 0);
+    write_front(fd, console.waiting, patience);
   }
   return true;
 }

@@ -154,7 +154,7 @@ struct RunRecorder::Impl {
   }
 
   void open_events(std::optional<int64_t> first_step) {
-    events.emplace(options.events_folder, first_step);
+    events = TensorBoardWriter(options.events_folder, first_step);
   }
 
   // A removed folder would go on to take what nobody can read.
