@@ -240,7 +240,7 @@ void mark(RunStore& store, RunHandle run, RunStatus status) noexcept {
 }  // namespace
 
 int train(TrainRequest request) {
-  const int threads = set_threads(request.config.training.threads);
+  const int threads = set_threads(request.config.training.threads).threads;
   // Also with --quiet: they say that something was damaged, or changed.
   if (request.resume)
     for (const std::string& line : request.resume->lines) fmt::print(stderr, "note: {}\n", line);
