@@ -2,7 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <set>
 
 namespace fathom {
 namespace {
@@ -17,6 +24,20 @@ TEST(StopSignal, RemembersTheFirst) {
   EXPECT_EQ(StopSignal::received(), 0);
 }
 
+// By these a scheduler, a limit or a failing power supply says that the end is near.
+TEST(StopSignal, RemembersWhateverWouldEndTheProcess) {
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    // Faults of the program, what cannot be caught, what ends nothing, and glibc's own two.
+    const std::set<int> others = {SIGILL,  SIGTRAP, SIGABRT, SIGBUS,  SIGFPE,  SIGSEGV,
+                                  SIGSYS,  SIGKILL, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU,
+                                  SIGPIPE, SIGXFSZ, SIGCHLD, SIGCONT, SIGURG,  SIGWINCH};
+    if (others.count(signal) > 0 || (signal > 31 && signal < SIGRTMIN)) continue;
+    const StopSignal stop;
+    std::raise(signal);
+    EXPECT_EQ(StopSignal::received(), signal) << strsignal(signal);
+  }
+}
+
 TEST(StopSignal, TheSecondEndsTheProcess) {
   const auto two = [](int first, int second) {
     const StopSignal stop;
@@ -26,7 +47,17 @@ TEST(StopSignal, TheSecondEndsTheProcess) {
   EXPECT_EXIT(two(SIGTERM, SIGINT), ::testing::ExitedWithCode(130), "");
   EXPECT_EXIT(two(SIGINT, SIGTERM), ::testing::ExitedWithCode(143), "");
   EXPECT_EXIT(two(SIGTERM, SIGTERM), ::testing::ExitedWithCode(143), "");
-  EXPECT_EXIT(two(SIGHUP, SIGTERM), ::testing::ExitedWithCode(143), "");
+  EXPECT_EXIT(two(SIGINT, SIGQUIT), ::testing::ExitedWithCode(131), "");
+}
+
+// SLURM sends TERM after USR1, XCPU comes every second: the run needs its time to save.
+TEST(StopSignal, AWarningIsNotCounted) {
+  const StopSignal stop;
+  for (const int signal : {SIGUSR1, SIGUSR1, SIGXCPU, SIGXCPU, SIGHUP, SIGTERM, SIGRTMIN}) {
+    std::raise(signal);
+    EXPECT_EQ(StopSignal::received(), SIGUSR1);
+  }
+  EXPECT_EXIT(std::raise(SIGINT), ::testing::ExitedWithCode(130), "") << "TERM was the first";
 }
 
 TEST(StopSignal, AClosingTerminalHangsUpTwice) {
@@ -40,6 +71,20 @@ TEST(StopSignal, ABrokenPipeIsNoSignal) {
   const StopSignal stop;
   std::raise(SIGPIPE);
   EXPECT_EQ(StopSignal::received(), 0);
+}
+
+TEST(StopSignal, AFileThatGrowsTooLargeIsAnError) {
+  EXPECT_EXIT(
+      {
+        const StopSignal stop;
+        rlimit limit;
+        limit.rlim_cur = limit.rlim_max = 10;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        std::FILE* file = std::tmpfile();
+        const bool written = std::fputs("more than ten bytes", file) >= 0 && std::fflush(file) == 0;
+        _exit(!written && errno == EFBIG && StopSignal::received() == 0 ? 7 : 1);
+      },
+      ::testing::ExitedWithCode(7), "");
 }
 
 TEST(StopSignal, GivesTheOldHandlersBack) {

@@ -72,8 +72,10 @@ TEST_F(RunStoreTest, RunComesBackAsItWasCreated) {
   EXPECT_EQ(record->experiment, "gpt2ish");
   EXPECT_EQ(record->config_toml, config);
   EXPECT_EQ(record->status, RunStatus::kRunning);
-  EXPECT_EQ(record->last_step, 0);
+  EXPECT_EQ(record->last_step, -1) << "no step has a value, not even 0";
   EXPECT_EQ(record->best_metric, "");
+  EXPECT_EQ(record->best_step, -1);
+  EXPECT_FALSE(record->best_value) << "never evaluated is not 0";
   EXPECT_GT(record->created_at, 1.7e9);
   EXPECT_EQ(record->updated_at, record->created_at);
   EXPECT_FALSE(store.find("gpt2ish-2"));
@@ -102,7 +104,8 @@ TEST_F(RunStoreTest, StatusesHaveNames) {
   const std::pair<RunStatus, std::string> all[] = {{RunStatus::kRunning, "running"},
                                                    {RunStatus::kDone, "done"},
                                                    {RunStatus::kFailed, "failed"},
-                                                   {RunStatus::kInterrupted, "interrupted"}};
+                                                   {RunStatus::kInterrupted, "interrupted"},
+                                                   {RunStatus::kKilled, "killed"}};
   for (const auto& [status, name] : all) {
     EXPECT_EQ(status_name(status), name);
     store.set_status(run, status);
@@ -199,7 +202,7 @@ TEST_F(RunStoreTest, NaNComesBackAsNaN) {
   EXPECT_TRUE(std::isnan(values[1]));
   EXPECT_TRUE(std::isnan(values[2]));
   store.set_best(run, "loss", 2, kNaN);
-  EXPECT_TRUE(std::isnan(store.find("a")->best_value));
+  EXPECT_TRUE(std::isnan(store.find("a")->best_value.value()));
 }
 
 TEST_F(RunStoreTest, LaterValueOfAStepReplacesTheEarlier) {
@@ -265,6 +268,8 @@ TEST_F(RunStoreTest, ReopeningForResumeDropsLaterSteps) {
 
   store.reopen_run("a", "", 15);  // before the best step, which may come out otherwise this time
   EXPECT_EQ(store.find("a")->best_metric, "");
+  EXPECT_EQ(store.find("a")->best_step, -1);
+  EXPECT_FALSE(store.find("a")->best_value);
   EXPECT_THAT(error_of([&] { store.reopen_run("b", "", 0); }),
               HasSubstr("there is no run named b"));
 }

@@ -66,7 +66,7 @@ TEST(Crc32cTest, KnownValues) {
 // The first record is the one that TensorFlow 2 wrote at that time, the second was put together by
 // hand from the messages' definitions.
 TEST_F(TensorBoardTest, EveryByteIsKnown) {
-  TensorBoardWriter board(runs_.path(), 0, 1599759586.0);
+  TensorBoardWriter board(runs_.path(), std::nullopt, 1599759586.0);
   const std::string version(
       "\x18\x00\x00\x00\x00\x00\x00\x00"  // 24 bytes
       "\xa3\x7f\x4b\x22"                  // their number's checksum
@@ -146,7 +146,7 @@ TEST_F(TensorBoardTest, NamesAreMadeUtf8) {
 }
 
 TEST_F(TensorBoardTest, FileIsNamedAsTensorBoardExpects) {
-  const TensorBoardWriter board(runs_.path(), 0, 1599759586.9);
+  const TensorBoardWriter board(runs_.path(), std::nullopt, 1599759586.9);
   const std::string name = std::filesystem::path(board.path()).filename().string();
   EXPECT_EQ(name.rfind("events.out.tfevents.1599759586.", 0), 0u) << name;
   const std::string process = "." + std::to_string(getpid());
@@ -177,17 +177,39 @@ TEST_F(TensorBoardTest, ResumeBeginsANewFileThatPurges) {
   EXPECT_EQ(all[2].step, 30);
 }
 
+// Else TensorBoard shows two points for each step.
+TEST_F(TensorBoardTest, StartingAgainAtStep0PurgesToo) {
+  const auto start_of = [](const TensorBoardWriter& board) {
+    const std::vector<Event> all = events(slurp(board.path()));
+    EXPECT_EQ(all.size(), 2u);
+    return std::pair(all.at(1).session_status, all.at(1).step);
+  };
+  { TensorBoardWriter first(runs_.path()); }
+  EXPECT_EQ(start_of(TensorBoardWriter(runs_.path(), 0)), std::pair(uint64_t{1}, int64_t{0}));
+  EXPECT_EQ(start_of(TensorBoardWriter(runs_.path())), std::pair(uint64_t{1}, int64_t{0}))
+      << "whatever the caller thinks, there are other files";
+  EXPECT_EQ(start_of(TensorBoardWriter(runs_ / "new", 0)), std::pair(uint64_t{1}, int64_t{0}));
+}
+
+TEST_F(TensorBoardTest, KnowsWhetherItsFileIsStillThere) {
+  TensorBoardWriter board(runs_ / "board");
+  EXPECT_TRUE(board.is_there());
+  std::filesystem::remove_all(runs_ / "board");
+  EXPECT_FALSE(board.is_there());
+  EXPECT_NO_THROW(add(board, 1, {{"a", 1}})) << "which is why one has to ask";
+}
+
 TEST_F(TensorBoardTest, NewFileIsTheLastWhateverTheClockSays) {
   std::vector<std::string> paths;
   for (const double wall_time : {2000.0, 2000.5, 1000.0, 3000.0, -5.0, kNaN})
-    paths.push_back(TensorBoardWriter(runs_.path(), 0, wall_time).path());
+    paths.push_back(TensorBoardWriter(runs_.path(), std::nullopt, wall_time).path());
   EXPECT_TRUE(std::is_sorted(paths.begin(), paths.end()));
   EXPECT_EQ(std::set<std::string>(paths.begin(), paths.end()).size(), paths.size());
   EXPECT_THAT(paths.back(), HasSubstr(".0000003002."));
   for (const char* foreign : {"events.out.tfevents.", "events.out.tfevents.x", "notes.txt",
                               "events.out.tfevents.99999x9999.host"})
     write_file(runs_ / foreign, "");
-  EXPECT_THAT(TensorBoardWriter(runs_.path(), 0, 1).path(), HasSubstr(".0000003003."));
+  EXPECT_THAT(TensorBoardWriter(runs_.path(), std::nullopt, 1).path(), HasSubstr(".0000003003."));
 }
 
 TEST_F(TensorBoardTest, ManyMayBeginAtOnce) {

@@ -94,7 +94,7 @@ class EffectsTest : public TrainTest {
 
   // Everything a run reports and leaves, except the copy of its settings.
   std::string fingerprint(const RunConfig& config) {
-    std::string print = fmt::format("threads {}\n", set_threads(config.training.threads));
+    std::string print = fmt::format("threads {}\n", set_threads(config.training.threads).threads);
     const std::string folder = fmt::format("run{}", runs_++);
     const History history = run(config, folder);
     for (const StepReport& s : history.steps)
@@ -155,9 +155,9 @@ TEST_F(EffectsTest, DeviceIsRefusedWhereThereIsNone) {
 }
 
 TEST(Threads, AreAsManyAsAskedOrAllThereAre) {
-  EXPECT_EQ(set_threads(3), 3);
+  EXPECT_EQ(set_threads(3).threads, 3);
   EXPECT_EQ(at::get_num_threads(), 3);
-  EXPECT_GE(set_threads(0), 1);
+  EXPECT_GE(set_threads(0).threads, 1);
   set_threads(1);
 }
 

@@ -68,7 +68,7 @@ TEST_F(NewSettingsTest, AResumeThatFailsBeforeItsFirstStepChangesNothing) {
     EXPECT_FALSE(t->has_begun());
   };
   // In the evaluation that comes first, and in the step after it.
-  for (const int64_t polls : {1, 5}) {
+  for (const int64_t polls : {1, 4}) {
     fails(resumed(longer()), "other settings", polls);
     EXPECT_TRUE(files() == before);
     fails(resumed(longer(), {/*new_data=*/true}), "other data", polls);
@@ -87,7 +87,7 @@ TEST_F(NewSettingsTest, AResumeThatFailsBeforeItsFirstStepChangesNothing) {
 TEST_F(NewSettingsTest, AnInterruptionBeforeTheFirstStepChangesNothing) {
   run(first_run(), "run");
   const auto before = files();
-  for (const int64_t polls : {0, 2, 5}) {
+  for (const int64_t polls : {0, 2, 4}) {
     const std::unique_ptr<Trainer> t = resumed(longer());
     int64_t left = polls;
     TrainerEvents events;
@@ -129,6 +129,7 @@ TEST_F(NewSettingsTest, WithTheFirstStepTheySettleInTheCheckpoints) {
 // The evaluation before the first step may have found the best model: it is saved, once it may be.
 TEST_F(NewSettingsTest, WhatTheEvaluationBeforeTheFirstStepFoundIsKept) {
   RunConfig config = tiny_run();
+  config.schedule.decay_lr = false;  // or it would end with the run
   config.training.max_iters = 6;
   RunConfig more = config;
   more.training.max_iters = 12;
@@ -137,7 +138,11 @@ TEST_F(NewSettingsTest, WhatTheEvaluationBeforeTheFirstStepFoundIsKept) {
   resumed(more)->run({});
   const auto whole = files("whole"), parts = files();
   ASSERT_EQ(whole.size(), parts.size());
-  for (const auto& [name, bytes] : whole) EXPECT_TRUE(parts.at(name) == bytes) << name;
+  for (const char* name : {"best", "last"})
+    for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+      const std::string path = std::string("checkpoints/") + name + "/" + file;
+      EXPECT_TRUE(parts.at(path) == whole.at(path)) << path;
+    }
 }
 
 TEST_F(NewSettingsTest, TheSameSettingsBeginAtOnce) {

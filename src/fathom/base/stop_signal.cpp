@@ -2,46 +2,79 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
-#include <iterator>
+#include <utility>
+#include <vector>
 
 namespace fathom {
 namespace {
 
-constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-struct sigaction g_old_actions[std::size(kSignals)];
-volatile std::sig_atomic_t g_received = 0;
+std::vector<int> caught_signals() {
+  std::vector<int> signals = {SIGINT,  SIGTERM, SIGQUIT,   SIGHUP,  SIGUSR1, SIGUSR2,  SIGALRM,
+                              SIGXCPU, SIGPROF, SIGVTALRM, SIGPOLL, SIGPWR,  SIGSTKFLT};
+  for (int signal = SIGRTMIN; signal <= SIGRTMAX; ++signal) signals.push_back(signal);
+  return signals;
+}
+
+std::vector<std::pair<int, struct sigaction>> g_old_actions;
+// A signal may come in any thread.
+std::atomic<int> g_received{0};
+std::atomic<int> g_asked{0};  // by INT, TERM and QUIT
+static_assert(std::atomic<int>::is_always_lock_free);
 
 extern "C" void remember(int signal) {
-  if (g_received != 0 && signal != SIGHUP) _exit(128 + signal);
-  if (g_received == 0) g_received = signal;
+  const bool asks = signal == SIGINT || signal == SIGTERM || signal == SIGQUIT;
+  if (asks && g_asked.exchange(1) != 0) _exit(128 + signal);
+  int none = 0;
+  g_received.compare_exchange_strong(none, signal);
+}
+
+void ignore(int signal) {
+  struct sigaction action = {};
+  action.sa_handler = SIG_IGN;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
 
 StopSignal::StopSignal() {
   g_received = 0;
+  g_asked = 0;
   struct sigaction action = {};
   action.sa_handler = remember;
   sigemptyset(&action.sa_mask);
   // A write to a terminal or a file goes on after the handler.
   action.sa_flags = SA_RESTART;
-  for (size_t i = 0; i < std::size(kSignals); ++i) {
-    sigaction(kSignals[i], nullptr, &g_old_actions[i]);
-    if (g_old_actions[i].sa_handler != SIG_IGN) sigaction(kSignals[i], &action, nullptr);
+  g_old_actions.clear();
+  for (const int signal : caught_signals()) {
+    struct sigaction old = {};
+    if (sigaction(signal, nullptr, &old) != 0 || old.sa_handler == SIG_IGN) continue;
+    g_old_actions.emplace_back(signal, old);
+    sigaction(signal, &action, nullptr);
   }
-  action.sa_handler = SIG_IGN;
-  sigaction(SIGPIPE, &action, nullptr);
+  ignore_broken_pipes();
+  ignore_file_size_signals();
 }
 
 StopSignal::~StopSignal() {
-  for (size_t i = 0; i < std::size(kSignals); ++i)
-    sigaction(kSignals[i], &g_old_actions[i], nullptr);
+  for (const auto& [signal, old] : g_old_actions) sigaction(signal, &old, nullptr);
+  g_old_actions.clear();
   g_received = 0;
+  g_asked = 0;
 }
 
 int StopSignal::received() {
   return g_received;
+}
+
+void ignore_broken_pipes() {
+  ignore(SIGPIPE);
+}
+
+void ignore_file_size_signals() {
+  ignore(SIGXFSZ);
 }
 
 }  // namespace fathom

@@ -1,13 +1,17 @@
-// SIGINT, SIGTERM and SIGHUP as a question that long work asks between its steps.
+// The signals that end a process, as a question that long work asks between its steps.
 #pragma once
 
 namespace fathom {
 
-// While it lives, the first of these signals is remembered, and a second one ends the process at
-// once with 128 + its number; but not a second SIGHUP, which a closing terminal sends twice. One
-// that the process was told to ignore (nohup) stays ignored. One object at a time; the old handlers
-// return with its end. But from now on the process ignores SIGPIPE: work must not die of whoever
-// read its progress, and what is left to be said at the end goes the same way.
+// While it lives, every signal whose default ends the process and that is no fault of the program
+// is remembered instead: INT, TERM, QUIT and HUP, but also those by which schedulers and limits
+// announce an end (USR1, USR2, XCPU, ALRM, PWR, the real-time ones, ...). Work then saves and
+// leaves within a step.
+//
+// A second INT, TERM or QUIT ends the process at once with 128 + its number; only these three are
+// counted, for the others come in twos (a closing terminal hangs up twice, XCPU returns every
+// second, a scheduler sends TERM after USR1). A signal that the process was told to ignore (nohup)
+// stays ignored. One object at a time; the old handlers return with its end.
 class StopSignal {
  public:
   StopSignal();
@@ -15,8 +19,14 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
-  // The signal that came, or 0.
+  // The first signal that came, or 0.
   static int received();
 };
+
+// From now on a write to a pipe whose reader has gone, or beyond the limit on file sizes, fails
+// with EPIPE or EFBIG where it would have ended the process. StopSignal does the first too, for
+// work must not die of whoever read its progress.
+void ignore_broken_pipes();
+void ignore_file_size_signals();
 
 }  // namespace fathom

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "fathom/base/utf8.h"
+#include "fathom/base/visible.h"
 
 namespace fathom {
 
@@ -107,26 +108,19 @@ namespace {
 
 std::string with_escapes(std::string_view text, std::string_view signs) {
   std::string out;
+  bool seen = false;  // the last character can be varied
   for (size_t i = 0; i < text.size();) {
-    const size_t n = utf8_length(text, i);
-    const char c = text[i];
-    const bool second_controls =
-        n == 2 && c == '\xC2' && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (c == '\n')
-      out += "\\n";
-    else if (c == '\t')
-      out += "\\t";
-    else if (c == '\r')
-      out += "\\r";
-    else if (signs.find(c) != std::string_view::npos)
-      out += '\\', out += c;
-    else if (n == 0 || static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else if (second_controls)  // U+0080 to U+009F: terminals obey them too
-      out += fmt::format("\\xc2\\x{:02x}", static_cast<unsigned char>(text[i + 1]));
+    const size_t n = std::max<size_t>(1, utf8_length(text, i));
+    const std::string_view character = text.substr(i, n);
+    const bool visible = is_visible(character, seen);
+    if (!visible)
+      out += escape_of(character);
+    else if (signs.find(character[0]) != std::string_view::npos)
+      out += '\\', out += character;
     else
-      out += text.substr(i, n);
-    i += std::max<size_t>(n, 1);
+      out += character;
+    seen = is_visible(character, /*after_visible=*/false);
+    i += n;
   }
   return out;
 }

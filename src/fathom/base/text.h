@@ -23,8 +23,8 @@ std::string with_commas(int64_t n);          // 1234567 -> "1,234,567"
 std::string human_count(double n);           // 120560209 -> "120.56M"
 std::string human_bytes(double n);           // 1536 -> "1.5 KiB"
 std::string human_duration(double seconds);  // 125.3 -> "2m05s"
-// Control characters, quotes and bytes that are not UTF-8 escaped as in C; for messages and
-// samples.
+// Control characters, quotes, bytes that are not UTF-8 and characters that cannot be seen
+// (base/visible.h) escaped as in C; for messages and samples.
 std::string in_quotes(std::string_view text);
 // The same, cut to a length fit for a message.
 std::string quoted_start(std::string_view text);
@@ -34,7 +34,7 @@ std::string escaped(std::string_view text);
 // "1, 2, 3", cut as well.
 std::string shown_list(const std::vector<int64_t>& list);
 std::string shown_list(const std::vector<double>& list);
-// UTF-8 in one line, and nothing in it that a terminal would obey.
+// UTF-8 in one line, all of it to be seen, and nothing in it that a terminal would obey.
 bool is_printable(std::string_view text);
 
 }  // namespace fathom

@@ -25,6 +25,19 @@ size_t utf8_length(std::string_view text, size_t i) {
   return n;
 }
 
+bool is_cut_utf8(std::string_view text, size_t i) {
+  constexpr size_t kLongest = 4;
+  if (text.size() - i >= kLongest || utf8_length(text, i) != 0) return false;
+  // Only the second byte's range depends on the first: one of these suits any.
+  for (const char second : {'\x80', '\x90', '\xA0'}) {
+    std::string whole(text.substr(i));
+    if (whole.size() == 1) whole += second;
+    for (; whole.size() <= kLongest; whole += '\x80')
+      if (utf8_length(whole, 0) == whole.size()) return true;
+  }
+  return false;
+}
+
 uint32_t utf8_decode(std::string_view text, size_t i, size_t length) {
   const auto byte = [&](size_t k) {
     return static_cast<uint32_t>(static_cast<unsigned char>(text[k]));

@@ -102,6 +102,10 @@ Check judge_quota(std::optional<double> quota, int threads) {
   std::string value = fmt::format("{:.3g} processors", *quota);
   if (*quota >= threads) return ok("cpu_quota", value);
   if (threads == 1) return note("cpu_quota", value, "raise the quota for more speed");
+  if (threads < *quota + 1)
+    return note("cpu_quota",
+                fmt::format("{}, for {}", value, counted(threads, "thread", "threads")),
+                "whole processors serve threads better (docker: --cpuset-cpus instead of --cpus)");
   value += fmt::format(
       ", and fathom starts {}: they are stopped again and again, and wait for one "
       "another",
@@ -144,7 +148,7 @@ Check judge_thread_setting(const std::string& variable, const Setting& setting, 
   return note(variable,
               fmt::format("{} of {}", counted(threads, "thread", "threads"),
                           counted(allowed, "processor", "processors")),
-              "a run's own threads are set by --threads; " + hint);
+              "so many a run takes unless --threads says otherwise; " + hint);
 }
 
 Check judge_wait_policy(const Setting& setting, const Setting& spin, bool shared) {

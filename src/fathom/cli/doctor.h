@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fathom/base/processors.h"
 #include "fathom/cli/engine_program.h"
 #include "fathom/cli/machine.h"
 
@@ -34,7 +35,7 @@ nlohmann::json to_json(const std::vector<Check>& checks);
 Check judge_build(bool release);
 Check judge_cpu(const Machine& machine);
 Check judge_processors(int allowed, int online);
-// `threads`: as many as fathom starts, one for each processor that it may use.
+// `threads`: as many as fathom starts. The quota rounded up is the most that it starts by itself.
 Check judge_quota(std::optional<double> quota, int threads);
 Check judge_load(std::optional<double> load, int online);
 // Whether others compute on the processors of this process, or it may not have all their time.
@@ -85,7 +86,9 @@ std::optional<EngineReadings> parse_engine_readings(std::string_view text);  // 
 Check judge_engine(const std::string& program, const ProgramOutcome& outcome,
                    const std::optional<EngineReadings>& readings, const std::string& version);
 Check judge_libtorch(const EngineReadings& readings);
+// `wanted`: as many as fathom chooses on this machine.
 Check judge_threads(const EngineReadings& readings, int allowed);
+Check judge_threads(const EngineReadings& readings, const ThreadChoice& wanted, int allowed);
 Check judge_kernels(const EngineReadings& readings);
 Check judge_cuda(const EngineReadings& readings);
 // One BLAS, and one pool of threads for it and OpenMP. `openblas_parallel` as above, for an

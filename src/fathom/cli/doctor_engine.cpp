@@ -201,6 +201,13 @@ Check judge_threads(const EngineReadings& r, int allowed) {
   return check;
 }
 
+Check judge_threads(const EngineReadings& r, const ThreadChoice& wanted, int allowed) {
+  // Fewer than the processors because a setting or a quota asks for it is as it should be.
+  Check check = judge_threads(r, std::min(wanted.threads, allowed));
+  if (check.verdict == Verdict::kOk) check.value += ", " + wanted.why;
+  return check;
+}
+
 Check judge_kernels(const EngineReadings& r) {
   if (r.kernels == "none")
     return {"kernels", "none: every operation is libtorch's own", Verdict::kNote,

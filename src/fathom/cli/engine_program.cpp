@@ -90,7 +90,7 @@ std::string engine_path() {
 }
 
 void set_thread_environment() {
-  setenv("OMP_NUM_THREADS", std::to_string(allowed_processors()).c_str(), /*overwrite=*/0);
+  set_thread_count(choose_threads(0, thread_limits()));
   if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   // A step has hundreds of pieces of parallel work, and to wake a sleeping thread takes longer than

@@ -9,9 +9,10 @@ namespace fathom {
 
 std::string engine_path();  // beside this program, whether there is one or not
 
-// For the libraries that read their settings when they are loaded: one OpenMP thread a processor of
-// the affinity mask, and threads that soon sleep while they wait, for on a shared core spinning
-// ones cost a factor of ten. What the user has set stays.
+// For the libraries that read their settings when they are loaded: as many OpenMP threads as
+// choose_threads() finds (base/processors.h), and threads that soon sleep while they wait, for on a
+// shared core spinning ones cost a factor of ten. What the user has set stays where it means
+// something.
 void set_thread_environment();
 
 struct ProgramOutcome {

@@ -102,6 +102,7 @@ void export_metrics(const ExportRequest& request) {
   if (!folder.has_filename()) folder = folder.parent_path();
   const std::string name = folder.filename().string();
   const std::string path = (folder.parent_path() / fs::path(run_store_path()).filename()).string();
+  settle_killed_runs(path);
   const RunStore store(path, {/*read_only=*/true});
   if (!store.find(name))
     fail(fmt::format("the run store {} has no run {}", path, name),

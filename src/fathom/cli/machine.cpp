@@ -7,55 +7,19 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <thread>
 
-#include "fathom/base/error.h"
+#include "fathom/base/lines.h"
 #include "fathom/base/processors.h"
 #include "fathom/base/text.h"
-#include "fathom/io/files.h"
 
 namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Calls `use` with every line, without its newline.
-template <typename Use>
-void for_each_line(std::string_view text, const Use& use) {
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    use(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-}
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (;;) {
-    const size_t end = std::min(text.find(separator), text.size());
-    parts.push_back(text.substr(0, end));
-    if (end == text.size()) return parts;
-    text.remove_prefix(end + 1);
-  }
-}
-
-bool holds(const std::vector<std::string_view>& parts, std::string_view part) {
-  return std::find(parts.begin(), parts.end(), part) != parts.end();
-}
-
-// The whole text is one number, spaces around it aside.
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  text = trim(text);
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
 
 // The value of `key` in lines of "key value" or "key: value kB".
 std::optional<uint64_t> keyed_number(std::string_view text, std::string_view key) {
@@ -69,50 +33,6 @@ std::optional<uint64_t> keyed_number(std::string_view text, std::string_view key
     if (number && !found && *number < UINT64_MAX / 1024) found = *number * (kib ? 1024 : 1);
   });
   return found;
-}
-
-struct CgroupMount {
-  std::string root, point;
-};
-
-// Mount of cgroup v2, or of the v1 hierarchy that has `controller`.
-std::optional<CgroupMount> find_mount(std::string_view mountinfo, bool unified,
-                                      std::string_view controller) {
-  std::optional<CgroupMount> mount;
-  for_each_line(mountinfo, [&](std::string_view line) {
-    // "32 31 0:29 /root /point rw,relatime - cgroup source rw,cpu,cpuacct"
-    const size_t dash = line.find(" - ");
-    if (mount || dash == std::string_view::npos) return;
-    const auto before = split(line.substr(0, dash), ' ');
-    const auto after = split(line.substr(dash + 3), ' ');
-    if (before.size() < 5 || after.size() < 3) return;
-    if (after[0] != (unified ? "cgroup2" : "cgroup")) return;
-    if (!unified && !holds(split(after[2], ','), controller)) return;
-    mount = CgroupMount{std::string(before[3]), std::string(before[4])};
-  });
-  return mount;
-}
-
-// Appends the folder of the cgroup `path` below `mount`, and its parents.
-void append_folders(const CgroupMount& mount, std::string path, bool unified,
-                    std::vector<CgroupFolder>& folders) {
-  // In a container the mount may show only a part of the hierarchy: that below its root.
-  if (mount.root != "/") {
-    const bool below = path.compare(0, mount.root.size(), mount.root) == 0 &&
-                       (path.size() == mount.root.size() || path[mount.root.size()] == '/');
-    path = below ? path.substr(mount.root.size()) : "";
-  }
-  if (path.find("/..") != std::string::npos) path.clear();
-  while (!path.empty() && path.back() == '/') path.pop_back();
-  while (!path.empty()) {
-    folders.push_back({mount.point + path, unified});
-    path.resize(std::min(path.rfind('/'), path.size() - 1));
-  }
-  folders.push_back({mount.point, unified});
-}
-
-std::vector<CgroupFolder> own_folders(const FileReader& read, std::string_view controller) {
-  return cgroup_folders(read("/proc/self/cgroup"), read("/proc/self/mountinfo"), controller);
 }
 
 // Why no file can be created in `folder`; empty: it can.
@@ -129,14 +49,6 @@ std::string try_to_write(const std::string& folder) {
 }
 
 }  // namespace
-
-std::string read_system_file(const std::string& path) {
-  try {
-    return read_text_file(path, 64 << 20);
-  } catch (const Error&) {
-    return "";
-  }
-}
 
 std::string cpu_model(std::string_view cpuinfo) {
   std::string model;
@@ -164,17 +76,6 @@ int count_cpu_list(std::string_view list) {
 std::optional<double> load_average(std::string_view s) {
   const auto load = parse_number<double>(s.substr(0, s.find(' ')));
   return load && *load >= 0 && *load < 1e9 ? load : std::nullopt;
-}
-
-std::optional<double> parse_cfs_quota(std::string_view quota, std::string_view period) {
-  const auto allowed = parse_number<int64_t>(quota), of = parse_number<int64_t>(period);
-  if (!allowed || !of || *allowed <= 0 || *of <= 0) return std::nullopt;
-  return static_cast<double>(*allowed) / static_cast<double>(*of);
-}
-
-std::optional<double> parse_cpu_max(std::string_view text) {
-  const auto parts = split(trim(text), ' ');
-  return parts.size() == 2 ? parse_cfs_quota(parts[0], parts[1]) : std::nullopt;
 }
 
 std::optional<uint64_t> parse_memory_limit(std::string_view text) {
@@ -206,38 +107,10 @@ std::vector<std::string> mapped_libraries(std::string_view maps) {
   return libraries;
 }
 
-std::vector<CgroupFolder> cgroup_folders(std::string_view cgroup, std::string_view mountinfo,
-                                         std::string_view controller) {
-  std::vector<CgroupFolder> folders;
-  for_each_line(cgroup, [&](std::string_view line) {
-    // "0::/path" is v2, "4:cpu,cpuacct:/path" is v1; the path may hold colons.
-    const size_t first = line.find(':');
-    const size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
-    if (second == std::string_view::npos || line.substr(second + 1, 1) != "/") return;
-    const std::string_view controllers = line.substr(first + 1, second - first - 1);
-    const bool unified = controllers.empty();
-    if (!unified && !holds(split(controllers, ','), controller)) return;
-    if (const auto mount = find_mount(mountinfo, unified, controller))
-      append_folders(*mount, std::string(line.substr(second + 1)), unified, folders);
-  });
-  return folders;
-}
-
-std::optional<double> cpu_quota(const FileReader& read) {
-  std::optional<double> tightest;
-  for (const CgroupFolder& folder : own_folders(read, "cpu")) {
-    const auto quota = folder.unified ? parse_cpu_max(read(folder.path + "/cpu.max"))
-                                      : parse_cfs_quota(read(folder.path + "/cpu.cfs_quota_us"),
-                                                        read(folder.path + "/cpu.cfs_period_us"));
-    if (quota && (!tightest || *quota < *tightest)) tightest = quota;
-  }
-  return tightest;
-}
-
 std::optional<Memory> free_memory(const FileReader& read) {
   std::optional<Memory> memory = parse_meminfo(read("/proc/meminfo"));
   if (!memory) return std::nullopt;
-  for (const CgroupFolder& folder : own_folders(read, "memory")) {
+  for (const CgroupFolder& folder : own_cgroup_folders(read, "memory")) {
     const auto file = [&](const char* v2, const char* v1) {
       return read(folder.path + (folder.unified ? v2 : v1));
     };

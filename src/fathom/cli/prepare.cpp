@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/text.h"
+#include "fathom/base/visible.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/plan/registry.h"
 
@@ -68,10 +70,10 @@ int run_prepare(const Arguments& arguments) {
             total > 0 ? fmt::format("{} {:.0f} %", stage,
                                     100.0 * static_cast<double>(done) / static_cast<double>(total))
                       : fmt::format("{} {}", stage, human_bytes(static_cast<double>(done)));
-        if (now != last) fmt::print(stderr, "\r\033[K{}", now), std::fflush(stderr);
+        if (now != last) say_raw(stderr, fmt::format("\r\033[K{}", visible(now)));
         last = now;
       });
-  if (live && !last.empty()) fmt::print(stderr, "\r\033[K");
+  if (live && !last.empty()) say_raw(stderr, "\r\033[K");
   if (json)
     fmt::print("{}\n", to_json(report).dump(2));
   else

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
+#include "fathom/base/visible.h"
 #include "fathom/cli/doctor.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/data/corpus.h"
@@ -35,6 +36,7 @@ StoreReading read_store() {
   std::error_code error;
   reading.exists = std::filesystem::exists(reading.path, error);
   if (!reading.exists) return reading;
+  settle_killed_runs(reading.path);
   try {
     RunStoreOptions options;
     options.read_only = true;
@@ -47,10 +49,10 @@ StoreReading read_store() {
   return reading;
 }
 
-std::vector<Check> machine_checks(const Machine& machine) {
+std::vector<Check> machine_checks(const Machine& machine, const ThreadChoice& wanted) {
   std::vector<Check> checks = {
       judge_build(kRelease), judge_cpu(machine), judge_processors(machine.allowed, machine.online),
-      judge_quota(machine.quota, machine.allowed), judge_load(machine.load, machine.online)};
+      judge_quota(machine.quota, wanted.threads), judge_load(machine.load, machine.online)};
   for (const char* variable : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"})
     checks.push_back(judge_thread_setting(variable, setting(variable), machine.allowed));
   const Setting policy = setting("OMP_WAIT_POLICY"), spin = setting("GOMP_SPINCOUNT");
@@ -63,7 +65,7 @@ std::vector<Check> machine_checks(const Machine& machine) {
   return checks;
 }
 
-std::vector<Check> engine_checks(int allowed) {
+std::vector<Check> engine_checks(int allowed, const ThreadChoice& wanted) {
   const std::string program = engine_path();
   set_thread_environment();
   const ProgramOutcome outcome = run_program(program, {"doctor"}, kEngineSeconds);
@@ -71,7 +73,7 @@ std::vector<Check> engine_checks(int allowed) {
   std::vector<Check> checks = {judge_engine(program, outcome, readings, FATHOM_VERSION)};
   if (!readings) return checks;
   checks.push_back(judge_libtorch(*readings));
-  checks.push_back(judge_threads(*readings, allowed));
+  checks.push_back(judge_threads(*readings, wanted, allowed));
   checks.push_back(judge_kernels(*readings));
   checks.push_back(judge_cuda(*readings));
   checks.push_back(judge_blas(readings->libraries, readings->openblas_parallel, readings->mkl));
@@ -87,8 +89,9 @@ void print(const std::vector<Check>& checks, const Style& style) {
                check.verdict == Verdict::kOk     ? style.green(word)
                : check.verdict == Verdict::kNote ? style.yellow(word)
                                                  : style.red(word),
-               check.name, check.value);
-    if (!check.hint.empty()) fmt::print("       {} {}\n", style.yellow("HINT:"), check.hint);
+               check.name, visible(check.value));
+    if (!check.hint.empty())
+      fmt::print("       {} {}\n", style.yellow("HINT:"), visible(check.hint));
   }
   std::fflush(stdout);
 }
@@ -109,9 +112,10 @@ int run_doctor(const Arguments& arguments) {
 
   const Style style(stdout);
   const Machine machine = read_machine();
-  std::vector<Check> checks = machine_checks(machine);
+  const ThreadChoice wanted = choose_threads(0, thread_limits());
+  std::vector<Check> checks = machine_checks(machine, wanted);
   if (!json) print(checks, style);
-  const std::vector<Check> more = engine_checks(machine.allowed);
+  const std::vector<Check> more = engine_checks(machine.allowed, wanted);
   if (!json) print(more, style);
   checks.insert(checks.end(), more.begin(), more.end());
   const int wrong = count_wrong(checks);

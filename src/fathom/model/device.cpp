@@ -7,7 +7,6 @@
 #include <atomic>
 
 #include "fathom/base/error.h"
-#include "fathom/base/processors.h"
 
 namespace fathom {
 
@@ -30,11 +29,16 @@ c10::Device choose_device(const std::string& name) {
   }
 }
 
-int set_threads(int64_t threads) {
-  // ATen's own default counts half of a virtual machine's processors.
+ThreadChoice set_threads(int64_t threads) {
   at::globalContext().setFlushDenormal(true);
-  at::set_num_threads(threads > 0 ? static_cast<int>(threads) : allowed_processors());
-  return at::get_num_threads();
+  // ATen's own default counts half of a virtual machine's processors.
+  ThreadChoice choice = choose_threads(threads, thread_limits());
+  at::set_num_threads(choice.threads);
+  if (at::get_num_threads() != choice.threads) {
+    choice.threads = at::get_num_threads();
+    choice.why = "all that this libtorch starts";
+  }
+  return choice;
 }
 
 bool denormals_are_zero() {

@@ -2,19 +2,29 @@
 #pragma once
 
 #include <chrono>
+#include <limits>
 #include <string>
+#include <vector>
+
+#include "fathom/track/run_store.h"
 
 namespace fathom {
 
+constexpr double kUnknownUse = std::numeric_limits<double>::quiet_NaN();
+
+// What cannot be told is NaN.
 struct ProcessUse {
   // Processor seconds of all threads per second of wall time, since the last reading (the first
   // one: since the meter was made). 1.0 is one core, busy all the time.
-  double cpu_share = 0;
-  double rss_bytes = 0;       // resident memory now; 0 where the system has no /proc
-  double peak_rss_bytes = 0;  // its highest value in the life of the process; never falls
+  double cpu_share = kUnknownUse;
+  double rss_bytes = kUnknownUse;       // resident memory now; needs /proc
+  double peak_rss_bytes = kUnknownUse;  // its highest value in the life of the process; never falls
+
+  // process/cpu_share, process/rss_bytes, process/peak_rss_bytes: those that can be told.
+  std::vector<MetricValue> values() const;
 };
 
-// Belongs to one thread. Nothing here throws Error: what cannot be told is 0.
+// Belongs to one thread. Nothing here throws Error.
 class ProcessMeter {
  public:
   // `status_path` is another file in tests only.
@@ -25,7 +35,7 @@ class ProcessMeter {
  private:
   std::string status_path_;
   double cpu_seconds_;
-  double peak_rss_bytes_ = 0;
+  double peak_rss_bytes_ = kUnknownUse;
   std::chrono::steady_clock::time_point time_;
 };
 

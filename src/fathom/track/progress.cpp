@@ -6,7 +6,10 @@
 #include <chrono>
 #include <cmath>
 
+#include "fathom/base/held_path.h"
 #include "fathom/base/text.h"
+#include "fathom/base/visible.h"
+#include "fathom/track/console.h"
 
 namespace fathom {
 namespace {
@@ -58,8 +61,7 @@ ProgressOptions ProgressOptions::for_stream(std::FILE* file, int64_t total, int6
   options.live = can_redraw(file);
   options.colour = can_colour(file);
   options.write = [file](std::string_view text) {
-    std::fwrite(text.data(), 1, text.size(), file);
-    std::fflush(file);  // a pipe would otherwise show a line minutes late
+    say_raw(file, text);  // at once: a pipe would otherwise show a line minutes late
   };
   options.width = [file] { return terminal_width(file); };
   return options;
@@ -106,7 +108,7 @@ void ProgressLine::update(const ProgressSample& sample, bool log_step) {
 }
 
 void ProgressLine::print(std::string_view line) {
-  const std::string text = fmt::format("{}\n", line);
+  const std::string text = fmt::format("{}\n", visible(shown_paths(line)));
   if (!drawn_) return options_.write(text);
   options_.write(fmt::format("\r{}{}", kEraseToEnd, text));
   draw();
@@ -138,7 +140,8 @@ std::vector<ProgressLine::Part> ProgressLine::parts() const {
   if (const std::optional<double> left = seconds_left(); left && *left > 0)
     parts.push_back({"left " + human_duration(*left), false});
   parts.push_back({"elapsed " + human_duration(elapsed()), false});
-  for (const auto& [name, value] : last_->extra) parts.push_back({name + " " + value, false});
+  for (const auto& [name, value] : last_->extra)
+    parts.push_back({visible(name + " " + value), false});
   return parts;
 }
 

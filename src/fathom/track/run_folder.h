@@ -23,6 +23,68 @@ void check_run_name(const std::string& name);
 // Characters of `preset` that a name may not hold become `-`. Creates nothing.
 std::string default_run_name(const std::string& preset, std::time_t now = std::time(nullptr));
 
+// What stands at the path of a run's folder.
+enum class FolderUse {
+  kFree,      // nothing, or an empty folder
+  kLeftOver,  // of a start that ended before its first checkpoint; nobody holds it
+  kHeld,      // a process holds it
+  kRun,       // a run, with checkpoints or with files that only a run that got further has
+  kOther,     // something else
+};
+FolderUse folder_use(const std::string& path);  // looks, and changes nothing
+
+// Whether a process holds the run's folder; also where that cannot be known. Not when it is gone.
+bool is_held(const std::string& folder);
+
+// A run's folder, held for as long as the object lives: nobody else claims, resumes or clears it,
+// and whatever becomes of its name, path() leads to this one. The hold ends with the process,
+// however that ends. Every function but abandon() throws Error; "refuses" is ErrorKind::kUsage.
+class RunFolder {
+ public:
+  // For a new run: creates the folder, its parents and an empty checkpoints/ in it. Of several
+  // processes that claim the same folder at once, one succeeds. An empty folder is taken, also
+  // through a link, and what is left over from a failed start is cleared away first. Refuses all
+  // else.
+  static RunFolder claim(const std::string& path);
+  // The same, or the first of path-2, path-3, ... that can be claimed: for a name that nobody has
+  // asked for.
+  static RunFolder claim_free(const std::string& path);
+  // For a resume. The folder must exist; refuses one that another process holds.
+  static RunFolder open(const std::string& path);
+  // For --force: what is there as it is, until clear(), or as claim() where there is nothing.
+  // Refuses what does not look like a run, and what another process holds.
+  static RunFolder replace(const std::string& path);
+
+  ~RunFolder();
+  RunFolder(RunFolder&& other) noexcept;
+  RunFolder& operator=(RunFolder&& other) noexcept;
+
+  // "/proc/self/fd/N" (base/held_path.h): to work with, not to be shown. When the folder has been
+  // removed, what is written below it fails.
+  const std::string& path() const { return path_; }
+  const std::string& name() const { return name_; }  // as given to claim() or open()
+  std::string run_name() const;                      // its last part
+  bool is_there() const;  // name() leads to this folder, not to nothing or another one
+  bool took_left_over() const { return took_left_over_; }
+
+  // Removes all that is in it and makes an empty checkpoints/; folder and hold stay. Where
+  // checkpoints/ is a link, it stays one, and checkpoints are removed where it leads.
+  void clear();
+  // Undoes claim() for a run that ends before its first checkpoint. Nothing happens when there is
+  // one, or when claim() did not make this object.
+  void abandon() noexcept;
+
+ private:
+  RunFolder(const std::string& name, int folder);
+  static RunFolder hold(const std::string& name);
+  bool claim_contents();
+
+  std::string name_, path_;
+  int folder_ = -1, lock_ = -1;  // descriptors
+  bool made_ = false;            // the folder itself
+  bool claimed_ = false, took_left_over_ = false;
+};
+
 // Creates the folder, its parents and an empty checkpoints/ in it. Refuses a folder that holds
 // anything. Of several processes that claim the same folder at once, one succeeds.
 void claim_run_folder(const std::string& path);

@@ -11,45 +11,16 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/track/run_store_schema.h"
 #include "fathom/track/sqlite.h"
 
 namespace fathom {
 namespace {
 
-constexpr int64_t kSchemaVersion = 1;
-// In the file's header, so that we never write our tables into somebody else's database.
-constexpr int64_t kApplicationId = 0x66617468;  // "fath"
-
-// AUTOINCREMENT: the id of a deleted run must not come back, another process may still hold it.
-// The metrics' primary key is the order in which they are read, and their only copy.
-constexpr const char* kSchema = R"sql(
-CREATE TABLE runs (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  name TEXT NOT NULL UNIQUE,
-  experiment TEXT NOT NULL,
-  config_toml TEXT NOT NULL,
-  status TEXT NOT NULL,
-  created_at REAL NOT NULL,  -- seconds since 1970
-  updated_at REAL NOT NULL,
-  last_step INTEGER NOT NULL DEFAULT 0,
-  best_metric TEXT NOT NULL DEFAULT '',
-  best_step INTEGER NOT NULL DEFAULT 0,
-  best_value REAL DEFAULT 0
-);
-CREATE TABLE metrics (
-  run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-  step INTEGER NOT NULL,
-  name TEXT NOT NULL,
-  value REAL,  -- NULL: not a number
-  PRIMARY KEY (run_id, name, step)
-) WITHOUT ROWID;
-)sql";
-
 constexpr std::pair<RunStatus, const char*> kStatusNames[] = {
-    {RunStatus::kRunning, "running"},
-    {RunStatus::kDone, "done"},
-    {RunStatus::kFailed, "failed"},
-    {RunStatus::kInterrupted, "interrupted"},
+    {RunStatus::kRunning, "running"}, {RunStatus::kDone, "done"},
+    {RunStatus::kFailed, "failed"},   {RunStatus::kInterrupted, "interrupted"},
+    {RunStatus::kKilled, "killed"},
 };
 
 double now() {
@@ -62,82 +33,7 @@ RunStatus parse_status(const Database& database, const std::string& text) {
     if (text == name) return status;
   fail(fmt::format("run store {} holds a run with the unknown status {}", database.path(),
                    quoted_start(text)),
-       "allowed: running, done, failed, interrupted; set it with the sqlite3 shell");
-}
-
-bool is_new(Database& database) {
-  return database.integer("PRAGMA user_version") == 0 &&
-         database.integer("SELECT count(*) FROM sqlite_master") == 0;
-}
-
-void check_schema(Database& database) {
-  const int64_t version = database.integer("PRAGMA user_version");
-  if (database.integer("PRAGMA application_id") != kApplicationId || version < 1)
-    fail(fmt::format("{} is a database, but not a run store of fathom", database.path()),
-         "set FATHOM_RUNS to a folder for fathom's runs alone");
-  if (version > kSchemaVersion)
-    fail(fmt::format("run store {} has schema version {}, and this fathom knows versions up to {}",
-                     database.path(), version, kSchemaVersion),
-         "use the fathom that wrote it or a newer one, or set FATHOM_RUNS to another folder");
-  // Tables, not views: what a view computes can take for ever.
-  if (database.integer("SELECT count(*) FROM sqlite_master "
-                       "WHERE type = 'table' AND name IN ('runs', 'metrics')") != 2)
-    fail(fmt::format("run store {} lacks its tables runs and metrics", database.path()),
-         "move it away, and the next run begins a new one (checkpoints are not affected)");
-}
-
-// The switch to a write-ahead log is refused at once, busy timeout or not, while another process
-// is setting up the same new file. It lasts for the life of the file, so only the first openers
-// ever wait here.
-void enable_wal(Database& database, int timeout_ms) {
-  using std::chrono::steady_clock;
-  const auto deadline = steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-  while (!database.try_run("PRAGMA journal_mode = WAL")) {
-    if (steady_clock::now() >= deadline) return database.run("PRAGMA journal_mode = WAL");
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-}
-
-void create_schema(Database& database, int timeout_ms) {
-  enable_wal(database, timeout_ms);
-  WriteTransaction transaction(database);
-  if (is_new(database)) {  // else another process was quicker
-    database.run(kSchema);
-    database.run(fmt::format("PRAGMA application_id = {}", kApplicationId).c_str());
-    database.run(fmt::format("PRAGMA user_version = {}", kSchemaVersion).c_str());
-  }
-  transaction.commit();
-}
-
-void create_parent(const std::string& path) {
-  const auto parent = std::filesystem::path(path).parent_path();
-  std::error_code error;
-  if (!parent.empty()) std::filesystem::create_directories(parent, error);
-  if (error)
-    fail(fmt::format("cannot create the folder {}: {}", parent.string(), error.message()),
-         "set FATHOM_RUNS to a folder that you may write to");
-}
-
-[[noreturn]] void fail_missing(const std::string& path) {
-  fail(fmt::format("there is no run store {}", path),
-       "train a run first, or set FATHOM_RUNS to the folder of your runs");
-}
-
-// The database, ready for use, at `path`.
-std::unique_ptr<Database> open_store(const std::string& path, const RunStoreOptions& options) {
-  std::error_code ignored;
-  if (options.read_only && !std::filesystem::exists(path, ignored)) fail_missing(path);
-  if (!options.read_only) create_parent(path);
-  auto database = std::make_unique<Database>(path, options.read_only, options.busy_timeout_ms);
-  if (is_new(*database)) {
-    if (options.read_only) fail_missing(path);  // a writer is about to fill it
-    create_schema(*database, options.busy_timeout_ms);
-  }
-  check_schema(*database);
-  // NORMAL: a commit is in the log, where a kill of the process cannot reach it, without a wait for
-  // the disk; a metric is not worth stalling the training for.
-  database->run("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON");
-  return database;
+       "allowed: running, done, failed, interrupted, killed; set it with the sqlite3 shell");
 }
 
 constexpr const char* kRecordColumns =
@@ -155,6 +51,7 @@ RunRecord read_record(const Database& database, const Statement& row) {
   record.updated_at = row.real(6);
   record.last_step = row.integer(7);
   record.best_metric = row.text(8);
+  if (record.best_metric.empty()) return record;  // older files have a 0 there
   record.best_step = row.integer(9);
   record.best_value = row.real(10);
   return record;
@@ -163,8 +60,8 @@ RunRecord read_record(const Database& database, const Statement& row) {
 // For an UPDATE that must have found its run.
 void require_run(const Database& database) {
   if (database.changes() == 0)
-    fail(fmt::format("the run is no longer in run store {}", database.path()),
-         "another process has deleted it; its checkpoints can be resumed under another --run_name");
+    throw RunVanished(fmt::format("the run is no longer in run store {}", database.path()),
+                      "another process has deleted it; its checkpoints are not affected");
 }
 
 }  // namespace
@@ -176,6 +73,12 @@ std::string run_store_path() {
 const char* status_name(RunStatus status) {
   return kStatusNames[static_cast<size_t>(status)].second;
 }
+
+StoreLocked::StoreLocked(const std::string& message, std::string hint)
+    : Error(ErrorKind::kFailure, message, std::move(hint)) {}
+
+RunVanished::RunVanished(const std::string& message, std::string hint)
+    : Error(ErrorKind::kFailure, message, std::move(hint)) {}
 
 struct RunStore::Impl {
   std::unique_ptr<Database> database;
@@ -200,8 +103,8 @@ RunHandle RunStore::create_run(const std::string& name, const std::string& exper
            "choose another --run_name, or --force to replace it");
   const double time = now();
   Statement(database,
-            "INSERT INTO runs (name, experiment, config_toml, status, created_at, updated_at) "
-            "VALUES (?, ?, ?, 'running', ?, ?)")
+            "INSERT INTO runs (name, experiment, config_toml, status, created_at, updated_at, "
+            "last_step, best_step, best_value) VALUES (?, ?, ?, 'running', ?, ?, -1, -1, NULL)")
       .bind(0, name)
       .bind(1, experiment)
       .bind(2, config_toml)
@@ -235,7 +138,7 @@ RunHandle RunStore::reopen_run(const std::string& name, const std::string& confi
       .execute();
   // The best step may be one of those that are to be computed anew.
   Statement(database,
-            "UPDATE runs SET best_metric = '', best_step = 0, best_value = 0 "
+            "UPDATE runs SET best_metric = '', best_step = -1, best_value = NULL "
             "WHERE id = ? AND best_step > ?")
       .bind(0, record->id)
       .bind(1, step)
@@ -283,6 +186,69 @@ void RunStore::set_best(RunHandle run, const std::string& metric, int64_t step, 
       .bind(4, run.id)
       .execute();
   require_run(database);
+}
+
+void RunStore::set_busy_timeout(int milliseconds) {
+  impl_->database->set_busy_timeout(milliseconds);
+}
+
+bool RunStore::is_current() const {
+  return impl_->database->is_current();
+}
+
+int RunStore::settle_killed_runs() {
+  Database& database = *impl_->database;
+  // A process that goes on with one of them takes its folder's lock first and then waits for this.
+  WriteTransaction transaction(database);
+  int killed = 0;
+  for (const RunRecord& record : runs()) {
+    if (record.status != RunStatus::kRunning || is_held(folder_of(record.name))) continue;
+    Statement(database, "UPDATE runs SET status = ? WHERE id = ?")
+        .bind(0, status_name(RunStatus::kKilled))
+        .bind(1, record.id)
+        .execute();
+    ++killed;
+  }
+  // Of files that an older fathom made.
+  Statement(database,
+            "UPDATE runs SET best_step = -1, best_value = NULL "
+            "WHERE best_metric = '' AND best_value IS NOT NULL")
+      .execute();
+  transaction.commit();
+  return killed;
+}
+
+RunStatus RunStore::status_now(const RunRecord& record) const {
+  const bool killed = record.status == RunStatus::kRunning && !is_held(folder_of(record.name));
+  return killed ? RunStatus::kKilled : record.status;
+}
+
+std::string RunStore::folder_of(const std::string& name) const {
+  return (std::filesystem::path(impl_->database->path()).parent_path() / name).string();
+}
+
+void settle_killed_runs(const std::string& path) noexcept {
+  try {
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) return;
+    RunStoreOptions options;
+    options.busy_timeout_ms = 1000;
+    RunStore(path, options).settle_killed_runs();
+  } catch (const std::exception&) {
+    // Locked, read-only or no store at all: whoever needs it will say so.
+  }
+}
+
+void check_run_store(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return;
+  RunStoreOptions options;
+  options.busy_timeout_ms = 1000;
+  try {
+    RunStore{path, options};
+  } catch (const StoreLocked&) {
+    // Its owner will be done some time.
+  }
 }
 
 bool RunStore::delete_run(const std::string& name) {

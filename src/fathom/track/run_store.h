@@ -12,7 +12,7 @@
 // shared memory, so the file must be on a local disk, not on a network file system.
 //
 // A RunStore belongs to one thread and must not be used on the other side of a fork. Everything
-// throws Error(kFailure): locked, read-only, damaged, disk full, written by a newer fathom.
+// throws Error(kFailure): locked (StoreLocked), read-only, damaged, disk full, of a newer fathom.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/base/error.h"
 #include "fathom/base/span.h"
 #include "fathom/track/run_folder.h"
 
@@ -29,8 +30,9 @@ namespace fathom {
 
 std::string run_store_path();  // runs_root()/fathom.db
 
-// A killed process cannot say so: its run stays kRunning and its `updated_at` stands still.
-enum class RunStatus { kRunning, kDone, kFailed, kInterrupted };
+// A killed process cannot say so: its run says kRunning until somebody looks
+// (settle_killed_runs()), and its `updated_at` stands still.
+enum class RunStatus { kRunning, kDone, kFailed, kInterrupted, kKilled };
 const char* status_name(RunStatus status);  // "running", ...
 
 struct RunRecord {
@@ -39,10 +41,10 @@ struct RunRecord {
   std::string config_toml;  // complete, as resolved
   RunStatus status = RunStatus::kRunning;
   double created_at = 0, updated_at = 0;  // seconds since 1970, UTC
-  int64_t last_step = 0;                  // highest step that has a value
+  int64_t last_step = -1;                 // highest step that has a value; -1: none yet
   std::string best_metric;                // decided checkpoints/best; empty: none yet
-  int64_t best_step = 0;
-  double best_value = 0;
+  int64_t best_step = -1;
+  std::optional<double> best_value;
 };
 
 // Never reused, so a handle to a deleted run cannot write into another one.
@@ -71,6 +73,26 @@ struct RunStoreOptions {
   int busy_timeout_ms = 10'000;  // how long to wait for another writer
 };
 
+// Another process has been writing for longer than the busy timeout.
+class StoreLocked : public Error {
+ public:
+  StoreLocked(const std::string& message, std::string hint);
+};
+
+// The run of a handle has been deleted.
+class RunVanished : public Error {
+ public:
+  RunVanished(const std::string& message, std::string hint);
+};
+
+// Throws what opening the store at `path` throws (damaged, not fathom's, of a newer fathom). None
+// there and one that is locked are no errors.
+void check_run_store(const std::string& path);
+
+// RunStore::settle_killed_runs() of the store at `path`, where there is one and it can be done
+// within a second.
+void settle_killed_runs(const std::string& path) noexcept;
+
 class RunStore {
  public:
   // Creates the file and its folder if there is none (unless read_only).
@@ -93,6 +115,16 @@ class RunStore {
   void set_best(RunHandle run, const std::string& metric, int64_t step, double value);
   bool delete_run(const std::string& name);  // with its values; false if there was none
 
+  // Runs that say kRunning, but whose folder no process holds or is gone, become kKilled. Returns
+  // how many.
+  int settle_killed_runs();
+  // What it would become.
+  RunStatus status_now(const RunRecord& record) const;
+
+  void set_busy_timeout(int milliseconds);
+  // The file is still the one at its path: neither removed nor replaced.
+  bool is_current() const;
+
   std::optional<RunRecord> find(const std::string& name) const;
   std::vector<RunRecord> runs() const;  // newest first
   // Ordered by step; empty for an unknown run or metric.
@@ -108,6 +140,8 @@ class RunStore {
   void for_each_step(const std::string& name, const VisitStep& visit) const;
 
  private:
+  std::string folder_of(const std::string& name) const;
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

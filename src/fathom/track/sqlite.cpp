@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <limits>
 
 #include "fathom/base/error.h"
+#include "fathom/track/run_store.h"
 
 namespace fathom {
 namespace {
@@ -24,12 +26,25 @@ Database::Database(const std::string& path, bool read_only, int busy_timeout_ms)
   const int code = sqlite3_open_v2(path.c_str(), &handle_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code == SQLITE_OK) {
     sqlite3_busy_timeout(handle_, busy_timeout_ms);
+    struct stat status = {};
+    stat(path.c_str(), &status);
+    device_ = status.st_dev, inode_ = status.st_ino;
     return;
   }
   // A handle comes with a failed open too, and no destructor runs for a constructor that throws.
   sqlite3_close_v2(handle_);
   handle_ = nullptr;
   fail_with(code);
+}
+
+void Database::set_busy_timeout(int milliseconds) {
+  busy_timeout_ms_ = milliseconds;
+  sqlite3_busy_timeout(handle_, milliseconds);
+}
+
+bool Database::is_current() const {
+  struct stat status = {};
+  return stat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
 }
 
 Database::~Database() {
@@ -64,10 +79,11 @@ void Database::fail_with(int code) const {
   switch (code & 0xFF) {  // the low byte is the primary code
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      fail(fmt::format("run store {} is locked: another process has been writing to it for more "
-                       "than {:g} s",
-                       path_, busy_timeout_ms_ / 1000.0),
-           fmt::format("`fuser -v {}` shows which; try again once it has ended", path_));
+      throw StoreLocked(
+          fmt::format("run store {} is locked: another process has been writing to it for more "
+                      "than {:g} s",
+                      path_, busy_timeout_ms_ / 1000.0),
+          fmt::format("`fuser -v {}` shows which; try again once it has ended", path_));
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:

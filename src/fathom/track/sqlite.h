@@ -20,6 +20,8 @@ class Database {
   Database& operator=(const Database&) = delete;
 
   const std::string& path() const { return path_; }
+  void set_busy_timeout(int milliseconds);
+  bool is_current() const;           // the file that was opened is still at path()
   void run(const char* sql);         // one or more statements without results
   bool try_run(const char* sql);     // the same; false if another process's lock prevents it
   int64_t integer(const char* sql);  // the single value of a query
@@ -34,6 +36,7 @@ class Database {
   std::string path_;
   int busy_timeout_ms_;
   sqlite3* handle_ = nullptr;
+  uint64_t device_ = 0, inode_ = 0;  // of the file
 };
 
 // One prepared statement. Parameters and columns are counted from 0; both the statement and the

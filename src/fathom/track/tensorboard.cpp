@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -126,13 +127,12 @@ int64_t seconds_of(const std::string& name) {
   return whole && !digits.empty() ? std::stoll(digits) : 0;
 }
 
-// `wall_time`, or just after the newest file: within a second of it, or after the clock was set
-// back, the new file must still come last.
-int64_t seconds_for(const std::string& folder, double wall_time) {
-  auto seconds = static_cast<int64_t>(std::min(std::max(0.0, wall_time), 9'999'999'999.0));
+// Of the newest event file in `folder`; 0 if it has none.
+int64_t newest_seconds(const std::string& folder) {
+  int64_t seconds = 0;
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-    seconds = std::max(seconds, seconds_of(it->path().filename().string()) + 1);
+    seconds = std::max(seconds, seconds_of(it->path().filename().string()));
   return seconds;
 }
 
@@ -208,17 +208,21 @@ struct TensorBoardWriter::File {
   }
 };
 
-TensorBoardWriter::TensorBoardWriter(const std::string& folder, int64_t first_step,
+TensorBoardWriter::TensorBoardWriter(const std::string& folder, std::optional<int64_t> first_step,
                                      double wall_time) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) fail_errno("create the folder", folder, error.value());
-  file_ = std::make_unique<File>(folder, seconds_for(folder, wall_time));
+  const int64_t newest = newest_seconds(folder);
+  // Within a second of the newest file, or after the clock was set back, the new one still must
+  // come last.
+  const auto seconds = static_cast<int64_t>(std::min(std::max(0.0, wall_time), 9'999'999'999.0));
+  file_ = std::make_unique<File>(folder, std::max(seconds, newest + 1));
   file_->append(encode_event(wall_time, 0, kEventFileVersion, "brain.Event:2"));
-  if (first_step <= 0) return;
+  if (!first_step && newest == 0) return;
   std::string start;
   put_integer(start, kSessionLogStatus, kSessionStart);
-  file_->append(encode_event(wall_time, first_step, kEventSessionLog, start));
+  file_->append(encode_event(wall_time, first_step.value_or(0), kEventSessionLog, start));
 }
 
 TensorBoardWriter::~TensorBoardWriter() = default;
@@ -235,6 +239,12 @@ void TensorBoardWriter::add(int64_t step, Span<const MetricValue> values, double
     put_bytes(summary, kSummaryValue, value);
   }
   file_->append(encode_event(wall_time, step, kEventSummary, summary));
+}
+
+bool TensorBoardWriter::is_there() const {
+  struct stat held = {}, there = {};
+  return ::fstat(file_->fd, &held) == 0 && ::stat(file_->path.c_str(), &there) == 0 &&
+         held.st_ino == there.st_ino && held.st_dev == there.st_dev;
 }
 
 const std::string& TensorBoardWriter::path() const {

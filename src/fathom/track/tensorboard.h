@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,10 +34,10 @@ class TensorBoardWriter {
   // if need be. TensorBoard reads the files of a folder in the order of their names, as one run:
   // the seconds are those of `wall_time`, or later, so that the new file is the last.
   //
-  // `first_step` > 0: the run goes on, and this is the first step that add() will be given (the
-  // checkpoint's step + 1). TensorBoard then forgets what the earlier files have at this step and
-  // later ones.
-  explicit TensorBoardWriter(const std::string& folder, int64_t first_step = 0,
+  // `first_step`: the run goes on, or starts again, and this is the first step that add() will be
+  // given. TensorBoard then forgets what the earlier files have at this step and later ones.
+  // Nothing: a new run; should the folder have event files all the same, it starts again at step 0.
+  explicit TensorBoardWriter(const std::string& folder, std::optional<int64_t> first_step = {},
                              double wall_time = wall_clock());
   ~TensorBoardWriter();
   TensorBoardWriter(TensorBoardWriter&&) noexcept;
@@ -50,6 +51,8 @@ class TensorBoardWriter {
   void add(int64_t step, Span<const MetricValue> values, double wall_time = wall_clock());
 
   const std::string& path() const;
+  // The file is still where it was made: neither it nor its folder has been removed.
+  bool is_there() const;
 
  private:
   struct File;

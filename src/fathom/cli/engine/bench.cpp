@@ -23,6 +23,7 @@
 #include "fathom/kernels/isa.h"
 #include "fathom/kernels/read.h"
 #include "fathom/model/device.h"
+#include "fathom/track/console.h"
 #include "fathom/track/process_use.h"
 #include "fathom/train/trainer.h"
 
@@ -280,8 +281,8 @@ void print(const nlohmann::json& out) {
 }  // namespace
 
 int bench(const BenchRequest& request) {
-  for (const std::string& notice : request.notices) fmt::print(stderr, "note: {}\n", notice);
-  const int threads = set_threads(request.config.training.threads);
+  for (const std::string& notice : request.notices) say_note(notice);
+  const int threads = set_threads(request.config.training.threads).threads;
   if (request.kind == BenchKind::kOps) {
     const std::vector<OpTimes> ops = bench_ops(request.config, request.vocab_size, request.repeats);
     print_ops(ops, request.json, about(request, threads));

@@ -24,7 +24,7 @@ int print_readings() {
   EngineReadings r;
   r.version = FATHOM_VERSION;
   r.libtorch = TORCH_VERSION;
-  r.threads = set_threads(0);
+  r.threads = set_threads(0).threads;
   r.blas_threads = ask_openblas("openblas_get_num_threads", 0);
   r.openblas_parallel = ask_openblas("openblas_get_parallel", -1);
   r.mkl = at::hasMKL();

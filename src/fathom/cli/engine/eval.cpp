@@ -10,6 +10,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/model/device.h"
+#include "fathom/track/console.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/guards.h"
@@ -96,7 +97,7 @@ LoadedModel load_chosen(const ModelChoice& choice, at::Device device) {
 }
 
 int eval(const EvalRequest& request) {
-  for (const std::string& notice : request.notices) fmt::print(stderr, "note: {}\n", notice);
+  for (const std::string& notice : request.notices) say_note(notice);
   set_threads(request.model.threads);
   const at::Device device = choose_device(request.model.device);
   const LoadedModel loaded = load_chosen(request.model, device);

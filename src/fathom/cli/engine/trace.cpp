@@ -11,6 +11,7 @@
 #include "fathom/io/files.h"
 #include "fathom/model/device.h"
 #include "fathom/study/trace_text.h"
+#include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 
 namespace fathom {
@@ -101,7 +102,7 @@ std::string shown(const ExitTable& table, const TraceRequest& request) {
 }  // namespace
 
 int trace(const TraceRequest& request) {
-  for (const std::string& notice : request.notices) fmt::print(stderr, "note: {}\n", notice);
+  for (const std::string& notice : request.notices) say_note(notice);
   set_threads(request.model.threads);
   const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
   const auto* model = dynamic_cast<const DepthModel*>(loaded.model.get());
