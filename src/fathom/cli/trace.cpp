@@ -29,11 +29,11 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   add_fields(list, request.model);
   list.find("checkpoint")->alias("ckpt");
   list.section("text");
-  list.add("dataset", request.dataset,
-           "another corpus of the same tokenizer; empty: the run's own");
+  list.add("dataset", request.dataset, "another corpus of the same tokenizer; empty: the run's own")
+      .path();
   list.add("split", request.split, "train or val");
   std::string text;
-  list.add("text", text, "this text, or FILE:path, in place of the split's");
+  list.add("text", text, "this text, or FILE:path, in place of the split's").any_bytes();
   list.add("start_idx", request.start_idx, "first token in the split, -1: anywhere").at_least(-1);
   list.add("num_chars", request.num_chars,
            "tokens at most; None: as many as the model can see, 300 of a split")
@@ -51,7 +51,7 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
                          {"markdown", TableFormat::kMarkdown},
                          {"json", TableFormat::kJson},
                          {"html", TableFormat::kHtml}});
-  list.add("output", request.output, "a file; empty: the console");
+  list.add("output", request.output, "a file; empty: the console").path();
   if (!parse_into(line, arguments, list)) return std::nullopt;
   if (list.given("text")) {
     request.text = start_text(text);

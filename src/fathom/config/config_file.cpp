@@ -4,6 +4,8 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -17,8 +19,6 @@ namespace fathom {
 namespace {
 
 using nlohmann::json;
-
-constexpr size_t kMaxConfigBytes = 1 << 20;
 
 std::string where(const std::string& file, const toml::node& node) {
   return fmt::format("{}:{}", file, node.source().begin.line);
@@ -211,7 +211,7 @@ void read_nanogpt(const std::string& text, const std::string& name, FieldList& f
 // A TOML basic string: JSON's escapes, and DEL, which TOML does not allow bare.
 std::string toml_string(const std::string& text) {
   std::string out;
-  for (const char c : json(text).dump())
+  for (const char c : json(text).dump(-1, ' ', false, json::error_handler_t::replace))
     if (c == 0x7F)
       out += "\\u007f";
     else
@@ -230,7 +230,10 @@ void read_config_text(const std::string& text, const std::string& name, FieldLis
 }
 
 void read_config_file(const std::string& path, FieldList& fields) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
+  if (!file && errno != 0 && errno != ENOENT && errno != ENOTDIR)
+    fail(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
   if (!file) misuse(fmt::format("no config file {}", path), "give the path of a TOML or .py file");
   std::string text(kMaxConfigBytes + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));

@@ -42,6 +42,9 @@ class Field {
   Field& below(double bound);
   Field& alias(std::string name);  // another accepted spelling (LMPlay's, an older one)
   Field& architecture();           // shape or meaning of the weights: a resumed run keeps its own
+  // A path: any bytes. value() is path_to_text() of it, and assign() takes that back.
+  Field& path();
+  Field& any_bytes();  // a text that need not be UTF-8; whoever saves the value sees to it
 
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }
@@ -52,18 +55,20 @@ class Field {
   const std::vector<std::string>& choices() const { return choices_; }
   std::string range() const;  // "1 <= n_layer", empty if unbounded
   bool is_architecture() const { return architecture_; }
+  bool is_path() const { return path_; }
   bool is_text() const { return type_ == "text"; }
   bool is_bool() const { return type_.rfind("bool", 0) == 0; }  // a bare flag means true
 
   Value value() const;
   // Throws Error(kUsage) that names the key, what was given and what is allowed; `origin` says
   // where it was given. The struct is unchanged then.
-  void assign(const Value& value, const std::string& origin);
+  void assign(const Value& given, const std::string& origin);
   // The same from the command line: text fields take it as it is, others parse it as a literal.
   void assign_text(const std::string& text, const std::string& origin);
 
  private:
   friend class FieldList;
+  void check_bytes(const std::string& text, const std::string& origin) const;
   void check_bounds(const Value& value, const std::string& origin) const;
   [[noreturn]] void refuse(const std::string& given, const std::string& origin,
                            const std::string& why) const;
@@ -74,7 +79,7 @@ class Field {
   double high_ = std::numeric_limits<double>::infinity();
   bool low_open_ = false, high_open_ = false;
   size_t turn_ = 0;  // when it was set, counted over the list's fields; 0: not set
-  bool architecture_ = false;
+  bool architecture_ = false, path_ = false, any_bytes_ = false;
   std::function<Value()> get_;
   std::function<bool(const Value&)> set_;  // false: wrong type
 };
