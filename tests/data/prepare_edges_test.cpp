@@ -135,17 +135,17 @@ TEST_F(PrepareEdges, ALinkIsWrittenWhereItPoints) {
   fs::create_directories(temp_ / "data");
   fs::create_directory_symlink("../disk2/mine", temp_ / "data/mine");
   fs::create_directory_symlink("../disk2/later", temp_ / "data/later");
-  for (const char* name : {"mine", "later"}) {
+  for (const std::string name : {"mine", "later"}) {
     PrepareOptions options = text(kTwenty);
     options.name = name;
     EXPECT_FALSE(prepare(options).already_prepared);
-    EXPECT_TRUE(fs::is_symlink(temp_ / "data" / name));
-    EXPECT_TRUE(fs::exists(temp_ / "disk2" / name + "/train.bin"));
+    EXPECT_TRUE(fs::is_symlink(temp_ / ("data/" + name)));
+    EXPECT_TRUE(fs::exists(temp_ / ("disk2/" + name + "/train.bin")));
     EXPECT_TRUE(prepare(options).already_prepared);
     options.tokenizer = "byte";
     options.force = true;
     prepare(options);
-    EXPECT_TRUE(fs::is_symlink(temp_ / "data" / name));
+    EXPECT_TRUE(fs::is_symlink(temp_ / ("data/" + name)));
     EXPECT_EQ(Corpus::open(name).vocab_size(), 256);
   }
   fs::create_symlink("loop", temp_ / "data/loop");

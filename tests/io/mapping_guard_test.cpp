@@ -1,4 +1,5 @@
 // Files that are cut short while they are mapped.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/mman.h>

@@ -45,8 +45,9 @@ void check_file(const PrepareOptions& o) {
            nearest_name(o.what, names).empty() ? "give the path of a text file"
                                                : suggestion(o.what, names));
   }
-  const bool nameless =
-      kind == PathKind::kStream || o.what.rfind("/dev/", 0) == 0 || o.what.rfind("/proc/", 0) == 0;
+  // A shell's redirection gives a file another path, which is nobody's name for it.
+  const bool nameless = kind == PathKind::kStream || o.what == "/dev/stdin" ||
+                        o.what.rfind("/dev/fd/", 0) == 0 || o.what.rfind("/proc/", 0) == 0;
   if (nameless && o.name.empty())
     misuse(fmt::format("{} is no file whose name a corpus could have", in_quotes(o.what)),
            "add --name=NAME");
