@@ -180,7 +180,7 @@ class Preparation {
     try {
       return report(make(source));
     } catch (const Error&) {
-      source.require_whole();  // what went wrong with bytes that are lost is not the reason
+      check_steady(source);  // what went wrong with bytes that are lost is not the reason
       throw;
     }
   }
@@ -202,18 +202,27 @@ class Preparation {
     const TextScan scan =
         scan_text(text, [&](uint64_t done) { tell("read", text.size(), done / 2); });
     const std::string kind = choose_tokenizer(options_, known_, scan, notices_);
-    const std::string sha256 = sha256_hex(
+    sha256_ = sha256_hex(
         text, [&](uint64_t done) { tell("read", text.size(), (text.size() + done) / 2); });
     source.require_whole();
-    if (is_prepared(kind, sha256)) return true;
+    if (is_prepared(kind, sha256_)) return true;
     try {
-      write(source, scan, kind, sha256);
+      write(source, scan, kind, sha256_);
       return false;
     } catch (const FolderReplaced&) {
-      if (!holds(read_meta(folder_), kind, sha256)) throw;
+      if (!holds(read_meta(folder_), kind, sha256_)) throw;
       notices_.emplace_back("another process prepared the same corpus meanwhile");
       return true;
     }
+  }
+
+  // The recipe's checksum stands for every byte that goes into the shards.
+  void check_steady(const SourceText& source) const {
+    source.require_whole();
+    if (!source.was_changed() || sha256_.empty() || sha256_hex(source.view()) == sha256_) return;
+    source.require_whole();
+    fail(fmt::format("{} was changed while it was being read", options_.what),
+         "let whatever writes it come to its end, then try again");
   }
 
   bool holds(const nlohmann::json& meta, const std::string& kind, const std::string& sha256) const {
@@ -281,12 +290,7 @@ class Preparation {
         {"shard_format", options_.shard_format},
         {"created_by", kCreatedBy}};
     write_file_durably(staged.path() + "/meta.json", as_bytes(json_text(meta, 2) + "\n"));
-    // The recipe's checksum stands for every byte that went into the shards.
-    source.require_whole();
-    if (source.was_changed() && sha256_hex(text) != sha256)
-      fail(fmt::format("{} was changed while it was being read", options_.what),
-           "let whatever writes it come to its end, then try again");
-    source.require_whole();
+    check_steady(source);
     if (kind_of(folder_.string()) == PathKind::kFolder) check_replaceable(folder_);
     staged.commit();
   }
@@ -345,8 +349,9 @@ class Preparation {
   const KnownCorpus* known_;  // null: options_.what is a file
   std::string name_;
   fs::path folder_;
-  SeenFolder seen_;    // before anything was read
-  bool said_ = false;  // what --force removes
+  std::string sha256_;  // of the text; empty: not known yet
+  SeenFolder seen_;     // before anything was read
+  bool said_ = false;   // what --force removes
   std::vector<std::string> notices_;
 };
 
