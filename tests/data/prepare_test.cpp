@@ -277,8 +277,8 @@ TEST_F(PrepareTest, WrongUseIsRefusedBeforeAnythingIsRead) {
 }
 
 TEST_F(PrepareTest, NamesAreMadeFromFileNames) {
-  EXPECT_EQ(prepare(text(kTwenty, "my poem (2).txt")).name, "my_poem__2_");
-  EXPECT_EQ(meta("my_poem__2_")["command"], "fathom prepare '" + (temp_ / "my poem (2).txt") + "'");
+  EXPECT_EQ(prepare(text(kTwenty, "my poem (2).txt")).name, "my_poem_(2)");
+  EXPECT_EQ(meta("my_poem_(2)")["command"], "fathom prepare '" + (temp_ / "my poem (2).txt") + "'");
   EXPECT_EQ(prepare(text(kTwenty, ".secret")).name, "text.secret");
 }
 

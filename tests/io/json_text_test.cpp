@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "errors.h"
@@ -36,6 +38,29 @@ TEST(JsonText, DepthIsLimited) {
   EXPECT_NO_THROW(parse_json(nested(32), "x"));
   EXPECT_THAT(error_of([] { parse_json(nested(33), "x"); }), HasSubstr("deeper than 32 levels"));
   EXPECT_THAT(error_of([] { parse_json(nested(1'000'000), "x"); }), HasSubstr("deeper"));
+}
+
+TEST(JsonText, WritingNeverFailsOnBytes) {
+  EXPECT_EQ(json_text(json{{"path", "caf\xe9"}}), "{\"path\":\"caf\xef\xbf\xbd\"}");
+  EXPECT_EQ(json_text(json{{"a", 1}}, 2), "{\n  \"a\": 1\n}");
+}
+
+// A dump() without a word on bytes ends finished work in a library's exception.
+TEST(JsonText, IsTheOnlyWriter) {
+  namespace fs = std::filesystem;
+  size_t files = 0;
+  for (const char* folder : {"/src", "/experiments"})
+    for (const auto& entry :
+         fs::recursive_directory_iterator(FATHOM_SOURCE_DIR + std::string(folder))) {
+      if (entry.path().extension() != ".cpp" && entry.path().extension() != ".h") continue;
+      ++files;
+      std::ifstream file(entry.path());
+      for (std::string line; std::getline(file, line);)
+        EXPECT_TRUE(line.find(".dump(") == line.npos ||
+                    line.find("error_handler_t::replace") != line.npos)
+            << entry.path() << ": " << line << "\ntake json_text() of io/json_text.h";
+    }
+  EXPECT_GT(files, 100U);
 }
 
 TEST(JsonText, ValuesAreShownShort) {

@@ -72,8 +72,10 @@ TEST(StagedFolder, RemovesWhatDeadProcessesLeftButNotLivingOnes) {
   EXPECT_EQ(folder.entries().size(), 2u);
   write_version(folder / "last", "second");
   EXPECT_EQ(slurp(folder / "last/state.json"), "second");
-  living.commit();
-  EXPECT_EQ(slurp(folder / "last/state.json"), "first");
+  EXPECT_THROW(living.commit(), FolderReplaced);
+  EXPECT_EQ(slurp(folder / "last/state.json"), "second");
+  EXPECT_EQ(slurp(living.path() + "/state.json"), "first");
+  std::filesystem::remove_all(living.path());
   EXPECT_THAT(folder.entries(), ElementsAre(".other.staging-1", "last"));
 }
 

@@ -10,6 +10,7 @@
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/config/config_file.h"
+#include "fathom/io/json_text.h"
 #include "fathom/model/plan/parameter_table.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/plan/decay.h"
@@ -144,7 +145,7 @@ int run_describe(const Arguments& arguments) {
   }
   FieldList shown;
   add_fields(shown, config);
-  fmt::print("{}\n", to_json(describe(config), shown).dump(2));
+  fmt::print("{}\n", json_text(to_json(describe(config), shown), 2));
   return 0;
 }
 

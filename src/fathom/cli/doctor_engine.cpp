@@ -128,7 +128,7 @@ std::string to_text(const EngineReadings& r) {
                               {"cuda", r.cuda},
                               {"cuda_devices", r.cuda_devices},
                               {"libraries", r.libraries}};
-  return out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(out, 2);
 }
 
 std::optional<EngineReadings> parse_engine_readings(std::string_view text) {

@@ -13,8 +13,8 @@ namespace fathom {
 
 void add_fields(FieldList& list, ModelChoice& c) {
   list.section("model");
-  list.add("checkpoint", c.checkpoint,
-           "best, last or a checkpoint's folder; auto: best, else last");
+  list.add("checkpoint", c.checkpoint, "best, last or a checkpoint's folder; auto: best, else last")
+      .path();
   list.add("device", c.device, "auto, cpu, cuda or cuda:N");
   list.add("threads", c.threads, "processor threads, 0: all this process may use")
       .at_least(0)
@@ -103,7 +103,8 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   list.section("evaluation");
   list.add("split", request.split, "train or val");
   list.add("dataset", request.dataset,
-           "another corpus of the same vocabulary; empty: the run's own");
+           "another corpus of the same vocabulary; empty: the run's own")
+      .path();
   list.add("batch_size", request.batch_size, "sequences of one forward pass")
       .at_least(1)
       .at_most(1 << 20);

@@ -12,6 +12,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
 
@@ -34,8 +35,8 @@ class Output {
   explicit Output(const std::string& path) {
     if (path.empty()) return;
     // It will be replaced, and /dev/null should not be.
-    std::error_code unknown;  // then NewFile will say more
-    if (fs::exists(path, unknown) && !fs::is_regular_file(path, unknown))
+    const PathKind kind = kind_of(path);
+    if (kind == PathKind::kFolder || kind == PathKind::kStream)
       misuse(fmt::format("output = {} is not a regular file, so it is not replaced", path),
              "name a new file; without --output the text goes to standard output");
     file_.emplace(path);
@@ -84,13 +85,11 @@ std::string csv_line(const StepValues& row) {
 }
 
 std::string json_line(const std::vector<std::string>& names, const StepValues& row) {
-  using nlohmann::json;
   std::string out = fmt::format("{{\"step\":{}", row.step);
   for (size_t i = 0; i < names.size(); ++i) {
     if (!row.values[i]) continue;
     const std::string number = number_text(*row.values[i]);
-    // What is not UTF-8 is replaced, not refused.
-    out += ',' + json(names[i]).dump(-1, ' ', false, json::error_handler_t::replace) + ':';
+    out += ',' + json_text(names[i]) + ':';
     out += std::isfinite(*row.values[i]) ? number : '"' + number + '"';
   }
   return out + "}\n";
@@ -142,8 +141,8 @@ int run_export(const Arguments& arguments) {
   list.section("export");
   list.add<Format>("metrics", request.metrics, "the numbers of every step, in this format",
                    {{"csv", Format::kCsv}, {"jsonl", Format::kJsonl}});
-  list.add("output", request.output,
-           "a file, replaced once all is written; empty: standard output");
+  list.add("output", request.output, "a file, replaced once all is written; empty: standard output")
+      .path();
   if (!parse_into(line, arguments, list)) return 0;
   if (request.metrics == Format::kNone)
     misuse("metrics is missing: it says what to export",

@@ -8,6 +8,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/fits_memory.h"
+#include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
 
 namespace fathom {
@@ -93,7 +94,11 @@ void require_room(const GenerateRequest& request, const RunState& state) {
 
 std::string start_text(const std::string& start) {
   if (start == "FILE:") misuse("FILE: names no file", "write FILE:path");
-  if (start.rfind("FILE:", 0) == 0) return read_text_file(start.substr(5), kMaxPromptBytes);
+  if (start.rfind("FILE:", 0) == 0)
+    return read_once(path_from_text(start.substr(5)), kMaxPromptBytes);
+  if (!is_utf8(start))
+    misuse(fmt::format("the text {} is not UTF-8", quoted_start(start)),
+           "FILE:path takes bytes of every kind");
   std::string out;
   for (size_t i = 0; i < start.size(); ++i) {
     const char next = i + 1 < start.size() ? start[i + 1] : '\0';
@@ -116,7 +121,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   FieldList list;
   add_fields(list, request.model);
   list.section("sampling");
-  list.add("start", request.start, "text to go on from, or FILE:path").alias("prompt");
+  list.add("start", request.start, "text to go on from, or FILE:path").any_bytes().alias("prompt");
   list.add("num_samples", request.num_samples,
            "texts; the first appears as it grows, the others when all are done")
       .at_least(1)

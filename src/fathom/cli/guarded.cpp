@@ -14,6 +14,7 @@
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/visible.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/io/files.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 
@@ -26,35 +27,6 @@ void allow_many_files() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-const char* hint_for(const std::error_code& code) {
-  switch (code.value()) {
-    case EACCES:
-    case EPERM:
-      return "check who owns it and the folders above it, and their permissions";
-    case ELOOP:
-      return "links there lead in a circle: `ls -l` shows them";
-    case ENAMETOOLONG:
-      return "a name may have 255 bytes, a path 4,096";
-    case ENOENT:
-    case ENOTDIR:
-      return "check the path";
-    case EMFILE:
-    case ENFILE:
-      return "raise the limit on open files (ulimit -n)";
-    case ENOSPC:
-    case EDQUOT:
-      return "free some space there";
-    case EROFS:
-      return "the file system is mounted read-only; choose another folder";
-    case EAGAIN:
-      return "the limit on processes and threads is reached (ulimit -u)";
-    case EIO:
-      return "the disk or the terminal reports a fault; see the kernel's log";
-    default:
-      return "";
-  }
 }
 
 std::string reason(const std::error_code& code) {
@@ -80,9 +52,7 @@ Error as_error(const std::exception& exception) {
     return {ErrorKind::kFailure, "out of memory", "a smaller batch_size or block_size needs less"};
   if (const auto* e = dynamic_cast<const std::filesystem::filesystem_error*>(&exception)) {
     const std::string other = e->path2().empty() ? "" : fmt::format(" and {}", e->path2().native());
-    return {ErrorKind::kFailure,
-            fmt::format("cannot look at {}{}: {}", e->path1().native(), other, reason(e->code())),
-            hint_for(e->code())};
+    return SystemError("look at", e->path1().native() + other, e->code().value());
   }
   if (const auto* e = dynamic_cast<const std::system_error*>(&exception)) {
     // So does fmt::print() say that standard output takes nothing.
@@ -95,7 +65,7 @@ Error as_error(const std::exception& exception) {
     }
     return {ErrorKind::kFailure,
             fmt::format("the system refused what was needed: {}", reason(e->code())),
-            hint_for(e->code())};
+            "is one of its limits reached? `ulimit -a` shows them"};
   }
   return {ErrorKind::kFailure, fmt::format("a fault of fathom's own: {}", exception.what()),
           "please report it with the command that you typed"};
@@ -109,7 +79,7 @@ int guarded(int (*body)(int, char**), int argc, char** argv) {
   try {
     exit_code = body(argc, argv);
     // A full disk behind a redirection shows when the last of the output is written.
-    if (exit_code == 0) require_written();
+    if (exit_code == 0) require_whole_mappings(), require_written();
   } catch (const std::exception& e) {
     const Error error = as_error(e);
     std::fflush(stdout);

@@ -8,6 +8,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/io/json_text.h"
 #include "fathom/model/plan/parameter_table.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/plan/registry.h"
@@ -52,7 +53,7 @@ int run_list(const Arguments& arguments) {
   fields.add("json", json, "print one JSON list");
   if (!parse_into(line, arguments, fields)) return 0;
   if (json) {
-    fmt::print("{}\n", list_json().dump(2));
+    fmt::print("{}\n", json_text(list_json(), 2));
     return 0;
   }
   const Style style(stdout);

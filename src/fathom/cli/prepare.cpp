@@ -4,11 +4,15 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <exception>
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/config/path_text.h"
+#include "fathom/io/json_text.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/plan/registry.h"
@@ -40,8 +44,34 @@ void print_report(const PrepareReport& r, const Style& style) {
   fmt::print("  {:<16}{}\n", "most frequent", frequent);
   fmt::print("  {:<16}{}\n", "begins", in_quotes(r.sample));
   fmt::print("  {:<16}{}\n", "as ids", fmt::join(r.sample_ids, " "));
-  fmt::print("\nTrain on it with `fathom train {} --dataset={}`.\n", registry().example(), r.name);
+  fmt::print("\nTrain on it with `fathom train {} --dataset={}`.\n", registry().example(),
+             shell_word(r.name));
 }
+
+struct Stopped : std::exception {};
+
+// One line that is written over; nothing where that cannot be.
+class StageLine {
+ public:
+  void show(const std::string& stage, uint64_t done, uint64_t total) {
+    if (!live_) return;
+    const std::string now =
+        total > 0 ? fmt::format("{} {:.0f} %", stage,
+                                100.0 * static_cast<double>(done) / static_cast<double>(total))
+                  : fmt::format("{} {}", stage, human_bytes(static_cast<double>(done)));
+    if (now != last_) say_raw(stderr, fmt::format("\r\033[K{}", visible(now)));
+    last_ = now;
+  }
+  // Clears it, for another line.
+  void interrupt() {
+    if (!last_.empty()) say_raw(stderr, "\r\033[K");
+    last_.clear();
+  }
+
+ private:
+  bool live_ = can_redraw(stderr);
+  std::string last_;
+};
 
 }  // namespace
 
@@ -59,23 +89,29 @@ int run_prepare(const Arguments& arguments) {
   fields.section("output");
   fields.add("json", json, "print one JSON object");
   if (!parse_into(line, arguments, fields)) return 0;
-  for (const std::string& idle : without_effect(fields)) fmt::print(stderr, "note: {}\n", idle);
+  for (const std::string& idle : without_effect(fields)) say_note(idle);
 
-  const bool live = can_redraw(stderr);
-  std::string last;
-  const PrepareReport report =
-      prepare(options, [&](const std::string& stage, uint64_t done, uint64_t total) {
-        if (!live) return;
-        const std::string now =
-            total > 0 ? fmt::format("{} {:.0f} %", stage,
-                                    100.0 * static_cast<double>(done) / static_cast<double>(total))
-                      : fmt::format("{} {}", stage, human_bytes(static_cast<double>(done)));
-        if (now != last) say_raw(stderr, fmt::format("\r\033[K{}", visible(now)));
-        last = now;
-      });
-  if (live && !last.empty()) say_raw(stderr, "\r\033[K");
+  const StopSignal stop_signal;
+  StageLine progress;
+  PrepareReport report;
+  try {
+    report = prepare(
+        options,
+        [&](const std::string& stage, uint64_t done, uint64_t total) {
+          if (StopSignal::received() != 0) throw Stopped();
+          progress.show(stage, done, total);
+        },
+        [&](const std::string& warning) { progress.interrupt(), say_note(warning); });
+  } catch (const std::exception&) {
+    progress.interrupt();
+    // Also where the signal itself was the end of what was being done.
+    if (StopSignal::received() == 0) throw;
+    say(stderr, "stopped by a signal, no corpus was written\n");
+    return 128 + StopSignal::received();
+  }
+  progress.interrupt();
   if (json)
-    fmt::print("{}\n", to_json(report).dump(2));
+    fmt::print("{}\n", json_text(to_json(report), 2));
   else
     print_report(report, Style(stdout));
   return 0;

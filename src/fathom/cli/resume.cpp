@@ -9,6 +9,7 @@
 #include "fathom/config/literal.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/plan/consequences.h"
 
 namespace fathom {
 
@@ -55,6 +56,8 @@ void settle_changes(ResumePlan& plan, FieldList& list, RunConfig& changed) {
   }
   for (const std::string& change : changes(plan.state.config, changed))
     plan.lines.push_back(change);
+  for (const std::string& line : consequences(plan.state.config, changed, plan.state.step))
+    plan.lines.push_back(line);
   const RunState before = plan.state;
   plan.state.config = changed;
   if (!compares(before, plan.state))

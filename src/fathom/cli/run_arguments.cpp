@@ -8,8 +8,10 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/config_file.h"
+#include "fathom/config/path_text.h"
 #include "fathom/data/corpus.h"
 #include "fathom/data/prepare.h"
+#include "fathom/io/files.h"
 #include "fathom/train/plan/registry.h"
 
 namespace fathom {
@@ -32,13 +34,18 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
       list.set_text(setting.key, setting.text, setting.origin);
       continue;
     }
-    const std::filesystem::path path = setting.text;
-    if (std::filesystem::is_regular_file(path)) {
-      read_config_file(path, list);
+    const std::string path = path_from_text(setting.text);
+    const PathKind kind = kind_of(path);
+    if (kind == PathKind::kFolder)
+      misuse(fmt::format("{} is a folder, not a config file", in_quotes(path)),
+             "config files are TOML or nanoGPT's .py");
+    if (kind != PathKind::kNothing) {
+      read_config_text(read_once(path, kMaxConfigBytes), path, list);
       continue;
     }
     const std::string& experiment = registry().preset(preset).experiment;
-    const ShippedConfig* shipped = registry().config(experiment, path.stem());
+    const std::string stem = std::filesystem::path(path).stem().string();
+    const ShippedConfig* shipped = registry().config(experiment, stem);
     if (shipped == nullptr)
       misuse(fmt::format("{} is neither a config file nor an option", in_quotes(setting.text)),
              "options are --key=value; config files are TOML or nanoGPT's .py");

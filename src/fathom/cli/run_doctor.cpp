@@ -11,6 +11,7 @@
 #include "fathom/cli/doctor.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/data/corpus.h"
+#include "fathom/io/json_text.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
 #include "fathom/track/terminal.h"
@@ -120,8 +121,7 @@ int run_doctor(const Arguments& arguments) {
   checks.insert(checks.end(), more.begin(), more.end());
   const int wrong = count_wrong(checks);
   if (json)
-    fmt::print("{}\n",
-               to_json(checks).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(to_json(checks), 2));
   else if (wrong == 0)
     fmt::print("\nNothing is wrong.\n");
   else

@@ -33,9 +33,10 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   list.find("checkpoint")->alias("ckpt");
   list.section("text");
   list.add("dataset", request.dataset, "another corpus of the same tokenizer; empty: the run's own")
+      .path()
       .needs(kSplit, of_split);
   list.add("split", request.split, "train or val").needs(kSplit, of_split);
-  list.add("text", text, "this text, or FILE:path, in place of the split's");
+  list.add("text", text, "this text, or FILE:path, in place of the split's").any_bytes();
   list.add("start_idx", request.start_idx, "first token in the split, -1: anywhere")
       .at_least(-1)
       .at_most(1e15)
@@ -66,7 +67,7 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
                          {"markdown", TableFormat::kMarkdown},
                          {"json", TableFormat::kJson},
                          {"html", TableFormat::kHtml}});
-  list.add("output", request.output, "a file; empty: the console");
+  list.add("output", request.output, "a file; empty: the console").path();
   if (!parse_into(line, arguments, list)) return std::nullopt;
   if (list.given("text")) {
     request.text = start_text(text);

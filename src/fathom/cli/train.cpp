@@ -9,6 +9,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/describe.h"
 #include "fathom/cli/eval.h"
+#include "fathom/cli/fits_memory.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_folder.h"
@@ -96,6 +97,7 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
     return std::nullopt;
   }
   request.vocab_size = plan.state.vocab_size;
+  require_memory(request.config, request.vocab_size, /*training=*/true);
   check_frozen(request);
   if (request.corpus.vocab_size() == 0) request.corpus.assume_vocab_size(request.vocab_size);
   if (request.corpus.vocab_size() > request.vocab_size)
@@ -113,7 +115,7 @@ void add_fields(FieldList& list, TrainOptions& o) {
   list.add("describe", o.describe,
            "say what would be trained, as `fathom describe` does, and stop");
   list.add("run_name", o.run_name, "folder below runs/, empty: the preset and the time");
-  list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part");
+  list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part").path();
   list.add<std::string>("init_from", o.init_from, "nanoGPT's switch; resume is --resume",
                         {{"scratch", "scratch"}, {"resume", "resume"}});
   list.add("resume", o.resume, "go on with the run from a checkpoint");
@@ -122,7 +124,8 @@ void add_fields(FieldList& list, TrainOptions& o) {
   list.add("accept_new_data", o.accept_new_data,
            "with resume: another corpus than before, read from its start");
   list.add("initial_model", o.initial_model,
-           "a run or a checkpoint's folder whose weights to start from; it is only read");
+           "a run or a checkpoint's folder whose weights to start from; it is only read")
+      .path();
   list.add("reset_history", o.reset_history,
            "with resume: keep the weights, but begin at step 0 of the data and the schedule");
   list.add("ignore_optimizer", o.ignore_optimizer, "with resume: AdamW's moments begin at zero");
@@ -163,7 +166,8 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   const auto make_list = [&] {
     FieldList list;
     add_fields(list, request.options);
-    list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same");
+    list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same")
+        .path();
     add_fields(list, request.config);
     return list;
   };
@@ -207,6 +211,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   compare_tokenizers(request);
   if (request.resume) return finish_resume(std::move(request));
   request.vocab_size = settled_vocab_size(request.config, request.corpus.vocab_size());
+  require_memory(request.config, request.vocab_size, /*training=*/true);
   check_frozen(request);
   if (request.corpus.vocab_size() == 0) {
     request.corpus.assume_vocab_size(request.vocab_size);

@@ -4,6 +4,8 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -18,7 +20,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxConfigBytes = 1 << 20;
 constexpr char kMark[] = "\xEF\xBB\xBF";  // of UTF-8, by editors that begin a file with one
 
 std::string where(const std::string& file, const toml::node& node) {
@@ -237,7 +238,7 @@ size_t read_nanogpt(const std::string& text, const std::string& name, FieldList&
 // A TOML basic string: JSON's escapes, and DEL, which TOML does not allow bare.
 std::string toml_string(const std::string& text) {
   std::string out;
-  for (const char c : json(text).dump())
+  for (const char c : json(text).dump(-1, ' ', false, json::error_handler_t::replace))
     if (c == 0x7F)
       out += "\\u007f";
     else
@@ -261,7 +262,10 @@ void read_config_text(const std::string& text, const std::string& name, FieldLis
 }
 
 void read_config_file(const std::string& path, FieldList& fields) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
+  if (!file && errno != 0 && errno != ENOENT && errno != ENOTDIR)
+    fail(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
   if (!file) misuse(fmt::format("no config file {}", path), "give the path of a TOML or .py file");
   std::string text(kMaxConfigBytes + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));

@@ -7,6 +7,8 @@
 
 namespace fathom {
 
+inline constexpr size_t kMaxConfigBytes = 1 << 20;
+
 // Reads a config file into `fields`. Two forms, told apart by the name's ending:
 //   .py          nanoGPT's lines of `key = literal` with # comments; anything else is refused;
 //   all others   TOML: `n_layer = 6` at the top level or under its `[section]`; "none" is None.

@@ -8,8 +8,8 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/base/utf8.h"
 #include "fathom/config/literal.h"
+#include "fathom/config/path_text.h"
 
 namespace fathom {
 namespace {
@@ -97,15 +97,6 @@ std::string shown_as_typed(const std::string& text) {
   return quoted == '"' + text + '"' ? text : quoted;
 }
 
-bool is_utf8(const std::string& text) {
-  for (size_t i = 0; i < text.size();) {
-    const size_t n = utf8_length(text, i);
-    if (n == 0) return false;
-    i += n;
-  }
-  return true;
-}
-
 }  // namespace
 
 Field& Field::at_least(double bound) {
@@ -125,6 +116,12 @@ Field& Field::architecture() {
 }
 Field& Field::needs(std::string what, std::function<bool()> holds) {
   return needs_.push_back({std::move(what), std::move(holds)}), *this;
+}
+Field& Field::path() {
+  return path_ = true, *this;
+}
+Field& Field::any_bytes() {
+  return any_bytes_ = true, *this;
 }
 Field& Field::alias(std::string name) {
   return aliases_.push_back(std::move(name)), *this;
@@ -146,7 +143,7 @@ std::vector<std::string> Field::needed() const {
 }
 
 Value Field::value() const {
-  return get_();
+  return path_ ? Value(path_to_text(get_().get<std::string>())) : get_();
 }
 
 void Field::refuse(const std::string& given, const std::string& origin,
@@ -166,19 +163,26 @@ void Field::check_bounds(const Value& value, const std::string& origin) const {
   });
 }
 
-void Field::assign(const Value& value, const std::string& origin) {
-  check_bounds(value, origin);
-  if (value.is_string() && !is_utf8(value.get<std::string>()))
-    refuse(shown(value), origin, "is not UTF-8");
+void Field::check_bytes(const std::string& text, const std::string& origin) const {
+  if (!path_ && !any_bytes_ && !is_utf8(text)) refuse(shown(text), origin, "is not UTF-8");
+  if (path_ && text.find('\0') != std::string::npos)
+    refuse(shown(text), origin, "holds a NUL, which no path does");
+}
+
+void Field::assign(const Value& given, const std::string& origin) {
+  check_bounds(given, origin);
+  const Value value =
+      path_ && given.is_string() ? Value(path_from_text(given.get<std::string>())) : given;
+  if (value.is_string()) check_bytes(value.get_ref<const std::string&>(), origin);
   const auto before = before_ ? before_ : std::make_shared<const Value>(get_());
   if (!set_(value)) {
     if (choices_.empty()) refuse(shown(value), origin, "has the wrong type, allowed: " + type_);
-    const std::string given = value.is_string() ? value.get<std::string>() : shown(value);
+    const std::string word = value.is_string() ? value.get<std::string>() : shown(value);
     const bool takes_list = type_ != join(choices_, " | ");
     refuse(
         shown(value), origin,
-        "is unknown, " + suggestion(given, choices_) +
-            (takes_list && nearest_name(given, choices_).empty() ? ", or a list of numbers" : ""));
+        "is unknown, " + suggestion(word, choices_) +
+            (takes_list && nearest_name(word, choices_).empty() ? ", or a list of numbers" : ""));
   }
   origin_ = origin;
   before_ = before;

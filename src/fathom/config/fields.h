@@ -49,6 +49,9 @@ class Field {
   // without_effect() tells of a key that was given in vain. Several are all needed, the first that
   // fails is told.
   Field& needs(std::string what, std::function<bool()> holds);
+  // A path: any bytes. value() is path_to_text() of it, and assign() takes that back.
+  Field& path();
+  Field& any_bytes();  // a text that need not be UTF-8; whoever saves the value sees to it
 
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }
@@ -59,6 +62,7 @@ class Field {
   const std::vector<std::string>& choices() const { return choices_; }
   std::string range() const;  // "1 <= n_layer", empty if unbounded
   bool is_architecture() const { return architecture_; }
+  bool is_path() const { return path_; }
   bool is_text() const { return type_ == "text"; }
   std::vector<std::string> needed() const;  // what the key needs; empty: it always acts
   bool is_bool() const { return type_.rfind("bool", 0) == 0; }  // a bare flag means true
@@ -66,7 +70,7 @@ class Field {
   Value value() const;
   // Throws Error(kUsage) that names the key, what was given and what is allowed; `origin` says
   // where it was given. The struct is unchanged then.
-  void assign(const Value& value, const std::string& origin);
+  void assign(const Value& given, const std::string& origin);
   // The same from the command line: text fields take it as it is, others parse it as a literal.
   void assign_text(const std::string& text, const std::string& origin);
 
@@ -77,6 +81,7 @@ class Field {
     std::string what;
     std::function<bool()> holds;
   };
+  void check_bytes(const std::string& text, const std::string& origin) const;
   void check_bounds(const Value& value, const std::string& origin) const;
   [[noreturn]] void refuse(const std::string& given, const std::string& origin,
                            const std::string& why) const;
@@ -87,7 +92,7 @@ class Field {
   double high_ = std::numeric_limits<double>::infinity();
   bool low_open_ = false, high_open_ = false;
   size_t turn_ = 0;  // when it was set, counted over the list's fields; 0: not set
-  bool architecture_ = false;
+  bool architecture_ = false, path_ = false, any_bytes_ = false;
   std::vector<Need> needs_;
   std::shared_ptr<const Value> before_;  // its value when it was first set; null: not set
   std::function<Value()> get_;

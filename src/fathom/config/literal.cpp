@@ -189,7 +189,7 @@ std::string to_literal(const json& value) {
       return "[" + join(items, ", ") + "]";
     }
     default:
-      return value.dump();
+      return value.dump(-1, ' ', false, json::error_handler_t::replace);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/config/path_text.h"
 #include "fathom/data/corpus_meta.h"
 #include "fathom/data/known_corpora.h"
 
@@ -121,20 +122,22 @@ std::vector<std::string> prepared_corpora() {
   return names;
 }
 
-Corpus Corpus::open(const std::string& name_or_path) {
+Corpus Corpus::open(const std::string& given) {
+  const std::string name_or_path = path_from_text(given);  // as a saved configuration has it
   fs::path folder = name_or_path;
   if (is_name(name_or_path)) {
     const fs::path prepared = folder_to_read((fs::path(data_root()) / name_or_path).string());
-    if (is_folder(prepared)) folder = prepared;
+    if (kind_of(prepared.string()) == PathKind::kFolder) folder = prepared;
   }
-  if (!is_folder(folder)) fail_unknown(name_or_path);
+  if (kind_of(folder.string()) != PathKind::kFolder) fail_unknown(name_or_path);
 
   auto state = std::make_shared<State>();
   state->name =
       (fs::absolute(name_or_path) / "").lexically_normal().parent_path().filename().string();
   state->path = folder.string();
-  state->contents = has_meta(folder) ? read_corpus_meta(state->path, state->name)
-                                     : open_by_name(folder, state->name);
+  const bool with_meta = kind_of((folder / "meta.json").string()) == PathKind::kFile;
+  state->contents =
+      with_meta ? read_corpus_meta(state->path, state->name) : open_by_name(folder, state->name);
   Corpus corpus;
   corpus.state_ = std::move(state);
   return corpus;

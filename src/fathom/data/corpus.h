@@ -32,11 +32,12 @@ prepared_corpora();  // folders under data_root() with a meta.json or shards
 // A handle: copies are cheap and share the mapped files. Reading is thread-safe.
 class Corpus {
  public:
-  // `name_or_path`: the name of a folder in data_root(), or else the path of any folder. Checks
+  // The name of a folder in data_root(), or else the path of any folder (or path_to_text() of
+  // one, which a saved configuration has). Checks
   // every shard's size against meta.json, and the XXH3 of files up to 256 MiB. Throws Error with
   // the `prepare` line to type when the corpus is unknown, or a shard is missing, truncated or
   // corrupt.
-  static Corpus open(const std::string& name_or_path);
+  static Corpus open(const std::string& given);
 
   const std::string& name() const;  // of the folder
   const std::string& path() const;

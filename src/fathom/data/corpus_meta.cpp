@@ -8,6 +8,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/config/path_text.h"
 #include "fathom/data/known_corpora.h"
 #include "fathom/io/checkpoint_manifest.h"
 #include "fathom/io/json_text.h"
@@ -35,7 +36,7 @@ class MetaReader {
     CorpusContents contents;
     contents.tokenizer = read_tokenizer(meta);
     contents.vocab_size = contents.tokenizer->vocab_size();
-    contents.recorded = contents.tokenizer->to_json().dump();
+    contents.recorded = json_text(contents.tokenizer->to_json());
     const nlohmann::json& splits = member(meta, "splits");
     if (!splits.is_object() || splits.empty()) refuse("\"splits\" is not an object of lists");
     for (const auto& [split, entries] : splits.items()) {
@@ -75,7 +76,7 @@ class MetaReader {
     if (found == meta.end() || !found->is_string()) return;
     const auto& command = found->get_ref<const std::string&>();
     if (command.rfind("fathom prepare ", 0) == 0 && command.size() <= kMaxCommandBytes &&
-        in_quotes(command) == '"' + command + '"')
+        is_printable(command) && command.find('"') == command.npos)
       hint_ = fmt::format("`{} --force` makes it again", command);
   }
 
@@ -115,9 +116,11 @@ class MetaReader {
         !is_printable(file))
       refuse(fmt::format("{} is not the name of a file in this folder", quoted_start(file)));
     const std::string path = (folder_ / file).string();
-    std::error_code missing;
-    const uint64_t bytes = fs::file_size(path, missing);
-    if (missing) fail(fmt::format("the shard {} is missing", path), hint_);
+    if (kind_of(path) == PathKind::kNothing)
+      fail(fmt::format("the shard {} is missing", path), hint_);
+    std::error_code reason;
+    const uint64_t bytes = fs::file_size(path, reason);
+    if (reason) fail_system("look at", path, reason.value());
     if (bytes != count(entry, "bytes"))
       fail(fmt::format("the shard {} has {} bytes where meta.json says {}", path,
                        with_commas(static_cast<int64_t>(bytes)), count(entry, "bytes")),
@@ -127,9 +130,13 @@ class MetaReader {
       if (shard.size() != count(entry, "tokens"))
         refuse(fmt::format("it counts {} tokens in {}, which has {}", count(entry, "tokens"), file,
                            shard.size()));
-      if (bytes <= kHashedBytes && xxh3_hex(shard.file_bytes()) != text(entry, "xxh3"))
+      const bool same = bytes > kHashedBytes || xxh3_hex(shard.file_bytes()) == text(entry, "xxh3");
+      shard.require_whole();
+      if (!same)
         fail(fmt::format("the shard {} is corrupt: its XXH3 is not the one in meta.json", path));
       return shard;
+    } catch (const SystemError&) {
+      throw;  // the corpus is not to blame
     } catch (const Error& error) {
       fail(error.what(), hint_);
     }
@@ -145,7 +152,8 @@ class MetaReader {
 std::string mend_hint(const std::string& name) {
   if (find_known_corpus(name))
     return fmt::format("`fathom prepare {} --force` makes it again", name);
-  return fmt::format("`fathom prepare FILE --name {} --force` makes it again from its text", name);
+  return fmt::format("`fathom prepare FILE --name {} --force` makes it again from its text",
+                     shell_word(name));
 }
 
 CorpusContents read_corpus_meta(const std::string& folder, const std::string& name) {

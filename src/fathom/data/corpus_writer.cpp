@@ -39,7 +39,9 @@ void SplitWriter::finish_shard() {
   nlohmann::json& entry = entries_.back();
   const std::string path = (fs::path(folder_) / entry["file"].get<std::string>()).string();
   entry["tokens"] = shard_->size();
-  entry["bytes"] = fs::file_size(path);
+  std::error_code reason;
+  entry["bytes"] = fs::file_size(path, reason);
+  if (reason) throw SystemError("look at", path, reason.value());
   entry["xxh3"] = xxh3_hex(xxh3_file(path));
   shard_.reset();
 }
@@ -48,8 +50,10 @@ nlohmann::json SplitWriter::finish() {
   if (shard_) finish_shard();
   if (entries_.size() == 1) {
     const std::string file = split_ + ".bin";
-    fs::rename(fs::path(folder_) / entries_[0]["file"].get<std::string>(),
-               fs::path(folder_) / file);
+    std::error_code reason;
+    fs::rename(fs::path(folder_) / entries_[0]["file"].get<std::string>(), fs::path(folder_) / file,
+               reason);
+    if (reason) throw SystemError("rename", folder_ + "/" + file, reason.value());
     entries_[0]["file"] = file;
   }
   return entries_;

@@ -189,10 +189,19 @@ std::string program_output(const std::vector<std::string>& program, const std::s
   return text;
 }
 
-std::string sha256_hex(std::string_view text) {
+std::string sha256_hex(std::string_view text, const std::function<void(uint64_t)>& progress) {
+  constexpr size_t kPieceBytes = 16 << 20;
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                        &EVP_MD_CTX_free);
+  bool good = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
+  for (size_t at = 0; good && at < text.size(); at += kPieceBytes) {
+    const std::string_view piece = text.substr(at, kPieceBytes);
+    good = EVP_DigestUpdate(context.get(), piece.data(), piece.size()) == 1;
+    if (progress) progress(at + piece.size());
+  }
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
   unsigned int size = 0;
-  if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1)
+  if (!good || EVP_DigestFinal_ex(context.get(), digest.data(), &size) != 1)
     fail("OpenSSL cannot compute SHA-256");
   std::string hex;
   for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);

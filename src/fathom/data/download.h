@@ -25,6 +25,7 @@ std::string download(const DownloadOptions& options, const std::string& hint);
 // Error when it cannot be started, with `hint`, or does not exit with 0.
 std::string program_output(const std::vector<std::string>& program, const std::string& hint);
 
-std::string sha256_hex(std::string_view text);  // 64 lower-case digits
+// 64 lower-case digits. `progress` is told the bytes done, every 16 MiB.
+std::string sha256_hex(std::string_view text, const std::function<void(uint64_t)>& progress = {});
 
 }  // namespace fathom

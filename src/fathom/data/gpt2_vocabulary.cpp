@@ -35,9 +35,8 @@ BpeVocabulary checked(BpeVocabulary vocabulary, const std::string& name) {
 }
 
 BpeVocabulary keep(BpeVocabulary vocabulary) {
-  std::error_code ignored;  // the writing will say it
-  fs::create_directories(kept_path().parent_path(), ignored);
-  write_file_durably(kept_path(), as_bytes(to_json(vocabulary).dump() + "\n"));
+  make_folders(kept_path().parent_path().string());
+  write_file_durably(kept_path(), as_bytes(json_text(to_json(vocabulary)) + "\n"));
   return vocabulary;
 }
 
@@ -45,9 +44,9 @@ BpeVocabulary keep(BpeVocabulary vocabulary) {
 
 BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions options) {
   if (!file.empty())
-    return keep(checked(read_bpe_vocabulary(read_text_file(file, kMaxBytes), file), file));
+    return keep(checked(read_bpe_vocabulary(read_once(file, kMaxBytes), file), file));
   const std::string kept = kept_path();
-  if (fs::is_regular_file(kept)) {
+  if (kind_of(kept) == PathKind::kFile) {
     const nlohmann::json json = parse_json(read_text_file(kept, kMaxBytes), kept);
     if (!json.is_object()) fail(fmt::format("{} is damaged: it is no JSON object", kept), kHint);
     return checked(bpe_vocabulary_from_json(json), kept);

@@ -1,17 +1,19 @@
 #include "fathom/data/prepare.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/config/path_text.h"
 #include "fathom/data/bpe.h"
 #include "fathom/data/corpus_meta.h"
+#include "fathom/data/corpus_name.h"
 #include "fathom/data/corpus_writer.h"
 #include "fathom/data/download.h"
 #include "fathom/data/gpt2_vocabulary.h"
@@ -29,11 +31,26 @@ constexpr const char* kCreatedBy = "fathom " FATHOM_VERSION;
 constexpr size_t kMaxAlphabet = 512;  // a larger alphabet is no character corpus by default
 constexpr size_t kPieceBytes = 1 << 20;
 
-std::string sanitised(std::string name) {
-  for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '.') c = '_';
-  if (name.empty() || name.front() == '.') name.insert(0, "text");
-  return name.substr(0, 100);
+// A text's file: neither a folder nor nothing. Where it has no name of its own, --name gives one.
+void check_file(const PrepareOptions& o) {
+  const PathKind kind = kind_of(o.what);
+  if (kind == PathKind::kFolder)
+    misuse(fmt::format("{} is a folder, not a text file", in_quotes(o.what)),
+           "give one file; `cat` makes one of several");
+  if (kind == PathKind::kNothing) {
+    std::vector<std::string> names;
+    for (const KnownCorpus& corpus : known_corpora()) names.push_back(corpus.name);
+    misuse(fmt::format("{} is neither a text file nor a corpus that is prepared by name ({})",
+                       in_quotes(o.what), join(names, ", ")),
+           nearest_name(o.what, names).empty() ? "give the path of a text file"
+                                               : suggestion(o.what, names));
+  }
+  // A shell's redirection gives a file another path, which is nobody's name for it.
+  const bool nameless = kind == PathKind::kStream || o.what == "/dev/stdin" ||
+                        o.what.rfind("/dev/fd/", 0) == 0 || o.what.rfind("/proc/", 0) == 0;
+  if (nameless && o.name.empty())
+    misuse(fmt::format("{} is no file whose name a corpus could have", in_quotes(o.what)),
+           "add --name=NAME");
 }
 
 // The folder's name, after every check that needs no text.
@@ -48,15 +65,7 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   list.set("shard_tokens", o.shard_tokens, "prepare");
   list.set("timeout", o.timeout, "prepare");
 
-  std::error_code ignored;
-  if (!known && !fs::is_regular_file(o.what, ignored)) {
-    std::vector<std::string> names;
-    for (const KnownCorpus& corpus : known_corpora()) names.push_back(corpus.name);
-    misuse(fmt::format("{} is neither a text file nor a corpus that is prepared by name ({})",
-                       in_quotes(o.what), join(names, ", ")),
-           nearest_name(o.what, names).empty() ? "give the path of a text file"
-                                               : suggestion(o.what, names));
-  }
+  if (!known) check_file(o);
   if (!known && !o.input.empty())
     misuse(fmt::format("--input {} is given beside the text file {}", o.input, o.what),
            "--input is the copy of a corpus that is prepared by name");
@@ -67,22 +76,12 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   if (!o.vocabulary.empty() && o.tokenizer != "gpt2")
     misuse(fmt::format("--vocabulary has no meaning for --tokenizer {}", o.tokenizer),
            "it is the file of GPT-2's vocabulary: add --tokenizer gpt2");
-  if (!o.name.empty() && o.name != sanitised(o.name))
+  if (!o.name.empty() && o.name != corpus_name_of(o.name))
     misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
-           fmt::format("letters, digits, '_', '-' and '.', such as {}", sanitised(o.name)));
+           fmt::format("visible characters other than '/', at most 100 bytes, such as {}",
+                       corpus_name_of(o.name)));
   if (!o.name.empty()) return o.name;
-  return known ? known->name : sanitised(fs::path(o.what).stem().string());
-}
-
-std::string shell_word(const std::string& text) {
-  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) ||
-           std::string("_-./:=,+").find(c) != std::string::npos;
-  });
-  if (plain && !text.empty()) return text;
-  std::string word = "'";
-  for (const char c : text) word += c == '\'' ? "'\\''" : std::string(1, c);
-  return word + "'";
+  return known ? known->name : corpus_name_of(fs::path(o.what).stem().string());
 }
 
 // The line that prepares the same corpus again: every field that is not at its default.
@@ -96,8 +95,9 @@ std::string command_line(PrepareOptions options) {
   for (const Field& field : list.all()) {
     const Value value = field.value();
     if (value == default_list.find(field.name())->value()) continue;
-    line += fmt::format(" --{} {}", field.name(),
-                        shell_word(value.is_string() ? value.get<std::string>() : value.dump()));
+    std::string text = value.is_string() ? value.get<std::string>() : json_text(value);
+    if (field.is_path()) text = path_from_text(text);
+    line += fmt::format(" --{} {}", field.name(), shell_word(text));
   }
   return line;
 }
@@ -112,29 +112,6 @@ nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenize
                            {"shard_tokens", options.shard_tokens}};
   if (tokenizer == "bpe") recipe["vocab_size"] = options.vocab_size;
   return recipe;
-}
-
-nlohmann::json read_meta(const fs::path& folder) {
-  std::error_code ignored;
-  if (!fs::is_regular_file(folder / "meta.json", ignored)) return nullptr;
-  const std::string path = (folder / "meta.json").string();
-  try {
-    return parse_json(read_text_file(path, kMetaBytes), path);
-  } catch (const Error&) {
-    return nullptr;  // another corpus than any that is asked for
-  }
-}
-
-// Replacing a folder removes what is in it: only what a preparation wrote may go.
-void check_replaceable(const fs::path& folder) {
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    const fs::path file = entry.path().filename();
-    if (file == "meta.json" || (file.extension() == ".bin" && entry.is_regular_file())) continue;
-    fail(fmt::format("{} holds {}, which no preparation has written, and would be replaced whole",
-                     folder.string(), in_quotes(file.string())),
-         "move it away, or choose another --name");
-  }
 }
 
 std::string choose_tokenizer(const PrepareOptions& options, const KnownCorpus* known,
@@ -162,29 +139,50 @@ uint64_t split_offset(std::string_view text, const TextScan& scan, double val_fr
   return scan.invalid_at ? train : utf8_offset(text, train);
 }
 
+// The folder of all corpora. One that was made here for a corpus that then did not come goes again.
+class DataRoot {
+ public:
+  explicit DataRoot(fs::path folder) : folder_(std::move(folder)) {
+    std::error_code error;
+    made_ = fs::create_directories(folder_, error);
+    if (error)
+      fail(fmt::format("cannot create the folder {}: {}", data_root(), error.message()),
+           "FATHOM_DATA names another place for corpora");
+  }
+  ~DataRoot() {
+    if (made_) ::rmdir(folder_.c_str());  // only when it is empty
+  }
+  DataRoot(const DataRoot&) = delete;
+  DataRoot& operator=(const DataRoot&) = delete;
+
+ private:
+  fs::path folder_;
+  bool made_ = false;
+};
+
 class Preparation {
  public:
-  Preparation(const PrepareOptions& options, const PrepareProgress& progress)
+  Preparation(const PrepareOptions& options, const PrepareProgress& progress,
+              const PrepareWarning& warn)
       : options_(options),
         progress_(progress),
+        warn_(warn),
         known_(find_known_corpus(options.what)),
         name_(check_options(options, known_)),
-        folder_(fs::path(data_root()) / name_) {}
+        folder_(fs::path(data_root()) / name_),
+        seen_(folder_.string()) {}
 
   PrepareReport run() {
     // The text of a corpus with a known checksum need not be fetched to see that it is there.
     if (known_ && !known_->sha256.empty() && is_prepared(known_tokenizer(), known_->sha256))
       return report(true);
     const SourceText source = load_source_text(options_, known_, progress_);
-    const std::string_view text = source.view();
-    if (text.empty()) fail(fmt::format("the text of {} is empty", options_.what));
-    tell("read", text.size());
-    const TextScan scan = scan_text(text);
-    const std::string kind = choose_tokenizer(options_, known_, scan, notices_);
-    const std::string sha256 = sha256_hex(text);
-    if (is_prepared(kind, sha256)) return report(true);
-    write(text, scan, kind, sha256);
-    return report(false);
+    try {
+      return report(make(source));
+    } catch (const Error&) {
+      check_steady(source);  // what went wrong with bytes that are lost is not the reason
+      throw;
+    }
   }
 
  private:
@@ -196,38 +194,84 @@ class Preparation {
     return options_.tokenizer == "auto" ? known_->tokenizer : options_.tokenizer;
   }
 
+  // True when the corpus was there already, or another process was faster.
+  bool make(const SourceText& source) {
+    const std::string_view text = source.view();
+    if (text.empty()) fail(fmt::format("the text of {} is empty", options_.what));
+    tell("read", text.size());
+    const TextScan scan =
+        scan_text(text, [&](uint64_t done) { tell("read", text.size(), done / 2); });
+    const std::string kind = choose_tokenizer(options_, known_, scan, notices_);
+    sha256_ = sha256_hex(
+        text, [&](uint64_t done) { tell("read", text.size(), (text.size() + done) / 2); });
+    source.require_whole();
+    if (is_prepared(kind, sha256_)) return true;
+    try {
+      write(source, scan, kind, sha256_);
+      return false;
+    } catch (const FolderReplaced&) {
+      if (!holds(read_meta(folder_), kind, sha256_)) throw;
+      notices_.emplace_back("another process prepared the same corpus meanwhile");
+      return true;
+    }
+  }
+
+  // The recipe's checksum stands for every byte that goes into the shards.
+  void check_steady(const SourceText& source) const {
+    source.require_whole();
+    if (!source.was_changed() || sha256_.empty() || sha256_hex(source.view()) == sha256_) return;
+    source.require_whole();
+    fail(fmt::format("{} was changed while it was being read", options_.what),
+         "let whatever writes it come to its end, then try again");
+  }
+
+  bool holds(const nlohmann::json& meta, const std::string& kind, const std::string& sha256) const {
+    return meta.is_object() && meta.contains("recipe") &&
+           meta["recipe"] == recipe(options_, kind, sha256);
+  }
+
   // True when nothing is to be done. Throws when something else is in the place.
   bool is_prepared(const std::string& kind, const std::string& sha256) {
-    std::error_code ignored;
-    if (!fs::exists(folder_, ignored)) return false;
+    const PathKind there = kind_of(folder_.string());
+    if (there == PathKind::kNothing) return false;
+    if (there != PathKind::kFolder)
+      fail(
+          fmt::format("cannot write the folder {}: a file of that name is there", folder_.string()),
+          "move the file away, or choose another --name");
     const nlohmann::json meta = read_meta(folder_);
-    const bool same = meta.is_object() && meta.contains("recipe") &&
-                      meta["recipe"] == recipe(options_, kind, sha256);
+    const bool same = holds(meta, kind, sha256);
     if (same && !options_.force) {
       try {
         Corpus::open(folder_.string());
         return true;
+      } catch (const SystemError&) {
+        throw;  // it may be whole
       } catch (const Error& error) {
         notices_.push_back(fmt::format("made again, for {}", error.what()));
       }
-    } else if (!options_.force && !fs::is_empty(folder_, ignored)) {
-      fail(fmt::format("{} already holds a different corpus", folder_.string()),
-           "--force replaces it, --name gives this one another place");
     }
+    const bool other = !same && !is_empty_folder(folder_);
+    if (other && !options_.force)
+      fail(fmt::format("{} already holds a different corpus, {}", folder_.string(),
+                       made_from(meta, sha256)),
+           "--force replaces it, --name gives this one another place");
     check_replaceable(folder_);
+    if (other && !said_) {
+      said_ = true;
+      const std::string removal =
+          fmt::format("--force removes {}, {}", folder_.string(), corpus_shown(meta, sha256));
+      warn_ ? warn_(removal) : notices_.push_back(removal);
+    }
     return false;
   }
 
-  void write(std::string_view text, const TextScan& scan, const std::string& kind,
+  void write(const SourceText& source, const TextScan& scan, const std::string& kind,
              const std::string& sha256) {
+    const std::string_view text = source.view();
     const uint64_t train_bytes = split_offset(text, scan, options_.val_fraction);
     const auto tokenizer = make_tokenizer(kind, text, train_bytes);
-    std::error_code error;
-    fs::create_directories(folder_.parent_path(), error);
-    if (error)
-      fail(fmt::format("cannot create the folder {}: {}", data_root(), error.message()),
-           "FATHOM_DATA names another place for corpora");
-    StagedFolder staged(folder_.string());
+    const DataRoot root(folder_.parent_path());
+    StagedFolder staged(folder_.string(), std::move(seen_));
     nlohmann::json splits;
     splits["train"] = write_split(staged.path(), "train", text, 0, train_bytes, *tokenizer);
     splits["val"] = write_split(staged.path(), "val", text, train_bytes, text.size(), *tokenizer);
@@ -235,7 +279,7 @@ class Preparation {
     const nlohmann::json meta = {
         {"format_version", kMetaVersion},
         {"name", name_},
-        {"source", known_ ? known_->source : options_.what},
+        {"source", known_ ? known_->source : shown_path(options_.what)},
         {"command", command_line(options_)},
         {"recipe", recipe(options_, kind, sha256)},
         {"text",
@@ -245,7 +289,9 @@ class Preparation {
         {"splits", splits},
         {"shard_format", options_.shard_format},
         {"created_by", kCreatedBy}};
-    write_file_durably(staged.path() + "/meta.json", as_bytes(meta.dump(2) + "\n"));
+    write_file_durably(staged.path() + "/meta.json", as_bytes(json_text(meta, 2) + "\n"));
+    check_steady(source);
+    if (kind_of(folder_.string()) == PathKind::kFolder) check_replaceable(folder_);
     staged.commit();
   }
 
@@ -299,9 +345,13 @@ class Preparation {
 
   const PrepareOptions& options_;
   const PrepareProgress& progress_;
+  const PrepareWarning& warn_;
   const KnownCorpus* known_;  // null: options_.what is a file
   std::string name_;
   fs::path folder_;
+  std::string sha256_;  // of the text; empty: not known yet
+  SeenFolder seen_;     // before anything was read
+  bool said_ = false;   // what --force removes
   std::vector<std::string> notices_;
 };
 
@@ -310,7 +360,7 @@ class Preparation {
 void add_fields(FieldList& list, PrepareOptions& o) {
   list.section("prepare");
   list.add("name", o.name, "folder under data/; empty: the corpus's name or the file's");
-  list.add("input", o.input, "a local copy of the corpus's text, instead of fetching it");
+  list.add("input", o.input, "a local copy of the corpus's text, instead of fetching it").path();
   list.add(
       "tokenizer", o.tokenizer,
       "auto: char for a text of at most 512 different characters, else byte; gpt2: GPT-2's "
@@ -322,7 +372,8 @@ void add_fields(FieldList& list, PrepareOptions& o) {
       .needs("tokenizer = bpe", [&o] { return o.tokenizer == "bpe"; });
   list.add("vocabulary", o.vocabulary,
            "with gpt2: vocab.bpe, a .tiktoken file or the npm package tiktoken's gpt2.json; empty: "
-           "the one kept in data/tokenizers, or a download");
+           "the one kept in data/tokenizers, or a download")
+      .path();
   list.add("shard_format", o.shard_format, "llmc: llm.c's header and uint16; nanogpt: bare uint16",
            {{"llmc", "llmc"}, {"nanogpt", "nanogpt"}});
   list.add("val_fraction", o.val_fraction,
@@ -344,8 +395,9 @@ void add_fields(FieldList& list, PrepareOptions& o) {
       });
 }
 
-PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress) {
-  return Preparation(options, progress).run();
+PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress,
+                      const PrepareWarning& warn) {
+  return Preparation(options, progress, warn).run();
 }
 
 }  // namespace fathom

@@ -1,6 +1,7 @@
 // `fathom prepare`: from a text to a folder of token shards.
 //
-// The folder appears complete or not at all: it is written beside its place and renamed.
+// The folder appears complete or not at all: it is written beside its place and renamed. Of two
+// processes that prepare one name at the same time, one does, and the other says so.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@
 namespace fathom {
 
 struct PrepareOptions {
-  std::string what;  // a known corpus or the path of a text file; the verb's argument, not a flag
+  // A known corpus, or the path of a text file or a pipe; the verb's argument, not a flag.
+  std::string what;
 
   std::string name;                   // empty: the known corpus's name, or the file's stem
   std::string input;                  // a local copy of a known corpus's text
@@ -66,8 +68,14 @@ nlohmann::json to_json(const PrepareReport& report);  // text that is not UTF-8 
 using PrepareProgress =
     std::function<void(const std::string& stage, uint64_t done, uint64_t total)>;
 
+// Told what must be known before it is done: "--force removes data/x, made from ...".
+using PrepareWarning = std::function<void(const std::string&)>;
+
 // Throws Error(kUsage) for options without a meaning, Error for everything else: an unreachable or
-// wrong download, a text too short, a different corpus already in that place.
-PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress = {});
+// wrong download, a text too short or changed while it was read, a different corpus already in that
+// place or put there by another process meanwhile. Without `warn` the report's notices hold what
+// it would be told.
+PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress = {},
+                      const PrepareWarning& warn = {});
 
 }  // namespace fathom

@@ -1,7 +1,9 @@
-// Shared by prepare.cpp and prepare_report.cpp; nothing else includes it.
+// Shared by prepare.cpp, prepare_folder.cpp and prepare_report.cpp; nothing else includes it.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 
 #include "fathom/data/corpus.h"
 #include "fathom/data/prepare.h"
@@ -10,5 +12,18 @@ namespace fathom {
 
 // `meta`: the corpus's meta.json. Reads the whole train split.
 PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta);
+
+// A folder's meta.json; null where there is none, or none that can be read as one. These throw
+// SystemError where the system is the reason.
+nlohmann::json read_meta(const std::filesystem::path& folder);
+bool is_empty_folder(const std::filesystem::path& folder);
+// Replacing a folder removes what is in it: throws where there is what no preparation writes.
+void check_replaceable(const std::filesystem::path& folder);
+// How the corpus of that meta.json differs from one of a text with that checksum: "made from
+// notes.txt". And the same with its size.
+std::string made_from(const nlohmann::json& meta, const std::string& sha256);
+std::string corpus_shown(const nlohmann::json& meta, const std::string& sha256);
+// Itself, or with what cannot be shown as \x.. .
+std::string shown_path(const std::string& path);
 
 }  // namespace fathom

@@ -5,6 +5,7 @@
 
 #include "fathom/base/text.h"
 #include "fathom/base/utf8.h"
+#include "fathom/config/path_text.h"
 #include "fathom/data/prepare.h"
 #include "fathom/data/prepare_internal.h"
 
@@ -121,7 +122,7 @@ nlohmann::json to_json(const PrepareReport& report) {
   for (const auto& token : report.frequent)
     frequent.push_back({{"id", token.id}, {"text", printable(token.text)}, {"count", token.count}});
   return {{"name", report.name},
-          {"path", report.path},
+          {"path", path_to_text(report.path)},
           {"already_prepared", report.already_prepared},
           {"tokenizer", report.tokenizer},
           {"vocab_size", report.vocab_size},

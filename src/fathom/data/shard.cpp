@@ -111,7 +111,7 @@ uint16_t TokenShard::max_token() const {
 }
 
 ShardWriter::ShardWriter(const std::string& path, ShardFormat format)
-    : path_(path), part_(path + ".part"), format_(format) {
+    : path_(written_path(path)), part_(path_ + ".part"), format_(format) {
   if (format == ShardFormat::kNpy) misuse("shards are written as llmc or nanogpt, not as npy");
   file_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file_ < 0) fail_system("create");
@@ -169,7 +169,7 @@ void ShardWriter::write(const void* data, size_t bytes) {
 }
 
 void ShardWriter::fail_system(const char* action) const {
-  fail(fmt::format("cannot {} {}: {}", action, path_, std::strerror(errno)));
+  throw SystemError(action, path_, errno);
 }
 
 }  // namespace fathom

@@ -41,6 +41,7 @@ class TokenShard {
   uint16_t max_token() const;
   // The whole file, header included: what a checksum covers.
   Span<const std::byte> file_bytes() const { return file_.bytes(); }
+  void require_whole() const { file_.require_whole(); }  // throws where file_bytes() was cut short
 
  private:
   std::string path_;

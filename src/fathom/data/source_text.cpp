@@ -52,9 +52,18 @@ void check_text(const KnownCorpus& known, std::string_view text, const std::stri
          hint);
 }
 
+// A file is mapped; a pipe has to be in memory.
+SourceText open_text(const std::string& path, const PrepareProgress& progress) {
+  constexpr uint64_t kMostOfStream = uint64_t{16} << 30;
+  if (kind_of(path) != PathKind::kStream) return SourceText(MappedFile(path));
+  return SourceText(read_stream(path, kMostOfStream, [&](uint64_t done) {
+    if (progress) progress("read", done, 0);
+  }));
+}
+
 SourceText fetch(const PrepareOptions& options, const KnownCorpus& known,
                  const PrepareProgress& progress) {
-  if (!options.input.empty()) return SourceText(MappedFile(options.input));
+  if (!options.input.empty()) return open_text(options.input, progress);
   if (!known.program.empty())
     return SourceText(program_output(known.program, fmt::format("apt install {}", known.package)));
   DownloadOptions request;
@@ -73,7 +82,7 @@ SourceText fetch(const PrepareOptions& options, const KnownCorpus& known,
 
 SourceText load_source_text(const PrepareOptions& options, const KnownCorpus* known,
                             const PrepareProgress& progress) {
-  if (!known) return SourceText(MappedFile(options.what));
+  if (!known) return open_text(options.what, progress);
   SourceText text = fetch(options, *known, progress);
   const std::string& from = !options.input.empty()    ? options.input
                             : !options.url.empty()    ? options.url

@@ -18,14 +18,20 @@ class SourceText {
     if (!file_) return text_;
     return {reinterpret_cast<const char*>(file_->bytes().data()), file_->bytes().size()};
   }
+  // Throws when the file has been cut short.
+  void require_whole() const {
+    if (file_) file_->require_whole();
+  }
+  bool was_changed() const { return file_ && file_->was_changed(); }
 
  private:
   std::string text_;
   std::unique_ptr<MappedFile> file_;
 };
 
-// Maps options.what, or fetches the known corpus's text (download, program or options.input) and
-// checks its length and SHA-256. `known` is null for a file. Throws Error.
+// Maps options.what (reads it, where it is a pipe), or fetches the known corpus's text (download,
+// program or options.input) and checks its length and SHA-256. `known` is null for a file. Throws
+// Error.
 SourceText load_source_text(const PrepareOptions& options, const KnownCorpus* known,
                             const PrepareProgress& progress);
 

@@ -6,7 +6,9 @@
 
 namespace fathom {
 
-TextScan scan_text(std::string_view text) {
+TextScan scan_text(std::string_view text, const std::function<void(uint64_t)>& progress) {
+  constexpr size_t kPieceBytes = 1 << 20;
+  size_t told = 0;
   TextScan scan;
   std::vector<bool> seen;
   for (size_t i = 0; i < text.size();) {
@@ -21,6 +23,7 @@ TextScan scan_text(std::string_view text) {
     seen[code_point] = true;
     ++scan.characters;
     i += length;
+    if (progress && i - told >= kPieceBytes) progress(told = i);
   }
   std::sort(scan.alphabet.begin(), scan.alphabet.end());
   return scan;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -14,7 +15,8 @@ struct TextScan {
   std::vector<uint32_t> alphabet;      // the distinct ones, in order
 };
 
-TextScan scan_text(std::string_view text);
+// `progress` is told the bytes done, every MiB.
+TextScan scan_text(std::string_view text, const std::function<void(uint64_t)>& progress = {});
 
 // Offset of the first byte after `characters` code points; the text is UTF-8 and has that many.
 uint64_t utf8_offset(std::string_view text, uint64_t characters);

@@ -112,10 +112,13 @@ void check_files(const std::string& folder) {
                         fmt::format("{} has {} bytes instead of {}", file.name, with_commas(size),
                                     with_commas(file.size)));
   }
-  for (const ManifestFile& file : files)
-    if (xxh3_file(folder + "/" + file.name) != file.xxh3)
-      refuse_checkpoint(folder, "damaged",
-                        fmt::format("the checksum of {} is not the recorded one", file.name));
+  for (const ManifestFile& file : files) {
+    if (xxh3_file(folder + "/" + file.name) == file.xxh3) continue;
+    const bool cut = size_of(folder, file.name) < file.size;
+    refuse_checkpoint(folder, cut ? "incomplete" : "damaged",
+                      cut ? file.name + " was cut short while it was being read"
+                          : fmt::format("the checksum of {} is not the recorded one", file.name));
+  }
 }
 
 // Runs `action` on the folder that is now at `name`, again if another one is there afterwards: half
@@ -198,15 +201,15 @@ void remove_checkpoint(const std::string& checkpoints_folder, const std::string&
 
 // Of the checkpoints that are there, in the order of preference at equal steps.
 std::vector<std::string> checkpoint_names(const std::string& checkpoints_folder) {
-  std::error_code unknown;
-  if (!fs::exists(checkpoints_folder, unknown)) return {};
+  if (kind_of(checkpoints_folder) == PathKind::kNothing) return {};
   std::vector<std::string> names, there;
   names.emplace_back("last");
   for (const int64_t step : numbered_steps(checkpoints_folder))
     names.push_back(numbered_name(step));
   names.emplace_back("best");
   for (const std::string& name : names)
-    if (fs::exists(folder_to_read(checkpoints_folder + "/" + name), unknown)) there.push_back(name);
+    if (kind_of(folder_to_read(checkpoints_folder + "/" + name)) != PathKind::kNothing)
+      there.push_back(name);
   return there;
 }
 
@@ -217,6 +220,15 @@ bool tells_at_most(const std::string& folder, int64_t step) {
   } catch (const Error&) {
     return false;
   }
+}
+
+// For a reason that is no checkpoint's own, an older one must not be taken in its place: to go on
+// from there would lose steps that the same command has a moment later.
+void rethrow_passing(const Error& error) {
+  const auto* system = dynamic_cast<const SystemError*>(&error);
+  if (system == nullptr) return;
+  for (const int passing : {EMFILE, ENFILE, ENOMEM, EACCES, EPERM})
+    if (system->error() == passing) throw SystemError(*system);
 }
 
 struct Candidate {
@@ -237,7 +249,8 @@ void CheckpointWriter::commit() {
   std::vector<ManifestFile> files;
   for (const std::string& name : names) {
     const std::string file = path() + "/" + name;
-    if (!is_plain_file_name(name) || !fs::is_regular_file(fs::symlink_status(file)))
+    std::error_code unknown;  // then it is no file
+    if (!is_plain_file_name(name) || !fs::is_regular_file(fs::symlink_status(file, unknown)))
       fail(fmt::format("{} cannot be part of a checkpoint: it is no file, or not named like one",
                        in_quotes(name)));
     files.push_back({name, size_of(path(), name), xxh3_file(file)});
@@ -268,6 +281,7 @@ std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_f
     try {
       candidates.push_back({path, with_steady_folder(path, read_step)});
     } catch (const Error& error) {
+      rethrow_passing(error);
       choice.skipped.push_back(error.what());
     }
   }
@@ -280,6 +294,7 @@ std::optional<CheckpointChoice> newest_complete(const std::string& checkpoints_f
       choice.step = candidate.step;
       return choice;
     } catch (const Error& error) {
+      rethrow_passing(error);
       choice.skipped.push_back(error.what());
     }
   }

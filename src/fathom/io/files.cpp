@@ -8,11 +8,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
 #include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/io/mapping_guard.h"
 #include "fathom/io/posix.h"
 
 namespace fathom {
@@ -21,18 +21,38 @@ namespace {
 constexpr size_t kBufferBytes = size_t{1} << 20;
 constexpr size_t kWriteBytes = size_t{1} << 30;  // write() takes a little under 2 GiB at once
 
+// The kernel refuses to read what lies in a mapping beyond its file's new end. This process is told
+// in another way, and then says which file it was.
+void touch_all(const char* bytes, size_t size) {
+  constexpr size_t kStride = 4096;
+  const volatile char* touched = bytes;
+  for (size_t i = 0; i < size; i += kStride) (void)touched[i];
+  (void)touched[size - 1];
+  require_whole_mappings();
+}
+
 void write_all(int fd, const void* data, size_t size, const std::string& path) {
   const char* next = static_cast<const char*>(data);
   while (size > 0) {
     const ssize_t written = ::write(fd, next, std::min(size, kWriteBytes));
     if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EFAULT) touch_all(next, size);
     if (written <= 0) posix::fail_errno("write", path, written < 0 ? errno : EIO);
     next += written;
     size -= static_cast<size_t>(written);
   }
 }
 
+int64_t changed_at(const struct stat& status) {
+  return status.st_mtim.tv_sec * int64_t{1'000'000'000} + status.st_mtim.tv_nsec;
+}
+
 }  // namespace
+
+void fail_cut_short(const std::string& path) {
+  fail(fmt::format("{} was cut short while it was being read", path),
+       "let whatever writes it come to its end, then try again");
+}
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   // O_NONBLOCK: opening a named pipe would wait for its writer.
@@ -42,6 +62,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (!S_ISREG(status.st_mode))
     fail(fmt::format("cannot open {}: it is {}, not a regular file", path,
                      S_ISDIR(status.st_mode) ? "a folder" : "a device or a pipe"));
+  changed_ns_ = changed_at(status);
   if (status.st_size == 0) {  // mmap refuses length zero
     fd_ = fd.release();
     return;
@@ -52,9 +73,11 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   data_ = static_cast<const std::byte*>(address);
   size_ = size;
   fd_ = fd.release();
+  guard_ = guard_mapping(data_, size_, path_);
 }
 
 MappedFile::~MappedFile() {
+  if (guard_) release_mapping(guard_);
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
   if (fd_ >= 0) ::close(fd_);
 }
@@ -63,14 +86,33 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      changed_ns_(other.changed_ns_),
+      guard_(std::exchange(other.guard_, nullptr)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(changed_ns_, other.changed_ns_);
+  std::swap(guard_, other.guard_);
   return *this;
+}
+
+void MappedFile::require_whole() const {
+  struct stat status;
+  // A cut within a page is not felt: its rest reads as zeros.
+  const bool shorter =
+      fd_ >= 0 && ::fstat(fd_, &status) == 0 && static_cast<uint64_t>(status.st_size) < size_;
+  if (!shorter && (guard_ == nullptr || !was_cut(guard_))) return;
+  if (guard_ != nullptr) mark_told(guard_);
+  fail_cut_short(path_);
+}
+
+bool MappedFile::was_changed() const {
+  struct stat status;
+  return fd_ >= 0 && ::fstat(fd_, &status) == 0 && changed_at(status) != changed_ns_;
 }
 
 void MappedFile::read(uint64_t offset, Span<std::byte> out) const {
@@ -112,9 +154,9 @@ std::string read_text_file(const std::string& path, uint64_t max_bytes) {
 }
 
 NewFile::NewFile(const std::string& path)
-    : path_(path),
+    : path_(written_path(path)),
       sibling_(std::make_unique<posix::Sibling>(
-          posix::create_sibling(posix::Target(path), posix::SiblingKind::kFile))) {}
+          posix::create_sibling(posix::Target(path_), posix::SiblingKind::kFile))) {}
 
 NewFile::~NewFile() {
   if (sibling_) posix::remove_quietly(sibling_->path);
@@ -135,6 +177,7 @@ void NewFile::flush() {
 }
 
 void NewFile::commit() {
+  require_whole_mappings();
   flush();
   posix::sync_file(sibling_->fd.get(), path_);
   if (std::rename(sibling_->path.c_str(), path_.c_str()) != 0)
@@ -150,20 +193,17 @@ void write_file_durably(const std::string& path, Span<const std::byte> bytes) {
 }
 
 void write_output(const std::string& path, Span<const std::byte> bytes) {
-  namespace fs = std::filesystem;
-  std::error_code unknown;
-  const fs::file_status status = fs::status(path, unknown);
-  if (fs::is_directory(status))
+  const PathKind kind = kind_of(path);
+  if (kind == PathKind::kFolder)
     fail(fmt::format("cannot write {}: it is a folder", path), "name a file");
-  if (fs::is_regular_file(status)) return write_file_durably(fs::canonical(path), bytes);
-  if (fs::exists(status)) {
+  if (kind == PathKind::kStream) {
     const posix::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (!fd.is_open()) posix::fail_errno("open", path, errno);
     return write_all(fd.get(), bytes.data(), bytes.size(), path);
   }
-  const fs::path folder = fs::path(path).parent_path();
-  if (!folder.empty() && !fs::is_directory(folder, unknown))
-    fail(fmt::format("cannot write {}: there is no folder {}", path, folder.string()),
+  const std::string folder = posix::Target(path).folder;
+  if (kind_of(folder) == PathKind::kNothing)
+    fail(fmt::format("cannot write {}: there is no folder {}", path, folder),
          "make it first, or name a file in another one");
   write_file_durably(path, bytes);
 }

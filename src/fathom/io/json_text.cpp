@@ -34,9 +34,13 @@ json parse_json(std::string_view text, const std::string& name) {
   }
 }
 
+std::string json_text(const json& value, int indent) {
+  return value.dump(indent, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
+}
+
 std::string shown_json(const json& value) {
   if (value.is_string()) return quoted_start(value.get_ref<const std::string&>());
-  return value.is_array() ? "a list" : value.is_object() ? "an object" : value.dump();
+  return value.is_array() ? "a list" : value.is_object() ? "an object" : json_text(value);
 }
 
 }  // namespace fathom

@@ -1,4 +1,4 @@
-// JSON from outside.
+// JSON from outside, and to it.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -11,6 +11,10 @@ namespace fathom {
 // that no double holds, and a value nested deeper than any file of ours: what copies, compares or
 // writes a value goes down with its depth, and the stack is small beside a file.
 nlohmann::json parse_json(std::string_view text, const std::string& name);
+
+// The one way in which JSON is written: a byte that is not UTF-8 becomes U+FFFD, for no library's
+// exception may end work that is done. `indent`: spaces a level; -1: all in one line.
+std::string json_text(const nlohmann::json& value, int indent = -1);
 
 // A value for a message: scalars as they are written, "a list" and "an object".
 std::string shown_json(const nlohmann::json& value);

@@ -2,6 +2,7 @@
 // errno as a sentence, and the hidden siblings that are renamed into place.
 #pragma once
 
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <string>
@@ -29,18 +30,30 @@ class Fd {
   int fd_;
 };
 
-// Throws "cannot <verb> <path>: <reason>" with a hint that fits the errno value `error`.
+// Throws SystemError.
 [[noreturn]] void fail_errno(const std::string& verb, const std::string& path, int error);
 
-// `path` cut at its last slash; folder is "." when there is none. Throws when no name is left
-// ("", "/", "..").
+// What is to be written for `path`: links at its end are followed, then it is cut at its last
+// slash; folder is "." when there is none. Throws when no name is left ("", "/", "..").
 struct Target {
   std::string folder;
   std::string name;
 
   explicit Target(const std::string& path);
-  std::string path() const { return folder + "/" + name; }
-  std::string sibling(const std::string& suffix) const { return folder + "/." + name + suffix; }
+  std::string path() const;
+  // Hidden, beside it. Of a name that leaves no room for a suffix, the end is shortened.
+  std::string sibling(const std::string& suffix) const {
+    return folder + "/" + hidden_name() + suffix;
+  }
+  std::string hidden_name() const;
+};
+
+// Which folder stood at a place; the descriptor keeps its inode number from being given to another.
+struct Occupant {
+  bool is_there = false;
+  dev_t device = 0;
+  ino_t inode = 0;
+  Fd held;
 };
 
 enum class SiblingKind { kFile, kFolder };

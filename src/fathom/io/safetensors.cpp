@@ -73,7 +73,8 @@ const TensorInfo* SafetensorsHeader::find(std::string_view name) const {
 
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
   MappedFile file(path);
-  SafetensorsHeader header = parse_safetensors(file.bytes(), path);
+  SafetensorsHeader header =
+      file.while_whole([&] { return parse_safetensors(file.bytes(), path); });
   return SafetensorsFile(std::move(file), std::move(header));
 }
 

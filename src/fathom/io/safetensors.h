@@ -70,6 +70,9 @@ class SafetensorsFile {
   Span<const std::byte> bytes(const TensorInfo& tensor) const {
     return file_.bytes().subspan(header_.data_begin + tensor.offset, tensor.size);
   }
+  // Throws where the file has been cut short since it was opened: call it when the bytes that you
+  // want are copied.
+  void require_whole() const { file_.require_whole(); }
 
  private:
   SafetensorsFile(MappedFile file, SafetensorsHeader header)

@@ -7,6 +7,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 #include "fathom/io/safetensors.h"
 
 // Tensors go to disk as they lie in memory.
@@ -20,7 +21,7 @@ constexpr size_t kAlignment = 8;
 std::string json_string(const std::string& text, const std::string& path) {
   if (first_invalid_utf8(text) != text.size())
     fail(fmt::format("cannot write {}: the name {} is not valid UTF-8", path, quoted_start(text)));
-  return nlohmann::json(text).dump();
+  return json_text(text);
 }
 
 // Pointers in the reference's order: element type descending, then name.

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/io/files.h"
@@ -17,6 +18,17 @@ namespace {
 bool exists(const std::string& path) {
   struct stat status;
   return ::lstat(path.c_str(), &status) == 0;
+}
+
+bool is_occupant(const std::string& path, const posix::Occupant& occupant) {
+  struct stat status;
+  return ::lstat(path.c_str(), &status) == 0 && status.st_dev == occupant.device &&
+         status.st_ino == occupant.inode;
+}
+
+// Some file systems know plain renames only.
+bool is_unknown_here(int error) {
+  return error == EINVAL || error == ENOSYS || error == ENOTSUP;
 }
 
 // Contents before the folder that lists them. Links are entries of their folder and need nothing.
@@ -38,19 +50,44 @@ void sync_tree(const std::string& folder) {
 
 }  // namespace
 
-StagedFolder::StagedFolder(const std::string& final_path) {
+SeenFolder::SeenFolder(const std::string& path) : occupant_(std::make_unique<posix::Occupant>()) {
+  const std::string place = written_path(path);
+  occupant_->held = posix::Fd(::open(place.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status;
+  if (!occupant_->held.is_open() || ::fstat(occupant_->held.get(), &status) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) posix::fail_errno("look at", place, errno);
+    return;
+  }
+  *occupant_ = {true, status.st_dev, status.st_ino, std::move(occupant_->held)};
+}
+SeenFolder::~SeenFolder() = default;
+SeenFolder::SeenFolder(SeenFolder&& other) noexcept = default;
+SeenFolder& SeenFolder::operator=(SeenFolder&& other) noexcept = default;
+
+FolderReplaced::FolderReplaced(const std::string& path)
+    : Error(ErrorKind::kFailure,
+            fmt::format("{} was made by another process meanwhile, and was left as it is", path),
+            "look at it; then choose another name, or try again") {}
+
+StagedFolder::StagedFolder(const std::string& final_path)
+    : StagedFolder(final_path, SeenFolder(final_path)) {}
+
+StagedFolder::StagedFolder(const std::string& final_path, SeenFolder seen)
+    : seen_(std::move(seen)) {
   const posix::Target target(final_path);
   final_path_ = target.path();
   struct stat status;
   if (::stat(final_path_.c_str(), &status) == 0 && !S_ISDIR(status.st_mode))
-    fail(fmt::format("cannot write the folder {}: a file of that name is there", final_path),
+    fail(fmt::format("cannot write the folder {}: a file of that name is there", final_path_),
          "move the file away, or choose another name");
   // What a crash inside set_aside_and_rename() left: the only copy, or one too many.
   const std::string aside = target.sibling(posix::kAsideSuffix);
   if (exists(final_path_)) {
     posix::remove_quietly(aside);
-  } else if (exists(aside) && std::rename(aside.c_str(), final_path_.c_str()) != 0) {
-    posix::fail_errno("restore", final_path_, errno);
+  } else if (exists(aside)) {
+    if (std::rename(aside.c_str(), final_path_.c_str()) != 0)
+      posix::fail_errno("restore", final_path_, errno);
+    if (!seen_.occupant_->is_there) seen_ = SeenFolder(final_path_);
   }
   sibling_ =
       std::make_unique<posix::Sibling>(posix::create_sibling(target, posix::SiblingKind::kFolder));
@@ -62,27 +99,53 @@ StagedFolder::~StagedFolder() {
 }
 
 void StagedFolder::commit() {
+  require_whole_mappings();
   sync_tree(path_);
-  const char* staged = path_.c_str();
-  const char* final_name = final_path_.c_str();
-  // From the exchange on the old folder has the staging name: hold it against sweeping until the
-  // parent is synced, in case a power cut undoes the exchange.
-  const posix::Fd old(::open(final_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (old.is_open()) ::flock(old.get(), LOCK_EX | LOCK_NB);
-  if (::renameat2(AT_FDCWD, staged, AT_FDCWD, final_name, RENAME_EXCHANGE) != 0) {
-    if (errno == ENOENT) {  // nothing to exchange with
-      if (std::rename(staged, final_name) != 0) posix::fail_errno("write", final_path_, errno);
-    } else if (errno == EINVAL || errno == ENOSYS || errno == ENOTSUP) {
-      set_aside_and_rename();
-    } else {
-      posix::fail_errno("write", final_path_, errno);
-    }
-  }
+  if (seen_.occupant_->is_there)
+    exchange();
+  else
+    put_where_nothing_is();
   sibling_.reset();  // should the next line throw, the old folder stays until the next StagedFolder
   const posix::Target target(final_path_);
   posix::sync_folder(target.folder);
   posix::remove_quietly(path_);
   posix::remove_quietly(target.sibling(posix::kAsideSuffix));
+}
+
+// Whoever else does so at the same time: one of the two succeeds.
+void StagedFolder::put_where_nothing_is() {
+  const char* staged = path_.c_str();
+  const char* final_name = final_path_.c_str();
+  if (::renameat2(AT_FDCWD, staged, AT_FDCWD, final_name, RENAME_NOREPLACE) == 0) return;
+  if (errno == EEXIST) throw FolderReplaced(final_path_);
+  if (!is_unknown_here(errno)) posix::fail_errno("write", final_path_, errno);
+  // A folder without entries is all that rename() itself replaces.
+  if (exists(final_path_)) throw FolderReplaced(final_path_);
+  if (std::rename(staged, final_name) == 0) return;
+  if (errno == EEXIST || errno == ENOTEMPTY) throw FolderReplaced(final_path_);
+  posix::fail_errno("write", final_path_, errno);
+}
+
+void StagedFolder::exchange() {
+  const char* staged = path_.c_str();
+  const char* final_name = final_path_.c_str();
+  // From the exchange on the old folder has the staging name: hold it against sweeping until the
+  // parent is synced, in case a power cut undoes the exchange.
+  old_ = std::make_unique<posix::Fd>(::open(final_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (old_->is_open()) ::flock(old_->get(), LOCK_EX | LOCK_NB);
+  if (::renameat2(AT_FDCWD, staged, AT_FDCWD, final_name, RENAME_EXCHANGE) == 0) {
+    if (is_occupant(path_, *seen_.occupant_)) return;
+    if (::renameat2(AT_FDCWD, staged, AT_FDCWD, final_name, RENAME_EXCHANGE) != 0) {
+      const int error = errno;
+      sibling_.reset();  // what has the staging name now is not ours to remove
+      posix::fail_errno("restore", final_path_, error);
+    }
+    throw FolderReplaced(final_path_);
+  }
+  if (errno == ENOENT) return put_where_nothing_is();  // it has been removed meanwhile
+  if (!is_unknown_here(errno)) posix::fail_errno("write", final_path_, errno);
+  if (!is_occupant(final_path_, *seen_.occupant_)) throw FolderReplaced(final_path_);
+  set_aside_and_rename();
 }
 
 void StagedFolder::set_aside_and_rename() {

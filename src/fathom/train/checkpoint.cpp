@@ -11,6 +11,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/io/checkpoint_folder.h"
+#include "fathom/io/json_text.h"
 #include "fathom/io/safetensors.h"
 
 namespace fathom {
@@ -89,6 +90,7 @@ void copy_parameters(const std::string& folder, ParameterSet& parameters,
   for (const Parameter& p : wanted) table.push_back(p.spec);
   require_tensors(file, path, shapes_of(table));
   for (const Parameter& p : wanted) copy_from(file, p.spec.name, p.tensor);
+  file.require_whole();
 }
 
 void copy_moments(const std::string& folder, AdamW& optimizer) {
@@ -105,6 +107,7 @@ void copy_moments(const std::string& folder, AdamW& optimizer) {
     copy_from(file, s.name + ".m", s.m);
     copy_from(file, s.name + ".v", s.v);
   }
+  file.require_whole();
 }
 
 LoadedModel read_model(const std::string& folder, at::Device device,
@@ -145,7 +148,7 @@ void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
   }
   model.write(writer.path() + "/model.safetensors");
   moments.write(writer.path() + "/optimizer.safetensors");
-  write_file_durably(writer.path() + "/state.json", as_bytes(to_json(state).dump(1) + "\n"));
+  write_file_durably(writer.path() + "/state.json", as_bytes(json_text(to_json(state), 1) + "\n"));
 }
 
 void save_checkpoint(const std::string& folder, const RunState& state,

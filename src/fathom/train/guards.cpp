@@ -7,6 +7,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/io/json_text.h"
 #include "fathom/io/safetensors.h"
 
 namespace fathom {
@@ -54,7 +55,7 @@ void write_batches(const std::string& path, const RunState& state,
   write_safetensors(path, views,
                     {{"what", what},
                      {"step", std::to_string(state.step + 1)},
-                     {"cursor", nlohmann::json(state.cursor).dump()}});
+                     {"cursor", json_text(state.cursor)}});
 }
 
 }  // namespace

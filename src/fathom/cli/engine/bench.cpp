@@ -20,6 +20,7 @@
 #include "fathom/cli/engine/engine.h"
 #include "fathom/data/shard.h"
 #include "fathom/decode/decoder.h"
+#include "fathom/io/json_text.h"
 #include "fathom/kernels/isa.h"
 #include "fathom/kernels/read.h"
 #include "fathom/model/device.h"
@@ -275,7 +276,7 @@ void print(const nlohmann::json& out) {
       fmt::print("{:<26}{:>14.4g}\n", key, value.get<double>());
     else
       fmt::print("{:<26}{:>14}\n", key,
-                 value.is_string() ? value.get<std::string>() : value.dump());
+                 value.is_string() ? value.get<std::string>() : json_text(value));
 }
 
 }  // namespace
@@ -291,7 +292,7 @@ int bench(const BenchRequest& request) {
   nlohmann::json out = request.kind == BenchKind::kStep ? bench_step(request, threads)
                                                         : bench_decode(request, threads);
   if (request.json)
-    fmt::print("{}\n", out.dump(2));
+    fmt::print("{}\n", json_text(out, 2));
   else
     print(out);
   return 0;

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "fathom/cli/engine/bench_times.h"
+#include "fathom/io/json_text.h"
 #include "fathom/ops/ops.h"
 #include "fathom/ops/optimizer.h"
 
@@ -90,7 +91,7 @@ void print_ops(const std::vector<OpTimes>& ops, bool json, const nlohmann::json&
   if (json) {
     nlohmann::json out = about;
     for (const OpTimes& op : ops) out["ops"][op.name] = {{"ms", op.ms}, {"plain_ms", op.plain_ms}};
-    fmt::print("{}\n", out.dump(2));
+    fmt::print("{}\n", json_text(out, 2));
     return;
   }
   fmt::print("{:<12}{:>12}{:>12}{:>8}\n", "operation", "ms", "plain ms", "ratio");

@@ -9,6 +9,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
+#include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
 #include "fathom/track/console.h"
 #include "fathom/train/batches.h"
@@ -135,7 +136,7 @@ int eval(const EvalRequest& request) {
                           {"metrics", e.metrics}};
     out["accuracy"] = e.accuracy();
     if (bytes > 0) out["bytes"] = bytes, out["bits_per_byte"] = bits_per_byte;
-    fmt::print("{}\n", out.dump(2));
+    fmt::print("{}\n", json_text(out, 2));
     return 0;
   }
   fmt::print("{} at step {} on {}/{}, {} targets\n", request.model.run,

@@ -12,6 +12,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/engine_program.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/io/files.h"
 
 namespace fathom {
 namespace {
@@ -21,6 +22,7 @@ namespace {
   std::vector<char*> arguments(argv, argv + argc);
   arguments.push_back(nullptr);
   set_thread_environment();
+  hand_over_streams();
   std::fflush(nullptr);
   execv(engine.c_str(), arguments.data());
   fail(fmt::format("{} cannot be started: {}", engine, std::strerror(errno)),

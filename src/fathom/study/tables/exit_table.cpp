@@ -263,7 +263,7 @@ std::string json_text(const ExitTable& table) {
                     {"mean_nats", s.mean_nats},
                     {"mean_layers", s.mean_layers},
                     {"rows", rows}};
-  return out.dump(1) + "\n";
+  return out.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace fathom

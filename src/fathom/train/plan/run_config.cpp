@@ -13,7 +13,7 @@ constexpr int64_t kGpt2Vocab = 50257;
 
 void add_data_fields(FieldList& list, DataConfig& c) {
   list.section("data");
-  list.add("dataset", c.dataset, "a prepared corpus, or a folder with token shards");
+  list.add("dataset", c.dataset, "a prepared corpus, or a folder with token shards").path();
   list.add<Sampling>("sampling", c.sampling,
                      "random: windows drawn with replacement; sequential: the shards in order",
                      {{"random", Sampling::kRandom}, {"sequential", Sampling::kSequential}});

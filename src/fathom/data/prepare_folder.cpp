@@ -1,0 +1,95 @@
+// What stands in the place of a corpus that is to be prepared.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/data/corpus_meta.h"
+#include "fathom/data/prepare_internal.h"
+#include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
+
+namespace fs = std::filesystem;
+
+namespace fathom {
+namespace {
+
+// Fit for a message: corpora may come from anywhere. Empty: it does not say.
+std::string shown_source(const nlohmann::json& meta) {
+  constexpr size_t kLongest = 300;
+  const auto source = meta.is_object() ? meta.find("source") : meta.end();
+  if (!meta.is_object() || source == meta.end() || !source->is_string()) return "";
+  const auto& text = source->get_ref<const std::string&>();
+  return text.size() <= kLongest && is_printable(text) ? text : quoted_start(text);
+}
+
+// Of all splits that a meta.json tells; 0 if it tells none.
+uint64_t tokens_of(const nlohmann::json& meta) {
+  uint64_t tokens = 0;
+  const auto splits = meta.is_object() ? meta.find("splits") : meta.end();
+  if (!meta.is_object() || splits == meta.end() || !splits->is_object()) return 0;
+  for (const auto& [split, files] : splits->items())
+    for (const auto& file : files)
+      if (file.is_object() && file.contains("tokens") && file["tokens"].is_number_unsigned())
+        tokens += file["tokens"].get<uint64_t>();
+  return tokens;
+}
+
+}  // namespace
+
+nlohmann::json read_meta(const fs::path& folder) {
+  const std::string path = (folder / "meta.json").string();
+  if (kind_of(path) != PathKind::kFile) return nullptr;
+  try {
+    return parse_json(read_text_file(path, kMetaBytes), path);
+  } catch (const SystemError&) {
+    throw;
+  } catch (const Error&) {
+    return nullptr;  // another corpus than any that is asked for
+  }
+}
+
+void check_replaceable(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const fs::path file = it->path().filename();
+    std::error_code unknown;  // then it is no file of ours
+    if (file == "meta.json" || (file.extension() == ".bin" && it->is_regular_file(unknown)))
+      continue;
+    fail(fmt::format("{} holds {}, which no preparation has written, and would be replaced whole",
+                     folder.string(), in_quotes(file.string())),
+         "move it away, or choose another --name");
+  }
+  if (error) fail_system("list", folder.string(), error.value());
+}
+
+bool is_empty_folder(const fs::path& folder) {
+  std::error_code error;
+  const bool empty = fs::is_empty(folder, error);
+  if (error) fail_system("list", folder.string(), error.value());
+  return empty;
+}
+
+std::string made_from(const nlohmann::json& meta, const std::string& sha256) {
+  const std::string source = shown_source(meta);
+  if (source.empty()) return "and nothing says what it was made from";
+  const auto recipe = meta.find("recipe");
+  const bool same_text = recipe != meta.end() && recipe->is_object() &&
+                         recipe->contains("sha256") && (*recipe)["sha256"] == sha256;
+  return same_text ? "made from the same text with other settings" : "made from " + source;
+}
+
+std::string corpus_shown(const nlohmann::json& meta, const std::string& sha256) {
+  return fmt::format("a corpus of {} tokens, {}",
+                     with_commas(static_cast<int64_t>(tokens_of(meta))), made_from(meta, sha256));
+}
+
+std::string shown_path(const std::string& path) {
+  if (is_printable(path)) return path;
+  const std::string quoted = in_quotes(path);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
+}  // namespace fathom
