@@ -78,13 +78,14 @@ void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
 }
 
 bool is_training_corpus(const Corpus& corpus, const RunState& state, const std::string& asked) {
+  for (const std::string& notice : corpus.notices()) say_note(notice);
   const bool same = corpus.fingerprint() == state.corpus_fingerprint;
   // Another one on purpose needs no word.
   if (!same && (asked.empty() || asked == state.config.data.dataset))
-    fmt::print(stderr,
-               "note: {} is not what the run was trained on: it was prepared anew since, so any of "
-               "its splits may hold text that the run has seen\n",
-               corpus.name());
+    say_note(
+        fmt::format("{} is not what the run was trained on: it was prepared anew since, so any of "
+                    "its splits may hold text that the run has seen",
+                    corpus.name()));
   return same;
 }
 
