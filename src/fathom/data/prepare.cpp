@@ -11,11 +11,13 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/bpe.h"
+#include "fathom/data/content_kind.h"
 #include "fathom/data/corpus_meta.h"
 #include "fathom/data/corpus_writer.h"
 #include "fathom/data/download.h"
 #include "fathom/data/gpt2_vocabulary.h"
 #include "fathom/data/prepare_internal.h"
+#include "fathom/data/shard_record.h"
 #include "fathom/data/source_text.h"
 #include "fathom/data/text_scan.h"
 #include "fathom/io/json_text.h"
@@ -130,6 +132,7 @@ void check_replaceable(const fs::path& folder) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const fs::path file = entry.path().filename();
+    if (is_shard_record(file.string())) continue;
     if (file == "meta.json" || (file.extension() == ".bin" && entry.is_regular_file())) continue;
     fail(fmt::format("{} holds {}, which no preparation has written, and would be replaced whole",
                      folder.string(), in_quotes(file.string())),
@@ -176,8 +179,11 @@ class Preparation {
     if (known_ && !known_->sha256.empty() && is_prepared(known_tokenizer(), known_->sha256))
       return report(true);
     const SourceText source = load_source_text(options_, known_, progress_);
-    const std::string_view text = source.view();
+    const std::string_view mark = byte_order_mark(source.view());
+    const std::string_view text = source.view().substr(mark.size());
     if (text.empty()) fail(fmt::format("the text of {} is empty", options_.what));
+    require_text(text, options_.what);
+    if (!mark.empty()) notices_.emplace_back("the byte order mark at the text's start is left out");
     tell("read", text.size());
     const TextScan scan = scan_text(text);
     const std::string kind = choose_tokenizer(options_, known_, scan, notices_);
