@@ -131,7 +131,8 @@ const std::vector<Signature>& signatures() {
 
 std::optional<ContentKind> known_format(const File& f) {
   // It may be made of letters alone.
-  if (f.has("%PDF-") && (has_controls(f.head) || f.tail.find("startxref") != string_view::npos))
+  if (f.has("%PDF-") && std::isdigit(f.at(5)) && f.at(6) == '.' && std::isdigit(f.at(7)) &&
+      (has_controls(f.head) || f.tail.find("startxref") != string_view::npos))
     return ContentKind{"a PDF document", "pdftotext FILE text"};
   if (!has_controls(f.head)) return {};
   for (const Signature& s : signatures())
@@ -194,16 +195,14 @@ bool is_numbers(string_view head) {
   return units >= 8 && 10 * more >= 9 * units;
 }
 
-// Bytes that are ids by themselves: none of them is large, and the odd ones are not nearly all
-// zero.
+// Bytes that are ids by themselves: none of them is large, and there are as many zeros anywhere.
 bool is_narrow(string_view head) {
-  if (head.size() < 512) return false;
-  size_t odd = 0;
+  size_t others[4] = {0, 0, 0, 0};  // by place in four bytes
   for (size_t i = 0; i < head.size(); ++i) {
     if (static_cast<unsigned char>(head[i]) >= 0x80) return false;
-    odd += i % 2 == 1 && head[i] != 0;
+    others[i % 4] += head[i] != 0;
   }
-  return 8 * odd >= head.size();
+  return head.size() >= 512 && *std::min_element(others, others + 4) >= head.size() / 16;
 }
 
 std::string lower_case(string_view text) {
