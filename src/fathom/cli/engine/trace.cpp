@@ -39,9 +39,10 @@ int64_t token_limit(const TraceRequest& request, int64_t most) {
 // Tokens of the corpus, and where they come from.
 std::vector<int64_t> corpus_tokens(const TraceRequest& request, const LoadedModel& loaded,
                                    int64_t limit, std::string& source) {
-  const Corpus corpus =
+  Corpus corpus =
       Corpus::open(request.dataset.empty() ? loaded.state.config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
   const TokenShard& shard = corpus.shards(request.split).front();
   const auto size = static_cast<int64_t>(shard.size());
   int64_t start = request.start_idx;
