@@ -1,6 +1,7 @@
 #include "fathom/data/corpus.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
@@ -110,8 +111,116 @@ TEST_F(CorpusTest, OpensFoldersOfOtherPrograms) {
   const std::string before = corpus.fingerprint();
   write_shard(folder + "/val.bin", {6});
   EXPECT_NE(Corpus::open("edu").fingerprint(), before);
-  write_shard(folder + "/retrieval_train.bin", {6});
-  EXPECT_THAT(caught([] { Corpus::open("edu"); }).what(), HasSubstr("both train and val"));
+}
+
+class ShardNamesTest : public testing::DataTest {
+ protected:
+  // Opens a folder of these files, each with three tokens of which the first is its place here.
+  Corpus open(const std::vector<std::string>& files) {
+    fs::remove_all(temp_ / "data/x");
+    fs::create_directories(temp_ / "data/x");
+    for (uint32_t i = 0; i < files.size(); ++i)
+      write_shard(temp_ / ("data/x/" + files[i]), {i, 1, 2});
+    return Corpus::open("x");
+  }
+  std::string refusal(const std::vector<std::string>& files) {
+    return caught([&] { open(files); }).what();
+  }
+  std::vector<int64_t> order(const Corpus& corpus, const std::string& split) {
+    std::vector<int64_t> first;
+    for (const TokenShard& shard : corpus.shards(split)) first.push_back(all_tokens(shard)[0]);
+    return first;
+  }
+};
+
+TEST_F(ShardNamesTest, AreOfOnePattern) {
+  const auto splits = [&](const std::vector<std::string>& files) { return open(files).splits(); };
+  const std::vector<std::string> both = {"train", "val"};
+  EXPECT_EQ(splits({"train.bin", "val.bin"}), both);
+  EXPECT_EQ(splits({"train_000000.bin", "val.bin"}), both);
+  EXPECT_EQ(splits({"fineweb_train_000001.bin", "fineweb_val_000000.bin"}), both);
+  EXPECT_EQ(splits({"retrieval_train_1.bin", "a_b_val_7.bin", "._val_7.bin"}), both);
+  for (const char* stray : {"train.npy", "train_0.npy", "train1.bin", "train_.bin", "_train_0.bin",
+                            "train_0.bin.part", "mytrain_0.bin", "train_a.bin", "Train.bin",
+                            ".train.bin", "._train.bin", "backup_train.bin"})
+    EXPECT_EQ(splits({"val.bin", stray}), std::vector<std::string>{"val"}) << stray;
+}
+
+TEST_F(ShardNamesTest, GoByNumberAndNotByLetter) {
+  EXPECT_EQ(order(open({"train_10.bin", "train_2.bin", "train_1.bin"}), "train"),
+            (std::vector<int64_t>{2, 1, 0}));
+  EXPECT_EQ(order(open({"x_train_0010.bin", "x_train_9.bin",
+                        "x_train_99999999999999999999999999.bin", "x_train_0.bin"}),
+                  "train"),
+            (std::vector<int64_t>{3, 1, 0, 2}));
+}
+
+TEST_F(ShardNamesTest, OfTwoKindsAreRefusedAndNamed) {
+  EXPECT_THAT(refusal({"train.bin", "train_000000.bin"}),
+              HasSubstr("There are train.bin and train_000000.bin"));
+  EXPECT_THAT(refusal({"a_val_1.bin", "b_val_2.bin"}), HasSubstr("a_val_1.bin and b_val_2.bin"));
+  EXPECT_THAT(refusal({"train_1.bin", "a_train_2.bin"}),
+              HasSubstr("train_1.bin and a_train_2.bin"));
+  EXPECT_THAT(refusal({"train_1.bin", "train_01.bin"}), HasSubstr("train_01.bin and train_1.bin"));
+  spill(temp_ / "data/x/a_train_0.npy", "");
+  spill(temp_ / "data/x/a_train_0.bin", "");
+  fs::remove(temp_ / "data/x/train_1.bin"), fs::remove(temp_ / "data/x/train_01.bin");
+  EXPECT_THAT(caught([] { Corpus::open("x"); }).what(),
+              HasSubstr("There are a_train_0.bin and a_train_0.npy"));
+}
+
+TEST_F(ShardNamesTest, WhatWasTakenAndWhatWasLeftIsSaid) {
+  EXPECT_EQ(open({"train.bin", "val.bin"}).notices(),
+            (std::vector<std::string>{"took train.bin (3 tokens), val.bin (3 tokens)"}));
+  EXPECT_EQ(open({"train_1.bin", "train_2.bin", "val.bin", "._val.bin", "backup.bin"}).notices(),
+            (std::vector<std::string>{
+                "took train_1.bin to train_2.bin, 2 shards (6 tokens), val.bin (3 tokens)",
+                "left alone: ._val.bin, backup.bin"}));
+  fs::copy_file(temp_ / "data/x/val.bin", temp_ / "data/x/val_copy.bin");
+  fs::remove(temp_ / "data/x/val.bin");
+  fs::create_symlink("train_2.bin", temp_ / "data/x/val.bin");
+  EXPECT_THAT(Corpus::open("x").notices()[1], HasSubstr("val.bin is a copy of a shard of train"));
+  EXPECT_THAT(refusal({"train.npy", "odd\x1b.bin"}), HasSubstr(", only odd\\x1b.bin, train.npy"));
+  fs::create_directories(temp_ / "data/strays");
+  spill(temp_ / "data/strays/._train.bin", "xx");
+  EXPECT_THAT(prepared_corpora(), ::testing::Not(::testing::Contains("strays")));
+}
+
+TEST_F(ShardNamesTest, OfAFolderOrAPipeAreNoShards) {
+  open({"val.bin"});
+  fs::create_directories(temp_ / "data/x/train.bin");
+  EXPECT_THAT(caught([] { Corpus::open("x"); }).what(), HasSubstr("train.bin: it is a folder"));
+  fs::remove(temp_ / "data/x/train.bin");
+  ASSERT_EQ(::mkfifo((temp_ / "data/x/train.bin").c_str(), 0600), 0);
+  EXPECT_THAT(caught([] { Corpus::open("x"); }).what(), HasSubstr("a device or a pipe"));
+  fs::remove(temp_ / "data/x/train.bin");
+  fs::create_symlink("nothing", temp_ / "data/x/train.bin");
+  EXPECT_THAT(caught([] { Corpus::open("x"); }).what(), HasSubstr("train.bin"));
+}
+
+// In the second shard of the second split: no window need be drawn.
+TEST_F(ShardNamesTest, AnIdOutsideTheVocabularyIsFoundWhereverItStands) {
+  open({"train.bin", "val_0.bin", "val_1.bin"});
+  std::vector<uint32_t> ids(700'000, 7);
+  ids[699'999] = 300;
+  write_shard(temp_ / "data/x/val_1.bin", ids);
+  Corpus corpus = Corpus::open("x");
+  EXPECT_NO_THROW(corpus.assume_vocab_size(301));
+  const Error error = caught([&] { corpus.assume_vocab_size(300); });
+  EXPECT_THAT(error.what(),
+              HasSubstr("val_1.bin has token 300 at offset 699999, outside the vocabulary of 300"));
+  EXPECT_THAT(error.hint(), HasSubstr("--vocab_size"));
+}
+
+TEST_F(ShardNamesTest, ATextInAShardsPlaceIsRefused) {
+  open({"val.bin"});
+  spill(temp_ / "data/x/train.bin", "To be, or not to be, that is the question");
+  const Error error = caught([] { Corpus::open("x"); });
+  EXPECT_THAT(error.what(),
+              HasSubstr("train.bin is no shard of uint16 ids: it seems to be a text"));
+  EXPECT_EQ(error.hint(), "`fathom prepare FILE`");
+  spill(temp_ / "data/x/train.bin", "To be, or not to be, that is the question!");
+  EXPECT_THAT(caught([] { Corpus::open("x"); }).what(), HasSubstr("it seems to be a text"));
 }
 
 TEST_F(CorpusTest, FingerprintFollowsTheContentAndNotThePlace) {
@@ -171,6 +280,7 @@ TEST_F(CorpusTest, EveryValueOfMetaJsonIsChecked) {
        {std::string("../toy/val.bin"), std::string("/etc/passwd"), std::string(".."),
         std::string(""), std::string("val.bin\0x", 9)})
     EXPECT_THAT(with("/splits/val/0/file", escape), HasSubstr("not the name of a file"));
+  EXPECT_THAT(with("/splits/val/0/file", "train.bin"), HasSubstr("names train.bin twice"));
   spill(file("meta.json"), "{\"format_version\": ");
   EXPECT_THAT(caught([] { Corpus::open("toy"); }).what(),
               HasSubstr("meta.json: this is not JSON: it breaks at byte 20"));

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "data/data_testing.h"
+#include "fathom/data/shard_facts.h"
 
 namespace fathom {
 namespace {
@@ -205,6 +206,87 @@ TEST_F(ShardTest, WriterRefusesWhatAShardCannotHold) {
             ErrorKind::kUsage);
   EXPECT_THAT(caught([&] { ShardWriter lost(temp_ / "no/w", ShardFormat::kLlmC); }).what(),
               HasSubstr("cannot create"));
+}
+
+template <class T>
+std::string raw(const std::vector<T>& ids, bool swapped = false) {
+  std::string bytes;
+  for (const T id : ids) {
+    std::string one(sizeof id, '\0');
+    std::memcpy(one.data(), &id, sizeof id);
+    if (swapped) std::reverse(one.begin(), one.end());
+    bytes += one;
+  }
+  return bytes;
+}
+
+class ShardFactsTest : public ShardTest {
+ protected:
+  std::string other(const std::string& content) {
+    return read_through(TokenShard(file(content))).other;
+  }
+};
+
+// Of a large and of a small vocabulary, letters of which the lowest is 0 among them.
+TEST_F(ShardFactsTest, WiderIdsAreToldByTheirRhythm) {
+  for (const uint32_t vocabulary : {100'000u, 50'257u, 65u, 4u}) {
+    std::vector<uint32_t> ids;
+    for (uint32_t i = 0; i < 1000; ++i)
+      ids.push_back((i * i / 3 + 7919 * i) % vocabulary % (i % 9 ? 60'000 : 100'000));
+    EXPECT_EQ(other(raw(ids)), "ids of 32 bits each") << vocabulary;
+    EXPECT_EQ(other(raw(std::vector<int64_t>(ids.begin(), ids.end()))), "ids of 64 bits each")
+        << vocabulary;
+    if (vocabulary > 65'536) continue;
+    EXPECT_EQ(other(raw(ids, true)), "ids of 32 bits each, the upper half first") << vocabulary;
+    EXPECT_EQ(other(raw(std::vector<uint16_t>(ids.begin(), ids.end()))), "") << vocabulary;
+  }
+  EXPECT_THAT(caught([&] {
+                const TokenShard shard(file(raw(std::vector<uint32_t>(40, 17))));
+                require_uint16(shard, read_through(shard));
+              }).hint(),
+              HasSubstr("numpy.uint16"));
+}
+
+TEST_F(ShardFactsTest, WhatIsNearlyARhythmIsNone) {
+  std::vector<uint16_t> digits, answers, zeros(1000, 0), late;
+  for (uint16_t i = 0; i < 1000; ++i) {
+    digits.push_back(static_cast<uint16_t>(i % 2 ? i % 10 : 20 + i % 26));  // a letter and a digit
+    answers.push_back(static_cast<uint16_t>(i % 2 ? 0 : 1 + i / 2 % 2));    // a digit a line
+    late.push_back(static_cast<uint16_t>(i == 999 ? 300 : i % 2 ? 0 : 40 + i % 20));
+  }
+  EXPECT_EQ(other(raw(digits)), "");
+  EXPECT_EQ(other(raw(answers)), "");
+  EXPECT_EQ(other(raw(zeros)), "");
+  EXPECT_EQ(other(raw(late)), "") << "the whole file counts";
+  EXPECT_EQ(other(raw(std::vector<uint32_t>{17, 18, 19})), "") << "too few to tell";
+}
+
+TEST_F(ShardFactsTest, AreThoseOfTheFile) {
+  for (const ShardFormat format : {ShardFormat::kNanoGpt, ShardFormat::kLlmC}) {
+    write_shard(temp_ / "a", kIds, format);
+    const ShardFacts facts = read_through(TokenShard(temp_ / "a"));
+    EXPECT_EQ(facts.xxh3, xxh3_file(temp_ / "a"));
+    EXPECT_EQ(facts.largest, 65535);
+  }
+}
+
+TEST_F(ShardTest, LlmCsOtherFilesAreNamed) {
+  const auto other = [&](int32_t kind, int32_t version = 1) {
+    return refusal(int32_bytes(kind) + int32_bytes(version) + int32_bytes(1024) +
+                   std::string(1012, '\0') + std::string(64, '\x55'));
+  };
+  EXPECT_THAT(other(20240326, 3), HasSubstr("20240326, weights"));
+  EXPECT_THAT(other(20240328), HasSubstr("20240328, a tokenizer"));
+  EXPECT_THAT(other(20240522), HasSubstr("questions of an evaluation"));
+  EXPECT_THAT(other(20250711), HasSubstr("llm.c's file of kind 20250711"));
+  EXPECT_THAT(
+      refusal(raw<int32_t>({20240520, 1, 5}, true) + std::string(1012, '\0') + "0123456789"),
+      HasSubstr("the wrong way round"));
+  // Ids whose first two are a day.
+  std::vector<uint32_t> ids = {20'000, 309, 3, 0};
+  for (uint32_t i = 0; i < 600; ++i) ids.push_back(i * 31 % 50'000);
+  write_shard(temp_ / "day", ids);
+  EXPECT_EQ(TokenShard(temp_ / "day").size(), ids.size());
 }
 
 TEST_F(ShardTest, AnUnfinishedShardLeavesNothing) {

@@ -14,7 +14,7 @@ struct SoundCorpus {
   std::string members;  // of its meta.json, without the last brace
 
   SoundCorpus() {
-    const std::string train = "abcabca\x01", val = "bcbc";
+    const std::string train("\0\0\1\0\2\0\1\0", 8), val("\1\0\2\0", 4);  // ids of any vocabulary
     folder.write("train.bin", train);
     folder.write("val.bin", val);
     const auto entry = [](const std::string& file, const std::string& bytes) {

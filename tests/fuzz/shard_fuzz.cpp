@@ -1,6 +1,7 @@
 // Token shards of the three layouts, told apart by content.
 #include "fathom/data/shard.h"
 
+#include "fathom/data/shard_facts.h"
 #include "fuzz/fuzzing.h"
 
 namespace fathom::fuzzing {
@@ -27,6 +28,15 @@ void check_accepted(const TokenShard& shard) {
   require(*std::max_element(tokens.begin(), tokens.end()) == shard.max_token(), "the largest id");
   const auto* bytes = reinterpret_cast<const uint8_t*>(shard.file_bytes().end());
   require(tokens.back() == bytes[-2] + 256 * bytes[-1], "the last token is the last two bytes");
+  const ShardFacts facts = read_through(shard);
+  require(facts.largest == shard.max_token() && facts.xxh3 == xxh3(shard.file_bytes()),
+          "what was read through is the file");
+  require(shard.format() == ShardFormat::kNanoGpt || facts.other.empty(), "a header is believed");
+  const auto below = [&](int64_t size) {
+    return accepts(0, [&] { require_ids(shard, facts, size); });
+  };
+  require(below(shard.max_token() + 1) && !below(shard.max_token()), "an id outside is found");
+  accepts(0, [&] { require_uint16(shard, facts); });
   int64_t token = 0;
   for (const uint64_t offset : {size, UINT64_MAX, UINT64_MAX / 2})
     require(!accepts(0, [&] { shard.copy(offset, {&token, 1}); }), "no token is read from outside");

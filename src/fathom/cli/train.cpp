@@ -206,6 +206,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   }
   check_start(request);
   request.corpus = open_corpus(request.config.data.dataset);
+  for (std::string& notice : request.corpus.notices()) request.notices.push_back(std::move(notice));
   for (const char* split : {"train", "val"}) request.corpus.shards(split);  // throws without it
   require_block(request.corpus, request.config.model.backbone.block_size);
   for (const std::string& notice : request.corpus.notices()) request.notices.push_back(notice);

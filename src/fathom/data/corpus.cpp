@@ -13,13 +13,15 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus_meta.h"
 #include "fathom/data/known_corpora.h"
+#include "fathom/data/shard_names.h"
+#include "fathom/data/shard_record.h"
 
 namespace fs = std::filesystem;
 
 namespace fathom {
 namespace {
 
-constexpr uint64_t kEndBytes = 1 << 20;
+constexpr size_t kMostNames = 5;  // of files, in a sentence
 
 bool is_folder(const fs::path& path) {
   std::error_code ignored;
@@ -31,38 +33,51 @@ bool has_meta(const fs::path& folder) {
   return fs::is_regular_file(folder / "meta.json", ignored);
 }
 
-std::vector<std::string> splits_named_by(const fs::path& file) {
-  std::vector<std::string> splits;
-  if (file.extension() != ".bin" && file.extension() != ".npy") return splits;
-  for (const char* split : {"train", "val"})
-    if (file.filename().string().find(split) != std::string::npos) splits.emplace_back(split);
-  return splits;
+std::string shown_names(const std::vector<std::string>& names) {
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < std::min(names.size(), kMostNames); ++i)
+    shown.push_back(escaped(names[i]));
+  const std::string more =
+      names.size() > kMostNames ? fmt::format(" and {} more", names.size() - kMostNames) : "";
+  return join(shown, ", ") + more;
 }
 
-// A folder without meta.json: its shards by split, in order of name.
-CorpusContents open_by_name(const fs::path& folder, const std::string& name) {
-  std::map<std::string, std::vector<std::string>> files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::vector<std::string> splits = splits_named_by(entry.path());
-    if (splits.size() > 1)
-      fail(fmt::format("the name of {} says both train and val, so its split is unclear",
-                       entry.path().string()),
-           "rename it");
-    if (!splits.empty()) files[splits.front()].push_back(entry.path().string());
-  }
-  if (error) fail(fmt::format("cannot list the folder {}: {}", folder.string(), error.message()));
-  if (files.empty())
-    fail(fmt::format("the folder {} is no prepared corpus: it has neither meta.json nor files such "
-                     "as train.bin or x_train_000001.npy",
-                     folder.string()),
-         mend_hint(name));
+// A folder without meta.json: its shards by split, in order of number.
+CorpusContents open_by_name(const fs::path& folder, const std::string& name,
+                            std::vector<std::string>& left) {
+  ShardFiles files = list_shards(folder.string());
+  if (files.splits.empty())
+    fail(
+        fmt::format("the folder {} is no prepared corpus: it has neither meta.json nor files such "
+                    "as train.bin, train_0.bin or x_train_000001.npy{}",
+                    folder.string(), files.left.empty() ? "" : ", only " + shown_names(files.left)),
+        mend_hint(name));
   CorpusContents contents;
-  for (auto& [split, paths] : files) {
-    std::sort(paths.begin(), paths.end());
-    for (const std::string& path : paths) contents.splits[split].emplace_back(path);
-  }
+  ShardRecord record(folder.string());
+  for (const auto& [split, names] : files.splits)
+    for (const std::string& file : names) {
+      OpenedShard opened = record.open(file);
+      require_uint16(opened.shard, opened.facts);
+      contents.splits[split].push_back(std::move(opened.shard));
+      contents.facts[split].push_back(std::move(opened.facts));
+    }
+  record.keep();
+  left = std::move(files.left);
   return contents;
+}
+
+// "train.bin (1,003,854 tokens)"
+std::string shown_split(const std::vector<TokenShard>& shards) {
+  uint64_t tokens = 0;
+  for (const TokenShard& shard : shards) tokens += shard.size();
+  const auto file = [](const TokenShard& shard) {
+    return escaped(fs::path(shard.path()).filename().string());
+  };
+  const std::string files = shards.size() == 1
+                                ? file(shards[0])
+                                : fmt::format("{} to {}, {} shards", file(shards.front()),
+                                              file(shards.back()), shards.size());
+  return fmt::format("{} ({} tokens)", files, with_commas(static_cast<int64_t>(tokens)));
 }
 
 bool is_corpus(const fs::path& folder) {
@@ -70,7 +85,7 @@ bool is_corpus(const fs::path& folder) {
   if (has_meta(folder)) return true;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (!splits_named_by(entry.path()).empty()) return true;
+    if (parse_shard_name(entry.path().filename().string())) return true;
   return false;
 }
 
@@ -91,19 +106,13 @@ bool is_name(const std::string& text) {
        nearest.empty() ? line : fmt::format("did you mean {}? Else {}", nearest, line));
 }
 
-// What stands for a shard in the fingerprint of a folder without meta.json.
-std::string digest(const TokenShard& shard) {
-  const Span<const std::byte> bytes = shard.file_bytes();
-  if (bytes.size() <= kHashedBytes) return xxh3_hex(bytes);
-  return xxh3_hex(bytes.subspan(0, kEndBytes)) +
-         xxh3_hex(bytes.subspan(bytes.size() - kEndBytes, kEndBytes));
-}
-
 }  // namespace
 
 struct Corpus::State {
   std::string name, path;
   CorpusContents contents;
+  bool has_meta = false;
+  std::vector<std::string> left;  // files that are no shards
 };
 
 std::string data_root() {
@@ -135,9 +144,9 @@ Corpus Corpus::open(const std::string& given) {
   state->name =
       (fs::absolute(name_or_path) / "").lexically_normal().parent_path().filename().string();
   state->path = folder.string();
-  const bool with_meta = kind_of((folder / "meta.json").string()) == PathKind::kFile;
-  state->contents =
-      with_meta ? read_corpus_meta(state->path, state->name) : open_by_name(folder, state->name);
+  state->has_meta = kind_of((folder / "meta.json").string()) == PathKind::kFile;
+  state->contents = state->has_meta ? read_corpus_meta(state->path, state->name)
+                                    : open_by_name(folder, state->name, state->left);
   Corpus corpus;
   corpus.state_ = std::move(state);
   return corpus;
@@ -166,9 +175,11 @@ std::vector<std::string> Corpus::splits() const {
 const std::vector<TokenShard>& Corpus::shards(const std::string& split) const {
   const auto found = state_->contents.splits.find(split);
   if (found == state_->contents.splits.end())
-    fail(fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
-                     join(splits(), ", ")),
-         "a split is made of the .bin or .npy files whose names contain its name");
+    fail(
+        fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
+                    join(splits(), ", ")),
+        fmt::format("a split is made of files named {0}.bin, {0}_N.bin, x_{0}_N.bin or x_{0}_N.npy",
+                    is_printable(split) ? split : "SPLIT"));
   return found->second;
 }
 
@@ -182,9 +193,37 @@ std::string Corpus::fingerprint() const {
   std::string content = state_->contents.recorded;
   if (content.empty())
     for (const auto& [split, shards] : state_->contents.splits)
-      for (const TokenShard& shard : shards)
-        content += fmt::format("\n{} {} {}", split, shard.size(), digest(shard));
+      for (size_t i = 0; i < shards.size(); ++i)
+        content += fmt::format("\n{} {} {}", split, shards[i].size(),
+                               xxh3_hex(state_->contents.facts.at(split)[i].xxh3));
   return xxh3_hex(as_bytes(content));
+}
+
+void Corpus::assume_vocab_size(int64_t size) {
+  for (const auto& [split, shards] : state_->contents.splits)
+    for (size_t i = 0; i < shards.size(); ++i)
+      require_ids(shards[i], state_->contents.facts.at(split)[i], size);
+  assumed_vocab_size_ = size;
+}
+
+std::vector<std::string> Corpus::notices() const {
+  if (state_->has_meta) return {};
+  std::vector<std::string> taken, notices;
+  std::map<std::pair<uint64_t, uint64_t>, std::string> split_of;  // by size and content
+  for (const auto& [split, shards] : state_->contents.splits) {
+    taken.push_back(shown_split(shards));
+    for (size_t i = 0; i < shards.size(); ++i) {
+      const auto content = std::pair(shards[i].size(), state_->contents.facts.at(split)[i].xxh3);
+      const std::string& first = split_of.emplace(content, split).first->second;
+      if (first != split)
+        notices.push_back(
+            fmt::format("{} is a copy of a shard of {}: what is measured on {} was trained on",
+                        escaped(fs::path(shards[i].path()).filename().string()), first, split));
+    }
+  }
+  notices.insert(notices.begin(), "took " + join(taken, ", "));
+  if (!state_->left.empty()) notices.push_back("left alone: " + shown_names(state_->left));
+  return notices;
 }
 
 void require_block(const Corpus& corpus, int64_t block_size) {

@@ -10,9 +10,12 @@
 //   splits             {"train": [{file, tokens, bytes, xxh3}, ...], "val": [...]}
 //   shard_format, created_by
 //
-// Folders made elsewhere open too: every .bin or .npy file whose name contains "train" or "val"
-// belongs to that split, in order of name (train.bin; edufineweb_train_000001.npy). Their tokenizer
-// is unknown: tokenizer() is null and vocab_size() is 0.
+// Folders made elsewhere open too, by the names of their files: {train,val}.bin, {train,val}_N.bin
+// or <name>_{train,val}_N.{bin,npy} (shard_names.h). Their tokenizer is unknown: tokenizer() is
+// null and vocab_size() is 0. Files without a header that do not look like uint16 ids are refused.
+//
+// Every shard is read through when the corpus is opened; of those above 16 MiB the folder remembers
+// it (shard_record.h).
 #pragma once
 
 #include <cstdint>
@@ -32,9 +35,9 @@ prepared_corpora();  // folders under data_root() with a meta.json or shards
 // A handle: copies are cheap and share the mapped files. Reading is thread-safe.
 class Corpus {
  public:
-  // The name of a folder in data_root(), or else the path of any folder (or path_to_text() of
-  // one, which a saved configuration has). Checks
-  // every shard's size against meta.json, and the XXH3 of files up to 256 MiB. Throws Error with
+  // The name of a folder in data_root(), or else the path of any folder (or path_to_text() of one,
+  // which a saved configuration has). Checks every shard's size and XXH3 against meta.json, and its
+  // ids against the vocabulary. Throws Error with
   // the `prepare` line to type when the corpus is unknown, or a shard is missing, truncated or
   // corrupt.
   static Corpus open(const std::string& given);
@@ -42,17 +45,20 @@ class Corpus {
   const std::string& name() const;  // of the folder
   const std::string& path() const;
   int64_t vocab_size() const;  // 0: unknown
-  // For a corpus that does not say: ids from here on are refused by whoever reads it.
-  void assume_vocab_size(int64_t size) { assumed_vocab_size_ = size; }
+  // For a corpus that does not say. Throws Error that names the first id of any split that is
+  // outside.
+  void assume_vocab_size(int64_t size);
   const Tokenizer* tokenizer() const;  // owned by the corpus; null: unknown
   std::vector<std::string> splits() const;
   // Both throw Error for a split that the corpus does not have.
   const std::vector<TokenShard>& shards(const std::string& split) const;
   uint64_t tokens(const std::string& split) const;
   // 16 hexadecimal digits that change when the tokens of any split or the tokenizer do, and not
-  // with the folder's name or place. Without meta.json, only sizes and the ends of files above
-  // 256 MiB count.
+  // with the folder's name or place.
   std::string fingerprint() const;
+  // What is worth saying of a folder without meta.json, a sentence each: the shards that were
+  // taken, other .bin and .npy files, a split that is a copy of another.
+  std::vector<std::string> notices() const;
 
  private:
   struct State;

@@ -4,12 +4,14 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/path_text.h"
 #include "fathom/data/known_corpora.h"
+#include "fathom/data/shard_record.h"
 #include "fathom/io/checkpoint_manifest.h"
 #include "fathom/io/json_text.h"
 
@@ -25,7 +27,10 @@ constexpr size_t kMaxCommandBytes = 500;  // that a hint shows
 class MetaReader {
  public:
   MetaReader(const fs::path& folder, const std::string& name)
-      : folder_(folder), file_((folder / "meta.json").string()), hint_(mend_hint(name)) {}
+      : folder_(folder),
+        file_((folder / "meta.json").string()),
+        hint_(mend_hint(name)),
+        record_(folder.string()) {}
 
   CorpusContents read() {
     const nlohmann::json meta = parse();
@@ -45,11 +50,15 @@ class MetaReader {
       if (!entries.is_array() || entries.empty())
         refuse(fmt::format("the split {} is not a list of files", quoted_start(split)));
       for (const auto& entry : entries) {
-        contents.splits[split].push_back(open_shard(entry));
+        OpenedShard opened = open_shard(entry);
+        require_ids(opened.shard, opened.facts, contents.vocab_size);
+        contents.facts[split].push_back(std::move(opened.facts));
+        contents.splits[split].push_back(std::move(opened.shard));
         contents.recorded +=
             fmt::format("\n{} {} {}", split, count(entry, "tokens"), text(entry, "xxh3"));
       }
     }
+    record_.keep();
     return contents;
   }
 
@@ -109,12 +118,13 @@ class MetaReader {
     return tokenizer;
   }
 
-  TokenShard open_shard(const nlohmann::json& entry) const {
+  OpenedShard open_shard(const nlohmann::json& entry) {
     const std::string file = text(entry, "file");
     // Errors show the name as it is.
     if (file.empty() || file == "." || file == ".." || file.find('/') != std::string::npos ||
         !is_printable(file))
       refuse(fmt::format("{} is not the name of a file in this folder", quoted_start(file)));
+    if (!seen_.insert(file).second) refuse(fmt::format("it names {} twice", file));
     const std::string path = (folder_ / file).string();
     if (kind_of(path) == PathKind::kNothing)
       fail(fmt::format("the shard {} is missing", path), hint_);
@@ -126,15 +136,14 @@ class MetaReader {
                        with_commas(static_cast<int64_t>(bytes)), count(entry, "bytes")),
            hint_);
     try {
-      TokenShard shard(path);
+      OpenedShard opened = record_.open(file);
+      const TokenShard& shard = opened.shard;
       if (shard.size() != count(entry, "tokens"))
         refuse(fmt::format("it counts {} tokens in {}, which has {}", count(entry, "tokens"), file,
                            shard.size()));
-      const bool same = bytes > kHashedBytes || xxh3_hex(shard.file_bytes()) == text(entry, "xxh3");
-      shard.require_whole();
-      if (!same)
+      if (xxh3_hex(opened.facts.xxh3) != text(entry, "xxh3"))
         fail(fmt::format("the shard {} is corrupt: its XXH3 is not the one in meta.json", path));
-      return shard;
+      return opened;
     } catch (const SystemError&) {
       throw;  // the corpus is not to blame
     } catch (const Error& error) {
@@ -145,6 +154,8 @@ class MetaReader {
   fs::path folder_;
   std::string file_;
   std::string hint_;
+  ShardRecord record_;
+  std::set<std::string> seen_;  // the shards' names
 };
 
 }  // namespace

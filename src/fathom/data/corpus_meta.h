@@ -8,24 +8,25 @@
 #include <vector>
 
 #include "fathom/data/shard.h"
+#include "fathom/data/shard_facts.h"
 #include "fathom/data/tokenizer.h"
 
 namespace fathom {
 
 inline constexpr int64_t kMetaVersion = 1;
 inline constexpr uint64_t kMetaBytes = 16 << 20;  // a longer meta.json is refused
-// Larger shards are not hashed when a corpus is opened: it would take seconds.
-inline constexpr uint64_t kHashedBytes = 256 << 20;
 
 struct CorpusContents {
   int64_t vocab_size = 0;                // 0: unknown
   std::unique_ptr<Tokenizer> tokenizer;  // null: unknown
   std::map<std::string, std::vector<TokenShard>> splits;
+  std::map<std::string, std::vector<ShardFacts>> facts;  // of the shards, in the same order
   std::string recorded;  // tokenizer and checksums as meta.json has them; empty without one
 };
 
 // `name` is for hints. Reads folder/meta.json, opens the shards it names and checks them against
-// it. Throws Error that names the file and the `prepare` line that mends the corpus.
+// it: every byte by the checksum, every id by the vocabulary. Throws Error that names the file and
+// the `prepare` line that mends the corpus.
 CorpusContents read_corpus_meta(const std::string& folder, const std::string& name);
 
 // "`fathom prepare NAME --force` makes it again"

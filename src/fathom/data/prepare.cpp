@@ -12,12 +12,14 @@
 #include "fathom/base/text.h"
 #include "fathom/config/path_text.h"
 #include "fathom/data/bpe.h"
+#include "fathom/data/content_kind.h"
 #include "fathom/data/corpus_meta.h"
 #include "fathom/data/corpus_name.h"
 #include "fathom/data/corpus_writer.h"
 #include "fathom/data/download.h"
 #include "fathom/data/gpt2_vocabulary.h"
 #include "fathom/data/prepare_internal.h"
+#include "fathom/data/shard_record.h"
 #include "fathom/data/source_text.h"
 #include "fathom/data/text_scan.h"
 #include "fathom/io/json_text.h"
@@ -176,7 +178,10 @@ class Preparation {
     // The text of a corpus with a known checksum need not be fetched to see that it is there.
     if (known_ && !known_->sha256.empty() && is_prepared(known_tokenizer(), known_->sha256))
       return report(true);
-    const SourceText source = load_source_text(options_, known_, progress_);
+    SourceText source = load_source_text(options_, known_, progress_);
+    const size_t mark = byte_order_mark(source.view()).size();
+    if (mark > 0) notices_.emplace_back("the byte order mark at the text's start is left out");
+    source.skip(mark);
     try {
       return report(make(source));
     } catch (const Error&) {
@@ -198,6 +203,7 @@ class Preparation {
   bool make(const SourceText& source) {
     const std::string_view text = source.view();
     if (text.empty()) fail(fmt::format("the text of {} is empty", options_.what));
+    require_text(text, options_.what);
     tell("read", text.size());
     const TextScan scan =
         scan_text(text, [&](uint64_t done) { tell("read", text.size(), done / 2); });

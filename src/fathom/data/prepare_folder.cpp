@@ -8,6 +8,7 @@
 #include "fathom/base/text.h"
 #include "fathom/data/corpus_meta.h"
 #include "fathom/data/prepare_internal.h"
+#include "fathom/data/shard_record.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 
@@ -55,6 +56,7 @@ void check_replaceable(const fs::path& folder) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const fs::path file = it->path().filename();
+    if (is_shard_record(file.string())) continue;
     std::error_code unknown;  // then it is no file of ours
     if (file == "meta.json" || (file.extension() == ".bin" && it->is_regular_file(unknown)))
       continue;

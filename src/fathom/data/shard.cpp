@@ -16,7 +16,9 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/content_kind.h"
 #include "fathom/data/npy_header.h"
+#include "fathom/data/shard_facts.h"
 
 namespace fathom {
 namespace {
@@ -24,7 +26,6 @@ namespace {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "shards are read as they lie on disk");
 
 constexpr int32_t kLlmCMagic = 20240520;
-constexpr int32_t kLlama3Magic = 20240801;  // llm.c's shards of 32-bit ids
 constexpr int32_t kLlmCVersion = 1;
 using LlmCHeader = std::array<int32_t, 256>;
 
@@ -41,6 +42,34 @@ void check_llmc(const LlmCHeader& header, uint64_t file_bytes, const std::string
                      "bytes of them",
                      path, header[2], data),
          kMendHint);
+}
+
+// llm.c's files begin with the day that their kind was made up. `header` is zero behind the file.
+void refuse_other_llmc(const LlmCHeader& header, const std::string& path) {
+  static constexpr std::pair<int32_t, const char*> kKinds[] = {
+      {20240326, "weights"},
+      {20240327, "a state for debugging"},
+      {20240328, "a tokenizer"},
+      {20240522, "questions of an evaluation"},
+      {20240527, "the state of a training"},
+      {20240801, "Llama 3's tokens of 32 bits"},
+      {20240803, "Llama 3's weights"}};
+  const auto swapped = [](int32_t n) {
+    return static_cast<int32_t>(__builtin_bswap32(static_cast<uint32_t>(n)));
+  };
+  if (header[0] == swapped(kLlmCMagic) && header[1] == swapped(kLlmCVersion))
+    fail(fmt::format("{} is an llm.c shard with its bytes the wrong way round", path),
+         "read it by numpy.fromfile(path, '>u2') and save it as a .npy of uint16");
+  // Ids may look like a day; they do not have a small number and hundreds of zeros behind it.
+  if (header[0] < 20240101 || header[0] > 20291231 || header[0] == kLlmCMagic || header[1] < 1 ||
+      header[1] > 100 ||
+      std::any_of(header.begin() + 16, header.end(), [](int32_t n) { return n != 0; }))
+    return;
+  const auto* known = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                   [&](const auto& kind) { return kind.first == header[0]; });
+  fail(fmt::format("{} is no shard of uint16 ids: it is llm.c's file of kind {}{}", path, header[0],
+                   known == std::end(kKinds) ? "" : fmt::format(", {}", known->second)),
+       fmt::format("shards are of kind {}; a text is prepared by `fathom prepare`", kLlmCMagic));
 }
 
 }  // namespace
@@ -69,9 +98,7 @@ TokenShard::TokenShard(const std::string& path) : path_(path), file_(path) {
   } else {
     LlmCHeader header{};
     std::memcpy(header.data(), text.data(), std::min(text.size(), sizeof header));
-    if (header[0] == kLlama3Magic)
-      fail(fmt::format("{} holds 32-bit Llama 3 tokens, shards of 16-bit tokens are read", path),
-           "prepare the text with a tokenizer of at most 65,536 tokens");
+    refuse_other_llmc(header, path);
     if (header[0] == kLlmCMagic) {
       if (text.size() < sizeof header)
         fail(fmt::format("{} is a corrupt llm.c shard: it ends within its header", path),
@@ -80,6 +107,9 @@ TokenShard::TokenShard(const std::string& path) : path_(path), file_(path) {
       format_ = ShardFormat::kLlmC;
       start_ = sizeof header;
     } else if (text.size() % 2 != 0) {
+      const std::string_view tail = text.substr(text.size() - std::min(text.size(), kContentTail));
+      if (const auto kind = other_than_ids(text.substr(0, kContentHead), tail, text.size()))
+        require_uint16(*this, {0, 0, kind->what, kind->remedy});
       fail(fmt::format("the shard {} has {} bytes, an odd number: tokens are two bytes each", path,
                        text.size()),
            kMendHint);

@@ -27,7 +27,8 @@ inline constexpr uint32_t kShardIdLimit = 1u << 16;
 class TokenShard {
  public:
   // Maps the file and checks its header against its size. Throws Error for a file that is missing,
-  // empty, of odd length, or whose header is damaged or describes anything but uint16 tokens.
+  // empty, of odd length, or whose header is damaged or describes anything but uint16 tokens; among
+  // those are llm.c's other files. Whether bytes without a header are ids: shard_facts.h.
   explicit TokenShard(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -39,6 +40,11 @@ class TokenShard {
   void copy(uint64_t offset, Span<int64_t> out) const;
   // The largest id; reads the whole shard.
   uint16_t max_token() const;
+  // Bytes of the file, header included; throws Error when it is shorter meanwhile.
+  uint64_t file_size() const { return file_.bytes().size(); }
+  void read_bytes(uint64_t offset, void* out, size_t size) const {
+    file_.read(offset, {static_cast<std::byte*>(out), size});
+  }
   // The whole file, header included: what a checksum covers.
   Span<const std::byte> file_bytes() const { return file_.bytes(); }
   void require_whole() const { file_.require_whole(); }  // throws where file_bytes() was cut short

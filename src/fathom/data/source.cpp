@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
+#include "fathom/data/shard_facts.h"
 
 namespace fathom {
 namespace {
@@ -36,12 +37,9 @@ void read_window(const Corpus& corpus, const TokenShard& shard, uint64_t offset,
   std::copy(tokens + 1, tokens + n, targets);
   shard.copy(offset + length, {targets + n - 1, 1});
   if (corpus.vocab_size() == 0) return;
+  // Also seen when the corpus was opened; a file may change.
   const auto check = [&](uint64_t at, int64_t token) {
-    if (token < corpus.vocab_size()) return;
-    fail(fmt::format("{} has token {} at offset {}, outside the vocabulary of {}", shard.path(),
-                     token, at, corpus.vocab_size()),
-         "the shard was made with another tokenizer; prepare the corpus again, or where it has no "
-         "meta.json give its --vocab_size");
+    if (token >= corpus.vocab_size()) fail_id(shard, at, token, corpus.vocab_size());
   };
   for (size_t i = 0; i < length; ++i) check(offset + i, tokens[i]);
   check(offset + length, targets[n - 1]);

@@ -72,9 +72,10 @@ Place find_place(const TraceRequest& request, const Corpus& corpus, int64_t limi
 // Tokens of the corpus, and where they come from.
 std::vector<int64_t> corpus_tokens(const TraceRequest& request, const LoadedModel& loaded,
                                    int64_t limit, std::string& source) {
-  const Corpus corpus =
+  Corpus corpus =
       Corpus::open(request.dataset.empty() ? loaded.state.config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
   is_training_corpus(corpus, loaded.state, request.dataset);
   const Place place = find_place(request, corpus, limit);
   const auto size = static_cast<int64_t>(place.shard->size());

@@ -1,0 +1,36 @@
+// What a file is by its content, where it is given as a text or as token ids and is neither.
+//
+// A text is never taken for something else: what begins with letters ("PK", "GIF89a") counts only
+// where control characters follow that no text has.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace fathom {
+
+inline constexpr size_t kContentHead = 1 << 16;  // bytes of a file's beginning that are looked at
+inline constexpr size_t kContentTail = 1 << 10;  // and of its end
+
+struct ContentKind {
+  std::string what;    // "a gzip file"
+  std::string remedy;  // a line that makes a text of FILE; empty: none is known
+};
+
+// `head` and `tail`: the file's first and last bytes, as many as above or all of them.
+// None: it may be a text, in UTF-8 or any other encoding that has a byte for a letter.
+std::optional<ContentKind> other_than_text(std::string_view head, std::string_view tail,
+                                           uint64_t file_bytes);
+// None: it may be bare uint16 ids.
+std::optional<ContentKind> other_than_ids(std::string_view head, std::string_view tail,
+                                          uint64_t file_bytes);
+
+// Throws Error that says what the text of `path` is instead, and what to type.
+void require_text(std::string_view text, const std::string& path);
+
+// UTF-8's byte order mark, or nothing.
+std::string_view byte_order_mark(std::string_view text);
+
+}  // namespace fathom
