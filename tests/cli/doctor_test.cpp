@@ -127,6 +127,9 @@ TEST(DoctorThreads, CountsAgainstTheMask) {
   EXPECT_THAT(judge_threads(r, 4), Ok("4"));
   EXPECT_THAT(judge_threads(r, 2), Wrong("for 2 processors"));
   EXPECT_THAT(judge_threads(r, 8), Note("for 8 processors"));
+  EXPECT_THAT(judge_threads(r, ThreadChoice{4, "all that this process may use"}, 8), Ok("all that"))
+      << "a quota or a setting may ask for fewer than the processors";
+  EXPECT_THAT(judge_threads(r, ThreadChoice{4, "as OMP_NUM_THREADS says"}, 2), Wrong("for 2"));
   r.blas_threads = 1;
   EXPECT_THAT(judge_threads(r, 4), Wrong("1 of OpenBLAS", "OMP_NUM_THREADS"));
   r.threads = 1;
@@ -199,6 +202,7 @@ TEST(DoctorMachine, ProcessorsQuotaAndLoad) {
   EXPECT_THAT(judge_quota(2.5, 4), Wrong("2.5 processors, and fathom starts 4", "--threads=2"));
   EXPECT_THAT(judge_quota(0.5, 2), Wrong("0.5", "--threads=1"));
   EXPECT_THAT(judge_quota(0.5, 1), Note("0.5"));
+  EXPECT_THAT(judge_quota(1.5, 2), Note("1.5 processors, for 2 threads")) << "fathom's own choice";
   EXPECT_THAT(judge_load(0.2, 2), Ok("0.2 on 2 processors"));
   EXPECT_THAT(judge_load(3.0, 2), Note("3.0 on 2 processors", "slower"));
   EXPECT_THAT(judge_load(std::nullopt, 2), Note("unknown"));

@@ -296,11 +296,33 @@ TEST_F(RunRecorderTest, TheNextRunOfTheNameIsLeftAlone) {
   next.begin("", {});
   add(recorder, 2, 2);
   add(next, 1, 1);
+  recorder.roll_back("mine", 0);
   recorder.finish(RunStatus::kDone);
   EXPECT_EQ(record().status, RunStatus::kRunning) << "it is the next one's row";
+  EXPECT_EQ(record().config_toml, "");
   EXPECT_THAT(event_steps(), ElementsAre(1));
   EXPECT_THAT(stored_steps(), ElementsAre(1));
   EXPECT_THAT(all_notes(), HasSubstr("no longer in run store"));
+}
+
+// Removed and started again before the first step of this one.
+TEST_F(RunRecorderTest, ANameThatIsTakenMeanwhileIsNotTakenBack) {
+  const auto first = std::make_shared<RunFolder>(std::move(*run_));
+  fs::remove_all(folder_ / "runs/a");
+  claim();
+  RunRecorder next(options());
+  next.begin("next", {});
+  for (const std::optional<int64_t> step : {std::optional<int64_t>(), std::optional<int64_t>(3)}) {
+    RunRecorderOptions late = options();
+    late.events_folder = first->path() + "/tensorboard";
+    late.is_there = [first] { return first->is_there(); };
+    RunRecorder recorder(late);
+    recorder.begin("late", step);
+    recorder.finish(RunStatus::kDone);
+  }
+  EXPECT_EQ(record().config_toml, "next");
+  EXPECT_EQ(record().status, RunStatus::kRunning);
+  EXPECT_THAT(all_notes(), HasSubstr("the folder of a was removed"));
 }
 
 // Killed ------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ bool holds(const Range (&ranges)[N], uint32_t code) {
                      [code](Range r) { return r.first <= code && code <= r.last; });
 }
 
-bool is_control(uint32_t code) {
+bool is_control_code(uint32_t code) {
   return code < 0x20 || (code >= 0x7F && code < 0xA0);
 }
 
@@ -40,8 +40,13 @@ bool is_control(uint32_t code) {
 bool is_visible(std::string_view character, bool after_visible) {
   if (character.empty() || utf8_length(character, 0) != character.size()) return false;
   const uint32_t code = utf8_decode(character, 0, character.size());
-  if (is_control(code) || holds(kInvisible, code)) return false;
+  if (is_control_code(code) || holds(kInvisible, code)) return false;
   return after_visible || !holds(kVariations, code);
+}
+
+bool is_control(std::string_view character) {
+  return utf8_length(character, 0) != character.size() ||
+         is_control_code(utf8_decode(character, 0, character.size()));
 }
 
 std::string escape_of(std::string_view character) {
@@ -50,7 +55,7 @@ std::string escape_of(std::string_view character) {
   if (character == "\r") return "\\r";
   if (character.size() > 1 && utf8_length(character, 0) == character.size()) {
     const uint32_t code = utf8_decode(character, 0, character.size());
-    if (!is_control(code)) return fmt::format(code > 0xFFFF ? "\\U{:08x}" : "\\u{:04x}", code);
+    if (!is_control_code(code)) return fmt::format(code > 0xFFFF ? "\\U{:08x}" : "\\u{:04x}", code);
   }
   std::string out;
   for (const char byte : character) out += fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));

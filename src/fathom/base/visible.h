@@ -13,6 +13,9 @@ namespace fathom {
 // variation selector unless `after_visible`, that is, behind a character that it can vary.
 bool is_visible(std::string_view character, bool after_visible);
 
+// Whether it is one that a terminal may obey, C1 included, or a byte that is not UTF-8.
+bool is_control(std::string_view character);
+
 // "\n", "\x1b", "\u200b", "\U000e0041"; of C1 controls and of bytes that are not UTF-8 each byte.
 std::string escape_of(std::string_view character);
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/text.h"
+#include "fathom/base/visible.h"
 #include "fathom/cli/describe.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
@@ -155,7 +156,7 @@ void print_description(const RunConfig& described, const std::vector<std::string
   FieldList shown;
   add_fields(shown, config);
   const Style style(stdout);
-  for (const std::string& notice : notices) fmt::print("note: {}\n", notice);
+  for (const std::string& notice : notices) fmt::print("note: {}\n", visible(notice));
   fmt::print("{}: {}\n\n", style.bold(config.preset), registry().preset(config.preset).summary);
   print_parameters(d, style);
   fmt::print("  {:<18}{:>15}{}\n", "vocabulary", with_commas(d.vocab),

@@ -27,10 +27,10 @@ std::string known_names() {
 }
 
 void print_report(const PrepareReport& r, const Style& style) {
-  for (const std::string& notice : r.notices) fmt::print("note: {}\n", notice);
-  fmt::print("{} {}\n", style.bold(r.name),
+  for (const std::string& notice : r.notices) fmt::print("note: {}\n", visible(notice));
+  fmt::print("{} {}\n", style.bold(visible(r.name)),
              r.already_prepared ? "is prepared already, nothing was written" : "is prepared");
-  fmt::print("  {:<16}{}\n", "folder", r.path);
+  fmt::print("  {:<16}{}\n", "folder", visible(r.path));
   fmt::print("  {:<16}{}, vocabulary {}\n", "tokenizer", r.tokenizer, with_commas(r.vocab_size));
   fmt::print("  {:<16}{} characters, {}\n", "text", with_commas(static_cast<int64_t>(r.characters)),
              human_bytes(static_cast<double>(r.bytes)));

@@ -144,6 +144,10 @@ struct RunRecorder::Impl {
       store.emplace(options.store, o);
     }
     store->settle_killed_runs();
+    // By the name alone it would take the numbers of the next run that is called so.
+    if (options.is_there && !options.is_there())
+      throw RunVanished(fmt::format("the folder of {} was removed", options.run_name),
+                        "another run may have its name by now");
     if (step && store->find(options.run_name)) {
       run = store->reopen_run(options.run_name, config, *step);
       return;
@@ -295,9 +299,8 @@ void RunRecorder::set_best(const std::string& metric, int64_t step, double value
 void RunRecorder::roll_back(const std::string& config_toml, int64_t step) noexcept {
   Impl& impl = *impl_;
   quietly([&] {
-    impl.store_job(0, [&impl, config_toml, step] {
-      impl.store->reopen_run(impl.options.run_name, config_toml, step);
-    });
+    impl.store_job(0,
+                   [&impl, config_toml, step] { impl.store->reopen(impl.run, config_toml, step); });
     impl.events_job(0, [&impl, step] { impl.open_events(step + 1); });
     impl.work();
   });

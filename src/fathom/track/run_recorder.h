@@ -25,6 +25,7 @@ struct RunRecorderOptions {
   std::string store;          // run_store_path()
   std::string events_folder;  // <RunFolder::path()>/tensorboard
   std::string run_name, experiment;
+  std::function<bool()> is_there = {};  // RunFolder::is_there(): the name is still this run's
   std::function<void(const std::string& sentence)> note = {};  // default: say_note()
 
   size_t most_values = 1'000'000;  // that wait; beyond, the oldest are dropped, which is said

@@ -118,33 +118,39 @@ RunHandle RunStore::create_run(const std::string& name, const std::string& exper
 
 RunHandle RunStore::reopen_run(const std::string& name, const std::string& config_toml,
                                int64_t step) {
-  Database& database = *impl_->database;
-  WriteTransaction transaction(database);
   const std::optional<RunRecord> record = find(name);
   if (!record)
-    fail(fmt::format("there is no run named {} in run store {}", name, database.path()),
-         "its checkpoints may still be there: train from them under another --run_name");
-  Statement(database, "DELETE FROM metrics WHERE run_id = ? AND step > ?")
-      .bind(0, record->id)
-      .bind(1, step)
-      .execute();
+    throw RunVanished(
+        fmt::format("there is no run named {} in run store {}", name, impl_->database->path()),
+        "its checkpoints may still be there: train from them under another --run_name");
+  reopen({record->id}, config_toml, step);
+  return {record->id};
+}
+
+void RunStore::reopen(RunHandle run, const std::string& config_toml, int64_t step) {
+  Database& database = *impl_->database;
+  WriteTransaction transaction(database);
   Statement(database,
             "UPDATE runs SET status = 'running', updated_at = ?, last_step = min(last_step, ?), "
             "config_toml = ? WHERE id = ?")
       .bind(0, now())
       .bind(1, step)
       .bind(2, config_toml)
-      .bind(3, record->id)
+      .bind(3, run.id)
+      .execute();
+  require_run(database);
+  Statement(database, "DELETE FROM metrics WHERE run_id = ? AND step > ?")
+      .bind(0, run.id)
+      .bind(1, step)
       .execute();
   // The best step may be one of those that are to be computed anew.
   Statement(database,
             "UPDATE runs SET best_metric = '', best_step = -1, best_value = NULL "
             "WHERE id = ? AND best_step > ?")
-      .bind(0, record->id)
+      .bind(0, run.id)
       .bind(1, step)
       .execute();
   transaction.commit();
-  return RunHandle{record->id};
 }
 
 void RunStore::add(RunHandle run, int64_t step, Span<const MetricValue> values) {

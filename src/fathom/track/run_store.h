@@ -109,6 +109,8 @@ class RunStore {
   // must exist.
   RunHandle reopen_run(const std::string& name, const std::string& config_toml, int64_t step);
 
+  void reopen(RunHandle run, const std::string& config_toml, int64_t step);  // the same
+
   // A value that the same step and name already have is replaced.
   void add(RunHandle run, int64_t step, Span<const MetricValue> values);
   void set_status(RunHandle run, RunStatus status);

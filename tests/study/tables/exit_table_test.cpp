@@ -58,8 +58,9 @@ TEST(VisibleToken, HasOneLineAndNoGaps) {
   EXPECT_EQ(visible_token("\x01\x7f"), "\\x01\\x7f");
   EXPECT_EQ(visible_token("Ω"), "Ω");
   EXPECT_EQ(visible_token("\\"), "\\\\") << "or Markdown would take it for an escape";
-  EXPECT_EQ(visible_token("\u009b"), "\\xc2") << "a terminal's command";
+  EXPECT_EQ(visible_token("\u009b"), "\\xc2\\x9b") << "a terminal's command";
   EXPECT_EQ(visible_token("\xce"), "\\xce") << "half a letter";
+  EXPECT_EQ(visible_token("a\u200b"), "a\\u200b") << "nobody would see it";
   EXPECT_EQ(printable("a \n\t\x02\xff"), "a \n\t\\x02\\xff");
   EXPECT_EQ(with_line_marks("a\n\nb"), "a↵\n↵\nb");
 }

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/utf8.h"
+#include "fathom/base/visible.h"
 
 namespace fathom {
 namespace {
@@ -45,7 +46,8 @@ std::string percent(size_t part, size_t whole) {
 
 std::string summary_lines(const ExitTable& t) {
   const ExitSummary s = summarize(t);
-  std::string out = fmt::format("{}: {}, {} tokens\n", t.run, t.source, t.rows.size());
+  std::string out =
+      fmt::format("{}: {}, {} tokens\n", visible(t.run), visible(t.source), t.rows.size());
   out += fmt::format("accuracy {:.3f}, {:.4f} nats per token", s.accuracy, s.mean_nats);
   if (!t.answers_early()) return out + "\n" + depth_sentence(t) + "\n";
   out += fmt::format(" from the layer that answers, {}\n", depth_sentence(t));
@@ -70,6 +72,19 @@ size_t columns(const std::string& text) {
   }
   uselocale(before);
   return n;
+}
+
+// For programs: what is no text as \xNN, all else as it is.
+std::string json_word(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const std::string_view character =
+        std::string_view(text).substr(i, std::max<size_t>(1, utf8_length(text, i)));
+    const bool stays = character == "\n" || character == "\t" || !is_control(character);
+    out += stays ? std::string(character) : escape_of(character);
+    i += character.size();
+  }
+  return out;
 }
 
 // Tabs would shift what stands below them.
@@ -135,21 +150,7 @@ std::string visible_token(const std::string& text) {
 }
 
 std::string printable(const std::string& text) {
-  std::string out;
-  for (size_t i = 0; i < text.size();) {
-    const size_t length = utf8_length(text, i);
-    const auto byte = static_cast<unsigned char>(text[i]);
-    // C1 controls are two bytes in UTF-8, and one of them begins a terminal's commands.
-    const bool is_c1 =
-        length == 2 && byte == 0xc2 && static_cast<unsigned char>(text[i + 1]) < 0xa0;
-    const bool is_control = byte < 0x20 || byte == 0x7f || is_c1;
-    if (length == 0 || (is_control && byte != '\n' && byte != '\t'))
-      out += fmt::format("\\x{:02x}", byte);
-    else
-      out += text.substr(i, length);
-    i += std::max<size_t>(length, 1);
-  }
-  return out;
+  return visible(text);
 }
 
 std::string with_line_marks(const std::string& text) {
@@ -240,12 +241,12 @@ std::string json_text(const ExitTable& table) {
     for (const LayerGuess& guess : row.layers) {
       json best = json::array();
       for (const auto& c : guess.best)
-        best.push_back({{"token", c.token}, {"text", printable(c.text)}, {"p", c.p}});
+        best.push_back({{"token", c.token}, {"text", json_word(c.text)}, {"p", c.p}});
       layers.push_back({{"best", best}, {"p_truth", guess.p_truth}, {"score", guess.score}});
     }
     rows.push_back({{"token", row.token},
-                    {"truth", printable(row.truth)},
-                    {"predicted", printable(row.predicted())},
+                    {"truth", json_word(row.truth)},
+                    {"predicted", json_word(row.predicted())},
                     {"right", row.right},
                     {"layer", table.layers[row.exit]},
                     {"confident", row.confident},
@@ -253,7 +254,7 @@ std::string json_text(const ExitTable& table) {
   }
   const json out = {{"run", table.run},
                     {"source", table.source},
-                    {"text", printable(table.text())},
+                    {"text", json_word(table.text())},
                     {"layers", table.layers},
                     {"thresholds", table.thresholds},
                     {"answers", s.answers},

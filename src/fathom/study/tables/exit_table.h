@@ -55,9 +55,9 @@ ExitSummary summarize(const ExitTable& table);
 // "2.41 of 4 layers on average", or that no layer answers early.
 std::string depth_sentence(const ExitTable& table);
 
-// A token's text in one line: \n, \t, [space], \xNN for bytes that are no text.
+// A token's text in one line: \n, \t, [space], escapes for what is no text or cannot be seen.
 std::string visible_token(const std::string& text);
-// Text with \xNN for such bytes; line breaks, tabs and spaces stay.
+// Text with such escapes (base/visible.h); line breaks, tabs and spaces stay.
 std::string printable(const std::string& text);
 // The same, and a visible mark before each line break: a place for its colour.
 std::string with_line_marks(const std::string& text);

@@ -1,0 +1,316 @@
+// What is only watched never decides over a run: consoles that are closed, full, gone or asleep,
+// signals that schedulers send, a store that another program locks. Exit code and store tell the
+// run's truth.
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/resource.h>
+
+#include "e2e/small_run.h"
+#include "fathom/track/run_store.h"
+
+namespace fathom::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class ConsoleTest : public ::testing::Test {
+ protected:
+  // A shell's line, in the place's folder; `fathom` is the program.
+  int shell(const std::string& line) const {
+    const std::string all =
+        "cd '" + place_.path("").string() +
+        "' && unset FATHOM_RUNS FATHOM_DATA && fathom() { '" FATHOM_PROGRAM "' \"$@\"; }; " + line;
+    const int status = std::system(("bash -c '" + quoted(all) + "'").c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  static std::string quoted(const std::string& line) {
+    std::string out;
+    for (const char c : line) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return out;
+  }
+  static std::string train_line(const std::string& name) {
+    std::string line = "fathom";
+    for (const std::string& word : SmallRuns::train_words({"--run_name=" + name}))
+      line += " " + word;
+    return line;
+  }
+  std::string status_of(const std::string& name) const {
+    const RunStore store(place_.path("runs/fathom.db"), {/*read_only=*/true});
+    const auto record = store.find(name);
+    return record ? status_name(record->status) : "not there";
+  }
+  size_t stored(const std::string& name, const std::string& metric) const {
+    return RunStore(place_.path("runs/fathom.db"), {/*read_only=*/true})
+        .series(name, metric)
+        .size();
+  }
+  std::string said() const { return slurp(place_.path("said.txt")); }
+
+  SmallRuns place_;
+};
+
+// Training --------------------------------------------------------------------------------------
+
+TEST_F(ConsoleTest, ABrokenConsoleDoesNotEndARun) {
+  const std::pair<const char*, const char*> consoles[] = {
+      {"head", "2>&1 | head -4 >/dev/null; exit ${PIPESTATUS[0]}"},
+      {"nobody", "2>&1 | true; exit ${PIPESTATUS[0]}"},
+      {"no_stdout", ">&-"},
+      {"no_stderr", "2>&-"},
+      {"neither", ">&- 2>&-"},
+      {"none_at_all", "<&- >&- 2>&-"},
+      {"full", "> /dev/full 2>&1"},
+  };
+  ASSERT_EQ(place_.train({"--run_name=whole"}).exit_code, 0);
+  const auto whole = place_.bytes_of("whole");
+  for (const auto& [name, console] : consoles) {
+    EXPECT_EQ(shell(train_line(name) + " " + console), 0) << name;
+    EXPECT_EQ(status_of(name), "done") << name;
+    EXPECT_EQ(stored(name, "train/loss"), 60u) << name;
+    auto bytes = place_.bytes_of(name);
+    for (const char* file : {"last/model.safetensors", "last/optimizer.safetensors"})
+      EXPECT_EQ(bytes[file], whole.at(file)) << name;
+  }
+}
+
+// A terminal that is closed hangs up; one that is gone without a word gives EIO.
+TEST_F(ConsoleTest, ATerminalThatGoesDoesNotMakeARunFailed) {
+  for (const bool ignores_hangup : {false, true}) {
+    const std::string name = ignores_hangup ? "nohup" : "hangup";
+    int screen = -1;
+    const pid_t child = forkpty(&screen, nullptr, nullptr, nullptr);
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      if (ignores_hangup) signal(SIGHUP, SIG_IGN);
+      if (chdir(place_.path("").c_str()) != 0) _exit(127);
+      Words words = SmallRuns::train_words({"--run_name=" + name, "--max_iters=300"});
+      std::vector<char*> argv = {const_cast<char*>("fathom")};
+      for (std::string& word : words) argv.push_back(word.data());
+      argv.push_back(nullptr);
+      execv(FATHOM_PROGRAM, argv.data());
+      _exit(127);
+    }
+    std::string seen;
+    char buffer[4096];
+    while (seen.find("loss") == std::string::npos) {
+      const ssize_t n = read(screen, buffer, sizeof buffer);
+      if (n <= 0) break;
+      seen.append(buffer, static_cast<size_t>(n));
+    }
+    close(screen);
+    const Outcome o = place_.wait_for(child);
+    EXPECT_EQ(o.exit_code, ignores_hangup ? 0 : 128 + SIGHUP) << seen;
+    EXPECT_EQ(status_of(name), ignores_hangup ? "done" : "interrupted");
+    EXPECT_GT(place_.saved_step(name), 0);
+  }
+}
+
+// `train | less`: nobody turns the page.
+TEST_F(ConsoleTest, AReaderThatSleepsDoesNotStopARun) {
+  EXPECT_EQ(shell(train_line("asleep") +
+                  " --max_iters=1500 --eval_interval=1500 2>&1 | sleep 30 >/dev/null 2>&1 & "
+                  "for i in $(seq 600); do sleep 0.1; "
+                  "test -e runs/asleep/checkpoints/last && exit 0; done; exit 1"),
+            0);
+}
+
+TEST_F(ConsoleTest, WhatSchedulersSendSavesAndLeaves) {
+  for (const int signal : {SIGUSR1, SIGXCPU, SIGQUIT, SIGALRM, SIGRTMIN}) {
+    const std::string name = "signal" + std::to_string(signal);
+    const pid_t child = place_.start_train({"--run_name=" + name, "--max_iters=100000"});
+    ASSERT_TRUE(place_.wait_until_said("step 3"));
+    kill(child, signal);
+    const Outcome o = place_.wait_for(child);
+    EXPECT_EQ(o.exit_code, 128 + signal) << o.err;
+    EXPECT_THAT(o.out, HasSubstr("interrupted; saved at step"));
+    EXPECT_EQ(status_of(name), "interrupted");
+    EXPECT_GT(place_.saved_step(name), 0);
+  }
+}
+
+// A warning, and seconds later the order: the run has saved by then, or is about to.
+TEST_F(ConsoleTest, AWarningBeforeTheEndIsNotCounted) {
+  const pid_t child = place_.start_train({"--run_name=slurm", "--max_iters=100000"});
+  ASSERT_TRUE(place_.wait_until_said("step 3"));
+  kill(child, SIGUSR1);
+  kill(child, SIGTERM);
+  EXPECT_EQ(place_.wait_for(child).exit_code, 128 + SIGUSR1);
+  EXPECT_EQ(status_of("slurm"), "interrupted");
+}
+
+TEST_F(ConsoleTest, ALimitOnProcessorTimeSaves) {
+  const pid_t child = place_.start_train({"--run_name=cpu", "--max_iters=100000000"}, [] {
+    const rlimit limit = {3, 30};
+    setrlimit(RLIMIT_CPU, &limit);
+  });
+  const Outcome o = place_.wait_for(child);
+  EXPECT_EQ(o.exit_code, 128 + SIGXCPU);
+  EXPECT_EQ(status_of("cpu"), "interrupted");
+}
+
+TEST_F(ConsoleTest, ALimitOnFileSizesIsASentence) {
+  const pid_t child = place_.start_train({"--run_name=size"}, [] {
+    const rlimit limit = {20000, 20000};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  });
+  const Outcome o = place_.wait_for(child);
+  EXPECT_EQ(o.exit_code, 1);
+  EXPECT_THAT(o.err, AllOf(HasSubstr("File too large"), HasSubstr("ulimit -f"),
+                           Not(HasSubstr("/proc/self/fd"))));
+}
+
+// The store ---------------------------------------------------------------------------------------
+
+TEST_F(ConsoleTest, AStoreThatIsLockedForLongGetsAllInTheEnd) {
+  ASSERT_EQ(place_.train({"--run_name=first", "--max_iters=2"}).exit_code, 0);
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open(place_.path("runs/fathom.db").c_str(), &other), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
+  const pid_t child = place_.start_train({"--run_name=locked"});
+  std::this_thread::sleep_for(std::chrono::seconds(12));
+  EXPECT_GT(place_.saved_step("locked"), 0) << "it goes on meanwhile";
+  ASSERT_EQ(sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(other);
+  const Outcome o = place_.wait_for(child);
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.err, HasSubstr("is locked"));
+  EXPECT_EQ(status_of("locked"), "done");
+  EXPECT_EQ(stored("locked", "train/loss"), 60u);
+}
+
+TEST_F(ConsoleTest, AKilledRunDoesNotRunForEver) {
+  const pid_t child = place_.start_train({"--run_name=dead", "--max_iters=100000"});
+  ASSERT_TRUE(place_.wait_until_said("step 3"));
+  kill(child, SIGKILL);
+  place_.wait_for(child);
+  EXPECT_EQ(status_of("dead"), "running") << "nobody has looked yet";
+  EXPECT_EQ(place_.run({"export", "dead", "--metrics=csv"}).exit_code, 0);
+  EXPECT_EQ(status_of("dead"), "killed");
+}
+
+// What is a product -------------------------------------------------------------------------------
+
+TEST_F(ConsoleTest, ALostProductIsOneSentenceAndAFailure) {
+  ASSERT_EQ(place_.train({"--run_name=base"}).exit_code, 0);
+  for (const char* words : {"list", "describe gpt2ish", "export base --metrics=csv", "--help",
+                            "eval base --eval_iters=1", "generate base --max_new_tokens=4"}) {
+    for (const char* console : {">&-", "> /dev/full"}) {
+      EXPECT_EQ(shell(std::string("fathom ") + words + " " + console + " 2>said.txt"), 1)
+          << words << console << said();
+      EXPECT_THAT(said(), AllOf(HasSubstr("fathom: the output could not be written: "),
+                                HasSubstr("HINT: ")))
+          << words << console;
+    }
+    EXPECT_EQ(shell(std::string("fathom ") + words + " >&- 2>&-"), 1) << words;
+    EXPECT_EQ(shell(std::string("fathom ") + words + " 2>&- >/dev/null"), 0) << words;
+  }
+  EXPECT_EQ(shell("fathom nonsense 2>&-"), 2);
+}
+
+// Messages are not written into a file that got number 2 by chance.
+TEST_F(ConsoleTest, NoFileIsTakenForTheConsole) {
+  EXPECT_EQ(shell(train_line("closed") + " >&- 2>&-"), 0);
+  EXPECT_EQ(shell(train_line("closed") + " --resume --max_iters=61 >&- 2>&-"), 0);
+  EXPECT_EQ(place_.run({"export", "closed", "--metrics=csv"}).exit_code, 0);
+}
+
+// Generating ------------------------------------------------------------------------------------
+
+TEST_F(ConsoleTest, AStopKeepsEverySample) {
+  ASSERT_EQ(place_.train({"--run_name=base"}).exit_code, 0);
+  for (const char* count : {"1", "3"}) {
+    const pid_t child = place_.start({"generate", "base", "--num_samples=" + std::string(count),
+                                      "--max_new_tokens=100000000", "--start=the "});
+    ASSERT_TRUE(place_.wait_until_said("the "));
+    kill(child, SIGINT);
+    const Outcome o = place_.wait_for(child);
+    EXPECT_EQ(o.exit_code, 130) << o.err;
+    size_t texts = 0;
+    for (size_t at = 0; (at = o.out.find("the ", at)) != std::string::npos; ++at)
+      texts += at == 0 || o.out[at - 1] == '\n';
+    EXPECT_GE(texts, count[0] - '0') << o.out.substr(0, 1000);
+    EXPECT_EQ(o.out.back(), '\n');
+  }
+}
+
+// What a program shows on a terminal.
+std::string screen_of(const SmallRuns& place, const Words& words) {
+  int screen = -1;
+  const pid_t child = forkpty(&screen, nullptr, nullptr, nullptr);
+  if (child == 0) {
+    if (chdir(place.path("").c_str()) != 0) _exit(127);
+    setenv("TERM", "dumb", 1);
+    std::vector<char*> argv = {const_cast<char*>("fathom")};
+    for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    execv(FATHOM_PROGRAM, argv.data());
+    _exit(127);
+  }
+  std::string seen;
+  char buffer[4096];
+  for (ssize_t n = 0; (n = read(screen, buffer, sizeof buffer)) > 0;)
+    seen.append(buffer, static_cast<size_t>(n));
+  int status = 0;
+  waitpid(child, &status, 0);
+  close(screen);
+  return seen;
+}
+
+TEST_F(ConsoleTest, AModelDoesNotDriveATerminal) {
+  std::string text;
+  for (int i = 0; i < 300; ++i)
+    text +=
+        "\x1b[2J\x07\xE2\x80\x8B\xC2\x9B"
+        "31m\xF0\x9F\x98\x80 ";
+  place_.write("evil.txt", text);
+  ASSERT_EQ(place_.run({"prepare", "evil.txt", "--tokenizer=byte"}).exit_code, 0);
+  Words words = SmallRuns::train_words({"--run_name=evil", "--dataset=evil"});
+  ASSERT_EQ(place_.run(words).exit_code, 0);
+  const Words generate = {"generate", "evil", "--start=\x1b[1mgo", "--max_new_tokens=200"};
+  const std::string seen = screen_of(place_, generate);
+  EXPECT_THAT(seen, HasSubstr("\\x1b[1mgo"));
+  for (const char* bad : {"\x1b", "\x07", "\xE2\x80\x8B", "\xC2\x9B"})
+    EXPECT_EQ(seen.find(bad), std::string::npos) << seen;
+  const Outcome piped = place_.run(generate);
+  EXPECT_EQ(piped.out.rfind("\x1b[1mgo", 0), 0u) << "into a file go the bytes as they are";
+  const std::string traced = screen_of(place_, {"trace", "evil", "--text=\x1b[2J\xE2\x80\xAE x"});
+  EXPECT_EQ(traced.find("\x1b[2J"), std::string::npos) << traced;
+  EXPECT_EQ(traced.find("\xE2\x80\xAE"), std::string::npos) << traced;
+}
+
+TEST_F(ConsoleTest, APathDoesNotDriveATerminal) {
+  for (const Words& words :
+       {Words{"prepare", "no\x1b[2J\xE2\x80\xAEfile.txt"}, Words{"generate", "no\x1b[2Jrun"},
+        Words{"eval", "/no\x1b[2J/run"}, Words{"generate", "x", "--start=FILE:no\x1b[2Jfile"},
+        Words{"export", "no\x07run", "--metrics=csv"}}) {
+    const std::string seen = screen_of(place_, words);
+    EXPECT_THAT(seen, HasSubstr("fathom: "));
+    for (const char* bad : {"\x1b", "\x07", "\xE2\x80\xAE"})
+      EXPECT_EQ(seen.find(bad), std::string::npos) << seen;
+  }
+}
+
+// Threads -----------------------------------------------------------------------------------------
+
+TEST_F(ConsoleTest, TheStartLineSaysWhySoManyThreads) {
+  const std::string words = "--max_iters=1 --threads=0 >said.txt 2>&1";
+  EXPECT_EQ(shell("OMP_NUM_THREADS=1 " + train_line("omp") + " " + words), 0);
+  EXPECT_THAT(said(), HasSubstr("1 thread: as OMP_NUM_THREADS says"));
+  EXPECT_EQ(shell("OMP_NUM_THREADS=nonsense " + train_line("nonsense") + " " + words), 0);
+  EXPECT_THAT(said(), HasSubstr("OMP_NUM_THREADS = \"nonsense\" is not a number of threads"));
+  for (const char* many : {"100000000", "9223372036854775807", "4294967297"}) {
+    const Outcome o = place_.train({"--run_name=many", std::string("--threads=") + many});
+    EXPECT_EQ(o.exit_code, 2) << o.err;
+    EXPECT_THAT(o.err, AllOf(HasSubstr("threads = "), HasSubstr("allowed: 0")));
+    EXPECT_FALSE(std::filesystem::exists(place_.path("runs/many")));
+  }
+}
+
+}  // namespace
+}  // namespace fathom::testing
