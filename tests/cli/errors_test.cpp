@@ -91,7 +91,7 @@ TEST_F(ErrorsTest, KeysAndValues) {
   refused("--max_iters=99999999999999999999", {"max_iters"});
   refused("--device=gpu", {"device", "gpu", "cuda"});
   refused("--device=cuda:x", {"device", "cuda:x"});
-  refused("--dataset=\xFF", {"dataset", "UTF-8"});
+  refused("--freeze=\xFF", {"freeze", "UTF-8"});
 }
 
 TEST_F(ErrorsTest, Contradictions) {

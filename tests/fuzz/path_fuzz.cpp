@@ -6,7 +6,7 @@
 namespace fathom::fuzzing {
 
 FATHOM_FUZZ(in) {
-  const std::string path = grown(in);
+  const std::string path = in.rest();
   const std::string name = corpus_name_of(path);
   require(!name.empty() && name.size() <= 100 && name[0] != '.', "a name is one of a folder");
   require(is_utf8(name) && is_printable(name) && name.find('/') == name.npos, "it can be shown");
