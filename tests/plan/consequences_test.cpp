@@ -58,5 +58,15 @@ TEST(Consequences, ABatchHasMoreInIt) {
               ElementsAre("an evaluation sees 6,400 sequences of a split in place of 12,800"));
 }
 
+TEST(Consequences, WhatThawsHasNoMoments) {
+  EXPECT_THAT(after(100, {{"freeze", "token_table.*"}}, {{"freeze", "token_table.*,norm_out.*"}}),
+              ElementsAre("one tensor that was frozen is trained from here on: the moments begin "
+                          "at zero"));
+  EXPECT_THAT(after(100, {{"freeze", ""}}, {{"freeze", "norm_out.*,token_table.*"}}),
+              ElementsAre("2 tensors that were frozen are trained from here on: the moments begin "
+                          "at zero"));
+  EXPECT_THAT(after(100, {{"freeze", "token_table.*"}}), IsEmpty()) << "it says so itself";
+}
+
 }  // namespace
 }  // namespace fathom

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "fathom/base/text.h"
+#include "fathom/train/plan/freeze.h"
 #include "fathom/train/plan/schedule.h"
 
 namespace fathom {
@@ -35,12 +36,29 @@ void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t 
   out.push_back(line);
 }
 
+// Tensors that are trained from here on.
+void add_thawed(const RunConfig& before, const RunConfig& after, std::vector<std::string>& out) {
+  const OptimizerConfig &a = before.optimizer, &b = after.optimizer;
+  if (a.default_freeze == b.default_freeze && a.freeze == b.freeze && a.unfreeze == b.unfreeze)
+    return;
+  const std::vector<ParameterSpec> table = parameter_table(after.model, /*vocab_size=*/2);
+  const std::vector<bool> was = frozen_parameters(a, table), is = frozen_parameters(b, table);
+  int64_t thawed = 0;
+  for (size_t i = 0; i < table.size(); ++i) thawed += was[i] && !is[i];
+  if (thawed > 0)
+    out.push_back(
+        fmt::format("{} that {} frozen {} trained from here on: the moments begin at zero",
+                    thawed == 1 ? "one tensor" : fmt::format("{} tensors", thawed),
+                    thawed == 1 ? "was" : "were", thawed == 1 ? "is" : "are"));
+}
+
 }  // namespace
 
 std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after,
                                       int64_t step) {
   std::vector<std::string> out;
   add_learning_rate(before, after, step, out);
+  add_thawed(before, after, out);
   const int64_t tokens = after.tokens_per_step(), old_tokens = before.tokens_per_step();
   if (tokens != old_tokens)
     out.push_back(fmt::format("a step has {} tokens in place of {}", with_commas(tokens),

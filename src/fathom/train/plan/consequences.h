@@ -8,7 +8,8 @@
 
 namespace fathom {
 
-// One sentence each; none where nothing follows. `step`: how many steps were made.
+// One sentence each; none where nothing follows. `step`: how many steps were made. Throws
+// Error(kUsage) where `after` freezes what there is not, or everything.
 std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after,
                                       int64_t step);
 
