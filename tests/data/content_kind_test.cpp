@@ -215,7 +215,7 @@ class PrepareContent : public DataTest {
 
 TEST_F(PrepareContent, WhatIsNoTextIsRefusedWithTheLineThatMakesOne) {
   const Error error = caught([&] { prepare(file(formats()[0].bytes)); });
-  EXPECT_THAT(error.what(), HasSubstr("input is a gzip file, not a text"));
+  EXPECT_THAT(error.what(), HasSubstr("input is a gzip file, not a plain text"));
   EXPECT_EQ(error.hint(), "`zcat FILE > text` makes a text of it");
   EXPECT_FALSE(std::filesystem::exists(temp_ / "data/input"));
 }

@@ -251,7 +251,7 @@ void require_text(string_view text, const std::string& path) {
   const string_view tail = text.substr(text.size() - std::min(text.size(), kContentTail));
   const auto kind = other_than_text(text.substr(0, kContentHead), tail, text.size());
   if (!kind) return;
-  fail(fmt::format("{} is {}, not a text", path, kind->what),
+  fail(fmt::format("{} is {}, not a plain text", path, kind->what),
        kind->remedy.empty() ? "give a text, in UTF-8 or one byte a letter"
                             : fmt::format("`{}` makes a text of it", kind->remedy));
 }
