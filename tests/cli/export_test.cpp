@@ -146,12 +146,20 @@ TEST_F(ExportTest, RunMayBeAFolder) {
   EXPECT_EQ(exported("csv", "elsewhere/far/"), "step,a\n1,1\n") << "with the store beside it";
 }
 
-// The store is only read: a training that goes on is not disturbed, and its rows are whole.
+// A training that goes on is not disturbed, and its rows are whole.
 TEST_F(ExportTest, RunningRunIsExportedAsItStands) {
   make_first();
+  const RunFolder held = RunFolder::open(place_.path("runs/first"));
   const RunStore open(place_.path("runs/fathom.db"));
   EXPECT_EQ(lines_of(exported("csv")).size(), 4u);
   EXPECT_EQ(open.find("first")->status, RunStatus::kRunning);
+}
+
+// Nobody holds its folder: whoever trained it is no more.
+TEST_F(ExportTest, AKilledRunIsCalledSo) {
+  make_first();
+  EXPECT_EQ(lines_of(exported("csv")).size(), 4u);
+  EXPECT_EQ(RunStore(place_.path("runs/fathom.db")).find("first")->status, RunStatus::kKilled);
 }
 
 TEST_F(ExportTest, ManyStepsAreWrittenInOrder) {

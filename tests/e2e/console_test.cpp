@@ -286,7 +286,7 @@ TEST_F(ConsoleTest, AModelDoesNotDriveATerminal) {
 
 TEST_F(ConsoleTest, APathDoesNotDriveATerminal) {
   for (const Words& words :
-       {Words{"prepare", "no\x1b[2J\xE2\x80\xAEfile.txt"}, Words{"generate", "no\x1b[2Jrun"},
+       {Words{"prepare", "no\x1b[2J\u202Efile.txt"}, Words{"generate", "no\x1b[2Jrun"},
         Words{"eval", "/no\x1b[2J/run"}, Words{"generate", "x", "--start=FILE:no\x1b[2Jfile"},
         Words{"export", "no\x07run", "--metrics=csv"}}) {
     const std::string seen = screen_of(place_, words);
