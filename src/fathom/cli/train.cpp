@@ -209,7 +209,6 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   for (std::string& notice : request.corpus.notices()) request.notices.push_back(std::move(notice));
   for (const char* split : {"train", "val"}) request.corpus.shards(split);  // throws without it
   require_block(request.corpus, request.config.model.backbone.block_size);
-  for (const std::string& notice : request.corpus.notices()) request.notices.push_back(notice);
   compare_tokenizers(request);
   if (request.resume) return finish_resume(std::move(request));
   request.vocab_size = settled_vocab_size(request.config, request.corpus.vocab_size());

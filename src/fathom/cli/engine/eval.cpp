@@ -105,7 +105,6 @@ int eval(const EvalRequest& request) {
   const LoadedModel loaded = load_chosen(request.model, device);
   const RunConfig& config = loaded.state.config;
   Corpus corpus = Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
-  for (const std::string& notice : corpus.notices()) fmt::print(stderr, "note: {}\n", notice);
   require_same_tokens(corpus, loaded);
   if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
   const bool same_corpus = is_training_corpus(corpus, loaded.state, request.dataset);

@@ -121,7 +121,7 @@ class Training {
   }
 
  private:
-  RunRecorderOptions recorder_options() const {
+  RunRecorderOptions recorder_options() {
     RunRecorderOptions options;
     options.store = run_store_path();
     options.events_folder = folder_.path() + "/tensorboard";
