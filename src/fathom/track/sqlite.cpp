@@ -4,7 +4,9 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "fathom/base/error.h"
@@ -109,6 +111,12 @@ void Database::fail_with(int code) const {
     case SQLITE_FULL:
       fail(fmt::format("run store {} cannot grow: the disk is full", path_),
            "free some space there; nothing that was stored before is lost");
+    case SQLITE_IOERR:
+      if (const int error = handle_ ? sqlite3_system_errno(handle_) : 0; error != 0)
+        fail(fmt::format("run store {} cannot be written or read: {}", path_, std::strerror(error)),
+             error == EFBIG ? "raise the limit on file sizes (ulimit -f)"
+                            : "the disk under it reports a fault; see the kernel's log");
+      [[fallthrough]];
     default:
       fail(fmt::format("run store {}: {}", path_,
                        handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code)),
