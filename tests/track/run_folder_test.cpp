@@ -23,7 +23,7 @@ class RunFolderTest : public testing::Test {
  protected:
   std::string make_run(const std::string& name, int minutes_old = 0) {
     const std::string path = run_folder(name);
-    claim_run_folder(path);
+    RunFolder::claim(path);
     fs::last_write_time(path, fs::file_time_type::clock::now() - std::chrono::minutes(minutes_old));
     return path;
   }
@@ -76,65 +76,6 @@ TEST_F(RunFolderTest, DefaultNameIsAlwaysAName) {
     EXPECT_NO_THROW(check_run_name(default_run_name(preset, kMoment)));
 }
 
-TEST_F(RunFolderTest, FolderIsClaimedOnce) {
-  const std::string path = run_folder("a");
-  claim_run_folder(path);
-  EXPECT_TRUE(fs::is_directory(path + "/checkpoints"));
-  EXPECT_THAT(error_of([&] { claim_run_folder(path); }),
-              AllOf(HasSubstr(path + " already holds a run"),
-                    HasSubstr("HINT: choose another --run_name, or --force")));
-
-  fs::create_directories(run_folder("empty"));
-  EXPECT_NO_THROW(claim_run_folder(run_folder("empty")));
-}
-
-TEST_F(RunFolderTest, WhateverIsThereStays) {
-  fs::create_directories(run_folder("other"));
-  write_file(run_folder("other") + "/thesis.tex", "years of work");
-  EXPECT_THAT(error_of([&] { claim_run_folder(run_folder("other")); }), HasSubstr("already holds"));
-  EXPECT_FALSE(fs::exists(run_folder("other") + "/checkpoints"));
-  EXPECT_THAT(error_of([&] { remove_run_folder(run_folder("other")); }),
-              HasSubstr("does not look like a run, so it is not removed"));
-  EXPECT_TRUE(fs::exists(run_folder("other") + "/thesis.tex"));
-
-  write_file(run_folder("file"), "text");
-  EXPECT_THAT(error_of([&] { claim_run_folder(run_folder("file")); }), HasSubstr("is a file"));
-  EXPECT_THAT(error_of([&] { claim_run_folder(run_folder("file") + "/below"); }),
-              HasSubstr("cannot create the run's folder"));
-}
-
-TEST_F(RunFolderTest, OneOfManyProcessesClaims) {
-  for (int round = 0; round < 10; ++round) {
-    const std::string path = run_folder("run-" + std::to_string(round));
-    if (round % 2 == 1) fs::create_directories(path);
-    std::vector<pid_t> children;
-    for (int i = 0; i < 8; ++i)
-      children.push_back(in_process([&] {
-        if (error_of([&] { claim_run_folder(path); }) != "no error") _exit(2);
-      }));
-    int winners = 0;
-    for (const pid_t child : children) winners += succeeded(child);
-    EXPECT_EQ(winners, 1);
-  }
-}
-
-TEST_F(RunFolderTest, ForceRemovesARun) {
-  const std::string path = make_run("a");
-  write_file(path + "/config.toml", "");
-  remove_run_folder(path);
-  EXPECT_FALSE(fs::exists(path));
-  EXPECT_NO_THROW(remove_run_folder(path));
-  EXPECT_NO_THROW(claim_run_folder(path));
-}
-
-TEST_F(RunFolderTest, ForceLeavesWhatALinkPointsAt) {
-  const std::string path = make_run("a");
-  fs::create_directory_symlink(path, run_folder("link"));
-  remove_run_folder(run_folder("link"));
-  EXPECT_FALSE(fs::exists(run_folder("link")));
-  EXPECT_TRUE(fs::exists(path + "/checkpoints"));
-}
-
 TEST_F(RunFolderTest, RunsAreListedNewestFirst) {
   EXPECT_THAT(run_names(), IsEmpty());
   make_run("old", 30);
@@ -185,8 +126,8 @@ TEST_F(RunFolderTest, WrongUseAndFailuresDiffer) {
   make_run("a");
   EXPECT_EQ(kind_of([] { check_run_name("a/b"); }), ErrorKind::kUsage);
   EXPECT_EQ(kind_of([] { resolve_run("b"); }), ErrorKind::kUsage);
-  EXPECT_EQ(kind_of([] { claim_run_folder(run_folder("a")); }), ErrorKind::kUsage);
-  EXPECT_EQ(kind_of([] { claim_run_folder("/proc/none/a"); }), ErrorKind::kFailure);
+  EXPECT_EQ(kind_of([] { RunFolder::claim(run_folder("a")); }), ErrorKind::kUsage);
+  EXPECT_EQ(kind_of([] { RunFolder::claim("/proc/none/a"); }), ErrorKind::kFailure);
 }
 
 }  // namespace

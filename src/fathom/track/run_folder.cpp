@@ -1,15 +1,9 @@
 #include "fathom/track/run_folder.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 
@@ -51,11 +45,6 @@ bool looks_like_run(const fs::path& path) {
   return is_there(path / "config.toml") || is_there(path / "checkpoints");
 }
 
-[[noreturn]] void refuse_claim(const std::string& path, const char* why) {
-  misuse(fmt::format("{} {}", path, why),
-         "choose another --run_name, or --force to remove what is there");
-}
-
 }  // namespace
 
 std::string runs_root() {
@@ -95,56 +84,6 @@ std::string default_run_name(const std::string& preset, std::time_t now) {
   std::string candidate = name;
   for (int i = 2; is_there(root / candidate); ++i) candidate = fmt::format("{}-{}", name, i);
   return candidate;
-}
-
-void claim_run_folder(const std::string& path) {
-  std::error_code error;
-  if (is_there(path) && !fs::is_directory(path, error))
-    refuse_claim(path, "is a file, so no run can be stored there");
-  fs::create_directories(path, error);
-  const bool taken = !error && !fs::is_empty(path, error);
-  if (error)
-    fail(fmt::format("cannot create the run's folder {}: {}", path, error.message()),
-         "set FATHOM_RUNS to a folder that you may write to");
-  // The folder itself may have been there, empty; making checkpoints/ is what only one process can
-  // succeed in.
-  if (taken || !fs::create_directory(fs::path(path) / "checkpoints", error)) {
-    if (error) fail(fmt::format("cannot create {}/checkpoints: {}", path, error.message()));
-    refuse_claim(path, "already holds a run, which would be overwritten");
-  }
-}
-
-RunLock::RunLock(const std::string& folder) {
-  const std::string path = folder + "/.lock";
-  fd_ = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-  if (fd_ < 0)
-    fail(fmt::format("cannot open {}: {}", path, std::strerror(errno)),
-         "the run's folder must be there and yours to write in");
-  // Where the file system knows no locks, there are none.
-  const bool held = ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  // Whoever removed the folder meanwhile has made another run of it.
-  struct stat locked, there;
-  const bool same = ::fstat(fd_, &locked) == 0 && ::stat(path.c_str(), &there) == 0 &&
-                    locked.st_ino == there.st_ino && locked.st_dev == there.st_dev;
-  if (!held && same) return;
-  ::close(fd_);
-  misuse(fmt::format("{} is being trained by another process", folder),
-         "wait for it, stop it, or choose another --run_name");
-}
-
-RunLock::~RunLock() {
-  ::close(fd_);
-}
-
-void remove_run_folder(const std::string& path) {
-  if (!is_there(path)) return;
-  std::error_code error;
-  if (!looks_like_run(path) && !(fs::is_directory(path, error) && fs::is_empty(path, error)))
-    misuse(fmt::format("{} does not look like a run, so it is not removed", path),
-           "a run's folder holds config.toml and checkpoints/; remove this one yourself");
-  const RunLock lock(path);
-  fs::remove_all(path, error);
-  if (error) fail(fmt::format("cannot remove {}: {}", path, error.message()));
 }
 
 std::vector<std::string> run_names() {

@@ -85,29 +85,6 @@ class RunFolder {
   bool claimed_ = false, took_left_over_ = false;
 };
 
-// Creates the folder, its parents and an empty checkpoints/ in it. Refuses a folder that holds
-// anything. Of several processes that claim the same folder at once, one succeeds.
-void claim_run_folder(const std::string& path);
-
-// Held by the process that trains a run, so that nobody else trains, resumes or removes it. It ends
-// with the process, however that ends.
-class RunLock {
- public:
-  // The folder must exist. Refuses when another process holds the lock.
-  explicit RunLock(const std::string& folder);
-  ~RunLock();
-  RunLock(const RunLock&) = delete;
-  RunLock& operator=(const RunLock&) = delete;
-
- private:
-  int fd_;
-};
-
-// Removes a run's folder with everything in it (`--force`); none there: nothing to do. Refuses a
-// folder that does not look like a run (neither config.toml nor checkpoints/ inside), and one that
-// is being trained.
-void remove_run_folder(const std::string& path);
-
 // Names of all runs that have a folder, the newest (last changed) first.
 std::vector<std::string> run_names();
 

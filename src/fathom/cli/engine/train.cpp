@@ -127,6 +127,7 @@ class Training {
     options.events_folder = folder_.path() + "/tensorboard";
     options.run_name = request_.options.run_name;
     options.experiment = request_.config.preset;
+    options.is_there = [this] { return folder_.is_there(); };
     options.note = [this](const std::string& sentence) { reporter_.on_notice(sentence); };
     return options;
   }
