@@ -112,8 +112,8 @@ void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
     state.evaluated_step = -1;
   }
   resumed_from_ = checkpoint;
-  waits_ = options.new_data || options.reset_history || options.new_optimizer ||
-           !changes(saved.config, config_).empty();
+  goes_on_unchanged_ = !options.new_data && !options.reset_history && !options.new_optimizer &&
+                       changes(saved.config, config_).empty();
   if (options.reset_history) {
     state_.optimizer_steps = state.optimizer_steps;
     state_.tokenizer = state.tokenizer;
@@ -355,7 +355,7 @@ RunEnd Trainer::run(const TrainerEvents& events) {
 
 RunEnd Trainer::train(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
-  if (!waits_) begin(events);
+  if (goes_on_unchanged_) begin(events);
   for (;;) {
     const bool last = state_.step >= t.max_iters || t.eval_only;
     const bool evaluates = last || evaluation_due(config_, state_.step);
@@ -365,6 +365,7 @@ RunEnd Trainer::train(const TrainerEvents& events) {
     const bool saves = state_.step == 0 || (!t.eval_only && (due || !begun_));
     if (saves && !save_last(events)) continue;
     if ((evaluates && !evaluate_and_save(events, last)) || (!last && !train_step(events))) {
+      if (resumed_from_.empty()) begin(events);  // what a new run has is worth keeping
       if (!t.eval_only) save_last(events);
       return RunEnd::kInterrupted;
     }
@@ -376,7 +377,7 @@ RunEnd Trainer::train(const TrainerEvents& events) {
 bool Trainer::evaluate_and_save(const TrainerEvents& events, bool last) {
   const EvalReport report = evaluate_now(events);
   if (!report.complete) return false;
-  if (last && !config_.training.eval_only) begin(events);  // there is no step to wait for
+  if (last) begin(events);  // there is no step to wait for
   if (!config_.training.eval_only && !suspect_) {
     if (report.best && state_.step > 0) save("best");
     if (last) save("last");  // that the last evaluation was made is part of a complete run

@@ -43,8 +43,8 @@ struct TrainerEvents {
   std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
   std::function<void(int64_t)> rollback = {};           // back at this step, before its notice
   std::function<bool()> stop = {};                      // asked between passes: save and leave
-  // Once, before the run on disk changes for the first time: a new run's before anything else, and
-  // one that goes on with other settings when its first step under them has been made.
+  // Once, before the run on disk changes for the first time: when its first step has been made, or
+  // at once where it goes on as it was.
   std::function<void()> begin = {};
 };
 
@@ -76,12 +76,12 @@ class Trainer {
   std::vector<std::string> start_from(const std::string& checkpoint);
 
   // Optimiser steps until max_iters of them are done, with an evaluation before the first, every
-  // eval_interval steps (or validation_interval sequences) and after the last. `last` is saved
-  // before the first step, before each evaluation or at each save_interval, and at the end, `best`
-  // after an evaluation that is the best so far; with eval_only nothing is, but for a run's first
-  // `last`. When `stop` says so, `last` is saved as of the last complete step, and so it is before
-  // an error of the events, the data or the memory goes on to the caller. Throws Error when a guard
-  // gives up; the checkpoints are then those before.
+  // eval_interval steps (or validation_interval sequences) and after the last. `last` is saved as
+  // of before the first step, once that has been made, before each evaluation or at each
+  // save_interval, and at the end, `best` after an evaluation that is the best so far; with
+  // eval_only nothing is, but for a run's first `last`. When `stop` says so, `last` is saved as of
+  // the last complete step, and so it is before an error of the events, the data or the memory goes
+  // on to the caller. Throws Error when a guard gives up; the checkpoints are then those before.
   RunEnd run(const TrainerEvents& events);
 
   // One step, guards included; nothing if it was stopped.
@@ -126,8 +126,8 @@ class Trainer {
   std::unique_ptr<BatchSource> source_;
   KeptWeights kept_weights_{64 << 20};  // that a step uses again: shared layers, loops, passes
   RunState state_;
-  std::string resumed_from_;  // checkpoint; empty: none
-  bool waits_ = false;        // begins with the first step under new settings
+  std::string resumed_from_;        // checkpoint; empty: none
+  bool goes_on_unchanged_ = false;  // with the settings and the data of the checkpoint
   bool begun_ = false;
   // Checkpoints that are written, but not yet in their places, by name.
   std::map<std::string, std::unique_ptr<CheckpointWriter>> waiting_;

@@ -23,6 +23,7 @@ bool Trainer::is_spike(double loss, double gradient_norm) const {
 void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
                      const TrainerEvents& events) {
   suspect_ = true;
+  if (resumed_from_.empty()) begin(events);  // the batch is kept in the run's folder
   std::string what = fmt::format("step {}: {}", state_.step + 1, trouble.what);
   if (!folder_.empty() && !batches.empty())
     what += "; the batch is in " + dump_batch(folder_, state_, batches, trouble.what);

@@ -193,6 +193,7 @@ int train(TrainRequest request) {
   if (request.resume && request.config.training.eval_only) return evaluate_only(request);
   check_run_store(run_store_path());
   settle_killed_runs(run_store_path());
+  std::optional<RunFolder> folder;  // outlives the trainer, which tidies up in it
   // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
   // weights that do not fit leave no trace.
   Trainer trainer(request.config, request.corpus, request.vocab_size, /*folder=*/"");
@@ -203,17 +204,17 @@ int train(TrainRequest request) {
                                             request.options.initial_model, join(missing, ", ")));
   }
   const StopSignal signal;
-  RunFolder folder = take_folder(request);
+  folder = take_folder(request);
   RunEnd end = RunEnd::kDone;
   try {
-    end = train_in(folder, request, trainer, threads);
+    end = train_in(*folder, request, trainer, threads);
   } catch (...) {
-    folder.abandon();
+    folder->abandon();
     throw;
   }
   if (end == RunEnd::kInterrupted) return 128 + StopSignal::received();
   const bool writes = make_depth_plan(request.config.model).causal;
-  say(stdout, fmt::format("saved in {}; `fathom {} {}` {}\n", folder.name(),
+  say(stdout, fmt::format("saved in {}; `fathom {} {}` {}\n", folder->name(),
                           writes ? "generate" : "eval", request.options.run_name,
                           writes ? "writes text with it" : "says how good it is"));
   return 0;
