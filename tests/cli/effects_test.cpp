@@ -180,7 +180,7 @@ void VerbEffects::run_effects() {
   };
   resume_effects();
   effects_["train force"] = [&] {
-    fs::create_directories(place_.path("runs/taken/checkpoints"));
+    fs::create_directories(place_.path("runs/taken/checkpoints/last"));
     EXPECT_ANY_THROW(train({"--run_name=taken"}));
     EXPECT_NO_THROW(train({"--run_name=taken", "--force"}));
   };

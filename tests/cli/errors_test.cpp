@@ -156,7 +156,7 @@ TEST_F(ErrorsTest, Runs) {
   const auto train = [](const std::string& flag) {
     return Words{"train", "gpt2ish_shakespeare_cpu", "--dataset=rain", flag};
   };
-  std::filesystem::create_directories(place_.path("runs/old/checkpoints"));
+  std::filesystem::create_directories(place_.path("runs/old/checkpoints/step-000000001"));
   expect({train("--run_name=old"), 2, {"old", "exists"}, "--force"});
   expect({train("--out_dir=old"), 2, {"old", "exists"}, "--force"});
   expect({train("--run_name=../old"), 2, {"../old"}, "letters"});

@@ -27,8 +27,10 @@ TEST(AsError, OurOwnStaysAsItIs) {
 }
 
 TEST(AsError, WhatTheFileSystemRefusesNamesThePath) {
-  const std::pair<int, const char*> reasons[] = {
-      {EACCES, "permissions"}, {ELOOP, "circle"}, {ENAMETOOLONG, "255"}, {EMFILE, "ulimit -n"}};
+  const std::pair<int, const char*> reasons[] = {{EACCES, "permissions"},
+                                                 {ELOOP, "lead back to themselves"},
+                                                 {ENAMETOOLONG, "255"},
+                                                 {EMFILE, "ulimit -n"}};
   for (const auto& [reason, hint] : reasons) {
     const fs::filesystem_error thrown("status", "some/path",
                                       std::error_code(reason, std::generic_category()));

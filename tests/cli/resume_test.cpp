@@ -80,7 +80,9 @@ TEST_F(ResumePlanTest, ArchitectureStaysAndBehaviourMayChange) {
   EXPECT_THAT(r.resume->lines,
               ElementsAre("n_layer = 4 stays: 9 is for a new run",
                           "n_head = 4 stays: 2 is for a new run", "dropout = 0.25 (was 0.0)",
-                          "learning_rate = 0.5 (was 0.001)", "max_iters = 5000 (was 2000)"));
+                          "learning_rate = 0.5 (was 0.001)", "max_iters = 5000 (was 2000)",
+                          "the learning rate of the next step is 5.0e-01 in place of 1.0e-03: its "
+                          "decay ends at step 5,000 in place of 2,000"));
 }
 
 TEST_F(ResumePlanTest, TheCommandThatBeganItChangesNothing) {
@@ -129,8 +131,10 @@ TEST_F(ResumePlanTest, AChangeOfTheMeasureIsSaid) {
   const auto lines = [](const char* word) { return resume({word}).resume->lines; };
   for (const char* word : {"--eval_iters=7", "--seed=8", "--halt_rule=max"})
     EXPECT_THAT(lines(word), ::testing::Contains(HasSubstr("the best one is forgotten"))) << word;
-  for (const char* word : {"--dropout=0.3", "--learning_rate=0.1", "--eval_interval=7"})
+  for (const char* word : {"--dropout=0.3", "--eval_interval=7"})
     EXPECT_EQ(lines(word).size(), 1U) << word;
+  EXPECT_THAT(lines("--learning_rate=0.1"),
+              ElementsAre(HasSubstr("learning_rate = 0.1"), HasSubstr("of the next step is")));
 }
 
 TEST_F(ResumePlanTest, NanoGptsSpellingResumes) {

@@ -50,10 +50,11 @@ TEST_F(TrainRequestTest, NamesOfRuns) {
 }
 
 TEST_F(TrainRequestTest, ForceTakesANameAgain) {
-  std::filesystem::create_directories(place_.path("runs/old/checkpoints"));
+  std::filesystem::create_directories(place_.path("runs/old/checkpoints/last"));
   EXPECT_ANY_THROW(parse({"--dataset=rain", "--run_name=old"}));
   EXPECT_TRUE(parse({"--dataset=rain", "--run_name=old", "--force"}).options.force);
-  EXPECT_TRUE(std::filesystem::exists(place_.path("runs/old/checkpoints"))) << "removed too early";
+  EXPECT_TRUE(std::filesystem::exists(place_.path("runs/old/checkpoints/last")))
+      << "removed too early";
 }
 
 TEST_F(TrainRequestTest, EveryDecisionIsSaid) {

@@ -123,7 +123,7 @@ TEST_F(RunFolderTest, WrongUseAndFailuresDiffer) {
     }
     throw std::logic_error("no error");
   };
-  make_run("a");
+  fs::create_directories(make_run("a") + "/checkpoints/last");
   EXPECT_EQ(kind_of([] { check_run_name("a/b"); }), ErrorKind::kUsage);
   EXPECT_EQ(kind_of([] { resolve_run("b"); }), ErrorKind::kUsage);
   EXPECT_EQ(kind_of([] { RunFolder::claim(run_folder("a")); }), ErrorKind::kUsage);

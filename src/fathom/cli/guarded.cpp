@@ -65,7 +65,7 @@ Error as_error(const std::exception& exception) {
     }
     return {ErrorKind::kFailure,
             fmt::format("the system refused what was needed: {}", reason(e->code())),
-            "is one of its limits reached? `ulimit -a` shows them"};
+            SystemError("", "", e->code().value()).hint()};
   }
   return {ErrorKind::kFailure, fmt::format("a fault of fathom's own: {}", exception.what()),
           "please report it with the command that you typed"};

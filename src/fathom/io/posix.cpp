@@ -47,6 +47,8 @@ const char* hint_for(int error) {
     case EMFILE:
     case ENFILE:
       return "raise the limit on open files (ulimit -n)";
+    case EAGAIN:
+      return "the limit on processes and threads is reached (ulimit -u)";
     case EIO:
       return "the disk reports a fault; see the kernel's log";
     default:

@@ -16,11 +16,18 @@ float largest(const float* x, int64_t n) {
   return max;
 }
 
-// Sum of e^((x - max) * factor).
+// Sum of e^((x - max) * factor), by parts: a lane that summed ten thousand numbers would lose the
+// last digits of the small ones.
 float sum_of_exp(const float* x, int64_t n, float max, float factor) {
+  constexpr int64_t kPart = 64 * kLanes;
   Vec sum = {};
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) sum += exp((load(x + i) - max) * factor);
+  while (i + kLanes <= n) {
+    Vec part = {};
+    for (const int64_t end = n - i < kPart ? n : i + kPart; i + kLanes <= end; i += kLanes)
+      part += exp((load(x + i) - max) * factor);
+    sum += part;
+  }
   float lanes[kLanes] = {};
   store(lanes, exp((load_part(x + i, n - i) - max) * factor));
   float rest = 0;
