@@ -1,7 +1,6 @@
 #include "fathom/data/prepare.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -19,7 +18,6 @@
 #include "fathom/data/download.h"
 #include "fathom/data/gpt2_vocabulary.h"
 #include "fathom/data/prepare_internal.h"
-#include "fathom/data/shard_record.h"
 #include "fathom/data/source_text.h"
 #include "fathom/data/text_scan.h"
 #include "fathom/io/json_text.h"
@@ -140,27 +138,6 @@ uint64_t split_offset(std::string_view text, const TextScan& scan, double val_fr
   const auto train = static_cast<uint64_t>(static_cast<double>(n) * (1.0 - val_fraction));
   return scan.invalid_at ? train : utf8_offset(text, train);
 }
-
-// The folder of all corpora. One that was made here for a corpus that then did not come goes again.
-class DataRoot {
- public:
-  explicit DataRoot(fs::path folder) : folder_(std::move(folder)) {
-    std::error_code error;
-    made_ = fs::create_directories(folder_, error);
-    if (error)
-      fail(fmt::format("cannot create the folder {}: {}", data_root(), error.message()),
-           "FATHOM_DATA names another place for corpora");
-  }
-  ~DataRoot() {
-    if (made_) ::rmdir(folder_.c_str());  // only when it is empty
-  }
-  DataRoot(const DataRoot&) = delete;
-  DataRoot& operator=(const DataRoot&) = delete;
-
- private:
-  fs::path folder_;
-  bool made_ = false;
-};
 
 class Preparation {
  public:

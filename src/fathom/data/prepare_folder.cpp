@@ -1,5 +1,6 @@
 // What stands in the place of a corpus that is to be prepared.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -39,6 +40,18 @@ uint64_t tokens_of(const nlohmann::json& meta) {
 }
 
 }  // namespace
+
+DataRoot::DataRoot(fs::path folder) : folder_(std::move(folder)) {
+  std::error_code error;
+  made_ = fs::create_directories(folder_, error);
+  if (error)
+    fail(fmt::format("cannot create the folder {}: {}", data_root(), error.message()),
+         "FATHOM_DATA names another place for corpora");
+}
+
+DataRoot::~DataRoot() {
+  if (made_) ::rmdir(folder_.c_str());  // only when it is empty
+}
 
 nlohmann::json read_meta(const fs::path& folder) {
   const std::string path = (folder / "meta.json").string();

@@ -19,6 +19,19 @@ nlohmann::json read_meta(const std::filesystem::path& folder);
 bool is_empty_folder(const std::filesystem::path& folder);
 // Replacing a folder removes what is in it: throws where there is what no preparation writes.
 void check_replaceable(const std::filesystem::path& folder);
+// The folder of all corpora. One that was made here for a corpus that then did not come goes again.
+class DataRoot {
+ public:
+  explicit DataRoot(std::filesystem::path folder);
+  ~DataRoot();
+  DataRoot(const DataRoot&) = delete;
+  DataRoot& operator=(const DataRoot&) = delete;
+
+ private:
+  std::filesystem::path folder_;
+  bool made_ = false;
+};
+
 // How the corpus of that meta.json differs from one of a text with that checksum: "made from
 // notes.txt". And the same with its size.
 std::string made_from(const nlohmann::json& meta, const std::string& sha256);

@@ -124,7 +124,8 @@ void ShardRecord::keep() noexcept {
                         {"largest", entry.largest}});
     }
     const nlohmann::json record = {{"format_version", kRecordVersion}, {"shards", shards}};
-    write_file_durably((fs::path(folder_) / kRecordName).string(), as_bytes(json_text(record, 1) + "\n"));
+    write_file_durably((fs::path(folder_) / kRecordName).string(),
+                       as_bytes(json_text(record, 1) + "\n"));
   } catch (const std::exception&) {  // a folder that cannot be written: it is read the next time
   }
 }
