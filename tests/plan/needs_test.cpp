@@ -166,8 +166,14 @@ TEST(UntaughtLayers, AreNamed) {
               ElementsAre(StartsWith("layers 0, 1 answer")));
   EXPECT_THAT(notices({halts, {"n_layer", "1"}, {"n_head", "6"}}), IsEmpty());
   EXPECT_THAT(notices({halts, {"layer_supervision", "all"}}), IsEmpty());
-  EXPECT_THAT(notices({halts, {"layer_supervision", "[1, 1, 1, 1, 1, 0]"}}), IsEmpty())
-      << "the last layer answers where nobody was confident, whatever it learned";
+  EXPECT_THAT(notices({halts, {"layer_supervision", "[1, 1, 1, 1, 1, 0]"}}),
+              ElementsAre("layer 5 is the last one and answers, but layer_supervision does not "
+                          "train it"));
+  EXPECT_THAT(notices({{"layer_supervision", "[1, 1, 1, 1, 1, 0]"}}),
+              ElementsAre(StartsWith("layer 5 is the last one")));
+  EXPECT_THAT(
+      notices({{"detach_between_layers", "true"}, {"layer_supervision", "last"}}),
+      ElementsAre(StartsWith("detach_between_layers = true where layer_supervision trains")));
   EXPECT_THAT(notices({halts, {"halt_threshold", "1.5"}}),
               Not(Contains(HasSubstr("does not train"))))
       << "no layer is ever so confident";

@@ -88,13 +88,14 @@ TEST_F(NewSettingsTest, AnInterruptionBeforeTheFirstStepChangesNothing) {
   run(first_run(), "run");
   const auto before = files();
   for (const int64_t polls : {0, 2, 4}) {
-    const std::unique_ptr<Trainer> t = resumed(longer());
+    std::unique_ptr<Trainer> t = resumed(longer());
     int64_t left = polls;
     TrainerEvents events;
     events.stop = [&] { return --left < 0; };
     EXPECT_EQ(t->run(events), RunEnd::kInterrupted);
     EXPECT_FALSE(t->has_begun());
     EXPECT_EQ(t->saved_step(), 12);
+    t.reset();  // what waited goes with it
     EXPECT_TRUE(files() == before) << polls;
   }
 }

@@ -64,9 +64,17 @@ TEST_F(TrainerTest, SavesLastBeforeEachEvaluationAndBestAfterIt) {
     EXPECT_EQ(r.best, r.val.loss < least);
     if (r.best) least = r.val.loss, best_step = r.step;
     EXPECT_EQ(r.best_value, least);
+    if (r.step == 0) {  // nothing of a run is there before its first step
+      EXPECT_FALSE(std::filesystem::exists(checkpoint("run", "last")));
+      return;
+    }
     EXPECT_EQ(load_state(checkpoint("run", "last")).step, r.step);
-    if (r.step == 0) return;  // no best one before the first step
     EXPECT_EQ(load_state(checkpoint("run", "best")).step, best_step);
+  };
+  events.step = [&](const StepReport& r) {
+    if (r.step == 1) {
+      EXPECT_EQ(load_state(checkpoint("run", "last")).step, 0);
+    }
   };
   trainer(config, temp_ / "run").run(events);
   const RunState best = load_state(checkpoint("run", "best"));

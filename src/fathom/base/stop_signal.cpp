@@ -1,7 +1,9 @@
 #include "fathom/base/stop_signal.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <utility>
@@ -37,6 +39,17 @@ void ignore(int signal) {
   sigaction(signal, &action, nullptr);
 }
 
+// A limit on processor time whose warning comes with the end of it (`ulimit -t`) is of no use: the
+// process then asks to be warned earlier.
+void ask_for_a_warning() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_CPU, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) return;
+  const rlim_t margin = std::min<rlim_t>(10, std::max<rlim_t>(1, limit.rlim_max / 10));
+  if (limit.rlim_max <= margin || limit.rlim_cur <= limit.rlim_max - margin) return;
+  limit.rlim_cur = limit.rlim_max - margin;
+  setrlimit(RLIMIT_CPU, &limit);
+}
+
 }  // namespace
 
 StopSignal::StopSignal() {
@@ -56,6 +69,7 @@ StopSignal::StopSignal() {
   }
   ignore_broken_pipes();
   ignore_file_size_signals();
+  ask_for_a_warning();
 }
 
 StopSignal::~StopSignal() {

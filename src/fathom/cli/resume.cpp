@@ -29,6 +29,10 @@ ResumePlan find_checkpoint(const std::string& run, const std::string& which,
   if (!choice && !reasons.empty())
     misuse(fmt::format("no checkpoint of {} can be gone on from: {}", folder, join(reasons, "; ")),
            "bring back a copy of one of them; --force would remove the run");
+  // Left there by a --reset_history that ended before its first checkpoint.
+  if (!choice && which == "auto" && std::filesystem::exists(checkpoints + "-1"))
+    misuse(fmt::format("{} has no checkpoint to go on from", folder),
+           fmt::format("earlier ones are in {}-1: move them back into checkpoints", checkpoints));
   if (!choice)
     misuse(fmt::format("{} has no {}checkpoint to go on from", folder,
                        which == "auto" ? "" : in_quotes(which) + " as a "),

@@ -31,6 +31,9 @@ void settle_run_name(const std::string& preset, TrainOptions& options) {
   check_run_name(options.run_name);
   const std::string folder = run_folder(options.run_name);
   const FolderUse use = folder_use(folder);
+  if (use == FolderUse::kOther && !options.resume)
+    misuse(fmt::format("{} is there and is no run", folder),
+           "choose another --run_name, or move what is there away");
   const bool is_free = use == FolderUse::kFree || use == FolderUse::kLeftOver;
   if (!is_free && !options.force && !options.resume)
     misuse(fmt::format("the run {} exists already: {}", options.run_name, folder),

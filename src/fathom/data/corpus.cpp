@@ -66,6 +66,20 @@ CorpusContents open_by_name(const fs::path& folder, const std::string& name,
   return contents;
 }
 
+// In order of their numbers, some do not follow the one before.
+bool has_gap(const std::vector<TokenShard>& shards) {
+  std::optional<uint64_t> before;
+  for (const TokenShard& shard : shards) {
+    const auto name = parse_shard_name(fs::path(shard.path()).filename().string());
+    constexpr size_t kMostDigits = 18;
+    if (!name || name->number.size() > kMostDigits) return false;
+    const uint64_t number = name->number.empty() ? 0 : std::stoull(name->number);
+    if (before && number != *before + 1) return true;
+    before = number;
+  }
+  return false;
+}
+
 // "train.bin (1,003,854 tokens)"
 std::string shown_split(const std::vector<TokenShard>& shards) {
   uint64_t tokens = 0;
@@ -77,7 +91,8 @@ std::string shown_split(const std::vector<TokenShard>& shards) {
                                 ? file(shards[0])
                                 : fmt::format("{} to {}, {} shards", file(shards.front()),
                                               file(shards.back()), shards.size());
-  return fmt::format("{} ({} tokens)", files, with_commas(static_cast<int64_t>(tokens)));
+  const std::string gap = has_gap(shards) ? ", with numbers missing between them" : "";
+  return fmt::format("{} ({} tokens{})", files, with_commas(static_cast<int64_t>(tokens)), gap);
 }
 
 bool is_corpus(const fs::path& folder) {

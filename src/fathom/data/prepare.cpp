@@ -80,6 +80,8 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
     misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
            fmt::format("visible characters other than '/', at most 100 bytes, such as {}",
                        corpus_name_of(o.name)));
+  if (o.name == "tokenizers")
+    misuse("--name tokenizers is where vocabularies are kept", "choose another --name");
   if (!o.name.empty()) return o.name;
   return known ? known->name : corpus_name_of(fs::path(o.what).stem().string());
 }
@@ -234,6 +236,7 @@ class Preparation {
       }
     }
     const bool other = !same && !is_empty_folder(folder_);
+    if (other) check_replaceable(folder_);  // else --force would be no help
     if (other && !options_.force)
       fail(fmt::format("{} already holds a different corpus, {}", folder_.string(),
                        made_from(meta, sha256)),

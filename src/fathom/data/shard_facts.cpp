@@ -33,6 +33,14 @@ class Xxh3 {
 class Width {
  public:
   void add(const std::vector<uint16_t>& tokens) {  // a multiple of four, but for the last ones
+    seen_ += tokens.size();
+    for (const uint16_t token : tokens) {
+      if (token % 256 != 0) low_bytes_ = true;
+      if (swapped_.size() < 3 && token != 0 &&
+          std::find(swapped_.begin(), swapped_.end(), token) == swapped_.end())
+        swapped_.push_back(token);
+      if (low_bytes_) break;
+    }
     for (size_t i = 0; i < tokens.size() && possible(); ++i) {
       const size_t place = i % 4;
       zeros_[place] += tokens[i] == 0;
@@ -45,27 +53,33 @@ class Width {
     }
   }
   std::string verdict() const {
-    if (!possible() || tokens_ < kFewTokens) return "";
+    if (seen_ < kFewTokens) return "";
     for (const auto& p : {std::array<size_t, 4>{0, 1, 2, 3}, std::array<size_t, 4>{3, 2, 1, 0}}) {
       const uint64_t quarter = tokens_ / 4;
       const std::string order = p[0] == 0 ? "" : ", the upper half first";
-      if (large_[p[1]] + large_[p[3]] > 0) continue;
+      if (tokens_ < kFewTokens || large_[p[1]] + large_[p[3]] > 0) continue;
       if (tokens_ % 4 == 0 && zeros_[p[2]] == quarter && zeros_[p[3]] == quarter &&
           4 * zeros_[p[1]] >= 3 * quarter &&
           (2 * large_[p[0]] >= quarter || values_[p[0]].size() == 3))
         return "ids of 64 bits each" + order;
       const uint64_t upper = zeros_[p[1]] + zeros_[p[3]], lower = zeros_[p[0]] + zeros_[p[2]];
       const bool all = upper == 2 * quarter && lower > 0 && values_[p[0]].size() == 3;
-      if (tokens_ % 2 == 0 && 4 * upper >= 3 * 2 * quarter &&
-          (large_[p[0]] + large_[p[2]] >= quarter || all))
+      // Of a vocabulary above 65,536 the upper halves are few, not all zero.
+      const bool few = values_[p[1]].size() < 3 && values_[p[3]].size() < 3;
+      if (tokens_ % 2 == 0 &&
+          ((few && large_[p[0]] + large_[p[2]] >= quarter) ||
+           (4 * upper >= 3 * 2 * quarter && (large_[p[0]] + large_[p[2]] >= quarter || all))))
         return "ids of 32 bits each" + order;
     }
+    if (!low_bytes_ && swapped_.size() == 3) return "ids of 16 bits each, the upper byte first";
     return "";
   }
 
  private:
   bool possible() const { return large_[0] + large_[2] == 0 || large_[1] + large_[3] == 0; }
-  uint64_t tokens_ = 0;
+  uint64_t tokens_ = 0, seen_ = 0;               // until the rhythm was broken, and all
+  bool low_bytes_ = false;                       // an id is no multiple of 256
+  std::vector<uint16_t> swapped_;                // up to three ids that are not zero
   std::array<uint64_t, 4> zeros_{}, large_{};    // by place in four tokens
   std::array<std::vector<uint16_t>, 4> values_;  // up to three that are not zero
 };

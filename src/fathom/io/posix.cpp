@@ -33,7 +33,7 @@ const char* hint_for(int error) {
     case EROFS:
       return "the file system is mounted read-only; choose another folder";
     case ENOENT:
-      return "check the path; folders above it are not created";
+      return "check the path, and that the folder it is in is there";
     case ENOTDIR:
       return "check the path: something above it is a file, not a folder";
     case EISDIR:

@@ -238,7 +238,7 @@ bool RunFolder::claim_contents() {
   if (use == FolderUse::kLeftOver) {
     // Without locks nobody can say that it is not being trained.
     if (lock_file(lock_) != Locked::kYes) return false;
-    clear();
+    clear(/*written_too=*/true);
     took_left_over_ = true;
   } else if (mkdirat(folder_, kCheckpoints, 0777) != 0) {
     if (errno == EEXIST) return false;
@@ -294,29 +294,25 @@ RunFolder RunFolder::replace(const std::string& path) {
   }
 }
 
-void RunFolder::clear() {
+void RunFolder::clear(bool written_too) {
   std::error_code error;
   const auto remove = [&](const std::string& name) {
     if (!error) fs::remove_all(path_ + "/" + name, error);
   };
   struct stat checkpoints = {};
   const bool is_link = fstatat(folder_, kCheckpoints, &checkpoints, AT_SYMLINK_NOFOLLOW) == 0 &&
-                       S_ISLNK(checkpoints.st_mode) &&
-                       fstatat(folder_, kCheckpoints, &checkpoints, 0) == 0 &&
-                       S_ISDIR(checkpoints.st_mode);
-  for (const std::string& name : names_in(folder_)) {
-    if (name == kLock) continue;
-    if (name != kCheckpoints || !is_link) {
-      remove(name);
-      continue;
-    }
-    for (const std::string& inside : names_in(folder_, kCheckpoints))
-      if (is_checkpoint(inside)) remove(std::string(kCheckpoints) + "/" + inside);
-  }
+                       S_ISLNK(checkpoints.st_mode);
+  for (const std::string& name : names_in(folder_))
+    if (name != kLock && name != kCheckpoints) remove(name);
+  for (const std::string& inside : names_in(folder_, kCheckpoints))
+    if (is_staging(inside) ? written_too : !is_link || is_checkpoint(inside))
+      remove(std::string(kCheckpoints) + "/" + inside);
+  if (fstatat(folder_, kCheckpoints, &checkpoints, 0) != 0 || !S_ISDIR(checkpoints.st_mode))
+    remove(kCheckpoints);
   if (error)
     fail(fmt::format("cannot remove what is in {}: {}", name_, error.message()),
          "check who owns it; choose another --run_name");
-  if (!is_link && mkdirat(folder_, kCheckpoints, 0777) != 0)
+  if (mkdirat(folder_, kCheckpoints, 0777) != 0 && errno != EEXIST)
     fail(fmt::format("cannot create {}/{}: {}", name_, kCheckpoints, std::strerror(errno)),
          "set FATHOM_RUNS to a folder that you may write to");
 }

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "fathom/base/error.h"
+#include "fathom/io/files.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {
@@ -33,9 +34,12 @@ Database::Database(const std::string& path, bool read_only, int busy_timeout_ms)
     device_ = status.st_dev, inode_ = status.st_ino;
     return;
   }
+  const int error = handle_ != nullptr ? sqlite3_system_errno(handle_) : 0;
   // A handle comes with a failed open too, and no destructor runs for a constructor that throws.
   sqlite3_close_v2(handle_);
   handle_ = nullptr;
+  if (error == EMFILE || error == ENFILE || error == ENOSPC || error == ENOMEM)
+    fail_system("open the run store", path, error);
   fail_with(code);
 }
 
@@ -114,8 +118,7 @@ void Database::fail_with(int code) const {
     case SQLITE_IOERR:
       if (const int error = handle_ ? sqlite3_system_errno(handle_) : 0; error != 0)
         fail(fmt::format("run store {} cannot be written or read: {}", path_, std::strerror(error)),
-             error == EFBIG ? "raise the limit on file sizes (ulimit -f)"
-                            : "the disk under it reports a fault; see the kernel's log");
+             SystemError("", "", error).hint());
       [[fallthrough]];
     default:
       fail(fmt::format("run store {}: {}", path_,

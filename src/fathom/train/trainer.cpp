@@ -11,6 +11,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/io/checkpoint_folder.h"
+#include "fathom/io/files.h"
 #include "fathom/model/device.h"
 #include "fathom/train/guards.h"
 #include "fathom/train/plan/due.h"
@@ -306,6 +307,7 @@ EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
 void Trainer::save(const std::string& name) {
   if (folder_.empty()) return;
   state_.moments_begun = optimizer_->begun();
+  make_folders(folder_ + "/checkpoints");  // whoever removed it did not mean the next one
   auto checkpoint = std::make_unique<CheckpointWriter>(folder_ + "/checkpoints/" + name);
   write_checkpoint(*checkpoint, state_, model_->parameters(), *optimizer_);
   if (!begun_) {
@@ -366,7 +368,7 @@ RunEnd Trainer::train(const TrainerEvents& events) {
     if (saves && !save_last(events)) continue;
     if ((evaluates && !evaluate_and_save(events, last)) || (!last && !train_step(events))) {
       if (resumed_from_.empty()) begin(events);  // what a new run has is worth keeping
-      if (!t.eval_only) save_last(events);
+      if (!t.eval_only && begun_) save_last(events);
       return RunEnd::kInterrupted;
     }
     if (last) return RunEnd::kDone;

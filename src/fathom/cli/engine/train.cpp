@@ -78,7 +78,6 @@ RunFolder take_folder(TrainRequest& request) {
   RunFolder folder = o.force        ? RunFolder::replace(path)
                      : o.is_unnamed ? RunFolder::claim_free(path)
                                     : RunFolder::claim(path);
-  if (o.force) folder.clear();
   o.run_name = folder.run_name();
   return folder;
 }
@@ -86,7 +85,7 @@ RunFolder take_folder(TrainRequest& request) {
 // One run in its folder, from where the trainer stands to its end.
 class Training {
  public:
-  Training(const TrainRequest& request, Trainer& trainer, const RunFolder& folder)
+  Training(const TrainRequest& request, Trainer& trainer, RunFolder& folder)
       : request_(request),
         trainer_(trainer),
         folder_(folder),
@@ -132,9 +131,13 @@ class Training {
     return options;
   }
 
-  // From here on the folder is this run's as it is now.
+  // From here on the folder is this run's as it is now. What may fail comes before what cannot be
+  // undone.
   void begin() {
     require_folder();
+    if (request_.options.force) folder_.clear();
+    const std::string config = resolved_config(request_.config);
+    write_file_durably(folder_.path() + "/config.toml", as_bytes(config));
     std::optional<int64_t> goes_on_at;
     if (request_.resume) {
       const bool reset = request_.options.reset_history;
@@ -143,8 +146,6 @@ class Training {
       if (!aside.empty())
         reporter_.on_notice("checkpoints that this run leaves behind are in " + shown_paths(aside));
     }
-    const std::string config = resolved_config(request_.config);
-    write_file_durably(folder_.path() + "/config.toml", as_bytes(config));
     recorder_.begin(config, goes_on_at);
   }
 
@@ -159,12 +160,12 @@ class Training {
 
   const TrainRequest& request_;
   Trainer& trainer_;
-  const RunFolder& folder_;
+  RunFolder& folder_;
   RunRecorder recorder_;
   Reporter reporter_;
 };
 
-RunEnd train_in(const RunFolder& folder, TrainRequest& request, Trainer& trainer,
+RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
                 const ThreadChoice& threads) {
   trainer.write_to(folder.path());
   if (request.resume) {
@@ -209,7 +210,7 @@ int train(TrainRequest request) {
   try {
     end = train_in(*folder, request, trainer, threads);
   } catch (...) {
-    folder->abandon();
+    if (!trainer.has_begun()) folder->abandon();
     throw;
   }
   if (end == RunEnd::kInterrupted) return 128 + StopSignal::received();

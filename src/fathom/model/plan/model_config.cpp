@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/plan/architecture.h"
@@ -88,6 +90,17 @@ std::vector<std::string> remarks(const ModelConfig& config) {
     out.push_back(
         "halt_rule = gold with mask_self = true leaks the label: whether a token sees itself tells "
         "the next layer what its target is, so the training loss is too low");
+  const std::vector<double> weights = config.supervision.layer_weights(config.backbone.n_layer);
+  if (weights.back() == 0)
+    out.push_back(
+        fmt::format("layer {} is the last one and answers, but layer_supervision does not train it",
+                    weights.size() - 1));
+  const bool only_last =
+      std::all_of(weights.begin(), weights.end() - 1, [](double weight) { return weight == 0; });
+  if (config.early_exit.detach_between_layers && only_last && weights.size() > 1)
+    out.emplace_back(
+        "detach_between_layers = true where layer_supervision trains the last layer alone: no "
+        "gradient reaches what is below it");
   const std::string untaught =
       config.halting.rule == HaltRule::kNone ? "" : untaught_layers(config);
   if (!untaught.empty()) {

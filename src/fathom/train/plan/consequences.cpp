@@ -30,7 +30,9 @@ void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t 
   std::string line =
       fmt::format("the learning rate of the next step is {:.1e} in place of {:.1e}", is, was);
   const int64_t end = end_of_decay(after), old_end = end_of_decay(before);
-  if (end != old_end && end > 0 && old_end > 0)
+  RunConfig by_end = before;
+  by_end.schedule.lr_decay_iters = end;
+  if (end > 0 && old_end > 0 && differ(learning_rate_at(by_end, step), was))
     line += fmt::format(": its decay ends at step {} in place of {}", with_commas(end),
                         with_commas(old_end));
   out.push_back(line);
