@@ -67,10 +67,10 @@ class RunFolder {
   bool is_there() const;  // name() leads to this folder, not to nothing or another one
   bool took_left_over() const { return took_left_over_; }
 
-  // Removes all that is in it and makes an empty checkpoints/; folder, hold and checkpoints that
-  // are being written stay. Where checkpoints/ is a link, it stays one, and checkpoints are removed
-  // where it leads.
-  void clear();
+  // Removes all that is in it and makes an empty checkpoints/; folder and hold stay, and unless
+  // `written_too` checkpoints that are being written. Where checkpoints/ is a link, it stays one,
+  // and checkpoints are removed where it leads.
+  void clear(bool written_too = false);
   // Undoes claim() for a run that ends before its first checkpoint. Nothing happens when there is
   // one, or when claim() did not make this object.
   void abandon() noexcept;
