@@ -140,8 +140,9 @@ void Trainer::take_best_of_folder() {
 }
 
 std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
+  std::vector<std::string> missing = load_parameters(checkpoint, model_->parameters());
   if (state_.tokenizer.is_null()) state_.tokenizer = load_state(checkpoint).tokenizer;
-  return load_parameters(checkpoint, model_->parameters());
+  return missing;
 }
 
 // Checkpoints that were written meanwhile get their places after the event, which makes room.
