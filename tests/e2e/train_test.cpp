@@ -118,7 +118,7 @@ TEST_F(TrainTest, TokensOutsideTheVocabularyAreFoundWithoutAMeta) {
   EXPECT_EQ(o.exit_code, 0) << o.err;
   std::filesystem::remove(place_->path("data/bare/val.bin"));
   expect_refusal(train({"--dataset=bare", "--vocab_size=50"}), 1, "no split \"val\"",
-                 "names contain");
+                 "a split is made of files named val.bin");
 }
 
 TEST_F(TrainTest, TheDefaultNameIsPresetAndTime) {

@@ -82,8 +82,8 @@ TEST_F(Undisturbed, TwelveRefusedResumesLeaveTheRunAsItWas) {
       {{"--dataset=sea", "--accept_new_data"}, "another tokenizer than the run"},
       {{"--dataset=sea"}, "another tokenizer than the run"},
       {{"--dataset=nowhere"}, "nowhere"},
-      {{"--batch_size=262144"}, "memory"},
-      {{"--batch_size=262144", "--reset_history"}, "memory"},
+      {{"--batch_size=65536"}, "memory"},
+      {{"--batch_size=65536", "--reset_history"}, "memory"},
       {{"--device=cuda"}, "needs a libtorch with CUDA"},
       {{"--dtype=float16"}, "float16"},
       {{"--checkpoint=step-000000999"}, "step-000000999"},
@@ -95,7 +95,7 @@ TEST_F(Undisturbed, TwelveRefusedResumesLeaveTheRunAsItWas) {
     words.insert(words.end(), attempt.words.begin(), attempt.words.end());
     // A machine with little memory: what does not fit is refused or fails, and soon.
     const pid_t child = place_->start(words, [] {
-      const rlimit limit = {rlim_t{6} << 30, rlim_t{6} << 30};
+      const rlimit limit = {rlim_t{3} << 30, rlim_t{3} << 30};
       setrlimit(RLIMIT_AS, &limit);
     });
     const Outcome o = place_->wait_for(child);
@@ -157,9 +157,9 @@ TEST_F(Undisturbed, ARunWhoseFolderIsGoneDoesNotWriteIntoTheNextOne) {
 }
 
 TEST_F(Undisturbed, AFirstStartThatFailsLeavesNothingInTheWay) {
-  Words words = {"--run_name=late", "--batch_size=262144"};
+  Words words = {"--run_name=late", "--batch_size=65536"};
   const pid_t child = place_->start_train(words, [] {
-    const rlimit limit = {rlim_t{6} << 30, rlim_t{6} << 30};
+    const rlimit limit = {rlim_t{3} << 30, rlim_t{3} << 30};
     setrlimit(RLIMIT_AS, &limit);
   });
   const Outcome failed = place_->wait_for(child);
