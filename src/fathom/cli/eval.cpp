@@ -6,6 +6,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/cli/fits_memory.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/plan/depth_plan.h"
 #include "fathom/track/run_folder.h"
 
@@ -59,8 +60,22 @@ void settle(ModelChoice& choice) {
                      checkpoints.string()));
 }
 
+namespace {
+
+// Of a state that cannot be read the manifest says best what is wrong.
+RunState state_of(const std::string& checkpoint) {
+  try {
+    return load_state(checkpoint);
+  } catch (const Error&) {
+    verify_checkpoint(checkpoint);
+    throw;
+  }
+}
+
+}  // namespace
+
 RunState settle_state(const ModelChoice& choice) {
-  RunState state = load_state(choice.folder);
+  RunState state = state_of(choice.folder);
   ModelConfig model = state.config.model;
   apply_thresholds(choice, model);
   RunConfig config = state.config;
@@ -76,7 +91,7 @@ std::vector<std::string> notices_of(const FieldList& list) {
 }
 
 void require_causal(const ModelChoice& choice, const std::string& verb) {
-  const RunConfig config = load_state(choice.folder).config;
+  const RunConfig config = state_of(choice.folder).config;
   if (!make_depth_plan(config.model).causal)
     misuse(fmt::format("{} is a run of {}, whose positions see later ones: {} needs a model that "
                        "predicts the next token from those before it",
