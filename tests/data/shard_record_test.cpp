@@ -109,7 +109,7 @@ TEST_F(ShardRecordTest, TwoAtOnceLeaveAWholeOne) {
   ShardRecord one(temp_.path(), kAtOnce), two(temp_.path(), kAtOnce);
   one.open("train.bin"), two.open("val.bin");
   one.keep(), two.keep();
-  EXPECT_NO_THROW(nlohmann::json::parse(slurp(record())));
+  EXPECT_TRUE(nlohmann::json::parse(slurp(record())).is_object());
   EXPECT_EQ(open().largest, 9);
 }
 
