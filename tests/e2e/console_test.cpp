@@ -140,7 +140,7 @@ TEST_F(ConsoleTest, AWarningBeforeTheEndIsNotCounted) {
   ASSERT_TRUE(place_.wait_until_said("step 3"));
   kill(child, SIGUSR1);
   // Of two at once the later one may be seen first.
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
   kill(child, SIGTERM);
   EXPECT_EQ(place_.wait_for(child).exit_code, 128 + SIGUSR1);
   EXPECT_EQ(status_of("slurm"), "interrupted");
