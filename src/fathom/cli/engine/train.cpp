@@ -204,7 +204,8 @@ int train(TrainRequest request) {
       request.notices.push_back(fmt::format("{} has no {}: they begin as initialised",
                                             request.options.initial_model, join(missing, ", ")));
   }
-  const StopSignal signal;
+  // To the end of the process: a signal that comes while it leaves must not change how it ended.
+  [[maybe_unused]] static const auto* const signal = new StopSignal;
   folder = take_folder(request);
   RunEnd end = RunEnd::kDone;
   try {
