@@ -93,7 +93,9 @@ TEST_F(CheckpointTest, NoBestYetStaysSo) {
   Trainer t = trainer(tiny_run());
   const AdamW optimizer(t.model().parameters(), {});
   EXPECT_TRUE(std::isinf(t.state().best_value));
-  save_checkpoint(temp_ / "here", t.state(), t.model().parameters(), optimizer);
+  CheckpointWriter writer(temp_ / "here");
+  write_checkpoint(writer, t.state(), t.model().parameters(), optimizer);
+  writer.commit();
   EXPECT_TRUE(std::isinf(load_state(temp_ / "here").best_value));
 }
 

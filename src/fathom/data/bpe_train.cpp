@@ -87,8 +87,9 @@ class PairTable {
   // Entries do not move before the next reserve() or erase().
   void reserve(size_t more) {
     if (4 * (size_ + more) <= 3 * entries_.size()) return;
-    std::vector<Entry> old(std::max<size_t>(entries_.size(), 1024));
-    while (4 * (size_ + more) > 3 * old.size()) old.resize(2 * old.size());
+    size_t slots = std::max<size_t>(entries_.size(), 64);
+    while (4 * (size_ + more) > 3 * slots) slots *= 2;
+    std::vector<Entry> old(slots);
     old.swap(entries_);
     for (const Entry& entry : old)
       if (entry.key != kNone) entries_[slot_of(entry.key)] = entry;
@@ -136,7 +137,7 @@ class Trainer {
  public:
   explicit Trainer(std::string_view text)
       : cells_(text), length_(256, 1), before_(256), after_(256) {
-    pairs_.reserve(size_t{1} << 16);
+    pairs_.reserve(std::min(cells_.ids.size(), size_t{1} << 16));  // no more pairs than places
     for_each_pair([](PairTable::Entry& entry, size_t, int64_t count) {
       entry.count += count;
       ++entry.coming;

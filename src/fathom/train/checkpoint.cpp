@@ -151,13 +151,6 @@ void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
   write_file_durably(writer.path() + "/state.json", as_bytes(json_text(to_json(state), 1) + "\n"));
 }
 
-void save_checkpoint(const std::string& folder, const RunState& state,
-                     const ParameterSet& parameters, const AdamW& optimizer) {
-  CheckpointWriter writer(folder);
-  write_checkpoint(writer, state, parameters, optimizer);
-  writer.commit();
-}
-
 std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters) {
   std::vector<std::string> missing;
   read_checkpoint(folder, [&](const std::string& steady) {

@@ -23,8 +23,6 @@ namespace fathom {
 // Fills it; the caller commits.
 void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
                       const ParameterSet& parameters, const AdamW& optimizer);
-void save_checkpoint(const std::string& folder, const RunState& state,
-                     const ParameterSet& parameters, const AdamW& optimizer);
 
 // All loading throws Error for a damaged or incomplete checkpoint, and for a tensor that is
 // missing, surplus, or of another shape or type, by name.
