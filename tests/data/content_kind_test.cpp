@@ -27,9 +27,7 @@ std::string random_bytes(size_t n, uint32_t seed = 1) {
 
 template <class T>
 std::string raw(const std::vector<T>& numbers) {
-  std::string bytes(numbers.size() * sizeof(T), '\0');
-  std::memcpy(bytes.data(), numbers.data(), bytes.size());
-  return bytes;
+  return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(T)};
 }
 
 // A text in UTF-16 or UTF-32, as its code points' bytes.

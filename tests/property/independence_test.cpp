@@ -97,7 +97,8 @@ TEST_F(Independence, OfTheOtherSegments) {
     }
 }
 
-// Tokens that are not there may be any.
+// Tokens that are not there may be any. What they are may decide which rows a function takes, and so
+// which rows a product rounds together.
 TEST_F(Independence, OfPositionsThatAreNotThere) {
   for_each([](const Subject& s, const Batch& batch, bool training) {
     if (!batch.valid_BT.defined()) return;
@@ -112,7 +113,7 @@ TEST_F(Independence, OfPositionsThatAreNotThere) {
     };
     const Seen one = look(s.walk(), batch, options), two = look(s.walk(), changed, options);
     const Difference d = difference(one, there, two, there);
-    EXPECT_LE(d.largest, 0) << d;
+    EXPECT_LE(d.largest, kTolerance) << d;
     EXPECT_GT(difference(one, whole(), two, whole()).largest, 0);
   });
 }
