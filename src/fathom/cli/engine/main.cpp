@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/kernels/isa.h"
@@ -47,6 +48,17 @@ int run_verb(int argc, char** argv) {
   misuse("fathom-engine does not know the verb " + verb, "type `fathom --help`");
 }
 
+// ": it wanted 134,217,728 bytes more", of "... you tried to allocate 134217728 bytes ...".
+std::string wanted_bytes(const std::string& message) {
+  constexpr std::string_view kBefore = "tried to allocate ";
+  const size_t at = message.find(kBefore);
+  if (at == std::string::npos) return "";
+  const size_t first = at + kBefore.size();
+  const size_t end = message.find_first_not_of("0123456789", first);
+  if (end == first || end - first > 18 || message.compare(end, 6, " bytes") != 0) return "";
+  return ": it wanted " + with_commas(std::stoll(message.substr(first))) + " bytes more";
+}
+
 // libtorch's own errors carry a stack trace; people get the sentence.
 int run(int argc, char** argv) {
   try {
@@ -54,7 +66,7 @@ int run(int argc, char** argv) {
   } catch (const c10::Error& e) {
     const std::string message = e.what_without_backtrace();
     if (message.find("memory") != std::string::npos)
-      fail("there is not enough memory: " + message,
+      fail("there is not enough memory" + wanted_bytes(message),
            "a smaller batch_size, mini_batch_size or block_size needs less");
     fail("the tensor library refused an operation: " + message, "this is a fault of fathom's");
   }
