@@ -6,7 +6,6 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
-#include <cstring>
 #include <random>
 
 #include "data/data_testing.h"
