@@ -5,7 +5,7 @@
 namespace fathom {
 
 // RunConfig's fields whose effect shows without torch: sizes, costs, schedule, what decays.
-// Tested by plan/effects_test.cpp and cli/effects_test.cpp.
+// Tested by recipe/effects_test.cpp and cli/effects_test.cpp.
 inline constexpr const char* kPlanEffects[] = {
     "n_layer",        "n_head",          "n_embd",
     "block_size",     "vocab_size",      "bias",
@@ -67,7 +67,7 @@ inline constexpr const char* kEngineEffects[] = {
 };
 
 // RunConfig's fields that act whatever the others are. Every other one says what it needs, and
-// plan/needs_test.cpp gives it in vain.
+// recipe/needs_test.cpp gives it in vain.
 inline constexpr const char* kActsAlways[] = {
     "n_layer",
     "n_head",

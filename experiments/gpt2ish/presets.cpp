@@ -1,6 +1,6 @@
 // The reference every idea is measured against: LMPlay's gpt2ish in its five sizes, and nanoGPT's
 // two Shakespeare recipes.
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {

@@ -1,6 +1,6 @@
 // Leave early: a token table and a head per layer, and a token that a layer is sure of is answered
 // there and hidden from the layers after it.
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {

@@ -6,7 +6,7 @@
 #include "cli/cli_testing.h"
 #include "fathom/cli/train.h"
 #include "fathom/cli/verbs.h"
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {

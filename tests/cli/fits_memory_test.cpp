@@ -2,8 +2,8 @@
 #include "fathom/cli/fits_memory.h"
 
 #include "cli/cli_testing.h"
-#include "fathom/model/plan/parameter_table.h"
-#include "fathom/train/plan/registry.h"
+#include "fathom/model/spec/parameter_table.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {

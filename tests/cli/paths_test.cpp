@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "cli/cli_testing.h"

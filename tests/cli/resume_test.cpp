@@ -1,8 +1,10 @@
 // How a resume is planned, and refused, before a tensor is made.
+#include <nlohmann/json.hpp>
+
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
 #include "fathom/cli/train.h"
-#include "fathom/model/plan/parameter_table.h"
+#include "fathom/model/spec/parameter_table.h"
 
 namespace fathom {
 namespace {
@@ -156,7 +158,8 @@ TEST_F(ResumePlanTest, OtherDataIsRefusedUnlessAccepted) {
   place_.write("sea.txt", testing::small_text() + "0123456789 XYZ");
   EXPECT_EQ(run({"prepare", "sea.txt"}).exit_code, 0);
   RunState with_tokenizer = s;
-  with_tokenizer.tokenizer = Corpus::open("rain").tokenizer()->to_json();
+  with_tokenizer.tokenizer =
+      std::make_shared<const nlohmann::json>(Corpus::open("rain").tokenizer()->to_json());
   save_state("old", "last", with_tokenizer);
   EXPECT_THAT(refusal({"--resume", "--dataset=sea", "--accept_new_data"}),
               HasSubstr("another tokenizer than the run"));

@@ -2,14 +2,15 @@
 #pragma once
 
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "fathom/data/corpus.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/files.h"
 #include "fathom/track/run_folder.h"
-#include "fathom/train/plan/registry.h"
-#include "fathom/train/plan/run_state.h"
+#include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/run_state.h"
 
 namespace fathom::testing {
 
@@ -23,7 +24,7 @@ inline RunState saved_state(const std::string& preset, const std::string& datase
   state.step = state.optimizer_steps = step;
   state.cursor.batch = 7;
   state.corpus_fingerprint = corpus.fingerprint();
-  state.best_metric = "val/loss";
+  state.best_metric = "eval/val/loss";
   state.best_value = std::numeric_limits<double>::infinity();
   return state;
 }

@@ -57,5 +57,23 @@ TEST_F(EveryWindowTest, WholeWindowsNeedNoMarks) {
   EXPECT_TRUE(source.next(source.start()).first.valid.empty());
 }
 
+TEST_F(EveryWindowTest, SequencesOneByOneAreTheBatch) {
+  const Corpus shards = corpus({20, 9, 33});
+  const EveryWindow together(shards, "val", /*B=*/8, /*T=*/8), single(shards, "val", 1, 8);
+  TokenBatch all;
+  Cursor cursor = single.start();
+  for (int64_t i = 0; i < single.batches(); ++i) {
+    const auto [one, after] = single.next(cursor);
+    append(all, one);
+    cursor = after;
+  }
+  const TokenBatch expected = together.next(together.start()).first;
+  EXPECT_EQ(all.B, expected.B);
+  EXPECT_EQ(all.tokens, expected.tokens);
+  EXPECT_EQ(all.targets, expected.targets);
+  EXPECT_EQ(all.valid, expected.valid);
+  EXPECT_FALSE(all.valid.empty()) << "the case is pointless if every window is full";
+}
+
 }  // namespace
 }  // namespace fathom

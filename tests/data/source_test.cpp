@@ -1,5 +1,6 @@
 #include "fathom/data/source.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -15,6 +16,7 @@ namespace {
 
 using testing::caught;
 using testing::counting;
+using ::testing::ElementsAre;
 using testing::HasSubstr;
 using testing::write_shard;
 
@@ -34,7 +36,8 @@ class SourceTest : public testing::DataTest {
 };
 
 bool equal(const TokenBatch& a, const TokenBatch& b) {
-  return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.targets == b.targets;
+  return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.targets == b.targets &&
+         a.valid == b.valid;
 }
 
 TEST_F(SourceTest, CursorTravelsThroughJson) {
@@ -266,6 +269,28 @@ TEST_F(SourceTest, ATokenOutsideTheVocabularyIsNamed) {
       << '\3';
   EXPECT_THAT(caught([&] { source.next(source.start()); }).what(),
               HasSubstr("train.bin has token 3 at offset 5, outside the vocabulary of 3"));
+}
+
+TEST(Append, EveryColumnGoesAlong) {
+  const TokenBatch plain = {1, 3, {1, 2, 3}, {2, 3, 4}, {}};
+  const TokenBatch filled = {2, 3, {5, 6, 0, 7, 0, 0}, {6, -1, -1, -1, -1, -1}, {1, 1, 0, 1, 0, 0}};
+  TokenBatch all;
+  append(all, plain);
+  EXPECT_TRUE(all.valid.empty()) << "all of them are";
+  append(all, filled);
+  append(all, plain);
+  EXPECT_EQ(all.B, 4);
+  EXPECT_EQ(all.T, 3);
+  EXPECT_THAT(all.tokens, ElementsAre(1, 2, 3, 5, 6, 0, 7, 0, 0, 1, 2, 3));
+  EXPECT_THAT(all.targets, ElementsAre(2, 3, 4, 6, -1, -1, -1, -1, -1, 2, 3, 4));
+  EXPECT_THAT(all.valid, ElementsAre(1, 1, 1, 1, 1, 0, 1, 0, 0, 1, 1, 1));
+  TokenBatch first;
+  append(first, filled);
+  EXPECT_EQ(first.valid, filled.valid);
+  EXPECT_THAT(caught([&] {
+                append(first, {1, 2, {1, 2}, {2, 3}, {}});
+              }).what(),
+              HasSubstr("rows of 2 tokens do not fit rows of 3"));
 }
 
 }  // namespace

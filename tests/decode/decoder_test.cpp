@@ -25,7 +25,7 @@ Texts random_texts(const std::vector<int64_t>& lengths, unsigned seed) {
 }
 
 // The plain twin: the window as a batch of its own, no cache.
-NextToken uncached(const LanguageModel& model, const std::vector<int64_t>& text,
+NextToken uncached(const NextTokenModel& model, const std::vector<int64_t>& text,
                    const Window& window, Exit exit) {
   const auto length = static_cast<int64_t>(text.size());
   std::vector<int64_t> seen(text.begin(), text.begin() + std::min(window.pinned, length));
@@ -37,7 +37,7 @@ NextToken uncached(const LanguageModel& model, const std::vector<int64_t>& text,
 class DecoderTest : public PropertyTest {
  protected:
   // Feeds `steps` random tokens to texts of several lengths and compares every answer.
-  void expect_as_uncached(const LanguageModel& model, const Window& window, Exit exit,
+  void expect_as_uncached(const NextTokenModel& model, const Window& window, Exit exit,
                           int64_t steps, double tolerance) {
     Decoder decoder(model, random_texts({1, 4, 2}, 3), window);
     const Tensor more = random_tokens({steps, 3}, kVocab, 77);
@@ -114,9 +114,9 @@ TEST_F(DecoderTest, WhatHasLeftHasNoDeeperKeys) {
     computed += grown.next(Exit::kFirstConfident).computed;
   }
   for (const Decoder* decoder : {&whole, &grown}) {
-    ASSERT_EQ(decoder->cache().slots(), L);
+    ASSERT_EQ(decoder->cache().keys.slots(), L);
     for (int64_t i = 0; i < L; ++i)
-      EXPECT_EQ(decoder->cache().keys(int(i), 0), expected[size_t(i)]) << i;
+      EXPECT_EQ(decoder->cache().keys.keys(int(i), 0), expected[size_t(i)]) << i;
   }
   EXPECT_EQ(all.computed, std::accumulate(expected.begin(), expected.end(), int64_t{0}));
   EXPECT_EQ(all.dense, L * kBlock);

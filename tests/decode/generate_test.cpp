@@ -17,14 +17,14 @@ namespace {
 constexpr int64_t kVocab = 11;
 
 // Freshly drawn, a model would hardly notice what is further back than the last token.
-std::unique_ptr<LanguageModel> strong_model() {
+std::unique_ptr<NextTokenModel> strong_model() {
   auto model = model_of(untied_config(), kVocab);
   disturb(*model, 0.3);
   return model;
 }
 
 // And in `layers`, if given, who answered.
-std::vector<int64_t> text(const LanguageModel& model, const std::vector<int64_t>& start,
+std::vector<int64_t> text(const NextTokenModel& model, const std::vector<int64_t>& start,
                           GenerateOptions options, std::vector<int64_t>* layers = nullptr) {
   if (options.window.capacity == 0) options.window.capacity = 8;
   if (options.vocab_size == 0) options.vocab_size = kVocab;
@@ -127,15 +127,15 @@ TEST(Generate, RefusesAVocabularyLargerThanTheModels) {
 
 constexpr int64_t kLayers = 3;
 
-std::unique_ptr<LanguageModel> strong_exits(const ModelConfig& config) {
+std::unique_ptr<NextTokenModel> strong_exits(const ModelConfig& config) {
   auto model = model_of(config, kVocab, at::kDouble);
   disturb(*model, 0.3);
   return model;
 }
 
 // The first `n` layers as a model, whose last one is layer n - 1 of the other.
-std::unique_ptr<LanguageModel> first_layers(const LanguageModel& model, ModelConfig config,
-                                            int64_t n) {
+std::unique_ptr<NextTokenModel> first_layers(const NextTokenModel& model, ModelConfig config,
+                                             int64_t n) {
   config.backbone.n_layer = n;
   if (!config.halting.thresholds.empty()) config.halting.thresholds.resize(size_t(n));
   auto first = model_of(config, kVocab, at::kDouble);
@@ -159,7 +159,7 @@ std::vector<ModelConfig> exit_configs() {
 TEST(NextToken, ComesFromTheFirstLayerThatIsConfident) {
   for (const ModelConfig& config : exit_configs()) {
     const auto model = strong_exits(config);
-    std::vector<std::unique_ptr<LanguageModel>> first;
+    std::vector<std::unique_ptr<NextTokenModel>> first;
     for (int64_t n = 1; n <= kLayers; ++n) first.push_back(first_layers(*model, config, n));
     std::vector<int64_t> answers(kLayers, 0);
     for (const int64_t T : {1, 4, 8}) {

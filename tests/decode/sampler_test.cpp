@@ -9,7 +9,7 @@
 #include "errors.h"
 #include "fathom/base/random.h"
 #include "fathom/decode/sampler.h"
-#include "model/testing.h"
+#include "ops/testing.h"
 
 namespace fathom::testing {
 namespace {

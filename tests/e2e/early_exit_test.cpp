@@ -41,7 +41,7 @@ Workplace* EarlyExitProgram::place_ = nullptr;
 Outcome EarlyExitProgram::training_;
 
 TEST_F(EarlyExitProgram, TrainingReportsTheLayers) {
-  for (const char* metric : {"loss_final", "infer", "exit_rate [", "layer_loss [", "exit_depth"})
+  for (const char* metric : {"objective", "infer", "exit_rate [", "layer_loss [", "exit_depth"})
     EXPECT_THAT(training_.out, HasSubstr(metric));
 }
 
@@ -54,8 +54,9 @@ TEST_F(EarlyExitProgram, EvaluationSaysWhoAnswered) {
   EXPECT_NEAR(m["exit_rate/0"].get<double>() + m["exit_rate/1"].get<double>(), 1, 1e-9);
   EXPECT_NEAR(m["exit_correct/0"].get<double>() + m["exit_correct/1"].get<double>(), e["accuracy"],
               1e-9);
-  EXPECT_NEAR((m["layer_loss/0"].get<double>() + m["layer_loss/1"].get<double>()) / 2, e["loss"],
-              1e-6);
+  EXPECT_NEAR(m["layer_loss/1"].get<double>(), e["loss"], 1e-6);
+  EXPECT_NEAR((m["layer_loss/0"].get<double>() + m["layer_loss/1"].get<double>()) / 2,
+              e["objective"], 1e-6);
   const Outcome table = place_->run({"eval", "early"});
   EXPECT_THAT(table.out, HasSubstr("right there"));
   EXPECT_THAT(table.out, HasSubstr("of 2 layers on average"));
@@ -230,6 +231,49 @@ TEST_F(EarlyExitProgram, TraceOptionsAct) {
   EXPECT_EQ(far.exit_code, 2);
   EXPECT_THAT(far.err, HasSubstr("--num_chars=17 or less"));
   EXPECT_EQ(place_->run({"trace", "early", "--start_idx=100000"}).exit_code, 2);
+}
+
+// The layers that are trained need not begin at 0.
+TEST_F(EarlyExitProgram, LayersAreNamedByTheirNumbers) {
+  const Outcome o = place_->run(
+      {"train", "gpt2ish_shakespeare_cpu", "--dataset=rain", "--n_layer=4", "--n_head=2",
+       "--n_embd=16", "--block_size=8", "--max_iters=3", "--eval_interval=2", "--eval_iters=2",
+       "--log_interval=1", "--threads=1", "--run_name=gap", "--layer_supervision=[0,1,0,1]"});
+  ASSERT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("layer_loss [1: "));
+  const Outcome table = place_->run({"eval", "gap"});
+  EXPECT_THAT(table.out, HasSubstr("  layer    loss  accuracy\n      1  "));
+  EXPECT_THAT(table.out, HasSubstr("\n      3  "));
+  EXPECT_THAT(table.out, HasSubstr("\n  objective"));
+  const auto e = nlohmann::json::parse(place_->run({"eval", "gap", "--json"}).out);
+  EXPECT_EQ(e["metrics"]["layer_loss/3"], e["loss"]);
+  EXPECT_NEAR((e["metrics"]["layer_loss/1"].get<double>() + e["loss"].get<double>()) / 2,
+              e["objective"], 1e-6);
+  const std::string csv = place_->run({"export", "gap", "--metrics=csv"}).out;
+  std::string events;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(place_->path("runs/gap/tensorboard")))
+    events += slurp(entry.path());
+  for (const char* series : {"eval/val/layer_loss/1", "eval/val/layer_loss/3", "train/objective",
+                             "eval/val/objective", "train/layer_accuracy/3"}) {
+    EXPECT_THAT(csv.substr(0, csv.find('\n')), HasSubstr(series));
+    EXPECT_THAT(events, HasSubstr(series));
+  }
+  EXPECT_THAT(csv, Not(HasSubstr("layer_loss/0")));
+}
+
+// What a checkpoint was chosen by can be looked up.
+TEST_F(EarlyExitProgram, TheBestMetricIsASeriesOfTheRun) {
+  const auto state =
+      nlohmann::json::parse(slurp(place_->path("runs/early/checkpoints/last/state.json")));
+  EXPECT_EQ(state["best_metric"], "eval/val/loss");
+  std::istringstream lines(place_->run({"export", "early", "--metrics=jsonl"}).out);
+  double least = HUGE_VAL;
+  for (std::string line; std::getline(lines, line);) {
+    const auto row = nlohmann::json::parse(line);
+    if (row.contains("eval/val/loss")) least = std::min<double>(least, row["eval/val/loss"]);
+  }
+  EXPECT_EQ(state["best_value"], least);
 }
 
 TEST_F(EarlyExitProgram, KeysWithoutEffectAreSaidOnce) {

@@ -2,6 +2,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "e2e/small_run.h"

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <csignal>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "e2e/program.h"

@@ -1,6 +1,6 @@
 // Settings of a run, `key=value` a line, and what they mean in the light of one another.
-#include "fathom/model/plan/parameter_table.h"
-#include "fathom/train/plan/run_config.h"
+#include "fathom/model/spec/parameter_table.h"
+#include "fathom/train/recipe/run_config.h"
 #include "fuzz/fuzzing.h"
 
 namespace fathom::fuzzing {

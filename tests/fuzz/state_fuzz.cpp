@@ -1,8 +1,10 @@
 // state.json of a checkpoint: raw, or members that override those of a sound one, of its
 // configuration, its guards or its place in the data.
-#include "fathom/train/plan/run_state.h"
+#include <nlohmann/json.hpp>
 
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/run_state.h"
+
+#include "fathom/train/recipe/registry.h"
 #include "fuzz/fuzzing.h"
 
 namespace fathom::fuzzing {
@@ -14,7 +16,7 @@ using nlohmann::json;
 std::string open_end(const char* key) {
   RunState state;
   state.config.preset = "x";
-  state.tokenizer = {{"kind", "byte"}};
+  state.tokenizer = std::make_shared<const nlohmann::json>(nlohmann::json{{"kind", "byte"}});
   json whole = to_json(state);
   whole["config"] = {{"preset", "x"}, {"n_layer", 3}};  // the others have their defaults
   if (key == nullptr) {

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/io/json_text.h"
-#include "fathom/train/plan/outlier_window.h"
+#include "fathom/train/recipe/outlier_window.h"
 #include "fuzz/fuzzing.h"
 
 namespace fathom::fuzzing {

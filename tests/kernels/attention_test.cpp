@@ -10,7 +10,7 @@ namespace {
 
 struct Case {
   int64_t B, Q, K, H, D, E;
-  enum Mask { kCausal, kWindow, kEverything, kRandom, kRandomBySequence, kNothing } mask;
+  enum Mask { kCausal, kWindow, kEverything, kRandom, kHidden, kHiddenNotOwn, kNothing } mask;
   double p = 0;
 };
 
@@ -44,9 +44,11 @@ class Problem {
     // k and v beside each other in memory, as one linear makes them.
     kv = numbers_.draw(c.B * c.K * row());
     d_out = numbers_.draw(c.B * c.Q * c.H * c.E);
-    const bool by_sequence = c.mask == Case::kRandomBySequence;
-    for (int64_t b = 0; b < (by_sequence ? c.B : 1); ++b)
-      for (int64_t i = 0; i < c.Q; ++i) add_query(i);
+    const bool hides = c.mask == Case::kHidden || c.mask == Case::kHiddenNotOwn;
+    for (int64_t i = 0; hides && i < c.B * c.K; ++i)
+      hidden.push_back(numbers_.draw(1)[0] > 0.3 ? 1 : 0);
+    for (int64_t b = 0; b < c.B; ++b)
+      for (int64_t i = 0; i < c.Q; ++i) add_query(b, i);
     for (int64_t b = 0; b < c.B; ++b) streams.push_back(uint64_t(100 + b));
     for (int64_t b = 0; b < c.B; ++b)
       for (int64_t i = 0; i < c.Q; ++i) query_positions.push_back(2 * i + b);
@@ -62,7 +64,8 @@ class Problem {
     p.v = {values_of(kv), c_.K * row(), row()};
     p.ranges = ranges.data();
     if (!blocked.empty()) p.blocked = blocked.data();
-    p.by_sequence = c_.mask == Case::kRandomBySequence;
+    if (!hidden.empty()) p.hidden = hidden.data();
+    if (!own.empty()) p.own = own.data();
     p.dropout = {c_.p, 11, streams.data(), query_positions.data(), key_positions.data(), span};
     return p;
   }
@@ -103,6 +106,8 @@ class Problem {
   std::vector<float> q, kv, d_out, out, lse, d_q, d_kv;
   std::vector<KeyRange> ranges;
   std::vector<uint8_t> blocked;
+  std::vector<float> hidden;
+  std::vector<int32_t> own;
   std::vector<uint64_t> streams;
   std::vector<int64_t> query_positions, key_positions;
   const int64_t span = 5000;
@@ -113,7 +118,7 @@ class Problem {
     return keys_and_values.empty() ? nullptr : keys_and_values.data() + c_.H * c_.D;
   }
 
-  void add_query(int64_t i) {
+  void add_query(int64_t b, int64_t i) {
     const auto K = static_cast<int32_t>(c_.K), end = std::min(static_cast<int32_t>(i + 1), K);
     switch (c_.mask) {
       case Case::kCausal:
@@ -124,6 +129,9 @@ class Problem {
         return ranges.push_back({0, K});
       case Case::kNothing:
         return ranges.push_back({0, 0});
+      case Case::kHidden:
+      case Case::kHiddenNotOwn:
+        return add_hidden(b, i, end);
       default:
         break;
     }
@@ -132,9 +140,24 @@ class Problem {
       blocked.push_back(i % 7 == 2 || numbers_.draw(1)[0] > 0.5 ? 1 : 0);
   }
 
+  // Causal; the ends of a range are keys that are seen.
+  void add_hidden(int64_t b, int64_t i, int32_t end) {
+    KeyRange r = {int32_t(i / 5), end};
+    const bool is_own = c_.mask == Case::kHiddenNotOwn && i < c_.K && hides(b, i);
+    if (c_.mask == Case::kHiddenNotOwn) own.push_back(is_own ? int32_t(i) : -1);
+    while (r.first < r.last && hides(b, r.first) && !(is_own && r.first == i)) ++r.first;
+    while (r.first < r.last && hides(b, r.last - 1) && !(is_own && r.last - 1 == i)) --r.last;
+    ranges.push_back(r.first < r.last ? r : KeyRange{});
+  }
+  bool hides(int64_t b, int64_t k) const { return hidden[size_t(b * c_.K + k)] != 0; }
+  bool is_seen(int64_t b, int64_t i, int64_t k) const {
+    const auto query = size_t(b * c_.Q + i);
+    if (!blocked.empty() && blocked[query * size_t(c_.K) + size_t(k)]) return false;
+    return hidden.empty() || !hides(b, k) || (!own.empty() && own[query] == k);
+  }
+
   void one_query(int64_t b, int64_t h, int64_t i, Answer& a) const {
-    const int64_t mask = c_.mask == Case::kRandomBySequence ? b : 0;
-    const KeyRange r = ranges[size_t(mask * c_.Q + i)];
+    const KeyRange r = ranges[size_t(b * c_.Q + i)];
     const size_t at_q = size_t(((b * c_.Q + i) * c_.H + h) * c_.D);
     const size_t at_out = size_t(((b * c_.Q + i) * c_.H + h) * c_.E);
     const auto at_k = [&](int64_t k) { return size_t((b * c_.K + k) * row() + h * c_.D); };
@@ -151,7 +174,7 @@ class Problem {
       most = std::max(most, scores[size_t(k)]);
     }
     for (int64_t k = r.first; k < r.last; ++k) {
-      if (!blocked.empty() && blocked[size_t((mask * c_.Q + i) * c_.K + k)]) continue;
+      if (!is_seen(b, i, k)) continue;
       sum += weight[size_t(k)] = std::exp(scores[size_t(k)] - most);
       if (c_.p == 0) continue;
       float m = 0;
@@ -199,20 +222,15 @@ INSTANTIATE_TEST_SUITE_P(Every, AttentionTest, testing::ValuesIn(usable_isas()),
 
 TEST_P(AttentionTest, EqualsTheFormulasOnPaper) {
   const Case cases[] = {
-      {1, 1, 1, 1, 1, 1, Case::kCausal},
-      {2, 20, 20, 2, 8, 8, Case::kCausal},
-      {1, 65, 65, 3, 32, 32, Case::kCausal},
-      {2, 37, 37, 2, 20, 24, Case::kCausal, 0.3},
-      {1, 130, 130, 1, 64, 64, Case::kWindow},
-      {2, 130, 130, 1, 16, 16, Case::kWindow, 0.5},
-      {1, 9, 50, 2, 24, 40, Case::kEverything},
-      {1, 1, 100, 2, 32, 32, Case::kEverything},
-      {2, 60, 60, 2, 16, 16, Case::kRandom},
-      {3, 33, 33, 2, 16, 16, Case::kRandomBySequence, 0.2},
-      {2, 5, 5, 2, 16, 16, Case::kNothing},
-      {1, 900, 900, 1, 16, 16, Case::kCausal, 0.1},
-      {1, 800, 800, 1, 8, 8, Case::kRandom},
-      {0, 4, 4, 1, 8, 8, Case::kCausal},
+      {1, 1, 1, 1, 1, 1, Case::kCausal},          {2, 20, 20, 2, 8, 8, Case::kCausal},
+      {1, 65, 65, 3, 32, 32, Case::kCausal},      {2, 37, 37, 2, 20, 24, Case::kCausal, 0.3},
+      {1, 130, 130, 1, 64, 64, Case::kWindow},    {2, 130, 130, 1, 16, 16, Case::kWindow, 0.5},
+      {1, 9, 50, 2, 24, 40, Case::kEverything},   {1, 1, 100, 2, 32, 32, Case::kEverything},
+      {2, 60, 60, 2, 16, 16, Case::kRandom},      {3, 33, 33, 2, 16, 16, Case::kRandom, 0.2},
+      {2, 60, 60, 2, 16, 16, Case::kHidden},      {3, 33, 33, 2, 16, 16, Case::kHiddenNotOwn, 0.2},
+      {2, 3, 50, 2, 20, 20, Case::kHiddenNotOwn}, {1, 900, 900, 1, 8, 8, Case::kHiddenNotOwn},
+      {2, 5, 5, 2, 16, 16, Case::kNothing},       {1, 900, 900, 1, 16, 16, Case::kCausal, 0.1},
+      {1, 800, 800, 1, 8, 8, Case::kRandom},      {0, 4, 4, 1, 8, 8, Case::kCausal},
       {2, 0, 4, 1, 8, 8, Case::kCausal},
   };
   for (const Case& c : cases) {

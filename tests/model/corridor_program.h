@@ -16,7 +16,7 @@
 
 #include "fathom/model/depth_model.h"
 #include "model/testing.h"
-#include "plan/plans.h"
+#include "spec/plans.h"
 
 namespace fathom::testing {
 
@@ -56,20 +56,23 @@ inline DepthPlan corridor_plan(const LoopSettings& settings = {}) {
   last.wiring = 2;
   last.norm = {};
   last.readout->norm = last.norm_in;
-  LoopGroup loop = loop_of({{inside}}, settings.count);
-  loop.adapter = settings.adapter ? 0 : -1;
-  loop.noise = settings.noise;
-  loop.backprop_depth = settings.backprop_depth;
-
+  const LoopGroup loop = loop_of({{inside}}, settings.adapter ? 0 : -1);
   DepthPlan plan = plan_of(
       {{with_readout(block(0, kWidth), 0)}, {loop}, {with_readout(block(0, kWidth), 1)}, {last}});
   plan.wirings = {pre_norm_wiring(), gated, recurse};
-  plan.halting.config.rule = HaltRule::kMax;
-  plan.halting.config.thresholds = {std::begin(kThresholds), std::end(kThresholds)};
   return plan;
 }
 
-inline std::unique_ptr<DepthModel> model_of_plan(const DepthPlan& plan,
+inline Policy corridor_policy(const LoopSettings& settings = {}) {
+  Policy policy = loops({settings.count});
+  policy.loops[0].noise = settings.noise;
+  policy.loops[0].backprop_depth = settings.backprop_depth;
+  policy.halting.config.rule = HaltRule::kMax;
+  policy.halting.config.thresholds = {std::begin(kThresholds), std::end(kThresholds)};
+  return policy;
+}
+
+inline std::unique_ptr<DepthModel> model_of_plan(const DepthPlan& plan, const Policy& policy,
                                                  const SupervisionTable& table) {
   ModelConfig config;
   config.backbone = corridor_backbone();
@@ -77,6 +80,7 @@ inline std::unique_ptr<DepthModel> model_of_plan(const DepthPlan& plan,
       config,
       kVocab,
       plan,
+      policy,
       table,
       ParameterSet(parameter_table(plan, config.backbone, kVocab), 5, at::kCPU, at::kDouble),
       {}});
@@ -86,7 +90,7 @@ inline std::unique_ptr<DepthModel> model_of_plan(const DepthPlan& plan,
 
 inline std::unique_ptr<DepthModel> corridor_model(const SupervisionTable& table,
                                                   const LoopSettings& settings = {}) {
-  return model_of_plan(corridor_plan(settings), table);
+  return model_of_plan(corridor_plan(settings), corridor_policy(settings), table);
 }
 
 inline SupervisionTerm term_of(std::vector<double> weights) {

@@ -16,7 +16,7 @@ using Values = std::vector<double>;             // (T, width), row-major
 using Weights = std::map<std::string, Values>;  // by parameter name
 using Mask = std::vector<bool>;                 // by position
 
-inline Weights weights_of(const LanguageModel& model) {
+inline Weights weights_of(const NextTokenModel& model) {
   Weights weights;
   for (const Parameter& p : model.parameters().all()) weights[p.spec.name] = numbers(p.tensor);
   return weights;
@@ -47,7 +47,8 @@ class Reference {
     tokens_ = {row.data_ptr<int64_t>(), row.data_ptr<int64_t>() + kLength};
     Batch batch;
     batch.tokens_BT = row;
-    xi_ = numbers(corridor_random(b).normal("loop.1", Rows(batch), kWidth, random_normal({1}, 0)));
+    xi_ =
+        numbers(corridor_random(b).normal("loop.0@0", Rows(batch), kWidth, random_normal({1}, 0)));
     for (double& x : xi_) x *= loop.noise;
   }
 
@@ -245,7 +246,7 @@ inline ReferenceWalk reference_walk(const Reference& reference, const Weights& w
 
 // Compares the gradients of the model's parameters with differences of f, which is given the
 // parameters that vary. A parameter without a gradient counts as zeros.
-inline void expect_gradients_of(const LanguageModel& model,
+inline void expect_gradients_of(const NextTokenModel& model,
                                 const std::function<double(const Weights&)>& f, size_t samples = 4,
                                 double tolerance = 1e-6) {
   Weights w = weights_of(model);

@@ -55,7 +55,7 @@ TEST(Corridor, EveryStepIsTheReferences) {
     const std::vector<ReferenceWalk> expected = reference_walks(*model, loop);
     ASSERT_EQ(trace.steps.size(), size_t(loop.count) + 3);
     for (size_t i = 0; i < trace.steps.size(); ++i)
-      expect_carry(trace.steps[i].door, {expected[0].door[i], expected[1].door[i]});
+      expect_carry(trace.steps[i].door->travel.carry, {expected[0].door[i], expected[1].door[i]});
     expect_carry(trace.end, {expected[0].after.back(), expected[1].after.back()});
   }
 }
@@ -138,9 +138,9 @@ TEST(Segment, RepeatsTheWalkBitForBit) {
   for (size_t first = 0; first < kSteps; ++first)
     for (size_t last = first; last <= kSteps; ++last)
       for (const bool live : {true, false}) {
-        const Carry again = model->walk().segment(program, trace, {first, last, live, live},
-                                                  trace.steps[first].door, options);
-        const Carry& there = last < kSteps ? trace.steps[last].door : trace.end;
+        const Carry again = walk_again(model->walk(), program, trace, {first, last, live, live},
+                                       trace.steps[first].door->travel.carry, options);
+        const Carry& there = last < kSteps ? trace.steps[last].door->travel.carry : trace.end;
         EXPECT_TRUE(same_bits(again.r_RC, there.r_RC)) << first << " to " << last;
         ASSERT_EQ(again.y_RC.defined(), there.y_RC.defined());
         if (there.y_RC.defined()) {
@@ -163,8 +163,8 @@ TEST(Segment, GradientsGoWhereTheyAreAllowed) {
       const WalkOptions options = corridor_options();
       const Trace trace = model->walk().run(program, corridor_batch(), options);
       const Carry end =
-          model->walk().segment(program, trace, {kFirst, kLast, live_carry, live_params},
-                                trace.steps[kFirst].door, options);
+          walk_again(model->walk(), program, trace, {kFirst, kLast, live_carry, live_params},
+                     trace.steps[kFirst].door->travel.carry, options);
       ASSERT_EQ(end.r_RC.requires_grad(), live_carry || live_params);
       if (!end.r_RC.requires_grad()) continue;
       backward((end.r_RC * direction()).sum());
@@ -192,9 +192,9 @@ TEST(Segment, RefusesStepsThatTheWalkDoesNotHave) {
   const Trace trace = model->walk().run(program, corridor_batch(), corridor_options());
   for (const auto& [first, last] : {std::pair<size_t, size_t>{0, 7}, {3, 2}})
     EXPECT_THAT(caught([&, f = first, l = last] {
-                  model->walk().segment(program, trace, {f, l}, trace.end, corridor_options());
+                  walk_again(model->walk(), program, trace, {f, l}, trace.end, corridor_options());
                 }).what(),
-                HasSubstr("does not fit a walk of 6"));
+                HasSubstr("a walk of 6 steps cannot go from"));
 }
 
 // The first iterations without a graph: their state is a number to the later ones, while the loop's
@@ -305,11 +305,11 @@ std::vector<int64_t> rows_of_the_dense_walk(const DepthModel& model) {
     const auto expect_rows = [&](const Tensor& whole, const Tensor& part) {
       EXPECT_LE(max_difference(whole.index_select(0, rows), part), 1e-12);
     };
-    expect_rows(all.door.r_RC, some.door.r_RC);
-    if (i > 0) expect_rows(all.door.y_RC, some.door.y_RC);
-    EXPECT_EQ(some.door.x0_RC.size(), i == 2 || i == 3 ? 1U : 0U);
-    for (size_t k = 0; k < some.door.x0_RC.size(); ++k)
-      expect_rows(all.door.x0_RC[k], some.door.x0_RC[k]);
+    expect_rows(all.door->travel.carry.r_RC, some.door->travel.carry.r_RC);
+    if (i > 0) expect_rows(all.door->travel.carry.y_RC, some.door->travel.carry.y_RC);
+    EXPECT_EQ(some.door->travel.carry.x0_RC.size(), i == 2 || i == 3 ? 1U : 0U);
+    for (size_t k = 0; k < some.door->travel.carry.x0_RC.size(); ++k)
+      expect_rows(all.door->travel.carry.x0_RC[k], some.door->travel.carry.x0_RC[k]);
     if (all.readout >= 0) expect_rows(all.reading.ln_max_R, some.reading.ln_max_R);
   }
   counts.push_back(skipping.end.r_RC.size(0));
@@ -317,15 +317,17 @@ std::vector<int64_t> rows_of_the_dense_walk(const DepthModel& model) {
 }
 
 TEST(SkippingWalk, KeepsTheRowsOfTheDenseOneThatHaveNotHalted) {
-  EXPECT_THAT(rows_of_the_dense_walk(*corridor_model({})), ElementsAre(10, 6, 6, 6, 6, 3, 2));
+  EXPECT_THAT(rows_of_the_dense_walk(*corridor_model({})), ElementsAre(10, 6, 6, 6, 6, 3, 0));
 }
 
 TEST(SkippingWalk, RowsMayLeaveInsideALoop) {
   DepthPlan plan = corridor_plan();
   auto& inside = std::get<LayerSpec>(std::get<LoopGroup>(plan.nodes[1].node).body[0].node);
   inside = with_readout(inside, 1);
-  plan.halting.config.thresholds = {0.7, 0.8, 0.3};
-  EXPECT_THAT(rows_of_the_dense_walk(*model_of_plan(plan, {})), ElementsAre(10, 8, 8, 7, 5, 4, 0));
+  Policy policy = corridor_policy();
+  policy.halting.config.thresholds = {0.7, 0.8, 0.3};
+  EXPECT_THAT(rows_of_the_dense_walk(*model_of_plan(plan, policy, {})),
+              ElementsAre(10, 8, 8, 5, 3, 3, 1));
 }
 
 TEST(SkippingWalk, EndsWhereEveryRowHasLeft) {

@@ -44,7 +44,7 @@ double metric(const ModelOutput& output, const std::string& name) {
 // Three layers that say the same of every token: -log2 of the probabilities of ids 0 to 3.
 const std::vector<std::vector<double>> kBits = {{1, 2, 3, 3}, {3, 3, 2, 1}, {2, 2, 2, 2}};
 
-std::unique_ptr<LanguageModel> toy(const ModelConfig& config) {
+std::unique_ptr<NextTokenModel> toy(const ModelConfig& config) {
   auto model = model_of(config, 4, at::kDouble);
   const at::NoGradGuard no_grad;
   for (size_t i = 0; i < 3; ++i) {
@@ -149,8 +149,8 @@ TEST(EarlyExitLoss, NoTargetAtAllIsNoNumberToDivideBy) {
 
 // ---- A model with opinions
 
-std::unique_ptr<LanguageModel> opinionated(const ModelConfig& config,
-                                           at::ScalarType dtype = at::kDouble) {
+std::unique_ptr<NextTokenModel> opinionated(const ModelConfig& config,
+                                            at::ScalarType dtype = at::kDouble) {
   auto model = model_of(config, kVocab, dtype);
   disturb(*model, 0.2);
   const at::NoGradGuard no_grad;
@@ -202,7 +202,7 @@ Said said(const Numbers& logits, size_t target, const HaltingConfig& halting, si
 }
 
 // Everything exit_metrics reports, row by row.
-std::map<std::string, double> counted_again(const LanguageModel& model,
+std::map<std::string, double> counted_again(const NextTokenModel& model,
                                             const HaltingConfig& halting, const Batch& batch,
                                             bool training) {
   const Trace trace = walk(model, batch, nullptr, training);
@@ -230,7 +230,6 @@ std::map<std::string, double> counted_again(const LanguageModel& model,
       m["exit_rate/" + layer] += 0;
       m["exit_correct/" + layer] += 0;
     }
-    m["loss_final"] += layers[L - 1].loss;
     m["infer"] += layers[used].loss;
     m["accuracy"] += layers[answer].right;
     m["exit_depth"] += double(answer + 1);
@@ -274,6 +273,9 @@ TEST(EarlyExitMetrics, AreWhatTheLogitsSay) {
         if (name.rfind("exit_rate", 0) == 0) answered += metric(output, name);
         if (name.rfind("exit_correct", 0) == 0) right += metric(output, name);
       }
+      EXPECT_EQ(output.loss.count, 19);
+      EXPECT_NEAR(output.loss.sum.item<double>() / 19, expected.at("layer_loss/2"), 1e-12);
+      EXPECT_FALSE(output.optimises_its_loss());
       EXPECT_NEAR(answered, 1, 1e-12);
       EXPECT_NEAR(right, metric(output, "accuracy"), 1e-12);
       EXPECT_LT(expected.at("exit_rate/0"), 1) << "several layers have to answer";

@@ -30,7 +30,7 @@ Halts halting(size_t n_layer, size_t layer, int64_t position) {
 }
 
 // Of each layer, (kB, kT, V).
-std::vector<Tensor> logits_by_position(const LanguageModel& model, const Trace& trace) {
+std::vector<Tensor> logits_by_position(const NextTokenModel& model, const Trace& trace) {
   std::vector<Tensor> all = layer_logits(model, trace);
   for (Tensor& logits : all) logits = logits.view({kB, kT, kVocab});
   return all;
@@ -46,7 +46,7 @@ Batch with_targets(unsigned seed) {
 }
 
 // With heads that are sure of some tokens.
-std::unique_ptr<LanguageModel> disturbed_model(const ModelConfig& config) {
+std::unique_ptr<NextTokenModel> disturbed_model(const ModelConfig& config) {
   auto model = model_of(config, kVocab, at::kDouble);
   disturb(*model, 0.2);
   const at::NoGradGuard no_grad;
@@ -132,9 +132,9 @@ TEST(Threshold, AHiddenTokenThatMaySeeItselfSeesNothingElse) {
   const Batch batch = tokens_only(1);
   const Trace trace = walk(*model, batch);
   // The attention of a single visible key is its value, whatever the scores.
-  const Carry start = trace.steps[1].door;
+  const Carry start = trace.steps[1].door->travel.carry;
   const auto second = [&](const Carry& carry) {
-    return depth(*model).walk().segment(depth(*model).program(), trace, {1, 2}, carry, {}).r_RC;
+    return walk_again(depth(*model).walk(), depth(*model).program(), trace, {1, 2}, carry, {}).r_RC;
   };
   Carry changed = start;
   changed.r_RC = start.r_RC.detach().clone();
@@ -176,7 +176,7 @@ Tensor with_another_token(const Tensor& tokens_BT, int64_t position) {
 }
 
 // Changing token j leaves the logits of every layer before j as they are, bit for bit.
-void expect_causal(const LanguageModel& model, const Halts* replay) {
+void expect_causal(const NextTokenModel& model, const Halts* replay) {
   const Batch batch = tokens_only(3);
   const std::vector<Tensor> before = logits_by_position(model, walk(model, batch, replay));
   for (int64_t j = 0; j < kT; ++j) {
@@ -222,20 +222,18 @@ TEST(MaskCausality, AQueryThatSeesNothing) {
 // ---- Hidden keys
 
 // The rows of `layer` that change when the state of `position` does at the layer's door.
-std::set<int64_t> seen_by(const LanguageModel& model, const Trace& trace, size_t layer,
+std::set<int64_t> seen_by(const NextTokenModel& model, const Trace& trace, size_t layer,
                           int64_t position) {
   const at::NoGradGuard no_grad;
   const auto after = [&](const Carry& carry) {
     const Segment one = {layer, layer + 1};
-    return depth(model)
-        .walk()
-        .segment(depth(model).program(), trace, one, carry, {})
+    return walk_again(depth(model).walk(), depth(model).program(), trace, one, carry, {})
         .r_RC.view({kB, kT, -1});
   };
-  Carry changed = trace.steps[layer].door;
+  Carry changed = trace.steps[layer].door->travel.carry;
   changed.r_RC = changed.r_RC.clone();
   changed.r_RC.select(0, position).add_(random_normal({changed.r_RC.size(1)}, 9));
-  const Tensor one = after(trace.steps[layer].door), two = after(changed);
+  const Tensor one = after(trace.steps[layer].door->travel.carry), two = after(changed);
   EXPECT_TRUE(same_bits(one.select(0, 1), two.select(0, 1))) << "another sequence";
   std::set<int64_t> rows;
   for (int64_t t = 0; t < kT; ++t)

@@ -11,6 +11,7 @@
 #include "fathom/base/error.h"
 #include "fathom/model/depth_model.h"
 #include "fathom/ops/plain.h"
+#include "fathom/train/recipe/registry.h"
 #include "model/testing.h"
 
 namespace fathom::testing {
@@ -34,7 +35,7 @@ Batch tokens_only(int64_t B, int64_t T, unsigned seed) {
   return batch_of(random_tokens({B, T}, kVocab, seed), {});
 }
 
-void set_parameter(LanguageModel& model, const std::string& name, double value) {
+void set_parameter(NextTokenModel& model, const std::string& name, double value) {
   const at::NoGradGuard no_grad;
   model.parameters().at(name).fill_(value);
 }
@@ -256,8 +257,8 @@ Door door_of(const ModelConfig& config, double gate_bias) {
   const at::NoGradGuard no_grad;
   const Trace trace = walk(*model, batch);
   const StepSpec step = depth(*model).program().steps[1];
-  const Carry before = trace.steps[1].door;
-  const Carry after = inject(step, depth(*model).walk().params(), *trace.all, before, {0, 0, 0});
+  const Carry before = trace.steps[1].door->travel.carry;
+  const Carry after = pass_door(step, depth(*model).walk(), *trace.all, before, {0, 0, 0});
   const Tensor table = model->parameters().find("token_table.1.weight");
   const Tensor row = table.defined() ? table.index_select(0, batch.tokens_BT.view({12})) : table;
   return {before.r_RC, after.r_RC, row};

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "errors.h"
+#include "fathom/train/recipe/registry.h"
 #include "model/testing.h"
 
 namespace fathom::testing {
@@ -137,7 +138,7 @@ TEST(InitialLoss, Torch) {
 
 using Shapes = std::map<std::string, std::vector<int64_t>>;
 
-Shapes shapes_of(const LanguageModel& model) {
+Shapes shapes_of(const NextTokenModel& model) {
   Shapes shapes;
   for (const Parameter& p : model.parameters().all()) {
     EXPECT_EQ(p.tensor.sizes().vec(), p.spec.shape) << p.spec.name;

@@ -37,8 +37,8 @@ TEST(NextFrozen, AsksTheNextStepThatReadsOut) {
                                   {block(1, kWidth)},
                                   {with_readout(block(2, kWidth), 2)}});
   const Batch batch = corridor_batch();
-  const auto next = model_of_plan(plan, {judged_by(Term::kNextFrozen, {1, 0, 0})});
-  const auto own = model_of_plan(plan, {term_of({0, 0, 1})});
+  const auto next = model_of_plan(plan, {}, {judged_by(Term::kNextFrozen, {1, 0, 0})});
+  const auto own = model_of_plan(plan, {}, {term_of({0, 0, 1})});
   EXPECT_NEAR(sum_of(*next, batch), sum_of(*own, batch), 1e-12);
   backward(next->forward(batch, corridor_pass()).losses.at(0).sum);
   for (const Parameter& p : next->parameters().all()) {
@@ -50,33 +50,35 @@ TEST(NextFrozen, AsksTheNextStepThatReadsOut) {
 }
 
 TEST(NextFrozen, AsksAStepThatEndsInALoopOnceMoreInsideIt) {
-  LoopGroup loop = loop_of({{with_readout(block(1, kWidth), 1)}}, 2);
+  LoopGroup loop = loop_of({{with_readout(block(1, kWidth), 1)}});
   const DepthPlan plan = plan_of({{with_readout(block(0, kWidth), 0)}, {loop}});
   const Batch batch = corridor_batch();
-  const auto model = model_of_plan(plan, {judged_by(Term::kNextFrozen, {0, 1})});
+  const auto model = model_of_plan(plan, loops({2}), {judged_by(Term::kNextFrozen, {0, 1})});
 
   // Iteration 0 is judged by iteration 1, and that one by itself once more from where it ended.
   const DepthProgram program = model->program();
   const Trace trace = model->walk().run(program, batch, corridor_options());
   ASSERT_EQ(trace.steps.size(), 3u);
   Carry again = trace.end;
-  again.x0_RC = trace.steps[2].door.x0_RC;
-  again = model->walk().segment(program, trace, {2, 3}, again, corridor_options());
+  again.x0_RC = trace.steps[2].door->travel.carry.x0_RC;
+  again = walk_again(model->walk(), program, trace, {2, 3}, again, corridor_options());
   const double expected =
       sum_of(trace.steps[2].reading, batch) +
-      sum_of(model->walk().read(program.steps[2], again, targets_of(batch)), batch);
+      sum_of(model->walk().read(program.steps[2], again, targets_of(batch), model->walk().params()),
+             batch);
   EXPECT_NEAR(sum_of(*model, batch), expected, 1e-12);
 }
 
 // An iteration before the last backprop_depth ones teaches nothing, however far the term reaches.
 TEST(Reach, DoesNotTeachStepsWithoutAGraph) {
-  LoopGroup loop = loop_of({{with_readout(block(1, kWidth), 1)}}, 3);
-  loop.backprop_depth = 1;
+  LoopGroup loop = loop_of({{with_readout(block(1, kWidth), 1)}});
+  Policy policy = loops({3});
+  policy.loops[0].backprop_depth = 1;
   const DepthPlan plan = plan_of({{loop}});
   const auto head_gradient = [&](int64_t reach) {
     Term term = term_of({0, 1});
     term.reach = reach;
-    const auto model = model_of_plan(plan, {term});
+    const auto model = model_of_plan(plan, policy, {term});
     backward(model->forward(corridor_batch(), corridor_pass()).losses.at(0).sum);
     return model->parameters().at("head.0.weight").grad().clone();
   };

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "fathom/model/supervision.h"
-#include "model/testing.h"
+#include "ops/testing.h"
 
 namespace fathom::testing {
 namespace {

@@ -5,9 +5,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "fathom/model/random_field.h"
+#include "fathom/model/walk/places.h"
+#include "fathom/model/walk/random_field.h"
+#include "fathom/model/walk/readout.h"
+#include "fathom/model/walk/rows.h"
 #include "fathom/ops/plain.h"
 #include "model/testing.h"
+#include "ops/described.h"
+#include "ops/testing.h"
 
 namespace fathom::testing {
 namespace {
@@ -91,8 +96,8 @@ Tensor blocked(int64_t B, int64_t Q, int64_t K, const Hidden& hidden) {
   return B == 0 ? bools(values, {Q, K}) : bools(values, {B, Q, K});
 }
 
-AttentionMask causal(int64_t T) {
-  return {blocked(0, T, T, [](int64_t, int64_t q, int64_t k) { return k > q; })};
+Tensor causal(int64_t T) {
+  return blocked(0, T, T, [](int64_t, int64_t q, int64_t k) { return k > q; });
 }
 
 // Only over the keys that are not blocked; zeros for a query that has none. `multipliers`
@@ -130,11 +135,12 @@ Tensor attention_by_loops(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor
   return tensor_of(out, {B, Q, H * E});
 }
 
-// Values, and gradients of all three against differences.
+// Values, and gradients of all three against differences. `hidden` is what the mask describes.
 void expect_attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t H,
-                      const AttentionMask& mask, const Tensor& multipliers = {}) {
+                      const AttentionMask& mask, const Tensor& hidden,
+                      const Tensor& multipliers = {}) {
   EXPECT_LE(max_difference(plain::attention(q, k, v, H, mask, multipliers),
-                           attention_by_loops(q, k, v, H, mask.blocked, multipliers)),
+                           attention_by_loops(q, k, v, H, hidden, multipliers)),
             1e-12);
   expect_gradients([&] { return weighted_sum(plain::attention(q, k, v, H, mask, multipliers)); },
                    {q, k, v}, 12);
@@ -151,47 +157,50 @@ TEST(Attention, AgreesWithLoopsAtAllSizes) {
     SCOPED_TRACE(::testing::Message() << "T = " << s.T << ", D = " << s.D);
     const int64_t C = s.H * s.D;
     expect_attention(leaf({s.B, s.T, C}, 1), leaf({s.B, s.T, C}, 2), leaf({s.B, s.T, C}, 3), s.H,
-                     causal(s.T));
+                     Described(s.B, s.T, s.T), causal(s.T));
     // Views into one tensor, as the model passes them.
     const Tensor qkv = leaf({s.B, s.T, 3 * C}, 4);
     const std::vector<Tensor> parts = qkv.chunk(3, -1);
     EXPECT_LE(max_difference(
-                  plain::attention(parts[0], parts[1], parts[2], s.H, causal(s.T), {}),
-                  attention_by_loops(parts[0], parts[1], parts[2], s.H, causal(s.T).blocked, {})),
+                  plain::attention(parts[0], parts[1], parts[2], s.H, Described(s.B, s.T, s.T), {}),
+                  attention_by_loops(parts[0], parts[1], parts[2], s.H, causal(s.T), {})),
               1e-12);
   }
 }
 
 TEST(Attention, QueriesAndKeysMayBeOfDifferentNumberAndValuesOfDifferentWidth) {
   // The last two of five positions, as with a cache.
-  const Tensor mask = blocked(0, 2, 5, [](int64_t, int64_t q, int64_t k) { return k > q + 3; });
+  const Tensor hidden = blocked(0, 2, 5, [](int64_t, int64_t q, int64_t k) { return k > q + 3; });
+  const Described mask = Described(3, 2, 5).place_queries([](int64_t, int64_t q) { return q + 3; });
   const Tensor q = leaf({3, 2, 6}, 1), k = leaf({3, 5, 6}, 2), v = leaf({3, 5, 8}, 3);
-  expect_attention(q, k, v, 2, {mask});
-  EXPECT_EQ(plain::attention(q, k, v, 2, {mask}, {}).sizes(), (std::vector<int64_t>{3, 2, 8}));
+  expect_attention(q, k, v, 2, mask, hidden);
+  EXPECT_EQ(plain::attention(q, k, v, 2, mask, {}).sizes(), (std::vector<int64_t>{3, 2, 8}));
 }
 
 TEST(Attention, DropoutMultipliesTheWeightsAfterSoftmax) {
   const Tensor q = leaf({2, 5, 6}, 1), k = leaf({2, 5, 6}, 2), v = leaf({2, 5, 6}, 3);
   const Rows rows(batch_of(random_tokens({2, 5}, 7, 1), {}));
-  const Tensor multipliers =
-      RandomField(7, 0, 0).attention_draws("here", 0.4, rows, rows, 9).multipliers(2, q);
+  const Tensor multipliers = RandomField(7, 0, 0)
+                                 .attention_draws("here", 0.4, places(rows), places(rows), 9)
+                                 .multipliers(2, q);
   EXPECT_GT(multipliers.eq(0).sum().item<double>(), 10);
-  expect_attention(q, k, v, 2, causal(5), multipliers);
+  expect_attention(q, k, v, 2, Described(2, 5, 5), causal(5), multipliers);
 }
 
 TEST(Attention, AWindowReachesSoManyPositionsBack) {
   const int64_t T = 6;
   const Tensor q = leaf({2, T, 6}, 1), k = leaf({2, T, 6}, 2), v = leaf({2, T, 6}, 3);
   for (const int64_t context : {0, 1, 3, 5}) {
-    const AttentionMask window = {
-        blocked(0, T, T, [&](int64_t, int64_t i, int64_t j) { return j > i || i - j > context; })};
-    expect_attention(q, k, v, 2, window);
+    const Described window = Described(2, T, T).window(context);
+    expect_attention(q, k, v, 2, window, blocked(0, T, T, [&](int64_t, int64_t i, int64_t j) {
+                       return j > i || i - j > context;
+                     }));
     const Tensor out = plain::attention(q, k, v, 2, window, {});
     if (context == 0) {
       EXPECT_TRUE(same_bits(out, v));
     }
     if (context == 5) {
-      EXPECT_TRUE(same_bits(out, plain::attention(q, k, v, 2, causal(T), {})));
+      EXPECT_TRUE(same_bits(out, plain::attention(q, k, v, 2, Described(2, T, T), {})));
     }
   }
 }
@@ -199,11 +208,11 @@ TEST(Attention, AWindowReachesSoManyPositionsBack) {
 // Causal, and every sequence hides keys of its own: the first none, the second its first two (its
 // first two queries have nothing left), the third all (no query has).
 constexpr int64_t kT = 5;
-AttentionMask mask_by_sequence() {
-  return {
-      blocked(3, kT, kT,
-              [](int64_t b, int64_t q, int64_t k) { return k > q || (b == 1 && k < 2) || b == 2; }),
-      /*may_be_empty=*/true};
+bool is_hidden(int64_t b, int64_t k) {
+  return (b == 1 && k < 2) || b == 2;
+}
+Described mask_by_sequence() {
+  return Described(3, kT, kT).hide(is_hidden);
 }
 // Whether query q of sequence b has a key.
 bool sees(int64_t b, int64_t q) {
@@ -212,28 +221,33 @@ bool sees(int64_t b, int64_t q) {
 
 TEST(Attention, EverySequenceMayHaveAMaskOfItsOwn) {
   const Tensor q = leaf({3, kT, 6}, 1), k = leaf({3, kT, 6}, 2), v = leaf({3, kT, 6}, 3);
-  const AttentionMask mask = mask_by_sequence();
-  expect_attention(q, k, v, 2, mask);
+  const Described mask = mask_by_sequence();
+  const Tensor hidden =
+      blocked(3, kT, kT, [](int64_t b, int64_t i, int64_t j) { return j > i || is_hidden(b, j); });
+  expect_attention(q, k, v, 2, mask, hidden);
   for (int64_t b = 0; b < 3; ++b) {
     const auto one = [&](const Tensor& x) { return x.narrow(0, b, 1); };
+    const Described alone =
+        Described(1, kT, kT).hide([&](int64_t, int64_t j) { return is_hidden(b, j); });
     // A mask of the batch is the sequence's own (Q, K) mask.
-    EXPECT_LE(
-        max_difference(one(plain::attention(q, k, v, 2, mask, {})),
-                       plain::attention(one(q), one(k), one(v), 2, {mask.blocked[b], true}, {})),
-        1e-13);
+    EXPECT_LE(max_difference(one(plain::attention(q, k, v, 2, mask, {})),
+                             plain::attention(one(q), one(k), one(v), 2, alone, {})),
+              1e-13);
   }
   // Masks without an order: a query may see what is behind it.
-  const AttentionMask any = {blocked(
-      3, kT, kT, [](int64_t b, int64_t i, int64_t j) { return (3 * b + 5 * i + 7 * j) % 3 == 0; })};
-  expect_attention(q, k, v, 2, any);
+  const auto kind = [](int64_t b, int64_t i) { return (b + i) % 3; };
+  expect_attention(
+      q, k, v, 2, Described(3, kT, kT).any_order().segments(kind, kind),
+      blocked(3, kT, kT, [](int64_t, int64_t i, int64_t j) { return i % 3 != j % 3; }));
   const Rows rows(batch_of(random_tokens({3, kT}, 7, 1), {}));
   const RandomField field(1, 2, 3);
-  expect_attention(q, k, v, 2, mask,
-                   field.attention_draws("here", 0.4, rows, rows, kT).multipliers(2, q));
+  expect_attention(
+      q, k, v, 2, mask, hidden,
+      field.attention_draws("here", 0.4, places(rows), places(rows), kT).multipliers(2, q));
 }
 
 TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
-  const AttentionMask mask = mask_by_sequence();
+  const Described mask = mask_by_sequence();
   for (const at::ScalarType type : {at::kDouble, at::kFloat})
     for (const double size : {1.0, 1e4}) {  // scores that no exponential can hold as well
       SCOPED_TRACE(::testing::Message() << type << ", " << size);
@@ -266,7 +280,7 @@ TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
 }
 
 TEST(Attention, WhatIsHiddenChangesNoBit) {
-  const AttentionMask mask = mask_by_sequence();
+  const Described mask = mask_by_sequence();
   const Tensor q = random_normal({3, kT, 6}, 1), k = random_normal({3, kT, 6}, 2),
                v = random_normal({3, kT, 6}, 3);
   const Tensor before = plain::attention(q, k, v, 2, mask, {});
@@ -278,7 +292,7 @@ TEST(Attention, WhatIsHiddenChangesNoBit) {
       other_v[b][j].fill_(1e100);
       const Tensor after = plain::attention(q, other_k, other_v, 2, mask, {});
       for (int64_t i = 0; i < kT; ++i) {
-        const bool hidden = mask.blocked[b][i][j].item<bool>();
+        const bool hidden = j > i || is_hidden(b, j);
         EXPECT_EQ(same_bits(before[b][i], after[b][i]), hidden) << b << ": " << i << " of " << j;
       }
     }
@@ -286,11 +300,14 @@ TEST(Attention, WhatIsHiddenChangesNoBit) {
 
 TEST(Attention, ThatNoQueryIsWithoutAKeyNeedNotBeKnown) {
   const Tensor q = leaf({2, 6, 6}, 1), k = leaf({2, 6, 6}, 2), v = leaf({2, 6, 6}, 3);
-  AttentionMask mask = causal(6);
+  Described mask(2, 6, 6);
+  mask.mask.keys = mask.mask.queries;
+  EXPECT_FALSE(mask.mask.may_be_empty());
   const Tensor known = plain::attention(q, k, v, 2, mask, {});
-  mask.may_be_empty = true;
+  mask.invalidate([](int64_t, int64_t) { return false; });
+  EXPECT_TRUE(mask.mask.may_be_empty());
   EXPECT_TRUE(same_bits(plain::attention(q, k, v, 2, mask, {}), known));
-  expect_attention(q, k, v, 2, mask);
+  expect_attention(q, k, v, 2, mask, causal(6));
 }
 
 // The readout's cross entropy, (...), of logits (..., V): those of a head that changes nothing.

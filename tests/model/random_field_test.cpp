@@ -4,7 +4,8 @@
 #include <cmath>
 
 #include "fathom/kernels/random_field.h"
-#include "fathom/model/random_field.h"
+#include "fathom/model/walk/places.h"
+#include "fathom/model/walk/random_field.h"
 #include "fathom/ops/plain.h"
 #include "model/testing.h"
 
@@ -50,7 +51,8 @@ TEST(Dropout, ValuesAndShareOfZeros) {
   for (const double p : {0.1, 0.5, 0.9}) {
     expect_dropout(mask(field, "site", p, {8, 50, 100}), p);
     const Rows rows = rows_of(8, 50);
-    expect_dropout(numbers(field.attention_draws("site", p, rows, rows, 50).multipliers(2, like())),
+    expect_dropout(numbers(field.attention_draws("site", p, places(rows), places(rows), 50)
+                               .multipliers(2, like())),
                    p);
   }
 }
@@ -111,7 +113,8 @@ TEST(AttentionDropout, IsAddressedByPositionHeadAndKey) {
   const int64_t B = 3, T = 5, H = 2, span = 8;
   const RandomField field(1, 4, 10);
   const Rows rows = rows_of(B, T);
-  const Tensor m = field.attention_draws("site", 0.5, rows, rows, span).multipliers(H, like());
+  const Tensor m =
+      field.attention_draws("site", 0.5, places(rows), places(rows), span).multipliers(H, like());
   ASSERT_EQ(m.sizes(), (std::vector<int64_t>{B, H, T, T}));
   // (position * H + head) * span + key is where a site of width H * span has channel
   // head * span + key.
@@ -122,17 +125,20 @@ TEST(AttentionDropout, IsAddressedByPositionHeadAndKey) {
 TEST(AttentionDropout, DoesNotDependOnTheBatchNorOnWhichRowsAreLeft) {
   const int64_t B = 3, T = 7, H = 2, span = 8;
   const Rows all = rows_of(B, T);
-  const Tensor whole =
-      RandomField(1, 4, 10).attention_draws("s", 0.5, all, all, span).multipliers(H, like());
+  const Tensor whole = RandomField(1, 4, 10)
+                           .attention_draws("s", 0.5, places(all), places(all), span)
+                           .multipliers(H, like());
   for (int64_t b = 0; b < B; ++b) {
     const Rows one = rows_of(1, T);
     const RandomField field(1, 4, 10 + b);
-    EXPECT_TRUE(same_bits(field.attention_draws("s", 0.5, one, one, span).multipliers(H, like())[0],
-                          whole[b]));
+    EXPECT_TRUE(same_bits(
+        field.attention_draws("s", 0.5, places(one), places(one), span).multipliers(H, like())[0],
+        whole[b]));
   }
   const Rows queries = some_of(all, 1), keys = some_of(all, 2);
-  const Tensor some =
-      RandomField(1, 4, 10).attention_draws("s", 0.5, queries, keys, span).multipliers(H, like());
+  const Tensor some = RandomField(1, 4, 10)
+                          .attention_draws("s", 0.5, places(queries), places(keys), span)
+                          .multipliers(H, like());
   ASSERT_EQ(some.sizes(), (std::vector<int64_t>{B, H, queries.longest(), keys.longest()}));
   for (size_t b = 0; b < size_t(B); ++b)
     for (int64_t i = queries.offsets()[b]; i < queries.offsets()[b + 1]; ++i)
@@ -158,7 +164,9 @@ TEST(Dropout, KeepsTheTypeOfWhatItMultiplies) {
   const Rows rows = rows_of(2, 3);
   const Tensor multipliers = field.dropout("site", 0.5, rows, 3, x);
   EXPECT_EQ(multipliers.scalar_type(), at::kDouble);
-  EXPECT_EQ(field.attention_draws("site", 0.5, rows, rows, 3).multipliers(1, x).scalar_type(),
+  EXPECT_EQ(field.attention_draws("site", 0.5, places(rows), places(rows), 3)
+                .multipliers(1, x)
+                .scalar_type(),
             at::kDouble);
   const Tensor dropped = apply_dropout(x, field.row_draws("site", 0.5, rows, 3));
   EXPECT_EQ(dropped.scalar_type(), at::kDouble);

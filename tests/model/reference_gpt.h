@@ -14,7 +14,7 @@ namespace fathom::testing {
 class ReferenceGpt {
  public:
   // Dropout of `field` at its four sites; none: evaluation.
-  ReferenceGpt(const ModelConfig& config, const LanguageModel& model,
+  ReferenceGpt(const ModelConfig& config, const NextTokenModel& model,
                std::optional<RandomField> field = {})
       : c_(config.backbone), model_(model), field_(field) {}
 
@@ -137,7 +137,7 @@ class ReferenceGpt {
   }
 
   const BackboneConfig c_;
-  const LanguageModel& model_;
+  const NextTokenModel& model_;
   const std::optional<RandomField> field_;
 };
 

@@ -125,7 +125,7 @@ TEST(Supervision, EveryTermOverAllTargets) {
   const Weights w = weights_of(*model);
   const ModelOutput output = model->forward(corridor_batch(), corridor_pass());
   ASSERT_EQ(output.losses.size(), terms.size());
-  const auto counts = model->known_counts(corridor_batch());
+  const auto counts = model->known_counts(corridor_batch(), corridor_pass());
   std::set<double> values;
   for (size_t k = 0; k < terms.size(); ++k) {
     SCOPED_TRACE(k);
@@ -146,7 +146,8 @@ TEST(Supervision, EveryTermOverWhatItsGateLetsThrough) {
   const Weights w = weights_of(*model);
   const ModelOutput output = model->forward(corridor_batch(), corridor_pass());
   ASSERT_EQ(output.losses.size(), 3 * terms.size());
-  EXPECT_TRUE(model->known_counts(corridor_batch()).empty()) << "nobody knows who will halt";
+  EXPECT_TRUE(model->known_counts(corridor_batch(), corridor_pass()).empty())
+      << "nobody knows who will halt";
   for (size_t k = 0; k < output.losses.size(); ++k) {
     const Term& term = terms[k / 3];
     const int layer = int(k % 3);
@@ -174,9 +175,12 @@ TEST(Supervision, WhereAGateLetsNothingThroughThereIsNoMean) {
   Term term = term_of({1, 1, 1});
   term.gate = Term::kHalts;
   term.denominator = Term::kGated;
-  DepthPlan plan = corridor_plan();
-  plan.halting.config.thresholds = {2, 0, 2};  // who does not halt at the first does at the second
-  const auto parts = model_of_plan(plan, {term})->forward(corridor_batch(), corridor_pass()).losses;
+  Policy policy = corridor_policy();
+  policy.halting.config.thresholds = {2, 0,
+                                      2};  // who does not halt at the first does at the second
+  const auto parts = model_of_plan(corridor_plan(), policy, {term})
+                         ->forward(corridor_batch(), corridor_pass())
+                         .losses;
   ASSERT_EQ(parts.size(), 3U);
   for (const size_t shut : {0U, 2U}) {
     EXPECT_EQ(parts[shut].count, 0);
@@ -254,9 +258,9 @@ TEST(Supervision, AWalkKeepsWhatTheTableNeedsAndNoMore) {
 TEST(Supervision, AGateOnAnswersNeedsAHaltingRule) {
   Term term = term_of({1, 1, 1});
   term.gate = Term::kHalts;
-  DepthPlan plan = corridor_plan();
-  plan.halting.config.rule = HaltRule::kNone;
-  const auto model = model_of_plan(plan, {term});
+  Policy policy = corridor_policy();
+  policy.halting.config.rule = HaltRule::kNone;
+  const auto model = model_of_plan(corridor_plan(), policy, {term});
   EXPECT_THAT(error_of([&] { model->forward(corridor_batch(), corridor_pass()); }),
               HasSubstr("halting rule"));
 }

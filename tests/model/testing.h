@@ -1,103 +1,17 @@
-// What the engine's tests share: tensors to and from plain numbers, small models, and gradients
-// against differences.
+// What the tests of models share: small ones, and what is asked of them.
 #pragma once
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
-#include <torch/csrc/autograd/autograd.h>
 
-#include <algorithm>
-#include <cmath>
-#include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "fathom/model/depth_model.h"
-#include "fathom/train/plan/registry.h"
+#include "ops/testing.h"
 
 namespace fathom::testing {
-
-inline Tensor tensor_of(const std::vector<double>& values, at::IntArrayRef shape) {
-  const Tensor t = at::empty(shape, at::TensorOptions(at::kDouble));
-  std::copy(values.begin(), values.end(), t.data_ptr<double>());
-  return t;
-}
-
-inline std::vector<double> numbers(const Tensor& tensor) {
-  const Tensor t = tensor.detach().to(at::kDouble).contiguous();
-  return {t.data_ptr<double>(), t.data_ptr<double>() + t.numel()};
-}
-
-// N(0, 1) in double precision, of a generator that the code under test does not use.
-inline Tensor random_normal(at::IntArrayRef shape, unsigned seed) {
-  const Tensor t = at::empty(shape, at::TensorOptions(at::kDouble));
-  std::mt19937_64 generator(seed);
-  std::normal_distribution<double> normal;
-  for (int64_t i = 0; i < t.numel(); ++i) t.data_ptr<double>()[i] = normal(generator);
-  return t;
-}
-
-inline Tensor random_tokens(at::IntArrayRef shape, int64_t vocab_size, unsigned seed) {
-  const Tensor t = at::empty(shape, at::TensorOptions(at::kLong));
-  std::mt19937_64 generator(seed);
-  std::uniform_int_distribution<int64_t> token(0, vocab_size - 1);
-  for (int64_t i = 0; i < t.numel(); ++i) t.data_ptr<int64_t>()[i] = token(generator);
-  return t;
-}
-
-inline double max_difference(const Tensor& a, const Tensor& b) {
-  EXPECT_EQ(a.sizes(), b.sizes());
-  const std::vector<double> x = numbers(a), y = numbers(b);
-  double largest = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double difference = std::abs(x[i] - y[i]);
-    if (std::isnan(difference)) return difference;  // no comparison with it is ever true
-    largest = std::max(largest, difference);
-  }
-  return largest;
-}
-
-inline bool same_bits(const Tensor& a, const Tensor& b) {
-  return at::equal(a, b);
-}
-
-inline void backward(const Tensor& scalar) {
-  torch::autograd::backward({scalar}, {});
-}
-
-// Checks d f / d leaf against central differences (five points, so that their own error is far
-// below the tolerance) at `samples` entries of each leaf. Leaves are double and require a gradient;
-// f gives a scalar and reads them anew at each call.
-inline void expect_gradients(const std::function<Tensor()>& f, const std::vector<Tensor>& leaves,
-                             int64_t samples, double tolerance = 1e-6) {
-  for (Tensor leaf : leaves) leaf.mutable_grad() = Tensor();
-  backward(f());
-  for (size_t k = 0; k < leaves.size(); ++k) {
-    const Tensor& leaf = leaves[k];
-    ASSERT_TRUE(leaf.grad().defined()) << "leaf " << k << " has no gradient";
-    const std::vector<double> gradient = numbers(leaf.grad());
-    auto* data = leaf.data_ptr<double>();
-    const int64_t stride = std::max<int64_t>(1, leaf.numel() / samples);
-    for (int64_t i = 0; i < leaf.numel(); i += stride) {
-      const double kept = data[i], h = 1e-4;
-      const auto at_offset = [&](double steps) {
-        data[i] = kept + steps * h;
-        const double value = f().item<double>();
-        data[i] = kept;
-        return value;
-      };
-      const double expected =
-          (8 * (at_offset(1) - at_offset(-1)) - (at_offset(2) - at_offset(-2))) / (12 * h);
-      // Below 1e-3 the rounding of f itself shows in the difference.
-      EXPECT_NEAR(gradient[size_t(i)], expected, tolerance * std::max(std::abs(expected), 1e-3))
-          << "leaf " << k << ", entry " << i;
-    }
-  }
-}
 
 // A preset's settings at a size that a test can afford.
 inline ModelConfig shrunk(ModelConfig config) {
@@ -145,20 +59,23 @@ inline ModelConfig exit_config(double threshold, int64_t n_layer = 2) {
   return config;
 }
 
-inline std::unique_ptr<LanguageModel> model_of(const ModelConfig& config, int64_t vocab_size,
-                                               at::ScalarType dtype = at::kFloat,
-                                               uint64_t seed = 1) {
-  return make_model(config, vocab_size, seed, at::kCPU, dtype);
+inline std::unique_ptr<NextTokenModel> model_of(const ModelConfig& config, int64_t vocab_size,
+                                                at::ScalarType dtype = at::kFloat,
+                                                uint64_t seed = 1) {
+  auto model = make_model(config, vocab_size, seed, at::kCPU, dtype);
+  auto* answers = dynamic_cast<NextTokenModel*>(model.get());
+  if (answers == nullptr) std::abort();  // an experiment's that these tests know nothing about
+  return std::unique_ptr<NextTokenModel>((model.release(), answers));
 }
 
-inline std::vector<Tensor> tensors_of(const LanguageModel& model) {
+inline std::vector<Tensor> tensors_of(const Model& model) {
   std::vector<Tensor> tensors;
   for (const Parameter& p : model.parameters().all()) tensors.push_back(p.tensor);
   return tensors;
 }
 
 // Zeros and ones of the initialisation would hide a bias or a norm that is not applied.
-inline void disturb(LanguageModel& model, double scale) {
+inline void disturb(Model& model, double scale) {
   const at::NoGradGuard no_grad;
   unsigned seed = 1;
   for (Tensor t : tensors_of(model)) t.add_(random_normal(t.sizes(), seed++), scale);
@@ -171,12 +88,12 @@ inline Batch batch_of(const Tensor& tokens_BT, const Tensor& targets_BT) {
   return batch;
 }
 
-inline const DepthModel& depth(const LanguageModel& model) {
+inline const DepthModel& depth(const Model& model) {
   return dynamic_cast<const DepthModel&>(model);
 }
 
 // A walk that keeps states and doors.
-inline Trace walk(const LanguageModel& model, const Batch& batch,
+inline Trace walk(const Model& model, const Batch& batch,
                   const std::vector<Tensor>* replay = nullptr, bool training = false) {
   WalkOptions options;
   options.training = training;
@@ -185,8 +102,38 @@ inline Trace walk(const LanguageModel& model, const Batch& batch,
   return depth(model).walk().run(depth(model).program(), batch, options);
 }
 
+// The carry after all injections of the step's door, in their order.
+inline Carry pass_door(const StepSpec& step, const DepthWalk& walk, const Rows& rows, Carry carry,
+                       const RandomField& random) {
+  DoorSite site{step.layer.width, &step, 0};
+  Tensor gate_R1;
+  for (const Injection& injection : step.layer.door) {
+    carry = inject(injection, site, walk.params(), rows, std::move(carry), gate_R1, random, {});
+    ++site.number;
+  }
+  return carry;
+}
+
+// Steps of a dense trace once more, from `start`, with the decisions of the whole walk.
+struct Segment {
+  size_t first = 0, last = 0;  // steps [first, last)
+  bool live_carry = true;      // false: no gradient into the carry it starts from
+  bool live_params = true;     // false: no gradient into the weights it uses
+};
+inline Carry walk_again(const DepthWalk& walk, const DepthProgram& program, const Trace& trace,
+                        const Segment& segment, const Carry& start, WalkOptions options) {
+  options.follow = &trace;
+  options.read = options.keep_doors = options.keep_states = false;
+  if (!segment.live_params) options.params = std::make_shared<const Params>(frozen(walk.params()));
+  WalkState state = *trace.steps[std::min(segment.first, trace.steps.size() - 1)].door;
+  state.next = {segment.first, 0};
+  state.travel.carry = segment.live_carry ? start : start.detached();
+  walk.advance(program, state, segment.last, {}, options, nullptr);
+  return state.travel.carry;
+}
+
 // Of each layer's own head, (R, V), in the graph.
-inline std::vector<Tensor> layer_logits(const LanguageModel& model, const Trace& trace) {
+inline std::vector<Tensor> layer_logits(const Model& model, const Trace& trace) {
   std::vector<Tensor> all;
   for (size_t i = 0; i < trace.steps.size(); ++i) {
     const LinearParams& head = depth(model).walk().params().head.at(int(i));
@@ -196,7 +143,7 @@ inline std::vector<Tensor> layer_logits(const LanguageModel& model, const Trace&
 }
 
 // Mean loss per valid target of one batch, of a model with one loss.
-inline double mean_loss(const LanguageModel& model, const Batch& batch, const Pass& pass = {}) {
+inline double mean_loss(const Model& model, const Batch& batch, const Pass& pass = {}) {
   const ModelOutput output = model.forward(batch, pass);
   EXPECT_EQ(output.losses.size(), 1U);
   return output.losses.at(0).sum.item<double>() / output.losses.at(0).count;

@@ -13,7 +13,7 @@ TEST_F(Operations, WithoutAGraphTheBitsAreTheSame) {
                w = random_normal({24, 8}, 2).to(at::kFloat),
                v = random_normal({8}, 3).to(at::kFloat),
                d = random_normal({8, 24}, 4).to(at::kFloat);
-  const AttentionMask mask = mask_of(0, 6, 6, [](int64_t, int64_t q, int64_t k) { return k > q; });
+  const Described mask(1, 6, 6);
   const auto all = [&] {
     return Tensors{linear(x, w, Tensor()), mlp(x, {w, {}, d, {}}, GeluForm::kExact),
                    layer_norm(x, v, Tensor(), 1e-5),
@@ -36,12 +36,12 @@ TEST_F(Operations, KeptKeysAreTheSameKeys) {
   for (const int64_t Q : {1, 3, 4, 5, 30})
     for (const int64_t K : {1, 17, 40, 400}) {
       SCOPED_TRACE(fmt::format("{} queries, {} keys", Q, K));
-      const AttentionMask mask = mask_of(B, Q, K, [](int64_t b, int64_t q, int64_t k) {
-        return k > 5 * q + b || (k + b) % 4 == 3 || (q == 2 && b == 1);
-      });
+      const Described mask = Described(B, Q, K)
+                                 .place_queries([](int64_t b, int64_t q) { return 5 * q + b; })
+                                 .hide([](int64_t b, int64_t k) { return (k + b) % 4 == 3; })
+                                 .blind([](int64_t b, int64_t q) { return q == 2 && b == 1; });
       const KeptKeys kept = {random_normal({B, H * D, capacity}, 1).to(at::kFloat),
-                             random_normal({B, capacity, H * E}, 2).to(at::kFloat), Q, K,
-                             static_cast<const uint8_t*>(mask.blocked.data_ptr())};
+                             random_normal({B, capacity, H * E}, 2).to(at::kFloat), mask};
       const Tensor rows = random_normal({B * Q, 3 * H * D}, 3).to(at::kFloat);
       const at::NoGradGuard no_grad;
       const Tensor q = rows.narrow(1, 0, H * D).reshape({B, Q, H * D});
@@ -94,12 +94,52 @@ TEST_F(Operations, BackwardTwice) {
   w.set_requires_grad(true);
   ReadoutRequest request;
   request.ids_R = at::zeros({5}, at::TensorOptions(at::kLong));
-  request.expected_R = at::zeros({5}, x.options().requires_grad(false)) - 1;
-  const Tensor loss = -readout(x, w, {}, request).ln_p_R.sum();
+  request.weight_R = at::zeros({5}, x.options().requires_grad(false)) - 1;
+  const Tensor loss = 0.5 * readout(x, w, {}, request).weighted;
   torch::autograd::backward({loss}, {}, /*retain_graph=*/true);
   const Tensor once = w.grad().clone();
   torch::autograd::backward({loss}, {});
   EXPECT_LE(max_difference(w.grad(), 2 * once), 1e-5);
+}
+
+// Rows without a weight add nothing to the sum and are sent nothing, whatever their scores are.
+TEST_F(Operations, WhatHasNoWeightMayBeNoNumber) {
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    Tensor x = random_normal({4, 3}, 1).to(type);
+    const Tensor w = random_normal({7, 3}, 2).to(type);
+    ReadoutRequest request;
+    request.ids_R = at::zeros({4}, at::TensorOptions(at::kLong));
+    request.weight_R = at::zeros({4}, x.options()) - 1;
+    request.weight_R[2] = 0;
+    const Tensor sound = readout(x, w, {}, request).weighted.clone();
+    x[2].fill_(INFINITY);
+    EXPECT_TRUE(same_bits(readout(x, w, {}, request).weighted, sound));
+    request.weight_R[2] = -1;
+    EXPECT_TRUE(readout(x, w, {}, request).weighted.isnan().item<bool>());
+  }
+}
+
+// The weighted sum is that of its rows, bit for bit, with and without a graph; its gradient is the
+// rows' where their weights need no rounding.
+TEST_F(Operations, AWeightedSumHasTheBitsOfItsRows) {
+  const int64_t R = 300;
+  const auto run = [&](bool weighted, Tensor& loss) {
+    Tensor x = random_normal({R, 8}, 1).to(at::kFloat),
+           w = random_normal({70, 8}, 2).to(at::kFloat);
+    x.set_requires_grad(true), w.set_requires_grad(true);
+    ReadoutRequest request;
+    request.ids_R = random_tokens({R}, 70, 3);
+    const Tensor weight_R = request.ids_R.remainder(3).ne(0).to(at::kFloat);
+    if (weighted) request.weight_R = -weight_R;
+    const Reading r = readout(x, w, {}, request);
+    loss = (weighted ? r.weighted : (-r.ln_p_R * weight_R).sum()) / 4;
+    backward(loss);
+    return Tensors{x.grad(), w.grad()};
+  };
+  Tensor by_row, at_once;
+  const Tensors expected = run(false, by_row), actual = run(true, at_once);
+  EXPECT_TRUE(same_bits(by_row, at_once));
+  for (size_t i = 0; i < actual.size(); ++i) EXPECT_TRUE(same_bits(actual[i], expected[i])) << i;
 }
 
 TEST_F(Operations, AdamW) {
@@ -136,8 +176,8 @@ TEST_F(Operations, BitsDoNotDependOnThreads) {
     Tensor w = random_normal({96, 32}, 2).to(at::kFloat).set_requires_grad(true);
     Tensor d = random_normal({32, 96}, 3).to(at::kFloat).set_requires_grad(true);
     Tensor b = random_normal({96}, 4).to(at::kFloat).set_requires_grad(true);
-    const AttentionMask mask =
-        mask_of(0, 75, 75, [](int64_t, int64_t q, int64_t k) { return k > q; });
+    const Described mask =
+        Described(40, 75, 75).hide([](int64_t i, int64_t k) { return (i + k) % 9 == 0; });
     const Tensor n = layer_norm(x, d.select(1, 0), Tensor(), 1e-5);
     const Tensor a = attention(linear(n, w, b).view({40, 75, 96}), 2, mask, nullptr);
     const auto draws = RandomField(1, 2, 3).row_draws("site", 0.2, rows_of_3000, 32);
@@ -161,8 +201,9 @@ TEST_F(Operations, BitsDoNotDependOnThreads) {
 // As libtorch's own operations do, and before anything is read.
 TEST_F(Operations, ShapesThatDoNotFitAreRefused) {
   const auto t = [](Shape shape) { return random_normal(shape, 1).to(at::kFloat); };
-  const AttentionMask mask = mask_of(0, 4, 4, [](int64_t, int64_t, int64_t) { return false; });
-  const AttentionMask other = mask_of(3, 4, 4, [](int64_t, int64_t, int64_t) { return false; });
+  const Described mask(2, 4, 4), other(3, 4, 4);
+  Described short_of_a_key(2, 4, 4);
+  short_of_a_key.mask.hidden = at::zeros({7}, at::TensorOptions(at::kBool));
   EXPECT_THROW(linear(t({2, 7}), t({9, 8}), Tensor()), c10::Error);
   EXPECT_THROW(linear(t({2, 8}), t({9, 8}), t({1})), c10::Error);
   EXPECT_THROW(linear(t({2, 8}), random_normal({9, 8}, 1), Tensor()), c10::Error);
@@ -170,16 +211,20 @@ TEST_F(Operations, ShapesThatDoNotFitAreRefused) {
   EXPECT_THROW(layer_norm(t({2, 8}), t({7}), Tensor(), 1e-5), c10::Error);
   EXPECT_THROW(attention(t({2, 4, 24}), 2, other, nullptr), c10::Error);
   EXPECT_THROW(attention(t({2, 5, 24}), 2, mask, nullptr), c10::Error);
+  EXPECT_THROW(attention(t({2, 4, 24}), 2, short_of_a_key, nullptr), c10::Error);
   EXPECT_THROW(attention(t({2, 4, 24}), 3, mask, nullptr), c10::Error);
   ReadoutRequest request;
   request.ids_R = at::zeros({2}, at::TensorOptions(at::kLong)) + 9;
+  EXPECT_THROW(readout(t({2, 8}), t({9, 8}), Tensor(), request), c10::Error);
+  request.ids_R = at::zeros({2}, at::TensorOptions(at::kLong));
+  request.weight_R = t({3});
   EXPECT_THROW(readout(t({2, 8}), t({9, 8}), Tensor(), request), c10::Error);
 }
 
 // Nothing that is no number is taken for a hidden key.
 TEST_F(Operations, NaNStaysNaN) {
   const double nan = std::nan(""), infinity = INFINITY;
-  const AttentionMask mask = mask_of(0, 3, 3, [](int64_t, int64_t q, int64_t k) { return k > q; });
+  const Described mask(1, 3, 3);
   for (const double bad : {nan, infinity, -infinity})
     for (const Isa isa : usable_isas()) {
       const ChosenIsa chosen(isa);

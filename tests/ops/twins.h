@@ -8,11 +8,14 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
-#include "fathom/model/random_field.h"
+#include "fathom/model/walk/places.h"
+#include "fathom/model/walk/random_field.h"
+#include "fathom/model/walk/rows.h"
 #include "fathom/ops/optimizer.h"
 #include "fathom/ops/plain.h"
 #include "kernels/testing.h"
-#include "model/testing.h"
+#include "ops/described.h"
+#include "ops/testing.h"
 
 namespace fathom::testing {
 
@@ -74,16 +77,5 @@ class Twins : public ::testing::Test {
 };
 
 using Shape = std::vector<int64_t>;
-
-// Blocked where `hidden` says so; (Q, K) if B is 0.
-inline AttentionMask mask_of(int64_t B, int64_t Q, int64_t K,
-                             const std::function<bool(int64_t, int64_t, int64_t)>& hidden) {
-  const Tensor t = at::empty(B == 0 ? Shape{Q, K} : Shape{B, Q, K}, at::TensorOptions(at::kBool));
-  auto* to = t.data_ptr<bool>();
-  for (int64_t b = 0; b < std::max<int64_t>(B, 1); ++b)
-    for (int64_t q = 0; q < Q; ++q)
-      for (int64_t k = 0; k < K; ++k) *to++ = hidden(b, q, k);
-  return {t, /*may_be_empty=*/true};
-}
 
 }  // namespace fathom::testing

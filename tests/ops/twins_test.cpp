@@ -80,38 +80,53 @@ TEST_F(Twins, Embedding) {
 
 struct AttentionCase {
   std::string name;
-  int64_t B, Q, K, H, D, E;
-  AttentionMask mask;
+  int64_t H, D, E;
+  Described mask;
   double p = 0;
+
+  int64_t B() const { return mask.mask.queries.batch(); }
+  int64_t Q() const { return mask.mask.queries.longest(); }
+  int64_t K() const { return mask.mask.keys.longest(); }
 };
 
 std::vector<AttentionCase> attention_cases() {
-  const auto causal = [](int64_t, int64_t q, int64_t k) { return k > q; };
-  const auto window = [](int64_t, int64_t q, int64_t k) { return k > q || q - k > 3; };
-  const auto holes = [](int64_t b, int64_t q, int64_t k) {
-    return k > q || (k * 7 + b * 3) % 5 == 0 || q % 6 == 4;
+  const auto holes = [](int64_t B, int64_t T) {
+    return Described(B, T, T)
+        .hide([](int64_t b, int64_t k) { return (k * 7 + b * 3) % 5 == 0; })
+        .blind([](int64_t, int64_t q) { return q % 6 == 4; });
   };
-  const auto all = [](int64_t, int64_t, int64_t) { return true; };
-  const auto none = [](int64_t, int64_t, int64_t) { return false; };
-  return {{"one token", 1, 1, 1, 1, 3, 3, mask_of(0, 1, 1, causal)},
-          {"causal", 2, 21, 21, 2, 5, 5, mask_of(0, 21, 21, causal)},
-          {"window", 2, 30, 30, 3, 16, 16, mask_of(0, 30, 30, window)},
-          {"holes", 3, 19, 19, 2, 8, 8, mask_of(3, 19, 19, holes)},
-          {"dropout", 2, 23, 23, 2, 8, 8, mask_of(2, 23, 23, holes), 0.3},
-          {"nobody", 2, 4, 4, 1, 8, 8, mask_of(0, 4, 4, all)},
-          {"other widths", 2, 3, 40, 2, 8, 12, mask_of(0, 3, 40, none)},
-          {"no batch", 0, 3, 3, 2, 8, 8, mask_of(0, 3, 3, causal)},
-          {"no queries", 2, 0, 3, 2, 8, 8, mask_of(0, 0, 3, causal)},
-          {"long", 1, 420, 420, 1, 8, 8, mask_of(0, 420, 420, causal)}};
+  const auto third = [](int64_t b, int64_t i) { return (b + i) / 7; };
+  const auto turns = [](int64_t, int64_t i) { return i % 3; };
+  const auto all = [](int64_t, int64_t) { return true; };
+  const auto some = [](int64_t b, int64_t k) { return (k + b) % 4 == 1; };
+  const auto later = [](int64_t b, int64_t q) { return 3 * q + b + 1; };
+  return {{"one token", 1, 3, 3, Described(1, 1, 1)},
+          {"causal", 2, 5, 5, Described(2, 21, 21)},
+          {"window", 3, 16, 16, Described(2, 30, 30).window(3)},
+          {"holes", 2, 8, 8, holes(3, 19)},
+          {"holes, seen by themselves", 2, 8, 8, holes(3, 19).self_seen().window(6)},
+          {"nothing but themselves", 2, 8, 8, Described(2, 9, 9).hide(all).self_seen()},
+          {"absent keys", 2, 8, 8, Described(2, 9, 9).hide(some).self_seen().invalidate(later)},
+          {"dropout", 2, 8, 8, holes(2, 23), 0.3},
+          {"nobody", 1, 8, 8, Described(2, 4, 4).invalidate(all)},
+          {"other widths", 2, 8, 12, Described(2, 3, 40).any_order()},
+          {"window to both sides", 2, 8, 8, Described(2, 9, 40).any_order().window(5)},
+          {"fewer queries", 2, 8, 8, Described(2, 7, 25).place_queries(later).hide(some)},
+          {"fewer queries, uneven", 2, 8, 8,
+           Described({3, 0, 7, 1}, {9, 2, 25, 0}).place_queries(later).hide(some).self_seen()},
+          {"segments", 2, 8, 8, Described(2, 20, 20).segments(third, third).hide(some)},
+          {"segments that take turns", 2, 8, 8,
+           Described(2, 20, 20).segments(turns, turns).hide(some).self_seen()},
+          {"no batch", 2, 8, 8, Described(0, 3, 3)},
+          {"no queries", 2, 8, 8, Described(2, 0, 3)},
+          {"long", 1, 8, 8, Described(1, 420, 420)},
+          {"long with holes", 1, 8, 8, holes(1, 420).self_seen()}};
 }
 
 std::shared_ptr<const WeightDropout> draws_for(const AttentionCase& c) {
   if (c.p == 0) return nullptr;
-  Batch batch;
-  batch.tokens_BT = random_tokens({c.B, c.Q}, 5, 1);
-  const Rows rows(batch);
   return std::make_shared<const WeightDropout>(
-      RandomField(1, 2, 3).attention_draws("here", c.p, rows, rows, 50));
+      RandomField(1, 2, 3).attention_draws("here", c.p, c.mask.mask.queries, c.mask.mask.keys, 50));
 }
 
 TEST_F(Twins, Attention) {
@@ -122,11 +137,11 @@ TEST_F(Twins, Attention) {
         [&](const Tensors& in) {
           return Tensors{attention(in[0], in[1], in[2], c.H, c.mask, draws)};
         },
-        {random_normal({c.B, c.Q, c.H * c.D}, 1), random_normal({c.B, c.K, c.H * c.D}, 2),
-         random_normal({c.B, c.K, c.H * c.E}, 3)});
-    if (c.Q != c.K || c.D != c.E) continue;
+        {random_normal({c.B(), c.Q(), c.H * c.D}, 1), random_normal({c.B(), c.K(), c.H * c.D}, 2),
+         random_normal({c.B(), c.K(), c.H * c.E}, 3)});
+    if (c.Q() != c.K() || c.D != c.E) continue;
     expect_twins([&](const Tensors& in) { return Tensors{attention(in[0], c.H, c.mask, draws)}; },
-                 {random_normal({c.B, c.Q, 3 * c.H * c.D}, 4)});
+                 {random_normal({c.B(), c.Q(), 3 * c.H * c.D}, 4)});
   }
 }
 
@@ -135,12 +150,9 @@ TEST_F(Twins, TakeWhatIsNotContiguous) {
   expect_twins(
       [](const Tensors& in) {
         const Tensor x = in[0].transpose(0, 1);
-        return Tensors{
-            linear(x, in[1], Tensor()), layer_norm(x, in[2], Tensor(), 1e-5),
-            attention(x.unsqueeze(0).narrow(2, 1, 6), x.unsqueeze(0).narrow(2, 2, 6),
-                      x.unsqueeze(0).narrow(2, 0, 6), 2,
-                      mask_of(0, 5, 5, [](int64_t, int64_t q, int64_t k) { return k > q; }),
-                      nullptr)};
+        return Tensors{linear(x, in[1], Tensor()), layer_norm(x, in[2], Tensor(), 1e-5),
+                       attention(x.unsqueeze(0).narrow(2, 1, 6), x.unsqueeze(0).narrow(2, 2, 6),
+                                 x.unsqueeze(0).narrow(2, 0, 6), 2, Described(1, 5, 5), nullptr)};
       },
       {random_normal({8, 5}, 1), random_normal({4, 8}, 2), random_normal({8}, 3)});
   // Weights and biases that are columns of a matrix, or one number for all.
@@ -161,11 +173,11 @@ struct ReadoutCase {
   int64_t R, C, V;
   double temperature = 1;
   bool bias = false, grad_of_max = false;
-  enum { kNotExpected, kExpected, kExpectedOther } expected = kNotExpected;
+  enum { kByRow, kWeighted, kBoth } sent = kByRow;
 };
 
-// The readings' own gradients; what is `expected` of ln p is what is sent, half of it, or not at
-// all.
+// The readings' own gradients, those of the weighted sum alone, or both. A third of the weights are
+// 0.
 Tensors read_twice(const ReadoutCase& c, const Tensors& in) {
   ReadoutRequest request;
   request.ids_R = at::empty({c.R}, at::TensorOptions(at::kLong));
@@ -173,25 +185,29 @@ Tensors read_twice(const ReadoutCase& c, const Tensors& in) {
     request.ids_R.data_ptr<int64_t>()[i] = i % 4 == 3 ? -1 : i * 7 % c.V;
   request.confidence_temperature = c.temperature;
   request.grad_of_max = c.grad_of_max;
-  // What run() sends to its first output.
-  const Tensor sent = random_normal({c.R}, 51).to(in[0].scalar_type());
-  if (c.expected == ReadoutCase::kExpected) request.expected_R = 2 * sent;
-  if (c.expected == ReadoutCase::kExpectedOther) request.expected_R = sent + 0.5;
+  if (c.sent != ReadoutCase::kByRow) {
+    request.weight_R = random_normal({c.R}, 52).to(in[0].scalar_type());
+    for (int64_t i = 0; i < c.R; i += 3) request.weight_R[i] = 0;
+  }
   const Reading r = readout(in[0], in[1], in[2], request);
   EXPECT_EQ(r.prediction_R.scalar_type(), at::kLong);
-  return {r.ln_p_R, r.ln_max_R, r.ln_max_confidence_R, r.ln_p_confidence_R,
-          r.prediction_R.to(at::kFloat)};
+  EXPECT_EQ(r.weighted.defined(), c.sent != ReadoutCase::kByRow);
+  Tensors out = {r.ln_p_R, r.ln_max_R, r.ln_max_confidence_R, r.ln_p_confidence_R,
+                 r.prediction_R.to(at::kFloat)};
+  if (c.sent == ReadoutCase::kWeighted)
+    for (Tensor& x : out) x = x.detach();
+  if (r.weighted.defined()) out.push_back(r.weighted);
+  return out;
 }
 
 TEST_F(Twins, Readout) {
-  for (const auto expected :
-       {ReadoutCase::kNotExpected, ReadoutCase::kExpected, ReadoutCase::kExpectedOther})
+  for (const auto sent : {ReadoutCase::kByRow, ReadoutCase::kWeighted, ReadoutCase::kBoth})
     for (const ReadoutCase& c :
          {ReadoutCase{1, 1, 1}, ReadoutCase{30, 5, 65}, ReadoutCase{30, 5, 65, 0.6, true},
           ReadoutCase{17, 8, 40, 2.0, true, true}, ReadoutCase{0, 4, 9}, ReadoutCase{9, 3, 9000}}) {
       ReadoutCase with = c;
-      with.expected = expected;
-      SCOPED_TRACE(fmt::format("{} {} {}, expected {}", c.R, c.C, c.V, int(expected)));
+      with.sent = sent;
+      SCOPED_TRACE(fmt::format("{} {} {}, sent {}", c.R, c.C, c.V, int(sent)));
       expect_twins([&](const Tensors& in) { return read_twice(with, in); },
                    {random_normal({c.R, c.C}, 1), random_normal({c.V, c.C}, 2),
                     c.bias ? random_normal({c.V}, 3) : Tensor()});

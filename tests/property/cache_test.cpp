@@ -1,6 +1,5 @@
 // A walk in pieces, each of which sees the earlier ones through a cache, is the whole walk: for
 // plans of any structure.
-#include <ATen/ops/arange.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
@@ -10,15 +9,6 @@
 
 namespace fathom::property {
 namespace {
-
-// Positions of the whole batch, which a piece by itself would count from 0.
-Batch with_positions(Batch batch) {
-  const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
-  if (!batch.position_BT.defined())
-    batch.position_BT =
-        at::arange(T, at::TensorOptions(at::kLong)).unsqueeze(0).expand({B, T}).contiguous();
-  return batch;
-}
 
 // Where the rows of a piece that begins at `first` are among the whole batch's.
 Tensor in_whole(const Rows& rows, int64_t first, int64_t piece, int64_t T) {
@@ -33,14 +23,14 @@ RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
   const RandomModel model(single ? at::kFloat : at::kDouble);
   const Batch batch = with_positions(any_batch());
   const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
-  const Decisions decisions = any_decisions(batch, model.walk);
+  const Decisions decisions = any_decisions(batch, model.program);
   WalkOptions options = walk_options(/*training=*/false);
   options.replay = &decisions;
   const Trace whole = model.walk.run(model.program, batch, options);
 
-  options.skip =
-      model.random.plan.halting.history == MaskHistory::kCumulative && *rc::gen::arbitrary<bool>();
-  AttentionCache cache(B, T);
+  options.skip = model.random.policy.halting.history == MaskHistory::kCumulative &&
+                 *rc::gen::arbitrary<bool>();
+  WalkCache cache(B, T);
   options.cache = &cache;
   for (int64_t first = 0; first < T;) {
     const int64_t count = any(1, T - first);
@@ -57,8 +47,8 @@ RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
                 (single ? relative_gap(a, b.index_select(0, index_R)) <= 1e-3
                         : gap(a, b.index_select(0, index_R)) <= 1e-10));
       };
-      RC_ASSERT(same(piece.door.r_RC, all.door.r_RC));
-      RC_ASSERT(same(piece.door.y_RC, all.door.y_RC));
+      RC_ASSERT(same(piece.door->travel.carry.r_RC, all.door->travel.carry.r_RC));
+      RC_ASSERT(same(piece.door->travel.carry.y_RC, all.door->travel.carry.y_RC));
       RC_ASSERT(same(piece.n_RC, all.n_RC));
       RC_ASSERT(same(piece.decision.score_R, all.decision.score_R));
     }

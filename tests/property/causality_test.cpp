@@ -1,14 +1,18 @@
 // Nothing that is seen of a position depends on later tokens.
-#include <ATen/ops/arange.h>
 #include <ATen/ops/embedding.h>
 
+#include "fathom/model/walk/attend.h"
+#include "fathom/ops/plain.h"
+#include "fathom/train/recipe/registry.h"
 #include "property/seen.h"
 
 namespace fathom::property {
 namespace {
 
 std::string walk_leak(const Subject& s, const Batch& batch, bool training) {
-  return leak([&](const Batch& b) { return look(s.walk(), b, walk_options(training)); }, batch);
+  return leak(
+      [&](const Batch& b) { return look(s.walk(), s.program(), b, walk_options(training)); },
+      batch);
 }
 
 // Queries of the step that no key is left for, counted key by key.
@@ -41,7 +45,7 @@ int64_t blind_rows(const Subject& s, const Batch& batch, bool training) {
   const Trace trace = s.walk().run(program, batch, walk_options(training));
   int64_t blind = 0;
   for (size_t i = 0; i < trace.steps.size(); ++i)
-    blind += blind_rows(program.steps[i], trace.steps[i], s.walk().plan().halting.mask_self);
+    blind += blind_rows(program.steps[i], trace.steps[i], s.program().policy.halting.mask_self);
   return blind;
 }
 
@@ -124,12 +128,12 @@ TEST_F(Causality, AWindowReachesAsFarAsItSays) {
   for (const Case& c : all_cases()) {
     SCOPED_TRACE(c.name);
     const Subject s = subject(c, text_batch(6, kBlock, 3), at::kDouble);
-    const Seen before = look(s.walk(), batch, options);
+    const Seen before = look(s.walk(), s.program(), batch, options);
     for (int64_t j = 0; j < kBlock; ++j) {
       Batch changed = batch;
       changed.tokens_BT = batch.tokens_BT.clone();
       changed.tokens_BT.select(1, j).add_(1).remainder_(kVocab);
-      const Seen after = look(s.walk(), changed, options);
+      const Seen after = look(s.walk(), s.program(), changed, options);
       int64_t reach = 0;
       for (const StepSpec& step : s.program().steps) {
         reach += step.layer.context.value_or(kBlock);
@@ -167,16 +171,13 @@ TEST_F(Causality, ALargeNegativeNumberInPlaceOfAMaskIsFoundOut) {
       const Rows rows(batch);
       const Tensor n_RC = at::embedding(table, rows.token_R);
       // A window of two tokens before the query; odd tokens are hidden, from themselves too.
-      const Tensor t_T = at::arange(kBlock, at::TensorOptions(at::kLong));
-      const Tensor behind_TT = t_T.unsqueeze(1) - t_T;
-      const Tensor hidden_B1T = batch.tokens_BT.remainder(2).eq(1).unsqueeze(1);
-      const AttentionMask mask = {
-          behind_TT.lt(0).logical_or(behind_TT.gt(2)).logical_or(hidden_B1T), true};
+      const AttentionMask mask = mask_of(rows, {2, rows.of(batch.tokens_BT.remainder(2).eq(1))});
+      const Tensor blocked_BTT = plain::blocked_pairs(mask, at::kCPU);
       const Tensor x_BTC = rows.pad(n_RC);
       Tensor out_BTC;
       if (finite) {
         const Tensor scores_BTT = x_BTC.matmul(x_BTC.transpose(1, 2));
-        out_BTC = scores_BTT.masked_fill(mask.blocked, -1e9).softmax(-1).matmul(x_BTC);
+        out_BTC = scores_BTT.masked_fill(blocked_BTT, -1e9).softmax(-1).matmul(x_BTC);
       } else {
         out_BTC = attention(x_BTC, x_BTC, x_BTC, 1, mask, {});
       }

@@ -111,7 +111,8 @@ struct Sums {
 
 // Sums over the batch's parts of so many sequences, every loss divided by the whole batch's count.
 Sums summed(const Subject& s, const Batch& batch, const std::vector<int64_t>& parts) {
-  const std::map<std::string, double> counts = s.model->known_counts(batch);
+  const std::map<std::string, double> counts =
+      s.model->known_counts(batch, {true, RandomField(5, 1, 0)});
   Sums sums;
   s.model->parameters().zero_grad();
   int64_t first = 0;
@@ -144,7 +145,7 @@ TEST_F(Gradients, OfABatchAreThoseOfItsParts) {
       const Subject s = subject(c, batch, at::kDouble, true);
       const bool by_layer = c.config.supervision.skips_easy() &&
                             c.config.supervision.skip_easy_weight == SkipEasyWeight::kLayer;
-      const bool unknown = s.model->known_counts(batch).empty();
+      const bool unknown = s.model->known_counts(batch, {}).empty();
       ASSERT_TRUE(c.own() || unknown == by_layer);
       if (unknown) continue;  // it averages over what the walk itself decides
       ++known;
@@ -174,7 +175,7 @@ TEST_F(Gradients, AreDividedByWhatIsCounted) {
     for (const Batch& batch : {text_batch(4, kBlock, 3), ragged_batch(4, 7, 4)}) {
       SCOPED_TRACE(c.name);
       const Subject s = subject(c, batch, at::kDouble);
-      const auto known = s.model->known_counts(batch);
+      const auto known = s.model->known_counts(batch, {});
       for (const LossPart& part : s.model->forward(batch, {}).losses)
         EXPECT_DOUBLE_EQ(known.count(part.name) > 0 ? known.at(part.name) : part.count, part.count);
     }

@@ -35,10 +35,10 @@ class Independence : public PropertyTest {};
 TEST_F(Independence, OfTheOtherSequences) {
   for_each([](const Subject& s, const Batch& batch, bool training) {
     WalkOptions options = walk_options(training);
-    const Seen together = look(s.walk(), batch, options);
+    const Seen together = look(s.walk(), s.program(), batch, options);
     for (int64_t b = 0; b < batch.tokens_BT.size(0); ++b) {
       options.random = RandomField(5, 1, b);
-      const Seen alone = look(s.walk(), sequences(batch, b, 1), options);
+      const Seen alone = look(s.walk(), s.program(), sequences(batch, b, 1), options);
       const Difference d = difference(together, sequence(b), alone, whole());
       EXPECT_LE(d.largest, kTolerance) << d << ", sequence " << b;
     }
@@ -79,14 +79,14 @@ TEST_F(Independence, OfTheOtherSegments) {
       batch.position_BT = Rows(batch).position_R.view({6, kBlock});
       const Subject s = subject(c, batch, at::kDouble, training);
       const WalkOptions options = walk_options(training);
-      const Seen together = look(s.walk(), batch, options);
+      const Seen together = look(s.walk(), s.program(), batch, options);
       // The third part is of the first one's segment: they see each other, but nothing between.
       batch.segment_BT.narrow(1, 7, 2).fill_(9);
-      const Seen apart = look(s.walk(), batch, options);
+      const Seen apart = look(s.walk(), s.program(), batch, options);
       for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 4}, {4, 3}, {7, 2}}) {
         Batch part = positions(batch, first, count);
         part.segment_BT = Tensor();
-        const Seen alone = look(s.walk(), part, options);
+        const Seen alone = look(s.walk(), s.program(), part, options);
         const Difference d = difference(apart, from(first, count), alone, whole());
         EXPECT_LE(d.largest, kTolerance) << d << ", from " << first;
       }
@@ -110,7 +110,8 @@ TEST_F(Independence, OfPositionsThatAreNotThere) {
       EXPECT_TRUE(x.to(at::kDouble).isfinite().all().item<bool>());
       return x.to(at::kDouble).masked_fill(invalid_BT.unsqueeze(2), 0);
     };
-    const Seen one = look(s.walk(), batch, options), two = look(s.walk(), changed, options);
+    const Seen one = look(s.walk(), s.program(), batch, options),
+               two = look(s.walk(), s.program(), changed, options);
     const Difference d = difference(one, there, two, there);
     // An experiment's functions may take rows by what their tokens are, and a product rounds
     // together those that are taken.
@@ -124,15 +125,16 @@ TEST_F(Independence, OfWhetherAbsentPositionsAreSaid) {
   for_each([](const Subject& s, const Batch& batch, bool training) {
     if (!batch.valid_BT.defined()) return;
     WalkOptions options = walk_options(training);
-    const Seen all = look(s.walk(), batch, options);
+    const Seen all = look(s.walk(), s.program(), batch, options);
     for (int64_t b = 0; b < batch.tokens_BT.size(0); ++b) {
       options.random = RandomField(5, 1, b);
       const Tensor there = batch.valid_BT.select(0, b).nonzero().squeeze(1);
-      Batch shorter = map_batch(sequences(batch, b, 1),
-                                [&](const Tensor& x) { return x.index_select(1, there); });
+      Batch shorter = map_columns(sequences(batch, b, 1),
+                                  [&](const Tensor& x) { return x.index_select(1, there); });
       shorter.valid_BT = Tensor();
       const Part kept = [&](const Tensor& x) { return x.narrow(0, b, 1).index_select(1, there); };
-      const Difference d = difference(all, kept, look(s.walk(), shorter, options), whole());
+      const Difference d =
+          difference(all, kept, look(s.walk(), s.program(), shorter, options), whole());
       EXPECT_LE(d.largest, kTolerance) << d << ", sequence " << b;
     }
   });
@@ -163,10 +165,10 @@ TEST_F(Independence, OfTargets) {
   for_each([](const Subject& s, const Batch& batch, bool training) {
     if (training && s.config.halting.rule == HaltRule::kGold) return;
     const WalkOptions options = walk_options(training);
-    Seen with = look(s.walk(), batch, options);
+    Seen with = look(s.walk(), s.program(), batch, options);
     Batch untargeted = batch;
     untargeted.targets_BT = Tensor();
-    const Seen without = look(s.walk(), untargeted, options);
+    const Seen without = look(s.walk(), s.program(), untargeted, options);
     for (auto it = with.begin(); it != with.end();)
       it = it->first.rfind("target ln_p", 0) == 0 ? with.erase(it) : std::next(it);
     const Difference d = difference(with, whole(), without, whole());

@@ -12,8 +12,8 @@ const Tensor kLike = tensor_of({}, {0});
 // The three kinds of numbers of a site, (R, ...); attention's only between rows that exist.
 std::vector<Tensor> draws(const RandomField& field, const Rows& rows,
                           const std::string& site = "site") {
-  const Tensor attention =
-      field.attention_draws(site, 0.4, rows, rows, kSpan).multipliers(kHeadCount, kLike);
+  const Tensor attention = field.attention_draws(site, 0.4, places(rows), places(rows), kSpan)
+                               .multipliers(kHeadCount, kLike);
   const Tensor by_query = attention.transpose(1, 2);
   return {field.dropout(site, 0.4, rows, 7, kLike), field.normal(site, rows, 7, kLike),
           rows.unpad(by_query.reshape({by_query.size(0), by_query.size(1), -1}))};
@@ -54,10 +54,10 @@ TEST(RandomField, RowsThatLeaveChangeNoNumber) {
                             field.normal("site", rows, 7, kLike).index_select(0, index)));
       EXPECT_TRUE(same_bits(field.dropout("site", 0.4, fewer, 7, kLike),
                             field.dropout("site", 0.4, rows, 7, kLike).index_select(0, index)));
-      const Tensor before =
-          field.attention_draws("site", 0.4, rows, rows, kSpan).multipliers(kHeadCount, kLike);
-      const Tensor after =
-          field.attention_draws("site", 0.4, fewer, fewer, kSpan).multipliers(kHeadCount, kLike);
+      const Tensor before = field.attention_draws("site", 0.4, places(rows), places(rows), kSpan)
+                                .multipliers(kHeadCount, kLike);
+      const Tensor after = field.attention_draws("site", 0.4, places(fewer), places(fewer), kSpan)
+                               .multipliers(kHeadCount, kLike);
       for (int64_t b = 0; b < 5; ++b) {
         const Tensor places = keep_R.narrow(0, b * 6, 6).nonzero().squeeze(1);
         const int64_t n = places.size(0);
@@ -74,7 +74,8 @@ TEST(RandomField, QueriesAloneGetTheirOwnNumbers) {
   const Tensor last_R = rows.position_R.eq(5);
   const RandomField field(1, 2, 0);
   const auto of = [&](const Rows& queries) {
-    return field.attention_draws("site", 0.4, queries, rows, kSpan).multipliers(kHeadCount, kLike);
+    return field.attention_draws("site", 0.4, places(queries), places(rows), kSpan)
+        .multipliers(kHeadCount, kLike);
   };
   EXPECT_TRUE(same_bits(of(rows.select(last_R)), of(rows).narrow(2, 5, 1)));
 }
@@ -112,9 +113,9 @@ TEST(RandomField, RatesAreRight) {
   const Rows rows(text_batch(8, 9, 1));
   const RandomField field(7, 0, 0);
   for (const double p : {0.05, 0.5, 0.9}) {
-    for (const Tensor& x :
-         {field.dropout("site", p, rows, 500, kLike),
-          field.attention_draws("site", p, rows, rows, kSpan).multipliers(50, kLike)}) {
+    for (const Tensor& x : {field.dropout("site", p, rows, 500, kLike),
+                            field.attention_draws("site", p, places(rows), places(rows), kSpan)
+                                .multipliers(50, kLike)}) {
       const double n = double(x.numel()), sigma = std::sqrt(p * (1 - p) / n);
       EXPECT_NEAR(x.eq(0).to(at::kDouble).mean().item<double>(), p, 5 * sigma);
       // What stays makes up for what goes.
@@ -141,7 +142,8 @@ TEST(RandomField, ActsInTrainingOnly) {
     const auto change = [&](bool training) {
       WalkOptions one = walk_options(training), two = one;
       two.random = RandomField(6, 2, 3);
-      return difference(look(s.walk(), batch, one), whole, look(s.walk(), batch, two), whole);
+      return difference(look(s.walk(), s.program(), batch, one), whole,
+                        look(s.walk(), s.program(), batch, two), whole);
     };
     EXPECT_EQ(change(false).largest, 0) << change(false);
     EXPECT_EQ(change(true).largest > 0, c.random());

@@ -1,21 +1,15 @@
-// Plans of any structure: wirings, shared instances, doors, widths, windows, loops in loops, and
-// readouts anywhere.
+// Plans of any structure: wirings, parts of every kind, shared instances, doors, widths, windows,
+// loops in loops, and readouts anywhere.
 #pragma once
 
+#include <ATen/ops/arange.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
 #include "property/presets.h"
+#include "property/random_parts.h"
 
 namespace fathom::property {
-
-// An integer in [from, to].
-inline int64_t any(int64_t from, int64_t to) {
-  return *rc::gen::inRange<int64_t>(from, to + 1);
-}
-inline bool one_in(int64_t n) {
-  return any(1, n) == n;  // shrinks to no
-}
 
 // Blocks of different shapes; the number of norms that each calls.
 inline std::vector<Wiring> all_wirings() {
@@ -42,11 +36,11 @@ class RandomPlan {
     plan.wirings = all_wirings();
     if (!*rc::gen::arbitrary<bool>()) plan.wirings.resize(3);  // no y: it is not carried then
     width_ = any(0, 1) == 0 ? 8 : 4;
-    plan.stem = {width_, 0};
+    plan.stem = {width_, any_stem()};
     shares_ = one_in(3);
     plan.nodes = nodes(int(any(1, 3)), 0);
     plan.nodes.push_back({layer(0, /*last=*/true)});
-    HaltingSpec& h = plan.halting;
+    HaltingPolicy& h = policy.halting;
     h.config.rule = HaltRule::kMax;
     h.config.threshold = double(any(15, 60)) / 100;
     h.config.temperature = one_in(3) ? 1.3 : 1;
@@ -60,6 +54,7 @@ class RandomPlan {
   }
 
   DepthPlan plan;
+  Policy policy;
   BackboneConfig backbone;
   bool cuts = false;  // somewhere the gradient is not the function's
 
@@ -69,12 +64,16 @@ class RandomPlan {
     for (int i = 0; i < count; ++i) {
       if (depth < 2 && one_in(3)) {
         LoopGroup group;
-        group.count = any(1, 3);
+        const size_t number = policy.loops.size();
+        policy.loops.emplace_back();
+        LoopPolicy loop;
+        loop.count = any(1, 3);
         group.adapter = one_in(2) ? adapters_++ : -1;
-        group.single_pass_adapter = *rc::gen::arbitrary<bool>();
-        group.noise = one_in(3) ? 0.5 : 0;
-        group.backprop_depth = one_in(4) ? 1 : 0;
-        cuts = cuts || group.backprop_depth > 0;
+        loop.single_pass_adapter = *rc::gen::arbitrary<bool>();
+        loop.noise = one_in(3) ? 0.5 : 0;
+        loop.backprop_depth = one_in(4) ? 1 : 0;
+        cuts = cuts || loop.backprop_depth > 0;
+        policy.loops[number] = loop;
         group.body = nodes(int(any(1, 2)), depth + 1);
         list.push_back({group});
       } else {
@@ -96,24 +95,52 @@ class RandomPlan {
     const int instance = shares_ ? 100 + int(width_) : own;
     l.wiring = int(any(0, int64_t(plan.wirings.size()) - 1));
     const WiringParts parts = check_wiring(plan.wirings[size_t(l.wiring)]);
-    l.attention.assign(size_t(parts.attentions), instance);
-    l.mlp.assign(size_t(parts.mlps), instance);
-    for (int k = 0; k < parts.norms; ++k) l.norm.push_back({NormId::kMid, instance + 1000 * k});
-    l.norm_in = {NormId::kIn, instance};
+    l.attention.assign(size_t(parts.attentions), of_instance(attention_, instance, any_attention));
+    l.mlp.assign(size_t(parts.mlps), of_instance(mlp_, instance, any_mlp));
+    for (int k = 0; k < parts.norms; ++k) l.norm.push_back(norm(NormId::kMid, instance + 1000 * k));
+    l.norm_in = norm(NormId::kIn, instance);
     if (one_in(3)) l.door.push_back({Injection::kGate, own, one_in(2)});
     if (l.width > l.width_in) l.door.push_back({Injection::kWiden});
     if (one_in(3)) l.door.push_back({Injection::kTokenTable, own + 1, one_in(2)});
+    for (int64_t n = one_in(3) ? any(1, 2) : 0; n > 0; --n)
+      l.door.push_back(any_injection(own + 1 + 100 * int(n)));
+    match_gates(l.door);
     if (one_in(2)) l.context = any(0, 4);
     if (last || one_in(2)) read_out(l);
     if (one_in(6)) l.cut = cuts = true;
     return l;
   }
 
-  void read_out(LayerSpec& l) {
-    const int own = readouts_++;
-    l.readout = ReadoutSpec{own, {NormId::kOut, own}, own};
+  // A table is read on its gate's iterations.
+  static void match_gates(std::vector<Injection>& door) {
+    const Injection* gate = nullptr;
+    for (Injection& injection : door) {
+      const bool table = injection.kind == Injection::kTokenTable;
+      if (table && gate != nullptr) injection.every_iteration = gate->every_iteration;
+      if (table) gate = nullptr;
+      if (injection.kind == Injection::kGate) gate = &injection;
+    }
   }
 
+  void read_out(LayerSpec& l) {
+    const int own = readouts_++;
+    l.readout = ReadoutSpec{own, norm(NormId::kOut, own), own};
+  }
+
+  // An instance is of one kind wherever it is named.
+  template <class Spec, class Make>
+  static Spec of_instance(std::map<int, Spec>& known, int instance, const Make& make) {
+    const auto at = known.find(instance);
+    return at != known.end() ? at->second : known.emplace(instance, make(instance)).first->second;
+  }
+  NormSpec norm(NormId::Place place, int instance) {
+    return of_instance(norms_[place], instance,
+                       [&](int i) { return any_norm(NormSpec(place, i)); });
+  }
+
+  std::map<int, AttentionSpec> attention_;
+  std::map<int, MlpSpec> mlp_;
+  std::map<NormId::Place, std::map<int, NormSpec>> norms_;
   int64_t width_ = 8;
   int layers_ = 0, adapters_ = 0, readouts_ = 0;
   bool shares_ = false;
@@ -124,8 +151,8 @@ class RandomModel {
  public:
   explicit RandomModel(at::ScalarType dtype)
       : parameters(parameter_table(random.plan, random.backbone, kVocab), 1, at::kCPU, dtype),
-        walk(random.plan, random.backbone, bind(parameters, false)),
-        program(unroll(random.plan)) {
+        walk(random.plan, random.backbone, bind(parameters, random.plan)),
+        program(unroll(random.plan, random.policy)) {
     const at::NoGradGuard no_grad;
     unsigned seed = 1;
     for (const Parameter& p : parameters.all()) {
@@ -134,11 +161,33 @@ class RandomModel {
     }
   }
 
+  BlockSettings settings() const {
+    BlockSettings s;
+    s.gelu = random.backbone.activation == Activation::kGelu ? GeluForm::kExact : GeluForm::kTanh;
+    s.norm_eps = random.backbone.norm_eps;
+    return s;
+  }
+  // Some wiring reads what the block before added.
+  bool keeps_y() const {
+    const auto& all = random.plan.wirings;
+    return std::any_of(all.begin(), all.end(),
+                       [](const Wiring& w) { return check_wiring(w).reads_y; });
+  }
+
   RandomPlan random;
   ParameterSet parameters;
   DepthWalk walk;
   DepthProgram program;
 };
+
+// Positions of the whole batch, which a piece by itself would count from 0.
+inline Batch with_positions(Batch batch) {
+  const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
+  if (!batch.position_BT.defined())
+    batch.position_BT =
+        at::arange(T, at::TensorOptions(at::kLong)).unsqueeze(0).expand({B, T}).contiguous();
+  return batch;
+}
 
 inline Batch any_batch() {
   const int64_t B = any(1, 4), T = any(2, kBlock);

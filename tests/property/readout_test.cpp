@@ -1,7 +1,7 @@
 // A vocabulary read in chunks is read as in one piece.
 #include <ATen/ops/cat.h>
 
-#include "fathom/model/readout.h"
+#include "fathom/model/walk/readout.h"
 #include "property/presets.h"
 
 namespace fathom::property {

@@ -9,15 +9,15 @@ namespace fathom::property {
 using Seen = std::map<std::string, Tensor>;
 
 inline const Carry& after(const Trace& trace, size_t step) {
-  return step + 1 < trace.steps.size() ? trace.steps[step + 1].door : trace.end;
+  return step + 1 < trace.steps.size() ? trace.steps[step + 1].door->travel.carry : trace.end;
 }
 
 // Names that begin with "target" depend on the position's own target too.
-inline Seen look(const DepthWalk& walk, const Batch& batch, const WalkOptions& options) {
+inline Seen look(const DepthWalk& walk, const DepthProgram& program, const Batch& batch,
+                 const WalkOptions& options) {
   const at::NoGradGuard no_grad;
-  const DepthProgram program = unroll(walk.plan());
   const Trace trace = walk.run(program, batch, options);
-  const bool gold = walk.plan().halting.config.rule == HaltRule::kGold && options.training;
+  const bool gold = program.policy.halting.config.rule == HaltRule::kGold && options.training;
   Seen seen;
   for (size_t i = 0; i < trace.steps.size(); ++i) {
     const auto see = [&](const std::string& name, const Tensor& x_R) {
@@ -71,7 +71,7 @@ inline std::string leak(const std::function<Seen(const Batch&)>& see, const Batc
   const Seen before = see(batch);
   const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
   for (int64_t j = 0; j < T; ++j) {
-    Batch changed = map_batch(batch, [](const Tensor& x) { return x.clone(); });
+    Batch changed = map_columns(batch, [](const Tensor& x) { return x.clone(); });
     for (int64_t b = 0; b < B; ++b) {
       int64_t& token = changed.tokens_BT.data_ptr<int64_t>()[b * T + j];
       token = (token + 1) % kVocab;

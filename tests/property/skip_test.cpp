@@ -23,9 +23,12 @@ TEST_F(Skip, EqualsTheDenseWalkWithItsDecisions) {
         SCOPED_TRACE(c.name + (training ? ", training" : "") +
                      (batch.valid_BT.defined() ? ", ragged" : ""));
         const Subject wide = subject(c, batch, at::kDouble, training);
-        EXPECT_EQ(compare(wide.walk(), both(wide.walk(), batch, training), 1e-10), "");
+        EXPECT_EQ(compare(wide.walk(), both(wide.walk(), wide.program(), batch, training), 1e-10),
+                  "");
         const Subject narrow = subject(c, batch, at::kFloat, training);
-        EXPECT_EQ(compare(narrow.walk(), both(narrow.walk(), batch, training), 1e-5), "");
+        EXPECT_EQ(
+            compare(narrow.walk(), both(narrow.walk(), narrow.program(), batch, training), 1e-5),
+            "");
       }
   }
 }
@@ -61,7 +64,7 @@ TEST_F(Skip, LeavesHaltedRowsBehind) {
     for (const Batch& batch : batches()) {
       SCOPED_TRACE(c.name);
       const Subject s = subject(c, batch, at::kFloat);
-      const Walks walks = both(s.walk(), batch, false);
+      const Walks walks = both(s.walk(), s.program(), batch, false);
       int64_t left = batch.tokens_BT.numel();
       for (const StepRecord& r : walks.skipping.steps) {
         EXPECT_EQ(r.rows->count(), left);
@@ -89,7 +92,7 @@ TEST_F(Skip, DecidesAsTheDenseWalkDoes) {
       for (const bool training : c.passes()) {
         SCOPED_TRACE(c.name + (training ? ", training" : ""));
         const Subject s = subject(c, batch, at::kFloat, training);
-        const Walks walks = both(s.walk(), batch, training);
+        const Walks walks = both(s.walk(), s.program(), batch, training);
         const HaltingConfig& config = s.config.halting;
         for (const StepRecord& r : walks.skipping.steps) {
           const StepRecord& dense = walks.dense.steps[size_t(r.readout)];
@@ -133,10 +136,11 @@ RC_GTEST_PROP(SkipProperty, EqualsTheDenseWalkWithAnyDecisions, ()) {
   s.config = c.config;
   s.model = model_of(c.config, kVocab, at::kDouble, seed);
   disturb(*s.model, 0.3);
-  const Decisions decisions = any_decisions(batch, s.walk());
+  const Decisions decisions = any_decisions(batch, s.program());
   const bool training = *rc::gen::arbitrary<bool>();
   RC_LOG() << c.name << ", B = " << B << ", T = " << T << "\n";
-  RC_ASSERT(compare(s.walk(), both(s.walk(), batch, training, &decisions), 1e-10) == std::string());
+  RC_ASSERT(compare(s.walk(), both(s.walk(), s.program(), batch, training, &decisions), 1e-10) ==
+            std::string());
 }
 
 TEST_F(Skip, EndsWhenEverythingHasLeft) {
@@ -146,14 +150,14 @@ TEST_F(Skip, EndsWhenEverythingHasLeft) {
     SCOPED_TRACE(c.name);
     const Subject s = subject(c, text_batch(6, kBlock, 3), at::kDouble);
     Decisions decisions(3, at::full({3, 5}, true, at::TensorOptions(at::kBool)));
-    const Walks walks = both(s.walk(), batch, true, &decisions);
+    const Walks walks = both(s.walk(), s.program(), batch, true, &decisions);
     EXPECT_EQ(walks.skipping.steps.size(), 1U);
     EXPECT_EQ(walks.skipping.end.r_RC.size(0), 0);
     EXPECT_EQ(compare(s.walk(), walks, 1e-10), "");
     // All but one sequence, and then that one too.
     decisions[0] = decisions[0].clone();
     decisions[0].select(0, 1).fill_(false);
-    const Walks fewer = both(s.walk(), batch, true, &decisions);
+    const Walks fewer = both(s.walk(), s.program(), batch, true, &decisions);
     ASSERT_EQ(fewer.skipping.steps.size(), 2U);
     EXPECT_EQ(fewer.skipping.steps[1].rows->count(), 5);
     EXPECT_EQ(fewer.skipping.steps[1].rows->offsets(), (std::vector<int64_t>{0, 0, 5, 5}));

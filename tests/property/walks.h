@@ -24,11 +24,11 @@ struct Walks {
 
 // The dense walk, and the skipping one by the same decisions: the given ones, else the dense
 // walk's.
-inline Walks both(const DepthWalk& walk, const Batch& batch, bool training,
-                  const Decisions* given = nullptr) {
+inline Walks both(const DepthWalk& walk, const DepthProgram& program, const Batch& batch,
+                  bool training, const Decisions* given = nullptr) {
   const at::NoGradGuard no_grad;
   Walks walks;
-  walks.program = unroll(walk.plan());
+  walks.program = program;
   WalkOptions options = walk_options(training);
   options.replay = given;
   walks.dense = walk.run(walks.program, batch, options);
@@ -54,11 +54,13 @@ inline std::string compare_step(const DepthWalk& walk, const Walks& walks, size_
     if (whole.defined() != part.defined()) return true;
     return whole.defined() && relative_gap(whole.index_select(0, index_R), part) > tolerance;
   };
-  if (differs(dense.door.r_RC, skip.door.r_RC)) return "carried state";
-  if (differs(dense.door.y_RC, skip.door.y_RC)) return "carried delta";
-  if (dense.door.x0_RC.size() != skip.door.x0_RC.size()) return "open loops";
-  for (size_t k = 0; k < dense.door.x0_RC.size(); ++k)
-    if (differs(dense.door.x0_RC[k], skip.door.x0_RC[k])) return "a loop's x0";
+  if (differs(dense.door->travel.carry.r_RC, skip.door->travel.carry.r_RC)) return "carried state";
+  if (differs(dense.door->travel.carry.y_RC, skip.door->travel.carry.y_RC)) return "carried delta";
+  if (dense.door->travel.carry.x0_RC.size() != skip.door->travel.carry.x0_RC.size())
+    return "open loops";
+  for (size_t k = 0; k < dense.door->travel.carry.x0_RC.size(); ++k)
+    if (differs(dense.door->travel.carry.x0_RC[k], skip.door->travel.carry.x0_RC[k]))
+      return "a loop's x0";
   if (dense.readout != skip.readout || dense.layer != skip.layer) return "readout";
   if (dense.readout < 0) return "";
   const LinearParams& head = walk.params().head.at(walks.program.steps[i].layer.readout->head);
@@ -87,10 +89,10 @@ inline std::string compare(const DepthWalk& walk, const Walks& walks, double tol
 }
 
 // Decisions of any kind: uneven lengths, sequences that leave as a whole, all that leaves at once.
-inline Decisions any_decisions(const Batch& batch, const DepthWalk& walk) {
+inline Decisions any_decisions(const Batch& batch, const DepthProgram& program) {
   const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
   Decisions decisions;
-  for (const StepSpec& step : unroll(walk.plan()).steps) {
+  for (const StepSpec& step : program.steps) {
     if (!step.layer.readout) continue;
     const Tensor halts_BT = at::full({B, T}, false, at::TensorOptions(at::kBool));
     for (int64_t b = 0; b < B; ++b) {

@@ -43,6 +43,9 @@ awk -v folders="$folders" '
   inside { print > file }' "$page"
 mapfile -t names < <(find "$folders" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort)
 [[ ${names[*]} == "denoise routed swiglu tiny two_ahead" ]] || die "the page has: ${names[*]}"
+# One more, of a kind that the page has not.
+cp -r "$source_tree/tests/scripts/headless" "$folders"
+names+=(headless)
 if command -v clang-format >/dev/null; then
   find "$folders" -name '*.cpp' -print0 |
     xargs -0 clang-format --style="file:$source_tree/.clang-format" --dry-run -Werror
@@ -91,6 +94,15 @@ for name in tiny swiglu two_ahead routed; do
 done
 expect "positions see later ones" "$fathom" generate denoise
 expect "positions see later ones" "$fathom" trace denoise
+for verb in generate trace; do
+  expect "headless is a run of headless, which answers how often a token has been there: $verb needs" \
+    "$fathom" "$verb" headless
+done
+expect "answers how often .*: its texts cannot be grown" "$fathom" bench decode headless
+"$fathom" eval headless --json | grep -qE 'accuracy|perplexity|bits_per_byte' &&
+  die "eval headless tells what a model of tokens would"
+expect "\"distance\"" "$fathom" eval headless --json
+expect "eval/val/distance" "$fathom" export headless --metrics=csv
 
 # Settings of their own: they act, are refused out of range, and stay with the checkpoint.
 expect "own +24,576 " "$fathom" describe swiglu "${small[@]}" --swiglu_ratio=1

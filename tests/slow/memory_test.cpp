@@ -1,5 +1,6 @@
 // Resident memory over two thousand steps of the small presets as they are.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "e2e/small_run.h"

@@ -34,7 +34,7 @@ TEST(MetricsText, SharesHaveThreeDecimalsAndOthersFour) {
   for (const char* share : {"accuracy", "exit_rate", "exit_correct", "exit_confident_last",
                             "exit_fallback", "layer_accuracy"})
     EXPECT_EQ(metrics_text({{share, 0.12345}}), std::string(share) + " 0.123");
-  for (const char* other : {"infer", "loss_final", "exit_depth", "layer_loss"})
+  for (const char* other : {"infer", "objective", "exit_depth", "layer_loss"})
     EXPECT_EQ(metrics_text({{other, 0.12345}}), std::string(other) + " 0.1235");
   EXPECT_EQ(metrics_text({{"layer_accuracy/0", 0.5}, {"layer_loss/0", 0.5}}),
             "layer_accuracy [0.500], layer_loss [0.5000]")
@@ -55,7 +55,10 @@ TEST(MetricsText, AListIsInTheOrderOfItsNumbers) {
 }
 
 TEST(MetricsText, AListMayHaveGapsAndStandAlone) {
-  EXPECT_EQ(metrics_text({{"layer_loss/1", 1}, {"layer_loss/3", 2}}), "layer_loss [1.0000 2.0000]");
+  EXPECT_EQ(metrics_text({{"layer_loss/1", 1}, {"layer_loss/3", 2}}),
+            "layer_loss [1: 1.0000, 3: 2.0000]");
+  EXPECT_EQ(metrics_text({{"x/0", 1}, {"x/2", 2}}), "x [0: 1.0000, 2: 2.0000]");
+  EXPECT_EQ(metrics_text({{"x/2", 2}}), "x [2: 2.0000]");
   EXPECT_EQ(metrics_text({{"a/0", 1}, {"b/0", 2}}), "a [1.0000], b [2.0000]");
 }
 

@@ -7,7 +7,8 @@
 #include <set>
 
 #include "fathom/train/adamw.h"
-#include "fathom/train/plan/decay.h"
+#include "fathom/train/recipe/decay.h"
+#include "fathom/train/recipe/registry.h"
 #include "model/testing.h"
 
 namespace fathom::testing {

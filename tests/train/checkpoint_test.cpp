@@ -54,9 +54,11 @@ TEST_F(CheckpointTest, GivesTheModelBackBitForBit) {
     const LoadedModel loaded = load_model(checkpoint("run", "last"), at::kCPU);
     EXPECT_EQ(weights(*loaded.model), weights(t.model()));
     const Tensor tokens = random_tokens({2, 8}, 8, 1);
-    EXPECT_TRUE(same_bits(loaded.model->logits(tokens), t.model().logits(tokens)));
-    const NextToken next = loaded.model->next_token(tokens, Exit::kFirstConfident);
-    const NextToken expected = t.model().next_token(tokens, Exit::kFirstConfident);
+    const NextTokenModel &ours = *t.model().next_token_model(),
+                         &theirs = *loaded.model->next_token_model();
+    EXPECT_TRUE(same_bits(theirs.logits(tokens), ours.logits(tokens)));
+    const NextToken next = theirs.next_token(tokens, Exit::kFirstConfident);
+    const NextToken expected = ours.next_token(tokens, Exit::kFirstConfident);
     EXPECT_TRUE(same_bits(next.scores_BV, expected.scores_BV));
     EXPECT_TRUE(same_bits(next.layer_B, expected.layer_B));
     EXPECT_EQ(values_of(loaded.state.config), values_of(config));

@@ -62,7 +62,7 @@ TEST_F(EarlyExitCheckpoint, ComesBackAsTheSameWalk) {
   const LoadedModel loaded = load_model(checkpoint("run", "last"), at::kCPU);
   EXPECT_EQ(weights(*loaded.model), weights(t.model()));
   const Batch batch = batch_of(random_tokens({3, 8}, 8, 1), random_tokens({3, 8}, 8, 2));
-  const auto walk = [&](const LanguageModel& model) {
+  const auto walk = [&](const Model& model) {
     const auto& depth = dynamic_cast<const DepthModel&>(model);
     return depth.walk().run(depth.program(), batch, {});
   };
@@ -77,8 +77,10 @@ TEST_F(EarlyExitCheckpoint, ComesBackAsTheSameWalk) {
   }
   EXPECT_GT(halting, 0) << "thresholds that nothing meets would not be missed";
   EXPECT_LT(halting, 72);
-  const NextToken one = t.model().next_token(batch.tokens_BT, Exit::kFirstConfident);
-  const NextToken two = loaded.model->next_token(batch.tokens_BT, Exit::kFirstConfident);
+  const auto next = [&](const Model& model) {
+    return model.next_token_model()->next_token(batch.tokens_BT, Exit::kFirstConfident);
+  };
+  const NextToken one = next(t.model()), two = next(*loaded.model);
   EXPECT_TRUE(same_bits(one.scores_BV, two.scores_BV));
   EXPECT_TRUE(same_bits(one.layer_B, two.layer_B));
 }

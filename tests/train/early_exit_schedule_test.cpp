@@ -7,7 +7,8 @@
 #include <set>
 
 #include "fathom/train/adamw.h"
-#include "fathom/train/plan/schedule.h"
+#include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/schedule.h"
 #include "model/testing.h"
 
 namespace fathom::testing {

@@ -74,7 +74,7 @@ const std::set<std::string> kElsewhere = {
     "dataset",       // opened by the command line
     // Which checkpoints are there: resume_test.cpp.
     "checkpoint_interval", "keep_checkpoints", "save_interval",
-    "optimizer",  // it has one value: plan/run_config_test.cpp
+    "optimizer",  // it has one value: recipe/run_config_test.cpp
     // What happens to numbers that this run does not have: guards_test.cpp.
     "nonfinite", "spike_sigma", "spike_window", "check_grads",
     "recompute_blocks",  // memory: recompute_test.cpp

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/safetensors.h"
@@ -21,10 +22,10 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 
 // A model that goes wrong in its `pass`-th training pass, counted from 0; its parameters are the
 // inner one's.
-class FaultyModel : public LanguageModel {
+class FaultyModel : public Model {
  public:
-  FaultyModel(std::unique_ptr<LanguageModel> inner, Fault fault, int64_t pass, double value)
-      : LanguageModel(inner->parameters()),
+  FaultyModel(std::unique_ptr<Model> inner, Fault fault, int64_t pass, double value)
+      : Model(inner->parameters()),
         inner_(std::move(inner)),
         fault_(fault),
         pass_(pass),
@@ -60,16 +61,12 @@ class FaultyModel : public LanguageModel {
     }
     return output;
   }
-  std::map<std::string, double> known_counts(const Batch& batch) const override {
-    return inner_->known_counts(batch);
-  }
-  Tensor logits(const Tensor& tokens_BT) const override { return inner_->logits(tokens_BT); }
-  NextToken next_token(const Rows& rows, Exit exit, AttentionCache* cache) const override {
-    return inner_->next_token(rows, exit, cache);
+  std::map<std::string, double> known_counts(const Batch& batch, const Pass& pass) const override {
+    return inner_->known_counts(batch, pass);
   }
 
  private:
-  std::unique_ptr<LanguageModel> inner_;
+  std::unique_ptr<Model> inner_;
   Fault fault_;
   int64_t pass_;
   double value_;
@@ -172,6 +169,24 @@ TEST_F(GuardsTest, TheBatchIsKeptForInquiry) {
       EXPECT_EQ(kept, values);
     }
   }
+}
+
+TEST_F(GuardsTest, EveryColumnOfTheBatchIsKept) {
+  const Tensor whole = tensor_of({1, 2, 0, 1}, {2, 2}).to(at::kLong);
+  const Tensor weight = tensor_of({0.5, 1, 0, 2}, {2, 2}).to(at::kFloat);
+  const Batch batch = {whole, whole, weight, whole.ne(0), whole, whole};
+  std::filesystem::create_directories(temp_ / "run");
+  dump_batch(temp_ / "run", RunState(), {batch}, "everything");
+  const SafetensorsFile file = SafetensorsFile::open(dump(1));
+  EXPECT_EQ(file.tensors().size(), std::size(kBatchColumns));
+  for (const BatchColumn& column : kBatchColumns) {
+    const TensorInfo* info = file.find(std::string("pass.0.") + column.name);
+    ASSERT_NE(info, nullptr) << column.name;
+    EXPECT_EQ(info->dtype, (batch.*column.of).is_floating_point() ? Dtype::F32 : Dtype::I64);
+  }
+  std::vector<float> kept(4);
+  std::memcpy(kept.data(), file.bytes(*file.find("pass.0.weight")).data(), 16);
+  EXPECT_THAT(kept, ElementsAre(0.5f, 1, 0, 2));
 }
 
 TEST_F(GuardsTest, AFullDiskDoesNotHideTheTrouble) {

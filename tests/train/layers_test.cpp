@@ -46,6 +46,8 @@ class LayersTest : public TrainTest {
 void expect_same(const StepResult& actual, const StepResult& expected) {
   EXPECT_LE(relative_distance(actual.gradient, expected.gradient), 1e-6);
   EXPECT_NEAR(actual.report.loss, expected.report.loss, 1e-6 * expected.report.loss);
+  ASSERT_EQ(actual.report.objective.has_value(), expected.report.objective.has_value());
+  EXPECT_NEAR(actual.report.objective.value_or(0), expected.report.objective.value_or(0), 1e-6);
   EXPECT_EQ(actual.report.metrics.size(), expected.report.metrics.size());
   for (const auto& [name, value] : expected.report.metrics)
     EXPECT_NEAR(actual.report.metrics.at(name), value, 1e-6) << name;
@@ -60,31 +62,34 @@ void expect_consistent(const std::map<std::string, double>& m) {
     EXPECT_LE(m.at("exit_correct/" + std::to_string(i)), rate[i] + 1e-12) << i;
   EXPECT_NEAR(m.at("exit_confident_last") + m.at("exit_fallback"), rate[1], 1e-12);
   EXPECT_NEAR(m.at("exit_depth"), rate[0] + 2 * rate[1], 1e-12);
-  EXPECT_EQ(m.at("loss_final"), m.at("layer_loss/1"));
   for (const char* name : {"infer", "layer_loss/0", "layer_loss/1"}) EXPECT_GT(m.at(name), 0);
   for (const char* name : {"layer_accuracy/0", "layer_accuracy/1"}) {
     EXPECT_GE(m.at(name), 0);
     EXPECT_LE(m.at(name), 1);
   }
-  EXPECT_EQ(m.size(), 14U) << "a metric is not tested";
+  EXPECT_EQ(m.size(), 13U) << "a metric is not tested";
 }
 
 TEST_F(LayersTest, StepsAndEvaluationsSayWhatEachLayerDid) {
   const History history = run(exit_run({"all", {}}), "run");
   for (const StepReport& step : history.steps) {
     expect_consistent(step.metrics);
-    EXPECT_NEAR(step.loss, (step.metrics.at("layer_loss/0") + step.metrics.at("layer_loss/1")) / 2,
-                1e-6);
+    EXPECT_NEAR(step.loss, step.metrics.at("layer_loss/1"), 1e-6) << "of the last layer";
+    EXPECT_NEAR(step.objective.value(),
+                (step.metrics.at("layer_loss/0") + step.metrics.at("layer_loss/1")) / 2, 1e-6);
   }
   double least = std::numeric_limits<double>::infinity();
   ASSERT_EQ(history.evaluations.size(), 3U);
   for (const EvalReport& r : history.evaluations) {
     for (const Evaluation* e : {&r.train, &r.val}) {
       expect_consistent(e->metrics);
-      EXPECT_NEAR(e->loss, (e->value("layer_loss/0") + e->value("layer_loss/1")) / 2, 1e-6);
+      EXPECT_NEAR(e->loss, e->value("layer_loss/1"), 1e-6);
+      EXPECT_NEAR(e->objective.value(), (e->value("layer_loss/0") + e->value("layer_loss/1")) / 2,
+                  1e-6);
+      EXPECT_EQ(e->value("objective"), *e->objective);
       EXPECT_EQ(e->accuracy(), e->value("accuracy"));
     }
-    // The best is the one whose objective is least, not that of one of its layers.
+    // The best is the one whose answers are best, whatever is optimised.
     EXPECT_EQ(r.best, r.val.loss < least);
     least = std::min(least, r.val.loss);
     EXPECT_EQ(r.best_value, least);
@@ -93,7 +98,7 @@ TEST_F(LayersTest, StepsAndEvaluationsSayWhatEachLayerDid) {
   EXPECT_GT(fresh.value("exit_rate/0"), 0.1);
   EXPECT_GT(fresh.value("exit_rate/1"), 0.1);
   const RunState best = load_state(checkpoint("run", "best"));
-  EXPECT_EQ(best.best_metric, "val/loss");
+  EXPECT_EQ(best.best_metric, "eval/val/loss");
   EXPECT_EQ(best.best_value, least);
 }
 
@@ -173,9 +178,9 @@ TEST_F(LayersTest, WhereEveryTokenIsEasyLaterLayersLearnNothing) {
     const StepReport report = t.train_step().value();
     EXPECT_EQ(report.metrics.at("exit_rate/0"), 1);
     // A mean of two layers, one of which has nothing to say.
-    EXPECT_NEAR(report.loss, report.metrics.at("layer_loss/0") / 2, 1e-6);
+    EXPECT_NEAR(report.objective.value(), report.metrics.at("layer_loss/0") / 2, 1e-6);
     const Evaluation val = t.evaluate_now().val;
-    EXPECT_NEAR(val.loss, val.value("layer_loss/0") / 2, 1e-6);
+    EXPECT_NEAR(val.objective.value(), val.value("layer_loss/0") / 2, 1e-6);
     const auto moves = [&](const std::string& name) {
       const Tensor gradient = t.model().parameters().at(name).grad();
       return gradient.defined() && gradient.abs().max().item<double>() > 0;
@@ -205,12 +210,16 @@ TEST_F(LayersTest, AnEvaluationDoesNotDependOnItsDivision) {
     double objective = 0;
     for (const LossPart& part : t.model().forward(batch, {}).losses)
       objective += part.sum.item<double>() / part.count;
-    EXPECT_NEAR(whole.loss, objective, 1e-6);
+    EXPECT_NEAR(whole.objective.value(), objective, 1e-6);
+    EXPECT_NEAR(whole.loss, whole.value("layer_loss/1"), 1e-6);
+    EXPECT_GT(whole.standard_error, 0);
     expect_consistent(whole.metrics);
     for (const int64_t B : {1, 3, 8}) {
       const Evaluation parts = evaluated(B);
       EXPECT_EQ(parts.targets, whole.targets);
       EXPECT_NEAR(parts.loss, whole.loss, 1e-6);
+      EXPECT_NEAR(parts.objective.value(), *whole.objective, 1e-6);
+      EXPECT_NEAR(parts.standard_error, whole.standard_error, 1e-6);
       EXPECT_EQ(parts.metrics.size(), whole.metrics.size());
       for (const auto& [name, value] : whole.metrics)
         EXPECT_NEAR(parts.metrics.at(name), value, 1e-6) << name;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "fathom/io/checkpoint_folder.h"
 #include "train/testing.h"
@@ -196,7 +197,7 @@ TEST_F(NewSettingsTest, ARollbackBeforeTheFirstStepStaysBehindIt) {
 
 TEST_F(NewSettingsTest, WhatTheWeightsReadStaysKnown) {
   run(first_run(), "run");
-  const nlohmann::json tokenizer = load_state(checkpoint("run", "last")).tokenizer;
+  const nlohmann::json tokenizer = *load_state(checkpoint("run", "last")).tokenizer;
   ASSERT_TRUE(tokenizer.is_object());
   // Bare ids: nobody knows their tokenizer.
   std::filesystem::create_directories(temp_ / "data/bare");
@@ -209,17 +210,17 @@ TEST_F(NewSettingsTest, WhatTheWeightsReadStaysKnown) {
   for (const bool reset : {false, true}) {
     Trainer t(longer(), bare, vocab_size, temp_ / "run");
     t.resume(checkpoint("run", "last"), {/*new_data=*/true, reset});
-    EXPECT_EQ(t.state().tokenizer, tokenizer);
+    EXPECT_EQ(*t.state().tokenizer, tokenizer);
     t.run({});
-    EXPECT_EQ(load_state(checkpoint("run", "last")).tokenizer, tokenizer);
+    EXPECT_EQ(*load_state(checkpoint("run", "last")).tokenizer, tokenizer);
   }
   std::filesystem::create_directories(temp_ / "next/checkpoints");
   Trainer next(first_run(), bare, vocab_size, temp_ / "next");
   next.start_from(checkpoint("run", "last"));
-  EXPECT_EQ(next.state().tokenizer, tokenizer);
+  EXPECT_EQ(*next.state().tokenizer, tokenizer);
   // Weights of unknown ids take the first tokenizer that they are given.
   Trainer unknown(first_run(), bare, vocab_size, temp_ / "unknown");
-  EXPECT_TRUE(unknown.state().tokenizer.is_null());
+  EXPECT_EQ(unknown.state().tokenizer, nullptr);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // recompute_blocks: the same run, in less memory.
-#include "fathom/model/graph.h"
+#include "fathom/model/walk/graph.h"
 
 #include "fathom/ops/ops.h"
 #include "model/memory_meter.h"

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "fathom/io/checkpoint_folder.h"
 #include "train/testing.h"
@@ -288,6 +289,32 @@ TEST_F(ResumeTest, ALongerRunDoesNotForgetItsBest) {
   Trainer other = trainer(config, temp_ / "run");
   other.resume(checkpoint("run", "last"));
   EXPECT_TRUE(std::isinf(other.state().best_value));
+}
+
+// What "val/loss" was in runs of before is `objective` now, and for a model that optimises its
+// answers' loss alone the same number as `loss`: only then it is still to be beaten.
+TEST_F(ResumeTest, ABestValueOfBeforeCountsWhereItIsTheSameNumber) {
+  for (const bool layered : {false, true}) {
+    const std::string name = layered ? "layered" : "plain";
+    const RunConfig config = tiny_run(layered ? exit_config(0.3) : tied_config());
+    run(config, name);
+    auto old = nlohmann::json::parse(slurp(checkpoint(name, "last") + "/state.json"));
+    old["best_metric"] = "val/loss";
+    old["best_value"] = 0.125;
+    {
+      CheckpointWriter writer(checkpoint(name, "step-000000006"));
+      for (const char* file : {"model.safetensors", "optimizer.safetensors"})
+        std::filesystem::copy(checkpoint(name, "last") + "/" + file, writer.path() + "/" + file);
+      spill(writer.path() + "/state.json", old.dump());
+      writer.commit();
+    }
+    std::filesystem::remove_all(checkpoint(name, "best"));
+    Trainer t = trainer(config, temp_ / name);
+    t.resume(checkpoint(name, "step-000000006"));
+    EXPECT_EQ(t.state().step, 6);
+    EXPECT_EQ(t.state().best_metric, "eval/val/loss");
+    EXPECT_EQ(t.state().best_value, layered ? HUGE_VAL : 0.125);
+  }
 }
 
 TEST_F(ResumeTest, AnotherWindowActsAtOnce) {

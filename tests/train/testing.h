@@ -96,7 +96,7 @@ class TrainTest : public DataTest {
 
 using Snapshot = std::map<std::string, std::vector<double>>;
 
-inline Snapshot weights(const LanguageModel& model) {
+inline Snapshot weights(const Model& model) {
   Snapshot snapshot;
   for (const Parameter& p : model.parameters().all()) snapshot[p.spec.name] = numbers(p.tensor);
   return snapshot;

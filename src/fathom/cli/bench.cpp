@@ -6,8 +6,8 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/fits_memory.h"
 #include "fathom/cli/run_arguments.h"
-#include "fathom/model/plan/depth_plan.h"
-#include "fathom/train/plan/registry.h"
+#include "fathom/model/spec/depth_plan.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {
@@ -83,8 +83,10 @@ std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
   if (request.kind != BenchKind::kDecode && request.sequences != 1)
     misuse(fmt::format("sequences = {}, and {} decodes nothing", request.sequences, what),
            "--batch_size is how many sequences a training step has");
-  if (request.kind == BenchKind::kDecode && !make_depth_plan(request.config.model).causal)
-    misuse(fmt::format("{} is not causal: its texts cannot be grown", preset),
+  const DepthPlan plan = make_depth_plan(request.config.model);
+  if (request.kind == BenchKind::kDecode && !predicts_next_token(plan))
+    misuse(fmt::format("{} {}: its texts cannot be grown", preset,
+                       plan.answers.empty() ? "is not causal" : "answers " + plan.answers),
            "`fathom bench step` measures its training");
   require_memory(request.config, request.vocab_size, request.kind == BenchKind::kStep);
   if (request.kind == BenchKind::kDecode)  // half of the window is there from the start

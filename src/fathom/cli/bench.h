@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "fathom/cli/command_line.h"
-#include "fathom/train/plan/run_config.h"
+#include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
 

@@ -12,11 +12,11 @@
 #include "fathom/cli/verbs.h"
 #include "fathom/config/config_file.h"
 #include "fathom/io/json_text.h"
-#include "fathom/model/plan/parameter_table.h"
+#include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/terminal.h"
-#include "fathom/train/plan/decay.h"
-#include "fathom/train/plan/freeze.h"
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/decay.h"
+#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {

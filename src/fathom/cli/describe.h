@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/train/plan/run_config.h"
+#include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
 

@@ -7,7 +7,7 @@
 #include "fathom/base/error.h"
 #include "fathom/cli/fits_memory.h"
 #include "fathom/io/checkpoint_folder.h"
-#include "fathom/model/plan/depth_plan.h"
+#include "fathom/model/spec/depth_plan.h"
 #include "fathom/track/run_folder.h"
 
 namespace fathom {
@@ -90,13 +90,16 @@ std::vector<std::string> notices_of(const FieldList& list) {
   return notices;
 }
 
-void require_causal(const ModelChoice& choice, const std::string& verb) {
+void require_next_token(const ModelChoice& choice, const std::string& verb) {
   const RunConfig config = state_of(choice.folder).config;
-  if (!make_depth_plan(config.model).causal)
-    misuse(fmt::format("{} is a run of {}, whose positions see later ones: {} needs a model that "
-                       "predicts the next token from those before it",
-                       choice.run, config.preset, verb),
-           "`fathom eval` shows how good it is at what it was trained for");
+  const DepthPlan plan = make_depth_plan(config.model);
+  if (predicts_next_token(plan)) return;
+  const std::string why =
+      plan.answers.empty() ? "whose positions see later ones" : "which answers " + plan.answers;
+  misuse(fmt::format("{} is a run of {}, {}: {} needs a model that predicts the next token from "
+                     "those before it",
+                     choice.run, config.preset, why, verb),
+         "`fathom eval` shows how good it is at what it was trained for");
 }
 
 std::string checkpoint_or_run(const std::string& name) {

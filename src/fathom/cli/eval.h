@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "fathom/cli/command_line.h"
-#include "fathom/model/plan/model_config.h"
-#include "fathom/train/plan/run_state.h"
+#include "fathom/model/spec/model_config.h"
+#include "fathom/train/recipe/run_state.h"
 
 namespace fathom {
 
@@ -24,8 +24,9 @@ struct ModelChoice {
 void add_fields(FieldList& list, ModelChoice& choice);
 // The choice's thresholds in place of the configuration's. Throws Error(kUsage) if nothing halts.
 void apply_thresholds(const ModelChoice& choice, ModelConfig& config);
-// Refuses a model that cannot grow a text, as its checkpoint says. `verb` is for the message.
-void require_causal(const ModelChoice& choice, const std::string& verb);
+// Refuses a model that answers something else than the next token, as its checkpoint says. `verb`
+// is for the message.
+void require_next_token(const ModelChoice& choice, const std::string& verb);
 // Finds the checkpoint's folder. Throws Error(kUsage) when there is none.
 void settle(ModelChoice& choice);
 

@@ -8,8 +8,8 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/model/plan/parameter_table.h"
-#include "fathom/train/plan/freeze.h"
+#include "fathom/model/spec/parameter_table.h"
+#include "fathom/train/recipe/freeze.h"
 
 namespace fathom {
 namespace {

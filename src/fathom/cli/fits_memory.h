@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "fathom/cli/machine.h"
-#include "fathom/train/plan/run_config.h"
+#include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
 

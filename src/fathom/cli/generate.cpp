@@ -150,7 +150,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   if (request.start.empty()) misuse("start is empty", "the model needs a token to go on from");
   request.sampler.greedy = !request.do_sample;
   settle(request.model);
-  require_causal(request.model, "generate");
+  require_next_token(request.model, "generate");
   const RunState state = settle_state(request.model);
   config = state.config;
   require_room(request, state);

@@ -8,7 +8,7 @@
 #include "fathom/cli/eval.h"
 #include "fathom/decode/sampler.h"
 #include "fathom/decode/window.h"
-#include "fathom/model/plan/halting_config.h"
+#include "fathom/model/spec/halting_config.h"
 
 namespace fathom {
 

@@ -9,9 +9,9 @@
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/io/json_text.h"
-#include "fathom/model/plan/parameter_table.h"
+#include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/terminal.h"
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {

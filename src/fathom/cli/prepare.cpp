@@ -15,7 +15,7 @@
 #include "fathom/io/json_text.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {

@@ -3,17 +3,18 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
-#include "fathom/train/plan/consequences.h"
+#include "fathom/train/recipe/consequences.h"
 
 namespace fathom {
 
-ResumePlan find_checkpoint(const std::string& run, const std::string& which,
+Resumption find_checkpoint(const std::string& run, const std::string& which,
                            const std::string& preset) {
   const std::string folder = run_folder(run);
   if (!std::filesystem::exists(folder))
@@ -38,7 +39,7 @@ ResumePlan find_checkpoint(const std::string& run, const std::string& which,
                        which == "auto" ? "" : in_quotes(which) + " as a "),
            which == "auto" ? "start it afresh with --force instead of --resume"
                            : "take --checkpoint=auto, last, best or a numbered one that is there");
-  ResumePlan plan;
+  Resumption plan;
   plan.checkpoint = choice->folder;
   plan.state = load_state(choice->folder);
   if (plan.state.config.preset != preset)
@@ -48,12 +49,13 @@ ResumePlan find_checkpoint(const std::string& run, const std::string& which,
   return plan;
 }
 
-void settle_changes(ResumePlan& plan, FieldList& list, RunConfig& changed) {
+void settle_changes(Resumption& plan, FieldList& list, RunConfig& changed) {
   FieldList saved;
   add_fields(saved, plan.state.config);
   for (const Field& before : saved.all()) {
     Field* field = list.find(before.name());
-    if (field == nullptr || !field->is_architecture() || field->value() == before.value()) continue;
+    if (field == nullptr || !field->does_shape_weights() || field->value() == before.value())
+      continue;
     plan.lines.push_back(fmt::format("{} = {} stays: {} is for a new run", before.name(),
                                      to_literal(before.value()), to_literal(field->value())));
     field->assign(before.value(), plan.checkpoint);
@@ -69,10 +71,9 @@ void settle_changes(ResumePlan& plan, FieldList& list, RunConfig& changed) {
         "evaluations are made otherwise than before: the best one is forgotten");
 }
 
-void check_data(ResumePlan& plan, const Corpus& corpus, bool accept_new_data) {
+void check_data(Resumption& plan, const Corpus& corpus, bool accept_new_data) {
   if (corpus.fingerprint() == plan.state.corpus_fingerprint) return;
-  if (!plan.state.tokenizer.is_null() && corpus.tokenizer() != nullptr &&
-      corpus.tokenizer()->to_json() != plan.state.tokenizer)
+  if (corpus.tokenizer() != nullptr && has_other_tokenizer(plan.state, *corpus.tokenizer()))
     misuse(fmt::format("the corpus {} has another tokenizer than the run", corpus.name()),
            "its ids mean other text: prepare it with the run's tokenizer, or start a new run");
   if (!accept_new_data)

@@ -12,7 +12,7 @@
 #include "fathom/data/corpus.h"
 #include "fathom/data/prepare.h"
 #include "fathom/io/files.h"
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 

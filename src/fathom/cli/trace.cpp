@@ -75,7 +75,7 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   }
   if (!list.given("format")) request.format = format_of(request.output);
   settle(request.model);
-  require_causal(request.model, "trace");
+  require_next_token(request.model, "trace");
   settle_state(request.model);
   request.notices = notices_of(list);
   return request;

@@ -13,8 +13,8 @@
 #include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_folder.h"
-#include "fathom/train/plan/freeze.h"
-#include "fathom/train/plan/registry.h"
+#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {
@@ -71,8 +71,7 @@ void check_start(TrainRequest& request) {
 // Weights mean what the tokenizer that they were trained with means.
 void compare_tokenizers(TrainRequest& request) {
   if (request.initial_checkpoint.empty() || request.corpus.tokenizer() == nullptr) return;
-  const nlohmann::json before = load_state(request.initial_checkpoint).tokenizer;
-  if (!before.is_null() && before != request.corpus.tokenizer()->to_json())
+  if (has_other_tokenizer(load_state(request.initial_checkpoint), *request.corpus.tokenizer()))
     request.notices.push_back(
         fmt::format("{} was trained with another tokenizer than {}'s: the same ids mean other text",
                     request.options.initial_model, request.corpus.name()));
@@ -85,7 +84,7 @@ void check_frozen(const TrainRequest& request) {
 
 // Nothing: the run is complete, which has been said.
 std::optional<TrainRequest> finish_resume(TrainRequest request) {
-  ResumePlan& plan = *request.resume;
+  Resumption& plan = *request.resume;
   check_data(plan, request.corpus, request.options.accept_new_data);
   if (request.options.reset_history) {
     plan.lines.emplace_back(

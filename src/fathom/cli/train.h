@@ -8,7 +8,7 @@
 #include "fathom/cli/command_line.h"
 #include "fathom/cli/resume.h"
 #include "fathom/data/corpus.h"
-#include "fathom/train/plan/run_config.h"
+#include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
 
@@ -32,7 +32,7 @@ void add_fields(FieldList& list, TrainOptions& options);
 
 struct TrainRequest {
   RunConfig config;
-  std::optional<ResumePlan> resume;
+  std::optional<Resumption> resume;
   std::string initial_checkpoint;  // folder; empty: none
   TrainOptions options;            // run_name settled
   Corpus corpus;

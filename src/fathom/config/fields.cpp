@@ -111,8 +111,8 @@ Field& Field::above(double bound) {
 Field& Field::below(double bound) {
   return high_ = bound, high_open_ = true, *this;
 }
-Field& Field::architecture() {
-  return architecture_ = true, *this;
+Field& Field::shapes_weights() {
+  return shapes_weights_ = true, *this;
 }
 Field& Field::needs(std::string what, std::function<bool()> holds) {
   return needs_.push_back({std::move(what), std::move(holds)}), *this;

@@ -56,6 +56,22 @@ TokenBatch empty_batch(int64_t B, int64_t T) {
 
 }  // namespace
 
+void append(TokenBatch& all, const TokenBatch& more) {
+  if (all.B == 0) return void(all = more);
+  if (all.T != more.T) fail(fmt::format("rows of {} tokens do not fit rows of {}", more.T, all.T));
+  // By all their members: one that is added does not compile before it is here.
+  auto& [B, T, tokens, targets, valid] = all;
+  const auto& [more_B, more_T, more_tokens, more_targets, more_valid] = more;
+  if (!valid.empty() || !more_valid.empty()) {
+    valid.resize(tokens.size(), 1);
+    valid.insert(valid.end(), more_valid.begin(), more_valid.end());
+    valid.resize(tokens.size() + more_tokens.size(), 1);
+  }
+  B += more_B;
+  tokens.insert(tokens.end(), more_tokens.begin(), more_tokens.end());
+  targets.insert(targets.end(), more_targets.begin(), more_targets.end());
+}
+
 void to_json(nlohmann::json& json, const Cursor& cursor) {
   json = {{"batch", cursor.batch}, {"shard", cursor.shard}, {"position", cursor.position}};
 }

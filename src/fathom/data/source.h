@@ -23,6 +23,10 @@ struct TokenBatch {
   std::vector<char> valid;       // (B, T): 0 where there is no token; empty: all are
 };
 
+// The rows of `more` behind those of `all`, which may have none. Every column goes along. Throws
+// Error for rows of another length.
+void append(TokenBatch& all, const TokenBatch& more);
+
 struct Cursor {
   int64_t batch = 0;     // batches drawn so far
   int64_t shard = 0;     // SequentialShards: index of the current shard

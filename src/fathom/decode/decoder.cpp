@@ -7,7 +7,8 @@
 
 namespace fathom {
 
-Decoder::Decoder(const LanguageModel& model, std::vector<std::vector<int64_t>> texts, Window window)
+Decoder::Decoder(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts,
+                 Window window)
     : model_(model), window_(window), cache_(static_cast<int64_t>(texts.size()), window.capacity) {
   for (std::vector<int64_t>& tokens : texts) {
     if (tokens.empty()) fail("a text to go on from needs a token");

@@ -4,7 +4,8 @@
 #include <vector>
 
 #include "fathom/decode/window.h"
-#include "fathom/model/language_model.h"
+#include "fathom/model/next_token_model.h"
+#include "fathom/model/walk/walk_cache.h"
 #include "fathom/ops/kept_weights.h"
 #include "fathom/ops/tensor_pool.h"
 
@@ -15,7 +16,7 @@ class Decoder {
   // Texts begin with at least one token each and may differ in length. The model must outlive the
   // decoder. Throws Error(kUsage) for a text that is longer than a window that ends with it
   // (Overflow::kStop).
-  Decoder(const LanguageModel& model, std::vector<std::vector<int64_t>> texts, Window window);
+  Decoder(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts, Window window);
 
   // Scores of each text's next token. Computes what was appended since the last call, and the whole
   // window of a text that has slid. A text that is_full() has zeros and layer -1; not all may be.
@@ -26,7 +27,7 @@ class Decoder {
   const std::vector<int64_t>& tokens(size_t text) const { return texts_[text].tokens; }
   // No further token can be asked for.
   bool is_full(size_t text) const;
-  const AttentionCache& cache() const { return cache_; }
+  const WalkCache& cache() const { return cache_; }
 
  private:
   struct Text {
@@ -36,10 +37,10 @@ class Decoder {
   };
   int64_t size(const Text& text) const { return static_cast<int64_t>(text.tokens.size()); }
 
-  const LanguageModel& model_;
+  const NextTokenModel& model_;
   std::vector<Text> texts_;
   Window window_;
-  AttentionCache cache_;
+  WalkCache cache_;
   KeptWeights weights_{KeptWeights::kNoLimit};
   TensorPool tensors_;
 };

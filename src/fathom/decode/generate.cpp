@@ -7,7 +7,7 @@
 
 namespace fathom {
 
-GenerateReport generate(const LanguageModel& model, std::vector<std::vector<int64_t>> texts,
+GenerateReport generate(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts,
                         const GenerateOptions& options, const EmitToken& emit) {
   std::vector<RandomStream> streams;
   std::vector<size_t> starts;  // lengths of the given texts

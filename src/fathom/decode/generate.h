@@ -26,7 +26,7 @@ struct GenerateReport {
 // Goes on from each of `texts` (at least one token each) and calls `emit` with each new token of a
 // text and the number of the layer that answered, text by text within a step.
 using EmitToken = std::function<void(size_t text, int64_t token, int64_t layer)>;
-GenerateReport generate(const LanguageModel& model, std::vector<std::vector<int64_t>> texts,
+GenerateReport generate(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts,
                         const GenerateOptions& options, const EmitToken& emit);
 
 }  // namespace fathom

@@ -24,9 +24,10 @@ AttentionHead head_of(const AttentionProblem& p, int64_t b, int64_t h) {
   a.k = at(p.k, b, h, p.D * p.k_channel_stride), a.k_row = p.k.row_stride;
   a.k_channel = p.k_channel_stride;
   a.v = at(p.v, b, h, p.E), a.v_row = p.v.row_stride;
-  const int64_t mask = p.by_sequence ? b : 0;
-  a.ranges = p.ranges + mask * p.Q;
-  if (p.blocked != nullptr) a.blocked = p.blocked + mask * p.Q * p.K;
+  a.ranges = p.ranges + b * p.Q;
+  if (p.hidden != nullptr) a.hidden = p.hidden + b * p.K;
+  if (p.own != nullptr) a.own = p.own + b * p.Q;
+  if (p.blocked != nullptr) a.blocked = p.blocked + b * p.Q * p.K;
   if (p.dropout.p == 0) return a;
   a.dropout = p.dropout;
   a.dropout.streams += b;

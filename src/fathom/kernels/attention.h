@@ -16,7 +16,7 @@ struct HeadRows {
   int64_t batch_stride = 0, row_stride = 0;
 };
 
-// Keys that a query may see: those in [first, last) that are not blocked.
+// Keys that a query may see: those in [first, last) that are not hidden or blocked.
 struct KeyRange {
   int32_t first = 0, last = 0;
 };
@@ -38,10 +38,12 @@ struct AttentionProblem {
   // Distance between a key's elements. If it is not 1, keys lie turned, (B, H * D, K), and their
   // row_stride is 1. For forward alone; a few queries then read keys and values in place.
   int64_t k_channel_stride = 1;
-  const KeyRange* ranges = nullptr;  // (Q), or (B, Q) if by_sequence
-  const uint8_t* blocked =
-      nullptr;  // (Q, K), or (B, Q, K) if by_sequence: not 0: hidden; null: none
-  bool by_sequence = false;
+  const KeyRange* ranges = nullptr;  // (B, Q)
+  // (B, K), not 0: nobody sees the key; null: all are seen. The ends of a range are keys that its
+  // query sees.
+  const float* hidden = nullptr;
+  const int32_t* own = nullptr;      // (B, Q): the hidden key that the query sees; -1, null: none
+  const uint8_t* blocked = nullptr;  // (B, Q, K), not 0: this query does not see it; null: no use
   AttentionDropout dropout;
 };
 

@@ -32,6 +32,8 @@ struct AttentionHead {
   int64_t q_row = 0, k_row = 0, v_row = 0;
   int64_t k_channel = 1;             // AttentionProblem::k_channel_stride
   const KeyRange* ranges = nullptr;  // (Q)
+  const float* hidden = nullptr;     // (K) or null
+  const int32_t* own = nullptr;      // (Q) or null
   const uint8_t* blocked = nullptr;  // (Q, K) or null
   AttentionDropout dropout;          // pointers at the sequence's
   int64_t heads = 0, head = 0;

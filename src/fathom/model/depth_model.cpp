@@ -34,17 +34,17 @@ int last_readout(const DepthProgram& program) {
 
 }  // namespace
 
-NextToken LanguageModel::next_token(const Tensor& tokens_BT, Exit exit) const {
+NextToken NextTokenModel::next_token(const Tensor& tokens_BT, Exit exit) const {
   Batch batch;
   batch.tokens_BT = tokens_BT;
   return next_token(Rows(batch), exit, nullptr);
 }
 
 DepthModel::DepthModel(ModelParts parts)
-    : LanguageModel(std::move(parts.parameters)),
-      walk_(parts.plan, parts.config.backbone, bind(parameters_, parts.plan.tied_heads),
+    : NextTokenModel(std::move(parts.parameters)),
+      walk_(parts.plan, parts.config.backbone, bind(parameters_, parts.plan),
             std::move(parts.functions)),
-      program_(unroll(walk_.plan())),
+      program_(unroll(walk_.plan(), parts.policy)),
       supervision_(std::move(parts.supervision)) {}
 
 ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
@@ -55,17 +55,29 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   options.recompute_blocks = pass.recompute_blocks;
   options.keep_states = true;
   options = with_needs(supervision_, options);
-  if (at::GradMode::is_enabled()) options.expected = expected_gradient(supervision_, batch);
+  if (at::GradMode::is_enabled()) options.row_weights = row_weights(supervision_, batch);
   const Trace trace = walk_.run(program_, batch, options);
   ModelOutput output;
   output.losses = supervise(supervision_, walk_, program_, batch, trace, options);
-  output.metrics = exit_metrics(walk_.plan().halting.config, trace, batch);
+  output.metrics = exit_metrics(program_.policy.halting.config, trace, batch);
+  output.loss = answer_loss(supervision_, trace, batch, output.losses);
   add_losses(batch, pass, trace, output);
   return output;
 }
 
-std::map<std::string, double> DepthModel::known_counts(const Batch& batch) const {
-  return fathom::known_counts(supervision_, batch);
+std::map<std::string, double> DepthModel::known_counts(const Batch& given, const Pass& pass) const {
+  const Batch batch = prepare(given, pass);
+  std::map<std::string, double> counts = fathom::known_counts(supervision_, batch);
+  add_counts(batch, counts);
+  return counts;
+}
+
+std::string DepthModel::answers() const {
+  return fathom::answers(walk_.plan());
+}
+
+const NextTokenModel* DepthModel::next_token_model() const {
+  return predicts_next_token(walk_.plan()) ? this : nullptr;
 }
 
 Tensor DepthModel::logits(const Tensor& tokens_BT) const {
@@ -78,9 +90,9 @@ Tensor DepthModel::logits(const Tensor& tokens_BT) const {
 
 // A sequence's last row is in the walk until it halts; where it halts first, or else at the last
 // readout, is the answer.
-NextToken DepthModel::next_token(const Rows& rows, Exit exit, AttentionCache* cache) const {
-  const HaltingSpec& halting = walk_.plan().halting;
-  const bool exits = exit == Exit::kFirstConfident && halting.config.rule != HaltRule::kNone;
+NextToken DepthModel::next_token(const Rows& rows, Exit exit, WalkCache* cache) const {
+  const HaltingPolicy& halting = program_.policy.halting;
+  const bool exits = exit == Exit::kFirstConfident && halting.halts();
   WalkOptions options = states_only();
   options.cache = cache;
   options.skip = exits && halting.history == MaskHistory::kCumulative;

@@ -5,6 +5,8 @@
 #include <ATen/ops/stack.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace fathom {
 namespace {
 
@@ -13,7 +15,49 @@ Tensor choose(const std::vector<Tensor>& x_R, const Tensor& which_R) {
   return at::stack(x_R).gather(0, which_R.unsqueeze(0)).squeeze(0);
 }
 
+// Whether the table is the last readout's cross entropy at every target, and nothing else.
+bool is_answer_loss(const SupervisionTable& table, const std::vector<const StepRecord*>& readouts) {
+  using Term = SupervisionTerm;
+  if (table.size() != 1) return false;
+  const Term& t = table.front();
+  if (t.signal != Term::kTarget || t.transform != Term::kNegLog || t.gate != Term::kEvery ||
+      t.multiplier != Term::kOne || t.judge != Term::kSelf || t.denominator != Term::kTargets)
+    return false;
+  const auto weight = [&](const StepRecord* r) {
+    return size_t(r->layer) < t.weights.size() ? t.weights[size_t(r->layer)] : 0;
+  };
+  return weight(readouts.back()) == 1 &&
+         std::all_of(readouts.begin(), readouts.end() - 1,
+                     [&](const StepRecord* r) { return weight(r) == 0; });
+}
+
 }  // namespace
+
+LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Batch& batch,
+                     const std::vector<LossPart>& losses) {
+  const std::vector<const StepRecord*> readouts = trace.readouts();
+  LossPart loss = {"loss", {}, 0};
+  if (readouts.empty()) return loss;
+  if (losses.size() == 1 && is_answer_loss(table, readouts)) return losses.front();
+  const bool graph = at::GradMode::is_enabled();
+  const at::NoGradGuard no_grad;
+  const Tensor targets_R = trace.all->of(batch.targets_BT);
+  Tensor weight_R = targets_R.ne(-1);
+  if (batch.weight_BT.defined())
+    weight_R = trace.all->of(batch.weight_BT).masked_fill(weight_R.logical_not(), 0);
+  // Without a target it may be anything.
+  const Tensor ln_p_R = readouts.back()->reading.ln_p_R.detach();
+  const Tensor x_R = -ln_p_R.masked_fill(targets_R.eq(-1), 0) * weight_R;
+  const auto per_sequence = [&](const Tensor& t_R) {
+    return t_R.to(at::kDouble).view({trace.all->batch(), trace.all->longest()}).sum(1);
+  };
+  loss.sum = x_R.sum();
+  loss.count = weight_R.sum().item<double>();
+  if (graph) return loss;
+  loss.sum_B = per_sequence(x_R).to(at::kCPU);
+  loss.count_B = per_sequence(weight_R).to(at::kCPU);
+  return loss;
+}
 
 Tensor answering_readout(const std::vector<Tensor>& halts_R) {
   const auto last = static_cast<int64_t>(halts_R.size()) - 1;
@@ -28,6 +72,7 @@ std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Tr
   const at::NoGradGuard no_grad;
   std::map<std::string, Metric> metrics;
   const std::vector<const StepRecord*> readouts = trace.readouts();
+  if (readouts.empty()) return metrics;
   const Tensor targets_R = trace.all->of(batch.targets_BT), counts_R = targets_R.ne(-1);
   const double n = counts_R.sum().item<double>();
   // Mean over the rows with a target.
@@ -44,7 +89,6 @@ std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Tr
                            r->rows->valid_R, /*gold=*/false)
                         .halts_R);
   }
-  metrics["loss_final"] = mean(loss_R.back());
   metrics["accuracy"] = mean(correct_R.back());
   if (readouts.size() > 1) {
     for (size_t i = 0; i < readouts.size(); ++i) {
@@ -57,7 +101,9 @@ std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Tr
   metrics["infer"] = mean(choose(loss_R, answering_readout(used_R)));
   const Tensor answer_R = answering_readout(max_R);
   metrics["accuracy"] = mean(choose(correct_R, answer_R));
-  metrics["exit_depth"] = mean(answer_R + 1);
+  std::vector<int64_t> depths;
+  for (const StepRecord* r : readouts) depths.push_back(r->step + 1);
+  metrics["exit_depth"] = mean(index_tensor(depths, answer_R.device()).index_select(0, answer_R));
   for (size_t i = 0; i < readouts.size(); ++i) {
     const Tensor here_R = answer_R.eq(static_cast<int64_t>(i));
     const auto add = [&](const char* name, const Tensor& x_R) {

@@ -4,15 +4,22 @@
 #include <map>
 #include <string>
 
-#include "fathom/model/language_model.h"
-#include "fathom/model/walk.h"
+#include "fathom/model/model.h"
+#include "fathom/model/supervision.h"
+#include "fathom/model/walk/walk.h"
 
 namespace fathom {
 
-// Of a dense trace, over the rows with a target (i: layer number):
+// The loss of the answer, "loss" everywhere: the last readout's, over the rows with a target. Where
+// `table` optimises that and nothing else it is the one of `losses`; without a readout there is
+// none.
+LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Batch& batch,
+                     const std::vector<LossPart>& losses);
+
+// Of a dense trace, over the rows with a target (i: layer number, any of those that read out); of
+// one without a readout nothing:
 //
-//   loss_final, accuracy         of the last layer; with a halting rule, accuracy is of the layer
-//                                that answered
+//   accuracy                     of the last layer; with a halting rule, of the layer that answered
 //   layer_loss/i, layer_accuracy/i          where more than one layer reads out
 //   infer                        loss at the first layer that halts, else the last, by the scores
 //                                that the walk used (gold ones in a training pass)
@@ -20,7 +27,7 @@ namespace fathom {
 //                                largest probability, so that they are what generation will do
 //   exit_confident_last, exit_fallback      the last layer's two meanings: confident there, or the
 //                                end of the walk
-//   exit_depth                   mean number of readouts up to the answer
+//   exit_depth                   mean number of steps up to the answer
 std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Trace& trace,
                                            const Batch& batch);
 

@@ -37,12 +37,13 @@ const Models& models() {
   return all;
 }
 
-std::unique_ptr<LanguageModel> make_model(const ModelConfig& config, int64_t vocab_size,
-                                          uint64_t seed, at::Device device, at::ScalarType dtype) {
+std::unique_ptr<Model> make_model(const ModelConfig& config, int64_t vocab_size, uint64_t seed,
+                                  at::Device device, at::ScalarType dtype) {
   validate(config);
   ModelParts parts = {config,
                       vocab_size,
                       make_depth_plan(config),
+                      make_policy(config),
                       make_supervision(config.supervision, config.backbone.n_layer),
                       ParameterSet(parameter_table(config, vocab_size), seed, device, dtype),
                       {}};

@@ -1,5 +1,5 @@
 // The engine's half of an experiment: what its model computes that the depth walk alone does not.
-// The other half, which is data, is model/plan/architecture.h.
+// The other half, which is data, is model/spec/architecture.h.
 #pragma once
 
 #include <functional>
@@ -7,10 +7,10 @@
 #include <memory>
 #include <string>
 
-#include "fathom/model/block.h"
-#include "fathom/model/language_model.h"
-#include "fathom/model/plan/architecture.h"
+#include "fathom/model/model.h"
+#include "fathom/model/spec/architecture.h"
 #include "fathom/model/supervision.h"
+#include "fathom/model/walk/block.h"
 
 namespace fathom {
 
@@ -19,12 +19,13 @@ struct ModelParts {
   ModelConfig config;
   int64_t vocab_size;
   DepthPlan plan;
+  Policy policy;
   SupervisionTable supervision;
   ParameterSet parameters;
   RowFunctions functions;  // to be filled in by the experiment: what its wirings call
 };
 
-using ModelFactory = std::function<std::unique_ptr<LanguageModel>(ModelParts parts)>;
+using ModelFactory = std::function<std::unique_ptr<Model>(ModelParts parts)>;
 
 class Models {
  public:

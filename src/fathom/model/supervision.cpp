@@ -7,10 +7,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "fathom/base/error.h"
-#include "fathom/model/graph.h"
+#include "fathom/model/walk/graph.h"
 
 namespace fathom {
 namespace {
@@ -57,10 +58,6 @@ class Judgement {
     return term_.transform == Term::kProbability ? ln_p_R.exp() : -log1mexp(ln_p_R);
   }
 
-  const Carry& after(size_t step) const {
-    return step + 1 < trace_.steps.size() ? trace_.steps[step + 1].door : trace_.end;
-  }
-
   // The next step that can be asked; the last one itself.
   size_t next_readout(size_t step) const {
     for (size_t next = step + 1; next < trace_.steps.size(); ++next)
@@ -73,27 +70,31 @@ class Judgement {
     ReadoutRequest request;
     request.ids_R = targets_R_;
     request.grad_of_max = true;
-    Segment segment;
-    if (term_.judge == Term::kSelf) {
-      const auto reach = static_cast<size_t>(term_.reach);
-      segment = {step + 1 - std::min(reach, step + 1), step + 1, /*live_carry=*/false};
-    } else if (term_.judge == Term::kSelfFrozen) {
-      segment = {step, step + 1, /*live_carry=*/true, /*live_params=*/false};
-    } else {
-      segment = {step + 1, next_readout(step) + 1, /*live_carry=*/true, /*live_params=*/false};
-      if (segment.first == trace_.steps.size()) --segment.first;
-    }
-    Carry start = trace_.steps[segment.first].door;
+    size_t first = step, last = step;  // steps that are walked once more
+    if (term_.judge == Term::kSelf)
+      first = step + 1 - std::min(static_cast<size_t>(term_.reach), step + 1);
     if (term_.judge == Term::kNextFrozen) {
-      // The last step has no next one: it is asked once more, in the loops it stands in.
-      const std::vector<Tensor> x0_RC = start.x0_RC;
-      start = after(step);
-      if (segment.first == step) start.x0_RC = x0_RC;
+      first = std::min(step + 1, trace_.steps.size() - 1);
+      last = next_readout(step);
     }
-    const Carry end = walk_.segment(program_, trace_, segment, start, options_);
-    const StepSpec& last = program_.steps[segment.last - 1];
-    const GraphIf graph(last.grad);
-    return walk_.read(last, end, request, segment.live_params);
+    WalkState state = *trace_.steps[first].door;
+    Carry& carry = state.travel.carry;
+    if (term_.judge == Term::kSelf) carry = carry.detached();
+    // The last step has no next one: it is asked once more, in the loops it stands in.
+    if (term_.judge == Term::kNextFrozen && first == step) {
+      carry.r_RC = trace_.end.r_RC;
+      carry.y_RC = trace_.end.y_RC;
+    }
+    WalkOptions options = options_;
+    options.read = false;
+    options.follow = &trace_;
+    if (term_.judge != Term::kSelf)
+      options.params = std::make_shared<const Params>(frozen(walk_.params()));
+    walk_.advance(program_, state, last + 1, {}, options, nullptr);
+    const StepSpec& asked = program_.steps[last];
+    const GraphIf graph(asked.grad);
+    return walk_.read(asked, carry, request,
+                      options.params != nullptr ? *options.params : walk_.params());
   }
 
   const Term& term_;
@@ -104,6 +105,30 @@ class Judgement {
   const Tensor& targets_R_;
 };
 
+// The term's weight at a layer.
+double weight_at(const Term& term, int layer) {
+  const bool has = layer >= 0 && size_t(layer) < term.weights.size();
+  return has ? term.weights[size_t(layer)] : 0;
+}
+
+// A cross entropy of the walk's own answers, of rows that are known before they are read.
+bool is_known_before(const Term& t) {
+  return t.signal == Term::kTarget && t.transform == Term::kNegLog &&
+         (t.gate == Term::kEvery || t.gate == Term::kAsked) && t.multiplier == Term::kOne &&
+         t.judge == Term::kSelf && t.reach == 0;
+}
+
+// The gate of all terms at the layer if each of them is known before; none otherwise.
+std::optional<Term::Gate> gate_of(const SupervisionTable& table, int layer) {
+  std::optional<Term::Gate> gate;
+  for (const Term& t : table) {
+    if (weight_at(t, layer) == 0) continue;
+    if (!is_known_before(t) || (gate && *gate != t.gate)) return {};
+    gate = t.gate;
+  }
+  return gate;
+}
+
 double count_of(const Batch& batch) {
   const Tensor has_target = batch.targets_BT.ne(-1);
   if (!batch.weight_BT.defined()) return has_target.sum().item<double>();
@@ -111,7 +136,8 @@ double count_of(const Batch& batch) {
 }
 
 // What each sequence adds to the part, where nobody asks for gradients.
-void add_sequences(LossPart& part, const Rows& rows, const Tensor& x_R, const Tensor& count_R) {
+void add_sequences(LossPart& part, const Rows& rows, double weight, const Tensor& x_R,
+                   const Tensor& count_R) {
   if (at::GradMode::is_enabled()) return;
   const auto per_sequence = [&](const Tensor& t_R) {
     return t_R.to(at::kDouble).view({rows.batch(), rows.longest()}).sum(1).to(at::kCPU);
@@ -119,7 +145,7 @@ void add_sequences(LossPart& part, const Rows& rows, const Tensor& x_R, const Te
   const auto add = [](Tensor& to_B, const Tensor& more_B) {
     to_B = to_B.defined() ? to_B + more_B : more_B;
   };
-  add(part.sum_B, per_sequence(x_R));
+  add(part.sum_B, per_sequence(weight * x_R));
   if (count_R.defined()) add(part.count_B, per_sequence(count_R));
 }
 
@@ -143,21 +169,17 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options) {
   return options;
 }
 
-ExpectedGradient expected_gradient(const SupervisionTable& table, const Batch& batch) {
-  ExpectedGradient expected;
-  if (!batch.targets_BT.defined()) return expected;
-  for (const Term& t : table) {
-    if (t.signal != Term::kTarget || t.transform != Term::kNegLog || t.gate != Term::kEvery ||
-        t.multiplier != Term::kOne || t.judge != Term::kSelf || t.reach != 0)
-      return {};
-    expected.layers.resize(std::max(expected.layers.size(), t.weights.size()));
-    for (size_t i = 0; i < t.weights.size(); ++i)
-      if (t.weights[i] != 0) expected.layers[i] = true;
-  }
+RowWeights row_weights(const SupervisionTable& table, const Batch& batch) {
+  if (!batch.targets_BT.defined()) return {};
   Tensor weight_BT = batch.targets_BT.ne(-1).to(at::kFloat);
   if (batch.weight_BT.defined()) weight_BT = weight_BT * batch.weight_BT;
-  expected.of_ln_p_R = -weight_BT.reshape({-1});
-  return expected;
+  return [&table, weight_BT = -weight_BT](const StepRecord& record) -> Tensor {
+    const auto gate = gate_of(table, record.layer);
+    if (!gate) return {};
+    const Tensor weight_R = record.rows->of(weight_BT);
+    const bool shut = *gate == Term::kAsked && record.done_R.defined();
+    return shut ? weight_R.masked_fill(record.done_R, 0) : weight_R;
+  };
 }
 
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch) {
@@ -180,25 +202,27 @@ std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& 
     if (given_R.defined()) count_R = given_R.masked_fill(count_R.logical_not(), 0);
     for (size_t step = 0; step < trace.steps.size(); ++step) {
       const int layer = trace.steps[step].layer;
-      if (layer < 0 || size_t(layer) >= term.weights.size()) continue;
-      const double weight = term.weights[size_t(layer)];
+      const double weight = weight_at(term, layer);
       if (weight == 0) continue;
+      const Reading& reading = trace.steps[step].reading;
+      const bool is_summed = reading.weighted.defined() && at::GradMode::is_enabled() &&
+                             gate_of(table, layer).has_value();
       const Tensor gate_R = judgement.gate(step);
-      Tensor x_R = judgement.values(step);
-      Tensor weight_R = gate_R.to(x_R.scalar_type());
+      Tensor x_R;
+      Tensor weight_R = gate_R.to(reading.ln_max_R.scalar_type());
       if (given_R.defined()) weight_R = weight_R * given_R;
       // Where the gate is shut the value may be anything, infinite too.
-      x_R = x_R.masked_fill(gate_R.logical_not(), 0) * weight_R;
-      const Tensor sum = weight * x_R.sum();
+      if (!is_summed) x_R = judgement.values(step).masked_fill(gate_R.logical_not(), 0) * weight_R;
+      const Tensor sum = weight * (is_summed ? reading.weighted : x_R.sum());
       if (term.denominator == Term::kTargets) {
         whole.sum = whole.sum.defined() ? whole.sum + sum : sum;
-        add_sequences(whole, *trace.all, weight * x_R, std::exchange(count_R, {}));
+        add_sequences(whole, *trace.all, weight, x_R, std::exchange(count_R, {}));
         continue;
       }
       const double count = weight_R.sum().item<double>();
       const std::string name = fmt::format("{}/{}", term.name, layer);
       parts.push_back({name, count > 0 ? sum : sum.detach(), count});
-      add_sequences(parts.back(), *trace.all, weight * x_R, weight_R);
+      add_sequences(parts.back(), *trace.all, weight, x_R, weight_R);
     }
     if (whole.sum.defined()) parts.push_back(whole);
   }

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "fathom/model/language_model.h"
-#include "fathom/model/plan/supervision_config.h"
-#include "fathom/model/walk.h"
+#include "fathom/model/model.h"
+#include "fathom/model/spec/supervision_config.h"
+#include "fathom/model/walk/walk.h"
 
 namespace fathom {
 
@@ -55,9 +55,11 @@ SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_lay
 // What the walk has to keep for the table.
 WalkOptions with_needs(const SupervisionTable& table, WalkOptions options);
 
-// What readings will be sent, if that follows from the batch alone: every term a cross entropy of
-// the walk's own answers at every target.
-ExpectedGradient expected_gradient(const SupervisionTable& table, const Batch& batch);
+// What the rows are worth to the table, -1 times the batch's weight where the gate is open: of a
+// layer whose terms are all cross entropies of the walk's own answers behind one gate that is known
+// before the layer answers. supervise() then takes Reading::weighted in place of the rows. The
+// table must outlive it.
+RowWeights row_weights(const SupervisionTable& table, const Batch& batch);
 
 // Denominators that are known beforehand, by the name of the loss part.
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch);

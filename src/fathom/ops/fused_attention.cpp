@@ -3,10 +3,8 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cstring>
-
-#include "fathom/kernels/attention.h"
 #include "fathom/ops/fused.h"
+#include "fathom/ops/seen_keys.h"
 
 namespace fathom::fused {
 namespace {
@@ -17,48 +15,19 @@ using torch::autograd::variable_list;
 
 // What backward needs besides tensors.
 struct Setting : torch::CustomClassHolder {
-  std::vector<KeyRange> ranges;
-  Tensor blocked;  // (B, Q, K) or (Q, K); undefined: the ranges say it all
-  bool by_sequence = false;
+  SeenKeys seen;
   int64_t n_head = 0;
   std::shared_ptr<const WeightDropout> dropout;
 };
 
 using SettingPtr = c10::intrusive_ptr<Setting>;
 
-// Of the line's keys that are not blocked the first one and the one after the last.
-KeyRange range_of(const uint8_t* blocked, int64_t K) {
-  const auto* first = static_cast<const uint8_t*>(std::memchr(blocked, 0, static_cast<size_t>(K)));
-  if (first == nullptr) return {};
-  int64_t last = K;
-  while (blocked[last - 1] != 0) --last;
-  return {static_cast<int32_t>(first - blocked), static_cast<int32_t>(last)};
-}
-
-// Of `lines` of K keys. True: a range has hidden keys within.
-bool ranges_of(const uint8_t* line, int64_t lines, int64_t K, KeyRange* ranges) {
-  bool holes = false;
-  for (int64_t i = 0; i < lines; ++i, line += K) {
-    const KeyRange r = ranges[i] = K == 0 ? KeyRange{} : range_of(line, K);
-    holes =
-        holes || std::memchr(line + r.first, 1, static_cast<size_t>(r.last - r.first)) != nullptr;
-  }
-  return holes;
-}
-
 SettingPtr make_setting(const AttentionMask& mask, int64_t n_head,
                         const std::shared_ptr<const WeightDropout>& dropout) {
   auto s = c10::make_intrusive<Setting>();
   s->n_head = n_head;
   s->dropout = dropout;
-  s->by_sequence = mask.blocked.dim() == 3;
-  const Tensor blocked = mask.blocked.contiguous();
-  const int64_t K = blocked.size(-1);
-  s->ranges.resize(static_cast<size_t>(blocked.dim() == 3 ? blocked.size(0) * blocked.size(1)
-                                                          : blocked.size(0)));
-  const bool holes = ranges_of(reinterpret_cast<const uint8_t*>(blocked.data_ptr<bool>()),
-                               static_cast<int64_t>(s->ranges.size()), K, s->ranges.data());
-  if (holes) s->blocked = blocked;
+  s->seen.find(mask);
   return s;
 }
 
@@ -76,9 +45,7 @@ AttentionProblem problem(const Setting& s, const Tensor& q, const Tensor& k, con
   p.B = q.size(0), p.Q = q.size(1), p.K = k.size(1), p.H = s.n_head;
   p.D = q.size(2) / s.n_head, p.E = v.size(2) / s.n_head;
   p.q = head_rows(q), p.k = head_rows(k), p.v = head_rows(v);
-  p.ranges = s.ranges.data();
-  if (s.blocked.defined()) p.blocked = reinterpret_cast<const uint8_t*>(s.blocked.data_ptr<bool>());
-  p.by_sequence = s.by_sequence;
+  s.seen.tell(p);
   if (s.dropout == nullptr) return p;
   const WeightDropout& d = *s.dropout;
   p.dropout = {d.p,   d.seed, d.streams.data(), d.query_positions.data(), d.key_positions.data(),
@@ -152,6 +119,26 @@ class JointAttentionFunction : public Function<JointAttentionFunction> {
 
 namespace {
 
+void check_rows(const AttentionRows& rows, int64_t B, int64_t longest) {
+  TORCH_CHECK(rows.batch() == B && (B == 0 || rows.longest() == longest), "a mask of ",
+              rows.batch(), " sequences of ", rows.longest(), " rows for ", B, " of ", longest);
+}
+
+// Of as many rows as the positions, and where kernels can read it.
+void check_by_row(const Tensor& x, const AttentionRows& rows) {
+  TORCH_CHECK(!x.defined() || (x.is_cpu() && x.is_contiguous() &&
+                               x.numel() == static_cast<int64_t>(rows.positions.size())),
+              "a mask of ", x.numel(), " values for ", rows.positions.size(), " rows");
+}
+
+void check_mask(const AttentionMask& mask, int64_t B, int64_t Q, int64_t K) {
+  check_rows(mask.queries, B, Q);
+  check_rows(mask.keys, B, K);
+  check_by_row(mask.queries.segments, mask.queries);
+  for (const Tensor* x : {&mask.keys.segments, &mask.valid, &mask.hidden})
+    check_by_row(*x, mask.keys);
+}
+
 void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v, int64_t n_head,
                   const AttentionMask& mask) {
   const int64_t B = q.size(0), Q = q.size(1), K = k.size(1);
@@ -159,9 +146,7 @@ void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v, int64_t n_h
                   q.size(2) % n_head == 0 && v.size(2) % n_head == 0,
               "attention of ", n_head, " heads of [", q.sizes(), "] over [", k.sizes(), "] and [",
               v.sizes(), "]");
-  const Tensor& m = mask.blocked;
-  TORCH_CHECK(m.size(-1) == K && m.size(-2) == Q && (m.dim() == 2 || m.size(0) == B), "a mask of [",
-              m.sizes(), "] for ", Q, " queries and ", K, " keys");
+  check_mask(mask, B, Q, K);
 }
 
 }  // namespace
@@ -193,7 +178,8 @@ Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_
   const Tensor x = with_rows(rows_RC);
   AttentionProblem p;
   const Tensor &k = kept.k_BCK, &v = kept.v_BKC;
-  p.B = k.size(0), p.Q = kept.Q, p.K = kept.K, p.H = n_head;
+  p.B = k.size(0), p.Q = kept.mask.queries.longest(), p.K = kept.mask.keys.longest();
+  p.H = n_head;
   p.D = k.size(1) / n_head, p.E = v.size(2) / n_head;
   TORCH_CHECK(x.size(0) == p.B * p.Q && x.size(1) >= p.H * p.D && p.K <= k.size(2) &&
                   p.K <= v.size(1) && v.size(0) == p.B && k.stride(2) == 1 && v.stride(2) == 1,
@@ -203,11 +189,10 @@ Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_
   p.k = {k.data_ptr<float>(), k.stride(0), 1};
   p.k_channel_stride = k.stride(1);
   p.v = head_rows(v);
-  p.by_sequence = true;
-  thread_local std::vector<KeyRange> ranges;
-  ranges.resize(static_cast<size_t>(p.B * p.Q));
-  p.ranges = ranges.data();
-  if (ranges_of(kept.blocked, p.B * p.Q, p.K, ranges.data())) p.blocked = kept.blocked;
+  check_mask(kept.mask, p.B, p.Q, p.K);
+  thread_local SeenKeys seen;
+  seen.find(kept.mask);
+  seen.tell(p);
   const Tensor out_RC = new_tensor({p.B * p.Q, p.H * p.E});
   attention_forward(p, {out_RC.data_ptr<float>(), p.Q * p.H * p.E, p.H * p.E}, nullptr);
   return out_RC;

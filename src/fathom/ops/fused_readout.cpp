@@ -4,8 +4,6 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cmath>
-
 #include "fathom/kernels/readout.h"
 #include "fathom/ops/fused.h"
 #include "fathom/ops/kept_weights.h"
@@ -21,7 +19,8 @@ using torch::autograd::variable_list;
 struct Setting : torch::CustomClassHolder {
   std::vector<RowReading> readings;
   double temperature = 1;
-  Tensor d_x, d_head, d_bias;  // for `expected_R`, made by forward, until backward hands them over
+  Tensor d_x, d_head,
+      d_bias;  // of the weighted sum, made by forward, until backward hands them over
   bool made = false;
 };
 
@@ -57,21 +56,13 @@ ReadoutGradients allocate(Setting& s, const Wanted& wanted, const RowsOf& x, con
   return g;
 }
 
-// The factor between what came and what was expected; none if there is no such one.
-c10::optional<float> factor_of(const Tensor& gradient_R, const Tensor& expected_R) {
-  const auto *g = gradient_R.data_ptr<float>(), *e = expected_R.data_ptr<float>();
-  const int64_t R = gradient_R.numel();
-  float factor = 0, largest = 0;
-  for (int64_t i = 0; i < R; ++i)
-    if (std::abs(e[i]) > largest) largest = std::abs(e[i]), factor = g[i] / e[i];
-  constexpr float kRounding = 5e-7f;  // a few units in the last place
-  for (int64_t i = 0; i < R; ++i)
-    if (!(std::abs(g[i] - factor * e[i]) <= kRounding * std::abs(g[i]))) return c10::nullopt;
-  return factor;
+// The sum of the rows' weight * ln p.
+Tensor weighted_sum(const Tensor& ln_p_R, const Tensor& weight_R) {
+  return (ln_p_R * weight_R).masked_fill_(weight_R.eq(0), 0).sum();
 }
 
-// ln p, ln max, prediction, and ln max and ln p at the confidence temperature.
-variable_list results(const Setting& s) {
+// ln p, ln max, prediction, ln max and ln p at the confidence temperature, and the weighted sum.
+variable_list results(const Setting& s, const Tensor& weight_R) {
   const auto R = static_cast<int64_t>(s.readings.size());
   variable_list out;
   for (int i = 0; i < 5; ++i) out.push_back(new_tensor({R}, i == 2 ? at::kLong : at::kFloat));
@@ -83,20 +74,21 @@ variable_list results(const Setting& s) {
     out[3].data_ptr<float>()[i] = r.ln_max_tempered;
     out[4].data_ptr<float>()[i] = r.ln_p_tempered;
   }
+  out.push_back(weight_R.defined() ? weighted_sum(out[0], weight_R) : new_tensor({}));
   return out;
 }
 
 SettingPtr read(const Tensor& n_RC, const Tensor& head, const c10::optional<Tensor>& bias,
-                const Tensor& ids_R, const Tensor& expected_R, double temperature,
+                const Tensor& ids_R, const Tensor& weight_R, double temperature,
                 const Wanted& wanted) {
   auto s = c10::make_intrusive<Setting>();
   const RowsOf x(n_RC), w(head);
   s->temperature = temperature;
   s->readings.resize(static_cast<size_t>(x.rows));
   const ReadoutProblem p = problem(x, w, bias, ids_R, temperature);
-  s->made = expected_R.defined() && wanted.any();
+  s->made = weight_R.defined() && wanted.any();
   if (s->made)
-    read_rows_and_slopes(p, expected_R.data_ptr<float>(), s->readings.data(),
+    read_rows_and_slopes(p, weight_R.data_ptr<float>(), s->readings.data(),
                          allocate(*s, wanted, x, w));
   else
     read_rows(p, s->readings.data());
@@ -108,20 +100,23 @@ class ReadoutFunction : public Function<ReadoutFunction> {
   static variable_list forward(AutogradContext* ctx, const Tensor& n_RC, const Tensor& head,
                                const c10::optional<Tensor>& bias,
                                const c10::optional<Tensor>& ids_R,
-                               const c10::optional<Tensor>& expected_R, double temperature,
+                               const c10::optional<Tensor>& weight_R, double temperature,
                                bool grad_of_max) {
     const bool has_bias = bias.has_value() && bias->defined();
     const Wanted wanted = {n_RC, head, bias};
     const Tensor ids = ids_R.value_or(Tensor());
-    const Tensor expected = grad_of_max ? Tensor() : expected_R.value_or(Tensor());
-    const SettingPtr s = read(n_RC, head, bias, ids, expected, temperature, wanted);
-    ctx->save_for_backward({n_RC, head, has_bias ? *bias : Tensor(), ids, expected});
+    const Tensor weight = weight_R.value_or(Tensor());
+    // With a gradient of the maximum besides they would be made in vain.
+    const SettingPtr s =
+        read(n_RC, head, bias, ids, grad_of_max ? Tensor() : weight, temperature, wanted);
+    ctx->save_for_backward({n_RC, head, has_bias ? *bias : Tensor(), ids, weight});
     ctx->saved_data["setting"] = c10::IValue::make_capsule(s);
     ctx->saved_data["wanted"] = wanted.bits();
     ctx->set_materialize_grads(false);
-    variable_list out = results(*s);
+    variable_list out = results(*s, weight);
     variable_list constant = {out[2], out[3], out[4]};
     if (!grad_of_max) constant.push_back(out[1]);
+    if (!weight.defined()) constant.push_back(out[5]);
     ctx->mark_non_differentiable(constant);
     return out;
   }
@@ -132,14 +127,17 @@ class ReadoutFunction : public Function<ReadoutFunction> {
         c10::static_intrusive_pointer_cast<Setting>(ctx->saved_data["setting"].toCapsule());
     const auto contiguous = [](const Tensor& t) { return t.defined() ? t.contiguous() : t; };
     const Tensor of_p = contiguous(gradients[0]), of_max = contiguous(gradients[1]);
+    const Tensor &of_sum = gradients[5], &weight_R = saved[4];
     variable_list out(7);
-    const Tensor& expected_R = saved[4];
-    const auto factor =
-        s->made && of_p.defined() && !of_max.defined() ? factor_of(of_p, expected_R) : c10::nullopt;
-    if (factor && *factor != 1)
+    if (s->made && of_sum.defined() && !of_p.defined() && !of_max.defined()) {
+      const auto factor = of_sum.item<float>();
       for (Tensor* t : {&s->d_x, &s->d_head, &s->d_bias})
-        if (t->defined()) t->mul_(*factor);
-    if (!factor) recompute(Wanted(ctx->saved_data["wanted"].toInt()), *s, saved, of_p, of_max);
+        if (t->defined() && factor != 1) t->mul_(factor);
+    } else {
+      const Tensor by_row = of_sum.defined() ? weight_R * of_sum : Tensor();
+      const Tensor all = !of_p.defined() ? by_row : by_row.defined() ? of_p + by_row : of_p;
+      recompute(Wanted(ctx->saved_data["wanted"].toInt()), *s, saved, all, of_max);
+    }
     s->made = false;
     // Handed over: the gradient of a head is as large as the head.
     out[0] = std::move(s->d_x);
@@ -160,6 +158,12 @@ class ReadoutFunction : public Function<ReadoutFunction> {
   }
 };
 
+void check_weights(const Tensor& weight_R, const Tensor& ids_R, int64_t R) {
+  if (!weight_R.defined()) return;
+  TORCH_CHECK(ids_R.defined() && weight_R.numel() == R, "weights of [", weight_R.sizes(), "] for ",
+              R, " rows");
+}
+
 void check_ids(const Tensor& ids_R, int64_t R, int64_t V) {
   if (!ids_R.defined()) return;
   TORCH_CHECK(ids_R.numel() == R && ids_R.scalar_type() == at::kLong, "ids of [", ids_R.sizes(),
@@ -176,15 +180,17 @@ Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
   check_linear(n_RC, head, bias);
   const Tensor ids_R = request.ids_R.defined() ? request.ids_R.contiguous() : Tensor();
   check_ids(ids_R, n_RC.size(0), head.size(0));
-  const Tensor expected_R =
-      request.expected_R.defined() ? request.expected_R.to(at::kFloat).contiguous() : Tensor();
+  check_weights(request.weight_R, ids_R, n_RC.size(0));
+  const Tensor weight_R =
+      request.weight_R.defined() ? request.weight_R.to(at::kFloat).contiguous() : Tensor();
   variable_list out;
   if (at::GradMode::is_enabled())
-    out = ReadoutFunction::apply(n_RC, head, maybe(bias), maybe(ids_R), maybe(expected_R),
+    out = ReadoutFunction::apply(n_RC, head, maybe(bias), maybe(ids_R), maybe(weight_R),
                                  request.confidence_temperature, request.grad_of_max);
   else
     out = results(
-        *read(n_RC, head, maybe(bias), ids_R, {}, request.confidence_temperature, Wanted(0)));
+        *read(n_RC, head, maybe(bias), ids_R, {}, request.confidence_temperature, Wanted(0)),
+        weight_R);
   Reading reading;
   reading.ln_max_R = out[1];
   reading.prediction_R = out[2];
@@ -192,6 +198,7 @@ Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
   if (!ids_R.defined()) return reading;
   reading.ln_p_R = out[0];
   reading.ln_p_confidence_R = out[4];
+  if (weight_R.defined()) reading.weighted = out[5];
   return reading;
 }
 

@@ -4,7 +4,6 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 
 #include <atomic>
@@ -106,14 +105,10 @@ Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_
   const int64_t B = kept.k_BCK.size(0), C = kept.k_BCK.size(1);
   if (has_kernels(rows_RC) && fused::attention_fits(C, kept.v_BKC.size(2), n_head))
     return fused::attention_of_rows(rows_RC, kept, n_head);
-  AttentionMask mask;
-  mask.may_be_empty = true;
-  mask.blocked = at::from_blob(const_cast<uint8_t*>(kept.blocked),  // nobody writes to it
-                               {B, kept.Q, kept.K}, at::TensorOptions(at::kBool))
-                     .to(rows_RC.device());
-  const Tensor q_BQC = rows_RC.narrow(1, 0, C).reshape({B, kept.Q, C});
-  const Tensor k_BKC = kept.k_BCK.narrow(2, 0, kept.K).transpose(1, 2);
-  return attention(q_BQC, k_BKC, kept.v_BKC.narrow(1, 0, kept.K), n_head, mask, nullptr)
+  const int64_t Q = kept.mask.queries.longest(), K = kept.mask.keys.longest();
+  const Tensor q_BQC = rows_RC.narrow(1, 0, C).reshape({B, Q, C});
+  const Tensor k_BKC = kept.k_BCK.narrow(2, 0, K).transpose(1, 2);
+  return attention(q_BQC, k_BKC, kept.v_BKC.narrow(1, 0, K), n_head, kept.mask, nullptr)
       .reshape({rows_RC.size(0), kept.v_BKC.size(2)});
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fathom/kernels/gelu.h"
+#include "fathom/ops/attention_mask.h"
 #include "fathom/ops/tensor.h"
 
 namespace fathom {
@@ -42,12 +43,6 @@ struct MlpWeights {
 };
 Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form);
 
-// What a query may not see.
-struct AttentionMask {
-  Tensor blocked;             // bool, (Q, K) or (B, Q, K), true: hidden
-  bool may_be_empty = false;  // a query may have no key left
-};
-
 // Multipliers of attention weights, by where their draws are (kernels/attention.h).
 struct WeightDropout {
   double p = 0;
@@ -61,7 +56,7 @@ struct WeightDropout {
 };
 
 // q (B, Q, C), k (B, K, C), v (B, K, C') -> (B, Q, C'): softmax(q k^T / sqrt(D)) v by head over the
-// keys that are not blocked. A query without a key gets exact zeros and sends no gradient.
+// keys that the mask lets it see. A query without a key gets exact zeros and sends no gradient.
 // `dropout` null: none.
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
                  const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout);
@@ -73,9 +68,8 @@ Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mas
 // Keys and values that a decoder keeps; those of a sequence begin at 0. Keys lie turned, so that a
 // query meets a vector of them at a time.
 struct KeptKeys {
-  Tensor k_BCK, v_BKC;               // room for more than there are
-  int64_t Q = 0, K = 0;              // queries, and keys of the sequence with the most
-  const uint8_t* blocked = nullptr;  // (B, Q, K), 1: hidden, 0: seen; read by the call alone
+  Tensor k_BCK, v_BKC;  // room for more than there are
+  AttentionMask mask;
 };
 
 // Attention to them of the first C columns of each row (B * Q, ...) -> (B * Q, C'), without
@@ -94,15 +88,19 @@ struct Reading {
   Tensor ln_max_R;  // of the largest probability, without gradient unless asked for
   Tensor prediction_R;  // int64, the likeliest id, the first one of equals
   Tensor ln_max_confidence_R, ln_p_confidence_R;  // at the confidence temperature, no gradient
+  // The sum of the rows' weight * ln p, in the graph; a weight of 0 adds nothing, whatever the ln
+  // p. Undefined: not asked.
+  Tensor weighted;
 };
 
 struct ReadoutRequest {
   Tensor ids_R;  // int64, -1: none; undefined: nothing is asked
   double confidence_temperature = 1;
   bool grad_of_max = false;  // ln_max_R is in the graph
-  // The gradient that ln_p_R will be sent, but for one factor, if that is known beforehand: scores
-  // are then computed once instead of twice. Another one that comes is obeyed all the same.
-  Tensor expected_R;
+  // What each row's ln p is worth in Reading::weighted; undefined: that is not asked. Who sends a
+  // gradient to nothing but that sum has the scores computed once instead of twice, for the price
+  // of gradients that are there until then.
+  Tensor weight_R;
 };
 
 // Without a graph the plain definition reads the vocabulary in chunks of so many ids.

@@ -20,6 +20,13 @@ Tensor pick(const Tensor& ln_p_RV, const Tensor& ids_R) {
   return picked.masked_fill(ids_R.lt(0), 0);
 }
 
+// Reading::weighted.
+void add_weighted(Reading& reading, const Tensor& weight_R) {
+  if (!weight_R.defined()) return;
+  const Tensor w_R = weight_R.to(reading.ln_p_R.scalar_type());
+  reading.weighted = (reading.ln_p_R * w_R).masked_fill(w_R.eq(0), 0).sum();
+}
+
 Reading read_whole(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
                    const ReadoutRequest& request) {
   Reading reading;
@@ -97,15 +104,21 @@ Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
                 const ReadoutRequest& request) {
   const int64_t V = head.size(0);
   const bool graph = at::GradMode::is_enabled() && (n_RC.requires_grad() || head.requires_grad());
-  if (graph || V <= kVocabularyChunk) return read_whole(n_RC, head, bias, request);
-  ChunkedReader reader(request);
-  for (int64_t first = 0; first < V; first += kVocabularyChunk) {
-    const int64_t n = std::min(kVocabularyChunk, V - first);
-    const Tensor part = bias.defined() ? bias.narrow(0, first, n) : Tensor();
-    const Tensor logits = linear(n_RC, head.narrow(0, first, n), part);
-    reader.add(logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat), first);
+  Reading reading;
+  if (graph || V <= kVocabularyChunk) {
+    reading = read_whole(n_RC, head, bias, request);
+  } else {
+    ChunkedReader reader(request);
+    for (int64_t first = 0; first < V; first += kVocabularyChunk) {
+      const int64_t n = std::min(kVocabularyChunk, V - first);
+      const Tensor part = bias.defined() ? bias.narrow(0, first, n) : Tensor();
+      const Tensor logits = linear(n_RC, head.narrow(0, first, n), part);
+      reader.add(logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat), first);
+    }
+    reading = reader.finish();
   }
-  return reader.finish();
+  add_weighted(reading, request.weight_R);
+  return reading;
 }
 
 }  // namespace fathom::plain

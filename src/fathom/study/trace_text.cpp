@@ -62,7 +62,7 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
   const DepthProgram program = model.program();
   const Trace trace = model.walk().run(program, batch, options);
 
-  const HaltingConfig& halting = model.walk().plan().halting.config;
+  const HaltingConfig& halting = model.program().policy.halting.config;
   ExitTable table;
   table.first = text_of(tokenizer, tokens[0]);
   table.rows.resize(static_cast<size_t>(T));

@@ -4,6 +4,9 @@
 
 #include <charconv>
 #include <optional>
+#include <vector>
+
+#include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
@@ -27,23 +30,27 @@ std::optional<int> list_index(const std::string& name) {
 
 }  // namespace
 
-std::string metrics_text(const std::map<std::string, double>& metrics) {
+std::map<std::string, std::map<int, double>> lists_of(
+    const std::map<std::string, double>& metrics) {
   std::map<std::string, std::map<int, double>> lists;
-  std::string out;
-  for (const auto& [name, value] : metrics) {
-    if (const std::optional<int> i = list_index(name)) {
+  for (const auto& [name, value] : metrics)
+    if (const std::optional<int> i = list_index(name))
       lists[name.substr(0, name.rfind('/'))][*i] = value;
-      continue;
-    }
-    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", name, number_text(name, value));
-  }
-  for (const auto& [name, values] : lists) {
-    out += fmt::format("{}{} [", out.empty() ? "" : ", ", name);
+  return lists;
+}
+
+std::string metrics_text(const std::map<std::string, double>& metrics) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : metrics)
+    if (!list_index(name)) parts.push_back(name + " " + number_text(name, value));
+  for (const auto& [name, values] : lists_of(metrics)) {
+    const bool counts_from_0 = values.rbegin()->first + 1 == static_cast<int>(values.size());
+    std::vector<std::string> shown;
     for (const auto& [i, value] : values)
-      out += (i == values.begin()->first ? "" : " ") + number_text(name, value);
-    out += "]";
+      shown.push_back((counts_from_0 ? "" : fmt::format("{}: ", i)) + number_text(name, value));
+    parts.push_back(fmt::format("{} [{}]", name, join(shown, counts_from_0 ? " " : ", ")));
   }
-  return out;
+  return join(parts, ", ");
 }
 
 }  // namespace fathom

@@ -6,9 +6,14 @@
 
 namespace fathom {
 
-// "infer 1.8633, exit_rate [0.056 0.023 0.008 0.913]": metrics that are called name/0, name/1, ...
-// are shown as one list, shares (names with "rate", "accuracy" or "correct") with three decimals,
-// other numbers with four. In the order of their names, lists last.
+// Metrics that are called name/0, name/1, ... by name and number. The numbers may begin anywhere
+// and leave some out.
+std::map<std::string, std::map<int, double>> lists_of(const std::map<std::string, double>& metrics);
+
+// "infer 1.8633, exit_rate [0.056 0.023 0.008 0.913]": such a list is shown as one, with its
+// numbers where they are not 0, 1, 2, ... ("layer_loss [1: 1.8779, 3: 1.8633]"), shares (names with
+// "rate", "accuracy" or "correct") with three decimals, other numbers with four. In the order of
+// their names, lists last.
 std::string metrics_text(const std::map<std::string, double>& metrics);
 
 }  // namespace fathom

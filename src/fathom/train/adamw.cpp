@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "fathom/ops/optimizer.h"
-#include "fathom/train/plan/decay.h"
+#include "fathom/train/recipe/decay.h"
 
 namespace fathom {
 

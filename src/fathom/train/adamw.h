@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "fathom/model/parameters.h"
+#include "fathom/model/walk/parameters.h"
 #include "fathom/ops/tensor.h"
-#include "fathom/train/plan/run_config.h"
+#include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
 

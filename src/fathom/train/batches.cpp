@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
@@ -24,11 +26,12 @@ Tensor to_tensor(const std::vector<Element>& values, int64_t B, int64_t T, at::D
 }  // namespace
 
 Batch to_batch(const TokenBatch& tokens, at::Device device) {
+  // By all members: one that is added does not compile before it is here.
+  const auto& [B, T, ids, targets, valid] = tokens;
   Batch batch;
-  batch.tokens_BT = to_tensor(tokens.tokens, tokens.B, tokens.T, device);
-  batch.targets_BT = to_tensor(tokens.targets, tokens.B, tokens.T, device);
-  if (!tokens.valid.empty())
-    batch.valid_BT = to_tensor(tokens.valid, tokens.B, tokens.T, device).to(at::kBool);
+  batch.tokens_BT = to_tensor(ids, B, T, device);
+  batch.targets_BT = to_tensor(targets, B, T, device);
+  if (!valid.empty()) batch.valid_BT = to_tensor(valid, B, T, device).to(at::kBool);
   return batch;
 }
 
@@ -78,9 +81,9 @@ struct PartSums {
 // Of a sum of ratios of sums over sequences, which are the independent draws: each one's deviation
 // from the means, by the delta method (Cochran, Sampling Techniques, 1977, 2.11). It does not
 // depend on how the sequences were put into batches.
-double standard_error(const std::map<std::string, PartSums>& parts) {
+double standard_error(const std::vector<PartSums>& parts) {
   std::vector<double> deviation, seen;
-  for (const auto& [name, part] : parts) {
+  for (const PartSums& part : parts) {
     if (!part.told || (!deviation.empty() && deviation.size() != part.sums.size()))
       return std::numeric_limits<double>::quiet_NaN();
     deviation.resize(part.sums.size());
@@ -100,17 +103,40 @@ double standard_error(const std::map<std::string, PartSums>& parts) {
 
 }  // namespace
 
+std::map<std::string, double> Evaluation::numbers() const {
+  std::map<std::string, double> all = metrics;
+  all["loss"] = loss;
+  all["standard_error"] = standard_error;
+  if (objective) all["objective"] = *objective;
+  return all;
+}
+
+double Evaluation::value(const std::string& name) const {
+  const std::map<std::string, double> all = numbers();
+  const auto found = all.find(name);
+  if (found != all.end()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [known, value] : all) names.push_back(known);
+  fail(fmt::format("the model tells no {}", in_quotes(name)), "it tells " + join(names, ", "));
+}
+
+std::string eval_series(const std::string& split, const std::string& name) {
+  return fmt::format("eval/{}/{}", split, name);
+}
+
 std::string error_text(const Evaluation& evaluation) {
   const double error = evaluation.standard_error;
   return std::isnan(error) ? "n/a" : fmt::format("{:.4f}", error);
 }
 
-Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64_t batches,
+Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batches,
                     at::Device device, Precision dtype, const std::function<bool()>& stop) {
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
   std::map<std::string, PartSums> losses;
+  PartSums answer;
+  bool optimises_its_loss = true;
   std::map<std::string, Metric> metrics;
   int64_t first_sequence = 0;  // of the batch, so that no split into batches changes a draw
   Cursor cursor = source.start();
@@ -125,11 +151,13 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
     const ModelOutput output = model.forward(batch, {false, RandomField(0, 0, first_sequence)});
     const int64_t B = batch.tokens_BT.size(0);
     first_sequence += B;
-    double n = 0;  // targets of the part that has most
+    double n = output.loss.count;  // or of the part that has most
     for (const LossPart& part : output.losses) {
       losses[part.name].add(part, B);
-      n = std::max(n, part.count);
+      if (!output.loss.sum.defined()) n = std::max(n, part.count);
     }
+    answer.add(output.loss, B);
+    optimises_its_loss = optimises_its_loss && output.optimises_its_loss();
     for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
     e.targets += n;
   }
@@ -137,10 +165,18 @@ Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64
     fail("nothing that was to be evaluated has a target", "evaluate more batches of it");
   for (auto part = losses.begin(); part != losses.end();)
     part = part->second.count > 0 ? std::next(part) : losses.erase(part);
-  for (const auto& [name, part] : losses) e.loss += part.mean();
+  std::vector<PartSums> parts;
+  for (const auto& [name, part] : losses) {
+    e.loss += part.mean();
+    parts.push_back(part);
+  }
+  if (!optimises_its_loss) {
+    e.objective = std::exchange(e.loss, answer.mean());
+    parts = {std::move(answer)};
+  }
   for (const auto& [name, metric] : metrics)
     if (metric.count > 0) e.metrics[name] = metric.sum / metric.count;
-  e.standard_error = standard_error(losses);
+  e.standard_error = standard_error(parts);
   return e;
 }
 

@@ -4,12 +4,13 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "fathom/data/source.h"
-#include "fathom/model/language_model.h"
-#include "fathom/train/plan/run_config.h"
+#include "fathom/model/model.h"
+#include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
 
@@ -28,7 +29,8 @@ class Autocast {
 };
 
 struct Evaluation {
-  double loss = 0;  // the objective, in nats per target
+  double loss = 0;                       // of the answer: ModelOutput::loss; in nats per target
+  std::optional<double> objective = {};  // unset: it is the loss
   // Of the loss, from the spread between sequences; NaN where that is not known: of a single
   // sequence, and where a loss does not tell what each of them adds.
   double standard_error = std::numeric_limits<double>::quiet_NaN();
@@ -36,17 +38,24 @@ struct Evaluation {
   std::map<std::string, double> metrics;  // the model's own, over all targets
   bool complete = true;                   // false: stopped before the last batch
 
-  double accuracy() const { return metrics.at("accuracy"); }
-  // The value that the name of a model's best metric means.
-  double value(const std::string& name) const { return name == "loss" ? loss : metrics.at(name); }
+  // All of these by the names of their series: loss, standard_error, objective where it is another
+  // number, and the metrics.
+  std::map<std::string, double> numbers() const;
+  // One of them. Throws Error if there is none of that name.
+  double value(const std::string& name) const;
+  double accuracy() const { return value("accuracy"); }
 };
+
+// What the run store, TensorBoard, state.json and `best` call a number of an evaluation:
+// "eval/val/loss".
+std::string eval_series(const std::string& split, const std::string& name);
 
 // "0.0123", "n/a" where the standard error is not known.
 std::string error_text(const Evaluation& evaluation);
 
 // Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
 // `stop` is asked before each batch.
-Evaluation evaluate(const LanguageModel& model, const BatchSource& source, int64_t batches,
+Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batches,
                     at::Device device, Precision dtype, const std::function<bool()>& stop = {});
 
 }  // namespace fathom

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "fathom/base/error.h"
@@ -128,7 +129,7 @@ LoadedModel read_model(const std::string& folder, at::Device device,
   }
   loaded.model = make_model(s.config.model, s.vocab_size, /*seed=*/0, device);
   copy_parameters(folder, loaded.model->parameters());
-  if (!s.tokenizer.is_null()) loaded.tokenizer = Tokenizer::from_json(s.tokenizer);
+  if (s.tokenizer != nullptr) loaded.tokenizer = Tokenizer::from_json(*s.tokenizer);
   if (loaded.tokenizer != nullptr && loaded.tokenizer->vocab_size() > s.vocab_size)
     fail(fmt::format("{}: the tokenizer has {} tokens, the model {}", folder,
                      loaded.tokenizer->vocab_size(), s.vocab_size),

@@ -14,9 +14,9 @@
 
 #include "fathom/data/tokenizer.h"
 #include "fathom/io/checkpoint_folder.h"
-#include "fathom/model/language_model.h"
+#include "fathom/model/model.h"
 #include "fathom/train/adamw.h"
-#include "fathom/train/plan/run_state.h"
+#include "fathom/train/recipe/run_state.h"
 
 namespace fathom {
 
@@ -36,7 +36,7 @@ RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, Ad
 // A trained model, ready to be used.
 struct LoadedModel {
   RunState state;
-  std::unique_ptr<LanguageModel> model;
+  std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;  // null: unknown
 };
 // `change` may alter settings that make no other tensors (thresholds), before the model is made.

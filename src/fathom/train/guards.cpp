@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -40,18 +41,17 @@ void write_batches(const std::string& path, const RunState& state,
   std::vector<TensorView> views;
   const auto add = [&](const std::string& name, const Tensor& tensor) {
     if (!tensor.defined()) return;
-    kept.push_back(tensor.to(at::kCPU, at::kLong).contiguous());
+    const bool whole = !tensor.is_floating_point();
+    kept.push_back(tensor.to(at::kCPU, whole ? at::kLong : at::kFloat).contiguous());
     const Tensor& t = kept.back();
     views.push_back({name,
-                     Dtype::I64,
+                     whole ? Dtype::I64 : Dtype::F32,
                      t.sizes().vec(),
                      {static_cast<const std::byte*>(t.data_ptr()), t.nbytes()}});
   };
-  for (size_t i = 0; i < batches.size(); ++i) {
-    add(fmt::format("pass.{}.tokens", i), batches[i].tokens_BT);
-    add(fmt::format("pass.{}.targets", i), batches[i].targets_BT);
-    add(fmt::format("pass.{}.valid", i), batches[i].valid_BT);
-  }
+  for (size_t i = 0; i < batches.size(); ++i)
+    for (const BatchColumn& column : kBatchColumns)
+      add(fmt::format("pass.{}.{}", i, column.name), batches[i].*column.of);
   write_safetensors(path, views,
                     {{"what", what},
                      {"step", std::to_string(state.step + 1)},
@@ -60,13 +60,13 @@ void write_batches(const std::string& path, const RunState& state,
 
 }  // namespace
 
-std::optional<Trouble> find_trouble_in_weights(const LanguageModel& model) {
+std::optional<Trouble> find_trouble_in_weights(const Model& model) {
   for (const Parameter& p : model.parameters().all())
     if (!is_finite(p.tensor)) return Trouble{fmt::format("{} is not finite", p.spec.name), true};
   return std::nullopt;
 }
 
-std::optional<Trouble> find_trouble(const LanguageModel& model, double loss, double gradient_norm,
+std::optional<Trouble> find_trouble(const Model& model, double loss, double gradient_norm,
                                     size_t passes) {
   // Weights first: they are what makes a loss or a gradient of theirs infinite.
   if (auto trouble = find_trouble_in_weights(model)) return trouble;
@@ -79,7 +79,7 @@ std::optional<Trouble> find_trouble(const LanguageModel& model, double loss, dou
   return Trouble{fmt::format("the gradient norm is not finite: {}", gradient_norm)};
 }
 
-void check_every_gradient(const LanguageModel& model) {
+void check_every_gradient(const Model& model) {
   std::vector<std::string> unused;
   for (const Parameter& p : model.parameters().all())
     if (p.tensor.requires_grad() &&

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "fathom/model/language_model.h"
-#include "fathom/train/plan/run_state.h"
+#include "fathom/model/model.h"
+#include "fathom/train/recipe/run_state.h"
 
 namespace fathom {
 
@@ -16,18 +16,18 @@ struct Trouble {
 };
 
 // The first number that is not finite, nothing if all are.
-std::optional<Trouble> find_trouble_in_weights(const LanguageModel& model);
+std::optional<Trouble> find_trouble_in_weights(const Model& model);
 // Among a step's loss, its gradients and the weights. `passes`: forward passes made so far, to say
 // which one the loss came from.
-std::optional<Trouble> find_trouble(const LanguageModel& model, double loss, double gradient_norm,
+std::optional<Trouble> find_trouble(const Model& model, double loss, double gradient_norm,
                                     size_t passes);
 
 // Throws Error that names the parameters, frozen ones left out, without a gradient or with one that
 // is zero everywhere: the loss does not reach them.
-void check_every_gradient(const LanguageModel& model);
+void check_every_gradient(const Model& model);
 
-// Writes the step's tokens, targets and, where not all are, which of them are valid (I64,
-// "pass.i.tokens", "pass.i.targets", "pass.i.valid") with what was wrong as metadata to
+// Writes the step's batches, every column that is there (I64, numbers with a fraction F32;
+// "pass.i.tokens", "pass.i.targets", ...), with what was wrong as metadata to
 // `<run folder>/bad-step-<step>.safetensors`, where the first step is 1. Returns where the batch
 // is, to complete "the batch is in"; never throws: a failing disk must not hide the trouble itself.
 std::string dump_batch(const std::string& run_folder, const RunState& state,

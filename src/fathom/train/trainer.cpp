@@ -6,17 +6,16 @@
 
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
-#include "fathom/io/checkpoint_folder.h"
-#include "fathom/io/files.h"
+#include "fathom/base/text.h"
 #include "fathom/model/device.h"
 #include "fathom/train/guards.h"
-#include "fathom/train/plan/due.h"
-#include "fathom/train/plan/freeze.h"
-#include "fathom/train/plan/schedule.h"
+#include "fathom/train/recipe/due.h"
+#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/schedule.h"
 
 namespace fathom {
 namespace {
@@ -37,19 +36,29 @@ std::unique_ptr<BatchSource> training_source(const RunConfig& config, const Corp
 TokenBatch take(const BatchSource& source, int64_t count, Cursor& cursor) {
   TokenBatch all;
   for (int64_t i = 0; i < count; ++i) {
-    auto [one, after] = source.next(cursor);
+    const auto [one, after] = source.next(cursor);
     cursor = after;
-    all.B += one.B;
-    all.T = one.T;
-    all.tokens.insert(all.tokens.end(), one.tokens.begin(), one.tokens.end());
-    all.targets.insert(all.targets.end(), one.targets.begin(), one.targets.end());
+    append(all, one);
   }
   return all;
 }
 
-std::unique_ptr<LanguageModel> model_for(const RunConfig& config, int64_t vocab_size) {
+std::unique_ptr<Model> model_for(const RunConfig& config, int64_t vocab_size) {
   return make_model(config.model, vocab_size, static_cast<uint64_t>(config.training.seed),
                     choose_device(config.training.device));
+}
+
+// What was known beforehand is what the passes had, or the step would be divided by a wrong number.
+void require_counts(const std::map<std::string, double>& known,
+                    const std::map<std::string, double>& had) {
+  for (const auto& [name, count] : had) {
+    const auto before = known.find(name);
+    if (before == known.end() || std::abs(before->second - count) <= 1e-6 * std::abs(count))
+      continue;
+    fail(fmt::format("the model counted {} of its loss {} before the step, and {} in its passes",
+                     before->second, in_quotes(name), count),
+         "Model::known_counts is of what forward makes of the same batch in the same pass");
+  }
 }
 
 bool stopped(const TrainerEvents& events) {
@@ -59,8 +68,10 @@ bool stopped(const TrainerEvents& events) {
 }  // namespace
 
 struct Trainer::Accumulated {
-  double loss = 0, gradient_norm = 0;
+  double objective = 0, gradient_norm = 0;
   size_t passes = 0;  // forward and backward passes made
+  Metric answer;      // ModelOutput::loss
+  bool optimises_its_loss = true;
   std::map<std::string, Metric> metrics;
 };
 
@@ -69,7 +80,7 @@ Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std
               model_for(config, vocab_size)) {}
 
 Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
-                 std::unique_ptr<LanguageModel> model)
+                 std::unique_ptr<Model> model)
     : config_(config),
       corpus_(std::move(corpus)),
       folder_(std::move(folder)),
@@ -87,62 +98,11 @@ Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std
   state_.vocab_size = vocab_size;
   state_.cursor = source_->start();
   state_.corpus_fingerprint = corpus_.fingerprint();
-  state_.best_metric = "val/" + model_->best_metric();
+  state_.best_metric = eval_series("val", model_->best_metric());
   state_.best_value = std::numeric_limits<double>::infinity();
   state_.losses = state_.gradient_norms = OutlierWindow(config_.guards.spike_window);
-  if (corpus_.tokenizer() != nullptr) state_.tokenizer = corpus_.tokenizer()->to_json();
-}
-
-void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
-  const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
-  if (options.new_optimizer) optimizer_->reset();
-  RunState state = saved;
-  state.config = config_;
-  state.optimizer_steps = optimizer_->steps();
-  state.corpus_fingerprint = state_.corpus_fingerprint;
-  // What the weights were trained to read stays known, whatever they read next.
-  if (saved.tokenizer.is_null()) state.tokenizer = state_.tokenizer;
-  state.losses = saved.losses.resized(config_.guards.spike_window);
-  state.gradient_norms = saved.gradient_norms.resized(config_.guards.spike_window);
-  if (options.new_data) {
-    state.cursor = source_->start();
-    state.losses = state.gradient_norms = OutlierWindow(config_.guards.spike_window);
-  }
-  if (!compares(saved, state)) {
-    state.best_value = std::numeric_limits<double>::infinity();
-    state.evaluated_step = -1;
-  }
-  resumed_from_ = checkpoint;
-  goes_on_unchanged_ = !options.new_data && !options.reset_history && !options.new_optimizer &&
-                       changes(saved.config, config_).empty();
-  if (options.reset_history) {
-    state_.optimizer_steps = state.optimizer_steps;
-    state_.tokenizer = state.tokenizer;
-    return;  // the rest is as a new run's
-  }
-  state_ = std::move(state);
-  saved_step_ = state_.step;
-  take_best_of_folder();
-}
-
-// `last` was saved before the evaluation that made `best`. Where that evaluation will not be made
-// again, its value must not be forgotten, or a worse model would take its place.
-void Trainer::take_best_of_folder() {
-  const std::string path = folder_ + "/checkpoints/best";
-  if (folder_.empty() || !std::filesystem::exists(folder_to_read(path))) return;
-  try {
-    const RunState best = load_state(path);
-    const bool is_evaluated_again = evaluation_due(config_, state_.step);
-    if (compares(best, state_) && best.step <= state_.step - (is_evaluated_again ? 1 : 0))
-      state_.best_value = std::min(state_.best_value, best.best_value);
-  } catch (const Error&) {  // damaged: the next best one takes its place
-  }
-}
-
-std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
-  std::vector<std::string> missing = load_parameters(checkpoint, model_->parameters());
-  if (state_.tokenizer.is_null()) state_.tokenizer = load_state(checkpoint).tokenizer;
-  return missing;
+  if (const Tokenizer* tokenizer = corpus_.tokenizer())
+    state_.tokenizer = std::make_shared<const nlohmann::json>(tokenizer->to_json());
 }
 
 // Checkpoints that were written meanwhile get their places after the event, which makes room.
@@ -157,11 +117,6 @@ void Trainer::begin(const TrainerEvents& events) {
   prune();
 }
 
-void Trainer::prune() {
-  if (config_.training.keep_checkpoints)
-    prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);
-}
-
 std::vector<Batch> Trainer::draw_batches(Cursor& cursor) const {
   const int64_t sequences = config_.sequences_per_step(), micro = config_.micro_batch_size();
   std::vector<Batch> batches;
@@ -172,11 +127,29 @@ std::vector<Batch> Trainer::draw_batches(Cursor& cursor) const {
 }
 
 // Sequence `first_sequence` of the step is the batch's first: its random numbers are its own.
-ModelOutput Trainer::forward(const Batch& batch, int64_t first_sequence) const {
-  const Autocast autocast(config_.training.dtype, device_);
+Pass Trainer::pass(int64_t first_sequence) const {
   const RandomField field(static_cast<uint64_t>(config_.training.seed), state_.step,
                           first_sequence);
-  return model_->forward(batch, {/*training=*/true, field, config_.training.recompute_blocks});
+  return {/*training=*/true, field, config_.training.recompute_blocks};
+}
+
+ModelOutput Trainer::forward(const Batch& batch, int64_t first_sequence) const {
+  const Autocast autocast(config_.training.dtype, device_);
+  return model_->forward(batch, pass(first_sequence));
+}
+
+// Those of the whole step's losses that are known before its passes.
+std::map<std::string, double> Trainer::known_counts(const std::vector<Batch>& batches) const {
+  const at::NoGradGuard no_grad;
+  const Autocast autocast(config_.training.dtype, device_);
+  std::map<std::string, double> known;
+  int64_t first_sequence = 0;
+  for (const Batch& batch : batches) {
+    for (const auto& [name, count] : model_->known_counts(batch, pass(first_sequence)))
+      known[name] += count;
+    first_sequence += batch.tokens_BT.size(0);
+  }
+  return known;
 }
 
 // Adds the counts of the whole step's losses that only a forward pass tells. False: stopped.
@@ -198,9 +171,8 @@ bool Trainer::count_targets(const std::vector<Batch>& batches, const TrainerEven
 // False: stopped. Leaves early at a loss that is not finite.
 bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
                          Accumulated& sums) {
-  std::map<std::string, double> counts;  // of the whole step
-  for (const Batch& batch : batches)
-    for (const auto& [name, count] : model_->known_counts(batch)) counts[name] += count;
+  const std::map<std::string, double> known = known_counts(batches);
+  std::map<std::string, double> counts = known, had;  // of the whole step, and of its passes
   int64_t first_sequence = 0;
   // Not where memory is what counts.
   std::optional<KeptWeights::Use> use;
@@ -211,6 +183,7 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
     first_sequence += batch.tokens_BT.size(0);
     Tensor loss;
     for (const LossPart& part : output.losses) {
+      had[part.name] += part.count;
       if (part.count == 0) continue;
       if (counts.count(part.name) == 0) {
         if (batches.size() == 1)
@@ -223,12 +196,16 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
     }
     ++sums.passes;
     if (loss.defined()) {
-      sums.loss += loss.item<double>();
-      if (!std::isfinite(sums.loss)) return true;
+      sums.objective += loss.item<double>();
+      if (!std::isfinite(sums.objective)) return true;
       torch::autograd::backward({loss}, {});
     }
+    sums.optimises_its_loss = sums.optimises_its_loss && output.optimises_its_loss();
+    if (output.loss.sum.defined())
+      sums.answer += {output.loss.sum.item<double>(), output.loss.count};
     for (const auto& [name, metric] : output.metrics) sums.metrics[name] += metric;
   }
+  require_counts(known, had);
   return true;
 }
 
@@ -243,17 +220,17 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   model_->parameters().zero_grad();
   Accumulated sums;
   if (!accumulate(batches, events, sums)) return std::nullopt;
-  if (std::isfinite(sums.loss)) sums.gradient_norm = optimizer_->clip_gradients();
-  if (const auto trouble = find_trouble(*model_, sums.loss, sums.gradient_norm, sums.passes)) {
+  if (std::isfinite(sums.objective)) sums.gradient_norm = optimizer_->clip_gradients();
+  if (const auto trouble = find_trouble(*model_, sums.objective, sums.gradient_norm, sums.passes)) {
     handle(*trouble, batches, after, events);
     report.step = state_.step;
     return report;
   }
   if (config_.guards.check_grads && !grads_checked_) check_every_gradient(*model_);
   grads_checked_ = true;
-  if (is_spike(sums.loss, sums.gradient_norm)) {
+  if (is_spike(sums.objective, sums.gradient_norm)) {
     skip_step(fmt::format("step {}: loss {:.4f} and gradient norm {:.4f} are a spike",
-                          state_.step + 1, sums.loss, sums.gradient_norm),
+                          state_.step + 1, sums.objective, sums.gradient_norm),
               after, events);
     report.step = state_.step;
     return report;
@@ -261,7 +238,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   between_states_ = true;
   optimizer_->step(report.learning_rate);
   state_.optimizer_steps = optimizer_->steps();
-  state_.losses.add(sums.loss);
+  state_.losses.add(sums.objective);
   state_.gradient_norms.add(sums.gradient_norm);
   skipped_in_a_row_ = 0;
   suspect_ = false;
@@ -270,7 +247,11 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   between_states_ = false;
   begin(events);
   report.updated = true;
-  report.loss = sums.loss;
+  report.loss = sums.objective;
+  if (!sums.optimises_its_loss) {
+    report.objective = sums.objective;
+    if (sums.answer.count > 0) report.loss = sums.answer.sum / sums.answer.count;
+  }
   report.gradient_norm = sums.gradient_norm;
   report.tokens = config_.tokens_per_step();
   for (const auto& [name, metric] : sums.metrics)
@@ -303,48 +284,6 @@ EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
   report.best_value = state_.best_value;
   state_.evaluated_step = state_.step;
   return report;
-}
-
-void Trainer::save(const std::string& name) {
-  if (folder_.empty()) return;
-  state_.moments_begun = optimizer_->begun();
-  make_folders(folder_ + "/checkpoints");  // whoever removed it did not mean the next one
-  auto checkpoint = std::make_unique<CheckpointWriter>(folder_ + "/checkpoints/" + name);
-  write_checkpoint(*checkpoint, state_, model_->parameters(), *optimizer_);
-  if (!begun_) {
-    waiting_[name] = std::move(checkpoint);
-    waiting_step_ = state_.step;
-    return;
-  }
-  checkpoint->commit();
-  if (state_.step > saved_step_) fruitless_rollbacks_ = 0;
-  saved_step_ = state_.step;
-}
-
-// `last`, and at every checkpoint_interval one that is kept under its number. Not what cannot be
-// returned to: weights that are not finite, or whose last loss was not. False: the weights were not
-// finite, and the run is back at a checkpoint.
-bool Trainer::save_last(const TrainerEvents& events) {
-  if (const auto trouble = find_trouble_in_weights(*model_)) {
-    handle(*trouble, {}, state_.cursor, events);
-    return false;
-  }
-  if (suspect_) return true;
-  save("last");
-  if (folder_.empty() || !numbered_due(config_, state_.step)) return true;
-  save(numbered_name(state_.step));
-  if (begun_) prune();
-  return true;
-}
-
-// After an error that is not the weights' fault: a full run store, data that vanished, no memory.
-void Trainer::save_what_is_left() noexcept {
-  try {
-    if (!suspect_ && !between_states_ && state_.step > saved_step_ &&
-        !find_trouble_in_weights(*model_))
-      save("last");
-  } catch (const std::exception&) {  // the one before stays
-  }
 }
 
 RunEnd Trainer::run(const TrainerEvents& events) {

@@ -1,4 +1,4 @@
-// The training loop. It knows models as LanguageModel, data as BatchSource and people as an
+// The training loop. It knows models as Model (model/model.h), data as BatchSource and people as an
 // observer; nothing of any experiment.
 #pragma once
 
@@ -19,9 +19,10 @@
 namespace fathom {
 
 struct StepReport {
-  int64_t step = 0;          // optimiser steps done, this one included
-  double loss = 0;           // the objective, mean over the step's batch, before the update
-  double gradient_norm = 0;  // before clipping
+  int64_t step = 0;  // optimiser steps done, this one included
+  double loss = 0;   // of the answer, mean over the step's batch, before the update
+  std::optional<double> objective = {};  // what was optimised; unset: the loss
+  double gradient_norm = 0;              // before clipping
   double learning_rate = 0;
   double seconds = 0;
   int64_t tokens = 0;
@@ -62,7 +63,7 @@ class Trainer {
   // give, or any other.
   Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder);
   Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
-          std::unique_ptr<LanguageModel> model);
+          std::unique_ptr<Model> model);
 
   // Where the run's files go from now on.
   void write_to(std::string folder) { folder_ = std::move(folder); }
@@ -88,7 +89,7 @@ class Trainer {
   std::optional<StepReport> train_step(const TrainerEvents& events = {});
   EvalReport evaluate_now(const TrainerEvents& events = {});
 
-  LanguageModel& model() { return *model_; }
+  Model& model() { return *model_; }
   const ParameterSet& parameters() const { return model_->parameters(); }
   AdamW& optimizer() { return *optimizer_; }
   const RunState& state() const { return state_; }
@@ -100,10 +101,12 @@ class Trainer {
   std::vector<Batch> draw_batches(Cursor& cursor) const;
   bool accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
                   Accumulated& sums);
+  Pass pass(int64_t first_sequence) const;
   ModelOutput forward(const Batch& batch, int64_t first_sequence) const;
+  std::map<std::string, double> known_counts(const std::vector<Batch>& batches) const;
   bool count_targets(const std::vector<Batch>& batches, const TrainerEvents& events,
                      std::map<std::string, double>& counts) const;
-  bool is_spike(double loss, double gradient_norm) const;
+  bool is_spike(double objective, double gradient_norm) const;
   void handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
               const TrainerEvents& events);
   void skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events);
@@ -121,7 +124,7 @@ class Trainer {
   Corpus corpus_;
   std::string folder_;
   at::Device device_;
-  std::unique_ptr<LanguageModel> model_;
+  std::unique_ptr<Model> model_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<BatchSource> source_;
   KeptWeights kept_weights_{64 << 20};  // that a step uses again: shared layers, loops, passes

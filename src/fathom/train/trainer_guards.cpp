@@ -14,10 +14,10 @@ constexpr int64_t kMaxSkippedInARow = 10, kMaxFruitlessRollbacks = 10;
 
 }  // namespace
 
-bool Trainer::is_spike(double loss, double gradient_norm) const {
+bool Trainer::is_spike(double objective, double gradient_norm) const {
   const double sigma = config_.guards.spike_sigma;
-  return sigma > 0 &&
-         (state_.losses.score(loss) > sigma || state_.gradient_norms.score(gradient_norm) > sigma);
+  return sigma > 0 && (state_.losses.score(objective) > sigma ||
+                       state_.gradient_norms.score(gradient_norm) > sigma);
 }
 
 void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,

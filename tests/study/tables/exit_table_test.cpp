@@ -41,7 +41,8 @@ TEST(ExitTable, IsSummarised) {
   EXPECT_THAT(s.right, ElementsAre(2, 1));
   EXPECT_EQ(s.fallback, 2U);
   EXPECT_NEAR(s.accuracy, 3.0 / 5, 1e-12);
-  EXPECT_NEAR(s.mean_layers, (1 + 2 + 1 + 2 + 2) / 5.0, 1e-12);
+  EXPECT_NEAR(s.mean_layers, (1 + 4 + 1 + 4 + 4) / 5.0, 1e-12);
+  EXPECT_EQ(depth_sentence(example()), "2.80 of 4 layers on average");
   EXPECT_NEAR(s.mean_nats, -std::log(0.95 * 0.25 * 0.9 * 0.4 * 0.2) / 5, 1e-12);
   const ExitSummary none = summarize({});
   EXPECT_EQ(none.accuracy, 0);

@@ -249,7 +249,7 @@ nlohmann::json bench_decode(const BenchRequest& request, int threads) {
   std::vector<double> times;
   while (static_cast<int64_t>(times.size()) < request.repeats) {
     reference.measure(3);
-    Decoder decoder(*model, texts, window);
+    Decoder decoder(*model->next_token_model(), texts, window);
     for (int64_t at = T / 2; at < T && static_cast<int64_t>(times.size()) < request.repeats; ++at) {
       const double time = seconds_of([&] { decoder.next(Exit::kFirstConfident); });
       if (at >= T / 2 + kWarmUp || T / 2 <= kWarmUp) times.push_back(time);

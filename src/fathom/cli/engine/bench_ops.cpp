@@ -7,9 +7,11 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "fathom/cli/engine/bench_times.h"
 #include "fathom/io/json_text.h"
+#include "fathom/model/walk/attend.h"
 #include "fathom/ops/ops.h"
 #include "fathom/ops/optimizer.h"
 
@@ -40,8 +42,9 @@ std::vector<Op> ops_of(const RunConfig& config, int64_t V) {
   const Tensor x = leaf({B * T, C}), norm = leaf({C}), qkv = leaf({3 * C, C}),
                up = leaf({4 * C, C}), down = leaf({C, 4 * C}), heads = leaf({B, T, 3 * C}),
                head = leaf({V, C});
-  const Tensor place = at::arange(T);
-  const AttentionMask causal = {place.unsqueeze(0).gt(place.unsqueeze(1))};
+  Batch batch;
+  batch.tokens_BT = at::zeros({B, T}, at::TensorOptions(at::kLong));
+  const auto rows = std::make_shared<const Rows>(batch);
   const GeluForm form = b.activation == Activation::kGelu ? GeluForm::kExact : GeluForm::kTanh;
   ReadoutRequest request;
   request.ids_R = at::arange(B * T).remainder(V);
@@ -53,7 +56,7 @@ std::vector<Op> ops_of(const RunConfig& config, int64_t V) {
   std::vector<Op> ops = {
       {"norm", {x, norm}, [=] { return layer_norm(x, norm, Tensor(), b.norm_eps); }},
       {"linear", {x, qkv}, [=] { return linear(x, qkv, Tensor()); }},
-      {"attention", {heads}, [=] { return attention(heads, H, causal, nullptr); }},
+      {"attention", {heads}, [=] { return attention(heads, H, mask_of(*rows, {}), nullptr); }},
       {"mlp",
        {x, up, down},
        [=] {

@@ -1,11 +1,11 @@
 // `fathom bench ops`: every operation of a training step, and its plain definition beside it.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
-#include "fathom/train/plan/run_config.h"
+#include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
 

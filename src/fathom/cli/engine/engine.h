@@ -6,12 +6,18 @@
 #include "fathom/cli/generate.h"
 #include "fathom/cli/trace.h"
 #include "fathom/cli/train.h"
+#include "fathom/model/next_token_model.h"
 #include "fathom/train/checkpoint.h"
 
 namespace fathom {
 
 // The choice's checkpoint with its thresholds. Throws Error for weights that are not finite.
 LoadedModel load_chosen(const ModelChoice& choice, at::Device device);
+
+// The model, to be asked for next tokens by `verb`. Throws Error for one that answers something
+// else.
+const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelChoice& choice,
+                                       const std::string& verb);
 
 // Throws Error(kUsage) where ids of the corpus mean something else to the model.
 void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded);

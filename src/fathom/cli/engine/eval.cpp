@@ -11,7 +11,9 @@
 #include "fathom/cli/engine/engine.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
+#include "fathom/model/spec/depth_program.h"
 #include "fathom/track/console.h"
+#include "fathom/track/metric_text.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/guards.h"
@@ -37,28 +39,24 @@ double bytes_of_targets(const BatchSource& source, int64_t batches, const Tokeni
 }
 
 // One line a layer, where several read out; with a halting rule, what each of them answered.
-void print_layers(const std::map<std::string, double>& metrics) {
-  const auto at = [&](const std::string& name, size_t i) {
-    const auto it = metrics.find(fmt::format("{}/{}", name, i));
-    return it == metrics.end() ? std::nan("") : it->second;
-  };
-  if (metrics.count("layer_loss/0") == 0) return;
+// `depth`: layers of a whole walk.
+void print_layers(const std::map<std::string, double>& metrics, size_t depth) {
+  auto lists = lists_of(metrics);
+  if (lists["layer_loss"].empty()) return;
   const bool exits = metrics.count("infer") > 0;
   if (exits)
     fmt::print(
         "  {:<14}{:.4f} nats per token, from the layer that answers\n  {:<14}{:.2f} of {} "
         "layers on average; {:.1f} % never were confident\n",
-        "infer", metrics.at("infer"), "depth", metrics.at("exit_depth"),
-        std::count_if(metrics.begin(), metrics.end(),
-                      [](auto& m) { return m.first.rfind("layer_loss/", 0) == 0; }),
+        "infer", metrics.at("infer"), "depth", metrics.at("exit_depth"), depth,
         100 * metrics.at("exit_fallback"));
   fmt::print("\n  layer    loss  accuracy{}\n", exits ? "   answers  right there" : "");
-  for (size_t i = 0; !std::isnan(at("layer_loss", i)); ++i) {
-    fmt::print("  {:>5}  {:6.4f}  {:8.3f}", i, at("layer_loss", i), at("layer_accuracy", i));
+  for (const auto& [i, loss] : lists["layer_loss"]) {
+    fmt::print("  {:>5}  {:6.4f}  {:8.3f}", i, loss, lists["layer_accuracy"][i]);
     if (exits) {
-      const double rate = at("exit_rate", i);
+      const double rate = lists["exit_rate"][i];
       fmt::print("  {:6.1f} %  {:>11}", 100 * rate,
-                 rate > 0 ? fmt::format("{:.3f}", at("exit_correct", i) / rate) : "-");
+                 rate > 0 ? fmt::format("{:.3f}", lists["exit_correct"][i] / rate) : "-");
     }
     fmt::print("\n");
   }
@@ -98,6 +96,16 @@ LoadedModel load_chosen(const ModelChoice& choice, at::Device device) {
   return loaded;
 }
 
+const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelChoice& choice,
+                                       const std::string& verb) {
+  const NextTokenModel* model = loaded.model->next_token_model();
+  if (model == nullptr)
+    fail(fmt::format("{} cannot be asked by {}: it answers {}", choice.run, verb,
+                     loaded.model->answers()),
+         "`fathom eval` shows how good it is at that");
+  return *model;
+}
+
 int eval(const EvalRequest& request) {
   for (const std::string& notice : request.notices) say_note(notice);
   set_threads(request.model.threads);
@@ -119,9 +127,11 @@ int eval(const EvalRequest& request) {
                      request.model.run, corpus.name(), request.split, e.loss),
          "evaluate an earlier --checkpoint, or one of a run with a lower learning_rate");
 
-  // A loss that is not of the next token says nothing about the text's bytes.
-  const bool causal = make_depth_plan(config.model).causal;
-  const double bytes = causal ? bytes_of_targets(source, batches, corpus.tokenizer()) : 0;
+  // A loss that is not of the next token says nothing about the text's bytes, and one of no token
+  // has no perplexity.
+  const bool says_tokens = e.metrics.count("accuracy") > 0;
+  const bool predicts = loaded.model->next_token_model() != nullptr;
+  const double bytes = predicts ? bytes_of_targets(source, batches, corpus.tokenizer()) : 0;
   const double bits_per_byte = bytes > 0 ? e.loss * e.targets / std::log(2.0) / bytes : 0;
   if (request.json) {
     nlohmann::json out = {{"run", request.model.run},
@@ -133,9 +143,9 @@ int eval(const EvalRequest& request) {
                           {"targets", e.targets},
                           {"loss", e.loss},
                           {"standard_error", e.standard_error},
-                          {"perplexity", std::exp(e.loss)},
                           {"metrics", e.metrics}};
-    out["accuracy"] = e.accuracy();
+    if (e.objective) out["objective"] = *e.objective;
+    if (says_tokens) out["perplexity"] = std::exp(e.loss), out["accuracy"] = e.accuracy();
     if (bytes > 0) out["bytes"] = bytes, out["bits_per_byte"] = bits_per_byte;
     fmt::print("{}\n", json_text(out, 2));
     return 0;
@@ -143,11 +153,13 @@ int eval(const EvalRequest& request) {
   fmt::print("{} at step {} on {}/{}, {} targets\n", request.model.run,
              with_commas(loaded.state.step), corpus.name(), request.split,
              with_commas(static_cast<int64_t>(e.targets)));
-  fmt::print("  {:<14}{:.4f} +- {} nats per token\n", "loss", e.loss, error_text(e));
-  fmt::print("  {:<14}{:.3f}\n", "perplexity", std::exp(e.loss));
+  fmt::print("  {:<14}{:.4f} +- {}{}\n", "loss", e.loss, error_text(e),
+             says_tokens ? " nats per token" : "");
+  if (e.objective) fmt::print("  {:<14}{:.4f}\n", "objective", *e.objective);
+  if (says_tokens) fmt::print("  {:<14}{:.3f}\n", "perplexity", std::exp(e.loss));
   if (bytes > 0) fmt::print("  {:<14}{:.4f}\n", "bits per byte", bits_per_byte);
-  fmt::print("  {:<14}{:.4f}\n", "accuracy", e.accuracy());
-  print_layers(e.metrics);
+  if (says_tokens) fmt::print("  {:<14}{:.4f}\n", "accuracy", e.accuracy());
+  print_layers(e.metrics, unroll(make_depth_plan(config.model), make_policy(config.model)).depth());
   return 0;
 }
 

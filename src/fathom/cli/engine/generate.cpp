@@ -82,6 +82,7 @@ int generate_text(const GenerateRequest& request) {
   for (const std::string& notice : request.notices) say_note(notice);
   set_threads(request.model.threads);
   const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
+  const NextTokenModel& model = next_token_model(loaded, request.model, "generate");
   if (loaded.tokenizer == nullptr)
     fail("the model's corpus has no tokenizer, so its tokens have no text",
          "prepare the corpus from text with `fathom prepare`");
@@ -104,12 +105,11 @@ int generate_text(const GenerateRequest& request) {
   GenerateReport report;
   const StopSignal signal;
   try {
-    report =
-        generate(*loaded.model, texts, options, [&](size_t text, int64_t token, int64_t layer) {
-          ++answers[layer];
-          pages.add(text, token);
-          if (StopSignal::received() != 0) throw Stopped();
-        });
+    report = generate(model, texts, options, [&](size_t text, int64_t token, int64_t layer) {
+      ++answers[layer];
+      pages.add(text, token);
+      if (StopSignal::received() != 0) throw Stopped();
+    });
   } catch (const Stopped&) {
     pages.finish();
     return 128 + StopSignal::received();

@@ -9,12 +9,16 @@
 namespace fathom {
 
 std::vector<std::string> evaluation_lines(const EvalReport& r) {
+  const bool has_accuracy = r.val.metrics.count("accuracy") > 0;
   std::vector<std::string> lines = {
-      fmt::format("step {}: train loss {:.4f}, val loss {:.4f} (+-{}), val accuracy {:.3f}{}",
-                  with_commas(r.step), r.train.loss, r.val.loss, error_text(r.val),
-                  r.val.accuracy(), r.best && r.step > 0 ? ", best so far" : "")};
-  // A model with one reading has said everything.
-  if (r.val.metrics.size() > 2) lines.push_back("  val: " + metrics_text(r.val.metrics));
+      fmt::format("step {}: train loss {:.4f}, val loss {:.4f} (+-{}){}{}", with_commas(r.step),
+                  r.train.loss, r.val.loss, error_text(r.val),
+                  has_accuracy ? fmt::format(", val accuracy {:.3f}", r.val.accuracy()) : "",
+                  r.best && r.step > 0 ? ", best so far" : "")};
+  // What has not been said; a model with one reading has said everything.
+  std::map<std::string, double> more = r.val.metrics;
+  if (r.val.objective) more["objective"] = *r.val.objective;
+  if (more.size() > (has_accuracy ? 1 : 0)) lines.push_back("  val: " + metrics_text(more));
   return lines;
 }
 
@@ -35,21 +39,24 @@ void Reporter::on_step(const StepReport& r) {
                                        {"train/gradient_norm", r.gradient_norm},
                                        {"train/learning_rate", r.learning_rate},
                                        {"train/tokens_per_s", speed_}};
+    if (r.objective) values.push_back({"train/objective", *r.objective});
     for (const auto& [name, value] : r.metrics) values.push_back({"train/" + name, value});
     for (const MetricValue& use : meter_.read().values()) values.push_back(use);
     recorder_.add(r.step, values);
   }
   if (request_.options.quiet) return;
-  progress_.update({r.step, r.loss, speed_, {{"lr", fmt::format("{:.2e}", r.learning_rate)}}},
-                   log_step);
+  ProgressSample sample = {r.step, r.loss, speed_, {}};
+  if (r.objective) sample.extra.emplace_back("objective", fmt::format("{:.4f}", *r.objective));
+  sample.extra.emplace_back("lr", fmt::format("{:.2e}", r.learning_rate));
+  progress_.update(sample, log_step);
 }
 
 void Reporter::on_evaluation(const EvalReport& r) {
-  std::vector<MetricValue> values = {{"eval/train/loss", r.train.loss},
-                                     {"eval/val/loss", r.val.loss},
-                                     {"eval/val/standard_error", r.val.standard_error}};
-  for (const auto& [name, value] : r.train.metrics) values.push_back({"eval/train/" + name, value});
-  for (const auto& [name, value] : r.val.metrics) values.push_back({"eval/val/" + name, value});
+  std::vector<MetricValue> values;
+  for (const auto& [name, value] : r.train.numbers())
+    if (name != "standard_error") values.push_back({eval_series("train", name), value});
+  for (const auto& [name, value] : r.val.numbers())
+    values.push_back({eval_series("val", name), value});
   recorder_.add(r.step, values);
   if (r.best) recorder_.set_best(best_metric_, r.step, r.best_value);
   last_ = r;

@@ -106,7 +106,8 @@ int trace(const TraceRequest& request) {
   for (const std::string& notice : request.notices) say_note(notice);
   set_threads(request.model.threads);
   const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
-  const auto* model = dynamic_cast<const DepthModel*>(loaded.model.get());
+  const auto* model =
+      dynamic_cast<const DepthModel*>(&next_token_model(loaded, request.model, "trace"));
   if (model == nullptr || loaded.tokenizer == nullptr)
     fail(fmt::format("{} cannot be traced: {}", request.model.run,
                      model == nullptr ? "its model is no depth walk" : "its tokens have no text"),

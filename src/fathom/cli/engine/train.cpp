@@ -169,7 +169,7 @@ RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
                 const ThreadChoice& threads) {
   trainer.write_to(folder.path());
   if (request.resume) {
-    const ResumePlan& plan = *request.resume;
+    const Resumption& plan = *request.resume;
     const bool reset = request.options.reset_history;
     trainer.resume(plan.checkpoint, {plan.new_data, reset, request.options.ignore_optimizer});
     if (!reset && trainer.state().step != plan.state.step)
@@ -215,7 +215,7 @@ int train(TrainRequest request) {
     throw;
   }
   if (end == RunEnd::kInterrupted) return 128 + StopSignal::received();
-  const bool writes = make_depth_plan(request.config.model).causal;
+  const bool writes = trainer.model().next_token_model() != nullptr;
   say(stdout, fmt::format("saved in {}; `fathom {} {}` {}\n", folder->name(),
                           writes ? "generate" : "eval", request.options.run_name,
                           writes ? "writes text with it" : "says how good it is"));

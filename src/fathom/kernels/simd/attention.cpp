@@ -174,7 +174,7 @@ void attention_forward(const AttentionHead& a, float* memory) {
     float sums[kTileRows];
     for (int64_t i = 0; i < rows; ++i) {
       const Row row(a, b, query + i, i);
-      const bool sees_a_key = row.hide_blocked(b.weights);
+      const bool sees_a_key = row.hide(b.weights);
       const float max = row.exponentiate(b.weights, sees_a_key, &sums[i]);
       if (a.lse != nullptr) a.lse[query + i] = sees_a_key ? max + std::log(sums[i]) : kNoKey;
       row.clear_outside(b.weights, keys);
@@ -212,7 +212,7 @@ void attention_backward(const AttentionHead& a, float* memory) {
       score(b, b.d_out_rows, b.values_turned, rows, a.E, keys, b.slopes, first);
       for (int64_t i = 0; i < rows; ++i) {
         const Row row(a, b, query + i, first + i);
-        row.hide_blocked(b.weights);
+        row.hide(b.weights);
         row.differentiate(b.weights, b.slopes, row.draw_dropout(), a.lse[query + i]);
         row.clear_outside(b.weights, block_keys);
         row.clear_outside(b.slopes, block_keys);

@@ -140,7 +140,8 @@ class Row {
   }
 
   // True: a key is left to see.
-  bool hide_blocked(float* scores) const {
+  bool hide(float* scores) const {
+    if (a_.hidden != nullptr) hide_keys(scores);
     if (a_.blocked == nullptr) return keys_.first < keys_.last;
     bool sees = false;
     const uint8_t* blocked = a_.blocked + query_ * a_.K;
@@ -257,6 +258,22 @@ class Row {
   }
 
  private:
+  void hide_keys(float* scores) const {
+    const int64_t own = a_.own == nullptr ? -1 : a_.own[query_];
+    float* seen = scores + row_ * kRowStride;
+    if (own >= 0) seen += own / kDepth * b_.chunk_stride + own % kDepth;
+    const float score = own >= 0 ? *seen : 0;
+    each([&](int64_t at, int64_t chunk, int64_t first, int64_t last) {
+      for (int64_t k = first; k < last; k += kLanes) {
+        const int64_t n = last - k;
+        const Vec hidden = load_part(a_.hidden + chunk + k, n);
+        const Vec s = load_part(scores + at + k, n);
+        store_part(scores + at + k, hidden != 0.0f ? broadcast(kHidden) : s, n);
+      }
+    });
+    if (own >= 0) *seen = score;
+  }
+
   const AttentionHead& a_;
   const Buffers& b_;
   int64_t query_, row_;

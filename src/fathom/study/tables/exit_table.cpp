@@ -114,7 +114,7 @@ ExitSummary summarize(const ExitTable& table) {
     right += row.right;
     s.fallback += !row.confident;
     nats -= std::log(row.answer().p_truth);
-    layers += static_cast<double>(row.exit + 1);
+    layers += table.layers[row.exit] + 1;
   }
   const auto n = static_cast<double>(table.rows.size());
   s.accuracy = static_cast<double>(right) / n;
@@ -126,7 +126,7 @@ ExitSummary summarize(const ExitTable& table) {
 std::string depth_sentence(const ExitTable& table) {
   if (table.answers_early())
     return fmt::format("{:.2f} of {} layers on average", summarize(table).mean_layers,
-                       table.layers.size());
+                       table.layers.back() + 1);
   const int layers = table.layers.empty() ? 0 : table.layers.back() + 1;
   if (layers == 1) return "no layer answers early: the model has one";
   return fmt::format("no layer answers early: all {} layers are computed for every token", layers);

@@ -48,8 +48,8 @@ struct ExitSummary {
   size_t fallback = 0;                 // nobody was confident
   double accuracy = 0;
   double mean_nats = 0;    // -ln p of the truth at the layer that answered
-  double mean_layers = 0;  // computed until the answer: 1 is the first that can answer; all of them
-                           // where nothing halts
+  double mean_layers = 0;  // computed until the answer: number and all before it; all of them where
+                           // nothing halts
 };
 ExitSummary summarize(const ExitTable& table);
 // "2.41 of 4 layers on average", or that no layer answers early.

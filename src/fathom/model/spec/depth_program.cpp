@@ -1,0 +1,166 @@
+#include "fathom/model/spec/depth_program.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+namespace {
+
+// "0.2" of the path's iterations.
+std::string iterations(const std::vector<LoopPlace>& path) {
+  std::string out;
+  for (const LoopPlace& p : path) out += fmt::format("{}{}", out.empty() ? "" : ".", p.iteration);
+  return out;
+}
+
+class Unroller {
+ public:
+  Unroller(const DepthPlan& plan, const Policy& policy) : plan_(plan) {
+    check_policy(policy);
+    program_.policy = policy;
+    for (const Wiring& wiring : plan.wirings)
+      attention_calls_.push_back(check_wiring(wiring).attention_calls);
+  }
+
+  DepthProgram run() {
+    walk(plan_.nodes, /*first_iteration=*/true, /*grad=*/true);
+    if (program_.policy.loops.size() > groups_)
+      misuse(fmt::format("a policy for {} loop groups, the plan has {}",
+                         program_.policy.loops.size(), groups_),
+             "give each group of the plan one, in the order of their first layers");
+    return std::move(program_);
+  }
+
+ private:
+  int calls_of(const LayerSpec& layer) const {
+    return attention_calls_.at(static_cast<size_t>(layer.wiring));
+  }
+
+  void walk(const std::vector<PlanNode>& nodes, bool first_iteration, bool grad) {
+    for (const PlanNode& node : nodes) {
+      if (const auto* layer = std::get_if<LayerSpec>(&node.node))
+        add_step(*layer, first_iteration, grad);
+      else
+        loop(std::get<LoopGroup>(node.node), first_iteration, grad);
+    }
+  }
+
+  // Where sequences enter late a table is read for some rows only; so must its gate be.
+  static void check_gates(const LayerSpec& layer) {
+    const Injection* gate = nullptr;
+    for (const Injection& injection : layer.door) {
+      if (injection.kind == Injection::kTokenTable && gate != nullptr &&
+          gate->every_iteration != injection.every_iteration)
+        misuse(fmt::format("layer {} reads a table and its gate on different iterations of a loop "
+                           "that sequences enter at different ones",
+                           layer.number),
+               "let both be of every iteration, or of the first alone");
+      if (injection.kind == Injection::kTokenTable) gate = nullptr;
+      if (injection.kind == Injection::kGate) gate = &injection;
+    }
+  }
+
+  void add_step(const LayerSpec& layer, bool first_iteration, bool grad) {
+    if (late_entries_ > 0) check_gates(layer);
+    StepSpec step;
+    step.layer = layer;
+    step.layer.door = std::move(pending_);
+    pending_.clear();
+    for (const Injection& injection : layer.door)
+      if (first_iteration || injection.every_iteration || late_entries_ > 0) {
+        step.layer.door.push_back(injection);
+        // Rows that enter late have their first iteration here, others have had it.
+        if (!first_iteration && !injection.every_iteration)
+          step.layer.door.back().newcomers_only = true;
+      }
+    step.index = static_cast<int>(program_.steps.size());
+    step.place = layers_++;
+    step.attention_place = attentions_;
+    step.path = path_;
+    step.cache_slot = slots_;
+    if (layer.readout) step.readout = program_.readouts++;
+    step.grad = grad;
+    attentions_ += calls_of(layer);
+    slots_ += calls_of(layer);
+    program_.cache_slots = std::max(program_.cache_slots, slots_);
+    program_.steps.push_back(std::move(step));
+  }
+
+  void loop(const LoopGroup& group, bool first_iteration, bool grad) {
+    const size_t index = groups_++;
+    const LoopPolicy loop =
+        index < program_.policy.loops.size() ? program_.policy.loops[index] : LoopPolicy();
+    const int64_t K = loop.count;
+    if (group.body.empty()) fail(fmt::format("loop group {} has no layers", index));
+    const bool truncated = loop.backprop_depth > 0 && K > loop.backprop_depth;
+    const int64_t first_with_grad = truncated ? K - loop.backprop_depth : 0;
+    // A loop of one iteration without an adapter of its own is the plain layers.
+    const bool plain = K == 1 && (group.adapter < 0 || !loop.single_pass_adapter);
+    Injection open{Injection::kOpenLoop};
+    open.loop = {static_cast<int>(index), 0};
+    open.noise = K > 1 ? loop.noise : 0;
+    open.instance = group.adapter;
+    open.plain = plain;
+    pending_.push_back(open);
+    const size_t nested = groups_;
+    const int layers = layers_, attentions = attentions_, first_slot = slots_;
+    int after = slots_;  // of the group's iterations that a cache keeps
+    path_.push_back({static_cast<int>(index), 0});
+    late_entries_ += loop.counts.empty() ? 0 : 1;
+    for (int64_t k = 0; k < K; ++k) {
+      groups_ = nested;  // nested groups keep their numbers in every iteration
+      layers_ = layers, attentions_ = attentions;
+      if (loop.cached_iterations > 0 && k % loop.cached_iterations == 0) slots_ = first_slot;
+      path_.back().iteration = k;
+      if (!plain) {
+        Injection input{Injection::kLoopInput, group.adapter};
+        input.loop = path_.back();
+        input.cut_state = truncated && k == first_with_grad;
+        pending_.push_back(input);
+      }
+      walk(group.body, first_iteration && k == 0, grad && k >= first_with_grad);
+      const bool closes = k + 1 == K;
+      program_.steps.back().ends.push_back(
+          {path_.back(), closes, closes ? -1 : program_.loop_ends++});
+      after = std::max(after, slots_);
+    }
+    late_entries_ -= loop.counts.empty() ? 0 : 1;
+    path_.pop_back();
+    slots_ = after;
+  }
+
+  const DepthPlan& plan_;
+  DepthProgram program_;
+  std::vector<Injection> pending_;  // of the next step's door
+  std::vector<LoopPlace> path_;
+  std::vector<int> attention_calls_;  // by wiring
+  size_t groups_ = 0;
+  int layers_ = 0, attentions_ = 0, slots_ = 0;
+  int late_entries_ = 0;  // open loops that some sequences enter late
+};
+
+}  // namespace
+
+std::string StepSpec::site(const std::string& what, int number) const {
+  return fmt::format("{}.{}{}{}", what, number, path.empty() ? "" : "@", iterations(path));
+}
+
+std::string StepSpec::readout_name() const {
+  return fmt::format("{}{}{}", layer.readout ? layer.readout->layer : -1, path.empty() ? "" : ".",
+                     iterations(path));
+}
+
+const HaltingPolicy& DepthProgram::loop_halting(int group) const {
+  static const HaltingPolicy none;
+  const auto g = static_cast<size_t>(group);
+  return g < policy.loops.size() ? policy.loops[g].halting : none;
+}
+
+DepthProgram unroll(const DepthPlan& plan, const Policy& policy) {
+  return Unroller(plan, policy).run();
+}
+
+}  // namespace fathom

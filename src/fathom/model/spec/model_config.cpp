@@ -1,0 +1,115 @@
+#include "fathom/model/spec/model_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/model/spec/architecture.h"
+
+namespace fathom {
+namespace {
+
+// A layer that neither answers nor is trained on needs no head that fits its width.
+void check_shared_head(const ModelConfig& config) {
+  const EarlyExitConfig& e = config.early_exit;
+  const IntList& widths = e.layer_widths;
+  if (widths.empty() || widths.front() == widths.back()) return;
+  if (config.backbone.tie_head && !(e.layer_heads && e.layer_tables))
+    misuse("tie_head = true needs one width, and layer_widths has several", "add --tie_head=false");
+  if (e.layer_heads) return;
+  const bool last_only = config.supervision.layer_supervision.choice == "last" &&
+                         config.halting.rule == HaltRule::kNone;
+  if (!last_only)
+    misuse(
+        "layer_widths with different widths needs layer_heads = true where earlier layers "
+        "answer (halt_rule) or are trained (layer_supervision): one head fits one width",
+        "add --layer_heads=true");
+}
+
+// What a key needs of another section.
+void add_needs(FieldList& list, const ModelConfig& config) {
+  const HaltingConfig& halting = config.halting;
+  for (const char* key : {"mask_history", "mask_self"})
+    list.find(key)->needs("halt_rule = max or gold",
+                          [&halting] { return halting.rule != HaltRule::kNone; });
+}
+
+// "layer 0 answers where it is confident" of those that no loss teaches to; empty: there are none.
+std::string untaught_layers(const ModelConfig& config) {
+  const int64_t L = config.backbone.n_layer;
+  const std::vector<double> weights = config.supervision.layer_weights(L);
+  std::vector<int64_t> layers;
+  for (int64_t i = 0; i + 1 < L; ++i)
+    if (weights[static_cast<size_t>(i)] == 0 &&
+        config.halting.threshold_at(static_cast<size_t>(i)) <= 1)
+      layers.push_back(i);
+  if (layers.empty()) return "";
+  if (layers.size() == 1)
+    return fmt::format("layer {} answers where it is confident", layers.front());
+  const bool in_a_row = layers.back() - layers.front() + 1 == static_cast<int64_t>(layers.size());
+  const std::string names = in_a_row && layers.size() > 2
+                                ? fmt::format("{} to {}", layers.front(), layers.back())
+                                : shown_list(layers);
+  return fmt::format("layers {} answer where they are confident", names);
+}
+
+}  // namespace
+
+void add_fields(FieldList& list, ModelConfig& config) {
+  add_fields(list, config.backbone);
+  add_fields(list, config.early_exit);
+  add_fields(list, config.halting);
+  add_fields(list, config.supervision);
+  add_needs(list, config);
+  if (config.architecture == nullptr || !config.architecture->add_fields) return;
+  list.section(config.architecture->name);
+  config.architecture->add_fields(list, config.own);
+}
+
+void validate(const ModelConfig& config) {
+  validate(config.backbone);
+  validate(config.early_exit, config.backbone);
+  validate(config.halting, config.backbone);
+  validate(config.supervision, config.backbone);
+  check_shared_head(config);
+  if (config.backbone.tie_head && config.early_exit.layer_heads && !config.early_exit.layer_tables)
+    misuse(
+        "layer_heads = true with tie_head = true needs layer_tables = true: each head is tied "
+        "to its layer's table",
+        "add --layer_tables=true, or --tie_head=false");
+  if (config.supervision.skips_easy() && config.halting.rule == HaltRule::kNone)
+    misuse("layer_supervision = skip_easy needs a halt_rule: without one no token is easy",
+           "add --halt_rule=max, or --layer_supervision=all");
+}
+
+std::vector<std::string> remarks(const ModelConfig& config) {
+  std::vector<std::string> out = remarks(config.halting);
+  if (config.halting.rule == HaltRule::kGold && config.early_exit.mask_self.value_or(false))
+    out.push_back(
+        "halt_rule = gold with mask_self = true leaks the label: whether a token sees itself tells "
+        "the next layer what its target is, so the training loss is too low");
+  const std::vector<double> weights = config.supervision.layer_weights(config.backbone.n_layer);
+  if (weights.back() == 0)
+    out.push_back(
+        fmt::format("layer {} is the last one and answers, but layer_supervision does not train it",
+                    weights.size() - 1));
+  const bool only_last =
+      std::all_of(weights.begin(), weights.end() - 1, [](double weight) { return weight == 0; });
+  if (config.early_exit.detach_between_layers && only_last && weights.size() > 1)
+    out.emplace_back(
+        "detach_between_layers = true where layer_supervision trains the last layer alone: no "
+        "gradient reaches what is below it");
+  const std::string untaught =
+      config.halting.rule == HaltRule::kNone ? "" : untaught_layers(config);
+  if (!untaught.empty()) {
+    const std::string& choice = config.supervision.layer_supervision.choice;
+    out.push_back(fmt::format("{}, but layer_supervision{} does not train {}", untaught,
+                              choice.empty() ? "" : " = " + choice,
+                              untaught.rfind("layers", 0) == 0 ? "them" : "it"));
+  }
+  return out;
+}
+
+}  // namespace fathom

@@ -1,0 +1,33 @@
+// The one place that puts the sections of a model together.
+#pragma once
+
+#include <memory>
+
+#include "fathom/model/spec/backbone_config.h"
+#include "fathom/model/spec/early_exit_config.h"
+#include "fathom/model/spec/halting_config.h"
+#include "fathom/model/spec/own_settings.h"
+#include "fathom/model/spec/supervision_config.h"
+
+namespace fathom {
+
+struct Architecture;  // architecture.h
+
+struct ModelConfig {
+  BackboneConfig backbone;
+  EarlyExitConfig early_exit;
+  HaltingConfig halting;
+  SupervisionConfig supervision;
+
+  // What the preset's experiment adds; null: nothing. Set by presets, never by keys.
+  std::shared_ptr<const Architecture> architecture;
+  OwnSettings own;
+};
+
+void add_fields(FieldList& list, ModelConfig& config);
+// Throws Error(kUsage) for combinations without a meaning, naming both keys.
+void validate(const ModelConfig& config);
+// A sentence for each setting that is allowed and probably not meant.
+std::vector<std::string> remarks(const ModelConfig& config);
+
+}  // namespace fathom

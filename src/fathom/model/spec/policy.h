@@ -1,0 +1,62 @@
+// What one pass does with a plan. None of it shapes weights: a policy is given with each pass, and
+// another threshold or count needs no other model. Torch-free.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "fathom/model/spec/early_exit_config.h"
+#include "fathom/model/spec/halting_config.h"
+
+namespace fathom {
+
+struct ModelConfig;
+
+// What becomes of the keys of a row that has halted, in the steps that it does not take part in.
+enum class KeyFate {
+  kHidden,  // nobody sees them: early exit
+  kSeen,    // the row is computed on, and only its answer is settled
+  kFrozen,  // they are made of its state as it was when it halted: CALM, a loop that has settled
+  kFilledLater,  // as kSeen, but computed when a row that goes on needs them: draft and verify
+};
+
+// Which rows halt, and what follows. In the walk a row halts at a readout, for good; in a loop at
+// the end of an iteration, and goes on after the loop.
+struct HaltingPolicy {
+  HaltingConfig config;
+  KeyFate keys = KeyFate::kHidden;
+  // Of the walk's kHidden alone.
+  MaskHistory history = MaskHistory::kCumulative;
+  bool mask_self = true;  // a hidden row does not see its own key either
+
+  bool halts() const { return config.rule != HaltRule::kNone; }
+};
+
+struct LoopPolicy {
+  int64_t count = 1;  // iterations
+  // Of each sequence of the batch, from 1 to `count`; empty: `count`. A sequence with fewer enters
+  // later, so that all take the last iteration together.
+  std::vector<int64_t> counts;
+  bool single_pass_adapter = true;  // the adapter acts in a loop of one iteration as well
+  double noise = 0;                 // standard deviation of the first iteration's state
+  int64_t backprop_depth = 0;       // last iterations with a gradient; 0: all
+  // Iterations whose keys a cache keeps: iteration i has the place of iteration i modulo this
+  // one's. 0: all of them.
+  int64_t cached_iterations = 0;
+  HaltingPolicy halting;
+};
+
+struct Policy {
+  HaltingPolicy halting;          // of the walk
+  std::vector<LoopPolicy> loops;  // by loop group, in the order of their first layers; missing: one
+                                  // iteration
+};
+
+// Throws Error(kUsage) for what has no meaning: counts below 1 or above the loop's, a loop's rule
+// that needs a readout which its body has not, ...
+void check_policy(const Policy& policy);
+
+// Of the sections.
+Policy make_policy(const ModelConfig& config);
+
+}  // namespace fathom

@@ -1,0 +1,402 @@
+#include "fathom/model/walk/advance.h"
+
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <utility>
+
+#include "fathom/base/error.h"
+#include "fathom/model/walk/graph.h"
+#include "fathom/model/walk/recompute.h"
+
+namespace fathom {
+namespace {
+
+// bool of each row, of what its sequence has.
+Tensor by_sequence(const Rows& rows, const std::function<bool(size_t)>& holds) {
+  const Tensor out_R = at::empty({rows.count()}, at::TensorOptions(at::kBool));
+  for (size_t b = 0; b < static_cast<size_t>(rows.batch()); ++b)
+    std::fill(out_R.data_ptr<bool>() + rows.offsets()[b],
+              out_R.data_ptr<bool>() + rows.offsets()[b + 1], holds(b));
+  return out_R.to(rows.token_R.device());
+}
+
+// y may be undefined where it is zero.
+Tensor y_or_zeros(const Tensor& y_RC, const Tensor& like_RC) {
+  return y_RC.defined() ? y_RC : at::zeros_like(like_RC);
+}
+
+}  // namespace
+
+// The batch's values at the rows that are there, which may be others than the batch's: those of a
+// cache count as its first.
+Tensor Advance::of_rows(const Tensor& x_BT) const {
+  const Rows& rows = *state_.rows;
+  return options_.cache == nullptr ? rows.of(x_BT)
+                                   : x_BT.reshape({x_BT.numel()}).index_select(0, rows.source());
+}
+
+Advance::Advance(const DepthWalk& walk, const DepthProgram& program, WalkState& state,
+                 const Tensor& targets_R, const WalkOptions& options, Trace* trace)
+    : walk_(walk),
+      program_(program),
+      state_(state),
+      targets_R_(targets_R),
+      options_(options),
+      trace_(trace),
+      params_(options.params != nullptr ? *options.params : walk.params_),
+      halting_(program.policy.halting),
+      norms_(walk.settings_) {
+  for (const StepSpec& step : program.steps)
+    if (step.layer.readout) ++reads_[step.layer.readout->head];
+  if (options.skip && halting_.halts() && halting_.history != MaskHistory::kCumulative)
+    fail("rows cannot leave the walk with mask_history = previous",
+         "a token that may come back has to be computed; take mask_history = cumulative");
+  const std::vector<LoopPolicy>& loops = program.policy.loops;
+  const bool may_leave_loops = std::any_of(loops.begin(), loops.end(), [](const LoopPolicy& l) {
+    return l.halting.halts() || !l.counts.empty();
+  });
+  // Who waits inside a loop would be passed by a later row that leaves it earlier.
+  if (options.cache != nullptr && options.skip && halting_.halts() && may_leave_loops &&
+      halting_.keys == KeyFate::kFilledLater)
+    fail("keys cannot be filled later in a cache while rows leave loops",
+         "compute halted rows on at once: KeyFate::kSeen gives the same");
+  if (options.cache != nullptr && !walk.plan_.causal)
+    fail("a walk that is not causal has no use for earlier keys", "compute the whole text anew");
+}
+
+void Advance::run(size_t last) {
+  for (size_t i = state_.next.step; i < last; ++i) {
+    const bool comes_back = std::any_of(state_.waiting.begin(), state_.waiting.end(),
+                                        [](const WaitingRows& w) { return !w.on_demand; });
+    if (nobody() && !comes_back) break;
+    step(program_.steps[i]);
+  }
+  state_.next = {last, 0};
+}
+
+void Advance::step(const StepSpec& spec) {
+  const GraphIf graph(spec.grad);
+  state_.next = {static_cast<size_t>(spec.index), 0};
+  StepRecord record;
+  record.step = spec.index;
+  if (options_.keep_doors) record.door = std::make_shared<const WalkState>(state_);
+  join(state_.next);
+  if (spec.layer.cut && !nobody()) carry() = carry().detached();
+  state_.travel.door_r_RC = carry().r_RC;
+  state_.travel.door_y_RC = carry().y_RC;
+  pass_door(spec);
+  record.rows = state_.rows;
+  if (!nobody()) {
+    record.hidden_R = hidden();
+    record.done_R = state_.travel.done_R;
+    record.away_R = away();
+    block(spec, record.hidden_R);
+    stand_still();
+  }
+  state_.travel.door_r_RC = state_.travel.door_y_RC = Tensor();
+  if (!nobody()) {
+    if (spec.layer.readout) read_out(spec, record);
+  }
+  const Tensor halts_R = record.decision.halts_R;
+  last_reading_ = record.readout >= 0 ? record.reading : Reading();
+  if (trace_ != nullptr) trace_->steps.push_back(std::move(record));
+  if (halts_R.defined()) halt(spec, halts_R);
+  for (size_t i = 0; i < spec.ends.size(); ++i) {
+    join(place_of_end(spec, i));
+    if (!nobody()) end_iteration(spec, i);
+  }
+}
+
+// Masks of the rows that are there, undefined: none of them.
+
+Tensor Advance::hidden() const {
+  Tensor hidden_R = state_.travel.hidden_R;
+  for (const LoopFrame& loop : state_.travel.loops) {
+    hidden_R = either(hidden_R, loop.outside_R);
+    if (fate(loop) == KeyFate::kHidden) hidden_R = either(hidden_R, loop.left_R);
+  }
+  return hidden_R;
+}
+
+Tensor Advance::away() const {
+  Tensor away_R;
+  for (const LoopFrame& loop : state_.travel.loops)
+    away_R = either(away_R, either(loop.outside_R, loop.left_R));
+  return away_R;
+}
+
+// Rows that are in the loop, or in the walk, no longer keep the state that they had, but where
+// their keys go on as if they were.
+void Advance::stand_still() {
+  Tensor still_R = halting_.keys == KeyFate::kFrozen ? state_.travel.done_R : Tensor();
+  for (const LoopFrame& loop : state_.travel.loops) {
+    still_R = either(still_R, loop.outside_R);
+    const bool goes_on = fate(loop) == KeyFate::kSeen || fate(loop) == KeyFate::kFilledLater;
+    if (!goes_on) still_R = either(still_R, loop.left_R);
+  }
+  if (!still_R.defined()) return;
+  const int64_t width = carry().r_RC.size(1);
+  const auto widened = [&](const Tensor& x_RC) {
+    return x_RC.size(1) == width ? x_RC : at::constant_pad_nd(x_RC, {0, width - x_RC.size(1)}, 0);
+  };
+  const Tensor &r_RC = state_.travel.door_r_RC, &y_RC = state_.travel.door_y_RC;
+  carry().r_RC = where_rows(still_R, widened(r_RC), carry().r_RC);
+  if (carry().y_RC.defined())
+    carry().y_RC = where_rows(still_R, widened(y_or_zeros(y_RC, r_RC)), carry().y_RC);
+}
+
+void Advance::pass_door(const StepSpec& spec) {
+  Tensor gate_R1;
+  const std::vector<Injection>& door = spec.layer.door;
+  for (size_t i = 0; i < door.size(); ++i) {
+    const Injection& injection = door[i];
+    if (i > 0) join({state_.next.step, static_cast<int>(i)});
+    if (nobody()) continue;
+    if (injection.kind == Injection::kLoopInput) enter_late(injection);
+    const Tensor r_RC = carry().r_RC;
+    carry() = inject(injection, {spec.layer.width, &spec, static_cast<int>(i)}, params_,
+                     *state_.rows, std::move(carry()), gate_R1, options_.random, walk_.settings_);
+    if (injection.newcomers_only) carry().r_RC = where_rows(newcomers(spec), carry().r_RC, r_RC);
+    if (injection.kind == Injection::kOpenLoop) open_loop(spec, injection);
+  }
+}
+
+// Rows whose first iteration this is, of all loops that are open.
+Tensor Advance::newcomers(const StepSpec& spec) const {
+  return by_sequence(*state_.rows, [&](size_t b) {
+    return std::all_of(spec.path.begin(), spec.path.end(), [&](const LoopPlace& p) {
+      return p.iteration == first_iteration(p.group, b);
+    });
+  });
+}
+
+int64_t Advance::first_iteration(int group, size_t sequence) const {
+  const auto g = static_cast<size_t>(group);
+  if (g >= program_.policy.loops.size()) return 0;
+  const LoopPolicy& loop = program_.policy.loops[g];
+  return loop.counts.empty() ? 0 : loop.count - loop.counts.at(sequence);
+}
+
+void Advance::open_loop(const StepSpec& spec, const Injection& open) {
+  LoopFrame frame;
+  frame.group = open.loop.group;
+  const auto g = static_cast<size_t>(frame.group);
+  const bool uneven = g < program_.policy.loops.size() && !program_.policy.loops[g].counts.empty();
+  if (uneven) {
+    const auto known = static_cast<int64_t>(program_.policy.loops[g].counts.size());
+    if (known != state_.rows->batch())
+      fail(fmt::format("loop group {} has counts for {} sequences, the batch has {}", g, known,
+                       state_.rows->batch()));
+    frame.outside_R =
+        by_sequence(*state_.rows, [&](size_t b) { return first_iteration(frame.group, b) > 0; });
+    frame.kept_r_RC = carry().r_RC;
+    frame.kept_y_RC = carry().y_RC;
+  }
+  state_.travel.loops.push_back(std::move(frame));
+  if (uneven) leave_out(spec, {state_.next.step, Place::kBlock});
+}
+
+// Rows whose first iteration this is go on with what they had where the loop opened.
+void Advance::enter_late(const Injection& input) {
+  Travel& travel = state_.travel;
+  LoopFrame& frame = travel.loops.back();
+  if (!frame.outside_R.defined()) return;
+  const Tensor enter_R = frame.outside_R.logical_and(by_sequence(*state_.rows, [&](size_t b) {
+    return first_iteration(frame.group, b) == input.loop.iteration;
+  }));
+  const auto take = [&](Tensor& now_RC, const Tensor& kept_RC) {
+    now_RC = where_rows(enter_R, y_or_zeros(kept_RC, now_RC), now_RC);
+  };
+  take(carry().r_RC, frame.kept_r_RC);
+  take(travel.door_r_RC, frame.kept_r_RC);
+  if (carry().y_RC.defined()) take(carry().y_RC, frame.kept_y_RC);
+  if (travel.door_y_RC.defined()) take(travel.door_y_RC, frame.kept_y_RC);
+  frame.outside_R = frame.outside_R.logical_and(enter_R.logical_not());
+}
+
+// A block by itself: what is left of a step behind its door.
+class Advance::Block {
+ public:
+  Block(const DepthWalk& walk, const StepSpec& spec, const Params& params, const Rows& rows,
+        const WalkOptions& options)
+      : walk_(walk), spec_(spec), params_(params), rows_(rows), options_(options) {}
+
+  Carry run(AttentionContext& attention, Carry start, const Tensor& n_RC) const {
+    const BackboneConfig& b = walk_.backbone_;
+    return run_block(walk_.plan_.wirings[static_cast<size_t>(spec_.layer.wiring)], spec_, params_,
+                     std::move(start), n_RC, walk_.keep_y_, attention,
+                     walk_.dropout(rows_, b.residual_dropout.value_or(b.dropout), options_),
+                     walk_.settings_, walk_.functions_);
+  }
+  WalkAttention attention(const Visibility& visibility) const {
+    const BackboneConfig& b = walk_.backbone_;
+    const double p = options_.training ? b.attn_dropout.value_or(b.dropout) : 0;
+    return {rows_, visibility, b.n_head, {p, &options_.random, b.block_size, &spec_}};
+  }
+  Tensor norm_in(const Tensor& r_RC) const {
+    return norm(r_RC, params_.norm(spec_.layer.norm_in), walk_.settings_);
+  }
+
+ private:
+  const DepthWalk& walk_;
+  const StepSpec& spec_;
+  const Params& params_;
+  const Rows& rows_;
+  const WalkOptions& options_;
+};
+
+// From behind a step's door to its readout.
+void Advance::block(const StepSpec& spec, const Tensor& hidden_R) {
+  const Block block(walk_, spec, params_, *state_.rows, options_);
+  const Visibility visibility = {spec.layer.context, hidden_R, halting_.mask_self,
+                                 walk_.plan_.causal};
+  // What the block sees of the carry: x0 is not its business.
+  Carry start{carry().r_RC, carry().y_RC, {}}, after;
+  const auto run = [&](AttentionContext& attention) {
+    const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
+    after = block.run(attention, std::move(start), n_RC);
+  };
+  if (options_.cache != nullptr) {
+    CachedAttention attention(*state_.rows, options_.cache->keys, visibility,
+                              walk_.backbone_.n_head);
+    run(attention);
+  } else if (options_.recompute_blocks && at::GradMode::is_enabled()) {
+    // By value: the backward pass comes when this walk is long over.
+    after = recomputed(
+        [&walk = walk_, spec, frozen = options_.params, rows = state_.rows, options = options_,
+         visibility](Carry from) {
+          const Params& params = frozen != nullptr ? *frozen : walk.params_;
+          const Block again(walk, spec, params, *rows, options);
+          WalkAttention attention = again.attention(visibility);
+          const Tensor n_RC = again.norm_in(from.r_RC);
+          return again.run(attention, std::move(from), n_RC);
+        },
+        start);
+  } else {
+    WalkAttention attention = block.attention(visibility);
+    run(attention);
+  }
+  carry().r_RC = after.r_RC;
+  carry().y_RC = after.y_RC;
+}
+
+// The reading after a step and, with a halting rule, the decision that follows from it.
+void Advance::read_out(const StepSpec& spec, StepRecord& record) {
+  const ReadoutSpec& readout_spec = *spec.layer.readout;
+  const Rows& rows = *record.rows;
+  record.readout = spec.readout;
+  record.layer = readout_spec.layer;
+  const bool follows = options_.follow != nullptr;
+  if (follows)
+    record.decision.halts_R =
+        options_.follow->steps.at(static_cast<size_t>(spec.index)).decision.halts_R;
+  const bool halts = halting_.halts() && !follows;
+  if (options_.keep_states || options_.read || halts) {
+    const Tensor n_RC = norms_.of(carry().r_RC, readout_spec.norm, params_);
+    if (options_.keep_states) record.n_RC = n_RC;
+    if (options_.read || halts) record.reading = reading(spec, record, n_RC);
+  }
+  if (!halts) return;
+  const Tensor ids_R = targets_R_.defined() ? of_rows(targets_R_) : Tensor();
+  record.decision = decide(halting_.config, static_cast<size_t>(record.layer), record.reading,
+                           ids_R, rows.valid_R, options_.training);
+  Tensor& halts_R = record.decision.halts_R;
+  if (options_.replay != nullptr)
+    halts_R = of_rows((*options_.replay)[static_cast<size_t>(record.readout)]);
+  if (record.away_R.defined()) halts_R = halts_R.logical_and(record.away_R.logical_not());
+}
+
+Reading Advance::reading(const StepSpec& spec, const StepRecord& record, const Tensor& n_RC) const {
+  ReadoutRequest request;
+  if (targets_R_.defined()) request.ids_R = of_rows(targets_R_);
+  request.confidence_temperature = halting_.config.temperature;
+  request.grad_of_max = options_.grad_of_max;
+  const LinearParams& head = params_.head.at(spec.layer.readout->head);
+  // A gradient made now is there until backward; beside one that is there already (of another pass
+  // of the step, or of a head that reads several times) it would be memory for nothing.
+  const bool has_gradient = head.weight.is_leaf() && head.weight.grad().defined();
+  if (options_.row_weights && !has_gradient && reads_.at(spec.layer.readout->head) == 1)
+    request.weight_R = options_.row_weights(record);
+  return readout(n_RC, head, request);
+}
+
+// What follows from a decision at a readout.
+void Advance::halt(const StepSpec& spec, const Tensor& halts_R) {
+  Travel& travel = state_.travel;
+  if (options_.skip && halting_.keys == KeyFate::kHidden) {
+    state_.split(halts_R.logical_not());
+    return;
+  }
+  travel.done_R = either(travel.done_R, halts_R);
+  if (halting_.keys == KeyFate::kHidden)
+    travel.hidden_R = halting_.history == MaskHistory::kCumulative ? travel.done_R : halts_R;
+  leave_out(spec, place_of_end(spec, 0));
+}
+
+// The end of an iteration of the innermost loop that is open: who has computed enough waits for the
+// others, and after the last iteration all are there again.
+void Advance::end_iteration(const StepSpec& spec, size_t i) {
+  const LoopEnd& end = spec.ends[i];
+  LoopFrame& frame = state_.travel.loops.back();
+  const HaltingPolicy& halting = program_.loop_halting(end.place.group);
+  if (halting.halts() && !end.closes) {
+    const Tensor halts_R = decide_end(spec, end, halting, frame);
+    const auto keep = [&](Tensor& kept_RC, const Tensor& now_RC) {
+      if (now_RC.defined())
+        kept_RC = kept_RC.defined() ? where_rows(halts_R, now_RC, kept_RC) : now_RC;
+    };
+    keep(frame.kept_r_RC, carry().r_RC);
+    keep(frame.kept_y_RC, carry().y_RC);
+    frame.left_R = either(frame.left_R, halts_R);
+    // Who has not entered has had no iteration.
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    frame.previous_RC = carry().r_RC.detach();
+    if (frame.outside_R.defined())
+      frame.previous_RC = frame.previous_RC.masked_fill(frame.outside_R.unsqueeze(1), kNone);
+    leave_out(spec, place_of_end(spec, i + 1));
+  }
+  if (!end.closes) return;
+  if (frame.left_R.defined()) {
+    carry().r_RC = where_rows(frame.left_R, frame.kept_r_RC, carry().r_RC);
+    if (carry().y_RC.defined())
+      carry().y_RC = where_rows(frame.left_R, frame.kept_y_RC, carry().y_RC);
+  }
+  state_.travel.loops.pop_back();
+  carry().x0_RC.pop_back();
+}
+
+Tensor Advance::decide_end(const StepSpec& spec, const LoopEnd& end, const HaltingPolicy& halting,
+                           const LoopFrame& frame) {
+  LoopRecord record{spec.index, end.place, state_.rows, {}};
+  if (options_.follow != nullptr) {
+    for (const LoopRecord& known : options_.follow->loop_ends)
+      if (known.step == spec.index && known.place == end.place) return known.decision.halts_R;
+    fail(fmt::format("step {} was not walked before", spec.index));
+  }
+  record.decision = decide(halting.config, end.place.group, carry().r_RC, frame.previous_RC,
+                           last_reading_, state_.rows->valid_R);
+  Tensor& halts_R = record.decision.halts_R;
+  if (options_.replay_loops != nullptr)
+    halts_R = of_rows((*options_.replay_loops)[static_cast<size_t>(end.number)]);
+  for (const Tensor& out_R : {away(), state_.travel.done_R})
+    if (out_R.defined()) halts_R = halts_R.logical_and(out_R.logical_not());
+  if (trace_ != nullptr) trace_->loop_ends.push_back(record);
+  return record.decision.halts_R;
+}
+
+void DepthWalk::advance(const DepthProgram& program, WalkState& state, size_t last,
+                        const Tensor& targets_R, const WalkOptions& options, Trace* trace) const {
+  if (last > program.steps.size() || state.next.step > last)
+    fail(fmt::format("a walk of {} steps cannot go from {} to {}", program.steps.size(),
+                     state.next.step, last));
+  const GraphIf graph(options.cache == nullptr);
+  Advance(*this, program, state, targets_R, options, trace).run(last);
+}
+
+}  // namespace fathom

@@ -1,0 +1,81 @@
+// The steps of a walk.
+//
+// A dense walk keeps every row in its tensors, and masks say who has halted, who is in a loop, and
+// whose keys are seen. A skipping walk has the same masks, and takes rows out as soon as nobody
+// needs them: one rule, seen twice.
+#pragma once
+
+#include <map>
+
+#include "fathom/model/walk/shared_norms.h"
+#include "fathom/model/walk/walk.h"
+
+namespace fathom {
+
+class Advance {
+ public:
+  Advance(const DepthWalk& walk, const DepthProgram& program, WalkState& state,
+          const Tensor& targets_R, const WalkOptions& options, Trace* trace);
+  // To before the step `last`.
+  void run(size_t last);
+
+ private:
+  class Block;
+  Carry& carry() { return state_.travel.carry; }
+  bool nobody() const { return state_.rows->count() == 0; }
+  KeyFate fate(const LoopFrame& loop) const { return program_.loop_halting(loop.group).keys; }
+
+  void step(const StepSpec& spec);
+  void pass_door(const StepSpec& spec);
+  void open_loop(const StepSpec& spec, const Injection& open);
+  void enter_late(const Injection& input);
+  Tensor newcomers(const StepSpec& spec) const;
+  int64_t first_iteration(int group, size_t sequence) const;
+  void block(const StepSpec& spec, const Tensor& hidden_R);
+  void stand_still();
+  void read_out(const StepSpec& spec, StepRecord& record);
+  Reading reading(const StepSpec& spec, const StepRecord& record, const Tensor& n_RC) const;
+  void halt(const StepSpec& spec, const Tensor& halts_R);
+  void end_iteration(const StepSpec& spec, size_t i);
+  Tensor decide_end(const StepSpec& spec, const LoopEnd& end, const HaltingPolicy& halting,
+                    const LoopFrame& frame);
+  Tensor of_rows(const Tensor& x_BT) const;
+  Tensor hidden() const;
+  Tensor away() const;
+
+  // leaving.cpp: who is taken out of a skipping walk, and comes back.
+  static Place place_of_end(const StepSpec& spec, size_t end);
+  bool join(const Place& place);
+  void leave_out(const StepSpec& spec, const Place& now);
+  class Standing;
+  // How a row leaves: for good, or until a loop (its number among the open ones) is over or
+  // entered.
+  enum How { kStays, kOver, kUntilClosed, kUntilEntry };
+  struct Leaves {
+    How how;
+    size_t loop;
+  };
+  struct Need {
+    Tensor stays_R;              // bool, on the processor: somebody needs the row's state or keys
+    std::vector<Leaves> leaves;  // of the others, in their order
+  };
+  Need need() const;
+  void put_aside(const WaitingRows& gone, const Tensor& which_R, const Place& until, bool over,
+                 size_t loop);
+  Place close_of(const StepSpec& spec, size_t frame) const;
+  Place entry_of(const StepSpec& spec, size_t frame, int64_t iteration) const;
+
+  const DepthWalk& walk_;
+  const DepthProgram& program_;
+  WalkState& state_;
+  const Tensor& targets_R_;
+  const WalkOptions& options_;
+  Trace* trace_;
+  const Params& params_;
+  const HaltingPolicy& halting_;  // of the walk
+  SharedNorms norms_;
+  std::map<int, int> reads_;  // readouts of the program, by head
+  Reading last_reading_;      // of the step, if it has a readout
+};
+
+}  // namespace fathom

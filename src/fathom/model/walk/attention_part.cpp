@@ -1,0 +1,122 @@
+#include "fathom/model/walk/attention_part.h"
+
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+
+#include "fathom/model/walk/attend.h"
+#include "fathom/model/walk/params.h"
+
+namespace fathom {
+namespace {
+
+using Spec = AttentionSpec;
+
+AttentionForm form_of(const Spec& spec) {
+  AttentionForm form;
+  if (spec.scores == Spec::kSigmoid) form.weights = AttentionForm::kSigmoid;
+  if (spec.value == Spec::kConcat) form.values = AttentionForm::kConcat;
+  if (spec.value == Spec::kSum) form.values = AttentionForm::kSum;
+  if (spec.value == Spec::kMean) form.values = AttentionForm::kMean;
+  form.strict = spec.mask == Spec::kStrict;
+  form.sink = spec.mask == Spec::kSink;
+  return form;
+}
+
+// Rows [first, first + rows) of the map.
+Tensor some_of(const LinearParams& map, const Tensor& x_RC, int64_t first, int64_t rows) {
+  const Tensor bias = map.bias.defined() ? map.bias.narrow(0, first, rows) : Tensor();
+  return linear(x_RC, map.weight.narrow(0, first, rows), bias);
+}
+
+// Nothing is cast automatically, for as long as it lives.
+class WithoutCasts {
+ public:
+  WithoutCasts() {
+    at::autocast::set_cpu_enabled(false);
+    at::autocast::set_enabled(false);
+  }
+  ~WithoutCasts() {
+    at::autocast::set_cpu_enabled(cpu_);
+    at::autocast::set_enabled(gpu_);
+  }
+  WithoutCasts(const WithoutCasts&) = delete;
+  WithoutCasts& operator=(const WithoutCasts&) = delete;
+
+ private:
+  const bool cpu_ = at::autocast::is_cpu_enabled(), gpu_ = at::autocast::is_enabled();
+};
+
+struct QueriesKeys {
+  Tensor q_RH, k_RH;  // of width 1 each
+};
+
+// Such that q k is the score, or the score but for a number that all keys of a query share: what
+// the softmax does not see.
+QueriesKeys by_position(const Spec& spec, const AttentionContext& context, const Tensor& like) {
+  const int64_t R = context.rows().count(), H = context.heads();
+  QueriesKeys qk;
+  qk.q_RH = at::zeros({R, H}, like.options().requires_grad(false));
+  if (spec.scores == Spec::kUniform) {
+    qk.k_RH = qk.q_RH;
+    return qk;
+  }
+  for (int64_t h = 0; h < H; ++h)
+    qk.q_RH.select(1, h).fill_(
+        std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(H)));
+  const Tensor position_R1 = context.rows().position_R.unsqueeze(1).to(like.scalar_type());
+  qk.k_RH = position_R1.expand({R, H}).contiguous();
+  return qk;
+}
+
+Tensor attend(AttentionContext& context, int slot, const Tensor& q, const Tensor& k,
+              const Tensor& v, const AttentionForm& form) {
+  return form.usual() ? context.attend(slot, q, k, v) : context.attend(slot, q, k, v, form);
+}
+
+Tensor heads_of(const Spec& spec, const AttentionParams& p, int slot, const Tensor& x_RC,
+                const Tensor& values_RC, AttentionContext& context) {
+  const AttentionForm form = form_of(spec);
+  const bool linear_value = spec.value == Spec::kLinear;
+  const bool one_source = x_RC.is_same(values_RC);
+  const int64_t C = values_RC.size(-1);
+  if (!spec.compares()) {
+    const Tensor v_RC = linear_value ? linear(values_RC, p.in.weight, p.in.bias) : values_RC;
+    // Positions are larger than narrow types are exact.
+    const bool narrow = v_RC.scalar_type() != at::kDouble;
+    const WithoutCasts guard;
+    const Tensor wide_RC = narrow ? v_RC.to(at::kFloat) : v_RC;
+    const QueriesKeys qk = by_position(spec, context, wide_RC);
+    return attend(context, slot, qk.q_RH, qk.k_RH, wide_RC, form);
+  }
+  if (one_source && linear_value) {
+    const Tensor qkv_RC = linear(x_RC, p.in.weight, p.in.bias);
+    if (form.usual()) return context.attend(slot, qkv_RC);
+    const std::vector<Tensor> qkv = qkv_RC.chunk(3, -1);
+    return context.attend(slot, qkv[0], qkv[1], qkv[2], form);
+  }
+  const Tensor qk_RC =
+      linear_value ? some_of(p.in, x_RC, 0, 2 * C) : linear(x_RC, p.in.weight, p.in.bias);
+  const std::vector<Tensor> qk = qk_RC.chunk(2, -1);
+  const Tensor v_RC = linear_value ? some_of(p.in, values_RC, 2 * C, C) : values_RC;
+  return attend(context, slot, qk[0], qk[1], v_RC, form);
+}
+
+}  // namespace
+
+void bind(const AttentionSpec& spec, const PartPlace& /*place*/, NamedTensors& tensors,
+          Params& params) {
+  AttentionParams& p = params.attention[spec.instance];
+  const std::string projection = spec.projection();
+  if (!projection.empty()) p.in = tensors.linear(spec.name() + "." + projection);
+  if (spec.output_projection) p.out = tensors.linear(spec.name() + ".out");
+}
+
+Tensor run_attention(const AttentionSpec& spec, const AttentionParams& p, int slot,
+                     const Tensor& x_RC, const Tensor& values_RC, AttentionContext& context) {
+  const Tensor heads_RC = heads_of(spec, p, slot, x_RC, values_RC, context);
+  return spec.output_projection ? linear(heads_RC, p.out.weight, p.out.bias) : heads_RC;
+}
+
+}  // namespace fathom

@@ -1,0 +1,45 @@
+// One block: a wiring evaluated over the residual stream.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fathom/model/walk/attend.h"
+#include "fathom/model/walk/carry.h"
+#include "fathom/model/walk/params.h"
+#include "fathom/ops/ops.h"
+
+namespace fathom {
+
+// Dropout of a site for values of this width; null, or no source: none.
+using DropoutSource =
+    std::function<std::shared_ptr<const RowDropout>(const std::string& site, int64_t width)>;
+
+// What a wiring's F.name computes. Every row by itself: the result must not depend on which other
+// rows are there, so that it is the same when tokens have left the walk or come one at a time.
+struct FunctionCall {
+  const StepSpec& step;
+  int number;  // of the call among the step's calls of functions, from 0
+  const Params& params;
+  const std::vector<Tensor>& args;  // (R, C) each
+  const DropoutSource& dropout_source;
+
+  // An own parameter by its whole name. Throws Error if there is none.
+  const Tensor& own(const std::string& name) const;
+  // x (R, any width) with the blocks' residual dropout, as the outputs of A and M have it; x itself
+  // but in training.
+  Tensor dropout(const Tensor& x) const;
+};
+using RowFunction = std::function<Tensor(const FunctionCall&)>;  // -> (R, C)
+using RowFunctions = std::map<std::string, RowFunction>;
+
+// The carry after the step's block. `n_RC` is the norm of carry.r_RC that the step's norm_in makes.
+// y is kept if `keep_y`.
+Carry run_block(const Wiring& wiring, const StepSpec& step, const Params& params, Carry carry,
+                const Tensor& n_RC, bool keep_y, AttentionContext& context,
+                const DropoutSource& dropout, const BlockSettings& settings,
+                const RowFunctions& functions);
+
+}  // namespace fathom

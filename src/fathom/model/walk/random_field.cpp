@@ -1,0 +1,108 @@
+#include "fathom/model/walk/random_field.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+
+#include "fathom/base/random.h"
+#include "fathom/model/walk/rows.h"
+
+namespace fathom {
+namespace {
+
+// Calls f(sequence, row) for every row, sequences in parallel.
+template <class F>
+void each_row(const Rows& rows, const F& f) {
+  at::parallel_for(0, rows.batch(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b)
+      for (int64_t i = rows.offsets()[size_t(b)]; i < rows.offsets()[size_t(b) + 1]; ++i) f(b, i);
+  });
+}
+
+Tensor moved(const Tensor& t, const Tensor& like) {
+  return t.to(like.device(), like.scalar_type());
+}
+
+}  // namespace
+
+uint64_t RandomField::stream(uint64_t site_hash, int64_t sequence) const {
+  // A block cipher's output names the stream of this step, sequence and site.
+  const PhiloxBlock block = philox(static_cast<uint64_t>(step_),
+                                   static_cast<uint64_t>(first_sequence_ + sequence), site_hash);
+  return block[0] | uint64_t{block[1]} << 32;
+}
+
+std::shared_ptr<const RowDropout> RandomField::row_draws(const std::string& site, double p,
+                                                         const Rows& rows, int64_t width) const {
+  if (p == 0) return nullptr;
+  const auto draws = std::make_shared<RowDropout>();
+  draws->p = p;
+  draws->seed = seed_;
+  draws->width = width;
+  const uint64_t hash = name_hash(site);
+  for (int64_t b = 0; b < rows.batch(); ++b)
+    draws->streams.resize(size_t(rows.offsets()[size_t(b) + 1]), stream(hash, b));
+  for (const int64_t position : rows.positions())
+    draws->firsts.push_back(static_cast<uint64_t>(position * width));
+  return draws;
+}
+
+Tensor RandomField::dropout(const std::string& site, double p, const Rows& rows, int64_t width,
+                            const Tensor& like) const {
+  const auto draws = row_draws(site, p, rows, width);
+  return draws == nullptr ? Tensor() : draws->multipliers(like);
+}
+
+WeightDropout RandomField::attention_draws(const std::string& site, double p,
+                                           const AttentionRows& queries, const AttentionRows& keys,
+                                           int64_t span) const {
+  WeightDropout draws;
+  draws.p = p;
+  draws.seed = seed_;
+  draws.span = span;
+  const uint64_t hash = name_hash(site);
+  for (int64_t b = 0; b < queries.batch(); ++b) draws.streams.push_back(stream(hash, b));
+  // Padding has the position 0; nobody sees it.
+  const auto padded = [](const AttentionRows& rows) {
+    const int64_t longest = rows.longest();
+    std::vector<int64_t> positions(static_cast<size_t>(rows.batch() * longest), 0);
+    for (size_t b = 0; b < rows.begin.size(); ++b)
+      std::copy(rows.positions.begin() + rows.begin[b], rows.positions.begin() + rows.end[b],
+                positions.begin() + static_cast<int64_t>(b) * longest);
+    return positions;
+  };
+  draws.query_positions = padded(queries);
+  draws.key_positions = padded(keys);
+  return draws;
+}
+
+template <class Draw>
+Tensor RandomField::numbers(const std::string& site, const Rows& rows, int64_t width,
+                            const Tensor& like, const Draw& draw) const {
+  const Tensor out_RC = at::empty({rows.count(), width}, at::TensorOptions(at::kDouble));
+  auto* data = out_RC.data_ptr<double>();
+  const uint64_t hash = name_hash(site);
+  each_row(rows, [&](int64_t b, int64_t row) {
+    const RandomStream numbers(seed_, stream(hash, b));
+    const int64_t first = rows.positions()[size_t(row)] * width;
+    for (int64_t c = 0; c < width; ++c)
+      data[row * width + c] = draw(numbers, static_cast<uint64_t>(first + c));
+  });
+  return moved(out_RC, like);
+}
+
+Tensor RandomField::normal(const std::string& site, const Rows& rows, int64_t width,
+                           const Tensor& like) const {
+  return numbers(site, rows, width, like,
+                 [](const RandomStream& s, uint64_t i) { return s.normal(i); });
+}
+
+Tensor RandomField::uniform(const std::string& site, const Rows& rows, int64_t width,
+                            const Tensor& like) const {
+  return numbers(site, rows, width, like,
+                 [](const RandomStream& s, uint64_t i) { return s.uniform(i); });
+}
+
+}  // namespace fathom

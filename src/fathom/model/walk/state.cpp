@@ -1,0 +1,114 @@
+#include "fathom/model/walk/state.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/where.h>
+
+#include <limits>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+namespace {
+
+// Both one behind the other, then in the order `index`.
+class Joiner {
+ public:
+  Joiner(const Travel& a, const Travel& b, Tensor index) : a_(a), b_(b), index_(std::move(index)) {}
+
+  Travel run() const {
+    if (a_.loops.size() != b_.loops.size() || a_.carry.x0_RC.size() != b_.carry.x0_RC.size())
+      fail("rows join a walk that stands in other loops than they do");
+    Travel out;
+    out.carry.r_RC = both(a_.carry.r_RC, b_.carry.r_RC);
+    if (a_.carry.y_RC.defined() || b_.carry.y_RC.defined())
+      out.carry.y_RC = both(filled(a_.carry.y_RC, a_, 0), filled(b_.carry.y_RC, b_, 0));
+    for (size_t i = 0; i < a_.carry.x0_RC.size(); ++i)
+      out.carry.x0_RC.push_back(both(a_.carry.x0_RC[i], b_.carry.x0_RC[i]));
+    for (size_t i = 0; i < a_.loops.size(); ++i)
+      out.loops.push_back(frame(a_.loops[i], b_.loops[i]));
+    out.done_R = mask(a_.done_R, b_.done_R);
+    out.hidden_R = mask(a_.hidden_R, b_.hidden_R);
+    // Between doors nobody asks for them.
+    if (a_.door_r_RC.defined()) out.door_r_RC = both(a_.door_r_RC, b_.carry.r_RC);
+    if (a_.door_r_RC.defined() && out.carry.y_RC.defined())
+      out.door_y_RC = both(filled(a_.door_y_RC, a_, 0), filled(b_.carry.y_RC, b_, 0));
+    return out;
+  }
+
+ private:
+  Tensor both(const Tensor& x, const Tensor& y) const {
+    return at::cat({x, y}).index_select(0, index_);
+  }
+  static Tensor filled(const Tensor& x, const Travel& like, double value) {
+    return x.defined() ? x : at::full_like(like.carry.r_RC.detach(), value);
+  }
+  Tensor mask(const Tensor& x, const Tensor& y) const {
+    if (!x.defined() && !y.defined()) return {};
+    const auto filled = [](const Tensor& m, const Travel& like) {
+      const Tensor& r = like.carry.r_RC;
+      return m.defined()
+                 ? m
+                 : at::full({r.size(0)}, false, r.options().dtype(at::kBool).requires_grad(false));
+    };
+    return both(filled(x, a_), filled(y, b_));
+  }
+  LoopFrame frame(const LoopFrame& x, const LoopFrame& y) const {
+    LoopFrame out;
+    out.group = x.group;
+    out.outside_R = mask(x.outside_R, y.outside_R);
+    out.left_R = mask(x.left_R, y.left_R);
+    // Of rows that are in the loop nobody asks what was kept.
+    const auto kept = [&](Tensor LoopFrame::*of) {
+      if (!(x.*of).defined() && !(y.*of).defined()) return Tensor();
+      return both(filled(x.*of, a_, 0), filled(y.*of, b_, 0));
+    };
+    out.kept_r_RC = kept(&LoopFrame::kept_r_RC);
+    out.kept_y_RC = kept(&LoopFrame::kept_y_RC);
+    if (x.previous_RC.defined() || y.previous_RC.defined()) {
+      constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+      out.previous_RC = both(filled(x.previous_RC, a_, kNone), filled(y.previous_RC, b_, kNone));
+    }
+    return out;
+  }
+
+  const Travel &a_, &b_;
+  Tensor index_;
+};
+
+}  // namespace
+
+void WalkState::join(const Rows& others, const Travel& other_travel) {
+  if (others.count() == 0) return;
+  if (rows->count() == 0) {
+    rows = std::make_shared<const Rows>(others);
+    travel = other_travel;
+    return;
+  }
+  Tensor index_R;
+  rows = std::make_shared<const Rows>(rows->joined(others, &index_R));
+  travel = Joiner(travel, other_travel, index_R).run();
+}
+
+WaitingRows WalkState::split(const Tensor& stay_R) {
+  const Tensor leave_R = stay_R.logical_not();
+  WaitingRows gone;
+  gone.rows = std::make_shared<const Rows>(rows->select(leave_R));
+  if (gone.rows->count() == 0) return gone;
+  gone.travel = travel.select(leave_R.nonzero().squeeze(1));
+  rows = std::make_shared<const Rows>(rows->select(stay_R));
+  travel = travel.select(stay_R.nonzero().squeeze(1));
+  return gone;
+}
+
+Tensor either(const Tensor& a, const Tensor& b) {
+  if (!a.defined()) return b;
+  return b.defined() ? a.logical_or(b) : a;
+}
+
+Tensor where_rows(const Tensor& choose_R, const Tensor& a, const Tensor& b) {
+  return at::where(choose_R.unsqueeze(1), a, b);
+}
+
+}  // namespace fathom

@@ -1,0 +1,122 @@
+// The depth walk: what every token experiences, in training, evaluation, generation and analysis.
+//
+//   stem -> [ injection -> block -> readout -> halting ] * steps
+//
+// R rows, B sequences, T positions.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fathom/model/walk/block.h"
+#include "fathom/model/walk/halting.h"
+#include "fathom/model/walk/injection.h"
+#include "fathom/model/walk/state.h"
+#include "fathom/model/walk/walk_cache.h"
+
+namespace fathom {
+
+struct StepRecord;
+// ReadoutRequest::weight_R for a step that is about to be read, of what its record says by then:
+// rows, layer and done_R. Undefined: the objective cannot say.
+using RowWeights = std::function<Tensor(const StepRecord& record)>;
+
+struct Trace;
+
+struct WalkOptions {
+  bool training = false;     // dropout acts, and gold scores look at targets
+  bool skip = false;         // rows that have halted are computed no further
+  bool read = true;          // false: no readings, unless halting needs them
+  bool keep_doors = false;   // for segments
+  bool keep_states = false;  // StepRecord::n_RC
+  bool grad_of_max = false;  // Reading::ln_max_R is in the graph
+  // Activations of blocks are computed again by the backward pass, for which the walk must live on.
+  bool recompute_blocks = false;
+  RowWeights row_weights;  // null: nobody knows any
+  RandomField random{0, 0, 0};
+  // Null: nothing was before, and all rows are there. Else no training, and no gradients.
+  WalkCache* cache = nullptr;
+  // Decisions (B, T) bool in place of the scores': by number of the readout, and of the iteration's
+  // end (LoopEnd::number); null: none.
+  const std::vector<Tensor>* replay = nullptr;
+  const std::vector<Tensor>* replay_loops = nullptr;
+  // Decisions are those of this dense walk of the same rows; null: they are made.
+  const Trace* follow = nullptr;
+  std::shared_ptr<const Params> params;  // frozen ones; null: the walk's own
+};
+
+// What was seen at one step. Its rows are those that were still in the walk.
+struct StepRecord {
+  int step = 0;  // of the program
+  std::shared_ptr<const Rows> rows;
+  int readout = -1;  // number of the readout among the program's; -1: the step has none
+  int layer = -1;    // ReadoutSpec::layer
+  Tensor hidden_R;   // keys that the step's attention did not see; undefined: none
+  Tensor done_R;     // bool: the row had halted at an earlier readout; undefined: none had
+  Tensor away_R;     // bool: the row was not in a loop that is open; undefined: all were
+  std::shared_ptr<const WalkState> door;  // at the step's door, before injections; null unless kept
+  Tensor n_RC;                            // what the head was given; undefined unless kept
+  Reading reading;
+  HaltDecision decision;  // undefined tensors without a halting rule
+};
+
+// What was decided at the end of an iteration.
+struct LoopRecord {
+  int step = 0;
+  LoopPlace place;
+  std::shared_ptr<const Rows> rows;
+  HaltDecision decision;
+};
+
+struct Trace {
+  std::shared_ptr<const Rows> all;  // every row of the batch
+  std::vector<StepRecord> steps;    // fewer than the program's where every row has left
+  std::vector<LoopRecord> loop_ends;
+  Carry end;  // after the last step
+
+  // The records that have a readout, in order. They are this trace's: a temporary one has none.
+  std::vector<const StepRecord*> readouts() const&;
+  std::vector<const StepRecord*> readouts() && = delete;
+};
+
+class DepthWalk {
+ public:
+  // `functions`: those that the plan's wirings call, no more and no fewer.
+  DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params params,
+            RowFunctions functions = {});
+
+  Trace run(const DepthProgram& program, const Batch& batch, const WalkOptions& options) const;
+  // `targets_R`: of the rows, -1 for none; undefined: none at all.
+  Trace run(const DepthProgram& program, std::shared_ptr<const Rows> rows, const Tensor& targets_R,
+            const WalkOptions& options) const;
+
+  // Before the first step.
+  WalkState begin(std::shared_ptr<const Rows> rows, const WalkOptions& options) const;
+  // Steps from state.next to before `last`, of which `trace` (null: nobody wants it) gets a record
+  // each. The state may be one that a walk has passed, with another carry or fewer rows, or one
+  // that was put together: rows that enter at any step.
+  void advance(const DepthProgram& program, WalkState& state, size_t last, const Tensor& targets_R,
+               const WalkOptions& options, Trace* trace) const;
+  // The reading of a carry by the step's readout.
+  Reading read(const StepSpec& step, const Carry& carry, const ReadoutRequest& request,
+               const Params& params) const;
+
+  const DepthPlan& plan() const { return plan_; }
+  const Params& params() const { return params_; }
+
+ private:
+  friend class Advance;
+  Carry stem(const Rows& rows, const WalkOptions& options) const;
+  DropoutSource dropout(const Rows& rows, double p, const WalkOptions& options) const;
+
+  DepthPlan plan_;
+  BackboneConfig backbone_;
+  Params params_;
+  BlockSettings settings_;
+  RowFunctions functions_;
+  bool keep_y_ = false;
+};
+
+}  // namespace fathom

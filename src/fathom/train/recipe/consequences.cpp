@@ -1,0 +1,81 @@
+#include "fathom/train/recipe/consequences.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "fathom/base/text.h"
+#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/schedule.h"
+
+namespace fathom {
+namespace {
+
+bool differ(double a, double b) {
+  constexpr double kRounding = 1e-9;
+  return std::abs(a - b) > kRounding * std::max(std::abs(a), std::abs(b));
+}
+
+// Where the decay ends; 0: nothing decays.
+int64_t end_of_decay(const RunConfig& c) {
+  return c.schedule.decay_lr ? c.schedule.lr_decay_iters.value_or(c.training.max_iters) : 0;
+}
+
+// A step that is still to be made.
+void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t step,
+                       std::vector<std::string>& out) {
+  const double was = learning_rate_at(before, step), is = learning_rate_at(after, step);
+  if (step >= after.training.max_iters || !differ(was, is)) return;
+  std::string line =
+      fmt::format("the learning rate of the next step is {:.1e} in place of {:.1e}", is, was);
+  const int64_t end = end_of_decay(after), old_end = end_of_decay(before);
+  RunConfig by_end = before;
+  by_end.schedule.lr_decay_iters = end;
+  if (end > 0 && old_end > 0 && differ(learning_rate_at(by_end, step), was))
+    line += fmt::format(": its decay ends at step {} in place of {}", with_commas(end),
+                        with_commas(old_end));
+  out.push_back(line);
+}
+
+// Tensors that are trained from here on.
+void add_thawed(const RunConfig& before, const RunConfig& after, std::vector<std::string>& out) {
+  const OptimizerConfig &a = before.optimizer, &b = after.optimizer;
+  if (a.default_freeze == b.default_freeze && a.freeze == b.freeze && a.unfreeze == b.unfreeze)
+    return;
+  const std::vector<ParameterSpec> table = parameter_table(after.model, /*vocab_size=*/2);
+  const std::vector<bool> was = frozen_parameters(a, table), is = frozen_parameters(b, table);
+  int64_t thawed = 0;
+  for (size_t i = 0; i < table.size(); ++i) thawed += was[i] && !is[i];
+  if (thawed > 0)
+    out.push_back(
+        fmt::format("{} that {} frozen {} trained from here on: the moments begin at zero",
+                    thawed == 1 ? "one tensor" : fmt::format("{} tensors", thawed),
+                    thawed == 1 ? "was" : "were", thawed == 1 ? "is" : "are"));
+}
+
+}  // namespace
+
+std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after,
+                                      int64_t step) {
+  std::vector<std::string> out;
+  add_learning_rate(before, after, step, out);
+  add_thawed(before, after, out);
+  const int64_t tokens = after.tokens_per_step(), old_tokens = before.tokens_per_step();
+  if (tokens != old_tokens)
+    out.push_back(fmt::format("a step has {} tokens in place of {}", with_commas(tokens),
+                              with_commas(old_tokens)));
+  const int64_t pass = after.micro_batch_size(), old_pass = before.micro_batch_size();
+  if (pass != old_pass && tokens == old_tokens)
+    out.push_back(fmt::format(
+        "a forward pass has {} sequences in place of {}: a step is the same but for rounding",
+        with_commas(pass), with_commas(old_pass)));
+  const int64_t seen = after.sequences_per_evaluation(),
+                old_seen = before.sequences_per_evaluation();
+  if (seen != old_seen)
+    out.push_back(fmt::format("an evaluation sees {} sequences of a split in place of {}",
+                              with_commas(seen), with_commas(old_seen)));
+  return out;
+}
+
+}  // namespace fathom

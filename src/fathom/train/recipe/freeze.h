@@ -1,0 +1,18 @@
+// Which parameters a run leaves as they are.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fathom/model/spec/parameter_table.h"
+#include "fathom/train/recipe/run_config.h"
+
+namespace fathom {
+
+// By parameter of the table: frozen or not. default_freeze decides, then freeze, then unfreeze;
+// both are names with `*` for any text, separated by commas. Throws Error(kUsage) for a name that
+// no parameter has, and where nothing would be trained.
+std::vector<bool> frozen_parameters(const OptimizerConfig& config,
+                                    const std::vector<ParameterSpec>& table);
+
+}  // namespace fathom

@@ -1,0 +1,77 @@
+#include "fathom/train/recipe/registry.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/model/spec/architecture.h"
+
+namespace fathom {
+
+void register_experiments(Registry& registry);  // written by cmake/experiments.cmake
+
+void Registry::experiment(std::string name, std::string idea) {
+  experiments_.push_back({std::move(name), std::move(idea)});
+}
+
+void Registry::add(std::string name, std::string summary, std::function<void(RunConfig&)> apply) {
+  if (experiments_.empty()) fail(fmt::format("preset {} belongs to no experiment", name));
+  for (const Preset& preset : presets_)
+    if (preset.name == name)
+      fail(fmt::format("preset {} is registered by {} and by {}", name, preset.experiment,
+                       experiments_.back().name));
+  presets_.push_back(
+      {std::move(name), std::move(summary), std::move(apply), experiments_.back().name});
+}
+
+bool Registry::has(const std::string& name) const {
+  return std::any_of(presets_.begin(), presets_.end(),
+                     [&](const Preset& preset) { return preset.name == name; });
+}
+
+const Preset& Registry::preset(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const Preset& preset : presets_) {
+    if (preset.name == name) return preset;
+    names.push_back(preset.name);
+  }
+  const std::string nearest = nearest_name(name, names);
+  misuse(fmt::format("unknown experiment {}", in_quotes(name)),
+         (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) +
+             "`fathom list` shows them all");
+}
+
+const ShippedConfig* Registry::config(const std::string& experiment,
+                                      const std::string& stem) const {
+  const ShippedConfig* found = nullptr;
+  for (const ShippedConfig& config : configs_) {
+    if (config.stem != stem) continue;
+    if (config.experiment == experiment) return &config;
+    if (found == nullptr) found = &config;
+  }
+  return found;
+}
+
+const Registry& registry() {
+  static const Registry all = [] {
+    Registry r;
+    register_experiments(r);
+    return r;
+  }();
+  return all;
+}
+
+RunConfig preset_config(const std::string& name) {
+  RunConfig config;
+  const Preset& preset = registry().preset(name);
+  config.preset = preset.name;
+  preset.apply(config);
+  FieldList list;
+  add_fields(list, config);  // gives the experiment's own settings their values
+  if (config.model.architecture != nullptr) check_own_settings(list, *config.model.architecture);
+  return config;
+}
+
+}  // namespace fathom

@@ -1,0 +1,58 @@
+// Named presets of the experiments. Each folder in experiments/ registers its own.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "fathom/train/recipe/run_config.h"
+
+namespace fathom {
+
+struct Preset {
+  std::string name;
+  std::string summary;  // one line for `fathom list`
+  std::function<void(RunConfig&)> apply;
+  std::string experiment;  // filled in by Registry
+};
+
+// A config file that an experiment ships, part of the program: `config/<stem>.toml` in its folder.
+struct ShippedConfig {
+  std::string experiment, stem, text;
+};
+
+class Registry {
+ public:
+  // The presets added next belong to this experiment (a folder name) with this one-line idea.
+  void experiment(std::string name, std::string idea);
+  void add(std::string name, std::string summary, std::function<void(RunConfig&)> apply);
+  // The preset that help and hints take for their examples.
+  void set_example(std::string name) { example_ = std::move(name); }
+  const std::string& example() const { return example_; }
+  void add_config(ShippedConfig config) { configs_.push_back(std::move(config)); }
+
+  struct Experiment {
+    std::string name, idea;
+  };
+  const std::vector<Experiment>& experiments() const { return experiments_; }
+  const std::vector<Preset>& presets() const { return presets_; }
+  bool has(const std::string& preset) const;
+  // Throws Error(kUsage) with the nearest name.
+  const Preset& preset(const std::string& name) const;
+  // The experiment's own file of that stem, else any experiment's; null if there is none.
+  const ShippedConfig* config(const std::string& experiment, const std::string& stem) const;
+
+ private:
+  std::vector<Experiment> experiments_;
+  std::vector<Preset> presets_;
+  std::vector<ShippedConfig> configs_;
+  std::string example_ = "EXPERIMENT";
+};
+
+// All experiments of this build.
+const Registry& registry();
+
+// A run's configuration as the preset alone makes it.
+RunConfig preset_config(const std::string& name);
+
+}  // namespace fathom

@@ -1,0 +1,117 @@
+// Everything that decides a run: model, data, optimiser, schedule, and how long. One list of fields
+// drives the command line, config files, config.toml, `describe` and the checkpoint's copy.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/config/fields.h"
+#include "fathom/model/spec/model_config.h"
+
+namespace fathom {
+
+enum class Sampling { kRandom, kSequential };
+enum class WarmupForm { kShifted, kFromZero };
+enum class DecayRule { kMatrices, kMlpAndHead };
+enum class Optimizer { kAdamW };
+enum class Precision { kFloat32, kBFloat16, kFloat16 };
+
+// Upper limits that several lists of fields share: a larger number of threads brings a machine
+// down, and a larger seed is no number that JSON and Python carry exactly.
+inline constexpr double kMostThreads = 1024;
+inline constexpr double kMostSeed = 9007199254740992;
+
+struct DataConfig {
+  std::string dataset;  // a prepared corpus, or a folder with shards
+  Sampling sampling = Sampling::kRandom;
+  int64_t batch_size = 12;
+  std::optional<int64_t> mini_batch_size;
+  int64_t gradient_accumulation_steps = 1;
+};
+
+struct OptimizerConfig {
+  Optimizer optimizer = Optimizer::kAdamW;
+  double learning_rate = 6e-4;
+  double weight_decay = 0.1;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double adam_eps = 1e-8;
+  double grad_clip = 1.0;
+  DecayRule decay_rule = DecayRule::kMatrices;
+  // Which parameters stay as they are; see freeze.h.
+  bool default_freeze = false;
+  std::string freeze, unfreeze;
+};
+
+struct ScheduleConfig {
+  bool decay_lr = true;
+  int64_t warmup_iters = 2000;
+  WarmupForm warmup_form = WarmupForm::kShifted;
+  std::optional<int64_t> lr_decay_iters;  // unset: max_iters
+  std::optional<double> min_lr;           // unset: learning_rate / 10
+};
+
+struct TrainingConfig {
+  int64_t max_iters = 600000;
+  int64_t eval_interval = 2000;
+  int64_t eval_iters = 200;
+  // In sequences seen, in place of eval_interval's and the evaluations' steps; unset: those count.
+  std::optional<int64_t> validation_interval, save_interval;
+  std::optional<int64_t> validation_batch_size;  // unset: batch_size
+  int64_t log_interval = 10;
+  bool eval_only = false;
+  std::optional<int64_t> checkpoint_interval;  // unset: none are kept but `last` and `best`
+  std::optional<int64_t> keep_checkpoints;     // unset: all
+  int64_t seed = 1337;
+  std::string device = "auto";
+  Precision dtype = Precision::kFloat32;
+  std::optional<bool> amp;  // LMPlay's spelling of dtype; resolve() settles that by it
+  int64_t threads = 0;
+  bool recompute_blocks = false;  // activations are computed again by the backward pass
+};
+
+// What follows a loss, gradient or weight that is not a finite number.
+enum class Nonfinite { kAbort, kSkip, kRollback };
+
+struct GuardConfig {
+  Nonfinite nonfinite = Nonfinite::kAbort;
+  double spike_sigma = 0;  // 0: off
+  int64_t spike_window = 128;
+  bool check_grads = false;
+};
+
+struct RunConfig {
+  std::string preset;
+  ModelConfig model;
+  DataConfig data;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  TrainingConfig training;
+  GuardConfig guards;
+
+  // Sequences of one optimiser step, and of one forward and backward pass.
+  int64_t sequences_per_step() const;
+  int64_t micro_batch_size() const;
+  // Windows of each split that an evaluation looks at.
+  int64_t sequences_per_evaluation() const {
+    return training.eval_iters * training.validation_batch_size.value_or(data.batch_size);
+  }
+  int64_t tokens_per_step() const { return sequences_per_step() * model.backbone.block_size; }
+};
+
+void add_fields(FieldList& list, RunConfig& config);
+
+// Throws Error(kUsage) unless it is auto, cpu, cuda or cuda:N. Whether the machine has it is the
+// engine's to say.
+void check_device_name(const std::string& device);
+
+// Settles what one key means in the light of the others and refuses contradictions (kUsage). `list`
+// is config's own, and says which keys were given. Returns a sentence for each choice it made.
+std::vector<std::string> resolve(const FieldList& list, RunConfig& config);
+
+// Rows of the token table: config's vocab_size, at least `corpus_vocab` (0: not known).
+int64_t settled_vocab_size(const RunConfig& config, int64_t corpus_vocab);
+
+}  // namespace fathom

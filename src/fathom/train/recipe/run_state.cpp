@@ -1,0 +1,192 @@
+#include "fathom/train/recipe/run_state.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/fields.h"
+#include "fathom/config/literal.h"
+#include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
+#include "fathom/model/spec/architecture.h"
+#include "fathom/train/recipe/registry.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kFormatVersion = 2;
+constexpr uint64_t kMaxStateBytes = 64 << 20;
+
+json config_json(RunConfig config) {
+  FieldList list;
+  add_fields(list, config);
+  json out = {{"preset", config.preset}};
+  if (config.model.architecture != nullptr) out["architecture"] = config.model.architecture->name;
+  for (const Field& field : list.all()) out[field.name()] = field.value();
+  return out;
+}
+
+int64_t count_from_json(const json& j, const char* key, int64_t least = 0) {
+  const json& value = j.at(key);
+  if (!value.is_number_integer() || value < least || value > INT64_MAX)
+    fail(fmt::format("{} = {} is not a count", escaped(key), shown_json(value)));
+  return value;
+}
+
+// One that messages may show.
+std::string text_from_json(const json& j, const char* key) {
+  constexpr size_t kLongest = 256;  // it is shown to people
+  const json& value = j.at(key);
+  if (!value.is_string() || !is_printable(value.get_ref<const std::string&>()) ||
+      value.get_ref<const std::string&>().size() > kLongest)
+    fail(fmt::format("{} = {} is not a plain text of at most {} bytes", key, shown_json(value),
+                     kLongest));
+  return value;
+}
+
+// The experiment that the run belongs to may be a folder that this build was made without.
+std::shared_ptr<const Architecture> registered_architecture(const std::string& preset,
+                                                            const std::string& name) {
+  std::shared_ptr<const Architecture> known;
+  if (registry().has(preset)) known = preset_config(preset).model.architecture;
+  if (known == nullptr || known->name != name)
+    fail(
+        fmt::format("it is of the experiment {} (preset {}), which this build does not have: its "
+                    "folder is to be named by -DFATHOM_EXPERIMENTS",
+                    in_quotes(name), in_quotes(preset)));
+  return known;
+}
+
+RunConfig config_from_json(const json& values) {
+  RunConfig config;
+  config.preset = text_from_json(values, "preset");
+  if (values.contains("architecture"))
+    config.model.architecture =
+        registered_architecture(config.preset, text_from_json(values, "architecture"));
+  FieldList list;
+  add_fields(list, config);
+  for (const auto& [key, value] : values.items())
+    if (key != "preset" && key != "architecture") list.set(key, value, "config");
+  validate(config.model);
+  return config;
+}
+
+// Runs of before called the objective's series "val/loss". Where the objective is the last layer's
+// loss and nothing else, it has the same numbers under the name of today.
+std::string series_of_today(const std::string& name, const ModelConfig& model) {
+  if (name != "val/loss") return name;
+  const bool is_loss =
+      model.supervision.layer_supervision.choice == "last" && model.architecture == nullptr;
+  return is_loss ? "eval/val/loss" : "eval/val/objective";
+}
+
+RunState state_from_json(const json& j) {
+  RunState state;
+  state.config = config_from_json(j.at("config"));
+  state.vocab_size = count_from_json(j, "vocab_size");
+  state.step = count_from_json(j, "step");
+  state.optimizer_steps = count_from_json(j, "optimizer_steps");
+  if (j.contains("moments_begun"))
+    for (const auto& [name, value] : j.at("moments_begun").items())
+      state.moments_begun[name] = count_from_json(j.at("moments_begun"), name.c_str());
+  state.cursor = j.at("cursor").get<Cursor>();
+  state.corpus_fingerprint = text_from_json(j, "corpus_fingerprint");
+  state.best_metric = series_of_today(text_from_json(j, "best_metric"), state.config.model);
+  // JSON has no infinity: null is "none yet".
+  state.best_value = j.at("best_value").is_null() ? std::numeric_limits<double>::infinity()
+                                                  : j.at("best_value").get<double>();
+  state.evaluated_step = count_from_json(j, "evaluated_step", /*least=*/-1);
+  if (const json& tokenizer = j.at("tokenizer"); !tokenizer.is_null())
+    state.tokenizer = std::make_shared<const json>(tokenizer);
+  const json& guards = j.at("guards");
+  state.skipped_steps = count_from_json(guards, "skipped_steps");
+  state.rollbacks = count_from_json(guards, "rollbacks");
+  state.losses = OutlierWindow(state.config.guards.spike_window);
+  state.gradient_norms = OutlierWindow(state.config.guards.spike_window);
+  from_json(guards.at("losses"), state.losses);
+  from_json(guards.at("gradient_norms"), state.gradient_norms);
+  return state;
+}
+
+}  // namespace
+
+json to_json(const RunState& state) {
+  const json guards = {{"skipped_steps", state.skipped_steps},
+                       {"rollbacks", state.rollbacks},
+                       {"losses", state.losses},
+                       {"gradient_norms", state.gradient_norms}};
+  json out = {{"format_version", kFormatVersion},
+              {"config", config_json(state.config)},
+              {"vocab_size", state.vocab_size},
+              {"step", state.step},
+              {"optimizer_steps", state.optimizer_steps},
+              {"cursor", state.cursor},
+              {"corpus_fingerprint", state.corpus_fingerprint},
+              {"best_metric", state.best_metric},
+              {"best_value", state.best_value},
+              {"evaluated_step", state.evaluated_step},
+              {"tokenizer", state.tokenizer == nullptr ? json() : *state.tokenizer},
+              {"guards", guards}};
+  if (!state.moments_begun.empty()) out["moments_begun"] = state.moments_begun;
+  return out;
+}
+
+RunState load_state(const std::string& folder) {
+  const std::string path = folder_to_read(folder) + "/state.json";
+  const std::string text = read_text_file(path, kMaxStateBytes);
+  std::string damage;
+  try {
+    const json j = parse_json(text, "it");
+    const json& version = j.at("format_version");
+    if (version == kFormatVersion) return state_from_json(j);
+    damage = fmt::format("format_version is {}, this program reads {}", shown_json(version),
+                         kFormatVersion);
+  } catch (const json::exception& e) {
+    damage = e.what();
+  } catch (const Error& e) {
+    damage = e.what();
+  }
+  fail(fmt::format("{} cannot be used: {}", path, damage),
+       "take another checkpoint of the run, or the version of fathom that wrote it");
+}
+
+bool compares(const RunState& a, const RunState& b) {
+  const auto measure = [](const RunState& s) {
+    FieldList list;
+    ModelConfig model = s.config.model;
+    add_fields(list, model);
+    json settings;
+    for (const Field& field : list.all())
+      if (field.name().find("dropout") == std::string::npos)  // acts in training alone
+        settings[field.name()] = field.value();
+    const TrainingConfig& t = s.config.training;
+    return json{settings, s.corpus_fingerprint,      s.best_metric,
+                t.seed,   static_cast<int>(t.dtype), s.config.sequences_per_evaluation()};
+  };
+  return measure(a) == measure(b);
+}
+
+bool has_other_tokenizer(const RunState& state, const Tokenizer& tokenizer) {
+  return state.tokenizer != nullptr && *state.tokenizer != tokenizer.to_json();
+}
+
+std::vector<std::string> changes(RunConfig from, RunConfig to) {
+  FieldList before, after;
+  add_fields(before, from);
+  add_fields(after, to);
+  std::vector<std::string> out;
+  for (size_t i = 0; i < after.all().size(); ++i) {
+    const Value was = before.all()[i].value(), is = after.all()[i].value();
+    if (was != is)
+      out.push_back(
+          fmt::format("{} = {} (was {})", after.all()[i].name(), to_literal(is), to_literal(was)));
+  }
+  return out;
+}
+
+}  // namespace fathom

@@ -1,0 +1,22 @@
+#include "fathom/train/recipe/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace fathom {
+
+double learning_rate_at(const RunConfig& config, int64_t step) {
+  const ScheduleConfig& s = config.schedule;
+  const double peak = config.optimizer.learning_rate;
+  if (!s.decay_lr) return peak;
+  const auto i = static_cast<double>(step);
+  const auto w = static_cast<double>(s.warmup_iters);
+  const auto d = static_cast<double>(s.lr_decay_iters.value_or(config.training.max_iters));
+  const double floor = s.min_lr.value_or(peak / 10);
+  if (i < w) return s.warmup_form == WarmupForm::kShifted ? peak * (i + 1) / (w + 1) : peak * i / w;
+  if (i > d) return floor;
+  const double progress = d > w ? (i - w) / (d - w) : 1.0;
+  return floor + 0.5 * (1 + std::cos(M_PI * progress)) * (peak - floor);
+}
+
+}  // namespace fathom

@@ -1,0 +1,14 @@
+// Learning rate at a step: linear warm-up, then a cosine from learning_rate to min_lr (nanoGPT).
+#pragma once
+
+#include "fathom/train/recipe/run_config.h"
+
+namespace fathom {
+
+// `step` counts from 0. With w = warmup_iters and d = lr_decay_iters:
+//   step < w:  learning_rate * (step + 1) / (w + 1), or step / w with warmup_form = from_zero
+//   step > d:  min_lr
+//   else:      min_lr + (1 + cos(pi (step - w) / (d - w))) / 2 * (learning_rate - min_lr)
+double learning_rate_at(const RunConfig& config, int64_t step);
+
+}  // namespace fathom

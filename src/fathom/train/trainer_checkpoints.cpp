@@ -1,0 +1,113 @@
+// What the trainer saves, and what it goes on from.
+#include <filesystem>
+#include <limits>
+
+#include "fathom/base/error.h"
+#include "fathom/io/checkpoint_folder.h"
+#include "fathom/io/files.h"
+#include "fathom/train/recipe/due.h"
+#include "fathom/train/trainer.h"
+
+namespace fathom {
+
+void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
+  const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  if (options.new_optimizer) optimizer_->reset();
+  RunState state = saved;
+  state.config = config_;
+  state.optimizer_steps = optimizer_->steps();
+  state.corpus_fingerprint = state_.corpus_fingerprint;
+  state.best_metric = state_.best_metric;  // the model's; a value of another one does not compare
+  // What the weights were trained to read stays known, whatever they read next.
+  if (saved.tokenizer == nullptr) state.tokenizer = state_.tokenizer;
+  state.losses = saved.losses.resized(config_.guards.spike_window);
+  state.gradient_norms = saved.gradient_norms.resized(config_.guards.spike_window);
+  if (options.new_data) {
+    state.cursor = source_->start();
+    state.losses = state.gradient_norms = OutlierWindow(config_.guards.spike_window);
+  }
+  if (!compares(saved, state)) {
+    state.best_value = std::numeric_limits<double>::infinity();
+    state.evaluated_step = -1;
+  }
+  resumed_from_ = checkpoint;
+  goes_on_unchanged_ = !options.new_data && !options.reset_history && !options.new_optimizer &&
+                       changes(saved.config, config_).empty();
+  if (options.reset_history) {
+    state_.optimizer_steps = state.optimizer_steps;
+    state_.tokenizer = state.tokenizer;
+    return;  // the rest is as a new run's
+  }
+  state_ = std::move(state);
+  saved_step_ = state_.step;
+  take_best_of_folder();
+}
+
+// `last` was saved before the evaluation that made `best`. Where that evaluation will not be made
+// again, its value must not be forgotten, or a worse model would take its place.
+void Trainer::take_best_of_folder() {
+  const std::string path = folder_ + "/checkpoints/best";
+  if (folder_.empty() || !std::filesystem::exists(folder_to_read(path))) return;
+  try {
+    const RunState best = load_state(path);
+    const bool is_evaluated_again = evaluation_due(config_, state_.step);
+    if (compares(best, state_) && best.step <= state_.step - (is_evaluated_again ? 1 : 0))
+      state_.best_value = std::min(state_.best_value, best.best_value);
+  } catch (const Error&) {  // damaged: the next best one takes its place
+  }
+}
+
+std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
+  std::vector<std::string> missing = load_parameters(checkpoint, model_->parameters());
+  if (state_.tokenizer == nullptr) state_.tokenizer = load_state(checkpoint).tokenizer;
+  return missing;
+}
+
+void Trainer::prune() {
+  if (config_.training.keep_checkpoints)
+    prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);
+}
+
+void Trainer::save(const std::string& name) {
+  if (folder_.empty()) return;
+  state_.moments_begun = optimizer_->begun();
+  make_folders(folder_ + "/checkpoints");  // whoever removed it did not mean the next one
+  auto checkpoint = std::make_unique<CheckpointWriter>(folder_ + "/checkpoints/" + name);
+  write_checkpoint(*checkpoint, state_, model_->parameters(), *optimizer_);
+  if (!begun_) {
+    waiting_[name] = std::move(checkpoint);
+    waiting_step_ = state_.step;
+    return;
+  }
+  checkpoint->commit();
+  if (state_.step > saved_step_) fruitless_rollbacks_ = 0;
+  saved_step_ = state_.step;
+}
+
+// `last`, and at every checkpoint_interval one that is kept under its number. Not what cannot be
+// returned to: weights that are not finite, or whose last loss was not. False: the weights were not
+// finite, and the run is back at a checkpoint.
+bool Trainer::save_last(const TrainerEvents& events) {
+  if (const auto trouble = find_trouble_in_weights(*model_)) {
+    handle(*trouble, {}, state_.cursor, events);
+    return false;
+  }
+  if (suspect_) return true;
+  save("last");
+  if (folder_.empty() || !numbered_due(config_, state_.step)) return true;
+  save(numbered_name(state_.step));
+  if (begun_) prune();
+  return true;
+}
+
+// After an error that is not the weights' fault: a full run store, data that vanished, no memory.
+void Trainer::save_what_is_left() noexcept {
+  try {
+    if (!suspect_ && !between_states_ && state_.step > saved_step_ &&
+        !find_trouble_in_weights(*model_))
+      save("last");
+  } catch (const std::exception&) {  // the one before stays
+  }
+}
+
+}  // namespace fathom

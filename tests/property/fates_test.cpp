@@ -1,0 +1,250 @@
+// Rows that leave, wait and come back, with every fate of their keys, in walks that have all rows
+// in their tensors, that take rows out, and that see earlier rows through a cache: each is what one
+// token at a time computes.
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+
+#include <fmt/ranges.h>
+
+#include "fathom/base/error.h"
+#include "property/token_reference.h"
+#include "property/walks.h"
+#include "spec/plans.h"
+
+namespace fathom::property {
+namespace {
+
+constexpr double kTolerance = 1e-11;
+const std::string kNothing;
+
+KeyFate any_fate() {
+  return *rc::gen::element(KeyFate::kHidden, KeyFate::kSeen, KeyFate::kFrozen,
+                           KeyFate::kFilledLater);
+}
+
+// The plan's policy with fates, loops that rows may leave, and sequences that enter late.
+Policy any_policy(const RandomModel& model, const Batch& batch) {
+  Policy policy = model.random.policy;
+  policy.halting.keys = any_fate();
+  policy.halting.history = MaskHistory::kCumulative;
+  policy.halting.mask_self = true;
+  for (LoopPolicy& loop : policy.loops) {
+    loop.backprop_depth = 0;
+    loop.count = any(1, 4);
+    loop.halting.keys = any_fate();
+    if (!one_in(3)) loop.halting.config.rule = HaltRule::kLatentChange;
+    if (one_in(2))
+      for (int64_t b = 0; b < batch.tokens_BT.size(0); ++b)
+        loop.counts.push_back(any(1, loop.count));
+  }
+  return policy;
+}
+
+Decisions any_loop_decisions(const Batch& batch, const DepthProgram& program) {
+  const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
+  Decisions decisions;
+  for (int i = 0; i < program.loop_ends; ++i) {
+    const Tensor halts_BT = at::full({B, T}, false, at::TensorOptions(at::kBool));
+    const int64_t one_of = any(1, 4);
+    for (int64_t k = 0; k < B * T; ++k) halts_BT.data_ptr<bool>()[k] = one_in(one_of);
+    if (batch.valid_BT.defined()) halts_BT.logical_and_(batch.valid_BT);
+    decisions.push_back(halts_BT);
+  }
+  return decisions;
+}
+
+// What the walk carries of positions [first, first + count), against the reference, at each step's
+// door. Names the first thing that differs; empty: nothing does.
+class Comparison {
+ public:
+  Comparison(const Trace& trace, const std::vector<std::vector<std::vector<Expected>>>& expected,
+             int64_t first, int64_t count)
+      : trace_(trace), expected_(expected), first_(first), count_(count) {}
+
+  std::string run() const {
+    for (const StepRecord& r : trace_.steps) {
+      const std::string what = at_door(*r.door->rows, r.door->travel, expected_[size_t(r.step)]);
+      if (!what.empty()) return fmt::format("step {}: {}", r.step, what);
+    }
+    return kNothing;
+  }
+
+ private:
+  std::string at_door(const Rows& rows, const Travel& travel,
+                      const std::vector<std::vector<Expected>>& expected) const {
+    std::map<std::pair<int64_t, int64_t>, int64_t> row_of;  // sequence and position -> row
+    for (int64_t b = 0; b < rows.batch(); ++b)
+      for (int64_t i = rows.offsets()[size_t(b)]; i < rows.offsets()[size_t(b) + 1]; ++i)
+        if (!travel.done_R.defined() || !travel.done_R[i].item<bool>())
+          row_of[{b, rows.source()[i].item<int64_t>() % count_}] = i;
+    for (int64_t b = 0; b < rows.batch(); ++b)
+      for (int64_t t = 0; t < count_; ++t) {
+        const Expected& e = expected[size_t(b)][size_t(first_ + t)];
+        if (!e.active) continue;
+        const auto found = row_of.find({b, t});
+        if (found == row_of.end())
+          return fmt::format("({}, {}) is missing among [{}] of [{}]", b, t,
+                             fmt::join(rows.positions(), ", "), fmt::join(rows.offsets(), ", "));
+        const auto off = [&](const Tensor& x, const Tensor& y) {
+          return !x.defined() || !y.defined()  // zero, or nobody reads it
+                     ? 0
+                     : relative_gap(x.select(0, found->second), y.select(0, 0));
+        };
+        const double r = off(travel.carry.r_RC, e.r), y = off(travel.carry.y_RC, e.y);
+        if (!(std::max(r, y) <= kTolerance))
+          return fmt::format("({}, {}) is off by {} and {}", b, t, r, y);
+      }
+    return kNothing;
+  }
+
+  const Trace& trace_;
+  const std::vector<std::vector<std::vector<Expected>>>& expected_;
+  int64_t first_, count_;
+};
+
+// What a failure is looked for by.
+std::string told(const DepthProgram& program) {
+  const auto halting = [](const HaltingPolicy& h) {
+    const char* const names[] = {"hidden", "seen", "frozen", "filled later"};
+    return h.halts() ? names[int(h.keys)] : "none";
+  };
+  std::string out = fmt::format("the walk: {}\n", halting(program.policy.halting));
+  for (const LoopPolicy& l : program.policy.loops)
+    out += fmt::format("loop: {} times, {}, [{}]\n", l.count, halting(l.halting),
+                       fmt::join(l.counts, ", "));
+  for (const StepSpec& s : program.steps) {
+    out += s.site("step", s.index) + (s.readout >= 0 ? ", reads out" : "");
+    for (const Injection& i : s.layer.door)
+      if (i.kind == Injection::kOpenLoop || i.kind == Injection::kLoopInput)
+        out += fmt::format(", {} {}", i.kind == Injection::kOpenLoop ? "opens" : "feeds",
+                           i.loop.group);
+      else
+        out += fmt::format(", door {}{}", int(i.kind), i.newcomers_only ? " of newcomers" : "");
+    for (const AttentionSpec& a : s.layer.attention)
+      out += fmt::format(", values {} scores {} mask {}", int(a.value), int(a.scores), int(a.mask));
+    out += fmt::format(", wiring {}, {} before", s.layer.wiring, s.layer.context.value_or(-1));
+    for (const LoopEnd& e : s.ends)
+      out += fmt::format(", {} {}", e.closes ? "closes" : "ends", e.place.group);
+    out += "\n";
+  }
+  return out;
+}
+
+struct Drawn {
+  RandomModel model{at::kDouble};
+  Batch batch = any_batch();
+  Policy policy = any_policy(model, batch);
+  DepthProgram program = unroll(model.random.plan, policy);
+  Decisions readouts = any_decisions(batch, program);
+  Decisions loops = any_loop_decisions(batch, program);
+
+  WalkOptions options() const {
+    WalkOptions o = walk_options(/*training=*/false);
+    o.keep_doors = true;
+    o.replay = &readouts;
+    o.replay_loops = &loops;
+    return o;
+  }
+};
+
+RC_GTEST_PROP(Fates, WithAllRowsInItsTensorsOrOnlyThoseThatAreNeeded, ()) {
+  set_threads(1);
+  const at::NoGradGuard no_grad;
+  const Drawn d;
+  WalkOptions options = d.options();
+  const auto expected = TokenReference(d.model, d.program, d.batch, options).run();
+  const int64_t T = d.batch.tokens_BT.size(1);
+  for (const bool skip : {false, true}) {
+    options.skip = skip;
+    const Trace trace = d.model.walk.run(d.program, d.batch, options);
+    RC_LOG() << (skip ? "skipping" : "dense") << "\n" << told(d.program);
+    RC_ASSERT(Comparison(trace, expected, 0, T).run() == kNothing);
+  }
+}
+
+// Rows that wait in a cache would be passed by others that leave a loop earlier.
+bool refused(const Policy& policy) {
+  bool leaves = false;
+  for (const LoopPolicy& l : policy.loops)
+    leaves = leaves || l.halting.halts() || !l.counts.empty();
+  return leaves && policy.halting.halts() && policy.halting.keys == KeyFate::kFilledLater;
+}
+
+TEST(FilledLater, IsRefusedWhereRowsLeaveLoopsAndACacheIsThere) {
+  set_threads(1);
+  const at::NoGradGuard no_grad;
+  DepthPlan plan = testing::plan_of({{testing::loop_of({{testing::block(0, 8)}})},
+                                     {testing::with_readout(testing::block(1, 8), 1)}});
+  BackboneConfig backbone;
+  backbone.n_head = kHeads, backbone.n_embd = 8, backbone.block_size = kBlock;
+  plan.tied_heads = backbone.tie_head = false;
+  const ParameterSet own(parameter_table(plan, backbone, kVocab), 1, at::kCPU, at::kDouble);
+  const DepthWalk walk(plan, backbone, bind(own, plan));
+  Policy policy = testing::loops({3});
+  policy.halting.config.rule = HaltRule::kMax;
+  policy.halting.keys = KeyFate::kFilledLater;
+  policy.loops[0].halting.config.rule = HaltRule::kLatentChange;
+  const Batch batch = text_batch(2, 4, 1);
+  WalkCache cache(2, 4);
+  WalkOptions options = walk_options(false);
+  options.cache = &cache, options.skip = true;
+  EXPECT_THROW(walk.run(unroll(plan, policy), batch, options), Error);
+  policy.halting.keys = KeyFate::kSeen;
+  EXPECT_NO_THROW(walk.run(unroll(plan, policy), batch, options));
+}
+
+// Rows that another walk computed are seen through the cache, as far as they have been computed or
+// are when somebody needs them.
+RC_GTEST_PROP(Fates, InPiecesThatSeeTheEarlierOnesThroughACache, ()) {
+  set_threads(1);
+  const at::NoGradGuard no_grad;
+  const Drawn d;
+  const Batch batch = with_positions(d.batch);
+  const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
+  WalkOptions options = d.options();
+  const auto expected = TokenReference(d.model, d.program, batch, options).run();
+  options.skip = *rc::gen::arbitrary<bool>() && !refused(d.program.policy);
+  WalkCache cache(B, T);
+  options.cache = &cache;
+  for (int64_t first = 0; first < T;) {
+    const int64_t count = any(1, T - first);
+    const auto part = [&](const Decisions& all) {
+      Decisions own;
+      for (const Tensor& x : all) own.push_back(x.narrow(1, first, count).contiguous());
+      return own;
+    };
+    const Decisions readouts = part(d.readouts), loops = part(d.loops);
+    options.replay = &readouts;
+    options.replay_loops = &loops;
+    const Trace trace = d.model.walk.run(d.program, positions(batch, first, count), options);
+    RC_LOG() << (options.skip ? "skipping, from " : "dense, from ") << first << "\n"
+             << told(d.program);
+    RC_ASSERT(Comparison(trace, expected, first, count).run() == kNothing);
+    first += count;
+  }
+}
+
+// Of what the rows carry to the end, by every weight that reaches it: counts of their own for each
+// sequence, rows that leave and come back.
+RC_GTEST_PROP(Fates, GradientsAgreeWithDifferences, ()) {
+  set_threads(1);
+  const Drawn d;
+  RC_PRE(!d.model.random.cuts);
+  WalkOptions options = d.options();
+  options.keep_doors = false;
+  options.recompute_blocks = *rc::gen::arbitrary<bool>();
+  const auto f = [&] {
+    Tensor sum = at::full({}, 0.0, at::TensorOptions(at::kDouble));
+    const Trace trace = d.model.walk.run(d.program, d.batch, options);
+    for (const StepRecord* r : trace.readouts()) sum = sum + r->reading.ln_p_R.mean();
+    return sum + trace.end.r_RC.tanh().mean();
+  };
+  backward(f());
+  const Slope slope = slope_of(f, d.model.parameters.all(), 7);
+  RC_LOG() << slope.gradient << " and " << slope.difference << "\n";
+  RC_ASSERT(slope.agrees());
+}
+
+}  // namespace
+}  // namespace fathom::property

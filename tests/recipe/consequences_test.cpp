@@ -1,0 +1,72 @@
+// What a resume says that follows from the keys it changes.
+#include "fathom/train/recipe/consequences.h"
+
+#include <gmock/gmock.h>
+
+#include "fathom/train/recipe/schedule.h"
+#include "recipe/config_testing.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using testing::resolved;
+using testing::Settings;
+
+std::vector<std::string> after(int64_t step, Settings changed, Settings before = {}) {
+  const std::vector<std::pair<std::string, std::string>> run = {
+      {"max_iters", "200"}, {"warmup_iters", "10"}, {"learning_rate", "1e-3"}};
+  before.insert(before.begin(), run.begin(), run.end());
+  changed.insert(changed.begin(), before.begin(), before.end());
+  return consequences(resolved("gpt2ish_shakespeare", before).config,
+                      resolved("gpt2ish_shakespeare", changed).config, step);
+}
+
+TEST(Consequences, NothingFollowsFromNothing) {
+  EXPECT_THAT(after(100, {}), IsEmpty());
+  EXPECT_THAT(after(100, {{"log_interval", "3"}, {"dropout", "0.3"}}), IsEmpty());
+}
+
+TEST(Consequences, ALaterEndOfTheDecayRaisesTheRate) {
+  EXPECT_THAT(after(200, {{"max_iters", "400"}}),
+              ElementsAre("the learning rate of the next step is 5.7e-04 in place of 1.0e-04: its "
+                          "decay ends at step 400 in place of 200"));
+  EXPECT_THAT(after(200, {{"max_iters", "400"}}, {{"lr_decay_iters", "200"}}), IsEmpty())
+      << "where the decay has an end of its own";
+  EXPECT_THAT(after(200, {{"max_iters", "400"}}, {{"decay_lr", "false"}}), IsEmpty());
+  EXPECT_THAT(after(5, {{"max_iters", "400"}}), IsEmpty()) << "the warm-up is the same";
+}
+
+TEST(Consequences, EveryChangeOfTheRateIsSaid) {
+  EXPECT_THAT(after(200, {{"max_iters", "400"}, {"decay_lr", "false"}}),
+              ElementsAre("the learning rate of the next step is 1.0e-03 in place of 1.0e-04"));
+  EXPECT_THAT(after(5, {{"warmup_iters", "100"}}),
+              ElementsAre("the learning rate of the next step is 5.9e-05 in place of 5.5e-04"));
+  EXPECT_THAT(after(200, {{"min_lr", "1e-6"}}), IsEmpty()) << "no step is left";
+}
+
+TEST(Consequences, ABatchHasMoreInIt) {
+  EXPECT_THAT(after(100, {{"batch_size", "32"}, {"validation_batch_size", "64"}}),
+              ElementsAre("a step has 8,192 tokens in place of 16,384"));
+  EXPECT_THAT(after(100, {{"gradient_accumulation_steps", "2"}}),
+              ElementsAre("a step has 32,768 tokens in place of 16,384"));
+  EXPECT_THAT(after(100, {{"mini_batch_size", "16"}}),
+              ElementsAre("a forward pass has 16 sequences in place of 64: a step is the same but "
+                          "for rounding"));
+  EXPECT_THAT(after(100, {{"eval_iters", "100"}}),
+              ElementsAre("an evaluation sees 6,400 sequences of a split in place of 12,800"));
+}
+
+TEST(Consequences, WhatThawsHasNoMoments) {
+  EXPECT_THAT(after(100, {{"freeze", "token_table.*"}}, {{"freeze", "token_table.*,norm_out.*"}}),
+              ElementsAre("one tensor that was frozen is trained from here on: the moments begin "
+                          "at zero"));
+  EXPECT_THAT(after(100, {{"freeze", ""}}, {{"freeze", "norm_out.*,token_table.*"}}),
+              ElementsAre("2 tensors that were frozen are trained from here on: the moments begin "
+                          "at zero"));
+  EXPECT_THAT(after(100, {{"freeze", "token_table.*"}}), IsEmpty()) << "it says so itself";
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,61 @@
+#include "fathom/train/recipe/due.h"
+
+#include <gtest/gtest.h>
+
+namespace fathom {
+namespace {
+
+std::vector<int64_t> steps_where(bool (*due)(const RunConfig&, int64_t), const RunConfig& config,
+                                 int64_t steps) {
+  std::vector<int64_t> out;
+  for (int64_t step = 0; step <= steps; ++step)
+    if (due(config, step)) out.push_back(step);
+  return out;
+}
+
+using Steps = std::vector<int64_t>;
+
+TEST(Due, EveryIntervalOfSteps) {
+  RunConfig c;
+  c.training.eval_interval = 4;
+  EXPECT_EQ(steps_where(evaluation_due, c, 12), (Steps{0, 4, 8, 12}));
+  EXPECT_EQ(steps_where(save_due, c, 12), (Steps{0, 4, 8, 12}));
+  EXPECT_EQ(steps_where(numbered_due, c, 12), Steps{});
+  c.training.checkpoint_interval = 5;
+  EXPECT_EQ(steps_where(numbered_due, c, 12), (Steps{5, 10}));
+}
+
+// LMPlay: next = seen + interval - seen mod interval, asked after each batch, so that an interval
+// below the batch is due once a batch.
+TEST(Due, EveryIntervalOfSequences) {
+  for (const int64_t batch : {1, 3, 4, 7, 10, 25}) {
+    RunConfig c;
+    c.data.batch_size = batch;
+    c.data.mini_batch_size = 2;
+    c.training.validation_interval = 10;
+    c.training.save_interval = 25;
+    for (const int64_t interval : {10, 25}) {
+      const auto due = interval == 10 ? evaluation_due : save_due;
+      Steps expected = {0};
+      int64_t next = interval;
+      for (int64_t step = 1; step <= 60; ++step) {
+        const int64_t seen = step * batch;
+        if (seen < next) continue;
+        expected.push_back(step);
+        next = seen + interval - seen % interval;
+      }
+      EXPECT_EQ(steps_where(due, c, 60), expected) << batch << ", " << interval;
+    }
+  }
+}
+
+TEST(Due, AccumulatedStepsCountAllTheirSequences) {
+  RunConfig c;
+  c.data.batch_size = 5;
+  c.data.gradient_accumulation_steps = 4;
+  c.training.validation_interval = 60;
+  EXPECT_EQ(steps_where(evaluation_due, c, 9), (Steps{0, 3, 6, 9}));
+}
+
+}  // namespace
+}  // namespace fathom

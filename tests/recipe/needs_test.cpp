@@ -1,0 +1,183 @@
+// What a key needs is said by its field, and told when the key is given in vain.
+#include <gmock/gmock.h>
+
+#include <iterator>
+#include <set>
+
+#include "effect_lists.h"
+#include "recipe/config_testing.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using testing::resolved;
+using testing::Settings;
+using ::testing::StartsWith;
+
+// A key, a value, what must be said of it, what it is given beside, and what makes it act.
+struct InVain {
+  const char *key, *text, *needs;
+  Settings beside, acts;
+};
+
+std::vector<InVain> in_vain() {
+  const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
+  const Settings constant = {{"decay_lr", "false"}};
+  const auto plus = [](Settings settings, const char* key, const char* text) {
+    return settings.emplace_back(key, text), settings;
+  };
+  return {
+      {"dropout",
+       "0.3",
+       "attn_dropout, residual_dropout or embed_dropout = None",
+       {{"attn_dropout", "0"}, {"residual_dropout", "0"}, {"embed_dropout", "0"}},
+       {{"attn_dropout", "None"}}},
+      {"mask_history", "previous", "halt_rule = max or gold", {}, halts},
+      {"mask_self", "true", "halt_rule = max or gold", {}, halts},
+      {"halt_threshold", "0.5", "halt_rule = max or gold", {}, halts},
+      {"halt_threshold",
+       "0.5",
+       "halt_thresholds = None",
+       plus(halts, "halt_thresholds", "[1,1,1,1,1,1]"),
+       {{"halt_thresholds", "None"}}},
+      {"halt_thresholds", "[1,1,1,1,1,1]", "halt_rule = max or gold", {}, halts},
+      {"confidence_temperature", "2", "halt_rule = max or gold", {}, halts},
+      {"supervision_reduce",
+       "sum",
+       "another layer_supervision than last",
+       {},
+       {{"layer_supervision", "all"}}},
+      {"skip_easy_weight",
+       "token",
+       "layer_supervision = skip_easy",
+       halts,
+       {{"layer_supervision", "skip_easy"}}},
+      {"gradient_accumulation_steps",
+       "1",
+       "mini_batch_size = None",
+       {{"mini_batch_size", "4"}},
+       {{"mini_batch_size", "None"}}},
+      {"decay_rule",
+       "mlp_and_head",
+       "weight_decay > 0",
+       {{"weight_decay", "0"}},
+       {{"weight_decay", "0.1"}}},
+      {"freeze",
+       "head.*",
+       "default_freeze = false",
+       {{"default_freeze", "true"}},
+       {{"default_freeze", "false"}}},
+      {"unfreeze", "head.*", "freeze or default_freeze", {}, {{"freeze", "*"}}},
+      {"warmup_iters", "7", "decay_lr = true", constant, {{"decay_lr", "true"}}},
+      {"warmup_form", "from_zero", "decay_lr = true", constant, {{"decay_lr", "true"}}},
+      {"warmup_form",
+       "from_zero",
+       "warmup_iters > 0",
+       {{"warmup_iters", "0"}},
+       {{"warmup_iters", "9"}}},
+      {"lr_decay_iters", "700", "decay_lr = true", constant, {{"decay_lr", "true"}}},
+      {"min_lr", "1e-5", "decay_lr = true", constant, {{"decay_lr", "true"}}},
+      {"eval_interval",
+       "7",
+       "validation_interval = None",
+       {{"eval_interval", "7"}, {"validation_interval", "100"}},
+       {{"eval_interval", "7"}}},
+      {"keep_checkpoints", "3", "checkpoint_interval", {}, {{"checkpoint_interval", "100"}}},
+      {"spike_window", "50", "spike_sigma > 0", {}, {{"spike_sigma", "6"}}},
+  };
+}
+
+TEST(Needs, EveryKeyActsAlwaysOrSaysWhatItNeeds) {
+  RunConfig config;
+  FieldList list;
+  add_fields(list, config);
+  const std::set<std::string> always(std::begin(kActsAlways), std::end(kActsAlways));
+  std::set<std::string> names;
+  for (const Field& field : list.all()) {
+    names.insert(field.name());
+    EXPECT_EQ(field.needed().empty(), always.count(field.name()) == 1)
+        << field.name() << ": .needs(...) in its list, or its name in tests/effect_lists.h";
+  }
+  for (const std::string& name : always) EXPECT_EQ(names.count(name), 1u) << name << " is gone";
+}
+
+TEST(Needs, EachIsToldAndOnlyWhileItDoesNotHold) {
+  std::set<std::pair<std::string, std::string>> told;
+  for (const InVain& v : in_vain()) {
+    SCOPED_TRACE(std::string(v.key) + " without " + v.needs);
+    told.emplace(v.key, v.needs);
+    Settings settings = v.beside;
+    if (std::string(v.key) != "eval_interval") settings.emplace_back(v.key, v.text);
+    const auto note = AllOf(StartsWith(std::string(v.key) + " = "),
+                            HasSubstr(std::string(" has no effect: it needs ") + v.needs));
+    EXPECT_THAT(resolved("gpt2ish_shakespeare", settings).notices, Contains(note).Times(1));
+    for (const auto& [key, text] : v.acts) settings.emplace_back(key, text);
+    EXPECT_THAT(resolved("gpt2ish_shakespeare", settings).notices,
+                Not(Contains(HasSubstr("has no effect"))));
+  }
+  // None is left out.
+  RunConfig config;
+  FieldList list;
+  add_fields(list, config);
+  for (const Field& field : list.all())
+    for (const std::string& what : field.needed())
+      EXPECT_EQ(told.count({field.name(), what}), 1u) << field.name() << " needs " << what;
+}
+
+TEST(Needs, AreSaidInTheWordsThatWereTyped) {
+  EXPECT_THAT(resolved("gpt2ish_shakespeare", {{"decay_lr", "false"}, {"min_lr", "1e-5"}}).notices,
+              ElementsAre("min_lr = 1e-05 has no effect: it needs decay_lr = true"));
+  EXPECT_THAT(
+      resolved("gpt2ish_shakespeare", {{"mask_history", "previous"}}).notices,
+      ElementsAre("mask_history = previous has no effect: it needs halt_rule = max or gold"));
+}
+
+TEST(Needs, APresetsOwnValuesAreNotGiven) {
+  for (const Preset& preset : registry().presets())
+    EXPECT_THAT(resolved(preset.name).notices, IsEmpty()) << preset.name;
+}
+
+TEST(Needs, OfTwoSpellingsTheEarlierOneIsTold) {
+  EXPECT_THAT(resolved("gpt2ish", {{"amp", "true"}, {"dtype", "float32"}}).notices,
+              ElementsAre("amp = true has no effect: dtype was given after it"));
+  EXPECT_THAT(resolved("gpt2ish", {{"dtype", "float32"}, {"amp", "true"}}).notices, IsEmpty());
+}
+
+TEST(UntaughtLayers, AreNamed) {
+  const auto notices = [](const Settings& settings) {
+    return resolved("gpt2ish_shakespeare", settings).notices;
+  };
+  const Settings::value_type halts = {"halt_rule", "max"};
+  EXPECT_THAT(notices({halts}),
+              ElementsAre("layers 0 to 4 answer where they are confident, but layer_supervision = "
+                          "last does not train them"));
+  EXPECT_THAT(notices({halts, {"layer_supervision", "[1, 0, 1, 1, 1, 1]"}}),
+              ElementsAre("layer 1 answers where it is confident, but layer_supervision does not "
+                          "train it"));
+  EXPECT_THAT(notices({halts, {"layer_supervision", "[0, 1, 1, 0, 1, 1]"}}),
+              ElementsAre(StartsWith("layers 0, 3 answer")));
+  EXPECT_THAT(notices({halts, {"layer_supervision", "[0, 0, 1, 1, 1, 1]"}}),
+              ElementsAre(StartsWith("layers 0, 1 answer")));
+  EXPECT_THAT(notices({halts, {"n_layer", "1"}, {"n_head", "6"}}), IsEmpty());
+  EXPECT_THAT(notices({halts, {"layer_supervision", "all"}}), IsEmpty());
+  EXPECT_THAT(notices({halts, {"layer_supervision", "[1, 1, 1, 1, 1, 0]"}}),
+              ElementsAre("layer 5 is the last one and answers, but layer_supervision does not "
+                          "train it"));
+  EXPECT_THAT(notices({{"layer_supervision", "[1, 1, 1, 1, 1, 0]"}}),
+              ElementsAre(StartsWith("layer 5 is the last one")));
+  EXPECT_THAT(
+      notices({{"detach_between_layers", "true"}, {"layer_supervision", "last"}}),
+      ElementsAre(StartsWith("detach_between_layers = true where layer_supervision trains")));
+  EXPECT_THAT(notices({halts, {"halt_threshold", "1.5"}}),
+              Not(Contains(HasSubstr("does not train"))))
+      << "no layer is ever so confident";
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,128 @@
+// Presets and the config files that experiments ship.
+#include "fathom/train/recipe/registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "fathom/config/config_file.h"
+#include "io/temp_folder.h"
+#include "recipe/config_testing.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::refusal_of;
+using testing::resolved;
+namespace fs = std::filesystem;
+
+TEST(Registry, UnknownPresetsAreRefusedWithTheNearest) {
+  const Error e = refusal_of([] { registry().preset("gpt2ihs"); });
+  EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+  EXPECT_THAT(e.what(), HasSubstr("gpt2ihs"));
+  EXPECT_THAT(e.hint(), AllOf(HasSubstr("did you mean gpt2ish?"), HasSubstr("fathom list")));
+  EXPECT_THAT(refusal_of([] { registry().preset("zzzzzzzzz"); }).hint(), HasSubstr("fathom list"));
+}
+
+TEST(Registry, APresetNameIsTakenOnce) {
+  Registry r;
+  r.experiment("one", "");
+  r.add("preset", "", [](RunConfig&) {});
+  r.experiment("two", "");
+  const Error e = refusal_of([&] { r.add("preset", "", [](RunConfig&) {}); });
+  EXPECT_THAT(e.what(), AllOf(HasSubstr("preset"), HasSubstr("one"), HasSubstr("two")));
+  EXPECT_EQ(r.presets().size(), 1u);
+}
+
+TEST(Registry, APresetBelongsToAnExperiment) {
+  Registry r;
+  EXPECT_THAT(refusal_of([&] { r.add("preset", "", [](RunConfig&) {}); }).what(),
+              HasSubstr("preset"));
+  r.experiment("mine", "an idea");
+  r.add("preset", "a line", [](RunConfig&) {});
+  EXPECT_EQ(r.preset("preset").experiment, "mine");
+}
+
+TEST(Registry, AConfigFileOfTheOwnExperimentComesFirst) {
+  Registry r;
+  r.add_config({"one", "train", "1"});
+  r.add_config({"two", "train", "2"});
+  r.add_config({"two", "other", "3"});
+  EXPECT_EQ(r.config("two", "train")->text, "2");
+  EXPECT_EQ(r.config("one", "other")->text, "3");
+  EXPECT_EQ(r.config("three", "train")->text, "1");
+  EXPECT_EQ(r.config("one", "none"), nullptr);
+}
+
+TEST(Registry, EveryPresetResolvesAndIsDescribed) {
+  ASSERT_FALSE(registry().presets().empty());
+  for (const Preset& preset : registry().presets()) {
+    EXPECT_NO_THROW(resolved(preset.name)) << preset.name;
+    EXPECT_TRUE(resolved(preset.name).notices.empty()) << preset.name;
+    EXPECT_FALSE(preset.summary.empty()) << preset.name;
+    EXPECT_EQ(preset_config(preset.name).preset, preset.name);
+    EXPECT_TRUE(fs::exists(fs::path(FATHOM_SOURCE_DIR) / "experiments" / preset.experiment))
+        << preset.experiment;
+  }
+}
+
+// What a preset sets is what the same keys would accept from a user.
+TEST(Registry, PresetsStayWithinTheFieldsRanges) {
+  for (const Preset& preset : registry().presets()) {
+    RunConfig config = preset_config(preset.name);
+    FieldList list;
+    add_fields(list, config);
+    EXPECT_NO_THROW(read_config_text(to_toml(list), preset.name + ".toml", list));
+  }
+}
+
+struct Shipped {
+  std::string experiment, stem, path;
+};
+
+std::vector<Shipped> shipped_files() {
+  std::vector<Shipped> files;
+  for (const auto& experiment : fs::directory_iterator(FATHOM_SOURCE_DIR "/experiments")) {
+    if (!fs::exists(experiment.path() / "config")) continue;
+    for (const auto& file : fs::directory_iterator(experiment.path() / "config"))
+      files.push_back({experiment.path().filename(), file.path().stem(), file.path()});
+  }
+  return files;
+}
+
+TEST(ShippedConfigs, ArePartOfTheProgram) {
+  ASSERT_FALSE(shipped_files().empty());
+  for (const Shipped& file : shipped_files()) {
+    const ShippedConfig* config = registry().config(file.experiment, file.stem);
+    ASSERT_NE(config, nullptr) << file.path;
+    EXPECT_EQ(config->text, testing::slurp(file.path));
+  }
+}
+
+// True if the preset has a value for each of its layers, so that it has to keep their number.
+bool is_by_layer(const ModelConfig& c) {
+  return !c.early_exit.layer_widths.empty() || !c.early_exit.layer_contexts.empty() ||
+         !c.halting.thresholds.empty() || !c.supervision.layer_supervision.list.empty();
+}
+
+TEST(ShippedConfigs, ApplyToEveryPreset) {
+  for (const Shipped& file : shipped_files())
+    for (const Preset& preset : registry().presets()) {
+      SCOPED_TRACE(file.path + " on " + preset.name);
+      RunConfig config = preset_config(preset.name);
+      const int64_t layers = config.model.backbone.n_layer;
+      FieldList list;
+      add_fields(list, config);
+      read_config_file(file.path, list);
+      if (config.model.backbone.n_layer != layers && is_by_layer(config.model))
+        EXPECT_THAT(refusal_of([&] { resolve(list, config); }).what(), HasSubstr("n_layer = "));
+      else
+        EXPECT_NO_THROW(resolve(list, config));
+    }
+}
+
+}  // namespace
+}  // namespace fathom

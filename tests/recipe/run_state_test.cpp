@@ -1,0 +1,75 @@
+// state.json as a hostile file.
+#include "fathom/train/recipe/run_state.h"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "errors.h"
+#include "fathom/base/text.h"
+#include "io/temp_folder.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+std::string refusal(const std::string& text) {
+  const testing::TempFolder folder;
+  testing::spill(folder / "state.json", text);
+  const std::string message = testing::error_of([&] { load_state(folder.path()); });
+  EXPECT_TRUE(is_printable(message)) << in_quotes(message);
+  return message;
+}
+
+// A sound state with another value at `place`.
+std::string with(const char* place, const json& value) {
+  json state = to_json(RunState());
+  state[json::json_pointer(place)] = value;
+  return state.dump();
+}
+
+TEST(RunState, ReadsBackAsItWasWritten) {
+  const testing::TempFolder folder;
+  const std::string text = to_json(RunState()).dump();
+  testing::spill(folder / "state.json", text);
+  EXPECT_EQ(to_json(load_state(folder.path())).dump(), text);
+}
+
+// A best value means what it meant: a run of before is gone on with under the name of today, or its
+// best one is forgotten where "loss" is another number now.
+TEST(RunState, TheMetricOfABestOneOfBeforeHasItsNameOfToday) {
+  const auto name_of = [](const json& supervision, const char* name) {
+    const testing::TempFolder folder;
+    json state = json::parse(with("/config/layer_supervision", supervision));
+    state["best_metric"] = name;
+    testing::spill(folder / "state.json", state.dump());
+    return load_state(folder.path()).best_metric;
+  };
+  EXPECT_EQ(name_of("last", "val/loss"), "eval/val/loss");
+  EXPECT_EQ(name_of("all", "val/loss"), "eval/val/objective");
+  EXPECT_EQ(name_of("all", "eval/val/loss"), "eval/val/loss");
+  EXPECT_EQ(name_of("last", "eval/val/infer"), "eval/val/infer");
+}
+
+TEST(RunState, RefusesDepth) {
+  const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  EXPECT_THAT(refusal("{\"tokenizer\": " + deep + "}"), HasSubstr("nested deeper"));
+}
+
+TEST(RunState, RefusesNumbersThatAreNoCounts) {
+  EXPECT_THAT(refusal(with("/evaluated_step", 1e300)), HasSubstr("not a count"));
+  EXPECT_THAT(refusal(with("/evaluated_step", -2)), HasSubstr("not a count"));
+  EXPECT_THAT(refusal(with("/format_version", 1e300)), HasSubstr("format_version is 1e+300"));
+  EXPECT_THAT(refusal(with("/step", UINT64_MAX)), HasSubstr("not a count"));
+}
+
+TEST(RunState, ErrorsAreFitForATerminal) {
+  EXPECT_THAT(refusal("{\"format_version\"\x80"), HasSubstr("not JSON"));
+  EXPECT_THAT(refusal(with("/config/\x1b[31m", 1)), HasSubstr("unknown key \\x1b[31m"));
+  EXPECT_THAT(refusal(with("/config/preset", "\x1b")), HasSubstr("not a plain text"));
+  EXPECT_THAT(refusal(with("/best_metric", "\n")), HasSubstr("not a plain text"));
+}
+
+}  // namespace
+}  // namespace fathom
