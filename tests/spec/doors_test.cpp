@@ -113,7 +113,7 @@ TEST(TrainingMemory, IsTheSumOfItsParts) {
             4 * B * T * (L * (20 * C + 2 * H * T) + 3 * V + 2 * C));
   // A part that a wiring calls twice is kept twice, and one that it leaves out not at all.
   const auto plan_change = std::make_shared<Architecture>();
-  plan_change->change_plan = [](const ModelConfig&, DepthPlan& plan) {
+  plan_change->change_plan = [](const ModelConfig&, DepthPlan& plan, Policy&) {
     using namespace wire;
     plan.wirings = {{{{"r", name("r") + mlp(name("n")) + mlp(name("r"))}}}};
     each_layer(plan, [](LayerSpec& layer) {
@@ -126,6 +126,25 @@ TEST(TrainingMemory, IsTheSumOfItsParts) {
             4 * B * T * (L * (2 * C + 2 * 8 * C) + 3 * V + 2 * C));
 }
 
+// An experiment says what a pass does with its plan, and what makes no sense is refused.
+TEST(Sections, AnExperimentChangesThePolicyToo) {
+  ModelConfig config;
+  config.backbone = parts_backbone();
+  config.halting.rule = HaltRule::kMax;
+  const auto change = std::make_shared<Architecture>();
+  KeyFate fate = KeyFate::kFrozen;
+  change->change_plan = [&fate](const ModelConfig&, DepthPlan&, Policy& policy) {
+    EXPECT_TRUE(policy.halting.halts());
+    policy.halting.keys = fate;
+  };
+  config.architecture = change;
+  EXPECT_EQ(make_policy(config).halting.keys, KeyFate::kFrozen);
+  config.early_exit.mask_history = MaskHistory::kPrevious;
+  EXPECT_THROW(make_policy(config), Error);
+  fate = KeyFate::kHidden;
+  EXPECT_EQ(make_policy(config).halting.history, MaskHistory::kPrevious);
+}
+
 // A section acts on whatever plan there is, as an experiment's change does.
 TEST(Sections, ChangeAnyPlan) {
   DepthPlan plan = plan_of({{loop_of({{block(0, 8)}, {block(1, 8)}}, 2)}, {block(2, 8)}});
@@ -135,8 +154,9 @@ TEST(Sections, ChangeAnyPlan) {
   exits.layer_contexts = {1, 2, 3};
   SupervisionConfig all;
   all.layer_supervision = {"all", {}};
-  apply(all, plan);
-  apply(exits, plan);
+  Policy policy;
+  apply(all, plan, policy);
+  apply(exits, plan, policy);
   int64_t i = 0;
   each_layer(plan, [&](const LayerSpec& layer) {
     EXPECT_EQ(layer.door.size(), i > 0 ? 1U : 0U);
@@ -150,11 +170,13 @@ TEST(Sections, ChangeAnyPlan) {
   EXPECT_EQ(i, 3);
   HaltingConfig halting;
   DepthPlan silent = plan_of({{block(0, 8)}, {block(1, 8)}});
-  apply(halting, silent);
+  apply(halting, silent, policy);
   each_layer(silent, [](const LayerSpec& layer) { EXPECT_FALSE(layer.readout); });
+  EXPECT_FALSE(policy.halting.halts());
   halting.rule = HaltRule::kMax;
-  apply(halting, silent);
+  apply(halting, silent, policy);
   each_layer(silent, [](const LayerSpec& layer) { EXPECT_TRUE(layer.readout); });
+  EXPECT_TRUE(policy.halting.halts());
 }
 
 }  // namespace

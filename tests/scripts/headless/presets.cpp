@@ -7,7 +7,7 @@ namespace fathom {
 void register_headless(Registry& registry) {
   const auto headless = std::make_shared<Architecture>();
   headless->name = "headless";
-  headless->change_plan = [](const ModelConfig&, DepthPlan& plan) {
+  headless->change_plan = [](const ModelConfig&, DepthPlan& plan, Policy&) {
     each_layer(plan, [](LayerSpec& layer) { layer.readout.reset(); });
     plan.answers = "how often a token has been there";
   };

@@ -11,6 +11,7 @@
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/model/spec/model_config.h"
 #include "fathom/model/spec/parameter_table.h"
+#include "fathom/model/spec/policy.h"
 
 namespace fathom {
 
@@ -19,8 +20,9 @@ struct Architecture {
   // Fields over slots of `settings`: list.add("gate_above", settings.number("gate_above", 0.5),
   // "..."). The command line, config files, validation and the checkpoint's copy follow from it.
   std::function<void(FieldList& list, OwnSettings& settings)> add_fields = {};
-  // After the sections made the plan: another wiring, other doors, heads, windows, loops.
-  std::function<void(const ModelConfig& config, DepthPlan& plan)> change_plan = {};
+  // After the sections made both: another wiring, other doors, heads, windows, loops in the plan;
+  // counts, rules and fates of keys in what a pass does with it.
+  std::function<void(const ModelConfig& config, DepthPlan& plan, Policy& policy)> change_plan = {};
   // Parameters besides the plan's. They become Part::kOwn, and their names are theirs alone.
   std::function<std::vector<ParameterSpec>(const ModelConfig& config, const DepthPlan& plan,
                                            int64_t vocab_size)>

@@ -77,7 +77,7 @@ void validate(const BackboneConfig& c) {
            "set tie_head=false or head_bias=false");
 }
 
-void apply(const BackboneConfig& section, DepthPlan& plan) {
+void apply(const BackboneConfig& section, DepthPlan& plan, Policy& /*policy*/) {
   plan.stem.width = section.n_embd;
   plan.wirings = {pre_norm_wiring()};
   plan.tied_heads = section.tie_head;

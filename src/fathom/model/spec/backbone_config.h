@@ -10,6 +10,7 @@
 namespace fathom {
 
 struct DepthPlan;
+struct Policy;
 
 enum class Init {
   kGpt2,   // every weight N(0, 0.02^2), residual projections N(0, (0.02 / sqrt(2 n_layer))^2),
@@ -42,7 +43,7 @@ void add_fields(FieldList& list, BackboneConfig& config);
 void validate(const BackboneConfig& config);
 
 // The plan of a plain model: the stem, and n_layer layers of which the last one answers.
-void apply(const BackboneConfig& section, DepthPlan& plan);
+void apply(const BackboneConfig& section, DepthPlan& plan, Policy& policy);
 
 // LMPlay's width without heads: the largest divisor of n_embd that is at most n_head.
 int64_t fitting_heads(int64_t n_embd, int64_t n_head);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
-#include "fathom/model/spec/architecture.h"
 #include "fathom/model/spec/each_part.h"
 
 namespace fathom {
@@ -114,18 +113,6 @@ bool predicts_next_token(const DepthPlan& plan) {
 
 void check_plan(const DepthPlan& plan) {
   PlanChecker(plan).check();
-}
-
-DepthPlan make_depth_plan(const ModelConfig& config) {
-  DepthPlan plan;
-  apply(config.backbone, plan);
-  apply(config.supervision, plan);
-  apply(config.halting, plan);
-  apply(config.early_exit, plan);
-  if (config.architecture == nullptr || !config.architecture->change_plan) return plan;
-  config.architecture->change_plan(config, plan);
-  check_plan(plan);
-  return plan;
 }
 
 void add_readout(LayerSpec& layer) {

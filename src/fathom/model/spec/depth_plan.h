@@ -75,8 +75,9 @@ bool predicts_next_token(const DepthPlan& plan);
 // readout at the end.
 void check_plan(const DepthPlan& plan);
 
-// Each section of the configuration in turn changes the plan by its `apply(section, plan)`, the
-// backbone's first, which makes it; then the architecture changes it.
+// Each section of the configuration in turn changes plan and policy by its `apply(section, plan,
+// policy)`, the backbone's first, which makes the plan; then the architecture changes them. Each of
+// these two (make_policy() is in policy.h) gives one of the pair.
 DepthPlan make_depth_plan(const ModelConfig& config);
 
 // The layer answers: by a readout of all layers', if it has none.

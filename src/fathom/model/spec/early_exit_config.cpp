@@ -5,6 +5,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/model/spec/policy.h"
 
 namespace fathom {
 namespace {
@@ -83,7 +84,10 @@ void validate(const EarlyExitConfig& c, const BackboneConfig& b) {
         "add --layer_tables=true, or --gate_mode=none");
 }
 
-void apply(const EarlyExitConfig& section, DepthPlan& plan) {
+void apply(const EarlyExitConfig& section, DepthPlan& plan, Policy& policy) {
+  HaltingPolicy& halting = policy.halting;
+  halting.history = section.mask_history;
+  halting.mask_self = section.mask_self.value_or(halting.config.rule != HaltRule::kGold);
   int64_t before = section.layer_widths.empty() ? plan.stem.width : section.layer_widths.front();
   plan.stem.width = before;
   size_t i = 0;  // of the layer

@@ -10,6 +10,7 @@
 namespace fathom {
 
 struct DepthPlan;
+struct Policy;
 
 enum class GateMode {
   kNone,     // the table's row is added to the residual stream
@@ -38,6 +39,6 @@ void add_fields(FieldList& list, EarlyExitConfig& config);
 void validate(const EarlyExitConfig& config, const BackboneConfig& backbone);
 
 // Widths, windows, doors and heads of the plan's layers. After all that gives layers readouts.
-void apply(const EarlyExitConfig& section, DepthPlan& plan);
+void apply(const EarlyExitConfig& section, DepthPlan& plan, Policy& policy);
 
 }  // namespace fathom

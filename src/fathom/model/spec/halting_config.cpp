@@ -7,6 +7,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/model/spec/policy.h"
 
 namespace fathom {
 
@@ -40,7 +41,8 @@ void validate(const HaltingConfig& c, const BackboneConfig& b) {
            "give one per layer, or halt_thresholds=None and a halt_threshold for all");
 }
 
-void apply(const HaltingConfig& section, DepthPlan& plan) {
+void apply(const HaltingConfig& section, DepthPlan& plan, Policy& policy) {
+  policy.halting.config = section;
   if (section.rule != HaltRule::kNone) each_layer(plan, add_readout);
 }
 

@@ -7,6 +7,7 @@
 namespace fathom {
 
 struct DepthPlan;
+struct Policy;
 
 enum class HaltRule {
   kNone,
@@ -35,7 +36,7 @@ struct HaltingConfig {
 void add_fields(FieldList& list, HaltingConfig& config);
 void validate(const HaltingConfig& config, const BackboneConfig& backbone);
 // With a rule every layer answers, for each may be asked.
-void apply(const HaltingConfig& section, DepthPlan& plan);
+void apply(const HaltingConfig& section, DepthPlan& plan, Policy& policy);
 // A sentence for each threshold that always or never halts.
 std::vector<std::string> remarks(const HaltingConfig& config);
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
-#include "fathom/model/spec/model_config.h"
 
 namespace fathom {
 namespace {
@@ -30,15 +29,6 @@ void check_policy(const Policy& policy) {
     misuse("mask_history = previous says whose keys are hidden, and here they are not",
            "take mask_history = cumulative");
   for (size_t i = 0; i < policy.loops.size(); ++i) check_loop(i, policy.loops[i]);
-}
-
-Policy make_policy(const ModelConfig& config) {
-  Policy policy;
-  policy.halting.config = config.halting;
-  policy.halting.history = config.early_exit.mask_history;
-  policy.halting.mask_self =
-      config.early_exit.mask_self.value_or(config.halting.rule != HaltRule::kGold);
-  return policy;
 }
 
 }  // namespace fathom

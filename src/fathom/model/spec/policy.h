@@ -56,7 +56,7 @@ struct Policy {
 // that needs a readout which its body has not, ...
 void check_policy(const Policy& policy);
 
-// Of the sections.
+// Of the sections, as make_depth_plan().
 Policy make_policy(const ModelConfig& config);
 
 }  // namespace fathom

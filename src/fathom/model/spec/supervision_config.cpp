@@ -42,7 +42,7 @@ void validate(const SupervisionConfig& c, const BackboneConfig& b) {
            "one of the weights must be above 0");
 }
 
-void apply(const SupervisionConfig& section, DepthPlan& plan) {
+void apply(const SupervisionConfig& section, DepthPlan& plan, Policy& /*policy*/) {
   int64_t n_layer = 0;
   each_layer(plan, [&](LayerSpec&) { ++n_layer; });
   const std::vector<double> weights = section.layer_weights(n_layer);

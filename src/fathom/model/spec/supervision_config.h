@@ -7,6 +7,7 @@
 namespace fathom {
 
 struct DepthPlan;
+struct Policy;
 
 enum class SupervisionReduce { kMean, kSum };
 enum class SkipEasyWeight {
@@ -28,6 +29,6 @@ void add_fields(FieldList& list, SupervisionConfig& config);
 void validate(const SupervisionConfig& config, const BackboneConfig& backbone);
 
 // Layers that are trained answer.
-void apply(const SupervisionConfig& section, DepthPlan& plan);
+void apply(const SupervisionConfig& section, DepthPlan& plan, Policy& policy);
 
 }  // namespace fathom
