@@ -48,13 +48,13 @@ class DecoderTest : public PropertyTest {
         SCOPED_TRACE(::testing::Message() << "step " << i << " text " << b);
         const auto text = static_cast<size_t>(b);
         if (decoder.is_full(text)) {
-          EXPECT_EQ(next.layer_B[b].item<int64_t>(), -1);
+          EXPECT_EQ(next.layer_N[b].item<int64_t>(), -1);
           continue;
         }
         const NextToken expected = uncached(model, decoder.tokens(text), window, exit);
-        ASSERT_EQ(next.layer_B[b].item<int64_t>(), expected.layer_B.item<int64_t>());
-        ASSERT_LE(gap(next.scores_BV[b], expected.scores_BV[0]), tolerance);
-        answers_.insert(expected.layer_B.item<int64_t>());
+        ASSERT_EQ(next.layer_N[b].item<int64_t>(), expected.layer_N.item<int64_t>());
+        ASSERT_LE(gap(next.scores_NV[b], expected.scores_NV[0]), tolerance);
+        answers_.insert(expected.layer_N.item<int64_t>());
         decoder.append(text, more[i][b].item<int64_t>());
       }
     }
@@ -101,7 +101,7 @@ TEST_F(DecoderTest, WhatHasLeftHasNoDeeperKeys) {
   for (int64_t t = 0; t < kBlock; ++t) {
     const Tensor prefix = index_tensor({text.begin(), text.begin() + t + 1}, at::kCPU).unsqueeze(0);
     const int64_t layer =
-        s.model->next_token(prefix, Exit::kFirstConfident).layer_B.item<int64_t>();
+        s.model->next_token(prefix, Exit::kFirstConfident).layer_N.item<int64_t>();
     for (int64_t i = 0; i <= layer; ++i) ++expected[size_t(i)];
   }
   EXPECT_LT(expected.back(), kBlock) << "nobody left";

@@ -166,8 +166,8 @@ TEST(NextToken, ComesFromTheFirstLayerThatIsConfident) {
       const int64_t B = 20;
       const Tensor tokens = random_tokens({B, T}, kVocab, unsigned(T));
       const NextToken next = model->next_token(tokens, Exit::kFirstConfident);
-      ASSERT_EQ(next.scores_BV.sizes(), (std::vector<int64_t>{B, kVocab}));
-      ASSERT_EQ(next.layer_B.sizes(), (std::vector<int64_t>{B}));
+      ASSERT_EQ(next.scores_NV.sizes(), (std::vector<int64_t>{B, kVocab}));
+      ASSERT_EQ(next.layer_N.sizes(), (std::vector<int64_t>{B}));
       for (int64_t b = 0; b < B; ++b) {
         int64_t layer = 0;
         Tensor scores;
@@ -176,8 +176,8 @@ TEST(NextToken, ComesFromTheFirstLayerThatIsConfident) {
           const double sure = (scores / config.halting.temperature).softmax(0).max().item<double>();
           if (sure >= config.halting.threshold_at(size_t(layer)) || layer + 1 == kLayers) break;
         }
-        EXPECT_EQ(next.layer_B[b].item<int64_t>(), layer);
-        EXPECT_LE(max_difference(next.scores_BV[b], scores), 1e-12);
+        EXPECT_EQ(next.layer_N[b].item<int64_t>(), layer);
+        EXPECT_LE(max_difference(next.scores_NV[b], scores), 1e-12);
         ++answers[size_t(layer)];
       }
     }
@@ -190,13 +190,13 @@ TEST(NextToken, ComesFromTheLastLayerIfToldSo) {
     const auto model = strong_exits(config);
     const Tensor tokens = random_tokens({20, 8}, kVocab, 1);
     const NextToken last = model->next_token(tokens, Exit::kLast);
-    EXPECT_LE(max_difference(last.scores_BV, model->logits(tokens).select(1, 7)), 1e-12);
-    EXPECT_EQ(numbers(last.layer_B), std::vector<double>(20, kLayers - 1));
+    EXPECT_LE(max_difference(last.scores_NV, model->logits(tokens).select(1, 7)), 1e-12);
+    EXPECT_EQ(numbers(last.layer_N), std::vector<double>(20, kLayers - 1));
     // Where nobody was confident before, the two agree.
     const NextToken first = model->next_token(tokens, Exit::kFirstConfident);
     for (int64_t b = 0; b < 20; ++b)
-      EXPECT_EQ(max_difference(first.scores_BV[b], last.scores_BV[b]) <= 1e-12,
-                first.layer_B[b].item<int64_t>() == kLayers - 1);
+      EXPECT_EQ(max_difference(first.scores_NV[b], last.scores_NV[b]) <= 1e-12,
+                first.layer_N[b].item<int64_t>() == kLayers - 1);
   }
 }
 
@@ -204,7 +204,7 @@ TEST(NextToken, ThresholdsThatAreAlwaysAndNeverMet) {
   const Tensor tokens = random_tokens({20, 8}, kVocab, 1);
   const auto layers = [&](double threshold) {
     const auto model = strong_exits(exit_config(threshold, kLayers));
-    return numbers(model->next_token(tokens, Exit::kFirstConfident).layer_B);
+    return numbers(model->next_token(tokens, Exit::kFirstConfident).layer_N);
   };
   EXPECT_EQ(layers(0), std::vector<double>(20, 0));
   EXPECT_EQ(layers(1.1), std::vector<double>(20, kLayers - 1));
@@ -217,8 +217,8 @@ TEST(NextToken, WithoutAHaltingRuleTheLastLayerAnswers) {
   const Tensor tokens = random_tokens({20, 8}, kVocab, 1);
   for (const Exit exit : {Exit::kFirstConfident, Exit::kLast}) {
     const NextToken next = model->next_token(tokens, exit);
-    EXPECT_LE(max_difference(next.scores_BV, model->logits(tokens).select(1, 7)), 1e-12);
-    EXPECT_EQ(numbers(next.layer_B), std::vector<double>(20, kLayers - 1));
+    EXPECT_LE(max_difference(next.scores_NV, model->logits(tokens).select(1, 7)), 1e-12);
+    EXPECT_EQ(numbers(next.layer_N), std::vector<double>(20, kLayers - 1));
   }
 }
 
@@ -233,10 +233,10 @@ TEST(Generate, SaysWhichLayerAnswered) {
     const std::vector<int64_t> seen(tokens.end() - std::min<int64_t>(8, int64_t(tokens.size())),
                                     tokens.end());
     const NextToken next = model->next_token(window_of(seen), Exit::kFirstConfident);
-    const std::vector<double> wide = numbers(next.scores_BV);
+    const std::vector<double> wide = numbers(next.scores_NV);
     const std::vector<float> scores(wide.begin(), wide.end());
     EXPECT_EQ(written[i], sample_token(scores, {}, o.sampler, stream.uniform(i))) << i;
-    EXPECT_EQ(layers[i], next.layer_B.item<int64_t>()) << i;
+    EXPECT_EQ(layers[i], next.layer_N.item<int64_t>()) << i;
     tokens.push_back(written[i]);
   }
   EXPECT_EQ(std::set<int64_t>(layers.begin(), layers.end()), (std::set<int64_t>{0, 1, 2}));

@@ -120,7 +120,6 @@ inline Pass corridor_pass() {
 
 inline WalkOptions corridor_options() {
   WalkOptions options;
-  options.keep_doors = options.keep_states = true;
   options.random = corridor_random();
   return options;
 }

@@ -51,11 +51,11 @@ TEST(Corridor, EveryStepIsTheReferences) {
         LoopSettings{3, 0, true, 0.0}, LoopSettings{1, 0, false}}) {
     SCOPED_TRACE(std::to_string(loop.count) + (loop.adapter ? " adapted" : " added"));
     const auto model = corridor_model({term_of({1, 1, 1})}, loop);
-    const Trace trace = model->walk().run(model->program(), corridor_batch(), corridor_options());
+    const KeptTrace trace = run_kept(model->walk(), model->program(), corridor_batch(), corridor_options());
     const std::vector<ReferenceWalk> expected = reference_walks(*model, loop);
     ASSERT_EQ(trace.steps.size(), size_t(loop.count) + 3);
     for (size_t i = 0; i < trace.steps.size(); ++i)
-      expect_carry(trace.steps[i].door->travel.carry, {expected[0].door[i], expected[1].door[i]});
+      expect_carry(trace.door(i), {expected[0].door[i], expected[1].door[i]});
     expect_carry(trace.end, {expected[0].after.back(), expected[1].after.back()});
   }
 }
@@ -63,7 +63,7 @@ TEST(Corridor, EveryStepIsTheReferences) {
 TEST(Corridor, ReadingsAndDecisionsAreTheReferences) {
   const auto model = corridor_model({term_of({1, 1, 1})});
   const Batch batch = corridor_batch();
-  const Trace trace = model->walk().run(model->program(), batch, corridor_options());
+  const KeptTrace trace = run_kept(model->walk(), model->program(), batch, corridor_options());
   const std::vector<ReferenceWalk> expected = reference_walks(*model);
   const auto readouts = trace.readouts();
   ASSERT_EQ(readouts.size(), 3U);
@@ -134,13 +134,13 @@ TEST(Segment, RepeatsTheWalkBitForBit) {
   const auto model = corridor_model({});
   const DepthProgram program = model->program();
   const WalkOptions options = corridor_options();
-  const Trace trace = model->walk().run(program, corridor_batch(), options);
+  const KeptTrace trace = run_kept(model->walk(), program, corridor_batch(), options);
   for (size_t first = 0; first < kSteps; ++first)
     for (size_t last = first; last <= kSteps; ++last)
       for (const bool live : {true, false}) {
         const Carry again = walk_again(model->walk(), program, trace, {first, last, live, live},
-                                       trace.steps[first].door->travel.carry, options);
-        const Carry& there = last < kSteps ? trace.steps[last].door->travel.carry : trace.end;
+                                       trace.door(first), options);
+        const Carry& there = last < kSteps ? trace.door(last) : trace.end;
         EXPECT_TRUE(same_bits(again.r_RC, there.r_RC)) << first << " to " << last;
         ASSERT_EQ(again.y_RC.defined(), there.y_RC.defined());
         if (there.y_RC.defined()) {
@@ -161,10 +161,10 @@ TEST(Segment, GradientsGoWhereTheyAreAllowed) {
       const auto model = corridor_model({});
       const DepthProgram program = model->program();
       const WalkOptions options = corridor_options();
-      const Trace trace = model->walk().run(program, corridor_batch(), options);
+      const KeptTrace trace = run_kept(model->walk(), program, corridor_batch(), options);
       const Carry end =
           walk_again(model->walk(), program, trace, {kFirst, kLast, live_carry, live_params},
-                     trace.steps[kFirst].door->travel.carry, options);
+                     trace.door(kFirst), options);
       ASSERT_EQ(end.r_RC.requires_grad(), live_carry || live_params);
       if (!end.r_RC.requires_grad()) continue;
       backward((end.r_RC * direction()).sum());
@@ -189,7 +189,7 @@ TEST(Segment, GradientsGoWhereTheyAreAllowed) {
 TEST(Segment, RefusesStepsThatTheWalkDoesNotHave) {
   const auto model = corridor_model({});
   const DepthProgram program = model->program();
-  const Trace trace = model->walk().run(program, corridor_batch(), corridor_options());
+  const KeptTrace trace = run_kept(model->walk(), program, corridor_batch(), corridor_options());
   for (const auto& [first, last] : {std::pair<size_t, size_t>{0, 7}, {3, 2}})
     EXPECT_THAT(caught([&, f = first, l = last] {
                   walk_again(model->walk(), program, trace, {f, l}, trace.end, corridor_options());
@@ -205,7 +205,7 @@ TEST(TruncatedLoop, CutsTheStateAndNotTheInput) {
     SCOPED_TRACE(std::to_string(loop.count) + ", last " + std::to_string(loop.backprop_depth));
     const auto model = corridor_model({}, loop);
     const DepthProgram program = model->program();
-    const Trace trace = model->walk().run(program, corridor_batch(), corridor_options());
+    const KeptTrace trace = run_kept(model->walk(), program, corridor_batch(), corridor_options());
     backward((trace.end.r_RC * direction()).sum());
     const Weights frozen = weights_of(*model);
     const auto cut = size_t(loop.count - loop.backprop_depth);  // iterations without a gradient
@@ -257,10 +257,10 @@ TEST(Corridor, LogitsAndTheNextTokenAreTheReferences) {
       size_t layer = 0;
       while (layer < 2 && !walk.halts[layer][t]) ++layer;
       layers.insert(layer);
-      EXPECT_EQ(first.layer_B[b].item<int64_t>(), int64_t(layer));
-      EXPECT_EQ(last.layer_B[b].item<int64_t>(), 2);
+      EXPECT_EQ(first.layer_N[b].item<int64_t>(), int64_t(layer));
+      EXPECT_EQ(last.layer_N[b].item<int64_t>(), 2);
       for (const auto& [scores, from] :
-           {std::pair{first.scores_BV[b], layer}, {last.scores_BV[b], size_t(2)}}) {
+           {std::pair{first.scores_NV[b], layer}, {last.scores_NV[b], size_t(2)}}) {
         const Values& all = walk.scores[from].ln_p;
         const Values row(all.begin() + int64_t(t) * kVocab, all.begin() + int64_t(t + 1) * kVocab);
         EXPECT_LE(max_difference(scores.log_softmax(-1), tensor_of(row, {kVocab})), 1e-10);
@@ -291,9 +291,9 @@ TEST(Corridor, NoiseIsOfTheSequenceAndStepAndActsWithoutTraining) {
 // the last.
 std::vector<int64_t> rows_of_the_dense_walk(const DepthModel& model) {
   WalkOptions options = corridor_options();
-  const Trace dense = model.walk().run(model.program(), corridor_batch(), options);
+  const KeptTrace dense = run_kept(model.walk(), model.program(), corridor_batch(), options);
   options.skip = true;
-  const Trace skipping = model.walk().run(model.program(), corridor_batch(), options);
+  const KeptTrace skipping = run_kept(model.walk(), model.program(), corridor_batch(), options);
   std::vector<int64_t> counts;
   for (size_t i = 0; i < skipping.steps.size(); ++i) {
     SCOPED_TRACE(i);
@@ -305,11 +305,11 @@ std::vector<int64_t> rows_of_the_dense_walk(const DepthModel& model) {
     const auto expect_rows = [&](const Tensor& whole, const Tensor& part) {
       EXPECT_LE(max_difference(whole.index_select(0, rows), part), 1e-12);
     };
-    expect_rows(all.door->travel.carry.r_RC, some.door->travel.carry.r_RC);
-    if (i > 0) expect_rows(all.door->travel.carry.y_RC, some.door->travel.carry.y_RC);
-    EXPECT_EQ(some.door->travel.carry.x0_RC.size(), i == 2 || i == 3 ? 1U : 0U);
-    for (size_t k = 0; k < some.door->travel.carry.x0_RC.size(); ++k)
-      expect_rows(all.door->travel.carry.x0_RC[k], some.door->travel.carry.x0_RC[k]);
+    expect_rows(dense.door(i).r_RC, skipping.door(i).r_RC);
+    if (i > 0) expect_rows(dense.door(i).y_RC, skipping.door(i).y_RC);
+    EXPECT_EQ(skipping.door(i).x0_RC.size(), i == 2 || i == 3 ? 1U : 0U);
+    for (size_t k = 0; k < skipping.door(i).x0_RC.size(); ++k)
+      expect_rows(dense.door(i).x0_RC[k], skipping.door(i).x0_RC[k]);
     if (all.readout >= 0) expect_rows(all.reading.ln_max_R, some.reading.ln_max_R);
   }
   counts.push_back(skipping.end.r_RC.size(0));

@@ -79,7 +79,7 @@ TEST(Doors, AGateIsTheNextTables) {
   DepthPlan plan = plan_of({{layer}}, 8);
   const Walked w(plan);
   const StepSpec step = unroll(plan).steps[0];
-  const Carry& start = w.trace.steps[0].door->travel.carry;
+  const Carry& start = w.trace.door(0);
   const RandomField random(1, 2, 3);
   const Rows rows(w.batch);
   Carry carry = start;

@@ -205,7 +205,7 @@ Said said(const Numbers& logits, size_t target, const HaltingConfig& halting, si
 std::map<std::string, double> counted_again(const NextTokenModel& model,
                                             const HaltingConfig& halting, const Batch& batch,
                                             bool training) {
-  const Trace trace = walk(model, batch, nullptr, training);
+  const KeptTrace trace = walk(model, batch, nullptr, training);
   const size_t L = trace.steps.size();
   std::map<std::string, double> m;
   double n = 0;
@@ -217,7 +217,7 @@ std::map<std::string, double> counted_again(const NextTokenModel& model,
     std::vector<Said> layers;
     for (size_t l = 0; l < L; ++l) {
       const LinearParams& head = depth(model).walk().params().head.at(int(l));
-      const Tensor logits = linear(trace.steps[l].n_RC.select(0, r), head.weight, head.bias);
+      const Tensor logits = linear(trace.h(trace.steps[l]).select(0, r), head.weight, head.bias);
       layers.push_back(said(numbers(logits), size_t(target), halting, l,
                             halting.rule == HaltRule::kGold && training));
     }
@@ -328,7 +328,7 @@ TEST(Halting, AScoreThatIsNotANumberNever) {
   const auto model = opinionated(exit_config(-1, 2));
   const at::NoGradGuard no_grad;
   model->parameters().at("head.0.bias").fill_(std::numeric_limits<double>::quiet_NaN());
-  const Trace trace = walk(*model, batch_with_gaps());
+  const KeptTrace trace = walk(*model, batch_with_gaps());
   EXPECT_EQ(numbers(trace.steps[0].decision.halts_R), Numbers(24, 0));
   EXPECT_EQ(numbers(trace.steps[1].decision.halts_R), Numbers(24, 1));
 }
@@ -362,7 +362,7 @@ TEST(Halting, ARowWithoutATargetHaltsLikeAnother) {
 double quiet_threshold(ModelConfig config, const Batch& batch) {
   double best = 0, widest = 0;
   for (double& threshold = config.halting.threshold = 0.05; threshold < 0.9; threshold += 0.01) {
-    const Trace trace = walk(*opinionated(config), batch, nullptr, true);
+    const KeptTrace trace = walk(*opinionated(config), batch, nullptr, true);
     double margin = 1, halting = 0;
     for (const StepRecord& r : trace.steps) {
       halting += r.decision.halts_R.to(at::kDouble).sum().item<double>();

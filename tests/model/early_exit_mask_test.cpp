@@ -130,9 +130,9 @@ TEST(Threshold, AHiddenTokenThatMaySeeItselfSeesNothingElse) {
   config.early_exit.mask_self = false;
   const auto model = disturbed_model(config);
   const Batch batch = tokens_only(1);
-  const Trace trace = walk(*model, batch);
+  const KeptTrace trace = walk(*model, batch);
   // The attention of a single visible key is its value, whatever the scores.
-  const Carry start = trace.steps[1].door->travel.carry;
+  const Carry start = trace.door(1);
   const auto second = [&](const Carry& carry) {
     return walk_again(depth(*model).walk(), depth(*model).program(), trace, {1, 2}, carry, {}).r_RC;
   };
@@ -194,7 +194,7 @@ TEST(MaskCausality, ScoresDecide) {
   for (const Everything& e : maskings_with_everything()) {
     SCOPED_TRACE(e.name);
     const auto model = disturbed_model(e.config);
-    const Trace trace = walk(*model, tokens_only(3));
+    const KeptTrace trace = walk(*model, tokens_only(3));
     for (const size_t i : {0, 1}) {
       const double halting = share(trace.steps[i].decision.halts_R);
       EXPECT_GT(halting, 0.1) << "masks have to act";
@@ -222,7 +222,7 @@ TEST(MaskCausality, AQueryThatSeesNothing) {
 // ---- Hidden keys
 
 // The rows of `layer` that change when the state of `position` does at the layer's door.
-std::set<int64_t> seen_by(const NextTokenModel& model, const Trace& trace, size_t layer,
+std::set<int64_t> seen_by(const NextTokenModel& model, const KeptTrace& trace, size_t layer,
                           int64_t position) {
   const at::NoGradGuard no_grad;
   const auto after = [&](const Carry& carry) {
@@ -230,10 +230,10 @@ std::set<int64_t> seen_by(const NextTokenModel& model, const Trace& trace, size_
     return walk_again(depth(model).walk(), depth(model).program(), trace, one, carry, {})
         .r_RC.view({kB, kT, -1});
   };
-  Carry changed = trace.steps[layer].door->travel.carry;
+  Carry changed = trace.door(layer);
   changed.r_RC = changed.r_RC.clone();
   changed.r_RC.select(0, position).add_(random_normal({changed.r_RC.size(1)}, 9));
-  const Tensor one = after(trace.steps[layer].door->travel.carry), two = after(changed);
+  const Tensor one = after(trace.door(layer)), two = after(changed);
   EXPECT_TRUE(same_bits(one.select(0, 1), two.select(0, 1))) << "another sequence";
   std::set<int64_t> rows;
   for (int64_t t = 0; t < kT; ++t)
@@ -248,11 +248,11 @@ TEST(HiddenKey, IsSeenByNobodyInTheNextLayer) {
     const auto model = disturbed_model(config);
     for (const size_t layer : {1, 2}) {
       const Halts halts = halting(3, layer - 1, 4);
-      const Trace trace = walk(*model, tokens_only(1), &halts);
+      const KeptTrace trace = walk(*model, tokens_only(1), &halts);
       EXPECT_EQ(seen_by(*model, trace, layer, 4), (Positions{4})) << "its own stream";
       EXPECT_EQ(seen_by(*model, trace, layer, 5), (Positions{5, 6, 7}));
       const Halts none = nobody(3);
-      const Trace open = walk(*model, tokens_only(1), &none);
+      const KeptTrace open = walk(*model, tokens_only(1), &none);
       EXPECT_EQ(seen_by(*model, open, layer, 4), (Positions{4, 5, 6, 7}));
     }
   }
@@ -279,7 +279,7 @@ TEST(HiddenKey, MaySeeAgainWhereOnlyThePreviousLayerDecides) {
   for (const ModelConfig& config : every_masking(exit_config(0.5, 3))) {
     const auto model = disturbed_model(config);
     const Halts halts = halting(3, 0, 4);  // confident at layer 0, no more at layer 1
-    const Trace trace = walk(*model, tokens_only(1), &halts);
+    const KeptTrace trace = walk(*model, tokens_only(1), &halts);
     const bool comes_back = config.early_exit.mask_history == MaskHistory::kPrevious;
     EXPECT_EQ(seen_by(*model, trace, 1, 4), (Positions{4}));
     EXPECT_EQ(seen_by(*model, trace, 2, 4), comes_back ? (Positions{4, 5, 6, 7}) : (Positions{4}));
@@ -290,7 +290,7 @@ TEST(HiddenKey, FollowsFromTheScoresOfTheLayersBefore) {
   for (const Everything& e : maskings_with_everything()) {
     SCOPED_TRACE(e.name);
     const auto model = disturbed_model(e.config);
-    const Trace trace = walk(*model, tokens_only(3));
+    const KeptTrace trace = walk(*model, tokens_only(3));
     EXPECT_FALSE(trace.steps[0].hidden_R.defined());
     std::vector<Tensor> confident;
     for (const Tensor& logits : logits_by_position(*model, trace)) {

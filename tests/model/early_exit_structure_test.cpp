@@ -126,13 +126,13 @@ TEST(EarlyExitReadings, EveryLayerReadsOutAtItsWidth) {
     const auto model = model_of(config, kVocab, at::kDouble);
     Batch batch = batch_of(random_tokens({2, 5}, kVocab, 1), random_tokens({2, 5}, kVocab, 2));
     batch.targets_BT.data_ptr<int64_t>()[3] = -1;
-    const Trace trace = walk(*model, batch);
+    const KeptTrace trace = walk(*model, batch);
     ASSERT_EQ(trace.readouts().size(), 3U);
     const std::vector<Tensor> logits = layer_logits(*model, trace);
     for (size_t i = 0; i < 3; ++i) {
       const StepRecord& r = trace.steps[i];
       EXPECT_EQ(r.layer, int(i));
-      EXPECT_EQ(r.n_RC.sizes(), (at::IntArrayRef{10, widths[i]}));
+      EXPECT_EQ(trace.h(r).sizes(), (at::IntArrayRef{10, widths[i]}));
       EXPECT_EQ(logits[i].sizes(), (at::IntArrayRef{10, kVocab}));
       const std::vector<double> ln_p = numbers(logits[i].log_softmax(-1));
       for (size_t row = 0; row < 10; ++row) {
@@ -204,7 +204,7 @@ std::set<int64_t> reached(const IntList& contexts, int64_t t) {
   config.early_exit.layer_contexts = contexts;
   const auto model = model_of(config, kVocab, at::kDouble);
   disturb(*model, 0.1);
-  const Trace trace = walk(*model, tokens_only(1, 8, 3));
+  const KeptTrace trace = walk(*model, tokens_only(1, 8, 3));
   const Tensor row = layer_logits(*model, trace).back().select(0, t);
   backward((row * random_normal({kVocab}, 4)).sum());
   const Tensor gradient = model->parameters().at("position_table.weight").grad();
@@ -255,9 +255,9 @@ Door door_of(const ModelConfig& config, double gate_bias) {
     set_parameter(*model, "gate.1.bias", gate_bias);
   const Batch batch = tokens_only(2, 6, 5);
   const at::NoGradGuard no_grad;
-  const Trace trace = walk(*model, batch);
+  const KeptTrace trace = walk(*model, batch);
   const StepSpec step = depth(*model).program().steps[1];
-  const Carry before = trace.steps[1].door->travel.carry;
+  const Carry before = trace.door(1);
   const Carry after = pass_door(step, depth(*model).walk(), *trace.all, before, {0, 0, 0});
   const Tensor table = model->parameters().find("token_table.1.weight");
   const Tensor row = table.defined() ? table.index_select(0, batch.tokens_BT.view({12})) : table;

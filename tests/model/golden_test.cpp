@@ -199,18 +199,17 @@ class Recorded {
   NextTokenModel& model() { return *model_; }
   ModelOutput forward() const { return model_->forward(batch_, training_pass()); }
 
-  Trace walk() const {
+  KeptTrace walk() const {
     const at::NoGradGuard no_grad;
     WalkOptions options;
     options.training = true;
-    options.keep_states = true;
-    return depth().walk().run(depth().program(), batch_, options);
+    return run_kept(depth().walk(), depth().program(), batch_, options);
   }
 
   // Halting decisions of every layer, flat.
   std::vector<bool> halts() const {
     std::vector<bool> all;
-    const Trace trace = walk();
+    const KeptTrace trace = walk();
     for (const StepRecord* r : trace.readouts())
       if (r->decision.halts_R.defined())
         for (const double x : numbers(r->decision.halts_R)) all.push_back(x != 0);
@@ -220,13 +219,13 @@ class Recorded {
   std::map<int, Numbers> logits() const {
     const DepthProgram program = depth().program();
     std::map<int, Numbers> all;
-    const Trace trace = walk();
+    const KeptTrace trace = walk();
     for (size_t i = 0; i < trace.steps.size(); ++i) {
       const StepRecord& r = trace.steps[i];
       if (r.readout < 0) continue;
       const LinearParams& head =
           depth().walk().params().head.at(program.steps[i].layer.readout->head);
-      all[r.layer] = numbers(linear(r.n_RC, head.weight, head.bias));
+      all[r.layer] = numbers(linear(trace.h(r), head.weight, head.bias));
     }
     return all;
   }

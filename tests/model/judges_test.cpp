@@ -57,10 +57,10 @@ TEST(NextFrozen, AsksAStepThatEndsInALoopOnceMoreInsideIt) {
 
   // Iteration 0 is judged by iteration 1, and that one by itself once more from where it ended.
   const DepthProgram program = model->program();
-  const Trace trace = model->walk().run(program, batch, corridor_options());
+  const KeptTrace trace = run_kept(model->walk(), program, batch, corridor_options());
   ASSERT_EQ(trace.steps.size(), 3u);
   Carry again = trace.end;
-  again.x0_RC = trace.steps[2].door->travel.carry.x0_RC;
+  again.x0_RC = trace.door(2).x0_RC;
   again = walk_again(model->walk(), program, trace, {2, 3}, again, corridor_options());
   const double expected =
       sum_of(trace.steps[2].reading, batch) +

@@ -256,7 +256,7 @@ TEST(NormParts, WithoutWeightsAreNotMistakenForEachOther) {
       DepthPlan plan = plan_of({{layer}, {next}}, C);
       plan.wirings = {{{{"r", wire::name("n")}}}};
       const Walked w(plan);
-      const Tensor x = w.trace.steps[1].door->travel.carry.r_RC;
+      const Tensor x = w.trace.door(1).r_RC;
       const Tensor centred = of_next == NormSpec::kLayer ? x - x.mean(-1, true) : x;
       const Tensor size = (centred.square().mean(-1, true) + 1e-5).sqrt();
       EXPECT_LT(max_difference(w.trace.end.r_RC, of_next == NormSpec::kNone ? x : centred / size),

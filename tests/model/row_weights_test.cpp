@@ -39,11 +39,13 @@ Taught teach(const SupervisionTable& table, const Batch& batch, at::ScalarType t
   const auto model = model_of(exit_config(0.12, kLayers), kVocab, type);
   disturb(*model, 0.5);
   const DepthModel& m = depth(*model);
-  WalkOptions options = with_needs(table, {});
+  Kept kept;
+  WalkOptions options = with_needs(table, {}, kept);
   if (known) options.row_weights = row_weights(table, batch);
   const Trace trace = m.walk().run(m.program(), batch, options);
   Taught taught;
-  taught.parts = supervise(table, m.walk(), m.program(), batch, trace, options);
+  const DepthProgram program = m.program();
+  taught.parts = supervise(table, {m.walk(), program, batch, options, trace, kept});
   Tensor sum;
   for (const LossPart& part : taught.parts) {
     if (!part.sum.requires_grad()) continue;

@@ -249,8 +249,9 @@ TEST(Supervision, AWalkKeepsWhatTheTableNeedsAndNoMore) {
                                          {next, true, false},
                                          {reach, true, false},
                                          {largest, false, true}}) {
-    const WalkOptions options = with_needs({term_of({1}), term}, {});
-    EXPECT_EQ(options.keep_doors, doors);
+    Kept kept;
+    const WalkOptions options = with_needs({term_of({1}), term}, {}, kept);
+    EXPECT_EQ(kept.keeps("door"), doors);
     EXPECT_EQ(options.grad_of_max, max);
   }
 }

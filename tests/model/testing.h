@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fathom/model/depth_model.h"
+#include "model/kept.h"
 #include "ops/testing.h"
 
 namespace fathom::testing {
@@ -92,14 +93,12 @@ inline const DepthModel& depth(const Model& model) {
   return dynamic_cast<const DepthModel&>(model);
 }
 
-// A walk that keeps states and doors.
-inline Trace walk(const Model& model, const Batch& batch,
+inline KeptTrace walk(const Model& model, const Batch& batch,
                   const std::vector<Tensor>* replay = nullptr, bool training = false) {
   WalkOptions options;
   options.training = training;
-  options.keep_states = options.keep_doors = true;
   options.replay = replay;
-  return depth(model).walk().run(depth(model).program(), batch, options);
+  return run_kept(depth(model).walk(), depth(model).program(), batch, options);
 }
 
 // The carry after all injections of the step's door, in their order.
@@ -120,12 +119,12 @@ struct Segment {
   bool live_carry = true;      // false: no gradient into the carry it starts from
   bool live_params = true;     // false: no gradient into the weights it uses
 };
-inline Carry walk_again(const DepthWalk& walk, const DepthProgram& program, const Trace& trace,
+inline Carry walk_again(const DepthWalk& walk, const DepthProgram& program, const KeptTrace& trace,
                         const Segment& segment, const Carry& start, WalkOptions options) {
   options.follow = &trace;
-  options.read = options.keep_doors = options.keep_states = false;
+  options.read = false;
   if (!segment.live_params) options.params = std::make_shared<const Params>(frozen(walk.params()));
-  WalkState state = *trace.steps[std::min(segment.first, trace.steps.size() - 1)].door;
+  WalkState state = trace.state(std::min(segment.first, trace.steps.size() - 1));
   state.next = {segment.first, 0};
   state.travel.carry = segment.live_carry ? start : start.detached();
   walk.advance(program, state, segment.last, {}, options, nullptr);
@@ -133,11 +132,11 @@ inline Carry walk_again(const DepthWalk& walk, const DepthProgram& program, cons
 }
 
 // Of each layer's own head, (R, V), in the graph.
-inline std::vector<Tensor> layer_logits(const Model& model, const Trace& trace) {
+inline std::vector<Tensor> layer_logits(const Model& model, const KeptTrace& trace) {
   std::vector<Tensor> all;
   for (size_t i = 0; i < trace.steps.size(); ++i) {
     const LinearParams& head = depth(model).walk().params().head.at(int(i));
-    all.push_back(linear(trace.steps[i].n_RC, head.weight, head.bias));
+    all.push_back(linear(trace.h(trace.steps[i]), head.weight, head.bias));
   }
   return all;
 }

@@ -45,13 +45,11 @@ struct Walked {
     for (const Parameter& p : parameters.all())
       Tensor(p.tensor).add_(random_normal(p.tensor.sizes(), seed++), 0.5);
     batch.tokens_BT = random_tokens({B, T}, kVocab, 3);
-    WalkOptions options;
-    options.keep_doors = true;
-    trace = walk.run(unroll(plan), batch, options);
+    trace = run_kept(walk, unroll(plan), batch, {});
   }
 
   // (B, T, C): what came to the first step, and what left the last one.
-  Tensor start() const { return trace.steps[0].door->travel.carry.r_RC.view({B, T, -1}); }
+  Tensor start() const { return trace.door(0).r_RC.view({B, T, -1}); }
   Tensor end() const { return trace.end.r_RC.view({B, T, -1}); }
   Tensor at(const std::string& name) const { return parameters.at(name); }
   // Of part "<name>.weight" and "<name>.bias".
@@ -63,7 +61,7 @@ struct Walked {
   ParameterSet parameters;
   DepthWalk walk;
   Batch batch;
-  Trace trace;
+  KeptTrace trace;
 };
 
 }  // namespace fathom::testing::walked

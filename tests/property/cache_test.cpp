@@ -26,7 +26,7 @@ RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
   const Decisions decisions = any_decisions(batch, model.program);
   WalkOptions options = walk_options(/*training=*/false);
   options.replay = &decisions;
-  const Trace whole = model.walk.run(model.program, batch, options);
+  const KeptTrace whole = run_kept(model.walk, model.program, batch, options);
 
   options.skip = model.random.policy.halting.history == MaskHistory::kCumulative &&
                  *rc::gen::arbitrary<bool>();
@@ -37,7 +37,8 @@ RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
     Decisions own;
     for (const Tensor& x : decisions) own.push_back(x.narrow(1, first, count).contiguous());
     options.replay = &own;
-    const Trace trace = model.walk.run(model.program, positions(batch, first, count), options);
+    const KeptTrace trace =
+        run_kept(model.walk, model.program, positions(batch, first, count), options);
     for (size_t i = 0; i < trace.steps.size(); ++i) {
       const StepRecord &piece = trace.steps[i], &all = whole.steps[i];
       const Tensor index_R = in_whole(*piece.rows, first, count, T);
@@ -47,9 +48,9 @@ RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
                 (single ? relative_gap(a, b.index_select(0, index_R)) <= 1e-3
                         : gap(a, b.index_select(0, index_R)) <= 1e-10));
       };
-      RC_ASSERT(same(piece.door->travel.carry.r_RC, all.door->travel.carry.r_RC));
-      RC_ASSERT(same(piece.door->travel.carry.y_RC, all.door->travel.carry.y_RC));
-      RC_ASSERT(same(piece.n_RC, all.n_RC));
+      RC_ASSERT(same(trace.door(i).r_RC, whole.door(i).r_RC));
+      RC_ASSERT(same(trace.door(i).y_RC, whole.door(i).y_RC));
+      RC_ASSERT(same(trace.h(piece), whole.h(all)));
       RC_ASSERT(same(piece.decision.score_R, all.decision.score_R));
     }
     first += count;

@@ -58,13 +58,14 @@ Decisions any_loop_decisions(const Batch& batch, const DepthProgram& program) {
 // door. Names the first thing that differs; empty: nothing does.
 class Comparison {
  public:
-  Comparison(const Trace& trace, const std::vector<std::vector<std::vector<Expected>>>& expected,
+  Comparison(const KeptTrace& trace, const std::vector<std::vector<std::vector<Expected>>>& expected,
              int64_t first, int64_t count)
       : trace_(trace), expected_(expected), first_(first), count_(count) {}
 
   std::string run() const {
     for (const StepRecord& r : trace_.steps) {
-      const std::string what = at_door(*r.door->rows, r.door->travel, expected_[size_t(r.step)]);
+      const WalkState& door = trace_.state(size_t(r.step));
+      const std::string what = at_door(*door.rows, door.travel, expected_[size_t(r.step)]);
       if (!what.empty()) return fmt::format("step {}: {}", r.step, what);
     }
     return kNothing;
@@ -98,7 +99,7 @@ class Comparison {
     return kNothing;
   }
 
-  const Trace& trace_;
+  const KeptTrace& trace_;
   const std::vector<std::vector<std::vector<Expected>>>& expected_;
   int64_t first_, count_;
 };
@@ -141,7 +142,6 @@ struct Drawn {
 
   WalkOptions options() const {
     WalkOptions o = walk_options(/*training=*/false);
-    o.keep_doors = true;
     o.replay = &readouts;
     o.replay_loops = &loops;
     return o;
@@ -157,7 +157,7 @@ RC_GTEST_PROP(Fates, WithAllRowsInItsTensorsOrOnlyThoseThatAreNeeded, ()) {
   const int64_t T = d.batch.tokens_BT.size(1);
   for (const bool skip : {false, true}) {
     options.skip = skip;
-    const Trace trace = d.model.walk.run(d.program, d.batch, options);
+    const KeptTrace trace = run_kept(d.model.walk, d.program, d.batch, options);
     RC_LOG() << (skip ? "skipping" : "dense") << "\n" << told(d.program);
     RC_ASSERT(Comparison(trace, expected, 0, T).run() == kNothing);
   }
@@ -217,7 +217,8 @@ RC_GTEST_PROP(Fates, InPiecesThatSeeTheEarlierOnesThroughACache, ()) {
     const Decisions readouts = part(d.readouts), loops = part(d.loops);
     options.replay = &readouts;
     options.replay_loops = &loops;
-    const Trace trace = d.model.walk.run(d.program, positions(batch, first, count), options);
+    const KeptTrace trace =
+        run_kept(d.model.walk, d.program, positions(batch, first, count), options);
     RC_LOG() << (options.skip ? "skipping, from " : "dense, from ") << first << "\n"
              << told(d.program);
     RC_ASSERT(Comparison(trace, expected, first, count).run() == kNothing);
@@ -232,7 +233,6 @@ RC_GTEST_PROP(Fates, GradientsAgreeWithDifferences, ()) {
   const Drawn d;
   RC_PRE(!d.model.random.cuts);
   WalkOptions options = d.options();
-  options.keep_doors = false;
   options.recompute_blocks = *rc::gen::arbitrary<bool>();
   const auto f = [&] {
     Tensor sum = at::full({}, 0.0, at::TensorOptions(at::kDouble));

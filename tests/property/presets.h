@@ -252,7 +252,6 @@ inline WalkOptions walk_options(bool training) {
   WalkOptions options;
   options.training = training;
   options.random = RandomField(5, 1, 0);
-  options.keep_doors = options.keep_states = true;
   return options;
 }
 

@@ -71,10 +71,10 @@ RC_GTEST_PROP(RandomPlans, ASegmentRepeatsTheWalk, ()) {
   const RandomModel model(at::kFloat);
   const Batch batch = any_batch();
   const WalkOptions options = walk_options(*rc::gen::arbitrary<bool>());
-  const Trace trace = model.walk.run(model.program, batch, options);
+  const KeptTrace trace = run_kept(model.walk, model.program, batch, options);
   const auto steps = int64_t(trace.steps.size());
   const auto first = any(0, steps - 1), last = any(first + 1, steps);
-  const Carry& start = trace.steps[size_t(first)].door->travel.carry;
+  const Carry& start = trace.door(size_t(first));
   const Carry again =
       walk_again(model.walk, model.program, trace, {size_t(first), size_t(last)}, start, options);
   const Carry& once = after(trace, size_t(last) - 1);

@@ -111,7 +111,7 @@ TEST_F(ChunkedReadout, EqualsTheWholeOneAtTheEndsOfTheRange) {
 // What a walk reads, scores and decides, by the textbook from the logits.
 void expect_readings(const Subject& s, const Batch& batch, bool training) {
   const HaltingConfig& config = s.config.halting;
-  const Trace trace = s.walk().run(s.program(), batch, walk_options(training));
+  const KeptTrace trace = run_kept(s.walk(), s.program(), batch, walk_options(training));
   const Tensor targets_R = trace.all->of(batch.targets_BT), none_R = targets_R.lt(0);
   const auto asked = [&](const Tensor& p_RV) {
     const Tensor ids_R1 = targets_R.clamp_min(0).unsqueeze(1);
@@ -121,7 +121,7 @@ void expect_readings(const Subject& s, const Batch& batch, bool training) {
     const size_t layer = size_t(r->layer);
     const LinearParams& head =
         s.walk().params().head.at(s.program().steps[layer].layer.readout->head);
-    const Tensor logits_RV = linear(r->n_RC, head.weight, head.bias);
+    const Tensor logits_RV = linear(trace.h(*r), head.weight, head.bias);
     const Tensor p_RV = logits_RV.softmax(1);
     EXPECT_LE(gap(r->reading.ln_p_R, asked(p_RV.log())), 1e-12);
     EXPECT_LE(gap(r->reading.ln_max_R, std::get<0>(p_RV.max(1)).log()), 1e-12);

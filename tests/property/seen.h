@@ -8,15 +8,15 @@ namespace fathom::property {
 // By what it is and at which step: values of each position, (B, T, ...).
 using Seen = std::map<std::string, Tensor>;
 
-inline const Carry& after(const Trace& trace, size_t step) {
-  return step + 1 < trace.steps.size() ? trace.steps[step + 1].door->travel.carry : trace.end;
+inline const Carry& after(const KeptTrace& trace, size_t step) {
+  return step + 1 < trace.steps.size() ? trace.door(step + 1) : trace.end;
 }
 
 // Names that begin with "target" depend on the position's own target too.
 inline Seen look(const DepthWalk& walk, const DepthProgram& program, const Batch& batch,
                  const WalkOptions& options) {
   const at::NoGradGuard no_grad;
-  const Trace trace = walk.run(program, batch, options);
+  const KeptTrace trace = run_kept(walk, program, batch, options);
   const bool gold = program.policy.halting.config.rule == HaltRule::kGold && options.training;
   Seen seen;
   for (size_t i = 0; i < trace.steps.size(); ++i) {
@@ -30,8 +30,8 @@ inline Seen look(const DepthWalk& walk, const DepthProgram& program, const Batch
     see("delta", after(trace, i).y_RC);
     if (record.readout < 0) continue;
     const LinearParams& head = walk.params().head.at(program.steps[i].layer.readout->head);
-    see("normed", record.n_RC);
-    see("logits", linear(record.n_RC, head.weight, head.bias));
+    see("normed", trace.h(record));
+    see("logits", linear(trace.h(record), head.weight, head.bias));
     see("ln_max", record.reading.ln_max_R);
     see("ln_max_confidence", record.reading.ln_max_confidence_R);
     see("prediction", record.reading.prediction_R);

@@ -68,7 +68,7 @@ TEST_F(Skip, LeavesHaltedRowsBehind) {
       int64_t left = batch.tokens_BT.numel();
       for (const StepRecord& r : walks.skipping.steps) {
         EXPECT_EQ(r.rows->count(), left);
-        EXPECT_EQ(r.n_RC.size(0), left);
+        EXPECT_EQ(walks.skipping.h(r).size(0), left);
         const auto halted = r.decision.halts_R.sum().item<int64_t>();
         EXPECT_GT(halted, 0);
         EXPECT_LT(halted, left);

@@ -224,9 +224,19 @@ class TokenReference {
     t.place.context = step.layer.context;
     TableAttention attention(t.row, t.place, table);
     const Tensor n = norm(t.carry.r_RC, model_.walk.params().norm(step.layer.norm_in), settings);
-    const Carry after = run_block(model_.random.plan.wirings[size_t(step.layer.wiring)], step,
-                                  model_.walk.params(), {t.carry.r_RC, t.carry.y_RC, {}}, n,
-                                  model_.keeps_y(), attention, {}, settings, {});
+    const DropoutSource no_dropout;
+    const SeeValue nobody;
+    const RowFunctions none;
+    const BlockRun run = {model_.random.plan.wirings[size_t(step.layer.wiring)],
+                          step,
+                          model_.walk.params(),
+                          attention,
+                          no_dropout,
+                          settings,
+                          none,
+                          nobody,
+                          model_.keeps_y()};
+    const Carry after = run_block(run, {t.carry.r_RC, t.carry.y_RC, {}}, n);
     t.carry.r_RC = after.r_RC;
     t.carry.y_RC = after.y_RC;
   }

@@ -19,7 +19,7 @@ inline Decisions decisions_of(const Trace& trace, const Batch& batch) {
 
 struct Walks {
   DepthProgram program;
-  Trace dense, skipping;
+  KeptTrace dense, skipping;
 };
 
 // The dense walk, and the skipping one by the same decisions: the given ones, else the dense
@@ -31,13 +31,13 @@ inline Walks both(const DepthWalk& walk, const DepthProgram& program, const Batc
   walks.program = program;
   WalkOptions options = walk_options(training);
   options.replay = given;
-  walks.dense = walk.run(walks.program, batch, options);
+  walks.dense = run_kept(walk, walks.program, batch, options);
   Decisions own;
   if (given == nullptr && walks.dense.steps.back().decision.halts_R.defined())
     own = decisions_of(walks.dense, batch);
   if (given == nullptr && !own.empty()) options.replay = &own;
   options.skip = true;
-  walks.skipping = walk.run(walks.program, batch, options);
+  walks.skipping = run_kept(walk, walks.program, batch, options);
   return walks;
 }
 
@@ -54,20 +54,20 @@ inline std::string compare_step(const DepthWalk& walk, const Walks& walks, size_
     if (whole.defined() != part.defined()) return true;
     return whole.defined() && relative_gap(whole.index_select(0, index_R), part) > tolerance;
   };
-  if (differs(dense.door->travel.carry.r_RC, skip.door->travel.carry.r_RC)) return "carried state";
-  if (differs(dense.door->travel.carry.y_RC, skip.door->travel.carry.y_RC)) return "carried delta";
-  if (dense.door->travel.carry.x0_RC.size() != skip.door->travel.carry.x0_RC.size())
-    return "open loops";
-  for (size_t k = 0; k < dense.door->travel.carry.x0_RC.size(); ++k)
-    if (differs(dense.door->travel.carry.x0_RC[k], skip.door->travel.carry.x0_RC[k]))
-      return "a loop's x0";
+  const Carry &at_dense = walks.dense.door(i), &at_skip = walks.skipping.door(i);
+  if (differs(at_dense.r_RC, at_skip.r_RC)) return "carried state";
+  if (differs(at_dense.y_RC, at_skip.y_RC)) return "carried delta";
+  if (at_dense.x0_RC.size() != at_skip.x0_RC.size()) return "open loops";
+  for (size_t k = 0; k < at_dense.x0_RC.size(); ++k)
+    if (differs(at_dense.x0_RC[k], at_skip.x0_RC[k])) return "a loop's x0";
   if (dense.readout != skip.readout || dense.layer != skip.layer) return "readout";
   if (dense.readout < 0) return "";
   const LinearParams& head = walk.params().head.at(walks.program.steps[i].layer.readout->head);
-  const auto logits = [&](const StepRecord& r) { return linear(r.n_RC, head.weight, head.bias); };
+  const auto logits = [&](const Tensor& h_RC) { return linear(h_RC, head.weight, head.bias); };
+  const Tensor &h_dense = walks.dense.h(dense), &h_skip = walks.skipping.h(skip);
   const Reading &a = dense.reading, &b = skip.reading;
-  if (differs(dense.n_RC, skip.n_RC)) return "state";
-  if (differs(logits(dense), logits(skip))) return "logits";
+  if (differs(h_dense, h_skip)) return "state";
+  if (differs(logits(h_dense), logits(h_skip))) return "logits";
   if (differs(a.ln_p_R, b.ln_p_R)) return "ln_p";
   if (differs(a.ln_max_R, b.ln_max_R)) return "ln_max";
   if (differs(a.ln_p_confidence_R, b.ln_p_confidence_R)) return "ln_p_confidence";

@@ -32,8 +32,8 @@ TEST_F(TraceText, SaysWhatNextTokenSays) {
       const ExitRow& row = table.rows[size_t(t)];
       const NextToken next =
           s.model->next_token(text.narrow(0, 0, t + 1).unsqueeze(0), Exit::kFirstConfident);
-      const Tensor p = next.scores_BV[0].softmax(0);
-      EXPECT_EQ(table.layers[row.exit], next.layer_B[0].item<int64_t>()) << t;
+      const Tensor p = next.scores_NV[0].softmax(0);
+      EXPECT_EQ(table.layers[row.exit], next.layer_N[0].item<int64_t>()) << t;
       EXPECT_EQ(row.predicted(), std::string(1, char('a' + p.argmax().item<int64_t>())));
       EXPECT_NEAR(row.p_predicted(), p.max().item<double>(), 1e-9);
       EXPECT_NEAR(row.answer().p_truth, p[tokens[size_t(t) + 1]].item<double>(), 1e-9);

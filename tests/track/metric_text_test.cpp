@@ -54,6 +54,16 @@ TEST(MetricsText, AListIsInTheOrderOfItsNumbers) {
   EXPECT_THAT(text, HasSubstr("9.0000 10.0000 11.0000]")) << "10 is not between 1 and 2";
 }
 
+// Of readouts in loops: a layer's number and its iterations.
+TEST(MetricsText, AListMayHavePlacesInLoops) {
+  EXPECT_EQ(metrics_text({{"x/0", 1}, {"x/1.0", 2}, {"x/1.10", 4}, {"x/1.2", 3}, {"x/2", 5}}),
+            "x [0: 1.0000, 1.0: 2.0000, 1.2: 3.0000, 1.10: 4.0000, 2: 5.0000]");
+  const auto lists = lists_of({{"x/3.0.1", 7}, {"x/", 1}, {"x/1.", 1}, {"x/.1", 1}, {"x/1.-1", 1}});
+  ASSERT_EQ(lists.size(), 1U);
+  EXPECT_EQ(lists.at("x"), (std::map<ListPlace, double>{{{3, 0, 1}, 7}}));
+  EXPECT_EQ(to_text(ListPlace{3, 0, 1}), "3.0.1");
+}
+
 TEST(MetricsText, AListMayHaveGapsAndStandAlone) {
   EXPECT_EQ(metrics_text({{"layer_loss/1", 1}, {"layer_loss/3", 2}}),
             "layer_loss [1: 1.0000, 3: 2.0000]");

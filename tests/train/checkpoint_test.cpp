@@ -59,8 +59,8 @@ TEST_F(CheckpointTest, GivesTheModelBackBitForBit) {
     EXPECT_TRUE(same_bits(theirs.logits(tokens), ours.logits(tokens)));
     const NextToken next = theirs.next_token(tokens, Exit::kFirstConfident);
     const NextToken expected = ours.next_token(tokens, Exit::kFirstConfident);
-    EXPECT_TRUE(same_bits(next.scores_BV, expected.scores_BV));
-    EXPECT_TRUE(same_bits(next.layer_B, expected.layer_B));
+    EXPECT_TRUE(same_bits(next.scores_NV, expected.scores_NV));
+    EXPECT_TRUE(same_bits(next.layer_N, expected.layer_N));
     EXPECT_EQ(values_of(loaded.state.config), values_of(config));
     EXPECT_EQ(loaded.state.config.preset, "tiny");
     EXPECT_EQ(loaded.state.vocab_size, 20);

@@ -81,8 +81,8 @@ TEST_F(EarlyExitCheckpoint, ComesBackAsTheSameWalk) {
     return model.next_token_model()->next_token(batch.tokens_BT, Exit::kFirstConfident);
   };
   const NextToken one = next(t.model()), two = next(*loaded.model);
-  EXPECT_TRUE(same_bits(one.scores_BV, two.scores_BV));
-  EXPECT_TRUE(same_bits(one.layer_B, two.layer_B));
+  EXPECT_TRUE(same_bits(one.scores_NV, two.scores_NV));
+  EXPECT_TRUE(same_bits(one.layer_N, two.layer_N));
 }
 
 }  // namespace

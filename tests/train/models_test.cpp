@@ -44,10 +44,10 @@ class Dropping : public DepthModel {
             {},
             {}};
   }
-  void add_losses(const Batch& batch, const Pass&, const Trace& trace,
-                  ModelOutput& output) const override {
-    const Tensor has_target_R = batch.targets_BT.flatten().ge(0);
-    const Tensor x_R = trace.readouts().back()->n_RC.pow(2).mean(1) * has_target_R;
+  void add_losses(const WalkedBatch& walked, const Pass&, ModelOutput& output) const override {
+    const Tensor has_target_R = walked.batch.targets_BT.flatten().ge(0);
+    const Tensor& h_RC = walked.kept.h(walked.trace.readouts().back()->step);
+    const Tensor x_R = h_RC.pow(2).mean(1) * has_target_R;
     output.losses.push_back({"size", 0.1 * x_R.sum(), has_target_R.sum().item<double>()});
   }
   void add_counts(const Batch& batch, std::map<std::string, double>& counts) const override {

@@ -8,8 +8,11 @@
 namespace fathom {
 
 Decoder::Decoder(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts,
-                 Window window)
-    : model_(model), window_(window), cache_(static_cast<int64_t>(texts.size()), window.capacity) {
+                 Window window, RandomField random)
+    : model_(model),
+      window_(window),
+      random_(random),
+      cache_(static_cast<int64_t>(texts.size()), window.capacity) {
   for (std::vector<int64_t>& tokens : texts) {
     if (tokens.empty()) fail("a text to go on from needs a token");
     const auto length = static_cast<int64_t>(tokens.size());
@@ -56,7 +59,11 @@ NextToken Decoder::next(Exit exit) {
     text.known = size(text);
   }
   const at::Device device = model_.parameters().all().front().tensor.device();
-  return model_.next_token(Rows(rows, first_positions, device), exit, &cache_);
+  Asked asked;
+  asked.exit = exit;
+  asked.cache = &cache_;
+  asked.random = random_;
+  return model_.next_token(Rows(rows, first_positions, device), asked);
 }
 
 }  // namespace fathom

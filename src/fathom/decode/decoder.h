@@ -5,6 +5,7 @@
 
 #include "fathom/decode/window.h"
 #include "fathom/model/next_token_model.h"
+#include "fathom/model/walk/random_field.h"
 #include "fathom/model/walk/walk_cache.h"
 #include "fathom/ops/kept_weights.h"
 #include "fathom/ops/tensor_pool.h"
@@ -16,7 +17,10 @@ class Decoder {
   // Texts begin with at least one token each and may differ in length. The model must outlive the
   // decoder. Throws Error(kUsage) for a text that is longer than a window that ends with it
   // (Overflow::kStop).
-  Decoder(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts, Window window);
+  // `random`: of models whose doors draw; its first sequence is the number of the first text, whose
+  // numbers are then the same beside any other texts.
+  Decoder(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts, Window window,
+          RandomField random = {0, 0, 0});
 
   // Scores of each text's next token. Computes what was appended since the last call, and the whole
   // window of a text that has slid. A text that is_full() has zeros and layer -1; not all may be.
@@ -40,6 +44,7 @@ class Decoder {
   const NextTokenModel& model_;
   std::vector<Text> texts_;
   Window window_;
+  RandomField random_;
   WalkCache cache_;
   KeptWeights weights_{KeptWeights::kNoLimit};
   TensorPool tensors_;

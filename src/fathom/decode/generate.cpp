@@ -15,7 +15,8 @@ GenerateReport generate(const NextTokenModel& model, std::vector<std::vector<int
     streams.emplace_back(options.seed, fmt::format("sample/{}", options.first_sample + b));
     starts.push_back(texts[b].size());
   }
-  Decoder decoder(model, std::move(texts), options.window);
+  const RandomField random(options.seed, 0, static_cast<int64_t>(options.first_sample));
+  Decoder decoder(model, std::move(texts), options.window, random);
   GenerateReport report;
   const auto V = static_cast<size_t>(options.vocab_size);
   for (int64_t i = 0; i < options.max_new_tokens; ++i) {
@@ -25,7 +26,7 @@ GenerateReport generate(const NextTokenModel& model, std::vector<std::vector<int
     const NextToken next = decoder.next(options.exit);
     report.computed += next.computed;
     report.dense += next.dense;
-    const Tensor scores_BV = next.scores_BV.to(at::kCPU, at::kFloat).contiguous();
+    const Tensor scores_BV = next.scores_NV.to(at::kCPU, at::kFloat).contiguous();
     if (options.vocab_size > scores_BV.size(1))
       fail(fmt::format("vocab_size = {} is more than the model's {}", options.vocab_size,
                        scores_BV.size(1)));
@@ -37,7 +38,7 @@ GenerateReport generate(const NextTokenModel& model, std::vector<std::vector<int
           sample_token({row, V}, {tokens.data() + starts[b], tokens.size() - starts[b]},
                        options.sampler, streams[b].uniform(static_cast<uint64_t>(i)));
       decoder.append(b, token);
-      emit(b, token, next.layer_B[static_cast<int64_t>(b)].item<int64_t>());
+      emit(b, token, next.layer_N[static_cast<int64_t>(b)].item<int64_t>());
     }
   }
   return report;

@@ -1,9 +1,11 @@
 #include "fathom/model/depth_model.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/zeros.h>
 
+#include <algorithm>
+
+#include "fathom/model/trace_flops.h"
 #include "fathom/ops/ops.h"
 
 namespace fathom {
@@ -11,18 +13,10 @@ namespace {
 
 // (..., C) -> (..., V), by the head that answered in the record.
 Tensor scores(const DepthWalk& walk, const DepthProgram& program, const StepRecord& record,
-              const Tensor& n) {
+              const Tensor& h) {
   const ReadoutSpec& readout = *program.steps[size_t(record.step)].layer.readout;
   const LinearParams& head = walk.params().head.at(readout.head);
-  return linear(n, head.weight, head.bias);
-}
-
-// A walk that keeps what the heads are given, and reads only what halting needs.
-WalkOptions states_only() {
-  WalkOptions options;
-  options.keep_states = true;
-  options.read = false;
-  return options;
+  return linear(h, head.weight, head.bias);
 }
 
 int last_readout(const DepthProgram& program) {
@@ -32,12 +26,22 @@ int last_readout(const DepthProgram& program) {
   return last;
 }
 
+// The row of a sequence at a position; -1: it is not there.
+int64_t row_at(const Rows& rows, size_t sequence, int64_t position) {
+  const auto begin = rows.positions().begin();
+  const auto first = begin + rows.offsets()[sequence], end = begin + rows.offsets()[sequence + 1];
+  const auto found = std::lower_bound(first, end, position);
+  return found == end || *found != position ? -1 : found - begin;
+}
+
 }  // namespace
 
 NextToken NextTokenModel::next_token(const Tensor& tokens_BT, Exit exit) const {
   Batch batch;
   batch.tokens_BT = tokens_BT;
-  return next_token(Rows(batch), exit, nullptr);
+  Asked asked;
+  asked.exit = exit;
+  return next_token(Rows(batch), asked);
 }
 
 DepthModel::DepthModel(ModelParts parts)
@@ -47,22 +51,42 @@ DepthModel::DepthModel(ModelParts parts)
       program_(unroll(walk_.plan(), parts.policy)),
       supervision_(std::move(parts.supervision)) {}
 
+DepthProgram DepthModel::program_of(const Policy* policy) const {
+  return policy == nullptr ? program_ : unroll(walk_.plan(), *policy);
+}
+
 ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
+  const DepthProgram program = program_of(pass.policy);
   WalkOptions options;
   options.training = pass.training;
   options.random = pass.random;
   options.recompute_blocks = pass.recompute_blocks;
-  options.keep_states = true;
-  options = with_needs(supervision_, options);
+  Kept kept = {"h"};
+  for (const std::string& name : watch()) kept.keep(name);
+  options = with_needs(supervision_, options, kept);
+  options.observe = kept.observer();
   if (at::GradMode::is_enabled()) options.row_weights = row_weights(supervision_, batch);
-  const Trace trace = walk_.run(program_, batch, options);
+  const Trace trace = walk_.run(program, batch, options);
+  const WalkedBatch walked = {walk_, program, batch, options, trace, kept};
   ModelOutput output;
-  output.losses = supervise(supervision_, walk_, program_, batch, trace, options);
-  output.metrics = exit_metrics(program_.policy.halting.config, trace, batch);
+  output.losses = supervise(supervision_, walked);
+  output.metrics = exit_metrics(program, trace, batch);
   output.loss = answer_loss(supervision_, trace, batch, output.losses);
-  add_losses(batch, pass, trace, output);
+  const double own = own_flops(trace.all->count());
+  output.flops = flops_of(walk_, program, trace, at::GradMode::is_enabled()) +
+                 (at::GradMode::is_enabled() ? 3 * own : own);
+  add_losses(walked, pass, output);
   return output;
+}
+
+// An experiment's matrices, as if each were used once a row.
+double DepthModel::own_flops(int64_t rows) const {
+  double numbers = 0;
+  for (const Parameter& p : parameters_.all())
+    if (p.spec.part == Part::kOwn && p.spec.shape.size() == 2)
+      numbers += static_cast<double>(p.spec.count());
+  return 2 * numbers * static_cast<double>(rows);
 }
 
 std::map<std::string, double> DepthModel::known_counts(const Batch& given, const Pass& pass) const {
@@ -83,53 +107,81 @@ const NextTokenModel* DepthModel::next_token_model() const {
 Tensor DepthModel::logits(const Tensor& tokens_BT) const {
   Batch batch;
   batch.tokens_BT = tokens_BT;
-  const Trace trace = walk_.run(program_, batch, states_only());
+  const Kept kept = {"h"};
+  WalkOptions options;
+  options.read = false;
+  options.observe = kept.observer();
+  const Trace trace = walk_.run(program_, batch, options);
   const StepRecord& last = *trace.readouts().back();
-  return scores(walk_, program_, last, last.n_RC).view({tokens_BT.size(0), tokens_BT.size(1), -1});
+  return scores(walk_, program_, last, kept.h(last.step))
+      .view({tokens_BT.size(0), tokens_BT.size(1), -1});
 }
 
-// A sequence's last row is in the walk until it halts; where it halts first, or else at the last
-// readout, is the answer.
-NextToken DepthModel::next_token(const Rows& rows, Exit exit, WalkCache* cache) const {
-  const HaltingPolicy& halting = program_.policy.halting;
-  const bool exits = exit == Exit::kFirstConfident && halting.halts();
-  WalkOptions options = states_only();
-  options.cache = cache;
-  options.skip = exits && halting.history == MaskHistory::kCumulative;
-  const Trace trace = walk_.run(program_, std::make_shared<const Rows>(rows), Tensor(), options);
-
-  const auto B = static_cast<size_t>(rows.batch());
-  std::vector<Tensor> scores_1V(B);
-  std::vector<int64_t> layer(B, -1);
+NextToken DepthModel::next_token(const Rows& rows, const Asked& asked) const {
+  DepthProgram other;
+  if (asked.policy != nullptr) other = program_of(asked.policy);
+  const DepthProgram& program = asked.policy != nullptr ? other : program_;
+  const HaltingPolicy& halting = program.policy.halting;
+  const Kept kept = {"h"};
+  WalkOptions options;  // reads only what halting needs
+  options.read = false;
+  options.observe = kept.observer();
+  options.cache = asked.cache;
+  options.random = asked.random;
+  options.skip = asked.exit == Exit::kFirstConfident && halting.halts() &&
+                 halting.history == MaskHistory::kCumulative;
+  const Trace trace = walk_.run(program, std::make_shared<const Rows>(rows), Tensor(), options);
   NextToken next;
-  next.dense = rows.count() * static_cast<int64_t>(program_.steps.size());
-  for (const StepRecord& record : trace.steps) next.computed += record.rows->count();
-  const int last = last_readout(program_);  // of the program: the walk may have ended before it
+  next.dense = rows.count() * static_cast<int64_t>(program.steps.size());
+  for (const StepRecord& record : trace.steps) next.computed += record.computed;
+  next.flops = flops_of(walk_, program, trace, /*gradients=*/false) + own_flops(rows.count());
+  choose_answers(rows, asked, program, trace, kept, next);
+  return next;
+}
+
+// A row is in the walk until it halts; where it halts first, or else at the last readout, is its
+// answer.
+void DepthModel::choose_answers(const Rows& rows, const Asked& asked, const DepthProgram& program,
+                                const Trace& trace, const Kept& kept, NextToken& next) const {
+  const bool exits = asked.exit == Exit::kFirstConfident && program.policy.halting.halts();
+  const int64_t B = rows.batch(), N = B * asked.last;
+  std::vector<int64_t> layer(size_t(N), -1);
+  const int last = last_readout(program);  // of the program: the walk may have ended before it
   for (const StepRecord* record : trace.readouts()) {
     const bool is_last = record->step == last;
     if (!exits && !is_last) continue;
     const Tensor halts_R = exits ? record->decision.halts_R.to(at::kCPU) : Tensor();
-    for (size_t b = 0; b < B; ++b) {
-      const int64_t row = record->rows->offsets()[b + 1] - 1;
-      // Rows leave in any order: this sequence's last one here may not be its last one.
-      if (layer[b] >= 0 || row < record->rows->offsets()[b] ||
-          record->rows->positions()[size_t(row)] !=
-              rows.positions()[size_t(rows.offsets()[b + 1]) - 1])
-        continue;
-      if (!is_last && !halts_R[row].item<bool>()) continue;
-      layer[b] = record->layer;
-      const Tensor& n_RC = record->n_RC;
-      scores_1V[b] =
-          scores(walk_, program_, *record, n_RC.size(0) == 1 ? n_RC : n_RC.narrow(0, row, 1));
+    std::vector<int64_t> here, answers;  // rows of the record, and the numbers of their answers
+    for (int64_t n = 0; n < N; ++n) {
+      const auto b = static_cast<size_t>(n / asked.last);
+      const int64_t from_end = asked.last - n % asked.last;
+      if (layer[size_t(n)] >= 0 || rows.offsets()[b + 1] - from_end < rows.offsets()[b]) continue;
+      // Rows leave in any order.
+      const int64_t row =
+          row_at(*record->rows, b, rows.positions()[size_t(rows.offsets()[b + 1] - from_end)]);
+      if (row < 0 || (!is_last && !halts_R[row].item<bool>())) continue;
+      layer[size_t(n)] = record->layer;
+      here.push_back(row);
+      answers.push_back(n);
     }
+    if (here.empty()) continue;
+    const Tensor& h_RC = kept.h(record->step);
+    const bool all = static_cast<int64_t>(here.size()) == h_RC.size(0);
+    const Tensor scores_KV =
+        scores(walk_, program, *record,
+               all                ? h_RC
+               : here.size() == 1 ? h_RC.narrow(0, here.front(), 1)
+                                  : h_RC.index_select(0, index_tensor(here, h_RC.device())));
+    next.flops += 2 * static_cast<double>(scores_KV.numel() * h_RC.size(1));
+    if (N == 1) {
+      next.scores_NV = scores_KV;
+      continue;
+    }
+    if (!next.scores_NV.defined())
+      next.scores_NV = at::zeros({N, scores_KV.size(1)}, scores_KV.options().requires_grad(false));
+    next.scores_NV.index_copy_(0, index_tensor(answers, h_RC.device()), scores_KV);
   }
-  for (const Tensor& s : scores_1V)
-    if (s.defined()) next.scores_BV = s;
-  for (Tensor& s : scores_1V)
-    if (!s.defined()) s = at::zeros_like(next.scores_BV);
-  if (B > 1) next.scores_BV = at::cat(scores_1V);
-  next.layer_B = index_tensor(layer, at::kCPU);
-  return next;
+  next.layer_N = index_tensor(layer, at::kCPU);
 }
 
 }  // namespace fathom

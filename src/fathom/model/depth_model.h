@@ -18,24 +18,32 @@ class DepthModel : public NextTokenModel {
   const NextTokenModel* next_token_model() const override;
   Tensor logits(const Tensor& tokens_BT) const override;
   using NextTokenModel::next_token;
-  NextToken next_token(const Rows& rows, Exit exit, WalkCache* cache) const override;
+  NextToken next_token(const Rows& rows, const Asked& asked) const override;
 
   const DepthWalk& walk() const { return walk_; }
-  // One walk's steps.
+  // One walk's steps, by the model's own policy.
   const DepthProgram& program() const { return program_; }
 
  protected:
   // For models that are trained on something else: what is walked in place of the trainer's batch.
   virtual Batch prepare(const Batch& batch, const Pass& /*pass*/) const { return batch; }
-  // For models that are trained on something more. `trace` is the walk of `batch` (as prepared),
-  // and every readout of it has kept its state n_RC; its rows are the batch's, (B * T, C).
-  virtual void add_losses(const Batch& /*batch*/, const Pass& /*pass*/, const Trace& /*trace*/,
+  // For models that are trained on something more. `walked.trace` is the walk of `walked.batch` (as
+  // prepared); its rows are the batch's, (B * T, C). `walked.kept` has what the heads were given,
+  // and what watch() asked for.
+  virtual void add_losses(const WalkedBatch& /*walked*/, const Pass& /*pass*/,
                           ModelOutput& /*output*/) const {}
+  // Names of what add_losses() reads in `walked.kept` besides "h" (walk/observer.h).
+  virtual std::vector<std::string> watch() const { return {}; }
   // What they count, where it is known before the walk, by name. `batch` as prepared.
   virtual void add_counts(const Batch& /*batch*/, std::map<std::string, double>& /*counts*/) const {
   }
 
  private:
+  DepthProgram program_of(const Policy* policy) const;
+  void choose_answers(const Rows& rows, const Asked& asked, const DepthProgram& program,
+                      const Trace& trace, const Kept& kept, NextToken& next) const;
+  double own_flops(int64_t rows) const;
+
   DepthWalk walk_;
   DepthProgram program_;
   SupervisionTable supervision_;

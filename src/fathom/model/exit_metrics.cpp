@@ -67,8 +67,9 @@ Tensor answering_readout(const std::vector<Tensor>& halts_R) {
   return answer_R;
 }
 
-std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Trace& trace,
+std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Trace& trace,
                                            const Batch& batch) {
+  const HaltingConfig& config = program.policy.halting.config;
   const at::NoGradGuard no_grad;
   std::map<std::string, Metric> metrics;
   const std::vector<const StepRecord*> readouts = trace.readouts();
@@ -89,11 +90,14 @@ std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Tr
                            r->rows->valid_R, /*gold=*/false)
                         .halts_R);
   }
+  const auto named = [&](const char* what, size_t i) {
+    return fmt::format("{}/{}", what, program.steps[size_t(readouts[i]->step)].readout_name());
+  };
   metrics["accuracy"] = mean(correct_R.back());
   if (readouts.size() > 1) {
     for (size_t i = 0; i < readouts.size(); ++i) {
-      metrics[fmt::format("layer_loss/{}", readouts[i]->layer)] = mean(loss_R[i]);
-      metrics[fmt::format("layer_accuracy/{}", readouts[i]->layer)] = mean(correct_R[i]);
+      metrics[named("layer_loss", i)] = mean(loss_R[i]);
+      metrics[named("layer_accuracy", i)] = mean(correct_R[i]);
     }
   }
   if (config.rule == HaltRule::kNone) return metrics;
@@ -107,8 +111,8 @@ std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Tr
   for (size_t i = 0; i < readouts.size(); ++i) {
     const Tensor here_R = answer_R.eq(static_cast<int64_t>(i));
     const auto add = [&](const char* name, const Tensor& x_R) {
-      // Readouts of a layer that runs several times add up; they share the rows.
-      Metric& metric = metrics[fmt::format("{}/{}", name, readouts[i]->layer)];
+      // Readouts of a layer that the plan names several times add up; they share the rows.
+      Metric& metric = metrics[named(name, i)];
       metric = {metric.sum + mean(x_R).sum, n};
     };
     add("exit_rate", here_R);

@@ -16,8 +16,8 @@ namespace fathom {
 LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Batch& batch,
                      const std::vector<LossPart>& losses);
 
-// Of a dense trace, over the rows with a target (i: layer number, any of those that read out); of
-// one without a readout nothing:
+// Of a dense trace of the program, over the rows with a target (i: StepSpec::readout_name, a
+// layer's number, and in loops its iterations); of one without a readout nothing:
 //
 //   accuracy                     of the last layer; with a halting rule, of the layer that answered
 //   layer_loss/i, layer_accuracy/i          where more than one layer reads out
@@ -28,7 +28,7 @@ LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Ba
 //   exit_confident_last, exit_fallback      the last layer's two meanings: confident there, or the
 //                                end of the walk
 //   exit_depth                   mean number of steps up to the answer
-std::map<std::string, Metric> exit_metrics(const HaltingConfig& config, const Trace& trace,
+std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Trace& trace,
                                            const Batch& batch);
 
 // The readout (its number) that answers each row: the first that halts, else the last. (R) int64.

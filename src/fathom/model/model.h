@@ -19,12 +19,14 @@ namespace fathom {
 
 class NextTokenModel;
 struct ModelConfig;
+struct Policy;
 
 // How a forward pass is made.
 struct Pass {
   bool training = false;  // dropout acts
   RandomField random{0, 0, 0};
-  bool recompute_blocks = false;  // less memory, more time; the same values
+  bool recompute_blocks = false;   // less memory, more time; the same values
+  const Policy* policy = nullptr;  // of models that are walks: in place of their own
 };
 
 // One term of the objective: sum / count. The trainer divides by the count of the whole optimiser
@@ -57,6 +59,9 @@ struct ModelOutput {
   // alone is optimised, the one part of `losses`; without a sum: the objective is it.
   LossPart loss = {"loss", {}, 0};
   std::map<std::string, Metric> metrics;  // whatever else the model tells; "accuracy" where it can
+  // Multiplications and additions of what was really computed and, where there is a graph, of its
+  // gradients; 0: not told.
+  double flops = 0;
 
   bool optimises_its_loss() const {
     return !loss.sum.defined() || (losses.size() == 1 && losses[0].sum.is_same(loss.sum));

@@ -21,14 +21,8 @@ using Term = SupervisionTerm;
 // One term at one readout.
 class Judgement {
  public:
-  Judgement(const Term& term, const DepthWalk& walk, const DepthProgram& program,
-            const Trace& trace, const WalkOptions& options, const Tensor& targets_R)
-      : term_(term),
-        walk_(walk),
-        program_(program),
-        trace_(trace),
-        options_(options),
-        targets_R_(targets_R) {}
+  Judgement(const Term& term, const WalkedBatch& walked, const Tensor& targets_R)
+      : term_(term), walked_(walked), trace_(walked.trace), targets_R_(targets_R) {}
 
   // Values per row, in the graph.
   Tensor values(size_t step) const {
@@ -77,7 +71,9 @@ class Judgement {
       first = std::min(step + 1, trace_.steps.size() - 1);
       last = next_readout(step);
     }
-    WalkState state = *trace_.steps[first].door;
+    const std::shared_ptr<const WalkState>& door = walked_.kept.door(int(first));
+    if (door == nullptr) fail("a judge's walk has kept no doors", "with_needs() asks for them");
+    WalkState state = *door;
     Carry& carry = state.travel.carry;
     if (term_.judge == Term::kSelf) carry = carry.detached();
     // The last step has no next one: it is asked once more, in the loops it stands in.
@@ -85,23 +81,22 @@ class Judgement {
       carry.r_RC = trace_.end.r_RC;
       carry.y_RC = trace_.end.y_RC;
     }
-    WalkOptions options = options_;
+    WalkOptions options = walked_.options;
     options.read = false;
+    options.observe = nullptr;
     options.follow = &trace_;
-    if (term_.judge != Term::kSelf)
-      options.params = std::make_shared<const Params>(frozen(walk_.params()));
-    walk_.advance(program_, state, last + 1, {}, options, nullptr);
-    const StepSpec& asked = program_.steps[last];
+    const DepthWalk& walk = walked_.walk;
+    if (term_.judge != Term::kSelf) options.params = walk.frozen_params();
+    walk.advance(walked_.program, state, last + 1, {}, options, nullptr);
+    const StepSpec& asked = walked_.program.steps[last];
     const GraphIf graph(asked.grad);
-    return walk_.read(asked, carry, request,
-                      options.params != nullptr ? *options.params : walk_.params());
+    return walk.read(asked, carry, request,
+                     options.params != nullptr ? *options.params : walk.params());
   }
 
   const Term& term_;
-  const DepthWalk& walk_;
-  const DepthProgram& program_;
+  const WalkedBatch& walked_;
   const Trace& trace_;
-  const WalkOptions& options_;
   const Tensor& targets_R_;
 };
 
@@ -161,9 +156,9 @@ SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_lay
   return {term};
 }
 
-WalkOptions with_needs(const SupervisionTable& table, WalkOptions options) {
+WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept& kept) {
   for (const Term& term : table) {
-    if (term.judge != Term::kSelf || term.reach > 0) options.keep_doors = true;
+    if (term.judge != Term::kSelf || term.reach > 0) kept.keep("door");
     if (term.signal == Term::kMax) options.grad_of_max = true;
   }
   return options;
@@ -189,14 +184,14 @@ std::map<std::string, double> known_counts(const SupervisionTable& table, const 
   return counts;
 }
 
-std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& walk,
-                                const DepthProgram& program, const Batch& batch, const Trace& trace,
-                                const WalkOptions& options) {
+std::vector<LossPart> supervise(const SupervisionTable& table, const WalkedBatch& walked) {
+  const Batch& batch = walked.batch;
+  const Trace& trace = walked.trace;
   const Tensor targets_R = trace.all->of(batch.targets_BT);
   const Tensor given_R = batch.weight_BT.defined() ? trace.all->of(batch.weight_BT) : Tensor();
   std::vector<LossPart> parts;
   for (const Term& term : table) {
-    const Judgement judgement(term, walk, program, trace, options, targets_R);
+    const Judgement judgement(term, walked, targets_R);
     LossPart whole{term.name, {}, count_of(batch)};
     Tensor count_R = targets_R.ne(-1);  // of the whole part, until it has been added
     if (given_R.defined()) count_R = given_R.masked_fill(count_R.logical_not(), 0);
@@ -220,7 +215,8 @@ std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& 
         continue;
       }
       const double count = weight_R.sum().item<double>();
-      const std::string name = fmt::format("{}/{}", term.name, layer);
+      const std::string name =
+          fmt::format("{}/{}", term.name, walked.program.steps[step].readout_name());
       parts.push_back({name, count > 0 ? sum : sum.detach(), count});
       add_sequences(parts.back(), *trace.all, weight, x_R, weight_R);
     }

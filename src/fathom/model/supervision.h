@@ -52,8 +52,8 @@ using SupervisionTable = std::vector<SupervisionTerm>;
 // The table of a configuration: layer_supervision's cross entropies.
 SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_layer);
 
-// What the walk has to keep for the table.
-WalkOptions with_needs(const SupervisionTable& table, WalkOptions options);
+// What the walk has to read for the table; what it has to show is remembered by `kept`.
+WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept& kept);
 
 // What the rows are worth to the table, -1 times the batch's weight where the gate is open: of a
 // layer whose terms are all cross entropies of the walk's own answers behind one gate that is known
@@ -64,11 +64,19 @@ RowWeights row_weights(const SupervisionTable& table, const Batch& batch);
 // Denominators that are known beforehand, by the name of the loss part.
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch);
 
-// The loss parts of a dense walk. A kTargets term is one part; a kGated term one part per layer,
-// "name/i", without gradient where its gate lets nothing through.
-std::vector<LossPart> supervise(const SupervisionTable& table, const DepthWalk& walk,
-                                const DepthProgram& program, const Batch& batch, const Trace& trace,
-                                const WalkOptions& options);
+// A walk that is over.
+struct WalkedBatch {
+  const DepthWalk& walk;
+  const DepthProgram& program;
+  const Batch& batch;
+  const WalkOptions& options;
+  const Trace& trace;
+  const Kept& kept;  // the doors, where with_needs() asked for them
+};
+
+// The loss parts of a dense walk. A kTargets term is one part; a kGated term one part per readout,
+// "name/i" (StepSpec::readout_name), without gradient where its gate lets nothing through.
+std::vector<LossPart> supervise(const SupervisionTable& table, const WalkedBatch& walked);
 
 // ln(1 - exp(z)) for z < 0, accurate at both ends (Maechler 2012).
 Tensor log1mexp(const Tensor& z);

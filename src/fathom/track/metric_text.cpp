@@ -1,6 +1,7 @@
 #include "fathom/track/metric_text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <charconv>
 #include <optional>
@@ -17,38 +18,55 @@ std::string number_text(const std::string& name, double value) {
   return fmt::format("{:.4f}", value);
 }
 
-// Of "name/3": 3. Nothing for other names.
-std::optional<int> list_index(const std::string& name) {
+// Of "name/3.1": 3, 1. Nothing for other names.
+std::optional<ListPlace> place_in_list(const std::string& name) {
   const size_t slash = name.rfind('/');
   if (slash == std::string::npos) return std::nullopt;
-  int index = 0;
-  const char* end = name.data() + name.size();
-  const auto [rest, error] = std::from_chars(name.data() + slash + 1, end, index);
-  if (error != std::errc() || rest != end || index < 0) return std::nullopt;
-  return index;
+  ListPlace place;
+  const char *at = name.data() + slash + 1, *end = name.data() + name.size();
+  for (;; ++at) {
+    place.push_back(0);
+    const auto [rest, error] = std::from_chars(at, end, place.back());
+    if (error != std::errc() || place.back() < 0) return std::nullopt;
+    if (rest == end) return place;
+    if (*rest != '.') return std::nullopt;
+    at = rest;
+  }
+}
+
+// 0, 1, 2, ...
+bool counts_from_0(const std::map<ListPlace, double>& list) {
+  int next = 0;
+  for (const auto& [place, value] : list)
+    if (place != ListPlace{next++}) return false;
+  return true;
 }
 
 }  // namespace
 
-std::map<std::string, std::map<int, double>> lists_of(
+std::string to_text(const ListPlace& place) {
+  return fmt::format("{}", fmt::join(place, "."));
+}
+
+std::map<std::string, std::map<ListPlace, double>> lists_of(
     const std::map<std::string, double>& metrics) {
-  std::map<std::string, std::map<int, double>> lists;
+  std::map<std::string, std::map<ListPlace, double>> lists;
   for (const auto& [name, value] : metrics)
-    if (const std::optional<int> i = list_index(name))
-      lists[name.substr(0, name.rfind('/'))][*i] = value;
+    if (const auto place = place_in_list(name))
+      lists[name.substr(0, name.rfind('/'))][*place] = value;
   return lists;
 }
 
 std::string metrics_text(const std::map<std::string, double>& metrics) {
   std::vector<std::string> parts;
   for (const auto& [name, value] : metrics)
-    if (!list_index(name)) parts.push_back(name + " " + number_text(name, value));
+    if (!place_in_list(name)) parts.push_back(name + " " + number_text(name, value));
   for (const auto& [name, values] : lists_of(metrics)) {
-    const bool counts_from_0 = values.rbegin()->first + 1 == static_cast<int>(values.size());
+    const bool is_plain = counts_from_0(values);
     std::vector<std::string> shown;
-    for (const auto& [i, value] : values)
-      shown.push_back((counts_from_0 ? "" : fmt::format("{}: ", i)) + number_text(name, value));
-    parts.push_back(fmt::format("{} [{}]", name, join(shown, counts_from_0 ? " " : ", ")));
+    for (const auto& [place, value] : values)
+      shown.push_back((is_plain ? "" : to_text(place) + ": ") + number_text(name, value));
+    parts.push_back(fmt::format("{} [{}]", name, join(shown, is_plain ? " " : ", ")));
   }
   return join(parts, ", ");
 }

@@ -3,12 +3,17 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 namespace fathom {
 
-// Metrics that are called name/0, name/1, ... by name and number. The numbers may begin anywhere
-// and leave some out.
-std::map<std::string, std::map<int, double>> lists_of(const std::map<std::string, double>& metrics);
+// Of "name/3" {3}; of a readout in loops, "name/3.0.1", {3, 0, 1}.
+using ListPlace = std::vector<int>;
+std::string to_text(const ListPlace& place);  // "3.0.1"
+// Metrics that are called name/0, name/1, ... by name and place. The numbers may begin anywhere and
+// leave some out.
+std::map<std::string, std::map<ListPlace, double>> lists_of(
+    const std::map<std::string, double>& metrics);
 
 // "infer 1.8633, exit_rate [0.056 0.023 0.008 0.913]": such a list is shown as one, with its
 // numbers where they are not 0, 1, 2, ... ("layer_loss [1: 1.8779, 3: 1.8633]"), shares (names with

@@ -71,6 +71,7 @@ struct Trainer::Accumulated {
   double objective = 0, gradient_norm = 0;
   size_t passes = 0;  // forward and backward passes made
   Metric answer;      // ModelOutput::loss
+  double flops = 0;
   bool optimises_its_loss = true;
   std::map<std::string, Metric> metrics;
 };
@@ -130,7 +131,11 @@ std::vector<Batch> Trainer::draw_batches(Cursor& cursor) const {
 Pass Trainer::pass(int64_t first_sequence) const {
   const RandomField field(static_cast<uint64_t>(config_.training.seed), state_.step,
                           first_sequence);
-  return {/*training=*/true, field, config_.training.recompute_blocks};
+  Pass pass;
+  pass.training = true;
+  pass.random = field;
+  pass.recompute_blocks = config_.training.recompute_blocks;
+  return pass;
 }
 
 ModelOutput Trainer::forward(const Batch& batch, int64_t first_sequence) const {
@@ -195,6 +200,7 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
       loss = loss.defined() ? loss + term : term;
     }
     ++sums.passes;
+    sums.flops += output.flops;
     if (loss.defined()) {
       sums.objective += loss.item<double>();
       if (!std::isfinite(sums.objective)) return true;
@@ -254,6 +260,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   }
   report.gradient_norm = sums.gradient_norm;
   report.tokens = config_.tokens_per_step();
+  report.flops = sums.flops;
   for (const auto& [name, metric] : sums.metrics)
     if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

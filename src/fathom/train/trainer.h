@@ -26,6 +26,7 @@ struct StepReport {
   double learning_rate = 0;
   double seconds = 0;
   int64_t tokens = 0;
+  double flops = 0;                       // ModelOutput::flops of its passes
   std::map<std::string, double> metrics;  // the model's own
   bool updated = true;  // false: a guard left the update out, and only `step` is told
 };

@@ -175,9 +175,9 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
   ProcessMeter meter;
   const double peak_rss_bytes =
       meter.read().peak_rss_bytes;  // the products have not been there yet
-  std::vector<double> times, ratios;
+  std::vector<double> times, ratios, flops;
   for (int64_t i = 0; i < request.repeats; ++i) {
-    const double time = seconds_of([&] { trainer.train_step(); });
+    const double time = seconds_of([&] { flops.push_back(trainer.train_step()->flops); });
     times.push_back(time);
     const at::NoGradGuard no_grad;
     ratios.push_back(time / products.one());
@@ -186,9 +186,7 @@ nlohmann::json bench_step(const BenchRequest& request, int threads) {
   nlohmann::json out = about(request, threads);
   out["parameters"] = parameter_count(parameter_table(c.model, request.vocab_size));
   add_times(out, times, c.tokens_per_step());
-  const double flops = flops_per_token(c.model, request.vocab_size, T).training() *
-                       static_cast<double>(c.tokens_per_step());
-  out["gflop_per_s"] = 1e-9 * flops / quantile(times, 0.5);
+  out["gflop_per_s"] = 1e-9 * quantile(flops, 0.5) / quantile(times, 0.5);
   out["best_matmul_gflop_per_s"] = products.best_gflop_per_s();
   out["peak_rss_bytes"] = peak_rss_bytes;
   constexpr size_t kManyRatios = 50;
@@ -246,22 +244,24 @@ nlohmann::json bench_decode(const BenchRequest& request, int threads) {
   const std::vector<std::vector<int64_t>> texts(static_cast<size_t>(request.sequences), start);
   const double bytes = weight_bytes(model->parameters());
   ReferenceRead reference(bytes);
-  std::vector<double> times;
+  std::vector<double> times, flops;
   while (static_cast<int64_t>(times.size()) < request.repeats) {
     reference.measure(3);
     Decoder decoder(*model->next_token_model(), texts, window);
     for (int64_t at = T / 2; at < T && static_cast<int64_t>(times.size()) < request.repeats; ++at) {
-      const double time = seconds_of([&] { decoder.next(Exit::kFirstConfident); });
-      if (at >= T / 2 + kWarmUp || T / 2 <= kWarmUp) times.push_back(time);
+      NextToken next;
+      const double time = seconds_of([&] { next = decoder.next(Exit::kFirstConfident); });
+      if (at >= T / 2 + kWarmUp || T / 2 <= kWarmUp) {
+        times.push_back(time);
+        flops.push_back(next.flops);
+      }
       for (size_t b = 0; b < texts.size(); ++b) decoder.append(b, at % request.vocab_size);
     }
   }
   nlohmann::json out = about(request, threads);
   out["sequences"] = request.sequences;
   add_times(out, times, request.sequences);
-  double flops = flops_per_token(c.model, request.vocab_size, T).forward();
-  flops *= static_cast<double>(request.sequences);
-  out["gflop_per_s"] = 1e-9 * flops / quantile(times, 0.5);
+  out["gflop_per_s"] = 1e-9 * quantile(flops, 0.5) / quantile(times, 0.5);
   out["weight_gb_per_s"] = 1e-9 * bytes / quantile(times, 0.5);
   out["read_gb_per_s"] = reference.gb_per_s();
   out["share_of_read"] = 1e-9 * bytes / quantile(times, 0.5) / reference.gb_per_s();

@@ -52,7 +52,7 @@ void print_layers(const std::map<std::string, double>& metrics, size_t depth) {
         100 * metrics.at("exit_fallback"));
   fmt::print("\n  layer    loss  accuracy{}\n", exits ? "   answers  right there" : "");
   for (const auto& [i, loss] : lists["layer_loss"]) {
-    fmt::print("  {:>5}  {:6.4f}  {:8.3f}", i, loss, lists["layer_accuracy"][i]);
+    fmt::print("  {:>5}  {:6.4f}  {:8.3f}", to_text(i), loss, lists["layer_accuracy"][i]);
     if (exits) {
       const double rate = lists["exit_rate"][i];
       fmt::print("  {:6.1f} %  {:>11}", 100 * rate,

@@ -50,6 +50,8 @@ struct AttentionSpec {
   void check(const PartPlace& place) const;
   void declare(const PartPlace& place, ParameterList& list) const;
   void cost(const PartPlace& place, const CostSetting& setting, Cost& cost) const;
+  // Of its keys and values alone.
+  Flops flops_of_keys(const PartPlace& place) const;
 };
 
 }  // namespace fathom

@@ -93,6 +93,10 @@ class Checker {
       if ((s.target == "r" || s.target == "y") && shape != Shape::kChannels)
         refuse(s.target + " needs a value with channels");
       shapes_[s.target] = shape;
+      if (attends(s.value))
+        attended_.insert(s.target);
+      else
+        attended_.erase(s.target);
       assigns_r = assigns_r || s.target == "r";
     }
     if (!assigns_r)
@@ -105,6 +109,7 @@ class Checker {
     for (const int calls : parts.calls_of_attention) parts.attention_calls += calls;
     parts.functions = functions_;
     parts.reads_y = reads_y_;
+    parts.keys_alone = keys_alone_;
     return parts;
   }
 
@@ -152,6 +157,15 @@ class Checker {
     return Shape::kNumber;
   }
 
+  // The value depends on an attention's output.
+  bool attends(const WireExpr& e) {
+    bool depends = e.op == Op::kName && attended_.count(e.name) > 0;
+    for (const WireExpr& arg : e.args) depends = attends(arg) || depends;
+    if (e.op != Op::kAttention) return depends;
+    keys_alone_ = keys_alone_ && !depends;
+    return true;
+  }
+
   Shape part_shape(const WireExpr& e, std::map<int, int>& parts, size_t most) {
     expect_arguments(e, 1, most);
     for (const WireExpr& arg : e.args) require_channels(arg);
@@ -185,7 +199,8 @@ class Checker {
       {"r", Shape::kChannels}, {"n", Shape::kChannels}, {"y", Shape::kChannels}};
   std::map<int, int> attentions_, mlps_, norms_;  // calls by part
   std::set<std::string> functions_;
-  bool reads_y_ = false;
+  std::set<std::string> attended_;  // names whose values depend on an attention's output
+  bool reads_y_ = false, keys_alone_ = true;
 };
 
 }  // namespace

@@ -52,6 +52,9 @@ struct WiringParts {
   std::vector<int> calls_of_attention, calls_of_mlp, calls_of_norm;  // by part
   std::set<std::string> functions;                                   // by name
   bool reads_y = false;
+  // No attention is given what an attention before it in the block has made: a row that asks
+  // nothing has its keys without any.
+  bool keys_alone = true;
 };
 
 // Checks the tree: known names, r assigned, parts numbered without gaps, values of a shape that the

@@ -1,8 +1,6 @@
 #include "fathom/model/walk/advance.h"
 
-#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +10,6 @@
 
 #include "fathom/base/error.h"
 #include "fathom/model/walk/graph.h"
-#include "fathom/model/walk/recompute.h"
 
 namespace fathom {
 namespace {
@@ -26,12 +23,12 @@ Tensor by_sequence(const Rows& rows, const std::function<bool(size_t)>& holds) {
   return out_R.to(rows.token_R.device());
 }
 
-// y may be undefined where it is zero.
-Tensor y_or_zeros(const Tensor& y_RC, const Tensor& like_RC) {
-  return y_RC.defined() ? y_RC : at::zeros_like(like_RC);
-}
-
 }  // namespace
+
+void Advance::show(const StepSpec& spec, std::string_view name, const Tensor& x,
+                   const Rows& rows) const {
+  options_.observe({spec, name, x, rows, state_});
+}
 
 // The batch's values at the rows that are there, which may be others than the batch's: those of a
 // cache count as its first.
@@ -85,7 +82,7 @@ void Advance::step(const StepSpec& spec) {
   state_.next = {static_cast<size_t>(spec.index), 0};
   StepRecord record;
   record.step = spec.index;
-  if (options_.keep_doors) record.door = std::make_shared<const WalkState>(state_);
+  if (options_.observe) show(spec, "door", carry().r_RC, *state_.rows);
   join(state_.next);
   if (spec.layer.cut && !nobody()) carry() = carry().detached();
   state_.travel.door_r_RC = carry().r_RC;
@@ -96,7 +93,7 @@ void Advance::step(const StepSpec& spec) {
     record.hidden_R = hidden();
     record.done_R = state_.travel.done_R;
     record.away_R = away();
-    block(spec, record.hidden_R);
+    block(spec, record);
     stand_still();
   }
   state_.travel.door_r_RC = state_.travel.door_y_RC = Tensor();
@@ -129,26 +126,6 @@ Tensor Advance::away() const {
   for (const LoopFrame& loop : state_.travel.loops)
     away_R = either(away_R, either(loop.outside_R, loop.left_R));
   return away_R;
-}
-
-// Rows that are in the loop, or in the walk, no longer keep the state that they had, but where
-// their keys go on as if they were.
-void Advance::stand_still() {
-  Tensor still_R = halting_.keys == KeyFate::kFrozen ? state_.travel.done_R : Tensor();
-  for (const LoopFrame& loop : state_.travel.loops) {
-    still_R = either(still_R, loop.outside_R);
-    const bool goes_on = fate(loop) == KeyFate::kSeen || fate(loop) == KeyFate::kFilledLater;
-    if (!goes_on) still_R = either(still_R, loop.left_R);
-  }
-  if (!still_R.defined()) return;
-  const int64_t width = carry().r_RC.size(1);
-  const auto widened = [&](const Tensor& x_RC) {
-    return x_RC.size(1) == width ? x_RC : at::constant_pad_nd(x_RC, {0, width - x_RC.size(1)}, 0);
-  };
-  const Tensor &r_RC = state_.travel.door_r_RC, &y_RC = state_.travel.door_y_RC;
-  carry().r_RC = where_rows(still_R, widened(r_RC), carry().r_RC);
-  if (carry().y_RC.defined())
-    carry().y_RC = where_rows(still_R, widened(y_or_zeros(y_RC, r_RC)), carry().y_RC);
 }
 
 void Advance::pass_door(const StepSpec& spec) {
@@ -220,72 +197,6 @@ void Advance::enter_late(const Injection& input) {
   frame.outside_R = frame.outside_R.logical_and(enter_R.logical_not());
 }
 
-// A block by itself: what is left of a step behind its door.
-class Advance::Block {
- public:
-  Block(const DepthWalk& walk, const StepSpec& spec, const Params& params, const Rows& rows,
-        const WalkOptions& options)
-      : walk_(walk), spec_(spec), params_(params), rows_(rows), options_(options) {}
-
-  Carry run(AttentionContext& attention, Carry start, const Tensor& n_RC) const {
-    const BackboneConfig& b = walk_.backbone_;
-    return run_block(walk_.plan_.wirings[static_cast<size_t>(spec_.layer.wiring)], spec_, params_,
-                     std::move(start), n_RC, walk_.keep_y_, attention,
-                     walk_.dropout(rows_, b.residual_dropout.value_or(b.dropout), options_),
-                     walk_.settings_, walk_.functions_);
-  }
-  WalkAttention attention(const Visibility& visibility) const {
-    const BackboneConfig& b = walk_.backbone_;
-    const double p = options_.training ? b.attn_dropout.value_or(b.dropout) : 0;
-    return {rows_, visibility, b.n_head, {p, &options_.random, b.block_size, &spec_}};
-  }
-  Tensor norm_in(const Tensor& r_RC) const {
-    return norm(r_RC, params_.norm(spec_.layer.norm_in), walk_.settings_);
-  }
-
- private:
-  const DepthWalk& walk_;
-  const StepSpec& spec_;
-  const Params& params_;
-  const Rows& rows_;
-  const WalkOptions& options_;
-};
-
-// From behind a step's door to its readout.
-void Advance::block(const StepSpec& spec, const Tensor& hidden_R) {
-  const Block block(walk_, spec, params_, *state_.rows, options_);
-  const Visibility visibility = {spec.layer.context, hidden_R, halting_.mask_self,
-                                 walk_.plan_.causal};
-  // What the block sees of the carry: x0 is not its business.
-  Carry start{carry().r_RC, carry().y_RC, {}}, after;
-  const auto run = [&](AttentionContext& attention) {
-    const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
-    after = block.run(attention, std::move(start), n_RC);
-  };
-  if (options_.cache != nullptr) {
-    CachedAttention attention(*state_.rows, options_.cache->keys, visibility,
-                              walk_.backbone_.n_head);
-    run(attention);
-  } else if (options_.recompute_blocks && at::GradMode::is_enabled()) {
-    // By value: the backward pass comes when this walk is long over.
-    after = recomputed(
-        [&walk = walk_, spec, frozen = options_.params, rows = state_.rows, options = options_,
-         visibility](Carry from) {
-          const Params& params = frozen != nullptr ? *frozen : walk.params_;
-          const Block again(walk, spec, params, *rows, options);
-          WalkAttention attention = again.attention(visibility);
-          const Tensor n_RC = again.norm_in(from.r_RC);
-          return again.run(attention, std::move(from), n_RC);
-        },
-        start);
-  } else {
-    WalkAttention attention = block.attention(visibility);
-    run(attention);
-  }
-  carry().r_RC = after.r_RC;
-  carry().y_RC = after.y_RC;
-}
-
 // The reading after a step and, with a halting rule, the decision that follows from it.
 void Advance::read_out(const StepSpec& spec, StepRecord& record) {
   const ReadoutSpec& readout_spec = *spec.layer.readout;
@@ -297,9 +208,9 @@ void Advance::read_out(const StepSpec& spec, StepRecord& record) {
     record.decision.halts_R =
         options_.follow->steps.at(static_cast<size_t>(spec.index)).decision.halts_R;
   const bool halts = halting_.halts() && !follows;
-  if (options_.keep_states || options_.read || halts) {
+  if (options_.observe || options_.read || halts) {
     const Tensor n_RC = norms_.of(carry().r_RC, readout_spec.norm, params_);
-    if (options_.keep_states) record.n_RC = n_RC;
+    if (options_.observe) show(spec, "h", n_RC, rows);
     if (options_.read || halts) record.reading = reading(spec, record, n_RC);
   }
   if (!halts) return;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <string_view>
 
 #include "fathom/model/walk/shared_norms.h"
 #include "fathom/model/walk/walk.h"
@@ -31,7 +32,11 @@ class Advance {
   void enter_late(const Injection& input);
   Tensor newcomers(const StepSpec& spec) const;
   int64_t first_iteration(int group, size_t sequence) const;
-  void block(const StepSpec& spec, const Tensor& hidden_R);
+  // step_block.cpp
+  void block(const StepSpec& spec, StepRecord& record);
+  void block_of_some(const StepSpec& spec, const Tensor& still_R, StepRecord& record);
+  int64_t keys_there(const StepSpec& spec, int64_t rows) const;
+  Tensor still() const;
   void stand_still();
   void read_out(const StepSpec& spec, StepRecord& record);
   Reading reading(const StepSpec& spec, const StepRecord& record, const Tensor& n_RC) const;
@@ -39,6 +44,7 @@ class Advance {
   void end_iteration(const StepSpec& spec, size_t i);
   Tensor decide_end(const StepSpec& spec, const LoopEnd& end, const HaltingPolicy& halting,
                     const LoopFrame& frame);
+  void show(const StepSpec& spec, std::string_view name, const Tensor& x, const Rows& rows) const;
   Tensor of_rows(const Tensor& x_BT) const;
   Tensor hidden() const;
   Tensor away() const;

@@ -54,8 +54,8 @@ struct QueriesKeys {
 
 // Such that q k is the score, or the score but for a number that all keys of a query share: what
 // the softmax does not see.
-QueriesKeys by_position(const Spec& spec, const AttentionContext& context, const Tensor& like) {
-  const int64_t R = context.rows().count(), H = context.heads();
+QueriesKeys by_position(const Spec& spec, const Rows& rows, int64_t H, const Tensor& like) {
+  const int64_t R = rows.count();
   QueriesKeys qk;
   qk.q_RH = at::zeros({R, H}, like.options().requires_grad(false));
   if (spec.scores == Spec::kUniform) {
@@ -65,9 +65,17 @@ QueriesKeys by_position(const Spec& spec, const AttentionContext& context, const
   for (int64_t h = 0; h < H; ++h)
     qk.q_RH.select(1, h).fill_(
         std::exp2(-8.0 * static_cast<double>(h + 1) / static_cast<double>(H)));
-  const Tensor position_R1 = context.rows().position_R.unsqueeze(1).to(like.scalar_type());
+  const Tensor position_R1 = rows.position_R.unsqueeze(1).to(like.scalar_type());
   qk.k_RH = position_R1.expand({R, H}).contiguous();
   return qk;
+}
+
+// Values of a spec whose scores are of positions alone, which are larger than narrow types are
+// exact.
+Tensor values_alone(const Spec& spec, const AttentionParams& p, const Tensor& values_RC) {
+  const Tensor v_RC =
+      spec.value == Spec::kLinear ? linear(values_RC, p.in.weight, p.in.bias) : values_RC;
+  return v_RC.scalar_type() != at::kDouble ? v_RC.to(at::kFloat) : v_RC;
 }
 
 Tensor attend(AttentionContext& context, int slot, const Tensor& q, const Tensor& k,
@@ -82,13 +90,10 @@ Tensor heads_of(const Spec& spec, const AttentionParams& p, int slot, const Tens
   const bool one_source = x_RC.is_same(values_RC);
   const int64_t C = values_RC.size(-1);
   if (!spec.compares()) {
-    const Tensor v_RC = linear_value ? linear(values_RC, p.in.weight, p.in.bias) : values_RC;
-    // Positions are larger than narrow types are exact.
-    const bool narrow = v_RC.scalar_type() != at::kDouble;
+    const Tensor v_RC = values_alone(spec, p, values_RC);
     const WithoutCasts guard;
-    const Tensor wide_RC = narrow ? v_RC.to(at::kFloat) : v_RC;
-    const QueriesKeys qk = by_position(spec, context, wide_RC);
-    return attend(context, slot, qk.q_RH, qk.k_RH, wide_RC, form);
+    const QueriesKeys qk = by_position(spec, context.rows(), context.heads(), v_RC);
+    return attend(context, slot, qk.q_RH, qk.k_RH, v_RC, form);
   }
   if (one_source && linear_value) {
     const Tensor qkv_RC = linear(x_RC, p.in.weight, p.in.bias);
@@ -117,6 +122,24 @@ Tensor run_attention(const AttentionSpec& spec, const AttentionParams& p, int sl
                      const Tensor& x_RC, const Tensor& values_RC, AttentionContext& context) {
   const Tensor heads_RC = heads_of(spec, p, slot, x_RC, values_RC, context);
   return spec.output_projection ? linear(heads_RC, p.out.weight, p.out.bias) : heads_RC;
+}
+
+void put_keys(const AttentionSpec& spec, const AttentionParams& p, int slot,
+              const std::shared_ptr<const Rows>& rows, const Tensor& x_RC, const Tensor& values_RC,
+              AttentionContext& context) {
+  const bool linear_value = spec.value == Spec::kLinear;
+  const int64_t C = values_RC.size(-1);
+  if (!spec.compares()) {
+    const Tensor v_RC = values_alone(spec, p, values_RC);
+    const WithoutCasts guard;
+    context.put(slot, rows, by_position(spec, *rows, context.heads(), v_RC).k_RH, v_RC);
+  } else if (linear_value && x_RC.is_same(values_RC)) {
+    const Tensor kv_RC = some_of(p.in, x_RC, C, 2 * C);
+    context.put(slot, rows, kv_RC.narrow(1, 0, C), kv_RC.narrow(1, C, C));
+  } else {
+    const Tensor v_RC = linear_value ? some_of(p.in, values_RC, 2 * C, C) : values_RC;
+    context.put(slot, rows, some_of(p.in, x_RC, C, C), v_RC);
+  }
 }
 
 }  // namespace fathom

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -42,15 +43,7 @@ class Values {
 
 class WiringEvaluator {
  public:
-  WiringEvaluator(const StepSpec& step, const Params& params, AttentionContext& context,
-                  const DropoutSource& dropout, const BlockSettings& settings,
-                  const RowFunctions& functions)
-      : step_(step),
-        params_(params),
-        context_(context),
-        dropout_(dropout),
-        settings_(settings),
-        functions_(functions) {}
+  explicit WiringEvaluator(const BlockRun& run) : run_(run) {}
 
   Tensor evaluate(const WireExpr& e, const Values& values) {
     const auto argument = [&](size_t i) { return evaluate(e.args[i], values); };
@@ -60,11 +53,13 @@ class WiringEvaluator {
       case Op::kNumber:
         return at::scalar_tensor(e.number, values.at("r").options().requires_grad(false));
       case Op::kAdd:
-        return plus(argument(0), argument(1));
       case Op::kSubtract:
-        return argument(0) - argument(1);
-      case Op::kMultiply:
-        return argument(0) * argument(1);
+      case Op::kMultiply: {
+        // Calls are numbered as they are read.
+        const Tensor left = argument(0), right = argument(1);
+        if (e.op == Op::kAdd) return plus(left, right);
+        return e.op == Op::kSubtract ? left - right : left * right;
+      }
       case Op::kAttention: {
         const Tensor x = argument(0);
         return run_attention(e.part, x, e.args.size() > 1 ? argument(1) : x);
@@ -72,8 +67,8 @@ class WiringEvaluator {
       case Op::kMlp:
         return run_mlp(e.part, argument(0));
       case Op::kNorm:
-        return norm(argument(0), params_.norm(step_.layer.norm[static_cast<size_t>(e.part)]),
-                    settings_);
+        return norm(argument(0), run_.params.norm(run_.step.layer.norm[size_t(e.part)]),
+                    run_.settings);
       case Op::kSigmoid:
         return argument(0).sigmoid();
       case Op::kMean:
@@ -87,36 +82,62 @@ class WiringEvaluator {
     fail("a wiring has an operation that its evaluator does not know");
   }
 
+  // Puts keys and values of the attentions in it, and computes nothing else.
+  void put_keys(const WireExpr& e, const Values& values, const std::shared_ptr<const Rows>& rows) {
+    if (e.op != Op::kAttention) {
+      for (const WireExpr& arg : e.args) put_keys(arg, values, rows);
+      if (e.op == Op::kMlp) ++mlp_calls_;
+      if (e.op == Op::kFunction) ++function_calls_;
+      return;
+    }
+    const Tensor x = evaluate(e.args[0], values);
+    const Tensor v = e.args.size() > 1 ? evaluate(e.args[1], values) : x;
+    const AttentionSpec& spec = run_.step.layer.attention[size_t(e.part)];
+    fathom::put_keys(spec, run_.params.attention.at(spec.instance),
+                     run_.step.cache_slot + attention_calls_++, rows, x, v, run_.context);
+  }
+
  private:
   Tensor run_attention(int part, const Tensor& x_RC, const Tensor& values_RC) {
-    const int call = attention_calls_++, slot = step_.cache_slot + call;
-    const AttentionSpec& spec = step_.layer.attention[size_t(part)];
-    const Tensor out_RC = fathom::run_attention(spec, params_.attention.at(spec.instance), slot,
-                                                x_RC, values_RC, context_);
-    if (!dropout_) return out_RC;
-    return apply_dropout(out_RC, dropout_(step_.site("attention_out", step_.attention_place + call),
-                                          out_RC.size(-1)));
+    const StepSpec& step = run_.step;
+    const int call = attention_calls_++, slot = step.cache_slot + call;
+    const AttentionSpec& spec = step.layer.attention[size_t(part)];
+    const Tensor out_RC = fathom::run_attention(spec, run_.params.attention.at(spec.instance), slot,
+                                                x_RC, values_RC, run_.context);
+    return given("a", out_RC,
+                 [&] { return step.site("attention_out", step.attention_place + call); });
   }
 
   Tensor run_mlp(int part, const Tensor& x_RC) {
-    const MlpSpec& spec = step_.layer.mlp[size_t(part)];
-    const Tensor out_RC = fathom::run_mlp(spec, params_.mlp.at(spec.instance), x_RC, settings_);
-    if (!dropout_) return out_RC;
-    return apply_dropout(
-        out_RC, dropout_(fmt::format("{}.{}", step_.site("mlp_out", step_.place), mlp_calls_++),
-                         out_RC.size(-1)));
+    const StepSpec& step = run_.step;
+    const int call = mlp_calls_++;
+    const MlpSpec& spec = step.layer.mlp[size_t(part)];
+    const Tensor out_RC =
+        fathom::run_mlp(spec, run_.params.mlp.at(spec.instance), x_RC, run_.settings);
+    return given("m", out_RC,
+                 [&] { return fmt::format("{}.{}", step.site("mlp_out", step.place), call); });
+  }
+
+  // What a part gives to the stream.
+  template <class Site>
+  Tensor given(std::string_view name, const Tensor& out_RC, const Site& site) const {
+    const Tensor x_RC =
+        run_.dropout ? apply_dropout(out_RC, run_.dropout(site(), out_RC.size(-1))) : out_RC;
+    if (run_.see) run_.see(name, x_RC);
+    return x_RC;
   }
 
   Tensor run_function(const std::string& name, const std::vector<Tensor>& args,
                       const Tensor& like_RC) {
     Tensor out_RC;
     try {
-      out_RC = functions_.at(name)({step_, function_calls_++, params_, args, dropout_});
+      out_RC = run_.functions.at(name)(
+          {name, run_.step, function_calls_++, run_.params, args, run_.dropout, run_.see});
     } catch (const c10::Error& e) {
-      fail(fmt::format("F.{} in step {}: {}", name, step_.index, e.what_without_backtrace()),
+      fail(fmt::format("F.{} in step {}: {}", name, run_.step.index, e.what_without_backtrace()),
            "that is code of the experiment's, not of fathom's");
     } catch (const std::logic_error& e) {  // an argument or a name that is not there
-      fail(fmt::format("F.{} in step {}: {}", name, step_.index, e.what()),
+      fail(fmt::format("F.{} in step {}: {}", name, run_.step.index, e.what()),
            "that is code of the experiment's, not of fathom's");
     }
     if (out_RC.sizes() != like_RC.sizes())
@@ -125,14 +146,35 @@ class WiringEvaluator {
     return out_RC;
   }
 
-  const StepSpec& step_;
-  const Params& params_;
-  AttentionContext& context_;
-  const DropoutSource& dropout_;
-  const BlockSettings& settings_;
-  const RowFunctions& functions_;
+  const BlockRun& run_;
   int attention_calls_ = 0, mlp_calls_ = 0, function_calls_ = 0;
 };
+
+Values values_at_door(const BlockRun& run, const Carry& carry, const Tensor& n_RC) {
+  Values values;
+  values.set("r", carry.r_RC);
+  values.set("n", n_RC);
+  if (run.keep_y) values.set("y", carry.y_RC.defined() ? carry.y_RC : at::zeros_like(carry.r_RC));
+  return values;
+}
+
+// Names that the expression reads; with `keys_only`, that the keys in it are made of.
+void add_names(const WireExpr& e, bool keys_only, std::set<std::string>& names) {
+  if (e.op == Op::kName && !keys_only) names.insert(e.name);
+  for (const WireExpr& arg : e.args) add_names(arg, keys_only && e.op != Op::kAttention, names);
+}
+
+// By statement: its value is what a later key is made of.
+std::vector<bool> needed_for_keys(const Wiring& wiring) {
+  std::vector<bool> needed(wiring.statements.size());
+  std::set<std::string> names;
+  for (size_t i = wiring.statements.size(); i-- > 0;) {
+    const WireStatement& s = wiring.statements[i];
+    needed[i] = names.erase(s.target) > 0;
+    add_names(s.value, /*keys_only=*/!needed[i], names);
+  }
+  return needed;
+}
 
 }  // namespace
 
@@ -152,23 +194,38 @@ Tensor FunctionCall::dropout(const Tensor& x) const {
                         x.size(-1)));
 }
 
-Carry run_block(const Wiring& wiring, const StepSpec& step, const Params& params, Carry carry,
-                const Tensor& n_RC, bool keep_y, AttentionContext& context,
-                const DropoutSource& dropout, const BlockSettings& settings,
-                const RowFunctions& functions) {
-  WiringEvaluator evaluator(step, params, context, dropout, settings, functions);
-  Values values;
-  values.set("r", carry.r_RC);
-  values.set("n", n_RC);
-  if (keep_y) values.set("y", carry.y_RC.defined() ? carry.y_RC : at::zeros_like(carry.r_RC));
+void FunctionCall::record(std::string_view what, const Tensor& x) const {
+  if (see) see(fmt::format("F.{}.{}", name, what), x);
+}
+
+Carry run_block(const BlockRun& run, Carry carry, const Tensor& n_RC) {
+  WiringEvaluator evaluator(run);
+  Values values = values_at_door(run, carry, n_RC);
+  if (run.see) run.see("n", n_RC);
   bool assigns_y = false;
-  for (const WireStatement& s : wiring.statements) {
-    values.set(s.target, evaluator.evaluate(s.value, values));
+  for (const WireStatement& s : run.wiring.statements) {
+    Tensor value = evaluator.evaluate(s.value, values);
+    if (run.see) run.see(s.target, value);
+    values.set(s.target, std::move(value));
     assigns_y = assigns_y || s.target == "y";
   }
-  if (keep_y) carry.y_RC = assigns_y ? values.at("y") : values.at("r") - carry.r_RC;
+  if (run.keep_y) carry.y_RC = assigns_y ? values.at("y") : values.at("r") - carry.r_RC;
   carry.r_RC = values.at("r");
   return carry;
+}
+
+void put_keys(const BlockRun& run, const std::shared_ptr<const Rows>& rows, const Carry& carry,
+              const Tensor& n_RC) {
+  WiringEvaluator evaluator(run);
+  Values values = values_at_door(run, carry, n_RC);
+  const std::vector<bool> needed = needed_for_keys(run.wiring);
+  for (size_t i = 0; i < needed.size(); ++i) {
+    const WireStatement& s = run.wiring.statements[i];
+    if (needed[i])
+      values.set(s.target, evaluator.evaluate(s.value, values));
+    else
+      evaluator.put_keys(s.value, values, rows);
+  }
 }
 
 }  // namespace fathom

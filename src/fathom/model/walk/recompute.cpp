@@ -62,7 +62,7 @@ Carry unflat(const variable_list& tensors, bool has_y) {
 }
 
 struct Block : torch::CustomClassHolder {
-  std::function<Carry(Carry)> run;
+  std::function<Carry(Carry, bool)> run;
   bool takes_y = false, gives_y = false;
   SameCasts::State casts;
 };
@@ -80,7 +80,7 @@ class RecomputeFunction : public Function<RecomputeFunction> {
     ctx->saved_data["block"] = c10::IValue::make_capsule(block);
     ctx->set_materialize_grads(false);
     const UnrememberedCasts casts;
-    const Carry out = block->run(unflat(inputs, block->takes_y));
+    const Carry out = block->run(unflat(inputs, block->takes_y), /*again=*/false);
     block->gives_y = out.y_RC.defined();
     return flat(out);
   }
@@ -95,7 +95,8 @@ class RecomputeFunction : public Function<RecomputeFunction> {
     {
       const at::AutoGradMode graph(true);
       const SameCasts casts(block->casts);
-      const variable_list outputs = flat(block->run(unflat(inputs, block->takes_y)));
+      const variable_list outputs =
+          flat(block->run(unflat(inputs, block->takes_y), /*again=*/true));
       for (size_t i = 0; i < outputs.size(); ++i) {
         if (!gradients[i].defined() || !outputs[i].requires_grad()) continue;
         ends.push_back(outputs[i]);
@@ -112,7 +113,7 @@ class RecomputeFunction : public Function<RecomputeFunction> {
 
 }  // namespace
 
-Carry recomputed(const std::function<Carry(Carry)>& run, const Carry& carry) {
+Carry recomputed(const std::function<Carry(Carry, bool)>& run, const Carry& carry) {
   auto block = c10::make_intrusive<Block>();
   block->run = run;
   block->takes_y = carry.y_RC.defined();

@@ -8,9 +8,10 @@
 
 namespace fathom {
 
-// block(carry), of which nothing is kept but `carry`. `block` is called once more when gradients
-// come, and must then compute the same; what it uses must still be there. Gradients of what it uses
-// besides the carry are added to its leaves' block by block, not in one sum.
-Carry recomputed(const std::function<Carry(Carry)>& block, const Carry& carry);
+// block(carry, again = false), of which nothing is kept but `carry`. `block` is called once more,
+// `again`, when gradients come, and must then compute the same; what it uses must still be there.
+// Gradients of what it uses besides the carry are added to its leaves' block by block, not in one
+// sum.
+Carry recomputed(const std::function<Carry(Carry, bool again)>& block, const Carry& carry);
 
 }  // namespace fathom

@@ -4,6 +4,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <limits>
 
@@ -105,6 +106,10 @@ WaitingRows WalkState::split(const Tensor& stay_R) {
 Tensor either(const Tensor& a, const Tensor& b) {
   if (!a.defined()) return b;
   return b.defined() ? a.logical_or(b) : a;
+}
+
+Tensor y_or_zeros(const Tensor& y_RC, const Tensor& like_RC) {
+  return y_RC.defined() ? y_RC : at::zeros_like(like_RC);
 }
 
 Tensor where_rows(const Tensor& choose_R, const Tensor& a, const Tensor& b) {

@@ -85,6 +85,8 @@ struct WalkState {
 
 // a or b, where one of them may be undefined: false.
 Tensor either(const Tensor& a, const Tensor& b);
+// y may be undefined where it is zero.
+Tensor y_or_zeros(const Tensor& y_RC, const Tensor& like_RC);
 // The rows of `a` where `choose_R`, else of `b`.
 Tensor where_rows(const Tensor& choose_R, const Tensor& a, const Tensor& b);
 

@@ -21,6 +21,7 @@ DepthWalk::DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params para
     : plan_(std::move(plan)),
       backbone_(backbone),
       params_(std::move(params)),
+      frozen_params_(std::make_shared<const Params>(frozen(params_))),
       functions_(std::move(functions)) {
   check_plan(plan_);
   settings_.gelu = backbone.activation == Activation::kGelu ? GeluForm::kExact : GeluForm::kTanh;
@@ -29,6 +30,7 @@ DepthWalk::DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params para
   for (const Wiring& wiring : plan_.wirings) {
     const WiringParts parts = check_wiring(wiring);
     keep_y_ = keep_y_ || parts.reads_y;
+    keys_alone_.push_back(parts.keys_alone);
     called.insert(parts.functions.begin(), parts.functions.end());
   }
   for (const std::string& name : called)

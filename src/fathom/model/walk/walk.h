@@ -13,6 +13,7 @@
 #include "fathom/model/walk/block.h"
 #include "fathom/model/walk/halting.h"
 #include "fathom/model/walk/injection.h"
+#include "fathom/model/walk/observer.h"
 #include "fathom/model/walk/state.h"
 #include "fathom/model/walk/walk_cache.h"
 
@@ -29,8 +30,7 @@ struct WalkOptions {
   bool training = false;     // dropout acts, and gold scores look at targets
   bool skip = false;         // rows that have halted are computed no further
   bool read = true;          // false: no readings, unless halting needs them
-  bool keep_doors = false;   // for segments
-  bool keep_states = false;  // StepRecord::n_RC
+  Observer observe;          // null: nobody looks
   bool grad_of_max = false;  // Reading::ln_max_R is in the graph
   // Activations of blocks are computed again by the backward pass, for which the walk must live on.
   bool recompute_blocks = false;
@@ -51,13 +51,13 @@ struct WalkOptions {
 struct StepRecord {
   int step = 0;  // of the program
   std::shared_ptr<const Rows> rows;
-  int readout = -1;  // number of the readout among the program's; -1: the step has none
-  int layer = -1;    // ReadoutSpec::layer
-  Tensor hidden_R;   // keys that the step's attention did not see; undefined: none
-  Tensor done_R;     // bool: the row had halted at an earlier readout; undefined: none had
-  Tensor away_R;     // bool: the row was not in a loop that is open; undefined: all were
-  std::shared_ptr<const WalkState> door;  // at the step's door, before injections; null unless kept
-  Tensor n_RC;                            // what the head was given; undefined unless kept
+  int readout = -1;      // number of the readout among the program's; -1: the step has none
+  int layer = -1;        // ReadoutSpec::layer
+  Tensor hidden_R;       // keys that the step's attention did not see; undefined: none
+  Tensor done_R;         // bool: the row had halted at an earlier readout; undefined: none had
+  Tensor away_R;         // bool: the row was not in a loop that is open; undefined: all were
+  int64_t computed = 0;  // rows that went through the block; of the others at most keys were made
+  int64_t keys = 0;      // that were there at its attention, of all sequences
   Reading reading;
   HaltDecision decision;  // undefined tensors without a halting rule
 };
@@ -104,7 +104,10 @@ class DepthWalk {
                const Params& params) const;
 
   const DepthPlan& plan() const { return plan_; }
+  const BackboneConfig& backbone() const { return backbone_; }
   const Params& params() const { return params_; }
+  // The same weights without gradient.
+  const std::shared_ptr<const Params>& frozen_params() const { return frozen_params_; }
 
  private:
   friend class Advance;
@@ -114,6 +117,8 @@ class DepthWalk {
   DepthPlan plan_;
   BackboneConfig backbone_;
   Params params_;
+  std::shared_ptr<const Params> frozen_params_;
+  std::vector<bool> keys_alone_;  // of each wiring
   BlockSettings settings_;
   RowFunctions functions_;
   bool keep_y_ = false;

@@ -1,0 +1,179 @@
+// A step's block: for all rows that are there, or for those alone that do not stand still.
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/constant_pad_nd.h>
+
+#include <optional>
+#include <utility>
+
+#include "fathom/model/walk/advance.h"
+#include "fathom/model/walk/recompute.h"
+
+namespace fathom {
+
+// Of some rows.
+class Advance::Block {
+ public:
+  Block(const DepthWalk& walk, const StepSpec& spec, const Params& params, const Rows& rows,
+        const WalkOptions& options, SeeValue see)
+      : walk_(walk), spec_(spec), params_(params), options_(options), see_(std::move(see)) {
+    const BackboneConfig& b = walk.backbone_;
+    dropout_ = walk.dropout(rows, b.residual_dropout.value_or(b.dropout), options);
+  }
+
+  Carry run(AttentionContext& attention, Carry start, const Tensor& n_RC) const {
+    return run_block(with(attention), std::move(start), n_RC);
+  }
+  void put_keys(AttentionContext& attention, const std::shared_ptr<const Rows>& rows,
+                const Carry& start, const Tensor& n_RC) const {
+    fathom::put_keys(with(attention), rows, start, n_RC);
+  }
+  WalkAttention attention(const Rows& rows, const Visibility& visibility) const {
+    const BackboneConfig& b = walk_.backbone_;
+    const double p = options_.training ? b.attn_dropout.value_or(b.dropout) : 0;
+    return {rows, visibility, b.n_head, {p, &options_.random, b.block_size, &spec_}};
+  }
+  Tensor norm_in(const Tensor& r_RC) const {
+    return norm(r_RC, params_.norm(spec_.layer.norm_in), walk_.settings_);
+  }
+
+ private:
+  BlockRun with(AttentionContext& attention) const {
+    return {walk_.plan_.wirings[static_cast<size_t>(spec_.layer.wiring)],
+            spec_,
+            params_,
+            attention,
+            dropout_,
+            walk_.settings_,
+            walk_.functions_,
+            see_,
+            walk_.keep_y_};
+  }
+
+  const DepthWalk& walk_;
+  const StepSpec& spec_;
+  const Params& params_;
+  const WalkOptions& options_;
+  SeeValue see_;
+  DropoutSource dropout_;
+};
+
+// From behind a step's door to its readout.
+void Advance::block(const StepSpec& spec, StepRecord& record) {
+  const bool recomputes = options_.recompute_blocks && at::GradMode::is_enabled();
+  // Rows that stand still in a skipping walk are there for their keys.
+  if (options_.skip && !recomputes && walk_.keys_alone_[size_t(spec.layer.wiring)]) {
+    const Tensor still_R = still();
+    if (still_R.defined() && still_R.any().item<bool>())
+      return block_of_some(spec, still_R, record);
+  }
+  const std::shared_ptr<const Rows> rows = state_.rows;
+  SeeValue see;
+  if (options_.observe)
+    see = [&](std::string_view name, const Tensor& x) { show(spec, name, x, *rows); };
+  const Visibility visibility = {spec.layer.context, record.hidden_R, halting_.mask_self,
+                                 walk_.plan_.causal};
+  // What the block sees of the carry: x0 is not its business.
+  Carry start{carry().r_RC, carry().y_RC, {}}, after;
+  if (recomputes) {
+    // By value: the backward pass comes when this walk is long over, and shows nothing.
+    after = recomputed(
+        [&walk = walk_, spec, frozen = options_.params, rows, options = options_, visibility,
+         seen = &see](Carry from, bool again) {
+          const Params& params = frozen != nullptr ? *frozen : walk.params_;
+          const Block block(walk, spec, params, *rows, options, again ? SeeValue() : *seen);
+          WalkAttention attention = block.attention(*rows, visibility);
+          const Tensor n_RC = block.norm_in(from.r_RC);
+          return block.run(attention, std::move(from), n_RC);
+        },
+        start);
+  } else {
+    const Block block(walk_, spec, params_, *rows, options_, std::move(see));
+    const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
+    if (options_.cache != nullptr) {
+      CachedAttention attention(*rows, options_.cache->keys, visibility, walk_.backbone_.n_head);
+      after = block.run(attention, std::move(start), n_RC);
+    } else {
+      WalkAttention attention = block.attention(*rows, visibility);
+      after = block.run(attention, std::move(start), n_RC);
+    }
+  }
+  carry().r_RC = after.r_RC;
+  carry().y_RC = after.y_RC;
+  record.computed = rows->count();
+  record.keys = keys_there(spec, rows->count());
+}
+
+// Keys and values of those that stand still, where somebody sees them, and the block of the others.
+void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRecord& record) {
+  const Tensor moves_R = still_R.logical_not();
+  const Tensor& hidden_R = record.hidden_R;
+  const Tensor shown_R = hidden_R.defined() ? still_R.logical_and(hidden_R.logical_not()) : still_R;
+  const Tensor moving = moves_R.nonzero().squeeze(1), shown = shown_R.nonzero().squeeze(1);
+  const auto rows = std::make_shared<const Rows>(state_.rows->select(moves_R));
+  const auto standing = std::make_shared<const Rows>(state_.rows->select(shown_R));
+  SeeValue see;
+  if (options_.observe)
+    see = [&](std::string_view name, const Tensor& x) { show(spec, name, x, *rows); };
+  const Block block(walk_, spec, params_, *rows, options_, std::move(see));
+  const Visibility visibility = {spec.layer.context,
+                                 hidden_R.defined() ? hidden_R.index_select(0, moving) : Tensor(),
+                                 halting_.mask_self, walk_.plan_.causal};
+  const Carry start{carry().r_RC, carry().y_RC, {}};
+  const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
+  const auto run = [&](AttentionContext& attention) {
+    if (standing->count() > 0)
+      block.put_keys(attention, standing, start.select(shown), n_RC.index_select(0, shown));
+    if (rows->count() == 0) return;
+    const Carry after = block.run(attention, start.select(moving), n_RC.index_select(0, moving));
+    const auto put = [&](const Tensor& into_RC, const Tensor& x_RC) {
+      return into_RC.index_copy(0, moving, x_RC.to(into_RC.scalar_type()));
+    };
+    carry().r_RC = put(start.r_RC, after.r_RC);
+    if (after.y_RC.defined()) carry().y_RC = put(y_or_zeros(start.y_RC, start.r_RC), after.y_RC);
+  };
+  if (options_.cache != nullptr) {
+    CachedAttention attention(*rows, options_.cache->keys, visibility, walk_.backbone_.n_head);
+    run(attention);
+  } else {
+    WalkAttention attention = block.attention(*rows, visibility);
+    run(attention);
+  }
+  record.computed = rows->count();
+  record.keys = keys_there(spec, rows->count() + standing->count());
+}
+
+// At the step's first attention, of all sequences, where `rows` have theirs.
+int64_t Advance::keys_there(const StepSpec& spec, int64_t rows) const {
+  if (options_.cache == nullptr || spec.cache_slot >= options_.cache->keys.slots()) return rows;
+  int64_t keys = 0;
+  for (int64_t b = 0; b < state_.rows->batch(); ++b)
+    keys += options_.cache->keys.keys(spec.cache_slot, b);
+  return keys;
+}
+
+// Rows that are in the loop, or in the walk, no longer keep the state that they had, but where
+// their keys go on as if they were.
+Tensor Advance::still() const {
+  Tensor still_R = halting_.keys == KeyFate::kFrozen ? state_.travel.done_R : Tensor();
+  for (const LoopFrame& loop : state_.travel.loops) {
+    still_R = either(still_R, loop.outside_R);
+    const bool goes_on = fate(loop) == KeyFate::kSeen || fate(loop) == KeyFate::kFilledLater;
+    if (!goes_on) still_R = either(still_R, loop.left_R);
+  }
+  return still_R;
+}
+
+void Advance::stand_still() {
+  const Tensor still_R = still();
+  if (!still_R.defined()) return;
+  const int64_t width = carry().r_RC.size(1);
+  const auto widened = [&](const Tensor& x_RC) {
+    return x_RC.size(1) == width ? x_RC : at::constant_pad_nd(x_RC, {0, width - x_RC.size(1)}, 0);
+  };
+  const Tensor &r_RC = state_.travel.door_r_RC, &y_RC = state_.travel.door_y_RC;
+  carry().r_RC = where_rows(still_R, widened(r_RC), carry().r_RC);
+  if (carry().y_RC.defined())
+    carry().y_RC = where_rows(still_R, widened(y_or_zeros(y_RC, r_RC)), carry().y_RC);
+}
+
+}  // namespace fathom

@@ -1,0 +1,114 @@
+// Multiplications are counted from what a walk really did.
+#include <gtest/gtest.h>
+
+#include "fathom/model/trace_flops.h"
+#include "model/corridor_program.h"
+#include "property/presets.h"
+
+namespace fathom::testing {
+namespace {
+
+double counted(const DepthModel& model, const DepthProgram& program, WalkOptions options,
+               bool gradients = false) {
+  const at::NoGradGuard no_grad;
+  const Trace trace = model.walk().run(program, corridor_batch(), options);
+  return flops_of(model.walk(), program, trace, gradients);
+}
+
+double of_a_token(const DepthModel& model, const DepthProgram& program, int64_t T = kLength) {
+  return flops_per_token(model.walk().plan(), program, model.walk().backbone(), kVocab, T)
+      .forward();
+}
+
+// A walk that leaves nothing out is what a token costs, times the tokens; a shorter loop costs less.
+TEST(FlopsOfATrace, OfADenseWalkAreThoseOfItsTokens) {
+  const auto model = corridor_model({});
+  for (const int64_t count : {1, 3, 6}) {
+    const DepthProgram program = unroll(model->walk().plan(), corridor_policy({count}));
+    EXPECT_DOUBLE_EQ(counted(*model, program, corridor_options()),
+                     10 * of_a_token(*model, program));
+  }
+}
+
+TEST(FlopsOfATrace, OfThePresetsAreDescribes) {
+  for (const property::Case& c : property::all_cases()) {
+    if (c.config.architecture != nullptr) continue;
+    SCOPED_TRACE(c.name);
+    const auto model = model_of(c.config, property::kVocab);
+    const Batch batch = batch_of(random_tokens({2, 5}, property::kVocab, 1),
+                                 random_tokens({2, 5}, property::kVocab, 2));
+    const double expected = 10 * flops_per_token(c.config, property::kVocab, 5).forward();
+    EXPECT_DOUBLE_EQ(model->forward(batch, {}).flops, 3 * expected);
+    const at::NoGradGuard no_grad;
+    EXPECT_DOUBLE_EQ(model->forward(batch, {}).flops, expected);
+  }
+}
+
+// Of steps without a graph nothing goes back.
+TEST(FlopsOfATrace, OfGradientsAreTwiceTheForwardPassWhereTheyGo) {
+  const auto model = corridor_model({});
+  const LoopSettings cut = {4, 1}, whole = {4, 0};
+  const DepthProgram all = unroll(model->walk().plan(), corridor_policy(whole));
+  const DepthProgram some = unroll(model->walk().plan(), corridor_policy(cut));
+  const double forward = counted(*model, all, corridor_options());
+  EXPECT_DOUBLE_EQ(counted(*model, all, corridor_options(), true), 3 * forward);
+  const DepthProgram one = unroll(model->walk().plan(), corridor_policy({1}));
+  const double iteration =
+      (forward - counted(*model, one, corridor_options())) / 3;  // of the loop's four
+  EXPECT_NEAR(counted(*model, some, corridor_options(), true), 3 * forward - 2 * 3 * iteration,
+              1e-6 * forward);
+}
+
+// By hand: 10 rows, then those that have not halted, and the keys that are left.
+TEST(FlopsOfATrace, OfASkippingWalkAreOfTheRowsThatAreThere) {
+  const auto model = corridor_model({});
+  const DepthProgram& program = model->program();
+  WalkOptions options = corridor_options();
+  options.skip = true;
+  const at::NoGradGuard no_grad;
+  const Trace trace = model->walk().run(program, corridor_batch(), options);
+  double expected = 0;
+  const double C = kWidth, V = kVocab;
+  for (const StepRecord& r : trace.steps) {
+    const StepSpec& step = program.steps[size_t(r.step)];
+    const auto n = static_cast<double>(r.rows->count());
+    EXPECT_EQ(r.computed, r.rows->count());
+    EXPECT_EQ(r.keys, r.rows->count());
+    const double keys = std::llround(n / 2);
+    double row = 2 * 4 * C * C + 4 * C * keys + 16 * C * C;
+    if (!step.path.empty()) row += 4 * C * C;  // the adapter
+    if (r.readout >= 0) row += 2 * C * V;
+    expected += n * row;
+  }
+  EXPECT_DOUBLE_EQ(flops_of(model->walk(), program, trace, false), expected);
+  EXPECT_LT(expected, counted(*model, program, corridor_options()));
+}
+
+// Rows that have halted and stand still are there for their keys, and no more is made of them.
+TEST(FlopsOfATrace, OfRowsThatStandStillAreThoseOfTheirKeys) {
+  const auto model = corridor_model({});
+  Policy frozen = corridor_policy(), seen = frozen;
+  frozen.halting.keys = KeyFate::kFrozen;
+  seen.halting.keys = KeyFate::kSeen;
+  WalkOptions options = corridor_options();
+  options.skip = true;
+  const at::NoGradGuard no_grad;
+  const DepthProgram program = unroll(model->walk().plan(), frozen);
+  const Trace trace = model->walk().run(program, corridor_batch(), options);
+  int64_t standing = 0;
+  for (const StepRecord& r : trace.steps) {
+    const int64_t done = r.done_R.defined() ? r.done_R.sum().item<int64_t>() : 0;
+    EXPECT_EQ(r.computed, r.rows->count() - done);
+    EXPECT_EQ(r.keys, r.rows->count());
+    standing += done;
+  }
+  EXPECT_GT(standing, 0);
+  const double all = counted(*model, program, corridor_options());
+  const double less = flops_of(model->walk(), program, trace, false);
+  const double as_seen = counted(*model, unroll(model->walk().plan(), seen), options);
+  EXPECT_LT(less, as_seen);
+  EXPECT_LE(as_seen, all);
+}
+
+}  // namespace
+}  // namespace fathom::testing
