@@ -51,7 +51,8 @@ TEST(Corridor, EveryStepIsTheReferences) {
         LoopSettings{3, 0, true, 0.0}, LoopSettings{1, 0, false}}) {
     SCOPED_TRACE(std::to_string(loop.count) + (loop.adapter ? " adapted" : " added"));
     const auto model = corridor_model({term_of({1, 1, 1})}, loop);
-    const KeptTrace trace = run_kept(model->walk(), model->program(), corridor_batch(), corridor_options());
+    const KeptTrace trace =
+        run_kept(model->walk(), model->program(), corridor_batch(), corridor_options());
     const std::vector<ReferenceWalk> expected = reference_walks(*model, loop);
     ASSERT_EQ(trace.steps.size(), size_t(loop.count) + 3);
     for (size_t i = 0; i < trace.steps.size(); ++i)

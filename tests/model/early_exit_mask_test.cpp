@@ -30,7 +30,7 @@ Halts halting(size_t n_layer, size_t layer, int64_t position) {
 }
 
 // Of each layer, (kB, kT, V).
-std::vector<Tensor> logits_by_position(const NextTokenModel& model, const Trace& trace) {
+std::vector<Tensor> logits_by_position(const NextTokenModel& model, const KeptTrace& trace) {
   std::vector<Tensor> all = layer_logits(model, trace);
   for (Tensor& logits : all) logits = logits.view({kB, kT, kVocab});
   return all;

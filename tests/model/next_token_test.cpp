@@ -85,9 +85,9 @@ TEST(NextTokens, ByAnotherPolicy) {
   const NextToken expected =
       corridor_model({}, one)->next_token(rows_of(texts), asked(Exit::kFirstConfident, kLength));
   EXPECT_TRUE(same_bits(shallow.scores_NV, expected.scores_NV));
-  EXPECT_TRUE(same_bits(model->next_token(rows_of(texts), asked(Exit::kFirstConfident, kLength))
-                            .scores_NV,
-                        own.scores_NV));
+  EXPECT_TRUE(
+      same_bits(model->next_token(rows_of(texts), asked(Exit::kFirstConfident, kLength)).scores_NV,
+                own.scores_NV));
 }
 
 // A loss by another policy is that of a model that was made with it.
@@ -119,9 +119,9 @@ TEST(NextTokens, DrawByTheNumberOfTheText) {
     EXPECT_LE(max_difference(all.scores_NV[b], one.scores_NV[0]), 1e-12);
   }
   ask.random = RandomField(7, 0, 41);
-  EXPECT_GT(max_difference(model->next_token(rows_of({texts[0]}), ask).scores_NV[0],
-                           all.scores_NV[0]),
-            1e-3);
+  EXPECT_GT(
+      max_difference(model->next_token(rows_of({texts[0]}), ask).scores_NV[0], all.scores_NV[0]),
+      1e-3);
 }
 
 }  // namespace

@@ -94,7 +94,7 @@ inline const DepthModel& depth(const Model& model) {
 }
 
 inline KeptTrace walk(const Model& model, const Batch& batch,
-                  const std::vector<Tensor>* replay = nullptr, bool training = false) {
+                      const std::vector<Tensor>* replay = nullptr, bool training = false) {
   WalkOptions options;
   options.training = training;
   options.replay = replay;

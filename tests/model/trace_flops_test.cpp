@@ -8,11 +8,15 @@
 namespace fathom::testing {
 namespace {
 
+FlopsCounter counter(const DepthModel& model, const DepthProgram& program) {
+  return {model.walk().plan(), program, model.walk().backbone(), kVocab};
+}
+
 double counted(const DepthModel& model, const DepthProgram& program, WalkOptions options,
                bool gradients = false) {
   const at::NoGradGuard no_grad;
   const Trace trace = model.walk().run(program, corridor_batch(), options);
-  return flops_of(model.walk(), program, trace, gradients);
+  return flops_of(counter(model, program), trace, gradients);
 }
 
 double of_a_token(const DepthModel& model, const DepthProgram& program, int64_t T = kLength) {
@@ -20,7 +24,8 @@ double of_a_token(const DepthModel& model, const DepthProgram& program, int64_t 
       .forward();
 }
 
-// A walk that leaves nothing out is what a token costs, times the tokens; a shorter loop costs less.
+// A walk that leaves nothing out is what a token costs, times the tokens; a shorter loop costs
+// less.
 TEST(FlopsOfATrace, OfADenseWalkAreThoseOfItsTokens) {
   const auto model = corridor_model({});
   for (const int64_t count : {1, 3, 6}) {
@@ -74,13 +79,13 @@ TEST(FlopsOfATrace, OfASkippingWalkAreOfTheRowsThatAreThere) {
     const auto n = static_cast<double>(r.rows->count());
     EXPECT_EQ(r.computed, r.rows->count());
     EXPECT_EQ(r.keys, r.rows->count());
-    const double keys = std::llround(n / 2);
+    const double keys = n / 2;
     double row = 2 * 4 * C * C + 4 * C * keys + 16 * C * C;
     if (!step.path.empty()) row += 4 * C * C;  // the adapter
     if (r.readout >= 0) row += 2 * C * V;
     expected += n * row;
   }
-  EXPECT_DOUBLE_EQ(flops_of(model->walk(), program, trace, false), expected);
+  EXPECT_DOUBLE_EQ(flops_of(counter(*model, program), trace, false), expected);
   EXPECT_LT(expected, counted(*model, program, corridor_options()));
 }
 
@@ -99,12 +104,13 @@ TEST(FlopsOfATrace, OfRowsThatStandStillAreThoseOfTheirKeys) {
   for (const StepRecord& r : trace.steps) {
     const int64_t done = r.done_R.defined() ? r.done_R.sum().item<int64_t>() : 0;
     EXPECT_EQ(r.computed, r.rows->count() - done);
+    EXPECT_EQ(r.keys_only, done);
     EXPECT_EQ(r.keys, r.rows->count());
     standing += done;
   }
   EXPECT_GT(standing, 0);
   const double all = counted(*model, program, corridor_options());
-  const double less = flops_of(model->walk(), program, trace, false);
+  const double less = flops_of(counter(*model, program), trace, false);
   const double as_seen = counted(*model, unroll(model->walk().plan(), seen), options);
   EXPECT_LT(less, as_seen);
   EXPECT_LE(as_seen, all);

@@ -58,8 +58,9 @@ Decisions any_loop_decisions(const Batch& batch, const DepthProgram& program) {
 // door. Names the first thing that differs; empty: nothing does.
 class Comparison {
  public:
-  Comparison(const KeptTrace& trace, const std::vector<std::vector<std::vector<Expected>>>& expected,
-             int64_t first, int64_t count)
+  Comparison(const KeptTrace& trace,
+             const std::vector<std::vector<std::vector<Expected>>>& expected, int64_t first,
+             int64_t count)
       : trace_(trace), expected_(expected), first_(first), count_(count) {}
 
   std::string run() const {

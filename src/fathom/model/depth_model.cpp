@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "fathom/model/trace_flops.h"
 #include "fathom/ops/ops.h"
@@ -49,15 +50,19 @@ DepthModel::DepthModel(ModelParts parts)
       walk_(parts.plan, parts.config.backbone, bind(parameters_, parts.plan),
             std::move(parts.functions)),
       program_(unroll(walk_.plan(), parts.policy)),
-      supervision_(std::move(parts.supervision)) {}
-
-DepthProgram DepthModel::program_of(const Policy* policy) const {
-  return policy == nullptr ? program_ : unroll(walk_.plan(), *policy);
+      supervision_(std::move(parts.supervision)),
+      vocab_size_(parts.vocab_size),
+      counter_(walk_.plan(), program_, walk_.backbone(), vocab_size_) {
+  for (const Parameter& p : parameters_.all())
+    if (p.spec.part == Part::kOwn && p.spec.shape.size() == 2)
+      own_flops_ += 2 * static_cast<double>(p.spec.count());
 }
 
 ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
-  const DepthProgram program = program_of(pass.policy);
+  std::optional<DepthProgram> other;
+  if (pass.policy != nullptr) other = unroll(walk_.plan(), *pass.policy);
+  const DepthProgram& program = other ? *other : program_;
   WalkOptions options;
   options.training = pass.training;
   options.random = pass.random;
@@ -73,20 +78,18 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   output.losses = supervise(supervision_, walked);
   output.metrics = exit_metrics(program, trace, batch);
   output.loss = answer_loss(supervision_, trace, batch, output.losses);
-  const double own = own_flops(trace.all->count());
-  output.flops = flops_of(walk_, program, trace, at::GradMode::is_enabled()) +
-                 (at::GradMode::is_enabled() ? 3 * own : own);
+  output.flops = flops(program, trace, at::GradMode::is_enabled());
   add_losses(walked, pass, output);
   return output;
 }
 
-// An experiment's matrices, as if each were used once a row.
-double DepthModel::own_flops(int64_t rows) const {
-  double numbers = 0;
-  for (const Parameter& p : parameters_.all())
-    if (p.spec.part == Part::kOwn && p.spec.shape.size() == 2)
-      numbers += static_cast<double>(p.spec.count());
-  return 2 * numbers * static_cast<double>(rows);
+double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool gradients) const {
+  const double own = own_flops_ * static_cast<double>(trace.all->count());
+  const double walked =
+      &program == &program_
+          ? flops_of(counter_, trace, gradients)
+          : flops_of({walk_.plan(), program, walk_.backbone(), vocab_size_}, trace, gradients);
+  return walked + (gradients ? 3 * own : own);
 }
 
 std::map<std::string, double> DepthModel::known_counts(const Batch& given, const Pass& pass) const {
@@ -118,9 +121,9 @@ Tensor DepthModel::logits(const Tensor& tokens_BT) const {
 }
 
 NextToken DepthModel::next_token(const Rows& rows, const Asked& asked) const {
-  DepthProgram other;
-  if (asked.policy != nullptr) other = program_of(asked.policy);
-  const DepthProgram& program = asked.policy != nullptr ? other : program_;
+  std::optional<DepthProgram> other;
+  if (asked.policy != nullptr) other = unroll(walk_.plan(), *asked.policy);
+  const DepthProgram& program = other ? *other : program_;
   const HaltingPolicy& halting = program.policy.halting;
   const Kept kept = {"h"};
   WalkOptions options;  // reads only what halting needs
@@ -134,7 +137,7 @@ NextToken DepthModel::next_token(const Rows& rows, const Asked& asked) const {
   NextToken next;
   next.dense = rows.count() * static_cast<int64_t>(program.steps.size());
   for (const StepRecord& record : trace.steps) next.computed += record.computed;
-  next.flops = flops_of(walk_, program, trace, /*gradients=*/false) + own_flops(rows.count());
+  next.flops = flops(program, trace, /*gradients=*/false);
   choose_answers(rows, asked, program, trace, kept, next);
   return next;
 }

@@ -4,6 +4,7 @@
 #include "fathom/model/exit_metrics.h"
 #include "fathom/model/models.h"
 #include "fathom/model/next_token_model.h"
+#include "fathom/model/spec/flops_counter.h"
 
 namespace fathom {
 
@@ -39,14 +40,16 @@ class DepthModel : public NextTokenModel {
   }
 
  private:
-  DepthProgram program_of(const Policy* policy) const;
   void choose_answers(const Rows& rows, const Asked& asked, const DepthProgram& program,
                       const Trace& trace, const Kept& kept, NextToken& next) const;
-  double own_flops(int64_t rows) const;
+  double flops(const DepthProgram& program, const Trace& trace, bool gradients) const;
 
   DepthWalk walk_;
   DepthProgram program_;
   SupervisionTable supervision_;
+  int64_t vocab_size_;
+  FlopsCounter counter_;  // of program_
+  double own_flops_ = 0;  // of an experiment's matrices, as if each were used once a row
 };
 
 }  // namespace fathom

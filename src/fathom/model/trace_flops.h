@@ -1,14 +1,14 @@
-// Multiplications and additions that a walk really made (2 per multiply-add), counted from what it
-// left of itself: rows that went through a block, keys that they met, rows that were read out.
+// What a walk really computed, as it left it in its trace.
 #pragma once
 
+#include "fathom/model/spec/flops_counter.h"
 #include "fathom/model/walk/walk.h"
 
 namespace fathom {
 
-// `gradients`: with those of the backward pass, twice the forward's, of steps that have any. An
-// experiment's own functions are not known here.
-double flops_of(const DepthWalk& walk, const DepthProgram& program, const Trace& trace,
-                bool gradients);
+// Of each step: rows that went through its block, keys that were there, rows that were read out.
+std::vector<StepWork> work_of(const Trace& trace);
+// `counter`: of the trace's program. An experiment's own functions are not known to it.
+double flops_of(const FlopsCounter& counter, const Trace& trace, bool gradients);
 
 }  // namespace fathom

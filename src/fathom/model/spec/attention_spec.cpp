@@ -65,11 +65,9 @@ void AttentionSpec::cost(const PartPlace& place, const CostSetting& setting, Cos
   cost.kept += 2 * maps * C + 2 * heads + 2 * H * T;
 }
 
-Flops AttentionSpec::flops_of_keys(const PartPlace& place) const {
+double AttentionSpec::flops_of_keys(const PartPlace& place) const {
   const auto C = static_cast<double>(place.width);
-  Flops flops;
-  flops.attention_linear = 2 * static_cast<double>(projected(*this) - (compares() ? 1 : 0)) * C * C;
-  return flops;
+  return 2 * static_cast<double>(projected(*this) - (compares() ? 1 : 0)) * C * C;
 }
 
 }  // namespace fathom

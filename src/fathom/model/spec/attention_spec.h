@@ -51,7 +51,7 @@ struct AttentionSpec {
   void declare(const PartPlace& place, ParameterList& list) const;
   void cost(const PartPlace& place, const CostSetting& setting, Cost& cost) const;
   // Of its keys and values alone.
-  Flops flops_of_keys(const PartPlace& place) const;
+  double flops_of_keys(const PartPlace& place) const;
 };
 
 }  // namespace fathom

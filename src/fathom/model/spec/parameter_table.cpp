@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <type_traits>
-
 #include "fathom/base/error.h"
 #include "fathom/model/spec/architecture.h"
 #include "fathom/model/spec/depth_program.h"
@@ -73,36 +71,6 @@ Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T) 
   for (const ParameterSpec& spec : parameter_table(config, vocab_size))
     if (spec.part == Part::kOwn && spec.shape.size() == 2)
       flops.own += 2 * static_cast<double>(spec.count());
-  return flops;
-}
-
-FlopsCounter::FlopsCounter(const DepthPlan& plan, const BackboneConfig& backbone,
-                           int64_t vocab_size)
-    : plan_(plan), backbone_(backbone), vocab_size_(vocab_size) {
-  for (const Wiring& wiring : plan.wirings) called_.push_back(check_wiring(wiring));
-}
-
-Flops FlopsCounter::of_stem(int64_t rows) const {
-  Cost cost;
-  each_call_of_stem(plan_, [&](const auto& part, const PartPlace& place, int) {
-    part.cost(place, {backbone_, vocab_size_, 1}, cost);
-  });
-  return Flops().add(cost.flops, static_cast<double>(rows));
-}
-
-Flops FlopsCounter::of_step(const StepSpec& step, const StepWork& work) const {
-  Flops flops;
-  each_call(plan_, step.layer, called_.at(static_cast<size_t>(step.layer.wiring)),
-            [&](const auto& part, const PartPlace& place, int calls) {
-              using P = std::decay_t<decltype(part)>;
-              Cost cost;
-              part.cost(place, {backbone_, vocab_size_, work.keys}, cost);
-              const int64_t rows = std::is_same_v<P, ReadoutSpec> ? work.read : work.rows;
-              flops.add(cost.flops, static_cast<double>(calls) * static_cast<double>(rows));
-              if constexpr (std::is_same_v<P, AttentionSpec>)
-                flops.add(part.flops_of_keys(place),
-                          static_cast<double>(calls) * static_cast<double>(work.keys_only));
-            });
   return flops;
 }
 

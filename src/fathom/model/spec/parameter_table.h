@@ -10,14 +10,12 @@
 #include <vector>
 
 #include "fathom/model/spec/part.h"
-#include "fathom/model/spec/wiring.h"
 
 namespace fathom {
 
 struct ModelConfig;   // model_config.h
 struct DepthPlan;     // depth_plan.h
 struct DepthProgram;  // depth_program.h
-struct StepSpec;
 
 // `vocab_size`: rows of the token tables, already decided by corpus and config. `backbone` gives
 // what all layers have in common: biases, initialisation, block_size, and n_layer for the scale of
@@ -33,29 +31,6 @@ int64_t parameter_count(const std::vector<ParameterSpec>& table);
 Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program,
                       const BackboneConfig& backbone, int64_t vocab_size, int64_t T);
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T);
-
-// What was computed at a step of a walk.
-struct StepWork {
-  int64_t rows = 0;       // that went through the step
-  int64_t keys_only = 0;  // other rows, of which nothing but keys and values was made
-  int64_t keys = 0;       // that a sequence had
-  int64_t read = 0;       // rows that were read out
-};
-
-// Flops of some rows' walk.
-class FlopsCounter {
- public:
-  // All of them must outlive it.
-  FlopsCounter(const DepthPlan& plan, const BackboneConfig& backbone, int64_t vocab_size);
-  Flops of_stem(int64_t rows) const;
-  Flops of_step(const StepSpec& step, const StepWork& work) const;
-
- private:
-  const DepthPlan& plan_;
-  const BackboneConfig& backbone_;
-  int64_t vocab_size_;
-  std::vector<WiringParts> called_;  // by wiring
-};
 
 // Bytes of a training step at fp32: what the plain operations keep for backward.
 struct MemoryEstimate {

@@ -124,11 +124,4 @@ int64_t CostSetting::seen(const PartPlace& place) const {
   return place.context ? std::min(*place.context + 1, T) : T;
 }
 
-Flops& Flops::add(const Flops& other, double times) {
-  for (double Flops::*of : {&Flops::attention_linear, &Flops::attention_scores, &Flops::mlp,
-                            &Flops::head, &Flops::doors, &Flops::own})
-    this->*of += times * (other.*of);
-  return *this;
-}
-
 }  // namespace fathom

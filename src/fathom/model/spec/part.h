@@ -115,7 +115,6 @@ struct Flops {
   double doors = 0;  // gates and adapters
   double own = 0;    // an experiment's matrices, as if each were used once a token
 
-  Flops& add(const Flops& other, double times);
   double forward() const { return attention_linear + attention_scores + mlp + head + doors + own; }
   double training() const { return 3 * forward(); }  // backward is twice the forward
 };

@@ -195,7 +195,7 @@ Tensor FunctionCall::dropout(const Tensor& x) const {
 }
 
 void FunctionCall::record(std::string_view what, const Tensor& x) const {
-  if (see) see(fmt::format("F.{}.{}", name, what), x);
+  if (see) see(fmt::format("F.{}.{}", function, what), x);
 }
 
 Carry run_block(const BlockRun& run, Carry carry, const Tensor& n_RC) {

@@ -25,7 +25,7 @@ using SeeValue = std::function<void(std::string_view name, const Tensor& x)>;
 // What a wiring's F.name computes. Every row by itself: the result must not depend on which other
 // rows are there, so that it is the same when tokens have left the walk or come one at a time.
 struct FunctionCall {
-  const std::string& name;
+  const std::string& function;  // its name
   const StepSpec& step;
   int number;  // of the call among the step's calls of functions, from 0
   const Params& params;

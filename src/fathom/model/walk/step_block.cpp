@@ -139,6 +139,7 @@ void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRec
     run(attention);
   }
   record.computed = rows->count();
+  record.keys_only = standing->count();
   record.keys = keys_there(spec, rows->count() + standing->count());
 }
 

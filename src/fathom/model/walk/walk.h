@@ -56,8 +56,9 @@ struct StepRecord {
   Tensor hidden_R;       // keys that the step's attention did not see; undefined: none
   Tensor done_R;         // bool: the row had halted at an earlier readout; undefined: none had
   Tensor away_R;         // bool: the row was not in a loop that is open; undefined: all were
-  int64_t computed = 0;  // rows that went through the block; of the others at most keys were made
-  int64_t keys = 0;      // that were there at its attention, of all sequences
+  int64_t computed = 0;   // rows that went through the block
+  int64_t keys_only = 0;  // others, of which keys and values were made and nothing else
+  int64_t keys = 0;       // that were there at its attention, of all sequences
   Reading reading;
   HaltDecision decision;  // undefined tensors without a halting rule
 };

@@ -1,0 +1,53 @@
+#include "fathom/model/spec/flops_counter.h"
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "fathom/model/spec/each_part.h"
+
+namespace fathom {
+
+FlopsCounter::FlopsCounter(const DepthPlan& plan, const DepthProgram& program,
+                           const BackboneConfig& backbone, int64_t vocab_size) {
+  const auto price = [&](const auto& part, const PartPlace& place, int64_t keys) {
+    Cost cost;
+    part.cost(place, {backbone, vocab_size, keys}, cost);
+    return cost.flops.forward();
+  };
+  each_call_of_stem(
+      plan, [&](const auto& part, const PartPlace& place, int) { stem_ += price(part, place, 0); });
+  std::vector<WiringParts> called;
+  for (const Wiring& wiring : plan.wirings) called.push_back(check_wiring(wiring));
+  for (const StepSpec& step : program.steps) {
+    Prices p;
+    p.grad = step.grad;
+    p.most_keys = step.layer.context ? static_cast<double>(*step.layer.context) + 1
+                                     : std::numeric_limits<double>::infinity();
+    each_call(plan, step.layer, called.at(static_cast<size_t>(step.layer.wiring)),
+              [&](const auto& part, const PartPlace& place, int calls) {
+                using P = std::decay_t<decltype(part)>;
+                const double row = price(part, place, 0), key = price(part, place, 1) - row;
+                (std::is_same_v<P, ReadoutSpec> ? p.read : p.row) += calls * row;
+                p.key += calls * key;
+                if constexpr (std::is_same_v<P, AttentionSpec>)
+                  p.keys_only += calls * part.flops_of_keys(place);
+              });
+    steps_.push_back(p);
+  }
+}
+
+double FlopsCounter::of(int64_t rows, const std::vector<StepWork>& work, bool gradients) const {
+  const double times = gradients ? 3 : 1;
+  double flops = times * stem_ * static_cast<double>(rows);
+  for (const StepWork& w : work) {
+    const Prices& p = steps_.at(static_cast<size_t>(w.step));
+    const double a_row = p.row + p.key * std::min(w.keys, p.most_keys);
+    flops += (p.grad ? times : 1) *
+             (static_cast<double>(w.rows) * a_row + static_cast<double>(w.keys_only) * p.keys_only +
+              static_cast<double>(w.read) * p.read);
+  }
+  return flops;
+}
+
+}  // namespace fathom
