@@ -12,14 +12,14 @@ struct KeptTrace : Trace {
   const WalkState& state(size_t step) const { return *kept.door(int(step)); }
   const Carry& door(size_t step) const { return state(step).travel.carry; }
   // What the head was given.
-  const Tensor& h(const StepRecord& record) const { return kept.h(record.step); }
+  Tensor h(const StepRecord& record) const { return kept.head(record.step); }
 };
 
 // Keeps doors and what heads are given.
 inline KeptTrace run_kept(const DepthWalk& walk, const DepthProgram& program, const Batch& batch,
                           WalkOptions options) {
   KeptTrace trace;
-  trace.kept = {"door", "h"};
+  trace.kept = {"door", "head"};
   options.observe = trace.kept.observer();
   static_cast<Trace&>(trace) = walk.run(program, batch, options);
   return trace;

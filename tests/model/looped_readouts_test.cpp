@@ -47,6 +47,45 @@ TEST(LoopedReadouts, HaveALineForEachIterationInMetrics) {
     EXPECT_EQ(more.metrics.at(at).sum, output.metrics.at(at).sum) << at;
 }
 
+// Of rows that have not entered, or have left, a loop's readout says nothing.
+TEST(LoopedReadouts, LeaveOutTheRowsThatAreNotInTheLoop) {
+  Policy policy = loops({3});
+  policy.loops[0].counts = {1, 3};
+  const auto model = model_of_plan(looped_plan(), policy, {term_of({1, 1})});
+  const Batch batch = corridor_batch();
+  const at::NoGradGuard no_grad;
+  const ModelOutput output = model->forward(batch, corridor_pass());
+  const Tensor has_target = batch.targets_BT.ne(-1);
+  const auto there = [&](const char* name) { return output.metrics.at(name).count; };
+  EXPECT_EQ(there("layer_loss/1.0"), has_target[1].sum().item<double>());
+  EXPECT_EQ(there("layer_accuracy/1.1"), has_target[1].sum().item<double>());
+  EXPECT_EQ(there("layer_loss/1.2"), has_target.sum().item<double>());
+  // The objective as well: each iteration's cross entropies of those that are there.
+  double sum = 0;
+  const Trace trace = model->walk().run(model->program(), batch, corridor_options());
+  for (const StepRecord* r : trace.readouts())
+    for (int64_t i = 0; i < kSequences * kLength; ++i)
+      if (has_target.view(-1)[i].item<bool>() &&
+          !(r->away_R.defined() && r->away_R[i].item<bool>()))
+        sum -= batch.weight_BT.view(-1)[i].item<double>() * r->reading.ln_p_R[i].item<double>();
+  EXPECT_NEAR(output.losses.at(0).sum.item<double>(), sum, 1e-10);
+}
+
+// Where rows leave a loop before the last readout, their answer is what they said last.
+TEST(LoopedReadouts, AnswerWithWhatARowSaidLast) {
+  Policy policy = loops({4});
+  policy.loops[0].halting.config.rule = HaltRule::kLatentChange;
+  policy.loops[0].halting.config.threshold = 10;
+  const auto model = model_of_plan(looped_plan(), policy, {term_of({0, 1})});
+  const auto shorter = model_of_plan(looped_plan(), loops({2}), {term_of({0, 1})});
+  const at::NoGradGuard no_grad;
+  const ModelOutput left = model->forward(corridor_batch(), corridor_pass());
+  const ModelOutput two = shorter->forward(corridor_batch(), corridor_pass());
+  EXPECT_NEAR(left.loss.sum.item<double>(), two.loss.sum.item<double>(), 1e-10);
+  EXPECT_EQ(left.metrics.at("accuracy").sum, two.metrics.at("accuracy").sum);
+  EXPECT_EQ(left.metrics.at("layer_loss/1.3").count, 0);
+}
+
 TEST(LoopedReadouts, HaveALineForEachIterationInLosses) {
   Policy policy = loops({3});
   policy.halting.config.rule = HaltRule::kMax;

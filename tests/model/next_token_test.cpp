@@ -1,6 +1,7 @@
 // Scores that are asked for: of one row or several, with a cache, by another policy.
 #include <gtest/gtest.h>
 
+#include "fathom/base/error.h"
 #include "model/corridor_program.h"
 
 namespace fathom::testing {
@@ -60,6 +61,41 @@ TEST(NextTokens, OfRowsBehindACache) {
   EXPECT_LE(max_difference(behind.scores_NV, whole.scores_NV), 1e-12);
   EXPECT_TRUE(same_bits(behind.layer_N, whole.layer_N));
   EXPECT_LT(behind.flops, whole.flops);
+}
+
+// A row that waits for a loop's end where the others read out for the last time answers with what
+// it said before it left.
+TEST(NextTokens, OfARowThatHasLeftALoopWithTheLastReadout) {
+  const at::NoGradGuard no_grad;
+  const LoopGroup loop = loop_of({{with_readout(block(1, kWidth), 1)}});
+  const DepthPlan plan = plan_of({{with_readout(block(0, kWidth), 0)}, {loop}});
+  Policy policy = loops({3});
+  policy.halting.config.rule = HaltRule::kMax;
+  policy.halting.config.threshold = 2;
+  policy.loops[0].halting.config.rule = HaltRule::kLatentChange;
+  policy.loops[0].halting.config.threshold = 10;  // everybody leaves after the second iteration
+  for (const KeyFate fate : {KeyFate::kHidden, KeyFate::kSeen, KeyFate::kFrozen}) {
+    policy.loops[0].halting.keys = fate;
+    const auto model = model_of_plan(plan, policy, {});
+    const std::vector<std::vector<int64_t>> texts = {{1, 4, 2, 6, 3}, {5, 5}};
+    Policy two = loops({2});
+    const auto shorter = model_of_plan(plan, two, {});
+    const NextToken expected = shorter->next_token(rows_of(texts), asked(Exit::kLast));
+    for (const Exit exit : {Exit::kFirstConfident, Exit::kLast})
+      for (const bool cached : {false, true}) {
+        WalkCache cache(2, kLength);
+        Asked ask = asked(exit);
+        if (cached) ask.cache = &cache;
+        const NextToken next = model->next_token(rows_of(texts), ask);
+        EXPECT_TRUE(next.layer_N.eq(1).all().item<bool>());
+        EXPECT_LE(max_difference(next.scores_NV, expected.scores_NV), 1e-12);
+      }
+  }
+}
+
+TEST(NextTokens, OfNoRowsAreRefused) {
+  const auto model = corridor_model({});
+  EXPECT_THROW(model->next_token(rows_of({{1, 2}}), asked(Exit::kLast, 0)), Error);
 }
 
 // Thresholds and counts are the pass's: the model stays as it is.

@@ -23,6 +23,8 @@ inline std::vector<Wiring> all_wirings() {
         {"r", r + a * sigmoid(mean(n))},
         {"r", r + mlp(wire::norm(r))},
         {"r", r + number(0.5) * attention(n, wire::norm(r))}}},
+      // Keys that are made of more than the norm, at two attentions.
+      {{{"t", mlp(n)}, {"a", attention(name("t"), r)}, {"r", r + a + wire::norm(attention(n, 1))}}},
       // Reads what the block before added.
       {{{"a", attention(n + number(0.3) * y)}, {"r", r + a}, {"r", r + mlp(wire::norm(r) - y)}}},
       // And says itself what it added.
@@ -34,7 +36,7 @@ class RandomPlan {
  public:
   RandomPlan() {
     plan.wirings = all_wirings();
-    if (!*rc::gen::arbitrary<bool>()) plan.wirings.resize(3);  // no y: it is not carried then
+    if (!*rc::gen::arbitrary<bool>()) plan.wirings.resize(4);  // no y: it is not carried then
     width_ = any(0, 1) == 0 ? 8 : 4;
     plan.stem = {width_, any_stem()};
     shares_ = one_in(3);

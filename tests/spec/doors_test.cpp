@@ -143,6 +143,15 @@ TEST(Sections, AnExperimentChangesThePolicyToo) {
   EXPECT_THROW(make_policy(config), Error);
   fate = KeyFate::kHidden;
   EXPECT_EQ(make_policy(config).halting.history, MaskHistory::kPrevious);
+  // Whether rows halt is a setting, which more than the walk asks; and there are no loops here.
+  change->change_plan = [](const ModelConfig&, DepthPlan&, Policy& policy) {
+    policy.halting.config.rule = HaltRule::kNone;
+  };
+  EXPECT_THROW(make_policy(config), Error);
+  change->change_plan = [](const ModelConfig&, DepthPlan&, Policy& policy) {
+    policy.loops.emplace_back();
+  };
+  EXPECT_THROW(make_policy(config), Error);
 }
 
 // A section acts on whatever plan there is, as an experiment's change does.

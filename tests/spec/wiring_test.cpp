@@ -100,6 +100,40 @@ TEST(Wiring, NIsNotAssigned) {
               AllOf(HasSubstr("n = N(r)"), HasSubstr("cannot be assigned")));
 }
 
+TEST(Wiring, NamesOfWhatAWalkShowsBesidesAreNotAssigned) {
+  for (const char* taken : {"door", "head"})
+    EXPECT_THROW(check_wiring({{{taken, name("n")}, {"r", name("r") + name(taken)}}}), Error);
+  for (const char* free : {"a", "m", "h", "t"})
+    EXPECT_NO_THROW(check_wiring({{{free, name("n")}, {"r", name("r") + name(free)}}}));
+}
+
+// What keys are made of, for rows that ask nothing.
+TEST(Wiring, KeysAreMadeAloneWhereNoAttentionComesBeforeThem) {
+  const auto alone = [](const Wiring& wiring) { return check_wiring(wiring).keys_alone; };
+  const auto makes = [](const Wiring& wiring) { return check_wiring(wiring).makes_keys; };
+  EXPECT_TRUE(alone(pre_norm_wiring()));
+  EXPECT_EQ(makes(pre_norm_wiring()), (std::vector<bool>{false, false}));
+  EXPECT_TRUE(alone({{{"r", r + mlp(n)}}}));
+  // Through a temporary, into an argument, in an expression.
+  EXPECT_FALSE(alone({{{"a", attention(n)}, {"r", r + attention(name("a"))}}}));
+  EXPECT_FALSE(alone({{{"r", r + attention(n)}, {"r", r + attention(n, r)}}}));
+  EXPECT_FALSE(alone({{{"r", r + attention(mlp(attention(n)))}}}));
+  EXPECT_FALSE(
+      alone({{{"a", attention(n)}, {"b", name("a") * n}, {"r", r + attention(name("b"))}}}));
+  // A name that has another value by then.
+  EXPECT_TRUE(alone(
+      {{{"a", attention(n)}, {"r", r + name("a")}, {"a", n}, {"r", r + attention(name("a"))}}}));
+  const Wiring both = {{{"t", mlp(n)},
+                        {"u", sigmoid(name("t"))},
+                        {"a", attention(name("t"), r)},
+                        {"r", r + name("a") * name("u") + attention(n)}}};
+  EXPECT_TRUE(alone(both));
+  EXPECT_EQ(makes(both), (std::vector<bool>{true, false, false, false}));
+  // What is assigned again is not what the key was made of.
+  const Wiring again = {{{"t", mlp(n)}, {"t", n}, {"r", r + attention(name("t"))}}};
+  EXPECT_EQ(makes(again), (std::vector<bool>{false, true, false}));
+}
+
 TEST(Wiring, ANameHasAValueBeforeItIsRead) {
   EXPECT_THAT(refused(one(r + name("t"))),
               AllOf(HasSubstr("r = r + t"), HasSubstr("t has no value")));

@@ -46,7 +46,7 @@ class Dropping : public DepthModel {
   }
   void add_losses(const WalkedBatch& walked, const Pass&, ModelOutput& output) const override {
     const Tensor has_target_R = walked.batch.targets_BT.flatten().ge(0);
-    const Tensor& h_RC = walked.kept.h(walked.trace.readouts().back()->step);
+    const Tensor h_RC = walked.kept.head(walked.trace.readouts().back()->step);
     const Tensor x_R = h_RC.pow(2).mean(1) * has_target_R;
     output.losses.push_back({"size", 0.1 * x_R.sum(), has_target_R.sum().item<double>()});
   }
@@ -68,9 +68,8 @@ class Headless : public DepthModel {
         })) {}
 
  protected:
-  void add_losses(const Batch& batch, const Pass&, const Trace& trace,
-                  ModelOutput& output) const override {
-    const Tensor error_R = trace.end.r_RC.mean(1) - Rows(batch).position_R;
+  void add_losses(const WalkedBatch& walked, const Pass&, ModelOutput& output) const override {
+    const Tensor error_R = walked.trace.end.r_RC.mean(1) - walked.trace.all->position_R;
     const auto count = double(error_R.numel());
     output.losses.push_back({"squared", error_R.pow(2).sum(), count});
     output.metrics["distance"] = {error_R.abs().sum().item<double>(), count};
@@ -111,6 +110,23 @@ class Miscounting : public Average {
   }
 };
 
+// Learns from what a block gave as well.
+class Watching : public DepthModel {
+ public:
+  Watching(ModelParts parts, std::string name)
+      : DepthModel(std::move(parts)), name_(std::move(name)) {}
+
+ protected:
+  std::vector<std::string> watch() const override { return {name_}; }
+  void add_losses(const WalkedBatch& walked, const Pass&, ModelOutput& output) const override {
+    const Tensor x = walked.kept.at(0, name_);
+    output.losses.push_back({"small", x.pow(2).sum(), double(x.numel())});
+  }
+
+ private:
+  std::string name_;
+};
+
 class ModelsTest : public TrainTest {
  protected:
   Trainer trainer_of(const RunConfig& config, std::unique_ptr<Model> model,
@@ -125,6 +141,26 @@ class ModelsTest : public TrainTest {
     return std::make_unique<Dropping>(parts_of(config.model, corpus_->vocab_size()), counts_first);
   }
 };
+
+TEST_F(ModelsTest, LearnFromWhatTheyWatch) {
+  const ModelConfig config = untied_config();
+  const Batch batch = batch_of(random_tokens({2, 4}, 8, 1), random_tokens({2, 4}, 8, 2));
+  Pass pass;
+  Watching model(parts_of(config, 8), "a");
+  const ModelOutput output = model.forward(batch, pass);
+  ASSERT_EQ(output.losses.size(), 2U);
+  backward(output.losses[1].sum);
+  EXPECT_TRUE(model.parameters().at("attention.0.out.weight").grad().defined());
+  EXPECT_FALSE(model.parameters().at("mlp.0.up.weight").grad().defined());
+  // Without a gradient it would learn nothing, silently.
+  pass.recompute_blocks = true;
+  EXPECT_THAT(caught([&] { model.forward(batch, pass); }).what(), HasSubstr("recompute_blocks"));
+  EXPECT_NO_THROW(Watching(parts_of(config, 8), "door").forward(batch, pass));
+  const at::NoGradGuard no_grad;
+  EXPECT_NO_THROW(model.forward(batch, pass));
+  EXPECT_THAT(caught([&] { Watching(parts_of(config, 8), "aa").forward(batch, {}); }).what(),
+              HasSubstr("\"aa\""));
+}
 
 TEST_F(ModelsTest, CountsAreOfTheBatchAsItIsPrepared) {
   const RunConfig config = tiny_run(untied_config());

@@ -3,9 +3,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/model/trace_flops.h"
 #include "fathom/ops/ops.h"
 
@@ -18,13 +22,6 @@ Tensor scores(const DepthWalk& walk, const DepthProgram& program, const StepReco
   const ReadoutSpec& readout = *program.steps[size_t(record.step)].layer.readout;
   const LinearParams& head = walk.params().head.at(readout.head);
   return linear(h, head.weight, head.bias);
-}
-
-int last_readout(const DepthProgram& program) {
-  int last = -1;
-  for (const StepSpec& step : program.steps)
-    if (step.layer.readout) last = step.index;
-  return last;
 }
 
 // The row of a sequence at a position; -1: it is not there.
@@ -67,12 +64,22 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   options.training = pass.training;
   options.random = pass.random;
   options.recompute_blocks = pass.recompute_blocks;
-  Kept kept = {"h"};
-  for (const std::string& name : watch()) kept.keep(name);
+  Kept kept = {"head"};
+  for (const std::string& name : watch()) {
+    if (name != "door" && name != "head" && pass.recompute_blocks && at::GradMode::is_enabled())
+      fail(fmt::format("the model watches {}, which with recompute_blocks has no gradient",
+                       in_quotes(name)),
+           "train it without --recompute_blocks");
+    kept.keep(name);
+  }
   options = with_needs(supervision_, options, kept);
   options.observe = kept.observer();
   if (at::GradMode::is_enabled()) options.row_weights = row_weights(supervision_, batch);
   const Trace trace = walk_.run(program, batch, options);
+  for (const std::string& name : watch())
+    if (!kept.has_seen(name))
+      fail(fmt::format("the model watches {}, which its walk does not show", in_quotes(name)),
+           "names are in model/walk/observer.h, and those that the wirings assign");
   const WalkedBatch walked = {walk_, program, batch, options, trace, kept};
   ModelOutput output;
   output.losses = supervise(supervision_, walked);
@@ -84,7 +91,9 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
 }
 
 double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool gradients) const {
-  const double own = own_flops_ * static_cast<double>(trace.all->count());
+  double computed = 0;
+  for (const StepRecord& record : trace.steps) computed += static_cast<double>(record.computed);
+  const double own = own_flops_ * computed / static_cast<double>(program.steps.size());
   const double walked =
       &program == &program_
           ? flops_of(counter_, trace, gradients)
@@ -110,22 +119,23 @@ const NextTokenModel* DepthModel::next_token_model() const {
 Tensor DepthModel::logits(const Tensor& tokens_BT) const {
   Batch batch;
   batch.tokens_BT = tokens_BT;
-  const Kept kept = {"h"};
+  const Kept kept = {"head"};
   WalkOptions options;
   options.read = false;
   options.observe = kept.observer();
   const Trace trace = walk_.run(program_, batch, options);
   const StepRecord& last = *trace.readouts().back();
-  return scores(walk_, program_, last, kept.h(last.step))
+  return scores(walk_, program_, last, kept.head(last.step))
       .view({tokens_BT.size(0), tokens_BT.size(1), -1});
 }
 
 NextToken DepthModel::next_token(const Rows& rows, const Asked& asked) const {
+  if (asked.last < 1) fail(fmt::format("scores of the last {} rows are none", asked.last));
   std::optional<DepthProgram> other;
   if (asked.policy != nullptr) other = unroll(walk_.plan(), *asked.policy);
   const DepthProgram& program = other ? *other : program_;
   const HaltingPolicy& halting = program.policy.halting;
-  const Kept kept = {"h"};
+  const Kept kept = {"head"};
   WalkOptions options;  // reads only what halting needs
   options.read = false;
   options.observe = kept.observer();
@@ -142,49 +152,57 @@ NextToken DepthModel::next_token(const Rows& rows, const Asked& asked) const {
   return next;
 }
 
-// A row is in the walk until it halts; where it halts first, or else at the last readout, is its
-// answer.
+// A row's answer is given where it halts first, or else at the last readout that it came to: it may
+// wait for a loop's end when the others read out for the last time.
 void DepthModel::choose_answers(const Rows& rows, const Asked& asked, const DepthProgram& program,
                                 const Trace& trace, const Kept& kept, NextToken& next) const {
   const bool exits = asked.exit == Exit::kFirstConfident && program.policy.halting.halts();
-  const int64_t B = rows.batch(), N = B * asked.last;
-  std::vector<int64_t> layer(size_t(N), -1);
-  const int last = last_readout(program);  // of the program: the walk may have ended before it
+  const int64_t N = rows.batch() * asked.last;
+  struct Answer {
+    const StepRecord* record = nullptr;
+    int64_t row = -1;
+    bool settled = false;
+  };
+  std::vector<Answer> answers(static_cast<size_t>(N));
   for (const StepRecord* record : trace.readouts()) {
-    const bool is_last = record->step == last;
-    if (!exits && !is_last) continue;
     const Tensor halts_R = exits ? record->decision.halts_R.to(at::kCPU) : Tensor();
-    std::vector<int64_t> here, answers;  // rows of the record, and the numbers of their answers
+    const Tensor away_R = record->away_R.defined() ? record->away_R.to(at::kCPU) : Tensor();
     for (int64_t n = 0; n < N; ++n) {
+      Answer& answer = answers[static_cast<size_t>(n)];
       const auto b = static_cast<size_t>(n / asked.last);
-      const int64_t from_end = asked.last - n % asked.last;
-      if (layer[size_t(n)] >= 0 || rows.offsets()[b + 1] - from_end < rows.offsets()[b]) continue;
-      // Rows leave in any order.
-      const int64_t row =
-          row_at(*record->rows, b, rows.positions()[size_t(rows.offsets()[b + 1] - from_end)]);
-      if (row < 0 || (!is_last && !halts_R[row].item<bool>())) continue;
-      layer[size_t(n)] = record->layer;
-      here.push_back(row);
-      answers.push_back(n);
+      const int64_t number = rows.offsets()[b + 1] - asked.last + n % asked.last;
+      if (answer.settled || number < rows.offsets()[b]) continue;
+      const int64_t row = row_at(*record->rows, b, rows.positions()[static_cast<size_t>(number)]);
+      if (row < 0 || (away_R.defined() && away_R[row].item<bool>())) continue;
+      answer = {record, row, exits && halts_R[row].item<bool>()};
     }
+  }
+  std::vector<int64_t> layer;
+  for (const Answer& a : answers) layer.push_back(a.record == nullptr ? -1 : a.record->layer);
+  next.layer_N = index_tensor(layer, at::kCPU);
+  for (const StepRecord* record : trace.readouts()) {
+    std::vector<int64_t> here, numbers;  // its rows, and of which answers
+    for (int64_t n = 0; n < N; ++n)
+      if (answers[static_cast<size_t>(n)].record == record) {
+        here.push_back(answers[static_cast<size_t>(n)].row);
+        numbers.push_back(n);
+      }
     if (here.empty()) continue;
-    const Tensor& h_RC = kept.h(record->step);
-    const bool all = static_cast<int64_t>(here.size()) == h_RC.size(0);
-    const Tensor scores_KV =
-        scores(walk_, program, *record,
-               all                ? h_RC
-               : here.size() == 1 ? h_RC.narrow(0, here.front(), 1)
-                                  : h_RC.index_select(0, index_tensor(here, h_RC.device())));
-    next.flops += 2 * static_cast<double>(scores_KV.numel() * h_RC.size(1));
+    const Tensor n_RC = kept.head(record->step);
+    Tensor n_KC = n_RC;
+    if (n_RC.size(0) > 1)
+      n_KC = here.size() == 1 ? n_RC.narrow(0, here.front(), 1)
+                              : n_RC.index_select(0, index_tensor(here, n_RC.device()));
+    const Tensor scores_KV = scores(walk_, program, *record, n_KC);
+    next.flops += 2 * static_cast<double>(scores_KV.numel() * n_KC.size(1));
     if (N == 1) {
       next.scores_NV = scores_KV;
-      continue;
+      return;
     }
     if (!next.scores_NV.defined())
       next.scores_NV = at::zeros({N, scores_KV.size(1)}, scores_KV.options().requires_grad(false));
-    next.scores_NV.index_copy_(0, index_tensor(answers, h_RC.device()), scores_KV);
+    next.scores_NV.index_copy_(0, index_tensor(numbers, n_RC.device()), scores_KV);
   }
-  next.layer_N = index_tensor(layer, at::kCPU);
 }
 
 }  // namespace fathom

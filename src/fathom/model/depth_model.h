@@ -33,7 +33,8 @@ class DepthModel : public NextTokenModel {
   // and what watch() asked for.
   virtual void add_losses(const WalkedBatch& /*walked*/, const Pass& /*pass*/,
                           ModelOutput& /*output*/) const {}
-  // Names of what add_losses() reads in `walked.kept` besides "h" (walk/observer.h).
+  // Names of what add_losses() reads in `walked.kept` besides "head" (walk/observer.h). Throws
+  // Error in forward() if the walk shows none of a name.
   virtual std::vector<std::string> watch() const { return {}; }
   // What they count, where it is known before the walk, by name. `batch` as prepared.
   virtual void add_counts(const Batch& /*batch*/, std::map<std::string, double>& /*counts*/) const {
@@ -49,7 +50,8 @@ class DepthModel : public NextTokenModel {
   SupervisionTable supervision_;
   int64_t vocab_size_;
   FlopsCounter counter_;  // of program_
-  double own_flops_ = 0;  // of an experiment's matrices, as if each were used once a row
+  // Of an experiment's matrices, as if each were used once in a row's whole walk.
+  double own_flops_ = 0;
 };
 
 }  // namespace fathom

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,7 +19,7 @@ Tensor choose(const std::vector<Tensor>& x_R, const Tensor& which_R) {
 // Whether the table is the last readout's cross entropy at every target, and nothing else.
 bool is_answer_loss(const SupervisionTable& table, const std::vector<const StepRecord*>& readouts) {
   using Term = SupervisionTerm;
-  if (table.size() != 1) return false;
+  if (table.size() != 1 || readouts.back()->away_R.defined()) return false;
   const Term& t = table.front();
   if (t.signal != Term::kTarget || t.transform != Term::kNegLog || t.gate != Term::kEvery ||
       t.multiplier != Term::kOne || t.judge != Term::kSelf || t.denominator != Term::kTargets)
@@ -45,8 +46,17 @@ LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Ba
   Tensor weight_R = targets_R.ne(-1);
   if (batch.weight_BT.defined())
     weight_R = trace.all->of(batch.weight_BT).masked_fill(weight_R.logical_not(), 0);
+  Tensor ln_p_R = readouts.back()->reading.ln_p_R.detach();
+  if (readouts.back()->away_R.defined()) {
+    std::vector<Tensor> all_R, away_R, nobody_R;
+    for (const StepRecord* r : readouts) {
+      all_R.push_back(r->reading.ln_p_R.detach());
+      away_R.push_back(r->away_R);
+      nobody_R.push_back(at::zeros_like(ln_p_R, at::TensorOptions(at::kBool)));
+    }
+    ln_p_R = choose(all_R, answering_readout(nobody_R, away_R));
+  }
   // Without a target it may be anything.
-  const Tensor ln_p_R = readouts.back()->reading.ln_p_R.detach();
   const Tensor x_R = -ln_p_R.masked_fill(targets_R.eq(-1), 0) * weight_R;
   const auto per_sequence = [&](const Tensor& t_R) {
     return t_R.to(at::kDouble).view({trace.all->batch(), trace.all->longest()}).sum(1);
@@ -59,9 +69,11 @@ LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Ba
   return loss;
 }
 
-Tensor answering_readout(const std::vector<Tensor>& halts_R) {
+Tensor answering_readout(const std::vector<Tensor>& halts_R, const std::vector<Tensor>& away_R) {
   const auto last = static_cast<int64_t>(halts_R.size()) - 1;
   Tensor answer_R = at::full_like(halts_R.front(), last, at::TensorOptions(at::kLong));
+  for (int64_t i = last; i > 0 && away_R[size_t(i)].defined(); --i)
+    answer_R = answer_R.masked_fill(answer_R.eq(i).logical_and(away_R[size_t(i)]), i - 1);
   for (int64_t i = last - 1; i >= 0; --i)
     answer_R = answer_R.masked_fill(halts_R[static_cast<size_t>(i)], i);
   return answer_R;
@@ -80,30 +92,46 @@ std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Tr
   const auto mean = [&](const Tensor& x_R) {
     return Metric{x_R.masked_fill(counts_R.logical_not(), 0).sum().item<double>(), n};
   };
-  std::vector<Tensor> loss_R, correct_R, used_R, max_R;
+  // The same, but for those that were away.
+  const auto mean_at = [&](const StepRecord& r, const Tensor& x_R) {
+    if (!r.away_R.defined()) return mean(x_R);
+    const Tensor there_R = counts_R.logical_and(r.away_R.logical_not());
+    return Metric{x_R.masked_fill(there_R.logical_not(), 0).sum().item<double>(),
+                  there_R.sum().item<double>()};
+  };
+  std::vector<Tensor> loss_R, correct_R, used_R, max_R, away_R;
   for (const StepRecord* r : readouts) {
+    away_R.push_back(r->away_R);
     loss_R.push_back(-r->reading.ln_p_R.detach());
     correct_R.push_back(r->reading.prediction_R.eq(targets_R));
     if (config.rule == HaltRule::kNone) continue;
     used_R.push_back(r->decision.halts_R);
-    max_R.push_back(decide(config, static_cast<size_t>(r->layer), r->reading, targets_R,
-                           r->rows->valid_R, /*gold=*/false)
-                        .halts_R);
+    Tensor halts_R = decide(config, static_cast<size_t>(r->layer), r->reading, targets_R,
+                            r->rows->valid_R, /*gold=*/false)
+                         .halts_R;
+    if (r->away_R.defined()) halts_R = halts_R.logical_and(r->away_R.logical_not());
+    max_R.push_back(halts_R);
   }
+  // Where nobody halts.
+  const auto answered = [&](const std::vector<Tensor>& x_R) {
+    if (!away_R.back().defined()) return x_R.back();
+    const std::vector<Tensor> nobody_R(x_R.size(), at::zeros_like(correct_R.back()));
+    return choose(x_R, answering_readout(nobody_R, away_R));
+  };
   const auto named = [&](const char* what, size_t i) {
     return fmt::format("{}/{}", what, program.steps[size_t(readouts[i]->step)].readout_name());
   };
-  metrics["accuracy"] = mean(correct_R.back());
+  metrics["accuracy"] = mean(answered(correct_R));
   if (readouts.size() > 1) {
     for (size_t i = 0; i < readouts.size(); ++i) {
-      metrics[named("layer_loss", i)] = mean(loss_R[i]);
-      metrics[named("layer_accuracy", i)] = mean(correct_R[i]);
+      metrics[named("layer_loss", i)] = mean_at(*readouts[i], loss_R[i]);
+      metrics[named("layer_accuracy", i)] = mean_at(*readouts[i], correct_R[i]);
     }
   }
   if (config.rule == HaltRule::kNone) return metrics;
 
-  metrics["infer"] = mean(choose(loss_R, answering_readout(used_R)));
-  const Tensor answer_R = answering_readout(max_R);
+  metrics["infer"] = mean(choose(loss_R, answering_readout(used_R, away_R)));
+  const Tensor answer_R = answering_readout(max_R, away_R);
   metrics["accuracy"] = mean(choose(correct_R, answer_R));
   std::vector<int64_t> depths;
   for (const StepRecord* r : readouts) depths.push_back(r->step + 1);
@@ -120,7 +148,9 @@ std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Tr
   }
   const Tensor at_last_R = answer_R.eq(static_cast<int64_t>(readouts.size()) - 1);
   metrics["exit_confident_last"] = mean(at_last_R.logical_and(max_R.back()));
-  metrics["exit_fallback"] = mean(at_last_R.logical_and(max_R.back().logical_not()));
+  Tensor confident_R = max_R.front();
+  for (const Tensor& halts_R : max_R) confident_R = confident_R.logical_or(halts_R);
+  metrics["exit_fallback"] = mean(confident_R.logical_not());
   return metrics;
 }
 

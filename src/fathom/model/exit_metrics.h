@@ -16,8 +16,9 @@ namespace fathom {
 LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Batch& batch,
                      const std::vector<LossPart>& losses);
 
-// Of a dense trace of the program, over the rows with a target (i: StepSpec::readout_name, a
-// layer's number, and in loops its iterations); of one without a readout nothing:
+// Of a dense trace of the program, over the rows with a target that were not away from a loop (i:
+// StepSpec::readout_name, a layer's number, and in loops its iterations); of one without a readout
+// nothing:
 //
 //   accuracy                     of the last layer; with a halting rule, of the layer that answered
 //   layer_loss/i, layer_accuracy/i          where more than one layer reads out
@@ -31,7 +32,8 @@ LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Ba
 std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Trace& trace,
                                            const Batch& batch);
 
-// The readout (its number) that answers each row: the first that halts, else the last. (R) int64.
-Tensor answering_readout(const std::vector<Tensor>& halts_R);
+// The readout (its number) that answers each row: the first that halts, else the last at which the
+// row was not away from a loop. (R) int64. `away_R`: of each readout, undefined: nobody was.
+Tensor answering_readout(const std::vector<Tensor>& halts_R, const std::vector<Tensor>& away_R);
 
 }  // namespace fathom

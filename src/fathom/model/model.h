@@ -60,7 +60,8 @@ struct ModelOutput {
   LossPart loss = {"loss", {}, 0};
   std::map<std::string, Metric> metrics;  // whatever else the model tells; "accuracy" where it can
   // Multiplications and additions of what was really computed and, where there is a graph, of its
-  // gradients; 0: not told.
+  // gradients; of judges, which walk once more, and of blocks that are computed again, nothing. 0:
+  // not told.
   double flops = 0;
 
   bool optimises_its_loss() const {

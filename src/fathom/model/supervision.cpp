@@ -38,6 +38,7 @@ class Judgement {
   Tensor gate(size_t step) const {
     const StepRecord& record = trace_.steps[step];
     Tensor open_R = targets_R_.ne(-1);
+    if (record.away_R.defined()) open_R = open_R.logical_and(record.away_R.logical_not());
     if (term_.gate == Term::kEvery) return open_R;
     if (record.done_R.defined()) open_R = open_R.logical_and(record.done_R.logical_not());
     if (term_.gate == Term::kAsked) return open_R;
@@ -83,7 +84,7 @@ class Judgement {
     }
     WalkOptions options = walked_.options;
     options.read = false;
-    options.observe = nullptr;
+    options.observe = {};
     options.follow = &trace_;
     const DepthWalk& walk = walked_.walk;
     if (term_.judge != Term::kSelf) options.params = walk.frozen_params();
@@ -172,8 +173,9 @@ RowWeights row_weights(const SupervisionTable& table, const Batch& batch) {
     const auto gate = gate_of(table, record.layer);
     if (!gate) return {};
     const Tensor weight_R = record.rows->of(weight_BT);
-    const bool shut = *gate == Term::kAsked && record.done_R.defined();
-    return shut ? weight_R.masked_fill(record.done_R, 0) : weight_R;
+    Tensor shut_R = record.away_R;
+    if (*gate == Term::kAsked) shut_R = either(shut_R, record.done_R);
+    return shut_R.defined() ? weight_R.masked_fill(shut_R, 0) : weight_R;
   };
 }
 

@@ -10,8 +10,8 @@ std::vector<StepWork> work_of(const Trace& trace) {
     w.step = record.step;
     w.rows = record.computed;
     w.keys_only = record.keys_only;
-    w.keys = static_cast<double>(record.keys) / static_cast<double>(record.rows->batch());
-    if (record.reading.prediction_R.defined()) w.read = record.rows->count();
+    w.met = record.met;
+    w.read = record.read;
     work.push_back(w);
   }
   return work;

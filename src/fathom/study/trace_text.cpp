@@ -57,7 +57,7 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
   Batch batch;
   batch.tokens_BT = all.narrow(0, 0, T).unsqueeze(0);
   WalkOptions options;
-  const Kept kept = {"h"};
+  const Kept kept = {"head"};
   options.observe = kept.observer();
   options.read = false;
   const DepthProgram program = model.program();
@@ -75,7 +75,7 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
     const StepRecord& record = *readouts[i];
     const LinearParams& head =
         model.walk().params().head.at(program.steps[size_t(record.step)].layer.readout->head);
-    const Tensor logits_TV = linear(kept.h(record.step), head.weight, head.bias);
+    const Tensor logits_TV = linear(kept.head(record.step), head.weight, head.bias);
     const auto layer = guesses(record, logits_TV, all.narrow(0, 1, T), tokenizer, candidates);
     const Tensor prediction_T = logits_TV.argmax(-1).to(at::kCPU);
     const Tensor halts_T = halts ? record.decision.halts_R.to(at::kCPU) : Tensor();

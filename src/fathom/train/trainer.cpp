@@ -226,6 +226,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   model_->parameters().zero_grad();
   Accumulated sums;
   if (!accumulate(batches, events, sums)) return std::nullopt;
+  report.flops = sums.flops;
   if (std::isfinite(sums.objective)) sums.gradient_norm = optimizer_->clip_gradients();
   if (const auto trouble = find_trouble(*model_, sums.objective, sums.gradient_norm, sums.passes)) {
     handle(*trouble, batches, after, events);
@@ -260,7 +261,6 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   }
   report.gradient_norm = sums.gradient_norm;
   report.tokens = config_.tokens_per_step();
-  report.flops = sums.flops;
   for (const auto& [name, metric] : sums.metrics)
     if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

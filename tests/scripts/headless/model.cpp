@@ -9,12 +9,12 @@ class Headless : public DepthModel {
 
  protected:
   // The mean of a position's state is how often its token has been there, itself included.
-  void add_losses(const Batch& batch, const Pass& /*pass*/, const Trace& trace,
+  void add_losses(const WalkedBatch& walked, const Pass& /*pass*/,
                   ModelOutput& output) const override {
-    const Tensor& tokens_BT = batch.tokens_BT;
+    const Tensor& tokens_BT = walked.batch.tokens_BT;
     const Tensor same_BTT = tokens_BT.unsqueeze(2).eq(tokens_BT.unsqueeze(1));
     const Tensor often_R = same_BTT.tril().sum(2).flatten();
-    const Tensor error_R = trace.end.r_RC.mean(1) - often_R;
+    const Tensor error_R = walked.trace.end.r_RC.mean(1) - often_R;
     const double count = static_cast<double>(error_R.numel());
     output.losses.push_back({"squares", error_R.pow(2).sum(), count});
     output.metrics["distance"] = {error_R.detach().abs().sum().item<double>(), count};

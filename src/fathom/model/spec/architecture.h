@@ -21,7 +21,8 @@ struct Architecture {
   // "..."). The command line, config files, validation and the checkpoint's copy follow from it.
   std::function<void(FieldList& list, OwnSettings& settings)> add_fields = {};
   // After the sections made both: another wiring, other doors, heads, windows, loops in the plan;
-  // counts, rules and fates of keys in what a pass does with it.
+  // counts, loops' rules and fates of keys in what a pass does with it. The walk's own rule is the
+  // setting halt_rule's.
   std::function<void(const ModelConfig& config, DepthPlan& plan, Policy& policy)> change_plan = {};
   // Parameters besides the plan's. They become Part::kOwn, and their names are theirs alone.
   std::function<std::vector<ParameterSpec>(const ModelConfig& config, const DepthPlan& plan,

@@ -1,7 +1,5 @@
 #include "fathom/model/spec/flops_counter.h"
 
-#include <algorithm>
-#include <limits>
 #include <type_traits>
 
 #include "fathom/model/spec/each_part.h"
@@ -22,14 +20,12 @@ FlopsCounter::FlopsCounter(const DepthPlan& plan, const DepthProgram& program,
   for (const StepSpec& step : program.steps) {
     Prices p;
     p.grad = step.grad;
-    p.most_keys = step.layer.context ? static_cast<double>(*step.layer.context) + 1
-                                     : std::numeric_limits<double>::infinity();
     each_call(plan, step.layer, called.at(static_cast<size_t>(step.layer.wiring)),
               [&](const auto& part, const PartPlace& place, int calls) {
                 using P = std::decay_t<decltype(part)>;
-                const double row = price(part, place, 0), key = price(part, place, 1) - row;
+                const double row = price(part, place, 0), pair = price(part, place, 1) - row;
                 (std::is_same_v<P, ReadoutSpec> ? p.read : p.row) += calls * row;
-                p.key += calls * key;
+                p.pair += calls * pair;
                 if constexpr (std::is_same_v<P, AttentionSpec>)
                   p.keys_only += calls * part.flops_of_keys(place);
               });
@@ -42,10 +38,9 @@ double FlopsCounter::of(int64_t rows, const std::vector<StepWork>& work, bool gr
   double flops = times * stem_ * static_cast<double>(rows);
   for (const StepWork& w : work) {
     const Prices& p = steps_.at(static_cast<size_t>(w.step));
-    const double a_row = p.row + p.key * std::min(w.keys, p.most_keys);
-    flops += (p.grad ? times : 1) *
-             (static_cast<double>(w.rows) * a_row + static_cast<double>(w.keys_only) * p.keys_only +
-              static_cast<double>(w.read) * p.read);
+    flops += (p.grad ? times : 1) * (static_cast<double>(w.rows) * p.row + w.met * p.pair +
+                                     static_cast<double>(w.keys_only) * p.keys_only +
+                                     static_cast<double>(w.read) * p.read);
   }
   return flops;
 }

@@ -14,7 +14,7 @@ struct StepWork {
   int step = 0;           // of the program
   int64_t rows = 0;       // that went through the step
   int64_t keys_only = 0;  // other rows, of which nothing but keys and values was made
-  double keys = 0;        // that a sequence had, on average
+  double met = 0;         // pairs of such a row and a key that was there for it
   int64_t read = 0;       // rows that were read out
 };
 
@@ -29,9 +29,7 @@ class FlopsCounter {
 
  private:
   struct Prices {
-    double row = 0, key = 0;  // of a row, and of a key that it meets
-    double keys_only = 0, read = 0;
-    double most_keys = 0;
+    double row = 0, pair = 0, keys_only = 0, read = 0;
     bool grad = true;
   };
   double stem_ = 0;  // of a row

@@ -1,7 +1,10 @@
 // The sections of a configuration, put together.
+#include <fmt/format.h>
+
+#include "fathom/base/error.h"
 #include "fathom/model/spec/architecture.h"
 #include "fathom/model/spec/depth_plan.h"
-#include "fathom/model/spec/policy.h"
+#include "fathom/model/spec/depth_program.h"
 
 namespace fathom {
 namespace {
@@ -20,8 +23,13 @@ Depth make_depth(const ModelConfig& config) {
   change(config.early_exit);
   if (config.architecture == nullptr || !config.architecture->change_plan) return depth;
   config.architecture->change_plan(config, depth.plan, depth.policy);
+  // Who says whether rows halt is asked in many places.
+  if (depth.policy.halting.config.rule != config.halting.rule)
+    fail(fmt::format("the experiment {} changes the walk's halting rule in its change_plan",
+                     config.architecture->name),
+         "set c.model.halting.rule in its presets: the sections give readouts by it");
   check_plan(depth.plan);
-  check_policy(depth.policy);
+  unroll(depth.plan, depth.policy);  // throws for a policy that does not fit
   return depth;
 }
 

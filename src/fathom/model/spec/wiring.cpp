@@ -89,6 +89,9 @@ class Checker {
     for (const WireStatement& s : wiring_.statements) {
       statement_ = &s;
       if (s.target == "n") refuse("n is computed at the block's door and cannot be assigned");
+      // Names of what else a walk shows (walk/observer.h).
+      if (s.target == "door" || s.target == "head")
+        refuse(s.target + " cannot be assigned: a walk shows something else by that name");
       const Shape shape = shape_of(s.value);
       if ((s.target == "r" || s.target == "y") && shape != Shape::kChannels)
         refuse(s.target + " needs a value with channels");
@@ -110,6 +113,7 @@ class Checker {
     parts.functions = functions_;
     parts.reads_y = reads_y_;
     parts.keys_alone = keys_alone_;
+    parts.makes_keys = makes_keys();
     return parts;
   }
 
@@ -164,6 +168,23 @@ class Checker {
     if (e.op != Op::kAttention) return depends;
     keys_alone_ = keys_alone_ && !depends;
     return true;
+  }
+
+  std::vector<bool> makes_keys() const {
+    std::vector<bool> makes(wiring_.statements.size());
+    std::set<std::string> names;  // that keys of later statements are made of
+    for (size_t i = makes.size(); i-- > 0;) {
+      const WireStatement& s = wiring_.statements[i];
+      makes[i] = names.erase(s.target) > 0;
+      add_names(s.value, /*keys_only=*/!makes[i], names);
+    }
+    return makes;
+  }
+
+  // Names that the expression reads; with `keys_only`, that the keys in it are made of.
+  static void add_names(const WireExpr& e, bool keys_only, std::set<std::string>& names) {
+    if (e.op == Op::kName && !keys_only) names.insert(e.name);
+    for (const WireExpr& arg : e.args) add_names(arg, keys_only && e.op != Op::kAttention, names);
   }
 
   Shape part_shape(const WireExpr& e, std::map<int, int>& parts, size_t most) {

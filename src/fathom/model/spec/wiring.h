@@ -55,6 +55,7 @@ struct WiringParts {
   // No attention is given what an attention before it in the block has made: a row that asks
   // nothing has its keys without any.
   bool keys_alone = true;
+  std::vector<bool> makes_keys;  // by statement: a later key is made of its value
 };
 
 // Checks the tree: known names, r assigned, parts numbered without gaps, values of a shape that the

@@ -27,7 +27,7 @@ Tensor by_sequence(const Rows& rows, const std::function<bool(size_t)>& holds) {
 
 void Advance::show(const StepSpec& spec, std::string_view name, const Tensor& x,
                    const Rows& rows) const {
-  options_.observe({spec, name, x, rows, state_});
+  options_.observe.see({spec, name, x, rows, state_});
 }
 
 // The batch's values at the rows that are there, which may be others than the batch's: those of a
@@ -208,10 +208,12 @@ void Advance::read_out(const StepSpec& spec, StepRecord& record) {
     record.decision.halts_R =
         options_.follow->steps.at(static_cast<size_t>(spec.index)).decision.halts_R;
   const bool halts = halting_.halts() && !follows;
+  // A skipping walk asks no row whose answer is settled, or that is not in the loop.
+  const Tensor settled_R = options_.skip ? either(record.done_R, record.away_R) : Tensor();
   if (options_.observe || options_.read || halts) {
     const Tensor n_RC = norms_.of(carry().r_RC, readout_spec.norm, params_);
-    if (options_.observe) show(spec, "h", n_RC, rows);
-    if (options_.read || halts) record.reading = reading(spec, record, n_RC);
+    if (options_.observe) show(spec, "head", n_RC, rows);
+    if (options_.read || halts) record.reading = reading(spec, record, n_RC, settled_R);
   }
   if (!halts) return;
   const Tensor ids_R = targets_R_.defined() ? of_rows(targets_R_) : Tensor();
@@ -220,10 +222,12 @@ void Advance::read_out(const StepSpec& spec, StepRecord& record) {
   Tensor& halts_R = record.decision.halts_R;
   if (options_.replay != nullptr)
     halts_R = of_rows((*options_.replay)[static_cast<size_t>(record.readout)]);
-  if (record.away_R.defined()) halts_R = halts_R.logical_and(record.away_R.logical_not());
+  for (const Tensor& not_R : {record.away_R, settled_R})
+    if (not_R.defined()) halts_R = halts_R.logical_and(not_R.logical_not());
 }
 
-Reading Advance::reading(const StepSpec& spec, const StepRecord& record, const Tensor& n_RC) const {
+Reading Advance::reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
+                         const Tensor& settled_R) const {
   ReadoutRequest request;
   if (targets_R_.defined()) request.ids_R = of_rows(targets_R_);
   request.confidence_temperature = halting_.config.temperature;
@@ -234,7 +238,12 @@ Reading Advance::reading(const StepSpec& spec, const StepRecord& record, const T
   const bool has_gradient = head.weight.is_leaf() && head.weight.grad().defined();
   if (options_.row_weights && !has_gradient && reads_.at(spec.layer.readout->head) == 1)
     request.weight_R = options_.row_weights(record);
-  return readout(n_RC, head, request);
+  record.read = n_RC.size(0);
+  if (!settled_R.defined()) return readout(n_RC, head, request);
+  const Tensor open = settled_R.logical_not().nonzero().squeeze(1);
+  record.read = open.numel();
+  if (record.read == n_RC.size(0)) return readout(n_RC, head, request);
+  return readout_of_some(n_RC, open, head, request);
 }
 
 // What follows from a decision at a readout.

@@ -35,11 +35,12 @@ class Advance {
   // step_block.cpp
   void block(const StepSpec& spec, StepRecord& record);
   void block_of_some(const StepSpec& spec, const Tensor& still_R, StepRecord& record);
-  int64_t keys_there(const StepSpec& spec, int64_t rows) const;
+  double pairs(const StepSpec& spec, const Rows& rows, const Rows* beside) const;
   Tensor still() const;
   void stand_still();
   void read_out(const StepSpec& spec, StepRecord& record);
-  Reading reading(const StepSpec& spec, const StepRecord& record, const Tensor& n_RC) const;
+  Reading reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
+                  const Tensor& settled_R) const;
   void halt(const StepSpec& spec, const Tensor& halts_R);
   void end_iteration(const StepSpec& spec, size_t i);
   Tensor decide_end(const StepSpec& spec, const LoopEnd& end, const HaltingPolicy& halting,

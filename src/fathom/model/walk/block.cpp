@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -158,24 +157,6 @@ Values values_at_door(const BlockRun& run, const Carry& carry, const Tensor& n_R
   return values;
 }
 
-// Names that the expression reads; with `keys_only`, that the keys in it are made of.
-void add_names(const WireExpr& e, bool keys_only, std::set<std::string>& names) {
-  if (e.op == Op::kName && !keys_only) names.insert(e.name);
-  for (const WireExpr& arg : e.args) add_names(arg, keys_only && e.op != Op::kAttention, names);
-}
-
-// By statement: its value is what a later key is made of.
-std::vector<bool> needed_for_keys(const Wiring& wiring) {
-  std::vector<bool> needed(wiring.statements.size());
-  std::set<std::string> names;
-  for (size_t i = wiring.statements.size(); i-- > 0;) {
-    const WireStatement& s = wiring.statements[i];
-    needed[i] = names.erase(s.target) > 0;
-    add_names(s.value, /*keys_only=*/!needed[i], names);
-  }
-  return needed;
-}
-
 }  // namespace
 
 const Tensor& FunctionCall::own(const std::string& name) const {
@@ -205,7 +186,7 @@ Carry run_block(const BlockRun& run, Carry carry, const Tensor& n_RC) {
   bool assigns_y = false;
   for (const WireStatement& s : run.wiring.statements) {
     Tensor value = evaluator.evaluate(s.value, values);
-    if (run.see) run.see(s.target, value);
+    if (run.see && value.dim() == 2) run.see(s.target, value);  // not a number
     values.set(s.target, std::move(value));
     assigns_y = assigns_y || s.target == "y";
   }
@@ -214,14 +195,13 @@ Carry run_block(const BlockRun& run, Carry carry, const Tensor& n_RC) {
   return carry;
 }
 
-void put_keys(const BlockRun& run, const std::shared_ptr<const Rows>& rows, const Carry& carry,
-              const Tensor& n_RC) {
+void put_keys(const BlockRun& run, const std::vector<bool>& makes_keys,
+              const std::shared_ptr<const Rows>& rows, const Carry& carry, const Tensor& n_RC) {
   WiringEvaluator evaluator(run);
   Values values = values_at_door(run, carry, n_RC);
-  const std::vector<bool> needed = needed_for_keys(run.wiring);
-  for (size_t i = 0; i < needed.size(); ++i) {
+  for (size_t i = 0; i < makes_keys.size(); ++i) {
     const WireStatement& s = run.wiring.statements[i];
-    if (needed[i])
+    if (makes_keys[i])
       values.set(s.target, evaluator.evaluate(s.value, values));
     else
       evaluator.put_keys(s.value, values, rows);

@@ -63,8 +63,8 @@ Carry run_block(const BlockRun& run, Carry carry, const Tensor& n_RC);
 
 // Of rows that ask nothing in the step: their keys and values, for the context's later calls, and
 // of everything else only what these are made of. For wirings whose keys are made alone
-// (WiringParts::keys_alone).
-void put_keys(const BlockRun& run, const std::shared_ptr<const Rows>& rows, const Carry& carry,
-              const Tensor& n_RC);
+// (WiringParts::keys_alone, makes_keys).
+void put_keys(const BlockRun& run, const std::vector<bool>& makes_keys,
+              const std::shared_ptr<const Rows>& rows, const Carry& carry, const Tensor& n_RC);
 
 }  // namespace fathom

@@ -6,9 +6,10 @@ namespace fathom {
 namespace {
 
 template <class T>
-void set(std::vector<T>& by_step, int step, T value) {
-  if (by_step.size() <= static_cast<size_t>(step)) by_step.resize(static_cast<size_t>(step) + 1);
-  by_step[static_cast<size_t>(step)] = std::move(value);
+T& place(std::vector<T>& by_step, int step) {
+  const auto i = static_cast<size_t>(step);
+  if (by_step.size() <= i) by_step.resize(i + 1);
+  return by_step[i];
 }
 
 template <class T>
@@ -30,21 +31,37 @@ void Kept::keep(const std::string& name) {
 }
 
 Observer Kept::observer() const {
-  return [seen = seen_](const Sight& sight) {
+  Observer observer;
+  observer.blocks = std::any_of(seen_->names.begin(), seen_->names.end(), [](const Values& known) {
+    return known.name != "door" && known.name != "head";
+  });
+  observer.see = [seen = seen_](const Sight& sight) {
     for (Values& values : seen->names) {
       if (values.name != sight.name) continue;
-      set(values.by_step, sight.step.index, sight.x);
+      place(values.by_step, sight.step.index).push_back(sight.x);
       if (sight.name == "door")
-        set(seen->doors, sight.step.index, std::make_shared<const WalkState>(sight.state));
+        place(seen->doors, sight.step.index) = std::make_shared<const WalkState>(sight.state);
     }
   };
+  return observer;
 }
 
-const Tensor& Kept::at(int step, std::string_view name) const {
-  static const Tensor nothing;
+bool Kept::has_seen(std::string_view name) const {
+  for (const Values& values : seen_->names)
+    if (values.name == name) return !values.by_step.empty();
+  return false;
+}
+
+const std::vector<Tensor>& Kept::all(int step, std::string_view name) const {
+  static const std::vector<Tensor> nothing;
   for (const Values& values : seen_->names)
     if (values.name == name) return get(values.by_step, step);
   return nothing;
+}
+
+Tensor Kept::at(int step, std::string_view name) const {
+  const std::vector<Tensor>& seen = all(step, name);
+  return seen.empty() ? Tensor() : seen.back();
 }
 
 const std::shared_ptr<const WalkState>& Kept::door(int step) const {

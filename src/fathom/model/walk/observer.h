@@ -18,11 +18,10 @@ namespace fathom {
 //   "n"     its norm, which the block begins with
 //   "a" "m" what an attention or an MLP gives to the stream, as often as the wiring calls one
 //   "r" "y" and every other name that the wiring assigns: the value, as often as it is assigned
-//   "h"     what the head is given, at steps that read out
-// and "F.name.what", for what an experiment's function records.
-//
-// With WalkOptions::recompute_blocks the block's values are in no graph. A skipping walk shows the
-// rows that are there.
+//   "head"  what the head is given, at steps that read out
+// and "F.name.what", for what an experiment's function records. All but "door" and "head" are the
+// block's: of a skipping walk's rows that stand still there are none, and with
+// WalkOptions::recompute_blocks they are in no graph.
 struct Sight {
   const StepSpec& step;  // knows its path through the loops
   std::string_view name;
@@ -30,9 +29,14 @@ struct Sight {
   const Rows& rows;
   const WalkState& state;
 };
-using Observer = std::function<void(const Sight&)>;
+struct Observer {
+  std::function<void(const Sight&)> see;  // null: nobody looks
+  bool blocks = true;                     // false: at doors and heads alone
 
-// Remembers what was seen under some names, of each step the last of it. Copies share their memory.
+  explicit operator bool() const { return see != nullptr; }
+};
+
+// Remembers what was seen under some names. Copies share their memory.
 class Kept {
  public:
   Kept(std::initializer_list<std::string> names = {}) : seen_(std::make_shared<Seen>()) {
@@ -44,16 +48,19 @@ class Kept {
 
   Observer observer() const;
 
-  // Undefined: nothing was seen there.
-  const Tensor& at(int step, std::string_view name) const;
-  const Tensor& h(int step) const { return at(step, "h"); }
+  bool has_seen(std::string_view name) const;  // anywhere
+  // The last of a step. Undefined: nothing was seen there.
+  Tensor at(int step, std::string_view name) const;
+  // All of it, in order.
+  const std::vector<Tensor>& all(int step, std::string_view name) const;
+  Tensor head(int step) const { return at(step, "head"); }
   // Under the name "door". Null: nothing was seen there.
   const std::shared_ptr<const WalkState>& door(int step) const;
 
  private:
   struct Values {
     std::string name;
-    std::vector<Tensor> by_step;
+    std::vector<std::vector<Tensor>> by_step;
   };
   struct Seen {
     std::vector<Values> names;

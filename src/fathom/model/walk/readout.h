@@ -14,6 +14,10 @@ inline Reading readout(const Tensor& n_RC, const LinearParams& head,
   return readout(n_RC, head.weight, head.bias, request);
 }
 
+// Of the rows with these indices; the others have zeros.
+Reading readout_of_some(const Tensor& n_RC, const Tensor& indices, const LinearParams& head,
+                        const ReadoutRequest& request);
+
 // The head; a tied one is its token table.
 inline void bind(const ReadoutSpec& spec, const PartPlace& place, NamedTensors& tensors,
                  Params& params) {

@@ -2,7 +2,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/constant_pad_nd.h>
 
-#include <optional>
+#include <algorithm>
 #include <utility>
 
 #include "fathom/model/walk/advance.h"
@@ -25,7 +25,8 @@ class Advance::Block {
   }
   void put_keys(AttentionContext& attention, const std::shared_ptr<const Rows>& rows,
                 const Carry& start, const Tensor& n_RC) const {
-    fathom::put_keys(with(attention), rows, start, n_RC);
+    const WiringParts& parts = walk_.parts_[size_t(spec_.layer.wiring)];
+    fathom::put_keys(with(attention), parts.makes_keys, rows, start, n_RC);
   }
   WalkAttention attention(const Rows& rows, const Visibility& visibility) const {
     const BackboneConfig& b = walk_.backbone_;
@@ -61,24 +62,27 @@ class Advance::Block {
 void Advance::block(const StepSpec& spec, StepRecord& record) {
   const bool recomputes = options_.recompute_blocks && at::GradMode::is_enabled();
   // Rows that stand still in a skipping walk are there for their keys.
-  if (options_.skip && !recomputes && walk_.keys_alone_[size_t(spec.layer.wiring)]) {
+  if (options_.skip && !recomputes && walk_.parts_[size_t(spec.layer.wiring)].keys_alone) {
     const Tensor still_R = still();
     if (still_R.defined() && still_R.any().item<bool>())
       return block_of_some(spec, still_R, record);
   }
   const std::shared_ptr<const Rows> rows = state_.rows;
   SeeValue see;
-  if (options_.observe)
+  if (options_.observe && options_.observe.blocks)
     see = [&](std::string_view name, const Tensor& x) { show(spec, name, x, *rows); };
   const Visibility visibility = {spec.layer.context, record.hidden_R, halting_.mask_self,
                                  walk_.plan_.causal};
   // What the block sees of the carry: x0 is not its business.
   Carry start{carry().r_RC, carry().y_RC, {}}, after;
   if (recomputes) {
-    // By value: the backward pass comes when this walk is long over, and shows nothing.
+    // By value: the backward pass comes when this walk is long over. It shows nothing, and must not
+    // keep who would remember what is in the same graph.
+    WalkOptions options = options_;
+    options.observe = {};
     after = recomputed(
-        [&walk = walk_, spec, frozen = options_.params, rows, options = options_, visibility,
-         seen = &see](Carry from, bool again) {
+        [&walk = walk_, spec, frozen = options_.params, rows, options, visibility, seen = &see](
+            Carry from, bool again) {
           const Params& params = frozen != nullptr ? *frozen : walk.params_;
           const Block block(walk, spec, params, *rows, options, again ? SeeValue() : *seen);
           WalkAttention attention = block.attention(*rows, visibility);
@@ -100,7 +104,7 @@ void Advance::block(const StepSpec& spec, StepRecord& record) {
   carry().r_RC = after.r_RC;
   carry().y_RC = after.y_RC;
   record.computed = rows->count();
-  record.keys = keys_there(spec, rows->count());
+  record.met = pairs(spec, *rows, nullptr);
 }
 
 // Keys and values of those that stand still, where somebody sees them, and the block of the others.
@@ -112,7 +116,7 @@ void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRec
   const auto rows = std::make_shared<const Rows>(state_.rows->select(moves_R));
   const auto standing = std::make_shared<const Rows>(state_.rows->select(shown_R));
   SeeValue see;
-  if (options_.observe)
+  if (options_.observe && options_.observe.blocks)
     see = [&](std::string_view name, const Tensor& x) { show(spec, name, x, *rows); };
   const Block block(walk_, spec, params_, *rows, options_, std::move(see));
   const Visibility visibility = {spec.layer.context,
@@ -122,7 +126,8 @@ void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRec
   const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
   const auto run = [&](AttentionContext& attention) {
     if (standing->count() > 0)
-      block.put_keys(attention, standing, start.select(shown), n_RC.index_select(0, shown));
+      Block(walk_, spec, params_, *standing, options_, {})
+          .put_keys(attention, standing, start.select(shown), n_RC.index_select(0, shown));
     if (rows->count() == 0) return;
     const Carry after = block.run(attention, start.select(moving), n_RC.index_select(0, moving));
     const auto put = [&](const Tensor& into_RC, const Tensor& x_RC) {
@@ -140,16 +145,22 @@ void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRec
   }
   record.computed = rows->count();
   record.keys_only = standing->count();
-  record.keys = keys_there(spec, rows->count() + standing->count());
+  record.met = pairs(spec, *rows, standing.get());
 }
 
-// At the step's first attention, of all sequences, where `rows` have theirs.
-int64_t Advance::keys_there(const StepSpec& spec, int64_t rows) const {
-  if (options_.cache == nullptr || spec.cache_slot >= options_.cache->keys.slots()) return rows;
-  int64_t keys = 0;
-  for (int64_t b = 0; b < state_.rows->batch(); ++b)
-    keys += options_.cache->keys.keys(spec.cache_slot, b);
-  return keys;
+// Of the rows with the keys of their sequences at the step's first attention: their own, those of
+// `beside` (null: none), or all that a cache has; not more than the step's window.
+double Advance::pairs(const StepSpec& spec, const Rows& rows, const Rows* beside) const {
+  const bool cached = options_.cache != nullptr && spec.cache_slot < options_.cache->keys.slots();
+  double pairs = 0;
+  for (size_t b = 0; b < static_cast<size_t>(rows.batch()); ++b) {
+    const auto count = [&](const Rows& of) { return of.offsets()[b + 1] - of.offsets()[b]; };
+    int64_t keys = cached ? options_.cache->keys.keys(spec.cache_slot, int64_t(b))
+                          : count(rows) + (beside == nullptr ? 0 : count(*beside));
+    if (spec.layer.context) keys = std::min(keys, *spec.layer.context + 1);
+    pairs += static_cast<double>(count(rows)) * static_cast<double>(keys);
+  }
+  return pairs;
 }
 
 // Rows that are in the loop, or in the walk, no longer keep the state that they had, but where

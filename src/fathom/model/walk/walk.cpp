@@ -30,7 +30,7 @@ DepthWalk::DepthWalk(DepthPlan plan, const BackboneConfig& backbone, Params para
   for (const Wiring& wiring : plan_.wirings) {
     const WiringParts parts = check_wiring(wiring);
     keep_y_ = keep_y_ || parts.reads_y;
-    keys_alone_.push_back(parts.keys_alone);
+    parts_.push_back(parts);
     called.insert(parts.functions.begin(), parts.functions.end());
   }
   for (const std::string& name : called)

@@ -51,14 +51,15 @@ struct WalkOptions {
 struct StepRecord {
   int step = 0;  // of the program
   std::shared_ptr<const Rows> rows;
-  int readout = -1;      // number of the readout among the program's; -1: the step has none
-  int layer = -1;        // ReadoutSpec::layer
-  Tensor hidden_R;       // keys that the step's attention did not see; undefined: none
-  Tensor done_R;         // bool: the row had halted at an earlier readout; undefined: none had
-  Tensor away_R;         // bool: the row was not in a loop that is open; undefined: all were
+  int readout = -1;       // number of the readout among the program's; -1: the step has none
+  int layer = -1;         // ReadoutSpec::layer
+  Tensor hidden_R;        // keys that the step's attention did not see; undefined: none
+  Tensor done_R;          // bool: the row had halted at an earlier readout; undefined: none had
+  Tensor away_R;          // bool: the row was not in a loop that is open; undefined: all were
   int64_t computed = 0;   // rows that went through the block
   int64_t keys_only = 0;  // others, of which keys and values were made and nothing else
-  int64_t keys = 0;       // that were there at its attention, of all sequences
+  int64_t read = 0;       // rows whose scores were made
+  double met = 0;         // pairs of a row that was computed and a key that was there for it
   Reading reading;
   HaltDecision decision;  // undefined tensors without a halting rule
 };
@@ -119,7 +120,7 @@ class DepthWalk {
   BackboneConfig backbone_;
   Params params_;
   std::shared_ptr<const Params> frozen_params_;
-  std::vector<bool> keys_alone_;  // of each wiring
+  std::vector<WiringParts> parts_;  // of each wiring
   BlockSettings settings_;
   RowFunctions functions_;
   bool keep_y_ = false;
