@@ -73,7 +73,6 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
     kept.keep(name);
   }
   options = with_needs(supervision_, options, kept);
-  options.observe = kept.observer();
   if (at::GradMode::is_enabled()) options.row_weights = row_weights(supervision_, batch);
   const Trace trace = walk_.run(program, batch, options);
   for (const std::string& name : watch())
@@ -189,13 +188,13 @@ void DepthModel::choose_answers(const Rows& rows, const Asked& asked, const Dept
       }
     if (here.empty()) continue;
     const Tensor n_RC = kept.head(record->step);
-    Tensor n_KC = n_RC;
-    if (n_RC.size(0) > 1)
+    Tensor n_KC = n_RC;  // both are in order
+    if (static_cast<int64_t>(here.size()) < n_RC.size(0))
       n_KC = here.size() == 1 ? n_RC.narrow(0, here.front(), 1)
                               : n_RC.index_select(0, index_tensor(here, n_RC.device()));
     const Tensor scores_KV = scores(walk_, program, *record, n_KC);
     next.flops += 2 * static_cast<double>(scores_KV.numel() * n_KC.size(1));
-    if (N == 1) {
+    if (static_cast<int64_t>(here.size()) == N) {
       next.scores_NV = scores_KV;
       return;
     }

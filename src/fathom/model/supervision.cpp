@@ -162,6 +162,7 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept&
     if (term.judge != Term::kSelf || term.reach > 0) kept.keep("door");
     if (term.signal == Term::kMax) options.grad_of_max = true;
   }
+  options.observe = kept.observer();
   return options;
 }
 

@@ -52,7 +52,7 @@ using SupervisionTable = std::vector<SupervisionTerm>;
 // The table of a configuration: layer_supervision's cross entropies.
 SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_layer);
 
-// What the walk has to read for the table; what it has to show is remembered by `kept`.
+// What the walk has to read for the table, and show to `kept`, which observes it from now on.
 WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept& kept);
 
 // What the rows are worth to the table, -1 times the batch's weight where the gate is open: of a
