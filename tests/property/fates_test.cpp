@@ -134,7 +134,7 @@ std::string told(const DepthProgram& program) {
 }
 
 struct Drawn {
-  RandomModel model{at::kDouble};
+  RandomModel model{at::kDouble, one_in(2) ? PlanShape::kLoopInALoop : PlanShape::kAny};
   Batch batch = any_batch();
   Policy policy = any_policy(model, batch);
   DepthProgram program = unroll(model.random.plan, policy);
@@ -193,6 +193,37 @@ TEST(FilledLater, IsRefusedWhereRowsLeaveLoopsAndACacheIsThere) {
   EXPECT_THROW(walk.run(unroll(plan, policy), batch, options), Error);
   policy.halting.keys = KeyFate::kSeen;
   EXPECT_NO_THROW(walk.run(unroll(plan, policy), batch, options));
+}
+
+// Keys that are filled later are so when a row needs them, and then for good.
+TEST(FilledLater, ComputesNobodyWhomNobodyNeeds) {
+  set_threads(1);
+  const at::NoGradGuard no_grad;
+  DepthPlan plan = testing::plan_of({{testing::with_readout(testing::block(0, 8), 0)},
+                                     {testing::with_readout(testing::block(1, 8), 1)}});
+  BackboneConfig backbone;
+  backbone.n_head = kHeads, backbone.n_embd = 8, backbone.block_size = kBlock;
+  plan.tied_heads = backbone.tie_head = false;
+  const ParameterSet own(parameter_table(plan, backbone, kVocab), 1, at::kCPU, at::kDouble);
+  const DepthWalk walk(plan, backbone, bind(own, plan));
+  Policy policy;
+  policy.halting.config.rule = HaltRule::kMax;
+  policy.halting.keys = KeyFate::kFilledLater;
+  const DepthProgram program = unroll(plan, policy);
+  const Batch batch = with_positions(text_batch(1, 5, 1));
+  WalkCache cache(1, 5);
+  WalkOptions options = walk_options(false);
+  options.cache = &cache, options.skip = true;
+  std::vector<int64_t> computed;  // at the second step
+  for (const auto& [position, halts] :
+       {std::pair{0, true}, {1, true}, {2, false}, {3, true}, {4, false}}) {
+    const Tensor halts_BT = at::full({1, 1}, halts, at::TensorOptions(at::kBool));
+    const Decisions decisions = {halts_BT, halts_BT};
+    options.replay = &decisions;
+    const Trace trace = walk.run(program, positions(batch, position, 1), options);
+    computed.push_back(trace.steps.size() < 2 ? 0 : trace.steps[1].computed);
+  }
+  EXPECT_EQ(computed, (std::vector<int64_t>{0, 0, 3, 0, 2}));
 }
 
 // Rows that another walk computed are seen through the cache, as far as they have been computed or

@@ -32,15 +32,21 @@ inline std::vector<Wiring> all_wirings() {
   };
 }
 
+enum class PlanShape { kAny, kLoopInALoop };
+
 class RandomPlan {
  public:
-  RandomPlan() {
+  explicit RandomPlan(PlanShape shape = PlanShape::kAny) {
     plan.wirings = all_wirings();
     if (!*rc::gen::arbitrary<bool>()) plan.wirings.resize(4);  // no y: it is not carried then
     width_ = any(0, 1) == 0 ? 8 : 4;
     plan.stem = {width_, any_stem()};
     shares_ = one_in(3);
-    plan.nodes = nodes(int(any(1, 3)), 0);
+    if (shape == PlanShape::kLoopInALoop) {
+      plan.nodes.push_back({loop_in_a_loop()});
+    } else {
+      plan.nodes = nodes(int(any(1, 3)), 0);
+    }
     plan.nodes.push_back({layer(0, /*last=*/true)});
     HaltingPolicy& h = policy.halting;
     h.config.rule = HaltRule::kMax;
@@ -65,17 +71,7 @@ class RandomPlan {
     std::vector<PlanNode> list;
     for (int i = 0; i < count; ++i) {
       if (depth < 2 && one_in(3)) {
-        LoopGroup group;
-        const size_t number = policy.loops.size();
-        policy.loops.emplace_back();
-        LoopPolicy loop;
-        loop.count = any(1, 3);
-        group.adapter = one_in(2) ? adapters_++ : -1;
-        loop.single_pass_adapter = *rc::gen::arbitrary<bool>();
-        loop.noise = one_in(3) ? 0.5 : 0;
-        loop.backprop_depth = one_in(4) ? 1 : 0;
-        cuts = cuts || loop.backprop_depth > 0;
-        policy.loops[number] = loop;
+        LoopGroup group = loop();
         group.body = nodes(int(any(1, 2)), depth + 1);
         list.push_back({group});
       } else {
@@ -83,6 +79,31 @@ class RandomPlan {
       }
     }
     return list;
+  }
+
+  // The policy's next one, without its body.
+  LoopGroup loop() {
+    LoopGroup group;
+    LoopPolicy l;
+    l.count = any(1, 3);
+    group.adapter = one_in(2) ? adapters_++ : -1;
+    l.single_pass_adapter = *rc::gen::arbitrary<bool>();
+    l.noise = one_in(3) ? 0.5 : 0;
+    l.backprop_depth = one_in(4) ? 1 : 0;
+    cuts = cuts || l.backprop_depth > 0;
+    policy.loops.push_back(l);
+    return group;
+  }
+
+  // Where rows that wait for the end of one loop are needed in another.
+  LoopGroup loop_in_a_loop() {
+    LoopGroup outer = loop();
+    if (one_in(2)) outer.body.push_back({layer(1)});
+    LoopGroup inner = loop();
+    inner.body.push_back({layer(2)});
+    outer.body.push_back({inner});
+    if (one_in(2)) outer.body.push_back({layer(1)});
+    return outer;
   }
 
   // `last`: it answers, at the full width.
@@ -151,8 +172,9 @@ class RandomPlan {
 // Such a plan with weights.
 class RandomModel {
  public:
-  explicit RandomModel(at::ScalarType dtype)
-      : parameters(parameter_table(random.plan, random.backbone, kVocab), 1, at::kCPU, dtype),
+  explicit RandomModel(at::ScalarType dtype, PlanShape shape = PlanShape::kAny)
+      : random(shape),
+        parameters(parameter_table(random.plan, random.backbone, kVocab), 1, at::kCPU, dtype),
         walk(random.plan, random.backbone, bind(parameters, random.plan)),
         program(unroll(random.plan, random.policy)) {
     const at::NoGradGuard no_grad;
