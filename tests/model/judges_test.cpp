@@ -85,5 +85,23 @@ TEST(Reach, DoesNotTeachStepsWithoutAGraph) {
   EXPECT_LT(max_difference(head_gradient(0), head_gradient(1)), 1e-12);
 }
 
+TEST(Judges, AWalkKeepsWhatTheTableNeedsAndNoMore) {
+  Term frozen = term_of({1}), next = term_of({1}), reach = term_of({1}), largest = term_of({1});
+  frozen.judge = Term::kSelfFrozen;
+  next.judge = Term::kNextFrozen;
+  reach.reach = 1;
+  largest.signal = Term::kMax;
+  for (const auto& [term, doors, max] : {std::tuple{term_of({1}), false, false},
+                                         {frozen, true, false},
+                                         {next, true, false},
+                                         {reach, true, false},
+                                         {largest, false, true}}) {
+    Kept kept;
+    const WalkOptions options = with_needs({term_of({1}), term}, {}, kept);
+    EXPECT_EQ(kept.keeps("door"), doors);
+    EXPECT_EQ(options.grad_of_max, max);
+  }
+}
+
 }  // namespace
 }  // namespace fathom::testing

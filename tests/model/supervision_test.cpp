@@ -238,24 +238,6 @@ TEST(Supervision, TheTableOfAConfiguration) {
   EXPECT_THAT(made({"", {1, 0, 0, 3}}, kLayer, kMean).weights, ElementsAre(0.25, 0, 0, 0.75));
 }
 
-TEST(Supervision, AWalkKeepsWhatTheTableNeedsAndNoMore) {
-  Term frozen = term_of({1}), next = term_of({1}), reach = term_of({1}), largest = term_of({1});
-  frozen.judge = Term::kSelfFrozen;
-  next.judge = Term::kNextFrozen;
-  reach.reach = 1;
-  largest.signal = Term::kMax;
-  for (const auto& [term, doors, max] : {std::tuple{term_of({1}), false, false},
-                                         {frozen, true, false},
-                                         {next, true, false},
-                                         {reach, true, false},
-                                         {largest, false, true}}) {
-    Kept kept;
-    const WalkOptions options = with_needs({term_of({1}), term}, {}, kept);
-    EXPECT_EQ(kept.keeps("door"), doors);
-    EXPECT_EQ(options.grad_of_max, max);
-  }
-}
-
 TEST(Supervision, AGateOnAnswersNeedsAHaltingRule) {
   Term term = term_of({1, 1, 1});
   term.gate = Term::kHalts;

@@ -195,6 +195,37 @@ TEST(FilledLater, IsRefusedWhereRowsLeaveLoopsAndACacheIsThere) {
   EXPECT_NO_THROW(walk.run(unroll(plan, policy), batch, options));
 }
 
+// Keys of rows that have left a loop are computed on for those that have not, and no longer.
+TEST(SeenKeys, OfALoopAreComputedAsLongAsSomebodySeesThem) {
+  set_threads(1);
+  const at::NoGradGuard no_grad;
+  const PlanNode inner = {testing::loop_of({{testing::block(1, 8)}})};
+  DepthPlan plan = testing::plan_of({{testing::loop_of({{testing::block(0, 8)}, inner})},
+                                     {testing::with_readout(testing::block(2, 8), 0)}});
+  BackboneConfig backbone;
+  backbone.n_head = kHeads, backbone.n_embd = 8, backbone.block_size = kBlock;
+  plan.tied_heads = backbone.tie_head = false;
+  const ParameterSet own(parameter_table(plan, backbone, kVocab), 1, at::kCPU, at::kDouble);
+  const DepthWalk walk(plan, backbone, bind(own, plan));
+  Policy policy = testing::loops({1, 4});
+  policy.loops[1].halting.config.rule = HaltRule::kLatentChange;
+  policy.loops[1].halting.keys = KeyFate::kSeen;
+  const DepthProgram program = unroll(plan, policy);
+  WalkOptions options = walk_options(false);
+  options.skip = true;
+  // Of three rows the first leaves after the first iteration, the last one after the second, and
+  // the middle one, which nobody but itself sees then, after the third.
+  Decisions ends;
+  for (int i = 0; i < 3; ++i) ends.push_back(at::full({1, 3}, false, at::TensorOptions(at::kBool)));
+  for (int i = 0; i < 3; ++i) ends[size_t(i)].data_ptr<bool>()[i == 0 ? 0 : 3 - i] = true;
+  options.replay_loops = &ends;
+  const Trace trace = walk.run(program, text_batch(1, 3, 1), options);
+  std::vector<int64_t> computed;
+  for (const StepRecord& r : trace.steps) computed.push_back(r.computed);
+  // The first row goes on while a later one is in the loop.
+  EXPECT_EQ(computed, (std::vector<int64_t>{3, 3, 3, 2, 0, 3}));
+}
+
 // Keys that are filled later are so when a row needs them, and then for good.
 TEST(FilledLater, ComputesNobodyWhomNobodyNeeds) {
   set_threads(1);

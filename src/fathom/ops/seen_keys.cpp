@@ -110,7 +110,9 @@ bool SeenKeys::find_ranges(const AttentionMask& mask, int64_t b) {
   for (int64_t q = 0; q < queries.count(b); ++q) {
     const int64_t p = queries.positions[size_t(queries.begin[size_t(b)] + q)];
     int64_t first = mask.context ? from(p - *mask.context) : 0;
-    int64_t last = mask.causal ? from(p + (mask.strict ? 0 : 1)) : mask.context ? from(p + *mask.context + 1) : K;
+    int64_t last = mask.causal    ? from(p + (mask.strict ? 0 : 1))
+                   : mask.context ? from(p + *mask.context + 1)
+                                  : K;
     if (segments) {
       const auto run = std::lower_bound(runs_.begin(), runs_.end(), segment_of[q],
                                         [](const Run& r, int64_t s) { return r.segment < s; });
