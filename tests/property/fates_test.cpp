@@ -7,6 +7,8 @@
 
 #include <fmt/ranges.h>
 
+#include <optional>
+
 #include "fathom/base/error.h"
 #include "property/token_reference.h"
 #include "property/walks.h"
@@ -29,9 +31,11 @@ Policy any_policy(const RandomModel& model, const Batch& batch) {
   policy.halting.keys = any_fate();
   policy.halting.history = MaskHistory::kCumulative;
   policy.halting.mask_self = true;
+  const bool leave_loops = !one_in(3);
   for (LoopPolicy& loop : policy.loops) {
     loop.backprop_depth = 0;
     loop.count = any(1, 4);
+    if (!leave_loops) continue;
     loop.halting.keys = any_fate();
     if (!one_in(3)) loop.halting.config.rule = HaltRule::kLatentChange;
     if (one_in(2))
@@ -226,35 +230,74 @@ TEST(SeenKeys, OfALoopAreComputedAsLongAsSomebodySeesThem) {
   EXPECT_EQ(computed, (std::vector<int64_t>{3, 3, 3, 2, 0, 3}));
 }
 
-// Keys that are filled later are so when a row needs them, and then for good.
+// Two layers that answer, whose halted rows' keys are filled in later, over a text in a cache; one
+// token at a time, by decisions that are given.
+class FilledLaterText {
+ public:
+  FilledLaterText() {
+    plan_ = testing::plan_of({{testing::with_readout(testing::block(0, 8), 0)},
+                              {testing::with_readout(testing::block(1, 8), 1)}});
+    backbone_.n_head = kHeads, backbone_.n_embd = 8, backbone_.block_size = kBlock;
+    plan_.tied_heads = backbone_.tie_head = false;
+    own_.emplace(parameter_table(plan_, backbone_, kVocab), 1, at::kCPU, at::kDouble);
+    walk_.emplace(plan_, backbone_, bind(*own_, plan_));
+    policy_.halting.config.rule = HaltRule::kMax;
+    policy_.halting.keys = KeyFate::kFilledLater;
+  }
+
+  // Of the batch's one text.
+  Trace at(const Batch& batch, int64_t position, bool halts) {
+    const Tensor halts_BT = at::full({1, 1}, halts, at::TensorOptions(at::kBool));
+    const Decisions decisions = {halts_BT, halts_BT};
+    WalkOptions options = walk_options(false);
+    options.cache = &cache, options.skip = true, options.replay = &decisions;
+    return walk_->run(unroll(plan_, policy_), positions(batch, position, 1), options);
+  }
+
+  WalkCache cache{1, 5};
+
+ private:
+  DepthPlan plan_;
+  BackboneConfig backbone_;
+  Policy policy_;
+  std::optional<ParameterSet> own_;
+  std::optional<DepthWalk> walk_;
+};
+
+// That is when a row needs them, and then for good.
 TEST(FilledLater, ComputesNobodyWhomNobodyNeeds) {
   set_threads(1);
   const at::NoGradGuard no_grad;
-  DepthPlan plan = testing::plan_of({{testing::with_readout(testing::block(0, 8), 0)},
-                                     {testing::with_readout(testing::block(1, 8), 1)}});
-  BackboneConfig backbone;
-  backbone.n_head = kHeads, backbone.n_embd = 8, backbone.block_size = kBlock;
-  plan.tied_heads = backbone.tie_head = false;
-  const ParameterSet own(parameter_table(plan, backbone, kVocab), 1, at::kCPU, at::kDouble);
-  const DepthWalk walk(plan, backbone, bind(own, plan));
-  Policy policy;
-  policy.halting.config.rule = HaltRule::kMax;
-  policy.halting.keys = KeyFate::kFilledLater;
-  const DepthProgram program = unroll(plan, policy);
+  FilledLaterText text;
   const Batch batch = with_positions(text_batch(1, 5, 1));
-  WalkCache cache(1, 5);
-  WalkOptions options = walk_options(false);
-  options.cache = &cache, options.skip = true;
   std::vector<int64_t> computed;  // at the second step
   for (const auto& [position, halts] :
        {std::pair{0, true}, {1, true}, {2, false}, {3, true}, {4, false}}) {
-    const Tensor halts_BT = at::full({1, 1}, halts, at::TensorOptions(at::kBool));
-    const Decisions decisions = {halts_BT, halts_BT};
-    options.replay = &decisions;
-    const Trace trace = walk.run(program, positions(batch, position, 1), options);
+    const Trace trace = text.at(batch, position, halts);
     computed.push_back(trace.steps.size() < 2 ? 0 : trace.steps[1].computed);
   }
   EXPECT_EQ(computed, (std::vector<int64_t>{0, 0, 3, 0, 2}));
+}
+
+// A token that is taken back is not filled in beside the one in its place.
+TEST(FilledLater, ForgetsWhatIsCutOff) {
+  set_threads(1);
+  const at::NoGradGuard no_grad;
+  const Batch batch = with_positions(text_batch(1, 3, 1));
+  Batch other = with_positions(text_batch(1, 3, 2));
+  other.tokens_BT = batch.tokens_BT.clone();
+  other.tokens_BT.data_ptr<int64_t>()[1] = (batch.tokens_BT.data_ptr<int64_t>()[1] + 1) % kVocab;
+  FilledLaterText cut, fresh;
+  cut.at(batch, 0, true), cut.at(batch, 1, true);
+  cut.cache.truncate(0, 1);
+  fresh.at(other, 0, true);
+  for (const int64_t position : {1, 2}) {
+    const bool halts = position == 1;
+    const Trace one = cut.at(other, position, halts), two = fresh.at(other, position, halts);
+    ASSERT_EQ(one.steps.size(), two.steps.size());
+    EXPECT_EQ(one.steps.back().computed, two.steps.back().computed);
+    EXPECT_TRUE(same_bits(one.end.r_RC, two.end.r_RC));
+  }
 }
 
 // Rows that another walk computed are seen through the cache, as far as they have been computed or

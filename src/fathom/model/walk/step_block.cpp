@@ -110,24 +110,19 @@ void Advance::block(const StepSpec& spec, StepRecord& record) {
 // Keys and values of those that stand still, where somebody sees them, and the block of the others.
 void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRecord& record) {
   const Tensor moves_R = still_R.logical_not();
-  const Tensor& hidden_R = record.hidden_R;
-  const Tensor shown_R = hidden_R.defined() ? still_R.logical_and(hidden_R.logical_not()) : still_R;
-  const Tensor moving = moves_R.nonzero().squeeze(1), shown = shown_R.nonzero().squeeze(1);
+  const Tensor moving = moves_R.nonzero().squeeze(1), stands = still_R.nonzero().squeeze(1);
   const auto rows = std::make_shared<const Rows>(state_.rows->select(moves_R));
-  const auto standing = std::make_shared<const Rows>(state_.rows->select(shown_R));
+  const auto standing = std::make_shared<const Rows>(state_.rows->select(still_R));
   SeeValue see;
   if (options_.observe && options_.observe.blocks)
     see = [&](std::string_view name, const Tensor& x) { show(spec, name, x, *rows); };
   const Block block(walk_, spec, params_, *rows, options_, std::move(see));
-  const Visibility visibility = {spec.layer.context,
-                                 hidden_R.defined() ? hidden_R.index_select(0, moving) : Tensor(),
-                                 halting_.mask_self, walk_.plan_.causal};
+  const Visibility visibility = {spec.layer.context, {}, halting_.mask_self, walk_.plan_.causal};
   const Carry start{carry().r_RC, carry().y_RC, {}};
   const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
   const auto run = [&](AttentionContext& attention) {
-    if (standing->count() > 0)
-      Block(walk_, spec, params_, *standing, options_, {})
-          .put_keys(attention, standing, start.select(shown), n_RC.index_select(0, shown));
+    Block(walk_, spec, params_, *standing, options_, {})
+        .put_keys(attention, standing, start.select(stands), n_RC.index_select(0, stands));
     if (rows->count() == 0) return;
     const Carry after = block.run(attention, start.select(moving), n_RC.index_select(0, moving));
     const auto put = [&](const Tensor& into_RC, const Tensor& x_RC) {
