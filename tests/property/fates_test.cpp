@@ -230,31 +230,36 @@ TEST(SeenKeys, OfALoopAreComputedAsLongAsSomebodySeesThem) {
   EXPECT_EQ(computed, (std::vector<int64_t>{3, 3, 3, 2, 0, 3}));
 }
 
-// Two layers that answer, whose halted rows' keys are filled in later, over a text in a cache; one
-// token at a time, by decisions that are given.
-class FilledLaterText {
+// Two layers that answer, of two texts in a cache, one token of each at a time; who halts is given.
+class TwoTexts {
  public:
-  FilledLaterText() {
+  explicit TwoTexts(KeyFate fate = KeyFate::kFilledLater) {
     plan_ = testing::plan_of({{testing::with_readout(testing::block(0, 8), 0)},
                               {testing::with_readout(testing::block(1, 8), 1)}});
+    plan_.wirings = {all_wirings().at(4)};  // keys are made of what the block before added, too
     backbone_.n_head = kHeads, backbone_.n_embd = 8, backbone_.block_size = kBlock;
     plan_.tied_heads = backbone_.tie_head = false;
     own_.emplace(parameter_table(plan_, backbone_, kVocab), 1, at::kCPU, at::kDouble);
+    const at::NoGradGuard no_grad;
+    unsigned seed = 1;
+    for (const Parameter& p : own_->all())
+      Tensor(p.tensor).add_(random_normal(p.tensor.sizes(), seed++), 0.4);
     walk_.emplace(plan_, backbone_, bind(*own_, plan_));
     policy_.halting.config.rule = HaltRule::kMax;
-    policy_.halting.keys = KeyFate::kFilledLater;
+    policy_.halting.keys = fate;
   }
 
-  // Of the batch's one text.
-  Trace at(const Batch& batch, int64_t position, bool halts) {
-    const Tensor halts_BT = at::full({1, 1}, halts, at::TensorOptions(at::kBool));
+  Trace at(const Batch& batch, int64_t position, bool first_halts, bool second_halts) {
+    const at::NoGradGuard no_grad;
+    const Tensor halts_BT = at::full({2, 1}, first_halts, at::TensorOptions(at::kBool));
+    halts_BT.data_ptr<bool>()[1] = second_halts;
     const Decisions decisions = {halts_BT, halts_BT};
     WalkOptions options = walk_options(false);
     options.cache = &cache, options.skip = true, options.replay = &decisions;
     return walk_->run(unroll(plan_, policy_), positions(batch, position, 1), options);
   }
 
-  WalkCache cache{1, 5};
+  WalkCache cache{2, 5};
 
  private:
   DepthPlan plan_;
@@ -264,36 +269,55 @@ class FilledLaterText {
   std::optional<DepthWalk> walk_;
 };
 
-// That is when a row needs them, and then for good.
+// Keys are filled in when a row of their own text needs them, and then for good.
 TEST(FilledLater, ComputesNobodyWhomNobodyNeeds) {
   set_threads(1);
-  const at::NoGradGuard no_grad;
-  FilledLaterText text;
-  const Batch batch = with_positions(text_batch(1, 5, 1));
+  TwoTexts texts;
+  const Batch batch = with_positions(text_batch(2, 5, 1));
   std::vector<int64_t> computed;  // at the second step
-  for (const auto& [position, halts] :
-       {std::pair{0, true}, {1, true}, {2, false}, {3, true}, {4, false}}) {
-    const Trace trace = text.at(batch, position, halts);
+  for (const auto& [position, first, second] : {std::tuple{0, true, true},
+                                                {1, true, false},
+                                                {2, true, false},
+                                                {3, false, true},
+                                                {4, true, false}}) {
+    const Trace trace = texts.at(batch, position, first, second);
     computed.push_back(trace.steps.size() < 2 ? 0 : trace.steps[1].computed);
   }
-  EXPECT_EQ(computed, (std::vector<int64_t>{0, 0, 3, 0, 2}));
+  EXPECT_EQ(computed, (std::vector<int64_t>{0, 2, 1, 4, 2}));
+}
+
+// Later or at once, a row that goes on sees the same.
+TEST(FilledLater, GivesWhatIsSeenAtOnce) {
+  set_threads(1);
+  TwoTexts later, at_once(KeyFate::kSeen);
+  const Batch batch = with_positions(text_batch(2, 4, 1));
+  for (const int64_t position : {0, 1, 2}) {
+    later.at(batch, position, true, position == 1);
+    at_once.at(batch, position, true, position == 1);
+  }
+  const Tensor one = later.at(batch, 3, false, false).end.r_RC;
+  const Tensor two = at_once.at(batch, 3, false, false).end.r_RC;
+  // The last row of each text.
+  for (const auto& [row, same] : {std::pair{3, 0}, {int(one.size(0)) - 1, 1}})
+    EXPECT_LE(gap(one[row], two[same]), 1e-12);
 }
 
 // A token that is taken back is not filled in beside the one in its place.
 TEST(FilledLater, ForgetsWhatIsCutOff) {
   set_threads(1);
-  const at::NoGradGuard no_grad;
-  const Batch batch = with_positions(text_batch(1, 3, 1));
-  Batch other = with_positions(text_batch(1, 3, 2));
+  const Batch batch = with_positions(text_batch(2, 3, 1));
+  Batch other = batch;
   other.tokens_BT = batch.tokens_BT.clone();
-  other.tokens_BT.data_ptr<int64_t>()[1] = (batch.tokens_BT.data_ptr<int64_t>()[1] + 1) % kVocab;
-  FilledLaterText cut, fresh;
-  cut.at(batch, 0, true), cut.at(batch, 1, true);
-  cut.cache.truncate(0, 1);
-  fresh.at(other, 0, true);
+  for (const int64_t i : {1, 4})
+    other.tokens_BT.data_ptr<int64_t>()[i] = (batch.tokens_BT.data_ptr<int64_t>()[i] + 1) % kVocab;
+  TwoTexts cut, fresh;
+  cut.at(batch, 0, true, true), cut.at(batch, 1, true, true);
+  for (const int64_t text : {0, 1}) cut.cache.truncate(text, 1);
+  fresh.at(other, 0, true, true);
   for (const int64_t position : {1, 2}) {
     const bool halts = position == 1;
-    const Trace one = cut.at(other, position, halts), two = fresh.at(other, position, halts);
+    const Trace one = cut.at(other, position, halts, halts),
+                two = fresh.at(other, position, halts, halts);
     ASSERT_EQ(one.steps.size(), two.steps.size());
     EXPECT_EQ(one.steps.back().computed, two.steps.back().computed);
     EXPECT_TRUE(same_bits(one.end.r_RC, two.end.r_RC));
