@@ -57,5 +57,44 @@ RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
   }
 }
 
+// Drafted and verified: rows walk to some step one at a time, and go on from there together, at any
+// layer and in the middle of loops, behind what the cache has.
+RC_GTEST_PROP(Cache, RowsThatStoppedAtAStepGoOnTogether, ()) {
+  set_threads(1);
+  const at::NoGradGuard no_grad;
+  const RandomModel model(at::kDouble);
+  Policy policy = model.random.policy;
+  policy.halting = {};
+  const DepthProgram program = unroll(model.random.plan, policy);
+  const Batch batch = with_positions(any_batch());
+  const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
+  WalkOptions options = walk_options(/*training=*/false);
+  options.read = false;
+  const Trace whole = model.walk.run(program, batch, options);
+  WalkCache cache(B, T);
+  options.cache = &cache;
+  const auto depth = int64_t(program.steps.size());
+  for (int64_t first = 0; first < T;) {
+    const int64_t count = any(1, T - first);
+    const auto stop = size_t(any(0, depth));
+    WalkState together;
+    for (int64_t t = first; t < first + count; ++t) {
+      const auto rows = std::make_shared<const Rows>(positions(batch, t, 1));
+      WalkState one = model.walk.begin(rows, options);
+      model.walk.advance(program, one, stop, {}, options, nullptr);
+      if (t == first)
+        together = std::move(one);
+      else
+        together.join(*one.rows, one.travel);
+    }
+    RC_ASSERT(together.rows->count() == B * count);
+    model.walk.advance(program, together, size_t(depth), {}, options, nullptr);
+    const Tensor r_BTC = together.travel.carry.r_RC.view({B, count, -1});
+    const Tensor expected_BTC = whole.end.r_RC.view({B, T, -1}).narrow(1, first, count);
+    RC_ASSERT(gap(r_BTC, expected_BTC) <= 1e-10);
+    first += count;
+  }
+}
+
 }  // namespace
 }  // namespace fathom::property
