@@ -8,7 +8,7 @@
 
 #include "errors.h"
 #include "fathom/model/walk/attention_cache.h"
-#include "model/testing.h"
+#include "model/walking.h"
 
 namespace fathom::testing {
 namespace {

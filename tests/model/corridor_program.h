@@ -15,7 +15,7 @@
 #include <memory>
 
 #include "fathom/model/depth_model.h"
-#include "model/testing.h"
+#include "model/walking.h"
 #include "spec/plans.h"
 
 namespace fathom::testing {

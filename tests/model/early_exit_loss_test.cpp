@@ -10,7 +10,7 @@
 
 #include "fathom/model/depth_model.h"
 #include "fathom/ops/plain.h"
-#include "model/testing.h"
+#include "model/walking.h"
 
 namespace fathom::testing {
 namespace {

@@ -12,7 +12,7 @@
 #include "fathom/model/depth_model.h"
 #include "fathom/ops/plain.h"
 #include "fathom/train/recipe/registry.h"
-#include "model/testing.h"
+#include "model/walking.h"
 
 namespace fathom::testing {
 namespace {

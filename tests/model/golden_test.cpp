@@ -16,7 +16,7 @@
 #include "fathom/model/depth_model.h"
 #include "fathom/ops/plain.h"
 #include "fathom/train/adamw.h"
-#include "model/testing.h"
+#include "model/walking.h"
 
 namespace fathom::testing {
 namespace {

@@ -7,7 +7,7 @@
 #include "fathom/model/walk/places.h"
 #include "fathom/model/walk/random_field.h"
 #include "fathom/ops/plain.h"
-#include "model/testing.h"
+#include "model/walking.h"
 
 namespace fathom::testing {
 namespace {

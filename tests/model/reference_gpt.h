@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/model/walk/rows.h"
 #include "model/testing.h"
 
 namespace fathom::testing {

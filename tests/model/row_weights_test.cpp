@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "fathom/model/supervision.h"
-#include "model/testing.h"
+#include "model/walking.h"
 
 namespace fathom::testing {
 namespace {

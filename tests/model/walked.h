@@ -3,7 +3,7 @@
 // B sequences, T positions, C channels, H heads.
 #pragma once
 
-#include "model/testing.h"
+#include "model/walking.h"
 #include "spec/plans.h"
 
 namespace fathom::testing::walked {

@@ -18,7 +18,7 @@
 #include "fathom/model/spec/architecture.h"
 #include "fathom/ops/plain.h"
 #include "fathom/train/recipe/registry.h"
-#include "model/testing.h"
+#include "model/walking.h"
 
 namespace fathom::property {
 

@@ -22,7 +22,8 @@ using testing::refusal_of;
 // Which weights each step uses.
 std::vector<int> order(const DepthProgram& program) {
   std::vector<int> instances;
-  for (const StepSpec& step : program.steps) instances.push_back(step.layer.attention.at(0).instance);
+  for (const StepSpec& step : program.steps)
+    instances.push_back(step.layer.attention.at(0).instance);
   return instances;
 }
 

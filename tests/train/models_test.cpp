@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "fathom/model/walk/rows.h"
+#include "fathom/model/depth_model.h"
 #include "train/testing.h"
 
 namespace fathom::testing {

@@ -64,6 +64,11 @@ void settle_changes(Resumption& plan, FieldList& list, RunConfig& changed) {
     plan.lines.push_back(change);
   for (const std::string& line : consequences(plan.state.config, changed, plan.state.step))
     plan.lines.push_back(line);
+  if (plan.state.best_metric == "eval/val/objective")
+    plan.lines.emplace_back(
+        "this run's best is the least objective, and stays so; what its numbers called loss was "
+        "the "
+        "objective, from here on it is the last layer's");
   const RunState before = plan.state;
   plan.state.config = changed;
   if (!compares(before, plan.state))

@@ -29,9 +29,9 @@ struct AttentionForm {
 };
 
 // attention() of ops.h in that form; what only the mask changes by the same kernels, the rest by
-// its plain definition, a few queries at a time. A query without a key gets exact zeros. Values that heads share are read where they lie,
-// never copied for each, and heads that are added are so before they meet them. Whether queries are
-// strict is the form's to say, not the mask's.
+// its plain definition, a few queries at a time. A query without a key gets exact zeros. Values
+// that heads share are read where they lie, never copied for each, and heads that are added are so
+// before they meet them. Whether queries are strict is the form's to say, not the mask's.
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKE, int64_t n_head,
                  const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout,
                  const AttentionForm& form);

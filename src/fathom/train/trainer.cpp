@@ -236,8 +236,9 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   if (config_.guards.check_grads && !grads_checked_) check_every_gradient(*model_);
   grads_checked_ = true;
   if (is_spike(sums.objective, sums.gradient_norm)) {
-    skip_step(fmt::format("step {}: loss {:.4f} and gradient norm {:.4f} are a spike",
-                          state_.step + 1, sums.objective, sums.gradient_norm),
+    skip_step(fmt::format("step {}: {} {:.4f} and gradient norm {:.4f} are a spike",
+                          state_.step + 1, sums.optimises_its_loss ? "loss" : "objective",
+                          sums.objective, sums.gradient_norm),
               after, events);
     report.step = state_.step;
     return report;
@@ -285,12 +286,22 @@ EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
   if (report.train.complete) report.val = on("val");
   report.complete = report.train.complete && report.val.complete;
   if (!report.complete) return report;
-  const double value = report.val.value(model_->best_metric());
+  const double value = deciding_value(report.val);
   report.best = value < state_.best_value;
   if (report.best) state_.best_value = value;
   report.best_value = state_.best_value;
+  report.best_metric = state_.best_metric;
   state_.evaluated_step = state_.step;
   return report;
+}
+
+// The number that decides which evaluation is the best one.
+double Trainer::deciding_value(const Evaluation& val) {
+  if (state_.best_metric != eval_series("val", "objective"))
+    return val.value(model_->best_metric());
+  if (val.objective) return *val.objective;
+  state_.best_metric = eval_series("val", "loss");  // which has the same numbers then
+  return val.loss;
 }
 
 RunEnd Trainer::run(const TrainerEvents& events) {

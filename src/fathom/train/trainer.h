@@ -34,9 +34,10 @@ struct StepReport {
 struct EvalReport {
   int64_t step = 0;
   Evaluation train, val;
-  bool complete = true;   // false: stopped, and nothing else here counts
-  bool best = false;      // by the model's best metric on val
-  double best_value = 0;  // of that metric so far
+  bool complete = true;          // false: stopped, and nothing else here counts
+  bool best = false;             // by the model's best metric on val
+  double best_value = 0;         // of that metric so far
+  std::string best_metric = {};  // its series
 };
 
 struct TrainerEvents {
@@ -113,6 +114,7 @@ class Trainer {
   void skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events);
   void roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events);
   void take_best_of_folder();
+  double deciding_value(const Evaluation& val);
   void begin(const TrainerEvents& events);
   RunEnd train(const TrainerEvents& events);
   bool evaluate_and_save(const TrainerEvents& events, bool last);

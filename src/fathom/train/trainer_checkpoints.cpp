@@ -17,7 +17,9 @@ void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   state.config = config_;
   state.optimizer_steps = optimizer_->steps();
   state.corpus_fingerprint = state_.corpus_fingerprint;
-  state.best_metric = state_.best_metric;  // the model's; a value of another one does not compare
+  // A run whose best was the least objective goes on so: the numbers compare, and what is kept as
+  // the best of it stays until there is a better one.
+  if (saved.best_metric != eval_series("val", "objective")) state.best_metric = state_.best_metric;
   // What the weights were trained to read stays known, whatever they read next.
   if (saved.tokenizer == nullptr) state.tokenizer = state_.tokenizer;
   state.losses = saved.losses.resized(config_.guards.spike_window);
@@ -27,6 +29,7 @@ void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
     state.losses = state.gradient_norms = OutlierWindow(config_.guards.spike_window);
   }
   if (!compares(saved, state)) {
+    state.best_metric = state_.best_metric;
     state.best_value = std::numeric_limits<double>::infinity();
     state.evaluated_step = -1;
   }

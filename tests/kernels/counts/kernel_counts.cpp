@@ -38,10 +38,7 @@ struct Data {
   PackedMatrix packed;
   Floats turned_keys = draw(kB * kC * kT);
 
-  Data() {
-    for (int32_t q = 0; q < kT; ++q) ranges.push_back({0, q + 1});
-    packed.pack(B());
-  }
+  Data() { packed.pack(B()); }
   Matrix A() const { return row_major(a.data(), kM, kK); }
   Matrix B() const { return row_major(b.data(), kK, kN); }
   static HeadRows third(Floats& x, int64_t i) { return {x.data() + i * kC, kT * 3 * kC, 3 * kC}; }
@@ -50,7 +47,11 @@ struct Data {
     AttentionProblem p;
     p.B = kB, p.Q = queries, p.K = kT, p.H = kH, p.D = p.E = kD;
     p.q = third(qkv, 0), p.k = third(qkv, 1), p.v = third(qkv, 2);
-    p.ranges = ranges.data() + kT - queries;
+    ranges.clear();
+    for (int64_t sequence = 0; sequence < kB; ++sequence)
+      for (int64_t q = kT - queries; q < kT; ++q)
+        ranges.push_back({0, static_cast<int32_t>(q + 1)});
+    p.ranges = ranges.data();
     return p;
   }
   NormProblem norm() const {

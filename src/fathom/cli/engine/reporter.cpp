@@ -25,7 +25,6 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
 Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder)
     : request_(request),
       recorder_(recorder),
-      best_metric_(state.best_metric),
       progress_(
           ProgressOptions::for_stream(stdout, request.config.training.max_iters, state.step)) {}
 
@@ -58,7 +57,7 @@ void Reporter::on_evaluation(const EvalReport& r) {
   for (const auto& [name, value] : r.val.numbers())
     values.push_back({eval_series("val", name), value});
   recorder_.add(r.step, values);
-  if (r.best) recorder_.set_best(best_metric_, r.step, r.best_value);
+  if (r.best) recorder_.set_best(r.best_metric, r.step, r.best_value);
   last_ = r;
   if (request_.options.quiet) return;
   for (const std::string& line : evaluation_lines(r)) progress_.print(line);

@@ -32,7 +32,6 @@ class Reporter {
  private:
   const TrainRequest& request_;
   RunRecorder& recorder_;
-  std::string best_metric_;
   ProcessMeter meter_;
   ProgressLine progress_;
   double speed_ = 0;
