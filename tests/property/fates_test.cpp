@@ -26,7 +26,7 @@ KeyFate any_fate() {
 }
 
 // The plan's policy with fates, loops that rows may leave, and sequences that enter late.
-Policy any_policy(const RandomModel& model, const Batch& batch) {
+Policy any_policy(const RandomModel& model, const Batch& batch, int64_t most_iterations) {
   Policy policy = model.random.policy;
   policy.halting.keys = any_fate();
   policy.halting.history = MaskHistory::kCumulative;
@@ -34,7 +34,7 @@ Policy any_policy(const RandomModel& model, const Batch& batch) {
   const bool leave_loops = !one_in(3);
   for (LoopPolicy& loop : policy.loops) {
     loop.backprop_depth = 0;
-    loop.count = any(1, 4);
+    loop.count = any(1, most_iterations);
     if (!leave_loops) continue;
     loop.halting.keys = any_fate();
     if (!one_in(3)) loop.halting.config.rule = HaltRule::kLatentChange;
@@ -138,9 +138,12 @@ std::string told(const DepthProgram& program) {
 }
 
 struct Drawn {
+  explicit Drawn(int64_t iterations = 4) : most_iterations(iterations) {}
+
+  int64_t most_iterations;
   RandomModel model{at::kDouble, one_in(2) ? PlanShape::kLoopInALoop : PlanShape::kAny};
   Batch batch = any_batch();
-  Policy policy = any_policy(model, batch);
+  Policy policy = any_policy(model, batch, most_iterations);
   DepthProgram program = unroll(model.random.plan, policy);
   Decisions readouts = any_decisions(batch, program);
   Decisions loops = any_loop_decisions(batch, program);
@@ -360,7 +363,7 @@ RC_GTEST_PROP(Fates, InPiecesThatSeeTheEarlierOnesThroughACache, ()) {
 // sequence, rows that leave and come back.
 RC_GTEST_PROP(Fates, GradientsAgreeWithDifferences, ()) {
   set_threads(1);
-  const Drawn d;
+  const Drawn d(2);  // deeper walks are too steep for differences
   RC_PRE(!d.model.random.cuts);
   WalkOptions options = d.options();
   options.recompute_blocks = *rc::gen::arbitrary<bool>();
