@@ -99,13 +99,18 @@ inline std::string settings_of(ModelConfig config) {
   return (config.architecture == nullptr ? "" : config.architecture->name + "\n") + to_toml(list);
 }
 
+// Scores are what the tests ask for: a preset that answers something else is not theirs.
+inline bool answers_with_scores(const ModelConfig& config) {
+  return make_depth_plan(config).answers.empty();
+}
+
 // Every registered preset, shrunk; presets that are the same model then are one case.
 inline std::vector<Case> preset_cases() {
   std::vector<Case> cases;
   std::map<std::string, size_t> known;
   for (const Preset& preset : registry().presets()) {
     const ModelConfig config = shrink(preset_config(preset.name).model);
-    if (!make_depth_plan(config).answers.empty()) continue;  // scores are what the tests ask for
+    if (!answers_with_scores(config)) continue;
     const auto [at, is_new] = known.emplace(settings_of(config), cases.size());
     if (is_new)
       cases.push_back({preset.name, config, make_depth_plan(config).causal, preset.name});
