@@ -2,7 +2,6 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -125,20 +124,6 @@ Rows Rows::joined(const Rows& others, Tensor* index_R) const {
   if (valid_R.defined()) rows.valid_R = both(valid_R, others.valid_R);
   rows.place(token_R.device());
   return rows;
-}
-
-Tensor Rows::precedes(const Tensor& of_R) const {
-  const Tensor of = of_R.to(at::kCPU).contiguous();
-  const bool* wanted = of.data_ptr<bool>();
-  const Tensor out = at::empty({count()}, at::TensorOptions(at::kBool));
-  for (size_t b = 0; b + 1 < offsets_.size(); ++b) {
-    bool later = false;
-    for (int64_t i = offsets_[b + 1] - 1; i >= offsets_[b]; --i) {
-      out.data_ptr<bool>()[i] = later;
-      later = later || wanted[i];
-    }
-  }
-  return out.to(of_R.device());
 }
 
 Rows Rows::without_source() const {

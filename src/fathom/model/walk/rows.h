@@ -38,8 +38,6 @@ class Rows {
   // These and others of the same sequences, in the order of positions. `index_R`: of each row, its
   // place in these and then the others.
   Rows joined(const Rows& others, Tensor* index_R) const;
-  // Of each row (bool): a later one of its sequence is among those where `of_R`.
-  Tensor precedes(const Tensor& of_R) const;
   // The same rows as strangers to the batch: source() is 0 for all of them.
   Rows without_source() const;
   // Numbers of the rows among the batch's B * T positions, int64.
