@@ -3,7 +3,7 @@
 #include <numeric>
 
 #include "data/data_testing.h"
-#include "fathom/data/source.h"
+#include "fathom/data/shard_windows.h"
 
 namespace fathom {
 namespace {

@@ -1,7 +1,7 @@
 // Places in the data, as a checkpoint carries them: each source refuses one, or gives a batch.
 #include <nlohmann/json.hpp>
 
-#include "fathom/data/source.h"
+#include "fathom/data/shard_windows.h"
 #include "fathom/io/json_text.h"
 #include "fuzz/fuzzing.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/data/source.h"
+#include "fathom/data/shard_windows.h"
 #include "fathom/data/tokenizer.h"
 #include "fathom/train/recipe/outlier_window.h"
 #include "fathom/train/recipe/run_config.h"

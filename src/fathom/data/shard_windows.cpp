@@ -1,9 +1,8 @@
-#include "fathom/data/source.h"
+#include "fathom/data/shard_windows.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/data/shard_facts.h"
@@ -20,13 +19,13 @@ void check_shape(int64_t B, int64_t T, int64_t rank, int64_t world) {
 [[noreturn]] void fail_cursor(const Cursor& cursor, const Corpus& corpus) {
   fail(fmt::format(
            "the data position (batch {}, shard {}, token {}) does not exist in the corpus {}",
-           cursor.batch, cursor.shard, cursor.position, corpus.name()),
+           cursor["batch"], cursor["shard"], cursor["position"], corpus.name()),
        "it belongs to another corpus, or the corpus was prepared again");
 }
 
 // False where no number would be left for the batch after it.
 bool has_next(const Cursor& cursor) {
-  return cursor.batch >= 0 && cursor.batch < INT64_MAX;
+  return cursor["batch"] >= 0 && cursor["batch"] < INT64_MAX;
 }
 
 // tokens[0 .. n) and targets[0 .. n) from n + 1 tokens of a shard.
@@ -45,46 +44,15 @@ void read_window(const Corpus& corpus, const TokenShard& shard, uint64_t offset,
   check(offset + length, targets[n - 1]);
 }
 
-TokenBatch empty_batch(int64_t B, int64_t T) {
-  TokenBatch batch;
-  batch.B = B;
-  batch.T = T;
-  batch.tokens.resize(static_cast<size_t>(B * T));
-  batch.targets.resize(static_cast<size_t>(B * T));
-  return batch;
+// The whole windows of T targets that the shards hold side by side.
+int64_t windows_side_by_side(const std::vector<TokenShard>& shards, int64_t T) {
+  int64_t count = 0;
+  for (const TokenShard& shard : shards)
+    count += shard.size() > 0 ? (static_cast<int64_t>(shard.size()) - 1) / T : 0;
+  return count;
 }
 
 }  // namespace
-
-void append(TokenBatch& all, const TokenBatch& more) {
-  if (all.B == 0) return void(all = more);
-  if (all.T != more.T) fail(fmt::format("rows of {} tokens do not fit rows of {}", more.T, all.T));
-  // By all their members: one that is added does not compile before it is here.
-  auto& [B, T, tokens, targets, valid] = all;
-  const auto& [more_B, more_T, more_tokens, more_targets, more_valid] = more;
-  if (!valid.empty() || !more_valid.empty()) {
-    valid.resize(tokens.size(), 1);
-    valid.insert(valid.end(), more_valid.begin(), more_valid.end());
-    valid.resize(tokens.size() + more_tokens.size(), 1);
-  }
-  B += more_B;
-  tokens.insert(tokens.end(), more_tokens.begin(), more_tokens.end());
-  targets.insert(targets.end(), more_targets.begin(), more_targets.end());
-}
-
-void to_json(nlohmann::json& json, const Cursor& cursor) {
-  json = {{"batch", cursor.batch}, {"shard", cursor.shard}, {"position", cursor.position}};
-}
-
-void from_json(const nlohmann::json& json, Cursor& cursor) {
-  const auto read = [&](const char* key) {
-    if (!json.is_object() || !json.contains(key) || !json[key].is_number_integer() ||
-        json[key] < 0 || json[key] > INT64_MAX)
-      fail(fmt::format("the data position has no count under \"{}\"", key));
-    return json[key].get<int64_t>();
-  };
-  cursor = {read("batch"), read("shard"), read("position")};
-}
 
 RandomWindows::RandomWindows(Corpus corpus, std::string split, int64_t B, int64_t T, uint64_t seed,
                              int64_t rank, int64_t world)
@@ -106,12 +74,17 @@ RandomWindows::RandomWindows(Corpus corpus, std::string split, int64_t B, int64_
          "a smaller --block_size, or a longer text");
 }
 
-std::pair<TokenBatch, Cursor> RandomWindows::next(const Cursor& cursor) const {
+std::optional<int64_t> RandomWindows::samples() const {
+  return std::max<int64_t>(windows_side_by_side(corpus_.shards(split_), T_), 1);
+}
+
+Drawn RandomWindows::next(const Cursor& cursor) const {
   if (!has_next(cursor)) fail_cursor(cursor, corpus_);
   const std::vector<TokenShard>& shards = corpus_.shards(split_);
   TokenBatch batch = empty_batch(B_, T_);
+  const int64_t rows = batch.B;
   // Unsigned: the counter may wrap, and a stream has 2^64 values.
-  const uint64_t first = (static_cast<uint64_t>(cursor.batch) * static_cast<uint64_t>(world_) +
+  const uint64_t first = (static_cast<uint64_t>(cursor["batch"]) * static_cast<uint64_t>(world_) +
                           static_cast<uint64_t>(rank_)) *
                          static_cast<uint64_t>(B_);
   for (int64_t b = 0; b < B_; ++b) {
@@ -121,8 +94,7 @@ std::pair<TokenBatch, Cursor> RandomWindows::next(const Cursor& cursor) const {
     read_window(corpus_, shards[k], start - starts_before_[k], T_, &batch.tokens[size_t(b * T_)],
                 &batch.targets[size_t(b * T_)]);
   }
-  const Cursor after = {cursor.batch + 1, cursor.shard, cursor.position};
-  return {std::move(batch), after};
+  return {std::move(batch), {{"batch", cursor["batch"] + 1}}, rows};
 }
 
 EveryWindow::EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T)
@@ -137,12 +109,13 @@ EveryWindow::EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T)
          "a longer text");
 }
 
-std::pair<TokenBatch, Cursor> EveryWindow::next(const Cursor& cursor) const {
-  if (cursor.batch < 0 || cursor.batch >= batches()) fail_cursor(cursor, corpus_);
-  const int64_t first = cursor.batch * B_, windows = windows_before_.back();
+Drawn EveryWindow::next(const Cursor& cursor) const {
+  const int64_t index = cursor["batch"];
+  if (index < 0 || index >= batches()) fail_cursor(cursor, corpus_);
+  const int64_t first = index * B_, windows = windows_before_.back();
   const std::vector<TokenShard>& shards = corpus_.shards(split_);
   TokenBatch batch = empty_batch(std::min(B_, windows - first), T_);
-  std::fill(batch.targets.begin(), batch.targets.end(), -1);
+  const int64_t rows = batch.B;
   for (int64_t b = 0; b < batch.B; ++b) {
     const auto after = std::upper_bound(windows_before_.begin(), windows_before_.end(), first + b);
     const auto k = static_cast<size_t>(after - windows_before_.begin()) - 1;
@@ -151,11 +124,9 @@ std::pair<TokenBatch, Cursor> EveryWindow::next(const Cursor& cursor) const {
     read_window(corpus_, shards[k], static_cast<uint64_t>(offset), length,
                 &batch.tokens[size_t(b * T_)], &batch.targets[size_t(b * T_)]);
     if (length == T_) continue;
-    batch.valid.resize(batch.tokens.size(), 1);
-    std::fill_n(batch.valid.begin() + b * T_ + length, T_ - length, 0);
+    std::fill_n(batch.per_token("valid").begin() + b * T_ + length, T_ - length, 0);
   }
-  const Cursor after = {cursor.batch + 1, cursor.shard, cursor.position};
-  return {std::move(batch), after};
+  return {std::move(batch), {{"batch", cursor["batch"] + 1}}, rows};
 }
 
 SequentialShards::SequentialShards(Corpus corpus, std::string split, int64_t B, int64_t T,
@@ -184,27 +155,33 @@ int64_t SequentialShards::usable_shard_from(int64_t shard) const {
        "a smaller --batch_size or --block_size, or a longer text");
 }
 
-Cursor SequentialShards::start() const {
-  return {0, usable_shard_from(0), B_ * T_ * rank_};
+std::optional<int64_t> SequentialShards::samples() const {
+  return windows_side_by_side(corpus_.shards(split_), T_);
 }
 
-std::pair<TokenBatch, Cursor> SequentialShards::next(const Cursor& cursor) const {
+Cursor SequentialShards::start() const {
+  return {{"shard", usable_shard_from(0)}, {"position", B_ * T_ * rank_}};
+}
+
+Drawn SequentialShards::next(const Cursor& cursor) const {
   const std::vector<TokenShard>& shards = corpus_.shards(split_);
-  const int64_t n = B_ * T_;
-  if (!has_next(cursor) || cursor.shard < 0 || cursor.position < 0 ||
-      cursor.shard >= static_cast<int64_t>(shards.size()))
+  const int64_t n = B_ * T_, index = cursor["shard"], position = cursor["position"];
+  if (!has_next(cursor) || index < 0 || position < 0 ||
+      index >= static_cast<int64_t>(shards.size()))
     fail_cursor(cursor, corpus_);
-  const TokenShard& shard = shards[size_t(cursor.shard)];
+  const TokenShard& shard = shards[size_t(index)];
   const auto size = static_cast<int64_t>(shard.size());
-  if (cursor.position > size - n - 1) fail_cursor(cursor, corpus_);
+  if (position > size - n - 1) fail_cursor(cursor, corpus_);
 
   TokenBatch batch = empty_batch(B_, T_);
-  read_window(corpus_, shard, static_cast<uint64_t>(cursor.position), n, batch.tokens.data(),
+  read_window(corpus_, shard, static_cast<uint64_t>(position), n, batch.tokens.data(),
               batch.targets.data());
-  Cursor after = {cursor.batch + 1, cursor.shard, cursor.position + n * world_};
-  if (after.position + n * world_ + 1 > size)
-    after = {after.batch, usable_shard_from(cursor.shard + 1), n * rank_};
-  return {std::move(batch), after};
+  const bool stays = position + 2 * n * world_ + 1 <= size;
+  const int64_t next_shard = stays ? index : usable_shard_from(index + 1);
+  const int64_t next_position = stays ? position + n * world_ : n * rank_;
+  return {std::move(batch),
+          {{"batch", cursor["batch"] + 1}, {"shard", next_shard}, {"position", next_position}},
+          B_};
 }
 
 }  // namespace fathom

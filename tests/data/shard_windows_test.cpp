@@ -1,4 +1,4 @@
-#include "fathom/data/source.h"
+#include "fathom/data/shard_windows.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
