@@ -154,24 +154,29 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
   const std::map<std::string, double> known = known_counts(batches);
   std::map<std::string, double> counts = known, had;  // of the whole step, and of its passes
   int64_t first_sequence = 0;
+  const auto step_sequences = static_cast<double>(config_.sequences_per_step());
   // Not where memory is what counts.
   std::optional<KeptWeights::Use> use;
   if (!config_.training.recompute_blocks) use.emplace(kept_weights_);
+  const bool by_pass = config_.training.loss_norm == LossNorm::kMinibatch;
+  sums.optimises_its_loss = !by_pass;  // which does not depend on how a step is split
   for (const Batch& batch : batches) {
     if (stopped(events)) return false;
     const ModelOutput output = forward(batch, first_sequence);
+    const auto sequences = static_cast<double>(batch.tokens_BT.size(0));
     first_sequence += batch.tokens_BT.size(0);
     Tensor loss;
     for (const LossPart& part : output.losses) {
       had[part.name] += part.count;
       if (part.count == 0) continue;
-      if (counts.count(part.name) == 0) {
+      if (!by_pass && counts.count(part.name) == 0) {
         if (batches.size() == 1)
           counts[part.name] = part.count;
         else if (!count_targets(batches, events, counts))
           return false;
       }
-      const Tensor term = part.sum / counts.at(part.name);
+      const Tensor term = by_pass ? part.sum * (sequences / step_sequences / part.count)
+                                  : part.sum / counts.at(part.name);
       loss = loss.defined() ? loss + term : term;
     }
     ++sums.passes;
