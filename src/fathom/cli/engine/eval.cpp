@@ -9,6 +9,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
+#include "fathom/data/shard_windows.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
