@@ -51,7 +51,7 @@ ModelConfig recorded_defaults() {
   b.n_embd = 12;
   b.block_size = kT;
   b.tie_head = false;
-  config.early_exit.mask_self = true;
+  config.halting.mask_self = true;
   return config;
 }
 

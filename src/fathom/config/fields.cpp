@@ -111,6 +111,16 @@ Field& Field::above(double bound) {
 Field& Field::below(double bound) {
   return high_ = bound, high_open_ = true, *this;
 }
+Field& Field::formerly_in(std::string section) {
+  former_sections_.push_back(std::move(section));
+  return *this;
+}
+
+bool Field::belongs_to(const std::string& section) const {
+  return section == section_ || std::find(former_sections_.begin(), former_sections_.end(),
+                                          section) != former_sections_.end();
+}
+
 Field& Field::of_policy() {
   return of_policy_ = true, *this;
 }
