@@ -12,6 +12,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/device.h"
+#include "fathom/train/gradients.h"
 #include "fathom/train/guards.h"
 #include "fathom/train/recipe/due.h"
 #include "fathom/train/recipe/freeze.h"
@@ -93,7 +94,7 @@ Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std
   std::vector<ParameterSpec> table;
   for (const Parameter& p : model_->parameters().all()) table.push_back(p.spec);
   model_->parameters().freeze(frozen_parameters(config_.optimizer, table));
-  optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.optimizer);
+  optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optimizer);
   source_ = training_source(config_, corpus_);
   state_.config = config_;
   state_.vocab_size = vocab_size;
@@ -220,14 +221,16 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   StepReport report;
   report.step = state_.step;
   report.updated = false;
-  report.learning_rate = learning_rate_at(config_, state_.step);
+  report.learning_rate = learning_rate_at(config_, state_.step) *
+                         optimizer_warmup(config_.optimizer, optimizer_->steps());
   Cursor after = state_.cursor;
   const std::vector<Batch> batches = draw_batches(after);
   model_->parameters().zero_grad();
+  optimizer_->begin_step(state_.step);
   Accumulated sums;
   if (!accumulate(batches, events, sums)) return std::nullopt;
   report.flops = sums.flops;
-  if (std::isfinite(sums.objective)) sums.gradient_norm = optimizer_->clip_gradients();
+  if (std::isfinite(sums.objective)) sums.gradient_norm = gradient_norm(model_->parameters());
   if (const auto trouble = find_trouble(*model_, sums.objective, sums.gradient_norm, sums.passes)) {
     handle(*trouble, batches, after, events);
     report.step = state_.step;
@@ -244,7 +247,8 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
     return report;
   }
   between_states_ = true;
-  optimizer_->step(report.learning_rate);
+  optimizer_->step(report.learning_rate,
+                   clip_scale(sums.gradient_norm, config_.optimizer.grad_clip));
   state_.optimizer_steps = optimizer_->steps();
   state_.losses.add(sums.objective);
   state_.gradient_norms.add(sums.gradient_norm);
@@ -271,6 +275,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
 
 EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
   const TrainingConfig& t = config_.training;
+  const Answering answering(*optimizer_);
   // The same windows however much is computed at once: the largest part that divides them.
   const int64_t sequences = config_.sequences_per_evaluation();
   int64_t B = std::min(config_.micro_batch_size(), sequences);

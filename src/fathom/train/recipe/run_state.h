@@ -20,7 +20,7 @@ struct RunState {
   int64_t vocab_size = 0;
   int64_t step = 0;                              // optimiser steps done, skipped ones included
   int64_t optimizer_steps = 0;                   // updates made
-  std::map<std::string, int64_t> moments_begun;  // AdamW::begun(): none unless something was frozen
+  std::map<std::string, int64_t> moments_begun;  // Optimizer::begun(): of what was frozen at first
   Cursor cursor;                                 // of the training data
   std::string corpus_fingerprint;
   std::string best_metric;      // its series in the run store
