@@ -333,6 +333,72 @@ TEST(ParameterGroups, FrozenUntilAStepTheyBeginThen) {
   }
 }
 
+// What a run's later stage may change.
+TEST(Configure, GoesOnWithOtherSettings) {
+  for (const OptimizerRule& rule : optimizer_rules()) {
+    SCOPED_TRACE(rule.name);
+    OptimizerConfig config = settings(rule.name);
+    const ParameterSet parameters(four_parameters(), 1, at::kCPU, at::kDouble);
+    std::vector<Textbook> expected;
+    for (const Parameter& p : parameters.all())
+      expected.push_back({config, p.spec, p.tensor.dim() == 2, numbers(p.tensor)});
+    Optimizer optimizer(parameters, config);
+    const auto step = [&](unsigned n) {
+      for (size_t i = 0; i < expected.size(); ++i) {
+        Tensor p = parameters.all()[i].tensor;
+        p.mutable_grad() = random_normal(p.sizes(), 10 * n + unsigned(i));
+        if (p.requires_grad()) expected[i].step(numbers(p.grad()), 0.1);
+      }
+      optimizer.step(0.1);
+      for (size_t i = 0; i < expected.size(); ++i)
+        EXPECT_LE(max_difference(parameters.all()[i].tensor,
+                                 tensor_of(expected[i].w, parameters.all()[i].tensor.sizes())),
+                  1e-12)
+            << n << " " << expected[i].spec.name;
+    };
+    const auto freeze = [&](int frozen) {
+      for (int i = 0; i < 4; ++i)
+        Tensor(parameters.all()[size_t(i)].tensor).set_requires_grad(i != frozen);
+    };
+    step(1);
+    config.weight_decay = 0.1;
+    config.momentum = 0.3;
+    for (Textbook& e : expected) e.c = config;
+    optimizer.configure(parameters, config);
+    step(2);
+    // What is frozen answers as it did, and begins anew when it is thawed.
+    freeze(2);
+    optimizer.configure(parameters, config);
+    if (std::string(rule.name) == "schedule_free_adamw") expected[2].w = expected[2].x;
+    step(3);
+    freeze(-1);
+    optimizer.configure(parameters, config);
+    expected[2] = {config, expected[2].spec, true, expected[2].w};
+    step(4);
+    EXPECT_EQ(optimizer.begun(), (std::map<std::string, int64_t>{{"token_table.0.weight", 3}}));
+  }
+}
+
+TEST(Configure, AnotherRuleBeginsAnew) {
+  const ParameterSet parameters(four_parameters(), 1, at::kCPU, at::kDouble);
+  Optimizer optimizer(parameters, settings("schedule_free_adamw"));
+  for (const Parameter& p : parameters.all())
+    Tensor(p.tensor).mutable_grad() = random_normal(p.tensor.sizes(), 1);
+  for (int n = 0; n < 3; ++n) optimizer.step(0.1);
+  const Tensor& w = parameters.all()[0].tensor;
+  Tensor answer;
+  {
+    const Answering answering(optimizer);
+    answer = w.detach().clone();
+  }
+  EXPECT_FALSE(same_bits(w, answer));
+  optimizer.configure(parameters, settings("sgd"));
+  EXPECT_TRUE(same_bits(w, answer));
+  EXPECT_STREQ(optimizer.rule().name, "sgd");
+  EXPECT_EQ(optimizer.steps(), 0);
+  EXPECT_EQ(optimizer.state()[0].tensors.size(), 1U);
+}
+
 TEST(Answering, TheParametersAreTheAverageAndComeBackToTheBit) {
   for (const OptimizerRule& rule : optimizer_rules()) {
     SCOPED_TRACE(rule.name);

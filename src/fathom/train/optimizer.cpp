@@ -14,29 +14,57 @@
 namespace fathom {
 namespace {
 
-Tensor zeros_for(const StateTensor& about, const Tensor& parameter, bool frozen) {
-  if (about.is_number) return at::zeros({}, parameter.options());
-  if (frozen) return at::zeros({}, parameter.options()).expand(parameter.sizes());
-  return at::zeros_like(parameter);
+std::vector<Tensor> zeros_for(const std::vector<StateTensor>& about, const Tensor& parameter,
+                              bool frozen) {
+  std::vector<Tensor> tensors;
+  for (const StateTensor& t : about)
+    tensors.push_back(t.is_number ? at::zeros({}, parameter.options())
+                      : frozen    ? at::zeros({}, parameter.options()).expand(parameter.sizes())
+                                  : at::zeros_like(parameter));
+  return tensors;
 }
 
 }  // namespace
 
 Optimizer::Optimizer(const ParameterSet& parameters, const OptimizerConfig& config)
     : config_(config),
-      rule_(optimizer_rule(config.optimizer)),
+      rule_(&optimizer_rule(config.optimizer)),
       update_(update_rule(config.optimizer)) {
-  std::vector<ParameterSpec> table;
-  for (const Parameter& p : parameters.all()) table.push_back(p.spec);
-  for (const ParameterSetting& s : parameter_settings(config, table))
-    groups_.push_back({s.rate, s.weight_decay, s.frozen_until});
   for (const Parameter& p : parameters.all()) {
     parameters_.push_back(p.tensor);
-    State state{p.spec.name, rule_.state(p.spec), {}, !p.tensor.requires_grad()};
-    for (const StateTensor& about : state.about)
-      state.tensors.push_back(zeros_for(about, p.tensor, state.frozen));
+    State state{p.spec.name, rule_->state(p.spec), {}, !p.tensor.requires_grad()};
+    state.tensors = zeros_for(state.about, p.tensor, state.frozen);
     state_.push_back(std::move(state));
   }
+  settle(parameters);
+}
+
+// The groups, by what the configuration says of them.
+void Optimizer::settle(const ParameterSet& parameters) {
+  std::vector<ParameterSpec> table;
+  for (const Parameter& p : parameters.all()) table.push_back(p.spec);
+  groups_.clear();
+  for (const ParameterSetting& s : parameter_settings(config_, table))
+    groups_.push_back({s.rate, s.weight_decay, s.frozen_until});
+}
+
+void Optimizer::configure(const ParameterSet& parameters, const OptimizerConfig& config) {
+  const bool answered = let_answer(true);
+  if (config.optimizer != rule_->name) {
+    *this = Optimizer(parameters, config);
+    return;
+  }
+  config_ = config;
+  settle(parameters);
+  for (size_t i = 0; i < state_.size(); ++i) {
+    State& s = state_[i];
+    const bool frozen = !parameters_[i].requires_grad();
+    if (frozen == s.frozen) continue;
+    s.frozen = frozen;
+    s.begun = steps_;
+    s.tensors = zeros_for(s.about, parameters_[i], frozen);
+  }
+  let_answer(answered);
 }
 
 const Tensor& Optimizer::State::at(const std::string& tensor) const {

@@ -19,7 +19,12 @@ class Optimizer {
   // Throws Error(kUsage) as parameter_settings() does.
   Optimizer(const ParameterSet& parameters, const OptimizerConfig& config);
 
-  const OptimizerRule& rule() const { return rule_; }
+  // Goes on with other settings and, after ParameterSet::freeze(), other frozen parameters of the
+  // same set: what is thawed begins now, and under another rule all of them do, from the weights
+  // that answer.
+  void configure(const ParameterSet& parameters, const OptimizerConfig& config);
+
+  const OptimizerRule& rule() const { return *rule_; }
 
   // Before the passes of the run's step `step`: parameters that are frozen until a later one ask
   // for no gradient.
@@ -53,10 +58,11 @@ class Optimizer {
     double rate = 1, weight_decay = 0;
     int64_t frozen_until = 0;
   };
+  void settle(const ParameterSet& parameters);
   bool has_begun(const State& state) const { return !state.frozen && steps_ > state.begun; }
 
   OptimizerConfig config_;
-  const OptimizerRule& rule_;
+  const OptimizerRule* rule_;
   UpdateRule update_;
   std::vector<Tensor> parameters_;
   std::vector<Group> groups_;

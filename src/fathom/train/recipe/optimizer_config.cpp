@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "fathom/base/text.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/parameter_groups.h"
@@ -34,36 +36,27 @@ std::vector<std::pair<std::string, std::string>> choices() {
 }
 
 void add_rule_fields(FieldList& list, OptimizerConfig& c) {
-  needs_reader(
-      list.add("beta1", c.beta1, "decay of the first moment; schedule_free_adamw: x's part in y")
-          .at_least(0)
-          .below(1),
-      c);
-  needs_reader(list.add("beta2", c.beta2, "decay of the second moment").at_least(0).below(1), c);
-  needs_reader(list.add("adam_eps", c.adam_eps, "added to the root of the second moment").above(0),
-               c);
-  needs_reader(list.add("momentum", c.momentum, "of SGD: what is kept of the step before")
-                   .at_least(0)
-                   .below(1),
-               c);
-  needs_reader(list.add("rmsprop_alpha", c.rmsprop_alpha, "decay of RMSprop's mean square")
-                   .at_least(0)
-                   .below(1),
-               c);
-  needs_reader(list.add("muon_lr", c.muon_lr,
-                        "peak learning rate of the blocks' matrices; all else has learning_rate")
-                   .above(0)
-                   .at_most(1e30),
-               c);
-  needs_reader(
-      list.add("muon_momentum", c.muon_momentum, "of the blocks' matrices, Nesterov's form")
-          .at_least(0)
-          .below(1),
-      c);
-  needs_reader(list.add("muon_ns_steps", c.muon_ns_steps, "Newton-Schulz steps of an update")
-                   .at_least(1)
-                   .at_most(30),
-               c);
+  list.add("beta1", c.beta1, "decay of the first moment; schedule_free_adamw: x's part in y")
+      .at_least(0)
+      .below(1);
+  list.add("beta2", c.beta2, "decay of the second moment").at_least(0).below(1);
+  list.add("adam_eps", c.adam_eps, "added to the root of the second moment").above(0);
+  list.add("momentum", c.momentum, "of SGD: what is kept of the step before").at_least(0).below(1);
+  list.add("rmsprop_alpha", c.rmsprop_alpha, "decay of RMSprop's mean square").at_least(0).below(1);
+  list.add("muon_lr", c.muon_lr,
+           "peak learning rate of the blocks' matrices; all else has learning_rate")
+      .above(0)
+      .at_most(1e30);
+  list.add("muon_momentum", c.muon_momentum, "of the blocks' matrices, in Nesterov's form")
+      .at_least(0)
+      .below(1);
+  list.add("muon_ns_steps", c.muon_ns_steps, "Newton-Schulz steps of an update")
+      .at_least(1)
+      .at_most(30);
+  std::set<std::string> read;
+  for (const OptimizerRule& rule : optimizer_rules())
+    read.insert(rule.keys.begin(), rule.keys.end());
+  for (const std::string& key : read) needs_reader(*list.find(key), c);
 }
 
 void add_parameter_fields(FieldList& list, OptimizerConfig& c) {
