@@ -70,19 +70,24 @@ TEST_F(OptimizersTest, EveryOneLearns) {
 
 // k + m steps are k steps, a checkpoint, another trainer, and m steps.
 TEST_F(OptimizersTest, EveryOneGoesOnToTheBit) {
-  for (const OptimizerRule& rule : optimizer_rules())
+  for (const OptimizerRule& rule : optimizer_rules()) {
+    RunConfig config = run_of(rule.name, untied_config());
+    config.model.backbone.dropout = 0.1;
+    config.training.max_iters = 9;
+    config.training.eval_interval = 5;
+    config.schedule.warmup_iters = 3;
+    config.optimizer.optimizer_warmup_steps = 6;
+    config.optimizer.parameter_groups =
+        "mlp.0.*: frozen_until=2, lr=0.5; token_table.*: decay=0.5; mlp.1.*: frozen_until=6";
+    const std::string whole_run = std::string("whole-") + rule.name;
+    const History whole = run(config, whole_run);
+    const RunState end = load_state(checkpoint(whole_run, "last"));
+    EXPECT_EQ(end.moments_begun.at("mlp.0.up.weight"), 2);
+    EXPECT_EQ(end.moments_begun.at("mlp.1.up.weight"), 6);
+    EXPECT_EQ(end.moments_begun.count("head.0.weight"), 0U);
     for (const int64_t k : {1, 4, 7}) {
       SCOPED_TRACE(::testing::Message() << rule.name << ", interrupted at " << k);
-      for (const char* run : {"whole", "parts"}) std::filesystem::remove_all(temp_ / run);
-      RunConfig config = run_of(rule.name, untied_config());
-      config.model.backbone.dropout = 0.1;
-      config.training.max_iters = 9;
-      config.training.eval_interval = 5;
-      config.schedule.warmup_iters = 3;
-      config.optimizer.optimizer_warmup_steps = 6;
-      config.optimizer.parameter_groups =
-          "mlp.0.*: frozen_until=2, lr=0.5; token_table.*: decay=0.5; mlp.1.*: frozen_until=6";
-      const History whole = run(config, "whole");
+      std::filesystem::remove_all(temp_ / "parts");
       History parts;
       {
         Trainer first = trainer(config, temp_ / "parts");
@@ -95,18 +100,15 @@ TEST_F(OptimizersTest, EveryOneGoesOnToTheBit) {
       EXPECT_EQ(second.state().step, k);
       EXPECT_EQ(second.run(parts.events()), RunEnd::kDone);
       for (const char* name : {"model.safetensors", "optimizer.safetensors", "state.json"})
-        EXPECT_TRUE(file("parts", name) == file("whole", name)) << name;
+        EXPECT_TRUE(file("parts", name) == file(whole_run, name)) << name;
       ASSERT_EQ(parts.steps.size(), whole.steps.size());
       for (size_t i = 0; i < whole.steps.size(); ++i) {
         EXPECT_EQ(parts.steps[i].loss, whole.steps[i].loss) << i;
         EXPECT_EQ(parts.steps[i].learning_rate, whole.steps[i].learning_rate) << i;
       }
       EXPECT_EQ(parts.evaluations.back().val.loss, whole.evaluations.back().val.loss);
-      const RunState end = load_state(checkpoint("whole", "last"));
-      EXPECT_EQ(end.moments_begun.at("mlp.0.up.weight"), 2);
-      EXPECT_EQ(end.moments_begun.at("mlp.1.up.weight"), 6);
-      EXPECT_EQ(end.moments_begun.count("head.0.weight"), 0U);
     }
+  }
 }
 
 TEST_F(OptimizersTest, WhatEachKeepsHasItsName) {

@@ -111,7 +111,7 @@ std::vector<ParameterSetting> parameter_settings(const OptimizerConfig& config,
     }
     if (!acts)
       misuse(fmt::format("parameter_groups: all that {} names is in the groups before it",
-                         in_quotes(group.pattern)),
+                         quoted_start(group.pattern)),
              "the first group that fits counts: put the narrower pattern first");
   }
   if (std::all_of(settings.begin(), settings.end(), [](auto& s) { return s.frozen_at(0); }))
