@@ -67,6 +67,7 @@ class VerbEffects : public testing::CliTest {
   }
 
   void prepare_effects();
+  void prepare_rows_effects();
   void run_effects();
   void resume_effects();
   void generate_effects();
@@ -142,6 +143,47 @@ void VerbEffects::prepare_effects() {
     EXPECT_TRUE(json::accept(run({"prepare", "rain.txt", "--name=a", "--json"}).out));
     EXPECT_FALSE(json::accept(run({"prepare", "rain.txt", "--name=b"}).out));
   };
+}
+
+void VerbEffects::prepare_rows_effects() {
+  std::string lines;
+  for (int i = 0; i < 20; ++i)
+    lines += json({{"prompt", i},
+                   {"truth", "yes"},
+                   {"q", "why"},
+                   {"a", "so"},
+                   {"text", "rain"},
+                   {"name", "R"}})
+                 .dump() +
+             "\n";
+  place_.write("rows.jsonl", lines);
+  // Of rows.jsonl: the first prepared row.
+  const auto row = [this](Words more) {
+    fs::remove_all(place_.path("data/new"));
+    Words words = {"prepare", "rows.jsonl", "--name=new"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return Corpus::open("new").rows("train")->row(0);
+  };
+  effects_["prepare format"] = [=] {
+    EXPECT_EQ(run({"prepare", "rows.jsonl", "--name=lines", "--format=text"}).exit_code, 0);
+    EXPECT_FALSE(Corpus::open("lines").has_rows());
+  };
+  effects_["prepare prompt_field"] = [=] { EXPECT_EQ(row({"--prompt_field=q"}).prompt, "why"); };
+  effects_["prepare truth_field"] = [=] { EXPECT_EQ(row({"--truth_field=a"}).truth, "so"); };
+  effects_["prepare rows"] = [=] {
+    EXPECT_EQ(row({"--truth_field=none", "--rows"}).text, "rain");
+    EXPECT_EQ(run({"prepare", "rows.jsonl", "--name=joined", "--truth_field=none"}).exit_code, 0);
+    EXPECT_FALSE(Corpus::open("joined").has_rows());
+  };
+  effects_["prepare text_field"] = [=] {
+    EXPECT_EQ(row({"--truth_field=none", "--rows", "--text_field=a"}).text, "so");
+  };
+  effects_["prepare title_field"] = [=] {
+    EXPECT_EQ(row({"--truth_field=none", "--rows", "--title_field=name"}).title, "R");
+  };
+  effects_["prepare seed"] = [=] { EXPECT_NE(row({"--seed=1"}).prompt, row({"--seed=2"}).prompt); };
 }
 
 void VerbEffects::run_effects() {
@@ -321,6 +363,7 @@ void VerbEffects::export_effects() {
 
 TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
+  prepare_rows_effects();
   run_effects();
   generate_effects();
   trace_effects();
