@@ -1,0 +1,46 @@
+// `fathom train EXPERIMENT [config files] [--key=value ...]`
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/cli/command_line.h"
+#include "fathom/cli/train/resume.h"
+#include "fathom/data/corpus.h"
+#include "fathom/train/recipe/run_config.h"
+
+namespace fathom {
+
+struct TrainOptions {
+  std::string exp;          // LMPlay's spelling of the preset
+  bool describe = false;    // say what would be trained, and stop
+  std::string run_name;     // empty: preset and time
+  bool is_unnamed = false;  // nobody asked for the name that it has got
+  std::string out_dir;      // nanoGPT's spelling of it
+  std::string init_from = "scratch";
+  std::string initial_model;  // a run or checkpoint whose weights it starts from; empty: none
+  bool resume = false;
+  std::string checkpoint = "auto";  // with resume: from which
+  bool accept_new_data = false;
+  bool reset_history = false;
+  bool ignore_optimizer = false;
+  bool force = false;
+  bool quiet = false;
+};
+void add_fields(FieldList& list, TrainOptions& options);
+
+struct TrainRequest {
+  RunConfig config;
+  std::optional<Resumption> resume;
+  std::string initial_checkpoint;  // folder; empty: none
+  TrainOptions options;            // run_name settled
+  Corpus corpus;
+  int64_t vocab_size = 0;
+  std::vector<std::string> notices;  // what was decided on the way, one sentence each
+};
+
+// Everything that can be wrong before a tensor is made is found here. Nothing: help was printed.
+std::optional<TrainRequest> parse_train(const Arguments& arguments);
+
+}  // namespace fathom
