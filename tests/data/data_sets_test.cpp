@@ -8,6 +8,7 @@
 #include "fathom/data/mixture.h"
 #include "fathom/data/prefetched.h"
 #include "fathom/data/prompt_rows.h"
+#include "fathom/data/sample.h"
 #include "fathom/data/shard_windows.h"
 
 namespace fathom {
@@ -96,7 +97,10 @@ const std::vector<Kind>& kinds() {
        }},
       {"PackedShuffledRows",
        [](const Sources& s) {
-         return rows(s.many, [](RowOptions& o) { o.pack = o.shuffle = o.mark_answers = true; });
+         return rows(s.many, [](RowOptions& o) {
+           o.pack = o.shuffle = o.mark_answers = true;
+           o.ahead = 2;
+         });
        }},
       {"InTurn",
        [](const Sources& s) -> Made {
@@ -163,7 +167,9 @@ TEST_P(EveryDataSet, GivesOneRowThatIsSound) {
     EXPECT_TRUE(std::any_of(batch.targets.begin(), batch.targets.end(),
                             [](int64_t target) { return target >= 0; }));
     for (const Column& column : batch.columns)
-      EXPECT_EQ(std::get<WholeNumbers>(column.values).size(), size_t(batch.T)) << column.name;
+      EXPECT_EQ(std::get<WholeNumbers>(column.values).size(),
+                size_t(column.per_sequence > 0 ? column.per_sequence : batch.T))
+          << column.name;
     EXPECT_GE(drawn.samples, 0);
   }
 }
@@ -370,6 +376,39 @@ TEST_F(MakeDataSet, AnEvaluationSeesTheSameEveryTime) {
   options_.rows.shuffle = true;
   const Made made = make_data_set({sources_.many}, options_);
   EXPECT_EQ(made->next({}).batch.tokens, testing::ids("|q0")) << "rows in their order";
+}
+
+TEST_F(MakeDataSet, AWholeSplitIsEveryTargetOnce) {
+  options_.rows.shuffle = options_.rows.pack = true;
+  for (const Corpus& corpus : {sources_.many, sources_.shards}) {
+    const WholeSplit whole = whole_split(corpus, options_);
+    int64_t targets = 0;
+    for (const Drawn& drawn : draws(*whole.data, whole.data->start(), int(whole.draws)))
+      targets += std::count_if(drawn.batch.targets.begin(), drawn.batch.targets.end(),
+                               [](int64_t target) { return target >= 0; });
+    if (!corpus.has_rows()) {
+      EXPECT_EQ(targets, 39 + 24);
+      continue;
+    }
+    int64_t tokens = 0;
+    for (uint64_t i = 0; i < corpus.rows("train")->size(); ++i)
+      tokens +=
+          int64_t(make_sample(*corpus.tokenizer(), corpus.rows("train")->row(i)).tokens.size()) - 1;
+    EXPECT_EQ(targets, tokens);
+  }
+}
+
+TEST_F(MakeDataSet, LooksAhead) {
+  options_.rows.ahead = 2;
+  options_.sequential = true;
+  EXPECT_THAT(testing::column(first({sources_.shards}).batch, "ahead"), ElementsAre(109, 110));
+  EXPECT_THAT(testing::column(first({sources_.few}).batch, "ahead"), ElementsAre(-1, -1));
+  options_.rows.T = 3;
+  EXPECT_THAT(testing::column(first({sources_.few}).batch, "ahead"),
+              ElementsAre('d', testing::kEnd));
+  options_.rows.pack = true;
+  EXPECT_THAT(testing::column(first({sources_.few}).batch, "ahead"),
+              ElementsAre('d', testing::kEnd));
 }
 
 TEST_F(MakeDataSet, SeveralCorporaAreMixed) {
