@@ -1,14 +1,11 @@
-// What holds of every data set; mixtures, drawing ahead, and which one a configuration asks for.
-#include <atomic>
-#include <thread>
+// What holds of every data set; and mixtures.
+#include <algorithm>
+#include <cmath>
 
 #include "data/rows_testing.h"
-#include "fathom/base/random.h"
-#include "fathom/data/make_data_set.h"
 #include "fathom/data/mixture.h"
 #include "fathom/data/prefetched.h"
 #include "fathom/data/prompt_rows.h"
-#include "fathom/data/sample.h"
 #include "fathom/data/shard_windows.h"
 
 namespace fathom {
@@ -17,33 +14,13 @@ namespace {
 using testing::answer;
 using testing::byte_pairs;
 using testing::caught;
-using testing::counting;
 using testing::draws;
-using ::testing::ElementsAre;
 using testing::HasSubstr;
 using testing::same;
-using testing::text_row;
-using testing::write_shard;
+
+using testing::Sources;
 
 using Made = std::shared_ptr<const DataSet>;
-
-// Two corpora of rows, one of them with long ones, and one of shards.
-struct Sources {
-  Corpus few, many, shards;
-
-  static Sources in(const testing::TempFolder& temp) {
-    std::vector<Row> many;
-    for (int i = 0; i < 7; ++i)
-      many.push_back(i % 3 == 2 ? text_row("One two. Three four five. Six. Seven eight nine. Ten.")
-                                : answer("q" + std::to_string(i), std::string(size_t(i), 'a')));
-    std::filesystem::create_directories(temp / "shards");
-    write_shard(temp / "shards/train_0.bin", counting(40, 100));
-    write_shard(temp / "shards/train_1.bin", counting(25, 200));
-    return {
-        testing::rows_corpus(temp / "few", {answer("ab", "cd"), answer("", "e")}, *byte_pairs()),
-        testing::rows_corpus(temp / "many", many, *byte_pairs()), Corpus::open(temp / "shards")};
-  }
-};
 
 RowOptions row_options() {
   RowOptions options;
@@ -268,164 +245,6 @@ TEST_F(DataSetsTest, WrongWeightsAreRefused) {
                 sound.next({{"turn", INT64_MAX}});
               }).what(),
               HasSubstr("does not exist"));
-}
-
-// Counts up, fails where it is told to, and knows who asked it.
-class Counting : public DataSet {
- public:
-  explicit Counting(int64_t bad = -1) : bad_(bad) {}
-  Drawn next(const Cursor& cursor) const override {
-    ++asked;
-    if (std::this_thread::get_id() == first_) ++asked_by_caller;
-    const int64_t n = cursor["n"];
-    if (n == bad_) fail("number " + std::to_string(n) + " is bad");
-    TokenBatch batch = empty_batch(1, 1);
-    batch.tokens[0] = n;
-    return {batch, {{"n", n + 1}}, 1};
-  }
-  mutable std::atomic<int> asked{0}, asked_by_caller{0};
-
- private:
-  int64_t bad_;
-  std::thread::id first_ = std::this_thread::get_id();
-};
-
-TEST(Prefetched, AnErrorComesWhereItBelongs) {
-  for (const size_t depth : {1u, 4u}) {
-    const auto data = std::make_shared<Counting>(3);
-    const Prefetched ahead(data, depth);
-    Cursor cursor;
-    for (int64_t n = 0; n < 3; ++n) {
-      const Drawn drawn = ahead.next(cursor);
-      EXPECT_EQ(drawn.batch.tokens[0], n);
-      cursor = drawn.after;
-    }
-    for (int i = 0; i < 2; ++i)
-      EXPECT_STREQ(caught([&] { ahead.next(cursor); }).what(), "number 3 is bad");
-    EXPECT_EQ(ahead.next({{"n", 4}}).batch.tokens[0], 4) << "the data behind it is sound";
-    EXPECT_EQ(ahead.next({{"n", 5}}).batch.tokens[0], 5);
-  }
-}
-
-TEST(Prefetched, OnlyWhatDoesNotFollowIsDrawnByTheCaller) {
-  const auto data = std::make_shared<Counting>();
-  const Prefetched ahead(data, 2);
-  Cursor cursor;
-  for (int i = 0; i < 50; ++i) cursor = ahead.next(cursor).after;
-  EXPECT_EQ(data->asked_by_caller, 1) << "the first";
-  cursor = ahead.next({{"n", 1000}}).after;
-  EXPECT_EQ(ahead.next(cursor).batch.tokens[0], 1001);
-  EXPECT_EQ(data->asked_by_caller, 2);
-}
-
-TEST(Prefetched, AnswersSeveralThreadsAtOnce) {
-  const Prefetched ahead(std::make_shared<Counting>(), 3);
-  std::atomic<int> wrong{0};
-  std::vector<std::thread> threads;
-  for (int64_t t = 0; t < 3; ++t)
-    threads.emplace_back([&, t] {
-      Cursor cursor = {{"n", 1000 * (t / 2)}};  // two of them at the same places
-      for (int64_t i = 0; i < 300; ++i) {
-        const Drawn drawn = ahead.next(cursor);
-        if (drawn.batch.tokens[0] != 1000 * (t / 2) + i) ++wrong;
-        cursor = drawn.after;
-      }
-    });
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
-}
-
-TEST(Prefetched, EndsWhateverItIsAbout) {
-  for (int i = 0; i < 50; ++i) {
-    const Prefetched ahead(std::make_shared<Counting>(i % 3), 8);
-    if (i % 2 == 0) static_cast<void>(ahead.next({{"n", 5}}));
-  }
-}
-
-class MakeDataSet : public testing::DataTest {
- protected:
-  Sources sources_ = Sources::in(temp_);
-  DataOptions options_;
-  MakeDataSet() { options_.rows.T = 8; }
-
-  Drawn first(const std::vector<Corpus>& corpora) {
-    const Made made = make_data_set(corpora, options_);
-    return made->next(made->start());
-  }
-};
-
-TEST_F(MakeDataSet, TakesWhatTheCorpusIsMadeOf) {
-  options_.seed = 4;
-  EXPECT_TRUE(
-      same(first({sources_.shards}), RandomWindows(sources_.shards, "train", 1, 8, 4).next({})));
-  options_.sequential = true;
-  EXPECT_EQ(first({sources_.shards}).batch.tokens[0], 100);
-  EXPECT_EQ(first({sources_.few}).batch.tokens, testing::ids("|abcd"));
-  EXPECT_THAT(caught([&] { first({}); }).hint(), HasSubstr("--dataset"));
-  options_.split = "vol";
-  EXPECT_THAT(caught([&] { first({sources_.few}); }).what(), HasSubstr("has no split \"vol\""));
-}
-
-TEST_F(MakeDataSet, AnEvaluationSeesTheSameEveryTime) {
-  options_.evaluation = true;
-  options_.sequential = true;
-  options_.seed = 4;
-  EXPECT_TRUE(
-      same(first({sources_.shards}),
-           RandomWindows(sources_.shards, "train", 1, 8, 4 + kEvaluationSeedOffset).next({})));
-  options_.rows.shuffle = true;
-  const Made made = make_data_set({sources_.many}, options_);
-  EXPECT_EQ(made->next({}).batch.tokens, testing::ids("|q0")) << "rows in their order";
-}
-
-TEST_F(MakeDataSet, AWholeSplitIsEveryTargetOnce) {
-  options_.rows.shuffle = options_.rows.pack = true;
-  for (const Corpus& corpus : {sources_.many, sources_.shards}) {
-    const WholeSplit whole = whole_split(corpus, options_);
-    int64_t targets = 0;
-    for (const Drawn& drawn : draws(*whole.data, whole.data->start(), int(whole.draws)))
-      targets += std::count_if(drawn.batch.targets.begin(), drawn.batch.targets.end(),
-                               [](int64_t target) { return target >= 0; });
-    if (!corpus.has_rows()) {
-      EXPECT_EQ(targets, 39 + 24);
-      continue;
-    }
-    int64_t tokens = 0;
-    for (uint64_t i = 0; i < corpus.rows("train")->size(); ++i)
-      tokens +=
-          int64_t(make_sample(*corpus.tokenizer(), corpus.rows("train")->row(i)).tokens.size()) - 1;
-    EXPECT_EQ(targets, tokens);
-  }
-}
-
-TEST_F(MakeDataSet, LooksAhead) {
-  options_.rows.ahead = 2;
-  options_.sequential = true;
-  EXPECT_THAT(testing::column(first({sources_.shards}).batch, "ahead"), ElementsAre(109, 110));
-  EXPECT_THAT(testing::column(first({sources_.few}).batch, "ahead"), ElementsAre(-1, -1));
-  options_.rows.T = 3;
-  EXPECT_THAT(testing::column(first({sources_.few}).batch, "ahead"),
-              ElementsAre('d', testing::kEnd));
-  options_.rows.pack = true;
-  EXPECT_THAT(testing::column(first({sources_.few}).batch, "ahead"),
-              ElementsAre('d', testing::kEnd));
-}
-
-TEST_F(MakeDataSet, SeveralCorporaAreMixed) {
-  const Corpus other = testing::rows_corpus(temp_ / "other", {answer("x", "y")}, *byte_pairs());
-  const std::vector<Corpus> both = {sources_.few, other};
-  EXPECT_EQ(make_data_set(both, options_)->samples(), 2);
-  options_.mixture = MixtureRule::kAllExhausted;
-  EXPECT_EQ(make_data_set(both, options_)->samples(), 4);
-  options_.mixture = MixtureRule::kWeighted;
-  options_.mixture_weights = {0, 1};
-  EXPECT_EQ(first(both).batch.tokens, testing::ids("|xy"));
-  const Corpus bytes =
-      testing::rows_corpus(temp_ / "bytes", {answer("x", "y")}, *make_byte_tokenizer());
-  EXPECT_THAT(caught([&] {
-                first({sources_.few, bytes});
-              }).what(),
-              HasSubstr("few and bytes do not have the same tokens"));
 }
 
 }  // namespace

@@ -66,6 +66,23 @@ inline Corpus rows_corpus(const std::string& folder, const std::vector<Row>& row
   return Corpus::open(folder);
 }
 
+// Two corpora of rows, one of them with long ones, and one of shards.
+struct Sources {
+  Corpus few, many, shards;
+
+  static Sources in(const TempFolder& temp) {
+    std::vector<Row> many;
+    for (int i = 0; i < 7; ++i)
+      many.push_back(i % 3 == 2 ? text_row("One two. Three four five. Six. Seven eight nine. Ten.")
+                                : answer("q" + std::to_string(i), std::string(size_t(i), 'a')));
+    std::filesystem::create_directories(temp / "shards");
+    write_shard(temp / "shards/train_0.bin", counting(40, 100));
+    write_shard(temp / "shards/train_1.bin", counting(25, 200));
+    return {rows_corpus(temp / "few", {answer("ab", "cd"), answer("", "e")}, *byte_pairs()),
+            rows_corpus(temp / "many", many, *byte_pairs()), Corpus::open(temp / "shards")};
+  }
+};
+
 inline bool same(const TokenBatch& a, const TokenBatch& b) {
   if (a.B != b.B || a.T != b.T || a.tokens != b.tokens || a.targets != b.targets ||
       a.columns.size() != b.columns.size())
