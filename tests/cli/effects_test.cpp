@@ -68,6 +68,7 @@ class VerbEffects : public testing::CliTest {
   }
 
   void prepare_effects();
+  void prepare_rows_effects();
   void run_effects();
   void resume_effects();
   void generate_effects();
@@ -143,6 +144,36 @@ void VerbEffects::prepare_effects() {
     EXPECT_TRUE(json::accept(run({"prepare", "rain.txt", "--name=a", "--json"}).out));
     EXPECT_FALSE(json::accept(run({"prepare", "rain.txt", "--name=b"}).out));
   };
+}
+
+void VerbEffects::prepare_rows_effects() {
+  std::string lines;
+  for (int i = 0; i < 20; ++i)
+    lines += R"({"prompt": )" + std::to_string(i) +
+             R"(, "truth": "yes", "q": "why", "a": "so", "text": "rain", "name": "R"})" + "\n";
+  place_.write("rows.jsonl", lines);
+  // The first row that is trained on, prepared with some options; none where it is a text.
+  const auto first = [this](const Words& more) {
+    fs::remove_all(place_.path("data/new"));
+    Words words = {"prepare", "rows.jsonl", "--name=new"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    const Corpus corpus = Corpus::open("new");
+    return corpus.has_rows() ? row_line(corpus.rows("train")->row(0)) : "none";
+  };
+  const std::string no_truth = "--truth_field=none";
+  for (const auto& [key, options, part] :
+       {std::tuple{"format", Words{"--format=text"}, "none"},
+        {"prompt_field", Words{"--prompt_field=q"}, "\"why\""},
+        {"truth_field", Words{"--truth_field=a"}, "\"so\""},
+        {"rows", Words{no_truth, "--rows"}, "\"rain\""},
+        {"text_field", Words{no_truth, "--rows", "--text_field=a"}, "\"so\""},
+        {"title_field", Words{no_truth, "--rows", "--title_field=name"}, "\"R\""}})
+    effects_["prepare " + std::string(key)] = [=, options = options, part = part] {
+      EXPECT_THAT(first(options), HasSubstr(part));
+    };
+  effects_["prepare seed"] = [=] { EXPECT_NE(first({"--seed=1"}), first({"--seed=2"})); };
 }
 
 void VerbEffects::run_effects() {
@@ -322,6 +353,7 @@ void VerbEffects::export_effects() {
 
 TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
+  prepare_rows_effects();
   run_effects();
   generate_effects();
   trace_effects();
