@@ -23,10 +23,11 @@ long double round_step(long double step) {
   return 10 * power;
 }
 
-// "1.50e-05" -> "1.50e-5".
+// "1.50e-05" -> "1.5e-5".
 std::string with_short_exponent(std::string text) {
-  const size_t e = text.find('e');
+  size_t e = text.find('e');
   if (e == text.npos) return text;
+  while (text.find('.') < e && (text[e - 1] == '0' || text[e - 1] == '.')) text.erase(--e, 1);
   const bool negative = text[e + 1] == '-';
   const size_t digits = std::min(text.find_first_not_of("+-0", e + 1), text.size() - 1);
   return text.substr(0, e + 1) + (negative ? "-" : "") + text.substr(digits);
@@ -47,13 +48,14 @@ std::string tick_label(long double value, long double step, long double largest)
   for (const Unit& unit : {Unit{1e12L, "T"}, {1e9L, "G"}, {1e6L, "M"}, {1e3L, "k"}}) {
     if (largest < 10 * unit.size) continue;
     const int digits = std::max(0, exponent_of(unit.size) - last);
+    if (digits > 3) continue;  // a large number that changes little
     return fmt::format("{:.{}f}{}", static_cast<double>(value / unit.size), digits, unit.name);
   }
   return fmt::format("{:.{}f}", static_cast<double>(value), std::max(0, -last));
 }
 
 std::string decade_label(double value) {
-  return with_short_exponent(fmt::format("{:g}", value));
+  return with_short_exponent(fmt::format("{:.3g}", value));
 }
 
 // No two alike.
@@ -103,12 +105,24 @@ double Scale::place(double value) const {
   return static_cast<double>((at - low_) / (high_ - low_));
 }
 
+namespace {
+
+// The nearest number that a double holds.
+double end_of_axis(long double value, bool log) {
+  constexpr long double kMost = std::numeric_limits<double>::max();
+  constexpr long double kLeast = std::numeric_limits<double>::min();
+  if (log) value = std::max(std::pow(10.0L, value), kLeast);
+  return static_cast<double>(std::clamp(value, -kMost, kMost));
+}
+
+}  // namespace
+
 double Scale::low() const {
-  return static_cast<double>(log_ ? std::pow(10.0L, low_) : low_);
+  return end_of_axis(low_, log_);
 }
 
 double Scale::high() const {
-  return static_cast<double>(log_ ? std::pow(10.0L, high_) : high_);
+  return end_of_axis(high_, log_);
 }
 
 std::vector<Tick> Scale::ticks(int most) const {
@@ -140,6 +154,7 @@ std::vector<Tick> Scale::log_ticks(int most) const {
     const long double at = std::log10(value);
     if (at < low_ - kTiny || at > high_ + kTiny) return;
     const auto number = static_cast<double>(value);
+    if (!shows(number)) return;  // beyond what a number holds
     ticks.push_back({place(number), decade_label(number)});
   };
   const bool few = 3 * (last - first + 1) <= most;
