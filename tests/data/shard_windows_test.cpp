@@ -37,26 +37,48 @@ class SourceTest : public testing::DataTest {
 
 bool equal(const TokenBatch& a, const TokenBatch& b) {
   return a.B == b.B && a.T == b.T && a.tokens == b.tokens && a.targets == b.targets &&
-         a.valid == b.valid;
+         a.columns == b.columns;
 }
 
 TEST_F(SourceTest, CursorTravelsThroughJson) {
-  const Cursor cursor = {7, 2, 1234567890123};
+  const Cursor cursor = {{"batch", 7}, {"shard", 2}, {"position", 1234567890123}};
   const nlohmann::json json = cursor;
   EXPECT_EQ(json.get<Cursor>(), cursor);
-  for (const char* bad : {"[]", "{}", R"({"batch": -1, "shard": 0, "position": 0})",
+  EXPECT_EQ(nlohmann::json::parse(R"({"batch": 7, "shard": 0})").get<Cursor>(),
+            (Cursor{{"batch", 7}}))
+      << "a count that is 0 need not be there";
+  for (const char* bad : {"[]", "7", R"({"batch": -1, "shard": 0, "position": 0})",
                           R"({"batch": 1.5, "shard": 0, "position": 0})",
                           R"({"batch": 18446744073709551615, "shard": 0, "position": 0})"})
     EXPECT_THAT(caught([&] { nlohmann::json::parse(bad).get<Cursor>(); }).what(),
-                HasSubstr("\"batch\""));
+                HasSubstr("data position"));
+}
+
+TEST(CursorOf, PartsHaveNumbersOfTheirOwn) {
+  const Cursor inner = {{"row", 3}, {"word", 5}};
+  Cursor outer = {{"draw", 9}};
+  outer.set_part("a", inner);
+  outer.set_part("ab", {{"row", 1}});
+  EXPECT_EQ(outer.part("a"), inner);
+  EXPECT_EQ(outer["draw"], 9);
+  outer.set_part("a", {{"row", 4}});
+  EXPECT_EQ(outer.part("a"), (Cursor{{"row", 4}}));
+  EXPECT_EQ(outer.part("ab"), (Cursor{{"row", 1}}));
+  outer.set_part("a", {});
+  outer.set_part("ab", {});
+  EXPECT_EQ(outer, (Cursor{{"draw", 9}}));
+}
+
+Cursor at(int64_t batch, int64_t shard, int64_t position) {
+  return {{"batch", batch}, {"shard", shard}, {"position", position}};
 }
 
 TEST_F(SourceTest, WindowsAreConsecutiveTokensAndTheirSuccessors) {
   const RandomWindows source(corpus({1000}), "train", 4, 8, 1337);
   Cursor cursor = source.start();
   for (int i = 0; i < 50; ++i) {
-    const auto [batch, after] = source.next(cursor);
-    EXPECT_EQ(after.batch, cursor.batch + 1);
+    const auto [batch, after, samples] = source.next(cursor);
+    EXPECT_EQ(after["batch"], cursor["batch"] + 1);
     for (size_t k = 0; k < 32; ++k) {
       EXPECT_EQ(batch.targets[k], batch.tokens[k] + 1);
       if (k % 8 != 0) {
@@ -70,7 +92,7 @@ TEST_F(SourceTest, WindowsAreConsecutiveTokensAndTheirSuccessors) {
 TEST_F(SourceTest, OffsetsAreTheDocumentedDraws) {
   const RandomWindows source(corpus({1000}), "train", 3, 8, 42);
   const RandomStream stream(42, "data/train");
-  const TokenBatch batch = source.next({5, 0, 0}).first;
+  const TokenBatch batch = source.next({{"batch", 5}}).batch;
   for (uint64_t b = 0; b < 3; ++b)
     EXPECT_EQ(batch.tokens[b * 8], static_cast<int64_t>(stream.below(5 * 3 + b, 1000 - 8)));
 }
@@ -78,32 +100,32 @@ TEST_F(SourceTest, OffsetsAreTheDocumentedDraws) {
 TEST_F(SourceTest, ABatchDependsOnNothingButSeedAndCursor) {
   const Corpus toy = corpus({500, 300});
   const RandomWindows one(toy, "train", 4, 8, 1), two(toy, "train", 4, 8, 2);
-  const TokenBatch expected = one.next({9, 0, 0}).first;
-  one.next({3, 0, 0});
-  EXPECT_TRUE(equal(one.next({9, 0, 0}).first, expected));
-  EXPECT_TRUE(equal(RandomWindows(toy, "train", 4, 8, 1).next({9, 0, 0}).first, expected));
-  EXPECT_FALSE(equal(two.next({9, 0, 0}).first, expected));
-  EXPECT_FALSE(equal(one.next({10, 0, 0}).first, expected));
+  const TokenBatch expected = one.next({{"batch", 9}}).batch;
+  one.next({{"batch", 3}});
+  EXPECT_TRUE(equal(one.next({{"batch", 9}}).batch, expected));
+  EXPECT_TRUE(equal(RandomWindows(toy, "train", 4, 8, 1).next({{"batch", 9}}).batch, expected));
+  EXPECT_FALSE(equal(two.next({{"batch", 9}}).batch, expected));
+  EXPECT_FALSE(equal(one.next({{"batch", 10}}).batch, expected));
 
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&] {
-      for (int i = 0; i < 200; ++i) one.next({i, 0, 0});
-      EXPECT_TRUE(equal(one.next({9, 0, 0}).first, expected));
+      for (int i = 0; i < 200; ++i) one.next({{"batch", i}});
+      EXPECT_TRUE(equal(one.next({{"batch", 9}}).batch, expected));
     });
   for (std::thread& thread : threads) thread.join();
 }
 
 TEST_F(SourceTest, RanksAndMicroBatchesSeeTheSameRows) {
   const Corpus toy = corpus({1000});
-  const TokenBatch whole = RandomWindows(toy, "train", 8, 4, 3).next({2, 0, 0}).first;
+  const TokenBatch whole = RandomWindows(toy, "train", 8, 4, 3).next({{"batch", 2}}).batch;
   std::vector<int64_t> by_rank, by_row;
   for (int64_t rank = 0; rank < 2; ++rank)
     for (const int64_t t :
-         RandomWindows(toy, "train", 4, 4, 3, rank, 2).next({2, 0, 0}).first.tokens)
+         RandomWindows(toy, "train", 4, 4, 3, rank, 2).next({{"batch", 2}}).batch.tokens)
       by_rank.push_back(t);
   for (int64_t i = 16; i < 24; ++i)
-    for (const int64_t t : RandomWindows(toy, "train", 1, 4, 3).next({i, 0, 0}).first.tokens)
+    for (const int64_t t : RandomWindows(toy, "train", 1, 4, 3).next({{"batch", i}}).batch.tokens)
       by_row.push_back(t);
   EXPECT_EQ(by_rank, whole.tokens);
   EXPECT_EQ(by_row, whole.tokens);
@@ -117,7 +139,7 @@ TEST_F(SourceTest, EveryStartIsEquallyLikelyAndNoneCrossesAShard) {
   std::vector<double> counts(28);
   constexpr int kBatches = 2000;
   for (int i = 0; i < kBatches; ++i) {
-    const TokenBatch batch = source.next({i, 0, 0}).first;
+    const TokenBatch batch = source.next({{"batch", i}}).batch;
     for (size_t b = 0; b < 16; ++b) ++counts[static_cast<size_t>(batch.tokens[b * kT])];
   }
   double chi_squared = 0;
@@ -134,13 +156,13 @@ TEST_F(SourceTest, EveryStartIsEquallyLikelyAndNoneCrossesAShard) {
 
 TEST_F(SourceTest, RandomWindowsNeedsMoreThanABlock) {
   EXPECT_NO_THROW(RandomWindows(corpus({9}), "train", 1, 8, 0));
-  EXPECT_EQ(RandomWindows(corpus({9}), "train", 1, 8, 0).next({}).first.targets.back(), 8);
+  EXPECT_EQ(RandomWindows(corpus({9}), "train", 1, 8, 0).next({}).batch.targets.back(), 8);
   EXPECT_THAT(caught([&] { RandomWindows(corpus({8}), "train", 1, 8, 0); }).what(),
               HasSubstr("more than 8 tokens"));
   EXPECT_THAT(caught([&] { RandomWindows(corpus({9}), "val", 1, 8, 0); }).what(),
               HasSubstr("no split \"val\", only train"));
   EXPECT_THAT(caught([&] {
-                RandomWindows(corpus({9}), "train", 1, 8, 0).next({-1, 0, 0});
+                RandomWindows(corpus({9}), "train", 1, 8, 0).next({{"batch", -1}});
               }).what(),
               HasSubstr("does not exist"));
   EXPECT_EQ(caught([&] { RandomWindows(corpus({9}), "train", 0, 8, 0); }).kind(),
@@ -150,11 +172,11 @@ TEST_F(SourceTest, RandomWindowsNeedsMoreThanABlock) {
 }
 
 // First tokens of `batches` consecutive batches.
-std::vector<int64_t> walk(const BatchSource& source, int batches) {
+std::vector<int64_t> walk(const DataSet& source, int batches) {
   std::vector<int64_t> first;
   Cursor cursor = source.start();
   for (int i = 0; i < batches; ++i) {
-    auto [batch, after] = source.next(cursor);
+    auto [batch, after, samples] = source.next(cursor);
     EXPECT_EQ(batch.targets.front(), batch.tokens.front() + 1);
     EXPECT_EQ(batch.targets.back(), batch.tokens.back() + 1);
     EXPECT_EQ(batch.tokens.back(), batch.tokens.front() + batch.B * batch.T - 1);
@@ -223,8 +245,8 @@ TEST_F(SourceTest, ShardsTooShortForABatchArePassedOver) {
 
 TEST_F(SourceTest, SequentialShardsRefuseACursorOfAnotherCorpus) {
   const SequentialShards source(corpus({13, 9}), "train", 2, 2);
-  for (const Cursor& cursor : {Cursor{0, 2, 0}, Cursor{0, -1, 0}, Cursor{0, 0, 9}, Cursor{0, 0, -1},
-                               Cursor{-1, 0, 0}, Cursor{0, 0, INT64_MAX}})
+  for (const Cursor& cursor :
+       {at(0, 2, 0), at(0, -1, 0), at(0, 0, 9), at(0, 0, -1), at(-1, 0, 0), at(0, 0, INT64_MAX)})
     EXPECT_THAT(caught([&] { source.next(cursor); }).what(), HasSubstr("does not exist"));
 }
 
@@ -233,11 +255,10 @@ TEST_F(SourceTest, NoBatchComesAfterTheLastNumber) {
   const RandomWindows random(toy, "train", 2, 2, 1);
   const SequentialShards sequential(toy, "train", 2, 2);
   const EveryWindow every(toy, "train", 2, 2);
-  const Cursor last = {INT64_MAX, 0, 0};
-  for (const BatchSource* source :
-       std::initializer_list<const BatchSource*>{&random, &sequential, &every})
+  const Cursor last = {{"batch", INT64_MAX}};
+  for (const DataSet* source : std::initializer_list<const DataSet*>{&random, &sequential, &every})
     EXPECT_THAT(caught([&] { source->next(last); }).what(), HasSubstr("does not exist"));
-  EXPECT_EQ(random.next({INT64_MAX - 1, 0, 0}).second.batch, INT64_MAX);
+  EXPECT_EQ(random.next({{"batch", INT64_MAX - 1}}).after["batch"], INT64_MAX);
 }
 
 TEST_F(SourceTest, ATokenOutsideTheVocabularyIsNamed) {
@@ -269,28 +290,6 @@ TEST_F(SourceTest, ATokenOutsideTheVocabularyIsNamed) {
       << '\3';
   EXPECT_THAT(caught([&] { source.next(source.start()); }).what(),
               HasSubstr("train.bin has token 3 at offset 5, outside the vocabulary of 3"));
-}
-
-TEST(Append, EveryColumnGoesAlong) {
-  const TokenBatch plain = {1, 3, {1, 2, 3}, {2, 3, 4}, {}};
-  const TokenBatch filled = {2, 3, {5, 6, 0, 7, 0, 0}, {6, -1, -1, -1, -1, -1}, {1, 1, 0, 1, 0, 0}};
-  TokenBatch all;
-  append(all, plain);
-  EXPECT_TRUE(all.valid.empty()) << "all of them are";
-  append(all, filled);
-  append(all, plain);
-  EXPECT_EQ(all.B, 4);
-  EXPECT_EQ(all.T, 3);
-  EXPECT_THAT(all.tokens, ElementsAre(1, 2, 3, 5, 6, 0, 7, 0, 0, 1, 2, 3));
-  EXPECT_THAT(all.targets, ElementsAre(2, 3, 4, 6, -1, -1, -1, -1, -1, 2, 3, 4));
-  EXPECT_THAT(all.valid, ElementsAre(1, 1, 1, 1, 1, 0, 1, 0, 0, 1, 1, 1));
-  TokenBatch first;
-  append(first, filled);
-  EXPECT_EQ(first.valid, filled.valid);
-  EXPECT_THAT(caught([&] {
-                append(first, {1, 2, {1, 2}, {2, 3}, {}});
-              }).what(),
-              HasSubstr("rows of 2 tokens do not fit rows of 3"));
 }
 
 }  // namespace

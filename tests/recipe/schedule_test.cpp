@@ -112,5 +112,24 @@ TEST(Schedule, RisesThenFallsWithinItsBounds) {
   }));
 }
 
+// A stage of epochs, samples, tokens or minutes.
+TEST(Schedule, GoesByWhatIsDoneWhereTheStepsAreNotKnown) {
+  RunConfig c;
+  c.optimizer.learning_rate = 1e-3;
+  c.schedule.min_lr = 1e-4;
+  c.schedule.warmup_iters = 10;
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 0, 0.0), 1e-3 / 11);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 10, 0.0), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 500, 0.5), (1e-3 + 1e-4) / 2);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 700, 1.0), 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 701, 1.5), 1e-4);
+  c.schedule.warmup_form = WarmupForm::kFromZero;
+  EXPECT_EQ(learning_rate_at(c, 0, 0.0), 0);
+  c.schedule.lr_decay_iters = 20;
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 30, 0.1), 1e-4) << "given in steps, it goes by them";
+  c.schedule.decay_lr = false;
+  EXPECT_EQ(learning_rate_at(c, 0, 0.7), 1e-3);
+}
+
 }  // namespace
 }  // namespace fathom

@@ -38,6 +38,15 @@ Settings exits_and(const std::string& name, const std::string& value) {
   return settings;
 }
 
+// Passes that have different numbers of targets each.
+Settings split_exits() {
+  Settings settings = exits_and("layer_supervision", "skip_easy");
+  settings.push_back({"skip_easy_weight", "token"});
+  settings.push_back({"batch_size", "4"});
+  settings.push_back({"mini_batch_size", "1"});
+  return settings;
+}
+
 // clang-format off
 const std::vector<Row> kRows = {
     {"n_layer", "3"}, {"n_head", "4"}, {"n_embd", "32"}, {"block_size", "4"}, {"vocab_size", "20"},
@@ -61,6 +70,7 @@ const std::vector<Row> kRows = {
     {"confidence_temperature", "2", kExits}, {"layer_supervision", "all"},
     {"supervision_reduce", "sum", kExits},
     {"skip_easy_weight", "token", exits_and("layer_supervision", "skip_easy")},
+    {"loss_norm", "minibatch", split_exits()},
     {"freeze", "mlp.*"}, {"default_freeze", "True", {{"unfreeze", "mlp.*"}}},
     {"unfreeze", "mlp.0.*", {{"freeze", "mlp.*"}}}, {"validation_interval", "5"},
     {"validation_batch_size", "3"}, {"amp", "True"},

@@ -206,7 +206,7 @@ TEST_F(LayersTest, AnEvaluationDoesNotDependOnItsDivision) {
     const Evaluation whole = evaluated(24);
     EXPECT_EQ(whole.targets, 24 * 8);
     const RandomWindows windows(*corpus_, "train", 24, 8, 1);
-    const Batch batch = to_batch(windows.next(windows.start()).first, at::kCPU);
+    const Batch batch = to_batch(windows.next(windows.start()).batch, at::kCPU);
     double objective = 0;
     for (const LossPart& part : t.model().forward(batch, {}).losses)
       objective += part.sum.item<double>() / part.count;

@@ -21,6 +21,10 @@ struct Column {
   int64_t per_sequence = 0;  // values of a sequence, (B, per_sequence); 0: one per token, (B, T)
 };
 
+inline bool operator==(const Column& a, const Column& b) {
+  return a.name == b.name && a.values == b.values && a.per_sequence == b.per_sequence;
+}
+
 struct TokenBatch {
   int64_t B = 0, T = 0;
   WholeNumbers tokens;          // (B, T), row-major; 0 where padded

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <utility>
 
+#include "fathom/base/error.h"
 #include "fathom/ops/optimizer.h"
 #include "fathom/train/recipe/decay.h"
 
@@ -23,6 +24,17 @@ AdamW::AdamW(const ParameterSet& parameters, const OptimizerConfig& config) : co
                     : at::zeros_like(p.tensor);
     };
     state_.push_back({p.spec.name, zeros(), zeros(), frozen});
+  }
+}
+
+void AdamW::configure(const ParameterSet& parameters, const OptimizerConfig& config) {
+  config_ = config;
+  size_t i = 0;
+  for (const Parameter& p : parameters.all()) {
+    if (p.tensor.requires_grad() == state_[i].frozen)
+      misuse("the stages of a training plan freeze different parameters",
+             "freeze, unfreeze and default_freeze hold for all of them");
+    decays_[i++] = decays(p.spec, config.decay_rule);
   }
 }
 

@@ -15,6 +15,9 @@ class AdamW {
  public:
   AdamW(const ParameterSet& parameters, const OptimizerConfig& config);
 
+  // Other settings; what is frozen stays so.
+  void configure(const ParameterSet& parameters, const OptimizerConfig& config);
+
   // Global L2 norm of the gradients (missing ones count as zero). If grad_clip is not 0, the next
   // step takes them so many times smaller that it is at most that; they themselves stay.
   double clip_gradients();

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <type_traits>
 #include <utility>
 
 #include "fathom/base/error.h"
@@ -16,22 +17,33 @@
 namespace fathom {
 namespace {
 
-template <class Element>
-Tensor to_tensor(const std::vector<Element>& values, int64_t B, int64_t T, at::Device device) {
-  const Tensor tensor = at::empty({B, T}, at::TensorOptions(at::kLong));
-  std::copy(values.begin(), values.end(), tensor.data_ptr<int64_t>());
-  return tensor.to(device);
+template <class Number>
+Tensor to_tensor(const std::vector<Number>& values, int64_t B, at::Device device) {
+  constexpr bool kWhole = std::is_same_v<Number, int64_t>;
+  const int64_t width = static_cast<int64_t>(values.size()) / B;
+  const Tensor tensor = at::empty({B, width}, at::TensorOptions(kWhole ? at::kLong : at::kDouble));
+  std::copy(values.begin(), values.end(), tensor.data_ptr<Number>());
+  return (kWhole ? tensor : tensor.to(at::kFloat)).to(device);
 }
 
 }  // namespace
 
 Batch to_batch(const TokenBatch& tokens, at::Device device) {
-  // By all members: one that is added does not compile before it is here.
-  const auto& [B, T, ids, targets, valid] = tokens;
   Batch batch;
-  batch.tokens_BT = to_tensor(ids, B, T, device);
-  batch.targets_BT = to_tensor(targets, B, T, device);
-  if (!valid.empty()) batch.valid_BT = to_tensor(valid, B, T, device).to(at::kBool);
+  batch.tokens_BT = to_tensor(tokens.tokens, tokens.B, device);
+  batch.targets_BT = to_tensor(tokens.targets, tokens.B, device);
+  for (const Column& column : tokens.columns) {
+    const Tensor values =
+        std::visit([&](const auto& v) { return to_tensor(v, tokens.B, device); }, column.values);
+    const auto known = std::find_if(std::begin(kBatchColumns), std::end(kBatchColumns),
+                                    [&](const BatchColumn& c) { return c.name == column.name; });
+    if (known == std::end(kBatchColumns))
+      batch.labels[column.name] = values;
+    else
+      batch.*known->of = values;
+  }
+  if (batch.valid_BT.defined()) batch.valid_BT = batch.valid_BT.to(at::kBool);
+  if (batch.weight_BT.defined()) batch.weight_BT = batch.weight_BT.to(at::kFloat);
   return batch;
 }
 
@@ -129,8 +141,8 @@ std::string error_text(const Evaluation& evaluation) {
   return std::isnan(error) ? "n/a" : fmt::format("{:.4f}", error);
 }
 
-Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batches,
-                    at::Device device, Precision dtype, const std::function<bool()>& stop) {
+Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
+                    Precision dtype, const std::function<bool()>& stop) {
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
@@ -145,9 +157,9 @@ Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batch
       e.complete = false;
       return e;
     }
-    auto [tokens, after] = source.next(cursor);
-    cursor = after;
-    const Batch batch = to_batch(tokens, device);
+    const Drawn drawn = source.next(cursor);
+    cursor = drawn.after;
+    const Batch batch = to_batch(drawn.batch, device);
     const ModelOutput output = model.forward(batch, {false, RandomField(0, 0, first_sequence)});
     const int64_t B = batch.tokens_BT.size(0);
     first_sequence += B;

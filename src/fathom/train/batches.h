@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/data/shard_windows.h"
+#include "fathom/data/data_set.h"
 #include "fathom/model/model.h"
 #include "fathom/train/recipe/run_config.h"
 
@@ -55,7 +55,7 @@ std::string error_text(const Evaluation& evaluation);
 
 // Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
 // `stop` is asked before each batch.
-Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batches,
-                    at::Device device, Precision dtype, const std::function<bool()>& stop = {});
+Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
+                    Precision dtype, const std::function<bool()>& stop = {});
 
 }  // namespace fathom

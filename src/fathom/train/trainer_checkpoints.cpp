@@ -12,9 +12,12 @@ namespace fathom {
 
 void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  enter_stage_of(saved.stage);
   if (options.new_optimizer) optimizer_->reset();
   RunState state = saved;
   state.config = config_;
+  state.stage = state_.stage;
+  state.plan = state_.plan;
   state.optimizer_steps = optimizer_->steps();
   state.corpus_fingerprint = state_.corpus_fingerprint;
   // A run whose best was the least objective goes on so: the numbers compare, and what is kept as
@@ -53,7 +56,7 @@ void Trainer::take_best_of_folder() {
   if (folder_.empty() || !std::filesystem::exists(folder_to_read(path))) return;
   try {
     const RunState best = load_state(path);
-    const bool is_evaluated_again = evaluation_due(config_, state_.step);
+    const bool is_evaluated_again = evaluation_due(config_, state_.step, state_.progress);
     if (compares(best, state_) && best.step <= state_.step - (is_evaluated_again ? 1 : 0))
       state_.best_value = std::min(state_.best_value, best.best_value);
   } catch (const Error&) {  // damaged: the next best one takes its place
@@ -92,7 +95,7 @@ void Trainer::save(const std::string& name) {
 // finite, and the run is back at a checkpoint.
 bool Trainer::save_last(const TrainerEvents& events) {
   if (const auto trouble = find_trouble_in_weights(*model_)) {
-    handle(*trouble, {}, state_.cursor, events);
+    handle(*trouble, {{}, state_.cursor}, events);
     return false;
   }
   if (suspect_) return true;

@@ -107,6 +107,11 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
            "sequences seen between savings of `last`, None: before every evaluation")
       .at_least(1)
       .at_most(1e12);
+  list.add<LossNorm>("loss_norm", c.loss_norm,
+                     "token: a step's loss is the mean over its targets, however it is split; "
+                     "minibatch: the mean of its passes' means (LMPlay), which depends on "
+                     "mini_batch_size",
+                     {{"token", LossNorm::kToken}, {"minibatch", LossNorm::kMinibatch}});
   list.add("log_interval", c.log_interval, "steps between log lines").at_least(1).at_most(1e12);
   list.add("eval_only", c.eval_only, "evaluate once and stop");
   list.add("checkpoint_interval", c.checkpoint_interval,

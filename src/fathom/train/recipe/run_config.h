@@ -16,6 +16,9 @@ enum class Sampling { kRandom, kSequential };
 enum class WarmupForm { kShifted, kFromZero };
 enum class DecayRule { kMatrices, kMlpAndHead };
 enum class Optimizer { kAdamW };
+// What a step's loss is a mean over: all of its targets, or the means of its passes, each weighted
+// by its sequences (LMPlay), which depends on how a step is split into passes.
+enum class LossNorm { kToken, kMinibatch };
 enum class Precision { kFloat32, kBFloat16, kFloat16 };
 
 // Upper limits that several lists of fields share: a larger number of threads brings a machine
@@ -60,6 +63,7 @@ struct TrainingConfig {
   // In sequences seen, in place of eval_interval's and the evaluations' steps; unset: those count.
   std::optional<int64_t> validation_interval, save_interval;
   std::optional<int64_t> validation_batch_size;  // unset: batch_size
+  LossNorm loss_norm = LossNorm::kToken;
   int64_t log_interval = 10;
   bool eval_only = false;
   std::optional<int64_t> checkpoint_interval;  // unset: none are kept but `last` and `best`

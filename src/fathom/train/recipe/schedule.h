@@ -1,14 +1,20 @@
 // Learning rate at a step: linear warm-up, then a cosine from learning_rate to min_lr (nanoGPT).
 #pragma once
 
+#include <optional>
+
 #include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
 
-// `step` counts from 0. With w = warmup_iters and d = lr_decay_iters:
+// `step` counts from 0 in its stage. With w = warmup_iters and d = lr_decay_iters:
 //   step < w:  learning_rate * (step + 1) / (w + 1), or step / w with warmup_form = from_zero
 //   step > d:  min_lr
 //   else:      min_lr + (1 + cos(pi (step - w) / (d - w))) / 2 * (learning_rate - min_lr)
-double learning_rate_at(const RunConfig& config, int64_t step);
+//
+// Of a stage whose end is not known in steps, `done` is the part of its budget that is done, and
+// without lr_decay_iters the cosine goes over that: with s the step's factor of the warm-up,
+//   s * (min_lr + (1 + cos(pi done)) / 2 * (learning_rate - min_lr))
+double learning_rate_at(const RunConfig& config, int64_t step, std::optional<double> done = {});
 
 }  // namespace fathom

@@ -15,11 +15,12 @@ std::string to_text(const Budget& budget) {
   return fmt::format("{} {}{}", budget.amount, unit, budget.amount == 1 ? "" : "s");
 }
 
-double done(const Budget& budget, const Progress& progress, std::optional<int64_t> epoch) {
+double done(const Budget& budget, int64_t steps, const Progress& progress,
+            std::optional<int64_t> epoch) {
   const auto part = [&](double so_far) { return budget.amount > 0 ? so_far / budget.amount : 1; };
   switch (budget.unit) {
     case Budget::Unit::kSteps:
-      return part(static_cast<double>(progress.steps));
+      return part(static_cast<double>(steps));
     case Budget::Unit::kSamples:
       return part(static_cast<double>(progress.samples));
     case Budget::Unit::kTokens:
@@ -33,6 +34,11 @@ double done(const Budget& budget, const Progress& progress, std::optional<int64_
     misuse("a stage's budget is in epochs, and its data has no end",
            "give the budget in steps, samples, tokens or minutes");
   return part(static_cast<double>(progress.samples) / static_cast<double>(*epoch));
+}
+
+RunPlan one_stage(const RunConfig& config, Corpus corpus) {
+  const Budget budget = {Budget::Unit::kSteps, static_cast<double>(config.training.max_iters)};
+  return {{{"", config, budget, {std::move(corpus)}}}, {}};
 }
 
 }  // namespace fathom

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "fathom/data/corpus.h"
+#include "fathom/train/recipe/progress.h"
 #include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
@@ -26,16 +29,10 @@ inline bool operator==(const Budget& a, const Budget& b) {
 }
 std::string to_text(const Budget& budget);  // "500 steps", "0.5 epochs"
 
-// What was done so far, of a run or of a stage of it. Counted as it happens.
-struct Progress {
-  int64_t steps = 0;    // optimiser steps, those that a guard left out included
-  int64_t samples = 0;  // windows or rows begun
-  int64_t tokens = 0;   // tokens with a target
-  double seconds = 0;   // in steps
-};
-
-// The part of the budget that is done: 1 or more at its end. `epoch` is the samples of one.
-double done(const Budget& budget, const Progress& progress, std::optional<int64_t> epoch);
+// The part of the budget that is done: 1 or more at its end. `steps` and `progress` are of its
+// stage, `epoch` is the samples of one.
+double done(const Budget& budget, int64_t steps, const Progress& progress,
+            std::optional<int64_t> epoch);
 
 struct Stage {
   std::string name;
@@ -56,5 +53,15 @@ struct StageRun {
   Budget budget;
   std::vector<Corpus> corpora;  // one, or the parts of a mixture
 };
+
+// A run from its first stage to its last.
+struct RunPlan {
+  std::vector<StageRun> stages;  // at least one
+  // What the stages were made of, as the checkpoint keeps it; null: there is no plan.
+  std::shared_ptr<const nlohmann::json> written = {};
+};
+
+// A run without a plan.
+RunPlan one_stage(const RunConfig& config, Corpus corpus);
 
 }  // namespace fathom
