@@ -17,6 +17,7 @@
 #include "fathom/train/recipe/decay.h"
 #include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
 namespace {
@@ -165,6 +166,11 @@ void print_description(const RunConfig& described, const std::vector<std::string
                  : "  GPT-2's; training takes the corpus's");
   print_cost(d, style);
   fmt::print("\n{}\n{}", style.bold("settings"), to_toml(shown));
+}
+
+void print_plan(const TrainingPlan& plan) {
+  fmt::print("\n{} {}\n", Style(stdout).bold("training plan"), visible(plan.name));
+  for (const std::string& line : to_text(plan)) fmt::print("  {}\n", visible(line));
 }
 
 }  // namespace fathom

@@ -10,6 +10,8 @@
 
 namespace fathom {
 
+Verb verb_plan();  // cli/plan/
+
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> all = {
       {"list", "every experiment and its presets", run_list},
@@ -18,6 +20,7 @@ const std::vector<Verb>& verbs() {
       {"prepare", "turn text into a corpus", run_prepare},
       {"train", "train a model", nullptr,
        [](const Arguments& a) { return parse_train(a).has_value(); }},
+      verb_plan(),
       {"eval", "loss of a trained model on a whole split", nullptr,
        [](const Arguments& a) { return parse_eval(a).has_value(); }},
       {"generate", "text from a trained model", nullptr,

@@ -15,7 +15,7 @@
 #include "fathom/model/device.h"
 #include "fathom/train/guards.h"
 #include "fathom/train/recipe/due.h"
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 
 namespace fathom {
 namespace {

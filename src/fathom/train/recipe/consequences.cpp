@@ -24,15 +24,16 @@ int64_t end_of_decay(const RunConfig& c) {
 
 // A step that is still to be made.
 void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t step,
-                       std::vector<std::string>& out) {
-  const double was = learning_rate_at(before, step), is = learning_rate_at(after, step);
-  if (step >= after.training.max_iters || !differ(was, is)) return;
+                       std::optional<double> done, std::vector<std::string>& out) {
+  const double was = learning_rate_at(before, step, done), is = learning_rate_at(after, step, done);
+  const bool is_over = done ? *done >= 1 : step >= after.training.max_iters;
+  if (is_over || !differ(was, is)) return;
   std::string line =
       fmt::format("the learning rate of the next step is {:.1e} in place of {:.1e}", is, was);
   const int64_t end = end_of_decay(after), old_end = end_of_decay(before);
   RunConfig by_end = before;
   by_end.schedule.lr_decay_iters = end;
-  if (end > 0 && old_end > 0 && differ(learning_rate_at(by_end, step), was))
+  if (!done && end > 0 && old_end > 0 && differ(learning_rate_at(by_end, step), was))
     line += fmt::format(": its decay ends at step {} in place of {}", with_commas(end),
                         with_commas(old_end));
   out.push_back(line);
@@ -56,10 +57,10 @@ void add_thawed(const RunConfig& before, const RunConfig& after, std::vector<std
 
 }  // namespace
 
-std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after,
-                                      int64_t step) {
+std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after, int64_t step,
+                                      std::optional<double> done) {
   std::vector<std::string> out;
-  add_learning_rate(before, after, step, out);
+  add_learning_rate(before, after, step, done, out);
   add_thawed(before, after, out);
   const int64_t tokens = after.tokens_per_step(), old_tokens = before.tokens_per_step();
   if (tokens != old_tokens)

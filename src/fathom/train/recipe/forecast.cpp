@@ -2,21 +2,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include "fathom/data/shard_windows.h"
+#include "fathom/data/data_set.h"
 #include "fathom/train/recipe/schedule.h"
+#include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/stage_runs.h"
 
 namespace fathom {
 namespace {
-
-std::optional<int64_t> epoch_of(const StageRun& stage) {
-  const RunConfig& c = stage.config;
-  if (stage.corpora.size() != 1) return std::nullopt;
-  const int64_t T = c.model.backbone.block_size;
-  if (c.data.sampling == Sampling::kSequential)
-    return SequentialShards(stage.corpora[0], "train", 1, T).samples();
-  return RandomWindows(stage.corpora[0], "train", 1, T, 0).samples();
-}
 
 // The first step with which `reached(steps)` holds, near the guess.
 template <class Reached>
@@ -74,16 +66,21 @@ int64_t evaluations_of(const RunConfig& config, int64_t steps) {
 
 Forecast forecast(const StageRun& stage) {
   Forecast out;
-  out.epoch = epoch_of(stage);
-  if (stage.corpora.size() == 1 || stage.budget.unit == Budget::Unit::kSteps)
-    out.steps = steps_of(stage, out.epoch);
-  out.first_rate = learning_rate_at(stage.config, 0);
+  if (!stage.corpora.empty()) out.epoch = training_data(stage)->samples();
+  const bool is_counted = !stage.corpora.empty() || stage.budget.unit != Budget::Unit::kEpochs;
+  if (is_counted) out.steps = steps_of(stage, out.epoch);
+  const bool by_steps = stage.budget.unit == Budget::Unit::kSteps;
+  out.first_rate =
+      learning_rate_at(stage.config, 0, by_steps ? std::optional<double>() : std::optional(0.0));
   if (!stage.config.schedule.decay_lr) out.last_rate = out.first_rate;
   if (!out.steps) return out;
   const int64_t tokens = stage.config.tokens_per_step();
   if (*out.steps <= INT64_MAX / tokens) out.tokens = *out.steps * tokens;
   out.evaluations = evaluations_of(stage.config, *out.steps);
-  out.last_rate = learning_rate_at(stage.config, std::max<int64_t>(*out.steps - 1, 0));
+  const int64_t last = std::max<int64_t>(*out.steps - 1, 0);
+  std::optional<double> done;  // before it
+  if (!by_steps) done = static_cast<double>(last) / static_cast<double>(*out.steps);
+  out.last_rate = learning_rate_at(stage.config, last, done);
   return out;
 }
 

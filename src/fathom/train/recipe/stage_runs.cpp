@@ -57,13 +57,17 @@ RunConfig stage_config(const Stage& stage, const RunConfig& base, std::vector<st
   return config;
 }
 
-std::vector<Corpus> stage_data(const RunConfig& config, Opened& opened) {
+// The configuration's `dataset` becomes the names under which it was opened.
+std::vector<Corpus> stage_data(RunConfig& config, Opened& opened) {
   require_dataset(config.data.dataset);
   std::vector<Corpus> corpora;
+  std::vector<std::string> names;
   for (const std::string& part : data_parts(config.data.dataset)) {
-    corpora.push_back(open_once(prepared_data(part), opened));
+    names.push_back(prepared_data(part));
+    corpora.push_back(open_once(names.back(), opened));
     require_splits(corpora.back(), config);
   }
+  config.data.dataset = join(names, ",");
   return corpora;
 }
 
