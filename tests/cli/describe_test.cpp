@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/cli_testing.h"
-#include "fathom/cli/train.h"
+#include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/train/recipe/registry.h"
 

@@ -11,9 +11,10 @@
 #include "cli/saved_run.h"
 #include "data/loopback_server.h"
 #include "effect_lists.h"
-#include "fathom/cli/generate.h"
-#include "fathom/cli/trace.h"
-#include "fathom/cli/train.h"
+#include "fathom/cli/eval/request.h"
+#include "fathom/cli/generate/request.h"
+#include "fathom/cli/trace/request.h"
+#include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_store.h"
 

@@ -7,10 +7,10 @@
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
 #include "effect_lists.h"
-#include "fathom/cli/bench.h"
-#include "fathom/cli/eval.h"
-#include "fathom/cli/generate.h"
-#include "fathom/cli/trace.h"
+#include "fathom/cli/bench/request.h"
+#include "fathom/cli/eval/request.h"
+#include "fathom/cli/generate/request.h"
+#include "fathom/cli/trace/request.h"
 #include "fathom/cli/verbs.h"
 
 namespace fathom {

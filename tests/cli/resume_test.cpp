@@ -3,7 +3,7 @@
 
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
-#include "fathom/cli/train.h"
+#include "fathom/cli/train/request.h"
 #include "fathom/model/spec/parameter_table.h"
 
 namespace fathom {

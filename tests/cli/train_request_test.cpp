@@ -2,7 +2,7 @@
 #include <set>
 
 #include "cli/cli_testing.h"
-#include "fathom/cli/train.h"
+#include "fathom/cli/train/request.h"
 
 namespace fathom {
 namespace {

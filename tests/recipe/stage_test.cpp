@@ -7,8 +7,8 @@
 namespace fathom {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::caught;
+using ::testing::HasSubstr;
 using Unit = Budget::Unit;
 
 TEST(Budget, IsDoneByItsUnit) {

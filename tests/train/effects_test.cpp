@@ -60,6 +60,7 @@ const std::vector<Row> kRows = {
     {"decay_rule", "mlp_and_head"}, {"decay_lr", "False"}, {"warmup_iters", "3"},
     {"warmup_form", "from_zero", {{"warmup_iters", "3"}}}, {"lr_decay_iters", "3"},
     {"min_lr", "0.005"}, {"max_iters", "4"}, {"eval_interval", "2"}, {"eval_iters", "3"},
+    {"evaluations", "val: batches=1"},
     {"eval_only", "True"}, {"seed", "1"}, {"dtype", "bfloat16"}, {"threads", "2"},
     {"layer_tables", "True"}, {"layer_heads", "True", {{"tie_head", "False"}}},
     {"layer_widths", "[8, 16]", {{"tie_head", "False"}}},
@@ -111,8 +112,8 @@ class EffectsTest : public TrainTest {
       print += fmt::format("step {} {} {} {} {} {}\n", s.step, s.loss, s.gradient_norm,
                            s.learning_rate, s.tokens, s.metrics);
     for (const EvalReport& e : history.evaluations)
-      print += fmt::format("evaluation {} {} {} {} {} {}\n", e.step, e.train.loss, e.val.loss,
-                           e.val.standard_error, e.val.targets, e.val.metrics);
+      for (const NamedEvaluation& n : e.evaluations)
+        print += fmt::format("evaluation {} {} {}\n", e.step, n.name, n.evaluation.numbers());
     for (const char* name : {"last", "best"})
       for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
         const std::string path = checkpoint(folder, name) + "/" + file;

@@ -99,7 +99,7 @@ TEST_F(ResumeTest, WhereverItWasInterruptedItIsTheSameRun) {
       const auto same = std::find_if(whole.evaluations.begin(), whole.evaluations.end(),
                                      [&](const EvalReport& w) { return w.step == e.step; });
       ASSERT_NE(same, whole.evaluations.end());
-      EXPECT_EQ(e.val.loss, same->val.loss);
+      EXPECT_EQ(e.of("val").loss, same->of("val").loss);
       EXPECT_EQ(e.best_value, same->best_value);
     }
   }

@@ -61,8 +61,8 @@ TEST_F(TrainerTest, SavesLastBeforeEachEvaluationAndBestAfterIt) {
   double least = std::numeric_limits<double>::infinity();
   int64_t best_step = 0;
   events.evaluation = [&](const EvalReport& r) {
-    EXPECT_EQ(r.best, r.val.loss < least);
-    if (r.best) least = r.val.loss, best_step = r.step;
+    EXPECT_EQ(r.best, r.of("val").loss < least);
+    if (r.best) least = r.of("val").loss, best_step = r.step;
     EXPECT_EQ(r.best_value, least);
     if (r.step == 0) {  // nothing of a run is there before its first step
       EXPECT_FALSE(std::filesystem::exists(checkpoint("run", "last")));
@@ -187,10 +187,10 @@ TEST_F(TrainerTest, OverfitsASmallText) {
   config.training.max_iters = config.training.eval_interval = 150;
   config.training.eval_iters = 10;
   const History history = run(config);
-  EXPECT_GT(history.evaluations.front().train.loss, 2.0);
-  EXPECT_LT(history.evaluations.back().train.loss, 0.1);
-  EXPECT_LT(history.evaluations.back().val.loss, 0.1);
-  EXPECT_GT(history.evaluations.back().val.accuracy(), 0.95);
+  EXPECT_GT(history.evaluations.front().of("train").loss, 2.0);
+  EXPECT_LT(history.evaluations.back().of("train").loss, 0.1);
+  EXPECT_LT(history.evaluations.back().of("val").loss, 0.1);
+  EXPECT_GT(history.evaluations.back().of("val").accuracy(), 0.95);
 }
 
 TEST_F(TrainerTest, TwoRunsAreTheSameBytes) {

@@ -111,6 +111,10 @@ Field& Field::above(double bound) {
 Field& Field::below(double bound) {
   return high_ = bound, high_open_ = true, *this;
 }
+Field& Field::of_policy() {
+  return of_policy_ = true, *this;
+}
+
 Field& Field::shapes_weights() {
   return shapes_weights_ = true, *this;
 }

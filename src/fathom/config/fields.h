@@ -45,6 +45,7 @@ class Field {
   Field& below(double bound);
   Field& alias(std::string name);  // another accepted spelling (LMPlay's, an older one)
   Field& shapes_weights();         // shape or meaning of the weights: a resumed run keeps its own
+  Field& of_policy();  // acts in one pass and may differ from pass to pass, whatever was trained
   // What must hold for the key to act: "decay_lr = true". Asked when all is settled;
   // without_effect() tells of a key that was given in vain. Several are all needed, the first that
   // fails is told.
@@ -62,6 +63,7 @@ class Field {
   const std::vector<std::string>& choices() const { return choices_; }
   std::string range() const;  // "1 <= n_layer", empty if unbounded
   bool does_shape_weights() const { return shapes_weights_; }
+  bool is_of_policy() const { return of_policy_; }
   bool is_path() const { return path_; }
   bool is_text() const { return type_ == "text"; }
   std::vector<std::string> needed() const;  // what the key needs; empty: it always acts
@@ -92,7 +94,7 @@ class Field {
   double high_ = std::numeric_limits<double>::infinity();
   bool low_open_ = false, high_open_ = false;
   size_t turn_ = 0;  // when it was set, counted over the list's fields; 0: not set
-  bool shapes_weights_ = false, path_ = false, any_bytes_ = false;
+  bool shapes_weights_ = false, of_policy_ = false, path_ = false, any_bytes_ = false;
   std::vector<Need> needs_;
   std::shared_ptr<const Value> before_;  // its value when it was first set; null: not set
   std::function<Value()> get_;

@@ -132,8 +132,8 @@ double Evaluation::value(const std::string& name) const {
   fail(fmt::format("the model tells no {}", in_quotes(name)), "it tells " + join(names, ", "));
 }
 
-std::string eval_series(const std::string& split, const std::string& name) {
-  return fmt::format("eval/{}/{}", split, name);
+std::string eval_series(const std::string& evaluation, const std::string& name) {
+  return fmt::format("eval/{}/{}", evaluation, name);
 }
 
 std::string error_text(const Evaluation& evaluation) {
@@ -142,7 +142,7 @@ std::string error_text(const Evaluation& evaluation) {
 }
 
 Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
-                    Precision dtype, const std::function<bool()>& stop) {
+                    Precision dtype, const std::function<bool()>& stop, const Policy* policy) {
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
@@ -160,7 +160,8 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
     const Drawn drawn = source.next(cursor);
     cursor = drawn.after;
     const Batch batch = to_batch(drawn.batch, device);
-    const ModelOutput output = model.forward(batch, {false, RandomField(0, 0, first_sequence)});
+    const ModelOutput output =
+        model.forward(batch, {false, RandomField(0, 0, first_sequence), false, policy});
     const int64_t B = batch.tokens_BT.size(0);
     first_sequence += B;
     double n = output.loss.count;  // or of the part that has most

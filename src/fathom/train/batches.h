@@ -46,16 +46,24 @@ struct Evaluation {
   double accuracy() const { return value("accuracy"); }
 };
 
+// One of a run's list of evaluations.
+struct NamedEvaluation {
+  std::string name;
+  Evaluation evaluation;
+};
+
 // What the run store, TensorBoard, state.json and `best` call a number of an evaluation:
 // "eval/val/loss".
-std::string eval_series(const std::string& split, const std::string& name);
+std::string eval_series(const std::string& evaluation, const std::string& name);
 
 // "0.0123", "n/a" where the standard error is not known.
 std::string error_text(const Evaluation& evaluation);
 
 // Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
 // `stop` is asked before each batch.
+// `policy` as in Pass.
 Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
-                    Precision dtype, const std::function<bool()>& stop = {});
+                    Precision dtype, const std::function<bool()>& stop = {},
+                    const Policy* policy = nullptr);
 
 }  // namespace fathom

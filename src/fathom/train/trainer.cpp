@@ -82,7 +82,6 @@ Trainer::Trainer(RunPlan plan, int64_t vocab_size, std::string folder, std::uniq
     is_timed_ = is_timed_ || stage.budget.unit == Budget::Unit::kMinutes;
   state_.vocab_size = vocab_size;
   state_.plan = plan_.written;
-  state_.best_metric = eval_series("val", model_->best_metric());
   state_.best_value = std::numeric_limits<double>::infinity();
   state_.losses = state_.gradient_norms = OutlierWindow(config_.guards.spike_window);
   if (const Tokenizer* tokenizer = stage().corpora.at(0).tokenizer())
@@ -248,40 +247,6 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   report.seconds = seconds_since(start);
   if (events.step) events.step(report);
   return report;
-}
-
-EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
-  const TrainingConfig& t = config_.training;
-  // The same windows however much is computed at once: the largest part that divides them.
-  const int64_t sequences = config_.sequences_per_evaluation();
-  int64_t B = std::min(config_.micro_batch_size(), sequences);
-  while (sequences % B != 0) --B;
-  const auto on = [&](const char* split) {
-    const InBatches batches(evaluation_data(stage(), split), B);
-    return evaluate(*model_, batches, sequences / B, device_, t.dtype, events.stop);
-  };
-  EvalReport report;
-  report.step = state_.step;
-  report.train = on("train");
-  if (report.train.complete) report.val = on("val");
-  report.complete = report.train.complete && report.val.complete;
-  if (!report.complete) return report;
-  const double value = deciding_value(report.val);
-  report.best = value < state_.best_value;
-  if (report.best) state_.best_value = value;
-  report.best_value = state_.best_value;
-  report.best_metric = state_.best_metric;
-  state_.evaluated_step = state_.step;
-  return report;
-}
-
-// The number that decides which evaluation is the best one.
-double Trainer::deciding_value(const Evaluation& val) {
-  if (state_.best_metric != eval_series("val", "objective"))
-    return val.value(model_->best_metric());
-  if (val.objective) return *val.objective;
-  state_.best_metric = eval_series("val", "loss");  // which has the same numbers then
-  return val.loss;
 }
 
 RunEnd Trainer::run(const TrainerEvents& events) {

@@ -15,6 +15,7 @@
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/guards.h"
+#include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/stage.h"
 
 namespace fathom {
@@ -35,11 +36,14 @@ struct StepReport {
 
 struct EvalReport {
   int64_t step = 0;
-  Evaluation train, val;
-  bool complete = true;          // false: stopped, and nothing else here counts
-  bool best = false;             // by the model's best metric on val
+  std::vector<NamedEvaluation> evaluations;  // in the order of the configuration's list
+  bool complete = true;                      // false: stopped, and nothing else here counts
+  bool best = false;             // by the model's best metric, of the evaluation that decides
   double best_value = 0;         // of that metric so far
   std::string best_metric = {};  // its series
+
+  // One of them. Throws Error if there is none of that name.
+  const Evaluation& of(const std::string& name) const;
 };
 
 struct TrainerEvents {
@@ -137,7 +141,10 @@ class Trainer {
   void skip_step(const std::string& why, const StepData& data, const TrainerEvents& events);
   void roll_back(const std::string& why, const StepData& data, const TrainerEvents& events);
   void take_best_of_folder();
-  double deciding_value(const Evaluation& val);
+  bool evaluate_one(const EvaluationSpec& spec, const TrainerEvents& events,
+                    EvalReport& report) const;
+  std::string best_series() const;
+  double deciding_value(const NamedEvaluation& decider);
   void begin(const TrainerEvents& events);
   RunEnd train(const TrainerEvents& events);
   bool evaluate_and_save(const TrainerEvents& events, bool last);

@@ -12,7 +12,10 @@ namespace fathom {
 
 void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
-  enter_stage_of(saved.stage);
+  if (options.reset_history)
+    enter_stage(0);
+  else
+    enter_stage_of(saved.stage);
   if (options.new_optimizer) optimizer_->reset();
   RunState state = saved;
   state.config = config_;

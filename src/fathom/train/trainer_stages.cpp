@@ -77,6 +77,7 @@ void Trainer::enter_stage(size_t stage) {
   else
     optimizer_->configure(model_->parameters(), config_.optimizer);
   state_.config = config_;
+  state_.best_metric = best_series();
   state_.stage = entered.name;
   state_.cursor = source_->start();
   state_.corpus_fingerprint = fingerprint(entered.corpora);

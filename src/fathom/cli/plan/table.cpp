@@ -102,7 +102,7 @@ void print_report(const PlanReport& report) {
   fmt::print("{}: {} stage{}, for {}\n\n", style.bold(visible(report.plan.name)), count,
              count == 1 ? "" : "s", report.preset);
   std::vector<std::vector<std::string>> rows = {
-      {"stage", "data", "samples", "lasts", "steps", "tokens", "learning rate", "evaluations"}};
+      {"stage", "data", "an epoch", "lasts", "steps", "tokens", "learning rate", "evaluations"}};
   Totals totals;
   for (size_t i = 0; i < count; ++i) {
     const Stage& stage = report.plan.stages[i];

@@ -4,11 +4,7 @@
 namespace fathom {
 
 Verb verb_plan() {
-  Verb verb;
-  verb.name = "plan";
-  verb.summary = "what a training plan would do, and what is wrong with it";
-  verb.run = run_plan;
-  return verb;
+  return {"plan", "what a training plan would do, and what is wrong with it", 45, run_plan};
 }
 
 }  // namespace fathom

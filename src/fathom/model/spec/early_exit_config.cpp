@@ -59,10 +59,12 @@ void add_fields(FieldList& list, EarlyExitConfig& c) {
       "mask_history", c.mask_history,
       "whose answer hides a token from a layer; cumulative: any earlier "
       "layer's, previous: only the last one's",
-      {{"previous", MaskHistory::kPrevious}, {"cumulative", MaskHistory::kCumulative}});
+      {{"previous", MaskHistory::kPrevious}, {"cumulative", MaskHistory::kCumulative}})
+      .of_policy();
   list.add("mask_self", c.mask_self,
            "a hidden token does not see itself either; None: true, but false for gold, whose "
-           "answer would leak the label");
+           "answer would leak the label")
+      .of_policy();
   list.add("detach_between_layers", c.detach_between_layers,
            "cut the gradient between layers: each learns from its own loss");
 }

@@ -23,14 +23,17 @@ void add_fields(FieldList& list, HaltingConfig& c) {
       .alias("confidence_mode");
   list.add("halt_threshold", c.threshold, "a token halts where its score is at least this")
       .alias("confidence_threshold")
+      .of_policy()
       .needs(kRule, halts)
       .needs("halt_thresholds = None", [&c] { return c.thresholds.empty(); });
   list.add("halt_thresholds", c.thresholds, "one per layer; None: halt_threshold everywhere")
       .alias("confidence_thresholds")
+      .of_policy()
       .needs(kRule, halts);
   list.add("confidence_temperature", c.temperature,
            "divides the logits before the score is taken (calibration)")
       .above(0)
+      .of_policy()
       .needs(kRule, halts);
 }
 

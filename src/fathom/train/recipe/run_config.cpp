@@ -5,6 +5,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/train/recipe/evaluations.h"
 
 namespace fathom {
 namespace {
@@ -94,6 +95,10 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split")
       .at_least(1)
       .at_most(1e12);
+  list.add("evaluations", c.evaluations,
+           "what is evaluated: names, each with split, batches (eval_iters) and what a pass does "
+           "otherwise; 'train; val; strict: halt_threshold=0.99'. The first one of val decides "
+           "which checkpoint is best");
   list.add(
           "validation_interval", c.validation_interval,
           "sequences seen between evaluations, counts in place of eval_interval; None: steps count")
@@ -271,6 +276,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   validate(config.model);
   check_plan(make_depth_plan(config.model));
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
+  parse_evaluations(config.training.evaluations, config.model);
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
   check_products(config);

@@ -214,8 +214,9 @@ bool compares(const RunState& a, const RunState& b) {
       if (field.name().find("dropout") == std::string::npos)  // acts in training alone
         settings[field.name()] = field.value();
     const TrainingConfig& t = s.config.training;
-    return json{settings, s.corpus_fingerprint,      s.best_metric,
-                t.seed,   static_cast<int>(t.dtype), s.config.sequences_per_evaluation()};
+    return json{settings,     s.corpus_fingerprint,      s.best_metric,
+                t.seed,       static_cast<int>(t.dtype), s.config.sequences_per_evaluation(),
+                t.evaluations};
   };
   return measure(a) == measure(b);
 }

@@ -1,0 +1,158 @@
+// `fathom export RUN`
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/cli/verbs.h"
+#include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
+#include "fathom/track/run_folder.h"
+#include "fathom/track/run_store.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+enum class Format { kNone, kCsv, kJsonl };
+
+struct ExportRequest {
+  std::string run;  // a name or a folder
+  Format metrics = Format::kNone;
+  std::string output;  // empty: standard output
+};
+
+// Standard output, or a file that appears when it is complete.
+class Output {
+ public:
+  explicit Output(const std::string& path) {
+    if (path.empty()) return;
+    // It will be replaced, and /dev/null should not be.
+    const PathKind kind = kind_of(path);
+    if (kind == PathKind::kFolder || kind == PathKind::kStream)
+      misuse(fmt::format("output = {} is not a regular file, so it is not replaced", path),
+             "name a new file; without --output the text goes to standard output");
+    file_.emplace(path);
+  }
+  void write(std::string_view text) {
+    if (file_)
+      file_->write(as_bytes(text));
+    else
+      fmt::print("{}", text);
+  }
+  void commit() {
+    if (file_) file_->commit();
+  }
+
+ private:
+  std::optional<NewFile> file_;
+};
+
+std::string number_text(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  return fmt::format("{}", value);  // the shortest text that reads back as the same double
+}
+
+// RFC 4180, but for the line's end, which is a bare newline as other tools here expect it.
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + '"';
+}
+
+std::string csv_header(const std::vector<std::string>& names) {
+  std::string out = "step";
+  for (const std::string& name : names) out += ',' + csv_field(name);
+  return out + '\n';
+}
+
+std::string csv_line(const StepValues& row) {
+  std::string out = std::to_string(row.step);
+  for (const std::optional<double>& value : row.values) {
+    out += ',';
+    if (value) out += number_text(*value);
+  }
+  return out + '\n';
+}
+
+std::string json_line(const std::vector<std::string>& names, const StepValues& row) {
+  std::string out = fmt::format("{{\"step\":{}", row.step);
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (!row.values[i]) continue;
+    const std::string number = number_text(*row.values[i]);
+    out += ',' + json_text(names[i]) + ':';
+    out += std::isfinite(*row.values[i]) ? number : '"' + number + '"';
+  }
+  return out + "}\n";
+}
+
+void export_metrics(const ExportRequest& request) {
+  // A run's folder lies beside the store of its numbers, also where that is not below runs_root().
+  fs::path folder = fs::absolute(resolve_run(request.run)).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  const std::string name = folder.filename().string();
+  const std::string path = (folder.parent_path() / fs::path(run_store_path()).filename()).string();
+  settle_killed_runs(path);
+  const RunStore store(path, {/*read_only=*/true});
+  if (!store.find(name))
+    fail(fmt::format("the run store {} has no run {}", path, name),
+         fmt::format("{} came from elsewhere; the numbers are in the fathom.db it was beside there",
+                     folder.string()));
+
+  Output output(request.output);
+  const bool csv = request.metrics == Format::kCsv;
+  size_t steps = 0, metrics = 0;
+  store.for_each_step(name, [&](const std::vector<std::string>& names, const StepValues& row) {
+    if (steps++ == 0 && csv) output.write(csv_header(names));
+    output.write(csv ? csv_line(row) : json_line(names, row));
+    metrics = names.size();
+  });
+  if (steps == 0)
+    fail(fmt::format("the run {} has no numbers yet", name),
+         "they are stored with every evaluation and every log_interval steps");
+  output.commit();
+  if (!request.output.empty())
+    fmt::print("{}: {} steps, {} metrics of the run {}\n", request.output,
+               with_commas(static_cast<int64_t>(steps)), metrics, name);
+}
+
+int run_export(const Arguments& arguments) {
+  CommandLine line("export", "RUN --metrics=csv|jsonl [--output=FILE]",
+                   "A run's numbers for other programs, every value in full precision.\n\n"
+                   "csv: a header of `step` and the metrics' names, a row for each step that has\n"
+                   "values, empty cells where a metric has none. jsonl: an object for each step\n"
+                   "with the metrics it has. What is no number is written NaN, Infinity or\n"
+                   "-Infinity, in jsonl as a string.",
+                   "fathom export quickstart --metrics=csv --output=quickstart.csv");
+  ExportRequest request;
+  line.positional("RUN", request.run, "a run's name, or its folder");
+  FieldList list;
+  list.section("export");
+  list.add<Format>("metrics", request.metrics, "the numbers of every step, in this format",
+                   {{"csv", Format::kCsv}, {"jsonl", Format::kJsonl}});
+  list.add("output", request.output, "a file, replaced once all is written; empty: standard output")
+      .path();
+  if (!parse_into(line, arguments, list)) return 0;
+  if (request.metrics == Format::kNone)
+    misuse("metrics is missing: it says what to export",
+           "add --metrics=csv for a table, or --metrics=jsonl for an object a step");
+  export_metrics(request);
+  return 0;
+}
+
+}  // namespace
+
+Verb verb_export() {
+  return {"export", "a run's numbers as CSV or JSON lines", 100, run_export};
+}
+
+}  // namespace fathom

@@ -1,0 +1,84 @@
+#include "fathom/cli/trace/request.h"
+
+#include <filesystem>
+
+#include "fathom/base/error.h"
+#include "fathom/cli/text_request.h"
+
+namespace fathom {
+namespace {
+
+// By a file's ending.
+TableFormat format_of(const std::string& output) {
+  const std::string ending = std::filesystem::path(output).extension();
+  if (ending == ".html" || ending == ".htm") return TableFormat::kHtml;
+  if (ending == ".json") return TableFormat::kJson;
+  if (ending == ".md") return TableFormat::kMarkdown;
+  return TableFormat::kTerminal;
+}
+
+}  // namespace
+
+std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
+  CommandLine line("trace", "RUN [--key=value ...]",
+                   "Which layer answered each token of a text, and what the others thought.",
+                   "fathom trace quickstart_early_exit --format=html --output=who.html");
+  TraceRequest request;
+  std::string text;
+  const char* const kSplit = "a text of the corpus, not --text";
+  const auto of_split = [&] { return text.empty(); };
+  line.positional("RUN", request.model.run, "a run's name, or its folder");
+  FieldList list;
+  add_fields(list, request.model);
+  list.find("checkpoint")->alias("ckpt");
+  list.section("text");
+  list.add("dataset", request.dataset, "another corpus of the same tokenizer; empty: the run's own")
+      .path()
+      .needs(kSplit, of_split);
+  list.add("split", request.split, "train or val").needs(kSplit, of_split);
+  list.add("text", text, "this text, or FILE:path, in place of the split's").any_bytes();
+  list.add("start_idx", request.start_idx, "first token in the split, -1: anywhere")
+      .at_least(-1)
+      .at_most(1e15)
+      .needs(kSplit, of_split);
+  list.add("num_chars", request.num_chars,
+           "tokens at most; None: as many as the model can see, 300 of a split")
+      .at_least(2)
+      .at_most(1 << 25);
+  list.add("sentences", request.sentences,
+           "end with the n-th of . ! ?, 0 or less: only by num_chars; None: 2, or 0 for --text")
+      .at_least(-1e9)
+      .at_most(1e9);
+  list.add("seed", request.seed, "of the place in the split")
+      .at_least(0)
+      .at_most(kMostSeed)
+      .needs(kSplit, of_split)
+      .needs("start_idx = -1", [&] { return request.start_idx < 0; });
+  list.section("table");
+  list.add("candidates", request.candidates, "predictions of each layer in JSON and HTML")
+      .at_least(1)
+      .at_most(50)
+      .needs("format = json or html", [&] {
+        return request.format == TableFormat::kJson || request.format == TableFormat::kHtml;
+      });
+  list.add<TableFormat>("format", request.format,
+                        "terminal, markdown, json or html; not given: as the output's name ends",
+                        {{"terminal", TableFormat::kTerminal},
+                         {"markdown", TableFormat::kMarkdown},
+                         {"json", TableFormat::kJson},
+                         {"html", TableFormat::kHtml}});
+  list.add("output", request.output, "a file; empty: the console").path();
+  if (!parse_into(line, arguments, list)) return std::nullopt;
+  if (list.given("text")) {
+    request.text = start_text(text);
+    if (request.text->empty()) misuse("text is empty", "give some, or leave out --text");
+  }
+  if (!list.given("format")) request.format = format_of(request.output);
+  settle(request.model);
+  require_next_token(request.model, "trace");
+  settle_state(request.model);
+  request.notices = notices_of(list);
+  return request;
+}
+
+}  // namespace fathom
