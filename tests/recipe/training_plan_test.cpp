@@ -95,10 +95,9 @@ TEST(TrainingPlan, EveryBudget) {
   EXPECT_EQ(budget(R"(, "samples": 9)"), (Budget{Unit::kSamples, 9}));
   EXPECT_EQ(budget(R"(, "tokens": 5000000000)"), (Budget{Unit::kTokens, 5e9}));
   EXPECT_EQ(budget(R"(, "minutes": 1.5)"), (Budget{Unit::kMinutes, 1.5}));
-  for (const char* wrong :
-       {R"("epochs": 0)", R"("epochs": -1)", R"("steps": 0)", R"("steps": 1.5)", R"("tokens": "9")",
-        R"("minutes": null)", R"("minutes": true)", R"("samples": [1])", R"("steps": 1e13)",
-        R"("epochs": 1e300)"})
+  for (const char* wrong : {R"("epochs": 0)", R"("epochs": -1)", R"("steps": 0)", R"("steps": 1.5)",
+                            R"("tokens": "9")", R"("minutes": null)", R"("minutes": true)",
+                            R"("samples": [1])", R"("steps": 1e13)", R"("epochs": 1e300)"})
     EXPECT_THAT(refusal(std::string(R"({"a": {"dataset": "x", )") + wrong + "}}"),
                 AllOf(HasSubstr("the stage a has "), HasSubstr("allowed: ")))
         << wrong;
@@ -112,12 +111,11 @@ TEST(TrainingPlan, OverridesAreTheRunsOwnKeys) {
       "lr": 1e-4, "weight_decay": "0.5", "freeze": "mlp.*", "min_lr": null, "sampling": "sequential",
       "eval_interval": 50, "spike_sigma": 3, "decay_lr": false}}})")
                           .stages[0];
-  EXPECT_THAT(stage.overrides,
-              ElementsAre(Pair("dataset", "x"), Pair("learning_rate", "0.0001"),
-                          Pair("weight_decay", "0.5"), Pair("freeze", "mlp.*"),
-                          Pair("min_lr", "None"), Pair("sampling", "sequential"),
-                          Pair("eval_interval", "50"), Pair("spike_sigma", "3"),
-                          Pair("decay_lr", "false")));
+  EXPECT_THAT(stage.overrides, ElementsAre(Pair("dataset", "x"), Pair("learning_rate", "0.0001"),
+                                           Pair("weight_decay", "0.5"), Pair("freeze", "mlp.*"),
+                                           Pair("min_lr", "None"), Pair("sampling", "sequential"),
+                                           Pair("eval_interval", "50"), Pair("spike_sigma", "3"),
+                                           Pair("decay_lr", "false")));
 }
 
 TEST(TrainingPlan, OverridesThatAreNotAStagesAreRefused) {
@@ -151,9 +149,10 @@ TEST(TrainingPlan, MixturesInEverySpelling) {
   EXPECT_EQ(mixture(R"("interleve_stopping_strategy": "all_exhausted")"), "all_exhausted");
   EXPECT_EQ(mixture(R"("mixture_weights": [1, 2.5])"), "weighted");
   EXPECT_EQ(mixture(R"("epochs": 1)"), "") << "the key's own default";
-  EXPECT_EQ(override_of(plan_of(R"({"a": {"dataset": "x,y", "mixture_weights": [1, 3]}})").stages[0],
-                        "mixture_weights"),
-            "[1, 3]");
+  EXPECT_EQ(
+      override_of(plan_of(R"({"a": {"dataset": "x,y", "mixture_weights": [1, 3]}})").stages[0],
+                  "mixture_weights"),
+      "[1, 3]");
   const auto wrong = [](const std::string& text) {
     return refusal(R"({"a": {"datasets": ["x", "y"], )" + text + "}}");
   };
@@ -194,16 +193,17 @@ TEST(TrainingPlan, WhatIsNoPlanIsRefused) {
     EXPECT_THAT(refusal("{\"" + std::string(name) + "\": {\"dataset\": \"x\"}}"),
                 HasSubstr("a name is 1 to 64 of letters"))
         << name;
-  EXPECT_THAT(refusal(R"({"datasets": {"w": {"ds_loader": "wiki"}}, "steps": [{"datasets": ["v"]}]})"),
-              AllOf(HasSubstr("unknown data set \"v\""), HasSubstr("allowed: w")));
+  EXPECT_THAT(
+      refusal(R"({"datasets": {"w": {"ds_loader": "wiki"}}, "steps": [{"datasets": ["v"]}]})"),
+      AllOf(HasSubstr("unknown data set \"v\""), HasSubstr("allowed: w")));
 }
 
 TEST(TrainingPlan, LoadersNameCorpora) {
   const auto data = [](const std::string& loader) {
-    return override_of(plan_of(R"({"datasets": {"d": )" + loader +
-                               R"(}, "steps": [{"datasets": ["d"]}]})")
-                           .stages[0],
-                       "dataset");
+    return override_of(
+        plan_of(R"({"datasets": {"d": )" + loader + R"(}, "steps": [{"datasets": ["d"]}]})")
+            .stages[0],
+        "dataset");
   };
   EXPECT_EQ(data(R"({"ds_loader": "wiki"})"), "wiki_en");
   EXPECT_EQ(data(R"({"ds_loader": "wiki", "args": ["es"]})"), "wiki_es");
@@ -247,22 +247,44 @@ TEST(TrainingPlan, ReadsBackAsItWasWritten) {
   }
 }
 
+TEST(TrainingPlan, TheSameInToml) {
+  const auto same = [](const std::string& toml, const std::string& text) {
+    TrainingPlan plan = read_plan(toml, "x.toml").plan;
+    EXPECT_EQ(plan.name, "x.toml");
+    plan.name = "x.json";
+    EXPECT_EQ(json(plan), json(plan_of(text))) << toml;
+  };
+  same(
+      "[zebra]\ndataset = \"x\"\nepochs = 0.5\n[zebra.overrides]\nlearning_rate = 1e-3\n"
+      "min_lr = \"none\"\n[ant]\ndatasets = [\"x\", \"y\"]\nsteps = 5\n",
+      R"({"zebra": {"dataset": "x", "epochs": 0.5,
+                     "overrides": {"learning_rate": 1e-3, "min_lr": null}},
+           "ant": {"datasets": ["x", "y"], "steps": 5}})");
+  same("[[steps]]\ndataset = \"x\"\nstep_name = \"b\"\n[[steps]]\ndataset = \"y\"\ntokens = 9\n",
+       R"({"steps": [{"dataset": "x", "step_name": "b"}, {"dataset": "y", "tokens": 9}]})");
+  EXPECT_THAT(refusal_of([] { read_plan("[a]\ndataset = ", "x.toml"); }).what(),
+              HasSubstr("x.toml:2"));
+  EXPECT_THAT(refusal_of([] { read_plan("[a]\nepochs = 2020-01-01", "x.toml"); }).what(),
+              HasSubstr("dates and times"));
+  EXPECT_THAT(refusal_of([] { read_plan("[a]\nepochs = nan", "x.toml"); }).what(),
+              HasSubstr("has epochs = "));
+}
+
 TEST(TrainingPlan, SaysWhatItsStagesAre) {
-  EXPECT_THAT(to_text(plan_of(R"({"a": {"dataset": "x", "epochs": 0.5,
+  EXPECT_THAT(
+      to_text(plan_of(R"({"a": {"dataset": "x", "epochs": 0.5,
                                         "overrides": {"learning_rate": 1e-3}},
                                   "b": {"steps": 1}})")),
-              ElementsAre("a: x for 0.5 epochs, learning_rate = 0.001",
-                          "b: the run's data for 1 step"));
+      ElementsAre("a: x for 0.5 epochs, learning_rate = 0.001", "b: the run's data for 1 step"));
 }
 
 TEST(BuiltInPlans, AllOfLmplaysNamesAreThere) {
   std::vector<std::string> names;
   for (const BuiltInPlan& built_in : built_in_plans()) names.push_back(built_in.plan.name);
-  EXPECT_THAT(names,
-              ElementsAre("default", "wiki_en_es", "l_wiki_en_es", "full_v1", "full", "bigpretrain",
-                          "hugepretrain", "pretrain", "openorca", "tinystories", "orcamathword200",
-                          "smoltalk_all", "cosmopedia_v2", "instruction_ft", "l_instruction_ft",
-                          "all"));
+  EXPECT_THAT(names, ElementsAre("default", "wiki_en_es", "l_wiki_en_es", "full_v1", "full",
+                                 "bigpretrain", "hugepretrain", "pretrain", "openorca",
+                                 "tinystories", "orcamathword200", "smoltalk_all", "cosmopedia_v2",
+                                 "instruction_ft", "l_instruction_ft", "all"));
 }
 
 TEST(BuiltInPlans, EachIsAPlanThatCouldHaveBeenWritten) {

@@ -317,6 +317,9 @@ class Reader {
     if (!may_differ_between_stages(*field)) refuse_for_stages(*field, at, stage);
     if (value.is_object())
       refuse(at, "has an object as " + field->name(), "a value is a number, a text or a list");
+    // TOML has no null.
+    const bool is_none = value == "none" && !field->is_text() && field->choices().empty();
+    if (is_none) return add_override(key, Tree(), at, stage);
     if (value.is_string()) return set(at, stage, field->name(), value.get<std::string>());
     list_.set(field->name(), nlohmann::json(value), at);
     add_unless_twice(field->name(), to_literal(nlohmann::json(value)), at, stage);

@@ -14,6 +14,9 @@
 namespace fathom {
 namespace {
 
+constexpr const char* kPrepareAlike =
+    "prepare both texts with the same one, for example --tokenizer=byte or gpt2";
+
 // Corpora by the name they were opened under.
 using Opened = std::map<std::string, Corpus>;
 
@@ -104,7 +107,7 @@ void check_tokenizers(ResolvedPlan& resolved) {
           ErrorKind::kUsage,
           fmt::format("the stages {} and {} have different tokenizers: {} and {}", first_stage,
                       stage.name, shown_vocabulary(*first), shown_vocabulary(corpus)),
-          "prepare both texts with the same one, for example --tokenizer=byte or gpt2");
+          kPrepareAlike);
       return;
     }
 }
@@ -139,8 +142,13 @@ std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>&
   std::vector<Corpus> corpora;
   for (const std::string& part : data_parts(config.data.dataset)) {
     corpora.push_back(Corpus::open(part));
-    for (std::string& notice : corpora.back().notices()) notices.push_back(std::move(notice));
-    require_splits(corpora.back(), config);
+    const Corpus& corpus = corpora.back();
+    for (std::string& notice : corpus.notices()) notices.push_back(std::move(notice));
+    require_splits(corpus, config);
+    if (!speak_alike(corpora.front(), corpus))
+      misuse(fmt::format("{} and {} have different tokenizers", shown_vocabulary(corpora.front()),
+                         shown_vocabulary(corpus)),
+             kPrepareAlike);
   }
   return corpora;
 }

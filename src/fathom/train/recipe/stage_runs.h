@@ -12,8 +12,8 @@
 
 namespace fathom {
 
-// The corpora of a configuration's `dataset`, both splits of each longer than a window. What is
-// worth saying of them goes to `notices`.
+// The corpora of a configuration's `dataset`, of one tokenizer, both splits of each longer than a
+// window. What is worth saying of them goes to `notices`.
 std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices);
 
 struct ResolvedPlan {

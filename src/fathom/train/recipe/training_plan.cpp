@@ -9,6 +9,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/config/config_file.h"
 #include "fathom/config/literal.h"
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
@@ -23,8 +24,9 @@ using nlohmann::json;
 
 constexpr std::array kSectionsOfStages = {"data", "optimizer", "schedule", "guards"};
 constexpr std::array kTrainingKeysOfStages = {
-    "eval_interval", "eval_iters",          "validation_interval", "validation_batch_size",
-    "save_interval", "checkpoint_interval", "log_interval",        "recompute_blocks"};
+    "eval_interval", "eval_iters",      "evaluations",           "validation_interval",
+    "loss_norm",     "save_interval",   "validation_batch_size", "checkpoint_interval",
+    "log_interval",  "recompute_blocks"};
 
 template <class List>
 bool holds(const List& list, const std::string& word) {
@@ -94,6 +96,9 @@ void from_json(const json& in, TrainingPlan& plan) {
 }
 
 WrittenPlan read_plan(std::string_view text, const std::string& name) {
+  const std::string_view ending = ".toml";
+  if (name.size() > ending.size() && name.substr(name.size() - ending.size()) == ending)
+    return plan_from_json(read_toml_tree(std::string(text), escaped(name)), name);
   try {
     return plan_from_json(parse_ordered_json(text, escaped(name)), name);
   } catch (const Error& e) {
