@@ -18,6 +18,7 @@
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_store.h"
+#include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
 namespace {
@@ -39,7 +40,8 @@ std::set<std::string> options_of_verbs(const testing::Workplace& place) {
   for (const Verb& verb : verbs()) {
     const std::string help = place.run({verb.name, "--help"}).out;
     const std::regex option("\n  --([a-z0-9_]+) ");
-    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench";
+    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench" ||
+                        verb.name == "plan";
     for (std::sregex_iterator it(help.begin(), help.end(), option), end; it != end; ++it)
       if (!trains || run.find((*it)[1]) == nullptr) names.insert(verb.name + " " + (*it)[1].str());
   }
@@ -61,6 +63,11 @@ class VerbEffects : public testing::CliTest {
     const Outcome o = run(words);
     EXPECT_EQ(o.exit_code, 0) << o.err;
     return json::parse(o.out);
+  }
+  // A plan of two stages, a and b.
+  std::string plan_file() const {
+    place_.write("plan.json", R"({"a": {"steps": 10}, "b": {"steps": 900}})");
+    return place_.path("plan.json");
   }
   uintmax_t shard_bytes() const { return fs::file_size(place_.path("data/new/val.bin")); }
   void make_checkpoints() const {
@@ -190,6 +197,24 @@ void VerbEffects::run_effects() {
     place_.write("a.toml", "n_layer = 3");
     EXPECT_THAT(run({"describe", "gpt2ish", "--config=a.toml"}).out, HasSubstr("n_layer = 3\n"));
   };
+  effects_["plan config"] = [&] {
+    place_.write("a.toml", "learning_rate = 0.125");
+    EXPECT_THAT(run({"plan", plan_file(), "--dataset=rain", "--block_size=16", "--decay_lr=False",
+                     "--config=a.toml"})
+                    .out,
+                HasSubstr("0.125"));
+  };
+  effects_["plan json"] = [&] {
+    const Words words = {"plan", plan_file(), "--dataset=rain", "--block_size=16"};
+    Words more = words;
+    more.push_back("--json");
+    EXPECT_FALSE(json::accept(run(words).out));
+    EXPECT_TRUE(json::accept(run(more).out));
+  };
+  effects_["train training_plan"] = [&] {
+    EXPECT_EQ(train({"--training_plan=" + plan_file(), "--block_size=16"}).stages.size(), 2U);
+    EXPECT_EQ(train({"--block_size=16"}).stages.size(), 1U);
+  };
   effects_["train config"] = [&] {
     place_.write("a.toml", "n_layer = 3");
     EXPECT_EQ(train({"--config=" + place_.path("a.toml").string()}).config.model.backbone.n_layer,
@@ -257,6 +282,22 @@ void VerbEffects::resume_effects() {
     const auto request = parse_train(
         {"gpt2ish_shakespeare_cpu", "--run_name=old", "--resume", "--ignore_optimizer"});
     EXPECT_TRUE(request->options.ignore_optimizer);
+  };
+  effects_["train override_plan"] = [=] {
+    RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+    TrainingPlan plan;
+    plan.name = "old";
+    plan.stages = {{"b", {{"dataset", "rain"}}, {Budget::Unit::kSteps, 900}}};
+    state.stage = "b";
+    state.plan = std::make_shared<const json>(plan);
+    testing::save_state("old", "last", state);
+    const Words words = {"gpt2ish_shakespeare_cpu", "--run_name=old", "--resume",
+                         "--training_plan=" + plan_file()};
+    Words more = words;
+    more.push_back("--override_plan");
+    EXPECT_EQ(parse_train(words)->stages.size(), 1U);
+    EXPECT_EQ(parse_train(more)->stages.size(), 2U);
+    fs::remove_all(place_.path("runs/old"));
   };
   effects_["train resume"] = [=] {
     make_run();

@@ -1,4 +1,4 @@
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 
 #include "fathom/io/files.h"
 #include "fathom/train/recipe/data_options.h"
