@@ -14,6 +14,7 @@
 #include "fathom/cli/model_choice.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/stage_runs.h"
@@ -138,7 +139,17 @@ void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const 
     request.stages = resolve_plan(*plan, request.config, request.notices);
     request.plan = completed(*plan, request.config, request.stages);
   }
+  std::vector<Corpus> all;
+  for (const StageRun& stage : request.stages)
+    all.insert(all.end(), stage.corpora.begin(), stage.corpora.end());
+  for (std::string& notice : keys_without_rows(list, all))
+    request.notices.push_back(std::move(notice));
   const StageRun& present = present_stage(request);
+  for (const Corpus& corpus : present.corpora) {
+    const std::string notice =
+        coverage_notice(corpus, data_options(present.config, "train", false));
+    if (!notice.empty()) request.notices.push_back(notice);
+  }
   request.config = present.config;
   request.corpus = present.corpora.front();
 }

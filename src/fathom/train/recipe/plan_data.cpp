@@ -222,13 +222,15 @@ std::string corpus_of_loader(const Tree& entry, const std::string& at,
 }
 
 std::vector<std::string> data_parts(const std::string& dataset) {
+  std::vector<std::string> parts;
+  if (dataset.empty()) return parts;
   if (dataset.find(',') == std::string::npos || is_folder(path_from_text(dataset)) ||
       is_in_data(dataset))
     return {dataset};
-  std::vector<std::string> parts;
   for (size_t begin = 0; begin <= dataset.size();) {
     const size_t end = std::min(dataset.find(',', begin), dataset.size());
-    parts.emplace_back(trim(std::string_view(dataset).substr(begin, end - begin)));
+    const std::string name(trim(std::string_view(dataset).substr(begin, end - begin)));
+    if (!name.empty()) parts.push_back(name);
     begin = end + 1;
   }
   return parts;

@@ -27,7 +27,13 @@ const Corpus& open_once(const std::string& name, Opened& opened) {
 }
 
 void require_splits(const Corpus& corpus, const RunConfig& config) {
-  for (const char* split : {"train", "val"}) corpus.shards(split);  // throws without it
+  for (const char* split : {"train", "val"}) {  // throws without it
+    if (corpus.has_rows())
+      corpus.rows(split);
+    else
+      corpus.shards(split);
+  }
+  if (corpus.has_rows()) return;  // of any length
   require_block(corpus, config.model.backbone.block_size);
 }
 
