@@ -6,7 +6,7 @@
 #include "fathom/data/in_batches.h"
 #include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/evaluations.h"
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {

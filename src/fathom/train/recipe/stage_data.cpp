@@ -15,6 +15,14 @@ std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std:
   return make_data_set(stage.corpora, options);
 }
 
+std::shared_ptr<const FirstInBatches> whole_split(const Corpus& corpus, const RunConfig& config,
+                                                  const std::string& split, int64_t B) {
+  DataOptions options = data_options(config, split, /*evaluation=*/true);
+  options.rows.mark_answers = true;
+  const WholeSplit whole = whole_split(corpus, options);
+  return std::make_shared<FirstInBatches>(whole.data, whole.draws, B);
+}
+
 std::string fingerprint(const std::vector<Corpus>& corpora) {
   if (corpora.size() == 1) return corpora[0].fingerprint();
   std::string all;
