@@ -26,7 +26,8 @@ const std::vector<Verb>& verbs() {
        [](const Arguments& a) { return parse_trace(a).has_value(); }},
       {"bench", "how fast this machine trains and decodes", nullptr,
        [](const Arguments& a) { return parse_bench(a).has_value(); }},
-      {"export", "a run's numbers as CSV or JSON lines", run_export},
+      {"export", "a run's numbers, or its model in Hugging Face's layout", run_export},
+      verb_import(),
   };
   return all;
 }

@@ -25,6 +25,8 @@ struct Verb {
   bool (*check)(const Arguments&) = nullptr;
 };
 
+Verb verb_import();  // import/verb.cpp
+
 const std::vector<Verb>& verbs();
 std::string overview();  // what `fathom` and `fathom --help` print
 

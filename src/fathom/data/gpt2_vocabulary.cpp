@@ -7,6 +7,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/data/corpus.h"
+#include "fathom/data/tokenizer_json.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 
@@ -41,6 +42,12 @@ BpeVocabulary keep(BpeVocabulary vocabulary) {
 }
 
 }  // namespace
+
+// By the checksum of the file that has its merges.
+bool is_gpt2_vocabulary(const BpeVocabulary& v) {
+  return v.size() == kTokens && v.specials.size() == 1 && v.specials[0] == "<|endoftext|>" &&
+         sha256_hex(merges_text(v)) == kSha256;
+}
 
 BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions options) {
   if (!file.empty())

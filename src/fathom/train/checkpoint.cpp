@@ -166,7 +166,11 @@ RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, Ad
   read_checkpoint(folder, [&](const std::string& steady) {
     state = load_state(steady);
     copy_parameters(steady, parameters);
-    copy_moments(steady, optimizer);
+    // Of a model that was made elsewhere there are none, and the manifest would tell of a lost
+    // file.
+    const bool begins = state.optimizer_steps == 0 &&
+                        kind_of(steady + "/optimizer.safetensors") == PathKind::kNothing;
+    begins ? optimizer.reset() : copy_moments(steady, optimizer);
   });
   optimizer.set_steps(state.optimizer_steps, state.moments_begun);
   return state;

@@ -1,7 +1,8 @@
 // A checkpoint: a folder that holds everything a run needs to go on, or a model to be used.
 //
 //   model.safetensors      parameters by name, float32
-//   optimizer.safetensors  AdamW's moments: <parameter>.m and <parameter>.v
+//   optimizer.safetensors  AdamW's moments: <parameter>.m and <parameter>.v; missing in the
+//                          checkpoint of an imported model, whose moments begin at zero
 //   state.json             RunState
 //   manifest.json          size and checksum of the others (io/checkpoint_folder.h)
 //
