@@ -28,7 +28,8 @@ constexpr char kKind[] = "fathom reads byte-level byte pairs as GPT-2 has them";
 struct Files {
   std::map<std::string, uint32_t> vocab;                    // symbol to id
   std::vector<std::pair<std::string, std::string>> merges;  // in order of rank
-  std::map<uint32_t, std::string> added;                    // special tokens by id
+  std::map<uint32_t, std::string> added;                    // special tokens by id,
+  bool tells_added = false;  // as far as the files tell them from the others
 };
 
 uint32_t id_of(const json& value, const std::string& what) {
@@ -123,9 +124,9 @@ void check_merges(const BpeVocabulary& v, const Files& files, const ByteAlphabet
   }
 }
 
-BpeVocabulary vocabulary_from(Files files, const std::string& name) {
+BpeVocabulary vocabulary_from(const Files& files, const std::string& name) {
   const ByteAlphabet alphabet;
-  std::map<uint32_t, std::string> by_id = std::move(files.added);
+  std::map<uint32_t, std::string> by_id = files.added;
   for (const auto& [symbol, id] : files.vocab) {
     const auto [at, is_new] = by_id.emplace(id, symbol);
     if (!is_new && at->second != symbol)
@@ -139,8 +140,11 @@ BpeVocabulary vocabulary_from(Files files, const std::string& name) {
     if (id != v.size())
       fail(fmt::format("{}: no token has the id {}", name, v.size()),
            "vocabularies with gaps are not read");
-    const bool is_special = id >= tokens;
-    if (is_special) {
+    if (id >= tokens) {
+      if (files.tells_added && files.added.count(id) == 0)
+        fail(
+            fmt::format("{}: no merge makes the token {} of id {}", name, quoted_start(symbol), id),
+            kKind);
       v.specials.push_back(symbol);
       continue;
     }
@@ -208,9 +212,10 @@ BpeVocabulary read_tokenizer_json(std::string_view text, const std::string& name
     Files files;
     files.vocab = vocab_from_json(model["vocab"], name);
     files.added = added_from_json(file, name);
+    files.tells_added = true;
     for (const json& merge : model["merges"])
       files.merges.push_back(merge_from_json(merge, name, files.merges.size()));
-    return vocabulary_from(std::move(files), name);
+    return vocabulary_from(files, name);
   });
 }
 
@@ -227,7 +232,7 @@ BpeVocabulary read_vocab_and_merges(std::string_view vocab, std::string_view mer
       if (text.empty() || (line == 0 && text.substr(0, 8) == "#version")) continue;
       files.merges.push_back(merge_from_json(std::string(text), name, files.merges.size()));
     }
-    return vocabulary_from(std::move(files), name);
+    return vocabulary_from(files, name);
   });
 }
 

@@ -96,13 +96,13 @@ ImportedModel read_hugging_face(const std::string& folder) {
 RunState imported_state(const ImportedModel& model, const std::string& preset) {
   RunState state;
   state.config = preset_config(preset);
+  const Init init = state.config.model.backbone.init;
+  state.config.model.backbone = model.backbone;
+  state.config.model.backbone.init = init;
   const std::vector<std::string> beyond = beyond_gpt2(state.config.model);
   if (!beyond.empty())
     misuse(fmt::format("{} is no preset of a plain GPT-2: {}", preset, join(beyond, ", ")),
            "--exp=gpt2 is one");
-  const Init init = state.config.model.backbone.init;
-  state.config.model.backbone = model.backbone;
-  state.config.model.backbone.init = init;
   validate(state.config.model);
   state.vocab_size = *model.backbone.vocab_size;
   state.best_metric = "eval/val/loss";
