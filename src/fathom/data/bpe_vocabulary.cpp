@@ -15,6 +15,7 @@
 #include "fathom/base/text.h"
 #include "fathom/data/byte_alphabet.h"
 #include "fathom/data/shard.h"
+#include "fathom/data/tokenizer_json.h"
 #include "fathom/io/json_text.h"
 
 namespace fathom {
@@ -201,7 +202,9 @@ BpeVocabulary read_bpe_vocabulary(std::string_view text, const std::string& name
   BpeVocabulary v;
   if (first == text.npos)
     fail(fmt::format("{} is empty", name), "take vocab.bpe of GPT-2, or encoders/gpt2.json");
-  if (text[first] == '{')
+  if (is_tokenizer_json(text))
+    v = read_tokenizer_json(text, name);
+  else if (text[first] == '{')
     v = read_package(text, name);
   else if (text.substr(first, 8) == "#version")
     v = read_merges(text.substr(first), name);

@@ -39,6 +39,9 @@ struct KnownCorpus {
 };
 
 const std::vector<KnownCorpus>& known_corpora();
+inline bool is_downloaded(const KnownCorpus& corpus) {
+  return !corpus.url.empty() || !corpus.parts.empty();
+}
 const KnownCorpus* find_known_corpus(const std::string& name);  // null: there is none
 
 }  // namespace fathom

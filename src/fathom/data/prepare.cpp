@@ -20,6 +20,7 @@
 #include "fathom/data/prepare_internal.h"
 #include "fathom/data/source_text.h"
 #include "fathom/data/text_scan.h"
+#include "fathom/data/tokenizer_json.h"
 #include "fathom/io/json_text.h"
 
 namespace fs = std::filesystem;
@@ -53,7 +54,8 @@ void check_file(const PrepareOptions& o) {
            "add --name=NAME");
 }
 
-// The folder's name, after every check that needs no text.
+}  // namespace
+
 std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   PrepareOptions copy;  // its fields' bounds and choices hold for whoever filled in the struct
   FieldList list;
@@ -69,13 +71,19 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   if (!known && !o.input.empty())
     misuse(fmt::format("--input {} is given beside the text file {}", o.input, o.what),
            "--input is the copy of a corpus that is prepared by name");
-  if (!o.url.empty() && (!known || known->url.empty()))
+  if (!o.url.empty() && (!known || !is_downloaded(*known)))
     misuse(fmt::format("--url has no meaning for {}, which is not downloaded", o.what));
   if (!o.url.empty() && !o.input.empty())
     misuse("--url and --input are both given", "leave out one");
-  if (!o.vocabulary.empty() && o.tokenizer != "gpt2")
+  const bool of_documents = known && known->has_documents;
+  const bool takes_vocabulary =
+      o.tokenizer == "gpt2" || o.tokenizer == "bpe" || (of_documents && o.tokenizer == "auto");
+  if (!o.vocabulary.empty() && !takes_vocabulary)
     misuse(fmt::format("--vocabulary has no meaning for --tokenizer {}", o.tokenizer),
-           "it is the file of GPT-2's vocabulary: add --tokenizer gpt2");
+           "it is a file of byte pairs: add --tokenizer gpt2, or bpe");
+  if (!o.more_inputs.empty() && (!of_documents || o.input.empty()))
+    misuse(fmt::format("unexpected word {}", in_quotes(o.more_inputs.front())),
+           "several files are for corpora of documents: fathom prepare fineweb --input FILE FILE");
   if (!o.name.empty() && o.name != corpus_name_of(o.name))
     misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
            fmt::format("visible characters other than '/', at most 100 bytes, such as {}",
@@ -86,7 +94,6 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   return known ? known->name : corpus_name_of(fs::path(o.what).stem().string());
 }
 
-// The line that prepares the same corpus again: every field that is not at its default.
 std::string command_line(PrepareOptions options) {
   options.force = false;
   PrepareOptions defaults;
@@ -101,8 +108,11 @@ std::string command_line(PrepareOptions options) {
     if (field.is_path()) text = path_from_text(text);
     line += fmt::format(" --{} {}", field.name(), shell_word(text));
   }
+  for (const std::string& input : options.more_inputs) line += " " + shell_word(input);
   return line;
 }
+
+namespace {
 
 // Equal recipes give equal shards.
 nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
@@ -112,7 +122,9 @@ nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenize
                            {"val_fraction", options.val_fraction},
                            {"shard_format", options.shard_format},
                            {"shard_tokens", options.shard_tokens}};
-  if (tokenizer == "bpe") recipe["vocab_size"] = options.vocab_size;
+  if (tokenizer == "bpe" && options.vocabulary.empty()) recipe["vocab_size"] = options.vocab_size;
+  if (tokenizer == "bpe" && !options.vocabulary.empty())
+    recipe["vocabulary"] = sha256_hex(read_once(options.vocabulary, kMaxTokenizerBytes));
   return recipe;
 }
 
@@ -215,40 +227,9 @@ class Preparation {
            meta["recipe"] == recipe(options_, kind, sha256);
   }
 
-  // True when nothing is to be done. Throws when something else is in the place.
   bool is_prepared(const std::string& kind, const std::string& sha256) {
-    const PathKind there = kind_of(folder_.string());
-    if (there == PathKind::kNothing) return false;
-    if (there != PathKind::kFolder)
-      fail(
-          fmt::format("cannot write the folder {}: a file of that name is there", folder_.string()),
-          "move the file away, or choose another --name");
-    const nlohmann::json meta = read_meta(folder_);
-    const bool same = holds(meta, kind, sha256);
-    if (same && !options_.force) {
-      try {
-        Corpus::open(folder_.string());
-        return true;
-      } catch (const SystemError&) {
-        throw;  // it may be whole
-      } catch (const Error& error) {
-        notices_.push_back(fmt::format("made again, for {}", error.what()));
-      }
-    }
-    const bool other = !same && !is_empty_folder(folder_);
-    if (other) check_replaceable(folder_);  // else --force would be no help
-    if (other && !options_.force)
-      fail(fmt::format("{} already holds a different corpus, {}", folder_.string(),
-                       made_from(meta, sha256)),
-           "--force replaces it, --name gives this one another place");
-    check_replaceable(folder_);
-    if (other && !said_) {
-      said_ = true;
-      const std::string removal =
-          fmt::format("--force removes {}, {}", folder_.string(), corpus_shown(meta, sha256));
-      warn_ ? warn_(removal) : notices_.push_back(removal);
-    }
-    return false;
+    return fathom::is_prepared(folder_, recipe(options_, kind, sha256), options_.force,
+                               {warn_, notices_, said_});
   }
 
   void write(const SourceText& source, const TextScan& scan, const std::string& kind,
@@ -291,6 +272,9 @@ class Preparation {
       download.progress = [&](uint64_t done, uint64_t total) { tell("download", total, done); };
       return make_bpe_tokenizer(kind, load_gpt2_vocabulary(options_.vocabulary, download));
     }
+    if (!options_.vocabulary.empty())
+      return make_tokenizer_of(read_bpe_vocabulary(
+          read_once(options_.vocabulary, kMaxTokenizerBytes), options_.vocabulary));
     // Of the train split alone: what validation measures must not shape the tokens.
     return make_bpe_tokenizer(
         kind, train_bpe(text.substr(0, train_bytes), options_.vocab_size, [&](int64_t done) {
@@ -346,7 +330,10 @@ class Preparation {
 void add_fields(FieldList& list, PrepareOptions& o) {
   list.section("prepare");
   list.add("name", o.name, "folder under data/; empty: the corpus's name or the file's");
-  list.add("input", o.input, "a local copy of the corpus's text, instead of fetching it").path();
+  list.add("input", o.input,
+           "a local copy of the corpus's text, instead of fetching it; of a corpus of documents, "
+           "its files, one behind the other, or a folder of them")
+      .path();
   list.add(
       "tokenizer", o.tokenizer,
       "auto: char for a text of at most 512 different characters, else byte; gpt2: GPT-2's "
@@ -355,10 +342,12 @@ void add_fields(FieldList& list, PrepareOptions& o) {
   list.add("vocab_size", o.vocab_size, "tokens of a bpe that is made for the text")
       .at_least(257)
       .at_most(65536)
-      .needs("tokenizer = bpe", [&o] { return o.tokenizer == "bpe"; });
-  list.add("vocabulary", o.vocabulary,
-           "with gpt2: vocab.bpe, a .tiktoken file or the npm package tiktoken's gpt2.json; empty: "
-           "the one kept in data/tokenizers, or a download")
+      .needs("tokenizer = bpe", [&o] { return o.tokenizer == "bpe" && o.vocabulary.empty(); });
+  list.add(
+          "vocabulary", o.vocabulary,
+          "with gpt2: vocab.bpe, tokenizer.json, a .tiktoken file or the npm package tiktoken's "
+          "gpt2.json; empty: the one kept in data/tokenizers, or a download; with bpe: such a file "
+          "of any byte pairs, or empty to make them")
       .path();
   list.add("shard_format", o.shard_format, "llmc: llm.c's header and uint16; nanogpt: bare uint16",
            {{"llmc", "llmc"}, {"nanogpt", "nanogpt"}});
@@ -376,13 +365,24 @@ void add_fields(FieldList& list, PrepareOptions& o) {
       .at_most(86400)
       .needs("a download", [&o] {
         const KnownCorpus* known = find_known_corpus(o.what);
-        return (known != nullptr && !known->url.empty() && o.input.empty()) ||
+        return (known != nullptr && is_downloaded(*known) && o.input.empty()) ||
                (o.tokenizer == "gpt2" && o.vocabulary.empty());
+      });
+  list.add("max_bytes", o.max_bytes,
+           "of a corpus of documents, the first files that have no more bytes together are fetched")
+      .at_least(1)
+      .at_most(1e15)
+      .needs("a download of documents", [&o] {
+        const KnownCorpus* known = find_known_corpus(o.what);
+        return known != nullptr && known->has_documents && o.input.empty();
       });
 }
 
 PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress,
                       const PrepareWarning& warn) {
+  const KnownCorpus* known = find_known_corpus(options.what);
+  if (known != nullptr && known->has_documents)
+    return prepare_documents(options, *known, progress, warn);
   return Preparation(options, progress, warn).run();
 }
 
