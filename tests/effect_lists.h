@@ -188,6 +188,13 @@ inline constexpr const char* kVerbActsAlways[] = {
     "bench config",
     "export metrics",
     "export output",
+    "export hf",
+    "export checkpoint",  // refused without hf, as force is
+    "export force",
+    "import run_name",
+    "import exp",
+    "import dataset",
+    "import force",
 };
 
 // The verbs' own options, as "verb key".
@@ -243,6 +250,14 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "trace output",
     "export metrics",
     "export output",
+    "export hf",
+    "export checkpoint",
+    "export force",
+    "import run_name",
+    "import exp",
+    "import dataset",
+    "import force",
+    "prepare max_bytes",
     "doctor json",
 };
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -164,17 +165,19 @@ int run_export(const Arguments& arguments) {
   list.add("hf", request.hf, "a new folder for the model: config.json, model.safetensors, ...")
       .path();
   list.add("checkpoint", request.checkpoint,
-           "of the model: best, last or a folder; auto: best, else last")
-      .path()
-      .needs("hf", with_model);
-  list.add("force", request.force, "replace the model's folder").needs("hf", with_model);
+           "with hf: best, last or a checkpoint's folder; auto: best, else last")
+      .path();
+  list.add("force", request.force, "with hf: replace the folder");
   if (!parse_into(line, arguments, list)) return 0;
-  for (const std::string& idle : without_effect(list)) say_note(idle);
   const bool with_metrics = request.metrics != Format::kNone;
   if (!with_metrics && !with_model())
     misuse("metrics is missing: it says what to export",
            "add --metrics=csv for a table, --metrics=jsonl for an object a step, or --hf=FOLDER "
            "for the model");
+  for (const auto& [given, key] :
+       {std::pair{request.checkpoint != "auto", "checkpoint"}, {request.force, "force"}})
+    if (given && !with_model())
+      misuse(fmt::format("{} has a meaning only with hf", key), "add --hf=FOLDER, or leave it out");
   if (with_model()) export_model(request);
   if (!with_metrics) return 0;
   export_metrics(request);

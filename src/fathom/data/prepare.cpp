@@ -88,8 +88,10 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
     misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
            fmt::format("visible characters other than '/', at most 100 bytes, such as {}",
                        corpus_name_of(o.name)));
-  if (o.name == "tokenizers")
-    misuse("--name tokenizers is where vocabularies are kept", "choose another --name");
+  if (o.name == "tokenizers" || o.name == "downloads")
+    misuse(fmt::format("--name {} is where {} are kept", o.name,
+                       o.name == "downloads" ? "downloaded files" : "vocabularies"),
+           "choose another --name");
   if (!o.name.empty()) return o.name;
   return known ? known->name : corpus_name_of(fs::path(o.what).stem().string());
 }

@@ -34,7 +34,7 @@ std::optional<ImportRequest> parse_import(const Arguments& arguments) {
                    "Make a run of a GPT-2 in Hugging Face's layout: config.json, model.safetensors "
                    "and\ntokenizer.json, or vocab.json and merges.txt. docs/import.md says how "
                    "nanoGPT's\ncheckpoints become such a folder.",
-                   "fathom import ~/models/gpt2 --run_name=gpt2");
+                   "fathom import models/gpt2 --run_name=gpt2");
   ImportRequest request;
   line.positional("FOLDER", request.folder, "the model's folder; it is only read");
   FieldList list;
