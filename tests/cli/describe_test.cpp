@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/cli_testing.h"
-#include "fathom/cli/train.h"
+#include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/train/recipe/registry.h"
 
@@ -56,6 +56,18 @@ TEST_F(DescribeTest, TextHoldsTheNumbersAndTheSettings) {
                            "mini_batch_size = 4\n", "[optimizer]"})
     EXPECT_THAT(o.out, HasSubstr(part));
   EXPECT_THAT(o.out, Not(HasSubstr("\x1b"))) << "no colours in a file";
+}
+
+TEST_F(DescribeTest, TheOptimiserIsInTheMemoryAndGroupsInTheDecay) {
+  const auto memory = [&](const char* optimizer) {
+    return described({"gpt2ish", std::string("--optimizer=") + optimizer})["training_memory_bytes"]
+        .get<double>();
+  };
+  EXPECT_EQ(memory("adamw") - memory("sgd"), 4.0 * 120560209);
+  EXPECT_EQ(memory("adam"), memory("adamw"));
+  // 768 * 50257 + 50257 of head, 66,908,928 decay without a group
+  EXPECT_THAT(run({"describe", "gpt2ish", "--parameter_groups=head.*: decay=0"}).out,
+              HasSubstr("28,311,552\n"));
 }
 
 TEST_F(DescribeTest, JsonHoldsTheSameNumbers) {

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "cli/cli_testing.h"
-#include "fathom/cli/generate.h"
+#include "fathom/cli/text_request.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {

@@ -22,7 +22,7 @@ inline RunState saved_state(const std::string& preset, const std::string& datase
   state.config.model.backbone.block_size = 16;
   state.vocab_size = corpus.vocab_size();
   state.step = state.optimizer_steps = step;
-  state.cursor.batch = 7;
+  state.cursor = {{"batch", 7}};
   state.corpus_fingerprint = corpus.fingerprint();
   state.best_metric = "eval/val/loss";
   state.best_value = std::numeric_limits<double>::infinity();

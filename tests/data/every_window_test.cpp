@@ -3,7 +3,7 @@
 #include <numeric>
 
 #include "data/data_testing.h"
-#include "fathom/data/source.h"
+#include "fathom/data/shard_windows.h"
 
 namespace fathom {
 namespace {
@@ -30,7 +30,7 @@ TEST_F(EveryWindowTest, EveryTargetOfEveryShardComesOnce) {
   std::vector<int64_t> targets;
   Cursor cursor = source.start();
   for (int64_t i = 0; i < source.batches(); ++i) {
-    const auto [batch, after] = source.next(cursor);
+    const auto [batch, after, samples] = source.next(cursor);
     cursor = after;
     for (size_t k = 0; k < batch.targets.size(); ++k) {
       if (batch.targets[k] == -1) continue;
@@ -46,15 +46,16 @@ TEST_F(EveryWindowTest, EveryTargetOfEveryShardComesOnce) {
 
 TEST_F(EveryWindowTest, WhatFillsUpAShortWindowIsNotValid) {
   const EveryWindow source(corpus({12}), "val", /*B=*/2, /*T=*/8);
-  const TokenBatch batch = source.next(source.start()).first;
-  ASSERT_EQ(batch.valid.size(), 16u);
-  for (size_t k = 0; k < 16; ++k) EXPECT_EQ(batch.valid[k] != 0, batch.targets[k] != -1) << k;
-  EXPECT_EQ(std::accumulate(batch.valid.begin(), batch.valid.end(), 0), 11);
+  const TokenBatch batch = source.next(source.start()).batch;
+  const WholeNumbers& valid = std::get<WholeNumbers>(batch.find("valid")->values);
+  ASSERT_EQ(valid.size(), 16u);
+  for (size_t k = 0; k < 16; ++k) EXPECT_EQ(valid[k] != 0, batch.targets[k] != -1) << k;
+  EXPECT_EQ(std::accumulate(valid.begin(), valid.end(), 0), 11);
 }
 
 TEST_F(EveryWindowTest, WholeWindowsNeedNoMarks) {
   const EveryWindow source(corpus({17}), "val", /*B=*/2, /*T=*/8);
-  EXPECT_TRUE(source.next(source.start()).first.valid.empty());
+  EXPECT_TRUE(source.next(source.start()).batch.columns.empty());
 }
 
 TEST_F(EveryWindowTest, SequencesOneByOneAreTheBatch) {
@@ -63,16 +64,16 @@ TEST_F(EveryWindowTest, SequencesOneByOneAreTheBatch) {
   TokenBatch all;
   Cursor cursor = single.start();
   for (int64_t i = 0; i < single.batches(); ++i) {
-    const auto [one, after] = single.next(cursor);
+    const auto [one, after, samples] = single.next(cursor);
     append(all, one);
     cursor = after;
   }
-  const TokenBatch expected = together.next(together.start()).first;
+  const TokenBatch expected = together.next(together.start()).batch;
   EXPECT_EQ(all.B, expected.B);
   EXPECT_EQ(all.tokens, expected.tokens);
   EXPECT_EQ(all.targets, expected.targets);
-  EXPECT_EQ(all.valid, expected.valid);
-  EXPECT_FALSE(all.valid.empty()) << "the case is pointless if every window is full";
+  EXPECT_EQ(all.columns, expected.columns);
+  EXPECT_FALSE(all.columns.empty()) << "the case is pointless if every window is full";
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Places in the data, as a checkpoint carries them: each source refuses one, or gives a batch.
 #include <nlohmann/json.hpp>
 
-#include "fathom/data/source.h"
+#include "fathom/data/shard_windows.h"
 #include "fathom/io/json_text.h"
 #include "fuzz/fuzzing.h"
 
@@ -16,16 +16,16 @@ struct TwoShards {
   }
 };
 
-void draw(const BatchSource& source, const Cursor& cursor) {
-  std::pair<TokenBatch, Cursor> drawn;
+void draw(const DataSet& source, const Cursor& cursor) {
+  Drawn drawn;
   if (!accepts(0, [&] { drawn = source.next(cursor); })) return;
-  const TokenBatch& batch = drawn.first;
+  const TokenBatch& batch = drawn.batch;
   const auto size = static_cast<size_t>(batch.B * batch.T);
   require(size > 0 && batch.tokens.size() == size && batch.targets.size() == size, "a batch");
   for (const int64_t token : batch.tokens)
     require(token == 0 || token == 0x0101 || token == 0x0202, "of the corpus's tokens");
-  require(drawn.second.batch == cursor.batch + 1, "one batch further");
-  accepts(0, [&] { source.next(drawn.second); });
+  require(drawn.after["batch"] == cursor["batch"] + 1, "one batch further");
+  accepts(0, [&] { source.next(drawn.after); });
 }
 
 }  // namespace

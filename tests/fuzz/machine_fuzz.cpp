@@ -1,7 +1,7 @@
 // What the kernel says of the machine, and the engine of itself: the parsers never throw.
-#include "fathom/cli/machine.h"
+#include "fathom/machine/machine.h"
 
-#include "fathom/cli/doctor.h"
+#include "fathom/machine/doctor.h"
 #include "fuzz/fuzzing.h"
 
 namespace fathom::fuzzing {

@@ -5,12 +5,22 @@
 namespace fathom {
 namespace {
 
-std::vector<int64_t> steps_where(bool (*due)(const RunConfig&, int64_t), const RunConfig& config,
-                                 int64_t steps) {
+using Due = bool (*)(const RunConfig&, int64_t, const Progress&);
+
+// Steps that all have config's sequences.
+std::vector<int64_t> steps_where(Due due, const RunConfig& config, int64_t steps) {
   std::vector<int64_t> out;
-  for (int64_t step = 0; step <= steps; ++step)
-    if (due(config, step)) out.push_back(step);
+  Progress p;
+  for (int64_t step = 0; step <= steps; ++step) {
+    if (due(config, step, p)) out.push_back(step);
+    p.samples_before = p.samples;
+    p.samples += config.sequences_per_step();
+  }
   return out;
+}
+
+bool is_numbered(const RunConfig& config, int64_t step, const Progress&) {
+  return numbered_due(config, step);
 }
 
 using Steps = std::vector<int64_t>;
@@ -20,9 +30,9 @@ TEST(Due, EveryIntervalOfSteps) {
   c.training.eval_interval = 4;
   EXPECT_EQ(steps_where(evaluation_due, c, 12), (Steps{0, 4, 8, 12}));
   EXPECT_EQ(steps_where(save_due, c, 12), (Steps{0, 4, 8, 12}));
-  EXPECT_EQ(steps_where(numbered_due, c, 12), Steps{});
+  EXPECT_EQ(steps_where(is_numbered, c, 12), Steps{});
   c.training.checkpoint_interval = 5;
-  EXPECT_EQ(steps_where(numbered_due, c, 12), (Steps{5, 10}));
+  EXPECT_EQ(steps_where(is_numbered, c, 12), (Steps{5, 10}));
 }
 
 // LMPlay: next = seen + interval - seen mod interval, asked after each batch, so that an interval
@@ -47,6 +57,16 @@ TEST(Due, EveryIntervalOfSequences) {
       EXPECT_EQ(steps_where(due, c, 60), expected) << batch << ", " << interval;
     }
   }
+}
+
+// Where steps differ, as rows of a file may be given in several parts.
+TEST(Due, SamplesAreCountedNotComputed) {
+  RunConfig c;
+  c.training.validation_interval = 10;
+  EXPECT_FALSE(evaluation_due(c, 7, {/*samples=*/9, /*samples_before=*/4}));
+  EXPECT_TRUE(evaluation_due(c, 8, {10, 9}));
+  EXPECT_FALSE(evaluation_due(c, 9, {10, 10})) << "a step that begins no sample";
+  EXPECT_TRUE(evaluation_due(c, 10, {35, 10}));
 }
 
 TEST(Due, AccumulatedStepsCountAllTheirSequences) {

@@ -89,6 +89,23 @@ TEST(Schedule, NoStepsBetweenWarmUpAndFloor) {
   EXPECT_DOUBLE_EQ(learning_rate_at(c, 101), 1e-4);
 }
 
+TEST(OptimizerWarmUp, RisesFromItsFractionToOne) {
+  OptimizerConfig c;
+  EXPECT_EQ(optimizer_warmup(c, 0), 1) << "there is none unless it is asked for";
+  c.optimizer_warmup_steps = 40;
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 0), 0.1);
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 1), 0.1 + 0.9 / 40);
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 39), 0.1 + 0.9 * 39 / 40);
+  EXPECT_EQ(optimizer_warmup(c, 40), 1);
+  EXPECT_EQ(optimizer_warmup(c, 1'000'000), 1);
+  c.optimizer_warmup_fraction = 0;
+  EXPECT_EQ(optimizer_warmup(c, 0), 0);
+  c.optimizer_warmup_fraction = 3;
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 0), 3) << "or falls to it from above";
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 20), 2);
+  EXPECT_EQ(optimizer_warmup(c, 40), 1);
+}
+
 TEST(Schedule, RisesThenFallsWithinItsBounds) {
   EXPECT_TRUE(rc::check([] {
     RunConfig c;
@@ -110,6 +127,25 @@ TEST(Schedule, RisesThenFallsWithinItsBounds) {
     }
     RC_ASSERT(std::abs(learning_rate_at(c, c.schedule.warmup_iters) - peak) <= slack);
   }));
+}
+
+// A stage of epochs, samples, tokens or minutes.
+TEST(Schedule, GoesByWhatIsDoneWhereTheStepsAreNotKnown) {
+  RunConfig c;
+  c.optimizer.learning_rate = 1e-3;
+  c.schedule.min_lr = 1e-4;
+  c.schedule.warmup_iters = 10;
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 0, 0.0), 1e-3 / 11);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 10, 0.0), 1e-3);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 500, 0.5), (1e-3 + 1e-4) / 2);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 700, 1.0), 1e-4);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 701, 1.5), 1e-4);
+  c.schedule.warmup_form = WarmupForm::kFromZero;
+  EXPECT_EQ(learning_rate_at(c, 0, 0.0), 0);
+  c.schedule.lr_decay_iters = 20;
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 30, 0.1), 1e-4) << "given in steps, it goes by them";
+  c.schedule.decay_lr = false;
+  EXPECT_EQ(learning_rate_at(c, 0, 0.7), 1e-3);
 }
 
 }  // namespace

@@ -32,9 +32,20 @@ const Settings kExits = {{"n_layer", "3"},
                          {"halt_threshold", "0.3"},
                          {"layer_supervision", "all"}};
 
+const Settings kMuon = {{"optimizer", "muon"}};
+
 Settings exits_and(const std::string& name, const std::string& value) {
   Settings settings = kExits;
   settings.push_back({name, value});
+  return settings;
+}
+
+// Passes that have different numbers of targets each.
+Settings split_exits() {
+  Settings settings = exits_and("layer_supervision", "skip_easy");
+  settings.push_back({"skip_easy_weight", "token"});
+  settings.push_back({"batch_size", "4"});
+  settings.push_back({"mini_batch_size", "1"});
   return settings;
 }
 
@@ -47,10 +58,15 @@ const std::vector<Row> kRows = {
     {"sampling", "sequential"}, {"batch_size", "4"},
     {"mini_batch_size", "2", {{"batch_size", "4"}}}, {"gradient_accumulation_steps", "2"},
     {"learning_rate", "0.02"}, {"weight_decay", "0.5"}, {"beta1", "0.5"}, {"beta2", "0.5"},
-    {"adam_eps", "0.01"}, {"grad_clip", "0.01"},
+    {"adam_eps", "0.01"}, {"grad_clip", "0.01"}, {"optimizer", "sgd"},
+    {"momentum", "0.5", {{"optimizer", "sgd"}}}, {"rmsprop_alpha", "0.5", {{"optimizer", "rmsprop"}}},
+    {"muon_lr", "0.5", kMuon}, {"muon_momentum", "0.5", kMuon}, {"muon_ns_steps", "2", kMuon},
+    {"parameter_groups", "mlp.*: lr=0.5"}, {"optimizer_warmup_steps", "4"},
+    {"optimizer_warmup_fraction", "0.5", {{"optimizer_warmup_steps", "4"}}},
     {"decay_rule", "mlp_and_head"}, {"decay_lr", "False"}, {"warmup_iters", "3"},
     {"warmup_form", "from_zero", {{"warmup_iters", "3"}}}, {"lr_decay_iters", "3"},
     {"min_lr", "0.005"}, {"max_iters", "4"}, {"eval_interval", "2"}, {"eval_iters", "3"},
+    {"evaluations", "val: batches=1"},
     {"eval_only", "True"}, {"seed", "1"}, {"dtype", "bfloat16"}, {"threads", "2"},
     {"layer_tables", "True"}, {"layer_heads", "True", {{"tie_head", "False"}}},
     {"layer_widths", "[8, 16]", {{"tie_head", "False"}}},
@@ -61,6 +77,7 @@ const std::vector<Row> kRows = {
     {"confidence_temperature", "2", kExits}, {"layer_supervision", "all"},
     {"supervision_reduce", "sum", kExits},
     {"skip_easy_weight", "token", exits_and("layer_supervision", "skip_easy")},
+    {"loss_norm", "minibatch", split_exits()},
     {"freeze", "mlp.*"}, {"default_freeze", "True", {{"unfreeze", "mlp.*"}}},
     {"unfreeze", "mlp.0.*", {{"freeze", "mlp.*"}}}, {"validation_interval", "5"},
     {"validation_batch_size", "3"}, {"amp", "True"},
@@ -74,7 +91,6 @@ const std::set<std::string> kElsewhere = {
     "dataset",       // opened by the command line
     // Which checkpoints are there: resume_test.cpp.
     "checkpoint_interval", "keep_checkpoints", "save_interval",
-    "optimizer",  // it has one value: recipe/run_config_test.cpp
     // What happens to numbers that this run does not have: guards_test.cpp.
     "nonfinite", "spike_sigma", "spike_window", "check_grads",
     "recompute_blocks",  // memory: recompute_test.cpp
@@ -101,8 +117,8 @@ class EffectsTest : public TrainTest {
       print += fmt::format("step {} {} {} {} {} {}\n", s.step, s.loss, s.gradient_norm,
                            s.learning_rate, s.tokens, s.metrics);
     for (const EvalReport& e : history.evaluations)
-      print += fmt::format("evaluation {} {} {} {} {} {}\n", e.step, e.train.loss, e.val.loss,
-                           e.val.standard_error, e.val.targets, e.val.metrics);
+      for (const NamedEvaluation& n : e.evaluations)
+        print += fmt::format("evaluation {} {} {}\n", e.step, n.name, n.evaluation.numbers());
     for (const char* name : {"last", "best"})
       for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
         const std::string path = checkpoint(folder, name) + "/" + file;

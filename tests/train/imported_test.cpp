@@ -9,7 +9,7 @@
 #include "fathom/decode/decoder.h"
 #include "fathom/exchange/hugging_face.h"
 #include "fathom/model/device.h"
-#include "fathom/train/adamw.h"
+#include "fathom/train/optimizer.h"
 #include "fathom/train/checkpoint.h"
 
 namespace fathom::testing {
@@ -85,14 +85,14 @@ TEST_F(ImportedTest, DecodesAsItReads) {
 TEST_F(ImportedTest, MomentsBeginAtZero) {
   const std::string checkpoint = imported(golden_model());
   const LoadedModel loaded = load_model(checkpoint, at::kCPU);
-  AdamW optimizer(loaded.model->parameters(), loaded.state.config.optimizer);
-  for (const AdamW::State& s : optimizer.state()) s.m.fill_(1);
+  Optimizer optimizer(loaded.model->parameters(), loaded.state.config.optimizer);
+  for (const Optimizer::State& s : optimizer.state()) s.at("m").fill_(1);
   optimizer.set_steps(5, {});
   const RunState state = load_checkpoint(checkpoint, loaded.model->parameters(), optimizer);
   EXPECT_EQ(state.step, 0);
   EXPECT_EQ(optimizer.steps(), 0);
-  for (const AdamW::State& s : optimizer.state())
-    EXPECT_EQ(s.m.abs().max().item<float>(), 0) << s.name;
+  for (const Optimizer::State& s : optimizer.state())
+    EXPECT_EQ(s.at("m").abs().max().item<float>(), 0) << s.name;
 }
 
 TEST_F(ImportedTest, AStateThatHadUpdatesNeedsItsMoments) {
@@ -107,7 +107,7 @@ TEST_F(ImportedTest, AStateThatHadUpdatesNeedsItsMoments) {
     spill(writer.path() + "/state.json", to_json(state).dump());
     writer.commit();
   }
-  AdamW optimizer(loaded.model->parameters(), state.config.optimizer);
+  Optimizer optimizer(loaded.model->parameters(), state.config.optimizer);
   EXPECT_THAT(
       error_of([&] { load_checkpoint(temp_ / "later", loaded.model->parameters(), optimizer); }),
       ::testing::HasSubstr("optimizer.safetensors"));

@@ -81,7 +81,7 @@ TEST_F(LayersTest, StepsAndEvaluationsSayWhatEachLayerDid) {
   double least = std::numeric_limits<double>::infinity();
   ASSERT_EQ(history.evaluations.size(), 3U);
   for (const EvalReport& r : history.evaluations) {
-    for (const Evaluation* e : {&r.train, &r.val}) {
+    for (const Evaluation* e : {&r.of("train"), &r.of("val")}) {
       expect_consistent(e->metrics);
       EXPECT_NEAR(e->loss, e->value("layer_loss/1"), 1e-6);
       EXPECT_NEAR(e->objective.value(), (e->value("layer_loss/0") + e->value("layer_loss/1")) / 2,
@@ -90,11 +90,11 @@ TEST_F(LayersTest, StepsAndEvaluationsSayWhatEachLayerDid) {
       EXPECT_EQ(e->accuracy(), e->value("accuracy"));
     }
     // The best is the one whose answers are best, whatever is optimised.
-    EXPECT_EQ(r.best, r.val.loss < least);
-    least = std::min(least, r.val.loss);
+    EXPECT_EQ(r.best, r.of("val").loss < least);
+    least = std::min(least, r.of("val").loss);
     EXPECT_EQ(r.best_value, least);
   }
-  const Evaluation& fresh = history.evaluations.front().val;
+  const Evaluation& fresh = history.evaluations.front().of("val");
   EXPECT_GT(fresh.value("exit_rate/0"), 0.1);
   EXPECT_GT(fresh.value("exit_rate/1"), 0.1);
   const RunState best = load_state(checkpoint("run", "best"));
@@ -179,7 +179,7 @@ TEST_F(LayersTest, WhereEveryTokenIsEasyLaterLayersLearnNothing) {
     EXPECT_EQ(report.metrics.at("exit_rate/0"), 1);
     // A mean of two layers, one of which has nothing to say.
     EXPECT_NEAR(report.objective.value(), report.metrics.at("layer_loss/0") / 2, 1e-6);
-    const Evaluation val = t.evaluate_now().val;
+    const Evaluation val = t.evaluate_now().of("val");
     EXPECT_NEAR(val.objective.value(), val.value("layer_loss/0") / 2, 1e-6);
     const auto moves = [&](const std::string& name) {
       const Tensor gradient = t.model().parameters().at(name).grad();
@@ -206,7 +206,7 @@ TEST_F(LayersTest, AnEvaluationDoesNotDependOnItsDivision) {
     const Evaluation whole = evaluated(24);
     EXPECT_EQ(whole.targets, 24 * 8);
     const RandomWindows windows(*corpus_, "train", 24, 8, 1);
-    const Batch batch = to_batch(windows.next(windows.start()).first, at::kCPU);
+    const Batch batch = to_batch(windows.next(windows.start()).batch, at::kCPU);
     double objective = 0;
     for (const LossPart& part : t.model().forward(batch, {}).losses)
       objective += part.sum.item<double>() / part.count;
@@ -235,11 +235,31 @@ TEST_F(LayersTest, WhatIsLearnedIsAnsweredByTheFirstLayer) {
   config.schedule.decay_lr = false;
   config.training.max_iters = config.training.eval_interval = 100;
   const History history = run(config);
-  EXPECT_LT(history.evaluations.front().val.value("exit_rate/0"), 0.2);
-  const Evaluation& end = history.evaluations.back().val;
+  EXPECT_LT(history.evaluations.front().of("val").value("exit_rate/0"), 0.2);
+  const Evaluation& end = history.evaluations.back().of("val");
   EXPECT_GT(end.value("exit_rate/0"), 0.95);
   EXPECT_LT(end.value("infer"), 0.1);
   EXPECT_GT(end.accuracy(), 0.95);
+}
+
+// An evaluation may be of another policy than training's: the weights are the same.
+TEST_F(LayersTest, AnEvaluationHasThresholdsOfItsOwn) {
+  RunConfig config = tiny_run(exit_config(0.3));
+  config.training.max_iters = 2;
+  config.training.evaluations =
+      "at_once: halt_threshold=0; never: halt_threshold=2; val; one: split=train, batches=1";
+  Trainer t = trainer(config);
+  const EvalReport r = t.evaluate_now();
+  EXPECT_EQ(r.of("at_once").value("exit_rate/0"), 1);
+  EXPECT_EQ(r.of("never").value("exit_rate/0"), 0);
+  EXPECT_EQ(r.of("one").targets, 2 * 8);
+  EXPECT_EQ(r.best_metric, "eval/at_once/loss") << "the first one of val decides";
+  RunConfig other = config;
+  other.model.halting.threshold = 2;
+  other.training.evaluations = "val";
+  Trainer strict = trainer(other);
+  EXPECT_EQ(strict.evaluate_now().of("val").loss, r.of("never").loss) << "as a model made so";
+  EXPECT_THAT(caught([&] { r.of("test"); }).what(), HasSubstr("at_once, never, val, one"));
 }
 
 }  // namespace

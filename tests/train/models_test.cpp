@@ -221,7 +221,8 @@ TEST_F(ModelsTest, OneWithoutAHeadIsTrainedAndEvaluated) {
   EXPECT_EQ(t.model().answers(), "how many tokens stand before");
   History history;
   t.run(history.events());
-  const Evaluation &first = history.evaluations.front().val, &last = history.evaluations.back().val;
+  const Evaluation &first = history.evaluations.front().of("val"),
+                   &last = history.evaluations.back().of("val");
   EXPECT_LT(last.loss, 0.5 * first.loss);
   EXPECT_FALSE(last.objective) << "the loss is what is optimised";
   EXPECT_EQ(last.metrics.size(), 1U);
@@ -240,7 +241,7 @@ TEST_F(ModelsTest, OneThatIsNoWalkNeedsNothingOfIt) {
   EXPECT_EQ(t.state().best_metric, "eval/val/distance");
   double least = HUGE_VAL;
   for (const EvalReport& r : history.evaluations)
-    least = std::min(least, r.val.metrics.at("distance"));
+    least = std::min(least, r.of("val").metrics.at("distance"));
   EXPECT_EQ(t.state().best_value, least);
   EXPECT_EQ(history.steps.back().metrics.count("accuracy"), 0U);
   Trainer nameless = trainer_of(tiny_run(), std::make_unique<Average>("accuracy"));

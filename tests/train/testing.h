@@ -12,6 +12,7 @@
 
 #include "data/data_testing.h"
 #include "fathom/data/prepare.h"
+#include "fathom/data/shard_windows.h"
 #include "fathom/model/device.h"
 #include "fathom/train/trainer.h"
 #include "model/testing.h"

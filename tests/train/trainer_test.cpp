@@ -61,8 +61,8 @@ TEST_F(TrainerTest, SavesLastBeforeEachEvaluationAndBestAfterIt) {
   double least = std::numeric_limits<double>::infinity();
   int64_t best_step = 0;
   events.evaluation = [&](const EvalReport& r) {
-    EXPECT_EQ(r.best, r.val.loss < least);
-    if (r.best) least = r.val.loss, best_step = r.step;
+    EXPECT_EQ(r.best, r.of("val").loss < least);
+    if (r.best) least = r.of("val").loss, best_step = r.step;
     EXPECT_EQ(r.best_value, least);
     if (r.step == 0) {  // nothing of a run is there before its first step
       EXPECT_FALSE(std::filesystem::exists(checkpoint("run", "last")));
@@ -187,10 +187,10 @@ TEST_F(TrainerTest, OverfitsASmallText) {
   config.training.max_iters = config.training.eval_interval = 150;
   config.training.eval_iters = 10;
   const History history = run(config);
-  EXPECT_GT(history.evaluations.front().train.loss, 2.0);
-  EXPECT_LT(history.evaluations.back().train.loss, 0.1);
-  EXPECT_LT(history.evaluations.back().val.loss, 0.1);
-  EXPECT_GT(history.evaluations.back().val.accuracy(), 0.95);
+  EXPECT_GT(history.evaluations.front().of("train").loss, 2.0);
+  EXPECT_LT(history.evaluations.back().of("train").loss, 0.1);
+  EXPECT_LT(history.evaluations.back().of("val").loss, 0.1);
+  EXPECT_GT(history.evaluations.back().of("val").accuracy(), 0.95);
 }
 
 TEST_F(TrainerTest, TwoRunsAreTheSameBytes) {
@@ -229,12 +229,11 @@ TEST_F(TrainerTest, NarrowPrecisionStaysClose) {
 // Evaluation.
 
 // Batches of different sizes in turn, some without a single target.
-class GivenBatches : public BatchSource {
+class GivenBatches : public DataSet {
  public:
   explicit GivenBatches(std::vector<TokenBatch> batches) : batches_(std::move(batches)) {}
-  Cursor start() const override { return {}; }
-  std::pair<TokenBatch, Cursor> next(const Cursor& cursor) const override {
-    return {batches_.at(size_t(cursor.batch)), {cursor.batch + 1, 0, 0}};
+  Drawn next(const Cursor& cursor) const override {
+    return {batches_.at(size_t(cursor["batch"])), {{"batch", cursor["batch"] + 1}}};
   }
 
  private:
@@ -294,7 +293,7 @@ TEST(ToBatch, NamesWhatTheTokensAre) {
   EXPECT_TRUE(same_bits(batch.targets_BT, tensor_of({2, -1, 4, 5, -1, -1}, {2, 3}).to(at::kLong)));
   for (const Tensor& other : {batch.weight_BT, batch.valid_BT, batch.segment_BT, batch.position_BT})
     EXPECT_FALSE(other.defined());
-  tokens.valid = {1, 1, 1, 1, 1, 0};
+  tokens.per_token("valid") = {1, 1, 1, 1, 1, 0};
   batch = to_batch(tokens, at::kCPU);
   EXPECT_TRUE(same_bits(batch.valid_BT, tensor_of({1, 1, 1, 1, 1, 0}, {2, 3}).to(at::kBool)));
 }
@@ -305,7 +304,8 @@ TEST(Evaluate, WhereThereIsNoTokenNothingIsCounted) {
     return evaluate(*model, GivenBatches({std::move(batch)}), 1, at::kCPU, Precision::kFloat32);
   };
   const Evaluation bare = evaluated({1, 3, {1, 2, 3}, {2, -1, 4}, {}});
-  const Evaluation filled = evaluated({1, 5, {1, 2, 3, 0, 0}, {2, -1, 4, -1, -1}, {1, 1, 1, 0, 0}});
+  const Evaluation filled = evaluated(
+      {1, 5, {1, 2, 3, 0, 0}, {2, -1, 4, -1, -1}, {{"valid", WholeNumbers{1, 1, 1, 0, 0}}}});
   EXPECT_EQ(filled.targets, 2);
   EXPECT_NEAR(filled.loss, bare.loss, 1e-6);
   for (const auto& [name, value] : bare.metrics)

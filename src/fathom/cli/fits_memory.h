@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "fathom/cli/machine.h"
+#include "fathom/machine/machine.h"
 #include "fathom/train/recipe/run_config.h"
 
 namespace fathom {

@@ -1,5 +1,6 @@
-// The verbs of `fathom`. Those that need no tensors run in `fathom` itself; for the others it
-// checks the request, so that every mistake is told at once, and hands over to `fathom-engine`.
+// The verbs of `fathom`: a folder `cli/<verb>/` each, found by CMake (cmake/verbs.cmake). Those
+// that need no tensors run in `fathom` itself; for the others it checks the request, so that every
+// mistake is told at once, and hands over to `fathom-engine`.
 #pragma once
 
 #include <exception>
@@ -11,24 +12,18 @@
 
 namespace fathom {
 
-int run_list(const Arguments& arguments);
-int run_describe(const Arguments& arguments);
-int run_doctor(const Arguments& arguments);
-int run_prepare(const Arguments& arguments);
-int run_export(const Arguments& arguments);
-
+// What `verb_<folder>()` of a folder's verb.cpp says.
 struct Verb {
   std::string name, summary;
+  int place = 0;  // in the overview, small ones first
   // Runs the verb, or for an engine's verb checks its request (false: nothing is left to do, for
   // help was printed).
   int (*run)(const Arguments&) = nullptr;
   bool (*check)(const Arguments&) = nullptr;
 };
 
-Verb verb_import();  // import/verb.cpp
-
-const std::vector<Verb>& verbs();
-std::string overview();  // what `fathom` and `fathom --help` print
+const std::vector<Verb>& verbs();  // by place, then by name
+std::string overview();            // what `fathom` and `fathom --help` print
 
 // Calls `body`; prints an Error as `fathom: ...` with its HINT and turns it into an exit code, and
 // so with whatever else is thrown. An exit code of 0 needs an output that could be written, unless

@@ -16,6 +16,7 @@
 #include "fathom/data/document_files.h"
 #include "fathom/data/gpt2_vocabulary.h"
 #include "fathom/data/prepare_internal.h"
+#include "fathom/data/sample.h"
 #include "fathom/data/shard_record.h"
 #include "fathom/data/tokenizer_json.h"
 #include "fathom/io/json_text.h"
@@ -27,7 +28,6 @@ namespace {
 
 constexpr size_t kPieceBytes = 1 << 20;
 constexpr size_t kTrainBytes = 64 << 20;  // of text that byte pairs are made of
-constexpr char kEndOfText[] = "<|endoftext|>";
 
 // Which documents are for validation: a draw for each, by its number.
 class SplitChoice {
@@ -43,15 +43,6 @@ class SplitChoice {
   uint64_t count_ = 0;
   RandomStream stream_{0, "documents/val"};
 };
-
-// What separates documents: <|endoftext|>, or a newline for a tokenizer that has none.
-uint32_t separator_of(const Tokenizer& tokenizer) {
-  if (const auto vocabulary = vocabulary_of(tokenizer.to_json()))
-    for (size_t i = 0; i < vocabulary->specials.size(); ++i)
-      if (vocabulary->specials[i] == kEndOfText)
-        return static_cast<uint32_t>(vocabulary->tokens.size() + i);
-  return tokenizer.encode("\n").at(0);
-}
 
 // Text that comes in parts becomes tokens as it would in one piece.
 class SplitTokens {
@@ -262,7 +253,7 @@ class DocumentPreparation {
       uint32_t separator = 0;
     };
     Write write(*this, folder, tokenizer);
-    write.separator = separator_of(tokenizer);
+    write.separator = end_token(tokenizer);
     uint64_t done = 0;
     for (const DocumentFile& file : files_) {
       // Two files of a split are one text where they are joined.

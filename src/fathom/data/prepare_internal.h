@@ -11,10 +11,15 @@
 
 namespace fathom {
 
+// Whether the file is JSON lines: as asked, or by its name.
+bool reads_rows(const PrepareOptions& options);
 // The folder's name, after every check that needs no text. `known` is null for a file.
 std::string check_options(const PrepareOptions& options, const KnownCorpus* known);
 // The line that prepares the same corpus again: every field that is not at its default.
 std::string command_line(PrepareOptions options);
+// Equal recipes give equal files.
+nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
+                      const std::string& sha256);
 
 // prepare() of a corpus of documents.
 PrepareReport prepare_documents(const PrepareOptions& options, const KnownCorpus& known,

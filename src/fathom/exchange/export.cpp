@@ -23,8 +23,6 @@ namespace fs = std::filesystem;
 namespace fathom {
 namespace {
 
-constexpr const char* kEndOfText = "<|endoftext|>";
-
 // What such a folder may hold, so that nothing else is removed with it.
 const std::set<std::string>& known_files() {
   static const std::set<std::string> files = {

@@ -8,30 +8,43 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <type_traits>
 #include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/word_accuracy.h"
 
 namespace fathom {
 namespace {
 
-template <class Element>
-Tensor to_tensor(const std::vector<Element>& values, int64_t B, int64_t T, at::Device device) {
-  const Tensor tensor = at::empty({B, T}, at::TensorOptions(at::kLong));
-  std::copy(values.begin(), values.end(), tensor.data_ptr<int64_t>());
-  return tensor.to(device);
+template <class Number>
+Tensor to_tensor(const std::vector<Number>& values, int64_t B, at::Device device) {
+  constexpr bool kWhole = std::is_same_v<Number, int64_t>;
+  const int64_t width = static_cast<int64_t>(values.size()) / B;
+  const Tensor tensor = at::empty({B, width}, at::TensorOptions(kWhole ? at::kLong : at::kDouble));
+  std::copy(values.begin(), values.end(), tensor.data_ptr<Number>());
+  return (kWhole ? tensor : tensor.to(at::kFloat)).to(device);
 }
 
 }  // namespace
 
 Batch to_batch(const TokenBatch& tokens, at::Device device) {
-  // By all members: one that is added does not compile before it is here.
-  const auto& [B, T, ids, targets, valid] = tokens;
   Batch batch;
-  batch.tokens_BT = to_tensor(ids, B, T, device);
-  batch.targets_BT = to_tensor(targets, B, T, device);
-  if (!valid.empty()) batch.valid_BT = to_tensor(valid, B, T, device).to(at::kBool);
+  batch.tokens_BT = to_tensor(tokens.tokens, tokens.B, device);
+  batch.targets_BT = to_tensor(tokens.targets, tokens.B, device);
+  for (const Column& column : tokens.columns) {
+    const Tensor values =
+        std::visit([&](const auto& v) { return to_tensor(v, tokens.B, device); }, column.values);
+    const auto known = std::find_if(std::begin(kBatchColumns), std::end(kBatchColumns),
+                                    [&](const BatchColumn& c) { return c.name == column.name; });
+    if (known == std::end(kBatchColumns))
+      batch.labels[column.name] = values;
+    else
+      batch.*known->of = values;
+  }
+  if (batch.valid_BT.defined()) batch.valid_BT = batch.valid_BT.to(at::kBool);
+  if (batch.weight_BT.defined()) batch.weight_BT = batch.weight_BT.to(at::kFloat);
   return batch;
 }
 
@@ -101,6 +114,32 @@ double standard_error(const std::vector<PartSums>& parts) {
   return n > 1 ? std::sqrt(squares * n / (n - 1)) : std::numeric_limits<double>::quiet_NaN();
 }
 
+// The words of every answer: what was said at its targets, against the targets.
+Metric words_of(const Tokenizer& tokenizer, const TokenBatch& tokens, const Tensor& answers_BT,
+                const Tensor& predictions_BT) {
+  const Tensor marks = answers_BT.to(at::kCPU).contiguous();
+  const Tensor said = predictions_BT.to(at::kCPU).contiguous();
+  const Column* segments = tokens.find("segment");
+  WordScore all;
+  std::vector<uint32_t> truth, predicted;
+  const auto finish = [&] {
+    if (!truth.empty()) all += score_words(tokenizer, predicted, truth);
+    truth.clear(), predicted.clear();
+  };
+  for (int64_t b = 0; b < tokens.B; ++b, finish())
+    for (int64_t t = 0; t < tokens.T; ++t) {
+      const auto i = static_cast<size_t>(b * tokens.T + t);
+      if (segments != nullptr && t > 0) {
+        const WholeNumbers& of = std::get<WholeNumbers>(segments->values);
+        if (of[i] != of[i - 1]) finish();  // the next of several samples in a row
+      }
+      if (marks.data_ptr<int64_t>()[i] == 0 || tokens.targets[i] < 0) continue;
+      truth.push_back(static_cast<uint32_t>(tokens.targets[i]));
+      predicted.push_back(static_cast<uint32_t>(said.data_ptr<int64_t>()[i]));
+    }
+  return {static_cast<double>(all.matches), static_cast<double>(all.truth_words)};
+}
+
 }  // namespace
 
 std::map<std::string, double> Evaluation::numbers() const {
@@ -120,8 +159,8 @@ double Evaluation::value(const std::string& name) const {
   fail(fmt::format("the model tells no {}", in_quotes(name)), "it tells " + join(names, ", "));
 }
 
-std::string eval_series(const std::string& split, const std::string& name) {
-  return fmt::format("eval/{}/{}", split, name);
+std::string eval_series(const std::string& evaluation, const std::string& name) {
+  return fmt::format("eval/{}/{}", evaluation, name);
 }
 
 std::string error_text(const Evaluation& evaluation) {
@@ -129,8 +168,8 @@ std::string error_text(const Evaluation& evaluation) {
   return std::isnan(error) ? "n/a" : fmt::format("{:.4f}", error);
 }
 
-Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batches,
-                    at::Device device, Precision dtype, const std::function<bool()>& stop) {
+Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
+                    Precision dtype, const EvaluateOptions& options) {
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
@@ -141,14 +180,20 @@ Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batch
   int64_t first_sequence = 0;  // of the batch, so that no split into batches changes a draw
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
-    if (stop && stop()) {
+    if (options.stop && options.stop()) {
       e.complete = false;
       return e;
     }
-    auto [tokens, after] = source.next(cursor);
-    cursor = after;
-    const Batch batch = to_batch(tokens, device);
-    const ModelOutput output = model.forward(batch, {false, RandomField(0, 0, first_sequence)});
+    const Drawn drawn = source.next(cursor);
+    cursor = drawn.after;
+    const Batch batch = to_batch(drawn.batch, device);
+    const auto answers = batch.labels.find("answer");
+    const bool reads_words = options.tokenizer != nullptr && answers != batch.labels.end();
+    Pass pass;
+    pass.random = RandomField(0, 0, first_sequence);
+    pass.policy = options.policy;
+    pass.predictions = reads_words;
+    const ModelOutput output = model.forward(batch, pass);
     const int64_t B = batch.tokens_BT.size(0);
     first_sequence += B;
     double n = output.loss.count;  // or of the part that has most
@@ -159,6 +204,9 @@ Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batch
     answer.add(output.loss, B);
     optimises_its_loss = optimises_its_loss && output.optimises_its_loss();
     for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
+    if (reads_words && output.predictions_BT.defined())
+      metrics["word_accuracy"] +=
+          words_of(*options.tokenizer, drawn.batch, answers->second, output.predictions_BT);
     e.targets += n;
   }
   if (e.targets == 0)

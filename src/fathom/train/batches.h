@@ -8,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "fathom/data/source.h"
+#include "fathom/data/data_set.h"
+#include "fathom/data/tokenizer.h"
 #include "fathom/model/model.h"
 #include "fathom/train/recipe/run_config.h"
 
@@ -46,16 +47,30 @@ struct Evaluation {
   double accuracy() const { return value("accuracy"); }
 };
 
+// One of a run's list of evaluations.
+struct NamedEvaluation {
+  std::string name;
+  Evaluation evaluation;
+};
+
 // What the run store, TensorBoard, state.json and `best` call a number of an evaluation:
 // "eval/val/loss".
-std::string eval_series(const std::string& split, const std::string& name);
+std::string eval_series(const std::string& evaluation, const std::string& name);
 
 // "0.0123", "n/a" where the standard error is not known.
 std::string error_text(const Evaluation& evaluation);
 
 // Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
-// `stop` is asked before each batch.
-Evaluation evaluate(const Model& model, const BatchSource& source, int64_t batches,
-                    at::Device device, Precision dtype, const std::function<bool()>& stop = {});
+//
+struct EvaluateOptions {
+  std::function<bool()> stop = {};  // asked before each batch
+  const Policy* policy = nullptr;   // as in Pass
+  // Of data whose answers are marked (RowOptions::mark_answers): they are compared word by word
+  // with what the model says where the answer so far is given, "word_accuracy". Null: they are not.
+  const Tokenizer* tokenizer = nullptr;
+};
+
+Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
+                    Precision dtype, const EvaluateOptions& options = {});
 
 }  // namespace fathom

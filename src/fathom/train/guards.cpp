@@ -49,9 +49,12 @@ void write_batches(const std::string& path, const RunState& state,
                      t.sizes().vec(),
                      {static_cast<const std::byte*>(t.data_ptr()), t.nbytes()}});
   };
-  for (size_t i = 0; i < batches.size(); ++i)
+  for (size_t i = 0; i < batches.size(); ++i) {
     for (const BatchColumn& column : kBatchColumns)
       add(fmt::format("pass.{}.{}", i, column.name), batches[i].*column.of);
+    for (const auto& [name, values] : batches[i].labels)
+      add(fmt::format("pass.{}.labels.{}", i, name), values);
+  }
   write_safetensors(path, views,
                     {{"what", what},
                      {"step", std::to_string(state.step + 1)},

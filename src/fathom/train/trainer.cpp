@@ -11,37 +11,15 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/in_batches.h"
 #include "fathom/model/device.h"
+#include "fathom/train/gradients.h"
 #include "fathom/train/guards.h"
 #include "fathom/train/recipe/due.h"
-#include "fathom/train/recipe/freeze.h"
-#include "fathom/train/recipe/schedule.h"
+#include "fathom/train/recipe/stage_data.h"
 
 namespace fathom {
 namespace {
-
-// Evaluation draws its own windows, the same ones every time, so that evaluations compare.
-constexpr uint64_t kEvalSeedOffset = 0x5eed;
-
-std::unique_ptr<BatchSource> training_source(const RunConfig& config, const Corpus& corpus) {
-  const int64_t B = 1, T = config.model.backbone.block_size;
-  // One sequence at a time: how an optimiser step is split into passes never moves the data.
-  if (config.data.sampling == Sampling::kSequential)
-    return std::make_unique<SequentialShards>(corpus, "train", B, T);
-  return std::make_unique<RandomWindows>(corpus, "train", B, T,
-                                         static_cast<uint64_t>(config.training.seed));
-}
-
-// The next `count` sequences as one batch.
-TokenBatch take(const BatchSource& source, int64_t count, Cursor& cursor) {
-  TokenBatch all;
-  for (int64_t i = 0; i < count; ++i) {
-    const auto [one, after] = source.next(cursor);
-    cursor = after;
-    append(all, one);
-  }
-  return all;
-}
 
 std::unique_ptr<Model> model_for(const RunConfig& config, int64_t vocab_size) {
   return make_model(config.model, vocab_size, static_cast<uint64_t>(config.training.seed),
@@ -61,6 +39,10 @@ void require_counts(const std::map<std::string, double>& known,
   }
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 bool stopped(const TrainerEvents& events) {
   return events.stop && events.stop();
 }
@@ -77,33 +59,35 @@ struct Trainer::Accumulated {
 };
 
 Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder)
-    : Trainer(config, std::move(corpus), vocab_size, std::move(folder),
-              model_for(config, vocab_size)) {}
+    : Trainer(one_stage(config, std::move(corpus)), vocab_size, std::move(folder)) {}
 
 Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
                  std::unique_ptr<Model> model)
-    : config_(config),
-      corpus_(std::move(corpus)),
+    : Trainer(one_stage(config, std::move(corpus)), vocab_size, std::move(folder),
+              std::move(model)) {}
+
+Trainer::Trainer(RunPlan plan, int64_t vocab_size, std::string folder)
+    : Trainer(plan, vocab_size, std::move(folder),
+              model_for(plan.stages.at(0).config, vocab_size)) {}
+
+Trainer::Trainer(RunPlan plan, int64_t vocab_size, std::string folder, std::unique_ptr<Model> model)
+    : plan_(std::move(plan)),
+      config_(plan_.stages.at(0).config),
       folder_(std::move(folder)),
-      device_(choose_device(config.training.device)),
+      device_(choose_device(config_.training.device)),
       model_(std::move(model)) {
-  if (config.training.dtype == Precision::kFloat16)
+  if (config_.training.dtype == Precision::kFloat16)
     misuse("dtype = float16 cannot be trained: its gradients need a loss scale",
            "use --dtype=bfloat16 or float32");
-  std::vector<ParameterSpec> table;
-  for (const Parameter& p : model_->parameters().all()) table.push_back(p.spec);
-  model_->parameters().freeze(frozen_parameters(config_.optimizer, table));
-  optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.optimizer);
-  source_ = training_source(config_, corpus_);
-  state_.config = config_;
+  for (const StageRun& stage : plan_.stages)
+    is_timed_ = is_timed_ || stage.budget.unit == Budget::Unit::kMinutes;
   state_.vocab_size = vocab_size;
-  state_.cursor = source_->start();
-  state_.corpus_fingerprint = corpus_.fingerprint();
-  state_.best_metric = eval_series("val", model_->best_metric());
+  state_.plan = plan_.written;
   state_.best_value = std::numeric_limits<double>::infinity();
   state_.losses = state_.gradient_norms = OutlierWindow(config_.guards.spike_window);
-  if (const Tokenizer* tokenizer = corpus_.tokenizer())
+  if (const Tokenizer* tokenizer = stage().corpora.at(0).tokenizer())
     state_.tokenizer = std::make_shared<const nlohmann::json>(tokenizer->to_json());
+  enter_stage(0);
 }
 
 // Checkpoints that were written meanwhile get their places after the event, which makes room.
@@ -116,15 +100,6 @@ void Trainer::begin(const TrainerEvents& events) {
   waiting_.clear();
   saved_step_ = waiting_step_;
   prune();
-}
-
-std::vector<Batch> Trainer::draw_batches(Cursor& cursor) const {
-  const int64_t sequences = config_.sequences_per_step(), micro = config_.micro_batch_size();
-  std::vector<Batch> batches;
-  for (int64_t first = 0; first < sequences; first += micro)
-    batches.push_back(
-        to_batch(take(*source_, std::min(micro, sequences - first), cursor), device_));
-  return batches;
 }
 
 // Sequence `first_sequence` of the step is the batch's first: its random numbers are its own.
@@ -179,24 +154,29 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
   const std::map<std::string, double> known = known_counts(batches);
   std::map<std::string, double> counts = known, had;  // of the whole step, and of its passes
   int64_t first_sequence = 0;
+  const auto step_sequences = static_cast<double>(config_.sequences_per_step());
   // Not where memory is what counts.
   std::optional<KeptWeights::Use> use;
   if (!config_.training.recompute_blocks) use.emplace(kept_weights_);
+  const bool by_pass = config_.training.loss_norm == LossNorm::kMinibatch;
+  sums.optimises_its_loss = !by_pass;  // which does not depend on how a step is split
   for (const Batch& batch : batches) {
     if (stopped(events)) return false;
     const ModelOutput output = forward(batch, first_sequence);
+    const auto sequences = static_cast<double>(batch.tokens_BT.size(0));
     first_sequence += batch.tokens_BT.size(0);
     Tensor loss;
     for (const LossPart& part : output.losses) {
       had[part.name] += part.count;
       if (part.count == 0) continue;
-      if (counts.count(part.name) == 0) {
+      if (!by_pass && counts.count(part.name) == 0) {
         if (batches.size() == 1)
           counts[part.name] = part.count;
         else if (!count_targets(batches, events, counts))
           return false;
       }
-      const Tensor term = part.sum / counts.at(part.name);
+      const Tensor term = by_pass ? part.sum * (sequences / step_sequences / part.count)
+                                  : part.sum / counts.at(part.name);
       loss = loss.defined() ? loss + term : term;
     }
     ++sums.passes;
@@ -220,16 +200,17 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   StepReport report;
   report.step = state_.step;
   report.updated = false;
-  report.learning_rate = learning_rate_at(config_, state_.step);
-  Cursor after = state_.cursor;
-  const std::vector<Batch> batches = draw_batches(after);
+  report.learning_rate = learning_rate();
+  report.stage = state_.stage;
+  const StepData data = draw_step();
   model_->parameters().zero_grad();
+  optimizer_->begin_step(state_.step);
   Accumulated sums;
-  if (!accumulate(batches, events, sums)) return std::nullopt;
+  if (!accumulate(data.batches, events, sums)) return std::nullopt;
   report.flops = sums.flops;
-  if (std::isfinite(sums.objective)) sums.gradient_norm = optimizer_->clip_gradients();
+  if (std::isfinite(sums.objective)) sums.gradient_norm = gradient_norm(model_->parameters());
   if (const auto trouble = find_trouble(*model_, sums.objective, sums.gradient_norm, sums.passes)) {
-    handle(*trouble, batches, after, events);
+    handle(*trouble, data, events);
     report.step = state_.step;
     return report;
   }
@@ -239,19 +220,21 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
     skip_step(fmt::format("step {}: {} {:.4f} and gradient norm {:.4f} are a spike",
                           state_.step + 1, sums.optimises_its_loss ? "loss" : "objective",
                           sums.objective, sums.gradient_norm),
-              after, events);
+              data, events);
     report.step = state_.step;
     return report;
   }
   between_states_ = true;
-  optimizer_->step(report.learning_rate);
+  optimizer_->step(report.learning_rate,
+                   clip_scale(sums.gradient_norm, config_.optimizer.grad_clip));
   state_.optimizer_steps = optimizer_->steps();
   state_.losses.add(sums.objective);
   state_.gradient_norms.add(sums.gradient_norm);
   skipped_in_a_row_ = 0;
   suspect_ = false;
-  state_.cursor = after;
-  report.step = ++state_.step;
+  count_step(data);
+  if (is_timed_) state_.progress.seconds += seconds_since(start);
+  report.step = state_.step;
   between_states_ = false;
   begin(events);
   report.updated = true;
@@ -261,47 +244,12 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
     if (sums.answer.count > 0) report.loss = sums.answer.sum / sums.answer.count;
   }
   report.gradient_norm = sums.gradient_norm;
-  report.tokens = config_.tokens_per_step();
+  report.tokens = data.tokens;
   for (const auto& [name, metric] : sums.metrics)
     if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = seconds_since(start);
   if (events.step) events.step(report);
   return report;
-}
-
-EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
-  const TrainingConfig& t = config_.training;
-  // The same windows however much is computed at once: the largest part that divides them.
-  const int64_t sequences = config_.sequences_per_evaluation();
-  int64_t B = std::min(config_.micro_batch_size(), sequences);
-  while (sequences % B != 0) --B;
-  const auto on = [&](const char* split) {
-    const RandomWindows windows(corpus_, split, B, config_.model.backbone.block_size,
-                                static_cast<uint64_t>(t.seed) + kEvalSeedOffset);
-    return evaluate(*model_, windows, sequences / B, device_, t.dtype, events.stop);
-  };
-  EvalReport report;
-  report.step = state_.step;
-  report.train = on("train");
-  if (report.train.complete) report.val = on("val");
-  report.complete = report.train.complete && report.val.complete;
-  if (!report.complete) return report;
-  const double value = deciding_value(report.val);
-  report.best = value < state_.best_value;
-  if (report.best) state_.best_value = value;
-  report.best_value = state_.best_value;
-  report.best_metric = state_.best_metric;
-  state_.evaluated_step = state_.step;
-  return report;
-}
-
-// The number that decides which evaluation is the best one.
-double Trainer::deciding_value(const Evaluation& val) {
-  if (state_.best_metric != eval_series("val", "objective"))
-    return val.value(model_->best_metric());
-  if (val.objective) return *val.objective;
-  state_.best_metric = eval_series("val", "loss");  // which has the same numbers then
-  return val.loss;
 }
 
 RunEnd Trainer::run(const TrainerEvents& events) {
@@ -314,22 +262,26 @@ RunEnd Trainer::run(const TrainerEvents& events) {
 }
 
 RunEnd Trainer::train(const TrainerEvents& events) {
-  const TrainingConfig& t = config_.training;
   if (goes_on_unchanged_) begin(events);
   for (;;) {
-    const bool last = state_.step >= t.max_iters || t.eval_only;
-    const bool evaluates = last || evaluation_due(config_, state_.step);
-    const bool due = last || save_due(config_, state_.step) || numbered_due(config_, state_.step);
+    const TrainingConfig& t = config_.training;
+    const bool ends = stage_done() >= 1;
+    const bool last = (ends && stage_ + 1 == plan_.stages.size()) || t.eval_only;
+    const bool evaluates = last || ends || evaluation_due(config_, state_.step, state_.progress);
+    const bool due = last || ends || save_due(config_, state_.step, state_.progress) ||
+                     numbered_due(config_, state_.step);
     // Saved first: an evaluation that fails loses nothing. The very first one shows that there is
     // room for it.
     const bool saves = state_.step == 0 || (!t.eval_only && (due || !begun_));
     if (saves && !save_last(events)) continue;
-    if ((evaluates && !evaluate_and_save(events, last)) || (!last && !train_step(events))) {
+    if ((evaluates && !evaluate_and_save(events, last)) ||
+        (!last && !ends && !train_step(events))) {
       if (resumed_from_.empty()) begin(events);  // what a new run has is worth keeping
-      if (!t.eval_only && begun_) save_last(events);
+      if (!config_.training.eval_only && begun_) save_last(events);
       return RunEnd::kInterrupted;
     }
     if (last) return RunEnd::kDone;
+    if (ends) next_stage(events);
   }
 }
 

@@ -1,4 +1,4 @@
-// The training loop. It knows models as Model (model/model.h), data as BatchSource and people as an
+// The training loop. It knows models as Model (model/model.h), data as DataSet and people as an
 // observer; nothing of any experiment.
 #pragma once
 
@@ -15,6 +15,8 @@
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/guards.h"
+#include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/stage.h"
 
 namespace fathom {
 
@@ -25,19 +27,23 @@ struct StepReport {
   double gradient_norm = 0;              // before clipping
   double learning_rate = 0;
   double seconds = 0;
-  int64_t tokens = 0;
+  int64_t tokens = 0;                     // that its passes were given
   double flops = 0;                       // ModelOutput::flops of its passes
   std::map<std::string, double> metrics;  // the model's own
+  std::string stage = {};                 // of the training plan; empty: there is none
   bool updated = true;  // false: a guard left the update out, and only `step` is told
 };
 
 struct EvalReport {
   int64_t step = 0;
-  Evaluation train, val;
-  bool complete = true;          // false: stopped, and nothing else here counts
-  bool best = false;             // by the model's best metric on val
+  std::vector<NamedEvaluation> evaluations;  // in the order of the configuration's list
+  bool complete = true;                      // false: stopped, and nothing else here counts
+  bool best = false;             // by the model's best metric, of the evaluation that decides
   double best_value = 0;         // of that metric so far
   std::string best_metric = {};  // its series
+
+  // One of them. Throws Error if there is none of that name.
+  const Evaluation& of(const std::string& name) const;
 };
 
 struct TrainerEvents {
@@ -45,24 +51,32 @@ struct TrainerEvents {
   std::function<void(const EvalReport&)> evaluation = {};
   std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
   std::function<void(int64_t)> rollback = {};           // back at this step, before its notice
+  std::function<void(const StageRun&)> stage = {};      // one begins that is not the first
   std::function<bool()> stop = {};                      // asked between passes: save and leave
   // Once, before the run on disk changes for the first time: when its first step has been made, or
   // at once where it goes on as it was.
   std::function<void()> begin = {};
 };
 
+// The name of the checkpoint that a stage leaves behind.
+std::string stage_checkpoint(const std::string& stage);
+
 enum class RunEnd { kDone, kInterrupted };
 
 struct ResumeOptions {
   bool new_data = false;       // the corpus is another one, and is read from its start
   bool reset_history = false;  // weights and moments stay; step, data and best value begin anew
-  bool new_optimizer = false;  // the moments begin at zero
+  bool new_optimizer = false;  // what the optimiser keeps begins anew
 };
 
 class Trainer {
  public:
   // `folder` is the run's; empty: nothing is written. The model is one that make_model() would
-  // give, or any other.
+  // give, or any other. The stages agree in whatever shapes the model, and in seed, device and
+  // dtype.
+  Trainer(RunPlan plan, int64_t vocab_size, std::string folder);
+  Trainer(RunPlan plan, int64_t vocab_size, std::string folder, std::unique_ptr<Model> model);
+  // Of one stage.
   Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder);
   Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
           std::unique_ptr<Model> model);
@@ -78,13 +92,14 @@ class Trainer {
   // experiment's own that were not there.
   std::vector<std::string> start_from(const std::string& checkpoint);
 
-  // Optimiser steps until max_iters of them are done, with an evaluation before the first, every
-  // eval_interval steps (or validation_interval sequences) and after the last. `last` is saved as
-  // of before the first step, once that has been made, before each evaluation or at each
+  // Optimiser steps until the last stage's budget is done, with an evaluation before the first,
+  // every eval_interval steps (or validation_interval sequences) and after the last. `last` is
+  // saved as of before the first step, once that has been made, before each evaluation or at each
   // save_interval, and at the end, `best` after an evaluation that is the best so far; with
   // eval_only nothing is, but for a run's first `last`. When `stop` says so, `last` is saved as of
   // the last complete step, and so it is before an error of the events, the data or the memory goes
-  // on to the caller. Throws Error when a guard gives up; the checkpoints are then those before.
+  // on to the caller. A stage that ends before the last one leaves a checkpoint under its name
+  // (stage_checkpoint). Throws Error when a guard gives up; the checkpoints are then those before.
   RunEnd run(const TrainerEvents& events);
 
   // One step, guards included; nothing if it was stopped.
@@ -93,14 +108,27 @@ class Trainer {
 
   Model& model() { return *model_; }
   const ParameterSet& parameters() const { return model_->parameters(); }
-  AdamW& optimizer() { return *optimizer_; }
+  Optimizer& optimizer() { return *optimizer_; }
   const RunState& state() const { return state_; }
   int64_t saved_step() const { return saved_step_; }  // of what was saved last; -1: nothing yet
   bool has_begun() const { return begun_; }           // TrainerEvents::begin
 
  private:
   struct Accumulated;  // what the passes of one step summed up
-  std::vector<Batch> draw_batches(Cursor& cursor) const;
+  // What one optimiser step is made of.
+  struct StepData {
+    std::vector<Batch> batches;  // a forward and backward pass each
+    Cursor after;
+    int64_t samples = 0, tokens = 0;
+  };
+  StepData draw_step() const;
+  void count_step(const StepData& data);
+  const StageRun& stage() const { return plan_.stages[stage_]; }
+  double stage_done() const;
+  double learning_rate() const;
+  void enter_stage(size_t stage);
+  void enter_stage_of(const std::string& name);
+  void next_stage(const TrainerEvents& events);
   bool accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
                   Accumulated& sums);
   Pass pass(int64_t first_sequence) const;
@@ -109,12 +137,14 @@ class Trainer {
   bool count_targets(const std::vector<Batch>& batches, const TrainerEvents& events,
                      std::map<std::string, double>& counts) const;
   bool is_spike(double objective, double gradient_norm) const;
-  void handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
-              const TrainerEvents& events);
-  void skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events);
-  void roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events);
+  void handle(const Trouble& trouble, const StepData& data, const TrainerEvents& events);
+  void skip_step(const std::string& why, const StepData& data, const TrainerEvents& events);
+  void roll_back(const std::string& why, const StepData& data, const TrainerEvents& events);
   void take_best_of_folder();
-  double deciding_value(const Evaluation& val);
+  bool evaluate_one(const EvaluationSpec& spec, const TrainerEvents& events,
+                    EvalReport& report) const;
+  std::string best_series() const;
+  double deciding_value(const NamedEvaluation& decider);
   void begin(const TrainerEvents& events);
   RunEnd train(const TrainerEvents& events);
   bool evaluate_and_save(const TrainerEvents& events, bool last);
@@ -123,14 +153,16 @@ class Trainer {
   bool save_last(const TrainerEvents& events);
   void save_what_is_left() noexcept;
 
-  RunConfig config_;
-  Corpus corpus_;
+  RunPlan plan_;
+  size_t stage_ = 0;  // the present one
+  RunConfig config_;  // its
   std::string folder_;
   at::Device device_;
   std::unique_ptr<Model> model_;
-  std::unique_ptr<AdamW> optimizer_;
-  std::unique_ptr<BatchSource> source_;
-  KeptWeights kept_weights_{64 << 20};  // that a step uses again: shared layers, loops, passes
+  std::unique_ptr<Optimizer> optimizer_;
+  std::shared_ptr<const DataSet> source_;  // of the present stage
+  bool is_timed_ = false;                  // a stage lasts for some minutes
+  KeptWeights kept_weights_{64 << 20};     // that a step uses again: shared layers, loops, passes
   RunState state_;
   std::string resumed_from_;        // checkpoint; empty: none
   bool goes_on_unchanged_ = false;  // with the settings and the data of the checkpoint

@@ -12,9 +12,15 @@ namespace fathom {
 
 void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  if (options.reset_history)
+    enter_stage(0);
+  else
+    enter_stage_of(saved.stage);
   if (options.new_optimizer) optimizer_->reset();
   RunState state = saved;
   state.config = config_;
+  state.stage = state_.stage;
+  state.plan = state_.plan;
   state.optimizer_steps = optimizer_->steps();
   state.corpus_fingerprint = state_.corpus_fingerprint;
   // A run whose best was the least objective goes on so: the numbers compare, and what is kept as
@@ -53,7 +59,7 @@ void Trainer::take_best_of_folder() {
   if (folder_.empty() || !std::filesystem::exists(folder_to_read(path))) return;
   try {
     const RunState best = load_state(path);
-    const bool is_evaluated_again = evaluation_due(config_, state_.step);
+    const bool is_evaluated_again = evaluation_due(config_, state_.step, state_.progress);
     if (compares(best, state_) && best.step <= state_.step - (is_evaluated_again ? 1 : 0))
       state_.best_value = std::min(state_.best_value, best.best_value);
   } catch (const Error&) {  // damaged: the next best one takes its place
@@ -73,6 +79,7 @@ void Trainer::prune() {
 
 void Trainer::save(const std::string& name) {
   if (folder_.empty()) return;
+  state_.optimizer_steps = optimizer_->steps();
   state_.moments_begun = optimizer_->begun();
   make_folders(folder_ + "/checkpoints");  // whoever removed it did not mean the next one
   auto checkpoint = std::make_unique<CheckpointWriter>(folder_ + "/checkpoints/" + name);
@@ -92,7 +99,7 @@ void Trainer::save(const std::string& name) {
 // finite, and the run is back at a checkpoint.
 bool Trainer::save_last(const TrainerEvents& events) {
   if (const auto trouble = find_trouble_in_weights(*model_)) {
-    handle(*trouble, {}, state_.cursor, events);
+    handle(*trouble, {{}, state_.cursor}, events);
     return false;
   }
   if (suspect_) return true;

@@ -20,17 +20,16 @@ bool Trainer::is_spike(double objective, double gradient_norm) const {
                        state_.gradient_norms.score(gradient_norm) > sigma);
 }
 
-void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, const Cursor& after,
-                     const TrainerEvents& events) {
+void Trainer::handle(const Trouble& trouble, const StepData& data, const TrainerEvents& events) {
   suspect_ = true;
   if (resumed_from_.empty()) begin(events);  // the batch is kept in the run's folder
   std::string what = fmt::format("step {}: {}", state_.step + 1, trouble.what);
-  if (!folder_.empty() && !batches.empty())
-    what += "; the batch is in " + dump_batch(folder_, state_, batches, trouble.what);
+  if (!folder_.empty() && !data.batches.empty())
+    what += "; the batch is in " + dump_batch(folder_, state_, data.batches, trouble.what);
   // Leaving a batch out does not mend a weight.
   if (config_.guards.nonfinite == Nonfinite::kSkip && !trouble.in_weights)
-    return skip_step(what, after, events);
-  if (config_.guards.nonfinite == Nonfinite::kRollback) return roll_back(what, after, events);
+    return skip_step(what, data, events);
+  if (config_.guards.nonfinite == Nonfinite::kRollback) return roll_back(what, data, events);
   if (saved_step_ >= 0) what += fmt::format("; the newest checkpoint is of step {}", saved_step_);
   fail(what, trouble.in_weights
                  ? "go on from it with --resume and a lower learning_rate or a longer warmup_iters"
@@ -39,7 +38,7 @@ void Trainer::handle(const Trouble& trouble, const std::vector<Batch>& batches, 
                    "to the last checkpoint");
 }
 
-void Trainer::skip_step(const std::string& why, const Cursor& after, const TrainerEvents& events) {
+void Trainer::skip_step(const std::string& why, const StepData& data, const TrainerEvents& events) {
   ++state_.skipped_steps;
   if (++skipped_in_a_row_ > kMaxSkippedInARow) {
     suspect_ = true;
@@ -47,14 +46,13 @@ void Trainer::skip_step(const std::string& why, const Cursor& after, const Train
          "the run does not recover by itself: resume it from an earlier --checkpoint with a lower "
          "learning_rate, or a larger spike_sigma where that was the reason");
   }
-  state_.cursor = after;
-  ++state_.step;
+  count_step(data);
   begin(events);
   if (events.notice) events.notice(why + "; the step was skipped");
 }
 
 // To the newest complete checkpoint, but not to its place in the data: the batch is not met again.
-void Trainer::roll_back(const std::string& why, const Cursor& after, const TrainerEvents& events) {
+void Trainer::roll_back(const std::string& why, const StepData& data, const TrainerEvents& events) {
   const int64_t rollbacks = state_.rollbacks + 1, skipped_steps = state_.skipped_steps;
   std::optional<CheckpointChoice> choice;
   if (!begun_ && !resumed_from_.empty())  // newer ones have not been set aside
@@ -69,7 +67,7 @@ void Trainer::roll_back(const std::string& why, const Cursor& after, const Train
          choice ? "resume the run with a lower learning_rate"
                 : "begin again with a lower learning_rate");
   resume(choice->folder);
-  state_.cursor = after;
+  state_.cursor = data.after;
   state_.rollbacks = rollbacks;
   state_.skipped_steps = skipped_steps;
   suspect_ = false;

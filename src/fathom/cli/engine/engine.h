@@ -1,11 +1,10 @@
-// The engine's halves of the verbs: they carry out requests that have been checked.
+// What the engine's halves of the verbs share.
 #pragma once
 
-#include "fathom/cli/bench.h"
-#include "fathom/cli/eval.h"
-#include "fathom/cli/generate.h"
-#include "fathom/cli/trace.h"
-#include "fathom/cli/train.h"
+#include <string>
+
+#include "fathom/cli/model_choice.h"
+#include "fathom/data/corpus.h"
 #include "fathom/model/next_token_model.h"
 #include "fathom/train/checkpoint.h"
 
@@ -25,12 +24,5 @@ void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded);
 // Whether the run was trained on this corpus as it is now. Says so on stderr where it should be,
 // for it is the one of that name: `asked` is --dataset, empty: the run's own.
 bool is_training_corpus(const Corpus& corpus, const RunState& state, const std::string& asked);
-
-int train(TrainRequest request);
-int eval(const EvalRequest& request);
-int generate_text(const GenerateRequest& request);
-int trace(const TraceRequest& request);
-int bench(const BenchRequest& request);
-int print_readings();  // EngineReadings, for `fathom doctor`
 
 }  // namespace fathom

@@ -4,7 +4,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/engine/engine.h"
+#include "fathom/cli/engine/engine_verbs.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/kernels/isa.h"
 
@@ -24,27 +24,8 @@ int run_verb(int argc, char** argv) {
   chosen_isa();  // throws for a setting of the environment that is wrong
   const std::string verb = argv[1];
   const Arguments arguments(argv + 2, argv + argc);
-  if (verb == "train") {
-    auto request = parse_train(arguments);
-    return request ? train(std::move(*request)) : 0;
-  }
-  if (verb == "eval") {
-    const auto request = parse_eval(arguments);
-    return request ? eval(*request) : 0;
-  }
-  if (verb == "generate") {
-    const auto request = parse_generate(arguments);
-    return request ? generate_text(*request) : 0;
-  }
-  if (verb == "trace") {
-    const auto request = parse_trace(arguments);
-    return request ? trace(*request) : 0;
-  }
-  if (verb == "bench") {
-    const auto request = parse_bench(arguments);
-    return request ? bench(*request) : 0;
-  }
-  if (verb == "doctor") return print_readings();
+  for (const EngineVerb& known : engine_verbs())
+    if (known.name == verb) return known.run(arguments);
   misuse("fathom-engine does not know the verb " + verb, "type `fathom --help`");
 }
 

@@ -8,17 +8,34 @@
 
 namespace fathom {
 
+namespace {
+
+std::string loss_text(const NamedEvaluation& e, bool with_error) {
+  return fmt::format("{} loss {:.4f}{}", e.name, e.evaluation.loss,
+                     with_error ? fmt::format(" (+-{})", error_text(e.evaluation)) : "");
+}
+
+}  // namespace
+
 std::vector<std::string> evaluation_lines(const EvalReport& r) {
-  const bool has_accuracy = r.val.metrics.count("accuracy") > 0;
-  std::vector<std::string> lines = {
-      fmt::format("step {}: train loss {:.4f}, val loss {:.4f} (+-{}){}{}", with_commas(r.step),
-                  r.train.loss, r.val.loss, error_text(r.val),
-                  has_accuracy ? fmt::format(", val accuracy {:.3f}", r.val.accuracy()) : "",
-                  r.best && r.step > 0 ? ", best so far" : "")};
-  // What has not been said; a model with one reading has said everything.
-  std::map<std::string, double> more = r.val.metrics;
-  if (r.val.objective) more["objective"] = *r.val.objective;
-  if (more.size() > (has_accuracy ? 1 : 0)) lines.push_back("  val: " + metrics_text(more));
+  std::vector<std::string> losses, more_lines;
+  for (const NamedEvaluation& e : r.evaluations) {
+    const bool is_training_text = e.name == "train";
+    losses.push_back(loss_text(e, !is_training_text));
+    if (is_training_text) continue;
+    const auto accuracy = e.evaluation.metrics.find("accuracy");
+    const bool has_accuracy = accuracy != e.evaluation.metrics.end();
+    if (has_accuracy) losses.push_back(fmt::format("{} accuracy {:.3f}", e.name, accuracy->second));
+    // What has not been said; a model with one reading has said everything.
+    std::map<std::string, double> more = e.evaluation.metrics;
+    if (e.evaluation.objective) more["objective"] = *e.evaluation.objective;
+    if (more.size() > (has_accuracy ? 1 : 0))
+      more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));
+  }
+  std::vector<std::string> lines = {fmt::format("step {}: {}{}", with_commas(r.step),
+                                                join(losses, ", "),
+                                                r.best && r.step > 0 ? ", best so far" : "")};
+  lines.insert(lines.end(), more_lines.begin(), more_lines.end());
   return lines;
 }
 
@@ -52,10 +69,10 @@ void Reporter::on_step(const StepReport& r) {
 
 void Reporter::on_evaluation(const EvalReport& r) {
   std::vector<MetricValue> values;
-  for (const auto& [name, value] : r.train.numbers())
-    if (name != "standard_error") values.push_back({eval_series("train", name), value});
-  for (const auto& [name, value] : r.val.numbers())
-    values.push_back({eval_series("val", name), value});
+  for (const NamedEvaluation& e : r.evaluations)
+    for (const auto& [name, value] : e.evaluation.numbers())
+      if (name != "standard_error" || e.name != "train")
+        values.push_back({eval_series(e.name, name), value});
   recorder_.add(r.step, values);
   if (r.best) recorder_.set_best(r.best_metric, r.step, r.best_value);
   last_ = r;
@@ -79,9 +96,9 @@ void Reporter::interrupted(int64_t saved_step, bool begun) {
 
 void Reporter::finish() {
   if (!request_.options.quiet) progress_.finish();
-  say(stdout,
-      fmt::format("{}: val loss {:.4f} after {} steps in {}\n", request_.options.run_name,
-                  last_.val.loss, with_commas(last_.step), human_duration(progress_.elapsed())));
+  say(stdout, fmt::format("{}: {} after {} steps in {}\n", request_.options.run_name,
+                          loss_text(last_.evaluations.back(), false), with_commas(last_.step),
+                          human_duration(progress_.elapsed())));
 }
 
 }  // namespace fathom

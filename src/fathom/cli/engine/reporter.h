@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "fathom/cli/train.h"
+#include "fathom/cli/train/request.h"
 #include "fathom/track/process_use.h"
 #include "fathom/track/progress.h"
 #include "fathom/track/run_recorder.h"

@@ -75,11 +75,7 @@ int run_import(const Arguments& arguments) {
 }  // namespace
 
 Verb verb_import() {
-  Verb verb;
-  verb.name = "import";
-  verb.summary = "a run of a GPT-2 in Hugging Face's layout";
-  verb.run = run_import;
-  return verb;
+  return {"import", "a run of a GPT-2 in Hugging Face's layout", 110, run_import};
 }
 
 }  // namespace fathom

@@ -10,9 +10,9 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/engine_program.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/io/files.h"
+#include "fathom/machine/engine_program.h"
 
 namespace fathom {
 namespace {

@@ -23,14 +23,31 @@ void add_fields(FieldList& list, HaltingConfig& c) {
       .alias("confidence_mode");
   list.add("halt_threshold", c.threshold, "a token halts where its score is at least this")
       .alias("confidence_threshold")
+      .of_policy()
       .needs(kRule, halts)
       .needs("halt_thresholds = None", [&c] { return c.thresholds.empty(); });
   list.add("halt_thresholds", c.thresholds, "one per layer; None: halt_threshold everywhere")
       .alias("confidence_thresholds")
+      .of_policy()
       .needs(kRule, halts);
   list.add("confidence_temperature", c.temperature,
            "divides the logits before the score is taken (calibration)")
       .above(0)
+      .of_policy()
+      .needs(kRule, halts);
+  list.add<MaskHistory>(
+          "mask_history", c.mask_history,
+          "whose answer hides a token from a layer; cumulative: any earlier "
+          "layer's, previous: only the last one's",
+          {{"previous", MaskHistory::kPrevious}, {"cumulative", MaskHistory::kCumulative}})
+      .of_policy()
+      .formerly_in("early_exit")
+      .needs(kRule, halts);
+  list.add("mask_self", c.mask_self,
+           "a hidden token does not see itself either; None: true, but false for gold, whose "
+           "answer would leak the label")
+      .of_policy()
+      .formerly_in("early_exit")
       .needs(kRule, halts);
 }
 
@@ -43,6 +60,8 @@ void validate(const HaltingConfig& c, const BackboneConfig& b) {
 
 void apply(const HaltingConfig& section, DepthPlan& plan, Policy& policy) {
   policy.halting.config = section;
+  policy.halting.history = section.mask_history;
+  policy.halting.mask_self = section.mask_self.value_or(section.rule != HaltRule::kGold);
   if (section.rule != HaltRule::kNone) each_layer(plan, add_readout);
 }
 

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <iterator>
+#include <map>
+#include <string>
 
 #include "fathom/ops/tensor.h"
 
@@ -17,6 +19,8 @@ struct Batch {
   Tensor valid_BT;     // bool: may be seen and may halt, target or not; undefined: all
   Tensor segment_BT;   // int64: only positions of one segment see each other; undefined: one
   Tensor position_BT;  // int64, increasing within a sequence; undefined: 0 .. T - 1
+  // What an experiment's losses ask for besides, by name: (B, T) of a token, (B, k) of a sequence.
+  std::map<std::string, Tensor> labels = {};
 };
 
 struct BatchColumn {
@@ -28,14 +32,16 @@ inline constexpr BatchColumn kBatchColumns[] = {
     {"tokens", &Batch::tokens_BT},   {"targets", &Batch::targets_BT},
     {"weight", &Batch::weight_BT},   {"valid", &Batch::valid_BT},
     {"segment", &Batch::segment_BT}, {"position", &Batch::position_BT}};
-static_assert(sizeof(Batch) == std::size(kBatchColumns) * sizeof(Tensor), "a column is missing");
+static_assert(sizeof(Batch) == std::size(kBatchColumns) * sizeof(Tensor) + sizeof(Batch::labels),
+              "a column is missing");
 
-// f of every column that is there.
+// f of every column and label that is there.
 template <class F>
 Batch map_columns(const Batch& batch, const F& f) {
   Batch out;
   for (const BatchColumn& column : kBatchColumns)
     if ((batch.*column.of).defined()) out.*column.of = f(batch.*column.of);
+  for (const auto& [name, values] : batch.labels) out.labels[name] = f(values);
   return out;
 }
 

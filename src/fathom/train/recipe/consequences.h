@@ -1,6 +1,7 @@
 // What follows from the keys that a resume changes, beyond what they say themselves.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,9 +9,15 @@
 
 namespace fathom {
 
-// One sentence each; none where nothing follows. `step`: how many steps were made. Throws
-// Error(kUsage) where `after` freezes what there is not, or everything.
-std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after,
-                                      int64_t step);
+// Where in its stage a run stands, beyond the steps.
+struct Standing {
+  std::optional<int64_t> updates = {};  // made by its optimiser; unset: as many as steps
+  std::optional<double> done = {};      // part of the stage's budget, where that is not in steps
+};
+
+// One sentence each; none where nothing follows. `step`: how many steps of the stage were made.
+// Throws Error(kUsage) where `after` freezes what there is not, or everything.
+std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after, int64_t step,
+                                      const Standing& at = {});
 
 }  // namespace fathom

@@ -3,22 +3,21 @@
 namespace fathom {
 namespace {
 
-bool reaches(const RunConfig& config, int64_t interval, int64_t step) {
-  const int64_t n = config.sequences_per_step();
-  return step == 0 || step * n / interval > (step - 1) * n / interval;
+bool reaches(int64_t interval, int64_t step, const Progress& p) {
+  return step == 0 || p.samples / interval > p.samples_before / interval;
 }
 
 }  // namespace
 
-bool evaluation_due(const RunConfig& config, int64_t step) {
+bool evaluation_due(const RunConfig& config, int64_t step, const Progress& progress) {
   const TrainingConfig& t = config.training;
-  if (t.validation_interval) return reaches(config, *t.validation_interval, step);
+  if (t.validation_interval) return reaches(*t.validation_interval, step, progress);
   return step % t.eval_interval == 0;
 }
 
-bool save_due(const RunConfig& config, int64_t step) {
+bool save_due(const RunConfig& config, int64_t step, const Progress& progress) {
   const std::optional<int64_t>& interval = config.training.save_interval;
-  return interval ? reaches(config, *interval, step) : evaluation_due(config, step);
+  return interval ? reaches(*interval, step, progress) : evaluation_due(config, step, progress);
 }
 
 bool numbered_due(const RunConfig& config, int64_t step) {

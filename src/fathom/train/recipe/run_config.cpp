@@ -5,6 +5,8 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/train/recipe/data_options.h"
+#include "fathom/train/recipe/evaluations.h"
 
 namespace fathom {
 namespace {
@@ -13,7 +15,9 @@ constexpr int64_t kGpt2Vocab = 50257;
 
 void add_data_fields(FieldList& list, DataConfig& c) {
   list.section("data");
-  list.add("dataset", c.dataset, "a prepared corpus, or a folder with token shards").path();
+  list.add("dataset", c.dataset,
+           "a prepared corpus, or a folder with token shards; several by commas are mixed")
+      .path();
   list.add<Sampling>("sampling", c.sampling,
                      "random: windows drawn with replacement; sequential: the shards in order",
                      {{"random", Sampling::kRandom}, {"sequential", Sampling::kSequential}});
@@ -30,35 +34,7 @@ void add_data_fields(FieldList& list, DataConfig& c) {
       .at_least(1)
       .at_most(1 << 20)
       .needs("mini_batch_size = None", [&c] { return !c.mini_batch_size; });
-}
-
-void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
-  list.section("optimizer");
-  list.add<Optimizer>("optimizer", c.optimizer, "AdamW (Loshchilov and Hutter 2019)",
-                      {{"adamw", Optimizer::kAdamW}});
-  list.add("learning_rate", c.learning_rate, "peak learning rate of AdamW")
-      .above(0)
-      .at_most(1e30)
-      .alias("lr");
-  list.add("weight_decay", c.weight_decay, "decoupled, of the parameters decay_rule picks")
-      .at_least(0);
-  list.add("beta1", c.beta1, "decay of AdamW's first moment").at_least(0).below(1);
-  list.add("beta2", c.beta2, "decay of AdamW's second moment").at_least(0).below(1);
-  list.add("adam_eps", c.adam_eps, "added to AdamW's root of the second moment").above(0);
-  list.add("grad_clip", c.grad_clip, "largest global gradient norm, 0 turns clipping off")
-      .at_least(0);
-  list.add<DecayRule>(
-          "decay_rule", c.decay_rule,
-          "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
-          "weights (LMPlay)",
-          {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}})
-      .needs("weight_decay > 0", [&c] { return c.weight_decay > 0; });
-  list.add("default_freeze", c.default_freeze, "train only the parameters that unfreeze names");
-  list.add("freeze", c.freeze,
-           "parameters that stay as they are, for example token_table.*,mlp.0.*; `*` is any text")
-      .needs("default_freeze = false", [&c] { return !c.default_freeze; });
-  list.add("unfreeze", c.unfreeze, "parameters that are trained although freeze names them")
-      .needs("freeze or default_freeze", [&c] { return c.default_freeze || !c.freeze.empty(); });
+  add_row_fields(list, c);
 }
 
 void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
@@ -94,6 +70,10 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split")
       .at_least(1)
       .at_most(1e12);
+  list.add("evaluations", c.evaluations,
+           "what is evaluated: names, each with split, batches (eval_iters) and what a pass does "
+           "otherwise; 'train; val; strict: halt_threshold=0.99'. The first one of val decides "
+           "which checkpoint is best");
   list.add(
           "validation_interval", c.validation_interval,
           "sequences seen between evaluations, counts in place of eval_interval; None: steps count")
@@ -107,6 +87,11 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
            "sequences seen between savings of `last`, None: before every evaluation")
       .at_least(1)
       .at_most(1e12);
+  list.add<LossNorm>("loss_norm", c.loss_norm,
+                     "token: a step's loss is the mean over its targets, however it is split; "
+                     "minibatch: the mean of its passes' means (LMPlay), which depends on "
+                     "mini_batch_size",
+                     {{"token", LossNorm::kToken}, {"minibatch", LossNorm::kMinibatch}});
   list.add("log_interval", c.log_interval, "steps between log lines").at_least(1).at_most(1e12);
   list.add("eval_only", c.eval_only, "evaluate once and stop");
   list.add("checkpoint_interval", c.checkpoint_interval,
@@ -171,11 +156,8 @@ void add_foreign_keys(FieldList& list) {
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
   list.ignore("no_grad_scale", "no gradient is scaled");
-  list.ignore("dont_include_prompts", "a corpus is plain text, all of it is learned");
-  list.ignore("disable_optimizer_warmup", "nothing warms up unless decay_lr says so");
-  for (const char* name : {"optimizer_warmup_fraction", "optimizer_warmup_steps"})
-    list.refuse(name, "the warm-up is part of the schedule",
-                "--decay_lr=True --warmup_iters=STEPS warms up, then decays");
+  list.ignore("disable_optimizer_warmup",
+              "the optimiser warms up only where optimizer_warmup_steps says so");
   for (const char* name : {"dump_config", "use_config"})
     list.refuse(name, "config files are named as they are",
                 "a bare path, or --config=FILE; a run's own is its config.toml");
@@ -183,9 +165,6 @@ void add_foreign_keys(FieldList& list) {
       "model", "a run's files are named by the run",
       "--run_name=NAME names it, --resume goes on with it, --initial_model=NAME starts from "
       "its weights");
-  list.refuse("training_plan", "a run trains on one corpus",
-              "train on it with --dataset=NAME; a second run goes on with another by "
-              "--initial_model=FIRST_RUN");
 }
 
 }  // namespace
@@ -202,7 +181,7 @@ int64_t RunConfig::micro_batch_size() const {
 void add_fields(FieldList& list, RunConfig& config) {
   add_fields(list, config.model);
   add_data_fields(list, config.data);
-  add_optimizer_fields(list, config.optimizer);
+  add_fields(list, config.optimizer);
   add_schedule_fields(list, config.schedule);
   add_training_fields(list, config.training);
   add_guard_fields(list, config.guards);
@@ -269,8 +248,11 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   validate(config.model);
   check_plan(make_depth_plan(config.model));
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
+  parse_evaluations(config.training.evaluations, config.model);
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
+  resolve(list, config.optimizer, notices);
+  settle_data_keys(list, config, notices);
   check_products(config);
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)
@@ -291,6 +273,10 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   if (s.decay_lr && s.warmup_iters >= config.training.max_iters && config.training.max_iters > 0)
     notices.push_back(fmt::format("warmup_iters = {}: the run's {} steps never reach learning_rate",
                                   s.warmup_iters, config.training.max_iters));
+  if (s.decay_lr && config.optimizer.optimizer == "schedule_free_adamw")
+    notices.emplace_back(
+        "schedule_free_adamw is made for a rate that does not fall: --decay_lr=False "
+        "--optimizer_warmup_steps=N --optimizer_warmup_fraction=0 only warms up");
   for (std::string& idle : without_effect(list)) notices.push_back(std::move(idle));
   return notices;
 }

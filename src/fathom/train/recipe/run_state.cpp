@@ -22,6 +22,13 @@ using nlohmann::json;
 constexpr int kFormatVersion = 2;
 constexpr uint64_t kMaxStateBytes = 64 << 20;
 
+json progress_json(const Progress& p) {
+  return {{"samples", p.samples},
+          {"samples_before", p.samples_before},
+          {"tokens", p.tokens},
+          {"seconds", p.seconds}};
+}
+
 json config_json(RunConfig config) {
   FieldList list;
   add_fields(list, config);
@@ -36,6 +43,30 @@ int64_t count_from_json(const json& j, const char* key, int64_t least = 0) {
   if (!value.is_number_integer() || value < least || value > INT64_MAX)
     fail(fmt::format("{} = {} is not a count", escaped(key), shown_json(value)));
   return value;
+}
+
+Progress progress_from_json(const json& j) {
+  Progress p;
+  p.samples = count_from_json(j, "samples");
+  p.samples_before = count_from_json(j, "samples_before");
+  p.tokens = count_from_json(j, "tokens");
+  const json& seconds = j.at("seconds");
+  if (!seconds.is_number() || !(seconds.get<double>() >= 0))
+    fail(fmt::format("seconds = {} is no time", shown_json(seconds)));
+  p.seconds = seconds;
+  return p;
+}
+
+// Of a run that had every step alike, before it was counted.
+Progress progress_of_steps(const RunConfig& config, int64_t step) {
+  Progress p;
+  const int64_t n = config.sequences_per_step();
+  if (step > INT64_MAX / std::max<int64_t>(config.tokens_per_step(), 1))
+    fail(fmt::format("{} steps are more than can be counted", step));
+  p.samples = step * n;
+  p.samples_before = std::max<int64_t>(step - 1, 0) * n;
+  p.tokens = step * config.tokens_per_step();
+  return p;
 }
 
 // One that messages may show.
@@ -94,6 +125,18 @@ RunState state_from_json(const json& j) {
   if (j.contains("moments_begun"))
     for (const auto& [name, value] : j.at("moments_begun").items())
       state.moments_begun[name] = count_from_json(j.at("moments_begun"), name.c_str());
+  state.progress = j.contains("progress") ? progress_from_json(j.at("progress"))
+                                          : progress_of_steps(state.config, state.step);
+  if (j.contains("stage")) {
+    const json& stage = j.at("stage");
+    state.stage = text_from_json(stage, "name");
+    state.stage_start_step = count_from_json(stage, "start_step");
+    if (state.stage_start_step > state.step)
+      fail(fmt::format("the stage begins at step {}, after step {}", state.stage_start_step,
+                       state.step));
+    state.stage_start = progress_from_json(stage.at("start"));
+    state.plan = std::make_shared<const json>(stage.at("plan"));
+  }
   state.cursor = j.at("cursor").get<Cursor>();
   state.corpus_fingerprint = text_from_json(j, "corpus_fingerprint");
   state.best_metric = series_of_today(text_from_json(j, "best_metric"), state.config.model);
@@ -125,6 +168,7 @@ json to_json(const RunState& state) {
               {"vocab_size", state.vocab_size},
               {"step", state.step},
               {"optimizer_steps", state.optimizer_steps},
+              {"progress", progress_json(state.progress)},
               {"cursor", state.cursor},
               {"corpus_fingerprint", state.corpus_fingerprint},
               {"best_metric", state.best_metric},
@@ -132,6 +176,11 @@ json to_json(const RunState& state) {
               {"evaluated_step", state.evaluated_step},
               {"tokenizer", state.tokenizer == nullptr ? json() : *state.tokenizer},
               {"guards", guards}};
+  if (state.plan != nullptr)
+    out["stage"] = {{"name", state.stage},
+                    {"start_step", state.stage_start_step},
+                    {"start", progress_json(state.stage_start)},
+                    {"plan", *state.plan}};
   if (!state.moments_begun.empty()) out["moments_begun"] = state.moments_begun;
   return out;
 }
@@ -165,8 +214,9 @@ bool compares(const RunState& a, const RunState& b) {
       if (field.name().find("dropout") == std::string::npos)  // acts in training alone
         settings[field.name()] = field.value();
     const TrainingConfig& t = s.config.training;
-    return json{settings, s.corpus_fingerprint,      s.best_metric,
-                t.seed,   static_cast<int>(t.dtype), s.config.sequences_per_evaluation()};
+    return json{settings,     s.corpus_fingerprint,      s.best_metric,
+                t.seed,       static_cast<int>(t.dtype), s.config.sequences_per_evaluation(),
+                t.evaluations};
   };
   return measure(a) == measure(b);
 }

@@ -8,9 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "fathom/data/source.h"
+#include "fathom/data/data_set.h"
 #include "fathom/data/tokenizer.h"
 #include "fathom/train/recipe/outlier_window.h"
+#include "fathom/train/recipe/progress.h"
 #include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
@@ -18,9 +19,16 @@ namespace fathom {
 struct RunState {
   RunConfig config;
   int64_t vocab_size = 0;
-  int64_t step = 0;                              // optimiser steps done, skipped ones included
+  int64_t step = 0;  // optimiser steps done, skipped ones included
+  Progress progress;
+  // The present stage: its name (empty: there is no plan), and what had been done when it began.
+  std::string stage;
+  int64_t stage_start_step = 0;
+  Progress stage_start;
+  // The training plan, as RunPlan::written has it; null: there is none.
+  std::shared_ptr<const nlohmann::json> plan = {};
   int64_t optimizer_steps = 0;                   // updates made
-  std::map<std::string, int64_t> moments_begun;  // AdamW::begun(): none unless something was frozen
+  std::map<std::string, int64_t> moments_begun;  // Optimizer::begun(): of what was frozen at first
   Cursor cursor;                                 // of the training data
   std::string corpus_fingerprint;
   std::string best_metric;      // its series in the run store

@@ -1,0 +1,37 @@
+# Every folder src/fathom/cli/<verb>/ that has a verb.cpp is a verb: it defines `Verb verb_<folder>()`,
+# and in its engine*.cpp, if it needs tensors, `int run_<folder>_in_engine(const Arguments&)`. This
+# writes the two lists of them: registration by static initialisers would vanish from static
+# libraries. The engine*.cpp belong to fathom-engine, all else to both programs.
+file(GLOB verb_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/fathom/cli/*/verb.cpp)
+list(SORT verb_files)
+
+set(verb_sources "")
+set(verb_engine_sources "")
+set(verb_declarations "")
+set(verb_calls "")
+set(engine_verb_declarations "")
+set(engine_verb_calls "")
+foreach(file IN LISTS verb_files)
+  get_filename_component(folder ${file} DIRECTORY)
+  get_filename_component(verb ${folder} NAME)
+  string(MAKE_C_IDENTIFIER ${verb} name)
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)
+  set(engine_parts ${sources})
+  list(FILTER engine_parts INCLUDE REGEX "/engine[^/]*\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "/engine[^/]*\\.cpp$")
+  list(APPEND verb_sources ${sources})
+  list(APPEND verb_engine_sources ${engine_parts})
+  string(APPEND verb_declarations "Verb verb_${name}();\n")
+  string(APPEND verb_calls "      verb_${name}(),\n")
+  if(engine_parts)
+    string(APPEND engine_verb_declarations "int run_${name}_in_engine(const Arguments& arguments);\n")
+    string(APPEND engine_verb_calls "      {\"${verb}\", run_${name}_in_engine},\n")
+  endif()
+endforeach()
+
+configure_file(${PROJECT_SOURCE_DIR}/cmake/verbs.cpp.in
+               ${PROJECT_BINARY_DIR}/generated/verbs.cpp @ONLY)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/engine_verbs.cpp.in
+               ${PROJECT_BINARY_DIR}/generated/engine_verbs.cpp @ONLY)
+list(APPEND verb_sources ${PROJECT_BINARY_DIR}/generated/verbs.cpp)
+list(APPEND verb_engine_sources ${PROJECT_BINARY_DIR}/generated/engine_verbs.cpp)

@@ -1,0 +1,55 @@
+#include "fathom/cli/engine/engine.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/track/console.h"
+#include "fathom/train/guards.h"
+
+namespace fathom {
+
+void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
+  if (corpus.vocab_size() > loaded.state.vocab_size)
+    misuse(fmt::format("the corpus {} has a vocabulary of {}, the model one of {}", corpus.name(),
+                       corpus.vocab_size(), loaded.state.vocab_size),
+           "evaluate on a corpus prepared with the same tokenizer");
+  if (corpus.tokenizer() != nullptr && loaded.tokenizer != nullptr &&
+      corpus.tokenizer()->to_json() != loaded.tokenizer->to_json())
+    misuse(fmt::format("the corpus {} has another tokenizer than the model", corpus.name()),
+           "its ids mean other characters; prepare the text with the model's corpus's tokenizer");
+}
+
+bool is_training_corpus(const Corpus& corpus, const RunState& state, const std::string& asked) {
+  for (const std::string& notice : corpus.notices()) say_note(notice);
+  const bool same = corpus.fingerprint() == state.corpus_fingerprint;
+  // Another one on purpose needs no word.
+  if (!same && (asked.empty() || asked == state.config.data.dataset))
+    say_note(
+        fmt::format("{} is not what the run was trained on: it was prepared anew since, so any of "
+                    "its splits may hold text that the run has seen",
+                    corpus.name()));
+  return same;
+}
+
+LoadedModel load_chosen(const ModelChoice& choice, at::Device device) {
+  LoadedModel loaded = load_model(choice.folder, device,
+                                  [&](ModelConfig& config) { apply_thresholds(choice, config); });
+  if (const auto trouble = find_trouble_in_weights(*loaded.model))
+    fail(fmt::format("{} cannot be used: {}", choice.folder, trouble->what),
+         "take another one by --checkpoint; a run's own guards never save such weights");
+  return loaded;
+}
+
+const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelChoice& choice,
+                                       const std::string& verb) {
+  const NextTokenModel* model = loaded.model->next_token_model();
+  if (model == nullptr)
+    fail(fmt::format("{} cannot be asked by {}: it answers {}", choice.run, verb,
+                     loaded.model->answers()),
+         "`fathom eval` shows how good it is at that");
+  return *model;
+}
+
+}  // namespace fathom

@@ -1,0 +1,27 @@
+// `fathom eval RUN`
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/cli/command_line.h"
+#include "fathom/cli/model_choice.h"
+#include "fathom/cli/output_request.h"
+
+namespace fathom {
+
+struct EvalRequest {
+  ModelChoice model;
+  std::string split = "val";
+  std::string dataset;  // empty: the one it was trained on
+  int64_t batch_size = 32;
+  int64_t max_batches = 0;  // 0: the whole split
+  OutputRequest output;
+  std::vector<std::string> notices;  // keys that have no effect
+};
+
+// Nothing: help was printed.
+std::optional<EvalRequest> parse_eval(const Arguments& arguments);
+
+}  // namespace fathom

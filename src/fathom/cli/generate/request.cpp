@@ -1,0 +1,140 @@
+#include "fathom/cli/generate/request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/cli/fits_memory.h"
+#include "fathom/cli/text_request.h"
+
+namespace fathom {
+namespace {
+
+void add_sampler_fields(FieldList& list, GenerateRequest& request) {
+  SamplerOptions& s = request.sampler;
+  const char* const kDraws = "do_sample = true";
+  const auto draws = [&request] { return request.do_sample; };
+  list.add("do_sample", request.do_sample, "draw; False takes the likeliest token each time");
+  list.add("temperature", s.temperature, "divides the logits; small is greedy")
+      .above(0)
+      .needs(kDraws, draws);
+  list.add("top_k", s.top_k, "only the k likeliest tokens, None: all")
+      .at_least(1)
+      .at_most(1 << 30)
+      .needs(kDraws, draws);
+  list.add("top_p", s.top_p, "only the likeliest tokens that together have this probability")
+      .above(0)
+      .at_most(1)
+      .needs(kDraws, draws);
+  list.add("min_p", s.min_p, "only tokens at least so many times as likely as the likeliest")
+      .at_least(0)
+      .at_most(1)
+      .needs(kDraws, draws);
+  list.add("repetition_penalty", s.repetition_penalty,
+           "more than 1 makes tokens that the text has produced less likely")
+      .at_least(0.01)
+      .at_most(100);
+  list.add("seed", request.seed, "of the sampling; each text draws from a stream of its own")
+      .at_least(0)
+      .at_most(kMostSeed)
+      .needs(kDraws, draws);
+}
+
+// `overflows`: whether a text can outgrow its window.
+void add_window_fields(FieldList& list, Window& w, const std::function<bool()>& overflows) {
+  const char* const kOverflows = "a text that outgrows its window";
+  list.section("window");
+  list.add("window", w.capacity, "tokens seen at once, 0: as many as the model has positions for")
+      .at_least(0)
+      .at_most(1 << 24);
+  list.add("pinned", w.pinned, "first tokens that are always seen")
+      .at_least(0)
+      .at_most(1 << 24)
+      .needs("overflow = recompute or half", [&w] { return w.overflow != Overflow::kStop; })
+      .needs(kOverflows, overflows);
+  list.add<Overflow>("overflow", w.overflow,
+                     "when a text outgrows the window; recompute: slide it by a token, half: drop "
+                     "half of it, stop: end the text",
+                     {{"recompute", Overflow::kRecompute},
+                      {"half", Overflow::kHalf},
+                      {"stop", Overflow::kStop}})
+      .needs(kOverflows, overflows);
+}
+
+// Of the texts that grow, and, where every layer is computed, of their keys and values.
+void require_room(const GenerateRequest& request, const RunState& state) {
+  const BackboneConfig& b = state.config.model.backbone;
+  const int64_t window = request.window.capacity > 0 ? request.window.capacity : b.block_size;
+  const auto texts = static_cast<double>(request.num_samples);
+  double bytes = 8 * texts;
+  if (request.window.overflow != Overflow::kStop)
+    bytes *= static_cast<double>(request.max_new_tokens);
+  const ModelConfig& model = state.config.model;
+  const bool dense = model.halting.rule == HaltRule::kNone && model.architecture == nullptr &&
+                     model.early_exit.layer_widths.empty() &&
+                     model.early_exit.layer_contexts.empty();
+  if (dense)
+    bytes += texts * static_cast<double>(std::min(window, request.max_new_tokens)) * 2 * 4 *
+             static_cast<double>(b.n_layer * b.n_embd);
+  RunConfig config = state.config;
+  config.training.device = request.model.device;
+  require_memory(config, state.vocab_size, bytes,
+                 fmt::format("{} texts of {} new tokens", with_commas(request.num_samples),
+                             with_commas(request.max_new_tokens)),
+                 "num_samples or max_new_tokens");
+}
+
+}  // namespace
+
+std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
+  CommandLine line("generate", "RUN [--key=value ...]", "Text from a trained model.",
+                   "fathom generate quickstart --start=\"ROMEO:\" --max_new_tokens=300");
+  GenerateRequest request;
+  request.sampler.temperature = 0.8;
+  request.sampler.top_k = 200;
+  line.positional("RUN", request.model.run, "a run's name, or its folder");
+  RunConfig config;  // the model's, once it is known
+  FieldList list;
+  add_fields(list, request.model);
+  list.section("sampling");
+  list.add("start", request.start, "text to go on from, or FILE:path").any_bytes().alias("prompt");
+  list.add("num_samples", request.num_samples,
+           "texts; the first appears as it grows, the others when all are done")
+      .at_least(1)
+      .at_most(4096);
+  list.add("max_new_tokens", request.max_new_tokens, "tokens of each text")
+      .at_least(1)
+      .at_most(1 << 30)
+      .alias("max_len");
+  add_sampler_fields(list, request);
+  list.add<Exit>("exit", request.exit,
+                 "which layer answers; first_confident: the first that halts, last: the last",
+                 {{"first_confident", Exit::kFirstConfident}, {"last", Exit::kLast}})
+      .needs("a model with a halt_rule",
+             [&] { return config.model.halting.rule != HaltRule::kNone; });
+  for (const char* key : {"threshold", "thresholds"})
+    list.find(key)->needs("exit = first_confident",
+                          [&] { return request.exit == Exit::kFirstConfident; });
+  // A token has at least a byte.
+  add_window_fields(list, request.window, [&] {
+    const int64_t seen =
+        request.window.capacity > 0 ? request.window.capacity : config.model.backbone.block_size;
+    return static_cast<int64_t>(request.start.size()) + request.max_new_tokens > seen;
+  });
+  if (!parse_into(line, arguments, list)) return std::nullopt;
+  request.start = start_text(request.start);
+  if (request.start.empty()) misuse("start is empty", "the model needs a token to go on from");
+  request.sampler.greedy = !request.do_sample;
+  settle(request.model);
+  require_next_token(request.model, "generate");
+  const RunState state = settle_state(request.model);
+  config = state.config;
+  require_room(request, state);
+  request.notices = notices_of(list);
+  return request;
+}
+
+}  // namespace fathom

@@ -1,0 +1,31 @@
+// `fathom generate RUN`
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/cli/command_line.h"
+#include "fathom/cli/model_choice.h"
+#include "fathom/decode/sampler.h"
+#include "fathom/decode/window.h"
+#include "fathom/model/spec/halting_config.h"
+
+namespace fathom {
+
+struct GenerateRequest {
+  ModelChoice model;
+  std::string start = "\n";
+  int64_t num_samples = 1;
+  int64_t max_new_tokens = 500;
+  SamplerOptions sampler;
+  bool do_sample = true;
+  int64_t seed = 1337;
+  Exit exit = Exit::kFirstConfident;
+  Window window;  // capacity 0: the model's block_size
+  std::vector<std::string> notices;
+};
+
+std::optional<GenerateRequest> parse_generate(const Arguments& arguments);
+
+}  // namespace fathom

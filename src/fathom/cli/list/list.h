@@ -1,0 +1,10 @@
+// `fathom list`
+#pragma once
+
+#include "fathom/cli/command_line.h"
+
+namespace fathom {
+
+int run_list(const Arguments& arguments);
+
+}  // namespace fathom

@@ -1,0 +1,76 @@
+// `fathom list`
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/cli/list/list.h"
+#include "fathom/cli/run_arguments.h"
+#include "fathom/cli/verbs.h"
+#include "fathom/io/json_text.h"
+#include "fathom/model/spec/parameter_table.h"
+#include "fathom/track/terminal.h"
+#include "fathom/train/recipe/registry.h"
+
+namespace fathom {
+namespace {
+
+int64_t preset_parameters(const Preset& preset) {
+  const RunConfig config = preset_config(preset.name);
+  const int64_t vocab = settled_vocab_size(config, likely_corpus_vocab(config.data.dataset));
+  return parameter_count(parameter_table(config.model, vocab));
+}
+
+// An experiment that is being written must not hide the others.
+void print_preset(const Preset& preset) {
+  std::string size, said = preset.summary;
+  try {
+    size = human_count(static_cast<double>(preset_parameters(preset)));
+  } catch (const Error& e) {
+    said = fmt::format("cannot be used: {}", e.what());
+  }
+  fmt::print("  {:<26}{:>9}  {}\n", preset.name, size, said);
+}
+
+nlohmann::json list_json() {
+  nlohmann::json out = nlohmann::json::array();
+  for (const Preset& preset : registry().presets())
+    out.push_back({{"name", preset.name},
+                   {"experiment", preset.experiment},
+                   {"summary", preset.summary},
+                   {"parameters", preset_parameters(preset)}});
+  return out;
+}
+
+}  // namespace
+
+int run_list(const Arguments& arguments) {
+  CommandLine line("list", "[--json]", "Every experiment and its presets.", "fathom list");
+  bool json = false;
+  FieldList fields;
+  fields.section("output");
+  fields.add("json", json, "print one JSON list");
+  if (!parse_into(line, arguments, fields)) return 0;
+  if (json) {
+    fmt::print("{}\n", json_text(list_json(), 2));
+    return 0;
+  }
+  const Style style(stdout);
+  for (const Registry::Experiment& experiment : registry().experiments()) {
+    fmt::print("{}: {}\n", style.bold(experiment.name), experiment.idea);
+    for (const Preset& preset : registry().presets()) {
+      if (preset.experiment != experiment.name) continue;
+      print_preset(preset);
+    }
+  }
+  fmt::print("\n`fathom describe NAME` shows one whole, `fathom train NAME` trains it.\n");
+  return 0;
+}
+
+Verb verb_list() {
+  return {"list", "every experiment and its presets", 10, run_list};
+}
+
+}  // namespace fathom

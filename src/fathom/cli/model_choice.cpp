@@ -1,0 +1,113 @@
+#include "fathom/cli/model_choice.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "fathom/base/error.h"
+#include "fathom/cli/fits_memory.h"
+#include "fathom/io/checkpoint_folder.h"
+#include "fathom/model/spec/depth_plan.h"
+#include "fathom/track/run_folder.h"
+
+namespace fathom {
+
+void add_fields(FieldList& list, ModelChoice& c) {
+  list.section("model");
+  list.add("checkpoint", c.checkpoint, "best, last or a checkpoint's folder; auto: best, else last")
+      .path();
+  list.add("device", c.device, "auto, cpu, cuda or cuda:N");
+  list.add("threads", c.threads, "processor threads, 0: all this process may use")
+      .at_least(0)
+      .at_most(kMostThreads);
+  list.add("threshold", c.threshold,
+           "a token halts where its score is at least this; None: as trained");
+  list.add("thresholds", c.thresholds, "the same, one per layer");
+  list.ignore("compile", "this program is compiled already");
+  for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
+}
+
+void apply_thresholds(const ModelChoice& choice, ModelConfig& config) {
+  if (!choice.threshold && choice.thresholds.empty()) return;
+  if (config.halting.rule == HaltRule::kNone)
+    misuse(fmt::format("{} was given, but no token of {} halts before the last layer",
+                       choice.threshold ? "threshold" : "thresholds", choice.run),
+           "it has a meaning for models trained with halt_rule=max or gold");
+  const auto L = static_cast<size_t>(config.backbone.n_layer);
+  if (!choice.thresholds.empty() && choice.thresholds.size() != L)
+    misuse(fmt::format("thresholds has {} entries, {} has {} layers", choice.thresholds.size(),
+                       choice.run, L),
+           "give one per layer, or --threshold for all");
+  if (choice.threshold) config.halting.threshold = *choice.threshold;
+  config.halting.thresholds = choice.thresholds;
+  validate(config.halting, config.backbone);
+}
+
+void settle(ModelChoice& choice) {
+  namespace fs = std::filesystem;
+  check_device_name(choice.device);
+  if (choice.threshold && !choice.thresholds.empty())
+    misuse("threshold and thresholds both say when a token halts", "leave out one of them");
+  const fs::path checkpoints = fs::path(resolve_run(choice.run)) / "checkpoints";
+  const auto complete = [](const fs::path& folder) { return fs::exists(folder / "state.json"); };
+  std::vector<fs::path> candidates = {checkpoints / choice.checkpoint, choice.checkpoint};
+  if (choice.checkpoint == "auto") candidates = {checkpoints / "best", checkpoints / "last"};
+  for (const fs::path& candidate : candidates)
+    if (complete(candidate)) return void(choice.folder = candidate);
+  misuse(fmt::format("the run {} has no checkpoint {}", choice.run,
+                     choice.checkpoint == "auto" ? "yet" : choice.checkpoint),
+         fmt::format("look into {}; a checkpoint is a folder with a state.json",
+                     checkpoints.string()));
+}
+
+namespace {
+
+// Of a state that cannot be read the manifest says best what is wrong.
+RunState state_of(const std::string& checkpoint) {
+  try {
+    return load_state(checkpoint);
+  } catch (const Error&) {
+    verify_checkpoint(checkpoint);
+    throw;
+  }
+}
+
+}  // namespace
+
+RunState settle_state(const ModelChoice& choice) {
+  RunState state = state_of(choice.folder);
+  ModelConfig model = state.config.model;
+  apply_thresholds(choice, model);
+  RunConfig config = state.config;
+  config.training.device = choice.device;
+  require_memory(config, state.vocab_size, /*training=*/false);
+  return state;
+}
+
+std::vector<std::string> notices_of(const FieldList& list) {
+  std::vector<std::string> notices = list.notices();
+  for (std::string& idle : without_effect(list)) notices.push_back(std::move(idle));
+  return notices;
+}
+
+void require_next_token(const ModelChoice& choice, const std::string& verb) {
+  const RunConfig config = state_of(choice.folder).config;
+  const DepthPlan plan = make_depth_plan(config.model);
+  if (predicts_next_token(plan)) return;
+  const std::string why =
+      plan.answers.empty() ? "whose positions see later ones" : "which answers " + plan.answers;
+  misuse(fmt::format("{} is a run of {}, {}: {} needs a model that predicts the next token from "
+                     "those before it",
+                     choice.run, config.preset, why, verb),
+         "`fathom eval` shows how good it is at what it was trained for");
+}
+
+std::string checkpoint_or_run(const std::string& name) {
+  if (std::filesystem::exists(std::filesystem::path(name) / "state.json")) return name;
+  ModelChoice choice;
+  choice.run = name;
+  settle(choice);
+  return choice.folder;
+}
+
+}  // namespace fathom

@@ -1,0 +1,136 @@
+// `fathom prepare CORPUS|FILE`
+#include "fathom/data/prepare.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/stop_signal.h"
+#include "fathom/base/text.h"
+#include "fathom/base/visible.h"
+#include "fathom/cli/verbs.h"
+#include "fathom/config/path_text.h"
+#include "fathom/io/json_text.h"
+#include "fathom/track/console.h"
+#include "fathom/track/terminal.h"
+#include "fathom/train/recipe/registry.h"
+
+namespace fathom {
+namespace {
+
+std::string known_names() {
+  std::vector<std::string> names;
+  for (const KnownCorpus& corpus : known_corpora()) names.push_back(corpus.name);
+  return join(names, ", ");
+}
+
+void print_report(const PrepareReport& r, const Style& style) {
+  for (const std::string& notice : r.notices) fmt::print("note: {}\n", visible(notice));
+  fmt::print("{} {}\n", style.bold(visible(r.name)),
+             r.already_prepared ? "is prepared already, nothing was written" : "is prepared");
+  fmt::print("  {:<16}{}\n", "folder", visible(r.path));
+  fmt::print("  {:<16}{}, vocabulary {}\n", "tokenizer", r.tokenizer, with_commas(r.vocab_size));
+  fmt::print("  {:<16}{} characters, {}\n", "text", with_commas(static_cast<int64_t>(r.characters)),
+             human_bytes(static_cast<double>(r.bytes)));
+  for (const PrepareReport::Split& split : r.splits)
+    fmt::print("  {:<16}{}{} tokens\n", split.name,
+               split.rows > 0 ? with_commas(static_cast<int64_t>(split.rows)) + " rows, " : "",
+               with_commas(static_cast<int64_t>(split.tokens)));
+  fmt::print("  {:<16}{:.3f}\n", "bytes per token", r.bytes_per_token);
+  fmt::print("  {:<16}{:.4f} nats: the loss of knowing only how frequent each token is\n",
+             "unigram entropy", r.unigram_entropy);
+  std::string frequent;
+  for (const auto& token : r.frequent) frequent += in_quotes(token.text) + " ";
+  fmt::print("  {:<16}{}\n", "most frequent", frequent);
+  fmt::print("  {:<16}{}\n", "begins", in_quotes(r.sample));
+  fmt::print("  {:<16}{}\n", "as ids", fmt::join(r.sample_ids, " "));
+  fmt::print("\nTrain on it with `fathom train {} --dataset={}`.\n", registry().example(),
+             shell_word(r.name));
+}
+
+struct Stopped : std::exception {};
+
+// One line that is written over; nothing where that cannot be.
+class StageLine {
+ public:
+  void show(const std::string& stage, uint64_t done, uint64_t total) {
+    if (!live_) return;
+    const std::string now =
+        total > 0 ? fmt::format("{} {:.0f} %", stage,
+                                100.0 * static_cast<double>(done) / static_cast<double>(total))
+                  : fmt::format("{} {}", stage, human_bytes(static_cast<double>(done)));
+    if (now != last_) say_raw(stderr, fmt::format("\r\033[K{}", visible(now)));
+    last_ = now;
+  }
+  // Clears it, for another line.
+  void interrupt() {
+    if (!last_.empty()) say_raw(stderr, "\r\033[K");
+    last_.clear();
+  }
+
+ private:
+  bool live_ = can_redraw(stderr);
+  std::string last_;
+};
+
+int run_prepare(const Arguments& arguments) {
+  CommandLine line(
+      "prepare", "CORPUS|FILE [--input FILE ...] [--key=value ...]",
+      "Turn text or JSON lines into a corpus below data/. Known by name: " + known_names() +
+          ".\nOf corpora of documents, --input takes JSON lines, Parquet, archives and texts, also "
+          "packed.",
+      "fathom prepare notes.txt --name=notes --tokenizer=byte");
+  PrepareOptions options;
+  bool json = false;
+  line.positional("CORPUS|FILE", options.what,
+                  "a known corpus (" + known_names() + ") or a text file");
+  FieldList fields;
+  add_fields(fields, options);
+  fields.section("output");
+  fields.add("json", json, "print one JSON object");
+  line.takes_config_files();  // further files of --input
+  const auto settings = line.parse(arguments, fields);
+  if (!settings) return 0;
+  for (const auto& setting : *settings)
+    setting.key.empty() ? options.more_inputs.push_back(setting.text)
+                        : fields.set_text(setting.key, setting.text, setting.origin);
+  const KnownCorpus* known = find_known_corpus(options.what);
+  if (known != nullptr && known->has_documents && !fields.given("val_fraction"))
+    options.val_fraction = known->val_fraction;
+  for (const std::string& idle : without_effect(fields)) say_note(idle);
+
+  const StopSignal stop_signal;
+  StageLine progress;
+  PrepareReport report;
+  try {
+    report = prepare(
+        options,
+        [&](const std::string& stage, uint64_t done, uint64_t total) {
+          if (StopSignal::received() != 0) throw Stopped();
+          progress.show(stage, done, total);
+        },
+        [&](const std::string& warning) { progress.interrupt(), say_note(warning); });
+  } catch (const std::exception&) {
+    progress.interrupt();
+    // Also where the signal itself was the end of what was being done.
+    if (StopSignal::received() == 0) throw;
+    say(stderr, "stopped by a signal, no corpus was written\n");
+    return 128 + StopSignal::received();
+  }
+  progress.interrupt();
+  if (json)
+    fmt::print("{}\n", json_text(to_json(report), 2));
+  else
+    print_report(report, Style(stdout));
+  return 0;
+}
+
+}  // namespace
+
+Verb verb_prepare() {
+  return {"prepare", "turn text into a corpus", 40, run_prepare};
+}
+
+}  // namespace fathom

@@ -1,0 +1,36 @@
+#include "fathom/cli/text_request.h"
+
+#include <fmt/format.h>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/path_text.h"
+#include "fathom/io/files.h"
+
+namespace fathom {
+namespace {
+
+constexpr size_t kMaxPromptBytes = 16 << 20;
+
+}  // namespace
+
+std::string start_text(const std::string& start) {
+  if (start == "FILE:") misuse("FILE: names no file", "write FILE:path");
+  if (start == "FILE:-") return read_once("/dev/stdin", kMaxPromptBytes);
+  if (start.rfind("FILE:", 0) == 0)
+    return read_once(path_from_text(start.substr(5)), kMaxPromptBytes);
+  if (!is_utf8(start))
+    misuse(fmt::format("the text {} is not UTF-8", quoted_start(start)),
+           "FILE:path takes bytes of every kind");
+  std::string out;
+  for (size_t i = 0; i < start.size(); ++i) {
+    const char next = i + 1 < start.size() ? start[i + 1] : '\0';
+    if (start[i] == '\\' && (next == 'n' || next == 't'))
+      out += next == 'n' ? '\n' : '\t', ++i;
+    else
+      out += start[i];
+  }
+  return out;
+}
+
+}  // namespace fathom

@@ -1,0 +1,31 @@
+// A data set whose batches are several of another's.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "fathom/data/data_set.h"
+
+namespace fathom {
+
+// Draws the next `count` batches as one, and moves the cursor behind them.
+Drawn take(const DataSet& data, int64_t count, const Cursor& cursor);
+
+class InBatches : public DataSet {
+ public:
+  InBatches(std::shared_ptr<const DataSet> data, int64_t count)
+      : data_(std::move(data)), count_(count) {}
+  Cursor start() const override { return data_->start(); }
+  Drawn next(const Cursor& cursor) const override { return take(*data_, count_, cursor); }
+  std::optional<int64_t> samples() const override { return data_->samples(); }
+  bool is_between_samples(const Cursor& cursor) const override {
+    return data_->is_between_samples(cursor);
+  }
+  Cursor next_sample(const Cursor& cursor) const override { return data_->next_sample(cursor); }
+
+ private:
+  std::shared_ptr<const DataSet> data_;
+  int64_t count_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,16 @@
+// `fathom-engine` as seen from `fathom`: where it is, and the environment it needs.
+#pragma once
+
+#include <string>
+
+namespace fathom {
+
+std::string engine_path();  // beside this program, whether there is one or not
+
+// For the libraries that read their settings when they are loaded: as many OpenMP threads as
+// choose_threads() finds (base/processors.h), and threads that soon sleep while they wait, for on a
+// shared core spinning ones cost a factor of ten. What the user has set stays where it means
+// something.
+void set_thread_environment();
+
+}  // namespace fathom

@@ -1,0 +1,134 @@
+#include "fathom/train/recipe/evaluations.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/literal.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kExample =
+    "for example --evaluations='train; val; strict: halt_threshold=0.99, batches=50'";
+
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t\n");
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(" \t\n") - first + 1);
+}
+
+// At the separator, but not within brackets: a value may be a list.
+std::vector<std::string> split_at(const std::string& text, char separator) {
+  std::vector<std::string> parts(1);
+  int depth = 0;
+  for (const char c : text) {
+    depth += c == '[' ? 1 : c == ']' ? -1 : 0;
+    if (c == separator && depth <= 0)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  for (std::string& part : parts) part = trimmed(part);
+  return parts;
+}
+
+bool is_series_name(const std::string& name) {
+  return !name.empty() && name.size() <= 64 &&
+         name.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") ==
+             std::string::npos;
+}
+
+void read_setting(const std::string& text, EvaluationSpec& evaluation) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos)
+    misuse(fmt::format("the evaluation {} has {}, which is no key=value", evaluation.name,
+                       in_quotes(text)),
+           kExample);
+  const std::string key = trimmed(text.substr(0, equals)), value = trimmed(text.substr(equals + 1));
+  if (key == "split") {
+    evaluation.split = value;
+  } else if (key == "batches") {
+    const nlohmann::json number = parse_literal(value);
+    if (!number.is_number_integer() || number < 1 || number > 1000000000000)
+      misuse(fmt::format("the evaluation {} has batches = {}, allowed is a count of at least 1",
+                         evaluation.name, value),
+             kExample);
+    evaluation.batches = number.get<int64_t>();
+  } else {
+    evaluation.settings.emplace_back(key, value);
+  }
+}
+
+EvaluationSpec read_evaluation(const std::string& text) {
+  EvaluationSpec evaluation;
+  const size_t colon = text.find(':');
+  evaluation.name = trimmed(text.substr(0, colon));
+  if (!is_series_name(evaluation.name))
+    misuse(fmt::format("evaluations has the name {}: letters, digits, _, - and . make one",
+                       in_quotes(evaluation.name)),
+           kExample);
+  if (evaluation.name == "train") evaluation.split = "train";
+  if (colon == std::string::npos) {
+    if (evaluation.name != "train" && evaluation.name != "val")
+      misuse(
+          fmt::format("the evaluation {} says neither a split nor anything else", evaluation.name),
+          kExample);
+    return evaluation;
+  }
+  for (const std::string& setting : split_at(text.substr(colon + 1), ','))
+    read_setting(setting, evaluation);
+  if (evaluation.split != "train" && evaluation.split != "val")
+    misuse(fmt::format("the evaluation {} has split = {}, allowed: train, val", evaluation.name,
+                       in_quotes(evaluation.split)),
+           kExample);
+  return evaluation;
+}
+
+}  // namespace
+
+ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model) {
+  ModelConfig changed = model;
+  FieldList list;
+  add_fields(list, changed);
+  for (const auto& [key, value] : evaluation.settings) {
+    const Field* field = list.find(key);
+    if (field != nullptr && !field->is_of_policy()) {
+      std::vector<std::string> names;
+      for (const Field& f : list.all())
+        if (f.is_of_policy()) names.push_back(f.name());
+      misuse(fmt::format("the evaluation {} sets {}, which is no matter of one pass",
+                         evaluation.name, field->name()),
+             "what an evaluation may set: " + join(names, ", "));
+    }
+    list.set_text(key, value, "evaluation " + evaluation.name);
+  }
+  validate(changed);
+  return changed;
+}
+
+std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const ModelConfig& model) {
+  std::vector<EvaluationSpec> all;
+  for (const std::string& part : split_at(text, ';')) {
+    if (part.empty()) continue;
+    EvaluationSpec one = read_evaluation(part);
+    for (const EvaluationSpec& other : all)
+      if (other.name == one.name)
+        misuse(fmt::format("evaluations has two of the name {}", one.name), kExample);
+    with_settings(one, model);
+    all.push_back(std::move(one));
+  }
+  if (all.empty()) misuse("evaluations is empty: a run evaluates something", kExample);
+  return all;
+}
+
+size_t deciding_evaluation(const std::vector<EvaluationSpec>& evaluations) {
+  for (size_t i = 0; i < evaluations.size(); ++i)
+    if (evaluations[i].split == "val") return i;
+  return 0;
+}
+
+}  // namespace fathom

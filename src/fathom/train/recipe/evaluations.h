@@ -1,0 +1,37 @@
+// What a run evaluates, as its configuration says it: a list of names, each with a split and with
+// what one pass does otherwise than the model's own policy.
+//
+//   train; val
+//   train; val; strict: halt_threshold=0.99, batches=50; at_once: split=val, halt_threshold=0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fathom/model/spec/model_config.h"
+#include "fathom/train/recipe/run_config.h"
+
+namespace fathom {
+
+struct EvaluationSpec {
+  std::string name;                // of its series: eval/<name>/loss
+  std::string split = "val";       // unless it is said; of a name that is a split, that one
+  std::optional<int64_t> batches;  // unset: eval_iters
+  std::vector<std::pair<std::string, std::string>> settings;  // keys that belong to a policy
+};
+
+// Throws Error(kUsage) for what is no such list: a name that is there twice or cannot be a series',
+// a key that does not belong to a policy, a value that its key refuses, an empty list.
+std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const ModelConfig& model);
+
+// The model with the evaluation's settings: the same weights, another policy.
+ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model);
+
+// Which of them decides what the best checkpoint is: the first one of the split val, or else the
+// first.
+size_t deciding_evaluation(const std::vector<EvaluationSpec>& evaluations);
+
+}  // namespace fathom

@@ -1,0 +1,22 @@
+// The data of a stage.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fathom/data/data_set.h"
+#include "fathom/train/recipe/stage.h"
+
+namespace fathom {
+
+// Both give one sequence at a time: how an optimiser step is split into passes never moves the
+// data.
+std::shared_ptr<const DataSet> training_data(const StageRun& stage);
+// The same windows every time, so that evaluations compare.
+std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std::string& split);
+
+// Of one corpus its own; of several it changes when one of them does, or their order.
+std::string fingerprint(const std::vector<Corpus>& corpora);
+
+}  // namespace fathom

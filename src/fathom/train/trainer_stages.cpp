@@ -1,0 +1,119 @@
+// What the trainer draws its steps from, stage by stage.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/data/in_batches.h"
+#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/schedule.h"
+#include "fathom/train/recipe/stage_data.h"
+#include "fathom/train/trainer.h"
+
+namespace fathom {
+namespace {
+
+int64_t token_count(const TokenBatch& batch) {
+  const Column* valid = batch.find("valid");
+  if (valid == nullptr) return batch.B * batch.T;
+  const WholeNumbers& there = std::get<WholeNumbers>(valid->values);
+  return std::count(there.begin(), there.end(), 1);
+}
+
+}  // namespace
+
+std::string stage_checkpoint(const std::string& stage) {
+  return "stage-" + stage;
+}
+
+Trainer::StepData Trainer::draw_step() const {
+  const int64_t sequences = config_.sequences_per_step(), micro = config_.micro_batch_size();
+  StepData data;
+  data.after = config_.data.fresh_rows ? source_->next_sample(state_.cursor) : state_.cursor;
+  for (int64_t first = 0; first < sequences; first += micro) {
+    Drawn drawn = take(*source_, std::min(micro, sequences - first), data.after);
+    data.after = std::move(drawn.after);
+    data.samples += drawn.samples;
+    data.tokens += token_count(drawn.batch);
+    data.batches.push_back(to_batch(drawn.batch, device_));
+  }
+  return data;
+}
+
+void Trainer::count_step(const StepData& data) {
+  state_.cursor = data.after;
+  ++state_.step;
+  Progress& p = state_.progress;
+  p.samples_before = p.samples;
+  p.samples += data.samples;
+  p.tokens += data.tokens;
+}
+
+// The part of the present stage's budget that is done.
+double Trainer::stage_done() const {
+  return done(stage().budget, state_.step - state_.stage_start_step,
+              since(state_.stage_start, state_.progress), source_->samples());
+}
+
+double Trainer::learning_rate() const {
+  std::optional<double> part;
+  if (stage().budget.unit != Budget::Unit::kSteps) part = stage_done();
+  return learning_rate_at(config_, state_.step - state_.stage_start_step, part) *
+         optimizer_warmup(config_.optimizer, optimizer_->steps());
+}
+
+// Its settings and its data; where in them the run stands is the caller's.
+void Trainer::enter_stage(size_t stage) {
+  const StageRun& entered = plan_.stages[stage];
+  stage_ = stage;
+  config_ = entered.config;
+  source_ = training_data(entered);
+  std::vector<ParameterSpec> table;
+  for (const Parameter& p : model_->parameters().all()) table.push_back(p.spec);
+  model_->parameters().freeze(frozen_parameters(config_.optimizer, table));
+  if (optimizer_ == nullptr)
+    optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optimizer);
+  else
+    optimizer_->configure(model_->parameters(), config_.optimizer);
+  state_.config = config_;
+  state_.best_metric = best_series();
+  state_.stage = entered.name;
+  state_.cursor = source_->start();
+  state_.corpus_fingerprint = fingerprint(entered.corpora);
+  state_.losses = state_.losses.resized(config_.guards.spike_window);
+  state_.gradient_norms = state_.gradient_norms.resized(config_.guards.spike_window);
+}
+
+// The stage in which a checkpoint was written.
+void Trainer::enter_stage_of(const std::string& name) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < plan_.stages.size(); ++i) {
+    if (plan_.stages[i].name == name) return enter_stage(i);
+    names.push_back(plan_.stages[i].name);
+  }
+  // A run that had no plan, or has none any more, is in the only stage there is.
+  if (plan_.stages.size() == 1 && (name.empty() || plan_.written == nullptr)) return enter_stage(0);
+  misuse(fmt::format("the run is in the stage {} of its training plan, and the plan of now has {}",
+                     in_quotes(name), join(names, ", ")),
+         "a plan that a run goes on with keeps the name of the stage where it stands");
+}
+
+// What a stage ends with is kept under its name; the next one begins with the same weights, moments
+// and steps, and with data, schedule and best evaluation of its own.
+void Trainer::next_stage(const TrainerEvents& events) {
+  if (!suspect_) save(stage_checkpoint(state_.stage));
+  const RunState before = state_;
+  enter_stage(stage_ + 1);
+  state_.stage_start_step = state_.step;
+  state_.stage_start = state_.progress;
+  if (!compares(before, state_)) {
+    state_.best_value = std::numeric_limits<double>::infinity();
+    state_.evaluated_step = -1;
+    state_.losses = state_.gradient_norms = OutlierWindow(config_.guards.spike_window);
+  }
+  if (events.stage) events.stage(stage());
+}
+
+}  // namespace fathom

@@ -1,0 +1,69 @@
+#include "fathom/train/recipe/evaluations.h"
+
+#include <gmock/gmock.h>
+
+#include "errors.h"
+#include "recipe/config_testing.h"
+
+namespace fathom {
+namespace {
+
+using testing::caught;
+using ::testing::HasSubstr;
+
+ModelConfig halting_model() {
+  ModelConfig model;
+  model.halting.rule = HaltRule::kMax;
+  model.halting.threshold = 0.9;
+  return model;
+}
+
+TEST(Evaluations, AreNamesWithWhatTheyDoOtherwise) {
+  const auto all = parse_evaluations(
+      "train; val ;strict: halt_threshold = 0.99, batches=50; deep: split=train, "
+      "halt_thresholds=[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];",
+      halting_model());
+  ASSERT_EQ(all.size(), 4U);
+  EXPECT_EQ(all[0].split, "train");
+  EXPECT_FALSE(all[0].batches);
+  EXPECT_EQ(all[1].split, "val");
+  EXPECT_EQ(all[2].name, "strict");
+  EXPECT_EQ(all[2].split, "val");
+  EXPECT_EQ(all[2].batches, 50);
+  EXPECT_EQ(with_settings(all[2], halting_model()).halting.threshold, 0.99);
+  EXPECT_EQ(all[3].split, "train");
+  EXPECT_EQ(with_settings(all[3], halting_model()).halting.thresholds.size(), 12U);
+  EXPECT_EQ(deciding_evaluation(all), 1U);
+  EXPECT_EQ(deciding_evaluation({{"a", "train", {}, {}}, {"b", "train", {}, {}}}), 0U);
+}
+
+TEST(Evaluations, RefuseWhatIsNone) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "evaluations is empty"},
+      {" ; ", "evaluations is empty"},
+      {"val; val", "two of the name val"},
+      {"test", "neither a split"},
+      {"a/b: split=val", "has the name"},
+      {"x: split=test", "split = \"test\""},
+      {"x: batches=0", "batches = 0"},
+      {"x: batches=2.5", "batches = 2.5"},
+      {"x: n_layer=3", "sets n_layer, which is no matter of one pass"},
+      {"x: halt_rule=gold", "sets halt_rule"},
+      {"x: halt_treshold=1", "halt_threshold"},
+      {"x: halt_thresholds=[1, 2]", "has 2 entries"},
+      {"x: strict", "no key=value"},
+  };
+  for (const auto& [text, why] : cases)
+    EXPECT_THAT(caught([&] { parse_evaluations(text, halting_model()); }).what(), HasSubstr(why))
+        << text;
+}
+
+TEST(Evaluations, AreCheckedBeforeARun) {
+  EXPECT_THAT(caught([] {
+                testing::resolved("gpt2ish_shakespeare", {{"evaluations", "x: split=test"}});
+              }).what(),
+              HasSubstr("split"));
+}
+
+}  // namespace
+}  // namespace fathom
