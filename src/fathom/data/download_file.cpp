@@ -86,8 +86,7 @@ class FileDownload {
     transfer.before = before_;
     transfer.take_header = [&](std::string_view line) { answer_.take(line); };
     transfer.take = [&](std::string_view bytes) { take(bytes, transfer); };
-    const std::string kept = "what has come is kept: the same command goes on behind it; " + hint_;
-    const long status = perform(transfer, headers, kept);
+    const long status = answered(transfer, headers);
     if (status == 416 && before_ > 0) return false;
     if (status != 200 && status != 206)
       fail(fmt::format("cannot download {}: the server answered {}", options_.url, status), hint_);
@@ -96,7 +95,7 @@ class FileDownload {
     if (whole_ > 0 && size_of(part_) != whole_)
       fail(fmt::format("cannot download {}: {} of {} bytes came", options_.url, size_of(part_),
                        whole_),
-           kept);
+           kept_hint());
     return true;
   }
   void forget() {
@@ -122,6 +121,24 @@ class FileDownload {
       throw;
     } catch (const Error&) {
       return "";
+    }
+  }
+
+  std::string kept_hint() const {
+    return "what has come is kept: the same command goes on behind it; " + hint_;
+  }
+
+  // What broke off after some bytes has another hint than what never came.
+  long answered(Transfer& transfer, const std::vector<std::string>& headers) {
+    try {
+      return perform(transfer, headers, hint_);
+    } catch (const TooLong&) {
+      throw;
+    } catch (const Error& error) {
+      const bool some = file_ != nullptr || before_ > 0;
+      file_.reset();
+      if (!some) throw;
+      fail(error.what(), kept_hint());
     }
   }
 
