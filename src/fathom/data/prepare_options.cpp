@@ -48,6 +48,8 @@ void check_file(const PrepareOptions& o) {
 }  // namespace
 
 bool reads_rows(const PrepareOptions& o) {
+  const KnownCorpus* known = find_known_corpus(o.what);
+  if (known != nullptr && known->has_documents) return false;
   if (o.format != "auto") return o.format == "jsonl";
   const std::string extension = fs::path(o.input.empty() ? o.what : o.input).extension().string();
   return extension == ".jsonl" || extension == ".ndjson";
@@ -80,6 +82,9 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   if (!o.vocabulary.empty() && !takes_vocabulary)
     misuse(fmt::format("--vocabulary has no meaning for --tokenizer {}", o.tokenizer),
            "it is a file of byte pairs: add --tokenizer gpt2, or bpe");
+  if (of_documents && o.format != "auto")
+    misuse(fmt::format("--format has no meaning for {}", o.what),
+           "its files are known by their content");
   if (!o.more_inputs.empty() && (!of_documents || o.input.empty()))
     misuse(fmt::format("unexpected word {}", in_quotes(o.more_inputs.front())),
            "several files are for corpora of documents: fathom prepare fineweb --input FILE FILE");
