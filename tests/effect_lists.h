@@ -246,6 +246,13 @@ inline constexpr const char* kVerbActsAlways[] = {
     "plot output",
     "export metrics",
     "export output",
+    "export hf",
+    "export checkpoint",  // refused without hf, as force is
+    "export force",
+    "import run_name",
+    "import exp",
+    "import dataset",
+    "import force",
 };
 
 // The verbs' own options, as "verb key".
@@ -322,6 +329,14 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "plot output",
     "export metrics",
     "export output",
+    "export hf",
+    "export checkpoint",
+    "export force",
+    "import run_name",
+    "import exp",
+    "import dataset",
+    "import force",
+    "prepare max_bytes",
     "doctor json",
 };
 

@@ -82,6 +82,7 @@ class VerbEffects : public testing::CliTest {
   void generate_effects();
   void trace_effects();
   void export_effects();
+  void exchange_effects();
   void plot_effects();
   std::map<std::string, std::function<void()>> effects_;
 };
@@ -148,6 +149,12 @@ void VerbEffects::prepare_effects() {
     EXPECT_EQ(o.exit_code, 1);
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     EXPECT_LT(taken.count(), 8) << "by itself it waits for 10 seconds";
+  };
+  effects_["prepare max_bytes"] = [&] {
+    const LoopbackServer server(LoopbackServer::ok("{\"text\": \"a document\"}\n"));
+    const Outcome o = run({"prepare", "fineweb", "--url=" + server.url(), "--max_bytes=5"});
+    EXPECT_EQ(o.exit_code, 1);
+    EXPECT_THAT(o.err, HasSubstr("has 23 bytes, max_bytes is 5"));
   };
   effects_["prepare json"] = [&] {
     EXPECT_TRUE(json::accept(run({"prepare", "rain.txt", "--name=a", "--json"}).out));
@@ -397,6 +404,57 @@ void VerbEffects::export_effects() {
   };
 }
 
+// What comes in and goes out: exchange/hugging_face_test.cpp.
+void VerbEffects::exchange_effects() {
+  const std::string model = FATHOM_SOURCE_DIR "/tests/golden/hugging_face";
+  const auto imported = [=](Words more) {
+    more.insert(more.begin(), {"import", model, "--run_name=in"});
+    return run(more).exit_code;
+  };
+  const auto state = [=](const std::string& name) {
+    return load_state(place_.path("runs/" + name + "/checkpoints/last"));
+  };
+  effects_["import run_name"] = [=] {
+    EXPECT_EQ(run({"import", model}).exit_code, 0);
+    EXPECT_EQ(state("hugging_face").vocab_size, 300);
+    EXPECT_EQ(run({"import", model, "--run_name=mine"}).exit_code, 0);
+    EXPECT_EQ(state("mine").vocab_size, 300);
+  };
+  effects_["import force"] = [=] {
+    fs::remove_all(place_.path("runs/in"));
+    EXPECT_EQ(imported({}), 0);
+    EXPECT_EQ(imported({}), 2);
+    EXPECT_EQ(imported({"--force"}), 0);
+  };
+  effects_["import exp"] = [=] {
+    EXPECT_EQ(imported({"--force", "--exp=quickstart"}), 0);
+    EXPECT_EQ(state("in").config.training.max_iters, 2000);
+    EXPECT_EQ(imported({"--force", "--exp=papingo"}), 2);
+  };
+  effects_["import dataset"] = [=] {
+    EXPECT_EQ(imported({"--force", "--dataset=rain"}), 0);
+    EXPECT_EQ(state("in").config.data.dataset, "rain");
+  };
+  effects_["export hf"] = [=] {
+    EXPECT_EQ(imported({"--force"}), 0);
+    EXPECT_EQ(run({"export", "in", "--hf=out"}).exit_code, 0);
+    EXPECT_EQ(testing::slurp(place_.path("out/model.safetensors")),
+              testing::slurp(model + "/model.safetensors"));
+  };
+  effects_["export force"] = [=] {
+    EXPECT_EQ(run({"export", "in", "--hf=out2"}).exit_code, 0);
+    EXPECT_EQ(run({"export", "in", "--hf=out2"}).exit_code, 2);
+    EXPECT_EQ(run({"export", "in", "--hf=out2", "--force"}).exit_code, 0);
+    EXPECT_EQ(run({"export", "in", "--metrics=csv", "--force"}).exit_code, 2);
+  };
+  effects_["export checkpoint"] = [=] {
+    EXPECT_THAT(run({"export", "in", "--hf=out3", "--checkpoint=best"}).err,
+                HasSubstr("has no checkpoint best"));
+    EXPECT_EQ(run({"export", "in", "--hf=out3", "--checkpoint=last"}).exit_code, 0);
+    EXPECT_EQ(run({"export", "in", "--metrics=csv", "--checkpoint=last"}).exit_code, 2);
+  };
+}
+
 // What they do to a picture: plot_test.cpp.
 void VerbEffects::plot_effects() {
   const auto parsed = [](const char* word) { return *parse_plot({"old", word}); };
@@ -426,6 +484,7 @@ TEST_F(VerbEffects, EachOptionChangesSomething) {
   generate_effects();
   trace_effects();
   export_effects();
+  exchange_effects();
   plot_effects();
   std::set<std::string> tested;
   for (const auto& [name, effect] : effects_) {

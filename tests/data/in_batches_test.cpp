@@ -14,8 +14,8 @@ class InBatchesTest : public testing::DataTest {
   Corpus corpus() {
     const std::string folder = temp_ / "data/toy";
     std::filesystem::create_directories(folder);
-    std::vector<uint16_t> tokens(100);
-    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<uint16_t>(i);
+    std::vector<uint32_t> tokens(100);
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<uint32_t>(i);
     testing::write_shard(folder + "/toy_train_0.bin", tokens);
     testing::write_shard(folder + "/toy_val_0.bin", tokens);
     return Corpus::open("toy");

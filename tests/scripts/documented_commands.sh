@@ -128,6 +128,8 @@ sed 's/^[^ ]* //; s/[;:] /. /g; 0~7s/^/ROMEO:\n/' verses.txt >play.txt
 "$fathom" prepare play.txt --name shakespeare_char --tokenizer char >/dev/null
 if ((${#pages[@]} > 0)); then "$fathom" prepare my_text.txt --name mine >/dev/null; fi
 "$fathom" prepare my_text.txt --name quick >/dev/null
+mkdir models
+cp -r "$source_tree/tests/golden/hugging_face" models/gpt2
 for model in "quickstart quickstart" "papingo_small quickstart_early_exit"; do
   read -r preset name <<<"$model"
   "$fathom" train "$preset" --dataset quick --run_name "$name" --n_embd=32 --block_size=128 \

@@ -36,6 +36,7 @@ BpeVocabulary bpe_vocabulary_from_json(const nlohmann::json& json);
 //                           256 bytes in its order, then the merges, then <|endoftext|>
 //   *.tiktoken              base64 and rank, a line a token
 //   the JSON of the npm package tiktoken (encoders/gpt2.json): ranks and special tokens
+//   tokenizer.json          Hugging Face's (tokenizer_json.h)
 BpeVocabulary read_bpe_vocabulary(std::string_view text, const std::string& name);
 
 }  // namespace fathom

@@ -17,6 +17,7 @@
 #include "fathom/data/prepare_content.h"
 #include "fathom/data/prepare_internal.h"
 #include "fathom/data/source_text.h"
+#include "fathom/data/tokenizer_json.h"
 #include "fathom/io/json_text.h"
 
 namespace fs = std::filesystem;
@@ -121,40 +122,9 @@ class Preparation {
            meta["recipe"] == recipe(options_, kind, sha256);
   }
 
-  // True when nothing is to be done. Throws when something else is in the place.
   bool is_prepared(const std::string& kind, const std::string& sha256) {
-    const PathKind there = kind_of(folder_.string());
-    if (there == PathKind::kNothing) return false;
-    if (there != PathKind::kFolder)
-      fail(
-          fmt::format("cannot write the folder {}: a file of that name is there", folder_.string()),
-          "move the file away, or choose another --name");
-    const nlohmann::json meta = read_meta(folder_);
-    const bool same = holds(meta, kind, sha256);
-    if (same && !options_.force) {
-      try {
-        Corpus::open(folder_.string());
-        return true;
-      } catch (const SystemError&) {
-        throw;  // it may be whole
-      } catch (const Error& error) {
-        notices_.push_back(fmt::format("made again, for {}", error.what()));
-      }
-    }
-    const bool other = !same && !is_empty_folder(folder_);
-    if (other) check_replaceable(folder_);  // else --force would be no help
-    if (other && !options_.force)
-      fail(fmt::format("{} already holds a different corpus, {}", folder_.string(),
-                       made_from(meta, sha256)),
-           "--force replaces it, --name gives this one another place");
-    check_replaceable(folder_);
-    if (other && !said_) {
-      said_ = true;
-      const std::string removal =
-          fmt::format("--force removes {}, {}", folder_.string(), corpus_shown(meta, sha256));
-      warn_ ? warn_(removal) : notices_.push_back(removal);
-    }
-    return false;
+    return fathom::is_prepared(folder_, recipe(options_, kind, sha256), options_.force,
+                               {warn_, notices_, said_});
   }
 
   void write(const SourceText& source, const Content& content, const std::string& kind,
@@ -187,6 +157,9 @@ class Preparation {
       download.progress = [&](uint64_t done, uint64_t total) { tell("download", total, done); };
       return make_bpe_tokenizer(kind, load_gpt2_vocabulary(options_.vocabulary, download));
     }
+    if (!options_.vocabulary.empty())
+      return make_tokenizer_of(read_bpe_vocabulary(
+          read_once(options_.vocabulary, kMaxTokenizerBytes), options_.vocabulary));
     return make_bpe_tokenizer(kind, content.byte_pairs(options_.vocab_size, [&](int64_t done) {
       tell("merge", static_cast<uint64_t>(options_.vocab_size), static_cast<uint64_t>(done));
     }));
@@ -216,6 +189,9 @@ class Preparation {
 
 PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress,
                       const PrepareWarning& warn) {
+  const KnownCorpus* known = find_known_corpus(options.what);
+  if (known != nullptr && known->has_documents)
+    return prepare_documents(options, *known, progress, warn);
   return Preparation(options, progress, warn).run();
 }
 

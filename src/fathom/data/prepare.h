@@ -23,12 +23,15 @@ struct PrepareOptions {
   // A known corpus, or the path of a text file or a pipe; the verb's argument, not a flag.
   std::string what;
 
-  std::string name;                // empty: the known corpus's name, or the file's stem
-  std::string input;               // a local copy of a known corpus's text
-  std::string tokenizer = "auto";  // auto, char, byte, gpt2, bpe
-  int64_t vocab_size = 4096;       // of a bpe that is made for the text
-  std::string vocabulary;          // a file with GPT-2's; empty: the kept or a downloaded one
-  std::string format = "auto";     // auto, text, jsonl
+  std::string name;                      // empty: the known corpus's name, or the file's stem
+  std::string input;                     // a local copy of a known corpus's text
+  std::vector<std::string> more_inputs;  // of a corpus of documents, beside it; words, not a flag
+  std::string tokenizer = "auto";        // auto, char, byte, gpt2, bpe
+  int64_t vocab_size = 4096;             // of a bpe that is made for the text
+  // A file with GPT-2's, empty: the kept or a downloaded one. With bpe, a file of any byte pairs;
+  // empty: they are made for the text.
+  std::string vocabulary;
+  std::string format = "auto";  // auto, text, jsonl
   bool rows = false;
   std::string prompt_field = "prompt", truth_field = "truth";
   std::string text_field = "text", title_field = "title";
@@ -37,8 +40,9 @@ struct PrepareOptions {
   double val_fraction = 0.1;
   int64_t shard_tokens = 100'000'000;
   bool force = false;
-  std::string url;       // empty: the known corpus's own address
-  int64_t timeout = 10;  // seconds
+  std::string url;                     // empty: the known corpus's own address
+  int64_t timeout = 10;                // seconds
+  int64_t max_bytes = 20'000'000'000;  // of a download of documents
 };
 
 void add_fields(FieldList& list, PrepareOptions& options);

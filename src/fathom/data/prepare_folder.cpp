@@ -91,6 +91,42 @@ bool is_empty_folder(const fs::path& folder) {
   return empty;
 }
 
+bool is_prepared(const fs::path& folder, const nlohmann::json& recipe, bool force,
+                 ReplacementWords words) {
+  const PathKind there = kind_of(folder.string());
+  if (there == PathKind::kNothing) return false;
+  if (there != PathKind::kFolder)
+    fail(fmt::format("cannot write the folder {}: a file of that name is there", folder.string()),
+         "move the file away, or choose another --name");
+  const nlohmann::json meta = read_meta(folder);
+  const bool same = meta.is_object() && meta.contains("recipe") && meta["recipe"] == recipe;
+  if (same && !force) {
+    try {
+      Corpus::open(folder.string());
+      return true;
+    } catch (const SystemError&) {
+      throw;  // it may be whole
+    } catch (const Error& error) {
+      words.notices.push_back(fmt::format("made again, for {}", error.what()));
+    }
+  }
+  const std::string sha256 = recipe.at("sha256");
+  const bool other = !same && !is_empty_folder(folder);
+  if (other) check_replaceable(folder);  // else --force would be no help
+  if (other && !force)
+    fail(fmt::format("{} already holds a different corpus, {}", folder.string(),
+                     made_from(meta, sha256)),
+         "--force replaces it, --name gives this one another place");
+  check_replaceable(folder);
+  if (other && !words.said) {
+    words.said = true;
+    const std::string removal =
+        fmt::format("--force removes {}, {}", folder.string(), corpus_shown(meta, sha256));
+    words.warn ? words.warn(removal) : words.notices.push_back(removal);
+  }
+  return false;
+}
+
 std::string made_from(const nlohmann::json& meta, const std::string& sha256) {
   const std::string source = shown_source(meta);
   if (source.empty()) return "and nothing says what it was made from";

@@ -9,8 +9,10 @@
 #include "fathom/base/text.h"
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus_name.h"
+#include "fathom/data/download.h"
 #include "fathom/data/prepare.h"
 #include "fathom/data/prepare_internal.h"
+#include "fathom/data/tokenizer_json.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 
@@ -46,6 +48,8 @@ void check_file(const PrepareOptions& o) {
 }  // namespace
 
 bool reads_rows(const PrepareOptions& o) {
+  const KnownCorpus* known = find_known_corpus(o.what);
+  if (known != nullptr && known->has_documents) return false;
   if (o.format != "auto") return o.format == "jsonl";
   const std::string extension = fs::path(o.input.empty() ? o.what : o.input).extension().string();
   return extension == ".jsonl" || extension == ".ndjson";
@@ -68,19 +72,30 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   if (!known && !o.input.empty())
     misuse(fmt::format("--input {} is given beside the text file {}", o.input, o.what),
            "--input is the copy of a corpus that is prepared by name");
-  if (!o.url.empty() && (!known || known->url.empty()))
+  if (!o.url.empty() && (!known || !is_downloaded(*known)))
     misuse(fmt::format("--url has no meaning for {}, which is not downloaded", o.what));
   if (!o.url.empty() && !o.input.empty())
     misuse("--url and --input are both given", "leave out one");
-  if (!o.vocabulary.empty() && o.tokenizer != "gpt2")
+  const bool of_documents = known && known->has_documents;
+  const bool takes_vocabulary =
+      o.tokenizer == "gpt2" || o.tokenizer == "bpe" || (of_documents && o.tokenizer == "auto");
+  if (!o.vocabulary.empty() && !takes_vocabulary)
     misuse(fmt::format("--vocabulary has no meaning for --tokenizer {}", o.tokenizer),
-           "it is the file of GPT-2's vocabulary: add --tokenizer gpt2");
+           "it is a file of byte pairs: add --tokenizer gpt2, or bpe");
+  if (of_documents && o.format != "auto")
+    misuse(fmt::format("--format has no meaning for {}", o.what),
+           "its files are known by their content");
+  if (!o.more_inputs.empty() && (!of_documents || o.input.empty()))
+    misuse(fmt::format("unexpected word {}", in_quotes(o.more_inputs.front())),
+           "several files are for corpora of documents: fathom prepare fineweb --input FILE FILE");
   if (!o.name.empty() && o.name != corpus_name_of(o.name))
     misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
            fmt::format("visible characters other than '/', at most 100 bytes, such as {}",
                        corpus_name_of(o.name)));
-  if (o.name == "tokenizers")
-    misuse("--name tokenizers is where vocabularies are kept", "choose another --name");
+  if (o.name == "tokenizers" || o.name == "downloads")
+    misuse(fmt::format("--name {} is where {} are kept", o.name,
+                       o.name == "downloads" ? "downloaded files" : "vocabularies"),
+           "choose another --name");
   if (!o.name.empty()) return o.name;
   return known ? known->name : corpus_name_of(fs::path(o.what).stem().string());
 }
@@ -99,6 +114,7 @@ std::string command_line(PrepareOptions options) {
     if (field.is_path()) text = path_from_text(text);
     line += fmt::format(" --{} {}", field.name(), shell_word(text));
   }
+  for (const std::string& input : options.more_inputs) line += " " + shell_word(input);
   return line;
 }
 
@@ -109,7 +125,9 @@ nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenize
                            {"val_fraction", options.val_fraction},
                            {"shard_format", options.shard_format},
                            {"shard_tokens", options.shard_tokens}};
-  if (tokenizer == "bpe") recipe["vocab_size"] = options.vocab_size;
+  if (tokenizer == "bpe" && options.vocabulary.empty()) recipe["vocab_size"] = options.vocab_size;
+  if (tokenizer == "bpe" && !options.vocabulary.empty())
+    recipe["vocabulary"] = sha256_hex(read_once(options.vocabulary, kMaxTokenizerBytes));
   if (reads_rows(options))
     recipe["rows"] = {{"prompt", options.prompt_field}, {"truth", options.truth_field},
                       {"text", options.text_field},     {"title", options.title_field},
@@ -120,7 +138,10 @@ nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenize
 void add_fields(FieldList& list, PrepareOptions& o) {
   list.section("prepare");
   list.add("name", o.name, "folder under data/; empty: the corpus's name or the file's");
-  list.add("input", o.input, "a local copy of the corpus's text, instead of fetching it").path();
+  list.add("input", o.input,
+           "a local copy of the corpus's text, instead of fetching it; of a corpus of documents, "
+           "its files, one behind the other, or a folder of them")
+      .path();
   list.add(
       "tokenizer", o.tokenizer,
       "auto: char for a text of at most 512 different characters, else byte; gpt2: GPT-2's "
@@ -129,10 +150,12 @@ void add_fields(FieldList& list, PrepareOptions& o) {
   list.add("vocab_size", o.vocab_size, "tokens of a bpe that is made for the text")
       .at_least(257)
       .at_most(65536)
-      .needs("tokenizer = bpe", [&o] { return o.tokenizer == "bpe"; });
-  list.add("vocabulary", o.vocabulary,
-           "with gpt2: vocab.bpe, a .tiktoken file or the npm package tiktoken's gpt2.json; empty: "
-           "the one kept in data/tokenizers, or a download")
+      .needs("tokenizer = bpe", [&o] { return o.tokenizer == "bpe" && o.vocabulary.empty(); });
+  list.add(
+          "vocabulary", o.vocabulary,
+          "with gpt2: vocab.bpe, tokenizer.json, a .tiktoken file or the npm package tiktoken's "
+          "gpt2.json; empty: the one kept in data/tokenizers, or a download; with bpe: such a file "
+          "of any byte pairs, or empty to make them")
       .path();
   const auto rows = [&o] { return reads_rows(o); };
   list.add(
@@ -169,8 +192,16 @@ void add_fields(FieldList& list, PrepareOptions& o) {
       .at_most(86400)
       .needs("a download", [&o] {
         const KnownCorpus* known = find_known_corpus(o.what);
-        return (known != nullptr && !known->url.empty() && o.input.empty()) ||
+        return (known != nullptr && is_downloaded(*known) && o.input.empty()) ||
                (o.tokenizer == "gpt2" && o.vocabulary.empty());
+      });
+  list.add("max_bytes", o.max_bytes,
+           "of a corpus of documents, the first files that have no more bytes together are fetched")
+      .at_least(1)
+      .at_most(1e15)
+      .needs("a download of documents", [&o] {
+        const KnownCorpus* known = find_known_corpus(o.what);
+        return known != nullptr && known->has_documents && o.input.empty();
       });
 }
 
