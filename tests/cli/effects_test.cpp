@@ -13,10 +13,12 @@
 #include "effect_lists.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
+#include "fathom/cli/plot/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_store.h"
+#include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
 namespace {
@@ -38,7 +40,8 @@ std::set<std::string> options_of_verbs(const testing::Workplace& place) {
   for (const Verb& verb : verbs()) {
     const std::string help = place.run({verb.name, "--help"}).out;
     const std::regex option("\n  --([a-z0-9_]+) ");
-    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench";
+    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench" ||
+                        verb.name == "plan";
     for (std::sregex_iterator it(help.begin(), help.end(), option), end; it != end; ++it)
       if (!trains || run.find((*it)[1]) == nullptr) names.insert(verb.name + " " + (*it)[1].str());
   }
@@ -61,6 +64,11 @@ class VerbEffects : public testing::CliTest {
     EXPECT_EQ(o.exit_code, 0) << o.err;
     return json::parse(o.out);
   }
+  // A plan of two stages, a and b.
+  std::string plan_file() const {
+    place_.write("plan.json", R"({"a": {"steps": 10}, "b": {"steps": 900}})");
+    return place_.path("plan.json");
+  }
   uintmax_t shard_bytes() const { return fs::file_size(place_.path("data/new/val.bin")); }
   void make_checkpoints() const {
     for (const char* name : {"best", "last"})
@@ -74,6 +82,7 @@ class VerbEffects : public testing::CliTest {
   void generate_effects();
   void trace_effects();
   void export_effects();
+  void plot_effects();
   std::map<std::string, std::function<void()>> effects_;
 };
 
@@ -188,6 +197,24 @@ void VerbEffects::run_effects() {
     place_.write("a.toml", "n_layer = 3");
     EXPECT_THAT(run({"describe", "gpt2ish", "--config=a.toml"}).out, HasSubstr("n_layer = 3\n"));
   };
+  effects_["plan config"] = [&] {
+    place_.write("a.toml", "learning_rate = 0.125");
+    EXPECT_THAT(run({"plan", plan_file(), "--dataset=rain", "--block_size=16", "--decay_lr=False",
+                     "--config=a.toml"})
+                    .out,
+                HasSubstr("0.125"));
+  };
+  effects_["plan json"] = [&] {
+    const Words words = {"plan", plan_file(), "--dataset=rain", "--block_size=16"};
+    Words more = words;
+    more.push_back("--json");
+    EXPECT_FALSE(json::accept(run(words).out));
+    EXPECT_TRUE(json::accept(run(more).out));
+  };
+  effects_["train training_plan"] = [&] {
+    EXPECT_EQ(train({"--training_plan=" + plan_file(), "--block_size=16"}).stages.size(), 2U);
+    EXPECT_EQ(train({"--block_size=16"}).stages.size(), 1U);
+  };
   effects_["train config"] = [&] {
     place_.write("a.toml", "n_layer = 3");
     EXPECT_EQ(train({"--config=" + place_.path("a.toml").string()}).config.model.backbone.n_layer,
@@ -256,6 +283,22 @@ void VerbEffects::resume_effects() {
         {"gpt2ish_shakespeare_cpu", "--run_name=old", "--resume", "--ignore_optimizer"});
     EXPECT_TRUE(request->options.ignore_optimizer);
   };
+  effects_["train override_plan"] = [=] {
+    RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+    TrainingPlan plan;
+    plan.name = "old";
+    plan.stages = {{"b", {{"dataset", "rain"}}, {Budget::Unit::kSteps, 900}}};
+    state.stage = "b";
+    state.plan = std::make_shared<const json>(plan);
+    testing::save_state("old", "last", state);
+    const Words words = {"gpt2ish_shakespeare_cpu", "--run_name=old", "--resume",
+                         "--training_plan=" + plan_file()};
+    Words more = words;
+    more.push_back("--override_plan");
+    EXPECT_EQ(parse_train(words)->stages.size(), 1U);
+    EXPECT_EQ(parse_train(more)->stages.size(), 2U);
+    fs::remove_all(place_.path("runs/old"));
+  };
   effects_["train resume"] = [=] {
     make_run();
     EXPECT_ANY_THROW(train({"--run_name=old"}));
@@ -304,9 +347,12 @@ void VerbEffects::trace_effects() {
   effects_["trace seed"] = [=] { EXPECT_EQ(parsed({"--seed=5"}).seed, 5); };
   effects_["trace candidates"] = [=] { EXPECT_EQ(parsed({"--candidates=5"}).candidates, 5); };
   effects_["trace format"] = [=] {
-    EXPECT_EQ(parsed({"--format=html"}).format, TableFormat::kHtml);
+    EXPECT_EQ(parsed({"--format=html"}).output.format, report::Format::kHtml);
   };
-  effects_["trace output"] = [=] { EXPECT_EQ(parsed({"--output=x"}).output, "x"); };
+  effects_["trace json"] = [=] {
+    EXPECT_EQ(parsed({"--json"}).output.format, report::Format::kJson);
+  };
+  effects_["trace output"] = [=] { EXPECT_EQ(parsed({"--output=x"}).output.output, "x"); };
 }
 
 // What they do to a text: decode/sampler_test.cpp and decode/decoder_test.cpp.
@@ -351,6 +397,28 @@ void VerbEffects::export_effects() {
   };
 }
 
+// What they do to a picture: plot_test.cpp.
+void VerbEffects::plot_effects() {
+  const auto parsed = [](const char* word) { return *parse_plot({"old", word}); };
+  effects_["plot metric"] = [=] { EXPECT_EQ(parsed("--metric=a, b").metrics().size(), 2U); };
+  effects_["plot x"] = [=] { EXPECT_EQ(parsed("--x=tokens").x, PlotX::kTokens); };
+  effects_["plot log_x"] = [=] { EXPECT_TRUE(parsed("--log_x").log_x); };
+  effects_["plot log_y"] = [=] { EXPECT_TRUE(parsed("--log_y").log_y); };
+  effects_["plot format"] = [=] {
+    EXPECT_EQ(parsed("--format=svg").output.format, report::Format::kSvg);
+  };
+  effects_["plot json"] = [=] { EXPECT_EQ(parsed("--json").output.format, report::Format::kJson); };
+  effects_["plot output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
+  effects_["eval format"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--format=svg"})->output.format, report::Format::kSvg);
+  };
+  effects_["eval output"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--out=x.md"})->output.format, report::Format::kMarkdown);
+  };
+}
+
 TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
   prepare_rows_effects();
@@ -358,6 +426,7 @@ TEST_F(VerbEffects, EachOptionChangesSomething) {
   generate_effects();
   trace_effects();
   export_effects();
+  plot_effects();
   std::set<std::string> tested;
   for (const auto& [name, effect] : effects_) {
     SCOPED_TRACE(name);

@@ -156,7 +156,8 @@ TEST_F(Needs, EveryOptionActsAlwaysOrSaysWhatItNeeds) {
   add_fields(run, config);
   std::set<std::string> names;
   for (const Verb& verb : verbs()) {
-    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench";
+    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench" ||
+                        verb.name == "plan";
     for (const Option& option : options(place_, verb.name)) {
       if (trains && run.find(option.name) != nullptr) continue;
       const std::string name = verb.name + " " + option.name;

@@ -1,5 +1,6 @@
 // What a run's keys make of its corpora.
 #include "fathom/train/recipe/data_options.h"
+#include "fathom/train/recipe/plan_data.h"
 
 #include "data/rows_testing.h"
 #include "recipe/config_testing.h"
@@ -103,9 +104,9 @@ TEST(DataKeys, ContradictionsAreWrongUse) {
 }
 
 TEST(DataKeys, ADatasetMayBeAList) {
-  EXPECT_THAT(dataset_names("a, b/c,d"), ElementsAre("a", "b/c", "d"));
-  EXPECT_THAT(dataset_names("a,"), ElementsAre("a"));
-  EXPECT_TRUE(dataset_names("").empty());
+  EXPECT_THAT(data_parts("a, b/c,d"), ElementsAre("a", "b/c", "d"));
+  EXPECT_THAT(data_parts("a,"), ElementsAre("a"));
+  EXPECT_TRUE(data_parts("").empty());
 }
 
 TEST_F(DataOptionsTest, KeysOfRowsAreIdleWithoutThem) {

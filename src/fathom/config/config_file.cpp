@@ -136,16 +136,53 @@ void check_keys(std::string_view text, const std::string& name) {
   }
 }
 
+// `hint` says what the file should be.
+toml::table parse_toml(const std::string& text, const std::string& name, const char* hint) {
+  check_keys(text, name);
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& e) {
+    misuse(fmt::format("{}:{}: {}", name, e.source().begin.line, escaped(e.description())), hint);
+  }
+}
+
+// Tables in the order of the file.
+nlohmann::ordered_json tree_of(const toml::node& node, const std::string& name) {
+  using Tree = nlohmann::ordered_json;
+  constexpr size_t kMostMembers = 4096;  // each is looked for among those before it
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* integer = node.as_integer()) return integer->get();
+  if (const auto* real = node.as_floating_point()) return real->get();
+  if (const auto* flag = node.as_boolean()) return flag->get();
+  if (const auto* array = node.as_array()) {
+    Tree list = Tree::array();
+    for (const toml::node& item : *array) list.push_back(tree_of(item, name));
+    return list;
+  }
+  const toml::table* table = node.as_table();
+  if (table == nullptr)
+    misuse(where(name, node) + ": dates and times are no values here",
+           "allowed: numbers, true, false, texts, lists and tables");
+  if (table->size() > kMostMembers)
+    misuse(fmt::format("{}: a table of more than {} keys", where(name, node), kMostMembers),
+           "no table of ours has so many");
+  std::vector<std::pair<std::string, const toml::node*>> members;
+  for (const auto& [key, value] : *table) members.emplace_back(std::string(key.str()), &value);
+  std::stable_sort(members.begin(), members.end(), [](const auto& a, const auto& b) {
+    const auto at = [](const toml::node* n) {
+      return std::pair(n->source().begin.line, n->source().begin.column);
+    };
+    return at(a.second) < at(b.second);
+  });
+  Tree object = Tree::object();
+  for (const auto& [key, value] : members) object[key] = tree_of(*value, name);
+  return object;
+}
+
 // How many keys it set.
 size_t read_toml(const std::string& text, const std::string& name, FieldList& fields) {
-  check_keys(text, name);
-  toml::table table;
-  try {
-    table = toml::parse(text, name);
-  } catch (const toml::parse_error& e) {
-    misuse(fmt::format("{}:{}: {}", name, e.source().begin.line, escaped(e.description())),
-           "a config file is TOML, or lines of `key = value` with # comments");
-  }
+  const toml::table table =
+      parse_toml(text, name, "a config file is TOML, or lines of `key = value` with # comments");
   std::map<std::string, std::string> seen;  // where each key was set
   for (const TomlEntry& entry : entries_in_order(table)) {
     const std::string origin = where(name, *entry.value);
@@ -247,6 +284,14 @@ std::string toml_string(const std::string& text) {
 }
 
 }  // namespace
+
+nlohmann::ordered_json read_toml_tree(const std::string& text, const std::string& name) {
+  if (text.size() > kMaxConfigBytes)
+    misuse(
+        fmt::format("{}: {} bytes are too many, allowed: {}", name, text.size(), kMaxConfigBytes));
+  return tree_of(parse_toml(plain_text(text, name), name, "it is read as TOML, as its name says"),
+                 name);
+}
 
 void read_config_text(const std::string& text, const std::string& name, FieldList& fields) {
   if (text.size() > kMaxConfigBytes)

@@ -9,7 +9,7 @@
 #include "fathom/data/in_batches.h"
 #include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/schedule.h"
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {

@@ -165,9 +165,6 @@ void add_foreign_keys(FieldList& list) {
       "model", "a run's files are named by the run",
       "--run_name=NAME names it, --resume goes on with it, --initial_model=NAME starts from "
       "its weights");
-  list.refuse("training_plan", "a run trains on one corpus",
-              "train on it with --dataset=NAME; a second run goes on with another by "
-              "--initial_model=FIRST_RUN");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 
 #include "fathom/io/files.h"
 #include "fathom/train/recipe/data_options.h"
@@ -10,7 +10,17 @@ std::shared_ptr<const DataSet> training_data(const StageRun& stage) {
 }
 
 std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std::string& split) {
-  return make_data_set(stage.corpora, data_options(stage.config, split, /*evaluation=*/true));
+  DataOptions options = data_options(stage.config, split, /*evaluation=*/true);
+  options.rows.mark_answers = true;
+  return make_data_set(stage.corpora, options);
+}
+
+std::shared_ptr<const FirstInBatches> whole_split(const Corpus& corpus, const RunConfig& config,
+                                                  const std::string& split, int64_t B) {
+  DataOptions options = data_options(config, split, /*evaluation=*/true);
+  options.rows.mark_answers = true;
+  const WholeSplit whole = whole_split(corpus, options);
+  return std::make_shared<FirstInBatches>(whole.data, whole.draws, B);
 }
 
 std::string fingerprint(const std::vector<Corpus>& corpora) {
