@@ -260,6 +260,7 @@ TEST_F(PrepareRows, EveryValueOfMetaJsonIsChecked) {
   EXPECT_THAT(refused("/splits/train/0/rows", 3), HasSubstr("it counts 3 rows in train.jsonl"));
   EXPECT_THAT(refused("/splits/train/0/rows", "x"), HasSubstr("not a count"));
   EXPECT_THAT(refused("/splits/train/0/tokens", -1), HasSubstr("not a count"));
+  EXPECT_THAT(refused("/splits/train/0/tokens", 17), HasSubstr("17 tokens for the 18 rows"));
   EXPECT_THAT(refused("/splits/train/0/file", "../x"), HasSubstr("not the name of a file"));
   nlohmann::json two = sound["splits"]["train"];
   two.push_back(two[0]);

@@ -142,6 +142,9 @@ class MetaReader {
       if (rows.size() != count(entry, "rows"))
         refuse(fmt::format("it counts {} rows in {}, which has {}", count(entry, "rows"),
                            text(entry, "file"), rows.size()));
+      if (count(entry, "tokens") / 2 < rows.size())  // each has a beginning and an end
+        refuse(fmt::format("it counts {} tokens for the {} rows of {}", count(entry, "tokens"),
+                           rows.size(), text(entry, "file")));
       if (xxh3_hex(rows.xxh3()) != text(entry, "xxh3"))
         fail(fmt::format("the file of rows {} is corrupt: its XXH3 is not the one in meta.json",
                          path));
