@@ -19,7 +19,7 @@ void exits(RunConfig& c) {
 void over(const char* recipe, RunConfig& c) {
   registry().preset(recipe).apply(c);
   exits(c);
-  c.model.early_exit.mask_history = MaskHistory::kPrevious;
+  c.model.halting.mask_history = MaskHistory::kPrevious;
 }
 
 void a100(RunConfig& c) {
@@ -32,7 +32,7 @@ void cpu(RunConfig& c) {
 
 void cumulative(RunConfig& c) {
   cpu(c);
-  c.model.early_exit.mask_history = MaskHistory::kCumulative;
+  c.model.halting.mask_history = MaskHistory::kCumulative;
 }
 
 void small(RunConfig& c) {

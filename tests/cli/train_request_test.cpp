@@ -193,7 +193,7 @@ TEST_F(TrainRequestTest, TheEarlyExitNotebooksExample) {
   EXPECT_THAT(m.early_exit.layer_widths, IsEmpty());
   EXPECT_THAT(m.early_exit.layer_contexts, IsEmpty());
   EXPECT_EQ(m.early_exit.gate_mode, GateMode::kNone);
-  EXPECT_EQ(m.early_exit.mask_history, MaskHistory::kPrevious) << "as the numbers were made";
+  EXPECT_EQ(m.halting.mask_history, MaskHistory::kPrevious) << "as the numbers were made";
   EXPECT_EQ(m.halting.rule, HaltRule::kMax);
   EXPECT_EQ(m.halting.threshold, 0.9);
   EXPECT_EQ(m.supervision.layer_supervision.choice, "all");
@@ -219,8 +219,8 @@ TEST_F(TrainRequestTest, EarlyExitSettingsAsTyped) {
   EXPECT_THAT(m.early_exit.layer_widths, ElementsAre(64, 96, 96, 128));
   EXPECT_THAT(m.early_exit.layer_contexts, ElementsAre(4, 8, 16, 64));
   EXPECT_EQ(m.early_exit.gate_mode, GateMode::kLearned);
-  EXPECT_EQ(m.early_exit.mask_self, false);
-  EXPECT_EQ(m.early_exit.mask_history, MaskHistory::kCumulative);
+  EXPECT_EQ(m.halting.mask_self, false);
+  EXPECT_EQ(m.halting.mask_history, MaskHistory::kCumulative);
   EXPECT_EQ(m.halting.rule, HaltRule::kGold);
   EXPECT_THAT(m.halting.thresholds, ElementsAre(0.5, 0.6, 0.7, 0.8));
   EXPECT_EQ(m.halting.temperature, 1.5);

@@ -1,10 +1,12 @@
 // TOML files, nanoGPT's .py files, and the way from a configuration to a file and back.
 #include "fathom/config/config_file.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "config/config_testing.h"
 #include "config/sample_config.h"
@@ -40,6 +42,20 @@ TEST(Toml, SectionsAndFlatKeysMeanTheSame) {
   EXPECT_EQ(sections.config.count, 7);
   EXPECT_THAT(sections.config.groups, ElementsAre(ElementsAre(1, 2), ElementsAre(3)));
   EXPECT_EQ(to_toml(sections.fields), to_toml(flat.fields));
+}
+
+// A run's own config.toml may be older than the place of its keys.
+TEST(Toml, AKeyMayStandInASectionOfBefore) {
+  int64_t count = 0;
+  FieldList list;
+  list.section("now");
+  list.add("count", count, "").formerly_in("before");
+  for (const char* section : {"now", "before"}) {
+    read_config_text(fmt::format("[{}]\ncount = 7\n", section), "a.toml", list);
+    EXPECT_EQ(std::exchange(count, 0), 7);
+  }
+  EXPECT_THAT(refusal_of([&] { read_config_text("[later]\ncount = 7\n", "a.toml", list); }).what(),
+              HasSubstr("belongs to [now], not to [later]"));
 }
 
 TEST(Toml, EveryType) {

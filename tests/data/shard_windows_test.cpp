@@ -97,6 +97,39 @@ TEST_F(SourceTest, OffsetsAreTheDocumentedDraws) {
     EXPECT_EQ(batch.tokens[b * 8], static_cast<int64_t>(stream.below(5 * 3 + b, 1000 - 8)));
 }
 
+// The token after the last target, and so on, from shards of counted tokens.
+TEST_F(SourceTest, WhatComesAheadIsAColumnOfItsOwn) {
+  const Corpus two = corpus({40, 30});
+  const RandomWindows random(two, "train", 4, 8, 3, 0, 1, /*ahead=*/3),
+      plain(two, "train", 4, 8, 3);
+  const SequentialShards in_order(two, "train", 2, 8, 0, 1, 3);
+  const EveryWindow every(two, "train", 4, 8, 3);
+  int ends = 0;
+  for (const DataSet* data : std::initializer_list<const DataSet*>{&random, &in_order, &every}) {
+    Cursor cursor = data->start();
+    for (int i = 0; i < (data == &every ? 3 : 30); ++i) {
+      const Drawn drawn = data->next(cursor);
+      cursor = drawn.after;
+      const TokenBatch& batch = drawn.batch;
+      const WholeNumbers& ahead = std::get<WholeNumbers>(batch.find("ahead")->values);
+      ASSERT_EQ(ahead.size(), size_t(batch.B * 3));
+      for (int64_t b = 0; b < batch.B; ++b) {
+        const int64_t first = batch.tokens[size_t(b * 8)];
+        const int64_t end = first < 40 ? 40 : 70;  // of the shard
+        for (int64_t k = 0; k < 3; ++k) {
+          const int64_t expected = first + 8 + 1 + k;
+          EXPECT_EQ(ahead[size_t(b * 3 + k)], expected < end ? expected : -1);
+          ends += expected >= end;
+        }
+      }
+    }
+  }
+  EXPECT_GT(ends, 10);
+  EXPECT_EQ(random.next({}).batch.tokens, plain.next({}).batch.tokens);
+  EXPECT_THAT(caught([&] { RandomWindows(two, "train", 4, 8, 3, 0, 1, 9); }).what(),
+              HasSubstr("cannot look 9 ahead"));
+}
+
 TEST_F(SourceTest, ABatchDependsOnNothingButSeedAndCursor) {
   const Corpus toy = corpus({500, 300});
   const RandomWindows one(toy, "train", 4, 8, 1), two(toy, "train", 4, 8, 2);

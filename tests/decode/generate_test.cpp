@@ -149,7 +149,7 @@ std::unique_ptr<NextTokenModel> first_layers(const NextTokenModel& model, ModelC
 std::vector<ModelConfig> exit_configs() {
   std::vector<ModelConfig> configs(4, exit_config(0.4, kLayers));
   configs[1].halting.thresholds = {0.4, 0.6, 0.9};
-  configs[1].early_exit.mask_history = MaskHistory::kPrevious;
+  configs[1].halting.mask_history = MaskHistory::kPrevious;
   configs[2].halting.temperature = 3;  // less sure of everything
   configs[2].halting.threshold = 0.17;
   configs[3].halting.rule = HaltRule::kGold;  // as kMax where there are no targets

@@ -146,8 +146,7 @@ TEST_F(Notebook, OtherSwitchesAreSaidOrRefused) {
                           "disable_optimizer_warmup", "dont_include_prompts"})
     EXPECT_THAT(said.out, HasSubstr(std::string(key) + " has no effect")) << key;
   for (const auto& [flag, hint] : {std::pair{"--model my_model.lmp", "--run_name"},
-                                   {"--optimizer-warmup-steps 40", "--warmup_iters"},
-                                   {"--optimizer sgd", "adamw"}}) {
+                                   {"--optimizer lion", "adamw"}}) {
     const Outcome refused = lmplay(std::string("train --exp gpt2ish --device cpu ") + flag);
     EXPECT_EQ(refused.exit_code, 2) << flag;
     EXPECT_THAT(refused.err, HasSubstr(hint)) << flag;
@@ -187,6 +186,18 @@ TEST_F(Notebook, TrainingInStages) {
       "--run-name staged --resume");
   EXPECT_EQ(on.exit_code, 0) << on.err;
   EXPECT_GT(newest_complete(place_->path("runs/staged/checkpoints"))->step, newest->step);
+}
+
+TEST_F(Notebook, OtherOptimisersTrainAndWarmUp) {
+  const Outcome o = type(
+      "train --exp gpt2ish --device cpu --batch-size 1 --optimizer adagrad "
+      "--optimizer-warmup-steps 40 --optimizer-warmup-fraction 0.1 --run-name other "
+      "--dataset shakespeare_char --context_len 16 --max_iters 2" +
+      std::string(kSmall));
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("Adagrad, learning rate 0.0006, weight decay 0;"));
+  EXPECT_THAT(o.out, HasSubstr("weight_decay = 0: 0.01 was decoupled"));
+  EXPECT_THAT(slurp(place_->path("runs/other/config.toml")), HasSubstr("weight_decay = 0.0"));
 }
 
 TEST_F(Notebook, FrozenParametersStay) {

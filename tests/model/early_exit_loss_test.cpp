@@ -90,7 +90,7 @@ TEST(EarlyExitLoss, OfEveryKindByHand) {
 TEST(EarlyExitLoss, SkippingEasyTokensByHand) {
   for (const MaskHistory history : {MaskHistory::kPrevious, MaskHistory::kCumulative}) {
     ModelConfig config = toy_config(0.2);
-    config.early_exit.mask_history = history;
+    config.halting.mask_history = history;
     // Layer 1 is asked about targets 2 and 3, layer 2 about none.
     EXPECT_NEAR(toy_bits(config, {kSkip, kMean, kLayer}), (2 + 1.5 + 0) / 3, kTight);
     EXPECT_NEAR(toy_bits(config, {kSkip, kSum, kLayer}), 2 + 1.5 + 0, kTight);
@@ -244,7 +244,7 @@ std::map<std::string, double> counted_again(const NextTokenModel& model,
 
 std::vector<ModelConfig> halting_configs() {
   ModelConfig plain = exit_config(0.6, 3);
-  plain.early_exit.mask_history = MaskHistory::kPrevious;
+  plain.halting.mask_history = MaskHistory::kPrevious;
   ModelConfig gold = exit_config(0.3, 3);
   gold.halting.rule = HaltRule::kGold;
   ModelConfig tempered = exit_config(0.5, 3);

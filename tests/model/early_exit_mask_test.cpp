@@ -65,8 +65,8 @@ std::vector<ModelConfig> every_masking(const ModelConfig& base) {
   for (const MaskHistory history : {MaskHistory::kPrevious, MaskHistory::kCumulative})
     for (const bool self : {true, false}) {
       configs.push_back(base);
-      configs.back().early_exit.mask_history = history;
-      configs.back().early_exit.mask_self = self;
+      configs.back().halting.mask_history = history;
+      configs.back().halting.mask_self = self;
     }
   return configs;
 }
@@ -127,7 +127,7 @@ TEST(Threshold, OneThatIsAlwaysMetLeavesNoAttention) {
 
 TEST(Threshold, AHiddenTokenThatMaySeeItselfSeesNothingElse) {
   ModelConfig config = exit_config(0.0, 2);
-  config.early_exit.mask_self = false;
+  config.halting.mask_self = false;
   const auto model = disturbed_model(config);
   const Batch batch = tokens_only(1);
   const KeptTrace trace = walk(*model, batch);
@@ -271,7 +271,7 @@ TEST(HiddenKey, IsSeenByItsOwnQueryOnlyIfSaidSo) {
     const Tensor before = first_token();
     Tensor(model->parameters().at("attention.1.qkv.weight").detach()).mul_(2.0);
     // The first token has no other key: its attention is itself or nothing.
-    EXPECT_EQ(same_bits(before, first_token()), *config.early_exit.mask_self);
+    EXPECT_EQ(same_bits(before, first_token()), *config.halting.mask_self);
   }
 }
 
@@ -280,7 +280,7 @@ TEST(HiddenKey, MaySeeAgainWhereOnlyThePreviousLayerDecides) {
     const auto model = disturbed_model(config);
     const Halts halts = halting(3, 0, 4);  // confident at layer 0, no more at layer 1
     const KeptTrace trace = walk(*model, tokens_only(1), &halts);
-    const bool comes_back = config.early_exit.mask_history == MaskHistory::kPrevious;
+    const bool comes_back = config.halting.mask_history == MaskHistory::kPrevious;
     EXPECT_EQ(seen_by(*model, trace, 1, 4), (Positions{4}));
     EXPECT_EQ(seen_by(*model, trace, 2, 4), comes_back ? (Positions{4, 5, 6, 7}) : (Positions{4}));
   }
@@ -298,7 +298,7 @@ TEST(HiddenKey, FollowsFromTheScoresOfTheLayersBefore) {
       confident.push_back(std::get<0>(p.max(-1)).ge(0.5).view({kB * kT}));
     }
     EXPECT_FALSE(same_bits(confident[0], confident[1])) << "histories have to differ";
-    const bool previous = e.config.early_exit.mask_history == MaskHistory::kPrevious;
+    const bool previous = e.config.halting.mask_history == MaskHistory::kPrevious;
     const Tensor either = confident[0].logical_or(confident[1]);
     EXPECT_TRUE(same_bits(trace.steps[1].hidden_R, confident[0]));
     EXPECT_TRUE(same_bits(trace.steps[2].hidden_R, previous ? confident[1] : either));
@@ -335,15 +335,15 @@ std::vector<Positions> reached_by_label(ModelConfig config, bool training) {
 TEST(GoldLabel, DoesNotReachItsOwnPrediction) {
   for (const MaskHistory history : {MaskHistory::kPrevious, MaskHistory::kCumulative}) {
     ModelConfig config = exit_config(0.5, 3);
-    config.early_exit.mask_history = history;
-    ASSERT_FALSE(config.early_exit.mask_self.has_value());
+    config.halting.mask_history = history;
+    ASSERT_FALSE(config.halting.mask_self.has_value());
     const std::vector<Positions> reached = reached_by_label(config, true);
     EXPECT_EQ(reached[0], Positions{});
     // Later queries know the label as their token.
     EXPECT_EQ(reached[1], (Positions{5, 6, 7}));
     EXPECT_EQ(reached[2], (Positions{5, 6, 7}));
 
-    config.early_exit.mask_self = true;
+    config.halting.mask_self = true;
     const std::vector<Positions> leaked = reached_by_label(config, true);
     EXPECT_EQ(leaked[0], Positions{});
     EXPECT_EQ(leaked[1], (Positions{4, 5, 6, 7})) << "why mask_self is false for gold";
@@ -354,7 +354,7 @@ TEST(GoldLabel, DoesNotReachItsOwnPrediction) {
 
 TEST(GoldLabel, WithoutTargetsGoldIsMax) {
   ModelConfig config = exit_config(0.4, 3);
-  config.early_exit.mask_self = true;
+  config.halting.mask_self = true;
   const auto max = disturbed_model(config);
   config.halting.rule = HaltRule::kGold;
   const auto gold = disturbed_model(config);

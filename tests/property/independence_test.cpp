@@ -57,7 +57,7 @@ Tensor answers(const Subject& s, const Batch& batch, const WalkOptions& options)
 
 TEST_F(Independence, OfTheOtherSequencesWhereRowsLeave) {
   for_each([](const Subject& s, const Batch& batch, bool training) {
-    if (s.config.early_exit.mask_history != MaskHistory::kCumulative) return;
+    if (s.config.halting.mask_history != MaskHistory::kCumulative) return;
     WalkOptions options = walk_options(training);
     options.skip = true;
     const Tensor together_BT = answers(s, batch, options);
@@ -146,7 +146,7 @@ TEST_F(Independence, PositionsThatAreNotThereNeverHalt) {
     if (!batch.valid_BT.defined() || !halts) return;
     const at::NoGradGuard no_grad;
     WalkOptions options = walk_options(training);
-    const bool may_skip = s.config.early_exit.mask_history == MaskHistory::kCumulative;
+    const bool may_skip = s.config.halting.mask_history == MaskHistory::kCumulative;
     for (const bool skip : may_skip ? std::vector<bool>{false, true} : std::vector<bool>{false}) {
       options.skip = skip;
       const Trace trace = s.walk().run(s.program(), batch, options);

@@ -48,7 +48,7 @@ struct Case {
   bool gold() const { return config.halting.rule == HaltRule::kGold; }
   // Only then a halted row may leave the walk.
   bool may_skip() const {
-    return !halts() || config.early_exit.mask_history == MaskHistory::kCumulative;
+    return !halts() || config.halting.mask_history == MaskHistory::kCumulative;
   }
   // Unset: settled by the rule, as the plan does.
   bool masks_self() const { return make_policy(config).halting.mask_self; }
@@ -124,7 +124,7 @@ inline ModelConfig exits(MaskHistory history = MaskHistory::kCumulative) {
   ModelConfig c;
   c.backbone.tie_head = false;
   c.early_exit.layer_tables = c.early_exit.layer_heads = true;
-  c.early_exit.mask_history = history;
+  c.halting.mask_history = history;
   c.halting.rule = HaltRule::kMax;
   c.supervision.layer_supervision = {"all", {}};
   return shrink(c);
@@ -155,14 +155,14 @@ inline std::vector<Case> composed_cases() {
   });
   add("gold, mask_self", exit, [](C& c) {
     c.halting.rule = HaltRule::kGold;
-    c.early_exit.mask_self = true;
+    c.halting.mask_self = true;
   });
   cases.back().causal = false;  // the documented exception
   add("shared head that halts", plain, [](C& c) {
     c.halting.rule = HaltRule::kMax;
     c.supervision.layer_supervision = {"last", {}};
   });
-  add("mask_self = false", exit, [](C& c) { c.early_exit.mask_self = false; });
+  add("mask_self = false", exit, [](C& c) { c.halting.mask_self = false; });
   add("weights, sum, torch", exit, [](C& c) {
     c.supervision.layer_supervision = {"", {0.5, 0, 2}};
     c.supervision.reduce = SupervisionReduce::kSum;

@@ -48,7 +48,7 @@ TEST_F(Skip, HidesWhatTheHistorySays) {
     for (size_t i = 1; i < trace.steps.size(); ++i) {
       const Tensor& last_R = trace.steps[i - 1].decision.halts_R;
       any_R = any_R.logical_or(last_R);
-      const bool previous = c.config.early_exit.mask_history == MaskHistory::kPrevious;
+      const bool previous = c.config.halting.mask_history == MaskHistory::kPrevious;
       EXPECT_TRUE(at::equal(trace.steps[i].hidden_R, previous ? last_R : any_R));
       EXPECT_TRUE(at::equal(trace.steps[i].done_R, any_R));
       returns += previous ? last_R.ne(any_R).sum().item<int64_t>() : 0;

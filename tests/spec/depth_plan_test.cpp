@@ -176,7 +176,7 @@ TEST(MakeDepthPlan, HaltingHidesATokenFromItselfUnlessThatWouldTellTheLabel) {
   ModelConfig config = four_layers();
   const auto mask_self = [&](HaltRule rule, std::optional<bool> given) {
     config.halting.rule = rule;
-    config.early_exit.mask_self = given;
+    config.halting.mask_self = given;
     return make_policy(config).halting.mask_self;
   };
   EXPECT_TRUE(mask_self(HaltRule::kMax, {}));
@@ -184,7 +184,7 @@ TEST(MakeDepthPlan, HaltingHidesATokenFromItselfUnlessThatWouldTellTheLabel) {
   for (const HaltRule rule : {HaltRule::kMax, HaltRule::kGold})
     for (const bool given : {false, true}) EXPECT_EQ(mask_self(rule, given), given);
   for (const MaskHistory history : {MaskHistory::kPrevious, MaskHistory::kCumulative}) {
-    config.early_exit.mask_history = history;
+    config.halting.mask_history = history;
     EXPECT_EQ(make_policy(config).halting.history, history);
   }
   config.halting.thresholds = {0.1, 0.2, 0.3, 0.4};

@@ -139,7 +139,7 @@ TEST(Sections, AnExperimentChangesThePolicyToo) {
   };
   config.architecture = change;
   EXPECT_EQ(make_policy(config).halting.keys, KeyFate::kFrozen);
-  config.early_exit.mask_history = MaskHistory::kPrevious;
+  config.halting.mask_history = MaskHistory::kPrevious;
   EXPECT_THROW(make_policy(config), Error);
   fate = KeyFate::kHidden;
   EXPECT_EQ(make_policy(config).halting.history, MaskHistory::kPrevious);

@@ -16,8 +16,8 @@ ModelConfig unusual_config() {
   e.layer_widths = {4, 12, 16};
   e.gate_mode = GateMode::kLearned;
   e.layer_contexts = {3, 0, 7};
-  e.mask_history = MaskHistory::kPrevious;
-  e.mask_self = false;
+  config.halting.mask_history = MaskHistory::kPrevious;
+  config.halting.mask_self = false;
   e.detach_between_layers = true;
   config.halting.thresholds = {0.3, 0.25, 1.0 / 3};
   config.halting.temperature = 0.7;

@@ -187,7 +187,7 @@ size_t read_toml(const std::string& text, const std::string& name, FieldList& fi
   for (const TomlEntry& entry : entries_in_order(table)) {
     const std::string origin = where(name, *entry.value);
     const Field* field = fields.find(entry.key);
-    if (field != nullptr && !entry.section.empty() && field->section() != entry.section)
+    if (field != nullptr && !entry.section.empty() && !field->belongs_to(entry.section))
       misuse(fmt::format("{}: {} belongs to [{}], not to [{}]", origin, field->name(),
                          field->section(), escaped(entry.section)),
              "sections may be left out: every key's name is unique");

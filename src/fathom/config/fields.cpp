@@ -111,6 +111,16 @@ Field& Field::above(double bound) {
 Field& Field::below(double bound) {
   return high_ = bound, high_open_ = true, *this;
 }
+Field& Field::formerly_in(std::string section) {
+  former_sections_.push_back(std::move(section));
+  return *this;
+}
+
+bool Field::belongs_to(const std::string& section) const {
+  return section == section_ || std::find(former_sections_.begin(), former_sections_.end(),
+                                          section) != former_sections_.end();
+}
+
 Field& Field::of_policy() {
   return of_policy_ = true, *this;
 }
@@ -291,6 +301,11 @@ Field* FieldList::find(const std::string& name) {
 bool FieldList::given(const std::string& name) const {
   const Field* field = find(name);
   return field != nullptr && !field->origin_.empty();
+}
+
+bool FieldList::changes(const std::string& name) const {
+  const Field* field = find(name);
+  return given(name) && field->value() != *field->before_;
 }
 
 bool FieldList::given_after(const std::string& name, const std::string& other) const {

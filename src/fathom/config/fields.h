@@ -46,6 +46,7 @@ class Field {
   Field& alias(std::string name);  // another accepted spelling (LMPlay's, an older one)
   Field& shapes_weights();         // shape or meaning of the weights: a resumed run keeps its own
   Field& of_policy();  // acts in one pass and may differ from pass to pass, whatever was trained
+  Field& formerly_in(std::string section);  // where config files of before may have it
   // What must hold for the key to act: "decay_lr = true". Asked when all is settled;
   // without_effect() tells of a key that was given in vain. Several are all needed, the first that
   // fails is told.
@@ -56,6 +57,7 @@ class Field {
 
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }
+  bool belongs_to(const std::string& section) const;  // now or formerly
   const std::string& help() const { return help_; }
   const std::string& type() const { return type_; }  // "int", "float or None", "list of int", ...
   const std::string& origin() const { return origin_; }  // "--n_layer", "a.toml:3"; empty: not set
@@ -89,7 +91,7 @@ class Field {
                            const std::string& why) const;
 
   std::string name_, section_, help_, type_, origin_;
-  std::vector<std::string> aliases_, choices_;
+  std::vector<std::string> aliases_, choices_, former_sections_;
   double low_ = -std::numeric_limits<double>::infinity();
   double high_ = std::numeric_limits<double>::infinity();
   bool low_open_ = false, high_open_ = false;
@@ -159,6 +161,8 @@ class FieldList {
   const Field* find(const std::string& name) const;
   // True when a file or the command line, not a preset, gave the value.
   bool given(const std::string& name) const;
+  // Given, and another value than it had before.
+  bool changes(const std::string& name) const;
   // Both were given, or only the first, and it last.
   bool given_after(const std::string& name, const std::string& other) const;
 

@@ -20,7 +20,6 @@
 namespace fathom {
 namespace {
 
-constexpr char kEndOfText[] = "<|endoftext|>";
 
 std::string base64(const std::string& bytes) {
   std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');

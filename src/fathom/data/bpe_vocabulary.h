@@ -10,6 +10,7 @@
 namespace fathom {
 
 inline constexpr size_t kMaxTokenBytes = 4096;  // of one token; GPT-2's longest has 128
+inline constexpr char kEndOfText[] = "<|endoftext|>";
 
 struct BpeVocabulary {
   // The bytes of each id. The order is that of the merges: of the pairs in a text the one that

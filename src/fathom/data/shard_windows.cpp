@@ -10,10 +10,12 @@
 namespace fathom {
 namespace {
 
-void check_shape(int64_t B, int64_t T, int64_t rank, int64_t world) {
+void check_shape(int64_t B, int64_t T, int64_t rank, int64_t world, int64_t ahead) {
   if (B < 1 || T < 1) misuse(fmt::format("a batch of {} rows of {} tokens is empty", B, T));
   if (world < 1 || rank < 0 || rank >= world)
     misuse(fmt::format("rank {} is not one of {} ranks", rank, world));
+  if (ahead < 0 || ahead > T)
+    misuse(fmt::format("a window of {} tokens cannot look {} ahead", T, ahead));
 }
 
 [[noreturn]] void fail_cursor(const Cursor& cursor, const Corpus& corpus) {
@@ -44,6 +46,20 @@ void read_window(const Corpus& corpus, const TokenShard& shard, uint64_t offset,
   check(offset + length, targets[n - 1]);
 }
 
+// The column "ahead" of a batch whose row b begins at token offsets[b] of shards[b].
+void add_ahead(TokenBatch& batch, int64_t ahead, const std::vector<const TokenShard*>& shards,
+               const std::vector<uint64_t>& offsets) {
+  if (ahead == 0) return;
+  WholeNumbers values(static_cast<size_t>(batch.B * ahead), -1);
+  for (size_t b = 0; b < shards.size(); ++b) {
+    const uint64_t first = offsets[b] + static_cast<uint64_t>(batch.T) + 1;
+    const uint64_t size = shards[b]->size();
+    const size_t count = first < size ? std::min<uint64_t>(size - first, size_t(ahead)) : 0;
+    if (count > 0) shards[b]->copy(first, {&values[b * static_cast<size_t>(ahead)], count});
+  }
+  batch.columns.push_back({"ahead", std::move(values), ahead});
+}
+
 // The whole windows of T targets that the shards hold side by side.
 int64_t windows_side_by_side(const std::vector<TokenShard>& shards, int64_t T) {
   int64_t count = 0;
@@ -55,16 +71,17 @@ int64_t windows_side_by_side(const std::vector<TokenShard>& shards, int64_t T) {
 }  // namespace
 
 RandomWindows::RandomWindows(Corpus corpus, std::string split, int64_t B, int64_t T, uint64_t seed,
-                             int64_t rank, int64_t world)
+                             int64_t rank, int64_t world, int64_t ahead)
     : corpus_(std::move(corpus)),
       split_(std::move(split)),
       B_(B),
       T_(T),
       rank_(rank),
       world_(world),
+      ahead_(ahead),
       stream_(seed, "data/" + split_),
       starts_before_{0} {
-  check_shape(B, T, rank, world);
+  check_shape(B, T, rank, world, ahead);
   const auto block = static_cast<uint64_t>(T);
   for (const TokenShard& shard : corpus_.shards(split_))
     starts_before_.push_back(starts_before_.back() + shard.size() - std::min(shard.size(), block));
@@ -87,19 +104,29 @@ Drawn RandomWindows::next(const Cursor& cursor) const {
   const uint64_t first = (static_cast<uint64_t>(cursor["batch"]) * static_cast<uint64_t>(world_) +
                           static_cast<uint64_t>(rank_)) *
                          static_cast<uint64_t>(B_);
+  std::vector<const TokenShard*> places;
+  std::vector<uint64_t> offsets;
   for (int64_t b = 0; b < B_; ++b) {
     const uint64_t start = stream_.below(first + static_cast<uint64_t>(b), starts_before_.back());
     const auto after = std::upper_bound(starts_before_.begin(), starts_before_.end(), start);
     const auto k = static_cast<size_t>(after - starts_before_.begin()) - 1;
-    read_window(corpus_, shards[k], start - starts_before_[k], T_, &batch.tokens[size_t(b * T_)],
+    places.push_back(&shards[k]);
+    offsets.push_back(start - starts_before_[k]);
+    read_window(corpus_, shards[k], offsets.back(), T_, &batch.tokens[size_t(b * T_)],
                 &batch.targets[size_t(b * T_)]);
   }
+  add_ahead(batch, ahead_, places, offsets);
   return {std::move(batch), {{"batch", cursor["batch"] + 1}}, rows};
 }
 
-EveryWindow::EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T)
-    : corpus_(std::move(corpus)), split_(std::move(split)), B_(B), T_(T), windows_before_{0} {
-  check_shape(B, T, 0, 1);
+EveryWindow::EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T, int64_t ahead)
+    : corpus_(std::move(corpus)),
+      split_(std::move(split)),
+      B_(B),
+      T_(T),
+      ahead_(ahead),
+      windows_before_{0} {
+  check_shape(B, T, 0, 1, ahead);
   for (const TokenShard& shard : corpus_.shards(split_)) {
     const auto targets = static_cast<int64_t>(shard.size()) - 1;
     windows_before_.push_back(windows_before_.back() + (targets + T - 1) / T);
@@ -116,6 +143,8 @@ Drawn EveryWindow::next(const Cursor& cursor) const {
   const std::vector<TokenShard>& shards = corpus_.shards(split_);
   TokenBatch batch = empty_batch(std::min(B_, windows - first), T_);
   const int64_t rows = batch.B;
+  std::vector<const TokenShard*> places;
+  std::vector<uint64_t> offsets;
   for (int64_t b = 0; b < batch.B; ++b) {
     const auto after = std::upper_bound(windows_before_.begin(), windows_before_.end(), first + b);
     const auto k = static_cast<size_t>(after - windows_before_.begin()) - 1;
@@ -123,21 +152,25 @@ Drawn EveryWindow::next(const Cursor& cursor) const {
     const int64_t length = std::min(T_, static_cast<int64_t>(shards[k].size()) - 1 - offset);
     read_window(corpus_, shards[k], static_cast<uint64_t>(offset), length,
                 &batch.tokens[size_t(b * T_)], &batch.targets[size_t(b * T_)]);
+    places.push_back(&shards[k]);
+    offsets.push_back(static_cast<uint64_t>(offset));
     if (length == T_) continue;
     std::fill_n(batch.per_token("valid").begin() + b * T_ + length, T_ - length, 0);
   }
+  add_ahead(batch, ahead_, places, offsets);
   return {std::move(batch), {{"batch", cursor["batch"] + 1}}, rows};
 }
 
 SequentialShards::SequentialShards(Corpus corpus, std::string split, int64_t B, int64_t T,
-                                   int64_t rank, int64_t world)
+                                   int64_t rank, int64_t world, int64_t ahead)
     : corpus_(std::move(corpus)),
       split_(std::move(split)),
       B_(B),
       T_(T),
       rank_(rank),
-      world_(world) {
-  check_shape(B, T, rank, world);
+      world_(world),
+      ahead_(ahead) {
+  check_shape(B, T, rank, world, ahead);
   usable_shard_from(0);
 }
 
@@ -176,6 +209,9 @@ Drawn SequentialShards::next(const Cursor& cursor) const {
   TokenBatch batch = empty_batch(B_, T_);
   read_window(corpus_, shard, static_cast<uint64_t>(position), n, batch.tokens.data(),
               batch.targets.data());
+  std::vector<uint64_t> offsets;
+  for (int64_t b = 0; b < B_; ++b) offsets.push_back(static_cast<uint64_t>(position + b * T_));
+  add_ahead(batch, ahead_, std::vector<const TokenShard*>(size_t(B_), &shard), offsets);
   const bool stays = position + 2 * n * world_ + 1 <= size;
   const int64_t next_shard = stays ? index : usable_shard_from(index + 1);
   const int64_t next_position = stays ? position + n * world_ : n * rank_;

@@ -1,5 +1,9 @@
 // Windows of the token shards of a corpus, as data sets.
 //
+// Each takes `ahead`: how many tokens an objective looks beyond the next one. With S of them a
+// batch has the column "ahead", S a sequence: the tokens that follow its last target, -1 behind the
+// end of the shard. The windows are the same whatever S is.
+//
 // B rows, T tokens a row.
 #pragma once
 
@@ -27,7 +31,7 @@ namespace fathom {
 class RandomWindows : public DataSet {
  public:
   RandomWindows(Corpus corpus, std::string split, int64_t B, int64_t T, uint64_t seed,
-                int64_t rank = 0, int64_t world = 1);
+                int64_t rank = 0, int64_t world = 1, int64_t ahead = 0);
   Drawn next(const Cursor& cursor) const override;
   // As many as do not overlap: what an epoch means where windows are drawn with replacement.
   std::optional<int64_t> samples() const override;
@@ -35,7 +39,7 @@ class RandomWindows : public DataSet {
  private:
   Corpus corpus_;
   std::string split_;
-  int64_t B_, T_, rank_, world_;
+  int64_t B_, T_, rank_, world_, ahead_;
   RandomStream stream_;
   std::vector<uint64_t> starts_before_;  // entry k: possible starts in the shards before shard k
 };
@@ -47,7 +51,7 @@ class RandomWindows : public DataSet {
 // Cursor: "batch".
 class EveryWindow : public DataSet {
  public:
-  EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T);
+  EveryWindow(Corpus corpus, std::string split, int64_t B, int64_t T, int64_t ahead = 0);
   Drawn next(const Cursor& cursor) const override;
   std::optional<int64_t> samples() const override { return windows_before_.back(); }
   int64_t batches() const { return (windows_before_.back() + B_ - 1) / B_; }
@@ -55,7 +59,7 @@ class EveryWindow : public DataSet {
  private:
   Corpus corpus_;
   std::string split_;
-  int64_t B_, T_;
+  int64_t B_, T_, ahead_;
   std::vector<int64_t> windows_before_;  // entry k: windows in the shards before shard k
 };
 
@@ -71,7 +75,7 @@ class EveryWindow : public DataSet {
 class SequentialShards : public DataSet {
  public:
   SequentialShards(Corpus corpus, std::string split, int64_t B, int64_t T, int64_t rank = 0,
-                   int64_t world = 1);
+                   int64_t world = 1, int64_t ahead = 0);
   Cursor start() const override;
   Drawn next(const Cursor& cursor) const override;
   std::optional<int64_t> samples() const override;
@@ -81,7 +85,7 @@ class SequentialShards : public DataSet {
 
   Corpus corpus_;
   std::string split_;
-  int64_t B_, T_, rank_, world_;
+  int64_t B_, T_, rank_, world_, ahead_;
 };
 
 }  // namespace fathom

@@ -6,7 +6,7 @@
 #include "fathom/data/in_batches.h"
 #include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/evaluations.h"
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
@@ -39,6 +39,7 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
 }
 
 EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
+  const Answering answering(*optimizer_);
   EvalReport report;
   report.step = state_.step;
   const std::vector<EvaluationSpec> specs =

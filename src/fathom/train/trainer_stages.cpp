@@ -31,7 +31,7 @@ std::string stage_checkpoint(const std::string& stage) {
 Trainer::StepData Trainer::draw_step() const {
   const int64_t sequences = config_.sequences_per_step(), micro = config_.micro_batch_size();
   StepData data;
-  data.after = state_.cursor;
+  data.after = config_.data.fresh_rows ? source_->next_sample(state_.cursor) : state_.cursor;
   for (int64_t first = 0; first < sequences; first += micro) {
     Drawn drawn = take(*source_, std::min(micro, sequences - first), data.after);
     data.after = std::move(drawn.after);
@@ -60,7 +60,8 @@ double Trainer::stage_done() const {
 double Trainer::learning_rate() const {
   std::optional<double> part;
   if (stage().budget.unit != Budget::Unit::kSteps) part = stage_done();
-  return learning_rate_at(config_, state_.step - state_.stage_start_step, part);
+  return learning_rate_at(config_, state_.step - state_.stage_start_step, part) *
+         optimizer_warmup(config_.optimizer, optimizer_->steps());
 }
 
 // Its settings and its data; where in them the run stands is the caller's.
@@ -73,7 +74,7 @@ void Trainer::enter_stage(size_t stage) {
   for (const Parameter& p : model_->parameters().all()) table.push_back(p.spec);
   model_->parameters().freeze(frozen_parameters(config_.optimizer, table));
   if (optimizer_ == nullptr)
-    optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.optimizer);
+    optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optimizer);
   else
     optimizer_->configure(model_->parameters(), config_.optimizer);
   state_.config = config_;

@@ -14,7 +14,8 @@
 #include "fathom/cli/model_choice.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/track/run_folder.h"
-#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/data_options.h"
+#include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/stage_runs.h"
 #include "fathom/train/recipe/training_plan.h"
@@ -82,8 +83,8 @@ void compare_tokenizers(TrainRequest& request) {
 void check_stages(const TrainRequest& request) {
   for (const StageRun& stage : request.stages) {
     require_memory(stage.config, request.vocab_size, /*training=*/true);
-    frozen_parameters(stage.config.optimizer,
-                      parameter_table(stage.config.model, request.vocab_size));
+    parameter_settings(stage.config.optimizer,
+                       parameter_table(stage.config.model, request.vocab_size));
   }
 }
 
@@ -133,6 +134,8 @@ void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const 
     const Budget budget = {Budget::Unit::kSteps,
                            static_cast<double>(request.config.training.max_iters)};
     request.stages = {{"", request.config, budget, open_data(request.config, request.notices)}};
+    for (std::string& idle : keys_without_rows(list, request.stages[0].corpora))
+      request.notices.push_back(std::move(idle));
   } else {
     tell_idle_keys(*plan, list, request);
     request.stages = resolve_plan(*plan, request.config, request.notices);
@@ -223,7 +226,8 @@ void add_fields(FieldList& list, TrainOptions& o) {
       .path();
   list.add("reset_history", o.reset_history,
            "with resume: keep the weights, but begin at step 0 of the data and the schedule");
-  list.add("ignore_optimizer", o.ignore_optimizer, "with resume: AdamW's moments begin at zero");
+  list.add("ignore_optimizer", o.ignore_optimizer,
+           "with resume: what the optimiser keeps begins anew");
   list.add("force", o.force, "remove a run of the same name first");
   list.add("quiet", o.quiet, "no progress, only the outcome");
 }

@@ -130,8 +130,9 @@ void tell_changes(Resumption& plan, const StageRun& stage) {
   if (stage.budget.unit != Budget::Unit::kSteps) part = part_done(plan.state, stage);
   for (const std::string& change : changes(plan.state.config, changed))
     plan.lines.push_back(change);
-  for (const std::string& line : consequences(plan.state.config, changed,
-                                              plan.state.step - plan.state.stage_start_step, part))
+  for (const std::string& line :
+       consequences(plan.state.config, changed, plan.state.step - plan.state.stage_start_step,
+                    plan.state.optimizer_steps, part))
     plan.lines.push_back(line);
   if (plan.state.best_metric == "eval/val/objective")
     plan.lines.emplace_back(

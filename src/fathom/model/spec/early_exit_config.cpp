@@ -55,16 +55,6 @@ void add_fields(FieldList& list, EarlyExitConfig& c) {
       .at_least(0)
       .at_most(1 << 24)
       .shapes_weights();
-  list.add<MaskHistory>(
-      "mask_history", c.mask_history,
-      "whose answer hides a token from a layer; cumulative: any earlier "
-      "layer's, previous: only the last one's",
-      {{"previous", MaskHistory::kPrevious}, {"cumulative", MaskHistory::kCumulative}})
-      .of_policy();
-  list.add("mask_self", c.mask_self,
-           "a hidden token does not see itself either; None: true, but false for gold, whose "
-           "answer would leak the label")
-      .of_policy();
   list.add("detach_between_layers", c.detach_between_layers,
            "cut the gradient between layers: each learns from its own loss");
 }
@@ -86,10 +76,7 @@ void validate(const EarlyExitConfig& c, const BackboneConfig& b) {
         "add --layer_tables=true, or --gate_mode=none");
 }
 
-void apply(const EarlyExitConfig& section, DepthPlan& plan, Policy& policy) {
-  HaltingPolicy& halting = policy.halting;
-  halting.history = section.mask_history;
-  halting.mask_self = section.mask_self.value_or(halting.config.rule != HaltRule::kGold);
+void apply(const EarlyExitConfig& section, DepthPlan& plan, Policy&) {
   int64_t before = section.layer_widths.empty() ? plan.stem.width : section.layer_widths.front();
   plan.stem.width = before;
   size_t i = 0;  // of the layer

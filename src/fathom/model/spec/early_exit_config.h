@@ -2,8 +2,6 @@
 // door does, and what an answered token means for the layers after it.
 #pragma once
 
-#include <optional>
-
 #include "fathom/config/fields.h"
 #include "fathom/model/spec/backbone_config.h"
 
@@ -17,20 +15,12 @@ enum class GateMode {
   kLearned,  // g * row + (1 - g) * stream, g = sigmoid of a linear map of the stream
 };
 
-// Whose answers hide a token's key from layer l.
-enum class MaskHistory {
-  kPrevious,    // that of layer l - 1 alone: a token may come back
-  kCumulative,  // that of any layer before l: what has been answered is computed no further
-};
-
 struct EarlyExitConfig {
   bool layer_tables = false;  // a token table per layer, read at its door
   bool layer_heads = false;   // a head and a last norm per layer
   IntList layer_widths;       // empty: n_embd everywhere
   GateMode gate_mode = GateMode::kNone;
   IntList layer_contexts;  // positions a query sees before itself; empty: no window
-  MaskHistory mask_history = MaskHistory::kCumulative;
-  std::optional<bool> mask_self;  // unset: settled by the halting rule
   bool detach_between_layers = false;
 };
 

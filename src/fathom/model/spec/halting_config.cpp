@@ -35,6 +35,20 @@ void add_fields(FieldList& list, HaltingConfig& c) {
       .above(0)
       .of_policy()
       .needs(kRule, halts);
+  list.add<MaskHistory>(
+          "mask_history", c.mask_history,
+          "whose answer hides a token from a layer; cumulative: any earlier "
+          "layer's, previous: only the last one's",
+          {{"previous", MaskHistory::kPrevious}, {"cumulative", MaskHistory::kCumulative}})
+      .of_policy()
+      .formerly_in("early_exit")
+      .needs(kRule, halts);
+  list.add("mask_self", c.mask_self,
+           "a hidden token does not see itself either; None: true, but false for gold, whose "
+           "answer would leak the label")
+      .of_policy()
+      .formerly_in("early_exit")
+      .needs(kRule, halts);
 }
 
 void validate(const HaltingConfig& c, const BackboneConfig& b) {
@@ -46,6 +60,8 @@ void validate(const HaltingConfig& c, const BackboneConfig& b) {
 
 void apply(const HaltingConfig& section, DepthPlan& plan, Policy& policy) {
   policy.halting.config = section;
+  policy.halting.history = section.mask_history;
+  policy.halting.mask_self = section.mask_self.value_or(section.rule != HaltRule::kGold);
   if (section.rule != HaltRule::kNone) each_layer(plan, add_readout);
 }
 

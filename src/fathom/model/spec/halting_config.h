@@ -1,6 +1,8 @@
 // When a token has been computed far enough: a score, a threshold, and what follows from it.
 #pragma once
 
+#include <optional>
+
 #include "fathom/config/fields.h"
 #include "fathom/model/spec/backbone_config.h"
 
@@ -21,12 +23,20 @@ enum class HaltRule {
 // Which layer answers, where several can: the first at which the token halts, or the last.
 enum class Exit { kFirstConfident, kLast };
 
+// Whose answers hide a token's key from layer l.
+enum class MaskHistory {
+  kPrevious,    // that of layer l - 1 alone: a token may come back
+  kCumulative,  // that of any layer before l: what has been answered is computed no further
+};
+
 // A token halts at a layer where score >= threshold.
 struct HaltingConfig {
   HaltRule rule = HaltRule::kNone;
   double threshold = 0.9;
   FloatList thresholds;    // one per layer; empty: `threshold` everywhere
   double temperature = 1;  // divides the logits before the score is taken
+  MaskHistory mask_history = MaskHistory::kCumulative;
+  std::optional<bool> mask_self;  // unset: true, but false for kGold
 
   double threshold_at(size_t layer) const {
     return thresholds.empty() ? threshold : thresholds.at(layer);

@@ -28,14 +28,6 @@ void check_shared_head(const ModelConfig& config) {
         "add --layer_heads=true");
 }
 
-// What a key needs of another section.
-void add_needs(FieldList& list, const ModelConfig& config) {
-  const HaltingConfig& halting = config.halting;
-  for (const char* key : {"mask_history", "mask_self"})
-    list.find(key)->needs("halt_rule = max or gold",
-                          [&halting] { return halting.rule != HaltRule::kNone; });
-}
-
 // "layer 0 answers where it is confident" of those that no loss teaches to; empty: there are none.
 std::string untaught_layers(const ModelConfig& config) {
   const int64_t L = config.backbone.n_layer;
@@ -62,7 +54,6 @@ void add_fields(FieldList& list, ModelConfig& config) {
   add_fields(list, config.early_exit);
   add_fields(list, config.halting);
   add_fields(list, config.supervision);
-  add_needs(list, config);
   if (config.architecture == nullptr || !config.architecture->add_fields) return;
   list.section(config.architecture->name);
   config.architecture->add_fields(list, config.own);
@@ -86,7 +77,7 @@ void validate(const ModelConfig& config) {
 
 std::vector<std::string> remarks(const ModelConfig& config) {
   std::vector<std::string> out = remarks(config.halting);
-  if (config.halting.rule == HaltRule::kGold && config.early_exit.mask_self.value_or(false))
+  if (config.halting.rule == HaltRule::kGold && config.halting.mask_self.value_or(false))
     out.push_back(
         "halt_rule = gold with mask_self = true leaks the label: whether a token sees itself tells "
         "the next layer what its target is, so the training loss is too low");

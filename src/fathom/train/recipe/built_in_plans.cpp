@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fathom/base/text.h"
+#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
 #include "fathom/train/recipe/training_plan.h"
 
@@ -86,7 +87,7 @@ std::vector<std::string> missing_data(const TrainingPlan& plan) {
   for (const Stage& stage : plan.stages) {
     const std::string dataset = override_of(stage, "dataset");
     if (dataset.empty()) continue;
-    for (const std::string& part : data_parts(dataset))
+    for (const std::string& part : dataset_names(dataset))
       if (!is_prepared(part) && std::find(missing.begin(), missing.end(), part) == missing.end())
         missing.push_back(part);
   }

@@ -9,10 +9,12 @@
 
 namespace fathom {
 
-// One sentence each; none where nothing follows. `step`: how many steps of the stage were made;
-// `done`: which part of its budget, where that is not in steps. Throws Error(kUsage) where `after`
-// freezes what there is not, or everything.
+// One sentence each; none where nothing follows. `step`: how many steps of the stage were made, and
+// so many `updates` of the run; unset: as many. `done`: which part of the stage's budget, where
+// that is not in steps. Throws Error(kUsage) where `after` freezes what there is not, or
+// everything.
 std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after, int64_t step,
+                                      std::optional<int64_t> updates = {},
                                       std::optional<double> done = {});
 
 }  // namespace fathom

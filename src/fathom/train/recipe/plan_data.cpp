@@ -221,19 +221,6 @@ std::string corpus_of_loader(const Tree& entry, const std::string& at,
          suggestion(name, known));
 }
 
-std::vector<std::string> data_parts(const std::string& dataset) {
-  if (dataset.find(',') == std::string::npos || is_folder(path_from_text(dataset)) ||
-      is_in_data(dataset))
-    return {dataset};
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= dataset.size();) {
-    const size_t end = std::min(dataset.find(',', begin), dataset.size());
-    parts.emplace_back(trim(std::string_view(dataset).substr(begin, end - begin)));
-    begin = end + 1;
-  }
-  return parts;
-}
-
 std::string prepared_data(const std::string& part) {
   const std::string path = path_from_text(part);
   if (is_in_data(path) || is_folder(path)) return part;

@@ -8,14 +8,15 @@
 #include <vector>
 
 #include "fathom/config/fields.h"
+#include "fathom/data/mixture.h"
+#include "fathom/data/prompt_rows.h"
 #include "fathom/model/spec/model_config.h"
+#include "fathom/train/recipe/optimizer_config.h"
 
 namespace fathom {
 
 enum class Sampling { kRandom, kSequential };
 enum class WarmupForm { kShifted, kFromZero };
-enum class DecayRule { kMatrices, kMlpAndHead };
-enum class Optimizer { kAdamW };
 // What a step's loss is a mean over: all of its targets, or the means of its passes, each weighted
 // by its sequences (LMPlay), which depends on how a step is split into passes.
 enum class LossNorm { kToken, kMinibatch };
@@ -27,25 +28,24 @@ inline constexpr double kMostThreads = 1024;
 inline constexpr double kMostSeed = 9007199254740992;
 
 struct DataConfig {
-  std::string dataset;  // a prepared corpus, or a folder with shards
+  std::string dataset;  // a prepared corpus, or a folder with shards; several by commas
   Sampling sampling = Sampling::kRandom;
   int64_t batch_size = 12;
   std::optional<int64_t> mini_batch_size;
   int64_t gradient_accumulation_steps = 1;
-};
+  // Of corpora of rows (prompt_rows.h).
+  bool include_prompts = true;
+  std::optional<bool> dont_include_prompts;  // LMPlay's spelling; resolve() settles the other by it
+  LongRows long_rows = LongRows::kContinue;
+  int64_t row_overlap = 0;
+  bool fresh_rows = false;
+  bool pack_rows = false;
+  bool shuffle_rows = false;
+  // Of several corpora (mixture.h).
+  MixtureRule mixture = MixtureRule::kFirstExhausted;
+  std::vector<double> mixture_weights;
 
-struct OptimizerConfig {
-  Optimizer optimizer = Optimizer::kAdamW;
-  double learning_rate = 6e-4;
-  double weight_decay = 0.1;
-  double beta1 = 0.9;
-  double beta2 = 0.95;
-  double adam_eps = 1e-8;
-  double grad_clip = 1.0;
-  DecayRule decay_rule = DecayRule::kMatrices;
-  // Which parameters stay as they are; see freeze.h.
-  bool default_freeze = false;
-  std::string freeze, unfreeze;
+  bool has_several_datasets() const { return dataset.find(',') != std::string::npos; }
 };
 
 struct ScheduleConfig {

@@ -8,7 +8,9 @@
 #include <set>
 
 #include "fathom/base/text.h"
+#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
+#include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
@@ -27,7 +29,7 @@ const Corpus& open_once(const std::string& name, Opened& opened) {
 }
 
 void require_splits(const Corpus& corpus, const RunConfig& config) {
-  for (const char* split : {"train", "val"}) corpus.shards(split);  // throws without it
+  for (const char* split : {"train", "val"}) corpus.require_split(split);
   require_block(corpus, config.model.backbone.block_size);
 }
 
@@ -48,16 +50,13 @@ std::set<std::string> said_already(RunConfig base) {
   return {said.begin(), said.end()};
 }
 
-// base with the stage's overrides; resolved.
-RunConfig stage_config(const Stage& stage, const RunConfig& base, std::vector<std::string>& said) {
-  RunConfig config = base;
-  FieldList list;
-  add_fields(list, config);
-  for (const auto& [key, text] : stage.overrides) list.set_text(key, text, "overrides");
-  if (stage.budget.unit == Budget::Unit::kSteps)
-    config.training.max_iters = static_cast<int64_t>(stage.budget.amount);
-  said = resolve(list, config);
-  return config;
+// What is worth saying of data that a configuration asks for.
+void add_coverage(const RunConfig& config, const std::vector<Corpus>& corpora,
+                  std::vector<std::string>& notices) {
+  for (const Corpus& corpus : corpora) {
+    std::string said = coverage_notice(corpus, data_options(config, "train", /*evaluation=*/false));
+    if (!said.empty()) notices.push_back(std::move(said));
+  }
 }
 
 // The configuration's `dataset` becomes the names under which it was opened.
@@ -65,7 +64,7 @@ std::vector<Corpus> stage_data(RunConfig& config, Opened& opened) {
   require_dataset(config.data.dataset);
   std::vector<Corpus> corpora;
   std::vector<std::string> names;
-  for (const std::string& part : data_parts(config.data.dataset)) {
+  for (const std::string& part : dataset_names(config.data.dataset)) {
     names.push_back(prepared_data(part));
     corpora.push_back(open_once(names.back(), opened));
     require_splits(corpora.back(), config);
@@ -112,24 +111,35 @@ void check_tokenizers(ResolvedPlan& resolved) {
     }
 }
 
+// run.config with the stage's overrides through `list`; resolved.
+void set_overrides(const Stage& stage, FieldList& list, RunConfig& config,
+                   std::vector<std::string>& notices) {
+  for (const auto& [key, text] : stage.overrides) list.set_text(key, text, "overrides");
+  if (stage.budget.unit == Budget::Unit::kSteps)
+    config.training.max_iters = static_cast<int64_t>(stage.budget.amount);
+  notices = resolve(list, config);
+}
+
 StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::string>& said,
                  Opened& opened, ResolvedPlan& resolved) {
   StageRun run = {stage.name, base, stage.budget, {}};
   const auto at = [&](const std::string& sentence) {
     return fmt::format("the stage {}: {}", stage.name, sentence);
   };
-  const auto attempt = [&](const auto& body) {
-    try {
-      body();
-      return true;
-    } catch (const Error& e) {
-      resolved.mistakes.emplace_back(e.kind(), at(e.what()), e.hint());
-      return false;
-    }
-  };
   std::vector<std::string> notices;
-  if (!attempt([&] { run.config = stage_config(stage, base, notices); })) return run;
-  attempt([&] { run.corpora = stage_data(run.config, opened); });
+  try {
+    RunConfig config = base;
+    FieldList list;
+    add_fields(list, config);
+    set_overrides(stage, list, config, notices);
+    run.config = config;
+    run.corpora = stage_data(run.config, opened);
+    training_data(run);  // throws where they do not go together
+    add_coverage(run.config, run.corpora, notices);
+    for (std::string& idle : keys_without_rows(list, run.corpora)) notices.push_back(idle);
+  } catch (const Error& e) {
+    resolved.mistakes.emplace_back(e.kind(), at(e.what()), e.hint());
+  }
   for (const std::string& notice : notices)
     if (said.count(notice) == 0) resolved.notices.push_back(at(notice));
   return run;
@@ -140,7 +150,7 @@ StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::
 std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices) {
   require_dataset(config.data.dataset);
   std::vector<Corpus> corpora;
-  for (const std::string& part : data_parts(config.data.dataset)) {
+  for (const std::string& part : dataset_names(config.data.dataset)) {
     corpora.push_back(Corpus::open(part));
     const Corpus& corpus = corpora.back();
     for (std::string& notice : corpus.notices()) notices.push_back(std::move(notice));
@@ -150,6 +160,7 @@ std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>&
                          shown_vocabulary(corpus)),
              kPrepareAlike);
   }
+  add_coverage(config, corpora, notices);
   return corpora;
 }
 

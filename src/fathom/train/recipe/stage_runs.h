@@ -39,8 +39,9 @@ TrainingPlan completed(const TrainingPlan& plan, const RunConfig& base,
 std::vector<std::string> keys_of_every_stage(const TrainingPlan& plan);
 
 // What of a stage is known before it is trained. Windows of text are all alike: of them everything
-// is, unless it lasts for some minutes.
+// is, unless it lasts for some minutes. Rows have the length they have, and are estimated.
 struct Forecast {
+  bool is_estimate = false;
   std::optional<int64_t> epoch;  // samples of one
   std::optional<int64_t> steps, tokens, evaluations;
   double first_rate = 0;            // learning rate of the first step
