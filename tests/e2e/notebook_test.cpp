@@ -145,8 +145,8 @@ TEST_F(Notebook, OtherSwitchesAreSaidOrRefused) {
   for (const char* key : {"compile_model", "compile_mode", "no_grad_scale", "verbose",
                           "disable_optimizer_warmup", "dont_include_prompts"})
     EXPECT_THAT(said.out, HasSubstr(std::string(key) + " has no effect")) << key;
-  for (const auto& [flag, hint] : {std::pair{"--model my_model.lmp", "--run_name"},
-                                   {"--optimizer lion", "adamw"}}) {
+  for (const auto& [flag, hint] :
+       {std::pair{"--model my_model.lmp", "--run_name"}, {"--optimizer lion", "adamw"}}) {
     const Outcome refused = lmplay(std::string("train --exp gpt2ish --device cpu ") + flag);
     EXPECT_EQ(refused.exit_code, 2) << flag;
     EXPECT_THAT(refused.err, HasSubstr(hint)) << flag;

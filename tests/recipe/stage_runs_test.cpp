@@ -95,6 +95,7 @@ TEST_F(StageRuns, AreTheRunWithTheirOverrides) {
   EXPECT_EQ(stages[1].corpora.at(0).name(), "rain") << "the run's own data";
   EXPECT_EQ(stages[1].config.data.dataset, "rain");
   EXPECT_EQ(stages[1].budget, (Budget{Budget::Unit::kEpochs, 2}));
+  EXPECT_EQ(stages[1].config.training.max_iters, (2 * 56 + 3) / 4) << "windows, four a step";
 }
 
 TEST_F(StageRuns, EveryMistakeIsToldBeforeTheFirstStep) {
@@ -125,11 +126,13 @@ TEST_F(StageRuns, EveryMistakeIsToldBeforeTheFirstStep) {
 TEST_F(StageRuns, AllSpeakOneLanguage) {
   make("letters", "char", 1000);
   EXPECT_THAT(
-      mistakes(R"({"a": {"dataset": "rain"}, "b": {"dataset": "sea"}, "c": {"dataset": "letters"}})",
-               base()),
+      mistakes(
+          R"({"a": {"dataset": "rain"}, "b": {"dataset": "sea"}, "c": {"dataset": "letters"}})",
+          base()),
       ElementsAre(AllOf(HasSubstr("the stages a and c have different tokenizers"),
                         HasSubstr("rain (byte, vocabulary 256)"), HasSubstr("letters (char"))));
-  EXPECT_THAT(mistakes(R"({"a": {"dataset": "rain"}, "b": {"dataset": "sea"}})", base()), IsEmpty());
+  EXPECT_THAT(mistakes(R"({"a": {"dataset": "rain"}, "b": {"dataset": "sea"}})", base()),
+              IsEmpty());
 }
 
 TEST_F(StageRuns, TextsAreLongerThanAWindow) {
@@ -145,17 +148,17 @@ TEST_F(StageRuns, AFileIsTheCorpusThatWasMadeOfIt) {
   EXPECT_EQ(stages[0].corpora[0].name(), "rain");
   EXPECT_EQ(stages[0].config.data.dataset, "rain") << "what other verbs open later";
   spill(temp_ / "new.jsonl", "{}");
-  EXPECT_THAT(mistakes("{\"a\": {\"dataset\": \"" + (temp_ / "new.jsonl") + "\"}}", base()),
-              ElementsAre(AllOf(HasSubstr("is a file: it is prepared before"),
-                                HasSubstr("`fathom prepare " + (temp_ / "new.jsonl") + " --name=new`"))));
+  EXPECT_THAT(
+      mistakes("{\"a\": {\"dataset\": \"" + (temp_ / "new.jsonl") + "\"}}", base()),
+      ElementsAre(AllOf(HasSubstr("is a file: it is prepared before"),
+                        HasSubstr("`fathom prepare " + (temp_ / "new.jsonl") + " --name=new`"))));
   const auto folder = stages_of("{\"a\": {\"dataset\": \"" + (temp_ / "data/sea") + "\"}}", base());
   EXPECT_EQ(folder[0].corpora[0].name(), "sea");
 }
 
 TEST_F(StageRuns, ACorpusIsOpenedOnceHoweverManyStagesNameIt) {
-  const auto stages =
-      stages_of(R"({"a": {"dataset": "sea"}, "b": {"dataset": "rain"}, "c": {"dataset": "sea"}})",
-                base());
+  const auto stages = stages_of(
+      R"({"a": {"dataset": "sea"}, "b": {"dataset": "rain"}, "c": {"dataset": "sea"}})", base());
   EXPECT_EQ(&stages[0].corpora[0].shards("train"), &stages[2].corpora[0].shards("train"));
 }
 
@@ -179,16 +182,15 @@ TEST_F(StageRuns, ACompletedPlanNeedsNoBase) {
   EXPECT_EQ(stages[0].config.training.validation_interval, 40);
   EXPECT_EQ(stages[1].config.training.validation_interval, std::nullopt) << "steps count there";
   const TrainingPlan whole = completed(plan, run, stages);
-  // max_iters is a budget in steps, and has no meaning elsewhere.
-  const auto without_max_iters = [](std::vector<StageRun> s) {
+  const auto repeated = [](std::vector<StageRun> s) {  // minutes do not, nor say how many steps
     for (StageRun& stage : s)
-      if (stage.budget.unit != Budget::Unit::kSteps) stage.config.training.max_iters = 0;
+      if (stage.budget.unit == Budget::Unit::kMinutes) stage.config.training.max_iters = 0;
     return shown(s);
   };
   for (const StageRun& stage : stages) {
     SCOPED_TRACE(stage.name);
     const auto again = resolve_plan(whole, stage.config, notices);
-    EXPECT_EQ(without_max_iters(again), without_max_iters(stages));
+    EXPECT_EQ(repeated(again), repeated(stages));
     EXPECT_EQ(json(completed(whole, stage.config, again)), json(whole));
   }
   EXPECT_EQ(json(json(whole).get<TrainingPlan>()), json(whole)) << "and can be written";

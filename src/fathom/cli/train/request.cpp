@@ -116,13 +116,16 @@ std::optional<TrainingPlan> asked_plan(TrainRequest& request) {
   return std::move(written.plan);
 }
 
-// What `list` was given in vain, for the stages have their own.
+// What `list` was given in vain: every stage has its own, and none has that.
 void tell_idle_keys(const TrainingPlan& plan, const FieldList& list, TrainRequest& request) {
-  std::vector<std::string> keys = keys_of_every_stage(plan);
-  for (const std::string& key : keys)
-    if (list.given(key))
+  for (const std::string& key : keys_of_every_stage(plan)) {
+    if (!list.given(key)) continue;
+    const std::string given = as_override(*list.find(key));
+    if (std::none_of(plan.stages.begin(), plan.stages.end(),
+                     [&](const Stage& stage) { return override_of(stage, key) == given; }))
       request.notices.push_back(
           fmt::format("{} has no effect: every stage of the training plan has its own", key));
+  }
   if (list.given("max_iters"))
     request.notices.emplace_back(
         "max_iters has no effect: the stages of the training plan say how long they are");

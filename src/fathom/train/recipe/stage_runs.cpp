@@ -111,13 +111,27 @@ void check_tokenizers(ResolvedPlan& resolved) {
     }
 }
 
-// run.config with the stage's overrides through `list`; resolved.
+// base with the stage's overrides, through `list`; resolved. Of a budget that is not in steps
+// max_iters is 0.
 void set_overrides(const Stage& stage, FieldList& list, RunConfig& config,
                    std::vector<std::string>& notices) {
   for (const auto& [key, text] : stage.overrides) list.set_text(key, text, "overrides");
-  if (stage.budget.unit == Budget::Unit::kSteps)
-    config.training.max_iters = static_cast<int64_t>(stage.budget.amount);
+  const bool by_steps = stage.budget.unit == Budget::Unit::kSteps;
+  config.training.max_iters = by_steps ? static_cast<int64_t>(stage.budget.amount) : 0;
   notices = resolve(list, config);
+}
+
+// max_iters becomes what the budget comes to, whatever it was in the run's configuration, for a
+// checkpoint's configuration must not tell where a run was interrupted.
+void settle_steps(StageRun& run, const RunConfig& base, std::vector<std::string>& notices) {
+  if (run.budget.unit == Budget::Unit::kSteps) return;
+  constexpr int64_t kMost = 1'000'000'000'000;
+  const std::optional<int64_t> steps = forecast(run).steps;
+  run.config.training.max_iters = std::min(steps.value_or(base.training.max_iters), kMost);
+  const ScheduleConfig& s = run.config.schedule;
+  if (steps && s.decay_lr && s.warmup_iters >= *steps)
+    notices.push_back(fmt::format("warmup_iters = {}: its {} steps never reach learning_rate",
+                                  s.warmup_iters, with_commas(*steps)));
 }
 
 StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::string>& said,
@@ -135,6 +149,7 @@ StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::
     run.config = config;
     run.corpora = stage_data(run.config, opened);
     training_data(run);  // throws where they do not go together
+    settle_steps(run, base, notices);
     add_coverage(run.config, run.corpora, notices);
     for (std::string& idle : keys_without_rows(list, run.corpora)) notices.push_back(idle);
   } catch (const Error& e) {

@@ -22,7 +22,8 @@ struct ResolvedPlan {
   std::vector<Error> mistakes;  // as the plan has them, "the stage a: ..."
 };
 
-// Each stage is `base`, which is resolved, with its overrides; a budget in steps is its max_iters.
+// Each stage is `base`, which is resolved, with its overrides; its max_iters are the steps that its
+// budget comes to, as far as that is known.
 // A corpus that several stages name is opened once. All corpora have the same tokenizer.
 ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base);
 
