@@ -13,6 +13,7 @@
 #include "effect_lists.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
+#include "fathom/cli/plot/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
@@ -75,11 +76,13 @@ class VerbEffects : public testing::CliTest {
   }
 
   void prepare_effects();
+  void prepare_rows_effects();
   void run_effects();
   void resume_effects();
   void generate_effects();
   void trace_effects();
   void export_effects();
+  void plot_effects();
   std::map<std::string, std::function<void()>> effects_;
 };
 
@@ -150,6 +153,36 @@ void VerbEffects::prepare_effects() {
     EXPECT_TRUE(json::accept(run({"prepare", "rain.txt", "--name=a", "--json"}).out));
     EXPECT_FALSE(json::accept(run({"prepare", "rain.txt", "--name=b"}).out));
   };
+}
+
+void VerbEffects::prepare_rows_effects() {
+  std::string lines;
+  for (int i = 0; i < 20; ++i)
+    lines += R"({"prompt": )" + std::to_string(i) +
+             R"(, "truth": "yes", "q": "why", "a": "so", "text": "rain", "name": "R"})" + "\n";
+  place_.write("rows.jsonl", lines);
+  // The first row that is trained on, prepared with some options; none where it is a text.
+  const auto first = [this](const Words& more) {
+    fs::remove_all(place_.path("data/new"));
+    Words words = {"prepare", "rows.jsonl", "--name=new"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    const Corpus corpus = Corpus::open("new");
+    return corpus.has_rows() ? row_line(corpus.rows("train")->row(0)) : "none";
+  };
+  const std::string no_truth = "--truth_field=none";
+  for (const auto& [key, options, part] :
+       {std::tuple{"format", Words{"--format=text"}, "none"},
+        {"prompt_field", Words{"--prompt_field=q"}, "\"why\""},
+        {"truth_field", Words{"--truth_field=a"}, "\"so\""},
+        {"rows", Words{no_truth, "--rows"}, "\"rain\""},
+        {"text_field", Words{no_truth, "--rows", "--text_field=a"}, "\"so\""},
+        {"title_field", Words{no_truth, "--rows", "--title_field=name"}, "\"R\""}})
+    effects_["prepare " + std::string(key)] = [=, options = options, part = part] {
+      EXPECT_THAT(first(options), HasSubstr(part));
+    };
+  effects_["prepare seed"] = [=] { EXPECT_NE(first({"--seed=1"}), first({"--seed=2"})); };
 }
 
 void VerbEffects::run_effects() {
@@ -314,9 +347,12 @@ void VerbEffects::trace_effects() {
   effects_["trace seed"] = [=] { EXPECT_EQ(parsed({"--seed=5"}).seed, 5); };
   effects_["trace candidates"] = [=] { EXPECT_EQ(parsed({"--candidates=5"}).candidates, 5); };
   effects_["trace format"] = [=] {
-    EXPECT_EQ(parsed({"--format=html"}).format, TableFormat::kHtml);
+    EXPECT_EQ(parsed({"--format=html"}).output.format, report::Format::kHtml);
   };
-  effects_["trace output"] = [=] { EXPECT_EQ(parsed({"--output=x"}).output, "x"); };
+  effects_["trace json"] = [=] {
+    EXPECT_EQ(parsed({"--json"}).output.format, report::Format::kJson);
+  };
+  effects_["trace output"] = [=] { EXPECT_EQ(parsed({"--output=x"}).output.output, "x"); };
 }
 
 // What they do to a text: decode/sampler_test.cpp and decode/decoder_test.cpp.
@@ -361,12 +397,36 @@ void VerbEffects::export_effects() {
   };
 }
 
+// What they do to a picture: plot_test.cpp.
+void VerbEffects::plot_effects() {
+  const auto parsed = [](const char* word) { return *parse_plot({"old", word}); };
+  effects_["plot metric"] = [=] { EXPECT_EQ(parsed("--metric=a, b").metrics().size(), 2U); };
+  effects_["plot x"] = [=] { EXPECT_EQ(parsed("--x=tokens").x, PlotX::kTokens); };
+  effects_["plot log_x"] = [=] { EXPECT_TRUE(parsed("--log_x").log_x); };
+  effects_["plot log_y"] = [=] { EXPECT_TRUE(parsed("--log_y").log_y); };
+  effects_["plot format"] = [=] {
+    EXPECT_EQ(parsed("--format=svg").output.format, report::Format::kSvg);
+  };
+  effects_["plot json"] = [=] { EXPECT_EQ(parsed("--json").output.format, report::Format::kJson); };
+  effects_["plot output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
+  effects_["eval format"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--format=svg"})->output.format, report::Format::kSvg);
+  };
+  effects_["eval output"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--out=x.md"})->output.format, report::Format::kMarkdown);
+  };
+}
+
 TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
+  prepare_rows_effects();
   run_effects();
   generate_effects();
   trace_effects();
   export_effects();
+  plot_effects();
   std::set<std::string> tested;
   for (const auto& [name, effect] : effects_) {
     SCOPED_TRACE(name);

@@ -9,7 +9,6 @@
 #include "config/config_testing.h"
 #include "fathom/base/text.h"
 #include "fathom/train/recipe/built_in_plans.h"
-#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
 
 namespace fathom {
@@ -310,7 +309,7 @@ TEST(BuiltInPlans, UnknownNamesAreToldTheNearest) {
 TEST(BuiltInPlans, EveryCorpusOfTheirsIsPublishedSomewhere) {
   for (const BuiltInPlan& built_in : built_in_plans())
     for (const Stage& stage : built_in.plan.stages)
-      for (const std::string& part : dataset_names(override_of(stage, "dataset"))) {
+      for (const std::string& part : data_parts(override_of(stage, "dataset"))) {
         const PublishedData* data = find_published_data(part);
         ASSERT_NE(data, nullptr) << part;
         EXPECT_THAT(data->published, HasSubstr("/"));

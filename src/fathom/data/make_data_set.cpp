@@ -28,12 +28,13 @@ RowOptions row_options(const DataOptions& o) {
 }
 
 std::shared_ptr<const DataSet> one_data_set(const Corpus& corpus, const DataOptions& o) {
-  const int64_t T = o.rows.T;
+  const int64_t T = o.rows.T, ahead = o.rows.ahead;
   if (corpus.has_rows()) return std::make_shared<PromptRows>(corpus, o.split, row_options(o));
   if (o.evaluation)
-    return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed + kEvaluationSeedOffset);
-  if (o.sequential) return std::make_shared<SequentialShards>(corpus, o.split, 1, T);
-  return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed);
+    return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed + kEvaluationSeedOffset, 0,
+                                           1, ahead);
+  if (o.sequential) return std::make_shared<SequentialShards>(corpus, o.split, 1, T, 0, 1, ahead);
+  return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed, 0, 1, ahead);
 }
 
 }  // namespace
@@ -50,6 +51,18 @@ std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
   const uint64_t seed = options.seed + (options.evaluation ? kEvaluationSeedOffset : 0);
   return std::make_shared<Mixture>(std::move(parts), options.mixture, options.mixture_weights,
                                    seed);
+}
+
+WholeSplit whole_split(const Corpus& corpus, const DataOptions& options) {
+  if (!corpus.has_rows()) {
+    const auto windows =
+        std::make_shared<EveryWindow>(corpus, options.split, 1, options.rows.T, options.rows.ahead);
+    return {windows, windows->batches()};
+  }
+  RowOptions rows = row_options(options);
+  rows.shuffle = rows.pack = false;
+  const auto data = std::make_shared<PromptRows>(corpus, options.split, rows);
+  return {data, data->coverage(*data->samples()).parts};
 }
 
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options) {

@@ -22,7 +22,7 @@ struct DataOptions {
   bool evaluation = false;
   uint64_t seed = 0;        // of the run
   bool sequential = false;  // token shards in order
-  RowOptions rows;          // `rows.T` is that of token shards too; `rows.seed` is taken from above
+  RowOptions rows;          // T and ahead are token shards' too; its seed is taken from above
   MixtureRule mixture = MixtureRule::kFirstExhausted;  // of several corpora
   std::vector<double> mixture_weights;                 // with kWeighted
 };
@@ -32,7 +32,15 @@ struct DataOptions {
 std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
                                              const DataOptions& options);
 
-// "an epoch learns 1,203 targets of the 1,500 tokens of x.s first 1,000 rows; ...";
+// Every target of a split once, for evaluation: so many draws of one sequence each, rows in their
+// order and unpacked. Of rows, all are read to know how many.
+struct WholeSplit {
+  std::shared_ptr<const DataSet> data;
+  int64_t draws = 0;
+};
+WholeSplit whole_split(const Corpus& corpus, const DataOptions& options);
+
+// "an epoch learns 1,203 targets of the 1,500 tokens of x's first 1,000 rows; ...";
 // empty for token shards, and where every token is learned once.
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options);
 

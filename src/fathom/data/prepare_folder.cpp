@@ -66,12 +66,16 @@ nlohmann::json read_meta(const fs::path& folder) {
 }
 
 void check_replaceable(const fs::path& folder) {
+  const nlohmann::json meta = read_meta(folder);
+  const bool has_rows = meta.is_object() && meta.value("kind", nlohmann::json()) == "rows";
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const fs::path file = it->path().filename();
     if (is_shard_record(file.string())) continue;
     std::error_code unknown;  // then it is no file of ours
-    if (file == "meta.json" || (file.extension() == ".bin" && it->is_regular_file(unknown)))
+    const bool rows = has_rows && (file == "train.jsonl" || file == "val.jsonl");
+    if (file == "meta.json" ||
+        ((file.extension() == ".bin" || rows) && it->is_regular_file(unknown)))
       continue;
     fail(fmt::format("{} holds {}, which no preparation has written, and would be replaced whole",
                      folder.string(), in_quotes(file.string())),

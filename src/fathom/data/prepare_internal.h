@@ -1,4 +1,4 @@
-// Shared by prepare.cpp, prepare_folder.cpp and prepare_report.cpp; nothing else includes it.
+// Shared by the files prepare*.cpp; nothing else includes it.
 #pragma once
 
 #include <filesystem>
@@ -9,6 +9,16 @@
 #include "fathom/data/prepare.h"
 
 namespace fathom {
+
+// Whether the file is JSON lines: as asked, or by its name.
+bool reads_rows(const PrepareOptions& options);
+// The folder's name, after every check that needs no text. `known` is null for a file.
+std::string check_options(const PrepareOptions& options, const KnownCorpus* known);
+// The line that prepares the same corpus again: every field that is not at its default.
+std::string command_line(PrepareOptions options);
+// Equal recipes give equal files.
+nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
+                      const std::string& sha256);
 
 // `meta`: the corpus's meta.json. Reads the whole train split.
 PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta);

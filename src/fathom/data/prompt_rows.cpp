@@ -36,6 +36,8 @@ PromptRows::PromptRows(Corpus corpus, std::string split, const RowOptions& optio
   if (options.overlap < 0 || options.overlap >= options.T)
     misuse(fmt::format("row_overlap = {} is not below block_size = {}", options.overlap, options.T),
            "a smaller row_overlap");
+  if (options.ahead < 0 || options.ahead > options.T)
+    misuse(fmt::format("a row of {} tokens cannot look {} ahead", options.T, options.ahead));
   end_token(*corpus_.tokenizer());
 }
 
@@ -141,16 +143,27 @@ void PromptRows::add(TokenBatch& batch, const Part& part, int64_t segment) const
   }
 }
 
+void PromptRows::add_ahead(TokenBatch& batch, const Part& last) const {
+  if (options_.ahead == 0) return;
+  WholeNumbers values(static_cast<size_t>(options_.ahead), -1);
+  const std::vector<uint32_t>& tokens = last.sample->tokens;
+  for (size_t i = 0; i < values.size() && last.end + 1 + i < tokens.size(); ++i)
+    values[i] = tokens[last.end + 1 + i];
+  batch.columns.push_back({"ahead", std::move(values), options_.ahead});
+}
+
 Drawn PromptRows::next(const Cursor& cursor) const {
   int64_t row = cursor["row"], offset = cursor["offset"], samples = 0, segments = 0;
   const auto all = static_cast<int64_t>(rows_->size());
   TokenBatch batch = empty_batch(1, 0);
+  Part last;
   for (int64_t passed = 0; passed <= all && batch.T < options_.T;) {
     const Part part = part_at(row, offset);
     const bool learns = part.targets() > 0;
     if (learns && batch.T + part.size() > options_.T) break;  // it comes first in the next row
     if (learns) add(batch, part, segments++);
     samples += offset == 0;
+    if (learns) last = part;
     if (!part.next) ++row;
     offset = part.next.value_or(0);
     if (learns && !options_.pack) break;
@@ -160,6 +173,7 @@ Drawn PromptRows::next(const Cursor& cursor) const {
     fail(fmt::format("no row of the split {} of {} has an answer within {} tokens", split_,
                      corpus_.name(), options_.T),
          "a larger --block_size, or --include_prompts=True");
+  add_ahead(batch, last);
   return {std::move(batch), {{"row", row}, {"offset", offset}}, samples};
 }
 
@@ -174,6 +188,7 @@ PromptRows::Coverage PromptRows::coverage(int64_t most_rows) const {
     for (std::optional<int64_t> offset = 0; offset;) {
       const Part part = part_of(row, *offset);
       targets += part.targets();
+      all.parts += part.targets() > 0;
       offset = part.next;
     }
     all.targets += targets;

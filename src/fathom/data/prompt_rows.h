@@ -30,6 +30,9 @@ struct RowOptions {
   bool shuffle = false;  // each epoch in another order, of the seed; else as they are stored
   uint64_t seed = 0;
   bool mark_answers = false;  // the column "answer": 1 where the target is of the truth
+  // S above 0: the column "ahead", S a row, has what follows the last target in its sample, as far
+  // as an objective looks beyond the next token; -1 behind the sample's end.
+  int64_t ahead = 0;
 };
 
 // A draw is one row of at most T tokens, as short as what it holds:
@@ -60,6 +63,7 @@ class PromptRows : public DataSet {
   struct Coverage {
     int64_t rows = 0, skipped = 0;    // looked at, and of them without a target
     int64_t tokens = 0, targets = 0;  // that could be learned, and that are
+    int64_t parts = 0;                // that have a target: draws without `pack`
   };
   // Of the first rows as stored, at most so many.
   Coverage coverage(int64_t most_rows) const;
@@ -71,6 +75,7 @@ class PromptRows : public DataSet {
   std::shared_ptr<const Sample> whole_sample(int64_t stored_row) const;
   int64_t stored_row(int64_t row) const;
   void add(TokenBatch& batch, const Part& part, int64_t segment) const;
+  void add_ahead(TokenBatch& batch, const Part& last) const;
   [[noreturn]] void fail_cursor(int64_t row, int64_t offset) const;
 
   Corpus corpus_;

@@ -35,7 +35,9 @@ void print_report(const PrepareReport& r, const Style& style) {
   fmt::print("  {:<16}{} characters, {}\n", "text", with_commas(static_cast<int64_t>(r.characters)),
              human_bytes(static_cast<double>(r.bytes)));
   for (const PrepareReport::Split& split : r.splits)
-    fmt::print("  {:<16}{} tokens\n", split.name, with_commas(static_cast<int64_t>(split.tokens)));
+    fmt::print("  {:<16}{}{} tokens\n", split.name,
+               split.rows > 0 ? with_commas(static_cast<int64_t>(split.rows)) + " rows, " : "",
+               with_commas(static_cast<int64_t>(split.tokens)));
   fmt::print("  {:<16}{:.3f}\n", "bytes per token", r.bytes_per_token);
   fmt::print("  {:<16}{:.4f} nats: the loss of knowing only how frequent each token is\n",
              "unigram entropy", r.unigram_entropy);
@@ -76,7 +78,7 @@ class StageLine {
 int run_prepare(const Arguments& arguments) {
   CommandLine line(
       "prepare", "CORPUS|FILE [--key=value ...]",
-      "Turn text into a corpus: token shards below data/. Known by name: " + known_names() + ".",
+      "Turn text or JSON lines into a corpus below data/. Known by name: " + known_names() + ".",
       "fathom prepare notes.txt --name=notes --tokenizer=byte");
   PrepareOptions options;
   bool json = false;

@@ -79,7 +79,7 @@ void compare_tokenizers(TrainRequest& request) {
     }
 }
 
-// Of every stage: the largest one fits, and what is frozen is there.
+// Of every stage: the largest one fits, and what freeze and parameter_groups name is there.
 void check_stages(const TrainRequest& request) {
   for (const StageRun& stage : request.stages) {
     require_memory(stage.config, request.vocab_size, /*training=*/true);
@@ -137,13 +137,16 @@ void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const 
     const Budget budget = {Budget::Unit::kSteps,
                            static_cast<double>(request.config.training.max_iters)};
     request.stages = {{"", request.config, budget, open_data(request.config, request.notices)}};
-    for (std::string& idle : keys_without_rows(list, request.stages[0].corpora))
-      request.notices.push_back(std::move(idle));
   } else {
     tell_idle_keys(*plan, list, request);
     request.stages = resolve_plan(*plan, request.config, request.notices);
     request.plan = completed(*plan, request.config, request.stages);
   }
+  std::vector<Corpus> all;
+  for (const StageRun& stage : request.stages)
+    all.insert(all.end(), stage.corpora.begin(), stage.corpora.end());
+  for (std::string& notice : keys_without_rows(list, all))
+    request.notices.push_back(std::move(notice));
   const StageRun& present = present_stage(request);
   request.config = present.config;
   request.corpus = present.corpora.front();

@@ -132,7 +132,7 @@ void tell_changes(Resumption& plan, const StageRun& stage) {
     plan.lines.push_back(change);
   for (const std::string& line :
        consequences(plan.state.config, changed, plan.state.step - plan.state.stage_start_step,
-                    plan.state.optimizer_steps, part))
+                    {plan.state.optimizer_steps, part}))
     plan.lines.push_back(line);
   if (plan.state.best_metric == "eval/val/objective")
     plan.lines.emplace_back(

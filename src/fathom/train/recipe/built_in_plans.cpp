@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "fathom/base/text.h"
-#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
 #include "fathom/train/recipe/training_plan.h"
 
@@ -87,7 +86,7 @@ std::vector<std::string> missing_data(const TrainingPlan& plan) {
   for (const Stage& stage : plan.stages) {
     const std::string dataset = override_of(stage, "dataset");
     if (dataset.empty()) continue;
-    for (const std::string& part : dataset_names(dataset))
+    for (const std::string& part : data_parts(dataset))
       if (!is_prepared(part) && std::find(missing.begin(), missing.end(), part) == missing.end())
         missing.push_back(part);
   }

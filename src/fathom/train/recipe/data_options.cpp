@@ -6,6 +6,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/train/recipe/plan_data.h"
 
 namespace fathom {
 
@@ -47,17 +48,6 @@ void add_row_fields(FieldList& list, DataConfig& c) {
       .needs("mixture = weighted", [&c] { return c.mixture == MixtureRule::kWeighted; });
 }
 
-std::vector<std::string> dataset_names(const std::string& dataset) {
-  std::vector<std::string> names;
-  for (size_t begin = 0; begin <= dataset.size();) {
-    const size_t end = std::min(dataset.find(',', begin), dataset.size());
-    const std::string name(trim(std::string_view(dataset).substr(begin, end - begin)));
-    if (!name.empty()) names.push_back(name);
-    begin = end + 1;
-  }
-  return names;
-}
-
 void settle_data_keys(const FieldList& list, RunConfig& config, std::vector<std::string>& notices) {
   DataConfig& d = config.data;
   const char *const kOurs = "include_prompts", *const kTheirs = "dont_include_prompts";
@@ -72,7 +62,7 @@ void settle_data_keys(const FieldList& list, RunConfig& config, std::vector<std:
   if (d.long_rows == LongRows::kContinue && d.row_overlap >= T)
     misuse(fmt::format("row_overlap = {} is not below block_size = {}", d.row_overlap, T),
            "a smaller row_overlap");
-  const size_t parts = dataset_names(d.dataset).size();
+  const size_t parts = data_parts(d.dataset).size();
   if (parts > 1 && d.mixture == MixtureRule::kWeighted && d.mixture_weights.size() != parts)
     misuse(fmt::format("mixture_weights has {} numbers for the {} data sets of dataset",
                        d.mixture_weights.size(), parts),

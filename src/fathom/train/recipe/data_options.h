@@ -16,9 +16,6 @@ void add_row_fields(FieldList& list, DataConfig& config);
 // For resolve(): settles include_prompts and refuses contradictions (kUsage).
 void settle_data_keys(const FieldList& list, RunConfig& config, std::vector<std::string>& notices);
 
-// Names or paths, as `dataset` lists them.
-std::vector<std::string> dataset_names(const std::string& dataset);
-
 // For make_data_set(), of one split, to train on or to be evaluated.
 DataOptions data_options(const RunConfig& config, const std::string& split, bool evaluation);
 

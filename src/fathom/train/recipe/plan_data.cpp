@@ -221,6 +221,21 @@ std::string corpus_of_loader(const Tree& entry, const std::string& at,
          suggestion(name, known));
 }
 
+std::vector<std::string> data_parts(const std::string& dataset) {
+  std::vector<std::string> parts;
+  if (dataset.empty()) return parts;
+  if (dataset.find(',') == std::string::npos || is_folder(path_from_text(dataset)) ||
+      is_in_data(dataset))
+    return {dataset};
+  for (size_t begin = 0; begin <= dataset.size();) {
+    const size_t end = std::min(dataset.find(',', begin), dataset.size());
+    const std::string name(trim(std::string_view(dataset).substr(begin, end - begin)));
+    if (!name.empty()) parts.push_back(name);
+    begin = end + 1;
+  }
+  return parts;
+}
+
 std::string prepared_data(const std::string& part) {
   const std::string path = path_from_text(part);
   if (is_in_data(path) || is_folder(path)) return part;

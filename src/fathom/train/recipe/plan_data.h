@@ -23,6 +23,9 @@ const PublishedData* find_published_data(const std::string& corpus);  // null: n
 std::string corpus_of_loader(const nlohmann::ordered_json& entry, const std::string& at,
                              std::vector<std::string>& notices);
 
+// The parts of a `dataset` setting: a folder or a name is one, commas stand between several.
+std::vector<std::string> data_parts(const std::string& dataset);
+
 // The name under which `part` is open to Corpus::open(): of a file, the corpus that was prepared
 // from it. Throws Error(kUsage) for data that is not prepared, with what to download and the
 // `fathom prepare` line to type.

@@ -16,7 +16,6 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus_name.h"
 #include "fathom/io/json_text.h"
-#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
 
 namespace fathom {
@@ -218,15 +217,15 @@ class Reader {
     std::string all;
     for (const std::string& name : names) {
       const std::string corpus = data_ ? known_data(name, at) : name;
-      if (data.is_array() && corpus.find(',') != std::string::npos)
+      if (names.size() > 1 && corpus.find(',') != std::string::npos)
         refuse(at, "names " + quoted_start(corpus) + ", which has a comma",
                "commas stand between data sets: give the folder another name");
       all += (all.empty() ? "" : ",") + corpus;
     }
-    if (dataset_names(all).empty())
+    if (data_parts(all).empty())
       refuse(at, "has no data set in " + quoted_start(all), "name one");
     set(at, stage, "dataset", all);
-    return dataset_names(all).size();
+    return data_parts(all).size();
   }
 
   static std::vector<std::string> data_names(const Tree& data, const std::string& at) {

@@ -10,7 +10,9 @@ std::shared_ptr<const DataSet> training_data(const StageRun& stage) {
 }
 
 std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std::string& split) {
-  return make_data_set(stage.corpora, data_options(stage.config, split, /*evaluation=*/true));
+  DataOptions options = data_options(stage.config, split, /*evaluation=*/true);
+  options.rows.mark_answers = true;
+  return make_data_set(stage.corpora, options);
 }
 
 std::string fingerprint(const std::vector<Corpus>& corpora) {

@@ -64,7 +64,7 @@ std::vector<Corpus> stage_data(RunConfig& config, Opened& opened) {
   require_dataset(config.data.dataset);
   std::vector<Corpus> corpora;
   std::vector<std::string> names;
-  for (const std::string& part : dataset_names(config.data.dataset)) {
+  for (const std::string& part : data_parts(config.data.dataset)) {
     names.push_back(prepared_data(part));
     corpora.push_back(open_once(names.back(), opened));
     require_splits(corpora.back(), config);
@@ -165,7 +165,7 @@ StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::
 std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices) {
   require_dataset(config.data.dataset);
   std::vector<Corpus> corpora;
-  for (const std::string& part : dataset_names(config.data.dataset)) {
+  for (const std::string& part : data_parts(config.data.dataset)) {
     corpora.push_back(Corpus::open(part));
     const Corpus& corpus = corpora.back();
     for (std::string& notice : corpus.notices()) notices.push_back(std::move(notice));
