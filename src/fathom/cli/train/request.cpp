@@ -266,6 +266,16 @@ RunPlan run_of(const TrainRequest& request) {
   return run;
 }
 
+int64_t total_steps(const TrainRequest& request) {
+  int64_t total = 0;
+  for (const StageRun& stage : request.stages) {
+    const Forecast f = forecast(stage);
+    const bool is_known = f.steps && (!f.is_estimate || stage.budget.unit == Budget::Unit::kSteps);
+    if (!is_known || __builtin_add_overflow(total, *f.steps, &total)) return 0;
+  }
+  return total;
+}
+
 std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   CommandLine line("train", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
                    "Train a model. Later words win over earlier ones.",
