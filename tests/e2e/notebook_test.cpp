@@ -154,18 +154,6 @@ TEST_F(Notebook, OtherSwitchesAreSaidOrRefused) {
   }
 }
 
-TEST_F(Notebook, OtherOptimisersTrainAndWarmUp) {
-  const Outcome o = type(
-      "train --exp gpt2ish --device cpu --batch-size 1 --optimizer adagrad "
-      "--optimizer-warmup-steps 40 --optimizer-warmup-fraction 0.1 --run-name other "
-      "--dataset shakespeare_char --context_len 16 --max_iters 2" +
-      std::string(kSmall));
-  EXPECT_EQ(o.exit_code, 0) << o.err;
-  EXPECT_THAT(o.out, HasSubstr("Adagrad, learning rate 0.0006, weight decay 0;"));
-  EXPECT_THAT(o.out, HasSubstr("weight_decay = 0: 0.01 was decoupled"));
-  EXPECT_THAT(slurp(place_->path("runs/other/config.toml")), HasSubstr("weight_decay = 0.0"));
-}
-
 // A curriculum over two corpora; and the same command once more, with another one.
 TEST_F(Notebook, TrainingInStages) {
   place_->write("my_plan.json", R"({"stage1": {"dataset": "wikipedia", "epochs": 0.01},
@@ -198,6 +186,18 @@ TEST_F(Notebook, TrainingInStages) {
       "--run-name staged --resume");
   EXPECT_EQ(on.exit_code, 0) << on.err;
   EXPECT_GT(newest_complete(place_->path("runs/staged/checkpoints"))->step, newest->step);
+}
+
+TEST_F(Notebook, OtherOptimisersTrainAndWarmUp) {
+  const Outcome o = type(
+      "train --exp gpt2ish --device cpu --batch-size 1 --optimizer adagrad "
+      "--optimizer-warmup-steps 40 --optimizer-warmup-fraction 0.1 --run-name other "
+      "--dataset shakespeare_char --context_len 16 --max_iters 2" +
+      std::string(kSmall));
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("Adagrad, learning rate 0.0006, weight decay 0;"));
+  EXPECT_THAT(o.out, HasSubstr("weight_decay = 0: 0.01 was decoupled"));
+  EXPECT_THAT(slurp(place_->path("runs/other/config.toml")), HasSubstr("weight_decay = 0.0"));
 }
 
 TEST_F(Notebook, FrozenParametersStay) {

@@ -36,7 +36,8 @@ TEST(JsonText, SaysWhereItBreaks) {
 
 TEST(JsonText, MembersCanKeepTheOrderOfTheText) {
   std::string keys;
-  for (const auto& [key, value] : parse_ordered_json(R"({"b": 1, "a": {"d": 2, "c": 3}})", "x").items())
+  for (const auto& [key, value] :
+       parse_ordered_json(R"({"b": 1, "a": {"d": 2, "c": 3}})", "x").items())
     keys += key;
   EXPECT_EQ(keys, "ba");
   EXPECT_NO_THROW(parse_ordered_json(R"([{"a": 1}, {"a": {"a": 2}}])", "x"));
@@ -47,7 +48,8 @@ TEST(JsonText, MembersCanKeepTheOrderOfTheText) {
   std::string many = "{";
   for (int i = 0; i < 5000; ++i) many += "\"" + std::to_string(i) + "\": 0,";
   many.back() = '}';
-  EXPECT_THAT(error_of([&] { parse_ordered_json(many, "x"); }), HasSubstr("more than 4096 members"));
+  EXPECT_THAT(error_of([&] { parse_ordered_json(many, "x"); }),
+              HasSubstr("more than 4096 members"));
 }
 
 TEST(JsonText, DepthIsLimited) {

@@ -42,8 +42,7 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
 Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder)
     : request_(request),
       recorder_(recorder),
-      progress_(
-          ProgressOptions::for_stream(stdout, request.config.training.max_iters, state.step)) {}
+      progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)) {}
 
 void Reporter::on_step(const StepReport& r) {
   // A short window's speed, so that the number moves with the machine but does not flicker.

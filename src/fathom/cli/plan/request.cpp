@@ -16,7 +16,7 @@
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/built_in_plans.h"
-#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/training_plan.h"
 
@@ -65,10 +65,10 @@ void check_stages(PlanReport& report) {
     try {
       const int64_t settled = settled_vocab_size(stage.config, vocab);
       require_memory(stage.config, settled, /*training=*/true);
-      frozen_parameters(stage.config.optimizer, parameter_table(stage.config.model, settled));
+      parameter_settings(stage.config.optimizer, parameter_table(stage.config.model, settled));
     } catch (const Error& e) {
-      report.mistakes.emplace_back(
-          e.kind(), fmt::format("the stage {}: {}", stage.name, e.what()), e.hint());
+      report.mistakes.emplace_back(e.kind(), fmt::format("the stage {}: {}", stage.name, e.what()),
+                                   e.hint());
     }
   }
 }

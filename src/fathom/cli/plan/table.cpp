@@ -23,8 +23,8 @@ json or_null(const std::optional<double>& number) {
   return number ? json(*number) : json();
 }
 
-std::string or_open(const std::optional<int64_t>& number) {
-  return number ? with_commas(*number) : "?";
+std::string or_open(const std::optional<int64_t>& number, bool is_estimate = false) {
+  return number ? (is_estimate ? "~" : "") + with_commas(*number) : "?";
 }
 
 // The stage's data as it was asked for, for where it is not there.
@@ -64,7 +64,9 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows) {
 // Sums over the stages; unset where one of them is not known.
 struct Totals {
   std::optional<int64_t> steps = 0, tokens = 0;
+  bool is_estimate = false;
   void add(const Forecast& f) {
+    is_estimate = is_estimate || f.is_estimate;
     const auto add = [](std::optional<int64_t>& sum, const std::optional<int64_t>& more) {
       if (sum && more && !__builtin_add_overflow(*sum, *more, &*sum)) return;
       sum.reset();
@@ -88,6 +90,7 @@ json stage_json(const Stage& stage, const StageRun& run, const Forecast& f) {
           {"epoch_samples", or_null(f.epoch)},
           {"steps", or_null(f.steps)},
           {"tokens", or_null(f.tokens)},
+          {"is_estimate", f.is_estimate},
           {"evaluations", or_null(f.evaluations)},
           {"learning_rate", {f.first_rate, or_null(f.last_rate)}},
           {"overrides", overrides}};
@@ -110,10 +113,13 @@ void print_report(const PlanReport& report) {
     const Forecast f = forecast(run);
     totals.add(f);
     rows.push_back({stage.name, shown_data(stage, run), or_open(f.epoch), to_text(stage.budget),
-                    or_open(f.steps), or_open(f.tokens), shown_rates(f), or_open(f.evaluations)});
+                    or_open(f.steps, f.is_estimate && stage.budget.unit != Budget::Unit::kSteps),
+                    or_open(f.tokens, f.is_estimate), shown_rates(f),
+                    or_open(f.evaluations, f.is_estimate)});
   }
   fmt::print("{}\n", aligned(rows));
-  fmt::print("in all {} steps, {} tokens\n", or_open(totals.steps), or_open(totals.tokens));
+  fmt::print("in all {} steps, {} tokens\n", or_open(totals.steps, totals.is_estimate),
+             or_open(totals.tokens, totals.is_estimate));
   for (const Stage& stage : report.plan.stages)
     for (const auto& [key, text] : stage.overrides)
       if (key != "dataset") fmt::print("  {}: {} = {}\n", stage.name, key, visible(text));

@@ -38,17 +38,18 @@ void print_header(const TrainRequest& request, const Trainer& trainer,
   const RunConfig& c = request.config;
   std::string out;
   for (const std::string& notice : request.notices) out += fmt::format("note: {}\n", notice);
+  const int64_t steps = total_steps(request);
   if (request.resume)
-    out += fmt::format("going on at step {} of {} from {}\n", with_commas(trainer.state().step),
-                       with_commas(c.training.max_iters), request.resume->checkpoint);
+    out += fmt::format("going on at step {}{} from {}\n", with_commas(trainer.state().step),
+                       steps > 0 ? " of " + with_commas(steps) : "", request.resume->checkpoint);
   if (!request.initial_checkpoint.empty())
     out += fmt::format("weights from {}\n", request.initial_checkpoint);
   say(stdout, out);
   say_raw(stdout, style.bold(request.options.run_name));  // a name has nothing to escape
   const bool has_plan = !request.plan.stages.empty();
-  const std::string how_long = has_plan
+  const std::string how_long = has_plan && steps == 0
                                    ? fmt::format("{} stages", request.plan.stages.size())
-                                   : fmt::format("{} steps", with_commas(c.training.max_iters));
+                                   : fmt::format("{} steps", with_commas(steps));
   out = fmt::format(": {} parameters, vocabulary {}, context {}, {} tokens a step, {}\n",
                     human_count(static_cast<double>(
                         parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),
@@ -110,6 +111,10 @@ class Training {
       reporter_.on_step(r);
     };
     events.evaluation = [&](const EvalReport& r) { reporter_.on_evaluation(r); };
+    events.stage = [&](const StageRun& stage) {
+      reporter_.on_notice(
+          fmt::format("the stage {} begins, for {}", stage.name, to_text(stage.budget)));
+    };
     events.notice = [&](const std::string& notice) { reporter_.on_notice(notice); };
     // The numbers after `step` are of weights that are no more.
     events.rollback = [&](int64_t step) {

@@ -116,13 +116,16 @@ std::optional<TrainingPlan> asked_plan(TrainRequest& request) {
   return std::move(written.plan);
 }
 
-// What `list` was given in vain, for the stages have their own.
+// What `list` was given in vain: every stage has its own, and none has that.
 void tell_idle_keys(const TrainingPlan& plan, const FieldList& list, TrainRequest& request) {
-  std::vector<std::string> keys = keys_of_every_stage(plan);
-  for (const std::string& key : keys)
-    if (list.given(key))
+  for (const std::string& key : keys_of_every_stage(plan)) {
+    if (!list.given(key)) continue;
+    const std::string given = as_override(*list.find(key));
+    if (std::none_of(plan.stages.begin(), plan.stages.end(),
+                     [&](const Stage& stage) { return override_of(stage, key) == given; }))
       request.notices.push_back(
           fmt::format("{} has no effect: every stage of the training plan has its own", key));
+  }
   if (list.given("max_iters"))
     request.notices.emplace_back(
         "max_iters has no effect: the stages of the training plan say how long they are");
@@ -145,11 +148,6 @@ void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const 
   for (std::string& notice : keys_without_rows(list, all))
     request.notices.push_back(std::move(notice));
   const StageRun& present = present_stage(request);
-  for (const Corpus& corpus : present.corpora) {
-    const std::string notice =
-        coverage_notice(corpus, data_options(present.config, "train", false));
-    if (!notice.empty()) request.notices.push_back(notice);
-  }
   request.config = present.config;
   request.corpus = present.corpora.front();
 }
@@ -266,6 +264,16 @@ RunPlan run_of(const TrainRequest& request) {
   if (!request.plan.stages.empty())
     run.written = std::make_shared<const nlohmann::json>(request.plan);
   return run;
+}
+
+int64_t total_steps(const TrainRequest& request) {
+  int64_t total = 0;
+  for (const StageRun& stage : request.stages) {
+    const Forecast f = forecast(stage);
+    const bool is_known = f.steps && (!f.is_estimate || stage.budget.unit == Budget::Unit::kSteps);
+    if (!is_known || __builtin_add_overflow(total, *f.steps, &total)) return 0;
+  }
+  return total;
 }
 
 std::optional<TrainRequest> parse_train(const Arguments& arguments) {

@@ -48,6 +48,9 @@ struct TrainRequest {
 // What a trainer makes of it.
 RunPlan run_of(const TrainRequest& request);
 
+// Steps of all stages; 0 where that is not known.
+int64_t total_steps(const TrainRequest& request);
+
 // Everything that can be wrong before a tensor is made is found here. Nothing: help was printed.
 std::optional<TrainRequest> parse_train(const Arguments& arguments);
 

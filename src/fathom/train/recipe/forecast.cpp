@@ -20,29 +20,60 @@ int64_t first_step(double guess, const Reached& reached) {
   return steps;
 }
 
-std::optional<int64_t> steps_of(const StageRun& stage, std::optional<int64_t> epoch) {
+// What one sequence has, on average.
+struct Sequence {
+  double samples = 1, tokens = 0;
+  bool is_estimate = false;
+};
+
+// Of rows that are continued as many tokens as there are, in parts of T at most.
+Sequence sequence_of(const StageRun& stage) {
+  const RunConfig& c = stage.config;
+  const auto T = static_cast<double>(c.model.backbone.block_size);
+  Sequence one = {1, T, false};
+  double samples = 0, tokens = 0;
+  for (const Corpus& corpus : stage.corpora) {
+    if (!corpus.has_rows()) {
+      samples += 1;
+      tokens += T;
+      continue;
+    }
+    one.is_estimate = true;
+    const auto rows = static_cast<double>(corpus.rows("train")->size());
+    const double mean = static_cast<double>(corpus.tokens("train")) / rows;
+    const double sequences = c.data.pack_rows ? mean / T : std::max(mean / T, 1.0);
+    const bool is_cut = c.data.long_rows == LongRows::kTrim && !c.data.pack_rows;
+    samples += is_cut ? 1 : 1 / sequences;
+    tokens += is_cut ? std::min(mean, T) : mean / sequences;
+  }
+  if (!one.is_estimate) return one;
+  const auto parts = static_cast<double>(stage.corpora.size());
+  return {samples / parts, tokens / parts, true};
+}
+
+std::optional<int64_t> steps_of(const StageRun& stage, const Sequence& one,
+                                std::optional<int64_t> epoch) {
   const double amount = stage.budget.amount;
-  const auto per_step = [&](double each) {
-    return first_step(amount / each,
-                      [&](int64_t n) { return static_cast<double>(n) * each / amount >= 1; });
+  const auto sequences = static_cast<double>(stage.config.sequences_per_step());
+  // In the order of done(), whose rounding it has.
+  const auto until = [&](double each, double all) {
+    return first_step(amount * all / each,
+                      [&](int64_t n) { return static_cast<double>(n) * each / all / amount >= 1; });
   };
   switch (stage.budget.unit) {
     case Budget::Unit::kSteps:
       return static_cast<int64_t>(amount);
     case Budget::Unit::kSamples:
-      return per_step(static_cast<double>(stage.config.sequences_per_step()));
+      return until(sequences * one.samples, 1);
     case Budget::Unit::kTokens:
-      return per_step(static_cast<double>(stage.config.tokens_per_step()));
+      return until(sequences * one.tokens, 1);
     case Budget::Unit::kMinutes:
       return std::nullopt;
     case Budget::Unit::kEpochs:
       break;
   }
   if (!epoch) return std::nullopt;
-  const auto each = static_cast<double>(stage.config.sequences_per_step());
-  const auto all = static_cast<double>(*epoch);
-  return first_step(amount * all / each,
-                    [&](int64_t n) { return static_cast<double>(n) * each / all / amount >= 1; });
+  return until(sequences * one.samples, static_cast<double>(*epoch));
 }
 
 // Before the first step, whenever one is due (due.h), and after the last.
@@ -67,15 +98,19 @@ int64_t evaluations_of(const RunConfig& config, int64_t steps) {
 Forecast forecast(const StageRun& stage) {
   Forecast out;
   if (!stage.corpora.empty()) out.epoch = training_data(stage)->samples();
+  const Sequence one = sequence_of(stage);
   const bool is_counted = !stage.corpora.empty() || stage.budget.unit != Budget::Unit::kEpochs;
-  if (is_counted) out.steps = steps_of(stage, out.epoch);
+  if (is_counted) out.steps = steps_of(stage, one, out.epoch);
+  out.is_estimate = one.is_estimate;
   const bool by_steps = stage.budget.unit == Budget::Unit::kSteps;
   out.first_rate =
       learning_rate_at(stage.config, 0, by_steps ? std::optional<double>() : std::optional(0.0));
   if (!stage.config.schedule.decay_lr) out.last_rate = out.first_rate;
   if (!out.steps) return out;
-  const int64_t tokens = stage.config.tokens_per_step();
-  if (*out.steps <= INT64_MAX / tokens) out.tokens = *out.steps * tokens;
+  const double tokens = static_cast<double>(*out.steps) * one.tokens *
+                        static_cast<double>(stage.config.sequences_per_step());
+  constexpr double kExact = 9007199254740992;
+  if (tokens < kExact) out.tokens = static_cast<int64_t>(tokens);
   out.evaluations = evaluations_of(stage.config, *out.steps);
   const int64_t last = std::max<int64_t>(*out.steps - 1, 0);
   std::optional<double> done;  // before it

@@ -210,19 +210,22 @@ class Reader {
 
   // How many data sets the stage has; 0: the run's own.
   size_t read_data(const Tree& tree, const std::string& at, Stage& stage) {
-    const Tree* data = find(tree, kDataKeys, at);
-    if (data == nullptr) return 0;
-    const std::vector<std::string> names = data_names(*data, at);
+    const Tree* found = find(tree, kDataKeys, at);
+    if (found == nullptr) return 0;
+    const Tree& data = *found;
+    const std::vector<std::string> names = data_names(data, at);
     std::string all;
     for (const std::string& name : names) {
       const std::string corpus = data_ ? known_data(name, at) : name;
       if (names.size() > 1 && corpus.find(',') != std::string::npos)
-        refuse(at, "mixes " + quoted_start(corpus) + ", which has a comma",
-               "in a mixture commas stand between data sets: give the folder another name");
+        refuse(at, "names " + quoted_start(corpus) + ", which has a comma",
+               "commas stand between data sets: give the folder another name");
       all += (all.empty() ? "" : ",") + corpus;
     }
+    if (data_parts(all).empty())
+      refuse(at, "has no data set in " + quoted_start(all), "name one");
     set(at, stage, "dataset", all);
-    return std::max<size_t>(names.size(), 1 + std::count(all.begin(), all.end(), ','));
+    return data_parts(all).size();
   }
 
   static std::vector<std::string> data_names(const Tree& data, const std::string& at) {
@@ -263,11 +266,11 @@ class Reader {
       result_.notices.push_back(at + " has one data set: there is nothing to be mixed");
       return;
     }
-    stage.overrides.emplace_back("mixture", mixture);
+    set(at, stage, "mixture", mixture);
     if (has_weights) add_weights(tree.at("mixture_weights"), at, parts, stage);
   }
 
-  static void add_weights(const Tree& weights, const std::string& at, size_t parts, Stage& stage) {
+  void add_weights(const Tree& weights, const std::string& at, size_t parts, Stage& stage) {
     const auto is_weight = [](const Tree& w) {
       return w.is_number() && std::isfinite(w.get<double>()) && w.get<double>() > 0;
     };
@@ -275,7 +278,7 @@ class Reader {
         !std::all_of(weights.begin(), weights.end(), is_weight))
       refuse(at, "has other mixture_weights than a list of numbers above 0",
              fmt::format("one for each of its {} data sets", parts));
-    stage.overrides.emplace_back("mixture_weights", to_literal(nlohmann::json(weights)));
+    set(at, stage, "mixture_weights", to_literal(nlohmann::json(weights)));
   }
 
   // An object, or a list of [key, text].
@@ -300,9 +303,6 @@ class Reader {
     if (key.size() > kLongestName)
       refuse(at, "has a key of " + std::to_string(key.size()) + " bytes",
              "`fathom train --help` lists every key");
-    // Settings that this list does not have belong to data sets of several parts.
-    if (list_.find(key) == nullptr && (key == "mixture" || key == "mixture_weights"))
-      return add_unless_twice(key, text(value, at, key), at, stage);
     if (value.is_string() && value.get_ref<const std::string&>().size() > kLongestText)
       refuse(at, "has " + shown(value) + " as " + key,
              fmt::format("a value has at most {} bytes", kLongestText));

@@ -8,7 +8,9 @@
 #include <set>
 
 #include "fathom/base/text.h"
+#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
+#include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
@@ -27,13 +29,7 @@ const Corpus& open_once(const std::string& name, Opened& opened) {
 }
 
 void require_splits(const Corpus& corpus, const RunConfig& config) {
-  for (const char* split : {"train", "val"}) {  // throws without it
-    if (corpus.has_rows())
-      corpus.rows(split);
-    else
-      corpus.shards(split);
-  }
-  if (corpus.has_rows()) return;  // of any length
+  for (const char* split : {"train", "val"}) corpus.require_split(split);
   require_block(corpus, config.model.backbone.block_size);
 }
 
@@ -54,16 +50,13 @@ std::set<std::string> said_already(RunConfig base) {
   return {said.begin(), said.end()};
 }
 
-// base with the stage's overrides; resolved.
-RunConfig stage_config(const Stage& stage, const RunConfig& base, std::vector<std::string>& said) {
-  RunConfig config = base;
-  FieldList list;
-  add_fields(list, config);
-  for (const auto& [key, text] : stage.overrides) list.set_text(key, text, "overrides");
-  if (stage.budget.unit == Budget::Unit::kSteps)
-    config.training.max_iters = static_cast<int64_t>(stage.budget.amount);
-  said = resolve(list, config);
-  return config;
+// What is worth saying of data that a configuration asks for.
+void add_coverage(const RunConfig& config, const std::vector<Corpus>& corpora,
+                  std::vector<std::string>& notices) {
+  for (const Corpus& corpus : corpora) {
+    std::string said = coverage_notice(corpus, data_options(config, "train", /*evaluation=*/false));
+    if (!said.empty()) notices.push_back(std::move(said));
+  }
 }
 
 // The configuration's `dataset` becomes the names under which it was opened.
@@ -118,24 +111,50 @@ void check_tokenizers(ResolvedPlan& resolved) {
     }
 }
 
+// base with the stage's overrides, through `list`; resolved. Of a budget that is not in steps
+// max_iters is 0.
+void set_overrides(const Stage& stage, FieldList& list, RunConfig& config,
+                   std::vector<std::string>& notices) {
+  for (const auto& [key, text] : stage.overrides) list.set_text(key, text, "overrides");
+  const bool by_steps = stage.budget.unit == Budget::Unit::kSteps;
+  config.training.max_iters = by_steps ? static_cast<int64_t>(stage.budget.amount) : 0;
+  notices = resolve(list, config);
+}
+
+// max_iters becomes what the budget comes to, whatever it was in the run's configuration, for a
+// checkpoint's configuration must not tell where a run was interrupted.
+void settle_steps(StageRun& run, const RunConfig& base, std::vector<std::string>& notices) {
+  if (run.budget.unit == Budget::Unit::kSteps) return;
+  constexpr int64_t kMost = 1'000'000'000'000;
+  const std::optional<int64_t> steps = forecast(run).steps;
+  run.config.training.max_iters = std::min(steps.value_or(base.training.max_iters), kMost);
+  const ScheduleConfig& s = run.config.schedule;
+  if (steps && s.decay_lr && s.warmup_iters >= *steps)
+    notices.push_back(fmt::format("warmup_iters = {}: its {} steps never reach learning_rate",
+                                  s.warmup_iters, with_commas(*steps)));
+}
+
 StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::string>& said,
                  Opened& opened, ResolvedPlan& resolved) {
   StageRun run = {stage.name, base, stage.budget, {}};
   const auto at = [&](const std::string& sentence) {
     return fmt::format("the stage {}: {}", stage.name, sentence);
   };
-  const auto attempt = [&](const auto& body) {
-    try {
-      body();
-      return true;
-    } catch (const Error& e) {
-      resolved.mistakes.emplace_back(e.kind(), at(e.what()), e.hint());
-      return false;
-    }
-  };
   std::vector<std::string> notices;
-  if (!attempt([&] { run.config = stage_config(stage, base, notices); })) return run;
-  attempt([&] { run.corpora = stage_data(run.config, opened); });
+  try {
+    RunConfig config = base;
+    FieldList list;
+    add_fields(list, config);
+    set_overrides(stage, list, config, notices);
+    run.config = config;
+    run.corpora = stage_data(run.config, opened);
+    training_data(run);  // throws where they do not go together
+    settle_steps(run, base, notices);
+    add_coverage(run.config, run.corpora, notices);
+    for (std::string& idle : keys_without_rows(list, run.corpora)) notices.push_back(idle);
+  } catch (const Error& e) {
+    resolved.mistakes.emplace_back(e.kind(), at(e.what()), e.hint());
+  }
   for (const std::string& notice : notices)
     if (said.count(notice) == 0) resolved.notices.push_back(at(notice));
   return run;
@@ -156,6 +175,7 @@ std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>&
                          shown_vocabulary(corpus)),
              kPrepareAlike);
   }
+  add_coverage(config, corpora, notices);
   return corpora;
 }
 

@@ -22,7 +22,8 @@ struct ResolvedPlan {
   std::vector<Error> mistakes;  // as the plan has them, "the stage a: ..."
 };
 
-// Each stage is `base`, which is resolved, with its overrides; a budget in steps is its max_iters.
+// Each stage is `base`, which is resolved, with its overrides; its max_iters are the steps that its
+// budget comes to, as far as that is known.
 // A corpus that several stages name is opened once. All corpora have the same tokenizer.
 ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base);
 
@@ -39,8 +40,9 @@ TrainingPlan completed(const TrainingPlan& plan, const RunConfig& base,
 std::vector<std::string> keys_of_every_stage(const TrainingPlan& plan);
 
 // What of a stage is known before it is trained. Windows of text are all alike: of them everything
-// is, unless it lasts for some minutes.
+// is, unless it lasts for some minutes. Rows have the length they have, and are estimated.
 struct Forecast {
+  bool is_estimate = false;
   std::optional<int64_t> epoch;  // samples of one
   std::optional<int64_t> steps, tokens, evaluations;
   double first_rate = 0;            // learning rate of the first step

@@ -34,8 +34,8 @@ struct WrittenPlan {
   std::vector<std::string> notices;  // what was read and has no effect, one sentence each
 };
 
-// `name`: of the file, for errors and TrainingPlan::name. Looks at no other file: whether the data
-// is there is stage_runs.h's to say. Throws Error(kUsage) that names file, stage and what is wrong.
+// `name`: of the file, for errors and TrainingPlan::name. Whether the data is there is
+// stage_runs.h's to say. Throws Error(kUsage) that names file, stage and what is wrong.
 WrittenPlan read_plan(std::string_view text, const std::string& name);
 
 // A file, or else a built-in plan (built_in_plans.h). Throws Error(kUsage) where there is neither.
