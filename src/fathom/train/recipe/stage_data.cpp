@@ -1,12 +1,21 @@
 #include "fathom/train/recipe/stage_data.h"
 
+#include <algorithm>
+
+#include "fathom/data/prefetched.h"
 #include "fathom/io/files.h"
 #include "fathom/train/recipe/data_options.h"
 
 namespace fathom {
 
 std::shared_ptr<const DataSet> training_data(const StageRun& stage) {
-  return make_data_set(stage.corpora, data_options(stage.config, "train", /*evaluation=*/false));
+  auto data = make_data_set(stage.corpora, data_options(stage.config, "train", false));
+  const bool has_rows = std::any_of(stage.corpora.begin(), stage.corpora.end(),
+                                    [](const Corpus& corpus) { return corpus.has_rows(); });
+  if (!has_rows) return data;
+  // The next step's rows become tokens while this one is computed.
+  const int64_t depth = std::min<int64_t>(stage.config.sequences_per_step(), 256);
+  return std::make_shared<Prefetched>(std::move(data), static_cast<size_t>(depth));
 }
 
 std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std::string& split) {
