@@ -74,6 +74,10 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
            "--input is the copy of a corpus that is prepared by name");
   if (!o.url.empty() && (!known || !is_downloaded(*known)))
     misuse(fmt::format("--url has no meaning for {}, which is not downloaded", o.what));
+  if (!o.url.empty() && known->has_splits)
+    misuse(fmt::format("--url names one file, and {} has files for training, validation and test",
+                       o.what),
+           fmt::format("`fathom prepare {} --input FILE FILE FILE` takes them", o.what));
   if (!o.url.empty() && !o.input.empty())
     misuse("--url and --input are both given", "leave out one");
   const bool of_documents = known && known->has_documents;
