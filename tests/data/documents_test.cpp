@@ -68,6 +68,25 @@ TEST_F(DocumentsTest, RowsThatAreNoDocumentsAreNamedByTheirLine) {
   EXPECT_THAT(refusal("{\"text\":[\"a\"]}\n"), HasSubstr("\"text\" is a list, not a text"));
 }
 
+// They would be trained on as prose.
+TEST_F(DocumentsTest, JsonOfAnotherFormIsRefused) {
+  EXPECT_THAT(refusal("[{\"text\": \"a\"}]\n"), HasSubstr("is one JSON list, not JSON lines"));
+  EXPECT_THAT(refusal("[\n  {\n    \"text\": \"a\"\n  }\n]\n"), HasSubstr("is one JSON list"));
+  EXPECT_THAT(refusal("{\n  \"text\": \"a\"\n}\n"), HasSubstr("line 1 is not JSON"));
+  for (const char* name : {"rows.jsonl", "rows.ndjson", "rows.jsonl.gz"}) {
+    spill(temp_ / name, "not a row\n{\"text\": \"a\"}\n");
+    EXPECT_THAT(caught([&] { read_file(temp_ / name); }).what(), HasSubstr("line 1 is not JSON"));
+  }
+  EXPECT_THAT(read("[a text]"), ElementsAre("[a text]"));
+}
+
+TEST_F(DocumentsTest, ARowHasALimit) {
+  const std::string within = "{\"text\":\"" + std::string(1 << 20, 'a') + "\"}\n";
+  EXPECT_EQ(read(within).size(), 1u);
+  EXPECT_THAT(refusal(within + "{\"text\":\"a\",\"rest\":[" + std::string(17 << 20, ' ') + "]}\n"),
+              HasSubstr("line 2 has more than 16777216 bytes"));
+}
+
 TEST_F(DocumentsTest, ATextIsOneDocument) {
   const std::string text(3 << 20, 'a');
   EXPECT_THAT(read(text), ElementsAre(text));
@@ -132,6 +151,29 @@ TEST_F(DocumentsTest, ArchivesInArchivesAreOpenwebtexts) {
                           "second of 00-2"));
   EXPECT_THAT(read_file(temp_ / "openwebtext/urlsf_subset00-2_data.xz"),
               ElementsAre("  first of 00-2\n\n\n\n\nend\n", "second of 00-2"));
+}
+
+TEST_F(DocumentsTest, PaxNamesOfAnyLengthAreRead) {
+  const std::string name = std::string(150, 'n') + ".txt";
+  spill(temp_ / name, "a text");
+  spill(temp_ / "b.txt", "another");
+  ASSERT_EQ(
+      std::system(
+          ("cd " + temp_.path() + " && tar --format=pax -cf a.tar " + name + " b.txt").c_str()),
+      0);
+  EXPECT_THAT(read_file(temp_ / "a.tar"), ElementsAre("a text", "another"));
+  std::string wrong = slurp(temp_ / "a.tar");
+  const size_t at = wrong.find(" path=");
+  ASSERT_NE(at, wrong.npos);
+  wrong[at - 1] = 'x';
+  EXPECT_THAT(refusal(wrong), HasSubstr("a pax header has an attribute that is none"));
+}
+
+TEST_F(DocumentsTest, ArchivesWithoutTextsAreRefused) {
+  spill(temp_ / "rows.jsonl", "{\"text\":\"one\"}\n");
+  ASSERT_EQ(std::system(("cd " + temp_.path() + " && tar -cf a.tar rows.jsonl").c_str()), 0);
+  EXPECT_THAT(caught([&] { read_file(temp_ / "a.tar"); }).what(),
+              HasSubstr("holds no .txt file, but others such as \"rows.jsonl\""));
 }
 
 TEST_F(DocumentsTest, DamagedArchivesAreRefused) {
