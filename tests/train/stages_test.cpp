@@ -70,8 +70,8 @@ TEST_F(StagesTest, EachHasItsSettingsItsDataAndItsSchedule) {
     EXPECT_EQ(s.tokens, (k == 0 ? 2 : 5) * 8);
     EXPECT_EQ(s.learning_rate, learning_rate_at(plan.stages[k].config, i - (k == 0 ? 0 : 7)));
   }
-  // Every third step, at the first one's end on its own text, then every second on the other.
-  EXPECT_THAT(history.evaluated_at(), ElementsAre(0, 3, 6, 7, 8, 10, 12));
+  // Every third step, at the first one's end on its own text, then every second of the other.
+  EXPECT_THAT(history.evaluated_at(), ElementsAre(0, 3, 6, 7, 9, 11, 12));
   const RunState& s = t.state();
   EXPECT_EQ(s.progress.samples, 7 * 2 + 5 * 5);
   EXPECT_EQ(s.progress.tokens, (7 * 2 + 5 * 5) * 8);
@@ -85,6 +85,15 @@ TEST_F(StagesTest, EachHasItsSettingsItsDataAndItsSchedule) {
   EXPECT_EQ(last.stage, "second");
   EXPECT_EQ(*last.plan, *plan.written);
   EXPECT_EQ(last.stage_start.samples, 14);
+}
+
+// The same text in both stages is read on, as one stage of all steps would read it.
+TEST_F(StagesTest, TheSameDataIsReadOn) {
+  RunPlan plan = two_stages();
+  plan.stages[1].corpora = plan.stages[0].corpora;
+  Trainer t = trainer_of(plan, "run");
+  t.run({});
+  EXPECT_EQ(t.state().cursor, (Cursor{{"batch", 7 * 2 + 5 * 5}}));
 }
 
 // What came before is not compared with what is measured on another text.

@@ -24,16 +24,19 @@ class Reporter {
 
   void on_step(const StepReport& report);
   void on_evaluation(const EvalReport& report);
+  void on_stage(const StageRun& stage);
   void on_notice(const std::string& notice);
   // `saved_step`: of the checkpoint that a resume takes; `begun`: anything of the run has changed.
   void interrupted(int64_t saved_step, bool begun);
   void finish();
+  bool is_log_step(int64_t step) const { return step % log_interval_ == 0 || step == 1; }
 
  private:
   const TrainRequest& request_;
   RunRecorder& recorder_;
   ProcessMeter meter_;
   ProgressLine progress_;
+  int64_t log_interval_;  // of the present stage
   double speed_ = 0;
   EvalReport last_;
 };
