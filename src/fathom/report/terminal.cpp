@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fathom/base/text.h"
 #include "fathom/report/columns.h"
 #include "fathom/report/render.h"
 #include "fathom/report/terminal_plot.h"
@@ -87,6 +88,12 @@ std::string part_text(const Bars& bars, const TerminalOptions& options) {
 
 std::string legend(const ColouredText& text, const TerminalOptions& options) {
   std::string out;
+  if (!options.colour && !text.categories.empty() && !text.legend.empty()) {
+    std::vector<std::string> names;
+    for (const ColouredText::Category& category : text.categories)
+      names.push_back(fmt::format("{} {}", category.sign, one_line(category.name)));
+    out = one_line(text.legend) + ": " + join(names, ", ");
+  }
   if (options.colour && !text.categories.empty()) {
     out = one_line(text.legend);
     for (size_t i = 0; i < text.categories.size(); ++i) {
