@@ -94,6 +94,39 @@ TEST_F(StagesTest, TheBestIsOfTheStageWhoseTextItWasMeasuredOn) {
   EXPECT_TRUE(history.evaluations[4].best) << "the second stage's first one";
 }
 
+// Another optimiser begins with its stage, what is thawed as well, and a run goes on within it.
+TEST_F(StagesTest, OneMayHaveAnotherOptimiserAndFreezeOtherParameters) {
+  for (const char* optimizer : {"adamw", "sgd", "schedule_free_adamw"}) {
+    SCOPED_TRACE(optimizer);
+    RunPlan plan = two_stages();
+    plan.stages[0].config.optimizer.freeze = "mlp.*";
+    plan.stages[1].config.optimizer.optimizer = optimizer;
+    plan.stages[1].config.optimizer.freeze = "attention.0.*";
+    for (const char* run : {"whole", "parts"}) std::filesystem::remove_all(temp_ / run);
+    Trainer whole = trainer_of(plan, "whole");
+    EXPECT_EQ(whole.run({}), RunEnd::kDone);
+    EXPECT_EQ(whole.optimizer().rule().name, std::string(optimizer));
+    const bool goes_on = std::string(optimizer) == "adamw";
+    EXPECT_EQ(whole.optimizer().steps(), goes_on ? 12 : 5);
+    for (const Optimizer::State& s : whole.optimizer().state()) {
+      EXPECT_EQ(s.frozen, s.name.rfind("attention.0.", 0) == 0) << s.name;
+      EXPECT_EQ(s.begun, goes_on && s.name.rfind("mlp.", 0) == 0 ? 7 : 0) << s.name;
+    }
+    for (const int64_t k : {7, 9}) {
+      Trainer first = trainer_of(plan, "parts");
+      TrainerEvents events;
+      events.stop = [&] { return first.state().step == k; };
+      EXPECT_EQ(first.run(events), RunEnd::kInterrupted);
+      Trainer second = trainer_of(plan, "parts");
+      second.resume(checkpoint("parts", "last"));
+      EXPECT_EQ(second.state().step, k);
+      EXPECT_EQ(second.run({}), RunEnd::kDone);
+      EXPECT_TRUE(bytes_of("parts", "last") == bytes_of("whole", "last")) << k;
+      std::filesystem::remove_all(temp_ / "parts");
+    }
+  }
+}
+
 TEST_F(StagesTest, TheFirstStageIsARunOfItsOwn) {
   const RunPlan plan = two_stages();
   trainer_of(plan, "both").run({});

@@ -11,11 +11,12 @@
 namespace fathom {
 
 void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
-  const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  // First: what there is to load depends on the stage's optimiser and on what it freezes.
   if (options.reset_history)
     enter_stage(0);
   else
-    enter_stage_of(saved.stage);
+    enter_stage_of(load_state(checkpoint).stage);
+  const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
   if (options.new_optimizer) optimizer_->reset();
   RunState state = saved;
   state.config = config_;
