@@ -226,7 +226,7 @@ std::string terminal_plot(const Plot& plot, const TerminalOptions& options) {
   // One dot tells nothing of whose it is, so several lines need colours or signs.
   const bool braille = options.colour || plot.lines.size() <= 1;
   const int height = std::clamp(options.width / 5, 8, 24);
-  const std::vector<Tick> ticks = scales.y.ticks(std::max(2, height / 3));
+  const std::vector<Tick> ticks = scales.y.ticks(std::max(2, height / 2));
   size_t label_width = 1;
   for (const Tick& tick : ticks) label_width = std::max(label_width, columns(tick.label));
   const size_t left = label_width + 2;  // the axis included
