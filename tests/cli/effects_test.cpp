@@ -13,6 +13,7 @@
 #include "effect_lists.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
+#include "fathom/cli/plot/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
@@ -73,6 +74,7 @@ class VerbEffects : public testing::CliTest {
   void generate_effects();
   void trace_effects();
   void export_effects();
+  void plot_effects();
   std::map<std::string, std::function<void()>> effects_;
 };
 
@@ -273,9 +275,12 @@ void VerbEffects::trace_effects() {
   effects_["trace seed"] = [=] { EXPECT_EQ(parsed({"--seed=5"}).seed, 5); };
   effects_["trace candidates"] = [=] { EXPECT_EQ(parsed({"--candidates=5"}).candidates, 5); };
   effects_["trace format"] = [=] {
-    EXPECT_EQ(parsed({"--format=html"}).format, TableFormat::kHtml);
+    EXPECT_EQ(parsed({"--format=html"}).output.format, report::Format::kHtml);
   };
-  effects_["trace output"] = [=] { EXPECT_EQ(parsed({"--output=x"}).output, "x"); };
+  effects_["trace json"] = [=] {
+    EXPECT_EQ(parsed({"--json"}).output.format, report::Format::kJson);
+  };
+  effects_["trace output"] = [=] { EXPECT_EQ(parsed({"--output=x"}).output.output, "x"); };
 }
 
 // What they do to a text: decode/sampler_test.cpp and decode/decoder_test.cpp.
@@ -320,12 +325,35 @@ void VerbEffects::export_effects() {
   };
 }
 
+// What they do to a picture: plot_test.cpp.
+void VerbEffects::plot_effects() {
+  const auto parsed = [](const char* word) { return *parse_plot({"old", word}); };
+  effects_["plot metric"] = [=] { EXPECT_EQ(parsed("--metric=a, b").metrics().size(), 2U); };
+  effects_["plot x"] = [=] { EXPECT_EQ(parsed("--x=tokens").x, PlotX::kTokens); };
+  effects_["plot log_x"] = [=] { EXPECT_TRUE(parsed("--log_x").log_x); };
+  effects_["plot log_y"] = [=] { EXPECT_TRUE(parsed("--log_y").log_y); };
+  effects_["plot format"] = [=] {
+    EXPECT_EQ(parsed("--format=svg").output.format, report::Format::kSvg);
+  };
+  effects_["plot json"] = [=] { EXPECT_EQ(parsed("--json").output.format, report::Format::kJson); };
+  effects_["plot output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
+  effects_["eval format"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--format=svg"})->output.format, report::Format::kSvg);
+  };
+  effects_["eval output"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--out=x.md"})->output.format, report::Format::kMarkdown);
+  };
+}
+
 TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
   run_effects();
   generate_effects();
   trace_effects();
   export_effects();
+  plot_effects();
   std::set<std::string> tested;
   for (const auto& [name, effect] : effects_) {
     SCOPED_TRACE(name);

@@ -233,6 +233,23 @@ TEST_F(EarlyExitProgram, TraceOptionsAct) {
   EXPECT_EQ(place_->run({"trace", "early", "--start_idx=100000"}).exit_code, 2);
 }
 
+TEST_F(EarlyExitProgram, EvalAndTraceReportInEveryFormat) {
+  const auto written = [&](const char* verb, const std::string& file) {
+    const Outcome o = place_->run({verb, "early", "--out=" + file});
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    EXPECT_THAT(o.out, HasSubstr(" in " + file));
+    return slurp(place_->path(file));
+  };
+  const std::string picture = written("eval", "layers.svg");
+  for (const char* part : {"</svg>", "who answers", "loss of every layer", "right there"})
+    EXPECT_THAT(picture, HasSubstr(part));
+  EXPECT_THAT(written("eval", "layers.html"), HasSubstr("who answers"));
+  EXPECT_THAT(written("eval", "layers.md"), HasSubstr("| layer | loss | accuracy | answers |"));
+  EXPECT_THAT(written("trace", "who.svg"), HasSubstr("layer 1"));
+  const auto json = nlohmann::json::parse(place_->run({"trace", "early", "--json"}).out);
+  EXPECT_EQ(json["answers"].size(), 2U);
+}
+
 // The layers that are trained need not begin at 0.
 TEST_F(EarlyExitProgram, LayersAreNamedByTheirNumbers) {
   const Outcome o = place_->run(

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "cli/cli_testing.h"
+#include "fathom/io/program.h"
 #include "fathom/machine/engine_program.h"
 
 namespace fathom {

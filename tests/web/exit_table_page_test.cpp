@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "fathom/report/render.h"
 #include "fathom/study/tables/exit_table.h"
 #include "web/browser.h"
 
@@ -38,7 +39,7 @@ class ExitTablePage : public ::testing::Test {
     if (!Browser::is_installed()) GTEST_SKIP() << "the package chromium-driver is not installed";
     path_ = std::filesystem::temp_directory_path() /
             ("fathom-page-" + std::to_string(getpid()) + ".html");
-    std::ofstream(path_) << html_page(example());
+    std::ofstream(path_) << report::render_html(exit_report(example()));
     browser_ = std::make_unique<Browser>();
     browser_->open_file(path_);
   }
@@ -90,7 +91,7 @@ TEST_F(ExitTablePage, TipsStayOnThePage) {
   for (int i = 0; i < 300; ++i) table.rows.push_back(table.rows[0]);
   for (ExitRow& row : table.rows)
     for (LayerGuess& layer : row.layers) layer.best.resize(40, {0, "wide", 0.001});
-  std::ofstream(path_) << html_page(table);
+  std::ofstream(path_) << report::render_html(exit_report(table));
   browser_->open_file(path_);
   for (const char* token : {"1", "60", "303"}) {
     browser_->hover(std::string(".t:nth-of-type(") + token + ")");

@@ -179,6 +179,8 @@ std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Argume
       settings.push_back(setting);
     } else if (next_positional < positionals_.size()) {
       *positionals_[next_positional++].slot = setting.text;
+    } else if (more_words_ != nullptr) {
+      more_words_->push_back(setting.text);
     } else {
       misuse(fmt::format("unexpected word {}", in_quotes(setting.text)),
              fmt::format("usage: fathom {} {}", verb_, usage_));

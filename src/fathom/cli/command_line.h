@@ -23,6 +23,8 @@ class CommandLine {
   void positional(std::string name, std::string& slot, std::string help, bool required = true);
   // Words beyond the positional ones are config files; without this they are refused.
   void takes_config_files() { takes_files_ = true; }
+  // Words beyond the positional ones are appended to `slot`.
+  void takes_more_words(std::vector<std::string>& slot) { more_words_ = &slot; }
 
   // A word of the command line that sets something, in the order typed.
   struct Setting {
@@ -47,6 +49,7 @@ class CommandLine {
   std::string verb_, usage_, summary_, example_;
   std::vector<Positional> positionals_;
   bool takes_files_ = false;
+  std::vector<std::string>* more_words_ = nullptr;
 };
 
 // For verbs whose options are the whole story: parse and assign. False: help was printed.

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "fathom/base/processors.h"
-#include "fathom/machine/engine_program.h"
+#include "fathom/io/program.h"
 #include "fathom/machine/machine.h"
 
 namespace fathom {

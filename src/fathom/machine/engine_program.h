@@ -1,9 +1,7 @@
-// `fathom-engine` as seen from `fathom`: where it is, the environment it needs, and asking it
-// something as a child process.
+// `fathom-engine` as seen from `fathom`: where it is, and the environment it needs.
 #pragma once
 
 #include <string>
-#include <vector>
 
 namespace fathom {
 
@@ -14,17 +12,5 @@ std::string engine_path();  // beside this program, whether there is one or not
 // shared core spinning ones cost a factor of ten. What the user has set stays where it means
 // something.
 void set_thread_environment();
-
-struct ProgramOutcome {
-  std::string problem;  // why it could not be started or be waited for; empty: it ended by itself
-  int exit_code = 0;
-  int signal = 0;  // that ended it; 0: none
-  std::string out, err;
-};
-
-// Runs `program` with the present environment and an empty standard input. Never throws: a program
-// that is missing or takes longer than `seconds` (it is killed then) is a `problem`.
-ProgramOutcome run_program(const std::string& program, const std::vector<std::string>& words,
-                           int seconds);
 
 }  // namespace fathom

@@ -5,6 +5,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/data/corpus.h"
+#include "fathom/machine/engine_program.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "fathom/report/render.h"
 #include "fathom/study/tables/exit_table.h"
 
 namespace fathom {
@@ -14,6 +15,19 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+std::string terminal_text(const ExitTable& table, bool colour) {
+  return report::render_terminal(exit_report(table), {80, colour});
+}
+std::string markdown(const ExitTable& table) {
+  return report::render_markdown(exit_report(table));
+}
+std::string json_of(const ExitTable& table) {
+  return report::render_json(exit_report(table));
+}
+std::string html_page(const ExitTable& table) {
+  return report::render_html(exit_report(table));
+}
 
 LayerGuess guess(const std::string& text, double p, double p_truth) {
   return {{{1, text, p}, {25, "z", (1 - p) / 2}}, p_truth, p};
@@ -62,8 +76,6 @@ TEST(VisibleToken, HasOneLineAndNoGaps) {
   EXPECT_EQ(visible_token("\u009b"), "\\xc2\\x9b") << "a terminal's command";
   EXPECT_EQ(visible_token("\xce"), "\\xce") << "half a letter";
   EXPECT_EQ(visible_token("a\u200b"), "a\\u200b") << "nobody would see it";
-  EXPECT_EQ(printable("a \n\t\x02\xff"), "a \n\t\\x02\\xff");
-  EXPECT_EQ(with_line_marks("a\n\nb"), "a↵\n↵\nb");
 }
 
 // Cells of a Markdown row, unescaped.
@@ -102,7 +114,7 @@ TEST(Markdown, IsTheNotebooksTable) {
 }
 
 TEST(Json, HoldsEveryNumber) {
-  const auto j = nlohmann::json::parse(json_text(example()));
+  const auto j = nlohmann::json::parse(json_of(example()));
   EXPECT_EQ(j["text"], "a\nb|c ");
   EXPECT_EQ(j["layers"], (std::vector<int>{0, 3}));
   EXPECT_EQ(j["answers"], (std::vector<int>{2, 3}));
@@ -116,7 +128,7 @@ TEST(Json, HoldsEveryNumber) {
   ExitTable bytes = example();
   bytes.rows[0].truth = "\xff";
   bytes.rows[0].token = 255;
-  const auto b = nlohmann::json::parse(json_text(bytes));
+  const auto b = nlohmann::json::parse(json_of(bytes));
   EXPECT_EQ(b["rows"][0]["truth"], "\\xff");
   EXPECT_EQ(b["rows"][0]["token"], 255);
 }
@@ -147,7 +159,7 @@ TEST(Html, IsOnePageThatEscapesItsText) {
   size_t tokens = 0;
   for (size_t at = 0; (at = page.find("tabindex=\"0\"", at)) != page.npos; ++at) ++tokens;
   EXPECT_EQ(tokens, 5U);
-  EXPECT_THAT(page, HasSubstr("class=\"t l1 wrong\""));
+  EXPECT_THAT(page, HasSubstr("class=\"t l1 coloured marked\""));
   EXPECT_THAT(page, HasSubstr("truth <code>b</code>, answered wrongly by layer 3"));
 }
 
@@ -168,7 +180,7 @@ ExitTable plain_example() {
 TEST(PlainModel, NoTextSaysThatOneOfItsLayersAnswered) {
   const ExitTable t = plain_example();
   EXPECT_EQ(summarize(t).mean_layers, 5);
-  EXPECT_EQ(nlohmann::json::parse(json_text(t))["mean_layers"], 5);
+  EXPECT_EQ(nlohmann::json::parse(json_of(t))["mean_layers"], 5);
   for (const std::string& text :
        {terminal_text(t, false), terminal_text(t, true), markdown(t), html_page(t)}) {
     EXPECT_THAT(text,
@@ -179,7 +191,7 @@ TEST(PlainModel, NoTextSaysThatOneOfItsLayersAnswered) {
   }
   EXPECT_THAT(terminal_text(t, false), HasSubstr("\nb|c \n\nplain: "));
   EXPECT_THAT(terminal_text(t, true), HasSubstr("\033[4mb\033[0m|c"));
-  EXPECT_THAT(html_page(t), HasSubstr("class=\"t l0 wrong\""));
+  EXPECT_THAT(html_page(t), HasSubstr("class=\"t marked\""));
   EXPECT_THAT(html_page(t), Not(HasSubstr(".l0 {")));
 }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
@@ -11,7 +10,6 @@
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/data/shard_windows.h"
-#include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/track/console.h"
@@ -39,28 +37,114 @@ double bytes_of_targets(const BatchSource& source, int64_t batches, const Tokeni
   return total;
 }
 
-// One line a layer, where several read out; with a halting rule, what each of them answered.
+report::Table layer_table(std::map<std::string, std::map<ListPlace, double>>& lists, bool exits) {
+  const report::NumberForm fixed3 = {report::NumberForm::Kind::kFixed, 3};
+  report::Table table;
+  table.columns = {{"layer"},
+                   {"loss", report::Align::kRight, {report::NumberForm::Kind::kFixed, 4}},
+                   {"accuracy", report::Align::kRight, fixed3}};
+  if (exits) {
+    table.columns.push_back(
+        {"answers", report::Align::kRight, {report::NumberForm::Kind::kPercent, 1}});
+    table.columns.push_back({"right there", report::Align::kRight, fixed3});
+  }
+  for (const auto& [layer, loss] : lists["layer_loss"]) {
+    std::vector<report::Cell> row = {to_text(layer), loss, lists["layer_accuracy"][layer]};
+    if (exits) {
+      const double rate = lists["exit_rate"][layer];
+      row.emplace_back(rate);
+      row.push_back(rate > 0 ? report::Cell(lists["exit_correct"][layer] / rate)
+                             : report::Cell("-"));
+    }
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+// Where several layers read out: a row each; with a halting rule, what each of them answered.
 // `depth`: layers of a whole walk.
-void print_layers(const std::map<std::string, double>& metrics, size_t depth) {
+void add_layers(report::Report& report, report::Table& facts,
+                const std::map<std::string, double>& metrics, size_t depth) {
   auto lists = lists_of(metrics);
   if (lists["layer_loss"].empty()) return;
   const bool exits = metrics.count("infer") > 0;
-  if (exits)
-    fmt::print(
-        "  {:<14}{:.4f} nats per token, from the layer that answers\n  {:<14}{:.2f} of {} "
-        "layers on average; {:.1f} % never were confident\n",
-        "infer", metrics.at("infer"), "depth", metrics.at("exit_depth"), depth,
-        100 * metrics.at("exit_fallback"));
-  fmt::print("\n  layer    loss  accuracy{}\n", exits ? "   answers  right there" : "");
-  for (const auto& [i, loss] : lists["layer_loss"]) {
-    fmt::print("  {:>5}  {:6.4f}  {:8.3f}", to_text(i), loss, lists["layer_accuracy"][i]);
-    if (exits) {
-      const double rate = lists["exit_rate"][i];
-      fmt::print("  {:6.1f} %  {:>11}", 100 * rate,
-                 rate > 0 ? fmt::format("{:.3f}", lists["exit_correct"][i] / rate) : "-");
-    }
-    fmt::print("\n");
+  if (exits) {
+    facts.rows.push_back({"infer", fmt::format("{:.4f} nats per token, from the layer that answers",
+                                               metrics.at("infer"))});
+    facts.rows.push_back(
+        {"depth", fmt::format("{:.2f} of {} layers on average; {:.1f} % never were confident",
+                              metrics.at("exit_depth"), depth, 100 * metrics.at("exit_fallback"))});
   }
+  report.add(layer_table(lists, exits));
+  // As a picture in those formats that have room for one.
+  report::Plot plot;
+  plot.title = "loss of every layer";
+  plot.x.label = "layer";
+  plot.y.label = "nats per token";
+  report::Line line{"loss", {}, {}};
+  for (const auto& [layer, loss] : lists["layer_loss"])
+    line.x.push_back(layer.front()), line.y.push_back(loss);
+  plot.lines = {line};
+  if (exits) {
+    report::Bars bars{"who answers", {}, {}, {report::NumberForm::Kind::kPercent, 1}};
+    for (const auto& [layer, rate] : lists["exit_rate"])
+      bars.names.push_back("layer " + to_text(layer)), bars.values.push_back(rate);
+    report.add(std::move(bars), report::kInHtml | report::kInSvg);
+  }
+  report.add(std::move(plot), report::kInHtml | report::kInSvg);
+}
+
+// What is told of an evaluation; `bytes` are those that the targets stand for, 0: unknown.
+report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
+                         const Corpus& corpus, const Evaluation& e, double bytes,
+                         bool same_corpus) {
+  // A loss of no token has no perplexity.
+  const bool says_tokens = e.metrics.count("accuracy") > 0;
+  report::Report report;
+  report.title = fmt::format("{} on {}/{}", request.model.run, corpus.name(), request.split);
+  report.values = {{"run", request.model.run},
+                   {"checkpoint", request.model.folder},
+                   {"step", loaded.state.step},
+                   {"dataset", corpus.name()},
+                   {"split", request.split},
+                   {"same_corpus", same_corpus},
+                   {"targets", e.targets},
+                   {"loss", e.loss},
+                   {"standard_error", e.standard_error},
+                   {"metrics", e.metrics}};
+  report::Table facts;
+  facts.header = false;
+  facts.columns = {{"", report::Align::kLeft}, {"", report::Align::kLeft}};
+  const auto add = [&](const char* name, std::string text) {
+    facts.rows.push_back({name, std::move(text)});
+  };
+  add("loss",
+      fmt::format("{:.4f} +- {}{}", e.loss, error_text(e), says_tokens ? " nats per token" : ""));
+  if (e.objective) {
+    report.values["objective"] = *e.objective;
+    add("objective", fmt::format("{:.4f}", *e.objective));
+  }
+  if (says_tokens) {
+    report.values["perplexity"] = std::exp(e.loss);
+    report.values["accuracy"] = e.accuracy();
+    add("perplexity", fmt::format("{:.3f}", std::exp(e.loss)));
+  }
+  if (bytes > 0) {
+    report.values["bytes"] = bytes;
+    const double bits_per_byte = e.loss * e.targets / std::log(2.0) / bytes;
+    report.values["bits_per_byte"] = bits_per_byte;
+    add("bits per byte", fmt::format("{:.4f}", bits_per_byte));
+  }
+  if (says_tokens) add("accuracy", fmt::format("{:.4f}", e.accuracy()));
+  report.add(report::Paragraph{fmt::format(
+      "{} at step {} on {}/{}, {} targets", request.model.run, with_commas(loaded.state.step),
+      corpus.name(), request.split, with_commas(static_cast<int64_t>(e.targets)))});
+  const ModelConfig& model = loaded.state.config.model;
+  report::Report layers;
+  add_layers(layers, facts, e.metrics, unroll(make_depth_plan(model), make_policy(model)).depth());
+  report.add(std::move(facts));
+  for (report::Part& part : layers.parts) report.parts.push_back(std::move(part));
+  return report;
 }
 
 int eval(const EvalRequest& request) {
@@ -84,39 +168,10 @@ int eval(const EvalRequest& request) {
                      request.model.run, corpus.name(), request.split, e.loss),
          "evaluate an earlier --checkpoint, or one of a run with a lower learning_rate");
 
-  // A loss that is not of the next token says nothing about the text's bytes, and one of no token
-  // has no perplexity.
-  const bool says_tokens = e.metrics.count("accuracy") > 0;
+  // A loss that is not of the next token says nothing about the text's bytes.
   const bool predicts = loaded.model->next_token_model() != nullptr;
   const double bytes = predicts ? bytes_of_targets(source, batches, corpus.tokenizer()) : 0;
-  const double bits_per_byte = bytes > 0 ? e.loss * e.targets / std::log(2.0) / bytes : 0;
-  if (request.json) {
-    nlohmann::json out = {{"run", request.model.run},
-                          {"checkpoint", request.model.folder},
-                          {"step", loaded.state.step},
-                          {"dataset", corpus.name()},
-                          {"split", request.split},
-                          {"same_corpus", same_corpus},
-                          {"targets", e.targets},
-                          {"loss", e.loss},
-                          {"standard_error", e.standard_error},
-                          {"metrics", e.metrics}};
-    if (e.objective) out["objective"] = *e.objective;
-    if (says_tokens) out["perplexity"] = std::exp(e.loss), out["accuracy"] = e.accuracy();
-    if (bytes > 0) out["bytes"] = bytes, out["bits_per_byte"] = bits_per_byte;
-    fmt::print("{}\n", json_text(out, 2));
-    return 0;
-  }
-  fmt::print("{} at step {} on {}/{}, {} targets\n", request.model.run,
-             with_commas(loaded.state.step), corpus.name(), request.split,
-             with_commas(static_cast<int64_t>(e.targets)));
-  fmt::print("  {:<14}{:.4f} +- {}{}\n", "loss", e.loss, error_text(e),
-             says_tokens ? " nats per token" : "");
-  if (e.objective) fmt::print("  {:<14}{:.4f}\n", "objective", *e.objective);
-  if (says_tokens) fmt::print("  {:<14}{:.3f}\n", "perplexity", std::exp(e.loss));
-  if (bytes > 0) fmt::print("  {:<14}{:.4f}\n", "bits per byte", bits_per_byte);
-  if (says_tokens) fmt::print("  {:<14}{:.4f}\n", "accuracy", e.accuracy());
-  print_layers(e.metrics, unroll(make_depth_plan(config.model), make_policy(config.model)).depth());
+  give(report_of(request, loaded, corpus, e, bytes, same_corpus), request.output);
   return 0;
 }
 

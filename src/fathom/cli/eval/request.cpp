@@ -21,8 +21,9 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   list.add("max_batches", request.max_batches, "stop after this many, 0: the whole split")
       .at_least(0)
       .at_most(1e12);
-  list.add("json", request.json, "print one JSON object");
+  add_fields(list, request.output);
   if (!parse_into(line, arguments, list)) return std::nullopt;
+  settle(list, request.output);
   settle(request.model);
   settle_state(request.model);
   request.notices = notices_of(list);

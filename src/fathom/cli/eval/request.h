@@ -7,6 +7,7 @@
 
 #include "fathom/cli/command_line.h"
 #include "fathom/cli/model_choice.h"
+#include "fathom/cli/output_request.h"
 
 namespace fathom {
 
@@ -16,7 +17,7 @@ struct EvalRequest {
   std::string dataset;  // empty: the one it was trained on
   int64_t batch_size = 32;
   int64_t max_batches = 0;  // 0: the whole split
-  bool json = false;
+  OutputRequest output;
   std::vector<std::string> notices;  // keys that have no effect
 };
 

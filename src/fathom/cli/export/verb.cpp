@@ -3,23 +3,19 @@
 
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/cli/stored_run.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
-#include "fathom/track/run_folder.h"
-#include "fathom/track/run_store.h"
 
 namespace fathom {
 namespace {
-
-namespace fs = std::filesystem;
 
 enum class Format { kNone, kCsv, kJsonl };
 
@@ -96,17 +92,9 @@ std::string json_line(const std::vector<std::string>& names, const StepValues& r
 }
 
 void export_metrics(const ExportRequest& request) {
-  // A run's folder lies beside the store of its numbers, also where that is not below runs_root().
-  fs::path folder = fs::absolute(resolve_run(request.run)).lexically_normal();
-  if (!folder.has_filename()) folder = folder.parent_path();
-  const std::string name = folder.filename().string();
-  const std::string path = (folder.parent_path() / fs::path(run_store_path()).filename()).string();
-  settle_killed_runs(path);
-  const RunStore store(path, {/*read_only=*/true});
-  if (!store.find(name))
-    fail(fmt::format("the run store {} has no run {}", path, name),
-         fmt::format("{} came from elsewhere; the numbers are in the fathom.db it was beside there",
-                     folder.string()));
+  const StoredRun run = stored_run(request.run);
+  const std::string& name = run.name;
+  const RunStore store = open_store(run);
 
   Output output(request.output);
   const bool csv = request.metrics == Format::kCsv;

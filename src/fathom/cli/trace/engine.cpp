@@ -1,19 +1,15 @@
 // `fathom trace`
 #include <fmt/format.h>
 
-#include <cstdio>
-
 #include "fathom/base/error.h"
 #include "fathom/base/random.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/data/corpus.h"
-#include "fathom/io/files.h"
 #include "fathom/model/device.h"
 #include "fathom/study/trace_text.h"
 #include "fathom/track/console.h"
-#include "fathom/track/terminal.h"
 
 namespace fathom {
 namespace {
@@ -87,20 +83,6 @@ std::vector<int64_t> corpus_tokens(const TraceRequest& request, const LoadedMode
   return tokens;
 }
 
-std::string shown(const ExitTable& table, const TraceRequest& request) {
-  switch (request.format) {
-    case TableFormat::kMarkdown:
-      return markdown(table);
-    case TableFormat::kJson:
-      return json_text(table);
-    case TableFormat::kHtml:
-      return html_page(table);
-    case TableFormat::kTerminal:
-      break;
-  }
-  return terminal_text(table, request.output.empty() && Style(stdout).on());
-}
-
 int trace(const TraceRequest& request) {
   for (const std::string& notice : request.notices) say_note(notice);
   set_threads(request.model.threads);
@@ -134,13 +116,7 @@ int trace(const TraceRequest& request) {
   ExitTable table = trace_text(*model, *loaded.tokenizer, tokens, request.candidates);
   table.run = request.model.run;
   table.source = source;
-  const std::string out = shown(table, request);
-  if (request.output.empty()) {
-    fmt::print("{}", out);
-    return 0;
-  }
-  write_output(request.output, as_bytes(out));
-  fmt::print("{} rows in {}\n", table.rows.size(), request.output);
+  give(exit_report(table), request.output, fmt::format("{} rows", table.rows.size()));
   return 0;
 }
 

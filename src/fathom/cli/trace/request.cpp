@@ -1,24 +1,9 @@
 #include "fathom/cli/trace/request.h"
 
-#include <filesystem>
-
 #include "fathom/base/error.h"
 #include "fathom/cli/text_request.h"
 
 namespace fathom {
-namespace {
-
-// By a file's ending.
-TableFormat format_of(const std::string& output) {
-  const std::string ending = std::filesystem::path(output).extension();
-  if (ending == ".html" || ending == ".htm") return TableFormat::kHtml;
-  if (ending == ".json") return TableFormat::kJson;
-  if (ending == ".md") return TableFormat::kMarkdown;
-  return TableFormat::kTerminal;
-}
-
-}  // namespace
-
 std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   CommandLine line("trace", "RUN [--key=value ...]",
                    "Which layer answered each token of a text, and what the others thought.",
@@ -59,21 +44,16 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
       .at_least(1)
       .at_most(50)
       .needs("format = json or html", [&] {
-        return request.format == TableFormat::kJson || request.format == TableFormat::kHtml;
+        const report::Format format = request.output.format;
+        return format == report::Format::kJson || format == report::Format::kHtml;
       });
-  list.add<TableFormat>("format", request.format,
-                        "terminal, markdown, json or html; not given: as the output's name ends",
-                        {{"terminal", TableFormat::kTerminal},
-                         {"markdown", TableFormat::kMarkdown},
-                         {"json", TableFormat::kJson},
-                         {"html", TableFormat::kHtml}});
-  list.add("output", request.output, "a file; empty: the console").path();
+  add_fields(list, request.output);
   if (!parse_into(line, arguments, list)) return std::nullopt;
   if (list.given("text")) {
     request.text = start_text(text);
     if (request.text->empty()) misuse("text is empty", "give some, or leave out --text");
   }
-  if (!list.given("format")) request.format = format_of(request.output);
+  settle(list, request.output);
   settle(request.model);
   require_next_token(request.model, "trace");
   settle_state(request.model);

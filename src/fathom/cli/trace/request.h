@@ -7,10 +7,9 @@
 
 #include "fathom/cli/command_line.h"
 #include "fathom/cli/model_choice.h"
+#include "fathom/cli/output_request.h"
 
 namespace fathom {
-
-enum class TableFormat { kTerminal, kMarkdown, kJson, kHtml };
 
 struct TraceRequest {
   ModelChoice model;
@@ -22,8 +21,7 @@ struct TraceRequest {
   std::optional<int64_t> sentences;  // ends with the n-th of . ! ?; 0 or less: nowhere
   int64_t seed = 1337;
   int64_t candidates = 3;
-  TableFormat format = TableFormat::kTerminal;
-  std::string output;  // empty: the console
+  OutputRequest output;
   std::vector<std::string> notices;
 };
 

@@ -1,10 +1,12 @@
 // Who answered: for each position of a text the layer that was confident first, and what every
-// layer would have said. Torch-free: the numbers, and four ways to show them.
+// layer would have said. Torch-free: the numbers, and the report of them.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "fathom/report/report.h"
 
 namespace fathom {
 
@@ -57,21 +59,12 @@ std::string depth_sentence(const ExitTable& table);
 
 // A token's text in one line: \n, \t, [space], escapes for what is no text or cannot be seen.
 std::string visible_token(const std::string& text);
-// Text with such escapes (base/visible.h); line breaks, tabs and spaces stay.
-std::string printable(const std::string& text);
-// The same, and a visible mark before each line break: a place for its colour.
-std::string with_line_marks(const std::string& text);
 
-// The text coloured by the layer that answered, wrong predictions underlined, and the summary.
-// Without colours each line is followed by one that names the layers. Where only the last layer
-// answers there is nothing to tell apart: no layer is named or coloured, here and in the others.
-std::string terminal_text(const ExitTable& table, bool colour);
-// A row per position: GT, a column per layer with the prediction in the one that answered (both in
-// <u> if it was wrong), p(gt), p(pred).
-std::string markdown(const ExitTable& table);
-std::string json_text(const ExitTable& table);
-// A page of its own, without scripts or anything from elsewhere. Hover or keyboard focus shows what
-// each layer thought.
-std::string html_page(const ExitTable& table);
+// For people: the text coloured by the layer that answered, wrong predictions underlined, with what
+// each layer thought behind every token of a page, and the summary; in Markdown a row per position:
+// GT, a column per layer with the prediction in the one that answered (both underlined if it was
+// wrong), p(gt), p(pred). Where only the last layer answers there is nothing to tell apart, and no
+// layer is named or coloured. For programs every number.
+report::Report exit_report(const ExitTable& table);
 
 }  // namespace fathom

@@ -1,0 +1,69 @@
+#include "fathom/cli/output_request.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/base/visible.h"
+#include "fathom/io/files.h"
+#include "fathom/track/terminal.h"
+
+namespace fathom {
+namespace {
+
+report::Format format_of(const std::string& output) {
+  const std::string ending = std::filesystem::path(output).extension();
+  if (ending == ".html" || ending == ".htm") return report::Format::kHtml;
+  if (ending == ".json") return report::Format::kJson;
+  if (ending == ".md") return report::Format::kMarkdown;
+  if (ending == ".svg") return report::Format::kSvg;
+  if (ending == ".png") return report::Format::kPng;
+  return report::Format::kTerminal;
+}
+
+}  // namespace
+
+void add_fields(FieldList& list, OutputRequest& output) {
+  list.section("output");
+  list.add<report::Format>("format", output.format,
+                           "terminal, markdown, json, html, svg, or png by gnuplot; not given: as "
+                           "the output's name ends",
+                           {{"terminal", report::Format::kTerminal},
+                            {"markdown", report::Format::kMarkdown},
+                            {"json", report::Format::kJson},
+                            {"html", report::Format::kHtml},
+                            {"svg", report::Format::kSvg},
+                            {"png", report::Format::kPng}});
+  list.add("json", output.json, "print one JSON object: the same as format = json");
+  list.add("output", output.output, "a file; empty: the console").path().alias("out");
+}
+
+void settle(const FieldList& list, OutputRequest& output) {
+  if (output.json && list.given("format") && output.format != report::Format::kJson)
+    misuse("json and format name two formats", "leave out one of them");
+  if (output.json)
+    output.format = report::Format::kJson;
+  else if (!list.given("format"))
+    output.format = format_of(output.output);
+  if (output.format == report::Format::kPng && output.output.empty())
+    misuse("format = png needs a file: a PNG is not for a console", "add --output=FILE.png");
+  if (output.format == report::Format::kPng) report::require_gnuplot();
+}
+
+void give(const report::Report& given, const OutputRequest& output, const std::string& what) {
+  report::TerminalOptions options;
+  if (output.output.empty()) options = {terminal_width(stdout), can_colour(stdout)};
+  const std::string text = report::render(given, output.format, options);
+  if (output.output.empty()) {
+    fmt::print("{}", text);
+    return;
+  }
+  write_output(output.output, as_bytes(text));
+  const std::string size = with_commas(static_cast<int64_t>(text.size())) + " bytes";
+  fmt::print("{} in {}\n", what.empty() ? size : what, visible(output.output));
+}
+
+}  // namespace fathom

@@ -1,0 +1,29 @@
+// How a verb's report is to be given, and giving it.
+#pragma once
+
+#include <string>
+
+#include "fathom/config/fields.h"
+#include "fathom/report/render.h"
+
+namespace fathom {
+
+struct OutputRequest {
+  report::Format format = report::Format::kTerminal;
+  bool json = false;   // the same as format = json
+  std::string output;  // a file; empty: standard output
+};
+
+// format, json, output (alias out).
+void add_fields(FieldList& list, OutputRequest& output);
+// Once the words are read: a format that was not given is that of the output's ending (.html, .htm,
+// .json, .md, .svg, .png), else the terminal's. Throws Error(kUsage) where format and json
+// contradict each other, and for a PNG without a file.
+void settle(const FieldList& list, OutputRequest& output);
+
+// Renders and prints or writes it; a terminal's width and colours are those of standard output. A
+// word about a written file goes to standard output: "12,345 bytes" or, if it is given, `what`, "in
+// FILE". Throws Error.
+void give(const report::Report& given, const OutputRequest& output, const std::string& what = "");
+
+}  // namespace fathom

@@ -1,0 +1,46 @@
+#include "fathom/cli/plot/request.h"
+
+#include "fathom/base/error.h"
+#include "fathom/base/lines.h"
+#include "fathom/base/text.h"
+
+namespace fathom {
+
+std::vector<std::string> PlotRequest::metrics() const {
+  std::vector<std::string> names;
+  for (const std::string_view part : split(metric, ','))
+    if (!trim(part).empty()) names.emplace_back(trim(part));
+  return names;
+}
+
+std::optional<PlotRequest> parse_plot(const Arguments& arguments) {
+  CommandLine line(
+      "plot", "RUN ... [--key=value ...]",
+      "Curves of one or more runs in one picture, from the numbers that `fathom export`\n"
+      "exports: in the terminal, or as a page or a picture.",
+      "fathom plot first second --metric=train/loss --output=loss.svg");
+  PlotRequest request;
+  std::string first;
+  line.positional("RUN", first, "a run's name, or its folder; more of them for more curves");
+  line.takes_more_words(request.runs);
+  FieldList list;
+  list.section("curves");
+  list.add("metric", request.metric,
+           "its name in the run store, or several, separated by commas; a wrong one lists all");
+  list.add<PlotX>("x", request.x, "what the numbers are drawn over, where a run has stored it",
+                  {{"step", PlotX::kStep},
+                   {"tokens", PlotX::kTokens},
+                   {"seconds", PlotX::kSeconds},
+                   {"flops", PlotX::kFlops}});
+  list.add("log_x", request.log_x, "a logarithmic axis; what is not above 0 is left out");
+  list.add("log_y", request.log_y, "the same upwards");
+  add_fields(list, request.output);
+  if (!parse_into(line, arguments, list)) return std::nullopt;
+  request.runs.insert(request.runs.begin(), first);
+  settle(list, request.output);
+  if (request.metrics().empty())
+    misuse("metric names nothing", "leave it out for eval/val/loss, or name one");
+  return request;
+}
+
+}  // namespace fathom

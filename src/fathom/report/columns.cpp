@@ -1,0 +1,163 @@
+#include "fathom/report/columns.h"
+
+#include <locale.h>
+#include <wchar.h>
+
+#include <algorithm>
+
+#include "fathom/base/utf8.h"
+#include "fathom/base/visible.h"
+
+namespace fathom::report {
+namespace {
+
+constexpr const char* kEllipsis = "…";
+
+std::string replaced(std::string text, std::string_view what, std::string_view by) {
+  for (size_t i = 0; (i = text.find(what, i)) != text.npos; i += by.size())
+    text.replace(i, what.size(), by);
+  return text;
+}
+
+// wcwidth() as it is in UTF-8, whatever the user's locale.
+class WidthOf {
+ public:
+  WidthOf() : before_(uselocale(utf8())) {}
+  ~WidthOf() { uselocale(before_); }
+  WidthOf(const WidthOf&) = delete;
+  WidthOf& operator=(const WidthOf&) = delete;
+
+  // Of the character at text[i], whose bytes `length` becomes.
+  size_t at(std::string_view text, size_t i, size_t& length) const {
+    length = utf8_length(text, i);
+    const int cells = length == 0 ? 1 : wcwidth(static_cast<wchar_t>(utf8_decode(text, i, length)));
+    length = std::max<size_t>(length, 1);
+    return cells < 0 ? 1 : static_cast<size_t>(cells);
+  }
+
+ private:
+  static locale_t utf8() {
+    static const locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+    return locale;
+  }
+  locale_t before_;
+};
+
+}  // namespace
+
+std::string one_line(std::string_view text) {
+  return replaced(lines_of_text(text), "\n", "\\n");
+}
+
+std::string lines_of_text(std::string_view text) {
+  return replaced(visible(text), "\t", "\\t");
+}
+
+size_t columns(std::string_view line) {
+  const WidthOf width;
+  size_t n = 0;
+  for (size_t i = 0, length = 0; i < line.size(); i += length) n += width.at(line, i, length);
+  return n;
+}
+
+std::string cut_to_columns(const std::string& line, size_t most) {
+  if (columns(line) <= most) return line;
+  if (most == 0) return "";
+  const WidthOf width;
+  size_t end = 0, taken = 0;
+  for (size_t length = 0; end < line.size(); end += length) {
+    taken += width.at(line, end, length);
+    if (taken + 1 > most) break;
+  }
+  return line.substr(0, end) + kEllipsis;
+}
+
+std::string padded(const std::string& line, size_t width, Align align) {
+  const size_t there = columns(line);
+  if (there >= width) return line;
+  const std::string space(width - there, ' ');
+  return align == Align::kLeft ? line + space : space + line;
+}
+
+std::vector<std::string> wrapped(const std::string& text, size_t width) {
+  std::vector<std::string> lines;
+  for (size_t from = 0; from <= text.size();) {
+    const size_t end = std::min(text.find('\n', from), text.size());
+    std::string line;
+    for (size_t at = from; at < end;) {
+      const size_t word_end = std::min(text.find(' ', at + 1), end);
+      const std::string word = text.substr(at, word_end - at);
+      if (!line.empty() && columns(line + word) > width) {
+        lines.push_back(line);
+        line = word.substr(std::min(word.find_first_not_of(' '), word.size()));
+      } else {
+        line += word;
+      }
+      at = word_end;
+    }
+    lines.push_back(line);
+    from = end + 1;
+  }
+  return lines;
+}
+
+std::vector<std::vector<std::string>> table_texts(const Table& table) {
+  std::vector<std::vector<std::string>> texts;
+  std::vector<std::string> header;
+  for (const Column& column : table.columns)
+    header.push_back(
+        one_line(column.unit.empty() ? column.name : column.name + " (" + column.unit + ")"));
+  if (!table.header) header.assign(table.columns.size(), "");
+  texts.push_back(header);
+  for (const std::vector<Cell>& row : table.rows) {
+    std::vector<std::string> line(table.columns.size());
+    for (size_t i = 0; i < std::min(row.size(), line.size()); ++i)
+      line[i] = one_line(shown(row[i], table.columns[i].form));
+    texts.push_back(std::move(line));
+  }
+  return texts;
+}
+
+std::vector<size_t> table_widths(const std::vector<std::vector<std::string>>& texts) {
+  std::vector<size_t> widths(texts.front().size(), 0);
+  for (const auto& row : texts)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], columns(row[i]));
+  return widths;
+}
+
+std::vector<std::vector<Piece>> text_lines(const ColouredText& text, size_t width,
+                                           bool show_breaks) {
+  std::vector<std::vector<Piece>> lines(1);
+  size_t taken = 0;
+  const WidthOf width_of;
+  const auto next_line = [&] {
+    lines.emplace_back();
+    taken = 0;
+  };
+  for (const TextRun& run : text.runs) {
+    const bool coloured = run.marked || scale_place(text, run).has_value();
+    std::string piece = lines_of_text(run.text);
+    if (show_breaks && coloured) piece = replaced(piece, "\n", "\u21b5\n");
+    size_t begin = 0;
+    const auto add = [&](size_t end) {
+      if (end > begin) lines.back().push_back({piece.substr(begin, end - begin), &run});
+      begin = end;
+    };
+    for (size_t i = 0, length = 0; i < piece.size(); i += length) {
+      if (piece[i] == '\n') {
+        add(i);
+        begin = i + 1;
+        length = 1;
+        next_line();
+        continue;
+      }
+      const size_t cells = width_of.at(piece, i, length);
+      if (taken > 0 && taken + cells > width) add(i), next_line();
+      taken += cells;
+    }
+    add(piece.size());
+  }
+  return lines;
+}
+
+}  // namespace fathom::report

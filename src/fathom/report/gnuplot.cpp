@@ -1,0 +1,180 @@
+#include "fathom/report/gnuplot.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/io/files.h"
+#include "fathom/io/program.h"
+#include "fathom/report/columns.h"
+#include "fathom/report/render.h"
+#include "fathom/report/svg.h"
+#include "fathom/report/ticks.h"
+
+namespace fathom::report {
+namespace {
+
+constexpr int kSeconds = 120;
+constexpr int kWidth = 1000, kHeight = 480;
+constexpr uint64_t kMostBytes = 256 << 20;
+
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : one_line(text)) out += c == '\'' ? "''" : std::string(1, c);
+  return out + "'";
+}
+
+std::string axis(const char* name, const Axis& axis, const Scale& scale) {
+  return fmt::format("set {0}label {1} noenhanced\n{2} logscale {0}\nset {0}range [{3}:{4}]\n",
+                     name, quoted(axis.label), axis.log ? "set" : "unset", scale.low(),
+                     scale.high());
+}
+
+struct Script {
+  std::string data, commands;  // data blocks come before the first picture
+  size_t blocks = 0;
+
+  // Rows of numbers; what is none is a gap, where a line is not joined.
+  std::string block(const std::string& rows) {
+    const std::string name = fmt::format("$d{}", blocks++);
+    data += fmt::format("{} << EOD\n{}EOD\n", name, rows);
+    return name;
+  }
+};
+
+void add(Script& script, const Plot& plot) {
+  const PlotScales scales = scales_of(plot);
+  std::string bands, lines;
+  for (size_t i = 0; i < plot.lines.size(); ++i) {
+    const Line line = thinned(plot.lines[i], scales, kPlacesAcross);
+    std::string rows;
+    size_t there = 0;
+    for (size_t k = 0; k < std::min(line.x.size(), line.y.size()); ++k) {
+      const bool shown = scales.x.shows(line.x[k]) && scales.y.shows(line.y[k]);
+      there += shown;
+      const bool has_band = k < line.low.size() && k < line.high.size() &&
+                            scales.y.shows(line.low[k]) && scales.y.shows(line.high[k]);
+      rows += !shown ? "\n"
+              : has_band
+                  ? fmt::format("{} {} {} {}\n", line.x[k], line.y[k], line.low[k], line.high[k])
+                  : fmt::format("{} {}\n", line.x[k], line.y[k]);
+    }
+    if (there == 0) continue;
+    const std::string block = script.block(rows);
+    if (!line.low.empty())
+      bands += fmt::format(
+          "{} using 1:3:4 with filledcurves fs transparent solid 0.2 lc rgb '{}' notitle, ", block,
+          line_colour(i));
+    const bool named = !line.name.empty() && (plot.lines.size() > 1 || line.name != plot.title);
+    lines += fmt::format(
+        "{} using 1:2 with {} lw 2 lc rgb '{}' {}, ", block,
+        there <= 30 ? "linespoints pt 7 ps 0.6" : "lines", line_colour(i),
+        named ? "title " + quoted(cut_to_columns(one_line(line.name), 60)) + " noenhanced"
+              : "notitle");
+  }
+  std::string all = bands + lines;
+  if (all.empty()) all = "NaN notitle, ";
+  all.resize(all.size() - 2);
+  script.commands += fmt::format(
+      "set title {} noenhanced\nset xtics auto\nunset style fill\n{}{}plot {}\n",
+      quoted(plot.title), axis("x", plot.x, scales.x), axis("y", plot.y, scales.y), all);
+}
+
+void add(Script& script, const Bars& bars) {
+  const size_t n = std::min(bars.names.size(), bars.values.size());
+  std::string rows, names;
+  double low = 0, high = 0;
+  for (size_t i = 0; i < n; ++i) {
+    names += fmt::format("{}{} {}", names.empty() ? "" : ", ",
+                         quoted(cut_to_columns(one_line(bars.names[i]), 24)), i);
+    if (!std::isfinite(bars.values[i])) continue;
+    rows += fmt::format("{} {}\n", i, bars.values[i]);
+    low = std::min(low, bars.values[i]);
+    high = std::max(high, bars.values[i]);
+  }
+  const Scale scale(low, high, false);
+  script.commands += fmt::format(
+      "set title {} noenhanced\nset style fill solid 0.8\nset boxwidth 0.8\nunset logscale\n"
+      "set xlabel ''\nset ylabel ''\nset xrange [-0.6:{}]\nset yrange [{}:{}]\n"
+      "set xtics rotate by -30 noenhanced ({})\n",
+      quoted(bars.title), static_cast<double>(std::max<size_t>(n, 1)) - 0.4, scale.low(),
+      scale.high(), names);
+  script.commands += rows.empty()
+                         ? "plot NaN notitle\n"
+                         : fmt::format("plot {} using 1:2 with boxes lc rgb '{}' notitle\n",
+                                       script.block(rows), line_colour(0));
+}
+
+// A folder of its own, gone with the object.
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    std::string path = std::filesystem::temp_directory_path() / "fathom-plot-XXXXXX";
+    if (mkdtemp(path.data()) == nullptr)
+      fail("no folder can be made in " + path, "set TMPDIR to a folder that you may write to");
+    path_ = path;
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  std::string file(const char* name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace
+
+std::string gnuplot_script(const Report& report, const std::string& output) {
+  Script script;
+  size_t pictures = 0;
+  for (const Part& part : report.parts) {
+    if (const auto* plot = std::get_if<Plot>(&part.body)) add(script, *plot), ++pictures;
+    if (const auto* bars = std::get_if<Bars>(&part.body)) add(script, *bars), ++pictures;
+  }
+  if (pictures == 0) return "";
+  const std::string size = fmt::format("size {},{}", kWidth, kHeight * pictures);
+  return fmt::format(
+      "set encoding utf8\nif (strstrt(GPVAL_TERMINALS, 'pngcairo') > 0) {{ set terminal pngcairo "
+      "{0} "
+      "}} else {{ set terminal png {0} }}\nset output {1}\nset grid lc rgb '#e2e2e8'\nset key "
+      "noenhanced\n"
+      "{2}set multiplot layout {3},1\n{4}unset multiplot\nset output\n",
+      size, quoted(output), script.data, pictures, script.commands);
+}
+
+void require_gnuplot() {
+  if (find_program("gnuplot").empty())
+    misuse("a PNG is drawn by gnuplot, which is not installed",
+           "apt-get install gnuplot-nox, or take --format=svg, which needs nothing");
+}
+
+std::string render_png(const Report& report) {
+  require_gnuplot();
+  const std::string gnuplot = find_program("gnuplot");
+  const ScratchFolder scratch;
+  const std::string picture = scratch.file("picture.png"), script = scratch.file("script");
+  const std::string commands = gnuplot_script(report, picture);
+  if (commands.empty())
+    misuse("there is nothing to draw as PNG: no line and no bar",
+           "--format=svg and html show tables and text too");
+  write_file_durably(script, as_bytes(commands));
+  const ProgramOutcome outcome = run_program(gnuplot, {script}, kSeconds);
+  std::string problem = outcome.problem;
+  if (problem.empty() && outcome.signal != 0)
+    problem = fmt::format("{} was ended by signal {}", gnuplot, outcome.signal);
+  if (problem.empty() && outcome.exit_code != 0)
+    problem = fmt::format("{} failed: {}", gnuplot, escaped(trim(outcome.err)));
+  if (!problem.empty()) fail(problem, "take --format=svg, which needs no other program");
+  return read_text_file(picture, kMostBytes);
+}
+
+}  // namespace fathom::report

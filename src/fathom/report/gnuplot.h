@@ -1,0 +1,14 @@
+// Pictures by gnuplot.
+#pragma once
+
+#include <string>
+
+#include "fathom/report/report.h"
+
+namespace fathom::report {
+
+// What gnuplot is told to draw the report's plots and bars into the file `output`; empty: there are
+// none. Texts from outside are in single quotes, where nothing means anything to it.
+std::string gnuplot_script(const Report& report, const std::string& output);
+
+}  // namespace fathom::report

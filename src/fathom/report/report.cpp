@@ -1,0 +1,93 @@
+#include "fathom/report/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "fathom/base/text.h"
+
+namespace fathom::report {
+namespace {
+
+constexpr double kPi = 3.14159265358979;
+// The scale in terminals.
+constexpr int kTerminalColours[] = {120, 156, 192, 228, 222, 216, 210};
+
+// Of hue (degrees), saturation and lightness (0 to 1).
+Colour of_hsl(double hue, double saturation, double lightness) {
+  const double chroma = saturation * std::min(lightness, 1 - lightness);
+  const auto channel = [&](double n) {
+    const double k = std::fmod(n + hue / 30 + 12, 12);
+    const double value = lightness - chroma * std::clamp(std::min(k - 3, 9 - k), -1.0, 1.0);
+    return static_cast<int>(std::lround(255 * value));
+  };
+  return {channel(0), channel(8), channel(4)};
+}
+
+}  // namespace
+
+bool repeats_title(const Report& report, unsigned shown_in) {
+  for (const Part& part : report.parts) {
+    if ((part.shown_in & shown_in) == 0) continue;
+    if (const auto* plot = std::get_if<Plot>(&part.body)) return plot->title == report.title;
+    const auto* bars = std::get_if<Bars>(&part.body);
+    return bars != nullptr && bars->title == report.title;
+  }
+  return false;
+}
+
+std::string shown(double number, const NumberForm& form) {
+  if (std::isnan(number)) return "-";
+  if (std::isinf(number)) return number > 0 ? "inf" : "-inf";
+  switch (form.kind) {
+    case NumberForm::Kind::kPercent:
+      return fmt::format("{:.{}f} %", 100 * number, form.digits);
+    case NumberForm::Kind::kFixed:
+      // A number of three hundred digits is no help.
+      if (std::abs(number) < 1e15) return fmt::format("{:.{}f}", number, form.digits);
+      break;
+    case NumberForm::Kind::kCount:
+      if (std::abs(number) < 1e15) return with_commas(std::llround(number));
+      break;
+    case NumberForm::Kind::kGeneral:
+      break;
+  }
+  return fmt::format("{:.{}g}", number, std::max(form.digits, 1));
+}
+
+std::string shown(const Cell& cell, const NumberForm& form) {
+  if (const auto* text = std::get_if<std::string>(&cell.value)) return *text;
+  if (const auto* number = std::get_if<double>(&cell.value)) return shown(*number, form);
+  const auto* whole = std::get_if<int64_t>(&cell.value);
+  if (whole == nullptr) return "";
+  if (form.kind == NumberForm::Kind::kCount) return with_commas(*whole);
+  if (form.kind == NumberForm::Kind::kPercent) return shown(static_cast<double>(*whole), form);
+  return std::to_string(*whole);
+}
+
+Colour scale_colour(double place) {
+  const double x = std::clamp(place, 0.0, 1.0);
+  return of_hsl(140 - 150 * x, 0.7, 0.72 + 0.12 * std::sin(x * kPi));
+}
+
+int scale_terminal_colour(double place) {
+  const double last = std::size(kTerminalColours) - 1;
+  return kTerminalColours[static_cast<size_t>(std::clamp(place, 0.0, 1.0) * last + 1e-9)];
+}
+
+std::optional<double> scale_place(const ColouredText& text, const TextRun& run) {
+  if (run.shade && std::isfinite(*run.shade)) return std::clamp(*run.shade, 0.0, 1.0);
+  if (!run.category || *run.category >= text.categories.size()) return std::nullopt;
+  const size_t last = text.categories.size() - 1;
+  return last == 0 ? 1 : static_cast<double>(*run.category) / static_cast<double>(last);
+}
+
+char sign_of(const ColouredText& text, const TextRun& run) {
+  if (run.shade && std::isfinite(*run.shade))
+    return static_cast<char>('0' + std::min(9, static_cast<int>(10 * *scale_place(text, run))));
+  return scale_place(text, run) ? text.categories[*run.category].sign : ' ';
+}
+
+}  // namespace fathom::report

@@ -1,0 +1,151 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "fathom/report/columns.h"
+#include "fathom/report/render.h"
+#include "fathom/report/terminal_plot.h"
+
+namespace fathom::report {
+namespace {
+
+constexpr size_t kIndent = 2, kGap = 2;
+
+std::string styled(const char* code, const std::string& text, const TerminalOptions& options) {
+  return options.colour && !text.empty() ? fmt::format("\033[{}m{}\033[0m", code, text) : text;
+}
+
+std::string without_end_spaces(std::string line) {
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line;
+}
+
+std::string part_text(const Heading& heading, const TerminalOptions& options) {
+  std::string out;
+  for (const std::string& line :
+       wrapped(one_line(heading.text), static_cast<size_t>(options.width)))
+    out += styled("1", line, options) + "\n";
+  return out;
+}
+
+std::string part_text(const Paragraph& paragraph, const TerminalOptions& options) {
+  std::string out;
+  for (const std::string& line :
+       wrapped(lines_of_text(paragraph.text), static_cast<size_t>(options.width)))
+    out += line + "\n";
+  return out;
+}
+
+// The widest columns of text give way until the table fits, down to a few letters.
+void fit(std::vector<size_t>& widths, const Table& table, size_t width) {
+  constexpr size_t kLeast = 8;
+  const auto total = [&] {
+    size_t sum = kIndent;
+    for (const size_t w : widths) sum += w + kGap;
+    return sum - kGap;
+  };
+  while (!widths.empty() && total() > width) {
+    size_t widest = widths.size();
+    for (size_t i = 0; i < widths.size(); ++i)
+      if (table.columns[i].align == Align::kLeft && widths[i] > kLeast &&
+          (widest == widths.size() || widths[i] > widths[widest]))
+        widest = i;
+    if (widest == widths.size()) return;
+    widths[widest] = std::max(kLeast, widths[widest] - std::min(widths[widest], total() - width));
+  }
+}
+
+std::string part_text(const Table& table, const TerminalOptions& options) {
+  const auto texts = table_texts(table);
+  std::vector<size_t> widths = table_widths(texts);
+  fit(widths, table, static_cast<size_t>(options.width));
+  std::string out;
+  if (!table.title.empty()) out += styled("1", one_line(table.title), options) + "\n";
+  for (size_t r = table.header ? 0 : 1; r < texts.size(); ++r) {
+    std::string line(kIndent, ' ');
+    for (size_t i = 0; i < widths.size(); ++i) {
+      std::string cell = cut_to_columns(texts[r][i], widths[i]);
+      const bool marked = r > 0 && i < table.rows[r - 1].size() && table.rows[r - 1][i].marked;
+      const size_t bare = columns(cell);
+      if (marked) cell = styled("4", cell, options);
+      const std::string space(widths[i] - bare, ' ');
+      line += table.columns[i].align == Align::kLeft ? cell + space : space + cell;
+      if (i + 1 < widths.size()) line += std::string(kGap, ' ');
+    }
+    out += without_end_spaces(line) + "\n";
+  }
+  return out;
+}
+
+std::string part_text(const Plot& plot, const TerminalOptions& options) {
+  return terminal_plot(plot, options);
+}
+
+std::string part_text(const Bars& bars, const TerminalOptions& options) {
+  return terminal_bars(bars, options);
+}
+
+std::string legend(const ColouredText& text, const TerminalOptions& options) {
+  std::string out;
+  if (options.colour && !text.categories.empty()) {
+    out = one_line(text.legend);
+    for (size_t i = 0; i < text.categories.size(); ++i) {
+      const double place =
+          text.categories.size() == 1
+              ? 1
+              : static_cast<double>(i) / static_cast<double>(text.categories.size() - 1);
+      out += fmt::format("{}\033[30;48;5;{}m {} \033[0m", out.empty() ? "" : " ",
+                         scale_terminal_colour(place), one_line(text.categories[i].name));
+    }
+  }
+  if (options.colour && !text.mark.empty())
+    out += fmt::format("{}underlined: {}", out.empty() ? "" : "; ", one_line(text.mark));
+  return out.empty() ? "" : "\n" + out + "\n";
+}
+
+std::string part_text(const ColouredText& text, const TerminalOptions& options) {
+  std::string out;
+  for (const std::vector<Piece>& pieces :
+       text_lines(text, static_cast<size_t>(options.width), options.colour)) {
+    std::string line, signs;
+    for (const Piece& piece : pieces) {
+      const auto place = scale_place(text, *piece.run);
+      const char* underline = piece.run->marked ? ";4" : "";
+      if (options.colour && place)
+        line += fmt::format("\033[30;48;5;{}{}m{}\033[0m", scale_terminal_colour(*place), underline,
+                            piece.text);
+      else if (piece.run->marked)
+        line += styled("4", piece.text, options);
+      else
+        line += piece.text;
+      // A run's first column has its sign.
+      const size_t width = columns(piece.text);
+      if (width > 0) signs += sign_of(text, *piece.run) + std::string(width - 1, ' ');
+    }
+    out += line + "\n";
+    signs = without_end_spaces(signs);
+    if (!options.colour && !signs.empty()) out += signs + "\n";
+  }
+  return out + legend(text, options);
+}
+
+}  // namespace
+
+std::string render_terminal(const Report& report, const TerminalOptions& given) {
+  TerminalOptions options = given;
+  options.width = std::max(options.width, 20);
+  std::string out;
+  bool was_text = false;
+  for (const Part& part : report.parts) {
+    if ((part.shown_in & kInTerminal) == 0) continue;
+    // Paragraphs follow one another closely; what has a form of its own stands apart.
+    const bool is_text =
+        std::holds_alternative<Paragraph>(part.body) || std::holds_alternative<Heading>(part.body);
+    if (!out.empty() && !(was_text && is_text)) out += "\n";
+    was_text = is_text;
+    out += std::visit([&](const auto& body) { return part_text(body, options); }, part.body);
+  }
+  return out;
+}
+
+}  // namespace fathom::report

@@ -1,0 +1,85 @@
+// Pictures by gnuplot: what it is told, and, where it is installed, what it makes of it.
+#include "fathom/report/gnuplot.h"
+
+#include <filesystem>
+
+#include "fathom/base/error.h"
+#include "fathom/io/program.h"
+#include "report/report_testing.h"
+
+namespace fathom::report {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// The script without what stands in its single quotes.
+std::string outside_of_quotes(const std::string& script) {
+  std::string out;
+  bool inside = false;
+  for (const char c : script) {
+    if (c == '\'')
+      inside = !inside;
+    else if (!inside)
+      out += c;
+  }
+  EXPECT_FALSE(inside);
+  return out;
+}
+
+TEST(GnuplotScript, HoldsTextsInQuotesAlone) {
+  const std::string plain = outside_of_quotes(gnuplot_script(report_of("x"), "out.png"));
+  for (const std::string& text : hostile_texts()) {
+    if (text.empty()) continue;  // a line without a name has no title
+    EXPECT_EQ(outside_of_quotes(gnuplot_script(report_of(text), "out.png")), plain) << text;
+  }
+}
+
+TEST(GnuplotScript, HasABlockForEveryLineAndGapsWhereThereAreSome) {
+  const std::string script = gnuplot_script(example(), "out.png");
+  EXPECT_THAT(script, HasSubstr("$d0 << EOD\n0 4\n100 3\n200 2.5\n\n400 2.25\nEOD\n"));
+  EXPECT_THAT(script, HasSubstr("$d1 << EOD\n0 4 3.75 4.25\n"));
+  EXPECT_THAT(script, HasSubstr("set multiplot layout 2,1"));
+  EXPECT_THAT(script, Not(HasSubstr("nan")));
+  EXPECT_EQ(gnuplot_script(Report(), "out.png"), "");
+}
+
+TEST(Png, IsDrawnByGnuplot) {
+  if (find_program("gnuplot").empty()) GTEST_SKIP() << "gnuplot is not installed";
+  std::vector<Report> reports = {example()};
+  for (const std::string& text : hostile_texts()) reports.push_back(report_of(text));
+  Report nothing, huge;
+  nothing.add(Plot());
+  nothing.add(Bars{"b", {"x"}, {kNaN}});
+  huge.add(Plot{"h", {}, {}, {{"l", {1, 2, 3}, {1e300, -1e300, 0}}}});
+  reports.push_back(nothing);
+  reports.push_back(huge);
+  for (const Report& report : reports) {
+    const std::string png = render_png(report);
+    EXPECT_EQ(png.substr(0, 8), "\x89PNG\r\n\x1a\n");
+    EXPECT_GT(png.size(), 1000U);
+  }
+  EXPECT_FALSE(std::filesystem::exists("harm"));
+  try {
+    render_png(Report());
+    ADD_FAILURE() << "there is nothing to draw";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("nothing to draw"));
+  }
+}
+
+TEST(Png, WithoutGnuplotSaysWhatToInstall) {
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", "/no/such", 1);
+  try {
+    require_gnuplot();
+    ADD_FAILURE() << "there is no gnuplot in /no/such";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(e.hint(), HasSubstr("apt-get install gnuplot-nox"));
+  }
+  ::setenv("PATH", path.c_str(), 1);
+}
+
+}  // namespace
+}  // namespace fathom::report
