@@ -58,6 +58,18 @@ TEST_F(DescribeTest, TextHoldsTheNumbersAndTheSettings) {
   EXPECT_THAT(o.out, Not(HasSubstr("\x1b"))) << "no colours in a file";
 }
 
+TEST_F(DescribeTest, TheOptimiserIsInTheMemoryAndGroupsInTheDecay) {
+  const auto memory = [&](const char* optimizer) {
+    return described({"gpt2ish", std::string("--optimizer=") + optimizer})["training_memory_bytes"]
+        .get<double>();
+  };
+  EXPECT_EQ(memory("adamw") - memory("sgd"), 4.0 * 120560209);
+  EXPECT_EQ(memory("adam"), memory("adamw"));
+  // 768 * 50257 + 50257 of head, 66,908,928 decay without a group
+  EXPECT_THAT(run({"describe", "gpt2ish", "--parameter_groups=head.*: decay=0"}).out,
+              HasSubstr("28,311,552\n"));
+}
+
 TEST_F(DescribeTest, JsonHoldsTheSameNumbers) {
   const json d = described({"gpt2ish"});
   EXPECT_EQ(d["preset"], "gpt2ish");

@@ -96,6 +96,16 @@ TEST_F(FitsMemory, FrozenWeightsHaveNoMoments) {
   EXPECT_LT(least_memory(config_, kVocab, true).weights, 0.3 * all);
 }
 
+TEST_F(FitsMemory, EachOptimiserKeepsItsOwn) {
+  const double weights = least_memory(config_, kVocab, false).weights;
+  for (const auto& [name, times] : {std::pair{"adamw", 4.0}, {"sgd", 3.0}, {"adam", 4.0}}) {
+    config_.optimizer.optimizer = name;
+    EXPECT_EQ(least_memory(config_, kVocab, true).weights, times * weights) << name;
+  }
+  config_.optimizer.optimizer = "schedule_free_adamw";
+  EXPECT_GT(least_memory(config_, kVocab, true).weights, 5 * weights);
+}
+
 TEST_F(FitsMemory, AControlGroupsLimitCounts) {
   const FileReader read = [&](const std::string& path) -> std::string {
     if (path == "/proc/self/cgroup") return "0::/box\n";

@@ -233,6 +233,37 @@ TEST_F(ResumePlanTest, AStateThatNobodyWroteIsRefused) {
   EXPECT_THAT(with([](auto& j) { j["config"]["n_layer"] = 1e9; }), HasSubstr("n_layer"));
 }
 
+TEST_F(ResumePlanTest, AnotherOptimiserBeginsAnewWhichIsSaid) {
+  save_state("old", "last", state());
+  const TrainRequest r = resume({"--optimizer=sgd"});
+  EXPECT_EQ(r.config.optimizer.optimizer, "sgd");
+  EXPECT_EQ(r.config.optimizer.weight_decay, 0);
+  EXPECT_THAT(r.resume->lines,
+              ElementsAre("optimizer = \"sgd\" (was \"adamw\")",
+                          "the optimiser is SGD in place of AdamW: it begins anew, as with "
+                          "--ignore_optimizer"));
+  EXPECT_THAT(r.notices, ElementsAre(HasSubstr("weight_decay = 0")));
+}
+
+TEST_F(ResumePlanTest, GroupsOfWhatThereIsNotAreRefused) {
+  save_state("old", "last", state());
+  EXPECT_THAT(refusal({"--resume", "--parameter_groups=mpl.*: lr=2"}),
+              AllOf(HasSubstr("names no parameter"), HasSubstr("HINT:")));
+  EXPECT_THAT(refusal({"--resume", "--parameter_groups=mlp.*"}),
+              AllOf(HasSubstr("has no colon"), HasSubstr("HINT:")));
+}
+
+// Of so many updates, which may be fewer than the steps.
+TEST_F(ResumePlanTest, AWarmUpOfTheOptimiserCountsItsUpdates) {
+  RunState s = state();
+  s.config.schedule.decay_lr = false;
+  s.optimizer_steps = 20;
+  save_state("old", "last", s);
+  EXPECT_THAT(resume({"--optimizer_warmup_steps=40"}).resume->lines,
+              ElementsAre("optimizer_warmup_steps = 40 (was 0)",
+                          "the learning rate of the next step is 5.5e-04 in place of 1.0e-03"));
+}
+
 TEST_F(ResumePlanTest, AnInitialModelIsARunOrAFolder) {
   const std::string last = save_state("first", "last", state());
   const Words base = {"--dataset=rain", "--block_size=16"};

@@ -208,6 +208,19 @@ TEST(Fields, GivenKnowsWhatWasSetAndNotWhatAPresetChanged) {
   EXPECT_EQ(s.fields.find("count")->origin(), "--num_things");
 }
 
+TEST(Fields, ChangesKnowsWhatIsAnotherValueThanBefore) {
+  Sample s;
+  s.config.count = 9;
+  EXPECT_FALSE(s.fields.changes("count"));
+  s.fields.set_text("count", "9", "--count");
+  EXPECT_FALSE(s.fields.changes("count"));
+  s.fields.set_text("count", "8", "--count");
+  EXPECT_TRUE(s.fields.changes("count"));
+  s.fields.set_text("count", "9", "--count");
+  EXPECT_FALSE(s.fields.changes("count")) << "there and back";
+  EXPECT_FALSE(s.fields.changes("no_such_key"));
+}
+
 TEST(Fields, TheLastValueWins) {
   Sample s;
   s.fields.set_text("count", "4", "a");

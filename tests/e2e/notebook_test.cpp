@@ -148,13 +148,24 @@ TEST_F(Notebook, OtherSwitchesAreSaidOrRefused) {
   place_->write("my_plan.json", R"({"stage1": {"dataset": "wikipedia", "epochs": 1}})");
   for (const auto& [flag, hint] : {std::pair{"--training-plan my_plan.json", "--initial_model"},
                                    {"--model my_model.lmp", "--run_name"},
-                                   {"--optimizer-warmup-steps 40", "--warmup_iters"},
-                                   {"--optimizer sgd", "adamw"}}) {
+                                   {"--optimizer lion", "adamw"}}) {
     const Outcome refused = lmplay(std::string("train --exp gpt2ish --device cpu ") + flag);
     EXPECT_EQ(refused.exit_code, 2) << flag;
     EXPECT_THAT(refused.err, HasSubstr(hint)) << flag;
     EXPECT_THAT(refused.err, HasSubstr("HINT:")) << flag;
   }
+}
+
+TEST_F(Notebook, OtherOptimisersTrainAndWarmUp) {
+  const Outcome o = type(
+      "train --exp gpt2ish --device cpu --batch-size 1 --optimizer adagrad "
+      "--optimizer-warmup-steps 40 --optimizer-warmup-fraction 0.1 --run-name other "
+      "--dataset shakespeare_char --context_len 16 --max_iters 2" +
+      std::string(kSmall));
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("Adagrad, learning rate 0.0006, weight decay 0;"));
+  EXPECT_THAT(o.out, HasSubstr("weight_decay = 0: 0.01 was decoupled"));
+  EXPECT_THAT(slurp(place_->path("runs/other/config.toml")), HasSubstr("weight_decay = 0.0"));
 }
 
 TEST_F(Notebook, FrozenParametersStay) {

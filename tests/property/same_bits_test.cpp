@@ -1,7 +1,8 @@
 // Equal seeds give equal bits, for any fixed number of threads.
 #include <cstring>
 
-#include "fathom/train/adamw.h"
+#include "fathom/train/gradients.h"
+#include "fathom/train/optimizer.h"
 #include "property/presets.h"
 
 namespace fathom::property {
@@ -12,7 +13,7 @@ std::string bytes_after_training(const ModelConfig& config, int64_t B, int64_t T
                                  bool recompute = false) {
   const auto model = model_of(config, kVocab, at::kFloat, 3);
   disturb(*model, 0.3);
-  AdamW optimizer(model->parameters(), {});
+  Optimizer optimizer(model->parameters(), {});
   std::string bytes;
   const auto add = [&](const Tensor& x) {
     if (!x.defined()) return;
@@ -24,10 +25,10 @@ std::string bytes_after_training(const ModelConfig& config, int64_t B, int64_t T
     model->parameters().zero_grad();
     backward(objective(model->forward(batch, {true, RandomField(3, step, 0), recompute}).losses));
     for (const Parameter& p : model->parameters().all()) add(p.tensor.grad());
-    optimizer.clip_gradients();
-    optimizer.step(1e-2);
+    optimizer.step(1e-2, clip_scale(gradient_norm(model->parameters()), 1));
   }
-  for (const AdamW::State& state : optimizer.state()) add(state.m), add(state.v);
+  for (const Optimizer::State& state : optimizer.state())
+    for (const Tensor& kept : state.tensors) add(kept);
   for (const Parameter& p : model->parameters().all()) add(p.tensor);
   return bytes;
 }

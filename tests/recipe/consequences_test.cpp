@@ -58,6 +58,37 @@ TEST(Consequences, ABatchHasMoreInIt) {
               ElementsAre("an evaluation sees 6,400 sequences of a split in place of 12,800"));
 }
 
+TEST(Consequences, AnotherOptimiserBeginsAnew) {
+  EXPECT_THAT(after(100, {{"optimizer", "muon"}}),
+              ElementsAre("the optimiser is Muon in place of AdamW: it begins anew, as with "
+                          "--ignore_optimizer"));
+  EXPECT_THAT(
+      after(200, {{"optimizer", "sgd"}}, {{"optimizer", "schedule_free_adamw"}}),
+      ElementsAre("the optimiser is SGD in place of schedule-free AdamW: it begins anew, as "
+                  "with --ignore_optimizer"));
+}
+
+TEST(Consequences, AnOptimisersWarmUpIsInTheRate) {
+  const Settings constant = {{"decay_lr", "false"}};
+  const auto with = [&](Settings settings) {
+    settings.insert(settings.begin(), constant.begin(), constant.end());
+    return settings;
+  };
+  EXPECT_THAT(after(5, {{"optimizer_warmup_steps", "10"}}, constant),
+              ElementsAre("the learning rate of the next step is 5.5e-04 in place of 1.0e-03"));
+  EXPECT_THAT(after(15, {{"optimizer_warmup_steps", "10"}}, constant), IsEmpty());
+  // Another optimiser warms up from its own beginning.
+  EXPECT_THAT(after(15, {{"optimizer", "adam"}}, with({{"optimizer_warmup_steps", "10"}})),
+              ElementsAre(::testing::HasSubstr("begins anew"),
+                          "the learning rate of the next step is 1.0e-04 in place of 1.0e-03"));
+  // Updates count, not steps.
+  const RunConfig before = resolved("gpt2ish_shakespeare", constant).config,
+                  now = resolved("gpt2ish_shakespeare", with({{"optimizer_warmup_steps", "10"}}))
+                            .config;
+  EXPECT_THAT(consequences(before, now, 100, 5),
+              ElementsAre("the learning rate of the next step is 5.5e-04 in place of 1.0e-03"));
+}
+
 TEST(Consequences, WhatThawsHasNoMoments) {
   EXPECT_THAT(after(100, {{"freeze", "token_table.*"}}, {{"freeze", "token_table.*,norm_out.*"}}),
               ElementsAre("one tensor that was frozen is trained from here on: the moments begin "
@@ -66,6 +97,13 @@ TEST(Consequences, WhatThawsHasNoMoments) {
               ElementsAre("2 tensors that were frozen are trained from here on: the moments begin "
                           "at zero"));
   EXPECT_THAT(after(100, {{"freeze", "token_table.*"}}), IsEmpty()) << "it says so itself";
+  const Settings until = {{"parameter_groups", "norm_out.*: frozen_until=150"}};
+  const char* const kThawed =
+      "one tensor that was frozen is trained from here on: the moments begin at zero";
+  EXPECT_THAT(after(100, {{"parameter_groups", "norm_out.*: frozen_until=90"}}, until),
+              ElementsAre(kThawed));
+  EXPECT_THAT(after(100, {{"parameter_groups", "norm_out.*: frozen_until=101"}}, until), IsEmpty());
+  EXPECT_THAT(after(160, {{"parameter_groups", "norm_out.*: lr=2"}}, until), IsEmpty());
 }
 
 }  // namespace

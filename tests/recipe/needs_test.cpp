@@ -29,6 +29,7 @@ struct InVain {
 std::vector<InVain> in_vain() {
   const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
   const Settings constant = {{"decay_lr", "false"}};
+  const char* const kMoments = "optimizer = adamw, adam, muon or schedule_free_adamw";
   const auto plus = [](Settings settings, const char* key, const char* text) {
     return settings.emplace_back(key, text), settings;
   };
@@ -68,6 +69,23 @@ std::vector<InVain> in_vain() {
        "weight_decay > 0",
        {{"weight_decay", "0"}},
        {{"weight_decay", "0.1"}}},
+      {"beta1", "0.8", kMoments, {{"optimizer", "sgd"}}, {{"optimizer", "adam"}}},
+      {"beta2", "0.8", kMoments, {{"optimizer", "rmsprop"}}, {{"optimizer", "adamw"}}},
+      {"adam_eps",
+       "1e-6",
+       "optimizer = adamw, adam, adagrad, rmsprop, muon or schedule_free_adamw",
+       {{"optimizer", "sgd"}},
+       {{"optimizer", "adagrad"}}},
+      {"momentum", "0.8", "optimizer = sgd", {}, {{"optimizer", "sgd"}}},
+      {"rmsprop_alpha", "0.8", "optimizer = rmsprop", {}, {{"optimizer", "rmsprop"}}},
+      {"muon_lr", "0.01", "optimizer = muon", {}, {{"optimizer", "muon"}}},
+      {"muon_momentum", "0.8", "optimizer = muon", {}, {{"optimizer", "muon"}}},
+      {"muon_ns_steps", "3", "optimizer = muon", {}, {{"optimizer", "muon"}}},
+      {"optimizer_warmup_fraction",
+       "0.5",
+       "optimizer_warmup_steps > 0",
+       {},
+       {{"optimizer_warmup_steps", "40"}}},
       {"freeze",
        "head.*",
        "default_freeze = false",

@@ -121,14 +121,43 @@ TEST(Resolve, NoticesOfIgnoredKeysAreKept) {
 }
 
 TEST(Resolve, KeysOfOtherProgramsThatWouldMeanAnotherRunAreRefused) {
-  for (const char* key : {"training_plan", "model", "optimizer_warmup_steps"}) {
+  for (const char* key : {"training_plan", "model", "dump_config"}) {
     const Error e = refusal_of([&] { resolved("gpt2ish", {{key, "x"}}); });
     EXPECT_EQ(e.kind(), ErrorKind::kUsage);
     EXPECT_THAT(e.what(), AllOf(HasSubstr(key), HasSubstr("is not supported")));
     EXPECT_THAT(e.hint(), HasSubstr("--"));
   }
-  const Error e = refusal_of([&] { resolved("gpt2ish", {{"optimizer", "sgd"}}); });
-  EXPECT_THAT(e.what(), AllOf(HasSubstr("optimizer = \"sgd\""), HasSubstr("adamw")));
+  const Error e = refusal_of([&] { resolved("gpt2ish", {{"optimizer", "lion"}}); });
+  EXPECT_THAT(e.what(), AllOf(HasSubstr("optimizer = \"lion\""), HasSubstr("adamw")));
+}
+
+// LMPlay's: AdamW's decay is its own, the others have none unless it is asked for.
+TEST(Resolve, AnOptimiserThatAddsItsDecayHasNoneUnlessItIsGiven) {
+  for (const char* name : {"adam", "adagrad", "sgd", "rmsprop"}) {
+    const auto r = resolved("gpt2ish", {{"optimizer", name}});
+    EXPECT_EQ(r.config.optimizer.weight_decay, 0) << name;
+    ASSERT_EQ(r.notices.size(), 1u) << name;
+    EXPECT_THAT(r.notices[0], HasSubstr("weight_decay = 0: 0.01 was decoupled"));
+    EXPECT_EQ(resolved("gpt2ish", {{"optimizer", name}, {"weight_decay", "0.01"}})
+                  .config.optimizer.weight_decay,
+              0.01);
+  }
+  for (const char* name : {"adamw", "muon", "schedule_free_adamw"})
+    EXPECT_EQ(resolved("gpt2ish", {{"optimizer", name}}).config.optimizer.weight_decay, 0.01);
+  // A run that goes on keeps what it had, whatever is typed again.
+  RunConfig config = resolved("gpt2ish", {{"optimizer", "sgd"}, {"weight_decay", "0.2"}}).config;
+  FieldList list;
+  add_fields(list, config);
+  list.set_text("optimizer", "sgd", "--optimizer");
+  EXPECT_THAT(resolve(list, config), ::testing::IsEmpty());
+  EXPECT_EQ(config.optimizer.weight_decay, 0.2);
+}
+
+TEST(Resolve, ScheduleFreeSaysThatItsRateNeedNotFall) {
+  EXPECT_THAT(resolved("gpt2ish_shakespeare", {{"optimizer", "schedule_free_adamw"}}).notices,
+              ::testing::ElementsAre(HasSubstr("--decay_lr=False --optimizer_warmup_steps=N")));
+  EXPECT_THAT(resolved("gpt2ish", {{"optimizer", "schedule_free_adamw"}}).notices,
+              ::testing::IsEmpty());
 }
 
 TEST(Resolve, StepsCountWhereTheUserCountsInSteps) {

@@ -89,6 +89,23 @@ TEST(Schedule, NoStepsBetweenWarmUpAndFloor) {
   EXPECT_DOUBLE_EQ(learning_rate_at(c, 101), 1e-4);
 }
 
+TEST(OptimizerWarmUp, RisesFromItsFractionToOne) {
+  OptimizerConfig c;
+  EXPECT_EQ(optimizer_warmup(c, 0), 1) << "there is none unless it is asked for";
+  c.optimizer_warmup_steps = 40;
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 0), 0.1);
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 1), 0.1 + 0.9 / 40);
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 39), 0.1 + 0.9 * 39 / 40);
+  EXPECT_EQ(optimizer_warmup(c, 40), 1);
+  EXPECT_EQ(optimizer_warmup(c, 1'000'000), 1);
+  c.optimizer_warmup_fraction = 0;
+  EXPECT_EQ(optimizer_warmup(c, 0), 0);
+  c.optimizer_warmup_fraction = 3;
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 0), 3) << "or falls to it from above";
+  EXPECT_DOUBLE_EQ(optimizer_warmup(c, 20), 2);
+  EXPECT_EQ(optimizer_warmup(c, 40), 1);
+}
+
 TEST(Schedule, RisesThenFallsWithinItsBounds) {
   EXPECT_TRUE(rc::check([] {
     RunConfig c;

@@ -32,6 +32,8 @@ const Settings kExits = {{"n_layer", "3"},
                          {"halt_threshold", "0.3"},
                          {"layer_supervision", "all"}};
 
+const Settings kMuon = {{"optimizer", "muon"}};
+
 Settings exits_and(const std::string& name, const std::string& value) {
   Settings settings = kExits;
   settings.push_back({name, value});
@@ -56,7 +58,11 @@ const std::vector<Row> kRows = {
     {"sampling", "sequential"}, {"batch_size", "4"},
     {"mini_batch_size", "2", {{"batch_size", "4"}}}, {"gradient_accumulation_steps", "2"},
     {"learning_rate", "0.02"}, {"weight_decay", "0.5"}, {"beta1", "0.5"}, {"beta2", "0.5"},
-    {"adam_eps", "0.01"}, {"grad_clip", "0.01"},
+    {"adam_eps", "0.01"}, {"grad_clip", "0.01"}, {"optimizer", "sgd"},
+    {"momentum", "0.5", {{"optimizer", "sgd"}}}, {"rmsprop_alpha", "0.5", {{"optimizer", "rmsprop"}}},
+    {"muon_lr", "0.5", kMuon}, {"muon_momentum", "0.5", kMuon}, {"muon_ns_steps", "2", kMuon},
+    {"parameter_groups", "mlp.*: lr=0.5"}, {"optimizer_warmup_steps", "4"},
+    {"optimizer_warmup_fraction", "0.5", {{"optimizer_warmup_steps", "4"}}},
     {"decay_rule", "mlp_and_head"}, {"decay_lr", "False"}, {"warmup_iters", "3"},
     {"warmup_form", "from_zero", {{"warmup_iters", "3"}}}, {"lr_decay_iters", "3"},
     {"min_lr", "0.005"}, {"max_iters", "4"}, {"eval_interval", "2"}, {"eval_iters", "3"},
@@ -85,7 +91,6 @@ const std::set<std::string> kElsewhere = {
     "dataset",       // opened by the command line
     // Which checkpoints are there: resume_test.cpp.
     "checkpoint_interval", "keep_checkpoints", "save_interval",
-    "optimizer",  // it has one value: recipe/run_config_test.cpp
     // What happens to numbers that this run does not have: guards_test.cpp.
     "nonfinite", "spike_sigma", "spike_window", "check_grads",
     "recompute_blocks",  // memory: recompute_test.cpp

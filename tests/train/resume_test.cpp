@@ -187,7 +187,7 @@ TEST_F(ResumeTest, WithoutItsHistoryARunKeepsWeightsAndMoments) {
   EXPECT_EQ(weights(t.model()), weights(*before.model));
   EXPECT_EQ(t.optimizer().steps(), before.state.optimizer_steps);
   EXPECT_EQ(t.state().optimizer_steps, before.state.optimizer_steps);
-  EXPECT_GT(t.optimizer().state()[0].v.sum().item<double>(), 0);
+  EXPECT_GT(t.optimizer().state()[0].at("v").sum().item<double>(), 0);
   EXPECT_EQ(t.state().step, 0);
   EXPECT_EQ(t.state().cursor, Cursor{});
   EXPECT_TRUE(std::isinf(t.state().best_value));
@@ -205,8 +205,8 @@ TEST_F(ResumeTest, TheMomentsMayBeginAnew) {
   EXPECT_EQ(t.state().step, 24);
   EXPECT_EQ(t.optimizer().steps(), 0);
   EXPECT_EQ(t.state().optimizer_steps, 0);
-  for (const AdamW::State& s : t.optimizer().state())
-    EXPECT_EQ(s.m.abs().sum().item<double>() + s.v.sum().item<double>(), 0) << s.name;
+  for (const Optimizer::State& s : t.optimizer().state())
+    EXPECT_EQ(s.at("m").abs().sum().item<double>() + s.at("v").sum().item<double>(), 0) << s.name;
 }
 
 // What is frozen keeps no moments, and takes none from a checkpoint that has them.
@@ -222,10 +222,10 @@ TEST_F(ResumeTest, ParametersMayBeFrozenAndThawedOnTheWay) {
   t.train_step();
   EXPECT_TRUE(at::equal(before, t.model().parameters().at("mlp.0.up.weight")));
   EXPECT_FALSE(at::equal(other, t.model().parameters().at("attention.0.qkv.weight")));
-  for (const AdamW::State& s : t.optimizer().state()) {
+  for (const Optimizer::State& s : t.optimizer().state()) {
     EXPECT_EQ(s.frozen, s.name.rfind("mlp.", 0) == 0) << s.name;
-    EXPECT_EQ(s.v.sum().item<double>() == 0, s.frozen) << s.name;
-    EXPECT_TRUE(!s.frozen || s.m.storage().nbytes() == sizeof(float)) << s.name;
+    EXPECT_EQ(s.at("v").sum().item<double>() == 0, s.frozen) << s.name;
+    EXPECT_TRUE(!s.frozen || s.at("m").storage().nbytes() == sizeof(float)) << s.name;
   }
   // Thawed, its moments count from there on, and a resume remembers from where.
   config.training.max_iters = 30;
@@ -236,7 +236,7 @@ TEST_F(ResumeTest, ParametersMayBeFrozenAndThawedOnTheWay) {
     Trainer thawed = trainer(config, temp_ / "frozen");
     thawed.resume(checkpoint("frozen", "last"));
     thawed.run({});
-    for (const AdamW::State& s : thawed.optimizer().state())
+    for (const Optimizer::State& s : thawed.optimizer().state())
       EXPECT_EQ(s.begun, s.name.rfind("mlp.", 0) == 0 ? 30 : 0) << s.name;
   }
 }

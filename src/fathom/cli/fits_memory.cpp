@@ -10,12 +10,12 @@
 #include "fathom/base/text.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/optimizer_rules.h"
 
 namespace fathom {
 namespace {
 
-constexpr double kNumber = 4, kId = 8;          // bytes
-constexpr double kTrained = 4, kUntrained = 1;  // numbers: a weight, its gradient and two moments
+constexpr double kNumber = 4, kId = 8;  // bytes
 
 // Of the machine or of the control group; and what can be swapped out.
 std::optional<double> memory_of_machine(const FileReader& read) {
@@ -60,9 +60,13 @@ LeastMemory least_memory(const RunConfig& config, int64_t vocab_size, bool train
   const std::vector<ParameterSpec> table = parameter_table(config.model, vocab_size);
   std::vector<bool> frozen(table.size(), !training);
   if (training) frozen = frozen_parameters(config.optimizer, table);
-  for (size_t i = 0; i < table.size(); ++i)
-    least.weights +=
-        static_cast<double>(table[i].count()) * kNumber * (frozen[i] ? kUntrained : kTrained);
+  for (size_t i = 0; i < table.size(); ++i) {
+    const auto weights = kNumber * static_cast<double>(table[i].count());
+    least.weights += weights;
+    if (frozen[i]) continue;
+    least.weights += weights;  // the gradient
+    least.weights += optimizer_bytes(optimizer_rule(config.optimizer.optimizer), {table[i]});
+  }
   if (!training) return least;
   const auto rows = static_cast<double>(config.micro_batch_size()) *
                     static_cast<double>(config.model.backbone.block_size);

@@ -303,6 +303,11 @@ bool FieldList::given(const std::string& name) const {
   return field != nullptr && !field->origin_.empty();
 }
 
+bool FieldList::changes(const std::string& name) const {
+  const Field* field = find(name);
+  return given(name) && field->value() != *field->before_;
+}
+
 bool FieldList::given_after(const std::string& name, const std::string& other) const {
   const Field *one = find(name), *two = find(other);
   return one != nullptr && one->turn_ > (two == nullptr ? 0 : two->turn_);

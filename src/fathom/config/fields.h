@@ -161,6 +161,8 @@ class FieldList {
   const Field* find(const std::string& name) const;
   // True when a file or the command line, not a preset, gave the value.
   bool given(const std::string& name) const;
+  // Given, and another value than it had before.
+  bool changes(const std::string& name) const;
   // Both were given, or only the first, and it last.
   bool given_after(const std::string& name, const std::string& other) const;
 

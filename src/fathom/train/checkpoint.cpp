@@ -94,20 +94,26 @@ void copy_parameters(const std::string& folder, ParameterSet& parameters,
   file.require_whole();
 }
 
-void copy_moments(const std::string& folder, AdamW& optimizer) {
+// "<parameter>.<what is kept>" of all parameters.
+void each_state(const Optimizer& optimizer,
+                const std::function<void(const std::string& name, const Optimizer::State& of,
+                                         const Tensor& tensor)>& visit) {
+  for (const Optimizer::State& s : optimizer.state())
+    for (size_t i = 0; i < s.tensors.size(); ++i)
+      visit(s.name + "." + s.about[i].name, s, s.tensors[i]);
+}
+
+void copy_optimizer(const std::string& folder, const Optimizer& optimizer) {
   const std::string path = folder + "/optimizer.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);
   std::vector<TensorShape> shapes;
-  for (const AdamW::State& s : optimizer.state()) {
-    shapes.push_back({s.name + ".m", s.m.sizes().vec()});
-    shapes.push_back({s.name + ".v", s.v.sizes().vec()});
-  }
+  each_state(optimizer, [&](const std::string& name, const Optimizer::State&, const Tensor& t) {
+    shapes.push_back({name, t.sizes().vec()});
+  });
   require_tensors(file, path, shapes);
-  for (const AdamW::State& s : optimizer.state()) {
-    if (s.frozen) continue;
-    copy_from(file, s.name + ".m", s.m);
-    copy_from(file, s.name + ".v", s.v);
-  }
+  each_state(optimizer, [&](const std::string& name, const Optimizer::State& of, const Tensor& t) {
+    if (!of.frozen) copy_from(file, name, t);
+  });
   file.require_whole();
 }
 
@@ -140,15 +146,15 @@ LoadedModel read_model(const std::string& folder, at::Device device,
 }  // namespace
 
 void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
-                      const ParameterSet& parameters, const AdamW& optimizer) {
-  TensorList model, moments;
+                      const ParameterSet& parameters, Optimizer& optimizer) {
+  const Answering answering(optimizer);
+  TensorList model, kept;
   for (const Parameter& p : parameters.all()) model.add(p.spec.name, p.tensor);
-  for (const AdamW::State& s : optimizer.state()) {
-    moments.add(s.name + ".m", s.m);
-    moments.add(s.name + ".v", s.v);
-  }
+  each_state(optimizer, [&](const std::string& name, const Optimizer::State&, const Tensor& t) {
+    kept.add(name, t);
+  });
   model.write(writer.path() + "/model.safetensors");
-  moments.write(writer.path() + "/optimizer.safetensors");
+  kept.write(writer.path() + "/optimizer.safetensors");
   write_file_durably(writer.path() + "/state.json", as_bytes(json_text(to_json(state), 1) + "\n"));
 }
 
@@ -161,14 +167,19 @@ std::vector<std::string> load_parameters(const std::string& folder, ParameterSet
   return missing;
 }
 
-RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, AdamW& optimizer) {
+RunState load_checkpoint(const std::string& folder, ParameterSet& parameters,
+                         Optimizer& optimizer) {
+  optimizer.reset();
+  const Answering answering(optimizer);
   RunState state;
+  bool is_its_own = true;
   read_checkpoint(folder, [&](const std::string& steady) {
     state = load_state(steady);
+    is_its_own = state.config.optimizer.optimizer == optimizer.rule().name;
     copy_parameters(steady, parameters);
-    copy_moments(steady, optimizer);
+    if (is_its_own) copy_optimizer(steady, optimizer);
   });
-  optimizer.set_steps(state.optimizer_steps, state.moments_begun);
+  if (is_its_own) optimizer.set_steps(state.optimizer_steps, state.moments_begun);
   return state;
 }
 

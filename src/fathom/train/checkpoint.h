@@ -1,7 +1,7 @@
 // A checkpoint: a folder that holds everything a run needs to go on, or a model to be used.
 //
-//   model.safetensors      parameters by name, float32
-//   optimizer.safetensors  AdamW's moments: <parameter>.m and <parameter>.v
+//   model.safetensors      parameters by name, float32: those that answer
+//   optimizer.safetensors  what the optimiser keeps: <parameter>.m and <parameter>.v of AdamW
 //   state.json             RunState
 //   manifest.json          size and checksum of the others (io/checkpoint_folder.h)
 //
@@ -15,14 +15,14 @@
 #include "fathom/data/tokenizer.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/model.h"
-#include "fathom/train/adamw.h"
+#include "fathom/train/optimizer.h"
 #include "fathom/train/recipe/run_state.h"
 
 namespace fathom {
 
 // Fills it; the caller commits.
 void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
-                      const ParameterSet& parameters, const AdamW& optimizer);
+                      const ParameterSet& parameters, Optimizer& optimizer);
 
 // All loading throws Error for a damaged or incomplete checkpoint, and for a tensor that is
 // missing, surplus, or of another shape or type, by name.
@@ -30,8 +30,9 @@ void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
 // Only the weights. An experiment's own parameters may be missing, so that it can start from a
 // model without them: they stay as they are, and their names are returned.
 std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters);
-// Everything that a run goes on from.
-RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, AdamW& optimizer);
+// Everything that a run goes on from. Of another optimiser's checkpoint the weights alone:
+// `optimizer` then begins anew.
+RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, Optimizer& optimizer);
 
 // A trained model, ready to be used.
 struct LoadedModel {

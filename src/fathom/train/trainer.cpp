@@ -13,6 +13,7 @@
 #include "fathom/base/text.h"
 #include "fathom/data/in_batches.h"
 #include "fathom/model/device.h"
+#include "fathom/train/gradients.h"
 #include "fathom/train/guards.h"
 #include "fathom/train/recipe/due.h"
 #include "fathom/train/stage_data.h"
@@ -203,10 +204,11 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   report.stage = state_.stage;
   const StepData data = draw_step();
   model_->parameters().zero_grad();
+  optimizer_->begin_step(state_.step);
   Accumulated sums;
   if (!accumulate(data.batches, events, sums)) return std::nullopt;
   report.flops = sums.flops;
-  if (std::isfinite(sums.objective)) sums.gradient_norm = optimizer_->clip_gradients();
+  if (std::isfinite(sums.objective)) sums.gradient_norm = gradient_norm(model_->parameters());
   if (const auto trouble = find_trouble(*model_, sums.objective, sums.gradient_norm, sums.passes)) {
     handle(*trouble, data, events);
     report.step = state_.step;
@@ -223,7 +225,8 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
     return report;
   }
   between_states_ = true;
-  optimizer_->step(report.learning_rate);
+  optimizer_->step(report.learning_rate,
+                   clip_scale(sums.gradient_norm, config_.optimizer.grad_clip));
   state_.optimizer_steps = optimizer_->steps();
   state_.losses.add(sums.objective);
   state_.gradient_norms.add(sums.gradient_norm);

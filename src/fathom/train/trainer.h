@@ -66,7 +66,7 @@ enum class RunEnd { kDone, kInterrupted };
 struct ResumeOptions {
   bool new_data = false;       // the corpus is another one, and is read from its start
   bool reset_history = false;  // weights and moments stay; step, data and best value begin anew
-  bool new_optimizer = false;  // the moments begin at zero
+  bool new_optimizer = false;  // what the optimiser keeps begins anew
 };
 
 class Trainer {
@@ -108,7 +108,7 @@ class Trainer {
 
   Model& model() { return *model_; }
   const ParameterSet& parameters() const { return model_->parameters(); }
-  AdamW& optimizer() { return *optimizer_; }
+  Optimizer& optimizer() { return *optimizer_; }
   const RunState& state() const { return state_; }
   int64_t saved_step() const { return saved_step_; }  // of what was saved last; -1: nothing yet
   bool has_begun() const { return begun_; }           // TrainerEvents::begin
@@ -159,7 +159,7 @@ class Trainer {
   std::string folder_;
   at::Device device_;
   std::unique_ptr<Model> model_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::shared_ptr<const DataSet> source_;  // of the present stage
   bool is_timed_ = false;                  // a stage lasts for some minutes
   KeptWeights kept_weights_{64 << 20};     // that a step uses again: shared layers, loops, passes

@@ -79,6 +79,7 @@ void Trainer::prune() {
 
 void Trainer::save(const std::string& name) {
   if (folder_.empty()) return;
+  state_.optimizer_steps = optimizer_->steps();
   state_.moments_begun = optimizer_->begun();
   make_folders(folder_ + "/checkpoints");  // whoever removed it did not mean the next one
   auto checkpoint = std::make_unique<CheckpointWriter>(folder_ + "/checkpoints/" + name);

@@ -39,6 +39,7 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
 }
 
 EvalReport Trainer::evaluate_now(const TrainerEvents& events) {
+  const Answering answering(*optimizer_);
   EvalReport report;
   report.step = state_.step;
   const std::vector<EvaluationSpec> specs =

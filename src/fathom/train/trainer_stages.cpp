@@ -60,7 +60,8 @@ double Trainer::stage_done() const {
 double Trainer::learning_rate() const {
   std::optional<double> part;
   if (stage().budget.unit != Budget::Unit::kSteps) part = stage_done();
-  return learning_rate_at(config_, state_.step - state_.stage_start_step, part);
+  return learning_rate_at(config_, state_.step - state_.stage_start_step, part) *
+         optimizer_warmup(config_.optimizer, optimizer_->steps());
 }
 
 // Its settings and its data; where in them the run stands is the caller's.
@@ -73,7 +74,7 @@ void Trainer::enter_stage(size_t stage) {
   for (const Parameter& p : model_->parameters().all()) table.push_back(p.spec);
   model_->parameters().freeze(frozen_parameters(config_.optimizer, table));
   if (optimizer_ == nullptr)
-    optimizer_ = std::make_unique<AdamW>(model_->parameters(), config_.optimizer);
+    optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optimizer);
   else
     optimizer_->configure(model_->parameters(), config_.optimizer);
   state_.config = config_;

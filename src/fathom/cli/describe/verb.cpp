@@ -14,8 +14,8 @@
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/terminal.h"
-#include "fathom/train/recipe/decay.h"
-#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/optimizer_rules.h"
+#include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {
@@ -37,6 +37,7 @@ Description describe(const RunConfig& config) {
   const int64_t T = config.model.backbone.block_size;
   d.flops = flops_per_token(config.model, d.vocab, T);
   d.memory = training_memory(config.model, d.vocab, config.micro_batch_size(), T);
+  d.memory.optimizer = optimizer_bytes(optimizer_rule(config.optimizer.optimizer), d.table);
   return d;
 }
 
@@ -75,13 +76,12 @@ void print_parameters(const Description& d, const Style& style) {
                100.0 * static_cast<double>(count) / static_cast<double>(total));
   }
   if (d.config.model.backbone.tie_head) fmt::print("  {:<18}{:>15}\n", "head", "token table");
-  const std::vector<bool> is_frozen = frozen_parameters(d.config.optimizer, d.table);
+  const std::vector<ParameterSetting> settings = parameter_settings(d.config.optimizer, d.table);
   for (size_t i = 0; i < d.table.size(); ++i) {
-    const ParameterSpec& spec = d.table[i];
-    if (is_frozen[i])
-      frozen += spec.count();
-    else if (d.config.optimizer.weight_decay > 0 && decays(spec, d.config.optimizer.decay_rule))
-      decayed += spec.count();
+    if (settings[i].frozen)
+      frozen += d.table[i].count();
+    else if (settings[i].weight_decay > 0)
+      decayed += d.table[i].count();
   }
   fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}\n", "total", with_commas(total), "weight-decayed",
              with_commas(decayed));

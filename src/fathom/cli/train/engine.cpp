@@ -17,6 +17,7 @@
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/terminal.h"
+#include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
@@ -46,9 +47,9 @@ void print_header(const TrainRequest& request, const Trainer& trainer,
                         parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),
                     with_commas(request.vocab_size), c.model.backbone.block_size,
                     with_commas(c.tokens_per_step()), with_commas(c.training.max_iters));
-  out += fmt::format("AdamW, learning rate {:g}, weight decay {:g}; {} on {}\n",
-                     c.optimizer.learning_rate, c.optimizer.weight_decay, request.corpus.name(),
-                     thread_text(threads));
+  out += fmt::format("{}, learning rate {:g}, weight decay {:g}; {} on {}\n",
+                     optimizer_rule(c.optimizer.optimizer).title, c.optimizer.learning_rate,
+                     c.optimizer.weight_decay, request.corpus.name(), thread_text(threads));
   int64_t frozen = 0;
   for (const Parameter& p : trainer.parameters().all())
     if (!p.tensor.requires_grad()) frozen += p.tensor.numel();

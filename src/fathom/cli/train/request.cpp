@@ -13,7 +13,7 @@
 #include "fathom/cli/model_choice.h"
 #include "fathom/cli/run_arguments.h"
 #include "fathom/track/run_folder.h"
-#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {
@@ -77,9 +77,10 @@ void compare_tokenizers(TrainRequest& request) {
                     request.options.initial_model, request.corpus.name()));
 }
 
-void check_frozen(const TrainRequest& request) {
-  frozen_parameters(request.config.optimizer,
-                    parameter_table(request.config.model, request.vocab_size));
+// Throws where freeze or parameter_groups names what there is not.
+void check_parameters(const TrainRequest& request) {
+  parameter_settings(request.config.optimizer,
+                     parameter_table(request.config.model, request.vocab_size));
 }
 
 // Nothing: the run is complete, which has been said.
@@ -100,7 +101,7 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
   }
   request.vocab_size = plan.state.vocab_size;
   require_memory(request.config, request.vocab_size, /*training=*/true);
-  check_frozen(request);
+  check_parameters(request);
   if (request.corpus.vocab_size() == 0) request.corpus.assume_vocab_size(request.vocab_size);
   if (request.corpus.vocab_size() > request.vocab_size)
     misuse(fmt::format("the corpus {} has a vocabulary of {}, the run one of {}",
@@ -130,7 +131,8 @@ void add_fields(FieldList& list, TrainOptions& o) {
       .path();
   list.add("reset_history", o.reset_history,
            "with resume: keep the weights, but begin at step 0 of the data and the schedule");
-  list.add("ignore_optimizer", o.ignore_optimizer, "with resume: AdamW's moments begin at zero");
+  list.add("ignore_optimizer", o.ignore_optimizer,
+           "with resume: what the optimiser keeps begins anew");
   list.add("force", o.force, "remove a run of the same name first");
   list.add("quiet", o.quiet, "no progress, only the outcome");
 }
@@ -215,7 +217,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   if (request.resume) return finish_resume(std::move(request));
   request.vocab_size = settled_vocab_size(request.config, request.corpus.vocab_size());
   require_memory(request.config, request.vocab_size, /*training=*/true);
-  check_frozen(request);
+  check_parameters(request);
   if (request.corpus.vocab_size() == 0) {
     request.corpus.assume_vocab_size(request.vocab_size);
     if (!request.config.model.backbone.vocab_size)

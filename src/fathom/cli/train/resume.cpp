@@ -62,7 +62,8 @@ void settle_changes(Resumption& plan, FieldList& list, RunConfig& changed) {
   }
   for (const std::string& change : changes(plan.state.config, changed))
     plan.lines.push_back(change);
-  for (const std::string& line : consequences(plan.state.config, changed, plan.state.step))
+  for (const std::string& line :
+       consequences(plan.state.config, changed, plan.state.step, plan.state.optimizer_steps))
     plan.lines.push_back(line);
   if (plan.state.best_metric == "eval/val/objective")
     plan.lines.emplace_back(

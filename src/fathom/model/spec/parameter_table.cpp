@@ -80,7 +80,7 @@ MemoryEstimate training_memory(const ModelConfig& config, int64_t vocab_size, in
   m.parameters =
       kBytesPerNumber * static_cast<double>(parameter_count(parameter_table(config, vocab_size)));
   m.gradients = m.parameters;
-  m.optimizer = 2 * m.parameters;  // AdamW's two moments
+  m.optimizer = 2 * m.parameters;  // AdamW's two moments; describe takes another's
   const DepthPlan plan = make_depth_plan(config);
   const Cost cost = cost_of(plan, unroll(plan, make_policy(config)),
                             {config.backbone, vocab_size, T}, /*grad_only=*/true);

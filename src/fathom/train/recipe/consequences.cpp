@@ -6,7 +6,8 @@
 #include <cmath>
 
 #include "fathom/base/text.h"
-#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/optimizer_rules.h"
+#include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/schedule.h"
 
 namespace fathom {
@@ -22,31 +23,51 @@ int64_t end_of_decay(const RunConfig& c) {
   return c.schedule.decay_lr ? c.schedule.lr_decay_iters.value_or(c.training.max_iters) : 0;
 }
 
+bool has_other_optimizer(const RunConfig& before, const RunConfig& after) {
+  return before.optimizer.optimizer != after.optimizer.optimizer;
+}
+
+void add_optimizer(const RunConfig& before, const RunConfig& after, std::vector<std::string>& out) {
+  if (has_other_optimizer(before, after))
+    out.push_back(fmt::format(
+        "the optimiser is {} in place of {}: it begins anew, as with --ignore_optimizer",
+        optimizer_rule(after.optimizer.optimizer).title,
+        optimizer_rule(before.optimizer.optimizer).title));
+}
+
 // A step that is still to be made.
 void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t step,
-                       std::vector<std::string>& out) {
-  const double was = learning_rate_at(before, step), is = learning_rate_at(after, step);
+                       int64_t updates, std::vector<std::string>& out) {
+  const auto rate = [&](const RunConfig& c, int64_t made) {
+    return learning_rate_at(c, step) * optimizer_warmup(c.optimizer, made);
+  };
+  const double was = rate(before, updates);
+  const double is = rate(after, has_other_optimizer(before, after) ? 0 : updates);
   if (step >= after.training.max_iters || !differ(was, is)) return;
   std::string line =
       fmt::format("the learning rate of the next step is {:.1e} in place of {:.1e}", is, was);
   const int64_t end = end_of_decay(after), old_end = end_of_decay(before);
   RunConfig by_end = before;
   by_end.schedule.lr_decay_iters = end;
-  if (end > 0 && old_end > 0 && differ(learning_rate_at(by_end, step), was))
+  if (end > 0 && old_end > 0 && differ(rate(by_end, updates), was))
     line += fmt::format(": its decay ends at step {} in place of {}", with_commas(end),
                         with_commas(old_end));
   out.push_back(line);
 }
 
 // Tensors that are trained from here on.
-void add_thawed(const RunConfig& before, const RunConfig& after, std::vector<std::string>& out) {
+void add_thawed(const RunConfig& before, const RunConfig& after, int64_t step,
+                std::vector<std::string>& out) {
   const OptimizerConfig &a = before.optimizer, &b = after.optimizer;
-  if (a.default_freeze == b.default_freeze && a.freeze == b.freeze && a.unfreeze == b.unfreeze)
+  if (a.default_freeze == b.default_freeze && a.freeze == b.freeze && a.unfreeze == b.unfreeze &&
+      a.parameter_groups == b.parameter_groups)
     return;
   const std::vector<ParameterSpec> table = parameter_table(after.model, /*vocab_size=*/2);
-  const std::vector<bool> was = frozen_parameters(a, table), is = frozen_parameters(b, table);
+  const std::vector<ParameterSetting> was = parameter_settings(a, table),
+                                      is = parameter_settings(b, table);
   int64_t thawed = 0;
-  for (size_t i = 0; i < table.size(); ++i) thawed += was[i] && !is[i];
+  for (size_t i = 0; i < table.size(); ++i)
+    thawed += was[i].frozen_at(step) && !is[i].frozen_at(step);
   if (thawed > 0)
     out.push_back(
         fmt::format("{} that {} frozen {} trained from here on: the moments begin at zero",
@@ -56,11 +77,12 @@ void add_thawed(const RunConfig& before, const RunConfig& after, std::vector<std
 
 }  // namespace
 
-std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after,
-                                      int64_t step) {
+std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after, int64_t step,
+                                      std::optional<int64_t> updates) {
   std::vector<std::string> out;
-  add_learning_rate(before, after, step, out);
-  add_thawed(before, after, out);
+  add_optimizer(before, after, out);
+  add_learning_rate(before, after, step, updates.value_or(step), out);
+  add_thawed(before, after, step, out);
   const int64_t tokens = after.tokens_per_step(), old_tokens = before.tokens_per_step();
   if (tokens != old_tokens)
     out.push_back(fmt::format("a step has {} tokens in place of {}", with_commas(tokens),

@@ -25,27 +25,28 @@ std::vector<std::string> split(const std::string& patterns) {
 
 void mark(const char* key, const std::string& patterns, const std::vector<ParameterSpec>& table,
           bool value, std::vector<bool>& frozen) {
-  for (const std::string& pattern : split(patterns)) {
-    bool matches = false;
-    for (size_t i = 0; i < table.size(); ++i) {
-      if (fnmatch(pattern.c_str(), table[i].name.c_str(), 0) != 0) continue;
-      matches = true;
-      frozen[i] = value;
-    }
-    if (matches) continue;
-    std::vector<std::string> names;
-    for (const ParameterSpec& spec : table) names.push_back(spec.name);
-    std::string nearest = nearest_name(pattern, names);
-    // A part's name is the beginning of its tensors'.
-    for (const std::string& name : names)
-      if (name.rfind(pattern + ".", 0) == 0) nearest = pattern + ".*";
-    misuse(fmt::format("{} = {} names no parameter", key, in_quotes(pattern)),
-           nearest.empty() ? fmt::format("names are like {}, `*` is any text", names.back())
-                           : fmt::format("did you mean {}?", nearest));
-  }
+  for (const std::string& pattern : split(patterns))
+    for (const size_t i : parameters_named(key, pattern, table)) frozen[i] = value;
 }
 
 }  // namespace
+
+std::vector<size_t> parameters_named(const char* key, const std::string& pattern,
+                                     const std::vector<ParameterSpec>& table) {
+  std::vector<size_t> found;
+  for (size_t i = 0; i < table.size(); ++i)
+    if (fnmatch(pattern.c_str(), table[i].name.c_str(), 0) == 0) found.push_back(i);
+  if (!found.empty()) return found;
+  std::vector<std::string> names;
+  for (const ParameterSpec& spec : table) names.push_back(spec.name);
+  std::string nearest = nearest_name(pattern, names);
+  // A part's name is the beginning of its tensors'.
+  for (const std::string& name : names)
+    if (name.rfind(pattern + ".", 0) == 0) nearest = pattern + ".*";
+  misuse(fmt::format("{} = {} names no parameter", key, in_quotes(pattern)),
+         nearest.empty() ? fmt::format("names are like {}, `*` is any text", names.back())
+                         : fmt::format("did you mean {}?", nearest));
+}
 
 std::vector<bool> frozen_parameters(const OptimizerConfig& config,
                                     const std::vector<ParameterSpec>& table) {

@@ -15,4 +15,9 @@ namespace fathom {
 std::vector<bool> frozen_parameters(const OptimizerConfig& config,
                                     const std::vector<ParameterSpec>& table);
 
+// Indices of the parameters that a pattern names. Throws Error(kUsage), with the key, for one that
+// names none.
+std::vector<size_t> parameters_named(const char* key, const std::string& pattern,
+                                     const std::vector<ParameterSpec>& table);
+
 }  // namespace fathom

@@ -33,35 +33,6 @@ void add_data_fields(FieldList& list, DataConfig& c) {
       .needs("mini_batch_size = None", [&c] { return !c.mini_batch_size; });
 }
 
-void add_optimizer_fields(FieldList& list, OptimizerConfig& c) {
-  list.section("optimizer");
-  list.add<Optimizer>("optimizer", c.optimizer, "AdamW (Loshchilov and Hutter 2019)",
-                      {{"adamw", Optimizer::kAdamW}});
-  list.add("learning_rate", c.learning_rate, "peak learning rate of AdamW")
-      .above(0)
-      .at_most(1e30)
-      .alias("lr");
-  list.add("weight_decay", c.weight_decay, "decoupled, of the parameters decay_rule picks")
-      .at_least(0);
-  list.add("beta1", c.beta1, "decay of AdamW's first moment").at_least(0).below(1);
-  list.add("beta2", c.beta2, "decay of AdamW's second moment").at_least(0).below(1);
-  list.add("adam_eps", c.adam_eps, "added to AdamW's root of the second moment").above(0);
-  list.add("grad_clip", c.grad_clip, "largest global gradient norm, 0 turns clipping off")
-      .at_least(0);
-  list.add<DecayRule>(
-          "decay_rule", c.decay_rule,
-          "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
-          "weights (LMPlay)",
-          {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}})
-      .needs("weight_decay > 0", [&c] { return c.weight_decay > 0; });
-  list.add("default_freeze", c.default_freeze, "train only the parameters that unfreeze names");
-  list.add("freeze", c.freeze,
-           "parameters that stay as they are, for example token_table.*,mlp.0.*; `*` is any text")
-      .needs("default_freeze = false", [&c] { return !c.default_freeze; });
-  list.add("unfreeze", c.unfreeze, "parameters that are trained although freeze names them")
-      .needs("freeze or default_freeze", [&c] { return c.default_freeze || !c.freeze.empty(); });
-}
-
 void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
   const char* const kDecays = "decay_lr = true";
   const auto decays = [&c] { return c.decay_lr; };
@@ -182,10 +153,8 @@ void add_foreign_keys(FieldList& list) {
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
   list.ignore("no_grad_scale", "no gradient is scaled");
   list.ignore("dont_include_prompts", "a corpus is plain text, all of it is learned");
-  list.ignore("disable_optimizer_warmup", "nothing warms up unless decay_lr says so");
-  for (const char* name : {"optimizer_warmup_fraction", "optimizer_warmup_steps"})
-    list.refuse(name, "the warm-up is part of the schedule",
-                "--decay_lr=True --warmup_iters=STEPS warms up, then decays");
+  list.ignore("disable_optimizer_warmup",
+              "the optimiser warms up only where optimizer_warmup_steps says so");
   for (const char* name : {"dump_config", "use_config"})
     list.refuse(name, "config files are named as they are",
                 "a bare path, or --config=FILE; a run's own is its config.toml");
@@ -212,7 +181,7 @@ int64_t RunConfig::micro_batch_size() const {
 void add_fields(FieldList& list, RunConfig& config) {
   add_fields(list, config.model);
   add_data_fields(list, config.data);
-  add_optimizer_fields(list, config.optimizer);
+  add_fields(list, config.optimizer);
   add_schedule_fields(list, config.schedule);
   add_training_fields(list, config.training);
   add_guard_fields(list, config.guards);
@@ -282,6 +251,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   parse_evaluations(config.training.evaluations, config.model);
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
+  resolve(list, config.optimizer, notices);
   check_products(config);
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)
@@ -302,6 +272,10 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   if (s.decay_lr && s.warmup_iters >= config.training.max_iters && config.training.max_iters > 0)
     notices.push_back(fmt::format("warmup_iters = {}: the run's {} steps never reach learning_rate",
                                   s.warmup_iters, config.training.max_iters));
+  if (s.decay_lr && config.optimizer.optimizer == "schedule_free_adamw")
+    notices.emplace_back(
+        "schedule_free_adamw is made for a rate that does not fall: --decay_lr=False "
+        "--optimizer_warmup_steps=N --optimizer_warmup_fraction=0 only warms up");
   for (std::string& idle : without_effect(list)) notices.push_back(std::move(idle));
   return notices;
 }

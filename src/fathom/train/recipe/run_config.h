@@ -9,13 +9,12 @@
 
 #include "fathom/config/fields.h"
 #include "fathom/model/spec/model_config.h"
+#include "fathom/train/recipe/optimizer_config.h"
 
 namespace fathom {
 
 enum class Sampling { kRandom, kSequential };
 enum class WarmupForm { kShifted, kFromZero };
-enum class DecayRule { kMatrices, kMlpAndHead };
-enum class Optimizer { kAdamW };
 // What a step's loss is a mean over: all of its targets, or the means of its passes, each weighted
 // by its sequences (LMPlay), which depends on how a step is split into passes.
 enum class LossNorm { kToken, kMinibatch };
@@ -32,20 +31,6 @@ struct DataConfig {
   int64_t batch_size = 12;
   std::optional<int64_t> mini_batch_size;
   int64_t gradient_accumulation_steps = 1;
-};
-
-struct OptimizerConfig {
-  Optimizer optimizer = Optimizer::kAdamW;
-  double learning_rate = 6e-4;
-  double weight_decay = 0.1;
-  double beta1 = 0.9;
-  double beta2 = 0.95;
-  double adam_eps = 1e-8;
-  double grad_clip = 1.0;
-  DecayRule decay_rule = DecayRule::kMatrices;
-  // Which parameters stay as they are; see freeze.h.
-  bool default_freeze = false;
-  std::string freeze, unfreeze;
 };
 
 struct ScheduleConfig {

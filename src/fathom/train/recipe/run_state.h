@@ -28,7 +28,7 @@ struct RunState {
   // The training plan, as RunPlan::written has it; null: there is none.
   std::shared_ptr<const nlohmann::json> plan = {};
   int64_t optimizer_steps = 0;                   // updates made
-  std::map<std::string, int64_t> moments_begun;  // AdamW::begun(): none unless something was frozen
+  std::map<std::string, int64_t> moments_begun;  // Optimizer::begun(): of what was frozen at first
   Cursor cursor;                                 // of the training data
   std::string corpus_fingerprint;
   std::string best_metric;      // its series in the run store

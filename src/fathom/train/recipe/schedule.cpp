@@ -25,4 +25,11 @@ double learning_rate_at(const RunConfig& config, int64_t step, std::optional<dou
   return floor + 0.5 * (1 + std::cos(M_PI * progress)) * (peak - floor);
 }
 
+double optimizer_warmup(const OptimizerConfig& config, int64_t updates) {
+  if (updates >= config.optimizer_warmup_steps) return 1;
+  const double f = config.optimizer_warmup_fraction;
+  return f + (1 - f) * static_cast<double>(updates) /
+                 static_cast<double>(config.optimizer_warmup_steps);
+}
+
 }  // namespace fathom

@@ -1,4 +1,5 @@
-// Learning rate at a step: linear warm-up, then a cosine from learning_rate to min_lr (nanoGPT).
+// Learning rate at a step: linear warm-up, then a cosine from learning_rate to min_lr (nanoGPT);
+// and the warm-up of an optimiser, wherever the schedule stands (LMPlay).
 #pragma once
 
 #include <optional>
@@ -16,5 +17,10 @@ namespace fathom {
 // without lr_decay_iters the cosine goes over that: with s the step's factor of the warm-up,
 //   s * (min_lr + (1 + cos(pi done)) / 2 * (learning_rate - min_lr))
 double learning_rate_at(const RunConfig& config, int64_t step, std::optional<double> done = {});
+
+// What the rate is multiplied by after so many updates of an optimiser whose state began anew: with
+// f = optimizer_warmup_fraction and n = optimizer_warmup_steps, f + (1 - f) updates / n, and 1 from
+// n updates on.
+double optimizer_warmup(const OptimizerConfig& config, int64_t updates);
 
 }  // namespace fathom

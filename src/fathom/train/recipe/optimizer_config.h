@@ -1,0 +1,42 @@
+// The optimiser's keys. What an optimiser is called, keeps and reads is in optimizer_rules.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fathom/config/fields.h"
+
+namespace fathom {
+
+enum class DecayRule { kMatrices, kMlpAndHead };
+
+struct OptimizerConfig {
+  std::string optimizer = "adamw";  // OptimizerRule::name
+  double learning_rate = 6e-4;
+  double weight_decay = 0.1;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double adam_eps = 1e-8;
+  double momentum = 0.9;
+  double rmsprop_alpha = 0.99;
+  double muon_lr = 0.02;
+  double muon_momentum = 0.95;
+  int64_t muon_ns_steps = 5;
+  double grad_clip = 1.0;
+  DecayRule decay_rule = DecayRule::kMatrices;
+  // Which parameters stay as they are (freeze.h), and which have settings of their own
+  // (parameter_groups.h).
+  bool default_freeze = false;
+  std::string freeze, unfreeze, parameter_groups;
+  // Of every optimiser whose state begins anew; see schedule.h.
+  int64_t optimizer_warmup_steps = 0;
+  double optimizer_warmup_fraction = 0.1;
+};
+
+void add_fields(FieldList& list, OptimizerConfig& config);
+
+// The optimiser's part of resolve() in run_config.h.
+void resolve(const FieldList& list, OptimizerConfig& config, std::vector<std::string>& notices);
+
+}  // namespace fathom
