@@ -35,7 +35,7 @@ std::map<std::string, double> by_seed(const ComparedGroup& group, const std::vec
 }
 
 Verdict verdict_of(const GroupResult& result, bool lower_is_better, double alpha) {
-  if (result.difference.test == Test::kNone) return Verdict::kNoTest;
+  if (result.difference.test == TestKind::kNone) return Verdict::kNoTest;
   if (!(result.p < alpha)) return Verdict::kNotDistinguishable;
   const bool is_lower = result.difference.difference < 0;
   return is_lower == lower_is_better ? Verdict::kBetter : Verdict::kWorse;

@@ -63,7 +63,7 @@ report::Table table(const ComparisonFacts& facts, const ByBudget& by, const Meas
     } else {
       const Difference& d = result.difference;
       row.emplace_back(d.difference);
-      if (d.test == Test::kNone)
+      if (d.test == TestKind::kNone)
         row.emplace_back();
       else
         row.emplace_back(report::shown(d.low, kThree) + " to " + report::shown(d.high, kThree));
@@ -110,8 +110,8 @@ json result_json(const ComparisonFacts& facts, const GroupResult& r, const std::
   if (r.verdict == Verdict::kBaseline) return out;
   const Difference& d = r.difference;
   out["difference"] = number(d.difference);
-  out["test"] = d.test == Test::kNone ? "none" : test_name(d.test);
-  if (d.test == Test::kNone) {
+  out["test"] = d.test == TestKind::kNone ? "none" : test_name(d.test);
+  if (d.test == TestKind::kNone) {
     out["why"] = d.why_none;
     return out;
   }

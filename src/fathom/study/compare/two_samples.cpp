@@ -24,7 +24,7 @@ Difference no_test(double difference, std::string why) {
 }
 
 // From the standard error on, all tests of means are alike.
-Difference of_means(Test test, double difference, double error, double df, double confidence) {
+Difference of_means(TestKind test, double difference, double error, double df, double confidence) {
   Difference d;
   d.test = test;
   d.difference = difference;
@@ -64,8 +64,8 @@ Summary summary_of(const std::vector<double>& values) {
   return s;
 }
 
-const char* test_name(Test test) {
-  return test == Test::kWelch ? "Welch" : test == Test::kPaired ? "paired" : "-";
+const char* test_name(TestKind test) {
+  return test == TestKind::kWelch ? "Welch" : test == TestKind::kPaired ? "paired" : "-";
 }
 
 Difference welch(const std::vector<double>& a, const std::vector<double>& b, double confidence) {
@@ -83,7 +83,7 @@ Difference welch(const std::vector<double>& a, const std::vector<double>& b, dou
   const double p = u / (u + v), q = v / (u + v);
   const double df =
       1 / (p * p / static_cast<double>(x.n - 1) + q * q / static_cast<double>(y.n - 1));
-  return of_means(Test::kWelch, difference, error, df, confidence);
+  return of_means(TestKind::kWelch, difference, error, df, confidence);
 }
 
 Difference paired(const std::vector<double>& a, const std::vector<double>& b, double confidence) {
@@ -96,11 +96,11 @@ Difference paired(const std::vector<double>& a, const std::vector<double>& b, do
   const double error = s.sd / std::sqrt(static_cast<double>(s.n));
   if (is_rounding(error, summary_of(a), summary_of(b)))
     return no_test(s.mean, "no test without spread: all pairs differ by the same");
-  return of_means(Test::kPaired, s.mean, error, static_cast<double>(s.n - 1), confidence);
+  return of_means(TestKind::kPaired, s.mean, error, static_cast<double>(s.n - 1), confidence);
 }
 
 double detectable(const Difference& d, double confidence) {
-  if (d.test == Test::kNone) return kNone;
+  if (d.test == TestKind::kNone) return kNone;
   return d.standard_error * detectable_difference(d.df, 1 - confidence, kPower);
 }
 

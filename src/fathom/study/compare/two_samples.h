@@ -15,16 +15,16 @@ struct Summary {
 };
 Summary summary_of(const std::vector<double>& values);
 
-enum class Test {
+enum class TestKind {
   kNone,
   kWelch,   // of two means with spreads of their own
   kPaired,  // of the mean of the differences within pairs
 };
-const char* test_name(Test test);  // "-", "Welch", "paired"
+const char* test_name(TestKind test);  // "-", "Welch", "paired"
 
 // Of `b` minus `a`. Where there is no test, `why_none` says why and the numbers below it are NaN.
 struct Difference {
-  Test test = Test::kNone;
+  TestKind test = TestKind::kNone;
   std::string why_none;
   double difference = 0;
   double low = 0, high = 0;  // interval of the given confidence

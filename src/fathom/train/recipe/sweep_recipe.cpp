@@ -60,7 +60,7 @@ class Reader {
     require_name(recipe_.name, "name");
     read_seeds();
     preset_ = text("preset", "");
-    if (!preset_.empty()) registry().preset(preset_);
+    if (!preset_.empty()) require_preset(preset_);
     read_budget();
     const bool has_grid = tree_.contains("grid"), has_list = tree_.contains("settings");
     if (has_grid && has_list)
@@ -102,6 +102,14 @@ class Reader {
              fmt::format("allowed: 1 to {} letters, digits, `-`, `_` and `.`, the first one a "
                          "letter, a digit or `_`",
                          kLongestName));
+  }
+
+  void require_preset(const std::string& preset) const {
+    if (registry().has(preset)) return;
+    std::vector<std::string> names;
+    for (const Preset& known : registry().presets()) names.push_back(known.name);
+    refuse(fmt::format("preset = {} is no preset", quoted_start(preset)),
+           suggestion(preset.substr(0, 128), names, "fathom list"));
   }
 
   void read_seeds() {
@@ -171,7 +179,7 @@ class Reader {
   void make_fields(const std::string& preset, Fields& fields) {
     if (preset.empty())
       refuse("preset is missing: what is trained", "`fathom list` shows the presets");
-    registry().preset(preset);
+    require_preset(preset);
     fields.config = preset_config(preset);
     add_fields(fields.list, fields.config);
   }
