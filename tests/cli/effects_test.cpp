@@ -20,6 +20,7 @@
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_store.h"
+#include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
 namespace {
@@ -41,7 +42,8 @@ std::set<std::string> options_of_verbs(const testing::Workplace& place) {
   for (const Verb& verb : verbs()) {
     const std::string help = place.run({verb.name, "--help"}).out;
     const std::regex option("\n  --([a-z0-9_]+) ");
-    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench";
+    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench" ||
+                        verb.name == "plan";
     for (std::sregex_iterator it(help.begin(), help.end(), option), end; it != end; ++it)
       if (!trains || run.find((*it)[1]) == nullptr) names.insert(verb.name + " " + (*it)[1].str());
   }
@@ -64,6 +66,11 @@ class VerbEffects : public testing::CliTest {
     EXPECT_EQ(o.exit_code, 0) << o.err;
     return json::parse(o.out);
   }
+  // A plan of two stages, a and b.
+  std::string plan_file() const {
+    place_.write("plan.json", R"({"a": {"steps": 10}, "b": {"steps": 900}})");
+    return place_.path("plan.json");
+  }
   uintmax_t shard_bytes() const { return fs::file_size(place_.path("data/new/val.bin")); }
   void make_checkpoints() const {
     for (const char* name : {"best", "last"})
@@ -71,11 +78,13 @@ class VerbEffects : public testing::CliTest {
   }
 
   void prepare_effects();
+  void prepare_rows_effects();
   void run_effects();
   void resume_effects();
   void generate_effects();
   void trace_effects();
   void export_effects();
+  void exchange_effects();
   void plot_effects();
   void compare_effects();
   void sweep_effects();
@@ -145,10 +154,46 @@ void VerbEffects::prepare_effects() {
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     EXPECT_LT(taken.count(), 8) << "by itself it waits for 10 seconds";
   };
+  effects_["prepare max_bytes"] = [&] {
+    const LoopbackServer server(LoopbackServer::ok("{\"text\": \"a document\"}\n"));
+    const Outcome o = run({"prepare", "fineweb", "--url=" + server.url(), "--max_bytes=5"});
+    EXPECT_EQ(o.exit_code, 1);
+    EXPECT_THAT(o.err, HasSubstr("has 23 bytes, max_bytes is 5"));
+  };
   effects_["prepare json"] = [&] {
     EXPECT_TRUE(json::accept(run({"prepare", "rain.txt", "--name=a", "--json"}).out));
     EXPECT_FALSE(json::accept(run({"prepare", "rain.txt", "--name=b"}).out));
   };
+}
+
+void VerbEffects::prepare_rows_effects() {
+  std::string lines;
+  for (int i = 0; i < 20; ++i)
+    lines += R"({"prompt": )" + std::to_string(i) +
+             R"(, "truth": "yes", "q": "why", "a": "so", "text": "rain", "name": "R"})" + "\n";
+  place_.write("rows.jsonl", lines);
+  // The first row that is trained on, prepared with some options; none where it is a text.
+  const auto first = [this](const Words& more) {
+    fs::remove_all(place_.path("data/new"));
+    Words words = {"prepare", "rows.jsonl", "--name=new"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    const Corpus corpus = Corpus::open("new");
+    return corpus.has_rows() ? row_line(corpus.rows("train")->row(0)) : "none";
+  };
+  const std::string no_truth = "--truth_field=none";
+  for (const auto& [key, options, part] :
+       {std::tuple{"format", Words{"--format=text"}, "none"},
+        {"prompt_field", Words{"--prompt_field=q"}, "\"why\""},
+        {"truth_field", Words{"--truth_field=a"}, "\"so\""},
+        {"rows", Words{no_truth, "--rows"}, "\"rain\""},
+        {"text_field", Words{no_truth, "--rows", "--text_field=a"}, "\"so\""},
+        {"title_field", Words{no_truth, "--rows", "--title_field=name"}, "\"R\""}})
+    effects_["prepare " + std::string(key)] = [=, options = options, part = part] {
+      EXPECT_THAT(first(options), HasSubstr(part));
+    };
+  effects_["prepare seed"] = [=] { EXPECT_NE(first({"--seed=1"}), first({"--seed=2"})); };
 }
 
 void VerbEffects::run_effects() {
@@ -162,6 +207,24 @@ void VerbEffects::run_effects() {
   effects_["describe config"] = [&] {
     place_.write("a.toml", "n_layer = 3");
     EXPECT_THAT(run({"describe", "gpt2ish", "--config=a.toml"}).out, HasSubstr("n_layer = 3\n"));
+  };
+  effects_["plan config"] = [&] {
+    place_.write("a.toml", "learning_rate = 0.125");
+    EXPECT_THAT(run({"plan", plan_file(), "--dataset=rain", "--block_size=16", "--decay_lr=False",
+                     "--config=a.toml"})
+                    .out,
+                HasSubstr("0.125"));
+  };
+  effects_["plan json"] = [&] {
+    const Words words = {"plan", plan_file(), "--dataset=rain", "--block_size=16"};
+    Words more = words;
+    more.push_back("--json");
+    EXPECT_FALSE(json::accept(run(words).out));
+    EXPECT_TRUE(json::accept(run(more).out));
+  };
+  effects_["train training_plan"] = [&] {
+    EXPECT_EQ(train({"--training_plan=" + plan_file(), "--block_size=16"}).stages.size(), 2U);
+    EXPECT_EQ(train({"--block_size=16"}).stages.size(), 1U);
   };
   effects_["train config"] = [&] {
     place_.write("a.toml", "n_layer = 3");
@@ -230,6 +293,22 @@ void VerbEffects::resume_effects() {
     const auto request = parse_train(
         {"gpt2ish_shakespeare_cpu", "--run_name=old", "--resume", "--ignore_optimizer"});
     EXPECT_TRUE(request->options.ignore_optimizer);
+  };
+  effects_["train override_plan"] = [=] {
+    RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+    TrainingPlan plan;
+    plan.name = "old";
+    plan.stages = {{"b", {{"dataset", "rain"}}, {Budget::Unit::kSteps, 900}}};
+    state.stage = "b";
+    state.plan = std::make_shared<const json>(plan);
+    testing::save_state("old", "last", state);
+    const Words words = {"gpt2ish_shakespeare_cpu", "--run_name=old", "--resume",
+                         "--training_plan=" + plan_file()};
+    Words more = words;
+    more.push_back("--override_plan");
+    EXPECT_EQ(parse_train(words)->stages.size(), 1U);
+    EXPECT_EQ(parse_train(more)->stages.size(), 2U);
+    fs::remove_all(place_.path("runs/old"));
   };
   effects_["train resume"] = [=] {
     make_run();
@@ -362,6 +441,57 @@ void VerbEffects::sweep_effects() {
   effects_["sweep quiet"] = [=] { EXPECT_TRUE(parsed("--quiet").quiet); };
 }
 
+// What comes in and goes out: exchange/hugging_face_test.cpp.
+void VerbEffects::exchange_effects() {
+  const std::string model = FATHOM_SOURCE_DIR "/tests/golden/hugging_face";
+  const auto imported = [=](Words more) {
+    more.insert(more.begin(), {"import", model, "--run_name=in"});
+    return run(more).exit_code;
+  };
+  const auto state = [=](const std::string& name) {
+    return load_state(place_.path("runs/" + name + "/checkpoints/last"));
+  };
+  effects_["import run_name"] = [=] {
+    EXPECT_EQ(run({"import", model}).exit_code, 0);
+    EXPECT_EQ(state("hugging_face").vocab_size, 300);
+    EXPECT_EQ(run({"import", model, "--run_name=mine"}).exit_code, 0);
+    EXPECT_EQ(state("mine").vocab_size, 300);
+  };
+  effects_["import force"] = [=] {
+    fs::remove_all(place_.path("runs/in"));
+    EXPECT_EQ(imported({}), 0);
+    EXPECT_EQ(imported({}), 2);
+    EXPECT_EQ(imported({"--force"}), 0);
+  };
+  effects_["import exp"] = [=] {
+    EXPECT_EQ(imported({"--force", "--exp=quickstart"}), 0);
+    EXPECT_EQ(state("in").config.training.max_iters, 2000);
+    EXPECT_EQ(imported({"--force", "--exp=papingo"}), 2);
+  };
+  effects_["import dataset"] = [=] {
+    EXPECT_EQ(imported({"--force", "--dataset=rain"}), 0);
+    EXPECT_EQ(state("in").config.data.dataset, "rain");
+  };
+  effects_["export hf"] = [=] {
+    EXPECT_EQ(imported({"--force"}), 0);
+    EXPECT_EQ(run({"export", "in", "--hf=out"}).exit_code, 0);
+    EXPECT_EQ(testing::slurp(place_.path("out/model.safetensors")),
+              testing::slurp(model + "/model.safetensors"));
+  };
+  effects_["export force"] = [=] {
+    EXPECT_EQ(run({"export", "in", "--hf=out2"}).exit_code, 0);
+    EXPECT_EQ(run({"export", "in", "--hf=out2"}).exit_code, 2);
+    EXPECT_EQ(run({"export", "in", "--hf=out2", "--force"}).exit_code, 0);
+    EXPECT_EQ(run({"export", "in", "--metrics=csv", "--force"}).exit_code, 2);
+  };
+  effects_["export checkpoint"] = [=] {
+    EXPECT_THAT(run({"export", "in", "--hf=out3", "--checkpoint=best"}).err,
+                HasSubstr("has no checkpoint best"));
+    EXPECT_EQ(run({"export", "in", "--hf=out3", "--checkpoint=last"}).exit_code, 0);
+    EXPECT_EQ(run({"export", "in", "--metrics=csv", "--checkpoint=last"}).exit_code, 2);
+  };
+}
+
 // What they do to a picture: plot_test.cpp.
 void VerbEffects::plot_effects() {
   const auto parsed = [](const char* word) { return *parse_plot({"old", word}); };
@@ -386,10 +516,12 @@ void VerbEffects::plot_effects() {
 
 TEST_F(VerbEffects, EachOptionChangesSomething) {
   prepare_effects();
+  prepare_rows_effects();
   run_effects();
   generate_effects();
   trace_effects();
   export_effects();
+  exchange_effects();
   plot_effects();
   compare_effects();
   sweep_effects();

@@ -147,14 +147,18 @@ TEST_F(Needs, WhatIsGivenInVainIsTold) {
 
 TEST_F(Needs, EveryOptionActsAlwaysOrSaysWhatItNeeds) {
   const std::set<std::string> always(std::begin(kVerbActsAlways), std::end(kVerbActsAlways));
-  std::set<std::string> told = {"prepare vocab_size", "prepare timeout"};  // below
+  std::set<std::string> told = {"prepare vocab_size", "prepare timeout",  // below
+                                "prepare rows",       "prepare prompt_field", "prepare truth_field",
+                                "prepare text_field", "prepare title_field",  "prepare seed",
+                                "prepare max_bytes"};
   for (const InVain& v : in_vain()) told.insert(std::string(v.verb) + " " + v.key);
   RunConfig config;
   FieldList run;
   add_fields(run, config);
   std::set<std::string> names;
   for (const Verb& verb : verbs()) {
-    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench";
+    const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench" ||
+                        verb.name == "plan";
     for (const Option& option : options(place_, verb.name)) {
       if (trains && run.find(option.name) != nullptr) continue;
       const std::string name = verb.name + " " + option.name;
@@ -178,7 +182,15 @@ TEST_F(Needs, PrepareTellsOnTheConsole) {
   EXPECT_THAT(said({"--vocab_size=300"}),
               HasSubstr("note: vocab_size = 300 has no effect: it needs tokenizer = bpe"));
   EXPECT_THAT(said({"--timeout=3"}), HasSubstr("timeout = 3 has no effect: it needs a download"));
+  EXPECT_THAT(said({"--max_bytes=3"}),
+              HasSubstr("max_bytes = 3 has no effect: it needs a download of documents"));
   EXPECT_THAT(said({"--vocab_size=258", "--tokenizer=bpe"}), Not(HasSubstr("no effect")));
+  const std::string of_rows = said({"--rows", "--prompt_field=a", "--truth_field=b",
+                                    "--text_field=c", "--title_field=d", "--seed=3"});
+  for (const char* key : {"rows = True", "prompt_field = a", "truth_field = b", "text_field = c",
+                          "title_field = d", "seed = 3"})
+    EXPECT_THAT(of_rows,
+                HasSubstr(key + std::string(" has no effect: it needs a file of JSON lines")));
 }
 
 TEST_F(Needs, BenchTellsWhatItDoesNotDo) {

@@ -1,4 +1,5 @@
-// A web server for download tests: one thread, one canned answer for each connection.
+// A web server for download tests: one thread, one answer for each connection, canned or made of
+// the request.
 #pragma once
 
 #include <arpa/inet.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -17,6 +19,10 @@ class LoopbackServer {
  public:
   // `answer` is sent as it is; with `stall`, the connection then stays open without another byte.
   explicit LoopbackServer(std::string answer, bool stall = false)
+      : LoopbackServer([answer = std::move(answer)](const std::string&) { return answer; }, stall) {
+  }
+  using Answer = std::function<std::string(const std::string& request)>;
+  explicit LoopbackServer(Answer answer, bool stall = false)
       : answer_(std::move(answer)), stall_(stall) {
     listener_ = ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
@@ -37,12 +43,14 @@ class LoopbackServer {
   LoopbackServer(const LoopbackServer&) = delete;
   LoopbackServer& operator=(const LoopbackServer&) = delete;
 
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/input.txt"; }
+  std::string url(const std::string& file = "input.txt") const {
+    return "http://127.0.0.1:" + std::to_string(port_) + "/" + file;
+  }
   int requests() const { return requests_; }
   // For the next connection.
   void set_answer(std::string answer) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    answer_ = std::move(answer);
+    answer_ = [answer = std::move(answer)](const std::string&) { return answer; };
   }
 
   static std::string ok(const std::string& body) {
@@ -57,8 +65,8 @@ class LoopbackServer {
       if (connection < 0) return;
       ++requests_;
       char request[4096];
-      if (::recv(connection, request, sizeof request, 0) > 0) {
-        const std::string answer = current_answer();
+      if (const ssize_t got = ::recv(connection, request, sizeof request, 0); got > 0) {
+        const std::string answer = answer_to(std::string(request, static_cast<size_t>(got)));
         for (size_t sent = 0; sent < answer.size();) {
           const ssize_t n =
               ::send(connection, answer.data() + sent, answer.size() - sent, MSG_NOSIGNAL);
@@ -73,13 +81,13 @@ class LoopbackServer {
     }
   }
 
-  std::string current_answer() {
+  std::string answer_to(const std::string& request) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return answer_;
+    return answer_(request);
   }
 
   std::mutex mutex_;
-  std::string answer_;
+  Answer answer_;
   bool stall_;
   int listener_ = -1;
   uint16_t port_ = 0;

@@ -145,15 +145,47 @@ TEST_F(Notebook, OtherSwitchesAreSaidOrRefused) {
   for (const char* key : {"compile_model", "compile_mode", "no_grad_scale", "verbose",
                           "disable_optimizer_warmup", "dont_include_prompts"})
     EXPECT_THAT(said.out, HasSubstr(std::string(key) + " has no effect")) << key;
-  place_->write("my_plan.json", R"({"stage1": {"dataset": "wikipedia", "epochs": 1}})");
-  for (const auto& [flag, hint] : {std::pair{"--training-plan my_plan.json", "--initial_model"},
-                                   {"--model my_model.lmp", "--run_name"},
-                                   {"--optimizer lion", "adamw"}}) {
+  for (const auto& [flag, hint] :
+       {std::pair{"--model my_model.lmp", "--run_name"}, {"--optimizer lion", "adamw"}}) {
     const Outcome refused = lmplay(std::string("train --exp gpt2ish --device cpu ") + flag);
     EXPECT_EQ(refused.exit_code, 2) << flag;
     EXPECT_THAT(refused.err, HasSubstr(hint)) << flag;
     EXPECT_THAT(refused.err, HasSubstr("HINT:")) << flag;
   }
+}
+
+// A curriculum over two corpora; and the same command once more, with another one.
+TEST_F(Notebook, TrainingInStages) {
+  place_->write("my_plan.json", R"({"stage1": {"dataset": "wikipedia", "epochs": 0.01},
+                                    "stage2": {"dataset": "openorca", "epochs": 0.02}})");
+  const std::string line = "train --exp gpt2ish --device cpu --training-plan my_plan.json";
+  const std::string more = std::string(kSmall) + " --batch-size 3 --context_len 16 --eval_iters 1";
+  const Outcome missing = type(line + more);
+  EXPECT_EQ(missing.exit_code, 2);
+  EXPECT_THAT(missing.err, HasSubstr("the stage stage1: the data \"wikipedia\" is not prepared"));
+  EXPECT_THAT(missing.err, HasSubstr("HINT: download wikimedia/wikipedia"));
+  for (const char* name : {"wikipedia", "openorca"})
+    ASSERT_EQ(type(std::string("prepare rain.txt --name ") + name).exit_code, 0);
+  const Outcome plan = type("plan my_plan.json gpt2ish --json" + more);
+  ASSERT_EQ(plan.exit_code, 0) << plan.err;
+  const auto stages = nlohmann::json::parse(plan.out).at("stages");
+  const Outcome o = type(line + more + " --run-name staged");
+  ASSERT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("stage stage1: wikipedia for 0.01 epochs"));
+  const auto newest = newest_complete(place_->path("runs/staged/checkpoints"));
+  EXPECT_EQ(newest->step,
+            stages[0].at("steps").get<int64_t>() + stages[1].at("steps").get<int64_t>());
+  EXPECT_TRUE(std::filesystem::exists(place_->path("runs/staged/checkpoints/stage-stage1")));
+  EXPECT_THAT(slurp(place_->path("runs/staged/plan.json")), HasSubstr("stage2"));
+  const Outcome again = type(line + more + " --run-name staged --resume");
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("the last stage of my_plan.json is done"));
+  place_->write("longer.json", R"({"stage2": {"dataset": "openorca", "epochs": 0.03}})");
+  const Outcome on = type(
+      "train --exp gpt2ish --training-plan longer.json --override-plan "
+      "--run-name staged --resume");
+  EXPECT_EQ(on.exit_code, 0) << on.err;
+  EXPECT_GT(newest_complete(place_->path("runs/staged/checkpoints"))->step, newest->step);
 }
 
 TEST_F(Notebook, OtherOptimisersTrainAndWarmUp) {

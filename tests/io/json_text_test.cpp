@@ -34,6 +34,24 @@ TEST(JsonText, SaysWhereItBreaks) {
   EXPECT_THAT(error_of([] { parse_json("[1e999]", "x.json"); }), HasSubstr("too large"));
 }
 
+TEST(JsonText, MembersCanKeepTheOrderOfTheText) {
+  std::string keys;
+  for (const auto& [key, value] :
+       parse_ordered_json(R"({"b": 1, "a": {"d": 2, "c": 3}})", "x").items())
+    keys += key;
+  EXPECT_EQ(keys, "ba");
+  EXPECT_NO_THROW(parse_ordered_json(R"([{"a": 1}, {"a": {"a": 2}}])", "x"));
+  EXPECT_THAT(error_of([] { parse_ordered_json(R"({"a": {"b": 1, "b": 2}})", "x"); }),
+              HasSubstr("x has \"b\" twice"));
+  EXPECT_THAT(error_of([] { parse_ordered_json(nested(33), "x"); }), HasSubstr("deeper than 32"));
+  EXPECT_THAT(error_of([] { parse_ordered_json("[1, ", "x"); }), HasSubstr("breaks at byte 5"));
+  std::string many = "{";
+  for (int i = 0; i < 5000; ++i) many += "\"" + std::to_string(i) + "\": 0,";
+  many.back() = '}';
+  EXPECT_THAT(error_of([&] { parse_ordered_json(many, "x"); }),
+              HasSubstr("more than 4096 members"));
+}
+
 TEST(JsonText, DepthIsLimited) {
   EXPECT_NO_THROW(parse_json(nested(32), "x"));
   EXPECT_THAT(error_of([] { parse_json(nested(33), "x"); }), HasSubstr("deeper than 32 levels"));

@@ -102,6 +102,37 @@ TEST(WriteSafetensors, RefusesWhatCouldNotBeRead) {
               HasSubstr("the format allows 100000000"));
 }
 
+// A tensor may be made when its turn comes, and in pieces.
+TEST(WriteSafetensors, MadeTensorsGiveTheSameFile) {
+  TempFolder folder;
+  write_safetensors(folder / "m", {{"b", Dtype::U8, {4}, as_bytes("bbcc")},
+                                   {"a", Dtype::F16, {1}, as_bytes("aa")}});
+  std::string turns;
+  write_made_safetensors(folder / "n", {{"b",
+                                         Dtype::U8,
+                                         {4},
+                                         [&](const auto& give) {
+                                           turns += "b";
+                                           give(as_bytes("bb"));
+                                           give(as_bytes("cc"));
+                                         }},
+                                        {"a", Dtype::F16, {1}, [&](const auto& give) {
+                                           turns += "a";
+                                           give(as_bytes("aa"));
+                                         }}});
+  EXPECT_EQ(slurp(folder / "n"), slurp(folder / "m"));
+  EXPECT_EQ(turns, "ab") << "in the order of the file";
+
+  const auto make = [](std::string_view bytes) {
+    return [=](const auto& give) { give(as_bytes(bytes)); };
+  };
+  EXPECT_THAT(error_of([&] {
+                write_made_safetensors(folder / "o", {{"a", Dtype::U8, {3}, make("aa")}});
+              }),
+              HasSubstr("tensor \"a\" has 2 bytes, but U8 of shape [3] takes 3"));
+  EXPECT_THAT(folder.entries(), ::testing::ElementsAre("m", "n"));
+}
+
 TEST(SafetensorsFile, FindsTensorsByName) {
   TempFolder folder;
   write_safetensors(folder / "m", {{"b", Dtype::U8, {2}, as_bytes("bb")},

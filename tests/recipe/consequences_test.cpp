@@ -85,7 +85,7 @@ TEST(Consequences, AnOptimisersWarmUpIsInTheRate) {
   const RunConfig before = resolved("gpt2ish_shakespeare", constant).config,
                   now = resolved("gpt2ish_shakespeare", with({{"optimizer_warmup_steps", "10"}}))
                             .config;
-  EXPECT_THAT(consequences(before, now, 100, 5),
+  EXPECT_THAT(consequences(before, now, 100, {5, {}}),
               ElementsAre("the learning rate of the next step is 5.5e-04 in place of 1.0e-03"));
 }
 

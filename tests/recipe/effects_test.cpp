@@ -130,7 +130,11 @@ TEST(Effects, WhatDecidesTheParametersIsArchitecture) {
 }
 
 TEST(Effects, NoFieldIsLeftOut) {
-  std::set<std::string> tested = {"dataset"};  // by cli/effects_test.cpp, with a prepared corpus
+  std::set<std::string> tested = {"dataset",  // by cli/effects_test.cpp, with a prepared corpus;
+                                              // the others by data_options_test.cpp
+                                  "include_prompts", "dont_include_prompts", "long_rows",
+                                  "row_overlap", "pack_rows", "shuffle_rows", "mixture",
+                                  "mixture_weights"};
   for (const Effect& e : effects()) EXPECT_TRUE(tested.insert(e.field).second) << e.field;
   EXPECT_EQ(tested, std::set<std::string>(std::begin(kPlanEffects), std::end(kPlanEffects)));
 }

@@ -121,7 +121,7 @@ TEST(Resolve, NoticesOfIgnoredKeysAreKept) {
 }
 
 TEST(Resolve, KeysOfOtherProgramsThatWouldMeanAnotherRunAreRefused) {
-  for (const char* key : {"training_plan", "model", "dump_config"}) {
+  for (const char* key : {"use_config", "model", "dump_config"}) {
     const Error e = refusal_of([&] { resolved("gpt2ish", {{key, "x"}}); });
     EXPECT_EQ(e.kind(), ErrorKind::kUsage);
     EXPECT_THAT(e.what(), AllOf(HasSubstr(key), HasSubstr("is not supported")));

@@ -128,6 +128,19 @@ sed 's/^[^ ]* //; s/[;:] /. /g; 0~7s/^/ROMEO:\n/' verses.txt >play.txt
 "$fathom" prepare play.txt --name shakespeare_char --tokenizer char >/dev/null
 if ((${#pages[@]} > 0)); then "$fathom" prepare my_text.txt --name mine >/dev/null; fi
 "$fathom" prepare my_text.txt --name quick >/dev/null
+for i in $(seq 60); do
+  printf '{"prompt": "Which fox jumps over hill %s?", "truth": "The quick brown one."}\n' "$i"
+done >answers.jsonl
+for name in wiki stories; do
+  "$fathom" prepare my_text.txt --name "$name" --tokenizer byte >/dev/null
+done
+cat >my_plan.json <<'END'
+{"steps": [{"step_name": "stories", "datasets": ["stories"], "epochs": 0.01},
+           {"step_name": "answers", "datasets": ["answers"], "tokens": 1000,
+            "overrides": {"learning_rate": 1e-4, "include_prompts": false}}]}
+END
+mkdir models
+cp -r "$source_tree/tests/golden/hugging_face" models/gpt2
 for model in "quickstart quickstart" "papingo_small quickstart_early_exit"; do
   read -r preset name <<<"$model"
   "$fathom" train "$preset" --dataset quick --run_name "$name" --n_embd=32 --block_size=128 \

@@ -14,12 +14,13 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
-#include "fathom/config/toml_text.h"
 
 namespace fathom {
 namespace {
 
 using nlohmann::json;
+
+constexpr char kMark[] = "\xEF\xBB\xBF";  // of UTF-8, by editors that begin a file with one
 
 std::string where(const std::string& file, const toml::node& node) {
   return fmt::format("{}:{}", file, node.source().begin.line);
@@ -52,6 +53,25 @@ void set_from_toml(FieldList& fields, const std::string& key, const toml::node& 
   fields.set(key, from_toml(node, origin), origin);
 }
 
+// The last character of the TOML string that begins at text[i]; counts the lines that it spans.
+size_t string_end(std::string_view text, size_t i, int& line) {
+  const char quote = text[i];
+  const bool is_long = text.substr(i, 3) == std::string(3, quote);
+  for (i += is_long ? 3 : 1; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\n' && !is_long) return i - 1;  // not closed: the parser will say so
+    line += c == '\n';
+    if (c == '\\' && quote == '"')
+      ++i;
+    else if (c == quote && !is_long)
+      return i;
+    else if (c == quote &&
+             text.substr(i, 3) == std::string(3, quote))  // its last quotes may be five
+      return std::min({text.find_first_not_of(quote, i), text.size(), i + 5}) - 1;
+  }
+  return text.size();
+}
+
 struct TomlEntry {
   std::string section, key;  // section: empty at the top level
   const toml::node* value;
@@ -74,6 +94,89 @@ std::vector<TomlEntry> entries_in_order(const toml::table& table) {
     return at(a) < at(b);
   });
   return entries;
+}
+
+// Text as the parsers take it: without a byte order mark, and every line ends as lines do here.
+// What is no UTF-8 at all is told by its first bytes, lest the parser complain of a character
+// nobody sees.
+std::string plain_text(std::string_view text, const std::string& name) {
+  const auto begins = [&](std::string_view mark) { return text.substr(0, mark.size()) == mark; };
+  using namespace std::string_view_literals;
+  const bool utf16 = begins("\xFF\xFE"sv) || begins("\xFE\xFF"sv);
+  if (utf16 || text.find('\0') != std::string_view::npos)
+    misuse(fmt::format("{} is {}, not UTF-8", escaped(name),
+                       utf16 ? "UTF-16" : "UTF-16 without its mark, or no text"),
+           "save it as UTF-8; `iconv -f UTF-16 -t UTF-8` converts it");
+  if (begins(kMark)) text.remove_prefix(3);
+  std::string out(text);
+  for (size_t i = 0; i < out.size(); ++i)
+    if (out[i] == '\r' && (i + 1 == out.size() || out[i + 1] != '\n')) out[i] = '\n';
+  return out;
+}
+
+// Refuses keys of many parts, `a.b.c.d = 1`: the parser makes a table inside a table of them, and
+// the stack does not hold what a megabyte of dots asks for. Strings and comments are told apart as
+// TOML does, lest something hide in them.
+void check_keys(std::string_view text, const std::string& name) {
+  constexpr int kMaxParts = 16;
+  int line = 1, parts = 1;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"' || c == '\'') {
+      i = string_end(text, i, line);
+    } else if (c == '#') {
+      i = std::min(text.find('\n', i), text.size()) - 1;
+    } else if (c == '\n' || std::string_view("=,[]{}").find(c) != std::string_view::npos) {
+      line += c == '\n';
+      parts = 1;
+    } else if (c == '.' && ++parts > kMaxParts) {
+      misuse(fmt::format("{}:{}: a key has more than {} parts", name, line, kMaxParts),
+             "keys are names, under their [section] or without one");
+    }
+  }
+}
+
+// `hint` says what the file should be.
+toml::table parse_toml(const std::string& text, const std::string& name, const char* hint) {
+  check_keys(text, name);
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& e) {
+    misuse(fmt::format("{}:{}: {}", name, e.source().begin.line, escaped(e.description())), hint);
+  }
+}
+
+// Tables in the order of the file.
+nlohmann::ordered_json tree_of(const toml::node& node, const std::string& name) {
+  using Tree = nlohmann::ordered_json;
+  constexpr size_t kMostMembers = 4096;  // each is looked for among those before it
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* integer = node.as_integer()) return integer->get();
+  if (const auto* real = node.as_floating_point()) return real->get();
+  if (const auto* flag = node.as_boolean()) return flag->get();
+  if (const auto* array = node.as_array()) {
+    Tree list = Tree::array();
+    for (const toml::node& item : *array) list.push_back(tree_of(item, name));
+    return list;
+  }
+  const toml::table* table = node.as_table();
+  if (table == nullptr)
+    misuse(where(name, node) + ": dates and times are no values here",
+           "allowed: numbers, true, false, texts, lists and tables");
+  if (table->size() > kMostMembers)
+    misuse(fmt::format("{}: a table of more than {} keys", where(name, node), kMostMembers),
+           "no table of ours has so many");
+  std::vector<std::pair<std::string, const toml::node*>> members;
+  for (const auto& [key, value] : *table) members.emplace_back(std::string(key.str()), &value);
+  std::stable_sort(members.begin(), members.end(), [](const auto& a, const auto& b) {
+    const auto at = [](const toml::node* n) {
+      return std::pair(n->source().begin.line, n->source().begin.column);
+    };
+    return at(a.second) < at(b.second);
+  });
+  Tree object = Tree::object();
+  for (const auto& [key, value] : members) object[key] = tree_of(*value, name);
+  return object;
 }
 
 // How many keys it set.
@@ -147,7 +250,7 @@ size_t read_nanogpt(const std::string& text, const std::string& name, FieldList&
   std::string raw;
   size_t keys = 0;
   for (int number = 1; std::getline(lines, raw); ++number) {
-    if (raw.rfind(kByteOrderMark, 0) == 0) raw.erase(0, 3);  // of a file that was appended
+    if (raw.rfind(kMark, 0) == 0) raw.erase(0, 3);  // of a file that was appended
     const std::string_view line = trim(without_comment(raw));
     if (line.empty()) continue;
     const std::string origin = fmt::format("{}:{}", name, number);
@@ -182,12 +285,20 @@ std::string toml_string(const std::string& text) {
 
 }  // namespace
 
+nlohmann::ordered_json read_toml_tree(const std::string& text, const std::string& name) {
+  if (text.size() > kMaxConfigBytes)
+    misuse(
+        fmt::format("{}: {} bytes are too many, allowed: {}", name, text.size(), kMaxConfigBytes));
+  return tree_of(parse_toml(plain_text(text, name), name, "it is read as TOML, as its name says"),
+                 name);
+}
+
 void read_config_text(const std::string& text, const std::string& name, FieldList& fields) {
   if (text.size() > kMaxConfigBytes)
     misuse(fmt::format("{}: {} bytes are too many for a config file, allowed: {}", name,
                        text.size(), kMaxConfigBytes));
   const bool python = name.size() > 3 && name.compare(name.size() - 3, 3, ".py") == 0;
-  const std::string plain = plain_config_text(text, name);
+  const std::string plain = plain_text(text, name);
   const size_t keys = python ? read_nanogpt(plain, name, fields) : read_toml(plain, name, fields);
   if (keys > 0) return;
   const bool empty = trim(plain).empty();

@@ -126,6 +126,13 @@ class BpeTokenizer : public Tokenizer {
     return ids;
   }
 
+  std::optional<uint32_t> end_of_text() const override {
+    for (size_t i = 0; i < vocabulary_.specials.size(); ++i)
+      if (vocabulary_.specials[i] == kEndOfText)
+        return static_cast<uint32_t>(vocabulary_.tokens.size() + i);
+    return {};
+  }
+
   std::string decode(Span<const uint32_t> ids) const override {
     std::string text;
     for (const uint32_t id : ids) {

@@ -13,14 +13,14 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/base/utf8.h"
+#include "fathom/data/byte_alphabet.h"
 #include "fathom/data/shard.h"
+#include "fathom/data/tokenizer_json.h"
 #include "fathom/io/json_text.h"
 
 namespace fathom {
 namespace {
 
-constexpr char kEndOfText[] = "<|endoftext|>";
 
 std::string base64(const std::string& bytes) {
   std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
@@ -67,43 +67,10 @@ std::string_view without_return(std::string_view line) {
        "the file is damaged, or no vocabulary of byte pairs");
 }
 
-// The character that stands for each byte in GPT-2's files: printable ones for themselves, the
-// others, in order, for U+0100 and what follows. And the ids of single bytes are in this order.
-struct ByteAlphabet {
-  std::vector<unsigned char> order;
-  std::map<uint32_t, char> byte_of;
-
-  ByteAlphabet() {
-    const auto is_printable = [](int b) {
-      return (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || (b >= 0xae && b <= 0xff);
-    };
-    uint32_t next = 0x100;
-    for (const bool printable : {true, false})
-      for (int b = 0; b < 256; ++b) {
-        if (is_printable(b) != printable) continue;
-        order.push_back(static_cast<unsigned char>(b));
-        byte_of[printable ? static_cast<uint32_t>(b) : next++] = static_cast<char>(b);
-      }
-  }
-
-  std::optional<std::string> bytes(std::string_view symbol) const {
-    std::string out;
-    for (size_t i = 0; i < symbol.size();) {
-      const size_t length = utf8_length(symbol, i);
-      if (length == 0) return {};
-      const auto found = byte_of.find(utf8_decode(symbol, i, length));
-      if (found == byte_of.end()) return {};
-      out += found->second;
-      i += length;
-    }
-    return out;
-  }
-};
-
 BpeVocabulary read_merges(std::string_view text, const std::string& name) {
   const ByteAlphabet alphabet;
   BpeVocabulary vocabulary;
-  for (const unsigned char b : alphabet.order)
+  for (const unsigned char b : alphabet.order())
     vocabulary.tokens.emplace_back(1, static_cast<char>(b));
   size_t number = 0;
   for (std::string_view line : words_of(text, '\n')) {
@@ -234,7 +201,9 @@ BpeVocabulary read_bpe_vocabulary(std::string_view text, const std::string& name
   BpeVocabulary v;
   if (first == text.npos)
     fail(fmt::format("{} is empty", name), "take vocab.bpe of GPT-2, or encoders/gpt2.json");
-  if (text[first] == '{')
+  if (is_tokenizer_json(text))
+    v = read_tokenizer_json(text, name);
+  else if (text[first] == '{')
     v = read_package(text, name);
   else if (text.substr(first, 8) == "#version")
     v = read_merges(text.substr(first), name);

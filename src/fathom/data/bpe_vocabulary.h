@@ -10,6 +10,7 @@
 namespace fathom {
 
 inline constexpr size_t kMaxTokenBytes = 4096;  // of one token; GPT-2's longest has 128
+inline constexpr char kEndOfText[] = "<|endoftext|>";
 
 struct BpeVocabulary {
   // The bytes of each id. The order is that of the merges: of the pairs in a text the one that
@@ -35,6 +36,7 @@ BpeVocabulary bpe_vocabulary_from_json(const nlohmann::json& json);
 //                           256 bytes in its order, then the merges, then <|endoftext|>
 //   *.tiktoken              base64 and rank, a line a token
 //   the JSON of the npm package tiktoken (encoders/gpt2.json): ranks and special tokens
+//   tokenizer.json          Hugging Face's (tokenizer_json.h)
 BpeVocabulary read_bpe_vocabulary(std::string_view text, const std::string& name);
 
 }  // namespace fathom

@@ -184,21 +184,41 @@ const Tokenizer* Corpus::tokenizer() const {
 std::vector<std::string> Corpus::splits() const {
   std::vector<std::string> names;
   for (const auto& [split, shards] : state_->contents.splits) names.push_back(split);
+  for (const auto& [split, rows] : state_->contents.rows) names.push_back(split);
   return names;
 }
 
+bool Corpus::has_rows() const {
+  return !state_->contents.rows.empty();
+}
+
+void Corpus::require_split(const std::string& split) const {
+  const CorpusContents& contents = state_->contents;
+  if (contents.splits.count(split) + contents.rows.count(split) > 0) return;
+  fail(fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
+                   join(splits(), ", ")),
+       has_rows() ? "`fathom prepare` makes train and val of a file of rows"
+                  : fmt::format("a split is made of files named {0}.bin, {0}_N.bin, x_{0}_N.bin or "
+                                "x_{0}_N.npy",
+                                is_printable(split) ? split : "SPLIT"));
+}
+
 const std::vector<TokenShard>& Corpus::shards(const std::string& split) const {
-  const auto found = state_->contents.splits.find(split);
-  if (found == state_->contents.splits.end())
-    fail(
-        fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
-                    join(splits(), ", ")),
-        fmt::format("a split is made of files named {0}.bin, {0}_N.bin, x_{0}_N.bin or x_{0}_N.npy",
-                    is_printable(split) ? split : "SPLIT"));
-  return found->second;
+  require_split(split);
+  if (has_rows())
+    fail(fmt::format("the corpus {} is rows of prompts and answers, not one text", name()),
+         "take a corpus that was prepared from a text");
+  return state_->contents.splits.at(split);
+}
+
+const RowFile* Corpus::rows(const std::string& split) const {
+  require_split(split);
+  return has_rows() ? &state_->contents.rows.at(split).file : nullptr;
 }
 
 uint64_t Corpus::tokens(const std::string& split) const {
+  require_split(split);
+  if (has_rows()) return state_->contents.rows.at(split).tokens;
   uint64_t total = 0;
   for (const TokenShard& shard : shards(split)) total += shard.size();
   return total;
@@ -242,6 +262,7 @@ std::vector<std::string> Corpus::notices() const {
 }
 
 void require_block(const Corpus& corpus, int64_t block_size) {
+  if (corpus.has_rows()) return;
   for (const std::string& split : corpus.splits()) {
     uint64_t longest = 0;
     for (const TokenShard& shard : corpus.shards(split)) longest = std::max(longest, shard.size());

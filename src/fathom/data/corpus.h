@@ -1,6 +1,7 @@
-// A prepared corpus: a folder of token shards and a meta.json that says what they are.
+// A prepared corpus: a folder of token shards or of rows, and a meta.json that says what they are.
 //
 //   data/shakespeare_char/{train.bin, val.bin, meta.json}
+//   data/questions/{train.jsonl, val.jsonl, meta.json}
 //
 // meta.json, format_version 1:
 //   name, source       what it was called when it was made, and where the text came from
@@ -8,13 +9,15 @@
 //   recipe             everything that decides the shards' content, to tell "the same" from "other"
 //   tokenizer          what Tokenizer::from_json reads; vocab_size repeats its size
 //   splits             {"train": [{file, tokens, bytes, xxh3}, ...], "val": [...]}
+//   kind               "rows": each split is one file of prompts and answers or of texts (row.h), a
+//                      row a line; its entry has the number of "rows" too. Else there are shards
 //   shard_format, created_by
 //
 // Folders made elsewhere open too, by the names of their files: {train,val}.bin, {train,val}_N.bin
 // or <name>_{train,val}_N.{bin,npy} (shard_names.h). Their tokenizer is unknown: tokenizer() is
 // null and vocab_size() is 0. Files without a header that do not look like uint16 ids are refused.
 //
-// Every shard is read through when the corpus is opened; of those above 16 MiB the folder remembers
+// Every file is read through when the corpus is opened; of shards above 16 MiB the folder remembers
 // it (shard_record.h).
 #pragma once
 
@@ -23,6 +26,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/data/row_file.h"
 #include "fathom/data/shard.h"
 #include "fathom/data/tokenizer.h"
 
@@ -36,10 +40,9 @@ prepared_corpora();  // folders under data_root() with a meta.json or shards
 class Corpus {
  public:
   // The name of a folder in data_root(), or else the path of any folder (or path_to_text() of one,
-  // which a saved configuration has). Checks every shard's size and XXH3 against meta.json, and its
-  // ids against the vocabulary. Throws Error with
-  // the `prepare` line to type when the corpus is unknown, or a shard is missing, truncated or
-  // corrupt.
+  // which a saved configuration has). Checks every file's size and XXH3 against meta.json, and a
+  // shard's ids against the vocabulary. Throws Error with the `prepare` line to type when the
+  // corpus is unknown, or a file is missing, truncated or corrupt.
   static Corpus open(const std::string& given);
 
   const std::string& name() const;  // of the folder
@@ -50,9 +53,13 @@ class Corpus {
   void assume_vocab_size(int64_t size);
   const Tokenizer* tokenizer() const;  // owned by the corpus; null: unknown
   std::vector<std::string> splits() const;
-  // Both throw Error for a split that the corpus does not have.
-  const std::vector<TokenShard>& shards(const std::string& split) const;
-  uint64_t tokens(const std::string& split) const;
+  // These throw Error for a split that the corpus does not have.
+  void require_split(const std::string& split) const;
+  const std::vector<TokenShard>& shards(const std::string& split) const;  // Error where it has rows
+  const RowFile* rows(const std::string& split) const;  // owned by the corpus; null: it has shards
+  uint64_t tokens(const std::string& split) const;      // of rows: of all samples (sample.h), uncut
+  // A corpus has rows in every split or in none.
+  bool has_rows() const;
   // 16 hexadecimal digits that change when the tokens of any split or the tokenizer do, and not
   // with the folder's name or place.
   std::string fingerprint() const;
@@ -66,8 +73,8 @@ class Corpus {
   int64_t assumed_vocab_size_ = 0;
 };
 
-// Throws Error unless every split has more than `block_size` tokens: a window is block_size tokens
-// and the one after them.
+// Throws Error unless every split of shards has more than `block_size` tokens: a window is
+// block_size tokens and the one after them. Rows are of any length.
 void require_block(const Corpus& corpus, int64_t block_size);
 
 }  // namespace fathom

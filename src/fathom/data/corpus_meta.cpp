@@ -42,6 +42,7 @@ class MetaReader {
     contents.tokenizer = read_tokenizer(meta);
     contents.vocab_size = contents.tokenizer->vocab_size();
     contents.recorded = json_text(contents.tokenizer->to_json());
+    const bool has_rows = holds_rows(meta);
     const nlohmann::json& splits = member(meta, "splits");
     if (!splits.is_object() || splits.empty()) refuse("\"splits\" is not an object of lists");
     for (const auto& [split, entries] : splits.items()) {
@@ -49,6 +50,10 @@ class MetaReader {
         refuse(fmt::format("{} is no name for a split", quoted_start(split)));
       if (!entries.is_array() || entries.empty())
         refuse(fmt::format("the split {} is not a list of files", quoted_start(split)));
+      if (has_rows) {
+        add_rows(contents, split, entries);
+        continue;
+      }
       for (const auto& entry : entries) {
         OpenedShard opened = open_shard(entry);
         require_ids(opened.shard, opened.facts, contents.vocab_size);
@@ -118,7 +123,42 @@ class MetaReader {
     return tokenizer;
   }
 
-  OpenedShard open_shard(const nlohmann::json& entry) {
+  // Without "kind", or with the kind "shards", there are shards.
+  bool holds_rows(const nlohmann::json& meta) const {
+    if (!meta.contains("kind") || meta["kind"] == "shards") return false;
+    if (meta["kind"] != "rows")
+      refuse(fmt::format("\"kind\" is {}, this fathom reads rows and shards",
+                         shown_json(meta["kind"])));
+    return true;
+  }
+
+  void add_rows(CorpusContents& contents, const std::string& split, const nlohmann::json& entries) {
+    if (entries.size() != 1)
+      refuse(fmt::format("the split {} of rows is {} files, not one", split, entries.size()));
+    const nlohmann::json& entry = entries[0];
+    const std::string path = checked_path(entry, "file of rows");
+    try {
+      RowFile rows(path);
+      if (rows.size() != count(entry, "rows"))
+        refuse(fmt::format("it counts {} rows in {}, which has {}", count(entry, "rows"),
+                           text(entry, "file"), rows.size()));
+      if (count(entry, "tokens") / 2 < rows.size())  // each has a beginning and an end
+        refuse(fmt::format("it counts {} tokens for the {} rows of {}", count(entry, "tokens"),
+                           rows.size(), text(entry, "file")));
+      if (xxh3_hex(rows.xxh3()) != text(entry, "xxh3"))
+        fail(fmt::format("the file of rows {} is corrupt: its XXH3 is not the one in meta.json",
+                         path));
+      contents.recorded += fmt::format("\n{} rows {} {}", split, rows.size(), text(entry, "xxh3"));
+      contents.rows.emplace(split, RowSplit{std::move(rows), count(entry, "tokens")});
+    } catch (const SystemError&) {
+      throw;  // the corpus is not to blame
+    } catch (const Error& error) {
+      fail(error.what(), hint_);
+    }
+  }
+
+  // Of a file that is there and as long as it should be.
+  std::string checked_path(const nlohmann::json& entry, const char* what) {
     const std::string file = text(entry, "file");
     // Errors show the name as it is.
     if (file.empty() || file == "." || file == ".." || file.find('/') != std::string::npos ||
@@ -127,14 +167,19 @@ class MetaReader {
     if (!seen_.insert(file).second) refuse(fmt::format("it names {} twice", file));
     const std::string path = (folder_ / file).string();
     if (kind_of(path) == PathKind::kNothing)
-      fail(fmt::format("the shard {} is missing", path), hint_);
+      fail(fmt::format("the {} {} is missing", what, path), hint_);
     std::error_code reason;
     const uint64_t bytes = fs::file_size(path, reason);
     if (reason) fail_system("look at", path, reason.value());
     if (bytes != count(entry, "bytes"))
-      fail(fmt::format("the shard {} has {} bytes where meta.json says {}", path,
+      fail(fmt::format("the {} {} has {} bytes where meta.json says {}", what, path,
                        with_commas(static_cast<int64_t>(bytes)), count(entry, "bytes")),
            hint_);
+    return path;
+  }
+
+  OpenedShard open_shard(const nlohmann::json& entry) {
+    const std::string path = checked_path(entry, "shard"), file = text(entry, "file");
     try {
       OpenedShard opened = record_.open(file);
       const TokenShard& shard = opened.shard;
@@ -155,7 +200,7 @@ class MetaReader {
   std::string file_;
   std::string hint_;
   ShardRecord record_;
-  std::set<std::string> seen_;  // the shards' names
+  std::set<std::string> seen_;  // the files' names
 };
 
 }  // namespace

@@ -17,34 +17,39 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/transfer.h"
 
 extern char** environ;
 
 namespace fathom {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-struct Transfer {
-  explicit Transfer(const DownloadOptions& o) : options(o) {}
-  const DownloadOptions& options;
-  std::string body;
-  bool too_long = false;
-  bool stalled = false;
-  uint64_t received = 0;  // at `moved`, the last time that anything arrived
-  Clock::time_point moved = Clock::now();
-  std::exception_ptr thrown;  // by the progress function: it must not unwind through libcurl
-};
-
 size_t receive(char* data, size_t size, size_t count, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const size_t bytes = size * count;
-  if (bytes > transfer.options.max_bytes - transfer.body.size()) {
+  if (bytes > transfer.options.max_bytes - transfer.taken) {
     transfer.too_long = true;
     return 0;  // ends the transfer
   }
-  transfer.body.append(data, bytes);
+  try {
+    transfer.take({data, bytes});
+  } catch (...) {
+    transfer.thrown = std::current_exception();
+    return 0;
+  }
+  transfer.taken += bytes;
   return bytes;
+}
+
+size_t receive_header(char* data, size_t size, size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  try {
+    if (transfer.take_header) transfer.take_header(trim({data, size * count}));
+  } catch (...) {
+    transfer.thrown = std::current_exception();
+    return 0;
+  }
+  return size * count;
 }
 
 // libcurl calls this at least once a second. The stall is timed here because its own low-speed
@@ -52,13 +57,15 @@ size_t receive(char* data, size_t size, size_t count, void* user) {
 int report(void* user, curl_off_t curl_total, curl_off_t curl_done, curl_off_t, curl_off_t) {
   auto& transfer = *static_cast<Transfer*>(user);
   const auto done = static_cast<uint64_t>(curl_done);
-  if (done != transfer.received) transfer.moved = Clock::now();
+  if (done != transfer.received) transfer.moved = Transfer::Clock::now();
   transfer.received = done;
-  transfer.stalled = Clock::now() - transfer.moved > std::chrono::seconds(transfer.options.timeout);
+  transfer.stalled =
+      Transfer::Clock::now() - transfer.moved > std::chrono::seconds(transfer.options.timeout);
   if (transfer.stalled) return 1;  // ends the transfer
   try {
+    const auto total = static_cast<uint64_t>(curl_total);
     if (transfer.options.progress)
-      transfer.options.progress(done, static_cast<uint64_t>(curl_total));
+      transfer.options.progress(transfer.before + done, total > 0 ? transfer.before + total : 0);
     return 0;
   } catch (...) {
     transfer.thrown = std::current_exception();
@@ -84,6 +91,8 @@ void set_options(CURL* curl, Transfer& transfer, char* reason) {
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, receive_header);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, report);
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
@@ -130,14 +139,18 @@ std::string without_stop(std::string_view reason) {
 
 }  // namespace
 
-std::string download(const DownloadOptions& options, const std::string& hint) {
+long perform(Transfer& transfer, const std::vector<std::string>& headers, const std::string& hint) {
   static const CurlLibrary library;
+  const DownloadOptions& options = transfer.options;
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
                                                                  &curl_easy_cleanup);
   if (!curl) fail("cannot start libcurl");
-  Transfer transfer{options};
   std::array<char, CURL_ERROR_SIZE> reason{};
   set_options(curl.get(), transfer, reason.data());
+  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> lines(nullptr, &curl_slist_free_all);
+  for (const std::string& header : headers)
+    lines.reset(curl_slist_append(lines.release(), header.c_str()));
+  if (lines) curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, lines.get());
   const CURLcode code = curl_easy_perform(curl.get());
 
   if (transfer.thrown) std::rethrow_exception(transfer.thrown);
@@ -154,8 +167,17 @@ std::string download(const DownloadOptions& options, const std::string& hint) {
          hint);
   long status = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
-  if (status != 200) fail(fmt::format("{}: the server answered {}", what, status), hint);
-  return std::move(transfer.body);
+  return status;
+}
+
+std::string download(const DownloadOptions& options, const std::string& hint) {
+  std::string body;
+  Transfer transfer{options};
+  transfer.take = [&](std::string_view bytes) { body.append(bytes); };
+  const long status = perform(transfer, {}, hint);
+  if (status != 200)
+    fail(fmt::format("cannot download {}: the server answered {}", options.url, status), hint);
+  return body;
 }
 
 std::string program_output(const std::vector<std::string>& program, const std::string& hint) {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "fathom/base/error.h"
+
 namespace fathom {
 
 struct DownloadOptions {
@@ -20,6 +22,22 @@ struct DownloadOptions {
 // The body of a GET that answered 200. Follows up to 5 redirections. Throws Error that says why
 // not, with `hint`.
 std::string download(const DownloadOptions& options, const std::string& hint);
+
+// The same into a file, for what is large. The bytes gather in `path`.part, with `path`.part.json
+// beside it, which says of which version they are (ETag or Last-Modified); the next call goes on
+// behind them, if the server still has that version, and begins again if not. The complete file
+// gets its name. A file of that name is taken as it is. Throws TooLong before anything is fetched,
+// where the server says beforehand that it is longer than max_bytes.
+//
+// `expected`: 0, or the file's length; `sha256`: empty, or its checksum. A file that has another is
+// removed.
+void download_file(const DownloadOptions& options, const std::string& path, uint64_t expected,
+                   const std::string& sha256, const std::string& hint);
+
+class TooLong : public Error {
+ public:
+  using Error::Error;
+};
 
 // What `program` (found in PATH, started without a shell) prints on its standard output. Throws
 // Error when it cannot be started, with `hint`, or does not exit with 0.

@@ -7,6 +7,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/data/corpus.h"
+#include "fathom/data/tokenizer_json.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 
@@ -41,6 +42,16 @@ BpeVocabulary keep(BpeVocabulary vocabulary) {
 }
 
 }  // namespace
+
+// By the checksum of the file that has its merges.
+bool is_gpt2_vocabulary(const BpeVocabulary& v) {
+  if (v.size() != kTokens || v.specials != std::vector<std::string>{"<|endoftext|>"}) return false;
+  try {
+    return sha256_hex(merges_text(v)) == kSha256;
+  } catch (const Error&) {  // its tokens do not follow from one another
+    return false;
+  }
+}
 
 BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions options) {
   if (!file.empty())

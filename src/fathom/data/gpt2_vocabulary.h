@@ -14,4 +14,7 @@ namespace fathom {
 // get it offline.
 BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions download);
 
+// Whether it is GPT-2's, token by token.
+bool is_gpt2_vocabulary(const BpeVocabulary& vocabulary);
+
 }  // namespace fathom

@@ -1,4 +1,4 @@
-// A data set whose batches are several of another's.
+// Data sets whose batches are several of another's.
 #pragma once
 
 #include <memory>
@@ -11,6 +11,7 @@ namespace fathom {
 // Draws the next `count` batches as one, and moves the cursor behind them.
 Drawn take(const DataSet& data, int64_t count, const Cursor& cursor);
 
+// `count` of the other's at a time.
 class InBatches : public DataSet {
  public:
   InBatches(std::shared_ptr<const DataSet> data, int64_t count)
@@ -26,6 +27,21 @@ class InBatches : public DataSet {
  private:
   std::shared_ptr<const DataSet> data_;
   int64_t count_;
+};
+
+// The first `draws` of the other's batches, `count` at a time; the last batch may have fewer.
+//
+// Cursor: "drawn", batches of the other's, and its own as "data".
+class FirstInBatches : public DataSet {
+ public:
+  FirstInBatches(std::shared_ptr<const DataSet> data, int64_t draws, int64_t count)
+      : data_(std::move(data)), draws_(draws), count_(count) {}
+  Drawn next(const Cursor& cursor) const override;
+  int64_t batches() const { return (draws_ + count_ - 1) / count_; }
+
+ private:
+  std::shared_ptr<const DataSet> data_;
+  int64_t draws_, count_;
 };
 
 }  // namespace fathom

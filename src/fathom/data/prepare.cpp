@@ -9,17 +9,15 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/config/path_text.h"
 #include "fathom/data/bpe.h"
 #include "fathom/data/content_kind.h"
 #include "fathom/data/corpus_meta.h"
-#include "fathom/data/corpus_name.h"
-#include "fathom/data/corpus_writer.h"
 #include "fathom/data/download.h"
 #include "fathom/data/gpt2_vocabulary.h"
+#include "fathom/data/prepare_content.h"
 #include "fathom/data/prepare_internal.h"
 #include "fathom/data/source_text.h"
-#include "fathom/data/text_scan.h"
+#include "fathom/data/tokenizer_json.h"
 #include "fathom/io/json_text.h"
 
 namespace fs = std::filesystem;
@@ -29,92 +27,6 @@ namespace {
 
 constexpr const char* kCreatedBy = "fathom " FATHOM_VERSION;
 constexpr size_t kMaxAlphabet = 512;  // a larger alphabet is no character corpus by default
-constexpr size_t kPieceBytes = 1 << 20;
-
-// A text's file: neither a folder nor nothing. Where it has no name of its own, --name gives one.
-void check_file(const PrepareOptions& o) {
-  const PathKind kind = kind_of(o.what);
-  if (kind == PathKind::kFolder)
-    misuse(fmt::format("{} is a folder, not a text file", in_quotes(o.what)),
-           "give one file; `cat` makes one of several");
-  if (kind == PathKind::kNothing) {
-    std::vector<std::string> names;
-    for (const KnownCorpus& corpus : known_corpora()) names.push_back(corpus.name);
-    misuse(fmt::format("{} is neither a text file nor a corpus that is prepared by name ({})",
-                       in_quotes(o.what), join(names, ", ")),
-           nearest_name(o.what, names).empty() ? "give the path of a text file"
-                                               : suggestion(o.what, names));
-  }
-  // A shell's redirection gives a file another path, which is nobody's name for it.
-  const bool nameless = kind == PathKind::kStream || o.what == "/dev/stdin" ||
-                        o.what.rfind("/dev/fd/", 0) == 0 || o.what.rfind("/proc/", 0) == 0;
-  if (nameless && o.name.empty())
-    misuse(fmt::format("{} is no file whose name a corpus could have", in_quotes(o.what)),
-           "add --name=NAME");
-}
-
-// The folder's name, after every check that needs no text.
-std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
-  PrepareOptions copy;  // its fields' bounds and choices hold for whoever filled in the struct
-  FieldList list;
-  add_fields(list, copy);
-  list.set("tokenizer", o.tokenizer, "prepare");
-  list.set("vocab_size", o.vocab_size, "prepare");
-  list.set("shard_format", o.shard_format, "prepare");
-  list.set("val_fraction", o.val_fraction, "prepare");
-  list.set("shard_tokens", o.shard_tokens, "prepare");
-  list.set("timeout", o.timeout, "prepare");
-
-  if (!known) check_file(o);
-  if (!known && !o.input.empty())
-    misuse(fmt::format("--input {} is given beside the text file {}", o.input, o.what),
-           "--input is the copy of a corpus that is prepared by name");
-  if (!o.url.empty() && (!known || known->url.empty()))
-    misuse(fmt::format("--url has no meaning for {}, which is not downloaded", o.what));
-  if (!o.url.empty() && !o.input.empty())
-    misuse("--url and --input are both given", "leave out one");
-  if (!o.vocabulary.empty() && o.tokenizer != "gpt2")
-    misuse(fmt::format("--vocabulary has no meaning for --tokenizer {}", o.tokenizer),
-           "it is the file of GPT-2's vocabulary: add --tokenizer gpt2");
-  if (!o.name.empty() && o.name != corpus_name_of(o.name))
-    misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
-           fmt::format("visible characters other than '/', at most 100 bytes, such as {}",
-                       corpus_name_of(o.name)));
-  if (o.name == "tokenizers")
-    misuse("--name tokenizers is where vocabularies are kept", "choose another --name");
-  if (!o.name.empty()) return o.name;
-  return known ? known->name : corpus_name_of(fs::path(o.what).stem().string());
-}
-
-// The line that prepares the same corpus again: every field that is not at its default.
-std::string command_line(PrepareOptions options) {
-  options.force = false;
-  PrepareOptions defaults;
-  FieldList list, default_list;
-  add_fields(list, options);
-  add_fields(default_list, defaults);
-  std::string line = "fathom prepare " + shell_word(options.what);
-  for (const Field& field : list.all()) {
-    const Value value = field.value();
-    if (value == default_list.find(field.name())->value()) continue;
-    std::string text = value.is_string() ? value.get<std::string>() : json_text(value);
-    if (field.is_path()) text = path_from_text(text);
-    line += fmt::format(" --{} {}", field.name(), shell_word(text));
-  }
-  return line;
-}
-
-// Equal recipes give equal shards.
-nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
-                      const std::string& sha256) {
-  nlohmann::json recipe = {{"sha256", sha256},
-                           {"tokenizer", tokenizer},
-                           {"val_fraction", options.val_fraction},
-                           {"shard_format", options.shard_format},
-                           {"shard_tokens", options.shard_tokens}};
-  if (tokenizer == "bpe") recipe["vocab_size"] = options.vocab_size;
-  return recipe;
-}
 
 std::string choose_tokenizer(const PrepareOptions& options, const KnownCorpus* known,
                              const TextScan& scan, std::vector<std::string>& notices) {
@@ -131,14 +43,6 @@ std::string choose_tokenizer(const PrepareOptions& options, const KnownCorpus* k
   else
     return "char";
   return "byte";
-}
-
-// Bytes of text that become the train split: the first int(n * (1 - val_fraction)) of n characters,
-// as nanoGPT rounds.
-uint64_t split_offset(std::string_view text, const TextScan& scan, double val_fraction) {
-  const uint64_t n = scan.invalid_at ? text.size() : scan.characters;
-  const auto train = static_cast<uint64_t>(static_cast<double>(n) * (1.0 - val_fraction));
-  return scan.invalid_at ? train : utf8_offset(text, train);
 }
 
 class Preparation {
@@ -184,15 +88,18 @@ class Preparation {
     if (text.empty()) fail(fmt::format("the text of {} is empty", options_.what));
     require_text(text, options_.what);
     tell("read", text.size());
-    const TextScan scan =
-        scan_text(text, [&](uint64_t done) { tell("read", text.size(), done / 2); });
-    const std::string kind = choose_tokenizer(options_, known_, scan, notices_);
+    const StageProgress progress = [this](const char* stage, uint64_t total, uint64_t done) {
+      tell(stage, total, done);
+    };
+    const auto content = reads_rows(options_) ? row_content(options_, text, progress, notices_)
+                                              : text_content(options_, text, progress);
+    const std::string kind = choose_tokenizer(options_, known_, content->scan(), notices_);
     sha256_ = sha256_hex(
         text, [&](uint64_t done) { tell("read", text.size(), (text.size() + done) / 2); });
     source.require_whole();
     if (is_prepared(kind, sha256_)) return true;
     try {
-      write(source, scan, kind, sha256_);
+      write(source, *content, kind, sha256_);
       return false;
     } catch (const FolderReplaced&) {
       if (!holds(read_meta(folder_), kind, sha256_)) throw;
@@ -215,110 +122,47 @@ class Preparation {
            meta["recipe"] == recipe(options_, kind, sha256);
   }
 
-  // True when nothing is to be done. Throws when something else is in the place.
   bool is_prepared(const std::string& kind, const std::string& sha256) {
-    const PathKind there = kind_of(folder_.string());
-    if (there == PathKind::kNothing) return false;
-    if (there != PathKind::kFolder)
-      fail(
-          fmt::format("cannot write the folder {}: a file of that name is there", folder_.string()),
-          "move the file away, or choose another --name");
-    const nlohmann::json meta = read_meta(folder_);
-    const bool same = holds(meta, kind, sha256);
-    if (same && !options_.force) {
-      try {
-        Corpus::open(folder_.string());
-        return true;
-      } catch (const SystemError&) {
-        throw;  // it may be whole
-      } catch (const Error& error) {
-        notices_.push_back(fmt::format("made again, for {}", error.what()));
-      }
-    }
-    const bool other = !same && !is_empty_folder(folder_);
-    if (other) check_replaceable(folder_);  // else --force would be no help
-    if (other && !options_.force)
-      fail(fmt::format("{} already holds a different corpus, {}", folder_.string(),
-                       made_from(meta, sha256)),
-           "--force replaces it, --name gives this one another place");
-    check_replaceable(folder_);
-    if (other && !said_) {
-      said_ = true;
-      const std::string removal =
-          fmt::format("--force removes {}, {}", folder_.string(), corpus_shown(meta, sha256));
-      warn_ ? warn_(removal) : notices_.push_back(removal);
-    }
-    return false;
+    return fathom::is_prepared(folder_, recipe(options_, kind, sha256), options_.force,
+                               {warn_, notices_, said_});
   }
 
-  void write(const SourceText& source, const TextScan& scan, const std::string& kind,
+  void write(const SourceText& source, const Content& content, const std::string& kind,
              const std::string& sha256) {
-    const std::string_view text = source.view();
-    const uint64_t train_bytes = split_offset(text, scan, options_.val_fraction);
-    const auto tokenizer = make_tokenizer(kind, text, train_bytes);
+    const auto tokenizer = make_tokenizer(kind, content);
     const DataRoot root(folder_.parent_path());
     StagedFolder staged(folder_.string(), std::move(seen_));
-    nlohmann::json splits;
-    splits["train"] = write_split(staged.path(), "train", text, 0, train_bytes, *tokenizer);
-    splits["val"] = write_split(staged.path(), "val", text, train_bytes, text.size(), *tokenizer);
-
-    const nlohmann::json meta = {
-        {"format_version", kMetaVersion},
-        {"name", name_},
-        {"source", known_ ? known_->source : shown_path(options_.what)},
-        {"command", command_line(options_)},
-        {"recipe", recipe(options_, kind, sha256)},
-        {"text",
-         {{"bytes", text.size()}, {"characters", scan.invalid_at ? text.size() : scan.characters}}},
-        {"tokenizer", tokenizer->to_json()},
-        {"vocab_size", tokenizer->vocab_size()},
-        {"splits", splits},
-        {"shard_format", options_.shard_format},
-        {"created_by", kCreatedBy}};
+    nlohmann::json meta = {{"format_version", kMetaVersion},
+                           {"name", name_},
+                           {"source", known_ ? known_->source : shown_path(options_.what)},
+                           {"command", command_line(options_)},
+                           {"recipe", recipe(options_, kind, sha256)},
+                           {"tokenizer", tokenizer->to_json()},
+                           {"vocab_size", tokenizer->vocab_size()},
+                           {"shard_format", options_.shard_format},
+                           {"created_by", kCreatedBy}};
+    meta.update(content.write(staged.path(), *tokenizer));
     write_file_durably(staged.path() + "/meta.json", as_bytes(json_text(meta, 2) + "\n"));
     check_steady(source);
     if (kind_of(folder_.string()) == PathKind::kFolder) check_replaceable(folder_);
     staged.commit();
   }
 
-  std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, std::string_view text,
-                                            uint64_t train_bytes) const {
+  std::unique_ptr<Tokenizer> make_tokenizer(const std::string& kind, const Content& content) const {
     if (kind == "byte") return make_byte_tokenizer();
-    if (kind == "char") return make_char_tokenizer(text);
+    if (kind == "char") return content.character_tokenizer();
     if (kind == "gpt2") {
       DownloadOptions download;
       download.timeout = options_.timeout;
       download.progress = [&](uint64_t done, uint64_t total) { tell("download", total, done); };
       return make_bpe_tokenizer(kind, load_gpt2_vocabulary(options_.vocabulary, download));
     }
-    // Of the train split alone: what validation measures must not shape the tokens.
-    return make_bpe_tokenizer(
-        kind, train_bpe(text.substr(0, train_bytes), options_.vocab_size, [&](int64_t done) {
-          tell("merge", static_cast<uint64_t>(options_.vocab_size), static_cast<uint64_t>(done));
-        }));
-  }
-
-  // Tokenises text[begin, end) in pieces, so that memory does not grow with the text.
-  nlohmann::json write_split(const std::string& folder, const std::string& split,
-                             std::string_view text, uint64_t begin, uint64_t end,
-                             const Tokenizer& tokenizer) const {
-    SplitWriter writer(folder, split,
-                       options_.shard_format == "llmc" ? ShardFormat::kLlmC : ShardFormat::kNanoGpt,
-                       static_cast<uint64_t>(options_.shard_tokens));
-    while (begin < end) {
-      tell("tokenize", text.size(), begin);
-      const std::string_view rest = text.substr(begin, end - begin);
-      const size_t part = tokenizer.part_end(rest, kPieceBytes);
-      writer.append(tokenizer.encode(rest.substr(0, part)));
-      begin += part;
-    }
-    if (writer.size() < 2)
-      fail(fmt::format(
-               "the text is too short: of its {} bytes the split {} gets {} tokens, at least "
-               "2 are needed",
-               text.size(), split, writer.size()),
-           "a longer text, or another --val_fraction");
-    return writer.finish();
+    if (!options_.vocabulary.empty())
+      return make_tokenizer_of(read_bpe_vocabulary(
+          read_once(options_.vocabulary, kMaxTokenizerBytes), options_.vocabulary));
+    return make_bpe_tokenizer(kind, content.byte_pairs(options_.vocab_size, [&](int64_t done) {
+      tell("merge", static_cast<uint64_t>(options_.vocab_size), static_cast<uint64_t>(done));
+    }));
   }
 
   PrepareReport report(bool already_prepared) {
@@ -343,46 +187,11 @@ class Preparation {
 
 }  // namespace
 
-void add_fields(FieldList& list, PrepareOptions& o) {
-  list.section("prepare");
-  list.add("name", o.name, "folder under data/; empty: the corpus's name or the file's");
-  list.add("input", o.input, "a local copy of the corpus's text, instead of fetching it").path();
-  list.add(
-      "tokenizer", o.tokenizer,
-      "auto: char for a text of at most 512 different characters, else byte; gpt2: GPT-2's "
-      "byte pairs; bpe: byte pairs made for this text",
-      {{"auto", "auto"}, {"char", "char"}, {"byte", "byte"}, {"gpt2", "gpt2"}, {"bpe", "bpe"}});
-  list.add("vocab_size", o.vocab_size, "tokens of a bpe that is made for the text")
-      .at_least(257)
-      .at_most(65536)
-      .needs("tokenizer = bpe", [&o] { return o.tokenizer == "bpe"; });
-  list.add("vocabulary", o.vocabulary,
-           "with gpt2: vocab.bpe, a .tiktoken file or the npm package tiktoken's gpt2.json; empty: "
-           "the one kept in data/tokenizers, or a download")
-      .path();
-  list.add("shard_format", o.shard_format, "llmc: llm.c's header and uint16; nanogpt: bare uint16",
-           {{"llmc", "llmc"}, {"nanogpt", "nanogpt"}});
-  list.add("val_fraction", o.val_fraction,
-           "part of the text, at its end, that is kept for validation")
-      .above(0)
-      .below(1);
-  list.add("shard_tokens", o.shard_tokens, "tokens in one file; a longer split takes several")
-      .at_least(2)
-      .at_most(1'000'000'000);
-  list.add("force", o.force, "replace a different corpus of that name");
-  list.add("url", o.url, "another address of the corpus's text; its checksum stays the same");
-  list.add("timeout", o.timeout, "seconds without an answer before a download is given up")
-      .at_least(1)
-      .at_most(86400)
-      .needs("a download", [&o] {
-        const KnownCorpus* known = find_known_corpus(o.what);
-        return (known != nullptr && !known->url.empty() && o.input.empty()) ||
-               (o.tokenizer == "gpt2" && o.vocabulary.empty());
-      });
-}
-
 PrepareReport prepare(const PrepareOptions& options, const PrepareProgress& progress,
                       const PrepareWarning& warn) {
+  const KnownCorpus* known = find_known_corpus(options.what);
+  if (known != nullptr && known->has_documents)
+    return prepare_documents(options, *known, progress, warn);
   return Preparation(options, progress, warn).run();
 }
 

@@ -66,12 +66,16 @@ nlohmann::json read_meta(const fs::path& folder) {
 }
 
 void check_replaceable(const fs::path& folder) {
+  const nlohmann::json meta = read_meta(folder);
+  const bool has_rows = meta.is_object() && meta.value("kind", nlohmann::json()) == "rows";
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const fs::path file = it->path().filename();
     if (is_shard_record(file.string())) continue;
     std::error_code unknown;  // then it is no file of ours
-    if (file == "meta.json" || (file.extension() == ".bin" && it->is_regular_file(unknown)))
+    const bool rows = has_rows && (file == "train.jsonl" || file == "val.jsonl");
+    if (file == "meta.json" ||
+        ((file.extension() == ".bin" || rows) && it->is_regular_file(unknown)))
       continue;
     fail(fmt::format("{} holds {}, which no preparation has written, and would be replaced whole",
                      folder.string(), in_quotes(file.string())),
@@ -85,6 +89,42 @@ bool is_empty_folder(const fs::path& folder) {
   const bool empty = fs::is_empty(folder, error);
   if (error) fail_system("list", folder.string(), error.value());
   return empty;
+}
+
+bool is_prepared(const fs::path& folder, const nlohmann::json& recipe, bool force,
+                 ReplacementWords words) {
+  const PathKind there = kind_of(folder.string());
+  if (there == PathKind::kNothing) return false;
+  if (there != PathKind::kFolder)
+    fail(fmt::format("cannot write the folder {}: a file of that name is there", folder.string()),
+         "move the file away, or choose another --name");
+  const nlohmann::json meta = read_meta(folder);
+  const bool same = meta.is_object() && meta.contains("recipe") && meta["recipe"] == recipe;
+  if (same && !force) {
+    try {
+      Corpus::open(folder.string());
+      return true;
+    } catch (const SystemError&) {
+      throw;  // it may be whole
+    } catch (const Error& error) {
+      words.notices.push_back(fmt::format("made again, for {}", error.what()));
+    }
+  }
+  const std::string sha256 = recipe.at("sha256");
+  const bool other = !same && !is_empty_folder(folder);
+  if (other) check_replaceable(folder);  // else --force would be no help
+  if (other && !force)
+    fail(fmt::format("{} already holds a different corpus, {}", folder.string(),
+                     made_from(meta, sha256)),
+         "--force replaces it, --name gives this one another place");
+  check_replaceable(folder);
+  if (other && !words.said) {
+    words.said = true;
+    const std::string removal =
+        fmt::format("--force removes {}, {}", folder.string(), corpus_shown(meta, sha256));
+    words.warn ? words.warn(removal) : words.notices.push_back(removal);
+  }
+  return false;
 }
 
 std::string made_from(const nlohmann::json& meta, const std::string& sha256) {

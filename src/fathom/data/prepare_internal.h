@@ -1,14 +1,29 @@
-// Shared by prepare.cpp, prepare_folder.cpp and prepare_report.cpp; nothing else includes it.
+// Shared by the files prepare*.cpp; nothing else includes it.
 #pragma once
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "fathom/data/corpus.h"
 #include "fathom/data/prepare.h"
 
 namespace fathom {
+
+// Whether the file is JSON lines: as asked, or by its name.
+bool reads_rows(const PrepareOptions& options);
+// The folder's name, after every check that needs no text. `known` is null for a file.
+std::string check_options(const PrepareOptions& options, const KnownCorpus* known);
+// The line that prepares the same corpus again: every field that is not at its default.
+std::string command_line(PrepareOptions options);
+// Equal recipes give equal files.
+nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
+                      const std::string& sha256);
+
+// prepare() of a corpus of documents.
+PrepareReport prepare_documents(const PrepareOptions& options, const KnownCorpus& known,
+                                const PrepareProgress& progress, const PrepareWarning& warn);
 
 // `meta`: the corpus's meta.json. Reads the whole train split.
 PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta);
@@ -17,6 +32,16 @@ PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta
 // SystemError where the system is the reason.
 nlohmann::json read_meta(const std::filesystem::path& folder);
 bool is_empty_folder(const std::filesystem::path& folder);
+// Whether it holds the corpus of this recipe already, so that nothing is to be done. Throws Error
+// when something else is there, unless `force`; then `said.warn` is told what will be removed,
+// once.
+struct ReplacementWords {
+  const PrepareWarning& warn;
+  std::vector<std::string>& notices;
+  bool& said;
+};
+bool is_prepared(const std::filesystem::path& folder, const nlohmann::json& recipe, bool force,
+                 ReplacementWords words);
 // Replacing a folder removes what is in it: throws where there is what no preparation writes.
 void check_replaceable(const std::filesystem::path& folder);
 // The folder of all corpora. One that was made here for a corpus that then did not come goes again.

@@ -8,6 +8,7 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/prepare.h"
 #include "fathom/data/prepare_internal.h"
+#include "fathom/data/sample.h"
 
 namespace fathom {
 namespace {
@@ -16,6 +17,25 @@ constexpr size_t kSampleCharacters = 200;
 constexpr size_t kSampleIds = 20;
 constexpr size_t kMostFrequent = 10;
 constexpr size_t kChunk = 1 << 16;
+constexpr size_t kRowTokens = 4 << 20;  // of rows, that are looked at
+
+// The first samples of a split of rows, so many tokens, without their ends.
+std::vector<uint32_t> first_row_tokens(const Corpus& corpus, const std::string& split,
+                                       size_t at_least) {
+  std::vector<uint32_t> all;
+  const RowFile& rows = *corpus.rows(split);
+  for (uint64_t i = 0; i < rows.size() && all.size() < at_least; ++i) {
+    const Sample sample = make_sample(*corpus.tokenizer(), rows.row(i));
+    all.insert(all.end(), sample.tokens.begin() + 1, sample.tokens.end());
+  }
+  return all;
+}
+
+std::vector<uint64_t> count_tokens(const std::vector<uint32_t>& tokens, int64_t vocab_size) {
+  std::vector<uint64_t> counts(static_cast<size_t>(vocab_size));
+  for (const uint32_t token : tokens) ++counts[token];
+  return counts;
+}
 
 std::vector<uint64_t> count_tokens(const Corpus& corpus, const std::string& split) {
   std::vector<uint64_t> counts(static_cast<size_t>(corpus.vocab_size()));
@@ -97,19 +117,26 @@ PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta
   report.characters = text_count(meta, "characters");
   uint64_t tokens = 0;
   for (const std::string& split : corpus.splits()) {
-    report.splits.push_back({split, corpus.tokens(split)});
+    const RowFile* rows = corpus.rows(split);
+    report.splits.push_back({split, corpus.tokens(split), rows != nullptr ? rows->size() : 0});
     tokens += corpus.tokens(split);
   }
   report.bytes_per_token = static_cast<double>(report.bytes) / static_cast<double>(tokens);
 
-  const std::vector<uint64_t> counts = count_tokens(corpus, "train");
+  std::vector<uint32_t> ids;  // that the train split begins with
+  if (corpus.has_rows()) ids = first_row_tokens(corpus, "train", kRowTokens);
+  const std::vector<uint64_t> counts =
+      corpus.has_rows() ? count_tokens(ids, corpus.vocab_size()) : count_tokens(corpus, "train");
   report.unigram_entropy = entropy(counts);
   report.frequent = most_frequent(counts, *corpus.tokenizer());
 
-  const TokenShard& first = corpus.shards("train").front();
-  std::vector<int64_t> start(std::min<uint64_t>(4 * kSampleCharacters, first.size()));
-  first.copy(0, {start.data(), start.size()});
-  std::vector<uint32_t> ids(start.begin(), start.end());
+  if (!corpus.has_rows()) {
+    const TokenShard& first = corpus.shards("train").front();
+    std::vector<int64_t> start(std::min<uint64_t>(4 * kSampleCharacters, first.size()));
+    first.copy(0, {start.data(), start.size()});
+    ids.assign(start.begin(), start.end());
+  }
+  ids.resize(std::min(ids.size(), 4 * kSampleCharacters));
   report.sample = first_characters(corpus.tokenizer()->decode(ids), kSampleCharacters);
   ids.resize(std::min(ids.size(), kSampleIds));
   report.sample_ids = std::move(ids);
@@ -118,23 +145,29 @@ PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta
 
 nlohmann::json to_json(const PrepareReport& report) {
   nlohmann::json splits = nlohmann::json::object(), frequent = nlohmann::json::array();
-  for (const auto& split : report.splits) splits[split.name] = split.tokens;
+  nlohmann::json rows = nlohmann::json::object();
+  for (const auto& split : report.splits) {
+    splits[split.name] = split.tokens;
+    if (split.rows > 0) rows[split.name] = split.rows;
+  }
   for (const auto& token : report.frequent)
     frequent.push_back({{"id", token.id}, {"text", printable(token.text)}, {"count", token.count}});
-  return {{"name", report.name},
-          {"path", path_to_text(report.path)},
-          {"already_prepared", report.already_prepared},
-          {"tokenizer", report.tokenizer},
-          {"vocab_size", report.vocab_size},
-          {"bytes", report.bytes},
-          {"characters", report.characters},
-          {"tokens", splits},
-          {"bytes_per_token", report.bytes_per_token},
-          {"unigram_entropy", report.unigram_entropy},
-          {"frequent", frequent},
-          {"sample", printable(report.sample)},
-          {"sample_ids", report.sample_ids},
-          {"notices", report.notices}};
+  nlohmann::json json = {{"name", report.name},
+                         {"path", path_to_text(report.path)},
+                         {"already_prepared", report.already_prepared},
+                         {"tokenizer", report.tokenizer},
+                         {"vocab_size", report.vocab_size},
+                         {"bytes", report.bytes},
+                         {"characters", report.characters},
+                         {"tokens", splits},
+                         {"bytes_per_token", report.bytes_per_token},
+                         {"unigram_entropy", report.unigram_entropy},
+                         {"frequent", frequent},
+                         {"sample", printable(report.sample)},
+                         {"sample_ids", report.sample_ids},
+                         {"notices", report.notices}};
+  if (!rows.empty()) json["rows"] = rows;
+  return json;
 }
 
 }  // namespace fathom

@@ -1,7 +1,6 @@
 #include "fathom/data/shard_facts.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/data/content_kind.h"
+#include "fathom/data/xxh3_stream.h"
 
 namespace fathom {
 namespace {
@@ -17,16 +17,6 @@ namespace {
 constexpr size_t kChunk = 1 << 19;   // tokens
 constexpr uint64_t kFewTokens = 32;  // too few to tell how wide they are
 constexpr uint16_t kHigh = 16;       // upper halves of ids are below: a million ids
-
-class Xxh3 {
- public:
-  Xxh3() : state_(XXH3_createState(), &XXH3_freeState) { XXH3_64bits_reset(state_.get()); }
-  void add(const void* bytes, size_t size) { XXH3_64bits_update(state_.get(), bytes, size); }
-  uint64_t value() const { return XXH3_64bits_digest(state_.get()); }
-
- private:
-  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state_;
-};
 
 // Ids of 32 or 64 bits, read as 16, have a rhythm: the upper parts are zero or small, the lower
 // ones are not. Kept only as long as there may be one.

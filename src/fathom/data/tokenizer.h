@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,9 @@ class Tokenizer {
   // Throws Error for an id outside [0, vocab_size). The result need not be UTF-8: a byte token may
   // be half a character.
   virtual std::string decode(Span<const uint32_t> ids) const = 0;
+  // The token that no text makes and that stands for the end of one, <|endoftext|>; none where the
+  // tokenizer has only what texts are made of.
+  virtual std::optional<uint32_t> end_of_text() const { return {}; }
   // The end of a part of `text` that encodes by itself as it does in the whole, so that a long text
   // is encoded part by part: about `limit` bytes, and kMaxPieceBytes (bpe.h) beyond it at most.
   virtual size_t part_end(std::string_view text, size_t limit) const;

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -95,6 +96,20 @@ struct TensorView {
 // data starts at a multiple of 8. `tensors` may be in any order and may lie in a mapping of `path`.
 void write_safetensors(const std::string& path, const std::vector<TensorView>& tensors,
                        const TensorMetadata& metadata = {});
+
+// A tensor that is made when its turn comes, so that only one of them is in memory.
+struct TensorMaker {
+  std::string name;
+  Dtype dtype = Dtype::F32;
+  std::vector<int64_t> shape;
+  // Gives its bytes, all at once or piece by piece. Throws Error where it cannot; the file is not
+  // written then.
+  std::function<void(const std::function<void(Span<const std::byte>)>& give)> make;
+};
+
+// The same bytes as above.
+void write_made_safetensors(const std::string& path, const std::vector<TensorMaker>& tensors,
+                            const TensorMetadata& metadata = {});
 
 // Shared by reader and writer.
 inline constexpr uint64_t kMaxHeaderBytes = 100'000'000;

@@ -25,20 +25,26 @@ std::string json_string(const std::string& text, const std::string& path) {
 }
 
 // Pointers in the reference's order: element type descending, then name.
-std::vector<const TensorView*> in_file_order(const std::vector<TensorView>& tensors) {
-  std::vector<const TensorView*> order;
+std::vector<const TensorMaker*> in_file_order(const std::vector<TensorMaker>& tensors) {
+  std::vector<const TensorMaker*> order;
   order.reserve(tensors.size());
-  for (const TensorView& tensor : tensors) order.push_back(&tensor);
-  std::sort(order.begin(), order.end(), [](const TensorView* a, const TensorView* b) {
+  for (const TensorMaker& tensor : tensors) order.push_back(&tensor);
+  std::sort(order.begin(), order.end(), [](const TensorMaker* a, const TensorMaker* b) {
     return a->dtype != b->dtype ? a->dtype > b->dtype : a->name < b->name;
   });
   return order;
 }
 
+[[noreturn]] void fail_size(const std::string& path, const TensorMaker& tensor, uint64_t given) {
+  fail(fmt::format("cannot write {}: tensor {} has {} bytes, but {} of shape [{}] takes {}", path,
+                   quoted_start(tensor.name), given, dtype_name(tensor.dtype),
+                   shown_list(tensor.shape), *tensor_bytes(tensor.dtype, tensor.shape)));
+}
+
 // What would make a file that the reader refuses.
-void check_tensors(const std::vector<TensorView>& tensors, const std::string& path) {
+void check_tensors(const std::vector<TensorMaker>& tensors, const std::string& path) {
   std::vector<std::string_view> names;
-  for (const TensorView& tensor : tensors) {
+  for (const TensorMaker& tensor : tensors) {
     const std::string name = quoted_start(tensor.name);
     const std::string shape = shown_list(tensor.shape);
     if (tensor.name == "__metadata__")
@@ -47,9 +53,6 @@ void check_tensors(const std::vector<TensorView>& tensors, const std::string& pa
     if (!size || tensor.shape.size() > kMaxDimensions)
       fail(fmt::format("cannot write {}: tensor {} has the impossible shape [{}]", path, name,
                        shape));
-    if (*size != tensor.bytes.size())
-      fail(fmt::format("cannot write {}: tensor {} has {} bytes, but {} of shape [{}] takes {}",
-                       path, name, tensor.bytes.size(), dtype_name(tensor.dtype), shape, *size));
     names.push_back(tensor.name);
   }
   std::sort(names.begin(), names.end());
@@ -58,8 +61,8 @@ void check_tensors(const std::vector<TensorView>& tensors, const std::string& pa
     fail(fmt::format("cannot write {}: two tensors are called {}", path, quoted_start(*twin)));
 }
 
-std::string header_json(const std::vector<const TensorView*>& order, const TensorMetadata& metadata,
-                        const std::string& path) {
+std::string header_json(const std::vector<const TensorMaker*>& order,
+                        const TensorMetadata& metadata, const std::string& path) {
   std::string json = "{";
   const auto out = std::back_inserter(json);
   const auto comma = [&json] { return json.back() == '{' ? "" : ","; };
@@ -70,11 +73,12 @@ std::string header_json(const std::vector<const TensorView*>& order, const Tenso
     json += "}";
   }
   uint64_t offset = 0;
-  for (const TensorView* tensor : order) {
+  for (const TensorMaker* tensor : order) {
+    const uint64_t size = *tensor_bytes(tensor->dtype, tensor->shape);
     fmt::format_to(out, "{}{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
                    comma(), json_string(tensor->name, path), dtype_name(tensor->dtype),
-                   fmt::join(tensor->shape, ","), offset, offset + tensor->bytes.size());
-    offset += tensor->bytes.size();
+                   fmt::join(tensor->shape, ","), offset, offset + size);
+    offset += size;
   }
   json += "}";
   json.append((kAlignment - json.size() % kAlignment) % kAlignment, ' ');
@@ -87,13 +91,13 @@ std::string header_json(const std::vector<const TensorView*>& order, const Tenso
 
 }  // namespace
 
-void write_safetensors(const std::string& path, const std::vector<TensorView>& tensors,
-                       const TensorMetadata& metadata) {
+void write_made_safetensors(const std::string& path, const std::vector<TensorMaker>& tensors,
+                            const TensorMetadata& metadata) {
   check_tensors(tensors, path);
   if (metadata.size() > kMaxMetadataKeys)
     fail(fmt::format("cannot write {}: {} metadata keys; at most {} are allowed", path,
                      metadata.size(), kMaxMetadataKeys));
-  const std::vector<const TensorView*> order = in_file_order(tensors);
+  const std::vector<const TensorMaker*> order = in_file_order(tensors);
   const std::string json = header_json(order, metadata, path);
   std::string length(8, '\0');
   for (size_t i = 0; i < length.size(); ++i)
@@ -102,8 +106,29 @@ void write_safetensors(const std::string& path, const std::vector<TensorView>& t
   NewFile file(path);
   file.write(as_bytes(length));
   file.write(as_bytes(json));
-  for (const TensorView* tensor : order) file.write(tensor->bytes);
+  for (const TensorMaker* tensor : order) {
+    uint64_t written = 0;
+    tensor->make([&](Span<const std::byte> bytes) {
+      written += bytes.size();
+      file.write(bytes);
+    });
+    if (written != *tensor_bytes(tensor->dtype, tensor->shape)) fail_size(path, *tensor, written);
+  }
   file.commit();
+}
+
+void write_safetensors(const std::string& path, const std::vector<TensorView>& tensors,
+                       const TensorMetadata& metadata) {
+  std::vector<TensorMaker> makers;
+  makers.reserve(tensors.size());
+  for (const TensorView& tensor : tensors) {
+    makers.push_back({tensor.name, tensor.dtype, tensor.shape,
+                      [&tensor](const auto& give) { give(tensor.bytes); }});
+    // Before anything is written.
+    const std::optional<uint64_t> size = tensor_bytes(tensor.dtype, tensor.shape);
+    if (size && *size != tensor.bytes.size()) fail_size(path, makers.back(), tensor.bytes.size());
+  }
+  write_made_safetensors(path, makers, metadata);
 }
 
 }  // namespace fathom

@@ -83,6 +83,11 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   ModelOutput output;
   output.losses = supervise(supervision_, walked);
   output.metrics = exit_metrics(program, trace, batch);
+  if (pass.predictions) {
+    output.predictions_BT = predictions(program, trace, batch);
+    if (output.predictions_BT.defined())
+      output.predictions_BT = output.predictions_BT.view(batch.tokens_BT.sizes());
+  }
   output.loss = answer_loss(supervision_, trace, batch, output.losses);
   output.flops = flops(program, trace, at::GradMode::is_enabled());
   add_losses(walked, pass, output);

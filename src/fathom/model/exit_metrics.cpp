@@ -79,6 +79,32 @@ Tensor answering_readout(const std::vector<Tensor>& halts_R, const std::vector<T
   return answer_R;
 }
 
+namespace {
+
+// Who halts at a readout by the largest probability, whatever the walk went by.
+Tensor halts_by_largest(const HaltingConfig& config, const StepRecord& r, const Tensor& targets_R) {
+  const Tensor halts_R = decide(config, static_cast<size_t>(r.layer), r.reading, targets_R,
+                                r.rows->valid_R, /*gold=*/false)
+                             .halts_R;
+  return r.away_R.defined() ? halts_R.logical_and(r.away_R.logical_not()) : halts_R;
+}
+
+}  // namespace
+
+Tensor predictions(const DepthProgram& program, const Trace& trace, const Batch& batch) {
+  const HaltingConfig& config = program.policy.halting.config;
+  const at::NoGradGuard no_grad;
+  std::vector<Tensor> said_R, halts_R, away_R;
+  for (const StepRecord* r : trace.readouts()) {
+    said_R.push_back(r->reading.prediction_R);
+    away_R.push_back(r->away_R);
+    halts_R.push_back(config.rule == HaltRule::kNone
+                          ? at::zeros_like(said_R.back(), at::TensorOptions(at::kBool))
+                          : halts_by_largest(config, *r, trace.all->of(batch.targets_BT)));
+  }
+  return said_R.empty() ? Tensor() : choose(said_R, answering_readout(halts_R, away_R));
+}
+
 std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Trace& trace,
                                            const Batch& batch) {
   const HaltingConfig& config = program.policy.halting.config;
@@ -106,11 +132,7 @@ std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Tr
     correct_R.push_back(r->reading.prediction_R.eq(targets_R));
     if (config.rule == HaltRule::kNone) continue;
     used_R.push_back(r->decision.halts_R);
-    Tensor halts_R = decide(config, static_cast<size_t>(r->layer), r->reading, targets_R,
-                            r->rows->valid_R, /*gold=*/false)
-                         .halts_R;
-    if (r->away_R.defined()) halts_R = halts_R.logical_and(r->away_R.logical_not());
-    max_R.push_back(halts_R);
+    max_R.push_back(halts_by_largest(config, *r, targets_R));
   }
   // Where nobody halts.
   const auto answered = [&](const std::vector<Tensor>& x_R) {

@@ -32,6 +32,10 @@ LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Ba
 std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Trace& trace,
                                            const Batch& batch);
 
+// What each row is answered with, (R) int64: by the layer of "accuracy". Undefined without a
+// readout.
+Tensor predictions(const DepthProgram& program, const Trace& trace, const Batch& batch);
+
 // The readout (its number) that answers each row: the first that halts, else the last at which the
 // row was not away from a loop. (R) int64. `away_R`: of each readout, undefined: nobody was.
 Tensor answering_readout(const std::vector<Tensor>& halts_R, const std::vector<Tensor>& away_R);

@@ -27,6 +27,7 @@ struct Pass {
   RandomField random{0, 0, 0};
   bool recompute_blocks = false;   // less memory, more time; the same values
   const Policy* policy = nullptr;  // of models that are walks: in place of their own
+  bool predictions = false;        // ModelOutput::predictions_BT is asked for
 };
 
 // One term of the objective: sum / count. The trainer divides by the count of the whole optimiser
@@ -63,6 +64,9 @@ struct ModelOutput {
   // gradients; of judges, which walk once more, and of blocks that are computed again, nothing. 0:
   // not told.
   double flops = 0;
+
+  // What the model says at each position, ids; undefined: it was not asked, or says no tokens.
+  Tensor predictions_BT = {};
 
   bool optimises_its_loss() const {
     return !loss.sum.defined() || (losses.size() == 1 && losses[0].sum.is_same(loss.sum));

@@ -13,6 +13,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/word_accuracy.h"
 
 namespace fathom {
 namespace {
@@ -113,6 +114,32 @@ double standard_error(const std::vector<PartSums>& parts) {
   return n > 1 ? std::sqrt(squares * n / (n - 1)) : std::numeric_limits<double>::quiet_NaN();
 }
 
+// The words of every answer: what was said at its targets, against the targets.
+Metric words_of(const Tokenizer& tokenizer, const TokenBatch& tokens, const Tensor& answers_BT,
+                const Tensor& predictions_BT) {
+  const Tensor marks = answers_BT.to(at::kCPU).contiguous();
+  const Tensor said = predictions_BT.to(at::kCPU).contiguous();
+  const Column* segments = tokens.find("segment");
+  WordScore all;
+  std::vector<uint32_t> truth, predicted;
+  const auto finish = [&] {
+    if (!truth.empty()) all += score_words(tokenizer, predicted, truth);
+    truth.clear(), predicted.clear();
+  };
+  for (int64_t b = 0; b < tokens.B; ++b, finish())
+    for (int64_t t = 0; t < tokens.T; ++t) {
+      const auto i = static_cast<size_t>(b * tokens.T + t);
+      if (segments != nullptr && t > 0) {
+        const WholeNumbers& of = std::get<WholeNumbers>(segments->values);
+        if (of[i] != of[i - 1]) finish();  // the next of several samples in a row
+      }
+      if (marks.data_ptr<int64_t>()[i] == 0 || tokens.targets[i] < 0) continue;
+      truth.push_back(static_cast<uint32_t>(tokens.targets[i]));
+      predicted.push_back(static_cast<uint32_t>(said.data_ptr<int64_t>()[i]));
+    }
+  return {static_cast<double>(all.matches), static_cast<double>(all.truth_words)};
+}
+
 }  // namespace
 
 std::map<std::string, double> Evaluation::numbers() const {
@@ -142,7 +169,7 @@ std::string error_text(const Evaluation& evaluation) {
 }
 
 Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
-                    Precision dtype, const std::function<bool()>& stop, const Policy* policy) {
+                    Precision dtype, const EvaluateOptions& options) {
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
   Evaluation e;
@@ -153,15 +180,20 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
   int64_t first_sequence = 0;  // of the batch, so that no split into batches changes a draw
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
-    if (stop && stop()) {
+    if (options.stop && options.stop()) {
       e.complete = false;
       return e;
     }
     const Drawn drawn = source.next(cursor);
     cursor = drawn.after;
     const Batch batch = to_batch(drawn.batch, device);
-    const ModelOutput output =
-        model.forward(batch, {false, RandomField(0, 0, first_sequence), false, policy});
+    const auto answers = batch.labels.find("answer");
+    const bool reads_words = options.tokenizer != nullptr && answers != batch.labels.end();
+    Pass pass;
+    pass.random = RandomField(0, 0, first_sequence);
+    pass.policy = options.policy;
+    pass.predictions = reads_words;
+    const ModelOutput output = model.forward(batch, pass);
     const int64_t B = batch.tokens_BT.size(0);
     first_sequence += B;
     double n = output.loss.count;  // or of the part that has most
@@ -172,6 +204,9 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
     answer.add(output.loss, B);
     optimises_its_loss = optimises_its_loss && output.optimises_its_loss();
     for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
+    if (reads_words && output.predictions_BT.defined())
+      metrics["word_accuracy"] +=
+          words_of(*options.tokenizer, drawn.batch, answers->second, output.predictions_BT);
     e.targets += n;
   }
   if (e.targets == 0)

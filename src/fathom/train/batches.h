@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fathom/data/data_set.h"
+#include "fathom/data/tokenizer.h"
 #include "fathom/model/model.h"
 #include "fathom/train/recipe/run_config.h"
 
@@ -60,10 +61,16 @@ std::string eval_series(const std::string& evaluation, const std::string& name);
 std::string error_text(const Evaluation& evaluation);
 
 // Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
-// `stop` is asked before each batch.
-// `policy` as in Pass.
+//
+struct EvaluateOptions {
+  std::function<bool()> stop = {};  // asked before each batch
+  const Policy* policy = nullptr;   // as in Pass
+  // Of data whose answers are marked (RowOptions::mark_answers): they are compared word by word
+  // with what the model says where the answer so far is given, "word_accuracy". Null: they are not.
+  const Tokenizer* tokenizer = nullptr;
+};
+
 Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
-                    Precision dtype, const std::function<bool()>& stop = {},
-                    const Policy* policy = nullptr);
+                    Precision dtype, const EvaluateOptions& options = {});
 
 }  // namespace fathom

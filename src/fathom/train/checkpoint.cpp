@@ -177,7 +177,10 @@ RunState load_checkpoint(const std::string& folder, ParameterSet& parameters,
     state = load_state(steady);
     is_its_own = state.config.optimizer.optimizer == optimizer.rule().name;
     copy_parameters(steady, parameters);
-    if (is_its_own) copy_optimizer(steady, optimizer);
+    // A model that was made elsewhere has none, and the manifest would tell of a lost file.
+    const bool begins = state.optimizer_steps == 0 &&
+                        kind_of(steady + "/optimizer.safetensors") == PathKind::kNothing;
+    if (is_its_own && !begins) copy_optimizer(steady, optimizer);
   });
   if (is_its_own) optimizer.set_steps(state.optimizer_steps, state.moments_begun);
   return state;

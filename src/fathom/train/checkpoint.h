@@ -1,7 +1,8 @@
 // A checkpoint: a folder that holds everything a run needs to go on, or a model to be used.
 //
 //   model.safetensors      parameters by name, float32: those that answer
-//   optimizer.safetensors  what the optimiser keeps: <parameter>.m and <parameter>.v of AdamW
+//   optimizer.safetensors  what the optimiser keeps: <parameter>.m and <parameter>.v of AdamW;
+//                          missing in the checkpoint of an imported model: it begins at zero
 //   state.json             RunState
 //   manifest.json          size and checksum of the others (io/checkpoint_folder.h)
 //

@@ -16,7 +16,7 @@
 #include "fathom/train/gradients.h"
 #include "fathom/train/guards.h"
 #include "fathom/train/recipe/due.h"
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 
 namespace fathom {
 namespace {

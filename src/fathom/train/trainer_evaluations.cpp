@@ -6,7 +6,7 @@
 #include "fathom/data/in_batches.h"
 #include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/evaluations.h"
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
@@ -30,11 +30,14 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
   int64_t B = std::min(config_.micro_batch_size(), sequences);
   while (sequences % B != 0) --B;
   const InBatches batches(evaluation_data(stage(), spec.split), B);
+  EvaluateOptions options;
+  options.stop = events.stop;
+  options.tokenizer = stage().corpora.at(0).tokenizer();
   std::optional<Policy> policy;
   if (!spec.settings.empty()) policy = make_policy(with_settings(spec, config_.model));
+  if (policy) options.policy = &*policy;
   report.evaluations.push_back(
-      {spec.name, evaluate(*model_, batches, sequences / B, device_, t.dtype, events.stop,
-                           policy ? &*policy : nullptr)});
+      {spec.name, evaluate(*model_, batches, sequences / B, device_, t.dtype, options)});
   return report.evaluations.back().evaluation.complete;
 }
 

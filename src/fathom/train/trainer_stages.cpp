@@ -9,7 +9,7 @@
 #include "fathom/data/in_batches.h"
 #include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/schedule.h"
-#include "fathom/train/stage_data.h"
+#include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
@@ -31,7 +31,7 @@ std::string stage_checkpoint(const std::string& stage) {
 Trainer::StepData Trainer::draw_step() const {
   const int64_t sequences = config_.sequences_per_step(), micro = config_.micro_batch_size();
   StepData data;
-  data.after = state_.cursor;
+  data.after = config_.data.fresh_rows ? source_->next_sample(state_.cursor) : state_.cursor;
   for (int64_t first = 0; first < sequences; first += micro) {
     Drawn drawn = take(*source_, std::min(micro, sequences - first), data.after);
     data.after = std::move(drawn.after);

@@ -6,13 +6,15 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/stored_run.h"
 #include "fathom/cli/sweep/record.h"
-#include "fathom/config/toml_tree.h"
+#include "fathom/config/config_file.h"
+#include "fathom/config/literal.h"
 #include "fathom/io/files.h"
 #include "fathom/study/compare/curve.h"
 #include "fathom/track/run_folder.h"
@@ -99,6 +101,23 @@ std::optional<std::vector<double>> used_up(const RunStore& store, const std::str
     out.push_back(*value);
   }
   return out;
+}
+
+// Every key of a config file, whatever its section, with its value as a literal. No key is unknown
+// here, so also runs of other versions can be set beside one another.
+std::map<std::string, std::string> settings_of(const std::string& text, const std::string& name) {
+  std::map<std::string, std::string> settings;
+  const auto take = [&](const std::string& key, const nlohmann::ordered_json& value) {
+    settings[key] = value.is_string() ? value.get<std::string>() : to_literal(value);
+  };
+  const nlohmann::ordered_json tree = read_toml_tree(text, name);
+  for (const auto& [key, value] : tree.items()) {
+    if (value.is_object())
+      for (const auto& [inner, setting] : value.items()) take(inner, setting);
+    else
+      take(key, value);
+  }
+  return settings;
 }
 
 RunFacts facts_of(const StoredRun& run, const RunRecord& record, const std::string& label) {

@@ -5,10 +5,13 @@
 #include <vector>
 
 #include "fathom/train/recipe/run_config.h"
+#include "fathom/train/recipe/stage.h"
 
 namespace fathom {
 
 // Parameters by part, FLOPs, memory and settings, to standard output; `notices` come first.
 void print_description(const RunConfig& config, const std::vector<std::string>& notices);
+// A line for each stage.
+void print_plan(const TrainingPlan& plan);
 
 }  // namespace fathom

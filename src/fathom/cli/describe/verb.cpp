@@ -17,6 +17,7 @@
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
 namespace {
@@ -169,6 +170,11 @@ void print_description(const RunConfig& described, const std::vector<std::string
                  : "  GPT-2's; training takes the corpus's");
   print_cost(d, style);
   fmt::print("\n{}\n{}", style.bold("settings"), to_toml(shown));
+}
+
+void print_plan(const TrainingPlan& plan) {
+  fmt::print("\n{} {}\n", Style(stdout).bold("training plan"), visible(plan.name));
+  for (const std::string& line : to_text(plan)) fmt::print("  {}\n", visible(line));
 }
 
 Verb verb_describe() {

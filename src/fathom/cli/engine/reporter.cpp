@@ -73,8 +73,7 @@ Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecord
     : request_(request),
       state_(state),
       recorder_(recorder),
-      progress_(
-          ProgressOptions::for_stream(stdout, request.config.training.max_iters, state.step)) {
+      progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)) {
   if (state.step > 0) seconds_ = seconds_until(request.options.run_name, state.step);
 }
 

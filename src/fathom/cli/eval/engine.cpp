@@ -9,19 +9,20 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/eval/request.h"
-#include "fathom/data/shard_windows.h"
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
+#include "fathom/train/recipe/plan_data.h"
+#include "fathom/train/recipe/stage_data.h"
 
 namespace fathom {
 namespace {
 
 // Bytes of text that the targets of the first `batches` batches stand for; 0 without a tokenizer.
-double bytes_of_targets(const BatchSource& source, int64_t batches, const Tokenizer* tokenizer) {
+double bytes_of_targets(const DataSet& source, int64_t batches, const Tokenizer* tokenizer) {
   if (tokenizer == nullptr) return 0;
   std::vector<double> bytes;  // by id
   for (uint32_t id = 0; id < tokenizer->vocab_size(); ++id)
@@ -29,9 +30,9 @@ double bytes_of_targets(const BatchSource& source, int64_t batches, const Tokeni
   double total = 0;
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
-    const auto [tokens, after] = source.next(cursor);
-    cursor = after;
-    for (const int64_t target : tokens.targets)
+    const Drawn drawn = source.next(cursor);
+    cursor = drawn.after;
+    for (const int64_t target : drawn.batch.targets)
       if (target >= 0) total += bytes.at(static_cast<size_t>(target));
   }
   return total;
@@ -136,6 +137,8 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
     add("bits per byte", fmt::format("{:.4f}", bits_per_byte));
   }
   if (says_tokens) add("accuracy", fmt::format("{:.4f}", e.accuracy()));
+  if (e.metrics.count("word_accuracy") > 0)
+    add("word accuracy", fmt::format("{:.4f}", e.value("word_accuracy")));
   report.add(report::Paragraph{fmt::format(
       "{} at step {} on {}/{}, {} targets", request.model.run, with_commas(loaded.state.step),
       corpus.name(), request.split, with_commas(static_cast<int64_t>(e.targets)))});
@@ -147,22 +150,34 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   return report;
 }
 
+// Of a run that was trained on several, one must be said.
+Corpus asked_corpus(const EvalRequest& request, const RunConfig& config) {
+  const std::string& name = request.dataset.empty() ? config.data.dataset : request.dataset;
+  const std::vector<std::string> parts = data_parts(name);
+  if (parts.size() > 1)
+    misuse(fmt::format("{} are several corpora, and eval measures one", join(parts, ", ")),
+           "--dataset=" + parts.front());
+  return Corpus::open(name);
+}
+
 int eval(const EvalRequest& request) {
   for (const std::string& notice : request.notices) say_note(notice);
   set_threads(request.model.threads);
   const at::Device device = choose_device(request.model.device);
   const LoadedModel loaded = load_chosen(request.model, device);
   const RunConfig& config = loaded.state.config;
-  Corpus corpus = Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
+  Corpus corpus = asked_corpus(request, config);
   require_same_tokens(corpus, loaded);
   if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
   const bool same_corpus = is_training_corpus(corpus, loaded.state, request.dataset);
 
-  const int64_t T = config.model.backbone.block_size;
-  const EveryWindow source(corpus, request.split, request.batch_size, T);
-  int64_t batches = source.batches();
-  if (request.max_batches > 0) batches = std::min(batches, request.max_batches);
-  const Evaluation e = evaluate(*loaded.model, source, batches, device, config.training.dtype);
+  const auto whole = whole_split(corpus, config, request.split, request.batch_size);
+  const int64_t batches =
+      request.max_batches > 0 ? std::min(whole->batches(), request.max_batches) : whole->batches();
+  EvaluateOptions options;
+  options.tokenizer = corpus.tokenizer();
+  const Evaluation e =
+      evaluate(*loaded.model, *whole, batches, device, config.training.dtype, options);
   if (!std::isfinite(e.loss))
     fail(fmt::format("the loss of {} on {}/{} is {}: its scores go beyond what a number holds",
                      request.model.run, corpus.name(), request.split, e.loss),
@@ -170,7 +185,7 @@ int eval(const EvalRequest& request) {
 
   // A loss that is not of the next token says nothing about the text's bytes.
   const bool predicts = loaded.model->next_token_model() != nullptr;
-  const double bytes = predicts ? bytes_of_targets(source, batches, corpus.tokenizer()) : 0;
+  const double bytes = predicts ? bytes_of_targets(*whole, batches, corpus.tokenizer()) : 0;
   give(report_of(request, loaded, corpus, e, bytes, same_corpus), request.output);
   return 0;
 }

@@ -6,13 +6,17 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/cli/model_choice.h"
 #include "fathom/cli/stored_run.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/exchange/hugging_face.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
+#include "fathom/track/console.h"
 
 namespace fathom {
 namespace {
@@ -23,6 +27,9 @@ struct ExportRequest {
   std::string run;  // a name or a folder
   Format metrics = Format::kNone;
   std::string output;  // empty: standard output
+  std::string hf;      // a folder; empty: no model is written
+  std::string checkpoint = "auto";
+  bool force = false;
 };
 
 // Standard output, or a file that appears when it is complete.
@@ -113,9 +120,20 @@ void export_metrics(const ExportRequest& request) {
                with_commas(static_cast<int64_t>(steps)), metrics, name);
 }
 
+void export_model(const ExportRequest& request) {
+  ModelChoice choice;
+  choice.run = request.run;
+  choice.checkpoint = request.checkpoint;
+  settle(choice);
+  const ExportReport report = export_hugging_face(choice.folder, request.hf, request.force);
+  for (const std::string& notice : report.notices) say_note(notice);
+  fmt::print("{}: {} of {}\n", request.hf, join(report.files, ", "), choice.folder);
+}
+
 int run_export(const Arguments& arguments) {
-  CommandLine line("export", "RUN --metrics=csv|jsonl [--output=FILE]",
-                   "A run's numbers for other programs, every value in full precision.\n\n"
+  CommandLine line("export", "RUN --metrics=csv|jsonl [--output=FILE] | RUN --hf=FOLDER",
+                   "A run's numbers for other programs, every value in full precision, or its\n"
+                   "model in Hugging Face's layout, if it is a GPT-2.\n\n"
                    "csv: a header of `step` and the metrics' names, a row for each step that has\n"
                    "values, empty cells where a metric has none. jsonl: an object for each step\n"
                    "with the metrics it has. What is no number is written NaN, Infinity or\n"
@@ -129,10 +147,25 @@ int run_export(const Arguments& arguments) {
                    {{"csv", Format::kCsv}, {"jsonl", Format::kJsonl}});
   list.add("output", request.output, "a file, replaced once all is written; empty: standard output")
       .path();
+  const auto with_model = [&request] { return !request.hf.empty(); };
+  list.add("hf", request.hf, "a new folder for the model: config.json, model.safetensors, ...")
+      .path();
+  list.add("checkpoint", request.checkpoint,
+           "with hf: best, last or a checkpoint's folder; auto: best, else last")
+      .path();
+  list.add("force", request.force, "with hf: replace the folder");
   if (!parse_into(line, arguments, list)) return 0;
-  if (request.metrics == Format::kNone)
+  const bool with_metrics = request.metrics != Format::kNone;
+  if (!with_metrics && !with_model())
     misuse("metrics is missing: it says what to export",
-           "add --metrics=csv for a table, or --metrics=jsonl for an object a step");
+           "add --metrics=csv for a table, --metrics=jsonl for an object a step, or --hf=FOLDER "
+           "for the model");
+  for (const auto& [given, key] :
+       {std::pair{request.checkpoint != "auto", "checkpoint"}, {request.force, "force"}})
+    if (given && !with_model())
+      misuse(fmt::format("{} has a meaning only with hf", key), "add --hf=FOLDER, or leave it out");
+  if (with_model()) export_model(request);
+  if (!with_metrics) return 0;
   export_metrics(request);
   return 0;
 }
@@ -140,7 +173,7 @@ int run_export(const Arguments& arguments) {
 }  // namespace
 
 Verb verb_export() {
-  return {"export", "a run's numbers as CSV or JSON lines", 100, run_export};
+  return {"export", "a run's numbers, or its model in Hugging Face's layout", 100, run_export};
 }
 
 }  // namespace fathom

@@ -18,7 +18,7 @@ std::optional<PlotRequest> parse_plot(const Arguments& arguments) {
       "plot", "RUN ... [--key=value ...]",
       "Curves of one or more runs in one picture, from the numbers that `fathom export`\n"
       "exports: in the terminal, or as a page or a picture.",
-      "fathom plot first second --metric=train/loss --output=loss.svg");
+      "fathom plot quickstart quickstart_early_exit --output=loss.svg");
   PlotRequest request;
   std::string first;
   line.positional("RUN", first, "a run's name, or its folder; more of them for more curves");

@@ -35,7 +35,9 @@ void print_report(const PrepareReport& r, const Style& style) {
   fmt::print("  {:<16}{} characters, {}\n", "text", with_commas(static_cast<int64_t>(r.characters)),
              human_bytes(static_cast<double>(r.bytes)));
   for (const PrepareReport::Split& split : r.splits)
-    fmt::print("  {:<16}{} tokens\n", split.name, with_commas(static_cast<int64_t>(split.tokens)));
+    fmt::print("  {:<16}{}{} tokens\n", split.name,
+               split.rows > 0 ? with_commas(static_cast<int64_t>(split.rows)) + " rows, " : "",
+               with_commas(static_cast<int64_t>(split.tokens)));
   fmt::print("  {:<16}{:.3f}\n", "bytes per token", r.bytes_per_token);
   fmt::print("  {:<16}{:.4f} nats: the loss of knowing only how frequent each token is\n",
              "unigram entropy", r.unigram_entropy);
@@ -75,8 +77,10 @@ class StageLine {
 
 int run_prepare(const Arguments& arguments) {
   CommandLine line(
-      "prepare", "CORPUS|FILE [--key=value ...]",
-      "Turn text into a corpus: token shards below data/. Known by name: " + known_names() + ".",
+      "prepare", "CORPUS|FILE [--input FILE ...] [--key=value ...]",
+      "Turn text or JSON lines into a corpus below data/. Known by name: " + known_names() +
+          ".\nOf corpora of documents, --input takes JSON lines, Parquet, archives and texts, also "
+          "packed.",
       "fathom prepare notes.txt --name=notes --tokenizer=byte");
   PrepareOptions options;
   bool json = false;
@@ -86,7 +90,15 @@ int run_prepare(const Arguments& arguments) {
   add_fields(fields, options);
   fields.section("output");
   fields.add("json", json, "print one JSON object");
-  if (!parse_into(line, arguments, fields)) return 0;
+  line.takes_config_files();  // further files of --input
+  const auto settings = line.parse(arguments, fields);
+  if (!settings) return 0;
+  for (const auto& setting : *settings)
+    setting.key.empty() ? options.more_inputs.push_back(setting.text)
+                        : fields.set_text(setting.key, setting.text, setting.origin);
+  const KnownCorpus* known = find_known_corpus(options.what);
+  if (known != nullptr && known->has_documents && !fields.given("val_fraction"))
+    options.val_fraction = known->val_fraction;
   for (const std::string& idle : without_effect(fields)) say_note(idle);
 
   const StopSignal stop_signal;

@@ -132,16 +132,16 @@ class Planner {
       planned.now = RunNow::kComplete;  // its last step was made before it could say so
       return;
     }
-    const bool has_plan = std::any_of(words.begin(), words.end(), [](const std::string& word) {
-      return word.rfind(kPlanOption, 0) == 0;
-    });
-    if (has_plan) return;
-    const RunConfig& config = request->config;
-    planned.tokens = static_cast<double>(config.training.max_iters) *
-                     static_cast<double>(config.tokens_per_step());
-    planned.flops = planned.tokens * flops_per_token(config.model, request->vocab_size,
-                                                     config.model.backbone.block_size)
-                                         .training();
+    if (total_steps(*request) == 0) return;  // minutes, say
+    for (const StageRun& stage : request->stages) {
+      const RunConfig& config = stage.config;
+      const double tokens = static_cast<double>(config.training.max_iters) *
+                            static_cast<double>(config.tokens_per_step());
+      planned.tokens += tokens;
+      planned.flops += tokens * flops_per_token(config.model, request->vocab_size,
+                                                config.model.backbone.block_size)
+                                    .training();
+    }
   }
 
   SweepPlan& plan_;
@@ -187,7 +187,7 @@ std::string what_is_left(const SweepPlan& plan) {
   }
   if (left == 0) return "nothing is left to do\n";
   std::string out = fmt::format("left: {} runs", left);
-  if (!known) return out + "; their training plan says how long they are\n";
+  if (!known) return out + "; how long some of them are is known when they are done\n";
   out += fmt::format(", at most {} tokens and {} FLOPs", human_count(tokens), human_count(flops));
   if (const Speed speed = known_speed(); speed.flops_per_s > 0)
     out +=

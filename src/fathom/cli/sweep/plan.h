@@ -24,7 +24,7 @@ enum class RunNow { kNew, kUnfinished, kComplete };
 struct PlannedRun {
   SweepRun run;
   RunNow now = RunNow::kNew;
-  double tokens = 0, flops = 0;  // of the whole run, as its configuration has it; 0: not known
+  double tokens = 0, flops = 0;  // of the whole run; 0: not known
 
   // What `fathom train` is given: words of the run, or to go on with it.
   std::vector<std::string> words() const;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/base/held_path.h"
@@ -13,11 +14,13 @@
 #include "fathom/config/config_file.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/optimizer_rules.h"
+#include "fathom/train/recipe/training_plan.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
@@ -35,18 +38,24 @@ void print_header(const TrainRequest& request, const Trainer& trainer,
   const RunConfig& c = request.config;
   std::string out;
   for (const std::string& notice : request.notices) out += fmt::format("note: {}\n", notice);
+  const int64_t steps = total_steps(request);
   if (request.resume)
-    out += fmt::format("going on at step {} of {} from {}\n", with_commas(trainer.state().step),
-                       with_commas(c.training.max_iters), request.resume->checkpoint);
+    out += fmt::format("going on at step {}{} from {}\n", with_commas(trainer.state().step),
+                       steps > 0 ? " of " + with_commas(steps) : "", request.resume->checkpoint);
   if (!request.initial_checkpoint.empty())
     out += fmt::format("weights from {}\n", request.initial_checkpoint);
   say(stdout, out);
   say_raw(stdout, style.bold(request.options.run_name));  // a name has nothing to escape
-  out = fmt::format(": {} parameters, vocabulary {}, context {}, {} tokens a step, {} steps\n",
+  const bool has_plan = !request.plan.stages.empty();
+  const std::string how_long = has_plan && steps == 0
+                                   ? fmt::format("{} stages", request.plan.stages.size())
+                                   : fmt::format("{} steps", with_commas(steps));
+  out = fmt::format(": {} parameters, vocabulary {}, context {}, {} tokens a step, {}\n",
                     human_count(static_cast<double>(
                         parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),
                     with_commas(request.vocab_size), c.model.backbone.block_size,
-                    with_commas(c.tokens_per_step()), with_commas(c.training.max_iters));
+                    with_commas(c.tokens_per_step()), how_long);
+  for (const std::string& stage : to_text(request.plan)) out += fmt::format("stage {}\n", stage);
   out += fmt::format("{}, learning rate {:g}, weight decay {:g}; {} on {}\n",
                      optimizer_rule(c.optimizer.optimizer).title, c.optimizer.learning_rate,
                      c.optimizer.weight_decay, request.corpus.name(), thread_text(threads));
@@ -59,7 +68,7 @@ void print_header(const TrainRequest& request, const Trainer& trainer,
 
 // Nothing of the run changes.
 int evaluate_only(const TrainRequest& request) {
-  Trainer trainer(request.config, request.corpus, request.vocab_size, /*folder=*/"");
+  Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
   trainer.resume(
       request.resume->checkpoint,
       {request.resume->new_data, request.options.reset_history, request.options.ignore_optimizer});
@@ -102,6 +111,10 @@ class Training {
       reporter_.on_step(r);
     };
     events.evaluation = [&](const EvalReport& r) { reporter_.on_evaluation(r); };
+    events.stage = [&](const StageRun& stage) {
+      reporter_.on_notice(
+          fmt::format("the stage {} begins, for {}", stage.name, to_text(stage.budget)));
+    };
     events.notice = [&](const std::string& notice) { reporter_.on_notice(notice); };
     // The numbers after `step` are of weights that are no more.
     events.rollback = [&](int64_t step) {
@@ -140,6 +153,9 @@ class Training {
     if (request_.options.force) folder_.clear();
     const std::string config = resolved_config(request_.config);
     write_file_durably(folder_.path() + "/config.toml", as_bytes(config));
+    if (!request_.plan.stages.empty())
+      write_file_durably(folder_.path() + "/plan.json",
+                         as_bytes(json_text(request_.plan, /*indent=*/2) + "\n"));
     std::optional<int64_t> goes_on_at;
     if (request_.resume) {
       const bool reset = request_.options.reset_history;
@@ -197,7 +213,7 @@ int train(TrainRequest request) {
   std::optional<RunFolder> folder;  // outlives the trainer, which tidies up in it
   // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
   // weights that do not fit leave no trace.
-  Trainer trainer(request.config, request.corpus, request.vocab_size, /*folder=*/"");
+  Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
   if (!request.initial_checkpoint.empty()) {
     const std::vector<std::string> missing = trainer.start_from(request.initial_checkpoint);
     if (!missing.empty())

@@ -8,6 +8,7 @@
 #include "fathom/cli/command_line.h"
 #include "fathom/data/corpus.h"
 #include "fathom/train/recipe/run_state.h"
+#include "fathom/train/recipe/stage.h"
 
 namespace fathom {
 
@@ -16,12 +17,6 @@ struct Resumption {
   RunState state;                  // as saved; `state.config` is the run's, with the changes
   bool new_data = false;           // the corpus is another one and is read from its start
   std::vector<std::string> lines;  // what will happen, one sentence each
-
-  // All steps were made and evaluated.
-  bool is_done() const {
-    const TrainingConfig& t = state.config.training;
-    return state.step >= t.max_iters && state.evaluated_step == state.step && !t.eval_only;
-  }
 };
 
 // A checkpoint of the run: `which` is its name (last, best, step-000001000), or auto for the newest
@@ -29,13 +24,23 @@ struct Resumption {
 Resumption find_checkpoint(const std::string& run, const std::string& which,
                            const std::string& preset);
 
-// After the settings were applied to `changed` (a copy of plan.state.config, through `list`): keys
-// that make the architecture return to the checkpoint's, with a line for each that differed; the
-// others stay, with a line each.
-void settle_changes(Resumption& plan, FieldList& list, RunConfig& changed);
+// All was trained and evaluated, and nothing else was asked for. `stages` are those of the run.
+bool is_done(const Resumption& plan, const std::vector<StageRun>& stages);
 
-// Refuses a corpus that is not the one the run was trained on, unless `accept_new_data`, and one
-// with another tokenizer always: its ids would mean other text.
-void check_data(Resumption& plan, const Corpus& corpus, bool accept_new_data);
+// The training plan that the run goes on with: its own, or `other` (null: none is given) with
+// `override_plan`. Empty where it has none. Throws Error(kUsage) where the stage in which the run
+// stands is not one of it, for then nothing would be trained.
+TrainingPlan plan_of(Resumption& plan, const TrainingPlan* other, bool override_plan);
+
+// After the settings were applied to a copy of plan.state.config, through `list`: keys that make
+// the architecture return to the checkpoint's, with a line for each that differed.
+void keep_architecture(Resumption& plan, FieldList& list);
+// The configuration of `stage` becomes the run's, with a line for each key that is another than
+// before and for what follows from it.
+void tell_changes(Resumption& plan, const StageRun& stage);
+
+// Refuses data that is not what the run was trained on, unless `accept_new_data`, and data with
+// another tokenizer always: its ids would mean other text.
+void check_data(Resumption& plan, const std::vector<Corpus>& corpora, bool accept_new_data);
 
 }  // namespace fathom

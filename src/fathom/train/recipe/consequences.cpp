@@ -37,19 +37,21 @@ void add_optimizer(const RunConfig& before, const RunConfig& after, std::vector<
 
 // A step that is still to be made.
 void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t step,
-                       int64_t updates, std::vector<std::string>& out) {
+                       const Standing& at, std::vector<std::string>& out) {
   const auto rate = [&](const RunConfig& c, int64_t made) {
-    return learning_rate_at(c, step) * optimizer_warmup(c.optimizer, made);
+    return learning_rate_at(c, step, at.done) * optimizer_warmup(c.optimizer, made);
   };
+  const int64_t updates = at.updates.value_or(step);
   const double was = rate(before, updates);
   const double is = rate(after, has_other_optimizer(before, after) ? 0 : updates);
-  if (step >= after.training.max_iters || !differ(was, is)) return;
+  const bool is_over = at.done ? *at.done >= 1 : step >= after.training.max_iters;
+  if (is_over || !differ(was, is)) return;
   std::string line =
       fmt::format("the learning rate of the next step is {:.1e} in place of {:.1e}", is, was);
   const int64_t end = end_of_decay(after), old_end = end_of_decay(before);
   RunConfig by_end = before;
   by_end.schedule.lr_decay_iters = end;
-  if (end > 0 && old_end > 0 && differ(rate(by_end, updates), was))
+  if (!at.done && end > 0 && old_end > 0 && differ(rate(by_end, updates), was))
     line += fmt::format(": its decay ends at step {} in place of {}", with_commas(end),
                         with_commas(old_end));
   out.push_back(line);
@@ -78,10 +80,10 @@ void add_thawed(const RunConfig& before, const RunConfig& after, int64_t step,
 }  // namespace
 
 std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after, int64_t step,
-                                      std::optional<int64_t> updates) {
+                                      const Standing& at) {
   std::vector<std::string> out;
   add_optimizer(before, after, out);
-  add_learning_rate(before, after, step, updates.value_or(step), out);
+  add_learning_rate(before, after, step, at, out);
   add_thawed(before, after, step, out);
   const int64_t tokens = after.tokens_per_step(), old_tokens = before.tokens_per_step();
   if (tokens != old_tokens)

@@ -9,10 +9,15 @@
 
 namespace fathom {
 
-// One sentence each; none where nothing follows. `step`: how many steps were made, with so many
-// `updates`; unset: as many. Throws Error(kUsage) where `after` freezes what there is not, or
-// everything.
+// Where in its stage a run stands, beyond the steps.
+struct Standing {
+  std::optional<int64_t> updates = {};  // made by its optimiser; unset: as many as steps
+  std::optional<double> done = {};      // part of the stage's budget, where that is not in steps
+};
+
+// One sentence each; none where nothing follows. `step`: how many steps of the stage were made.
+// Throws Error(kUsage) where `after` freezes what there is not, or everything.
 std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after, int64_t step,
-                                      std::optional<int64_t> updates = {});
+                                      const Standing& at = {});
 
 }  // namespace fathom

@@ -5,6 +5,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/evaluations.h"
 
 namespace fathom {
@@ -14,7 +15,9 @@ constexpr int64_t kGpt2Vocab = 50257;
 
 void add_data_fields(FieldList& list, DataConfig& c) {
   list.section("data");
-  list.add("dataset", c.dataset, "a prepared corpus, or a folder with token shards").path();
+  list.add("dataset", c.dataset,
+           "a prepared corpus, or a folder with token shards; several by commas are mixed")
+      .path();
   list.add<Sampling>("sampling", c.sampling,
                      "random: windows drawn with replacement; sequential: the shards in order",
                      {{"random", Sampling::kRandom}, {"sequential", Sampling::kSequential}});
@@ -31,6 +34,7 @@ void add_data_fields(FieldList& list, DataConfig& c) {
       .at_least(1)
       .at_most(1 << 20)
       .needs("mini_batch_size = None", [&c] { return !c.mini_batch_size; });
+  add_row_fields(list, c);
 }
 
 void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
@@ -152,7 +156,6 @@ void add_foreign_keys(FieldList& list) {
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
   list.ignore("no_grad_scale", "no gradient is scaled");
-  list.ignore("dont_include_prompts", "a corpus is plain text, all of it is learned");
   list.ignore("disable_optimizer_warmup",
               "the optimiser warms up only where optimizer_warmup_steps says so");
   for (const char* name : {"dump_config", "use_config"})
@@ -162,9 +165,6 @@ void add_foreign_keys(FieldList& list) {
       "model", "a run's files are named by the run",
       "--run_name=NAME names it, --resume goes on with it, --initial_model=NAME starts from "
       "its weights");
-  list.refuse("training_plan", "a run trains on one corpus",
-              "train on it with --dataset=NAME; a second run goes on with another by "
-              "--initial_model=FIRST_RUN");
 }
 
 }  // namespace
@@ -252,6 +252,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
   resolve(list, config.optimizer, notices);
+  settle_data_keys(list, config, notices);
   check_products(config);
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "fathom/config/fields.h"
+#include "fathom/data/mixture.h"
+#include "fathom/data/prompt_rows.h"
 #include "fathom/model/spec/model_config.h"
 #include "fathom/train/recipe/optimizer_config.h"
 
@@ -26,11 +28,24 @@ inline constexpr double kMostThreads = 1024;
 inline constexpr double kMostSeed = 9007199254740992;
 
 struct DataConfig {
-  std::string dataset;  // a prepared corpus, or a folder with shards
+  std::string dataset;  // a prepared corpus, or a folder with shards; several by commas
   Sampling sampling = Sampling::kRandom;
   int64_t batch_size = 12;
   std::optional<int64_t> mini_batch_size;
   int64_t gradient_accumulation_steps = 1;
+  // Of corpora of rows (prompt_rows.h).
+  bool include_prompts = true;
+  std::optional<bool> dont_include_prompts;  // LMPlay's spelling; resolve() settles the other by it
+  LongRows long_rows = LongRows::kContinue;
+  int64_t row_overlap = 0;
+  bool fresh_rows = false;
+  bool pack_rows = false;
+  bool shuffle_rows = false;
+  // Of several corpora (mixture.h).
+  MixtureRule mixture = MixtureRule::kFirstExhausted;
+  std::vector<double> mixture_weights;
+
+  bool has_several_datasets() const { return dataset.find(',') != std::string::npos; }
 };
 
 struct ScheduleConfig {

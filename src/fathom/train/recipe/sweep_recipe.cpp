@@ -11,7 +11,6 @@
 #include "fathom/base/text.h"
 #include "fathom/config/config_file.h"
 #include "fathom/config/literal.h"
-#include "fathom/config/toml_tree.h"
 #include "fathom/io/files.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_config.h"
@@ -319,7 +318,7 @@ class Reader {
 }  // namespace
 
 SweepRecipe read_sweep(std::string_view text, const std::string& file) {
-  const ordered_json tree = toml_tree(text, file, kHint);
+  const ordered_json tree = read_toml_tree(std::string(text), file);
   return Reader(tree, file).read();
 }
 

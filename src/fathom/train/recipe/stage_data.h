@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fathom/data/data_set.h"
+#include "fathom/data/in_batches.h"
 #include "fathom/train/recipe/stage.h"
 
 namespace fathom {
@@ -15,6 +16,10 @@ namespace fathom {
 std::shared_ptr<const DataSet> training_data(const StageRun& stage);
 // The same windows every time, so that evaluations compare.
 std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std::string& split);
+
+// Every target of a split once, `B` sequences at a time; the last batch may have fewer.
+std::shared_ptr<const FirstInBatches> whole_split(const Corpus& corpus, const RunConfig& config,
+                                                  const std::string& split, int64_t B);
 
 // Of one corpus its own; of several it changes when one of them does, or their order.
 std::string fingerprint(const std::vector<Corpus>& corpora);

@@ -1,0 +1,83 @@
+#include "fathom/data/make_data_set.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/data/shard_windows.h"
+
+namespace fathom {
+namespace {
+
+void require_same_tokenizer(const Corpus& a, const Corpus& b) {
+  const bool known = a.tokenizer() != nullptr && b.tokenizer() != nullptr;
+  if (known ? a.tokenizer()->to_json() == b.tokenizer()->to_json()
+            : a.vocab_size() == b.vocab_size())
+    return;
+  fail(fmt::format("the corpora {} and {} do not have the same tokens", a.name(), b.name()),
+       "prepare them with one tokenizer whose tokens are given, --tokenizer gpt2 or byte");
+}
+
+RowOptions row_options(const DataOptions& o) {
+  RowOptions rows = o.rows;
+  rows.seed = o.seed;
+  rows.shuffle = o.rows.shuffle && !o.evaluation;
+  return rows;
+}
+
+std::shared_ptr<const DataSet> one_data_set(const Corpus& corpus, const DataOptions& o) {
+  const int64_t T = o.rows.T, ahead = o.rows.ahead;
+  if (corpus.has_rows()) return std::make_shared<PromptRows>(corpus, o.split, row_options(o));
+  if (o.evaluation)
+    return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed + kEvaluationSeedOffset, 0,
+                                           1, ahead);
+  if (o.sequential) return std::make_shared<SequentialShards>(corpus, o.split, 1, T, 0, 1, ahead);
+  return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed, 0, 1, ahead);
+}
+
+}  // namespace
+
+std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
+                                             const DataOptions& options) {
+  if (corpora.empty()) misuse("no corpus was given to draw from", "--dataset=NAME");
+  if (corpora.size() == 1) return one_data_set(corpora[0], options);
+  std::vector<std::shared_ptr<const DataSet>> parts;
+  for (const Corpus& corpus : corpora) {
+    require_same_tokenizer(corpora[0], corpus);
+    parts.push_back(one_data_set(corpus, options));
+  }
+  const uint64_t seed = options.seed + (options.evaluation ? kEvaluationSeedOffset : 0);
+  return std::make_shared<Mixture>(std::move(parts), options.mixture, options.mixture_weights,
+                                   seed);
+}
+
+WholeSplit whole_split(const Corpus& corpus, const DataOptions& options) {
+  if (!corpus.has_rows()) {
+    const auto windows =
+        std::make_shared<EveryWindow>(corpus, options.split, 1, options.rows.T, options.rows.ahead);
+    return {windows, windows->batches()};
+  }
+  RowOptions rows = row_options(options);
+  rows.shuffle = rows.pack = false;
+  const auto data = std::make_shared<PromptRows>(corpus, options.split, rows);
+  return {data, data->coverage(*data->samples()).parts};
+}
+
+std::string coverage_notice(const Corpus& corpus, const DataOptions& options) {
+  constexpr int64_t kMostRows = 1000;  // of which more would take seconds
+  if (!corpus.has_rows()) return "";
+  const auto seen = PromptRows(corpus, options.split, row_options(options)).coverage(kMostRows);
+  if (seen.targets == seen.tokens && seen.skipped == 0) return "";
+  std::string notice = fmt::format(
+      "an epoch learns {} targets of the {} tokens of {}'s first {} "
+      "rows",
+      with_commas(seen.targets), with_commas(seen.tokens), corpus.name(), with_commas(seen.rows));
+  if (seen.skipped > 0)
+    notice += fmt::format("; {} of them have no answer within the window and are passed over",
+                          with_commas(seen.skipped));
+  return notice;
+}
+
+}  // namespace fathom

@@ -1,0 +1,47 @@
+// The data set that a configuration asks for.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fathom/data/corpus.h"
+#include "fathom/data/mixture.h"
+#include "fathom/data/prompt_rows.h"
+
+namespace fathom {
+
+// What an evaluation's windows are drawn by, beside the run's seed: it sees its own ones, the same
+// every time.
+inline constexpr uint64_t kEvaluationSeedOffset = 0x5eed;
+
+struct DataOptions {
+  std::string split = "train";
+  // Of an evaluation: token shards as random windows of its own seed, rows in their order.
+  bool evaluation = false;
+  uint64_t seed = 0;        // of the run
+  bool sequential = false;  // token shards in order
+  RowOptions rows;          // T and ahead are token shards' too; its seed is taken from above
+  MixtureRule mixture = MixtureRule::kFirstExhausted;  // of several corpora
+  std::vector<double> mixture_weights;                 // with kWeighted
+};
+
+// One sequence a draw (batch.B = 1). Throws Error where the split is missing, for corpora whose
+// tokenizers differ, and as the data sets themselves do.
+std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
+                                             const DataOptions& options);
+
+// Every target of a split once, for evaluation: so many draws of one sequence each, rows in their
+// order and unpacked. Of rows, all are read to know how many.
+struct WholeSplit {
+  std::shared_ptr<const DataSet> data;
+  int64_t draws = 0;
+};
+WholeSplit whole_split(const Corpus& corpus, const DataOptions& options);
+
+// "an epoch learns 1,203 targets of the 1,500 tokens of x's first 1,000 rows; ...";
+// empty for token shards, and where every token is learned once.
+std::string coverage_notice(const Corpus& corpus, const DataOptions& options);
+
+}  // namespace fathom

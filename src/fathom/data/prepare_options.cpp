@@ -1,0 +1,208 @@
+// What was asked of `fathom prepare`: its fields, their checks, and the line that asks for it
+// again.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/path_text.h"
+#include "fathom/data/corpus_name.h"
+#include "fathom/data/download.h"
+#include "fathom/data/prepare.h"
+#include "fathom/data/prepare_internal.h"
+#include "fathom/data/tokenizer_json.h"
+#include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
+
+namespace fs = std::filesystem;
+
+namespace fathom {
+namespace {
+
+constexpr const char* kRows = "a file of JSON lines";
+
+// A text's file: neither a folder nor nothing. Where it has no name of its own, --name gives one.
+void check_file(const PrepareOptions& o) {
+  const PathKind kind = kind_of(o.what);
+  if (kind == PathKind::kFolder)
+    misuse(fmt::format("{} is a folder, not a text file", in_quotes(o.what)),
+           "give one file; `cat` makes one of several");
+  if (kind == PathKind::kNothing) {
+    std::vector<std::string> names;
+    for (const KnownCorpus& corpus : known_corpora()) names.push_back(corpus.name);
+    misuse(fmt::format("{} is neither a text file nor a corpus that is prepared by name ({})",
+                       in_quotes(o.what), join(names, ", ")),
+           nearest_name(o.what, names).empty() ? "give the path of a text file"
+                                               : suggestion(o.what, names));
+  }
+  // A shell's redirection gives a file another path, which is nobody's name for it.
+  const bool nameless = kind == PathKind::kStream || o.what == "/dev/stdin" ||
+                        o.what.rfind("/dev/fd/", 0) == 0 || o.what.rfind("/proc/", 0) == 0;
+  if (nameless && o.name.empty())
+    misuse(fmt::format("{} is no file whose name a corpus could have", in_quotes(o.what)),
+           "add --name=NAME");
+}
+
+}  // namespace
+
+bool reads_rows(const PrepareOptions& o) {
+  const KnownCorpus* known = find_known_corpus(o.what);
+  if (known != nullptr && known->has_documents) return false;
+  if (o.format != "auto") return o.format == "jsonl";
+  const std::string extension = fs::path(o.input.empty() ? o.what : o.input).extension().string();
+  return extension == ".jsonl" || extension == ".ndjson";
+}
+
+std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
+  PrepareOptions copy;  // its fields' bounds and choices hold for whoever filled in the struct
+  FieldList list;
+  add_fields(list, copy);
+  list.set("tokenizer", o.tokenizer, "prepare");
+  list.set("vocab_size", o.vocab_size, "prepare");
+  list.set("shard_format", o.shard_format, "prepare");
+  list.set("val_fraction", o.val_fraction, "prepare");
+  list.set("shard_tokens", o.shard_tokens, "prepare");
+  list.set("timeout", o.timeout, "prepare");
+  list.set("format", o.format, "prepare");
+  list.set("seed", o.seed, "prepare");
+
+  if (!known) check_file(o);
+  if (!known && !o.input.empty())
+    misuse(fmt::format("--input {} is given beside the text file {}", o.input, o.what),
+           "--input is the copy of a corpus that is prepared by name");
+  if (!o.url.empty() && (!known || !is_downloaded(*known)))
+    misuse(fmt::format("--url has no meaning for {}, which is not downloaded", o.what));
+  if (!o.url.empty() && !o.input.empty())
+    misuse("--url and --input are both given", "leave out one");
+  const bool of_documents = known && known->has_documents;
+  const bool takes_vocabulary =
+      o.tokenizer == "gpt2" || o.tokenizer == "bpe" || (of_documents && o.tokenizer == "auto");
+  if (!o.vocabulary.empty() && !takes_vocabulary)
+    misuse(fmt::format("--vocabulary has no meaning for --tokenizer {}", o.tokenizer),
+           "it is a file of byte pairs: add --tokenizer gpt2, or bpe");
+  if (of_documents && o.format != "auto")
+    misuse(fmt::format("--format has no meaning for {}", o.what),
+           "its files are known by their content");
+  if (!o.more_inputs.empty() && (!of_documents || o.input.empty()))
+    misuse(fmt::format("unexpected word {}", in_quotes(o.more_inputs.front())),
+           "several files are for corpora of documents: fathom prepare fineweb --input FILE FILE");
+  if (!o.name.empty() && o.name != corpus_name_of(o.name))
+    misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
+           fmt::format("visible characters other than '/', at most 100 bytes, such as {}",
+                       corpus_name_of(o.name)));
+  if (o.name == "tokenizers" || o.name == "downloads")
+    misuse(fmt::format("--name {} is where {} are kept", o.name,
+                       o.name == "downloads" ? "downloaded files" : "vocabularies"),
+           "choose another --name");
+  if (!o.name.empty()) return o.name;
+  return known ? known->name : corpus_name_of(fs::path(o.what).stem().string());
+}
+
+std::string command_line(PrepareOptions options) {
+  options.force = false;
+  PrepareOptions defaults;
+  FieldList list, default_list;
+  add_fields(list, options);
+  add_fields(default_list, defaults);
+  std::string line = "fathom prepare " + shell_word(options.what);
+  for (const Field& field : list.all()) {
+    const Value value = field.value();
+    if (value == default_list.find(field.name())->value()) continue;
+    std::string text = value.is_string() ? value.get<std::string>() : json_text(value);
+    if (field.is_path()) text = path_from_text(text);
+    line += fmt::format(" --{} {}", field.name(), shell_word(text));
+  }
+  for (const std::string& input : options.more_inputs) line += " " + shell_word(input);
+  return line;
+}
+
+nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
+                      const std::string& sha256) {
+  nlohmann::json recipe = {{"sha256", sha256},
+                           {"tokenizer", tokenizer},
+                           {"val_fraction", options.val_fraction},
+                           {"shard_format", options.shard_format},
+                           {"shard_tokens", options.shard_tokens}};
+  if (tokenizer == "bpe" && options.vocabulary.empty()) recipe["vocab_size"] = options.vocab_size;
+  if (tokenizer == "bpe" && !options.vocabulary.empty())
+    recipe["vocabulary"] = sha256_hex(read_once(options.vocabulary, kMaxTokenizerBytes));
+  if (reads_rows(options))
+    recipe["rows"] = {{"prompt", options.prompt_field}, {"truth", options.truth_field},
+                      {"text", options.text_field},     {"title", options.title_field},
+                      {"seed", options.seed},           {"keep", options.rows}};
+  return recipe;
+}
+
+void add_fields(FieldList& list, PrepareOptions& o) {
+  list.section("prepare");
+  list.add("name", o.name, "folder under data/; empty: the corpus's name or the file's");
+  list.add("input", o.input,
+           "a local copy of the corpus's text, instead of fetching it; of a corpus of documents, "
+           "its files, one behind the other, or a folder of them")
+      .path();
+  list.add(
+      "tokenizer", o.tokenizer,
+      "auto: char for a text of at most 512 different characters, else byte; gpt2: GPT-2's "
+      "byte pairs; bpe: byte pairs made for this text",
+      {{"auto", "auto"}, {"char", "char"}, {"byte", "byte"}, {"gpt2", "gpt2"}, {"bpe", "bpe"}});
+  list.add("vocab_size", o.vocab_size, "tokens of a bpe that is made for the text")
+      .at_least(257)
+      .at_most(65536)
+      .needs("tokenizer = bpe", [&o] { return o.tokenizer == "bpe" && o.vocabulary.empty(); });
+  list.add(
+          "vocabulary", o.vocabulary,
+          "with gpt2: vocab.bpe, tokenizer.json, a .tiktoken file or the npm package tiktoken's "
+          "gpt2.json; empty: the one kept in data/tokenizers, or a download; with bpe: such a file "
+          "of any byte pairs, or empty to make them")
+      .path();
+  const auto rows = [&o] { return reads_rows(o); };
+  list.add(
+      "format", o.format,
+      "text, or jsonl: an object in each line, prompt and answer or a text; auto: by the file's "
+      "name, .jsonl or .ndjson",
+      {{"auto", "auto"}, {"text", "text"}, {"jsonl", "jsonl"}});
+  list.add("rows", o.rows, "keep rows that are texts as rows, instead of joining them")
+      .needs(kRows, rows);
+  list.add("prompt_field", o.prompt_field,
+           "where a row's prompt is; several fields by commas are joined by newlines")
+      .needs(kRows, rows);
+  list.add("truth_field", o.truth_field, "where its answer is").needs(kRows, rows);
+  list.add("text_field", o.text_field, "where the text of a row without an answer is")
+      .needs(kRows, rows);
+  list.add("title_field", o.title_field, "where that text's title is").needs(kRows, rows);
+  list.add("seed", o.seed, "of the rows' order, and so of those kept for validation")
+      .at_least(0)
+      .at_most(9007199254740992)
+      .needs(kRows, rows);
+  list.add("shard_format", o.shard_format, "llmc: llm.c's header and uint16; nanogpt: bare uint16",
+           {{"llmc", "llmc"}, {"nanogpt", "nanogpt"}});
+  list.add("val_fraction", o.val_fraction,
+           "part of the text, at its end, or of the rows, that is kept for validation")
+      .above(0)
+      .below(1);
+  list.add("shard_tokens", o.shard_tokens, "tokens in one file; a longer split takes several")
+      .at_least(2)
+      .at_most(1'000'000'000);
+  list.add("force", o.force, "replace a different corpus of that name");
+  list.add("url", o.url, "another address of the corpus's text; its checksum stays the same");
+  list.add("timeout", o.timeout, "seconds without an answer before a download is given up")
+      .at_least(1)
+      .at_most(86400)
+      .needs("a download", [&o] {
+        const KnownCorpus* known = find_known_corpus(o.what);
+        return (known != nullptr && is_downloaded(*known) && o.input.empty()) ||
+               (o.tokenizer == "gpt2" && o.vocabulary.empty());
+      });
+  list.add("max_bytes", o.max_bytes,
+           "of a corpus of documents, the first files that have no more bytes together are fetched")
+      .at_least(1)
+      .at_most(1e15)
+      .needs("a download of documents", [&o] {
+        const KnownCorpus* known = find_known_corpus(o.what);
+        return known != nullptr && known->has_documents && o.input.empty();
+      });
+}
+
+}  // namespace fathom

@@ -1,0 +1,42 @@
+#include "fathom/train/recipe/stage_data.h"
+
+#include <algorithm>
+
+#include "fathom/data/prefetched.h"
+#include "fathom/io/files.h"
+#include "fathom/train/recipe/data_options.h"
+
+namespace fathom {
+
+std::shared_ptr<const DataSet> training_data(const StageRun& stage) {
+  auto data = make_data_set(stage.corpora, data_options(stage.config, "train", false));
+  const bool has_rows = std::any_of(stage.corpora.begin(), stage.corpora.end(),
+                                    [](const Corpus& corpus) { return corpus.has_rows(); });
+  if (!has_rows) return data;
+  // The next step's rows become tokens while this one is computed.
+  const int64_t depth = std::min<int64_t>(stage.config.sequences_per_step(), 256);
+  return std::make_shared<Prefetched>(std::move(data), static_cast<size_t>(depth));
+}
+
+std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std::string& split) {
+  DataOptions options = data_options(stage.config, split, /*evaluation=*/true);
+  options.rows.mark_answers = true;
+  return make_data_set(stage.corpora, options);
+}
+
+std::shared_ptr<const FirstInBatches> whole_split(const Corpus& corpus, const RunConfig& config,
+                                                  const std::string& split, int64_t B) {
+  DataOptions options = data_options(config, split, /*evaluation=*/true);
+  options.rows.mark_answers = true;
+  const WholeSplit whole = whole_split(corpus, options);
+  return std::make_shared<FirstInBatches>(whole.data, whole.draws, B);
+}
+
+std::string fingerprint(const std::vector<Corpus>& corpora) {
+  if (corpora.size() == 1) return corpora[0].fingerprint();
+  std::string all;
+  for (const Corpus& corpus : corpora) all += corpus.fingerprint() + "\n";
+  return xxh3_hex(as_bytes(all));
+}
+
+}  // namespace fathom

@@ -1,0 +1,238 @@
+#include "fathom/train/recipe/stage_runs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "fathom/base/text.h"
+#include "fathom/train/recipe/data_options.h"
+#include "fathom/train/recipe/plan_data.h"
+#include "fathom/train/recipe/stage_data.h"
+#include "fathom/train/recipe/training_plan.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* kPrepareAlike =
+    "prepare both texts with the same one, for example --tokenizer=byte or gpt2";
+
+// Corpora by the name they were opened under.
+using Opened = std::map<std::string, Corpus>;
+
+const Corpus& open_once(const std::string& name, Opened& opened) {
+  const auto found = opened.find(name);
+  return found != opened.end() ? found->second
+                               : opened.emplace(name, Corpus::open(name)).first->second;
+}
+
+void require_splits(const Corpus& corpus, const RunConfig& config) {
+  for (const char* split : {"train", "val"}) corpus.require_split(split);
+  require_block(corpus, config.model.backbone.block_size);
+}
+
+void require_dataset(const std::string& dataset) {
+  if (!dataset.empty()) return;
+  const std::vector<std::string> prepared = prepared_corpora();
+  misuse("dataset is missing: this preset has no corpus of its own",
+         prepared.empty() ? "prepare one with `fathom prepare shakespeare_char`, then add "
+                            "--dataset=shakespeare_char"
+                          : "add --dataset=NAME; prepared: " + join(prepared, ", "));
+}
+
+// What resolving `base` says once more, stage by stage.
+std::set<std::string> said_already(RunConfig base) {
+  FieldList list;
+  add_fields(list, base);
+  const std::vector<std::string> said = resolve(list, base);
+  return {said.begin(), said.end()};
+}
+
+// What is worth saying of data that a configuration asks for.
+void add_coverage(const RunConfig& config, const std::vector<Corpus>& corpora,
+                  std::vector<std::string>& notices) {
+  for (const Corpus& corpus : corpora) {
+    std::string said = coverage_notice(corpus, data_options(config, "train", /*evaluation=*/false));
+    if (!said.empty()) notices.push_back(std::move(said));
+  }
+}
+
+// The configuration's `dataset` becomes the names under which it was opened.
+std::vector<Corpus> stage_data(RunConfig& config, Opened& opened) {
+  require_dataset(config.data.dataset);
+  std::vector<Corpus> corpora;
+  std::vector<std::string> names;
+  for (const std::string& part : data_parts(config.data.dataset)) {
+    names.push_back(prepared_data(part));
+    corpora.push_back(open_once(names.back(), opened));
+    require_splits(corpora.back(), config);
+  }
+  config.data.dataset = join(names, ",");
+  return corpora;
+}
+
+std::string shown_vocabulary(const Corpus& corpus) {
+  const Tokenizer* tokenizer = corpus.tokenizer();
+  return fmt::format("{} ({}, vocabulary {})", corpus.name(),
+                     tokenizer == nullptr ? "tokenizer unknown" : tokenizer->kind(),
+                     with_commas(corpus.vocab_size()));
+}
+
+bool speak_alike(const Corpus& a, const Corpus& b) {
+  if (a.path() == b.path()) return true;
+  if (a.tokenizer() != nullptr && b.tokenizer() != nullptr)
+    return a.tokenizer()->to_json() == b.tokenizer()->to_json();
+  return a.vocab_size() == 0 || b.vocab_size() == 0 || a.vocab_size() == b.vocab_size();
+}
+
+// Of all stages; ids mean the same text in every one of them.
+void check_tokenizers(ResolvedPlan& resolved) {
+  const Corpus* first = nullptr;
+  std::string first_stage;
+  for (const StageRun& stage : resolved.stages)
+    for (const Corpus& corpus : stage.corpora) {
+      if (first == nullptr) {
+        first = &corpus;
+        first_stage = stage.name;
+      }
+      if (speak_alike(*first, corpus)) {
+        // One that knows its tokenizer is what the others are compared with.
+        if (first->tokenizer() == nullptr && corpus.tokenizer() != nullptr) first = &corpus;
+        continue;
+      }
+      resolved.mistakes.emplace_back(
+          ErrorKind::kUsage,
+          fmt::format("the stages {} and {} have different tokenizers: {} and {}", first_stage,
+                      stage.name, shown_vocabulary(*first), shown_vocabulary(corpus)),
+          kPrepareAlike);
+      return;
+    }
+}
+
+// base with the stage's overrides, through `list`; resolved. Of a budget that is not in steps
+// max_iters is 0.
+void set_overrides(const Stage& stage, FieldList& list, RunConfig& config,
+                   std::vector<std::string>& notices) {
+  for (const auto& [key, text] : stage.overrides) list.set_text(key, text, "overrides");
+  const bool by_steps = stage.budget.unit == Budget::Unit::kSteps;
+  config.training.max_iters = by_steps ? static_cast<int64_t>(stage.budget.amount) : 0;
+  notices = resolve(list, config);
+}
+
+// max_iters becomes what the budget comes to, whatever it was in the run's configuration, for a
+// checkpoint's configuration must not tell where a run was interrupted.
+void settle_steps(StageRun& run, const RunConfig& base, std::vector<std::string>& notices) {
+  if (run.budget.unit == Budget::Unit::kSteps) return;
+  constexpr int64_t kMost = 1'000'000'000'000;
+  const std::optional<int64_t> steps = forecast(run).steps;
+  run.config.training.max_iters = std::min(steps.value_or(base.training.max_iters), kMost);
+  const ScheduleConfig& s = run.config.schedule;
+  if (steps && s.decay_lr && s.warmup_iters >= *steps)
+    notices.push_back(fmt::format("warmup_iters = {}: its {} steps never reach learning_rate",
+                                  s.warmup_iters, with_commas(*steps)));
+}
+
+StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::string>& said,
+                 Opened& opened, ResolvedPlan& resolved) {
+  StageRun run = {stage.name, base, stage.budget, {}};
+  const auto at = [&](const std::string& sentence) {
+    return fmt::format("the stage {}: {}", stage.name, sentence);
+  };
+  std::vector<std::string> notices;
+  try {
+    RunConfig config = base;
+    FieldList list;
+    add_fields(list, config);
+    set_overrides(stage, list, config, notices);
+    run.config = config;
+    run.corpora = stage_data(run.config, opened);
+    training_data(run);  // throws where they do not go together
+    settle_steps(run, base, notices);
+    add_coverage(run.config, run.corpora, notices);
+    for (std::string& idle : keys_without_rows(list, run.corpora)) notices.push_back(idle);
+  } catch (const Error& e) {
+    resolved.mistakes.emplace_back(e.kind(), at(e.what()), e.hint());
+  }
+  for (const std::string& notice : notices)
+    if (said.count(notice) == 0) resolved.notices.push_back(at(notice));
+  return run;
+}
+
+}  // namespace
+
+std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices) {
+  require_dataset(config.data.dataset);
+  std::vector<Corpus> corpora;
+  for (const std::string& part : data_parts(config.data.dataset)) {
+    corpora.push_back(Corpus::open(part));
+    const Corpus& corpus = corpora.back();
+    for (std::string& notice : corpus.notices()) notices.push_back(std::move(notice));
+    require_splits(corpus, config);
+    if (!speak_alike(corpora.front(), corpus))
+      misuse(fmt::format("{} and {} have different tokenizers", shown_vocabulary(corpora.front()),
+                         shown_vocabulary(corpus)),
+             kPrepareAlike);
+  }
+  add_coverage(config, corpora, notices);
+  return corpora;
+}
+
+ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base) {
+  ResolvedPlan resolved;
+  const std::set<std::string> said = said_already(base);
+  Opened opened;
+  for (const Stage& stage : plan.stages)
+    resolved.stages.push_back(look_at(stage, base, said, opened, resolved));
+  for (const auto& [name, corpus] : opened)
+    for (const std::string& notice : corpus.notices())
+      resolved.notices.push_back(fmt::format("{}: {}", escaped(name), notice));
+  check_tokenizers(resolved);
+  return resolved;
+}
+
+std::vector<StageRun> resolve_plan(const TrainingPlan& plan, const RunConfig& base,
+                                   std::vector<std::string>& notices) {
+  ResolvedPlan resolved = look_over(plan, base);
+  if (!resolved.mistakes.empty()) throw Error(resolved.mistakes.front());
+  for (std::string& notice : resolved.notices) notices.push_back(std::move(notice));
+  return std::move(resolved.stages);
+}
+
+TrainingPlan completed(const TrainingPlan& plan, const RunConfig& base,
+                       const std::vector<StageRun>& stages) {
+  std::vector<RunConfig> configs = {base};
+  for (const StageRun& stage : stages) configs.push_back(stage.config);
+  std::vector<FieldList> lists(configs.size());
+  for (size_t i = 0; i < configs.size(); ++i) add_fields(lists[i], configs[i]);
+  TrainingPlan out = plan;
+  for (Stage& stage : out.stages) stage.overrides.clear();
+  for (size_t f = 0; f < lists[0].all().size(); ++f) {
+    const Field& field = lists[0].all()[f];
+    if (!may_differ_between_stages(field)) continue;
+    const bool is_set = std::any_of(plan.stages.begin(), plan.stages.end(), [&](const Stage& s) {
+      return std::any_of(s.overrides.begin(), s.overrides.end(),
+                         [&](const auto& o) { return o.first == field.name(); });
+    });
+    const bool differs = std::any_of(lists.begin(), lists.end(), [&](const FieldList& list) {
+      return list.all()[f].value() != field.value();
+    });
+    if (!is_set && !differs) continue;
+    for (size_t i = 0; i < out.stages.size(); ++i)
+      out.stages[i].overrides.emplace_back(field.name(), as_override(lists[i + 1].all()[f]));
+  }
+  return out;
+}
+
+std::vector<std::string> keys_of_every_stage(const TrainingPlan& plan) {
+  std::map<std::string, size_t> stages;
+  for (const Stage& stage : plan.stages)
+    for (const auto& [key, text] : stage.overrides) ++stages[key];
+  std::vector<std::string> keys;
+  for (const auto& [key, count] : stages)
+    if (count == plan.stages.size()) keys.push_back(key);
+  return keys;
+}
+
+}  // namespace fathom
