@@ -95,6 +95,19 @@ TEST_F(SweepTest, AnInterruptedRunIsGoneOnWith) {
   EXPECT_THAT(o.out, AllOf(HasSubstr("1 are begun"), HasSubstr("--seed=1 --resume\n")));
 }
 
+TEST_F(SweepTest, ABudgetInTokensIsAPlanThatIsKeptBesideTheRecipe) {
+  std::string recipe = kRecipe;
+  recipe.replace(recipe.find("steps = 20"), 10, "tokens = 1024");
+  place_.write("w.toml", recipe);
+  const Outcome o = sweep({"w.toml", "--dry_run"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, AllOf(HasSubstr(" --training_plan=runs/w.plan.json\n"),
+                           Not(HasSubstr("fathom-sweep-")), HasSubstr("left: 4 runs")));
+  recipe.replace(recipe.find("tokens = 1024"), 13, "tokens = 1e99");
+  place_.write("w.toml", recipe);
+  EXPECT_EQ(sweep({"w.toml", "--dry_run"}).exit_code, 2);
+}
+
 TEST_F(SweepTest, ASweepIsKnownByItsName) {
   fs::create_directories(place_.path("runs/run"));
   place_.write("runs/w.toml", kRecipe);

@@ -66,6 +66,9 @@ TEST_F(Sweep, GoesOnAfterAKillAndAnInterruptAndEndsInAComparison) {
   EXPECT_EQ(all["by"]["steps"]["end"], 60);
   EXPECT_TRUE(all["by"].contains("FLOPs") && all["by"].contains("seconds"));
   EXPECT_EQ(all["by"]["steps"]["measures"].back()["groups"][1]["test"], "paired");
+
+  o = place_.run({"compare", "w-n_layer1-*"});
+  EXPECT_THAT(o.out, HasSubstr("differ in their seed only: they are not distinguishable"));
 }
 
 TEST_F(Sweep, WhatARunHasUsedUpGoesOnWhereItWasInterrupted) {
@@ -89,23 +92,21 @@ TEST_F(Sweep, WhatARunHasUsedUpGoesOnWhereItWasInterrupted) {
   for (size_t i = 1; i < seconds.size(); ++i) EXPECT_GT(seconds[i].value, seconds[i - 1].value);
 }
 
-TEST_F(Sweep, TwoSeedsOfOnePresetAreNotDistinguishable) {
-  for (const char* seed : {"1", "2"})
-    ASSERT_EQ(
-        place_.train({std::string("--run_name=s") + seed, std::string("--seed=") + seed}).exit_code,
-        0);
-  const Outcome o = place_.run({"compare", "s1", "s2"});
-  EXPECT_EQ(o.exit_code, 0) << o.err;
-  EXPECT_THAT(o.out, HasSubstr("differ in their seed only: they are not distinguishable"));
-}
-
 TEST_F(Sweep, ARunThatFailsDoesNotKeepTheOthersFromTheirEnd) {
-  place_.write("f.toml", std::string(kRecipe) + "learning_rate = [1e-3, 1e30]\n");
+  // In two stages, beside one another.
+  std::string recipe = kRecipe;
+  recipe.replace(recipe.find("seeds = [1, 2]\nbudget = {steps = 60}"), 36, "seeds = [1]");
+  recipe.replace(recipe.find("n_layer = [1, 2]"), 16, "learning_rate = [1e30, 1e-3]");
+  place_.write("f.toml", recipe +
+                             "[[stages]]\nsteps = 20\n"
+                             "[[stages]]\nsteps = 10\noverrides = {weight_decay = 0.05}\n");
   const Outcome o = place_.run({"sweep", "f.toml", "--jobs=2"});
   EXPECT_EQ(o.exit_code, 1) << o.out << o.err;
-  EXPECT_THAT(o.out, AllOf(HasSubstr("f: 4 of 8 runs are complete, 4 failed"),
+  EXPECT_THAT(o.out, AllOf(HasSubstr("f: 1 of 2 runs are complete, 1 failed"),
                            HasSubstr("To go on:\n  fathom sweep f")));
-  EXPECT_EQ(status_of("f-n_layer2-learning_rate0.001-s2"), "done");
+  EXPECT_EQ(status_of("f-learning_rate0.001-s1"), "done");
+  EXPECT_EQ(status_of("f-learning_rate1e_30-s1"), "failed");
+  EXPECT_EQ(series("f-learning_rate0.001-s1", "eval/val/loss").back().step, 30);
 }
 
 }  // namespace

@@ -92,20 +92,20 @@ double student_quantile(double p, double df) {
 
 double student_power(double delta, double df, double alpha) {
   const double critical = student_quantile(1 - 0.5 * alpha, df) / std::sqrt(df);
-  // Chi is nearly normal around sqrt(df), with a spread of sqrt(1/2); below one degree of freedom
-  // nobody asks.
-  const double middle = std::sqrt(df);
-  const double low = std::max(1e-9, middle - 8), high = middle + 8;
+  // Chi is nearly normal around sqrt(df), with a spread of sqrt(1/2). By its root: with few degrees
+  // of freedom all that counts is near 0.
+  const double low = std::sqrt(std::max(1e-12, std::sqrt(df) - 8));
+  const double high = std::sqrt(std::sqrt(df) + 8);
   constexpr int kIntervals = 128;
   const double h = (high - low) / kIntervals;
   double sum = 0;
   for (int i = 0; i <= kIntervals; ++i) {  // Simpson's rule
-    const double s = low + h * i;
+    const double root = low + h * i, s = root * root;
     const double found = normal_cdf(delta - critical * s) + normal_cdf(-delta - critical * s);
     sum += (i == 0 || i == kIntervals ? 1
             : i % 2 == 1              ? 4
                                       : 2) *
-           found * std::exp(log_chi_density(s, df));
+           found * 2 * root * std::exp(log_chi_density(s, df));
   }
   return std::min(1.0, sum * h / 3);
 }
