@@ -36,7 +36,8 @@ Cursor Cursor::part(const std::string& name) const {
 
 void Cursor::set_part(const std::string& name, const Cursor& place) {
   const std::string prefix = name + ".";
-  for (const auto& [known, value] : part(name).numbers()) numbers_.erase(prefix + known);
+  const Cursor before = part(name);
+  for (const auto& [known, value] : before.numbers_) numbers_.erase(prefix + known);
   for (const auto& [theirs, value] : place.numbers_) numbers_[prefix + theirs] = value;
 }
 
