@@ -18,7 +18,7 @@ std::optional<CompareRequest> parse_compare(const Arguments& arguments) {
       "seed only are a group. Early speed and the final value are told apart, each with its\n"
       "difference from the first group, the interval of that, a test (paired where the same\n"
       "seeds saw the same data, else Welch's) and what it says at this number of runs.",
-      "fathom compare 'width-*' --by=step --output=width.svg");
+      "fathom compare quickstart quickstart_early_exit --output=compare.svg");
   CompareRequest request;
   std::string first;
   line.positional("RUN", first,
