@@ -16,6 +16,7 @@
 #include "fathom/config/config_file.h"
 #include "fathom/config/literal.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 #include "fathom/study/compare/curve.h"
 #include "fathom/track/run_folder.h"
 
@@ -120,14 +121,26 @@ std::map<std::string, std::string> settings_of(const std::string& text, const st
   return settings;
 }
 
+// A run's plan.json says what its stages set; the configuration in the store has the values of the
+// stage in which it was started last. Two plans are alike if they are written alike.
+void take_plan(const std::string& text, const std::string& path,
+               std::map<std::string, std::string>& settings) {
+  const nlohmann::json plan = parse_json(text, path);
+  for (const char* key : {"dataset", "max_iters"}) settings.erase(key);
+  const nlohmann::json steps = plan.is_object() ? plan.value("steps", nlohmann::json()) : plan;
+  for (const nlohmann::json& step : steps) {
+    if (!step.is_object() || !step.contains("overrides")) continue;
+    for (const auto& [key, value] : step.at("overrides").items()) settings.erase(key);
+  }
+  settings["training_plan"] = xxh3_hex(as_bytes(text)).substr(0, 8);
+}
+
 RunFacts facts_of(const StoredRun& run, const RunRecord& record, const std::string& label) {
   RunFacts facts{run.name, record.experiment, settings_of(record.config_toml, run.name), label};
   const std::string plan =
       (std::filesystem::path(run.store).parent_path() / run.name / "plan.json").string();
-  // Two plans are alike if they are written alike.
   if (kind_of(plan) == PathKind::kFile)
-    facts.settings["training_plan"] =
-        xxh3_hex(as_bytes(read_text_file(plan, kMostPlanBytes))).substr(0, 8);
+    take_plan(read_text_file(plan, kMostPlanBytes), plan, facts.settings);
   return facts;
 }
 

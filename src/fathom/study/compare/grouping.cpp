@@ -44,6 +44,8 @@ std::vector<std::string> differing_keys(const std::vector<const RunFacts*>& runs
   for (const std::string& key : keys)
     for (const RunFacts* run : runs)
       if (setting(*run, key) != setting(*runs[0], key)) differing.insert(key);
+  // What a plan comes to depends on other settings; it alone tells groups apart where they do not.
+  if (differing.size() > 1) differing.erase("training_plan");
   return {differing.begin(), differing.end()};
 }
 
