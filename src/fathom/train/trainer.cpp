@@ -233,6 +233,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   skipped_in_a_row_ = 0;
   suspect_ = false;
   count_step(data);
+  state_.progress.flops += sums.flops;
   if (is_timed_) state_.progress.seconds += seconds_since(start);
   report.step = state_.step;
   between_states_ = false;

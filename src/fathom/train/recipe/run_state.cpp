@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -26,7 +27,8 @@ json progress_json(const Progress& p) {
   return {{"samples", p.samples},
           {"samples_before", p.samples_before},
           {"tokens", p.tokens},
-          {"seconds", p.seconds}};
+          {"seconds", p.seconds},
+          {"flops", std::isfinite(p.flops) ? json(p.flops) : json(nullptr)}};
 }
 
 json config_json(RunConfig config) {
@@ -54,6 +56,10 @@ Progress progress_from_json(const json& j) {
   if (!seconds.is_number() || !(seconds.get<double>() >= 0))
     fail(fmt::format("seconds = {} is no time", shown_json(seconds)));
   p.seconds = seconds;
+  const json flops = j.value("flops", json(nullptr));
+  if (!flops.is_null() && !(flops.is_number() && flops.get<double>() >= 0))
+    fail(fmt::format("flops = {} is no count", shown_json(flops)));
+  p.flops = flops.is_null() ? std::numeric_limits<double>::quiet_NaN() : flops.get<double>();
   return p;
 }
 
@@ -66,6 +72,7 @@ Progress progress_of_steps(const RunConfig& config, int64_t step) {
   p.samples = step * n;
   p.samples_before = std::max<int64_t>(step - 1, 0) * n;
   p.tokens = step * config.tokens_per_step();
+  if (step > 0) p.flops = std::numeric_limits<double>::quiet_NaN();
   return p;
 }
 
