@@ -2,6 +2,8 @@
 #include "fathom/train/recipe/run_state.h"
 
 #include <gmock/gmock.h>
+
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "errors.h"
@@ -50,6 +52,18 @@ TEST(RunState, TheMetricOfABestOneOfBeforeHasItsNameOfToday) {
   EXPECT_EQ(name_of("all", "val/loss"), "eval/val/objective");
   EXPECT_EQ(name_of("all", "eval/val/loss"), "eval/val/loss");
   EXPECT_EQ(name_of("last", "eval/val/infer"), "eval/val/infer");
+}
+
+TEST(RunState, FlopsThatWereNotCountedFromTheStartStayUncounted) {
+  const testing::TempFolder folder;
+  json state = to_json(RunState());
+  EXPECT_EQ(state["progress"]["flops"], 0);
+  state["progress"].erase("flops");
+  testing::spill(folder / "state.json", state.dump());
+  const RunState loaded = load_state(folder.path());
+  EXPECT_TRUE(std::isnan(loaded.progress.flops));
+  EXPECT_TRUE(to_json(loaded)["progress"]["flops"].is_null());
+  EXPECT_THAT(refusal(with("/progress/flops", -1)), HasSubstr("flops = -1 is no count"));
 }
 
 TEST(RunState, RefusesDepth) {

@@ -139,6 +139,16 @@ cat >my_plan.json <<'END'
            {"step_name": "answers", "datasets": ["answers"], "tokens": 1000,
             "overrides": {"learning_rate": 1e-4, "include_prompts": false}}]}
 END
+cat >width.toml <<'END'
+preset = "quickstart"
+seeds = [1, 2]
+budget = {steps = 6}
+[base]
+dataset = "quick"
+block_size = 128
+[grid]
+n_embd = [32, 64]
+END
 mkdir models
 cp -r "$source_tree/tests/golden/hugging_face" models/gpt2
 for model in "quickstart quickstart" "papingo_small quickstart_early_exit"; do

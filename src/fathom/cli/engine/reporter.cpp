@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <limits>
+
 #include "fathom/base/text.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
@@ -13,6 +16,33 @@ namespace {
 std::string loss_text(const NamedEvaluation& e, bool with_error) {
   return fmt::format("{} loss {:.4f}{}", e.name, e.evaluation.loss,
                      with_error ? fmt::format(" (+-{})", error_text(e.evaluation)) : "");
+}
+
+// What the steps up to `step` of a run took that goes on, by the store's train/seconds. Between two
+// numbers, and beyond the last one, steps are taken to be equally fast. NaN: it is not known.
+double seconds_until(const std::string& run, int64_t step) {
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  try {
+    RunStoreOptions options;
+    options.read_only = true;
+    const std::vector<Point> points =
+        RunStore(run_store_path(), options).series(run, "train/seconds");
+    const Point* before = nullptr;
+    for (const Point& point : points) {
+      if (point.step > step && before != nullptr)
+        return before->value + (point.value - before->value) *
+                                   static_cast<double>(step - before->step) /
+                                   static_cast<double>(point.step - before->step);
+      if (point.step > step) return kUnknown;
+      before = &point;
+    }
+    if (before == nullptr) return kUnknown;
+    return before->step == 0
+               ? before->value
+               : before->value * static_cast<double>(step) / static_cast<double>(before->step);
+  } catch (const Error&) {
+    return kUnknown;  // only watched
+  }
 }
 
 }  // namespace
@@ -41,14 +71,33 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
 
 Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder)
     : request_(request),
+      state_(state),
       recorder_(recorder),
-      progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)) {}
+      progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)),
+      log_interval_(request.config.training.log_interval) {
+  if (state.step > 0) seconds_ = seconds_until(request.options.run_name, state.step);
+}
+
+void Reporter::on_stage(const StageRun& stage) {
+  log_interval_ = stage.config.training.log_interval;
+  on_notice(fmt::format("the stage {} begins, for {}", stage.name, to_text(stage.budget)));
+}
+
+// What `compare` and `plot` set a run's numbers against.
+std::vector<MetricValue> Reporter::used_up() const {
+  std::vector<MetricValue> values = {{"train/tokens", static_cast<double>(state_.progress.tokens)}};
+  if (std::isfinite(state_.progress.flops))
+    values.push_back({"train/flops", state_.progress.flops});
+  if (std::isfinite(seconds_)) values.push_back({"train/seconds", seconds_});
+  return values;
+}
 
 void Reporter::on_step(const StepReport& r) {
   // A short window's speed, so that the number moves with the machine but does not flicker.
   const double speed = static_cast<double>(r.tokens) / r.seconds;
   speed_ = speed_ == 0 ? speed : 0.9 * speed_ + 0.1 * speed;
-  const bool log_step = r.step % request_.config.training.log_interval == 0 || r.step == 1;
+  const bool log_step = is_log_step(r.step);
+  seconds_ += r.seconds;
   if (log_step) {
     std::vector<MetricValue> values = {{"train/loss", r.loss},
                                        {"train/gradient_norm", r.gradient_norm},
@@ -57,6 +106,8 @@ void Reporter::on_step(const StepReport& r) {
     if (r.objective) values.push_back({"train/objective", *r.objective});
     for (const auto& [name, value] : r.metrics) values.push_back({"train/" + name, value});
     for (const MetricValue& use : meter_.read().values()) values.push_back(use);
+    for (const MetricValue& used : used_up()) values.push_back(used);
+    used_up_at_ = r.step;
     recorder_.add(r.step, values);
   }
   if (request_.options.quiet) return;
@@ -72,6 +123,9 @@ void Reporter::on_evaluation(const EvalReport& r) {
     for (const auto& [name, value] : e.evaluation.numbers())
       if (name != "standard_error" || e.name != "train")
         values.push_back({eval_series(e.name, name), value});
+  if (used_up_at_ != r.step)
+    for (const MetricValue& used : used_up()) values.push_back(used);
+  used_up_at_ = r.step;
   recorder_.add(r.step, values);
   if (r.best) recorder_.set_best(r.best_metric, r.step, r.best_value);
   last_ = r;
@@ -85,6 +139,7 @@ void Reporter::on_notice(const std::string& notice) {
 
 void Reporter::interrupted(int64_t saved_step, bool begun) {
   if (!request_.options.quiet) progress_.finish();
+  if (begun && used_up_at_ != state_.step) recorder_.add(state_.step, used_up());
   const std::string& name = request_.options.run_name;
   say(stdout,
       fmt::format("{}: interrupted{}. To go on:\n  fathom train {} --run_name={} --resume\n", name,

@@ -19,22 +19,31 @@ std::vector<std::string> evaluation_lines(const EvalReport& report);
 // a console or a store that fails.
 class Reporter {
  public:
-  // `state`: where the run begins or goes on. All must outlive it.
+  // `state`: where the run is, kept up to date by its trainer. All must outlive it. What a resumed
+  // run had used up before is looked up in the run store.
   Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder);
 
   void on_step(const StepReport& report);
   void on_evaluation(const EvalReport& report);
+  void on_stage(const StageRun& stage);
   void on_notice(const std::string& notice);
   // `saved_step`: of the checkpoint that a resume takes; `begun`: anything of the run has changed.
   void interrupted(int64_t saved_step, bool begun);
   void finish();
+  bool is_log_step(int64_t step) const { return step % log_interval_ == 0 || step == 1; }
 
  private:
+  std::vector<MetricValue> used_up() const;
+
   const TrainRequest& request_;
+  const RunState& state_;
   RunRecorder& recorder_;
   ProcessMeter meter_;
   ProgressLine progress_;
+  int64_t log_interval_;  // of the present stage
   double speed_ = 0;
+  double seconds_ = 0;       // in steps, since the run began; NaN: not known
+  int64_t used_up_at_ = -1;  // the step whose used_up() is recorded
   EvalReport last_;
 };
 

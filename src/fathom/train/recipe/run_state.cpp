@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -26,7 +27,8 @@ json progress_json(const Progress& p) {
   return {{"samples", p.samples},
           {"samples_before", p.samples_before},
           {"tokens", p.tokens},
-          {"seconds", p.seconds}};
+          {"seconds", p.seconds},
+          {"flops", std::isfinite(p.flops) ? json(p.flops) : json(nullptr)}};
 }
 
 json config_json(RunConfig config) {
@@ -54,6 +56,10 @@ Progress progress_from_json(const json& j) {
   if (!seconds.is_number() || !(seconds.get<double>() >= 0))
     fail(fmt::format("seconds = {} is no time", shown_json(seconds)));
   p.seconds = seconds;
+  const json flops = j.value("flops", json(nullptr));
+  if (!flops.is_null() && !(flops.is_number() && flops.get<double>() >= 0))
+    fail(fmt::format("flops = {} is no count", shown_json(flops)));
+  p.flops = flops.is_null() ? std::numeric_limits<double>::quiet_NaN() : flops.get<double>();
   return p;
 }
 
@@ -66,6 +72,7 @@ Progress progress_of_steps(const RunConfig& config, int64_t step) {
   p.samples = step * n;
   p.samples_before = std::max<int64_t>(step - 1, 0) * n;
   p.tokens = step * config.tokens_per_step();
+  if (step > 0) p.flops = std::numeric_limits<double>::quiet_NaN();
   return p;
 }
 
@@ -204,6 +211,28 @@ RunState load_state(const std::string& folder) {
        "take another checkpoint of the run, or the version of fathom that wrote it");
 }
 
+namespace {
+
+// The values of a configuration's keys that decide what is read, given its corpora.
+json reading(RunConfig config, bool training) {
+  FieldList list;
+  add_fields(list, config);
+  json values;
+  for (const char* key : {"block_size", "seed", "include_prompts", "long_rows", "row_overlap",
+                          "pack_rows", "mixture", "mixture_weights"})
+    values[key] = list.find(key)->value();
+  if (training)
+    for (const char* key : {"sampling", "shuffle_rows"}) values[key] = list.find(key)->value();
+  return values;
+}
+
+}  // namespace
+
+bool reads_alike(const RunState& a, const RunState& b) {
+  return a.corpus_fingerprint == b.corpus_fingerprint &&
+         reading(a.config, true) == reading(b.config, true);
+}
+
 bool compares(const RunState& a, const RunState& b) {
   const auto measure = [](const RunState& s) {
     FieldList list;
@@ -214,8 +243,13 @@ bool compares(const RunState& a, const RunState& b) {
       if (field.name().find("dropout") == std::string::npos)  // acts in training alone
         settings[field.name()] = field.value();
     const TrainingConfig& t = s.config.training;
-    return json{settings,     s.corpus_fingerprint,      s.best_metric,
-                t.seed,       static_cast<int>(t.dtype), s.config.sequences_per_evaluation(),
+    return json{settings,
+                reading(s.config, false),
+                s.corpus_fingerprint,
+                s.best_metric,
+                t.seed,
+                static_cast<int>(t.dtype),
+                s.config.sequences_per_evaluation(),
                 t.evaluations};
   };
   return measure(a) == measure(b);
