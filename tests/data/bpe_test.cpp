@@ -264,6 +264,17 @@ std::string rank_lines(const BpeVocabulary& v) {
   return out;
 }
 
+TEST(BpeFiles, TheEndOfATextIsNoByteOfIt) {
+  const BpeVocabulary v = some_vocabulary(300);
+  const auto tokenizer = make_bpe_tokenizer("bpe", v);
+  ASSERT_TRUE(tokenizer->end_of_text());
+  const std::vector<int64_t> bytes = bytes_by_id(*tokenizer);
+  ASSERT_EQ(bytes.size(), v.size());
+  EXPECT_EQ(bytes[*tokenizer->end_of_text()], 0);
+  for (size_t id = 0; id < v.tokens.size(); ++id)
+    EXPECT_EQ(bytes[id], static_cast<int64_t>(v.tokens[id].size()));
+}
+
 TEST(BpeFiles, RanksAndThePackageAreRead) {
   const BpeVocabulary v = some_vocabulary(300);
   EXPECT_EQ(read_bpe_vocabulary(rank_lines(v), "f").tokens, v.tokens);
