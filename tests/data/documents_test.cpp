@@ -7,6 +7,7 @@
 
 #include "data/data_testing.h"
 #include "fathom/data/document_files.h"
+#include "fathom/io/program.h"
 
 namespace fs = std::filesystem;
 
@@ -208,6 +209,31 @@ TEST_F(DocumentsTest, ParquetRowsAreDocuments) {
   spill(temp_ / "cut", slurp(path).substr(0, 300));
   EXPECT_THAT(caught([&] { read_file(temp_ / "cut"); }).what(),
               HasSubstr("`node` failed with exit code 1"));
+}
+
+// The program around hyparquet, with a stand-in for that.
+TEST_F(DocumentsTest, ParquetIsReadGroupByGroup) {
+  if (find_program("node").empty()) GTEST_SKIP() << "node is not installed";
+  const ScopedVariable modules("FATHOM_NODE_MODULES", FATHOM_SOURCE_DIR "/tests/golden/node");
+  DocumentForm form;
+  form.titled = true;
+  EXPECT_THAT(
+      read(R"(PAR1{"columns": ["id", "text", "title"], "groups": [)"
+           R"([[1, "falls", "Rain"], [2, "on \"the\" hill", null]], [], [[3, "rises", "日本"]])"
+           R"(]}PAR1)",
+           form),
+      ElementsAre("Title: Rain\nfalls", "on \"the\" hill", "Title: 日本\nrises"));
+  EXPECT_THAT(refusal(R"(PAR1{"columns": ["id", "txet"], "groups": [[[1, "a"]]]}PAR1)"),
+              HasSubstr("it has no column text, only id, txet"));
+  EXPECT_THAT(refusal("PAR1 and no metadata"), HasSubstr("`node` failed with exit code 1"));
+  std::string many = R"(PAR1{"columns": ["text"], "groups": [)";  // more than a pipe holds
+  for (int i = 0; i < 3000; ++i)
+    many += (i == 0 ? "[" : i % 1000 == 0 ? "],[" : ",") + ("[\"" + std::string(99, 'a') + "\"]");
+  Gather gather;
+  gather.most = 2500;
+  spill(temp_ / "many", many + "]]}PAR1");
+  EXPECT_FALSE(read_documents(temp_ / "many", {}, gather));
+  EXPECT_EQ(gather.documents.size(), 2500u);
 }
 
 TEST_F(DocumentsTest, WithoutHyparquetItSaysWhatToInstall) {
