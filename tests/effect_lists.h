@@ -5,7 +5,7 @@
 namespace fathom {
 
 // RunConfig's fields whose effect shows without torch: sizes, costs, schedule, what decays.
-// Tested by recipe/effects_test.cpp and cli/effects_test.cpp.
+// Tested by recipe/effects_test.cpp and cli/*effects_test.cpp.
 inline constexpr const char* kPlanEffects[] = {
     "n_layer",
     "n_head",

@@ -125,7 +125,7 @@ TEST_F(PrepareTest, EveryFieldHasAnEffect) {
   std::vector<std::string> names;
   for (const Field& field : list.all()) names.push_back(field.name());
   // name to force: below. input, url, timeout: known_corpora_test.cpp. vocab_size, vocabulary:
-  // cli/effects_test.cpp. format to seed: prepare_rows_test.cpp.
+  // cli/prepare_effects_test.cpp. format to seed: prepare_rows_test.cpp.
   EXPECT_EQ(names, (std::vector<std::string>{
                        "name", "input", "tokenizer", "vocab_size", "vocabulary", "format", "rows",
                        "prompt_field", "truth_field", "text_field", "title_field", "seed",
