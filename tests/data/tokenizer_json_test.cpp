@@ -169,7 +169,7 @@ TEST(TokenizerJson, SpecialTokensInFrontAreRefused) {
     id = token == "<|endoftext|>" ? 0 : id.get<int>() + 1;
   file["added_tokens"][0]["id"] = 0;
   const Error error = caught([&] { read_tokenizer_json(file.dump(), "t.json"); });
-  EXPECT_THAT(error.what(), HasSubstr("the token \"<|endoftext|>\" of id 0 is not made of bytes"));
+  EXPECT_THAT(error.what(), HasSubstr("the special token \"<|endoftext|>\" has the id 0, before"));
   EXPECT_THAT(error.hint(), HasSubstr("behind those of the bytes"));
 }
 
