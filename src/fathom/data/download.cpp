@@ -27,13 +27,6 @@ namespace {
 size_t receive(char* data, size_t size, size_t count, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const size_t bytes = size * count;
-<<<<<<< HEAD
-  if (bytes > transfer.most - transfer.taken) {
-    transfer.too_long = true;
-    return 0;  // ends the transfer
-  }
-=======
->>>>>>> i18hf
   try {
     transfer.take({data, bytes});
   } catch (...) {
