@@ -61,18 +61,24 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
-// Sums over the stages; unset where one of them is not known.
+// A sum over the stages; not known where one of them is not.
+struct Total {
+  int64_t sum = 0;
+  bool is_known = true;
+  void add(const std::optional<int64_t>& more) {
+    is_known = is_known && more && !__builtin_add_overflow(sum, *more, &sum);
+  }
+  std::optional<int64_t> value() const {
+    return is_known ? std::optional<int64_t>(sum) : std::nullopt;
+  }
+};
 struct Totals {
-  std::optional<int64_t> steps = 0, tokens = 0;
+  Total steps, tokens;
   bool is_estimate = false;
   void add(const Forecast& f) {
     is_estimate = is_estimate || f.is_estimate;
-    const auto add = [](std::optional<int64_t>& sum, const std::optional<int64_t>& more) {
-      if (sum && more && !__builtin_add_overflow(*sum, *more, &*sum)) return;
-      sum.reset();
-    };
-    add(steps, f.steps);
-    add(tokens, f.tokens);
+    steps.add(f.steps);
+    tokens.add(f.tokens);
   }
 };
 
@@ -95,10 +101,6 @@ json stage_json(const Stage& stage, const StageRun& run, const Forecast& f) {
           {"learning_rate", {f.first_rate, or_null(f.last_rate)}},
           {"overrides", overrides}};
 }
-
-}  // namespace
-
-namespace {
 
 // Where a stage begins that is not the first, the one before has just been evaluated.
 Forecast forecast_of(const PlanReport& report, size_t stage) {
@@ -129,8 +131,8 @@ void print_report(const PlanReport& report) {
                     or_open(f.evaluations, f.is_estimate)});
   }
   fmt::print("{}\n", aligned(rows));
-  fmt::print("in all {} steps, {} tokens\n", or_open(totals.steps, totals.is_estimate),
-             or_open(totals.tokens, totals.is_estimate));
+  fmt::print("in all {} steps, {} tokens\n", or_open(totals.steps.value(), totals.is_estimate),
+             or_open(totals.tokens.value(), totals.is_estimate));
   for (const Stage& stage : report.plan.stages)
     for (const auto& [key, text] : stage.overrides)
       if (key != "dataset") fmt::print("  {}: {} = {}\n", stage.name, key, visible(text));
@@ -149,8 +151,8 @@ json to_json(const PlanReport& report) {
   return {{"plan", report.plan.name},
           {"preset", report.preset},
           {"stages", stages},
-          {"steps", or_null(totals.steps)},
-          {"tokens", or_null(totals.tokens)},
+          {"steps", or_null(totals.steps.value())},
+          {"tokens", or_null(totals.tokens.value())},
           {"notices", report.notices},
           {"mistakes", mistakes}};
 }
