@@ -169,7 +169,7 @@ TEST_F(PlanTest, EveryBuiltInOneSaysWhatToDownload) {
 }
 
 TEST_F(PlanTest, WhatDoesNotFitTheMachineIsTold) {
-  const Outcome o = plan(R"({"a": {"steps": 5}, "b": {"steps": 5}})", {"--n_embd=4194304"});
+  const Outcome o = plan(R"({"a": {"steps": 5}, "b": {"steps": 5}})", {"--n_embd=1048576", "--n_head=1", "--n_layer=1000"});
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_THAT(o.err, HasSubstr("the stage a: "));
   EXPECT_THAT(o.err, HasSubstr("do not fit"));
