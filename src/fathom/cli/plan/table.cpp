@@ -68,8 +68,9 @@ struct Totals {
   void add(const Forecast& f) {
     is_estimate = is_estimate || f.is_estimate;
     const auto add = [](std::optional<int64_t>& sum, const std::optional<int64_t>& more) {
-      if (sum && more && !__builtin_add_overflow(*sum, *more, &*sum)) return;
-      sum.reset();
+      int64_t total = 0;
+      const bool known = sum && more && !__builtin_add_overflow(*sum, *more, &total);
+      sum = known ? std::optional(total) : std::nullopt;
     };
     add(steps, f.steps);
     add(tokens, f.tokens);
