@@ -226,6 +226,40 @@ TEST_F(PrepareRows, TheFormatIsToldByTheNameOrByTheUser) {
   EXPECT_FALSE(Corpus::open("quiz").has_rows());
 }
 
+TEST_F(PrepareRows, PackedRowsAreUnpacked) {
+  prepare(file(quiz(20)));
+  const std::string plain = Corpus::open("quiz").fingerprint();
+  for (const auto& [packer, ending] : {std::pair{"gzip -f", ".gz"}, {"zstd -q --rm", ".zst"}}) {
+    PrepareOptions options = file(quiz(20), "more.jsonl");
+    ASSERT_EQ(std::system((packer + (" " + options.what)).c_str()), 0) << packer;
+    options.what += ending;
+    options.force = true;
+    EXPECT_EQ(prepare(options).name, "more");
+    EXPECT_EQ(Corpus::open("more").fingerprint(), plain);
+  }
+  PrepareOptions damaged = file("\x1f\x8b\x08 no more of it", "bad.jsonl.gz");
+  EXPECT_THAT(refusal(damaged), HasSubstr("gzip"));
+}
+
+TEST_F(PrepareRows, ColumnsOfParquetAreRows) {
+  PrepareOptions options;
+  options.what = FATHOM_SOURCE_DIR "/tests/golden/parquet/rain.parquet";
+  options.prompt_field = "title";
+  options.truth_field = "text";
+  try {
+    prepare(options);
+  } catch (const Error& error) {
+    EXPECT_THAT(error.hint(), HasSubstr("npm install hyparquet"));
+    GTEST_SKIP() << error.what();
+  }
+  const Corpus corpus = Corpus::open("rain");
+  std::vector<Row> rows = rows_of(corpus, "train");
+  for (const Row& row : rows_of(corpus, "val")) rows.push_back(row);
+  EXPECT_THAT(rows, ::testing::UnorderedElementsAre(
+                        answer("Rain", "the rain falls"), answer("", "on the hill\nand \"on\""),
+                        answer("River", "日本 and the river"), answer("", "it rises")));
+}
+
 TEST_F(PrepareRows, ADamagedCorpusIsNamedAndMadeAgain) {
   const PrepareOptions options = file(quiz(20));
   prepare(options);

@@ -13,12 +13,12 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// The script without what stands in its single quotes.
+// The script without what stands in its double quotes.
 std::string outside_of_quotes(const std::string& script) {
   std::string out;
   bool inside = false;
   for (const char c : script) {
-    if (c == '\'')
+    if (c == '"')
       inside = !inside;
     else if (!inside)
       out += c;
@@ -31,7 +31,9 @@ TEST(GnuplotScript, HoldsTextsInQuotesAlone) {
   const std::string plain = outside_of_quotes(gnuplot_script(report_of("x"), "out.png"));
   for (const std::string& text : hostile_texts()) {
     if (text.empty()) continue;  // a line without a name has no title
-    EXPECT_EQ(outside_of_quotes(gnuplot_script(report_of(text), "out.png")), plain) << text;
+    const std::string script = gnuplot_script(report_of(text), "out.png");
+    EXPECT_EQ(outside_of_quotes(script), plain) << text;
+    EXPECT_THAT(script, Not(HasSubstr("`")));
   }
 }
 

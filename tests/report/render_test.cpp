@@ -153,7 +153,7 @@ Report report_of(const Plot& plot) {
 
 Plot plot_of(std::vector<double> x, std::vector<double> y) {
   Plot plot;
-  plot.title = "p";
+  plot.title = "l";  // which the line then need not say
   plot.lines = {{"l", std::move(x), std::move(y)}};
   return plot;
 }

@@ -9,8 +9,8 @@
 #include "fathom/decode/decoder.h"
 #include "fathom/exchange/hugging_face.h"
 #include "fathom/model/device.h"
-#include "fathom/train/optimizer.h"
 #include "fathom/train/checkpoint.h"
+#include "fathom/train/optimizer.h"
 
 namespace fathom::testing {
 namespace {

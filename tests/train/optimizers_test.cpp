@@ -64,7 +64,8 @@ TEST_F(OptimizersTest, EveryOneLearns) {
     if (std::string(rule.name) == "sgd") config.optimizer.learning_rate = 0.1;
     const History history = run(config);
     ASSERT_EQ(history.evaluations.size(), 2U);
-    EXPECT_LT(history.evaluations[1].val.loss, history.evaluations[0].val.loss - 0.1) << rule.name;
+    EXPECT_LT(history.evaluations[1].of("val").loss, history.evaluations[0].of("val").loss - 0.1)
+        << rule.name;
   }
 }
 
@@ -106,7 +107,7 @@ TEST_F(OptimizersTest, EveryOneGoesOnToTheBit) {
         EXPECT_EQ(parts.steps[i].loss, whole.steps[i].loss) << i;
         EXPECT_EQ(parts.steps[i].learning_rate, whole.steps[i].learning_rate) << i;
       }
-      EXPECT_EQ(parts.evaluations.back().val.loss, whole.evaluations.back().val.loss);
+      EXPECT_EQ(parts.evaluations.back().of("val").loss, whole.evaluations.back().of("val").loss);
     }
   }
 }
@@ -196,14 +197,14 @@ TEST_F(OptimizersTest, ScheduleFreeAnswersWithItsAverage) {
     EXPECT_EQ(weights(t.model()), saved);
   }
   EXPECT_EQ(weights(t.model()), trained);
-  EXPECT_EQ(t.evaluate_now().val.loss, history.evaluations.back().val.loss);
+  EXPECT_EQ(t.evaluate_now().of("val").loss, history.evaluations.back().of("val").loss);
   EXPECT_EQ(weights(t.model()), trained) << "also after an evaluation";
   // The same numbers by the weights alone.
   RunConfig plain = config;
   plain.optimizer.optimizer = "adamw";
   Trainer other = trainer(plain);
   other.start_from(checkpoint("run", "last"));
-  EXPECT_EQ(other.evaluate_now().val.loss, history.evaluations.back().val.loss);
+  EXPECT_EQ(other.evaluate_now().of("val").loss, history.evaluations.back().of("val").loss);
   // An evaluation that is stopped or fails leaves no mark either.
   TrainerEvents events;
   events.stop = [] { return true; };

@@ -70,8 +70,8 @@ TEST_F(StagesTest, EachHasItsSettingsItsDataAndItsSchedule) {
     EXPECT_EQ(s.tokens, (k == 0 ? 2 : 5) * 8);
     EXPECT_EQ(s.learning_rate, learning_rate_at(plan.stages[k].config, i - (k == 0 ? 0 : 7)));
   }
-  // Every third step, at the first one's end on its own text, then every second on the other.
-  EXPECT_THAT(history.evaluated_at(), ElementsAre(0, 3, 6, 7, 8, 10, 12));
+  // Every third step, at the first one's end on its own text, then every second of the other.
+  EXPECT_THAT(history.evaluated_at(), ElementsAre(0, 3, 6, 7, 9, 11, 12));
   const RunState& s = t.state();
   EXPECT_EQ(s.progress.samples, 7 * 2 + 5 * 5);
   EXPECT_EQ(s.progress.tokens, (7 * 2 + 5 * 5) * 8);
@@ -87,11 +87,53 @@ TEST_F(StagesTest, EachHasItsSettingsItsDataAndItsSchedule) {
   EXPECT_EQ(last.stage_start.samples, 14);
 }
 
+// The same text in both stages is read on, as one stage of all steps would read it.
+TEST_F(StagesTest, TheSameDataIsReadOn) {
+  RunPlan plan = two_stages();
+  plan.stages[1].corpora = plan.stages[0].corpora;
+  Trainer t = trainer_of(plan, "run");
+  t.run({});
+  EXPECT_EQ(t.state().cursor, (Cursor{{"batch", 7 * 2 + 5 * 5}}));
+}
+
 // What came before is not compared with what is measured on another text.
 TEST_F(StagesTest, TheBestIsOfTheStageWhoseTextItWasMeasuredOn) {
   History history;
   trainer_of(two_stages(), "run").run(history.events());
   EXPECT_TRUE(history.evaluations[4].best) << "the second stage's first one";
+}
+
+// Another optimiser begins with its stage, what is thawed as well, and a run goes on within it.
+TEST_F(StagesTest, OneMayHaveAnotherOptimiserAndFreezeOtherParameters) {
+  for (const char* optimizer : {"adamw", "sgd", "schedule_free_adamw"}) {
+    SCOPED_TRACE(optimizer);
+    RunPlan plan = two_stages();
+    plan.stages[0].config.optimizer.freeze = "mlp.*";
+    plan.stages[1].config.optimizer.optimizer = optimizer;
+    plan.stages[1].config.optimizer.freeze = "attention.0.*";
+    for (const char* run : {"whole", "parts"}) std::filesystem::remove_all(temp_ / run);
+    Trainer whole = trainer_of(plan, "whole");
+    EXPECT_EQ(whole.run({}), RunEnd::kDone);
+    EXPECT_EQ(whole.optimizer().rule().name, std::string(optimizer));
+    const bool goes_on = std::string(optimizer) == "adamw";
+    EXPECT_EQ(whole.optimizer().steps(), goes_on ? 12 : 5);
+    for (const Optimizer::State& s : whole.optimizer().state()) {
+      EXPECT_EQ(s.frozen, s.name.rfind("attention.0.", 0) == 0) << s.name;
+      EXPECT_EQ(s.begun, goes_on && s.name.rfind("mlp.", 0) == 0 ? 7 : 0) << s.name;
+    }
+    for (const int64_t k : {7, 9}) {
+      Trainer first = trainer_of(plan, "parts");
+      TrainerEvents events;
+      events.stop = [&] { return first.state().step == k; };
+      EXPECT_EQ(first.run(events), RunEnd::kInterrupted);
+      Trainer second = trainer_of(plan, "parts");
+      second.resume(checkpoint("parts", "last"));
+      EXPECT_EQ(second.state().step, k);
+      EXPECT_EQ(second.run({}), RunEnd::kDone);
+      EXPECT_TRUE(bytes_of("parts", "last") == bytes_of("whole", "last")) << k;
+      std::filesystem::remove_all(temp_ / "parts");
+    }
+  }
 }
 
 TEST_F(StagesTest, TheFirstStageIsARunOfItsOwn) {

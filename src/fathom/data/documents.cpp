@@ -30,21 +30,6 @@ bool ends(string_view text, string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-// A program that unpacks what begins with these bytes; null: none.
-const Program* unpacker(string_view head) {
-  using namespace std::string_view_literals;
-  static const Program gzip = {{"gzip", "-dc"}, "apt install gzip"},
-                       zstd = {{"zstd", "-dcq"}, "apt install zstd"},
-                       xz = {{"xz", "-dc"}, "apt install xz-utils"},
-                       bzip2 = {{"bzip2", "-dc"}, "apt install bzip2"};
-  if (begins(head, "\x1f\x8b\x08"sv)) return &gzip;
-  if (begins(head, "\x28\xb5\x2f\xfd"sv)) return &zstd;
-  if (begins(head, "\xfd\x37\x7a\x58\x5a\x00"sv)) return &xz;
-  if (begins(head, "BZh"sv) && begins(head.substr(std::min<size_t>(4, head.size())), "1AY&SY"sv))
-    return &bzip2;
-  return nullptr;
-}
-
 bool is_tar(string_view head) {
   return head.size() >= 512 && begins(head.substr(257), "ustar");
 }
@@ -196,6 +181,20 @@ std::string field_of(const json& row, const char* field, const std::string& plac
 }
 
 }  // namespace
+
+const Program* unpacker(string_view head) {
+  using namespace std::string_view_literals;
+  static const Program gzip = {{"gzip", "-dc"}, "apt install gzip"},
+                       zstd = {{"zstd", "-dcq"}, "apt install zstd"},
+                       xz = {{"xz", "-dc"}, "apt install xz-utils"},
+                       bzip2 = {{"bzip2", "-dc"}, "apt install bzip2"};
+  if (begins(head, "\x1f\x8b\x08"sv)) return &gzip;
+  if (begins(head, "\x28\xb5\x2f\xfd"sv)) return &zstd;
+  if (begins(head, "\xfd\x37\x7a\x58\x5a\x00"sv)) return &xz;
+  if (begins(head, "BZh"sv) && begins(head.substr(std::min<size_t>(4, head.size())), "1AY&SY"sv))
+    return &bzip2;
+  return nullptr;
+}
 
 std::string tidied(string_view text) {
   std::string out;

@@ -40,6 +40,9 @@ class DocumentSink {
 bool read_documents(const std::string& path, const DocumentForm& form, DocumentSink& sink,
                     const std::function<void(uint64_t)>& place = {});
 
+// A program that unpacks what begins with these bytes (gzip, zstd, xz, bzip2); null: none.
+const Program* unpacker(std::string_view head);
+
 // Its parts, for bytes from anywhere; `name` stands for them in errors.
 bool read_json_lines(ByteStream& bytes, const std::string& name, const DocumentForm& form,
                      DocumentSink& sink);

@@ -13,6 +13,8 @@ namespace fathom {
 
 // Whether the file is JSON lines: as asked, or by its name.
 bool reads_rows(const PrepareOptions& options);
+// The columns that rows may have, as in RowFields.
+std::vector<std::string> row_columns(const PrepareOptions& options);
 // The folder's name, after every check that needs no text. `known` is null for a file.
 std::string check_options(const PrepareOptions& options, const KnownCorpus* known);
 // The line that prepares the same corpus again: every field that is not at its default.

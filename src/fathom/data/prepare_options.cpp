@@ -2,6 +2,7 @@
 // again.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -45,14 +46,34 @@ void check_file(const PrepareOptions& o) {
            "add --name=NAME");
 }
 
+// "x.jsonl.gz" -> "x.jsonl"
+fs::path unpacked_name(const fs::path& file) {
+  for (const char* packed : {".gz", ".zst", ".xz", ".bz2"})
+    if (file.extension() == packed) return file.stem();
+  return file.filename();
+}
+
 }  // namespace
 
 bool reads_rows(const PrepareOptions& o) {
   const KnownCorpus* known = find_known_corpus(o.what);
   if (known != nullptr && known->has_documents) return false;
   if (o.format != "auto") return o.format == "jsonl";
-  const std::string extension = fs::path(o.input.empty() ? o.what : o.input).extension().string();
-  return extension == ".jsonl" || extension == ".ndjson";
+  const fs::path extension = unpacked_name(o.input.empty() ? o.what : o.input).extension();
+  return extension == ".jsonl" || extension == ".ndjson" || extension == ".parquet";
+}
+
+std::vector<std::string> row_columns(const PrepareOptions& o) {
+  std::vector<std::string> columns;
+  for (std::string_view fields : {std::string_view(o.prompt_field), std::string_view(o.truth_field),
+                                  std::string_view(o.text_field), std::string_view(o.title_field)})
+    while (!fields.empty()) {
+      const size_t comma = std::min(fields.find(','), fields.size());
+      columns.emplace_back(trim(fields.substr(0, comma)));
+      fields.remove_prefix(std::min(comma + 1, fields.size()));
+    }
+  columns.insert(columns.end(), {"messages", "conversations"});
+  return columns;
 }
 
 std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
@@ -97,7 +118,9 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
                        o.name == "downloads" ? "downloaded files" : "vocabularies"),
            "choose another --name");
   if (!o.name.empty()) return o.name;
-  return known ? known->name : corpus_name_of(fs::path(o.what).stem().string());
+  if (known) return known->name;
+  const fs::path file = reads_rows(o) ? unpacked_name(o.what) : fs::path(o.what);
+  return corpus_name_of(file.stem().string());
 }
 
 std::string command_line(PrepareOptions options) {
@@ -161,7 +184,7 @@ void add_fields(FieldList& list, PrepareOptions& o) {
   list.add(
       "format", o.format,
       "text, or jsonl: an object in each line, prompt and answer or a text; auto: by the file's "
-      "name, .jsonl or .ndjson",
+      "name, .jsonl, .ndjson or .parquet, packed ones too",
       {{"auto", "auto"}, {"text", "text"}, {"jsonl", "jsonl"}});
   list.add("rows", o.rows, "keep rows that are texts as rows, instead of joining them")
       .needs(kRows, rows);

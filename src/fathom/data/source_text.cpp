@@ -7,7 +7,10 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/documents.h"
 #include "fathom/data/download.h"
+#include "fathom/data/parquet_program.h"
+#include "fathom/data/prepare_internal.h"
 
 namespace fathom {
 namespace {
@@ -52,9 +55,39 @@ void check_text(const KnownCorpus& known, std::string_view text, const std::stri
          hint);
 }
 
+constexpr uint64_t kMostOfStream = uint64_t{16} << 30;  // in memory
+
+// What a program makes of a file of rows that is packed, or of columns; null: it is neither.
+std::unique_ptr<ByteStream> unpacked_rows(const std::string& path, const PrepareOptions& options) {
+  const std::string head(PeekedStream(open_file_stream(path)).peek(16));
+  if (head.substr(0, 4) == "PAR1")
+    return open_program_stream(parquet_program(path, row_columns(options)), path);
+  const Program* program = unpacker(head);
+  return program != nullptr ? open_program_stream(*program, path) : nullptr;
+}
+
+std::string read_all(ByteStream& bytes, const std::string& path, const PrepareProgress& progress) {
+  constexpr size_t kPiece = 1 << 20;
+  std::string text;
+  for (size_t got = kPiece; got > 0;) {
+    const size_t before = text.size();
+    text.resize(before + kPiece);
+    got = bytes.read(text.data() + before, kPiece);
+    text.resize(before + got);
+    if (text.size() > kMostOfStream)
+      fail(fmt::format("{} unpacks to more than {} bytes", path, kMostOfStream),
+           "unpack it, then prepare what comes out: a file is not held in memory");
+    if (progress) progress("read", text.size(), 0);
+  }
+  return text;
+}
+
 // A file is mapped; a pipe has to be in memory.
-SourceText open_text(const std::string& path, const PrepareProgress& progress) {
-  constexpr uint64_t kMostOfStream = uint64_t{16} << 30;
+SourceText open_text(const std::string& path, const PrepareOptions& options,
+                     const PrepareProgress& progress) {
+  if (reads_rows(options) && kind_of(path) == PathKind::kFile)
+    if (const auto rows = unpacked_rows(path, options))
+      return SourceText(read_all(*rows, path, progress));
   if (kind_of(path) != PathKind::kStream) return SourceText(MappedFile(path));
   return SourceText(read_stream(path, kMostOfStream, [&](uint64_t done) {
     if (progress) progress("read", done, 0);
@@ -63,7 +96,7 @@ SourceText open_text(const std::string& path, const PrepareProgress& progress) {
 
 SourceText fetch(const PrepareOptions& options, const KnownCorpus& known,
                  const PrepareProgress& progress) {
-  if (!options.input.empty()) return open_text(options.input, progress);
+  if (!options.input.empty()) return open_text(options.input, options, progress);
   if (!known.program.empty())
     return SourceText(program_output(known.program, fmt::format("apt install {}", known.package)));
   DownloadOptions request;
@@ -82,7 +115,7 @@ SourceText fetch(const PrepareOptions& options, const KnownCorpus& known,
 
 SourceText load_source_text(const PrepareOptions& options, const KnownCorpus* known,
                             const PrepareProgress& progress) {
-  if (!known) return open_text(options.what, progress);
+  if (!known) return open_text(options.what, options, progress);
   SourceText text = fetch(options, *known, progress);
   const std::string& from = !options.input.empty()    ? options.input
                             : !options.url.empty()    ? options.url

@@ -38,6 +38,8 @@ std::set<std::string> names_in(const std::string& folder) {
   return names;
 }
 
+constexpr std::string_view kStagePrefix = "stage-";
+
 // The step of `step-000001000`; none if numbered_name() writes no such name.
 std::optional<int64_t> step_of_name(std::string_view name) {
   if (name.substr(0, kNumberedPrefix.size()) != kNumberedPrefix) return {};
@@ -77,7 +79,7 @@ const std::string& sweep_dead_writers(const std::string& folder) {
     const size_t suffix = entry.find(posix::kStagingSuffix);
     if (entry[0] != '.' || suffix == entry.npos) continue;
     const std::string name = entry.substr(1, suffix - 1);
-    if (name == "last" || name == "best" || step_of_name(name))
+    if (name == "last" || name == "best" || name.rfind(kStagePrefix, 0) == 0 || step_of_name(name))
       posix::sweep_siblings(parent, fmt::format(".{}{}", name, posix::kStagingSuffix));
   }
   return folder;
@@ -207,6 +209,8 @@ std::vector<std::string> checkpoint_names(const std::string& checkpoints_folder)
   for (const int64_t step : numbered_steps(checkpoints_folder))
     names.push_back(numbered_name(step));
   names.emplace_back("best");
+  for (const std::string& name : names_in(checkpoints_folder))
+    if (name.rfind(kStagePrefix, 0) == 0) names.push_back(name);
   for (const std::string& name : names)
     if (kind_of(folder_to_read(checkpoints_folder + "/" + name)) != PathKind::kNothing)
       there.push_back(name);
@@ -327,6 +331,10 @@ void prune_numbered(const std::string& checkpoints_folder, int64_t keep) {
   // The oldest first: if this is interrupted, the newer ones are still there.
   for (auto step = steps.rbegin(); step != steps.rend() - keep; ++step)
     if (*step <= covered) remove_checkpoint(checkpoints_folder, numbered_name(*step));
+}
+
+std::string stage_checkpoint(const std::string& stage) {
+  return std::string(kStagePrefix) + stage;
 }
 
 std::string numbered_name(int64_t step) {

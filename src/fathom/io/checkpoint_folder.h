@@ -72,6 +72,7 @@ std::string set_aside_beyond(const std::string& checkpoints_folder, int64_t step
 // nothing happens. A checkpoint disappears as a whole, by one rename.
 void prune_numbered(const std::string& checkpoints_folder, int64_t keep);
 
-std::string numbered_name(int64_t step);  // 1000 -> "step-000001000"
+std::string numbered_name(int64_t step);                 // 1000 -> "step-000001000"
+std::string stage_checkpoint(const std::string& stage);  // what a stage of a plan leaves behind
 
 }  // namespace fathom

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <filesystem>
+#include <string_view>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -23,10 +25,16 @@ constexpr int kSeconds = 120;
 constexpr int kWidth = 1000, kHeight = 480;
 constexpr uint64_t kMostBytes = 256 << 20;
 
+// In double quotes, with everything that could end them or mean something in them by its number: a
+// backquote, for one, would run a program.
 std::string quoted(const std::string& text) {
-  std::string out = "'";
-  for (const char c : one_line(text)) out += c == '\'' ? "''" : std::string(1, c);
-  return out + "'";
+  std::string out = "\"";
+  for (const char c : one_line(text)) {
+    const bool plain = static_cast<unsigned char>(c) >= 0x80 || c == ' ' || std::isalnum(c) != 0 ||
+                       std::string_view(".,:;-+/()[]").find(c) != std::string_view::npos;
+    out += plain ? std::string(1, c) : fmt::format("\\{:03o}", static_cast<unsigned char>(c));
+  }
+  return out + "\"";
 }
 
 std::string axis(const char* name, const Axis& axis, const Scale& scale) {

@@ -51,7 +51,8 @@ thead th {{ border-bottom: 1px solid var(--line); }}
 .n {{ font-variant-numeric: tabular-nums; text-align: right; }}
 code {{ font: inherit; font-family: ui-monospace, monospace; }}
 .key {{ display: inline-block; width: 1em; height: 1em; border-radius: 2px; vertical-align: -.15em; }}
-.legend span {{ margin-right: .3em; }}
+.legend .name {{ margin-right: .5em; }}
+figure {{ margin: 1rem 0; }}
 svg {{ max-width: 100%; height: auto; }}
 {1}
 )";
@@ -174,7 +175,7 @@ std::string part_html(const ColouredText& text, Page& page) {
     of_category.category = i;
     page.styles += fmt::format(".{} .l{} {{ background: {}; }}\n", name, i,
                                css(scale_colour(*scale_place(text, of_category))));
-    legend += fmt::format("<span class=\"key l{}\"></span><span>{}</span> ", i,
+    legend += fmt::format("<span class=\"key l{}\"></span> <span class=\"name\">{}</span>", i,
                           xml_text(text.categories[i].name));
   }
   if (!legend.empty() && !text.legend.empty()) legend = xml_text(text.legend) + " " + legend;

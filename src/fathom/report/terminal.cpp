@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fathom/base/text.h"
 #include "fathom/report/columns.h"
 #include "fathom/report/render.h"
 #include "fathom/report/terminal_plot.h"
@@ -36,9 +37,15 @@ std::string part_text(const Paragraph& paragraph, const TerminalOptions& options
   return out;
 }
 
-// The widest columns of text give way until the table fits, down to a few letters.
-void fit(std::vector<size_t>& widths, const Table& table, size_t width) {
-  constexpr size_t kLeast = 8;
+// The widest columns give way until the table fits: of text down to a few letters, of numbers as
+// far as no number is cut.
+void fit(std::vector<size_t>& widths, const std::vector<std::vector<std::string>>& texts,
+         const Table& table, size_t width) {
+  constexpr size_t kFewLetters = 8;
+  std::vector<size_t> least(widths.size(), kFewLetters);
+  for (size_t i = 0; i < widths.size(); ++i)
+    for (size_t r = 1; table.columns[i].align == Align::kRight && r < texts.size(); ++r)
+      least[i] = std::max(least[i], columns(texts[r][i]));
   const auto total = [&] {
     size_t sum = kIndent;
     for (const size_t w : widths) sum += w + kGap;
@@ -47,18 +54,17 @@ void fit(std::vector<size_t>& widths, const Table& table, size_t width) {
   while (!widths.empty() && total() > width) {
     size_t widest = widths.size();
     for (size_t i = 0; i < widths.size(); ++i)
-      if (table.columns[i].align == Align::kLeft && widths[i] > kLeast &&
-          (widest == widths.size() || widths[i] > widths[widest]))
+      if (widths[i] > least[i] && (widest == widths.size() || widths[i] > widths[widest]))
         widest = i;
     if (widest == widths.size()) return;
-    widths[widest] = std::max(kLeast, widths[widest] - std::min(widths[widest], total() - width));
+    --widths[widest];
   }
 }
 
 std::string part_text(const Table& table, const TerminalOptions& options) {
   const auto texts = table_texts(table);
   std::vector<size_t> widths = table_widths(texts);
-  fit(widths, table, static_cast<size_t>(options.width));
+  fit(widths, texts, table, static_cast<size_t>(options.width));
   std::string out;
   if (!table.title.empty()) out += styled("1", one_line(table.title), options) + "\n";
   for (size_t r = table.header ? 0 : 1; r < texts.size(); ++r) {
@@ -87,6 +93,12 @@ std::string part_text(const Bars& bars, const TerminalOptions& options) {
 
 std::string legend(const ColouredText& text, const TerminalOptions& options) {
   std::string out;
+  if (!options.colour && !text.categories.empty() && !text.legend.empty()) {
+    std::vector<std::string> names;
+    for (const ColouredText::Category& category : text.categories)
+      names.push_back(fmt::format("{} {}", category.sign, one_line(category.name)));
+    out = one_line(text.legend) + ": " + join(names, ", ");
+  }
   if (options.colour && !text.categories.empty()) {
     out = one_line(text.legend);
     for (size_t i = 0; i < text.categories.size(); ++i) {

@@ -131,19 +131,22 @@ void draw_band(Canvas& canvas, const Line& line, const PlotScales& scales, size_
 
 void draw_line(Canvas& canvas, const Line& line, const PlotScales& scales, size_t number) {
   const int across = canvas.dots_across(), down = canvas.dots_down();
-  std::optional<std::pair<int, int>> before;
+  bool goes_on = false;  // from the point before
+  int x0 = 0, y0 = 0;
   for (size_t i = 0; i < std::min(line.x.size(), line.y.size()); ++i) {
     if (!scales.x.shows(line.x[i]) || !scales.y.shows(line.y[i])) {
-      before.reset();
+      goes_on = false;
       continue;
     }
     const int x = dot_of(scales.x.place(line.x[i]), across);
     const int y = down - 1 - dot_of(scales.y.place(line.y[i]), down);
-    if (before)
-      canvas.segment(before->first, before->second, x, y, number);
+    if (goes_on)
+      canvas.segment(x0, y0, x, y, number);
     else
       canvas.dot(x, y, number);
-    before = {x, y};
+    goes_on = true;
+    x0 = x;
+    y0 = y;
   }
 }
 
@@ -223,7 +226,7 @@ std::string terminal_plot(const Plot& plot, const TerminalOptions& options) {
   // One dot tells nothing of whose it is, so several lines need colours or signs.
   const bool braille = options.colour || plot.lines.size() <= 1;
   const int height = std::clamp(options.width / 5, 8, 24);
-  const std::vector<Tick> ticks = scales.y.ticks(std::max(2, height / 3));
+  const std::vector<Tick> ticks = scales.y.ticks(std::max(2, height / 2));
   size_t label_width = 1;
   for (const Tick& tick : ticks) label_width = std::max(label_width, columns(tick.label));
   const size_t left = label_width + 2;  // the axis included

@@ -55,6 +55,7 @@ std::string tick_label(long double value, long double step, long double largest)
 }
 
 std::string decade_label(double value) {
+  if (value >= 1e-3 && value < 1e6) return fmt::format("{:g}", value);
   return with_short_exponent(fmt::format("{:.3g}", value));
 }
 

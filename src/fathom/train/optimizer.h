@@ -26,8 +26,8 @@ class Optimizer {
 
   const OptimizerRule& rule() const { return *rule_; }
 
-  // Before the passes of the run's step `step`: parameters that are frozen until a later one ask
-  // for no gradient.
+  // Before the passes of a step, counted in its stage: parameters that are frozen until a later one
+  // ask for no gradient.
   void begin_step(int64_t step);
   // An update from the gradients times `gradient_scale`. A parameter without one stays as it is.
   void step(double learning_rate, double gradient_scale = 1);

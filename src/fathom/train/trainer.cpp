@@ -204,7 +204,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   report.stage = state_.stage;
   const StepData data = draw_step();
   model_->parameters().zero_grad();
-  optimizer_->begin_step(state_.step);
+  optimizer_->begin_step(stage_step());
   Accumulated sums;
   if (!accumulate(data.batches, events, sums)) return std::nullopt;
   report.flops = sums.flops;
@@ -268,8 +268,9 @@ RunEnd Trainer::train(const TrainerEvents& events) {
     const TrainingConfig& t = config_.training;
     const bool ends = stage_done() >= 1;
     const bool last = (ends && stage_ + 1 == plan_.stages.size()) || t.eval_only;
-    const bool evaluates = last || ends || evaluation_due(config_, state_.step, state_.progress);
-    const bool due = last || ends || save_due(config_, state_.step, state_.progress) ||
+    const bool evaluates = last || ends || is_evaluation_due();
+    const bool due = last || ends ||
+                     save_due(config_, stage_step(), since(state_.stage_start, state_.progress)) ||
                      numbered_due(config_, state_.step);
     // Saved first: an evaluation that fails loses nothing. The very first one shows that there is
     // room for it.

@@ -58,9 +58,6 @@ struct TrainerEvents {
   std::function<void()> begin = {};
 };
 
-// The name of the checkpoint that a stage leaves behind.
-std::string stage_checkpoint(const std::string& stage);
-
 enum class RunEnd { kDone, kInterrupted };
 
 struct ResumeOptions {
@@ -125,6 +122,8 @@ class Trainer {
   void count_step(const StepData& data);
   const StageRun& stage() const { return plan_.stages[stage_]; }
   double stage_done() const;
+  int64_t stage_step() const { return state_.step - state_.stage_start_step; }
+  bool is_evaluation_due() const;
   double learning_rate() const;
   void enter_stage(size_t stage);
   void enter_stage_of(const std::string& name);

@@ -11,11 +11,12 @@
 namespace fathom {
 
 void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
-  const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
+  // First: what there is to load depends on the stage's optimiser and on what it freezes.
   if (options.reset_history)
     enter_stage(0);
   else
-    enter_stage_of(saved.stage);
+    enter_stage_of(load_state(checkpoint).stage);
+  const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
   if (options.new_optimizer) optimizer_->reset();
   RunState state = saved;
   state.config = config_;
@@ -59,7 +60,7 @@ void Trainer::take_best_of_folder() {
   if (folder_.empty() || !std::filesystem::exists(folder_to_read(path))) return;
   try {
     const RunState best = load_state(path);
-    const bool is_evaluated_again = evaluation_due(config_, state_.step, state_.progress);
+    const bool is_evaluated_again = is_evaluation_due();
     if (compares(best, state_) && best.step <= state_.step - (is_evaluated_again ? 1 : 0))
       state_.best_value = std::min(state_.best_value, best.best_value);
   } catch (const Error&) {  // damaged: the next best one takes its place

@@ -24,8 +24,9 @@ const Evaluation& EvalReport::of(const std::string& name) const {
 bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& events,
                            EvalReport& report) const {
   const TrainingConfig& t = config_.training;
-  const int64_t sequences = spec.batches.value_or(t.eval_iters) *
-                            t.validation_batch_size.value_or(config_.data.batch_size);
+  const int64_t asked = spec.batches.value_or(t.eval_iters) *
+                        t.validation_batch_size.value_or(config_.data.batch_size);
+  const int64_t sequences = evaluation_draws(stage(), spec.split, asked);
   // The same windows however much is computed at once: the largest part that divides them.
   int64_t B = std::min(config_.micro_batch_size(), sequences);
   while (sequences % B != 0) --B;

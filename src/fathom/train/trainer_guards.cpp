@@ -66,8 +66,10 @@ void Trainer::roll_back(const std::string& why, const StepData& data, const Trai
                             : "there is no checkpoint to return to"),
          choice ? "resume the run with a lower learning_rate"
                 : "begin again with a lower learning_rate");
+  const std::string stage = state_.stage;
   resume(choice->folder);
-  state_.cursor = data.after;
+  // A checkpoint of an earlier stage has its own data: the batch is met again then.
+  if (state_.stage == stage) state_.cursor = data.after;
   state_.rollbacks = rollbacks;
   state_.skipped_steps = skipped_steps;
   suspect_ = false;

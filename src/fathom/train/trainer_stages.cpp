@@ -24,10 +24,6 @@ int64_t token_count(const TokenBatch& batch) {
 
 }  // namespace
 
-std::string stage_checkpoint(const std::string& stage) {
-  return "stage-" + stage;
-}
-
 Trainer::StepData Trainer::draw_step() const {
   const int64_t sequences = config_.sequences_per_step(), micro = config_.micro_batch_size();
   StepData data;
@@ -53,14 +49,20 @@ void Trainer::count_step(const StepData& data) {
 
 // The part of the present stage's budget that is done.
 double Trainer::stage_done() const {
-  return done(stage().budget, state_.step - state_.stage_start_step,
-              since(state_.stage_start, state_.progress), source_->samples());
+  return done(stage().budget, stage_step(), since(state_.stage_start, state_.progress),
+              source_->samples());
+}
+
+// By what was done in the stage. Where one begins the one before has just been evaluated.
+bool Trainer::is_evaluation_due() const {
+  if (stage_step() == 0 && state_.step > 0) return false;
+  return evaluation_due(config_, stage_step(), since(state_.stage_start, state_.progress));
 }
 
 double Trainer::learning_rate() const {
   std::optional<double> part;
   if (stage().budget.unit != Budget::Unit::kSteps) part = stage_done();
-  return learning_rate_at(config_, state_.step - state_.stage_start_step, part) *
+  return learning_rate_at(config_, stage_step(), part) *
          optimizer_warmup(config_.optimizer, optimizer_->steps());
 }
 
@@ -106,6 +108,8 @@ void Trainer::next_stage(const TrainerEvents& events) {
   if (!suspect_) save(stage_checkpoint(state_.stage));
   const RunState before = state_;
   enter_stage(stage_ + 1);
+  // The same data is read on.
+  if (reads_alike(before, state_)) state_.cursor = before.cursor;
   state_.stage_start_step = state_.step;
   state_.stage_start = state_.progress;
   if (!compares(before, state_)) {

@@ -73,8 +73,14 @@ Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecord
     : request_(request),
       state_(state),
       recorder_(recorder),
-      progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)) {
+      progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)),
+      log_interval_(request.config.training.log_interval) {
   if (state.step > 0) seconds_ = seconds_until(request.options.run_name, state.step);
+}
+
+void Reporter::on_stage(const StageRun& stage) {
+  log_interval_ = stage.config.training.log_interval;
+  on_notice(fmt::format("the stage {} begins, for {}", stage.name, to_text(stage.budget)));
 }
 
 // What `compare` and `plot` set a run's numbers against.
@@ -90,7 +96,7 @@ void Reporter::on_step(const StepReport& r) {
   // A short window's speed, so that the number moves with the machine but does not flicker.
   const double speed = static_cast<double>(r.tokens) / r.seconds;
   speed_ = speed_ == 0 ? speed : 0.9 * speed_ + 0.1 * speed;
-  const bool log_step = r.step % request_.config.training.log_interval == 0 || r.step == 1;
+  const bool log_step = is_log_step(r.step);
   seconds_ += r.seconds;
   if (log_step) {
     std::vector<MetricValue> values = {{"train/loss", r.loss},

@@ -25,10 +25,12 @@ class Reporter {
 
   void on_step(const StepReport& report);
   void on_evaluation(const EvalReport& report);
+  void on_stage(const StageRun& stage);
   void on_notice(const std::string& notice);
   // `saved_step`: of the checkpoint that a resume takes; `begun`: anything of the run has changed.
   void interrupted(int64_t saved_step, bool begun);
   void finish();
+  bool is_log_step(int64_t step) const { return step % log_interval_ == 0 || step == 1; }
 
  private:
   std::vector<MetricValue> used_up() const;
@@ -38,6 +40,7 @@ class Reporter {
   RunRecorder& recorder_;
   ProcessMeter meter_;
   ProgressLine progress_;
+  int64_t log_interval_;  // of the present stage
   double speed_ = 0;
   double seconds_ = 0;       // in steps, since the run began; NaN: not known
   int64_t used_up_at_ = -1;  // the step whose used_up() is recorded

@@ -98,6 +98,17 @@ json stage_json(const Stage& stage, const StageRun& run, const Forecast& f) {
 
 }  // namespace
 
+namespace {
+
+// Where a stage begins that is not the first, the one before has just been evaluated.
+Forecast forecast_of(const PlanReport& report, size_t stage) {
+  Forecast f = forecast(report.stages[stage]);
+  if (stage > 0 && f.evaluations) --*f.evaluations;
+  return f;
+}
+
+}  // namespace
+
 void print_report(const PlanReport& report) {
   const Style style(stdout);
   for (const std::string& notice : report.notices) fmt::print("note: {}\n", visible(notice));
@@ -110,7 +121,7 @@ void print_report(const PlanReport& report) {
   for (size_t i = 0; i < count; ++i) {
     const Stage& stage = report.plan.stages[i];
     const StageRun& run = report.stages[i];
-    const Forecast f = forecast(run);
+    const Forecast f = forecast_of(report, i);
     totals.add(f);
     rows.push_back({stage.name, shown_data(stage, run), or_open(f.epoch), to_text(stage.budget),
                     or_open(f.steps, f.is_estimate && stage.budget.unit != Budget::Unit::kSteps),
@@ -129,7 +140,7 @@ json to_json(const PlanReport& report) {
   json stages = json::array(), mistakes = json::array();
   Totals totals;
   for (size_t i = 0; i < report.plan.stages.size(); ++i) {
-    const Forecast f = forecast(report.stages[i]);
+    const Forecast f = forecast_of(report, i);
     totals.add(f);
     stages.push_back(stage_json(report.plan.stages[i], report.stages[i], f));
   }

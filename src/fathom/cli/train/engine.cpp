@@ -107,14 +107,11 @@ class Training {
     TrainerEvents events;
     events.begin = [&] { begin(); };
     events.step = [&](const StepReport& r) {
-      if (r.step % request_.config.training.log_interval == 0) require_folder();
+      if (reporter_.is_log_step(r.step)) require_folder();
       reporter_.on_step(r);
     };
     events.evaluation = [&](const EvalReport& r) { reporter_.on_evaluation(r); };
-    events.stage = [&](const StageRun& stage) {
-      reporter_.on_notice(
-          fmt::format("the stage {} begins, for {}", stage.name, to_text(stage.budget)));
-    };
+    events.stage = [&](const StageRun& stage) { reporter_.on_stage(stage); };
     events.notice = [&](const std::string& notice) { reporter_.on_notice(notice); };
     // The numbers after `step` are of weights that are no more.
     events.rollback = [&](int64_t step) {

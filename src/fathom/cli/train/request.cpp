@@ -142,6 +142,9 @@ void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const 
     request.stages = resolve_plan(*plan, request.config, request.notices);
     request.plan = completed(*plan, request.config, request.stages);
   }
+  // With reset_history the run begins with its first stage.
+  if (request.resume && request.options.reset_history)
+    request.resume->state.stage = request.stages.front().name;
   std::vector<Corpus> all;
   for (const StageRun& stage : request.stages)
     all.insert(all.end(), stage.corpora.begin(), stage.corpora.end());
@@ -155,7 +158,8 @@ void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const 
 // Nothing: the run is complete, which has been said.
 std::optional<TrainRequest> finish_resume(TrainRequest request) {
   Resumption& plan = *request.resume;
-  check_data(plan, present_stage(request).corpora, request.options.accept_new_data);
+  const bool starts_plan = request.options.reset_history && !request.plan.stages.empty();
+  check_data(plan, present_stage(request).corpora, request.options.accept_new_data || starts_plan);
   if (request.options.reset_history) {
     plan.lines.emplace_back(
         "the history is dropped: weights and moments stay, step and data begin anew");

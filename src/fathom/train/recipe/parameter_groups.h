@@ -14,7 +14,7 @@ struct ParameterGroup {
   std::string pattern;          // of names; `*` is any text
   double rate = 1;              // times the learning rate
   std::optional<double> decay;  // weight decay, whatever decay_rule says; unset: as without
-  int64_t frozen_until = 0;     // the parameters stay as they are in the steps before this one
+  int64_t frozen_until = 0;     // before this step of a stage the parameters stay as they are
 };
 
 // "head.*: lr=0.1, decay=0; mlp.0.*: frozen_until=500". Throws Error(kUsage) for what is none.

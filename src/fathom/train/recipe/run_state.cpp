@@ -211,6 +211,28 @@ RunState load_state(const std::string& folder) {
        "take another checkpoint of the run, or the version of fathom that wrote it");
 }
 
+namespace {
+
+// The values of a configuration's keys that decide what is read, given its corpora.
+json reading(RunConfig config, bool training) {
+  FieldList list;
+  add_fields(list, config);
+  json values;
+  for (const char* key : {"block_size", "seed", "include_prompts", "long_rows", "row_overlap",
+                          "pack_rows", "mixture", "mixture_weights"})
+    values[key] = list.find(key)->value();
+  if (training)
+    for (const char* key : {"sampling", "shuffle_rows"}) values[key] = list.find(key)->value();
+  return values;
+}
+
+}  // namespace
+
+bool reads_alike(const RunState& a, const RunState& b) {
+  return a.corpus_fingerprint == b.corpus_fingerprint &&
+         reading(a.config, true) == reading(b.config, true);
+}
+
 bool compares(const RunState& a, const RunState& b) {
   const auto measure = [](const RunState& s) {
     FieldList list;
@@ -221,8 +243,13 @@ bool compares(const RunState& a, const RunState& b) {
       if (field.name().find("dropout") == std::string::npos)  // acts in training alone
         settings[field.name()] = field.value();
     const TrainingConfig& t = s.config.training;
-    return json{settings,     s.corpus_fingerprint,      s.best_metric,
-                t.seed,       static_cast<int>(t.dtype), s.config.sequences_per_evaluation(),
+    return json{settings,
+                reading(s.config, false),
+                s.corpus_fingerprint,
+                s.best_metric,
+                t.seed,
+                static_cast<int>(t.dtype),
+                s.config.sequences_per_evaluation(),
                 t.evaluations};
   };
   return measure(a) == measure(b);

@@ -46,6 +46,9 @@ struct RunState {
 RunState load_state(const std::string& folder);
 nlohmann::json to_json(const RunState& state);
 
+// Whether a place in the training data means the same to both.
+bool reads_alike(const RunState& a, const RunState& b);
+
 // Whether evaluations of the two compare: the same text, windows, model settings and precision.
 bool compares(const RunState& a, const RunState& b);
 

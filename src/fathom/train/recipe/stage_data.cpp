@@ -21,7 +21,19 @@ std::shared_ptr<const DataSet> training_data(const StageRun& stage) {
 std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std::string& split) {
   DataOptions options = data_options(stage.config, split, /*evaluation=*/true);
   options.rows.mark_answers = true;
+  options.rows.pack = false;
   return make_data_set(stage.corpora, options);
+}
+
+int64_t evaluation_draws(const StageRun& stage, const std::string& split, int64_t asked) {
+  const bool has_rows = std::any_of(stage.corpora.begin(), stage.corpora.end(),
+                                    [](const Corpus& corpus) { return corpus.has_rows(); });
+  if (!has_rows) return asked;
+  const std::optional<int64_t> samples = evaluation_data(stage, split)->samples();
+  if (!samples || *samples >= asked) return asked;
+  if (stage.corpora.size() > 1) return *samples;
+  DataOptions options = data_options(stage.config, split, /*evaluation=*/true);
+  return std::min(asked, whole_split(stage.corpora[0], options).draws);
 }
 
 std::shared_ptr<const FirstInBatches> whole_split(const Corpus& corpus, const RunConfig& config,
