@@ -57,7 +57,8 @@ report::Table table(const ComparisonFacts& facts, const ByBudget& by, const Meas
   for (size_t i = 0; i < m.groups.size(); ++i) {
     const GroupResult& result = m.groups[i];
     std::vector<report::Cell> row = {facts.groups[i].name, result.summary.n, result.summary.mean};
-    row.push_back(result.summary.n > 1 ? report::Cell(result.summary.sd) : report::Cell());
+    row.emplace_back();
+    if (result.summary.n > 1) row.back() = result.summary.sd;
     if (i == facts.options.baseline) {
       row.emplace_back("baseline");
     } else {
