@@ -156,7 +156,8 @@ void VerbEffects::prepare_effects() {
   };
   effects_["prepare max_bytes"] = [&] {
     const LoopbackServer server(LoopbackServer::ok("{\"text\": \"a document\"}\n"));
-    const Outcome o = run({"prepare", "fineweb", "--url=" + server.url(), "--max_bytes=5"});
+    const Outcome o =
+        run({"prepare", "fineweb", "--tokenizer=byte", "--url=" + server.url(), "--max_bytes=5"});
     EXPECT_EQ(o.exit_code, 1);
     EXPECT_THAT(o.err, HasSubstr("has 23 bytes, max_bytes is 5"));
   };

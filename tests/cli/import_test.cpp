@@ -4,6 +4,7 @@
 #include "cli/cli_testing.h"
 #include "exchange/golden_model.h"
 #include "fathom/data/corpus.h"
+#include "fathom/track/run_store.h"
 #include "fathom/train/recipe/run_state.h"
 
 namespace fathom::testing {
@@ -69,6 +70,24 @@ TEST_F(ImportTest, NothingIsLeftOfAnImportThatFails) {
   const std::string before = slurp(place_.path("runs/in/checkpoints/last/state.json"));
   EXPECT_EQ(run({"import", "bad", "--run-name", "in", "--force"}).exit_code, 1);
   EXPECT_EQ(slurp(place_.path("runs/in/checkpoints/last/state.json")), before);
+}
+
+// The numbers in the store are of a run that is gone.
+TEST_F(ImportTest, TheNumbersOfAnEarlierRunGo) {
+  for (const bool cleared : {false, true}) {
+    RunStore store(run_store_path());
+    const std::vector<MetricValue> values = {{"eval/val/loss", 2.0}};
+    store.add(store.create_run("tiny", "e", ""), 100, values);
+    if (!cleared) fs::create_directories(place_.path("runs/tiny/checkpoints/last"));
+    if (cleared) fs::remove_all(place_.path("runs/tiny"));
+    Words words = {"import", tiny(), "--run-name", "tiny"};
+    if (!cleared) words.emplace_back("--force");
+    ASSERT_EQ(run(words).exit_code, 0);
+    EXPECT_FALSE(store.find("tiny"));
+    const Outcome o = run({"plot", "tiny"});
+    EXPECT_EQ(o.exit_code, 1);
+    EXPECT_THAT(o.err, HasSubstr("tiny was imported and has none"));
+  }
 }
 
 TEST_F(ImportTest, MistakesAreTold) {

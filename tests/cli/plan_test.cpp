@@ -1,8 +1,12 @@
 // `fathom plan`: what it prints, and what it finds wrong.
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 
 #include "cli/cli_testing.h"
+#include "fathom/data/corpus.h"
 #include "fathom/train/recipe/built_in_plans.h"
+#include "fathom/train/recipe/plan_data.h"
 
 namespace fathom {
 namespace {
@@ -14,6 +18,7 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::Outcome;
 using testing::Words;
+namespace fs = std::filesystem;
 
 constexpr char kPreset[] = "gpt2ish_shakespeare_cpu";
 
@@ -58,6 +63,34 @@ TEST_F(PlanTest, AsJson) {
   EXPECT_EQ(report["stages"][1]["steps"], nullptr) << "minutes are no steps";
   EXPECT_EQ(report["steps"], nullptr);
   EXPECT_THAT(report["mistakes"], IsEmpty());
+}
+
+// A row with the columns of all of them stands for their files.
+TEST_F(PlanTest, WhatItSaysOfMissingDataCanBeTyped) {
+  std::string rows;
+  for (int i = 0; i < 12; ++i)
+    rows += R"({"text": "a text", "title": "its title", "system_prompt": "be brief",)"
+            R"( "question": "why", "response": "so", "answer": "so", "messages":)"
+            R"( [{"role": "user", "content": "why"}, {"role": "assistant", "content": "so"}]})"
+            "\n";
+  fs::create_directories(place_.path("FOLDER"));
+  place_.write("FOLDER/a.jsonl", rows);
+  place_.write("FILE.parquet", rows);
+  const std::set<std::string> with_answers = {"openorca", "orcamathword200", "smoltalk"};
+  for (const PublishedData& data : published_data()) {
+    if (find_known_corpus(data.corpus) != nullptr) continue;
+    const std::string hint = plan(R"({"a": {"dataset": ")" + data.corpus + R"("}})").err;
+    const size_t begin = hint.find("`fathom ") + 8, end = hint.find('`', begin);
+    ASSERT_NE(end, hint.npos) << hint;
+    std::istringstream line(hint.substr(begin, end - begin));
+    Words words;
+    for (std::string word; line >> word;)
+      if (word != "--tokenizer=gpt2") words.push_back(word);  // whose vocabulary is not here
+    words.insert(words.end(), {"--tokenizer=byte", "--val_fraction=0.3"});
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << hint << o.err;
+    EXPECT_EQ(Corpus::open(data.corpus).has_rows(), with_answers.count(data.corpus) > 0);
+  }
 }
 
 TEST_F(PlanTest, TellsAllMistakesAtOnce) {
@@ -136,7 +169,7 @@ TEST_F(PlanTest, EveryBuiltInOneSaysWhatToDownload) {
 }
 
 TEST_F(PlanTest, WhatDoesNotFitTheMachineIsTold) {
-  const Outcome o = plan(R"({"a": {"steps": 5}, "b": {"steps": 5}})", {"--n_embd=4194304"});
+  const Outcome o = plan(R"({"a": {"steps": 5}, "b": {"steps": 5}})", {"--n_embd=1048576", "--n_head=1", "--n_layer=1000"});
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_THAT(o.err, HasSubstr("the stage a: "));
   EXPECT_THAT(o.err, HasSubstr("do not fit"));

@@ -84,6 +84,28 @@ TEST_F(PlotTest, OutputsAreWrittenInTheFormatOfTheirName) {
   EXPECT_THAT(shown({"first", "--format=markdown"}), HasSubstr("| 100 | 3.5 |"));
 }
 
+TEST_F(PlotTest, EndingsAreReadInCapitalsTooAndOtherPicturesAreRefused) {
+  shown({"first", "--out=loss.SVG"});
+  EXPECT_THAT(slurp(place_.path("loss.SVG")), HasSubstr("</svg>"));
+  for (const char* name : {"loss.pdf", "loss.JPEG", "loss.eps"}) {
+    const Outcome o = plot({"first", std::string("--out=") + name});
+    EXPECT_EQ(o.exit_code, 2) << name;
+    EXPECT_THAT(o.err, HasSubstr("no such picture is drawn"));
+    EXPECT_FALSE(fs::exists(place_.path(name)));
+  }
+  shown({"first", "--out=loss.pdf", "--format=svg"});
+  shown({"first", "--out=loss.txt"});
+}
+
+TEST_F(PlotTest, RunsOfOneNameAreToldApartByWhatWasTyped) {
+  fs::create_directories(place_.path("other/first/checkpoints"));
+  fs::copy_file(place_.path("runs/fathom.db"), place_.path("other/fathom.db"));
+  const json lines = plotted({"first", "other/first", "second"})["lines"];
+  EXPECT_EQ(lines[0]["name"], "first");
+  EXPECT_EQ(lines[1]["name"], "other/first");
+  EXPECT_EQ(lines[2]["name"], "second");
+}
+
 TEST_F(PlotTest, ContradictionsAreRefused) {
   const auto refused = [&](const Words& words) {
     return std::string(refusal_of([&] { parse_plot(words); }).what());

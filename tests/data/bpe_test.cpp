@@ -264,6 +264,17 @@ std::string rank_lines(const BpeVocabulary& v) {
   return out;
 }
 
+TEST(BpeFiles, TheEndOfATextIsNoByteOfIt) {
+  const BpeVocabulary v = some_vocabulary(300);
+  const auto tokenizer = make_bpe_tokenizer("bpe", v);
+  ASSERT_TRUE(tokenizer->end_of_text());
+  const std::vector<int64_t> bytes = bytes_by_id(*tokenizer);
+  ASSERT_EQ(bytes.size(), v.size());
+  EXPECT_EQ(bytes[*tokenizer->end_of_text()], 0);
+  for (size_t id = 0; id < v.tokens.size(); ++id)
+    EXPECT_EQ(bytes[id], static_cast<int64_t>(v.tokens[id].size()));
+}
+
 TEST(BpeFiles, RanksAndThePackageAreRead) {
   const BpeVocabulary v = some_vocabulary(300);
   EXPECT_EQ(read_bpe_vocabulary(rank_lines(v), "f").tokens, v.tokens);
@@ -298,10 +309,16 @@ class Gpt2Vocabulary : public DataTest {
   }
 };
 
-TEST_F(Gpt2Vocabulary, IsKeptOnceItWasRead) {
-  spill(temp_ / "ranks", rank_lines(made_up()));
-  EXPECT_EQ(load_gpt2_vocabulary(temp_ / "ranks", {}).tokens, made_up().tokens);
-  std::filesystem::remove(temp_ / "ranks");
+TEST_F(Gpt2Vocabulary, TheKeptOneIsTakenAndNoOtherReplacesIt) {
+  std::filesystem::create_directories(temp_ / "data/tokenizers");
+  spill(temp_ / "data/tokenizers/gpt2.json", to_json(made_up()).dump());
+  EXPECT_EQ(load_gpt2_vocabulary("", {}).tokens, made_up().tokens);
+  BpeVocabulary other = made_up();
+  std::swap(other.tokens[1000], other.tokens[1001]);
+  spill(temp_ / "ranks", rank_lines(other));
+  const Error error = caught([&] { load_gpt2_vocabulary(temp_ / "ranks", {}); });
+  EXPECT_THAT(error.what(), HasSubstr("has as many tokens as GPT-2, but others"));
+  EXPECT_EQ(error.hint(), "--tokenizer=bpe takes it");
   EXPECT_EQ(load_gpt2_vocabulary("", {}).tokens, made_up().tokens);
   spill(temp_ / "few", rank_lines(some_vocabulary(300)));
   EXPECT_THAT(caught([&] { load_gpt2_vocabulary(temp_ / "few", {}); }).what(),
@@ -315,7 +332,10 @@ TEST_F(Gpt2Vocabulary, IsKeptOnceItWasRead) {
 TEST(Gpt2, GivesTheIdsOfOthers) {
   const char* file = std::getenv("FATHOM_GPT2_VOCABULARY");
   if (file == nullptr) GTEST_SKIP() << "FATHOM_GPT2_VOCABULARY names no file";
-  const auto tokenizer = make_bpe_tokenizer("gpt2", read_bpe_vocabulary(slurp(file), file));
+  const TempFolder temp;
+  const ScopedVariable root("FATHOM_DATA", temp / "data");
+  load_gpt2_vocabulary(file, {});
+  const auto tokenizer = make_bpe_tokenizer("gpt2", load_gpt2_vocabulary("", {}));  // as kept
   EXPECT_EQ(tokenizer->vocab_size(), 50257);
   EXPECT_THAT(tokenizer->encode("Hello world"), ElementsAre(15496, 995));
   const char* cases = std::getenv("FATHOM_TIKTOKEN_CASES");

@@ -207,6 +207,40 @@ TEST_F(DataSetsTest, ATurnLastsAsLongAsASample) {
   EXPECT_EQ(mixture.next(mixture.next_sample(begun.after)).batch.targets[0], 'P');
 }
 
+// Two rows of one fit into a window, and one of the other: an epoch that ends with the longest part
+// has read all of it.
+TEST_F(DataSetsTest, PackedRowsTakeAsManyTurnsAsTheyAre) {
+  std::vector<Row> brief, whole;
+  for (const char c : std::string("abcdef")) brief.push_back(answer("", {c, c}));
+  for (const char c : std::string("PQRSTU")) whole.push_back(answer("", std::string(6, c)));
+  const auto pack = [](RowOptions& o) { o.pack = true; };
+  const Mixture mixture({rows(testing::rows_corpus(temp_ / "b", brief, *byte_pairs()), pack),
+                         rows(testing::rows_corpus(temp_ / "w", whole, *byte_pairs()), pack)},
+                        MixtureRule::kAllExhausted);
+  int64_t samples = 0;
+  std::string seen;
+  for (Cursor cursor = mixture.start(); samples < *mixture.samples();) {
+    const Drawn drawn = mixture.next(cursor);
+    samples += drawn.samples;
+    for (const int64_t target : drawn.batch.targets)
+      if (target > 0 && target < 128 && seen.find(static_cast<char>(target)) == seen.npos)
+        seen += static_cast<char>(target);
+    cursor = drawn.after;
+  }
+  std::sort(seen.begin(), seen.end());
+  EXPECT_THAT(seen, HasSubstr("PQRSTU")) << "the part with fewer samples a draw";
+  EXPECT_THAT(seen, HasSubstr("abcdef"));
+}
+
+TEST_F(DataSetsTest, APartCannotOweMoreTurnsThanItHadSamples) {
+  const Mixture mixture({letters("x", "ab"), letters("y", "PQ")}, MixtureRule::kAllExhausted);
+  EXPECT_THAT(caught([&] {
+                mixture.next({{"owed.1", INT64_MAX - 5}});
+              }).what(),
+              HasSubstr("does not exist"));
+  EXPECT_EQ(mixture.next({{"owed.1", 2}}).after["turn"], 2) << "one of two is sat out";
+}
+
 // 3,000 turns of weights 5, 3, 2 and 0: two degrees of freedom, 13.8 is the 0.1 % point.
 TEST_F(DataSetsTest, WeightsAreTheSharesOfTurns) {
   const std::vector<Made> parts = {letters("a", "a"), letters("b", "b"), letters("c", "c"),

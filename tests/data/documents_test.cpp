@@ -7,6 +7,7 @@
 
 #include "data/data_testing.h"
 #include "fathom/data/document_files.h"
+#include "fathom/io/program.h"
 
 namespace fs = std::filesystem;
 
@@ -66,6 +67,25 @@ TEST_F(DocumentsTest, RowsThatAreNoDocumentsAreNamedByTheirLine) {
               HasSubstr("file: line 2 is not an object with a \"text\""));
   EXPECT_THAT(refusal("{\"text\":\"a\"}\n\n{\"text\":"), HasSubstr("file: line 3 is not JSON"));
   EXPECT_THAT(refusal("{\"text\":[\"a\"]}\n"), HasSubstr("\"text\" is a list, not a text"));
+}
+
+// They would be trained on as prose.
+TEST_F(DocumentsTest, JsonOfAnotherFormIsRefused) {
+  EXPECT_THAT(refusal("[{\"text\": \"a\"}]\n"), HasSubstr("is one JSON list, not JSON lines"));
+  EXPECT_THAT(refusal("[\n  {\n    \"text\": \"a\"\n  }\n]\n"), HasSubstr("is one JSON list"));
+  EXPECT_THAT(refusal("{\n  \"text\": \"a\"\n}\n"), HasSubstr("line 1 is not JSON"));
+  for (const char* name : {"rows.jsonl", "rows.ndjson", "rows.jsonl.gz"}) {
+    spill(temp_ / name, "not a row\n{\"text\": \"a\"}\n");
+    EXPECT_THAT(caught([&] { read_file(temp_ / name); }).what(), HasSubstr("line 1 is not JSON"));
+  }
+  EXPECT_THAT(read("[a text]"), ElementsAre("[a text]"));
+}
+
+TEST_F(DocumentsTest, ARowHasALimit) {
+  const std::string within = "{\"text\":\"" + std::string(1 << 20, 'a') + "\"}\n";
+  EXPECT_EQ(read(within).size(), 1u);
+  EXPECT_THAT(refusal(within + "{\"text\":\"a\",\"rest\":[" + std::string(17 << 20, ' ') + "]}\n"),
+              HasSubstr("line 2 has more than 16777216 bytes"));
 }
 
 TEST_F(DocumentsTest, ATextIsOneDocument) {
@@ -134,6 +154,29 @@ TEST_F(DocumentsTest, ArchivesInArchivesAreOpenwebtexts) {
               ElementsAre("  first of 00-2\n\n\n\n\nend\n", "second of 00-2"));
 }
 
+TEST_F(DocumentsTest, PaxNamesOfAnyLengthAreRead) {
+  const std::string name = std::string(150, 'n') + ".txt";
+  spill(temp_ / name, "a text");
+  spill(temp_ / "b.txt", "another");
+  ASSERT_EQ(
+      std::system(
+          ("cd " + temp_.path() + " && tar --format=pax -cf a.tar " + name + " b.txt").c_str()),
+      0);
+  EXPECT_THAT(read_file(temp_ / "a.tar"), ElementsAre("a text", "another"));
+  std::string wrong = slurp(temp_ / "a.tar");
+  const size_t at = wrong.find(" path=");
+  ASSERT_NE(at, wrong.npos);
+  wrong[at - 1] = 'x';
+  EXPECT_THAT(refusal(wrong), HasSubstr("a pax header has an attribute that is none"));
+}
+
+TEST_F(DocumentsTest, ArchivesWithoutTextsAreRefused) {
+  spill(temp_ / "rows.jsonl", "{\"text\":\"one\"}\n");
+  ASSERT_EQ(std::system(("cd " + temp_.path() + " && tar -cf a.tar rows.jsonl").c_str()), 0);
+  EXPECT_THAT(caught([&] { read_file(temp_ / "a.tar"); }).what(),
+              HasSubstr("holds no .txt file, but others such as \"rows.jsonl\""));
+}
+
 TEST_F(DocumentsTest, DamagedArchivesAreRefused) {
   spill(temp_ / "a.txt", "a text");
   ASSERT_EQ(std::system(("cd " + temp_.path() + " && tar -cf a.tar a.txt").c_str()), 0);
@@ -166,6 +209,31 @@ TEST_F(DocumentsTest, ParquetRowsAreDocuments) {
   spill(temp_ / "cut", slurp(path).substr(0, 300));
   EXPECT_THAT(caught([&] { read_file(temp_ / "cut"); }).what(),
               HasSubstr("`node` failed with exit code 1"));
+}
+
+// The program around hyparquet, with a stand-in for that.
+TEST_F(DocumentsTest, ParquetIsReadGroupByGroup) {
+  if (find_program("node").empty()) GTEST_SKIP() << "node is not installed";
+  const ScopedVariable modules("FATHOM_NODE_MODULES", FATHOM_SOURCE_DIR "/tests/golden/node");
+  DocumentForm form;
+  form.titled = true;
+  EXPECT_THAT(
+      read(R"(PAR1{"columns": ["id", "text", "title"], "groups": [)"
+           R"([[1, "falls", "Rain"], [2, "on \"the\" hill", null]], [], [[3, "rises", "日本"]])"
+           R"(]}PAR1)",
+           form),
+      ElementsAre("Title: Rain\nfalls", "on \"the\" hill", "Title: 日本\nrises"));
+  EXPECT_THAT(refusal(R"(PAR1{"columns": ["id", "txet"], "groups": [[[1, "a"]]]}PAR1)"),
+              HasSubstr("it has no column text, only id, txet"));
+  EXPECT_THAT(refusal("PAR1 and no metadata"), HasSubstr("`node` failed with exit code 1"));
+  std::string many = R"(PAR1{"columns": ["text"], "groups": [)";  // more than a pipe holds
+  for (int i = 0; i < 3000; ++i)
+    many += (i == 0 ? "[" : i % 1000 == 0 ? "],[" : ",") + ("[\"" + std::string(99, 'a') + "\"]");
+  Gather gather;
+  gather.most = 2500;
+  spill(temp_ / "many", many + "]]}PAR1");
+  EXPECT_FALSE(read_documents(temp_ / "many", {}, gather));
+  EXPECT_EQ(gather.documents.size(), 2500u);
 }
 
 TEST_F(DocumentsTest, WithoutHyparquetItSaysWhatToInstall) {

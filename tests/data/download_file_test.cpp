@@ -1,5 +1,7 @@
 // Downloads into files: they go on where they stopped, are checked, and have a limit.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 
 #include <optional>
 
@@ -18,6 +20,7 @@ struct FileServer {
   std::string etag = "\"one\"";
   size_t sends = std::string::npos;  // and breaks off
   bool knows_ranges = true;
+  bool knows_length = true;
   std::vector<std::string> requests;
 
   std::string operator()(const std::string& request) {
@@ -28,14 +31,15 @@ struct FileServer {
     if (knows_ranges && range != std::string::npos && current)
       start = std::stoul(request.substr(range + 13));
     if (start > 0 && start >= content.size())
-      return "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    const std::string head =
-        start > 0
-            ? "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " + std::to_string(start) +
-                  "-" + std::to_string(content.size() - 1) + "/" + std::to_string(content.size())
-            : std::string("HTTP/1.1 200 OK");
+      return "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */" +
+             std::to_string(content.size()) + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    const std::string head = start > 0 ? "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " +
+                                             std::to_string(start) + "-" +
+                                             std::to_string(content.size() - 1) + "/" +
+                                             (knows_length ? std::to_string(content.size()) : "*")
+                                       : std::string("HTTP/1.1 200 OK");
     return head + "\r\nETag: " + etag +
-           "\r\nContent-Length: " + std::to_string(content.size() - start) +
+           (knows_length ? "\r\nContent-Length: " + std::to_string(content.size() - start) : "") +
            "\r\nConnection: close\r\n\r\n" + content.substr(start, sends);
   }
 };
@@ -133,6 +137,56 @@ TEST_F(DownloadFile, TooLongIsToldBeforehand) {
   EXPECT_THROW(fetch(), TooLong);
   EXPECT_FALSE(fs::exists(path_ + ".part"));
   EXPECT_THAT(caught([&] { fetch(); }).what(), HasSubstr("has 60,003 bytes, max_bytes is 60,002"));
+}
+
+// A server that does not say the length: what was there before counts as well.
+TEST_F(DownloadFile, TooLongIsSeenWhereTheLengthIsNotSaid) {
+  file_.knows_length = false;
+  max_bytes_ = 40'000;
+  EXPECT_THROW(fetch(), TooLong);
+  const size_t first = kept().size();
+  EXPECT_LE(first, 40'000u);
+  EXPECT_THROW(fetch(), TooLong);
+  EXPECT_LE(kept().size(), 40'000u) << "after " << first;
+  EXPECT_THAT(caught([&] { fetch(); }).what(), HasSubstr("more than 40,000 bytes, max_bytes is"));
+  max_bytes_ = 60'003;
+  fetch();
+  EXPECT_EQ(slurp(path_), file_.content);
+  max_bytes_ = 60'002;
+  EXPECT_THROW(fetch(), TooLong) << "a file that is there counts the same";
+}
+
+TEST_F(DownloadFile, WhatIsCompleteButHasNoNameYetIsTaken) {
+  file_.sends = 60'003 - 1;
+  EXPECT_ANY_THROW(fetch());
+  spill(path_ + ".part", file_.content);  // the last byte came, and the process was killed
+  file_.sends = std::string::npos;
+  fetch(60'003, sha256_hex(file_.content));
+  EXPECT_EQ(slurp(path_), file_.content);
+  EXPECT_EQ(file_.requests.size(), 2u) << "nothing was fetched twice";
+}
+
+TEST_F(DownloadFile, ASecondOneIntoTheFolderIsRefused) {
+  fs::create_directories(temp_ / "downloads");
+  const int folder = ::open((temp_ / "downloads").c_str(), O_RDONLY | O_DIRECTORY);
+  ASSERT_EQ(::flock(folder, LOCK_EX | LOCK_NB), 0);
+  EXPECT_THAT(caught([&] { fetch(); }).what(), HasSubstr("another process is downloading"));
+  EXPECT_TRUE(file_.requests.empty());
+  ::close(folder);
+  fetch();
+  EXPECT_EQ(slurp(path_), file_.content);
+}
+
+// The note of a version never stands beside bytes of another one.
+TEST_F(DownloadFile, OldBytesAreGoneBeforeTheNoteSpeaksOfNewOnes) {
+  file_.sends = 20'000;
+  EXPECT_ANY_THROW(fetch());
+  file_.content = std::string(60'003, 'n');
+  file_.etag = "\"two\"";
+  fs::remove(path_ + ".part");
+  fs::create_directories(path_ + ".part/in the way");  // it cannot be opened
+  EXPECT_ANY_THROW(fetch());
+  EXPECT_THAT(slurp(path_ + ".part.json"), HasSubstr("one"));
 }
 
 TEST_F(DownloadFile, RefusalsAreToldAndLeaveNothing) {

@@ -7,6 +7,7 @@
 #include "data/data_testing.h"
 #include "data/loopback_server.h"
 #include "fathom/data/bpe.h"
+#include "fathom/data/document_files.h"
 #include "fathom/data/prepare.h"
 #include "fathom/data/tokenizer_json.h"
 
@@ -116,7 +117,7 @@ TEST_F(PrepareDocuments, WikipediaHasTitles) {
 // Longer than what is encoded at a time, so that the cuts show.
 TEST_F(PrepareDocuments, WikitextIsItsThreeFilesAsTheyAre) {
   std::string train = " = Rain = \n \n";
-  for (int i = 0; train.size() < (7 << 20); ++i)
+  for (int i = 0; train.size() < (5 << 20); ++i)
     train += "The rain @-@ storm of " + std::to_string(i) + " fell  \n\n on the hill .\n";
   const std::string val = " = Valid = \n a text \n", test = " = Test = \n another \n";
   const PrepareReport report =
@@ -225,6 +226,64 @@ TEST_F(PrepareDocuments, ADownloadIsPrepared) {
   const Error error = caught([&] { prepare(o); });
   EXPECT_THAT(error.what(), HasSubstr("cannot download http://127.0.0.1:1/"));
   EXPECT_THAT(error.hint(), HasSubstr("`fathom prepare fineweb --input FILE ...`"));
+}
+
+TEST_F(PrepareDocuments, AnotherAddressIsAnotherFile) {
+  std::string rows, others;
+  for (int i = 0; i < 20; ++i) rows += row("the rain falls"), others += row("the river rises");
+  const LoopbackServer server([&](const std::string& request) {
+    return LoopbackServer::ok(request.find("GET /b/") == request.npos ? rows : others);
+  });
+  PrepareOptions o = options("fineweb");
+  o.url = server.url("a/train.jsonl");
+  prepare(o);
+  EXPECT_EQ(documents("fineweb", "train").front(), "the rain falls");
+  o.force = true;
+  for (const char* other : {"b/train.jsonl", "b/train.jsonl?version=2"}) {
+    o.url = server.url(other);
+    prepare(o);
+    EXPECT_EQ(documents("fineweb", "train").front(), "the river rises");
+  }
+  EXPECT_EQ(server.requests(), 3);
+}
+
+TEST_F(PrepareDocuments, OneAddressIsNotThreeSplits) {
+  PrepareOptions o = options("wikitext");
+  o.url = "http://127.0.0.1:1/train.parquet";
+  EXPECT_THAT(caught([&] { prepare(o); }).what(), HasSubstr("--url names one file, and wikitext"));
+}
+
+// The first files that fit, also of those that an earlier call left there; and it is said.
+TEST_F(PrepareDocuments, AsManyFilesAsFitAreTakenAndSaid) {
+  std::string rows;
+  for (int i = 0; i < 20; ++i) rows += row("the rain falls on hill " + std::to_string(i));
+  const LoopbackServer server(LoopbackServer::ok(rows));
+  KnownCorpus known = *find_known_corpus("fineweb");
+  known.parts = {{server.url("0.jsonl")}, {server.url("1.jsonl")}, {server.url("2.jsonl")}};
+  PrepareOptions o = options("fineweb");
+  const auto taken = [&](uint64_t max_bytes, std::vector<std::string>* notices = nullptr) {
+    o.max_bytes = static_cast<int64_t>(max_bytes);
+    std::vector<std::string> said;
+    const size_t n = document_files(o, known, {}, notices != nullptr ? *notices : said).size();
+    return n;
+  };
+  std::vector<std::string> notices;
+  EXPECT_EQ(taken(2 * rows.size() + 5, &notices), 2u);
+  EXPECT_THAT(notices, ::testing::Contains(HasSubstr("took the first 2 of 3 files")));
+  notices.clear();
+  EXPECT_EQ(taken(3 * rows.size(), &notices), 3u);
+  EXPECT_THAT(notices, ::testing::Not(::testing::Contains(HasSubstr("took the first"))));
+  EXPECT_EQ(taken(rows.size(), &notices), 1u) << "though the others are there";
+  EXPECT_THAT(notices, ::testing::Contains(HasSubstr("took the first 1 of 3 files")));
+}
+
+TEST_F(PrepareDocuments, AMissingVocabularyIsToldBeforeAnythingIsFetched) {
+  const LoopbackServer server(LoopbackServer::ok(row("the rain falls")));
+  PrepareOptions o = options("fineweb");
+  o.url = server.url("part.jsonl");
+  o.vocabulary = temp_ / "nowhere.json";
+  EXPECT_ANY_THROW(prepare(o));
+  EXPECT_EQ(server.requests(), 0);
 }
 
 TEST_F(PrepareDocuments, EveryKnownCorpusSaysWhereItIs) {

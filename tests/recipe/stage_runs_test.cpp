@@ -112,7 +112,7 @@ TEST_F(StageRuns, EveryMistakeIsToldBeforeTheFirstStep) {
   EXPECT_THAT(told[1], AllOf(HasSubstr("the stage b: min_lr = 0.9 is above learning_rate")));
   EXPECT_THAT(told[2], AllOf(HasSubstr("the stage c: the data \"wiki_en\" is not prepared"),
                              HasSubstr("download wikimedia/wikipedia, 20231101.en"),
-                             HasSubstr("`fathom prepare FILE --name=wiki_en`")));
+                             HasSubstr("`fathom prepare wikipedia --input FOLDER --name=wiki_en`")));
   EXPECT_THAT(told[3], HasSubstr("the stages d and e have different tokenizers"));
   const Error first = refusal_of([&] {
     std::vector<std::string> notices;

@@ -4,7 +4,9 @@
 #include <filesystem>
 
 #include "fathom/base/error.h"
+#include "fathom/io/files.h"
 #include "fathom/io/program.h"
+#include "io/temp_folder.h"
 #include "report/report_testing.h"
 
 namespace fathom::report {
@@ -68,6 +70,24 @@ TEST(Png, IsDrawnByGnuplot) {
   } catch (const Error& e) {
     EXPECT_THAT(e.what(), HasSubstr("nothing to draw"));
   }
+}
+
+// What stands in ~/.gnuplot is not drawn with: a program in its place paints its first word.
+TEST(Png, IsDrawnWithoutTheSettingsOfTheUser) {
+  testing::TempFolder temp;
+  write_file_durably(temp / "gnuplot",
+                     as_bytes("#!/bin/sh\nprintf '%s' \"$1\" > \"${2%/*}/picture.png\"\n"));
+  std::filesystem::permissions(temp / "gnuplot", std::filesystem::perms::owner_all);
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", temp.path().c_str(), 1);
+  std::string drawn;
+  try {
+    drawn = render_png(example());
+  } catch (const Error& e) {
+    ADD_FAILURE() << e.what();
+  }
+  ::setenv("PATH", path.c_str(), 1);
+  EXPECT_EQ(drawn, "--default-settings");
 }
 
 TEST(Png, WithoutGnuplotSaysWhatToInstall) {

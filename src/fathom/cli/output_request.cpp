@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 
@@ -15,12 +16,18 @@ namespace fathom {
 namespace {
 
 report::Format format_of(const std::string& output) {
-  const std::string ending = std::filesystem::path(output).extension();
+  std::string ending = std::filesystem::path(output).extension();
+  for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (ending == ".html" || ending == ".htm") return report::Format::kHtml;
   if (ending == ".json") return report::Format::kJson;
   if (ending == ".md") return report::Format::kMarkdown;
   if (ending == ".svg") return report::Format::kSvg;
   if (ending == ".png") return report::Format::kPng;
+  for (const char* picture :
+       {".pdf", ".jpg", ".jpeg", ".gif", ".webp", ".eps", ".ps", ".bmp", ".tif", ".tiff"})
+    if (ending == picture)
+      misuse(fmt::format("{} is called {}, and no such picture is drawn", visible(output), ending),
+             "name it .svg, .png or .html, or say --format");
   return report::Format::kTerminal;
 }
 

@@ -17,8 +17,9 @@ struct OutputRequest {
 // format, json, output (alias out).
 void add_fields(FieldList& list, OutputRequest& output);
 // Once the words are read: a format that was not given is that of the output's ending (.html, .htm,
-// .json, .md, .svg, .png), else the terminal's. Throws Error(kUsage) where format and json
-// contradict each other, and for a PNG without a file.
+// .json, .md, .svg, .png, also in capitals), else the terminal's. Throws Error(kUsage) where format
+// and json contradict each other, for the ending of another kind of picture, and for a PNG without
+// a file.
 void settle(const FieldList& list, OutputRequest& output);
 
 // Renders and prints or writes it; a terminal's width and colours are those of standard output. A

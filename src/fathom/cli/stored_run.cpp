@@ -18,7 +18,8 @@ StoredRun stored_run(const std::string& run) {
   settle_killed_runs(stored.store);
   if (!open_store(stored).find(stored.name))
     fail(fmt::format("the run store {} has no run {}", stored.store, stored.name),
-         fmt::format("{} came from elsewhere; the numbers are in the fathom.db it was beside there",
+         fmt::format("{} was imported and has none, or came from elsewhere: then they are in the "
+                     "fathom.db it was beside there",
                      folder.string()));
   return stored;
 }

@@ -1,4 +1,4 @@
-// A long text in several samples, as the gpt2ish notebook's batcher cuts it: by words and ends of
+// A long text in several samples, as LMPlay's batcher cuts it: by words and ends of
 // sentences, so that what is cut off behind a window may be lost, or come twice. For parity; by
 // tokens (prompt_rows.h) nothing is lost.
 #pragma once

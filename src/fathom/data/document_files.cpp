@@ -72,22 +72,29 @@ std::vector<std::string> given_files(const PrepareOptions& options) {
   return files;
 }
 
+// Where it is kept: the last word of its address, in a folder for what that leaves out. So another
+// address is another file.
+std::string place_of(const fs::path& folder, const std::string& url) {
+  const size_t query = std::min(url.find('?'), url.size());
+  const size_t begin = url.rfind('/', query) + 1;
+  const std::string word = url.substr(begin, query - begin), name = corpus_name_of(word);
+  const std::string rest = name == word ? url.substr(0, begin) + url.substr(query) : url;
+  return (folder / sha256_hex(rest).substr(0, 12) / name).string();
+}
+
 // The first parts that fit, as many as there are room for.
 std::vector<DocumentFile> download_parts(const PrepareOptions& options, const KnownCorpus& known,
                                          const PrepareProgress& progress,
                                          std::vector<std::string>& notices) {
   std::vector<CorpusPart> parts = known.parts;
-  if (!options.url.empty())
-    parts = {{options.url, known.has_splits ? split_of_name(options.url) : ""}};
+  if (!options.url.empty()) parts = {{options.url}};
   const fs::path folder = fs::path(data_root()) / "downloads" / known.name;
   const std::string hint =
       fmt::format("`fathom prepare {} --input FILE ...` takes files that you have", known.name);
   std::vector<DocumentFile> files;
   uint64_t bytes = 0;
   for (const CorpusPart& part : parts) {
-    const std::string url_path = part.url.substr(0, part.url.find('?'));
-    const std::string name = corpus_name_of(url_path.substr(url_path.rfind('/') + 1));
-    const std::string path = (folder / name).string();
+    const std::string path = place_of(folder, part.url);
     DownloadOptions request;
     request.url = part.url;
     request.timeout = options.timeout;
@@ -95,18 +102,19 @@ std::vector<DocumentFile> download_parts(const PrepareOptions& options, const Kn
     request.progress = [&](uint64_t done, uint64_t total) {
       if (progress) progress("download", done, total);
     };
+    if (request.max_bytes == 0) break;
     try {
       download_file(request, path, part.bytes, part.sha256, hint);
     } catch (const TooLong&) {
       if (files.empty()) throw;
-      notices.push_back(fmt::format("took the first {} of {} files, for max_bytes is {}",
-                                    files.size(), parts.size(), with_commas(options.max_bytes)));
-      return files;
+      break;
     }
     bytes += fs::file_size(path);
     files.push_back({path, part.split});
-    if (bytes >= static_cast<uint64_t>(options.max_bytes)) break;
   }
+  if (files.size() < parts.size())
+    notices.push_back(fmt::format("took the first {} of {} files, for max_bytes is {}",
+                                  files.size(), parts.size(), with_commas(options.max_bytes)));
   notices.push_back(
       fmt::format("the downloaded files stay in {}: remove them when they are no "
                   "longer wanted",

@@ -33,11 +33,26 @@ bool ends(string_view text, string_view end) {
 bool is_tar(string_view head) {
   return head.size() >= 512 && begins(head.substr(257), "ustar");
 }
-bool is_json_lines(string_view head) {
-  const size_t first = head.find_first_not_of(" \t\r\n");
-  if (first == head.npos || head[first] != '{') return false;
-  const size_t second = head.find_first_not_of(" \t", first + 1);
-  return second != head.npos && head[second] == '"';
+// The first characters that are no blanks, line ends included.
+std::string dense(string_view head, size_t count) {
+  std::string out;
+  for (const char c : head) {
+    if (out.size() == count) break;
+    if (string_view(" \t\r\n").find(c) == string_view::npos) out += c;
+  }
+  return out;
+}
+string_view without_packer(string_view name) {
+  for (const string_view packed : {".xz", ".gz", ".zst", ".bz2"})
+    if (ends(name, packed)) name.remove_suffix(packed.size());
+  return name;
+}
+bool is_called_json_lines(string_view name) {
+  name = without_packer(name);
+  return ends(name, ".jsonl") || ends(name, ".ndjson");
+}
+bool is_json_list(string_view head) {
+  return dense(head, 3) == "[{\"";
 }
 
 class DocumentReader {
@@ -48,8 +63,19 @@ class DocumentReader {
   // What is not packed.
   bool read(PeekedStream& bytes) {
     const string_view head = bytes.peek(kHeadBytes);
-    if (is_tar(head)) return read_archive(bytes);
-    if (is_json_lines(head)) return read_json_lines(bytes, name_, form_, sink_);
+    if (is_tar(head)) {
+      const bool more = read_archive(bytes);
+      if (!texts_ && !others_.empty())
+        fail(fmt::format("{} holds no .txt file, but others such as {}", name_,
+                         quoted_start(others_)),
+             "of an archive the .txt files are read: unpack it, and give what it holds");
+      return more;
+    }
+    if (is_json_list(head))
+      fail(fmt::format("{} is one JSON list, not JSON lines", name_),
+           "`jq -c '.[]' FILE > rows.jsonl` writes each of its objects as a line");
+    if (is_called_json_lines(name_) || dense(head, 2) == "{\"")
+      return read_json_lines(bytes, name_, form_, sink_);
     return read_text(bytes);
   }
 
@@ -98,9 +124,11 @@ class DocumentReader {
   }
 
   bool add_if_text(string_view member, std::string content) {
-    for (const string_view packed : {".xz", ".gz", ".zst", ".bz2"})
-      if (ends(member, packed)) member.remove_suffix(packed.size());
-    if (!ends(member, ".txt")) return true;  // notes of those who made the archive
+    if (!ends(without_packer(member), ".txt")) {  // notes of those who made the archive
+      others_ = member;
+      return true;
+    }
+    texts_ = true;
     const std::string text = form_.tidy ? tidied(content) : std::move(content);
     if (text.empty()) return true;
     if (!sink_.begin()) return false;
@@ -129,6 +157,8 @@ class DocumentReader {
   const DocumentForm& form_;
   DocumentSink& sink_;
   int depth_ = 0;
+  bool texts_ = false;  // there is one
+  std::string others_;  // the last file that is none
 };
 
 // One line, without its end. False: there is none.
@@ -149,9 +179,9 @@ class LineReader {
         return true;
       }
       looked = buffer_.size();
-      if (looked > kMaxDocumentBytes)
+      if (looked > kMaxJsonLineBytes)
         fail(fmt::format("{}: line {} has more than {} bytes", name_, number_ + 1,
-                         kMaxDocumentBytes),
+                         kMaxJsonLineBytes),
              "a row is a line of its own");
       buffer_.resize(looked + kHeadBytes);
       const size_t got = bytes_.read(buffer_.data() + looked, kHeadBytes);
@@ -186,7 +216,7 @@ const Program* unpacker(string_view head) {
   using namespace std::string_view_literals;
   static const Program gzip = {{"gzip", "-dc"}, "apt install gzip"},
                        zstd = {{"zstd", "-dcq"}, "apt install zstd"},
-                       xz = {{"xz", "-dc"}, "apt install xz-utils"},
+                       xz = {{"xz", "-dc", "--memlimit-decompress=1GiB"}, "apt install xz-utils"},
                        bzip2 = {{"bzip2", "-dc"}, "apt install bzip2"};
   if (begins(head, "\x1f\x8b\x08"sv)) return &gzip;
   if (begins(head, "\x28\xb5\x2f\xfd"sv)) return &zstd;

@@ -7,7 +7,8 @@
 //   text                  one document, or a part of one
 //   any of these behind gzip, zstd, xz or bzip2, by those programs
 //
-// A file is known by its content, not by its name. It streams: at most one document is in memory.
+// A file is known by its content; only what is called .jsonl or .ndjson is JSON lines or nothing.
+// It streams: at most one document is in memory; of Parquet, a group of rows.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@
 namespace fathom {
 
 inline constexpr uint64_t kMaxDocumentBytes = 256 << 20;  // a longer one is refused
+inline constexpr uint64_t kMaxJsonLineBytes = 16 << 20;   // and a longer row, all its fields
 
 struct DocumentForm {
   bool titled = false;  // "Title: <title>\n" before the text of a row that has one

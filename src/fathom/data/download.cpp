@@ -27,18 +27,15 @@ namespace {
 size_t receive(char* data, size_t size, size_t count, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const size_t bytes = size * count;
-  if (bytes > transfer.options.max_bytes - transfer.taken) {
-    transfer.too_long = true;
-    return 0;  // ends the transfer
-  }
   try {
     transfer.take({data, bytes});
   } catch (...) {
     transfer.thrown = std::current_exception();
-    return 0;
+    return 0;  // ends the transfer
   }
   transfer.taken += bytes;
-  return bytes;
+  transfer.too_long = transfer.taken > transfer.options.max_bytes;
+  return transfer.too_long ? 0 : bytes;
 }
 
 size_t receive_header(char* data, size_t size, size_t count, void* user) {
@@ -157,7 +154,7 @@ long perform(Transfer& transfer, const std::vector<std::string>& headers, const 
   const std::string what = "cannot download " + options.url;
   if (transfer.too_long)
     fail(fmt::format("{}: it is longer than the expected {} bytes", what,
-                     with_commas(static_cast<int64_t>(options.max_bytes))),
+                     with_commas(static_cast<int64_t>(transfer.most))),
          hint);
   if (transfer.stalled || code == CURLE_OPERATION_TIMEDOUT)
     fail(fmt::format("{}: the server was silent for {} seconds", what, options.timeout), hint);

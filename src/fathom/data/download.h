@@ -26,8 +26,11 @@ std::string download(const DownloadOptions& options, const std::string& hint);
 // The same into a file, for what is large. The bytes gather in `path`.part, with `path`.part.json
 // beside it, which says of which version they are (ETag or Last-Modified); the next call goes on
 // behind them, if the server still has that version, and begins again if not. The complete file
-// gets its name. A file of that name is taken as it is. Throws TooLong before anything is fetched,
-// where the server says beforehand that it is longer than max_bytes.
+// gets its name once it is on the disk. A file of that name is taken as it is: `path` stands for
+// one address. While it goes on the folder is locked; a second download into it is refused.
+//
+// Throws TooLong for more than max_bytes: before anything is fetched where the server says the
+// length or the file is there, else at the first byte too many; what has come stays.
 //
 // `expected`: 0, or the file's length; `sha256`: empty, or its checksum. A file that has another is
 // removed.

@@ -1,8 +1,12 @@
 // Downloads that go on where they were interrupted.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
@@ -33,6 +37,38 @@ std::string lower(std::string_view text) {
   for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return out;
 }
+
+[[noreturn]] void fail_too_long(const DownloadOptions& options, const std::string& has,
+                                const std::string& hint) {
+  throw TooLong(ErrorKind::kFailure,
+                fmt::format("{} has {} bytes, max_bytes is {}", options.url, has,
+                            with_commas(static_cast<int64_t>(options.max_bytes))),
+                "a larger --max_bytes; " + hint);
+}
+
+// Held while a download goes on: two would append to the same bytes. Ends with the process.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::string& folder)
+      : folder_(folder), fd_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (fd_ < 0) fail_system("open", folder, errno);
+    // A file system that knows no locks goes without.
+    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+    ::close(fd_);
+    fail(fmt::format("another process is downloading into {}", folder),
+         "let it come to its end, then type the same command again");
+  }
+  ~FolderLock() { ::close(fd_); }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+  void sync() const {
+    if (::fsync(fd_) != 0 && errno != EINVAL) fail_system("write", folder_, errno);
+  }
+
+ private:
+  std::string folder_;
+  int fd_;
+};
 
 // Of the last answer: a redirection has headers as well.
 struct Answer {
@@ -84,10 +120,11 @@ class FileDownload {
     if (before_ > 0) headers = {fmt::format("Range: bytes={}-", before_), "If-Range: " + version_};
     Transfer transfer{options_};
     transfer.before = before_;
+    transfer.most = UINT64_MAX;  // take() counts what is there already as well
     transfer.take_header = [&](std::string_view line) { answer_.take(line); };
     transfer.take = [&](std::string_view bytes) { take(bytes, transfer); };
     const long status = answered(transfer, headers);
-    if (status == 416 && before_ > 0) return false;
+    if (status == 416 && before_ > 0) return answer_.total == before_;  // then it is complete
     if (status != 200 && status != 206)
       fail(fmt::format("cannot download {}: the server answered {}", options_.url, status), hint_);
     if (!file_) open(transfer);  // an empty body
@@ -145,6 +182,12 @@ class FileDownload {
   void take(std::string_view bytes, Transfer& transfer) {
     if (answer_.status != 200 && answer_.status != 206) return;  // a page that says why not
     if (!file_) open(transfer);
+    if (bytes.size() > options_.max_bytes - std::min(have_, options_.max_bytes))
+      fail_too_long(
+          options_,
+          fmt::format("more than {}", with_commas(static_cast<int64_t>(options_.max_bytes))),
+          kept_hint());
+    have_ += bytes.size();
     if (std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) != bytes.size())
       fail_system("write", part_, errno);
   }
@@ -157,21 +200,24 @@ class FileDownload {
                        options_.url),
            hint_);
     if (!goes_on) transfer.before = 0;
+    have_ = transfer.before;
     whole_ = goes_on ? answer_.total : answer_.length;
     if (whole_ > options_.max_bytes)
-      throw TooLong(ErrorKind::kFailure,
-                    fmt::format("{} has {} bytes, max_bytes is {}", options_.url,
-                                with_commas(static_cast<int64_t>(whole_)),
-                                with_commas(static_cast<int64_t>(options_.max_bytes))),
-                    "a larger --max_bytes; " + hint_);
-    if (!goes_on)
-      write_file_durably(
-          note_,
-          as_bytes(json_text({{"url", options_.url}, {"version", answer_.version()}}) + "\n"));
+      fail_too_long(options_, with_commas(static_cast<int64_t>(whole_)), hint_);
     file_.reset(std::fopen(part_.c_str(), goes_on ? "ab" : "wb"));
     if (!file_) fail_system("write", part_, errno);
+    if (goes_on) return;
+    // Only once the old bytes are gone may the note speak of the new version.
+    sync();
+    write_file_durably(
+        note_, as_bytes(json_text({{"url", options_.url}, {"version", answer_.version()}}) + "\n"));
+  }
+  void sync() {
+    if (std::fflush(file_.get()) != 0 || ::fsync(::fileno(file_.get())) != 0)
+      fail_system("write", part_, errno);
   }
   void close() {
+    sync();
     FILE* file = file_.release();
     if (std::fclose(file) != 0) fail_system("write", part_, errno);
   }
@@ -184,6 +230,7 @@ class FileDownload {
   std::string part_, note_, hint_;
   std::string version_;
   uint64_t before_ = 0;
+  uint64_t have_ = 0;   // bytes of part_ while it is written
   uint64_t whole_ = 0;  // bytes of the file; 0: the server does not say
   Answer answer_;
   std::unique_ptr<FILE, Close> file_;
@@ -193,8 +240,17 @@ class FileDownload {
 
 void download_file(const DownloadOptions& options, const std::string& path, uint64_t expected,
                    const std::string& sha256, const std::string& hint) {
-  if (kind_of(path) == PathKind::kFile) return;
-  make_folders(fs::path(path).parent_path().string());
+  const auto is_there = [&] {
+    if (kind_of(path) != PathKind::kFile) return false;
+    if (const uint64_t size = size_of(path); size > options.max_bytes)
+      fail_too_long(options, with_commas(static_cast<int64_t>(size)), hint);
+    return true;
+  };
+  if (is_there()) return;
+  const std::string folder = fs::path(path).parent_path().string();
+  make_folders(folder);
+  const FolderLock lock(folder);
+  if (is_there()) return;  // another process was faster
   {
     FileDownload download(options, path, hint);
     if (!download.fetch()) {  // what is there is no beginning of what the server has
@@ -209,6 +265,8 @@ void download_file(const DownloadOptions& options, const std::string& path, uint
     fail(fmt::format("{} {}", options.url, why), hint);
   };
   const uint64_t size = size_of(done.part());
+  if (size > options.max_bytes)
+    fail_too_long(options, with_commas(static_cast<int64_t>(size)), hint);
   if (expected > 0 && size != expected)
     refuse(fmt::format("has {} bytes, {} were expected", size, expected));
   if (!sha256.empty()) {
@@ -221,6 +279,7 @@ void download_file(const DownloadOptions& options, const std::string& path, uint
   if (std::rename(done.part().c_str(), path.c_str()) != 0) fail_system("write", path, errno);
   std::error_code none;
   fs::remove(done.note(), none);
+  lock.sync();
 }
 
 }  // namespace fathom

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/data/corpus.h"
@@ -54,8 +55,13 @@ bool is_gpt2_vocabulary(const BpeVocabulary& v) {
 }
 
 BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions options) {
-  if (!file.empty())
-    return keep(checked(read_bpe_vocabulary(read_once(file, kMaxBytes), file), file));
+  if (!file.empty()) {
+    BpeVocabulary vocabulary = checked(read_bpe_vocabulary(read_once(file, kMaxBytes), file), file);
+    if (!is_gpt2_vocabulary(vocabulary))
+      fail(fmt::format("{} has as many tokens as GPT-2, but others", file),
+           "--tokenizer=bpe takes it");
+    return keep(std::move(vocabulary));
+  }
   const std::string kept = kept_path();
   if (kind_of(kept) == PathKind::kFile) {
     const nlohmann::json json = parse_json(read_text_file(kept, kMaxBytes), kept);

@@ -54,8 +54,7 @@ void add_numbered(KnownCorpus& c, const std::string& start, int count, const std
     c.parts.push_back({fmt::format("{}{}{:05}-of-{:05}{}", kHub, start, i, count, end), split});
 }
 
-// None of these addresses was ever tried from where this was written: --url takes others, --input
-// files.
+// These addresses are not tested; --url and --input take others.
 KnownCorpus openwebtext() {
   KnownCorpus c = of_documents("openwebtext", "the open copy of GPT-2's training text, 40 GB",
                                "OpenWebText (Gokaslan and Cohen 2019)");

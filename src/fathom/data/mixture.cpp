@@ -25,6 +25,12 @@ void check_weights(const std::vector<double>& weights, size_t parts) {
            "such as [3, 1]: three rows of the first for one of the second");
 }
 
+constexpr int64_t kMostOwed = 1 << 24;  // no draw has as many samples
+
+std::string owed_by(size_t part) {
+  return "owed." + std::to_string(part);
+}
+
 }  // namespace
 
 Mixture::Mixture(std::vector<std::shared_ptr<const DataSet>> parts, MixtureRule rule,
@@ -54,17 +60,36 @@ Cursor Mixture::start() const {
   return cursor;
 }
 
+// The next turn is that of the first who owes none.
+void Mixture::end_turn(Cursor& cursor) const {
+  for (int64_t turn = cursor["turn"] + 1;; ++turn) {
+    const std::string owed = owed_by(part_of(turn));
+    const int64_t turns = cursor[owed];
+    cursor.set("turn", turn);
+    if (turns == 0 || turn == INT64_MAX) return;
+    cursor.set(owed, turns - 1);
+  }
+}
+
 Drawn Mixture::next(const Cursor& cursor) const {
   const int64_t turn = cursor["turn"];
   if (turn < 0 || turn == INT64_MAX)
     fail(fmt::format("the data position (turn {}) does not exist in a mixture", turn),
          "it belongs to another data set");
+  for (size_t i = 0; i < parts_.size(); ++i)
+    if (const int64_t owed = cursor[owed_by(i)]; owed > kMostOwed)
+      fail(fmt::format("the data position (part {} owes {} turns) does not exist", i, owed),
+           "it belongs to another data set");
   const size_t part = part_of(turn);
   const std::string name = std::to_string(part);
   Drawn drawn = parts_[part]->next(cursor.part(name));
   Cursor after = cursor;
   after.set_part(name, drawn.after);
-  if (parts_[part]->is_between_samples(drawn.after)) after.set("turn", turn + 1);
+  const std::string owed = owed_by(part);
+  const bool begins = parts_[part]->is_between_samples(cursor.part(name));
+  const int64_t more = cursor[owed] + drawn.samples - begins;  // than the one of this turn
+  after.set(owed, std::max<int64_t>(more, 0));
+  if (parts_[part]->is_between_samples(drawn.after)) end_turn(after);
   drawn.after = std::move(after);
   return drawn;
 }
@@ -94,7 +119,7 @@ Cursor Mixture::next_sample(const Cursor& cursor) const {
   const std::string name = std::to_string(part);
   Cursor after = cursor;
   after.set_part(name, parts_[part]->next_sample(cursor.part(name)));
-  after.set("turn", cursor["turn"] + 1);
+  end_turn(after);
   return after;
 }
 

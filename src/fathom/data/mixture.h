@@ -18,13 +18,15 @@ enum class MixtureRule {
 };
 
 // The parts have turns: 0, 1, ..., 0, ... or as drawn. A turn is a draw of the part, or as many as
-// its sample takes. A later epoch goes on where each part is, so that no row of a longer one is
-// left out for good.
+// its sample takes. Whoever had several samples in a draw, as packed rows are, sits out as many of
+// his next turns: shares are of samples, as epochs are. A later epoch goes on where each part is,
+// so that no row of a longer one is left out for good.
 //
 // Weighted, turn t is of the part in whose share of [0, 1) value t of the stream "data/mixture"
 // lies.
 //
-// Cursor: "turn", and each part's by its number.
+// Cursor: "turn", "owed.<part>", the turns that a part still sits out, and each part's by its
+// number.
 class Mixture : public DataSet {
  public:
   // `weights`: with kWeighted one for each part, none negative, of any sum above 0; else none.
@@ -44,6 +46,8 @@ class Mixture : public DataSet {
   size_t part_of(int64_t turn) const;
 
  private:
+  void end_turn(Cursor& cursor) const;
+
   std::vector<std::shared_ptr<const DataSet>> parts_;
   MixtureRule rule_;
   std::vector<double> shares_;  // up to and with each part

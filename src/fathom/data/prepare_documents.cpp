@@ -102,6 +102,9 @@ class DocumentPreparation {
   }
 
   PrepareReport run() {
+    // What may be missing is asked for before hours of downloading.
+    if (options_.input.empty() && (kind_ == "gpt2" || !options_.vocabulary.empty()))
+      tokenizer_ = make_tokenizer();
     files_ = document_files(options_, known_, progress_, notices_);
     for (const DocumentFile& file : files_) {
       std::error_code error;
@@ -292,7 +295,8 @@ class DocumentPreparation {
   }
 
   void write() {
-    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer();
+    if (tokenizer_ == nullptr) tokenizer_ = make_tokenizer();
+    const Tokenizer* tokenizer = tokenizer_.get();
     const DataRoot root(folder_.parent_path());
     StagedFolder staged(folder_.string(), std::move(seen_));
     files_.front().is_shard ? write_shards(staged.path(), *tokenizer)
@@ -344,6 +348,7 @@ class DocumentPreparation {
   std::vector<std::optional<FileStamp>> stamps_;
   uint64_t total_ = 0;  // bytes of the files
   nlohmann::json recipe_;
+  std::unique_ptr<Tokenizer> tokenizer_;
   std::map<std::string, std::unique_ptr<SplitTokens>> splits_;
   int64_t documents_ = 0;
   uint64_t bytes_ = 0, characters_ = 0;

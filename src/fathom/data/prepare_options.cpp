@@ -95,6 +95,10 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
            "--input is the copy of a corpus that is prepared by name");
   if (!o.url.empty() && (!known || !is_downloaded(*known)))
     misuse(fmt::format("--url has no meaning for {}, which is not downloaded", o.what));
+  if (!o.url.empty() && known->has_splits)
+    misuse(fmt::format("--url names one file, and {} has files for training, validation and test",
+                       o.what),
+           fmt::format("`fathom prepare {} --input FILE FILE FILE` takes them", o.what));
   if (!o.url.empty() && !o.input.empty())
     misuse("--url and --input are both given", "leave out one");
   const bool of_documents = known && known->has_documents;
@@ -167,8 +171,8 @@ void add_fields(FieldList& list, PrepareOptions& o) {
       .path();
   list.add(
       "tokenizer", o.tokenizer,
-      "auto: char for a text of at most 512 different characters, else byte; gpt2: GPT-2's "
-      "byte pairs; bpe: byte pairs made for this text",
+      "auto: char for a text of at most 512 different characters, else byte, and gpt2 for a "
+      "corpus of documents; gpt2: GPT-2's byte pairs; bpe: byte pairs made for this text",
       {{"auto", "auto"}, {"char", "char"}, {"byte", "byte"}, {"gpt2", "gpt2"}, {"bpe", "bpe"}});
   list.add("vocab_size", o.vocab_size, "tokens of a bpe that is made for the text")
       .at_least(257)
@@ -202,14 +206,18 @@ void add_fields(FieldList& list, PrepareOptions& o) {
   list.add("shard_format", o.shard_format, "llmc: llm.c's header and uint16; nanogpt: bare uint16",
            {{"llmc", "llmc"}, {"nanogpt", "nanogpt"}});
   list.add("val_fraction", o.val_fraction,
-           "part of the text, at its end, or of the rows, that is kept for validation")
+           "part of the text, at its end, or of the rows or documents, that is kept for "
+           "validation; not given: of known corpora of documents a smaller part of their own, and "
+           "their own files where they are published so")
       .above(0)
       .below(1);
   list.add("shard_tokens", o.shard_tokens, "tokens in one file; a longer split takes several")
       .at_least(2)
       .at_most(1'000'000'000);
   list.add("force", o.force, "replace a different corpus of that name");
-  list.add("url", o.url, "another address of the corpus's text; its checksum stays the same");
+  list.add("url", o.url,
+           "another address of the corpus's text, whose checksum stays the same, or of one file of "
+           "a corpus of documents");
   list.add("timeout", o.timeout, "seconds without an answer before a download is given up")
       .at_least(1)
       .at_most(86400)

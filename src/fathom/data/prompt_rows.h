@@ -16,7 +16,7 @@ namespace fathom {
 // What follows the first T targets of a longer sample.
 enum class LongRows {
   kContinue,   // the rest in further parts, token by token: nothing is lost and nothing comes twice
-  kSentences,  // texts as the gpt2ish notebook continues them (continuation.h), answers are cut
+  kSentences,  // texts as LMPlay continues them (continuation.h), answers are cut
   kTrim,       // nothing
 };
 

@@ -1,4 +1,4 @@
-// A row as tokens, and what of it is learned (the gpt2ish notebook's form of a sample).
+// A row as tokens, and what of it is learned (LMPlay's form of a sample).
 #pragma once
 
 #include <cstddef>

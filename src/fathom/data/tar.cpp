@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <optional>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -22,24 +24,36 @@ class TarReader {
   bool read(const std::function<bool(const std::string&, std::string)>& member) {
     Block block;
     std::string long_name;
+    std::optional<uint64_t> long_size;
     while (fill(block)) {
       // Two blocks of zeros end an archive; behind them another one may follow.
       if (std::all_of(block.begin(), block.end(), [](char c) { return c == 0; })) continue;
       check_sum(block);
-      const uint64_t size = number(block, 124, 12);
       const char type = block[156];
+      uint64_t size = number(block, 124, 12);
+      if (type == 'x') {  // pax: the next member's attributes
+        require_size(size, kMaxNameBytes, "a header");
+        take_attributes(content(size), long_name, long_size);
+        continue;
+      }
+      if (type == 'K' || type == 'g') {  // of a link's target, of all members
+        skip(size);
+        continue;
+      }
+      size = long_size.value_or(size);
       if (type == 'L') {  // GNU's: the next member's name
         require_size(size, kMaxNameBytes, "a name");
         long_name = content(size);
         long_name.resize(std::min(long_name.find('\0'), long_name.size()));
         continue;
       }
-      if (type != '0' && type != '\0' && type != '7') {  // folders, links, attributes
+      const std::string name = long_name.empty() ? field(block, 0, 100) : long_name;
+      long_name.clear();
+      long_size.reset();
+      if (type != '0' && type != '\0' && type != '7') {  // folders, links
         skip(size);
         continue;
       }
-      const std::string name = long_name.empty() ? field(block, 0, 100) : long_name;
-      long_name.clear();
       require_size(size, kMaxDocumentBytes, quoted_start(name));
       if (!member(name, content(size))) return false;
     }
@@ -80,6 +94,31 @@ class TarReader {
     Block block;
     for (uint64_t done = 0; done < size; done += std::min<uint64_t>(kBlock, size - done))
       if (!fill(block)) refuse("it ends in the middle of a file");
+  }
+
+  // "30 path=a/name/of/any/length\n", its own length before each.
+  void take_attributes(std::string_view text, std::string& name,
+                       std::optional<uint64_t>& size) const {
+    while (!text.empty() && text.front() != '\0') {
+      const char* const end = text.data() + text.size();
+      size_t length = 0;
+      const auto read = std::from_chars(text.data(), end, length);
+      const auto digits = static_cast<size_t>(read.ptr - text.data());
+      if (read.ec != std::errc() || length > text.size() || length < digits + 2 ||
+          text[digits] != ' ' || text[length - 1] != '\n')
+        refuse("a pax header has an attribute that is none");
+      const std::string_view record = text.substr(digits + 1, length - digits - 2);
+      const std::string_view value = record.substr(std::min(record.find('=') + 1, record.size()));
+      if (record.substr(0, 5) == "path=") name = value;
+      if (record.substr(0, 5) == "size=") {
+        uint64_t number = 0;
+        const auto last = std::from_chars(value.data(), value.data() + value.size(), number);
+        if (last.ec != std::errc() || last.ptr != value.data() + value.size() || number >> 63 != 0)
+          refuse("a pax header has a size that is none");
+        size = number;
+      }
+      text.remove_prefix(length);
+    }
   }
 
   static std::string field(const Block& block, size_t offset, size_t size) {

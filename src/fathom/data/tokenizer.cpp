@@ -141,6 +141,14 @@ std::unique_ptr<Tokenizer> make_char_tokenizer(std::string_view text) {
   return std::make_unique<CharTokenizer>(std::move(scan.alphabet));
 }
 
+std::vector<int64_t> bytes_by_id(const Tokenizer& tokenizer) {
+  std::vector<int64_t> bytes;
+  for (uint32_t id = 0; id < tokenizer.vocab_size(); ++id)
+    bytes.push_back(static_cast<int64_t>(tokenizer.decode({&id, 1}).size()));
+  if (const auto end = tokenizer.end_of_text()) bytes.at(*end) = 0;
+  return bytes;
+}
+
 std::vector<std::string> tokenizer_kinds() {
   return {"char", "byte", "gpt2", "bpe"};
 }

@@ -40,6 +40,9 @@ class Tokenizer {
   static std::unique_ptr<Tokenizer> from_json(const nlohmann::json& json);
 };
 
+// How many bytes of text each id stands for; the end of a text is none of it.
+std::vector<int64_t> bytes_by_id(const Tokenizer& tokenizer);
+
 // 256 ids, one a byte. Encodes anything.
 std::unique_ptr<Tokenizer> make_byte_tokenizer();
 // One id a character (Unicode code point) of the text, in code point order, as nanoGPT's

@@ -16,8 +16,9 @@ namespace fathom {
 struct Transfer {
   using Clock = std::chrono::steady_clock;
 
-  explicit Transfer(const DownloadOptions& o) : options(o) {}
+  explicit Transfer(const DownloadOptions& o) : options(o), most(o.max_bytes) {}
   const DownloadOptions& options;
+  uint64_t most;  // bytes of a body; more end the transfer
   // Takes what arrives. What it throws ends the transfer.
   std::function<void(std::string_view)> take;
   std::function<void(std::string_view)> take_header = {};  // a line, without its end

@@ -1,5 +1,5 @@
 // How many words of an answer are right, by aligning what was predicted with the truth
-// (Levenshtein 1966): the gpt2ish notebook's measure, made unique.
+// (Levenshtein 1966): LMPlay's measure, made unique.
 #pragma once
 
 #include <cstdint>

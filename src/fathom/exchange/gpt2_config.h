@@ -1,8 +1,11 @@
 // config.json of a GPT-2 in Hugging Face's layout, and the settings that it stands for.
 //
-//   n_layer, n_head, n_embd, vocab_size   as here        attn_pdrop, resid_pdrop, embd_pdrop
-//   dropouts n_positions (or n_ctx)                block_size     layer_norm_epsilon norm_eps
-//   activation_function                   activation     tie_word_embeddings tie_head
+//   n_layer, n_head, n_embd, vocab_size    as here
+//   n_positions (or n_ctx)                 block_size
+//   activation_function                    activation
+//   layer_norm_epsilon                     norm_eps
+//   tie_word_embeddings                    tie_head
+//   attn_pdrop, resid_pdrop, embd_pdrop    dropouts
 //
 // Hugging Face's GPT-2 has biases everywhere. Whether a file's has them its tensors say; where we
 // write zeros for biases that a model does not have, "fathom_bias": false is in config.json, which

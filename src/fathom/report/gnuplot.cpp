@@ -175,7 +175,7 @@ std::string render_png(const Report& report) {
     misuse("there is nothing to draw as PNG: no line and no bar",
            "--format=svg and html show tables and text too");
   write_file_durably(script, as_bytes(commands));
-  const ProgramOutcome outcome = run_program(gnuplot, {script}, kSeconds);
+  const ProgramOutcome outcome = run_program(gnuplot, {"--default-settings", script}, kSeconds);
   std::string problem = outcome.problem;
   if (problem.empty() && outcome.signal != 0)
     problem = fmt::format("{} was ended by signal {}", gnuplot, outcome.signal);

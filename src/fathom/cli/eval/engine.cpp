@@ -24,10 +24,8 @@ namespace {
 // Bytes of text that the targets of the first `batches` batches stand for; 0 without a tokenizer.
 double bytes_of_targets(const DataSet& source, int64_t batches, const Tokenizer* tokenizer) {
   if (tokenizer == nullptr) return 0;
-  std::vector<double> bytes;  // by id
-  for (uint32_t id = 0; id < tokenizer->vocab_size(); ++id)
-    bytes.push_back(static_cast<double>(tokenizer->decode({&id, 1}).size()));
-  double total = 0;
+  const std::vector<int64_t> bytes = bytes_by_id(*tokenizer);
+  int64_t total = 0;
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
     const Drawn drawn = source.next(cursor);
@@ -35,7 +33,7 @@ double bytes_of_targets(const DataSet& source, int64_t batches, const Tokenizer*
     for (const int64_t target : drawn.batch.targets)
       if (target >= 0) total += bytes.at(static_cast<size_t>(target));
   }
-  return total;
+  return static_cast<double>(total);
 }
 
 report::Table layer_table(std::map<std::string, std::map<ListPlace, double>>& lists, bool exits) {

@@ -14,6 +14,7 @@
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/track/run_store.h"
 
 namespace fathom {
 namespace {
@@ -24,12 +25,18 @@ std::string config_text(RunConfig config) {
   return fmt::format("# {}, of an imported model\n{}", config.preset, to_toml(list));
 }
 
+// Those in the store are of a run of that name that is gone.
+void forget_numbers(const std::string& run_name) {
+  if (kind_of(run_store_path()) == PathKind::kFile) RunStore(run_store_path()).delete_run(run_name);
+}
+
 // The whole checkpoint lies there before anything of the folder changes.
 void fill(RunFolder& folder, const ImportRequest& request, const RunState& state,
           const ImportedModel& model) {
   CheckpointWriter checkpoint(folder.path() + "/checkpoints/last");
   write_imported(checkpoint, state, model);
   if (request.force) folder.clear();
+  forget_numbers(request.run_name);
   write_file_durably(folder.path() + "/config.toml", as_bytes(config_text(state.config)));
   checkpoint.commit();
 }

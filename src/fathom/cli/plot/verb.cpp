@@ -128,15 +128,21 @@ int run_plot(const Arguments& arguments) {
   plot.title = request->runs.size() == 1 && metrics.size() == 1
                    ? fmt::format("{} of {}", metrics[0], request->runs[0])
                    : join(metrics, ", ");
-  for (const std::string& asked : request->runs) {
-    const StoredRun run = stored_run(asked);
+  std::vector<StoredRun> runs;
+  for (const std::string& asked : request->runs) runs.push_back(stored_run(asked));
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const StoredRun& run = runs[i];
+    // Runs of one name in several folders are told apart by what was typed.
+    const auto same = [&](const StoredRun& r) { return r.name == run.name; };
+    const bool unique = std::count_if(runs.begin(), runs.end(), same) == 1;
+    const std::string& shown = unique ? run.name : request->runs[i];
     const RunStore store = open_store(run);
     const Course course(store, run.name, request->x);
     for (const std::string& metric : metrics) {
       plot.lines.push_back(line_of(store, run.name, metric, course));
-      plot.lines.back().name = metrics.size() == 1         ? run.name
+      plot.lines.back().name = metrics.size() == 1         ? shown
                                : request->runs.size() == 1 ? metric
-                                                           : run.name + ": " + metric;
+                                                           : shown + ": " + metric;
     }
   }
   report::Report report;

@@ -152,7 +152,7 @@ bool is_in_data(const std::string& name) {
   if (const PublishedData* known = find_published_data(part))
     misuse(sentence, fmt::format("download {}{} ({}), then {}", known->published,
                                  known->part.empty() ? "" : ", " + known->part, known->what,
-                                 prepare_line("FILE", part)));
+                                 prepare_line(known->prepare, part)));
   std::vector<std::string> names = prepared_corpora();
   for (const PublishedData& data : published_data()) names.push_back(data.corpus);
   const std::string nearest = nearest_name(part, names);
@@ -166,18 +166,31 @@ bool is_in_data(const std::string& name) {
 
 const std::vector<PublishedData>& published_data() {
   static const std::vector<PublishedData> all = {
-      {"tinystories", "roneneldan/TinyStories", "", "stories in the words of a small child"},
-      {"wiki_en", "wikimedia/wikipedia", "20231101.en", "the English Wikipedia"},
-      {"wiki_es", "wikimedia/wikipedia", "20231101.es", "the Spanish Wikipedia"},
-      {"openorca", "Open-Orca/OpenOrca", "", "questions and answers"},
-      {"orcamathword200", "microsoft/orca-math-word-problems-200k", "", "arithmetic in words"},
-      {"smoltalk", "HuggingFaceTB/smoltalk", "all", "conversations"},
-      {"cosmopedia_v2", "HuggingFaceTB/smollm-corpus", "cosmopedia-v2", "written textbooks"},
-      {"fineweb_edu", "HuggingFaceFW/fineweb-edu", "sample-10BT", "pages that teach"},
-      {"fineweb", "HuggingFaceFW/fineweb", "sample-10BT", "pages of the web"},
-      {"openwebtext", "Skylion007/openwebtext", "", "pages that were linked to"},
-      {"wikitext", "Salesforce/wikitext", "wikitext-103-raw-v1", "good articles of Wikipedia"},
-      {"wikipedia", "wikimedia/wikipedia", "20231101.en", "the English Wikipedia"}};
+      {"tinystories", "roneneldan/TinyStories", "", "stories in the words of a small child",
+       "fineweb --input FOLDER"},
+      {"wiki_en", "wikimedia/wikipedia", "20231101.en", "the English Wikipedia",
+       "wikipedia --input FOLDER"},
+      {"wiki_es", "wikimedia/wikipedia", "20231101.es", "the Spanish Wikipedia",
+       "wikipedia --input FOLDER"},
+      {"openorca", "Open-Orca/OpenOrca", "", "questions and answers",
+       "FILE.parquet --prompt_field=system_prompt,question --truth_field=response "
+       "--tokenizer=gpt2"},
+      {"orcamathword200", "microsoft/orca-math-word-problems-200k", "", "arithmetic in words",
+       "FILE.parquet --prompt_field=question --truth_field=answer --tokenizer=gpt2"},
+      {"smoltalk", "HuggingFaceTB/smoltalk", "all", "conversations",
+       "FILE.parquet --tokenizer=gpt2"},
+      {"cosmopedia_v2", "HuggingFaceTB/smollm-corpus", "cosmopedia-v2", "written textbooks",
+       "fineweb --input FOLDER"},
+      {"fineweb_edu", "HuggingFaceFW/fineweb-edu", "sample-10BT", "pages that teach",
+       "fineweb --input FOLDER"},
+      {"fineweb", "HuggingFaceFW/fineweb", "sample-10BT", "pages of the web",
+       "fineweb --input FOLDER"},
+      {"openwebtext", "Skylion007/openwebtext", "", "pages that were linked to",
+       "openwebtext --input FOLDER"},
+      {"wikitext", "Salesforce/wikitext", "wikitext-103-raw-v1", "good articles of Wikipedia",
+       "wikitext --input FOLDER"},
+      {"wikipedia", "wikimedia/wikipedia", "20231101.en", "the English Wikipedia",
+       "wikipedia --input FOLDER"}};
   return all;
 }
 

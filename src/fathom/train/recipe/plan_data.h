@@ -13,6 +13,9 @@ struct PublishedData {
   std::string published;  // "owner/name", as its publisher has it
   std::string part;       // configuration or file of it; empty: all
   std::string what;       // in a few words
+  // What `fathom prepare` is given for it beside --name: its FOLDER of Parquet files, or one
+  // FILE.parquet of them.
+  std::string prepare;
 };
 const std::vector<PublishedData>& published_data();
 const PublishedData* find_published_data(const std::string& corpus);  // null: not known
