@@ -23,7 +23,7 @@ class CompareTest : public testing::CliTest {
   // Losses at steps 0, 100, ..., 400 that end `less` lower; noise is the seed's.
   void make_run(const std::string& name, int seed, const std::string& config, double less,
                 bool counts = true, RunStatus status = RunStatus::kDone) const {
-    fs::create_directories(place_.path("runs/" + name + "/checkpoints"));
+    fs::create_directories(place_.path("runs/" + name + "/checkpoints/last"));
     RunStore store(place_.path("runs/fathom.db"));
     const RunHandle run = store.create_run(
         name, "gpt2", "[training]\nseed = " + std::to_string(seed) + "\n" + config);

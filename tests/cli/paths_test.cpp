@@ -76,6 +76,14 @@ TEST_F(PathsTest, AStartMayHaveEveryByte) {
   EXPECT_EQ(start_text("FILE:" + place_.path("caf\xe9.txt").string()), "ROMEO");
   EXPECT_THAT(refusal_of([] { start_text("caf\xe9"); }).what(), HasSubstr("is not UTF-8"));
   EXPECT_EQ(start_text("file:%41"), "file:%41");
+  // A dash is standard input.
+  place_.write("typed.txt", "JULIET");
+  const int before = dup(STDIN_FILENO), typed = open(place_.path("typed.txt").c_str(), O_RDONLY);
+  dup2(typed, STDIN_FILENO);
+  EXPECT_EQ(start_text("FILE:-"), "JULIET");
+  dup2(before, STDIN_FILENO);
+  close(before);
+  close(typed);
 }
 
 TEST_F(PathsTest, ATextMayComeThroughAPipe) {

@@ -45,10 +45,10 @@ TEST_F(SweepTest, ADryRunSaysWhatWouldBeDoneAndDoesNothing) {
 }
 
 TEST_F(SweepTest, EverythingIsCheckedBeforeTheFirstRunStarts) {
-  const auto refused = [&](const std::string& recipe) {
+  const auto refused = [&](const std::string& recipe, int exit_code = 2) {
     place_.write("x.toml", recipe);
     const Outcome o = sweep({"x.toml"});
-    EXPECT_EQ(o.exit_code, 2) << o.out;
+    EXPECT_EQ(o.exit_code, exit_code) << o.out;
     EXPECT_FALSE(fs::exists(place_.path("runs/x.toml")));
     return o.err;
   };
@@ -58,7 +58,8 @@ TEST_F(SweepTest, EverythingIsCheckedBeforeTheFirstRunStarts) {
   EXPECT_THAT(refused(recipe + "n_embd = [32, 30]\nn_head = [4]\n"),
               AllOf(HasSubstr("x-n_layer1-n_embd30-n_head4-s1: "), HasSubstr("n_head")));
   EXPECT_THAT(refused("preset = \"gpt2ish_shakespeare_cpu\"\nseeds = [1]\n"
-                      "[base]\ndataset = \"snow\"\n"),
+                      "[base]\ndataset = \"snow\"\n",
+                      1),
               HasSubstr("snow"));
   Outcome o = sweep({"y.toml"});
   EXPECT_EQ(o.exit_code, 2);
@@ -86,13 +87,14 @@ TEST_F(SweepTest, RunsThatAreThereGoOnOnlyWhereTheyAreTheSame) {
 }
 
 TEST_F(SweepTest, AnInterruptedRunIsGoneOnWith) {
-  place_.write("w.toml",
-               "preset = \"gpt2ish_shakespeare_cpu\"\nseeds = [1]\n[base]\ndataset = \"rain\"\n");
-  make_begun("w-s1", RunStatus::kInterrupted);
+  place_.write(
+      "w.toml",
+      "preset = \"gpt2ish_shakespeare_cpu\"\nseeds = [1337]\n[base]\ndataset = \"rain\"\n");
+  make_begun("w-s1337", RunStatus::kInterrupted);
   fs::copy_file(place_.path("w.toml"), place_.path("runs/w.toml"));
   const Outcome o = sweep({"w.toml", "--dry_run"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
-  EXPECT_THAT(o.out, AllOf(HasSubstr("1 are begun"), HasSubstr("--seed=1 --resume\n")));
+  EXPECT_THAT(o.out, AllOf(HasSubstr("1 are begun"), HasSubstr("--seed=1337 --resume\n")));
 }
 
 TEST_F(SweepTest, ABudgetInTokensIsAPlanThatIsKeptBesideTheRecipe) {

@@ -164,7 +164,7 @@ TEST_P(EveryDataSet, SkipsToTheNextSample) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EveryDataSet, ::testing::ValuesIn(kinds()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& kind) { return std::string(kind.param.name); });
 
 class DataSetsTest : public testing::DataTest {
  protected:

@@ -117,7 +117,7 @@ TEST_F(PrepareDocuments, WikipediaHasTitles) {
 // Longer than what is encoded at a time, so that the cuts show.
 TEST_F(PrepareDocuments, WikitextIsItsThreeFilesAsTheyAre) {
   std::string train = " = Rain = \n \n";
-  for (int i = 0; train.size() < (7 << 20); ++i)
+  for (int i = 0; train.size() < (5 << 20); ++i)
     train += "The rain @-@ storm of " + std::to_string(i) + " fell  \n\n on the hill .\n";
   const std::string val = " = Valid = \n a text \n", test = " = Test = \n another \n";
   const PrepareReport report =

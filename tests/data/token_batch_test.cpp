@@ -7,9 +7,9 @@
 namespace fathom {
 namespace {
 
+using testing::caught;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::caught;
 
 const WholeNumbers& whole(const TokenBatch& batch, const std::string& name) {
   return std::get<WholeNumbers>(batch.find(name)->values);

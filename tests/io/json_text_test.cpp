@@ -35,10 +35,9 @@ TEST(JsonText, SaysWhereItBreaks) {
 }
 
 TEST(JsonText, MembersCanKeepTheOrderOfTheText) {
+  const auto tree = parse_ordered_json(R"({"b": 1, "a": {"d": 2, "c": 3}})", "x");
   std::string keys;
-  for (const auto& [key, value] :
-       parse_ordered_json(R"({"b": 1, "a": {"d": 2, "c": 3}})", "x").items())
-    keys += key;
+  for (const auto& [key, value] : tree.items()) keys += key;
   EXPECT_EQ(keys, "ba");
   EXPECT_NO_THROW(parse_ordered_json(R"([{"a": 1}, {"a": {"a": 2}}])", "x"));
   EXPECT_THAT(error_of([] { parse_ordered_json(R"({"a": {"b": 1, "b": 2}})", "x"); }),

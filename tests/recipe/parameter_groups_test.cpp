@@ -78,7 +78,7 @@ TEST(ParameterGroups, WhatIsNoneIsRefusedWithWhatIsWrong) {
   EXPECT_THAT(refused("head.*: frozen_until=1.5"), HasSubstr("whole numbers"));
   EXPECT_THAT(refused("head.*: frozen_until=1e15"), HasSubstr("whole numbers"));
   EXPECT_THAT(refused("head.*: lr=1, lr=2"), HasSubstr("twice"));
-  EXPECT_THAT(refused("head.*: lr=1,"), HasSubstr("is no setting"));
+  EXPECT_THAT(refused("head.*: lr=1,,decay=1"), HasSubstr("is no setting"));
   EXPECT_THAT(refused("head.*: rate=1"),
               AllOf(HasSubstr("\"rate\""), HasSubstr("allowed: lr, decay, frozen_until")));
 }

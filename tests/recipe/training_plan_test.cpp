@@ -195,7 +195,7 @@ TEST(TrainingPlan, WhatIsNoPlanIsRefused) {
         << name;
   EXPECT_THAT(
       refusal(R"({"datasets": {"w": {"ds_loader": "wiki"}}, "steps": [{"datasets": ["v"]}]})"),
-      AllOf(HasSubstr("unknown data set \"v\""), HasSubstr("allowed: w")));
+      AllOf(HasSubstr("unknown data set \"v\""), HasSubstr("did you mean w?")));
 }
 
 TEST(TrainingPlan, LoadersNameCorpora) {

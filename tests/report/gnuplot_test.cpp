@@ -50,14 +50,23 @@ TEST(GnuplotScript, HasABlockForEveryLineAndGapsWhereThereAreSome) {
 
 TEST(Png, IsDrawnByGnuplot) {
   if (find_program("gnuplot").empty()) GTEST_SKIP() << "gnuplot is not installed";
-  std::vector<Report> reports = {example()};
-  for (const std::string& text : hostile_texts()) reports.push_back(report_of(text));
-  Report nothing, huge;
+  // Every hostile text at once, for each picture takes gnuplot a moment.
+  Plot plot;
+  Bars bars;
+  for (const std::string& text : hostile_texts()) {
+    plot.title += text;
+    plot.lines.push_back({text, {0, 1}, {1, 2}, {0, 1}, {2, 3}});
+    bars.names.push_back(text);
+    bars.values.push_back(1);
+  }
+  plot.x.label = plot.y.label = bars.title = plot.title;
+  Report hostile, nothing, huge;
+  hostile.add(plot);
+  hostile.add(bars);
   nothing.add(Plot());
   nothing.add(Bars{"b", {"x"}, {kNaN}});
   huge.add(Plot{"h", {}, {}, {{"l", {1, 2, 3}, {1e300, -1e300, 0}}}});
-  reports.push_back(nothing);
-  reports.push_back(huge);
+  const std::vector<Report> reports = {example(), hostile, nothing, huge};
   for (const Report& report : reports) {
     const std::string png = render_png(report);
     EXPECT_EQ(png.substr(0, 8), "\x89PNG\r\n\x1a\n");

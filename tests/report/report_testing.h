@@ -80,7 +80,7 @@ inline const std::vector<std::string>& hostile_texts() {
                                                "# heading\n* item",
                                                "\033[2J\033]0;title\007\r\b",
                                                "\u202eright to left\u202c \u200b\ufeff",
-                                               std::string("nul \0 and \xff\xfe bytes", 23),
+                                               std::string("nul \0 and \xff\xfe bytes", 18),
                                                "\uffff\ufffe \U000e0041",
                                                "%s {} {0} \\n \\x",
                                                "'; system('touch harm'); '",

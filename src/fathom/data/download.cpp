@@ -27,18 +27,15 @@ namespace {
 size_t receive(char* data, size_t size, size_t count, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const size_t bytes = size * count;
-  if (bytes > transfer.most - transfer.taken) {
-    transfer.too_long = true;
-    return 0;  // ends the transfer
-  }
   try {
     transfer.take({data, bytes});
   } catch (...) {
     transfer.thrown = std::current_exception();
-    return 0;
+    return 0;  // ends the transfer
   }
   transfer.taken += bytes;
-  return bytes;
+  transfer.too_long = transfer.taken > transfer.options.max_bytes;
+  return transfer.too_long ? 0 : bytes;
 }
 
 size_t receive_header(char* data, size_t size, size_t count, void* user) {

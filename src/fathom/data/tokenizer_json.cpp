@@ -140,6 +140,10 @@ BpeVocabulary vocabulary_from(const Files& files, const std::string& name) {
     if (id != v.size())
       fail(fmt::format("{}: no token has the id {}", name, v.size()),
            "vocabularies with gaps are not read");
+    if (id < tokens && files.added.count(id) > 0)
+      fail(fmt::format("{}: the special token {} has the id {}, before those of the merges", name,
+                       quoted_start(symbol), id),
+           "special tokens must have the ids behind those of the bytes and the merges");
     if (id >= tokens) {
       if (files.tells_added && files.added.count(id) == 0)
         fail(
@@ -152,7 +156,7 @@ BpeVocabulary vocabulary_from(const Files& files, const std::string& name) {
     if (!bytes || bytes->empty())
       fail(fmt::format("{}: the token {} of id {} is not made of bytes", name, quoted_start(symbol),
                        id),
-           "special tokens must have the ids behind those of the bytes and the merges");
+           kKind);
     v.tokens.push_back(std::move(*bytes));
   }
   validate(v);

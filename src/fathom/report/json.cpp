@@ -24,9 +24,16 @@ json numbers(const std::vector<double>& values) {
 }
 
 json cell_value(const Cell& cell) {
-  if (const auto* text = std::get_if<std::string>(&cell.value)) return json_word(*text);
-  if (const auto* value = std::get_if<double>(&cell.value)) return number(*value);
-  if (const auto* whole = std::get_if<int64_t>(&cell.value)) return *whole;
+  switch (cell.kind) {
+    case Cell::Kind::kText:
+      return json_word(cell.text);
+    case Cell::Kind::kNumber:
+      return number(cell.number);
+    case Cell::Kind::kWhole:
+      return cell.whole;
+    case Cell::Kind::kNothing:
+      break;
+  }
   return nullptr;
 }
 

@@ -58,13 +58,19 @@ std::string shown(double number, const NumberForm& form) {
 }
 
 std::string shown(const Cell& cell, const NumberForm& form) {
-  if (const auto* text = std::get_if<std::string>(&cell.value)) return *text;
-  if (const auto* number = std::get_if<double>(&cell.value)) return shown(*number, form);
-  const auto* whole = std::get_if<int64_t>(&cell.value);
-  if (whole == nullptr) return "";
-  if (form.kind == NumberForm::Kind::kCount) return with_commas(*whole);
-  if (form.kind == NumberForm::Kind::kPercent) return shown(static_cast<double>(*whole), form);
-  return std::to_string(*whole);
+  switch (cell.kind) {
+    case Cell::Kind::kText:
+      return cell.text;
+    case Cell::Kind::kNumber:
+      return shown(cell.number, form);
+    case Cell::Kind::kWhole:
+      break;
+    case Cell::Kind::kNothing:
+      return "";
+  }
+  if (form.kind == NumberForm::Kind::kCount) return with_commas(cell.whole);
+  if (form.kind == NumberForm::Kind::kPercent) return shown(static_cast<double>(cell.whole), form);
+  return std::to_string(cell.whole);
 }
 
 Colour scale_colour(double place) {

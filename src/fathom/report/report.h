@@ -40,16 +40,19 @@ struct NumberForm {
 
 // Nothing, a number or a text.
 struct Cell {
-  std::variant<std::monostate, int64_t, double, std::string> value;
+  enum class Kind { kNothing, kWhole, kNumber, kText } kind = Kind::kNothing;
+  int64_t whole = 0;
+  double number = 0;
+  std::string text;
   bool marked = false;  // underlined
 
   Cell() = default;
-  Cell(int number) : value(int64_t{number}) {}
-  Cell(int64_t number) : value(number) {}
-  Cell(size_t number) : value(static_cast<int64_t>(number)) {}
-  Cell(double number) : value(number) {}
-  Cell(std::string text) : value(std::move(text)) {}
-  Cell(const char* text) : value(std::string(text)) {}
+  Cell(int given) : Cell(int64_t{given}) {}
+  Cell(int64_t given) : kind(Kind::kWhole), whole(given) {}
+  Cell(size_t given) : Cell(static_cast<int64_t>(given)) {}
+  Cell(double given) : kind(Kind::kNumber), number(given) {}
+  Cell(std::string given) : kind(Kind::kText), text(std::move(given)) {}
+  Cell(const char* given) : Cell(std::string(given)) {}
 };
 
 enum class Align { kLeft, kRight };

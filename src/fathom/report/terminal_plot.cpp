@@ -99,11 +99,12 @@ void draw_band(Canvas& canvas, const Line& line, const PlotScales& scales, size_
   struct Edge {
     int x, top, bottom;
   };
-  std::optional<Edge> before;
+  bool goes_on = false;  // from the edge before
+  Edge before = {0, 0, 0};
   for (size_t i = 0; i < n; ++i) {
     if (!scales.x.shows(line.x[i]) || !scales.y.shows(line.low[i]) ||
         !scales.y.shows(line.high[i])) {
-      before.reset();
+      goes_on = false;
       continue;
     }
     const int down = canvas.dots_down();
@@ -113,16 +114,17 @@ void draw_band(Canvas& canvas, const Line& line, const PlotScales& scales, size_
     const Edge now = {std::clamp(dot_of(scales.x.place(line.x[i]), canvas.dots_across()), 0,
                                  canvas.dots_across() - 1),
                       row(line.high[i]), row(line.low[i])};
-    if (!before) before = now;
-    const int step = now.x < before->x ? -1 : 1;
-    for (int x = before->x;; x += step) {
-      const double t = now.x == before->x ? 1
-                                          : static_cast<double>(x - before->x) /
-                                                static_cast<double>(now.x - before->x);
+    if (!goes_on) before = now;
+    goes_on = true;
+    const int step = now.x < before.x ? -1 : 1;
+    for (int x = before.x;; x += step) {
+      const double t = now.x == before.x ? 1
+                                         : static_cast<double>(x - before.x) /
+                                               static_cast<double>(now.x - before.x);
       const auto between = [t](int a, int b) {
         return a + static_cast<int>(std::lround(t * (b - a)));
       };
-      canvas.band(x, between(before->top, now.top), between(before->bottom, now.bottom), number);
+      canvas.band(x, between(before.top, now.top), between(before.bottom, now.bottom), number);
       if (x == now.x) break;
     }
     before = now;

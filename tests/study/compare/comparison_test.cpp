@@ -51,10 +51,10 @@ TEST(Comparison, TellsEarlySpeedAndFinalLossApart) {
   const Measure& early = of(c, Measure::Kind::kEarly);
   EXPECT_EQ(early.budget, 100);
   EXPECT_NEAR(early.groups[1].difference.difference, 0.3, 1e-12);
-  EXPECT_EQ(early.groups[1].verdict, Verdict::kNoTest) << "all pairs differ by 0.3 exactly";
+  EXPECT_EQ(early.groups[1].finding, Finding::kNoTest) << "all pairs differ by 0.3 exactly";
   const Measure& final = of(c, Measure::Kind::kFinal);
   EXPECT_NEAR(final.groups[1].difference.difference, -0.31 / 3, 1e-12);
-  EXPECT_EQ(final.groups[1].verdict, Verdict::kBetter);
+  EXPECT_EQ(final.groups[1].finding, Finding::kBetter);
   const Measure& reached = of(c, Measure::Kind::kReached);
   EXPECT_EQ(reached.budget, 3.5) << "what all have reached after a quarter";
   EXPECT_EQ(reached.groups[1].values[0], 100);
@@ -132,15 +132,15 @@ TEST(Comparison, HasABandOfEachGroupsMean) {
 TEST(Comparison, TakesMoreForBetterWhereThatIsSaid) {
   ComparisonOptions o;
   o.lower_is_better = false;
-  EXPECT_EQ(of(compare(two_groups(), o), Measure::Kind::kFinal).groups[1].verdict, Verdict::kWorse);
+  EXPECT_EQ(of(compare(two_groups(), o), Measure::Kind::kFinal).groups[1].finding, Finding::kWorse);
 }
 
 TEST(Comparison, MeasuresFromTheGroupThatIsAskedFor) {
   ComparisonOptions o;
   o.baseline = 1;
   const Measure final = of(compare(two_groups(), o), Measure::Kind::kFinal);
-  EXPECT_EQ(final.groups[1].verdict, Verdict::kBaseline);
-  EXPECT_EQ(final.groups[0].verdict, Verdict::kWorse);
+  EXPECT_EQ(final.groups[1].finding, Finding::kBaseline);
+  EXPECT_EQ(final.groups[0].finding, Finding::kWorse);
 }
 
 TEST(Comparison, NeedsABudgetInCommon) {
@@ -153,7 +153,7 @@ TEST(Comparison, OfARunThatDivergedIsNoTest) {
   std::vector<ComparedGroup> groups = two_groups();
   groups[1].runs[0].curve.y.back() = NAN;
   const GroupResult result = of(compare(groups, {}), Measure::Kind::kFinal).groups[1];
-  EXPECT_EQ(result.verdict, Verdict::kNoTest);
+  EXPECT_EQ(result.finding, Finding::kNoTest);
   EXPECT_THAT(result.difference.why_none, HasSubstr("no finite value"));
 }
 

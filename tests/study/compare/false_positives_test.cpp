@@ -20,7 +20,7 @@ TEST(FalsePositives, StayAsRareWhereManyGroupsAreComparedWithOne) {
     const Measure final = compare(groups, {}).measures.back();
     bool any = false;
     for (const GroupResult& group : final.groups)
-      any = any || group.verdict == Verdict::kBetter || group.verdict == Verdict::kWorse;
+      any = any || group.finding == Finding::kBetter || group.finding == Finding::kWorse;
     found += any;
   }
   EXPECT_LT(found, kTimes * (0.05 + testing::interval(0.05, kTimes)));

@@ -68,12 +68,12 @@ inline Rates found_rates(int times, size_t n, double better, bool is_paired, dou
     const ComparedGroup a = runs.group("a", n, 0, "one", shared);
     const ComparedGroup b = runs.group("b", n, better, is_paired ? "one" : "other", shared);
     for (const Measure& m : compare({a, b}, options).measures) {
-      const Verdict verdict = m.groups[1].verdict;
+      const Finding finding = m.groups[1].finding;
       double& rate = m.kind == Measure::Kind::kEarly     ? rates.early
                      : m.kind == Measure::Kind::kReached ? rates.reached
                                                          : rates.final;
       EXPECT_EQ(m.groups[1].difference.test, is_paired ? TestKind::kPaired : TestKind::kWelch);
-      rate += verdict == Verdict::kBetter || verdict == Verdict::kWorse;
+      rate += finding == Finding::kBetter || finding == Finding::kWorse;
     }
   }
   for (double* rate : {&rates.early, &rates.reached, &rates.final}) *rate /= times;

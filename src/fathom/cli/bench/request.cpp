@@ -12,7 +12,7 @@
 namespace fathom {
 namespace {
 
-BenchKind kind_of(const std::string& what) {
+BenchKind bench_kind(const std::string& what) {
   if (what == "step") return BenchKind::kStep;
   if (what == "decode") return BenchKind::kDecode;
   if (what == "ops") return BenchKind::kOps;
@@ -72,7 +72,7 @@ std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
     request.config = preset_config(name);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return std::nullopt;
-  request.kind = kind_of(what);
+  request.kind = bench_kind(what);
   request.config = preset_config(preset);
   FieldList list = make_list();
   request.notices = apply_settings(*settings, preset, list);

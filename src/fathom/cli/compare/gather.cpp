@@ -122,7 +122,8 @@ std::map<std::string, std::string> settings_of(const std::string& text, const st
 }
 
 // A run's plan.json says what its stages set; the configuration in the store has the values of the
-// stage in which it was started last. Two plans are alike if they are written alike.
+// stage in which it was started last. Two plans are alike if their
+// stages are.
 void take_plan(const std::string& text, const std::string& path,
                std::map<std::string, std::string>& settings) {
   const nlohmann::json plan = parse_json(text, path);
@@ -132,7 +133,7 @@ void take_plan(const std::string& text, const std::string& path,
     if (!step.is_object() || !step.contains("overrides")) continue;
     for (const auto& [key, value] : step.at("overrides").items()) settings.erase(key);
   }
-  settings["training_plan"] = xxh3_hex(as_bytes(text)).substr(0, 8);
+  settings["training_plan"] = xxh3_hex(as_bytes(json_text(steps))).substr(0, 8);
 }
 
 RunFacts facts_of(const StoredRun& run, const RunRecord& record, const std::string& label) {

@@ -67,12 +67,13 @@ struct Totals {
   bool is_estimate = false;
   void add(const Forecast& f) {
     is_estimate = is_estimate || f.is_estimate;
-    const auto add = [](std::optional<int64_t>& sum, const std::optional<int64_t>& more) {
-      if (sum && more && !__builtin_add_overflow(*sum, *more, &*sum)) return;
-      sum.reset();
-    };
-    add(steps, f.steps);
-    add(tokens, f.tokens);
+    steps = sum(steps, f.steps);
+    tokens = sum(tokens, f.tokens);
+  }
+  static std::optional<int64_t> sum(std::optional<int64_t> a, std::optional<int64_t> b) {
+    int64_t out = 0;
+    if (!a || !b || __builtin_add_overflow(*a, *b, &out)) return std::nullopt;
+    return out;
   }
 };
 

@@ -34,11 +34,11 @@ std::map<std::string, double> by_seed(const ComparedGroup& group, const std::vec
   return values;
 }
 
-Verdict verdict_of(const GroupResult& result, bool lower_is_better, double alpha) {
-  if (result.difference.test == TestKind::kNone) return Verdict::kNoTest;
-  if (!(result.p < alpha)) return Verdict::kNotDistinguishable;
+Finding finding_of(const GroupResult& result, bool lower_is_better, double alpha) {
+  if (result.difference.test == TestKind::kNone) return Finding::kNoTest;
+  if (!(result.p < alpha)) return Finding::kNotDistinguishable;
   const bool is_lower = result.difference.difference < 0;
-  return is_lower == lower_is_better ? Verdict::kBetter : Verdict::kWorse;
+  return is_lower == lower_is_better ? Finding::kBetter : Finding::kWorse;
 }
 
 Measure measure(const Groups& groups, const ComparisonOptions& o, Measure::Kind kind, double budget,
@@ -65,7 +65,7 @@ Measure measure(const Groups& groups, const ComparisonOptions& o, Measure::Kind 
     if (i == o.baseline) continue;
     GroupResult& result = m.groups[i];
     result.p = raised[i];
-    result.verdict = verdict_of(result, lower, 1 - o.confidence);
+    result.finding = finding_of(result, lower, 1 - o.confidence);
   }
   return m;
 }

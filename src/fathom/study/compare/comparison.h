@@ -35,14 +35,14 @@ struct ComparisonOptions {
   size_t baseline = 0;               // which group
 };
 
-enum class Verdict { kBaseline, kBetter, kWorse, kNotDistinguishable, kNoTest };
+enum class Finding { kBaseline, kBetter, kWorse, kNotDistinguishable, kNoTest };
 
 struct GroupResult {
   std::vector<double> values;  // of each run, in order
   Summary summary;
   Difference difference;  // from the baseline; of the baseline itself: nothing
   double p = 0;           // Holm's, over the groups; NaN: no test
-  Verdict verdict = Verdict::kBaseline;
+  Finding finding = Finding::kBaseline;
 };
 
 struct Measure {

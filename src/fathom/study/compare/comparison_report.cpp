@@ -57,7 +57,8 @@ report::Table table(const ComparisonFacts& facts, const ByBudget& by, const Meas
   for (size_t i = 0; i < m.groups.size(); ++i) {
     const GroupResult& result = m.groups[i];
     std::vector<report::Cell> row = {facts.groups[i].name, result.summary.n, result.summary.mean};
-    row.push_back(result.summary.n > 1 ? report::Cell(result.summary.sd) : report::Cell());
+    row.emplace_back();
+    if (result.summary.n > 1) row.back() = result.summary.sd;
     if (i == facts.options.baseline) {
       row.emplace_back("baseline");
     } else {
@@ -106,8 +107,8 @@ const char* kind_name(Measure::Kind kind) {
 json result_json(const ComparisonFacts& facts, const GroupResult& r, const std::string& name) {
   json out = {{"group", report::json_word(name)}, {"n", r.summary.n},
               {"mean", number(r.summary.mean)},   {"spread", number(r.summary.sd)},
-              {"values", numbers(r.values)},      {"verdict", verdict_name(r.verdict)}};
-  if (r.verdict == Verdict::kBaseline) return out;
+              {"values", numbers(r.values)},      {"verdict", finding_name(r.finding)}};
+  if (r.finding == Finding::kBaseline) return out;
   const Difference& d = r.difference;
   out["difference"] = number(d.difference);
   out["test"] = d.test == TestKind::kNone ? "none" : test_name(d.test);
@@ -189,41 +190,41 @@ std::string alone(const ComparedGroup& group) {
 
 }  // namespace
 
-const char* verdict_name(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::kBaseline:
+const char* finding_name(Finding finding) {
+  switch (finding) {
+    case Finding::kBaseline:
       return "baseline";
-    case Verdict::kBetter:
+    case Finding::kBetter:
       return "better";
-    case Verdict::kWorse:
+    case Finding::kWorse:
       return "worse";
-    case Verdict::kNotDistinguishable:
+    case Finding::kNotDistinguishable:
       return "not distinguishable at this n";
-    case Verdict::kNoTest:
+    case Finding::kNoTest:
       break;
   }
   return "no test";
 }
 
-std::string verdict_sentence(const ComparisonFacts& facts, const Measure& m, size_t group) {
+std::string finding_sentence(const ComparisonFacts& facts, const Measure& m, size_t group) {
   const GroupResult& result = m.groups[group];
   const size_t baseline = facts.options.baseline;
   const std::string &name = facts.groups[group].name, &other = facts.groups[baseline].name;
   const bool is_speed = m.kind == Measure::Kind::kReached;
-  switch (result.verdict) {
-    case Verdict::kBetter:
+  switch (result.finding) {
+    case Finding::kBetter:
       return fmt::format("{} is {} than {}.", name, is_speed ? "faster" : "better", other);
-    case Verdict::kWorse:
+    case Finding::kWorse:
       return fmt::format("{} is {} than {}.", name, is_speed ? "slower" : "worse", other);
-    case Verdict::kNotDistinguishable:
+    case Finding::kNotDistinguishable:
       return fmt::format(
           "{}: not distinguishable from {} at this n ({} and {}): a difference of {} would show 8 "
           "times in 10.",
           name, other, result.summary.n, m.groups[baseline].summary.n,
           report::shown(detectable(result.difference, facts.options.confidence), kTwo));
-    case Verdict::kNoTest:
+    case Finding::kNoTest:
       return fmt::format("{}: {}.", name, result.difference.why_none);
-    case Verdict::kBaseline:
+    case Finding::kBaseline:
       break;
   }
   return "";
@@ -241,7 +242,7 @@ report::Report comparison_report(const ComparisonFacts& facts) {
       out.add(table(facts, by, m));
       std::string sentences;
       for (size_t i = 0; i < facts.groups.size(); ++i)
-        if (const std::string s = verdict_sentence(facts, m, i); !s.empty())
+        if (const std::string s = finding_sentence(facts, m, i); !s.empty())
           sentences += (sentences.empty() ? "" : "\n") + s;
       if (!sentences.empty()) out.add(report::Paragraph{sentences});
     }

@@ -28,7 +28,7 @@ struct ComparisonFacts {
 report::Report comparison_report(const ComparisonFacts& facts);
 
 // "b is better than a", "b: not distinguishable from a at this n (3 and 3): ...".
-std::string verdict_sentence(const ComparisonFacts& facts, const Measure& measure, size_t group);
-const char* verdict_name(Verdict verdict);  // "better", ...
+std::string finding_sentence(const ComparisonFacts& facts, const Measure& measure, size_t group);
+const char* finding_name(Finding finding);  // "better", ...
 
 }  // namespace fathom

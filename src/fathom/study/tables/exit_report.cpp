@@ -156,8 +156,8 @@ report::Report exit_report(const ExitTable& table) {
              report::kInSvg);
   report.add(report::Paragraph{"Sample text:"}, report::kInMarkdown);
   report.add(text_of(table));
-  report.add(report::Paragraph{fmt::format("{}: {}, {} tokens\na{}{}{}", table.run, table.source,
-                                           table.rows.size(), quality, early ? ", " : "\n", depth)},
+  report.add(report::Paragraph{fmt::format("{}: {}, {} tokens\na{}\n{}", table.run, table.source,
+                                           table.rows.size(), quality, depth)},
              report::kInTerminal);
   if (early)
     report.add(layers_of(table, s), report::kInTerminal | report::kInHtml | report::kInSvg);

@@ -222,8 +222,7 @@ class Reader {
                "commas stand between data sets: give the folder another name");
       all += (all.empty() ? "" : ",") + corpus;
     }
-    if (data_parts(all).empty())
-      refuse(at, "has no data set in " + quoted_start(all), "name one");
+    if (data_parts(all).empty()) refuse(at, "has no data set in " + quoted_start(all), "name one");
     set(at, stage, "dataset", all);
     return data_parts(all).size();
   }

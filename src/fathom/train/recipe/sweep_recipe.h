@@ -14,7 +14,7 @@
 //
 //   [[settings]]                   in place of a grid: one by one
 //   name = "wide"                  of the setting
-//   preset = "papingo"             where it is not the sweep's
+//   preset = "gpt2"                where it is not the sweep's
 //   n_embd = 256
 //
 //   plan = "FILE"                  in place of a budget: a training plan's file or name, or its
