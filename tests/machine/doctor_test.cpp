@@ -9,7 +9,7 @@
 namespace fathom {
 
 static void PrintTo(const Check& check, std::ostream* out) {
-  *out << check.name << " is " << finding_name(check.verdict) << ": " << check.value
+  *out << check.name << " is " << verdict_name(check.verdict) << ": " << check.value
        << "\n  HINT: " << check.hint;
 }
 
@@ -22,19 +22,19 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using Libraries = std::vector<std::string>;
 
-auto Is(Finding verdict, const std::string& value = "", const std::string& hint = "") {
+auto Is(Verdict verdict, const std::string& value = "", const std::string& hint = "") {
   return AllOf(Field(&Check::verdict, verdict), Field(&Check::value, HasSubstr(value)),
                Field(&Check::hint, HasSubstr(hint)));
 }
 auto Ok(const std::string& value = "") {
-  return AllOf(Is(Finding::kOk, value), Field(&Check::hint, IsEmpty()));
+  return AllOf(Is(Verdict::kOk, value), Field(&Check::hint, IsEmpty()));
 }
 auto Note(const std::string& value = "", const std::string& hint = "") {
-  return Is(Finding::kNote, value, hint);
+  return Is(Verdict::kNote, value, hint);
 }
 // Whatever is wrong comes with a way to mend it.
 auto Wrong(const std::string& value = "", const std::string& hint = "") {
-  return AllOf(Is(Finding::kWrong, value, hint), Field(&Check::hint, Not(IsEmpty())));
+  return AllOf(Is(Verdict::kWrong, value, hint), Field(&Check::hint, Not(IsEmpty())));
 }
 
 constexpr const char* kLib = "/usr/lib/x86_64-linux-gnu/";
@@ -345,9 +345,9 @@ TEST(DoctorEngine, LibtorchAndCuda) {
 }
 
 TEST(Doctor, JsonCountsWhatIsWrongAndNotNotes) {
-  const std::vector<Check> checks = {{"a", "1", Finding::kOk, ""},
-                                     {"b", "2", Finding::kNote, "see"},
-                                     {"c", "3", Finding::kWrong, "do"}};
+  const std::vector<Check> checks = {{"a", "1", Verdict::kOk, ""},
+                                     {"b", "2", Verdict::kNote, "see"},
+                                     {"c", "3", Verdict::kWrong, "do"}};
   EXPECT_EQ(to_json(checks), nlohmann::json::parse(R"({"wrong": 1, "checks": [
     {"name": "a", "value": "1", "verdict": "ok", "hint": ""},
     {"name": "b", "value": "2", "verdict": "note", "hint": "see"},

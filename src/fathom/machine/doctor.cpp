@@ -19,13 +19,13 @@ constexpr uint64_t kLittleMemory = 512 * kMiB, kEnoughMemory = 2 * kGiB;
 constexpr uint64_t kLittleDisk = 256 * kMiB, kEnoughDisk = 2 * kGiB;
 
 Check ok(std::string name, std::string value) {
-  return {std::move(name), std::move(value), Finding::kOk, ""};
+  return {std::move(name), std::move(value), Verdict::kOk, ""};
 }
 Check note(std::string name, std::string value, std::string hint) {
-  return {std::move(name), std::move(value), Finding::kNote, std::move(hint)};
+  return {std::move(name), std::move(value), Verdict::kNote, std::move(hint)};
 }
 Check wrong(std::string name, std::string value, std::string hint) {
-  return {std::move(name), std::move(value), Finding::kWrong, std::move(hint)};
+  return {std::move(name), std::move(value), Verdict::kWrong, std::move(hint)};
 }
 
 std::string counted(int n, const char* one, const char* many) {
@@ -47,13 +47,13 @@ bool equals_ignoring_case(const std::string& a, const char* b) {
 
 }  // namespace
 
-const char* finding_name(Finding verdict) {
-  return verdict == Finding::kOk ? "ok" : verdict == Finding::kNote ? "note" : "wrong";
+const char* verdict_name(Verdict verdict) {
+  return verdict == Verdict::kOk ? "ok" : verdict == Verdict::kNote ? "note" : "wrong";
 }
 
 int count_wrong(const std::vector<Check>& checks) {
   return static_cast<int>(std::count_if(checks.begin(), checks.end(), [](const Check& check) {
-    return check.verdict == Finding::kWrong;
+    return check.verdict == Verdict::kWrong;
   }));
 }
 
@@ -62,7 +62,7 @@ nlohmann::json to_json(const std::vector<Check>& checks) {
   for (const Check& check : checks)
     list.push_back({{"name", check.name},
                     {"value", check.value},
-                    {"verdict", finding_name(check.verdict)},
+                    {"verdict", verdict_name(check.verdict)},
                     {"hint", check.hint}});
   return {{"checks", std::move(list)}, {"wrong", count_wrong(checks)}};
 }

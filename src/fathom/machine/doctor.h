@@ -16,13 +16,13 @@
 namespace fathom {
 
 // kNote: works, but worth knowing. kWrong: fails, or costs much of the machine's speed.
-enum class Finding { kOk, kNote, kWrong };
-const char* finding_name(Finding verdict);  // "ok", "note", "wrong"
+enum class Verdict { kOk, kNote, kWrong };
+const char* verdict_name(Verdict verdict);  // "ok", "note", "wrong"
 
 struct Check {
   std::string name;   // one word, the same on every machine
   std::string value;  // what is there, and what is wrong with it
-  Finding verdict = Finding::kOk;
+  Verdict verdict = Verdict::kOk;
   std::string hint;  // how to mend it; never empty when something is wrong
 };
 

@@ -157,7 +157,7 @@ std::optional<EngineReadings> parse_engine_readings(std::string_view text) {
 Check judge_engine(const std::string& program, const ProgramOutcome& outcome,
                    const std::optional<EngineReadings>& readings, const std::string& version) {
   const auto wrong = [](const std::string& value, const std::string& hint) {
-    return Check{"engine", value, Finding::kWrong, hint};
+    return Check{"engine", value, Verdict::kWrong, hint};
   };
   if (!outcome.problem.empty())
     return wrong(
@@ -176,26 +176,26 @@ Check judge_engine(const std::string& program, const ProgramOutcome& outcome,
     return wrong(fmt::format("{} is {}, fathom is {}", program,
                              readings ? readings->version : "of an unknown version", version),
                  std::string("build both programs anew: ") + kBuildAgain);
-  return {"engine", fmt::format("{}, beside fathom", version), Finding::kOk, ""};
+  return {"engine", fmt::format("{}, beside fathom", version), Verdict::kOk, ""};
 }
 
 Check judge_libtorch(const EngineReadings& r) {
-  return {"libtorch", r.libtorch, Finding::kOk, ""};
+  return {"libtorch", r.libtorch, Verdict::kOk, ""};
 }
 
 Check judge_threads(const EngineReadings& r, int allowed) {
-  Check check{"threads", fmt::format("{} of libtorch", r.threads), Finding::kOk, ""};
+  Check check{"threads", fmt::format("{} of libtorch", r.threads), Verdict::kOk, ""};
   if (r.threads > allowed) {
     check.value += fmt::format(" for {} processors", allowed);
-    check.verdict = Finding::kWrong;
+    check.verdict = Verdict::kWrong;
     check.hint = "unset the variables that set numbers of threads";
   } else if (r.blas_threads == 1 && r.threads > 1) {
     check.value += ", but 1 of OpenBLAS: its matrix products take one processor";
-    check.verdict = Finding::kWrong;
+    check.verdict = Verdict::kWrong;
     check.hint = "unset OMP_NUM_THREADS and OPENBLAS_NUM_THREADS; --threads sets both";
   } else if (r.threads < allowed) {
     check.value += fmt::format(" for {} processors", allowed);
-    check.verdict = Finding::kNote;
+    check.verdict = Verdict::kNote;
     check.hint = "this libtorch was built without OpenMP, or a setting holds it back";
   }
   return check;
@@ -204,32 +204,32 @@ Check judge_threads(const EngineReadings& r, int allowed) {
 Check judge_threads(const EngineReadings& r, const ThreadChoice& wanted, int allowed) {
   // Fewer than the processors because a setting or a quota asks for it is as it should be.
   Check check = judge_threads(r, std::min(wanted.threads, allowed));
-  if (check.verdict == Finding::kOk) check.value += ", " + wanted.why;
+  if (check.verdict == Verdict::kOk) check.value += ", " + wanted.why;
   return check;
 }
 
 Check judge_kernels(const EngineReadings& r) {
   if (r.kernels == "none")
-    return {"kernels", "none: every operation is libtorch's own", Finding::kNote,
+    return {"kernels", "none: every operation is libtorch's own", Verdict::kNote,
             "unset FATHOM_ISA, which asks for that"};
   const std::string value =
       r.kernels + (r.flushes_denormals ? ", denormals are 0" : ", denormals are kept");
   if (r.kernels == "baseline")
-    return {"kernels", value + ": several times slower than with AVX2", Finding::kNote,
+    return {"kernels", value + ": several times slower than with AVX2", Verdict::kNote,
             "FATHOM_ISA asks for that, or this processor has no AVX2"};
-  return {"kernels", value, Finding::kOk, ""};
+  return {"kernels", value, Verdict::kOk, ""};
 }
 
 Check judge_cuda(const EngineReadings& r) {
   if (r.cuda)
     return {"cuda",
             fmt::format("{} {}", r.cuda_devices, r.cuda_devices == 1 ? "device" : "devices"),
-            Finding::kOk, ""};
+            Verdict::kOk, ""};
   const bool built = std::any_of(r.libraries.begin(), r.libraries.end(), [](const auto& path) {
     return begins(file_name(path), "libtorch_cuda");
   });
-  if (!built) return {"cuda", "not in this libtorch", Finding::kOk, ""};
-  return {"cuda", "libtorch has it, but finds no device", Finding::kNote,
+  if (!built) return {"cuda", "not in this libtorch", Verdict::kOk, ""};
+  return {"cuda", "libtorch has it, but finds no device", Verdict::kNote,
           "`nvidia-smi` says whether the driver works; fathom computes on the processor meanwhile"};
 }
 
@@ -240,55 +240,55 @@ Check judge_blas(const Libraries& mapped, int openblas_parallel, bool mkl) {
                        "libtatlas", "libmkl", "libblis"},
                       openblas_parallel);
   const Libraries openmp = openmp_runtimes(mapped);
-  const auto judged = [&](Finding verdict, const std::string& value, const std::string& hint) {
+  const auto judged = [&](Verdict verdict, const std::string& value, const std::string& hint) {
     return Check{"blas", value, verdict, hint};
   };
-  if (found.empty() && mkl) return judged(Finding::kOk, "MKL, inside libtorch", "");
+  if (found.empty() && mkl) return judged(Verdict::kOk, "MKL, inside libtorch", "");
   if (found.empty())
-    return judged(Finding::kNote, "none is loaded as a library of its own",
+    return judged(Verdict::kNote, "none is loaded as a library of its own",
                   "libtorch brings one of its own, or does without");
   const std::string names = join(found, " and ");
   if (found.size() > 1)
-    return judged(Finding::kWrong, names + ": more than one is loaded", kInstallOpenblas);
+    return judged(Verdict::kWrong, names + ": more than one is loaded", kInstallOpenblas);
   const std::string& one = found.front();
   if (one == kPthreads && !openmp.empty())
-    return judged(Finding::kWrong,
+    return judged(Verdict::kWrong,
                   fmt::format("{} beside {}: two pools of threads fight over the same processors",
                               one, names_of(openmp)),
                   kInstallOpenblas);
   if (one == kReference)
-    return judged(Finding::kWrong, one + ": many times slower than it could be", kInstallOpenblas);
+    return judged(Verdict::kWrong, one + ": many times slower than it could be", kInstallOpenblas);
   if (one == kSerial)
-    return judged(Finding::kNote, one + ": one thread for all processors", kInstallOpenblas);
+    return judged(Verdict::kNote, one + ": one thread for all processors", kInstallOpenblas);
   if (one == kSomeOpenblas)
-    return judged(Finding::kNote, one, "its flavour cannot be told; OpenMP's is the one to have");
-  return judged(Finding::kOk, one, "");
+    return judged(Verdict::kNote, one, "its flavour cannot be told; OpenMP's is the one to have");
+  return judged(Verdict::kOk, one, "");
 }
 
 Check judge_lapack(const Libraries& mapped, int openblas_parallel) {
   const Libraries found = implementations(mapped, {"liblapack", "libmkl"}, openblas_parallel);
-  if (found.empty()) return {"lapack", "none of its own", Finding::kOk, ""};
+  if (found.empty()) return {"lapack", "none of its own", Verdict::kOk, ""};
   const std::string names = join(found, " and ");
   const bool pthreads = std::find(found.begin(), found.end(), kPthreads) != found.end();
   if (found.size() > 1)
-    return {"lapack", names + ": more than one is loaded", Finding::kWrong, kInstallOpenblas};
+    return {"lapack", names + ": more than one is loaded", Verdict::kWrong, kInstallOpenblas};
   if (pthreads && !openmp_runtimes(mapped).empty())
-    return {"lapack", names + ": brings a second pool of threads", Finding::kWrong,
+    return {"lapack", names + ": brings a second pool of threads", Verdict::kWrong,
             kInstallOpenblas};
   if (found.front() == kReference)
-    return {"lapack", names + ": slow decompositions, which no run needs", Finding::kNote,
+    return {"lapack", names + ": slow decompositions, which no run needs", Verdict::kNote,
             kInstallOpenblas};
-  return {"lapack", names, Finding::kOk, ""};
+  return {"lapack", names, Verdict::kOk, ""};
 }
 
 Check judge_openmp(const Libraries& mapped) {
   const Libraries found = openmp_runtimes(mapped);
-  if (found.size() == 1) return {"openmp", found.front(), Finding::kOk, ""};
+  if (found.size() == 1) return {"openmp", found.front(), Verdict::kOk, ""};
   if (found.empty())
-    return {"openmp", "none is loaded: one thread does all the work", Finding::kNote,
+    return {"openmp", "none is loaded: one thread does all the work", Verdict::kNote,
             "apt-get install libtorch-dev libopenblas0-openmp, which share libgomp1"};
   return {"openmp", join(found, " and ") + ": two pools of threads fight over the same processors",
-          Finding::kWrong,
+          Verdict::kWrong,
           "apt-get install libtorch-dev libopenblas0-openmp, which share libgomp1, and build "
           "against them; or with another libtorch, LD_PRELOAD its own copy"};
 }

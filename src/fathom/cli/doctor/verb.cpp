@@ -15,10 +15,10 @@ namespace {
 
 void print(const std::vector<Check>& checks, const Style& style) {
   for (const Check& check : checks) {
-    const std::string word = fmt::format("{:<6}", finding_name(check.verdict));
+    const std::string word = fmt::format("{:<6}", verdict_name(check.verdict));
     fmt::print("{} {:<21}{}\n",
-               check.verdict == Finding::kOk     ? style.green(word)
-               : check.verdict == Finding::kNote ? style.yellow(word)
+               check.verdict == Verdict::kOk     ? style.green(word)
+               : check.verdict == Verdict::kNote ? style.yellow(word)
                                                  : style.red(word),
                check.name, visible(check.value));
     if (!check.hint.empty())
