@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <optional>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -15,6 +14,7 @@ namespace {
 
 constexpr size_t kBlock = 512;
 constexpr uint64_t kMaxNameBytes = 1 << 16;
+constexpr uint64_t kNotSaid = UINT64_MAX;  // of a size: by the header alone
 using Block = std::array<char, kBlock>;
 
 class TarReader {
@@ -24,7 +24,7 @@ class TarReader {
   bool read(const std::function<bool(const std::string&, std::string)>& member) {
     Block block;
     std::string long_name;
-    std::optional<uint64_t> long_size;
+    uint64_t long_size = kNotSaid;
     while (fill(block)) {
       // Two blocks of zeros end an archive; behind them another one may follow.
       if (std::all_of(block.begin(), block.end(), [](char c) { return c == 0; })) continue;
@@ -40,7 +40,7 @@ class TarReader {
         skip(size);
         continue;
       }
-      size = long_size.value_or(size);
+      if (long_size != kNotSaid) size = long_size;
       if (type == 'L') {  // GNU's: the next member's name
         require_size(size, kMaxNameBytes, "a name");
         long_name = content(size);
@@ -49,7 +49,7 @@ class TarReader {
       }
       const std::string name = long_name.empty() ? field(block, 0, 100) : long_name;
       long_name.clear();
-      long_size.reset();
+      long_size = kNotSaid;
       if (type != '0' && type != '\0' && type != '7') {  // folders, links
         skip(size);
         continue;
@@ -97,8 +97,7 @@ class TarReader {
   }
 
   // "30 path=a/name/of/any/length\n", its own length before each.
-  void take_attributes(std::string_view text, std::string& name,
-                       std::optional<uint64_t>& size) const {
+  void take_attributes(std::string_view text, std::string& name, uint64_t& size) const {
     while (!text.empty() && text.front() != '\0') {
       const char* const end = text.data() + text.size();
       size_t length = 0;
