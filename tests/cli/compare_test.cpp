@@ -184,7 +184,7 @@ TEST_F(CompareTest, OutputsAreWrittenInTheFormatOfTheirName) {
   EXPECT_THAT(slurp(place_.path("w.svg")), AllOf(HasSubstr("</svg>"), HasSubstr("n_layer = 4")));
   shown({"w-*", "--output=w.html"});
   EXPECT_THAT(slurp(place_.path("w.html")), HasSubstr("At equal FLOPs"));
-  EXPECT_THAT(shown({"w-*", "--format=markdown"}), HasSubstr("| n_layer = 4 |"));
+  EXPECT_THAT(shown({"w-*", "--format=markdown"}), HasSubstr("| n\\_layer = 4 |"));
 }
 
 TEST_F(CompareTest, ASweepIsAllItsRunsAndKeepsItsNames) {

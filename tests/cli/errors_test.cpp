@@ -41,7 +41,7 @@ class ErrorsTest : public testing::CliTest {
 
 TEST_F(ErrorsTest, Verbs) {
   expect({{"trian"}, 2, {"unknown verb", "trian"}, "train"});
-  expect({{"frobnicate"}, 2, {"frobnicate"}, "describe"});
+  expect({{"frobnicate"}, 2, {"frobnicate"}, "fathom --help"});
   expect({{""}, 2, {"unknown verb"}});
   expect({{"--jsn"}, 2, {"--jsn"}});
   const Outcome bare = run({});

@@ -187,8 +187,8 @@ TEST_F(Needs, PrepareTellsOnTheConsole) {
   EXPECT_THAT(said({"--vocab_size=258", "--tokenizer=bpe"}), Not(HasSubstr("no effect")));
   const std::string of_rows = said({"--rows", "--prompt_field=a", "--truth_field=b",
                                     "--text_field=c", "--title_field=d", "--seed=3"});
-  for (const char* key : {"rows = True", "prompt_field = a", "truth_field = b", "text_field = c",
-                          "title_field = d", "seed = 3"})
+  for (const char* key : {"rows = true", "prompt_field = \"a\"", "truth_field = \"b\"",
+                          "text_field = \"c\"", "title_field = \"d\"", "seed = 3"})
     EXPECT_THAT(of_rows,
                 HasSubstr(key + std::string(" has no effect: it needs a file of JSON lines")));
 }

@@ -239,7 +239,7 @@ TEST_F(ResumePlanTest, AnotherOptimiserBeginsAnewWhichIsSaid) {
   EXPECT_EQ(r.config.optimizer.optimizer, "sgd");
   EXPECT_EQ(r.config.optimizer.weight_decay, 0);
   EXPECT_THAT(r.resume->lines,
-              ElementsAre("optimizer = \"sgd\" (was \"adamw\")",
+              ElementsAre("optimizer = \"sgd\" (was \"adamw\")", "weight_decay = 0.0 (was 0.1)",
                           "the optimiser is SGD in place of AdamW: it begins anew, as with "
                           "--ignore_optimizer"));
   EXPECT_THAT(r.notices, ElementsAre(HasSubstr("weight_decay = 0")));

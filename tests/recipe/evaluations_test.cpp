@@ -49,7 +49,7 @@ TEST(Evaluations, RefuseWhatIsNone) {
       {"x: batches=2.5", "batches = 2.5"},
       {"x: n_layer=3", "sets n_layer, which is no matter of one pass"},
       {"x: halt_rule=gold", "sets halt_rule"},
-      {"x: halt_treshold=1", "halt_threshold"},
+      {"x: halt_treshold=1", "unknown key halt_treshold"},
       {"x: halt_thresholds=[1, 2]", "has 2 entries"},
       {"x: strict", "no key=value"},
   };
