@@ -131,7 +131,7 @@ if ((${#pages[@]} > 0)); then "$fathom" prepare my_text.txt --name mine >/dev/nu
 for i in $(seq 60); do
   printf '{"prompt": "Which fox jumps over hill %s?", "truth": "The quick brown one."}\n' "$i"
 done >answers.jsonl
-for name in wiki stories; do
+for name in wiki stories tinystories; do
   "$fathom" prepare my_text.txt --name "$name" --tokenizer byte >/dev/null
 done
 cat >my_plan.json <<'END'
