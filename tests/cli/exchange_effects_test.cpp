@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/effects_testing.h"
+#include "exchange/golden_model.h"
 #include "fathom/track/run_store.h"
 #include "fathom/train/recipe/run_state.h"
 
@@ -41,7 +42,7 @@ void ExchangeEffects::export_effects() {
 
 // What comes in and goes out: exchange/hugging_face_test.cpp.
 void ExchangeEffects::exchange_effects() {
-  const std::string model = FATHOM_SOURCE_DIR "/tests/golden/hugging_face";
+  const std::string model = testing::golden_model();
   const auto imported = [=](Words more) {
     more.insert(more.begin(), {"import", model, "--run_name=in"});
     return run(more).exit_code;
@@ -73,16 +74,18 @@ void ExchangeEffects::exchange_effects() {
   effects_["export hf"] = [=] {
     EXPECT_EQ(imported({"--force"}), 0);
     EXPECT_EQ(run({"export", "in", "--hf=out"}).exit_code, 0);
-    EXPECT_EQ(testing::slurp(place_.path("out/model.safetensors")),
-              testing::slurp(model + "/model.safetensors"));
+    EXPECT_TRUE(
+        testing::same_bytes(place_.path("out/model.safetensors"), model + "/model.safetensors"));
   };
   effects_["export force"] = [=] {
+    EXPECT_EQ(imported({"--force"}), 0);
     EXPECT_EQ(run({"export", "in", "--hf=out2"}).exit_code, 0);
     EXPECT_EQ(run({"export", "in", "--hf=out2"}).exit_code, 2);
     EXPECT_EQ(run({"export", "in", "--hf=out2", "--force"}).exit_code, 0);
     EXPECT_EQ(run({"export", "in", "--metrics=csv", "--force"}).exit_code, 2);
   };
   effects_["export checkpoint"] = [=] {
+    EXPECT_EQ(imported({"--force"}), 0);
     EXPECT_THAT(run({"export", "in", "--hf=out3", "--checkpoint=best"}).err,
                 HasSubstr("has no checkpoint best"));
     EXPECT_EQ(run({"export", "in", "--hf=out3", "--checkpoint=last"}).exit_code, 0);

@@ -1,6 +1,9 @@
 // The tiny GPT-2 that tests/golden/hugging_face/make.py wrote, and copies of it to be changed.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -18,6 +21,19 @@ inline std::string golden_model() {
 
 inline nlohmann::json json_file(const std::string& path) {
   return nlohmann::json::parse(slurp(path));
+}
+
+// Whether two files have the same bytes; says where they part, never what is in them.
+inline ::testing::AssertionResult same_bytes(const std::string& path_a, const std::string& path_b) {
+  namespace fs = std::filesystem;
+  for (const std::string& path : {path_a, path_b})
+    if (!fs::is_regular_file(path))
+      return ::testing::AssertionFailure() << "there is no file " << path;
+  const std::string a = slurp(path_a), b = slurp(path_b);
+  if (a == b) return ::testing::AssertionSuccess();
+  const auto at = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
+  return ::testing::AssertionFailure() << path_a << " (" << a.size() << " bytes) and " << path_b
+                                       << " (" << b.size() << ") differ from byte " << at << " on";
 }
 
 // A copy in `folder` without what tells how it was made.
@@ -58,11 +74,13 @@ inline std::vector<OwnedTensor> tensors_in(const std::string& path) {
   return tensors;
 }
 
-inline void write_tensors(const std::string& path, const std::vector<OwnedTensor>& tensors) {
+// The metadata is what files in Hugging Face's layout have; checkpoints have none.
+inline void write_tensors(const std::string& path, const std::vector<OwnedTensor>& tensors,
+                          const TensorMetadata& metadata = {{"format", "pt"}}) {
   std::vector<TensorView> views;
   for (const OwnedTensor& t : tensors)
     views.push_back({t.name, t.dtype, t.shape, as_bytes(t.bytes)});
-  write_safetensors(path, views, {{"format", "pt"}});
+  write_safetensors(path, views, metadata);
 }
 
 inline void change_tensors(const std::string& folder,

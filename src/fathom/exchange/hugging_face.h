@@ -55,7 +55,7 @@ struct ExportReport {
 ExportReport export_hugging_face(const std::string& checkpoint, const std::string& folder,
                                  bool replace);
 
-// The settings that keep a model from being a plain GPT-2, "halt_rule = max"; none: it is one.
+// The settings that keep a model from being a plain GPT-2, `halt_rule = "max"`; none: it is one.
 std::vector<std::string> beyond_gpt2(const ModelConfig& model);
 
 }  // namespace fathom
