@@ -7,6 +7,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/in_batches.h"
+#include "fathom/train/recipe/due.h"
 #include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/schedule.h"
 #include "fathom/train/recipe/stage_data.h"
