@@ -43,7 +43,6 @@ Settings exits_and(const std::string& name, const std::string& value) {
 // Passes that have different numbers of targets each.
 Settings split_exits() {
   Settings settings = exits_and("layer_supervision", "skip_easy");
-  settings.push_back({"skip_easy_weight", "token"});
   settings.push_back({"batch_size", "4"});
   settings.push_back({"mini_batch_size", "1"});
   return settings;
@@ -87,6 +86,7 @@ const std::vector<Row> kRows = {
 // Fields whose effect is tested elsewhere.
 const std::set<std::string> kElsewhere = {
     "device",        // below: a refusal on a machine without CUDA
+    "fresh_rows",    // of rows: rows_test.cpp
     "log_interval",  // how often `fathom train` stores and prints: the end-to-end tests
     "dataset",       // opened by the command line
     // Which checkpoints are there: resume_test.cpp.

@@ -259,7 +259,7 @@ TEST_F(LayersTest, AnEvaluationHasThresholdsOfItsOwn) {
   other.training.evaluations = "val";
   Trainer strict = trainer(other);
   EXPECT_EQ(strict.evaluate_now().of("val").loss, r.of("never").loss) << "as a model made so";
-  EXPECT_THAT(caught([&] { r.of("test"); }).what(), HasSubstr("at_once, never, val, one"));
+  EXPECT_THAT(caught([&] { r.of("test"); }).hint(), HasSubstr("at_once, never, val, one"));
 }
 
 }  // namespace

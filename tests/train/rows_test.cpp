@@ -108,5 +108,18 @@ TEST_F(RowsTest, EpochsCountRows) {
   EXPECT_EQ(t.state().progress.samples, 6);
 }
 
+// LMPlay's batcher: what is left of a long row when a batch is full is left out.
+TEST_F(RowsTest, FreshRowsBeginEveryStep) {
+  const Corpus long_ones = rows({answer("a", std::string(100, 'x')), answer("b", "c")}, "long");
+  for (const bool fresh : {false, true}) {
+    RunConfig c = config(1, 1);
+    c.training.max_iters = 2;
+    c.data.fresh_rows = fresh;
+    Trainer t(c, long_ones, kEnd + 1, "");
+    t.run({});
+    EXPECT_EQ(t.state().progress.samples, fresh ? 2 : 1);
+  }
+}
+
 }  // namespace
 }  // namespace fathom::testing

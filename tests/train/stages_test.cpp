@@ -119,7 +119,9 @@ TEST_F(StagesTest, OneMayHaveAnotherOptimiserAndFreezeOtherParameters) {
     EXPECT_EQ(whole.optimizer().steps(), goes_on ? 12 : 5);
     for (const Optimizer::State& s : whole.optimizer().state()) {
       EXPECT_EQ(s.frozen, s.name.rfind("attention.0.", 0) == 0) << s.name;
-      EXPECT_EQ(s.begun, goes_on && s.name.rfind("mlp.", 0) == 0 ? 7 : 0) << s.name;
+      if (!s.frozen) {
+        EXPECT_EQ(s.begun, goes_on && s.name.rfind("mlp.", 0) == 0 ? 7 : 0) << s.name;
+      }
     }
     for (const int64_t k : {7, 9}) {
       Trainer first = trainer_of(plan, "parts");
@@ -151,7 +153,8 @@ TEST_F(StagesTest, WhereverItWasInterruptedItIsTheSameRun) {
     const RunPlan plan = two_stages(second);
     const std::string whole = "whole" + to_text(second);
     trainer_of(plan, whole).run({});
-    for (int64_t polls : {9, 14, 31}) {
+    // An evaluation takes ten, a step of the second stage three.
+    for (int64_t polls : {13, 17, 31}) {
       const std::string run = "parts" + std::to_string(polls) + to_text(second);
       for (int stretches = 0;; ++stretches) {
         ASSERT_LT(stretches, 100);
@@ -236,7 +239,6 @@ TEST_F(StagesTest, ALossByMinibatchesDependsOnTheSplitAndIsToldApart) {
   const auto step_of = [&](LossNorm norm, int64_t mini) {
     RunConfig c = tiny_run(exit_config(0.3));
     c.model.supervision.layer_supervision.choice = "skip_easy";
-    c.model.supervision.skip_easy_weight = SkipEasyWeight::kToken;
     c.data.batch_size = 5;
     c.data.mini_batch_size = mini;
     c.training.loss_norm = norm;
