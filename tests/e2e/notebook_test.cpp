@@ -163,7 +163,7 @@ TEST_F(Notebook, TrainingInStages) {
   const Outcome missing = type(line + more);
   EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.err, HasSubstr("the stage stage1: the data \"wikipedia\" is not prepared"));
-  EXPECT_THAT(missing.err, HasSubstr("HINT: download wikimedia/wikipedia"));
+  EXPECT_THAT(missing.err, HasSubstr("HINT: `fathom prepare wikipedia`"));
   for (const char* name : {"wikipedia", "openorca"})
     ASSERT_EQ(type(std::string("prepare rain.txt --name ") + name).exit_code, 0);
   const Outcome plan = type("plan my_plan.json gpt2ish --json" + more);
