@@ -136,8 +136,8 @@ TEST_F(HuggingFaceTest, ImportThenExportGivesTheSameFile) {
 
 TEST_F(HuggingFaceTest, TextsBecomeTheSameTokens) {
   const auto tokenizer = Tokenizer::from_json(*read_hugging_face(golden_model()).tokenizer);
-  const json expected = json_file(golden_model() + "/expected.json");
-  for (const json& text : expected.at("texts"))
+  const json recorded = json_file(golden_model() + "/expected.json");
+  for (const json& text : recorded.at("texts"))
     EXPECT_EQ(json(tokenizer->encode(text["text"].get<std::string>())), text["ids"]) << text;
 }
 

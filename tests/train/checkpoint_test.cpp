@@ -189,8 +189,9 @@ TEST_F(CheckpointTest, RefusesADamagedStateByName) {
   for (const auto& [key, value] : complete.items()) {
     const std::string name = key;
     if (name == "optimizer_steps") continue;  // the optimiser's own, no model needs it
-    if (name != "progress")                   // which runs of before do not have
+    if (name != "progress") {                 // which runs of before do not have
       EXPECT_THAT(refused_with([&](json& j) { j.erase(name); }), HasSubstr("state.json")) << name;
+    }
     EXPECT_NE(refused_with([&](json& j) { j[name] = json::array({1}); }), "") << name;
   }
   EXPECT_THAT(refused_with([](json& j) { j["format_version"] = 99; }),

@@ -31,9 +31,9 @@ class ImportedTest : public ::testing::Test {
     const LoadedModel loaded = load_model(imported(folder), at::kCPU);
     const at::NoGradGuard no_grad;
     double largest = 0;
-    const json expected = json_file(golden_model() + "/expected.json");
-    EXPECT_GT(expected.at("sequences").size(), 0U);
-    for (const json& sequence : expected.at("sequences")) {
+    const json recorded = json_file(golden_model() + "/expected.json");
+    EXPECT_GT(recorded.at("sequences").size(), 0U);
+    for (const json& sequence : recorded.at("sequences")) {
       const auto ids = sequence["ids"].get<std::vector<int64_t>>();
       const Tensor tokens_BT = at::tensor(ids, at::kLong).unsqueeze(0);
       const Tensor logits_BTV = loaded.model->next_token_model()->logits(tokens_BT).contiguous();
@@ -67,8 +67,8 @@ TEST_F(ImportedTest, TheActivationIsTheOneOfItsConfig) {
 
 TEST_F(ImportedTest, DecodesAsItReads) {
   const LoadedModel loaded = load_model(imported(golden_model()), at::kCPU);
-  const json expected = json_file(golden_model() + "/expected.json");
-  for (const json& sequence : expected.at("sequences")) {
+  const json recorded = json_file(golden_model() + "/expected.json");
+  for (const json& sequence : recorded.at("sequences")) {
     const auto ids = sequence["ids"].get<std::vector<int64_t>>();
     Window window;
     window.capacity = 24;
