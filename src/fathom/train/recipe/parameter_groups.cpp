@@ -19,8 +19,14 @@ namespace {
 
 constexpr double kMostRate = 1e6, kMostDecay = 1e30, kMostSteps = 1e12;
 
+// Two of them fit into a sentence.
+std::string shown(std::string_view text) {
+  constexpr size_t kMost = 40;
+  return quoted_start(text.substr(0, kMost)) + (text.size() > kMost ? " and so on" : "");
+}
+
 [[noreturn]] void refuse(std::string_view group, const std::string& why) {
-  misuse(fmt::format("parameter_groups: {}: {}", quoted_start(group), why),
+  misuse(fmt::format("parameter_groups: {}: {}", shown(group), why),
          "a group is a pattern, a colon and its settings, as in head.*: lr=0.1, decay=0, "
          "frozen_until=500; groups are set apart by semicolons");
 }
@@ -39,14 +45,13 @@ double number(std::string_view group, std::string_view key, std::string_view tex
     if (value.is_number()) return value.get<double>();
   } catch (const Error&) {  // said below
   }
-  refuse(group, fmt::format("{} = {} is no number", key, quoted_start(text)));
+  refuse(group, fmt::format("{} = {} is no number", key, shown(text)));
 }
 
 void set(std::string_view group, std::string_view setting, ParameterGroup& out) {
   const std::string_view key = take(setting, '=');
   if (key != "lr" && key != "decay" && key != "frozen_until")
-    refuse(group,
-           fmt::format("{} is no setting, allowed: lr, decay, frozen_until", quoted_start(key)));
+    refuse(group, fmt::format("{} is no setting, allowed: lr, decay, frozen_until", shown(key)));
   const double x = number(group, key, trim(setting));
   const auto require = [&](bool holds, const char* allowed) {
     if (!holds) refuse(group, fmt::format("{} = {} is out of range, allowed: {}", key, x, allowed));
