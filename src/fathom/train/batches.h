@@ -60,8 +60,6 @@ std::string eval_series(const std::string& evaluation, const std::string& name);
 // "0.0123", "n/a" where the standard error is not known.
 std::string error_text(const Evaluation& evaluation);
 
-// Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
-//
 struct EvaluateOptions {
   std::function<bool()> stop = {};  // asked before each batch
   const Policy* policy = nullptr;   // as in Pass
@@ -70,6 +68,8 @@ struct EvaluateOptions {
   const Tokenizer* tokenizer = nullptr;
 };
 
+// Means over the first `batches` batches of `source`, in evaluation mode and without a graph.
+// Throws Error where none of them has a target.
 Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
                     Precision dtype, const EvaluateOptions& options = {});
 

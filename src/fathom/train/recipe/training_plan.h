@@ -1,7 +1,6 @@
 // Training plans as they are written (LMPlay's curricula). JSON, in either of two forms:
 //
-//   {"datasets": {"w": {"ds_loader": "wiki", "args": ["en"]}},         data by name; may be left
-//   out
+//   {"datasets": {"w": {"ds_loader": "wiki", "args": ["en"]}},   data by name; may be left out
 //    "steps": [{"step_name": "a", "datasets": ["w"], "epochs": 0.5}]}
 //
 //   {"a": {"dataset": "wiki_en", "epochs": 0.5}, "b": {"dataset": "openorca", "steps": 500}}
