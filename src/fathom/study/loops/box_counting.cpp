@@ -13,7 +13,7 @@ namespace {
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 // False: all points are the same.
-bool scale_to_unit_cube(Matrix& p) {
+bool scale_to_unit_cube(DenseMatrix& p) {
   bool differ = false;
   for (size_t j = 0; j < p.columns; ++j) {
     double low = std::numeric_limits<double>::infinity(), high = -low;
@@ -29,7 +29,7 @@ bool scale_to_unit_cube(Matrix& p) {
 
 // Distinct boxes of side `e`; `offset`, by coordinate, moves the grid. By a hash of 64 bits: two of
 // a few thousand boxes share one with a probability below 1e-12.
-double boxes(const Matrix& p, double e, const std::vector<double>& offset) {
+double boxes(const DenseMatrix& p, double e, const std::vector<double>& offset) {
   std::vector<uint64_t> seen(p.rows);
   for (size_t i = 0; i < p.rows; ++i) {
     uint64_t hash = 0x9E3779B97F4A7C15;
@@ -66,8 +66,8 @@ std::vector<double> sides(double low, size_t count, bool with_end) {
 
 }  // namespace
 
-double box_dimension(const Matrix& points) {
-  Matrix p = points;
+double box_dimension(const DenseMatrix& points) {
+  DenseMatrix p = points;
   if (p.rows < 2 || !scale_to_unit_cube(p)) return 0;
   std::vector<double> x, y;
   for (const double e : sides(-3, 20, /*with_end=*/false)) {
@@ -79,9 +79,9 @@ double box_dimension(const Matrix& points) {
   return x.size() < 2 ? kUnknown : slope(x, y);
 }
 
-double box_dimension_of_run(const Matrix& points) {
+double box_dimension_of_run(const DenseMatrix& points) {
   constexpr size_t kPlaces = 8, kLeastRun = 4;
-  Matrix p = points;
+  DenseMatrix p = points;
   if (p.rows < 2 || !scale_to_unit_cube(p)) return 0;
   const RandomStream random(0, "box_counting");
   std::vector<double> x, y;             // of the sides that count

@@ -11,9 +11,9 @@ namespace fathom {
 // two sides say anything.
 //
 // 20 sides from 1e-3 to 1, which is left out; those with more than one box count.
-double box_dimension(const Matrix& points);
+double box_dimension(const DenseMatrix& points);
 // 90 sides from 1e-6 to 1, N the mean over 8 places of the grid; those with more than one box and
 // fewer than 0.9 of the points count, of them the longest run of sides if it has 4 or more.
-double box_dimension_of_run(const Matrix& points);
+double box_dimension_of_run(const DenseMatrix& points);
 
 }  // namespace fathom

@@ -41,8 +41,8 @@ bool normalise(Vector& x, double length, double scale) {
 
 }  // namespace
 
-double spectral_radius(const Matrix& given) {
-  Matrix a = given;
+double spectral_radius(const DenseMatrix& given) {
+  DenseMatrix a = given;
   double ln = 0, weight = 1;  // the given one to 1 / weight is a times exp(ln / weight)
   for (int round = 0; round < 50; ++round) {
     double largest = 0;
@@ -51,7 +51,7 @@ double spectral_radius(const Matrix& given) {
     if (!std::isfinite(largest)) return std::numeric_limits<double>::quiet_NaN();
     ln += weight * std::log(largest);
     for (double& x : a.values) x /= largest;
-    Matrix square(a.rows, a.rows);
+    DenseMatrix square(a.rows, a.rows);
     for (size_t i = 0; i < a.rows; ++i)
       for (size_t k = 0; k < a.rows; ++k)
         for (size_t j = 0; j < a.rows; ++j) square.at(i, j) += a.at(i, k) * a.at(k, j);
@@ -65,7 +65,7 @@ double spectral_radius(const LinearMap& map, size_t n, size_t steps) {
   if (n == 0) return 0;
   std::vector<Vector> basis = {start_vector(n)};
   const size_t most = std::min(n, steps);
-  Matrix h(most, most);
+  DenseMatrix h(most, most);
   for (size_t k = 0;; ++k) {
     Vector x = map(basis[k]);
     const double scale = norm_of(x);
@@ -74,7 +74,7 @@ double spectral_radius(const LinearMap& map, size_t n, size_t steps) {
     const double length = norm_of(x);
     const bool more = k + 1 < most && normalise(x, length, scale);
     if (!more) {
-      Matrix seen(k + 1, k + 1);
+      DenseMatrix seen(k + 1, k + 1);
       for (size_t i = 0; i <= k; ++i)
         for (size_t j = 0; j <= k; ++j) seen.at(i, j) = h.at(i, j);
       return spectral_radius(seen);
@@ -108,7 +108,7 @@ double operator_norm(const LinearMap& map, const LinearMap& transposed, size_t n
   // B has alphas on its diagonal and betas above it; B^T B is tridiagonal.
   const size_t m = alphas.size();
   if (m == 0) return 0;
-  Matrix seen(m, m);
+  DenseMatrix seen(m, m);
   for (size_t i = 0; i < m; ++i) {
     seen.at(i, i) = alphas[i] * alphas[i] + (i > 0 ? betas[i - 1] * betas[i - 1] : 0);
     if (i + 1 < m) seen.at(i, i + 1) = seen.at(i + 1, i) = alphas[i] * betas[i];

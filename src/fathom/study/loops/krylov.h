@@ -21,6 +21,6 @@ double spectral_radius(const LinearMap& map, size_t n, size_t steps);
 double operator_norm(const LinearMap& map, const LinearMap& transposed, size_t n, size_t steps);
 
 // Of a matrix that is there: by squaring it, |A^(2^k)|^(1 / 2^k) (Gelfand).
-double spectral_radius(const Matrix& a);
+double spectral_radius(const DenseMatrix& a);
 
 }  // namespace fathom

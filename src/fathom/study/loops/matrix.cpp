@@ -15,7 +15,7 @@ constexpr size_t kBeside = 8;  // directions kept besides those asked for
 constexpr int kMostRounds = 400, kMostSweeps = 60;
 
 // Rotates so that a(p, q) becomes 0; `v` takes the same rotation of its rows.
-void rotate(Matrix& a, Matrix& v, size_t p, size_t q) {
+void rotate(DenseMatrix& a, DenseMatrix& v, size_t p, size_t q) {
   const double theta = (a.at(q, q) - a.at(p, p)) / (2 * a.at(p, q));
   const double t = (theta < 0 ? -1 : 1) / (std::abs(theta) + std::sqrt(theta * theta + 1));
   const double c = 1 / std::sqrt(t * t + 1), s = t * c;
@@ -37,7 +37,7 @@ void rotate(Matrix& a, Matrix& v, size_t p, size_t q) {
 }
 
 // Rows made orthonormal, one after the other; twice, for once leaves rounding.
-void orthonormalise(Matrix& q) {
+void orthonormalise(DenseMatrix& q) {
   const RandomStream random(1, "subspace/again");
   for (size_t i = 0; i < q.rows; ++i) {
     double* x = q.row(i);
@@ -60,8 +60,8 @@ void orthonormalise(Matrix& q) {
 }
 
 // Rows of q times the symmetric a.
-Matrix times(const Matrix& q, const Matrix& a) {
-  Matrix out(q.rows, a.columns);
+DenseMatrix times(const DenseMatrix& q, const DenseMatrix& a) {
+  DenseMatrix out(q.rows, a.columns);
   for (size_t i = 0; i < q.rows; ++i)
     for (size_t j = 0; j < a.rows; ++j) out.at(i, j) = dot(q.row(i), a.row(j), a.columns);
   return out;
@@ -83,10 +83,10 @@ double norm_of(const std::vector<double>& x) {
   return std::sqrt(dot(x.data(), x.data(), x.size()));
 }
 
-Eigen symmetric_eigen(const Matrix& given) {
-  Matrix a = given;
+Eigen symmetric_eigen(const DenseMatrix& given) {
+  DenseMatrix a = given;
   const size_t n = a.rows;
-  Matrix v(n, n);
+  DenseMatrix v(n, n);
   double all = 0;
   for (size_t i = 0; i < n; ++i) v.at(i, i) = 1;
   for (const double x : a.values) all += x * x;
@@ -104,7 +104,7 @@ Eigen symmetric_eigen(const Matrix& given) {
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t i, size_t j) { return a.at(i, i) > a.at(j, j); });
   Eigen out;
-  out.vectors = Matrix(n, n);
+  out.vectors = DenseMatrix(n, n);
   for (size_t i = 0; i < n; ++i) {
     out.values.push_back(a.at(order[i], order[i]));
     std::copy(v.row(order[i]), v.row(order[i]) + n, out.vectors.row(i));
@@ -112,25 +112,25 @@ Eigen symmetric_eigen(const Matrix& given) {
   return out;
 }
 
-Eigen largest_eigen(const Matrix& a, size_t count) {
+Eigen largest_eigen(const DenseMatrix& a, size_t count) {
   const size_t n = a.rows;
   count = std::min(count, n);
   Eigen out;
   if (n <= kSmall) {
     out = symmetric_eigen(a);
   } else {
-    Matrix q(std::min(n, count + kBeside), n);
+    DenseMatrix q(std::min(n, count + kBeside), n);
     const RandomStream random(1, "subspace");
     for (size_t i = 0; i < q.values.size(); ++i) q.values[i] = random.normal(i);
     orthonormalise(q);
     for (int round = 0; round < kMostRounds; ++round) {
-      const Matrix z = times(q, a);
-      Matrix inner(q.rows, q.rows);
+      const DenseMatrix z = times(q, a);
+      DenseMatrix inner(q.rows, q.rows);
       for (size_t i = 0; i < q.rows; ++i)
         for (size_t j = 0; j < q.rows; ++j) inner.at(i, j) = dot(z.row(i), q.row(j), n);
       const Eigen ritz = symmetric_eigen(inner);
       // z turned to Ritz's directions is the next q, and their values are these.
-      Matrix next(q.rows, n), here(q.rows, n);
+      DenseMatrix next(q.rows, n), here(q.rows, n);
       for (size_t i = 0; i < q.rows; ++i)
         for (size_t j = 0; j < q.rows; ++j)
           for (size_t k = 0; k < n; ++k) {

@@ -6,23 +6,23 @@
 namespace fathom {
 namespace {
 
-Matrix centred(const Matrix& points, const std::vector<double>& mean) {
-  Matrix out = points;
+DenseMatrix centred(const DenseMatrix& points, const std::vector<double>& mean) {
+  DenseMatrix out = points;
   for (size_t i = 0; i < out.rows; ++i)
     for (size_t j = 0; j < out.columns; ++j) out.at(i, j) -= mean[j];
   return out;
 }
 
-Matrix transposed(const Matrix& a) {
-  Matrix out(a.columns, a.rows);
+DenseMatrix transposed(const DenseMatrix& a) {
+  DenseMatrix out(a.columns, a.rows);
   for (size_t i = 0; i < a.rows; ++i)
     for (size_t j = 0; j < a.columns; ++j) out.at(j, i) = a.at(i, j);
   return out;
 }
 
 // Of the rows with one another.
-Matrix products(const Matrix& a) {
-  Matrix out(a.rows, a.rows);
+DenseMatrix products(const DenseMatrix& a) {
+  DenseMatrix out(a.rows, a.rows);
   for (size_t i = 0; i < a.rows; ++i)
     for (size_t j = 0; j <= i; ++j)
       out.at(i, j) = out.at(j, i) = dot(a.row(i), a.row(j), a.columns);
@@ -38,24 +38,24 @@ void turn_to_positive(double* axis, size_t n) {
 
 }  // namespace
 
-Matrix Pca::project(const Matrix& points) const {
-  const Matrix x = centred(points, mean);
-  Matrix out(points.rows, axes.rows);
+DenseMatrix Pca::project(const DenseMatrix& points) const {
+  const DenseMatrix x = centred(points, mean);
+  DenseMatrix out(points.rows, axes.rows);
   for (size_t i = 0; i < x.rows; ++i)
     for (size_t k = 0; k < axes.rows; ++k) out.at(i, k) = dot(x.row(i), axes.row(k), x.columns);
   return out;
 }
 
-Pca pca(const Matrix& points, size_t components) {
+Pca pca(const DenseMatrix& points, size_t components) {
   const size_t N = points.rows, C = points.columns;
   Pca out;
   out.mean.assign(C, 0);
-  out.axes = Matrix(components, C);
+  out.axes = DenseMatrix(components, C);
   out.ratios.assign(components, 0);
   if (N == 0) return out;
   for (size_t i = 0; i < N; ++i)
     for (size_t j = 0; j < C; ++j) out.mean[j] += points.at(i, j) / static_cast<double>(N);
-  const Matrix x = centred(points, out.mean), x_t = transposed(x);
+  const DenseMatrix x = centred(points, out.mean), x_t = transposed(x);
   const double total = dot(x.values.data(), x.values.data(), x.values.size());
   if (!(total > 0)) return out;
   // The smaller of the two matrices of products has the same eigenvalues.
