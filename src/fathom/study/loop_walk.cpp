@@ -4,28 +4,10 @@
 #include <ATen/ops/log_softmax.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "fathom/base/error.h"
 
 namespace fathom {
 namespace {
-
-void add_groups(const std::vector<PlanNode>& nodes, int& layers, std::vector<std::string>& names) {
-  for (const PlanNode& node : nodes) {
-    const auto* group = std::get_if<LoopGroup>(&node.node);
-    if (group == nullptr) {
-      ++layers;
-      continue;
-    }
-    const size_t number = names.size();
-    names.emplace_back();
-    const int first = layers;
-    add_groups(group->body, layers, names);
-    names[number] = layers - first > 1 ? fmt::format("layers {}-{}", first, layers - 1)
-                                       : fmt::format("layer {}", first);
-  }
-}
 
 const ReadoutSpec& last_readout(const DepthProgram& program) {
   for (auto step = program.steps.rbegin(); step != program.steps.rend(); ++step)
@@ -34,28 +16,6 @@ const ReadoutSpec& last_readout(const DepthProgram& program) {
 }
 
 }  // namespace
-
-std::vector<std::string> loop_group_names(const DepthPlan& plan) {
-  std::vector<std::string> names;
-  int layers = 0;
-  add_groups(plan.nodes, layers, names);
-  return names;
-}
-
-void require_loops(const DepthPlan& plan, const std::string& who) {
-  if (loop_group_names(plan).empty())
-    misuse(fmt::format("{} has no loops: every layer runs once", who),
-           "take a run that was trained with --loop_groups, for example "
-           "--loop_groups='[[1,2]]' or --loop_groups=auto");
-}
-
-Policy with_counts(Policy policy, int64_t count) {
-  for (LoopPolicy& loop : policy.loops) {
-    loop.count = count;
-    loop.counts.clear();
-  }
-  return policy;
-}
 
 LoopWalk::LoopWalk(const DepthModel& model)
     : model_(model), groups_(loop_group_names(model.walk().plan())) {
@@ -68,16 +28,14 @@ LoopWalk::LoopWalk(const DepthModel& model)
 }
 
 DepthProgram LoopWalk::program(int64_t count, double noise) const {
-  Policy policy = model_.program().policy;
+  const DepthPlan& plan = model_.walk().plan();
+  Policy policy = with_loop_counts(plan, model_.program().policy, count);
   policy.halting = {};
-  policy.loops.resize(groups_.size());
-  policy = with_counts(std::move(policy), count);
   for (LoopPolicy& loop : policy.loops) {
-    loop.halting = {};
     loop.backprop_depth = 0;
     if (noise >= 0) loop.noise = noise;
   }
-  return unroll(model_.walk().plan(), policy);
+  return unroll(plan, policy);
 }
 
 WalkOptions LoopWalk::options(uint64_t seed) const {

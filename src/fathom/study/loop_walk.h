@@ -4,23 +4,14 @@
 // T positions of one text, R rows, C channels, V vocabulary.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "fathom/model/depth_model.h"
+#include "fathom/model/spec/loop_counts.h"
 
 namespace fathom {
-
-// The layers of the loop groups, in the order of their numbers in policies: "2-3".
-std::vector<std::string> loop_group_names(const DepthPlan& plan);
-// Throws Error(kUsage) where there are none. `who` is for the message.
-void require_loops(const DepthPlan& plan, const std::string& who);
-
-// The policy with `count` iterations of every loop, the same for all sequences. What else it says,
-// rules of loops included, stays.
-Policy with_counts(Policy policy, int64_t count);
 
 // One text's walk.
 struct LoopTrack {

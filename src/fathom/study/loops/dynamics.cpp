@@ -12,6 +12,7 @@ namespace {
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 double distance(const DenseMatrix& a, const DenseMatrix& b) {
+  if (a.values.size() != b.values.size()) return kUnknown;
   double squares = 0;
   for (size_t i = 0; i < a.values.size(); ++i) {
     const double d = a.values[i] - b.values[i];
@@ -49,6 +50,12 @@ Convergence convergence_of(const std::vector<DenseMatrix>& states) {
   for (size_t k = 0; k + 1 < states.size(); ++k) {
     const DenseMatrix &before = states[k], &after = states[k + 1];
     const size_t T = after.rows, C = after.columns;
+    if (before.columns != C || (k > 0 && states[k - 1].columns != C)) {
+      for (std::vector<double>* list :
+           {&out.change, &out.norm, &out.relative, &out.angle, &out.drift})
+        list->push_back(kUnknown);
+      continue;
+    }
     const auto n = static_cast<double>(T);
     double change = 0, relative = 0, angle = 0, norm = 0;
     std::vector<double> delta(C), earlier(C);

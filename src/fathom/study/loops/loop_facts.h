@@ -9,6 +9,7 @@
 
 #include "fathom/report/report.h"
 #include "fathom/study/loops/matrix.h"
+#include "fathom/study/loops/pca.h"
 
 namespace fathom {
 
@@ -32,6 +33,20 @@ struct TextLoops {
   std::vector<std::string> tokens;  // as text; empty: unknown
   std::vector<GroupLoops> groups;
   Convergence global;  // from the embedding over every step of the walk
+};
+
+// The states of all groups of a text, without what entered them, on the axes of all of them
+// together; `groups`: by group and iteration, (T, components). A group whose layers have another
+// width than the last one's has none.
+struct Projection {
+  Pca pca;
+  std::vector<std::vector<DenseMatrix>> groups;
+};
+
+// Of one group: box-counting dimensions of the ways of tokens (16 of each text at most, evenly
+// apart), both ways of counting, and the drift from each text's group to the next.
+struct LoopShapes {
+  std::vector<double> boxes, run_boxes, drift;
 };
 
 // One iteration's map at one token, the others held fast.
@@ -74,7 +89,9 @@ struct LoopFacts {
   std::optional<int64_t> trained;   // most that training had; unset: unknown
   size_t components = 2, zoom = 15;
   std::vector<TextLoops> texts;
-  std::string map = "loop";  // what `jacobians` are of: "loop", "block"
+  std::vector<Projection> projections;  // of each text
+  std::vector<LoopShapes> shapes;       // of each group
+  std::string map = "loop";             // what `jacobians` are of: "loop", "block"
   std::vector<LoopJacobian> jacobians;
   bool noisy = false;  // the loops' first states are drawn
   std::vector<LoopSpread> spreads;
@@ -82,8 +99,16 @@ struct LoopFacts {
   std::vector<WeightNorm> weights;
 };
 
+// Fills in what follows from the texts: projections and shapes.
+void analyse(LoopFacts& facts);
+
 // Tables, curves and trajectories on their principal axes; every number for programs.
 report::Report loops_report(const LoopFacts& facts);
+// Every number.
+nlohmann::json loop_numbers(const LoopFacts& facts);
+// Iterations 1 to `count` that a table shows: all of few, else closer at the beginning, and the
+// last one.
+std::vector<int64_t> shown_iterations(int64_t count);
 // A line a token and iteration: text, group, iteration (0: what entered), position, token, its
 // place on the principal axes, its norm and change.
 std::string trajectories_csv(const LoopFacts& facts);
