@@ -18,7 +18,7 @@
 namespace fathom {
 namespace {
 
-struct Asked {
+struct DepthLine {
   std::string name;
   std::optional<int64_t> count;
   Policy policy;
@@ -26,9 +26,9 @@ struct Asked {
 
 // The model as it is, and then what was asked for. The count that differences are from is there
 // too.
-std::vector<Asked> asked_of(const EvalRequest& request, const ModelConfig& model,
+std::vector<DepthLine> asked_of(const EvalRequest& request, const ModelConfig& model,
                             std::optional<int64_t> trained) {
-  std::vector<Asked> all = {{"as trained", {}, make_policy(model)}};
+  std::vector<DepthLine> all = {{"as trained", {}, make_policy(model)}};
   std::vector<int64_t> counts = request.loops;
   if (!counts.empty() && trained &&
       std::find(counts.begin(), counts.end(), *trained) == counts.end())
@@ -60,7 +60,7 @@ report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded
   DepthTable table;
   if (!request.loops.empty()) table.trained = most_trained_loops(config.model);
   std::vector<Evaluation> evaluations;
-  for (const Asked& asked : asked_of(request, config.model, table.trained)) {
+  for (const DepthLine& asked : asked_of(request, config.model, table.trained)) {
     EvaluateOptions options;
     options.policy = &asked.policy;
     const Evaluation e =
