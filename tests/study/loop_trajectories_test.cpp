@@ -167,17 +167,19 @@ TEST(KlDrift, OfTheSameAnswersIsZero) {
 
 TEST(PathIndependence, AContractingLoopForgetsWhereItBegan) {
   const auto model = linear_toy(/*of_state=*/0.1);
-  const LoopWalk walk(*model);
-  const LoopSpread quiet = spread_of(walk, kText, 3, 0, 3);
+  Policy noisy = loops({3});
+  noisy.loops[0].noise = 0.5;
+  const LoopWalk walk(*model, noisy);
+  const LoopSpread quiet = spread_of(LoopWalk(*model), kText, 3, 3);
   EXPECT_NEAR(quiet.state, 0, 1e-14);
   EXPECT_NEAR(quiet.kl, 0, 1e-15);
-  const LoopSpread early = spread_of(walk, kText, 2, 0.5, 3);
-  const LoopSpread late = spread_of(walk, kText, 12, 0.5, 3);
+  const LoopSpread early = spread_of(walk, kText, 2, 3);
+  const LoopSpread late = spread_of(walk, kText, 12, 3);
   EXPECT_GT(early.state, 0);
   EXPECT_GT(early.scores, 0);
   EXPECT_LT(late.state, 1e-2 * early.state);
   EXPECT_LT(late.scores, 1e-2 * early.scores);
-  EXPECT_THAT(error_of([&] { spread_of(walk, kText, 2, 0.5, 1); }), HasSubstr("1 draws"));
+  EXPECT_THAT(error_of([&] { spread_of(walk, kText, 2, 1); }), HasSubstr("1 draws"));
 }
 
 // With a cache, a token at a time, the loss is that of a whole pass.
