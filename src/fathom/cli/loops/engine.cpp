@@ -22,7 +22,7 @@
 namespace fathom {
 namespace {
 
-constexpr int64_t kDefaultTokens = 64, kDefaultSeeds = 4;
+constexpr int64_t kTokensOfAWindow = 64, kDrawsOfNoise = 4;
 
 using Tokens = std::vector<int64_t>;
 
@@ -87,7 +87,7 @@ std::vector<Tokens> asked_texts(const LoopsRequest& request, const LoadedModel& 
                                 std::string& source) {
   const int64_t sees = loaded.state.config.model.backbone.block_size;
   if (!request.text && request.prompts.empty())
-    return split_texts(request, loaded, std::min(request.tokens.value_or(kDefaultTokens), sees),
+    return split_texts(request, loaded, std::min(request.tokens.value_or(kTokensOfAWindow), sees),
                        source);
   if (loaded.tokenizer == nullptr)
     fail(fmt::format("the tokens of {} have no text", request.model.run),
@@ -155,8 +155,8 @@ void add_weights(const ParameterSet& parameters, LoopFacts& facts) {
                                at::linalg_svdvals(p.tensor.to(at::kFloat)).max().item<double>()});
 }
 
-LoopFacts facts_of(const LoopsRequest& request, const LoadedModel& loaded,
-                   const DepthModel& model) {
+LoopFacts loop_facts_of(const LoopsRequest& request, const LoadedModel& loaded,
+                        const DepthModel& model) {
   const ModelConfig config = with_noise(loaded.state.config.model, request.noise);
   const LoopWalk walk(model, make_policy(config));
   LoopFacts facts;
@@ -177,7 +177,7 @@ LoopFacts facts_of(const LoopsRequest& request, const LoadedModel& loaded,
     if (i == 0 && request.jacobian) add_jacobians(request, walk, track, facts);
   }
   analyse(facts);
-  const int64_t seeds = request.seeds.value_or(facts.noisy ? kDefaultSeeds : 1);
+  const int64_t seeds = request.seeds.value_or(facts.noisy ? kDrawsOfNoise : 1);
   for (const int64_t count : request.counts)
     if (seeds > 1) facts.spreads.push_back(spread_of(walk, texts.front(), count, seeds));
   if (!request.sweep.empty()) add_exits(request, config, model, texts, seeds, facts);
@@ -194,7 +194,7 @@ int loops(const LoopsRequest& request) {
   if (model == nullptr)
     fail(fmt::format("{} has no loops to look at: its model is no depth walk", request.model.run),
          "take a run of a preset that `fathom list` shows");
-  const LoopFacts facts = facts_of(request, loaded, *model);
+  const LoopFacts facts = loop_facts_of(request, loaded, *model);
   if (!request.csv.empty()) {
     const std::string csv = trajectories_csv(facts);
     write_output(request.csv, as_bytes(csv));

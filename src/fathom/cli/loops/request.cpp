@@ -118,7 +118,11 @@ ModelConfig with_noise(const ModelConfig& model, std::optional<double> scale) {
 ModelConfig with_loop_rule(const ModelConfig& model, const std::string& rule, double threshold) {
   EvaluationSpec spec;
   spec.name = "sweep";
-  spec.settings = {{"loop_halt_rule", rule}, {"loop_halt_threshold", fmt::format("{}", threshold)}};
+  // Whatever the run's own say: a text that grows has tokens and no whole sequence.
+  spec.settings = {{"automatic_loop_exit", "true"},
+                   {"loop_halt_rule", rule},
+                   {"loop_halt_unit", "token"},
+                   {"loop_halt_threshold", fmt::format("{}", threshold)}};
   return with_settings(spec, model);
 }
 
