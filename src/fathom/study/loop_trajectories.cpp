@@ -108,7 +108,7 @@ LoopSpread spread_of(const LoopWalk& walk, const std::vector<int64_t>& tokens, i
   out.count = count;
   out.state = (away_T / mean_TC.norm(2, at::IntArrayRef{-1})).mean().item<double>();
   out.scores = std::sqrt(off_STV.square().mean().item<double>() * S / (S - 1));
-  out.kl = (ln_p_STV.exp() * (ln_p_STV - ln_mean_TV)).sum(-1).mean().item<double>();
+  out.kl = std::max(0.0, (ln_p_STV.exp() * (ln_p_STV - ln_mean_TV)).sum(-1).mean().item<double>());
   if (!std::isfinite(out.state)) out.state = kUnknown;
   return out;
 }
