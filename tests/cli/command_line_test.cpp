@@ -12,11 +12,10 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::refusal_of;
-using testing::Sample;
 using testing::Words;
 
 struct Line {
-  Sample sample;
+  testing::Sample sample;
   std::string first, second;
   CommandLine line{"verb", "FIRST [SECOND]", "Does it.", "fathom verb one --count=2"};
 
