@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "train/testing.h"
 
@@ -59,6 +60,26 @@ TEST_F(SpectralRunTest, OfBetaZeroIsTheRunWithout) {
   run(config, "without");
   EXPECT_TRUE(bytes("off") == bytes("without"));
   EXPECT_FALSE(bytes("on") == bytes("without"));
+}
+
+TEST_F(SpectralRunTest, AStageMayBeginIt) {
+  RunConfig first = controlled(SpectralMethod::kPolarExpress);
+  first.training.max_iters = 2;
+  RunConfig second = first;
+  first.spectral = {};
+  const Budget two_steps = {Budget::Unit::kSteps, 2};
+  RunPlan plan;
+  plan.stages = {{"first", first, two_steps, {corpus()}},
+                 {"second", second, two_steps, {corpus()}}};
+  plan.written = std::make_shared<nlohmann::json>(nlohmann::json{{"plan", "of two"}});
+  Trainer t(plan, 8, "");
+  TrainerEvents events;
+  std::vector<bool> within;
+  events.step = [&](const StepReport&) {
+    within.push_back(largest_inner(t.model()) <= 1.002 * kBeta);
+  };
+  EXPECT_EQ(t.run(events), RunEnd::kDone);
+  EXPECT_EQ(within, (std::vector<bool>{false, false, true, true}));
 }
 
 // Both the weights that are trained and those that answer.
