@@ -68,9 +68,9 @@ TEST_F(SpectralRunTest, AStageMayBeginIt) {
   RunConfig second = first;
   first.spectral = {};
   const Budget two_steps = {Budget::Unit::kSteps, 2};
+  const Corpus text = corpus();
   RunPlan plan;
-  plan.stages = {{"first", first, two_steps, {corpus()}},
-                 {"second", second, two_steps, {corpus()}}};
+  plan.stages = {{"first", first, two_steps, {text}}, {"second", second, two_steps, {text}}};
   plan.written = std::make_shared<nlohmann::json>(nlohmann::json{{"plan", "of two"}});
   Trainer t(plan, 8, "");
   TrainerEvents events;
