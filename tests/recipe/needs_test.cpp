@@ -30,6 +30,9 @@ std::vector<InVain> in_vain() {
   const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
   const Settings constant = {{"decay_lr", "false"}};
   const char* const kMoments = "optimizer = adamw, adam, muon or schedule_free_adamw";
+  const char* const kClips = "spectral_clip_beta > 0";
+  const char* const kNewtonSchulz =
+      "optimizer = muon, or spectral_clip_beta > 0 with spectral_method = reference_ns5";
   const auto plus = [](Settings settings, const char* key, const char* text) {
     return settings.emplace_back(key, text), settings;
   };
@@ -101,7 +104,15 @@ std::vector<InVain> in_vain() {
       {"rmsprop_alpha", "0.8", "optimizer = rmsprop", {}, {{"optimizer", "rmsprop"}}},
       {"muon_lr", "0.01", "optimizer = muon", {}, {{"optimizer", "muon"}}},
       {"muon_momentum", "0.8", "optimizer = muon", {}, {{"optimizer", "muon"}}},
-      {"muon_ns_steps", "3", "optimizer = muon", {}, {{"optimizer", "muon"}}},
+      {"muon_ns_steps", "3", kNewtonSchulz, {}, {{"optimizer", "muon"}}},
+      {"muon_ns_steps",
+       "3",
+       kNewtonSchulz,
+       {{"spectral_clip_beta", "1"}},
+       {{"spectral_method", "reference_ns5"}}},
+      {"spectral_method", "svd", kClips, {}, {{"spectral_clip_beta", "1"}}},
+      {"spectral_every", "2", kClips, {}, {{"spectral_clip_beta", "1"}}},
+      {"spectral_split_qkv", "true", kClips, {}, {{"spectral_clip_beta", "1"}}},
       {"optimizer_warmup_fraction",
        "0.5",
        "optimizer_warmup_steps > 0",

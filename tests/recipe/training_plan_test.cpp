@@ -118,6 +118,14 @@ TEST(TrainingPlan, OverridesAreTheRunsOwnKeys) {
                                            Pair("decay_lr", "false")));
 }
 
+TEST(TrainingPlan, AStageMayBeginSpectralControl) {
+  const Stage stage = plan_of(R"({"a": {"dataset": "x", "overrides": {
+      "spectral_clip_beta": 0.5, "spectral_method": "svd"}}})")
+                          .stages[0];
+  EXPECT_EQ(override_of(stage, "spectral_clip_beta"), "0.5");
+  EXPECT_EQ(override_of(stage, "spectral_method"), "svd");
+}
+
 TEST(TrainingPlan, OverridesThatAreNotAStagesAreRefused) {
   const auto with = [](const std::string& overrides) {
     return refusal(R"({"a": {"dataset": "x", "steps": 5, "overrides": {)" + overrides + "}}}");

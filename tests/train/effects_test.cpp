@@ -34,6 +34,9 @@ const Settings kExits = {{"n_layer", "3"},
 
 const Settings kMuon = {{"optimizer", "muon"}};
 
+// Below what all matrices begin with.
+const Settings kSpectral = {{"spectral_clip_beta", "0.1"}};
+
 Settings exits_and(const std::string& name, const std::string& value) {
   Settings settings = kExits;
   settings.push_back({name, value});
@@ -60,6 +63,8 @@ const std::vector<Row> kRows = {
     {"adam_eps", "0.01"}, {"grad_clip", "0.01"}, {"optimizer", "sgd"},
     {"momentum", "0.5", {{"optimizer", "sgd"}}}, {"rmsprop_alpha", "0.5", {{"optimizer", "rmsprop"}}},
     {"muon_lr", "0.5", kMuon}, {"muon_momentum", "0.5", kMuon}, {"muon_ns_steps", "2", kMuon},
+    {"spectral_clip_beta", "0.1"}, {"spectral_method", "svd", kSpectral},
+    {"spectral_every", "2", kSpectral}, {"spectral_split_qkv", "True", kSpectral},
     {"parameter_groups", "mlp.*: lr=0.5"}, {"optimizer_warmup_steps", "4"},
     {"optimizer_warmup_fraction", "0.5", {{"optimizer_warmup_steps", "4"}}},
     {"decay_rule", "mlp_and_head"}, {"decay_lr", "False"}, {"warmup_iters", "3"},

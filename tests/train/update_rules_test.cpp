@@ -9,6 +9,7 @@
 
 #include "errors.h"
 #include "fathom/model/device.h"
+#include "fathom/ops/newton_schulz.h"
 #include "train/textbook.h"
 
 namespace fathom::testing {

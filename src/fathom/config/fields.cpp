@@ -131,6 +131,14 @@ Field& Field::shapes_weights() {
 Field& Field::needs(std::string what, std::function<bool()> holds) {
   return needs_.push_back({std::move(what), std::move(holds)}), *this;
 }
+Field& Field::or_needs(std::string what, std::function<bool()> holds) {
+  Need& last = needs_.back();
+  last.what += ", or " + what;
+  last.holds = [either = std::move(last.holds), other = std::move(holds)] {
+    return either() || other();
+  };
+  return *this;
+}
 Field& Field::path() {
   return path_ = true, *this;
 }

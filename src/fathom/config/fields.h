@@ -51,6 +51,8 @@ class Field {
   // without_effect() tells of a key that was given in vain. Several are all needed, the first that
   // fails is told.
   Field& needs(std::string what, std::function<bool()> holds);
+  // Or this, in place of what was last said to be needed.
+  Field& or_needs(std::string what, std::function<bool()> holds);
   // A path: any bytes. value() is path_to_text() of it, and assign() takes that back.
   Field& path();
   Field& any_bytes();  // a text that need not be UTF-8; whoever saves the value sees to it

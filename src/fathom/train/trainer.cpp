@@ -227,6 +227,8 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   between_states_ = true;
   optimizer_->step(report.learning_rate,
                    clip_scale(sums.gradient_norm, config_.optimizer.grad_clip));
+  report.metrics = spectral_.after_update(optimizer_->steps(),
+                                          log_due(config_.training.log_interval, state_.step + 1));
   state_.optimizer_steps = optimizer_->steps();
   state_.losses.add(sums.objective);
   state_.gradient_norms.add(sums.gradient_norm);

@@ -80,6 +80,8 @@ void Trainer::enter_stage(size_t stage) {
     optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optimizer);
   else
     optimizer_->configure(model_->parameters(), config_.optimizer);
+  spectral_ = SpectralControl(model_->parameters(), *optimizer_, config_.spectral,
+                              config_.optimizer.muon_ns_steps);
   state_.config = config_;
   state_.best_metric = best_series();
   state_.stage = entered.name;

@@ -9,7 +9,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/ops/ops.h"
+#include "fathom/ops/newton_schulz.h"
 #include "fathom/ops/optimizer.h"
 
 namespace fathom {
@@ -104,20 +104,6 @@ void schedule_free_update(const OptimizerConfig& c, const Update& u) {
 }
 
 }  // namespace
-
-Tensor orthogonalised(const Tensor& matrix, int64_t steps) {
-  constexpr double a = 3.4445, b = -4.7750, c = 2.0315;
-  const bool tall = matrix.size(0) > matrix.size(1);
-  Tensor X = (tall ? matrix.t() : matrix).contiguous();
-  X = X / X.norm().add_(1e-7);
-  for (int64_t i = 0; i < steps; ++i) {
-    // linear(P, Q) is P Q^T, and both A and P are symmetric.
-    const Tensor A = linear(X, X, Tensor());
-    const Tensor P = linear(A, A, Tensor()).mul_(c).add_(A, b);
-    X = linear(P, X.t().contiguous(), Tensor()).add_(X, a);
-  }
-  return tall ? X.t() : X;
-}
 
 UpdateRule update_rule(const std::string& optimizer) {
   static const std::map<std::string, UpdateRule> rules = {

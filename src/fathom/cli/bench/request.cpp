@@ -26,7 +26,8 @@ void add_needs(FieldList& list, const BenchKind& kind) {
   for (const Field& field : list.all()) {
     const std::string& section = field.section();
     // The processor's threads and the place of the weights count for all of them.
-    const bool trains = section == "optimizer" || section == "schedule" || section == "guards";
+    const bool trains = section == "optimizer" || section == "spectral" || section == "schedule" ||
+                        section == "guards";
     const bool splits = field.name() == "gradient_accumulation_steps" || field.name() == "sampling";
     if (trains || splits || field.name() == "dtype" || field.name() == "recompute_blocks")
       list.find(field.name())->needs("bench step", steps);

@@ -114,6 +114,8 @@ void Reporter::on_step(const StepReport& r) {
   ProgressSample sample = {r.step, r.loss, speed_, {}};
   if (r.objective) sample.extra.emplace_back("objective", fmt::format("{:.4f}", *r.objective));
   sample.extra.emplace_back("lr", fmt::format("{:.2e}", r.learning_rate));
+  if (const auto s = r.metrics.find("spectral/largest"); s != r.metrics.end()) s_max_ = s->second;
+  if (s_max_ > 0) sample.extra.emplace_back("s_max", fmt::format("{:.3f}", s_max_));
   progress_.update(sample, log_step);
 }
 

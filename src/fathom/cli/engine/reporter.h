@@ -7,6 +7,7 @@
 #include "fathom/track/process_use.h"
 #include "fathom/track/progress.h"
 #include "fathom/track/run_recorder.h"
+#include "fathom/train/recipe/due.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
@@ -30,7 +31,7 @@ class Reporter {
   // `saved_step`: of the checkpoint that a resume takes; `begun`: anything of the run has changed.
   void interrupted(int64_t saved_step, bool begun);
   void finish();
-  bool is_log_step(int64_t step) const { return step % log_interval_ == 0 || step == 1; }
+  bool is_log_step(int64_t step) const { return log_due(log_interval_, step); }
 
  private:
   std::vector<MetricValue> used_up() const;
@@ -43,6 +44,7 @@ class Reporter {
   int64_t log_interval_;  // of the present stage
   double speed_ = 0;
   double seconds_ = 0;       // in steps, since the run began; NaN: not known
+  double s_max_ = 0;         // the largest singular value, as reported last; 0: not at all
   int64_t used_up_at_ = -1;  // the step whose used_up() is recorded
   EvalReport last_;
 };

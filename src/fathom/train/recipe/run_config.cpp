@@ -182,6 +182,7 @@ void add_fields(FieldList& list, RunConfig& config) {
   add_fields(list, config.model);
   add_data_fields(list, config.data);
   add_fields(list, config.optimizer);
+  add_fields(list, config.spectral);
   add_schedule_fields(list, config.schedule);
   add_training_fields(list, config.training);
   add_guard_fields(list, config.guards);

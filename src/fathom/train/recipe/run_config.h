@@ -12,6 +12,7 @@
 #include "fathom/data/prompt_rows.h"
 #include "fathom/model/spec/model_config.h"
 #include "fathom/train/recipe/optimizer_config.h"
+#include "fathom/train/recipe/spectral_config.h"
 
 namespace fathom {
 
@@ -92,6 +93,7 @@ struct RunConfig {
   ModelConfig model;
   DataConfig data;
   OptimizerConfig optimizer;
+  SpectralConfig spectral;
   ScheduleConfig schedule;
   TrainingConfig training;
   GuardConfig guards;
