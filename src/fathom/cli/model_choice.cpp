@@ -5,10 +5,10 @@
 #include <filesystem>
 
 #include "fathom/base/error.h"
-#include "fathom/cli/fits_memory.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/recipe/fits_memory.h"
 
 namespace fathom {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "fathom/base/error.h"
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 
 namespace fathom {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 #include "fathom/train/recipe/run_config.h"
 
 namespace fathom {

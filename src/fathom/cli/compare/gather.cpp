@@ -11,7 +11,6 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/stored_run.h"
 #include "fathom/cli/sweep/record.h"
 #include "fathom/config/config_file.h"
 #include "fathom/config/literal.h"
@@ -19,6 +18,7 @@
 #include "fathom/io/json_text.h"
 #include "fathom/study/compare/curve.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/track/stored_run.h"
 
 namespace fathom {
 namespace {

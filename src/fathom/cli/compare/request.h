@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/command_line.h"
 #include "fathom/cli/output_request.h"
+#include "fathom/config/command_line.h"
 
 namespace fathom {
 

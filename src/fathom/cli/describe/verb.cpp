@@ -8,7 +8,6 @@
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/cli/describe/describe.h"
-#include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/config/config_file.h"
 #include "fathom/io/json_text.h"
@@ -17,6 +16,7 @@
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/run_arguments.h"
 #include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {

@@ -11,12 +11,12 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/model_choice.h"
-#include "fathom/cli/stored_run.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/exchange/hugging_face.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/track/console.h"
+#include "fathom/track/stored_run.h"
 
 namespace fathom {
 namespace {

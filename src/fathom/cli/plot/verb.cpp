@@ -6,9 +6,9 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/plot/request.h"
-#include "fathom/cli/stored_run.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/config/config_file.h"
+#include "fathom/track/stored_run.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {

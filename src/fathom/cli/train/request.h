@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/command_line.h"
-#include "fathom/cli/train/resume.h"
+#include "fathom/config/command_line.h"
 #include "fathom/data/corpus.h"
+#include "fathom/train/recipe/resume.h"
 #include "fathom/train/recipe/run_config.h"
 #include "fathom/train/recipe/stage.h"
 

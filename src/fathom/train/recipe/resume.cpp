@@ -1,4 +1,4 @@
-#include "fathom/cli/train/resume.h"
+#include "fathom/train/recipe/resume.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 
 #include <fmt/format.h>
 

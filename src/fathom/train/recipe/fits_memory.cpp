@@ -1,4 +1,4 @@
-#include "fathom/cli/fits_memory.h"
+#include "fathom/train/recipe/fits_memory.h"
 
 #include <fmt/format.h>
 

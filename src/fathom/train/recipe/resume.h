@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/command_line.h"
+#include "fathom/config/fields.h"
 #include "fathom/data/corpus.h"
 #include "fathom/train/recipe/run_state.h"
 #include "fathom/train/recipe/stage.h"

@@ -1,9 +1,11 @@
-// Words to settings, with lists of fields of the tests' own.
-#include "fathom/cli/command_line.h"
+// Arguments to settings, with lists of fields of the tests' own.
+#include "fathom/config/command_line.h"
+
+#include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
 
-#include "cli/cli_testing.h"
+#include "config/config_testing.h"
 #include "config/sample_config.h"
 
 namespace fathom {
@@ -12,11 +14,9 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::refusal_of;
-using testing::Sample;
-using testing::Words;
 
 struct Line {
-  Sample sample;
+  testing::Sample sample;
   std::string first, second;
   CommandLine line{"verb", "FIRST [SECOND]", "Does it.", "fathom verb one --count=2"};
 
@@ -25,14 +25,14 @@ struct Line {
     line.positional("SECOND", second, "another", /*required=*/false);
   }
   // The settings as "key=text", files as "file:path".
-  std::vector<std::string> parse(const Words& words) {
+  std::vector<std::string> parse(const Arguments& words) {
     std::vector<std::string> out;
     const auto settings = line.parse(words, sample.fields);
     for (const CommandLine::Setting& s : *settings)
       out.push_back(s.key.empty() ? "file:" + s.text : s.key + "=" + s.text);
     return out;
   }
-  Error refusal(const Words& words) {
+  Error refusal(const Arguments& words) {
     return refusal_of([&] { line.parse(words, sample.fields); });
   }
 };
@@ -79,9 +79,9 @@ TEST(CommandLine, ValuesAreNotTouched) {
 }
 
 TEST(CommandLine, AListOfListsIsNotTornApart) {
-  for (const Words& words : {Words{"one", "--groups=[[1,2],[3]]"},
-                             {"one", "--groups", "[[1,2],[3]]"},
-                             {"one", "--groups", "[[1, 2], [3]]"}}) {
+  for (const Arguments& words : {Arguments{"one", "--groups=[[1,2],[3]]"},
+                                 {"one", "--groups", "[[1,2],[3]]"},
+                                 {"one", "--groups", "[[1, 2], [3]]"}}) {
     Line l;
     ASSERT_TRUE(parse_into(l.line, words, l.sample.fields));
     EXPECT_THAT(l.sample.config.groups, ElementsAre(ElementsAre(1, 2), ElementsAre(3)));

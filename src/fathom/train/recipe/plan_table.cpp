@@ -1,4 +1,4 @@
-#include "fathom/cli/plan/table.h"
+#include "fathom/train/recipe/plan_table.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "fathom/cli/run_arguments.h"
+#include "fathom/train/recipe/run_arguments.h"
 
 #include <fmt/format.h>
 

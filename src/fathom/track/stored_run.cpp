@@ -1,4 +1,4 @@
-#include "fathom/cli/stored_run.h"
+#include "fathom/track/stored_run.h"
 
 #include <fmt/format.h>
 
