@@ -1,4 +1,4 @@
-#include "fathom/cli/engine/reporter.h"
+#include "fathom/train/reporter.h"
 
 #include <fmt/format.h>
 

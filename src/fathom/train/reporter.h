@@ -3,10 +3,10 @@
 
 #include <string>
 
-#include "fathom/cli/train/request.h"
 #include "fathom/track/process_use.h"
 #include "fathom/track/progress.h"
 #include "fathom/track/run_recorder.h"
+#include "fathom/train/recipe/run_request.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
