@@ -1,4 +1,4 @@
-#include "fathom/cli/sweep/children.h"
+#include "fathom/study/runs/children.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "fathom/cli/sweep/record.h"
+#include "fathom/study/runs/sweep_record.h"
 
 #include <filesystem>
 

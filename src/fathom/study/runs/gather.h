@@ -1,7 +1,6 @@
 // What the run store knows of the runs that are to be compared.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,8 +13,7 @@ struct GatheredRun {
   RunFacts facts;
   std::string word;  // of those that were asked for
   std::vector<double> steps, values;
-  // Nothing: the run has not stored it.
-  std::optional<std::vector<double>> tokens, flops, seconds;
+  std::vector<double> tokens, flops, seconds;  // empty: the run has not stored it
 };
 
 // Names, folders, patterns ("width-*"), recipes and names of sweeps, in order and without what is

@@ -1,4 +1,4 @@
-#include "fathom/cli/compare/gather.h"
+#include "fathom/study/runs/gather.h"
 
 #include <fmt/format.h>
 #include <fnmatch.h>
@@ -11,12 +11,12 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/sweep/record.h"
 #include "fathom/config/config_file.h"
 #include "fathom/config/literal.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
-#include "fathom/study/compare/curve.h"
+#include "fathom/study/runs/sweep_record.h"
+#include "fathom/study/runs/used_up.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/stored_run.h"
 
@@ -83,27 +83,6 @@ std::vector<Asked> asked_runs(const std::vector<std::string>& words,
   return asked;
 }
 
-// The value of `counter` at each step, along straight lines from 0 at step 0; nothing without one.
-std::optional<std::vector<double>> used_up(const RunStore& store, const std::string& run,
-                                           const std::string& counter,
-                                           const std::vector<double>& steps) {
-  const std::vector<Point> points = store.series(run, counter);
-  if (points.empty()) return std::nullopt;
-  Curve curve;
-  if (points[0].step > 0) curve = {{0}, {0}};
-  for (const Point& point : points) {
-    curve.x.push_back(static_cast<double>(point.step));
-    curve.y.push_back(point.value);
-  }
-  std::vector<double> out;
-  for (const double step : steps) {
-    const std::optional<double> value = value_at(curve, step);
-    if (!value) return std::nullopt;
-    out.push_back(*value);
-  }
-  return out;
-}
-
 // Every key of a config file, whatever its section, with its value as a literal. No key is unknown
 // here, so also runs of other versions can be set beside one another.
 std::map<std::string, std::string> settings_of(const std::string& text, const std::string& name) {
@@ -165,9 +144,9 @@ std::optional<GatheredRun> read_run(const StoredRun& run, const std::string& lab
     out.steps.push_back(static_cast<double>(point.step));
     out.values.push_back(point.value);
   }
-  out.tokens = used_up(store, run.name, "train/tokens", out.steps);
-  out.flops = used_up(store, run.name, "train/flops", out.steps);
-  out.seconds = used_up(store, run.name, "train/seconds", out.steps);
+  out.tokens = UsedUp(store, run.name, "tokens").at(out.steps);
+  out.flops = UsedUp(store, run.name, "flops").at(out.steps);
+  out.seconds = UsedUp(store, run.name, "seconds").at(out.steps);
   if (const RunStatus status = store.status_now(record); status != RunStatus::kDone)
     notices.push_back(fmt::format("{} is {} at step {}", run.name, status_name(status),
                                   with_commas(record.last_step)));

@@ -1,4 +1,4 @@
-#include "fathom/cli/sweep/plan.h"
+#include "fathom/study/runs/sweep_plan.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,12 +9,11 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/sweep/record.h"
-#include "fathom/cli/train/request.h"
 #include "fathom/config/config_file.h"
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
 #include "fathom/model/spec/parameter_table.h"
+#include "fathom/study/runs/sweep_record.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
 
@@ -59,8 +58,11 @@ std::optional<SweepRecipe> begun_recipe(const std::string& name) {
 
 class Planner {
  public:
-  explicit Planner(SweepPlan& plan)
-      : plan_(plan), checked_(plan.recipe.plan_json), begun_(begun_recipe(plan.recipe.name)) {
+  Planner(SweepPlan& plan, const ParseTraining& parse)
+      : plan_(plan),
+        parse_(parse),
+        checked_(plan.recipe.plan_json),
+        begun_(begun_recipe(plan.recipe.name)) {
     if (begun_)
       for (SweepRun& run : runs_of(*begun_, plan_path(begun_->name)))
         begun_words_[run.name] = std::move(run.words);
@@ -118,13 +120,13 @@ class Planner {
 
   // As `fathom train` does before it becomes the engine.
   void check(PlannedRun& planned) const {
-    Arguments words = planned.words();
+    std::vector<std::string> words = planned.words();
     for (std::string& word : words)
       if (!checked_.path().empty() && word.rfind(kPlanOption, 0) == 0)
         word = kPlanOption + checked_.path();
     std::optional<TrainRequest> request;
     try {
-      request = parse_train(words);
+      request = parse_(words);
     } catch (const Error& e) {
       throw Error(e.kind(), fmt::format("{}: {}", planned.run.name, e.what()), e.hint());
     }
@@ -145,6 +147,7 @@ class Planner {
   }
 
   SweepPlan& plan_;
+  const ParseTraining& parse_;
   const TemporaryPlan checked_;
   const std::optional<SweepRecipe> begun_;
   std::map<std::string, std::vector<std::string>> begun_words_;
@@ -212,41 +215,14 @@ size_t SweepPlan::count(RunNow now) const {
                                            [&](const PlannedRun& run) { return run.now == now; }));
 }
 
-std::optional<SweepRequest> parse_sweep(const Arguments& arguments) {
-  CommandLine line(
-      "sweep", "RECIPE [--key=value ...]",
-      "Settings times seeds: trains what the recipe lists, one run after the other, and goes on\n"
-      "where it was interrupted. All runs are checked before the first one starts. A recipe:\n\n"
-      "  preset = \"quickstart\"\n"
-      "  seeds = [1, 2, 3]\n"
-      "  budget = {steps = 500}     # or epochs, samples, tokens, minutes\n"
-      "  [base]                     # what holds for every run\n"
-      "  dropout = 0.1\n"
-      "  [grid]                     # every combination; [[settings]] lists them one by one\n"
-      "  n_layer = [2, 4]\n\n"
-      "In place of a budget it may have plan = \"FILE\", or the [[stages]] of one. It is kept as\n"
-      "runs/NAME.toml, and `fathom compare NAME` compares its runs.",
-      "fathom sweep width.toml --dry_run");
-  SweepRequest request;
-  line.positional("RECIPE", request.recipe_file,
-                  "a TOML file, or the name of a sweep that was begun");
-  FieldList list;
-  list.section("sweep");
-  list.add("dry_run", request.dry_run, "check all, say what would be done, and do nothing");
-  list.add("jobs", request.jobs, "runs at a time, which share the threads").at_least(1).at_most(64);
-  list.add("quiet", request.quiet, "no progress of the runs, only their outcomes");
-  if (!parse_into(line, arguments, list)) return std::nullopt;
-  return request;
-}
-
-SweepPlan plan_sweep(const SweepRequest& request) {
+SweepPlan plan_sweep(const std::string& recipe_file, const ParseTraining& parse) {
   SweepPlan plan;
-  std::string path = request.recipe_file;
+  std::string path = recipe_file;
   if (kind_of(path) == PathKind::kNothing || kind_of(path) == PathKind::kFolder)
     if (const std::string stored = stored_recipe(path); !stored.empty()) path = stored;
   plan.text = read_sweep_text(path);
   plan.recipe = read_sweep(plan.text, path);
-  Planner planner(plan);
+  Planner planner(plan, parse);
   for (const SweepRun& run : runs_of(plan.recipe, plan_path(plan.recipe.name)))
     plan.runs.push_back(planner.plan(run));
   return plan;

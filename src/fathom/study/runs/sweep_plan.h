@@ -1,23 +1,15 @@
 // What a sweep has before it: its runs and how far each of them is.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "fathom/config/command_line.h"
+#include "fathom/train/recipe/run_request.h"
 #include "fathom/train/recipe/sweep_recipe.h"
 
 namespace fathom {
-
-struct SweepRequest {
-  std::string recipe_file;
-  bool dry_run = false;
-  bool quiet = false;
-  int64_t jobs = 1;
-};
-// Nothing: help was printed.
-std::optional<SweepRequest> parse_sweep(const Arguments& arguments);
 
 enum class RunNow { kNew, kUnfinished, kComplete };
 
@@ -42,7 +34,11 @@ struct SweepPlan {
 // the sweep or a run changes. Throws Error(kUsage) for what any of them refuses, for a run that
 // another process holds, and for one that is there already and is not this sweep's, or was begun
 // under other settings.
-SweepPlan plan_sweep(const SweepRequest& request);
+// `recipe_file` may be the name of a sweep that was begun; `parse` makes a request of the words of
+// `fathom train`, nothing where such a run is complete.
+using ParseTraining =
+    std::function<std::optional<TrainRequest>(const std::vector<std::string>& words)>;
+SweepPlan plan_sweep(const std::string& recipe_file, const ParseTraining& parse);
 
 // The commands, what is done, and what is left in tokens, FLOPs and, by the speed of earlier runs,
 // hours.
