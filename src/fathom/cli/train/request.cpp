@@ -4,8 +4,8 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/describe/describe.h"
 #include "fathom/cli/list/list.h"
+#include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
 #include "fathom/train/recipe/training_plan.h"

@@ -1,4 +1,4 @@
-#include "fathom/cli/bench/engine_ops.h"
+#include "fathom/study/bench/op_times.h"
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/randn.h>
@@ -9,11 +9,11 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "fathom/cli/bench/engine_times.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/walk/attend.h"
 #include "fathom/ops/ops.h"
 #include "fathom/ops/optimizer.h"
+#include "fathom/study/bench/times.h"
 
 namespace fathom {
 namespace {
@@ -25,7 +25,7 @@ struct Op {
   Tensor slope = {};                // sent to what forward gives
 };
 
-double run(const Op& op) {
+double time_of(const Op& op) {
   for (Tensor leaf : op.leaves) leaf.mutable_grad() = Tensor();
   return seconds_of([&] {
     const Tensor out = op.forward();
@@ -78,9 +78,9 @@ std::vector<OpTimes> bench_ops(const RunConfig& config, int64_t vocab_size, int6
   for (const Op& op : ops_of(config, vocab_size)) {
     std::vector<double> fused, plain;
     for (int64_t i = 0; i < repeats + 1; ++i) {
-      const double a = run(op);
+      const double a = time_of(op);
       const PlainOperations only;
-      const double b = run(op);
+      const double b = time_of(op);
       if (i == 0) continue;  // warms up
       fused.push_back(a);
       plain.push_back(b);
