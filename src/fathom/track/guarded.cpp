@@ -1,4 +1,5 @@
-// What surrounds both programs: the process as it should be, and every failure as a sentence.
+#include "fathom/track/guarded.h"
+
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -13,7 +14,6 @@
 #include "fathom/base/held_path.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/visible.h"
-#include "fathom/cli/verbs.h"
 #include "fathom/io/files.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"

@@ -9,7 +9,7 @@
 #include <system_error>
 
 #include "fathom/base/error.h"
-#include "fathom/cli/verbs.h"
+#include "fathom/track/guarded.h"
 
 namespace fathom {
 namespace {
