@@ -14,7 +14,7 @@
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/plot/request.h"
-#include "fathom/cli/sweep/plan.h"
+#include "fathom/cli/sweep/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"

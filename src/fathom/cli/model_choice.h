@@ -36,8 +36,4 @@ RunState settle_state(const ModelChoice& choice);
 // What is said about the keys that were given: those of other programs, and those without effect.
 std::vector<std::string> notices_of(const FieldList& list);
 
-// The folder of a complete checkpoint: `name` itself, or the run's `best`, else its `last`. Throws
-// Error(kUsage).
-std::string checkpoint_or_run(const std::string& name);
-
 }  // namespace fathom

@@ -4,10 +4,10 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/fits_memory.h"
-#include "fathom/cli/run_arguments.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/run_arguments.h"
 
 namespace fathom {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/fits_memory.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/train/recipe/fits_memory.h"
 
 namespace fathom {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/command_line.h"
 #include "fathom/cli/model_choice.h"
+#include "fathom/config/command_line.h"
 #include "fathom/decode/sampler.h"
 #include "fathom/decode/window.h"
 #include "fathom/model/spec/halting_config.h"

@@ -8,16 +8,16 @@
 
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
-#include "fathom/cli/fits_memory.h"
-#include "fathom/cli/plan/table.h"
-#include "fathom/cli/run_arguments.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/built_in_plans.h"
+#include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/parameter_groups.h"
+#include "fathom/train/recipe/plan_table.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/run_arguments.h"
 #include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {

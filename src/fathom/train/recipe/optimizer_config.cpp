@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <set>
+#include <utility>
 
 #include "fathom/base/text.h"
 #include "fathom/train/recipe/optimizer_rules.h"
@@ -107,16 +108,20 @@ void add_fields(FieldList& list, OptimizerConfig& c) {
       .needs("optimizer_warmup_steps > 0", [&c] { return c.optimizer_warmup_steps > 0; });
 }
 
-// A preset's decay is AdamW's, which is another thing than a decay that is added to the gradient.
 void resolve(const FieldList& list, OptimizerConfig& c, std::vector<std::string>& notices) {
   read_parameter_groups(c.parameter_groups);  // throws for what is none
   const OptimizerRule& rule = optimizer_rule(c.optimizer);
-  if (rule.decoupled || c.weight_decay == 0) return;
   if (!list.changes("optimizer") || list.given("weight_decay")) return;
-  notices.push_back(
-      fmt::format("weight_decay = 0: {} was decoupled, {} would add it to the gradient",
-                  c.weight_decay, rule.title));
-  c.weight_decay = 0;
+  if (!rule.decoupled && c.weight_decay != 0) {
+    notices.push_back(
+        fmt::format("weight_decay = 0: {} was decoupled, {} would add it to the gradient",
+                    c.weight_decay, rule.title));
+    c.decay_left_off = std::exchange(c.weight_decay, 0);
+  } else if (rule.decoupled && c.weight_decay == 0 && c.decay_left_off != 0) {
+    c.weight_decay = std::exchange(c.decay_left_off, 0);
+    notices.push_back(
+        fmt::format("weight_decay = {}: {} decouples it again", c.weight_decay, rule.title));
+  }
 }
 
 }  // namespace fathom

@@ -15,6 +15,7 @@ struct OptimizerConfig {
   std::string optimizer = "adamw";  // OptimizerRule::name
   double learning_rate = 6e-4;
   double weight_decay = 0.1;
+  double decay_left_off = 0;  // no key: see resolve()
   double beta1 = 0.9;
   double beta2 = 0.95;
   double adam_eps = 1e-8;
@@ -36,7 +37,9 @@ struct OptimizerConfig {
 
 void add_fields(FieldList& list, OptimizerConfig& config);
 
-// The optimiser's part of resolve() in run_config.h.
+// The optimiser's part of resolve() in run_config.h. A preset's weight_decay is of an optimiser
+// that decouples it: another one leaves it off, unless it is given, and one that decouples it
+// again, as a later stage's may, has it back.
 void resolve(const FieldList& list, OptimizerConfig& config, std::vector<std::string>& notices);
 
 }  // namespace fathom

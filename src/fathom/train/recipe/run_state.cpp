@@ -13,6 +13,7 @@
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {
@@ -226,6 +227,25 @@ json reading(RunConfig config, bool training) {
   return values;
 }
 
+// The evaluations as they are made, however they were written.
+json evaluations_of(const RunConfig& config) {
+  json out = json::array();
+  try {
+    for (const EvaluationSpec& one : parse_evaluations(config.training.evaluations, config.model)) {
+      ModelConfig model = with_settings(one, config.model);
+      FieldList list;
+      add_fields(list, model);
+      json policy;
+      for (const Field& field : list.all())
+        if (field.is_of_policy()) policy[field.name()] = field.value();
+      out.push_back({one.name, one.split, one.batches ? json(*one.batches) : json(), policy});
+    }
+  } catch (const Error&) {  // of a state that says none: it is told where they are made
+    return config.training.evaluations;
+  }
+  return out;
+}
+
 }  // namespace
 
 bool reads_alike(const RunState& a, const RunState& b) {
@@ -250,7 +270,7 @@ bool compares(const RunState& a, const RunState& b) {
                 t.seed,
                 static_cast<int>(t.dtype),
                 s.config.sequences_per_evaluation(),
-                t.evaluations};
+                evaluations_of(s.config)};
   };
   return measure(a) == measure(b);
 }
