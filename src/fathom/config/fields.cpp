@@ -47,6 +47,8 @@ bool convert(const json& v, double& out) {
   return out = v.get<double>(), true;
 }
 
+bool convert(const json& v, IntTree& out);
+
 template <class T>
 bool convert(const json& v, std::optional<T>& out) {
   if (v.is_null()) return out.reset(), true;
@@ -67,6 +69,20 @@ bool convert(const json& v, std::vector<T>& out) {
     }
   }
   return out = std::move(list), true;
+}
+
+bool convert(const json& v, IntTree& out) {
+  IntTree tree;
+  tree.is_list = v.is_array();
+  const bool fits = tree.is_list ? convert(v, tree.list) : convert(v, tree.number);
+  return fits ? (out = std::move(tree), true) : false;
+}
+
+json to_value(const std::vector<IntTree>& list) {
+  json value = json::array();
+  for (const IntTree& tree : list)
+    value.push_back(tree.is_list ? to_value(tree.list) : json(tree.number));
+  return value;
 }
 
 template <class T>
@@ -98,6 +114,10 @@ std::string shown_as_typed(const std::string& text) {
 }
 
 }  // namespace
+
+std::string shown_tree(const std::vector<IntTree>& list) {
+  return to_literal(to_value(list));
+}
 
 Field& Field::at_least(double bound) {
   return low_ = bound, low_open_ = false, *this;
@@ -270,6 +290,25 @@ Field& FieldList::add(std::string name, ChoiceOrList& slot, std::string help,
   field.set_ = [&slot, known = field.choices_](const Value& value) {
     FloatList list;
     if (value.is_array() && convert(value, list)) return slot = {"", std::move(list)}, true;
+    if (!value.is_string()) return false;
+    const auto choice = value.get<std::string>();
+    if (std::find(known.begin(), known.end(), choice) == known.end()) return false;
+    return slot = {choice, {}}, true;
+  };
+  return field;
+}
+
+Field& FieldList::add(std::string name, ChoiceOrTree& slot, std::string help,
+                      std::vector<std::string> choices) {
+  Field& field =
+      push(std::move(name), std::move(help), join(choices, " | ") + " | nested lists of int");
+  field.choices_ = std::move(choices);
+  field.get_ = [&slot] { return slot.choice.empty() ? to_value(slot.list) : Value(slot.choice); };
+  field.set_ = [&slot, known = field.choices_](const Value& value) {
+    std::vector<IntTree> list;
+    const bool none = value.is_null() || value == "None" || value == "none";
+    if (none || (value.is_array() && convert(value, list)))
+      return slot = {"", std::move(list)}, true;
     if (!value.is_string()) return false;
     const auto choice = value.get<std::string>();
     if (std::find(known.begin(), known.end(), choice) == known.end()) return false;

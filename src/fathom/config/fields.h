@@ -35,6 +35,23 @@ struct ChoiceOrList {
   FloatList list;
 };
 
+// A whole number, or a list of such: `3`, `[1, [2, 3]]`.
+struct IntTree {
+  int64_t number = 0;         // of no list
+  std::vector<IntTree> list;  // of a list
+  bool is_list = false;
+};
+
+// One of some words, or a list of whole numbers and of such lists: `auto`, `[[1, 2], [3]]`. None is
+// the empty list. `choice` is empty for a list.
+struct ChoiceOrTree {
+  std::string choice;
+  std::vector<IntTree> list;
+};
+
+// As it is typed: "[[1, 2], [3]]".
+std::string shown_tree(const std::vector<IntTree>& list);
+
 class FieldList;
 
 class Field {
@@ -129,6 +146,8 @@ class FieldList {
   Field& add(std::string name, FloatList& slot, std::string help);
   Field& add(std::string name, IntLists& slot, std::string help);
   Field& add(std::string name, ChoiceOrList& slot, std::string help,
+             std::vector<std::string> choices);
+  Field& add(std::string name, ChoiceOrTree& slot, std::string help,
              std::vector<std::string> choices);
   // An enum: `names` pairs each spelling with its value.
   template <class E>

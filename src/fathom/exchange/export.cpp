@@ -126,6 +126,12 @@ std::vector<std::string> beyond_gpt2(const ModelConfig& model) {
   ModelConfig given = model, plain;
   plain.backbone = model.backbone;
   plain.backbone.head_bias = false;
+  plain.backbone.block_style = BlockStyle::kGpt2;
+  plain.backbone.scale_embeddings = false;
+  // Scores that are multiplied; how its weights began does not shape a model otherwise.
+  if (model.backbone.init == Init::kTakase && model.backbone.tie_head)
+    plain.backbone.init = Init::kGpt2;
+  if (!model.looping.loops()) plain.looping = model.looping;
   // How layers were trained does not shape what the last one answers.
   plain.supervision = model.supervision;
   given.architecture = nullptr;

@@ -32,6 +32,27 @@ int64_t row_at(const Rows& rows, size_t sequence, int64_t position) {
   return found == end || *found != position ? -1 : found - begin;
 }
 
+// The policy of a training pass: its draws depend on seed and step, and on a sequence's number in
+// the step, but neither on state nor on how the step is split.
+Policy drawn(const Policy& policy, const RandomField& random, int64_t B) {
+  return with_drawn_counts(policy, B, [&](size_t group, int64_t sequence) {
+    const std::string site = fmt::format("loop_count.{}", group);
+    return sequence < 0 ? random.of_step(site) : random.of_sequence(site, sequence);
+  });
+}
+
+// "loops/0": iterations of a sequence, by group.
+void add_counts_drawn(const Policy& policy, int64_t B, std::map<std::string, Metric>& metrics) {
+  for (size_t g = 0; g < policy.loops.size(); ++g) {
+    const LoopPolicy& loop = policy.loops[g];
+    double sum = 0;
+    for (int64_t b = 0; b < B; ++b)
+      sum += static_cast<double>(loop.counts.empty() ? loop.count
+                                                     : loop.counts[static_cast<size_t>(b)]);
+    metrics[fmt::format("loops/{}", g)] = {sum, static_cast<double>(B)};
+  }
+}
+
 }  // namespace
 
 NextToken NextTokenModel::next_token(const Tensor& tokens_BT, Exit exit) const {
@@ -57,8 +78,13 @@ DepthModel::DepthModel(ModelParts parts)
 
 ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
+  const Policy& policy = pass.policy != nullptr ? *pass.policy : program_.policy;
+  const bool draws = pass.training && draws_counts(policy);
   std::optional<DepthProgram> other;
-  if (pass.policy != nullptr) other = unroll(walk_.plan(), *pass.policy);
+  if (draws)
+    other = unroll(walk_.plan(), drawn(policy, pass.random, batch.tokens_BT.size(0)));
+  else if (pass.policy != nullptr)
+    other = unroll(walk_.plan(), policy);
   const DepthProgram& program = other ? *other : program_;
   WalkOptions options;
   options.training = pass.training;
@@ -83,6 +109,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   ModelOutput output;
   output.losses = supervise(supervision_, walked);
   output.metrics = exit_metrics(program, trace, batch);
+  if (draws) add_counts_drawn(program.policy, batch.tokens_BT.size(0), output.metrics);
   if (pass.predictions) {
     output.predictions_BT = predictions(program, trace, batch);
     if (output.predictions_BT.defined())

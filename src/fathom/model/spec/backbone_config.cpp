@@ -2,10 +2,65 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "fathom/base/error.h"
+#include "fathom/model/spec/block_style.h"
 #include "fathom/model/spec/depth_plan.h"
 
 namespace fathom {
+
+namespace {
+
+void add_block_fields(FieldList& list, BackboneConfig& c) {
+  list.add<BlockStyle>("block_style", c.block_style,
+                       "gpt2: r + A(N r), r + M(N r), layer norms; sandwich: r + N A(N r), r + N "
+                       "M(r), and huginn: N(r + A(N r)), N(r + M(N r)), RMS norms and SiLU",
+                       {{"gpt2", BlockStyle::kGpt2},
+                        {"sandwich", BlockStyle::kSandwich},
+                        {"huginn", BlockStyle::kHuginn}})
+      .shapes_weights();
+  list.add("rms_norm_eps", c.rms_norm_eps, "added to the mean square in the blocks' RMS norms")
+      .above(0)
+      .below(1)
+      .shapes_weights()
+      .needs("block_style = sandwich or huginn",
+             [&c] { return c.block_style != BlockStyle::kGpt2; });
+  list.add<Activation>("activation", c.activation, "of the MLP: exact GELU or its tanh form",
+                       {{"gelu", Activation::kGelu}, {"gelu_tanh", Activation::kGeluTanh}})
+      .shapes_weights()
+      .needs("block_style = gpt2", [&c] { return c.block_style == BlockStyle::kGpt2; });
+  list.add<Init>("init", c.init,
+                 "gpt2: N(0, 0.02) with scaled residual projections (nanoGPT); torch: the "
+                 "framework's defaults (LMPlay); takase: N(0, 2/(5C)), scores scaled by the depth; "
+                 "takase_tied: the same, scaled in the table; huginn: truncated, residual "
+                 "projections scaled by the depth",
+                 {{"gpt2", Init::kGpt2},
+                  {"torch", Init::kTorch},
+                  {"takase", Init::kTakase},
+                  {"takase_tied", Init::kTakaseTied},
+                  {"huginn", Init::kHuginn}})
+      .shapes_weights();
+  list.add<ResidualScaling>(
+          "residual_scaling", c.residual_scaling,
+          "tied_depth: the stream times sqrt(2L) before each addition, residual projections begin "
+          "1/sqrt(8L) times as large, L as effective_n_layer",
+          {{"none", ResidualScaling::kNone}, {"tied_depth", ResidualScaling::kTiedDepth}})
+      .shapes_weights();
+  list.add("effective_n_layer", c.effective_n_layer,
+           "layers that a token passes, for init and residual_scaling; None: n_layer, and what "
+           "loop groups add on average")
+      .above(0)
+      .at_most(1e9)
+      .shapes_weights()
+      .needs("init = takase, takase_tied or huginn, or residual_scaling",
+             [&c] { return c.asks_depth(); });
+  list.add("scale_embeddings", c.scale_embeddings,
+           "tokens and positions together times sqrt(n_embd)")
+      .shapes_weights();
+}
+
+}  // namespace
 
 void add_fields(FieldList& list, BackboneConfig& c) {
   list.section("backbone");
@@ -54,18 +109,11 @@ void add_fields(FieldList& list, BackboneConfig& c) {
   list.add("embed_dropout", c.embed_dropout, "dropout of embeddings, None takes dropout")
       .at_least(0)
       .below(1);
-  list.add("norm_eps", c.norm_eps, "added to the variance in every norm")
+  list.add("norm_eps", c.norm_eps, "added to the variance in every norm but the blocks' RMS norms")
       .above(0)
       .below(1)
       .shapes_weights();
-  list.add<Activation>("activation", c.activation, "of the MLP: exact GELU or its tanh form",
-                       {{"gelu", Activation::kGelu}, {"gelu_tanh", Activation::kGeluTanh}})
-      .shapes_weights();
-  list.add<Init>("init", c.init,
-                 "gpt2: N(0, 0.02) with scaled residual projections (nanoGPT); "
-                 "torch: the framework's defaults (LMPlay)",
-                 {{"gpt2", Init::kGpt2}, {"torch", Init::kTorch}})
-      .shapes_weights();
+  add_block_fields(list, c);
 }
 
 void validate(const BackboneConfig& c) {
@@ -75,11 +123,33 @@ void validate(const BackboneConfig& c) {
   if (c.tie_head && c.head_bias)
     misuse("head_bias = true has no meaning with tie_head = true: the token table has no bias",
            "set tie_head=false or head_bias=false");
+  if (c.init == Init::kTakaseTied && !c.tie_head)
+    misuse("init = takase_tied with tie_head = false: no table is a head",
+           "--init=takase begins a head of its own the same way");
+  if (c.residual_scaling == ResidualScaling::kTiedDepth && c.block_style != BlockStyle::kHuginn)
+    misuse(
+        "residual_scaling = tied_depth needs block_style = huginn: a stream without a norm after "
+        "each addition would grow without end",
+        "add --block_style=huginn, or --residual_scaling=none");
+}
+
+bool BackboneConfig::asks_depth() const {
+  return init == Init::kTakase || init == Init::kTakaseTied || init == Init::kHuginn ||
+         residual_scaling != ResidualScaling::kNone;
+}
+
+StreamScales stream_scales(double effective_layers) {
+  return {std::sqrt(2 * effective_layers), 1 / std::sqrt(8 * effective_layers)};
+}
+
+double logit_scale(const BackboneConfig& backbone, double effective_layers) {
+  const double L = effective_layers > 0 ? effective_layers : static_cast<double>(backbone.n_layer);
+  return std::sqrt(1 / (2 * L));
 }
 
 void apply(const BackboneConfig& section, DepthPlan& plan, Policy& /*policy*/) {
   plan.stem.width = section.n_embd;
-  plan.wirings = {pre_norm_wiring()};
+  plan.wirings = {block_wiring(section, plan.effective_layers)};
   plan.tied_heads = section.tie_head;
   plan.nodes.clear();
   for (int64_t i = 0; i < section.n_layer; ++i) {
@@ -87,13 +157,21 @@ void apply(const BackboneConfig& section, DepthPlan& plan, Policy& /*policy*/) {
     LayerSpec layer;
     layer.number = index;
     layer.width = layer.width_in = section.n_embd;
-    layer.attention = {index};
-    layer.mlp = {index};
-    layer.norm_in = {NormId::kIn, index};
-    layer.norm = {{NormId::kMid, index}};
+    give_parts(section, index, layer);
     if (i + 1 == section.n_layer) add_readout(layer);
     plan.nodes.push_back({layer});
   }
+  if (!section.scale_embeddings) return;
+  Injection scale{Injection::kScale};
+  scale.amount = std::sqrt(static_cast<double>(section.n_embd));
+  plan.stem.door.push_back(scale);
+}
+
+void scale_logits(const BackboneConfig& section, DepthPlan& plan) {
+  if (section.init != Init::kTakase || !plan.tied_heads) return;
+  each_layer(plan, [&](LayerSpec& layer) {
+    if (layer.readout) layer.readout->norm.gain = logit_scale(section, plan.effective_layers);
+  });
 }
 
 int64_t fitting_heads(int64_t n_embd, int64_t n_head) {

@@ -45,7 +45,7 @@ class PlanChecker {
       misuse("the stem does not begin with a table", "there is no stream before it");
     for (const Injection& i : door)
       if (i.kind == Injection::kOpenLoop || i.kind == Injection::kLoopInput ||
-          i.kind == Injection::kWiden)
+          i.kind == Injection::kLoopSignal || i.kind == Injection::kWiden)
         misuse("the stem opens or feeds a loop or widens the stream",
                "loops and widths are of layers");
   }
@@ -63,6 +63,11 @@ class PlanChecker {
 
   void loop(const LoopGroup& group) {
     const int64_t before = width_;
+    for (const Injection& i : group.input)
+      if (i.kind != Injection::kNorm && i.kind != Injection::kLoopSignal &&
+          i.kind != Injection::kScale && i.kind != Injection::kNoise)
+        misuse("a loop group's input has another injection than norms, signals, scales and noise",
+               "tables, gates and widths are of a layer's door");
     nodes(group.body);
     if (width_ != before)
       misuse(fmt::format("a loop group begins {} wide and ends {} wide", before, width_),
@@ -83,8 +88,11 @@ class PlanChecker {
                          p.mlps, p.norms),
              "give the layer exactly the parts that its wiring calls");
     bool widens = false;
-    for (const Injection& injection : layer.door)
+    for (const Injection& injection : layer.door) {
       widens = widens || injection.kind == Injection::kWiden;
+      if (injection.kind == Injection::kLoopSignal)
+        misuse("a layer's door has a loop's signal", "it belongs into LoopGroup::input");
+    }
     if (layer.width_in != width_ || (layer.width != layer.width_in && !widens))
       misuse(fmt::format("a layer takes {} channels and works on {}, the stream before it has {}",
                          layer.width_in, layer.width, width_),

@@ -42,6 +42,9 @@ struct PlanNode;
 struct LoopGroup {
   std::vector<PlanNode> body;
   int adapter = -1;  // instance; -1: the input is added
+  AdapterInit adapter_init = AdapterInit::kNormal;
+  // What happens to the loop's input before each iteration: norms, signals, scales and noise.
+  std::vector<Injection> input = {};
 };
 
 struct PlanNode {
@@ -60,7 +63,10 @@ struct DepthPlan {
   std::vector<Wiring> wirings;
   std::vector<PlanNode> nodes;
   bool tied_heads = false;  // head i is token table i
-  bool causal = true;       // a position sees none after it; false: texts cannot be grown with it
+  // That a token passes in training, every iteration counted, on average; 0: the backbone's
+  // n_layer.
+  double effective_layers = 0;
+  bool causal = true;  // a position sees none after it; false: texts cannot be grown with it
   // What it answers where that is not a position's target, to complete "it answers ..."; a plan
   // that reads nothing out has to say it.
   std::string answers = {};

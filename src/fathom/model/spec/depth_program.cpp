@@ -9,11 +9,17 @@
 namespace fathom {
 namespace {
 
-// "0.2" of the path's iterations.
-std::string iterations(const std::vector<LoopPlace>& path) {
+// "0.2" of numbers of the path's loops.
+template <class Number>
+std::string joined(const std::vector<LoopPlace>& path, const Number& number) {
   std::string out;
-  for (const LoopPlace& p : path) out += fmt::format("{}{}", out.empty() ? "" : ".", p.iteration);
+  for (const LoopPlace& p : path) out += fmt::format("{}{}", out.empty() ? "" : ".", number(p));
   return out;
+}
+
+// That names an iteration's random numbers; -1 is the last one of a loop with late entries.
+int64_t address(const LoopPlace& place) {
+  return place.late > 0 ? place.iteration - place.late : place.iteration;
 }
 
 class Unroller {
@@ -104,11 +110,12 @@ class Unroller {
     open.noise = K > 1 ? loop.noise : 0;
     open.instance = group.adapter;
     open.plain = plain;
+    open.noise_in_eval = loop.noise_in_eval;
     pending_.push_back(open);
     const size_t nested = groups_;
     const int layers = layers_, attentions = attentions_, first_slot = slots_;
     int after = slots_;  // of the group's iterations that a cache keeps
-    path_.push_back({static_cast<int>(index), 0});
+    path_.push_back({static_cast<int>(index), 0, loop.counts.empty() ? 0 : K});
     late_entries_ += loop.counts.empty() ? 0 : 1;
     for (int64_t k = 0; k < K; ++k) {
       groups_ = nested;  // nested groups keep their numbers in every iteration
@@ -121,6 +128,11 @@ class Unroller {
         input.cut_state = truncated && k == first_with_grad;
         pending_.push_back(input);
       }
+      if (K > 1 || loop.single_pass_adapter)
+        for (const Injection& injection : group.input) {
+          pending_.push_back(injection);
+          pending_.back().loop = path_.back();
+        }
       walk(group.body, first_iteration && k == 0, grad && k >= first_with_grad);
       const bool closes = k + 1 == K;
       program_.steps.back().ends.push_back(
@@ -145,12 +157,21 @@ class Unroller {
 }  // namespace
 
 std::string StepSpec::site(const std::string& what, int number) const {
-  return fmt::format("{}.{}{}{}", what, number, path.empty() ? "" : "@", iterations(path));
+  return fmt::format("{}.{}{}{}", what, number, path.empty() ? "" : "@", joined(path, address));
+}
+
+std::string StepSpec::opening_site(int group) const {
+  bool inside = false;
+  const auto number = [&](const LoopPlace& p) {
+    inside = inside || p.group == group;
+    return inside ? 0 : address(p);
+  };
+  return fmt::format("loop.{}@{}", group, joined(path, number));
 }
 
 std::string StepSpec::readout_name() const {
   return fmt::format("{}{}{}", layer.readout ? layer.readout->layer : -1, path.empty() ? "" : ".",
-                     iterations(path));
+                     joined(path, [](const LoopPlace& p) { return p.iteration; }));
 }
 
 const HaltingPolicy& DepthProgram::loop_halting(int group) const {

@@ -32,6 +32,8 @@ struct StepSpec {
 
   // Names an address of the step's random numbers: "mlp_out.3", in loops "mlp_out.3@0.2".
   std::string site(const std::string& what, int number) const;
+  // Of a loop's first state, at the step that opens it: whatever iteration that is.
+  std::string opening_site(int group) const;
   // Of its readout's line in losses and metrics: the layer's number, in loops "1.2".
   std::string readout_name() const;
 };

@@ -41,6 +41,13 @@ void each_of_layer(const LayerSpec& layer, PartPlace place, const WiringParts* c
   f(*layer.readout, place, 1);
 }
 
+// A group's input by its adapter.
+inline Injection adapter_of(const LoopGroup& group) {
+  Injection input{Injection::kLoopInput, group.adapter};
+  input.adapter_init = group.adapter_init;
+  return input;
+}
+
 // The width that a node's first layer takes.
 inline int64_t width_into(const PlanNode& node) {
   const auto* group = std::get_if<LoopGroup>(&node.node);
@@ -59,7 +66,8 @@ void each_of_nodes(const std::vector<PlanNode>& nodes, const PartPlace& plan, co
     const auto& group = std::get<LoopGroup>(node.node);
     PartPlace at = plan;
     at.width = width_into(node);
-    if (group.adapter >= 0) f(Injection{Injection::kLoopInput, group.adapter}, at);
+    if (group.adapter >= 0) f(adapter_of(group), at);
+    for (const Injection& injection : group.input) f(injection, at);
     each_of_nodes(group.body, plan, f);
   }
 }

@@ -47,13 +47,47 @@ std::string untaught_layers(const ModelConfig& config) {
   return fmt::format("layers {} answer where they are confident", names);
 }
 
+// What goes round has one width.
+void check_widths_of_loops(const ModelConfig& config) {
+  const IntList& widths = config.early_exit.layer_widths;
+  const LoopingConfig& looping = config.looping;
+  if (widths.empty() || !looping.loops()) return;
+  const std::vector<LoopSpan> spans = loop_spans(looping, config.backbone.n_layer);
+  const auto width = [&](int64_t layer) { return widths[static_cast<size_t>(layer)]; };
+  each_span(spans, [&](const LoopSpan& span) {
+    const int64_t before = span.first == 0 ? widths.front() : width(span.first - 1);
+    if (width(span.last) != before)
+      misuse(fmt::format("layer_widths = [{}] grows from {} to {} within loop_groups' layers {} to "
+                         "{}",
+                         shown_list(widths), before, width(span.last), span.first, span.last),
+             "a group is as wide as the layer before it: widen outside of loop_groups");
+    if (looping.concatenate && looping.adapter == LoopAdapter::kShared &&
+        before != width(spans.front().last))
+      misuse(fmt::format("loop_adapter = shared with layer_widths = [{}]: loop_groups of {} and {} "
+                         "channels cannot share a map",
+                         shown_list(widths), width(spans.front().last), before),
+             "add --loop_adapter=group");
+  });
+}
+
 }  // namespace
+
+double effective_layers(const ModelConfig& config) {
+  const BackboneConfig& b = config.backbone;
+  return b.effective_n_layer ? *b.effective_n_layer : effective_layers(config.looping, b.n_layer);
+}
+
+void settle_depth(ModelConfig& config) {
+  if (config.looping.loops() && config.backbone.asks_depth())
+    config.backbone.effective_n_layer = effective_layers(config);
+}
 
 void add_fields(FieldList& list, ModelConfig& config) {
   add_fields(list, config.backbone);
   add_fields(list, config.early_exit);
   add_fields(list, config.halting);
   add_fields(list, config.supervision);
+  add_fields(list, config.looping);
   if (config.architecture == nullptr || !config.architecture->add_fields) return;
   list.section(config.architecture->name);
   config.architecture->add_fields(list, config.own);
@@ -64,6 +98,8 @@ void validate(const ModelConfig& config) {
   validate(config.early_exit, config.backbone);
   validate(config.halting, config.backbone);
   validate(config.supervision, config.backbone);
+  validate(config.looping, config.backbone);
+  check_widths_of_loops(config);
   check_shared_head(config);
   if (config.backbone.tie_head && config.early_exit.layer_heads && !config.early_exit.layer_tables)
     misuse(
@@ -77,6 +113,7 @@ void validate(const ModelConfig& config) {
 
 std::vector<std::string> remarks(const ModelConfig& config) {
   std::vector<std::string> out = remarks(config.halting);
+  for (std::string& remark : remarks(config.looping)) out.push_back(std::move(remark));
   if (config.halting.rule == HaltRule::kGold && config.halting.mask_self.value_or(false))
     out.push_back(
         "halt_rule = gold with mask_self = true leaks the label: whether a token sees itself tells "

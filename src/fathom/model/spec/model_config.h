@@ -6,6 +6,7 @@
 #include "fathom/model/spec/backbone_config.h"
 #include "fathom/model/spec/early_exit_config.h"
 #include "fathom/model/spec/halting_config.h"
+#include "fathom/model/spec/looping_config.h"
 #include "fathom/model/spec/own_settings.h"
 #include "fathom/model/spec/supervision_config.h"
 
@@ -18,6 +19,7 @@ struct ModelConfig {
   EarlyExitConfig early_exit;
   HaltingConfig halting;
   SupervisionConfig supervision;
+  LoopingConfig looping;
 
   // What the preset's experiment adds; null: nothing. Set by presets, never by keys.
   std::shared_ptr<const Architecture> architecture;
@@ -29,5 +31,11 @@ void add_fields(FieldList& list, ModelConfig& config);
 void validate(const ModelConfig& config);
 // A sentence for each setting that is allowed and probably not meant.
 std::vector<std::string> remarks(const ModelConfig& config);
+
+// That a token passes in training: effective_n_layer, or n_layer and what loops add on average.
+double effective_layers(const ModelConfig& config);
+// effective_n_layer becomes what it is, where it acts: what a trained model's weights mean does not
+// change with the counts that it is trained on later.
+void settle_depth(ModelConfig& config);
 
 }  // namespace fathom

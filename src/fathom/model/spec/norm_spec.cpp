@@ -2,24 +2,29 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "fathom/base/error.h"
 
 namespace fathom {
 
 std::string NormId::name() const {
-  const char* places[] = {"in", "mid", "out", "door"};
+  const char* places[] = {"in", "mid", "out", "door", "attention", "mlp", "loop"};
   return fmt::format("norm_{}.{}", places[place], index);
 }
 
 void NormSpec::check(const PartPlace& /*place*/) const {
   if (eps && !(*eps > 0 && *eps < 1))
     misuse(fmt::format("{} has eps = {}", name(), *eps), "eps is between 0 and 1");
+  if (!(std::isfinite(gain) && gain != 0))
+    misuse(fmt::format("{} is multiplied by {}", name(), gain), "a gain is finite and not 0");
 }
 
 void NormSpec::declare(const PartPlace& at, ParameterList& list) const {
   const char* kinds[] = {"layer", "rms", "none"};
   list.begin(name(), Part::kNorm,
-             fmt::format("{}, eps {}", kinds[kind], eps.value_or(list.backbone().norm_eps)));
+             fmt::format("{}, eps {}{}", kinds[kind], eps.value_or(list.backbone().norm_eps),
+                         gain == 1 ? "" : fmt::format(", times {}", gain)));
   if (kind == kNone) return;
   if (weight) list.add("weight", {at.width}, ones_init());
   if (bias.value_or(kind == kLayer && weight && list.backbone().bias))

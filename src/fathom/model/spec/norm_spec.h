@@ -10,7 +10,7 @@ namespace fathom {
 
 // A norm by the place that names it and its number there; a last norm may be a block's.
 struct NormId {
-  enum Place { kIn, kMid, kOut, kDoor };
+  enum Place { kIn, kMid, kOut, kDoor, kAfterAttention, kAfterMlp, kLoop };
   Place place = kIn;
   int index = 0;
 
@@ -28,6 +28,7 @@ struct NormSpec : NormId {
   bool weight = true;         // times a weight for each channel, which begins as 1
   std::optional<bool> bias;   // plus one; unset: a kLayer with a weight has the backbone's
   std::optional<double> eps;  // unset: the backbone's
+  double gain = 1;            // times a number that nobody trains
 
   NormSpec(Place p = kIn, int i = 0) : NormId{p, i} {}  // {NormId::kMid, 3} is a norm
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+
 #include "fathom/base/error.h"
 #include "fathom/model/spec/architecture.h"
 #include "fathom/model/spec/depth_program.h"
@@ -12,27 +14,60 @@ namespace {
 
 constexpr double kBytesPerNumber = 4.0;  // fp32
 
-// Of the stem and the program's steps, or of those alone that a gradient goes through.
+void add(const Cost& cost, double times, Cost& sum) {
+  for (double Flops::*of : {&Flops::attention_linear, &Flops::attention_scores, &Flops::mlp,
+                            &Flops::head, &Flops::doors, &Flops::own})
+    sum.flops.*of += times * cost.flops.*of;
+  sum.kept += times * cost.kept;
+}
+
+// How often a step's layer runs.
+using Times = std::function<double(const StepSpec& step)>;
+
+// Of the stem and the program's steps.
 Cost cost_of(const DepthPlan& plan, const DepthProgram& program, const CostSetting& setting,
-             bool grad_only) {
+             const Times& times) {
   std::vector<WiringParts> called;
   for (const Wiring& wiring : plan.wirings) called.push_back(check_wiring(wiring));
-  Cost cost;
-  const auto add = [&](const auto& part, const PartPlace& place, int calls) {
+  Cost sum, cost;
+  const auto add_part = [&](const auto& part, const PartPlace& place, int calls) {
     for (int i = 0; i < calls; ++i) part.cost(place, setting, cost);
   };
-  each_call_of_stem(plan, add);
-  for (const StepSpec& step : program.steps)
-    if (step.grad || !grad_only)
-      each_call(plan, step.layer, called.at(static_cast<size_t>(step.layer.wiring)), add);
-  return cost;
+  each_call_of_stem(plan, add_part);
+  add(cost, 1, sum);
+  for (const StepSpec& step : program.steps) {
+    const double n = times(step);
+    if (n == 0) continue;
+    cost = {};
+    each_call(plan, step.layer, called.at(static_cast<size_t>(step.layer.wiring)), add_part);
+    add(cost, n, sum);
+  }
+  return sum;
+}
+
+// Loops whose counts training draws, in two iterations: the second stands for all further ones.
+Policy in_two_iterations(Policy policy) {
+  for (LoopPolicy& loop : policy.loops)
+    if (loop.sampler.draws()) loop.count = loop.sampler.mean() > 1 ? 2 : 1;
+  return policy;
+}
+
+// As often as in a training pass on average.
+double mean_times(const StepSpec& step, const Policy& policy) {
+  double times = 1;
+  for (const LoopPlace& place : step.path) {
+    const auto g = static_cast<size_t>(place.group);
+    const bool drawn = g < policy.loops.size() && policy.loops[g].sampler.draws();
+    if (drawn && place.iteration > 0) times *= policy.loops[g].sampler.mean() - 1;
+  }
+  return times;
 }
 
 }  // namespace
 
 std::vector<ParameterSpec> parameter_table(const DepthPlan& plan, const BackboneConfig& backbone,
                                            int64_t vocab_size) {
-  ParameterList list(backbone, vocab_size);
+  ParameterList list(backbone, vocab_size, plan.effective_layers);
   each_part(plan, [&](const auto& part, const PartPlace& place) { part.declare(place, list); });
   return list.take();
 }
@@ -61,13 +96,16 @@ int64_t parameter_count(const std::vector<ParameterSpec>& table) {
 
 Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program,
                       const BackboneConfig& backbone, int64_t vocab_size, int64_t T) {
-  return cost_of(plan, program, {backbone, vocab_size, T}, /*grad_only=*/false).flops;
+  return cost_of(plan, program, {backbone, vocab_size, T}, [](const StepSpec&) { return 1; }).flops;
 }
 
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T) {
   const DepthPlan plan = make_depth_plan(config);
+  const Policy policy = make_policy(config);
   Flops flops =
-      flops_per_token(plan, unroll(plan, make_policy(config)), config.backbone, vocab_size, T);
+      cost_of(plan, unroll(plan, in_two_iterations(policy)), {config.backbone, vocab_size, T},
+              [&](const StepSpec& step) { return mean_times(step, policy); })
+          .flops;
   for (const ParameterSpec& spec : parameter_table(config, vocab_size))
     if (spec.part == Part::kOwn && spec.shape.size() == 2)
       flops.own += 2 * static_cast<double>(spec.count());
@@ -82,8 +120,11 @@ MemoryEstimate training_memory(const ModelConfig& config, int64_t vocab_size, in
   m.gradients = m.parameters;
   m.optimizer = 2 * m.parameters;  // AdamW's two moments; describe takes another's
   const DepthPlan plan = make_depth_plan(config);
-  const Cost cost = cost_of(plan, unroll(plan, make_policy(config)),
-                            {config.backbone, vocab_size, T}, /*grad_only=*/true);
+  Policy policy = make_policy(config);
+  for (LoopPolicy& loop : policy.loops)
+    if (loop.sampler.draws()) loop.count = loop.sampler.largest();
+  const Cost cost = cost_of(plan, unroll(plan, policy), {config.backbone, vocab_size, T},
+                            [](const StepSpec& step) { return step.grad ? 1 : 0; });
   m.activations = kBytesPerNumber * static_cast<double>(B * T) * cost.kept;
   return m;
 }

@@ -27,12 +27,14 @@ std::vector<ParameterSpec> parameter_table(const ModelConfig& config, int64_t vo
 int64_t parameter_count(const std::vector<ParameterSpec>& table);
 
 // Of one token in a forward pass over a full context of T tokens; an experiment's own matrices are
-// not known to the program, only to the configuration.
+// not known to the program, only to the configuration. Of a configuration whose loops draw their
+// counts in training: on average.
 Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program,
                       const BackboneConfig& backbone, int64_t vocab_size, int64_t T);
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T);
 
-// Bytes of a training step at fp32: what the plain operations keep for backward.
+// Bytes of a training step at fp32: what the plain operations keep for backward, of the largest
+// counts that training draws.
 struct MemoryEstimate {
   double parameters = 0, gradients = 0, optimizer = 0, activations = 0;
   double total() const { return parameters + gradients + optimizer + activations; }

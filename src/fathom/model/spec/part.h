@@ -27,6 +27,7 @@ enum class Part {
   kPositionTable,
   kGate,
   kAdapter,
+  kSignal,  // of a loop's iterations
   kAttention,
   kMlp,
   kNorm,
@@ -36,8 +37,17 @@ enum class Part {
 const char* part_name(Part part);
 
 struct InitRule {
-  enum Kind { kZeros, kOnes, kNormal, kUniform } kind;
-  double scale = 0;  // standard deviation, or half the width of the interval around 0
+  enum Kind {
+    kZeros,
+    kOnes,
+    kNormal,
+    kTruncated,  // normal, what is beyond three standard deviations drawn again
+    kUniform,
+    kDiagonal,  // (n, m n): numbers times the identity, side by side
+  } kind;
+  double scale = 0;  // standard deviation, half the width of the interval around 0, or of the first
+                     // identity
+  double beside = 0;  // of the other identities
 };
 
 struct ParameterSpec {
@@ -53,9 +63,17 @@ struct ParameterSpec {
 InitRule normal_init(double standard_deviation);
 InitRule zeros_init();
 InitRule ones_init();
+InitRule diagonal_init(double first, double others);
 // Of a linear's weight with `in` inputs, by the backbone's `init`. `residual`: its output is added
-// to the residual stream, which 2 n_layer of them feed.
-InitRule linear_init(const BackboneConfig& backbone, int64_t in, bool residual = false);
+// to the residual stream, which 2 n_layer of them feed. `effective_layers`: that a token passes,
+// every iteration counted (DepthPlan::effective_layers); 0: n_layer.
+InitRule linear_init(const BackboneConfig& backbone, int64_t in, bool residual = false,
+                     double effective_layers = 0);
+// Of a head of its own, and of tables of tokens (`is_head`: the table is the head as well) or
+// positions.
+InitRule head_init(const BackboneConfig& backbone, int64_t in, double effective_layers);
+InitRule token_init(const BackboneConfig& backbone, bool is_head, double effective_layers);
+InitRule position_init(const BackboneConfig& backbone);
 
 // Where a plan names a part.
 struct PartPlace {
@@ -69,11 +87,12 @@ struct PartPlace {
 // part, and must be declared alike.
 class ParameterList {
  public:
-  ParameterList(const BackboneConfig& backbone, int64_t vocab_size)
-      : backbone_(backbone), vocab_size_(vocab_size) {}
+  ParameterList(const BackboneConfig& backbone, int64_t vocab_size, double effective_layers = 0)
+      : backbone_(backbone), vocab_size_(vocab_size), effective_layers_(effective_layers) {}
 
   const BackboneConfig& backbone() const { return backbone_; }
   int64_t vocab_size() const { return vocab_size_; }
+  double effective_layers() const { return effective_layers_; }
 
   // What follows, up to the next part, is of the part `name` ("attention.3"). `kind`: what must be
   // the same, besides the parameters, wherever it is named.
@@ -84,6 +103,8 @@ class ParameterList {
   // "attention.3.<name>.weight" (out, in) and, with `bias`, ".bias" (out); of an empty name
   // "gate.3.weight".
   void linear(const std::string& name, int64_t out, int64_t in, bool bias, bool residual = false);
+  // The same, its weight by a rule of its own.
+  void linear(const std::string& name, int64_t out, int64_t in, bool bias, InitRule weight);
 
   std::vector<ParameterSpec> take();
 
@@ -96,6 +117,7 @@ class ParameterList {
 
   const BackboneConfig& backbone_;
   int64_t vocab_size_;
+  double effective_layers_;
   std::vector<ParameterSpec> table_;
   std::map<std::string, std::vector<int64_t>> shapes_;
   std::map<std::string, Known> parts_;

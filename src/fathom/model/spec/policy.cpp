@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fathom/base/error.h"
 
 namespace fathom {
@@ -29,6 +31,26 @@ void check_policy(const Policy& policy) {
     misuse("mask_history = previous says whose keys are hidden, and here they are not",
            "take mask_history = cumulative");
   for (size_t i = 0; i < policy.loops.size(); ++i) check_loop(i, policy.loops[i]);
+}
+
+bool draws_counts(const Policy& policy) {
+  return std::any_of(policy.loops.begin(), policy.loops.end(),
+                     [](const LoopPolicy& loop) { return loop.sampler.draws(); });
+}
+
+Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers) {
+  for (size_t g = 0; g < policy.loops.size(); ++g) {
+    LoopPolicy& loop = policy.loops[g];
+    if (!loop.sampler.draws()) continue;
+    loop.counts.clear();
+    if (!loop.sampled_by_sequence) {
+      loop.count = loop.sampler.draw(numbers(g, -1));
+      continue;
+    }
+    for (int64_t b = 0; b < B; ++b) loop.counts.push_back(loop.sampler.draw(numbers(g, b)));
+    loop.count = *std::max_element(loop.counts.begin(), loop.counts.end());
+  }
+  return policy;
 }
 
 }  // namespace fathom

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "fathom/model/spec/early_exit_config.h"
 #include "fathom/model/spec/halting_config.h"
+#include "fathom/model/spec/injection.h"
+#include "fathom/model/spec/loop_sampler.h"
 
 namespace fathom {
 
@@ -37,9 +40,14 @@ struct LoopPolicy {
   // Of each sequence of the batch, from 1 to `count`; empty: `count`. A sequence with fewer enters
   // later, so that all take the last iteration together.
   std::vector<int64_t> counts;
-  bool single_pass_adapter = true;  // the adapter acts in a loop of one iteration as well
-  double noise = 0;                 // standard deviation of the first iteration's state
-  int64_t backprop_depth = 0;       // last iterations with a gradient; 0: all
+  // Of `counts` in training passes, in place of both; kFixed: none.
+  LoopSampler sampler = {};
+  bool sampled_by_sequence = false;  // a draw for each sequence; false: for the step
+  // What happens at the door, adapter, norms and signals, does so in a loop of one iteration too.
+  bool single_pass_adapter = true;
+  double noise = 0;  // standard deviation of the first iteration's state
+  NoiseInEval noise_in_eval = NoiseInEval::kSame;
+  int64_t backprop_depth = 0;  // last iterations with a gradient; 0: all
   // Iterations whose keys a cache keeps: iteration i has the place of iteration i modulo this
   // one's. 0: all of them.
   int64_t cached_iterations = 0;
@@ -55,6 +63,13 @@ struct Policy {
 // Throws Error(kUsage) for what has no meaning: counts below 1 or above the loop's, a loop's rule
 // that needs a readout which its body has not, ...
 void check_policy(const Policy& policy);
+
+// Some count is drawn in training passes.
+bool draws_counts(const Policy& policy);
+// Numbers of a loop group's draw: for a sequence of the pass, or (-1) for the whole optimiser step.
+using LoopNumbers = std::function<RandomStream(size_t group, int64_t sequence)>;
+// The policy of a training pass of B sequences.
+Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers);
 
 // Of the sections, as make_depth_plan().
 Policy make_policy(const ModelConfig& config);

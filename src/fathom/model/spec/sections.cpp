@@ -16,11 +16,14 @@ struct Depth {
 
 Depth make_depth(const ModelConfig& config) {
   Depth depth;
+  depth.plan.effective_layers = effective_layers(config);
   const auto change = [&](const auto& section) { apply(section, depth.plan, depth.policy); };
   change(config.backbone);
   change(config.supervision);
   change(config.halting);
   change(config.early_exit);
+  change(config.looping);
+  scale_logits(config.backbone, depth.plan);
   if (config.architecture == nullptr || !config.architecture->change_plan) return depth;
   config.architecture->change_plan(config, depth.plan, depth.policy);
   // Who says whether rows halt is asked in many places.

@@ -137,11 +137,24 @@ void Advance::pass_door(const StepSpec& spec) {
     if (nobody()) continue;
     if (injection.kind == Injection::kLoopInput) enter_late(injection);
     const Tensor r_RC = carry().r_RC;
-    carry() = inject(injection, {spec.layer.width, &spec, static_cast<int>(i)}, params_,
-                     *state_.rows, std::move(carry()), gate_R1, options_.random, walk_.settings_);
+    DoorSite site{spec.layer.width, &spec, static_cast<int>(i), options_.training};
+    if (injection.kind == Injection::kLoopSignal && injection.loop.late > 0)
+      site.iteration_R = own_iterations(injection.loop);
+    carry() = inject(injection, site, params_, *state_.rows, std::move(carry()), gate_R1,
+                     options_.random, walk_.settings_);
     if (injection.newcomers_only) carry().r_RC = where_rows(newcomers(spec), carry().r_RC, r_RC);
     if (injection.kind == Injection::kOpenLoop) open_loop(spec, injection);
   }
+}
+
+// Of each row, by when its sequence enters.
+Tensor Advance::own_iterations(const LoopPlace& place) const {
+  std::vector<int64_t> iterations(static_cast<size_t>(state_.rows->count()));
+  for (size_t b = 0; b < static_cast<size_t>(state_.rows->batch()); ++b)
+    std::fill(iterations.begin() + state_.rows->offsets()[b],
+              iterations.begin() + state_.rows->offsets()[b + 1],
+              place.iteration - first_iteration(place.group, b));
+  return index_tensor(iterations, state_.rows->token_R.device());
 }
 
 // Rows whose first iteration this is, of all loops that are open.

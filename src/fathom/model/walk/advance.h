@@ -30,6 +30,7 @@ class Advance {
   void pass_door(const StepSpec& spec);
   void open_loop(const StepSpec& spec, const Injection& open);
   void enter_late(const Injection& input);
+  Tensor own_iterations(const LoopPlace& place) const;
   Tensor newcomers(const StepSpec& spec) const;
   int64_t first_iteration(int group, size_t sequence) const;
   // step_block.cpp

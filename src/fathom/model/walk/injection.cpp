@@ -14,13 +14,28 @@
 namespace fathom {
 namespace {
 
+constexpr uint64_t kFixedNoise = 0;  // seed
+
 Tensor first_state(const Injection& open, const DoorSite& site, const Rows& rows,
                    const Tensor& x0_RC, const RandomField& random) {
   if (open.plain) return x0_RC;
-  if (open.noise > 0)
-    return open.noise *
-           random.normal(site.step->site("loop", open.loop.group), rows, x0_RC.size(-1), x0_RC);
-  return open.instance >= 0 ? x0_RC : at::zeros_like(x0_RC);
+  if (open.noise == 0) return open.instance >= 0 ? x0_RC : at::zeros_like(x0_RC);
+  const NoiseInEval how = site.training ? NoiseInEval::kSame : open.noise_in_eval;
+  if (how == NoiseInEval::kZero) return at::zeros_like(x0_RC);
+  const RandomField numbers =
+      how == NoiseInEval::kFixedSeed ? RandomField::alike(kFixedNoise) : random;
+  return open.noise *
+         numbers.normal(site.step->opening_site(open.loop.group), rows, x0_RC.size(-1), x0_RC);
+}
+
+// The stream after the loop's row of this iteration has met it.
+Tensor signalled(const Injection& signal, const DoorSite& site, const Tensor& table,
+                 const Tensor& r_RC) {
+  const int64_t last = table.size(0) - 1;
+  const Tensor row = site.iteration_R.defined()
+                         ? table.index_select(0, site.iteration_R.clamp(0, last))
+                         : table.narrow(0, std::min<int64_t>(signal.loop.iteration, last), 1);
+  return signal.meeting == Injection::kMultiply ? r_RC * row : r_RC + row;
 }
 
 Tensor loop_input(const Injection& injection, const Params& params, const Carry& carry) {
@@ -75,6 +90,9 @@ Carry inject(const Injection& injection, const DoorSite& site, const Params& par
     case Injection::kLoopInput:
       carry.r_RC = loop_input(injection, params, carry);
       break;
+    case Injection::kLoopSignal:
+      carry.r_RC = signalled(injection, site, params.loop_signal.at(i), carry.r_RC);
+      break;
     case Injection::kGate: {
       const LinearParams& gate = params.gate.at(i);
       gate_R1 = linear(carry.r_RC, gate.weight, gate.bias).sigmoid();
@@ -106,7 +124,7 @@ Carry inject(const Injection& injection, const DoorSite& site, const Params& par
 
 Carry inject(const StemSpec& stem, const Params& params, const Rows& rows,
              const RandomField& random, const BlockSettings& settings) {
-  DoorSite site{stem.width, nullptr, 0};
+  DoorSite site{stem.width, nullptr, 0, false};
   Tensor gate_R1;
   Carry carry;
   for (const Injection& injection : stem.door) {
@@ -124,6 +142,9 @@ void bind(const Injection& spec, const PartPlace& place, NamedTensors& tensors, 
       break;
     case Injection::kLoopInput:
       if (i >= 0) params.adapter[i] = tensors.linear(fmt::format("adapter.{}", i));
+      break;
+    case Injection::kLoopSignal:
+      params.loop_signal[i] = tensors.at(fmt::format("loop_signal.{}.weight", i));
       break;
     case Injection::kTokenTable:
       params.token_table[i] = tensors.at(fmt::format("token_table.{}.weight", i));

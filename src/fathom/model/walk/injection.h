@@ -13,6 +13,10 @@ struct DoorSite {
   int64_t width = 0;               // of the step, or of the stem
   const StepSpec* step = nullptr;  // null: the stem
   int number = 0;                  // of the injection in its door
+  bool training = false;
+  // Of each row, int64: the iteration that it has by its own count, in a loop that sequences enter
+  // late; undefined: the injection's.
+  Tensor iteration_R = {};
 };
 
 // The carry after one injection, width in as it is and out as it becomes. The stream is undefined
@@ -28,6 +32,7 @@ struct DoorSite {
 //   else
 //                   x0 for an adapter, else 0
 //   loop input      x0 + r, or A [x0; r]
+//   loop signal     r + s[k] or s[k] * r, at iteration k of the loop
 // `gate_R1`: of the last gate that no table has used yet, undefined: none. It goes from an
 // injection of a door to the next, and its rows are the carry's.
 Carry inject(const Injection& injection, const DoorSite& site, const Params& params,

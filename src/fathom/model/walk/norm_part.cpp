@@ -13,13 +13,16 @@ void bind(const NormSpec& spec, const PartPlace& place, NamedTensors& tensors, P
   NormParams& p = at->second;
   p.kind = spec.kind;
   p.eps = spec.eps;
+  p.gain = spec.gain;
   if (spec.kind == NormSpec::kNone) return;
   // A weight of ones that nobody trains: one way through the kernels.
   p.weight = spec.weight ? tensors.at(spec.name() + ".weight") : tensors.ones(place.width);
   p.bias = tensors.find(spec.name() + ".bias");
 }
 
-Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings) {
+namespace {
+
+Tensor plain_norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings) {
   const double eps = params.eps.value_or(settings.norm_eps);
   switch (params.kind) {
     case NormSpec::kLayer:
@@ -30,6 +33,13 @@ Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& s
       return x_RC;
   }
   fail("a norm is of a kind that nobody computes");
+}
+
+}  // namespace
+
+Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings) {
+  const Tensor n_RC = plain_norm(x_RC, params, settings);
+  return params.gain == 1 ? n_RC : n_RC * params.gain;
 }
 
 }  // namespace fathom

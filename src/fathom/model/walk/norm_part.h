@@ -10,6 +10,7 @@ struct NormParams {
   Tensor weight, bias;  // (C); the weight undefined for kNone, the bias if there is none
   NormSpec::Kind kind = NormSpec::kLayer;
   std::optional<double> eps;  // unset: the settings'
+  double gain = 1;
 
   template <class F>
   void each(const F& f) {

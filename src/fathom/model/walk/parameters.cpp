@@ -2,7 +2,10 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+
+#include <cmath>
 
 #include "fathom/base/error.h"
 #include "fathom/base/random.h"
@@ -11,19 +14,52 @@ namespace fathom {
 namespace {
 
 constexpr int64_t kInitGrain = 1 << 14;  // numbers a thread draws at least
+constexpr double kTruncation = 3;        // standard deviations
+
+// Numbers times identities, side by side.
+Tensor diagonal(const ParameterSpec& spec) {
+  const Tensor values = at::zeros(spec.shape, at::TensorOptions(at::kDouble));
+  const int64_t rows = values.size(0), columns = values.size(1);
+  auto* data = values.data_ptr<double>();
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t column = row; column < columns; column += rows)
+      data[row * columns + column] = column == row ? spec.init.scale : spec.init.beside;
+  return values;
+}
+
+// A standard normal number within the truncation: the first such of its place's streams.
+class Truncated {
+ public:
+  Truncated(uint64_t seed, const std::string& name) : seed_(seed), name_(name) {}
+
+  double operator()(double first, uint64_t index) const {
+    double z = first;
+    for (int again = 1; std::abs(z) > kTruncation; ++again)
+      z = RandomStream(seed_, fmt::format("{}/{}", name_, again)).normal(index);
+    return z;
+  }
+
+ private:
+  uint64_t seed_;
+  std::string name_;
+};
 
 Tensor initialised(const ParameterSpec& spec, uint64_t seed) {
   const Tensor values = at::empty(spec.shape, at::TensorOptions(at::kDouble));
   if (spec.init.kind == InitRule::kZeros) return values.zero_();
   if (spec.init.kind == InitRule::kOnes) return values.fill_(1.0);
+  if (spec.init.kind == InitRule::kDiagonal) return diagonal(spec);
   const RandomStream stream(seed, "init/" + spec.name);
+  const Truncated truncated(seed, "init/" + spec.name);
   const double scale = spec.init.scale;
   auto* data = values.data_ptr<double>();
-  const bool normal = spec.init.kind == InitRule::kNormal;
+  const bool is_uniform = spec.init.kind == InitRule::kUniform;
+  const bool is_truncated = spec.init.kind == InitRule::kTruncated;
   at::parallel_for(0, values.numel(), kInitGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto index = static_cast<uint64_t>(i);
-      data[i] = scale * (normal ? stream.normal(index) : 2 * stream.uniform(index) - 1);
+      const double x = is_uniform ? 2 * stream.uniform(index) - 1 : stream.normal(index);
+      data[i] = scale * (is_truncated ? truncated(x, index) : x);
     }
   });
   return values;

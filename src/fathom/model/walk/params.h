@@ -16,6 +16,7 @@ namespace fathom {
 // By instance number.
 struct Params {
   std::map<int, Tensor> token_table, position_table;  // (V, C), (block_size, C)
+  std::map<int, Tensor> loop_signal;                  // (iterations, C) or (iterations, 1)
   std::map<int, LinearParams> gate, adapter, head;
   std::map<int, AttentionParams> attention;
   std::map<int, MlpParams> mlp;
@@ -26,7 +27,7 @@ struct Params {
   // f(Tensor&) for each tensor, undefined ones included.
   template <class F>
   void each(const F& f) {
-    for (auto* tables : {&token_table, &position_table})
+    for (auto* tables : {&token_table, &position_table, &loop_signal})
       for (auto& [i, table] : *tables) f(table);
     for (auto* linears : {&gate, &adapter, &head})
       for (auto& [i, linear] : *linears) linear.each(f);

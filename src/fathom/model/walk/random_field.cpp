@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "fathom/base/random.h"
 #include "fathom/model/walk/rows.h"
 
 namespace fathom {
@@ -29,9 +28,27 @@ Tensor moved(const Tensor& t, const Tensor& like) {
 
 uint64_t RandomField::stream(uint64_t site_hash, int64_t sequence) const {
   // A block cipher's output names the stream of this step, sequence and site.
-  const PhiloxBlock block = philox(static_cast<uint64_t>(step_),
-                                   static_cast<uint64_t>(first_sequence_ + sequence), site_hash);
+  const int64_t number = first_sequence_ + (alike_ ? 0 : sequence);
+  const PhiloxBlock block =
+      philox(static_cast<uint64_t>(step_), static_cast<uint64_t>(number), site_hash);
   return block[0] | uint64_t{block[1]} << 32;
+}
+
+RandomField RandomField::alike(uint64_t seed) {
+  RandomField field(seed, 0, 0);
+  field.alike_ = true;
+  return field;
+}
+
+RandomStream RandomField::of_step(const std::string& site) const {
+  RandomField whole = *this;
+  whole.first_sequence_ = -1;  // no sequence's number
+  whole.alike_ = true;
+  return {seed_, whole.stream(name_hash(site), 0)};
+}
+
+RandomStream RandomField::of_sequence(const std::string& site, int64_t sequence) const {
+  return {seed_, stream(name_hash(site), sequence)};
 }
 
 std::shared_ptr<const RowDropout> RandomField::row_draws(const std::string& site, double p,

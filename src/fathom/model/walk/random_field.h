@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "fathom/base/random.h"
 #include "fathom/ops/ops.h"
 
 namespace fathom {
@@ -20,6 +21,12 @@ class RandomField {
   RandomField(uint64_t seed, int64_t step, int64_t first_sequence)
       : seed_(seed), step_(step), first_sequence_(first_sequence) {}
 
+  // Of a walk whose sequences, in every pass, have the same numbers.
+  static RandomField alike(uint64_t seed);
+
+  // Numbers of the whole optimiser step, whichever passes it has; and of a sequence of the batch.
+  RandomStream of_step(const std::string& site) const;
+  RandomStream of_sequence(const std::string& site, int64_t sequence) const;
   // Dropout of (R, width) at the site ("mlp_out.3"); null if p is 0.
   std::shared_ptr<const RowDropout> row_draws(const std::string& site, double p, const Rows& rows,
                                               int64_t width) const;
@@ -45,6 +52,7 @@ class RandomField {
 
   uint64_t seed_;
   int64_t step_, first_sequence_;
+  bool alike_ = false;  // every sequence is the first
 };
 
 }  // namespace fathom

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/train/recipe/baseline.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/evaluations.h"
 
@@ -150,8 +153,10 @@ void add_foreign_keys(FieldList& list) {
   for (const char* name : {"wandb_project", "wandb_run_name"})
     list.ignore(name, "metrics go to the local run store", /*takes_value=*/true);
   list.ignore("always_save_checkpoint", "`last` is saved at every evaluation, `best` beside it");
-  for (const char* name : {"use_baseline_model", "use_model_baseline"})
-    list.ignore(name, "the preset decides which model is trained");
+  for (const char* name :
+       {"loops_representation", "track_convergence_diagnostics", "track_global_diagnostics",
+        "calculate_jacobian", "calculate_jacobian_trajectory"})
+    list.ignore(name, "`fathom loops RUN` looks into the loops of any run");
   list.ignore("keep_alive", "that belongs to a rented notebook");
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
@@ -239,6 +244,7 @@ void check_products(const RunConfig& c) {
 
 std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   std::vector<std::string> notices = list.notices();
+  const std::vector<std::string> left_out = settle_baseline(list, config, notices);
   BackboneConfig& b = config.model.backbone;
   if (list.given("n_embd") && !list.given("n_head") && b.n_embd % b.n_head != 0) {
     const int64_t heads = fitting_heads(b.n_embd, b.n_head);
@@ -247,6 +253,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
     b.n_head = heads;
   }
   validate(config.model);
+  settle_depth(config.model);
   check_plan(make_depth_plan(config.model));
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   parse_evaluations(config.training.evaluations, config.model);
@@ -278,7 +285,10 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
     notices.emplace_back(
         "schedule_free_adamw is made for a rate that does not fall: --decay_lr=False "
         "--optimizer_warmup_steps=N --optimizer_warmup_fraction=0 only warms up");
-  for (std::string& idle : without_effect(list)) notices.push_back(std::move(idle));
+  for (std::string& idle : without_effect(list)) {
+    const auto is_told = [&](const std::string& name) { return idle.rfind(name + " = ", 0) == 0; };
+    if (std::none_of(left_out.begin(), left_out.end(), is_told)) notices.push_back(std::move(idle));
+  }
   return notices;
 }
 
