@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fathom/model/spec/attention_spec.h"
+#include "fathom/model/spec/halting_gate.h"
 #include "fathom/model/spec/injection.h"
 #include "fathom/model/spec/mlp_spec.h"
 #include "fathom/model/spec/model_config.h"
@@ -42,6 +43,7 @@ struct PlanNode;
 struct LoopGroup {
   std::vector<PlanNode> body;
   int adapter = -1;  // instance; -1: the input is added
+  HaltingGateSpec halting_gate = {};
 };
 
 struct PlanNode {

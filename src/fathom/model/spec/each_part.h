@@ -60,6 +60,7 @@ void each_of_nodes(const std::vector<PlanNode>& nodes, const PartPlace& plan, co
     PartPlace at = plan;
     at.width = width_into(node);
     if (group.adapter >= 0) f(Injection{Injection::kLoopInput, group.adapter}, at);
+    if (group.halting_gate.is_there()) f(group.halting_gate, at);
     each_of_nodes(group.body, plan, f);
   }
 }
