@@ -10,6 +10,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/model/gate_loss.h"
 #include "fathom/model/loop_metrics.h"
 #include "fathom/model/trace_flops.h"
 #include "fathom/ops/ops.h"
@@ -73,6 +74,9 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
            "train it without --recompute_blocks");
     kept.keep(name);
   }
+  const bool teaches_gates =
+      pass.training && at::GradMode::is_enabled() && has_halting_gates(program);
+  if (teaches_gates) keep_iterations(program, kept);
   options = with_needs(supervision_, options, kept);
   if (at::GradMode::is_enabled()) options.row_weights = row_weights(supervision_, batch);
   options.skip = may_skip(program, options, kept);
@@ -94,6 +98,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   }
   output.loss = answer_loss(supervision_, trace, batch, output.losses);
   output.flops = flops(program, trace, at::GradMode::is_enabled());
+  if (teaches_gates) output.losses.push_back(gate_loss(walked, &output.flops));
   add_losses(walked, pass, output);
   return output;
 }
@@ -119,6 +124,7 @@ double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool g
 std::map<std::string, double> DepthModel::known_counts(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
   std::map<std::string, double> counts = fathom::known_counts(supervision_, batch);
+  if (pass.training && has_halting_gates(program_)) counts[kGateLoss] = target_count(batch);
   add_counts(batch, counts);
   return counts;
 }

@@ -118,6 +118,7 @@ class DepthWalk {
   const DepthPlan& plan() const { return plan_; }
   const BackboneConfig& backbone() const { return backbone_; }
   const Params& params() const { return params_; }
+  const BlockSettings& settings() const { return settings_; }
   // The same weights without gradient.
   const std::shared_ptr<const Params>& frozen_params() const { return frozen_params_; }
 
