@@ -272,6 +272,21 @@ FATHOM_FIELD_TYPE(FloatList, "list of float")
 FATHOM_FIELD_TYPE(IntLists, "list of lists of int")
 #undef FATHOM_FIELD_TYPE
 
+Field& FieldList::add(std::string name, OneOrMore& slot, std::string help) {
+  Field& field = push(std::move(name), std::move(help), "float, list of float or None");
+  field.get_ = [&slot] {
+    if (slot.numbers.empty()) return Value(nullptr);
+    return slot.one ? Value(slot.numbers.front()) : Value(slot.numbers);
+  };
+  field.set_ = [&slot](const Value& value) {
+    OneOrMore given;
+    given.one = value.is_number();
+    if (!convert(given.one ? Value::array({value}) : value, given.numbers)) return false;
+    return slot = std::move(given), true;
+  };
+  return field;
+}
+
 Field& FieldList::add(std::string name, std::string& slot, std::string help) {
   Field& field = push(std::move(name), std::move(help), "text");
   field.get_ = [&slot] { return Value(slot); };

@@ -7,6 +7,7 @@
 #include "fathom/model/spec/early_exit_config.h"
 #include "fathom/model/spec/halting_config.h"
 #include "fathom/model/spec/looping_config.h"
+#include "fathom/model/spec/loop_halting_config.h"
 #include "fathom/model/spec/own_settings.h"
 #include "fathom/model/spec/supervision_config.h"
 
@@ -20,6 +21,7 @@ struct ModelConfig {
   HaltingConfig halting;
   SupervisionConfig supervision;
   LoopingConfig looping;
+  LoopHaltingConfig loop_halting;
 
   // What the preset's experiment adds; null: nothing. Set by presets, never by keys.
   std::shared_ptr<const Architecture> architecture;
