@@ -166,7 +166,7 @@ int eval(const EvalRequest& request) {
   const RunConfig& config = loaded.state.config;
   Corpus corpus = asked_corpus(request, config);
   require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
   const bool same_corpus = is_training_corpus(corpus, loaded.state, request.dataset);
 
   const auto whole = whole_split(corpus, config, request.split, request.batch_size);

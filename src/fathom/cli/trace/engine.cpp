@@ -72,7 +72,7 @@ std::vector<int64_t> corpus_tokens(const TraceRequest& request, const LoadedMode
   Corpus corpus =
       Corpus::open(request.dataset.empty() ? loaded.state.config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
   is_training_corpus(corpus, loaded.state, request.dataset);
   const Place place = find_place(request, corpus, limit);
   const auto size = static_cast<int64_t>(place.shard->size());

@@ -54,6 +54,7 @@ void add_fields(FieldList& list, ModelConfig& config) {
   add_fields(list, config.early_exit);
   add_fields(list, config.halting);
   add_fields(list, config.supervision);
+  add_fields(list, config.ahead);
   if (config.architecture == nullptr || !config.architecture->add_fields) return;
   list.section(config.architecture->name);
   config.architecture->add_fields(list, config.own);
@@ -64,6 +65,7 @@ void validate(const ModelConfig& config) {
   validate(config.early_exit, config.backbone);
   validate(config.halting, config.backbone);
   validate(config.supervision, config.backbone);
+  validate(config.ahead, config.backbone);
   check_shared_head(config);
   if (config.backbone.tie_head && config.early_exit.layer_heads && !config.early_exit.layer_tables)
     misuse(

@@ -219,11 +219,16 @@ json reading(RunConfig config, bool training) {
   add_fields(list, config);
   json values;
   for (const char* key : {"block_size", "seed", "include_prompts", "long_rows", "row_overlap",
-                          "pack_rows", "mixture", "mixture_weights"})
+                          "pack_rows", "mixture", "mixture_weights", "predict_ahead"})
     values[key] = list.find(key)->value();
   if (training)
     for (const char* key : {"sampling", "shuffle_rows"}) values[key] = list.find(key)->value();
   return values;
+}
+
+// Keys that say how a training row's shift is drawn.
+bool draws_shifts(const std::string& key) {
+  return key == "label_shift_prob" || key == "shift_dist" || key == "shift_zipf_a";
 }
 
 }  // namespace
@@ -240,7 +245,8 @@ bool compares(const RunState& a, const RunState& b) {
     add_fields(list, model);
     json settings;
     for (const Field& field : list.all())
-      if (field.name().find("dropout") == std::string::npos)  // acts in training alone
+      // What acts in training alone is left out.
+      if (field.name().find("dropout") == std::string::npos && !draws_shifts(field.name()))
         settings[field.name()] = field.value();
     const TrainingConfig& t = s.config.training;
     return json{settings,
