@@ -123,10 +123,21 @@ std::string series_of_today(const std::string& name, const ModelConfig& model) {
   return is_loss ? "eval/val/loss" : "eval/val/objective";
 }
 
+// The ids of shift tokens are rows of the token table.
+void check_vocabulary(const RunState& state) {
+  if (!state.config.model.ahead.predict_ahead) return;
+  const int64_t text = text_vocab(state);
+  if (text < 1 || state.config.model.backbone.vocab_size.value_or(text) != text)
+    fail(fmt::format("a token table of {} rows does not hold the text's {} and {} shift tokens",
+                     state.vocab_size, state.config.model.backbone.vocab_size.value_or(1),
+                     state.config.model.ahead.shift_tokens()));
+}
+
 RunState state_from_json(const json& j) {
   RunState state;
   state.config = config_from_json(j.at("config"));
   state.vocab_size = count_from_json(j, "vocab_size");
+  check_vocabulary(state);
   state.step = count_from_json(j, "step");
   state.optimizer_steps = count_from_json(j, "optimizer_steps");
   if (j.contains("moments_begun"))
