@@ -2,12 +2,20 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "fathom/decode/decoder.h"
 #include "fathom/decode/sampler.h"
 
 namespace fathom {
+
+// Who proposes the next tokens, for a pass to check several at once.
+enum class Draft {
+  kNone,   // nobody: a pass a token
+  kShift,  // the model itself, told by shift tokens to look 2, 3, ... tokens ahead
+  kExit,   // the model's first readout, token by token; the last one checks
+};
 
 struct GenerateOptions {
   SamplerOptions sampler;
@@ -17,16 +25,44 @@ struct GenerateOptions {
   uint64_t seed = 1337;
   uint64_t first_sample = 0;  // number of the first text: each draws from its own stream
   Exit exit = Exit::kFirstConfident;
+
+  // Of a model with shift tokens the id of shift 1. It stands before each text, stays when the
+  // window moves (it is pinned, and counted neither in `pinned` nor in what is emitted).
+  std::optional<int64_t> shift_id = {};
+  Draft draft = Draft::kNone;     // needs sampler.greedy
+  int64_t draft_tokens = 4;       // proposed at a time, at most, 1 or more
+  const Policy* early = nullptr;  // kExit: of passes that end at the first readout (early_policy())
 };
 
 struct GenerateReport {
-  int64_t computed = 0, dense = 0;  // NextToken's, of all tokens
+  int64_t computed = 0, dense = 0;     // NextToken's, of all tokens
+  int64_t texts = 0, tokens = 0;       // emitted, of all texts together
+  int64_t passes = 0;                  // through all layers, each for all texts that wanted it
+  int64_t early_passes = 0;            // to the first readout
+  int64_t drafted = 0, confirmed = 0;  // proposed tokens, and those that were right
+
+  // Of one text, and a pass through all layers.
+  double tokens_per_pass() const {
+    const int64_t of_one = texts * passes;
+    return of_one == 0 ? 0 : static_cast<double>(tokens) / static_cast<double>(of_one);
+  }
 };
 
-// Goes on from each of `texts` (at least one token each) and calls `emit` with each new token of a
-// text and the number of the layer that answered, text by text within a step.
+// Goes on from each of `texts` (at least one token each, none with a shift token) and calls `emit`
+// with each new token of a text and the number of the layer that answered, in a text's order.
+// With drafts the tokens are those without. Throws Error(kUsage) for drafts of a sampler that
+// draws, of kShift without a shift_id, and of kExit without `early`.
 using EmitToken = std::function<void(size_t text, int64_t token, int64_t layer)>;
 GenerateReport generate(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts,
                         const GenerateOptions& options, const EmitToken& emit);
+
+// The model's policy, but every row leaves at the first readout. Throws Error(kUsage) where that is
+// the last one.
+Policy early_policy(const ModelConfig& config);
+
+// Scores (V), float32 on the processor, of the token `shift` places behind the text's last one, V
+// being vocab_size. `shift` is one of the model's.
+Tensor scores_ahead(const NextTokenModel& model, std::vector<int64_t> text, int64_t shift,
+                    const GenerateOptions& options);
 
 }  // namespace fathom
