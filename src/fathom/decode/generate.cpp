@@ -5,9 +5,6 @@
 #include "fathom/base/error.h"
 #include "fathom/base/random.h"
 #include "fathom/decode/draft.h"
-#include "fathom/model/spec/depth_plan.h"
-#include "fathom/model/spec/depth_program.h"
-#include "fathom/model/spec/model_config.h"
 
 namespace fathom {
 namespace {
@@ -83,21 +80,6 @@ GenerateReport generate(const NextTokenModel& model, std::vector<std::vector<int
   add_shift(texts, 1, settled);
   return (options.draft == Draft::kNone ? generate_plainly : generate_drafted)(
       model, std::move(texts), settled, emit);
-}
-
-Policy early_policy(const ModelConfig& config) {
-  Policy policy = make_policy(config);
-  const DepthProgram program = unroll(make_depth_plan(config), policy);
-  if (program.readouts < 2)
-    misuse("draft = exit needs a model whose early layers answer, and only the last one does",
-           "one trained with halt_rule = max, or --draft=none");
-  HaltingConfig& halting = policy.halting.config;
-  halting.rule = HaltRule::kMax;
-  halting.threshold = 0;  // always met
-  halting.thresholds.clear();
-  policy.halting.keys = KeyFate::kHidden;
-  policy.halting.history = MaskHistory::kCumulative;
-  return policy;
 }
 
 Tensor scores_ahead(const NextTokenModel& model, std::vector<int64_t> text, int64_t shift,

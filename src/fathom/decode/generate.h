@@ -6,16 +6,10 @@
 #include <vector>
 
 #include "fathom/decode/decoder.h"
+#include "fathom/decode/draft_choice.h"
 #include "fathom/decode/sampler.h"
 
 namespace fathom {
-
-// Who proposes the next tokens, for a pass to check several at once.
-enum class Draft {
-  kNone,   // nobody: a pass a token
-  kShift,  // the model itself, told by shift tokens to look 2, 3, ... tokens ahead
-  kExit,   // the model's first readout, token by token; the last one checks
-};
 
 struct GenerateOptions {
   SamplerOptions sampler;
@@ -26,12 +20,13 @@ struct GenerateOptions {
   uint64_t first_sample = 0;  // number of the first text: each draws from its own stream
   Exit exit = Exit::kFirstConfident;
 
-  // Of a model with shift tokens the id of shift 1. It stands before each text, stays when the
-  // window moves (it is pinned, and counted neither in `pinned` nor in what is emitted).
+  // Of a model with shift tokens the id of shift 1. It stands before each text and stays when the
+  // window moves; it is not counted in `pinned`, and never emitted.
   std::optional<int64_t> shift_id = {};
   Draft draft = Draft::kNone;     // needs sampler.greedy
-  int64_t draft_tokens = 4;       // proposed at a time, at most, 1 or more
-  const Policy* early = nullptr;  // kExit: of passes that end at the first readout (early_policy())
+  int64_t draft_tokens = 4;       // how far a draft looks, 1 or more; kShift: the model's max_shift
+                                  // at most
+  const Policy* early = nullptr;  // kExit: of passes to the first readout (early_policy.h)
 };
 
 struct GenerateReport {
@@ -50,15 +45,12 @@ struct GenerateReport {
 
 // Goes on from each of `texts` (at least one token each, none with a shift token) and calls `emit`
 // with each new token of a text and the number of the layer that answered, in a text's order.
-// With drafts the tokens are those without. Throws Error(kUsage) for drafts of a sampler that
-// draws, of kShift without a shift_id, and of kExit without `early`.
+// With drafts the tokens are those without: drafts are of models for which a text's tokens may be
+// computed together, so not of loops whose iterations share a cache's places. Throws Error(kUsage)
+// for drafts of a sampler that draws, of kShift without a shift_id, and of kExit without `early`.
 using EmitToken = std::function<void(size_t text, int64_t token, int64_t layer)>;
 GenerateReport generate(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts,
                         const GenerateOptions& options, const EmitToken& emit);
-
-// The model's policy, but every row leaves at the first readout. Throws Error(kUsage) where that is
-// the last one.
-Policy early_policy(const ModelConfig& config);
 
 // Scores (V), float32 on the processor, of the token `shift` places behind the text's last one, V
 // being vocab_size. `shift` is one of the model's.
