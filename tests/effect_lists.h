@@ -42,6 +42,8 @@ inline constexpr const char* kPlanEffects[] = {
     "shuffle_rows",
     "mixture",
     "mixture_weights",
+    "predict_ahead",
+    "max_shift",
 };
 
 // RunConfig's fields that only act where tensors are. Tested by train/effects_test.cpp.
@@ -105,6 +107,11 @@ inline constexpr const char* kEngineEffects[] = {
     "validation_batch_size",
     "save_interval",
     "amp",
+    "label_shift_prob",
+    "shift_dist",
+    "shift_zipf_a",
+    "shift",
+    "shift_losses",
 };
 
 // RunConfig's fields that act whatever the others are. Every other one says what it needs, and
@@ -132,6 +139,7 @@ inline constexpr const char* kActsAlways[] = {
     "detach_between_layers",
     "halt_rule",
     "layer_supervision",
+    "predict_ahead",
     "dataset",
     "sampling",
     "batch_size",
@@ -227,6 +235,9 @@ inline constexpr const char* kVerbActsAlways[] = {
     "generate do_sample",
     "generate repetition_penalty",
     "generate window",
+    "generate draft",      // refused where nothing can draft
+    "generate lookahead",  // refused without predict_ahead
+    "generate json",
     "trace checkpoint",
     "trace device",
     "trace threads",
@@ -326,6 +337,10 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "generate min_p",
     "generate repetition_penalty",
     "generate start",
+    "generate draft",
+    "generate draft_tokens",
+    "generate lookahead",
+    "generate json",
     "trace checkpoint",
     "trace dataset",
     "trace split",

@@ -89,6 +89,7 @@ inline ModelConfig shrink(ModelConfig c) {
   b.n_embd = kWidth;
   b.block_size = kBlock;
   b.vocab_size.reset();
+  c.ahead.max_shift = std::min(c.ahead.max_shift, kBlock - 1);
   validate(c);
   return c;
 }

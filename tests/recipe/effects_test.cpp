@@ -108,6 +108,8 @@ std::vector<Effect> effects() {
       {"layer_contexts", "[1, 2, 4, 8, 16, 255]", {"flops"}},
       {"halt_rule", "max", readouts},
       {"layer_supervision", "all", readouts},
+      {"predict_ahead", "true", size},
+      {"max_shift", "7", size, {{"predict_ahead", "true"}}},
   };
 }
 

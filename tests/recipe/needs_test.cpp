@@ -28,7 +28,7 @@ struct InVain {
 
 std::vector<InVain> in_vain() {
   const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
-  const Settings constant = {{"decay_lr", "false"}};
+  const Settings constant = {{"decay_lr", "false"}}, ahead = {{"predict_ahead", "true"}};
   const char* const kMoments = "optimizer = adamw, adam, muon or schedule_free_adamw";
   const char* const kClips = "spectral_clip_beta > 0";
   const char* const kNewtonSchulz =
@@ -57,6 +57,18 @@ std::vector<InVain> in_vain() {
        "another layer_supervision than last",
        {},
        {{"layer_supervision", "all"}}},
+      {"max_shift", "5", "predict_ahead = true", {}, ahead},
+      {"label_shift_prob", "0.5", "predict_ahead = true", {}, ahead},
+      {"label_shift_prob",
+       "0.5",
+       "shift_dist = geometric",
+       plus(ahead, "shift_dist", "uniform"),
+       {{"shift_dist", "geometric"}}},
+      {"shift_dist", "uniform", "predict_ahead = true", {}, ahead},
+      {"shift_zipf_a", "2", "predict_ahead = true", {{"shift_dist", "zipf"}}, ahead},
+      {"shift_zipf_a", "2", "shift_dist = zipf", ahead, {{"shift_dist", "zipf"}}},
+      {"shift", "3", "predict_ahead = true", {}, ahead},
+      {"shift_losses", "false", "predict_ahead = true", {}, ahead},
       {"skip_easy_weight",
        "token",
        "layer_supervision = skip_easy",

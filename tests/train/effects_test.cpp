@@ -37,6 +37,8 @@ const Settings kMuon = {{"optimizer", "muon"}};
 // Below what all matrices begin with.
 const Settings kSpectral = {{"spectral_clip_beta", "0.1"}};
 
+const Settings kAhead = {{"predict_ahead", "True"}, {"max_shift", "3"}};
+
 Settings exits_and(const std::string& name, const std::string& value) {
   Settings settings = kExits;
   settings.push_back({name, value});
@@ -85,6 +87,10 @@ const std::vector<Row> kRows = {
     {"freeze", "mlp.*"}, {"default_freeze", "True", {{"unfreeze", "mlp.*"}}},
     {"unfreeze", "mlp.0.*", {{"freeze", "mlp.*"}}}, {"validation_interval", "5"},
     {"validation_batch_size", "3"}, {"amp", "True"},
+    {"predict_ahead", "True", {{"max_shift", "3"}}}, {"max_shift", "4", kAhead},
+    {"label_shift_prob", "0.3", kAhead}, {"shift_dist", "uniform", kAhead}, {"shift", "2", kAhead},
+    {"shift_zipf_a", "0.3", {{"predict_ahead", "True"}, {"max_shift", "3"}, {"shift_dist", "zipf"}}},
+    {"shift_losses", "False", kAhead},
 };
 // clang-format on
 

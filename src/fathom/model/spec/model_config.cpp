@@ -89,6 +89,7 @@ void add_fields(FieldList& list, ModelConfig& config) {
   add_fields(list, config.supervision);
   add_fields(list, config.looping);
   add_fields(list, config.loop_halting);
+  add_fields(list, config.ahead);
   if (config.architecture == nullptr || !config.architecture->add_fields) return;
   list.section(config.architecture->name);
   config.architecture->add_fields(list, config.own);
@@ -102,6 +103,7 @@ void validate(const ModelConfig& config) {
   validate(config.looping, config.backbone);
   check_widths_of_loops(config);
   validate(config.loop_halting);
+  validate(config.ahead, config.backbone);
   check_shared_head(config);
   if (config.backbone.tie_head && config.early_exit.layer_heads && !config.early_exit.layer_tables)
     misuse(

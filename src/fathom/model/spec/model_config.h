@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "fathom/model/spec/ahead_config.h"
 #include "fathom/model/spec/backbone_config.h"
 #include "fathom/model/spec/early_exit_config.h"
 #include "fathom/model/spec/halting_config.h"
@@ -22,6 +23,7 @@ struct ModelConfig {
   SupervisionConfig supervision;
   LoopingConfig looping;
   LoopHaltingConfig loop_halting;
+  AheadConfig ahead;
 
   // What the preset's experiment adds; null: nothing. Set by presets, never by keys.
   std::shared_ptr<const Architecture> architecture;

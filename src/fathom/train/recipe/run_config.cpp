@@ -297,8 +297,8 @@ int64_t settled_vocab_size(const RunConfig& config, int64_t corpus_vocab) {
   if (asked && *asked < corpus_vocab)
     misuse(fmt::format("vocab_size = {} is smaller than the corpus's {}", *asked, corpus_vocab),
            "leave vocab_size out to take the corpus's");
-  if (asked) return *asked;
-  return corpus_vocab > 0 ? corpus_vocab : kGpt2Vocab;
+  const int64_t text = asked ? *asked : corpus_vocab > 0 ? corpus_vocab : kGpt2Vocab;
+  return text + config.model.ahead.shift_tokens();
 }
 
 }  // namespace fathom

@@ -118,7 +118,8 @@ void check_device_name(const std::string& device);
 // is config's own, and says which keys were given. Returns a sentence for each choice it made.
 std::vector<std::string> resolve(const FieldList& list, RunConfig& config);
 
-// Rows of the token table: config's vocab_size, at least `corpus_vocab` (0: not known).
+// Rows of the token table: config's vocab_size, at least `corpus_vocab` (0: not known), and those
+// of shift tokens behind them.
 int64_t settled_vocab_size(const RunConfig& config, int64_t corpus_vocab);
 
 }  // namespace fathom

@@ -125,11 +125,16 @@ const StageRun& present_stage(const TrainRequest& request) {
   return request.stages.front();
 }
 
+// Ids that the run's texts may have.
+int64_t text_vocab(const TrainRequest& request) {
+  return request.config.model.ahead.text_vocab(request.vocab_size);
+}
+
 // Those that do not say their vocabulary are of the run's.
 void settle_vocabularies(TrainRequest& request) {
   for (StageRun& stage : request.stages)
     for (Corpus& corpus : stage.corpora)
-      if (corpus.vocab_size() == 0) corpus.assume_vocab_size(request.vocab_size);
+      if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(request));
   request.corpus = present_stage(request).corpora.front();
 }
 
@@ -200,9 +205,9 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
   settle_vocabularies(request);
   for (const StageRun& stage : request.stages)
     for (const Corpus& corpus : stage.corpora)
-      if (corpus.vocab_size() > request.vocab_size)
+      if (corpus.vocab_size() > text_vocab(request))
         misuse(fmt::format("the corpus {} has a vocabulary of {}, the run one of {}", corpus.name(),
-                           corpus.vocab_size(), request.vocab_size),
+                           corpus.vocab_size(), text_vocab(request)),
                "a run goes on with data of its own tokenizer");
   return request;
 }
@@ -221,7 +226,7 @@ void settle_vocabulary(TrainRequest& request) {
   if (silent != nullptr && !request.config.model.backbone.vocab_size)
     request.notices.push_back(
         fmt::format("{} does not say its vocabulary: taking {}, --vocab_size sets another",
-                    silent->name(), request.vocab_size));
+                    silent->name(), text_vocab(request)));
   settle_vocabularies(request);
 }
 
