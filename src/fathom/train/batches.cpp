@@ -92,13 +92,12 @@ struct PartSums {
 };
 
 // Of a sum of ratios of sums over sequences, which are the independent draws: each one's deviation
-// from the means, by the delta method (Cochran, Sampling Techniques, 1977, 2.11). It does not
-// depend on how the sequences were put into batches.
-double standard_error(const std::vector<PartSums>& parts) {
+// from the means, by the delta method (Cochran, Sampling Techniques, 1977, 2.11), of those that
+// have a target. They do not depend on how the sequences were put into batches. None: not known.
+std::vector<double> deviations_of(const std::vector<PartSums>& parts) {
   std::vector<double> deviation, seen;
   for (const PartSums& part : parts) {
-    if (!part.told || (!deviation.empty() && deviation.size() != part.sums.size()))
-      return std::numeric_limits<double>::quiet_NaN();
+    if (!part.told || (!deviation.empty() && deviation.size() != part.sums.size())) return {};
     deviation.resize(part.sums.size());
     seen.resize(part.sums.size());
     for (size_t b = 0; b < part.sums.size(); ++b) {
@@ -106,11 +105,16 @@ double standard_error(const std::vector<PartSums>& parts) {
       seen[b] += part.counts[b];
     }
   }
-  double squares = 0, n = 0;
-  for (size_t b = 0; b < deviation.size(); ++b) {
-    squares += deviation[b] * deviation[b];
-    n += seen[b] > 0;
-  }
+  std::vector<double> out;
+  for (size_t b = 0; b < deviation.size(); ++b)
+    if (seen[b] > 0) out.push_back(deviation[b]);
+  return out;
+}
+
+double error_of(const std::vector<double>& deviations) {
+  double squares = 0;
+  for (const double d : deviations) squares += d * d;
+  const auto n = static_cast<double>(deviations.size());
   return n > 1 ? std::sqrt(squares * n / (n - 1)) : std::numeric_limits<double>::quiet_NaN();
 }
 
@@ -163,6 +167,14 @@ std::string eval_series(const std::string& evaluation, const std::string& name) 
   return fmt::format("eval/{}/{}", evaluation, name);
 }
 
+double paired_error(const Evaluation& a, const Evaluation& b) {
+  if (a.deviations.size() != b.deviations.size()) return std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> differences;
+  for (size_t i = 0; i < a.deviations.size(); ++i)
+    differences.push_back(a.deviations[i] - b.deviations[i]);
+  return error_of(differences);
+}
+
 std::string error_text(const Evaluation& evaluation) {
   const double error = evaluation.standard_error;
   return std::isnan(error) ? "n/a" : fmt::format("{:.4f}", error);
@@ -196,6 +208,8 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
     const ModelOutput output = model.forward(batch, pass);
     const int64_t B = batch.tokens_BT.size(0);
     first_sequence += B;
+    e.flops += output.flops;
+    e.tokens += static_cast<double>(batch.tokens_BT.numel());
     double n = output.loss.count;  // or of the part that has most
     for (const LossPart& part : output.losses) {
       losses[part.name].add(part, B);
@@ -224,7 +238,8 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
   }
   for (const auto& [name, metric] : metrics)
     if (metric.count > 0) e.metrics[name] = metric.sum / metric.count;
-  e.standard_error = standard_error(parts);
+  e.deviations = deviations_of(parts);
+  e.standard_error = error_of(e.deviations);
   return e;
 }
 

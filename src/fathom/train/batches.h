@@ -38,6 +38,10 @@ struct Evaluation {
   double targets = 0;
   std::map<std::string, double> metrics;  // the model's own, over all targets
   bool complete = true;                   // false: stopped before the last batch
+  // By how much each sequence that has a target moves the loss: what the standard error is made of;
+  // empty where that is not known.
+  std::vector<double> deviations = {};
+  double flops = 0, tokens = 0;  // computed, and positions of the batches; flops 0: not told
 
   // All of these by the names of their series: loss, standard_error, objective where it is another
   // number, and the metrics.
@@ -56,6 +60,10 @@ struct NamedEvaluation {
 // What the run store, TensorBoard, state.json and `best` call a number of an evaluation:
 // "eval/val/loss".
 std::string eval_series(const std::string& evaluation, const std::string& name);
+
+// The standard error of the difference of two losses of the same sequences; NaN where it is not
+// known.
+double paired_error(const Evaluation& a, const Evaluation& b);
 
 // "0.0123", "n/a" where the standard error is not known.
 std::string error_text(const Evaluation& evaluation);

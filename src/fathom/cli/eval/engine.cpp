@@ -8,6 +8,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
+#include "fathom/cli/eval/engine_depths.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
@@ -203,6 +204,10 @@ int eval(const EvalRequest& request) {
   const auto whole = whole_split(corpus, config, request.split, request.batch_size);
   const int64_t batches =
       request.max_batches > 0 ? std::min(whole->batches(), request.max_batches) : whole->batches();
+  if (!request.loops.empty() || !request.evaluations.empty()) {
+    give(eval_depths(request, loaded, corpus.name(), *whole, batches, device), request.output);
+    return 0;
+  }
   EvaluateOptions options;
   options.tokenizer = corpus.tokenizer();
   Evaluation e = evaluate(*loaded.model, *whole, batches, device, config.training.dtype, options);

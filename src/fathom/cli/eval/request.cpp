@@ -1,6 +1,29 @@
 #include "fathom/cli/eval/request.h"
 
+#include <fmt/format.h>
+
+#include "fathom/base/error.h"
+#include "fathom/cli/loop_request.h"
+#include "fathom/model/spec/loop_counts.h"
+#include "fathom/train/recipe/evaluations.h"
+
 namespace fathom {
+namespace {
+
+// Refuses evaluations of other batches than the others'.
+void check_evaluations(const EvalRequest& request, const ModelConfig& model) {
+  for (const EvaluationSpec& spec : parse_evaluations(request.evaluations, model)) {
+    if (spec.batches)
+      misuse(fmt::format("the evaluation {} has batches of its own", spec.name),
+             "all are compared on the same ones: --max_batches says how many");
+    if (spec.split == "train" && request.split != "train")
+      misuse(fmt::format("the evaluation {} is of the split train, the others of {}", spec.name,
+                         request.split),
+             "all are compared on the same batches: --split says of which split");
+  }
+}
+
+}  // namespace
 
 std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   CommandLine line("eval", "RUN [--key=value ...]",
@@ -21,11 +44,21 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   list.add("max_batches", request.max_batches, "stop after this many, 0: the whole split")
       .at_least(0)
       .at_most(1e12);
+  std::string loops;
+  list.add("loops", loops,
+           "side by side: every loop group so often, for example 1,5,15,30; empty: as trained");
+  list.add("evaluations", request.evaluations,
+           "side by side: as a run's evaluations, 'exits: loop_halt_rule=kl'; empty: none");
   add_fields(list, request.output);
   if (!parse_into(line, arguments, list)) return std::nullopt;
   settle(list, request.output);
   settle(request.model);
-  settle_state(request.model);
+  const ModelConfig model = settle_state(request.model).config.model;
+  if (!loops.empty()) {
+    request.loops = loop_counts_of("loops", loops);
+    require_loops(make_depth_plan(model), request.model.run);
+  }
+  if (!request.evaluations.empty()) check_evaluations(request, model);
   request.notices = notices_of(list);
   return request;
 }

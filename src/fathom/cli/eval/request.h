@@ -1,6 +1,7 @@
 // `fathom eval RUN`
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,10 @@ struct EvalRequest {
   std::string dataset;  // empty: the one it was trained on
   int64_t batch_size = 32;
   int64_t max_batches = 0;  // 0: the whole split
+  // Side by side on the same batches: counts of every loop group, ascending, and evaluations as a
+  // run's configuration has them; both empty: the model as it is.
+  std::vector<int64_t> loops;
+  std::string evaluations;
   OutputRequest output;
   std::vector<std::string> notices;  // keys that have no effect
 };

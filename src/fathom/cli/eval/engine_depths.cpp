@@ -1,0 +1,105 @@
+#include "fathom/cli/eval/engine_depths.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/model/spec/loop_counts.h"
+#include "fathom/report/render.h"
+#include "fathom/study/loops/depth_table.h"
+#include "fathom/train/batches.h"
+#include "fathom/train/recipe/evaluations.h"
+
+namespace fathom {
+namespace {
+
+struct DepthLine {
+  std::string name;
+  std::optional<int64_t> count;
+  Policy policy;
+};
+
+// The model as it is, and then what was asked for. The count that differences are from is there
+// too.
+std::vector<DepthLine> asked_of(const EvalRequest& request, const ModelConfig& model,
+                            std::optional<int64_t> trained) {
+  std::vector<DepthLine> all = {{"as trained", {}, make_policy(model)}};
+  std::vector<int64_t> counts = request.loops;
+  if (!counts.empty() && trained &&
+      std::find(counts.begin(), counts.end(), *trained) == counts.end())
+    counts.insert(std::lower_bound(counts.begin(), counts.end(), *trained), *trained);
+  const DepthPlan plan = make_depth_plan(model);
+  for (const int64_t count : counts)
+    all.push_back({fmt::format("{} loop{}", count, count == 1 ? "" : "s"), count,
+                   with_loop_counts(plan, make_policy(model), count)});
+  if (request.evaluations.empty()) return all;
+  for (const EvaluationSpec& spec : parse_evaluations(request.evaluations, model))
+    all.push_back({spec.name, {}, make_policy(with_settings(spec, model))});
+  return all;
+}
+
+// The mean over loop groups, where rows may leave them.
+std::optional<double> iterations_of(const Evaluation& e) {
+  double sum = 0, n = 0;
+  for (const auto& [name, value] : e.metrics)
+    if (name.rfind("loop_iterations/", 0) == 0) sum += value, n += 1;
+  return n > 0 ? std::optional<double>(sum / n) : std::nullopt;
+}
+
+}  // namespace
+
+report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded,
+                           const std::string& corpus, const FirstInBatches& data, int64_t batches,
+                           at::Device device) {
+  const RunConfig& config = loaded.state.config;
+  DepthTable table;
+  if (!request.loops.empty()) table.trained = most_trained_loops(config.model);
+  std::vector<Evaluation> evaluations;
+  for (const DepthLine& asked : asked_of(request, config.model, table.trained)) {
+    EvaluateOptions options;
+    options.policy = &asked.policy;
+    const Evaluation e =
+        evaluate(*loaded.model, data, batches, device, config.training.dtype, options);
+    if (!std::isfinite(e.loss))
+      fail(fmt::format("the loss of {} with {} is {}", request.model.run, asked.name, e.loss),
+           "its states grow with the loops; ask for fewer");
+    if (asked.count && asked.count == table.trained) table.reference = table.rows.size();
+    DepthRow row;
+    row.name = asked.name;
+    row.count = asked.count;
+    row.loss = e.loss;
+    row.standard_error = e.standard_error;
+    row.flops = e.flops / e.tokens;
+    row.iterations = iterations_of(e);
+    table.rows.push_back(std::move(row));
+    evaluations.push_back(e);
+  }
+  for (size_t i = 0; i < evaluations.size(); ++i) {
+    table.rows[i].difference = evaluations[i].loss - evaluations[table.reference].loss;
+    table.rows[i].difference_error = paired_error(evaluations[i], evaluations[table.reference]);
+  }
+  report::Report report;
+  report.title = fmt::format("{} by depth on {}/{}", request.model.run, corpus, request.split);
+  report.values = {{"run", request.model.run},
+                   {"checkpoint", request.model.folder},
+                   {"step", loaded.state.step},
+                   {"dataset", corpus},
+                   {"split", request.split},
+                   {"targets", evaluations.front().targets},
+                   {"reference", report::json_word(table.rows[table.reference].name)},
+                   {"evaluations", depth_numbers(table)}};
+  if (table.trained) report.values["trained_loops"] = *table.trained;
+  report.add(report::Paragraph{
+      fmt::format("{} at step {} on {}/{}, {} targets, the same for all", request.model.run,
+                  with_commas(loaded.state.step), corpus, request.split,
+                  with_commas(static_cast<int64_t>(evaluations.front().targets)))});
+  add_depths(table, report);
+  return report;
+}
+
+}  // namespace fathom

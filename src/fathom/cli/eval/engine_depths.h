@@ -1,0 +1,17 @@
+// One model at several depths, or by several policies, on the same batches.
+#pragma once
+
+#include "fathom/cli/engine/engine.h"
+#include "fathom/cli/eval/request.h"
+#include "fathom/data/in_batches.h"
+#include "fathom/report/report.h"
+
+namespace fathom {
+
+// What `--loops` and `--evaluations` ask for, over the first `batches` batches of `data`: a row for
+// the model as it was trained, each count and each evaluation, with paired differences.
+report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded,
+                           const std::string& corpus, const FirstInBatches& data, int64_t batches,
+                           at::Device device);
+
+}  // namespace fathom

@@ -1,0 +1,153 @@
+#include "fathom/cli/loops/request.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/cli/loop_request.h"
+#include "fathom/cli/text_request.h"
+#include "fathom/io/files.h"
+#include "fathom/model/spec/loop_counts.h"
+#include "fathom/train/recipe/evaluations.h"
+
+namespace fathom {
+namespace {
+
+constexpr uint64_t kMostPromptBytes = 1 << 20;
+constexpr size_t kMostPrompts = 64;
+
+// A prompt a line; empty lines are none.
+std::vector<std::string> read_prompts(const std::string& path) {
+  std::vector<std::string> prompts;
+  std::istringstream lines(read_once(path, kMostPromptBytes));
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (!trim(line).empty()) prompts.push_back(line);
+  }
+  if (prompts.empty() || prompts.size() > kMostPrompts)
+    misuse(
+        fmt::format("{} has {} prompts, 1 to {} are looked at", path, prompts.size(), kMostPrompts),
+        "write one a line");
+  return prompts;
+}
+
+// The rule that the model's loops have; rel_latent where they have none.
+std::string rule_of(const ModelConfig& model) {
+  ModelConfig config = model;
+  FieldList list;
+  add_fields(list, config);
+  const Field* field = list.find("loop_halt_rule");
+  const Value value = field == nullptr ? Value() : field->value();
+  return value.is_string() && value != "none" ? value.get<std::string>() : "rel_latent";
+}
+
+struct Texts {
+  std::string text, prompts, counts = "1,5,15,30", sweep;
+};
+
+void add_text_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
+  const char* const kSplit = "a text of the corpus, not --text or --prompts";
+  const auto of_split = [&texts] { return texts.text.empty() && texts.prompts.empty(); };
+  list.section("text");
+  list.add("dataset", request.dataset, "another corpus of the same tokenizer; empty: the run's own")
+      .path()
+      .needs(kSplit, of_split);
+  list.add("split", request.split, "train or val").needs(kSplit, of_split);
+  list.add("texts", request.texts, "windows of the split, its first ones")
+      .at_least(1)
+      .at_most(64)
+      .needs(kSplit, of_split);
+  list.add("text", texts.text, "this text, or FILE:path, in place of the split's")
+      .any_bytes()
+      .alias("start");
+  list.add("prompts", texts.prompts, "a file with a text a line, in place of the split's").path();
+  list.add("tokens", request.tokens,
+           "of each text at most; None: 64 of a split, else all that the model can see")
+      .at_least(2)
+      .at_most(1 << 24);
+}
+
+void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
+  const auto sweeps = [&texts] { return !texts.sweep.empty(); };
+  list.section("loops");
+  list.add("counts", texts.counts, "iterations of every loop group; trajectories have the most");
+  list.add("pca", request.components, "principal axes of the trajectories").at_least(2).at_most(3);
+  list.add("zoom", request.zoom, "last iterations that are drawn once more")
+      .at_least(2)
+      .at_most(4096);
+  list.add("jacobian", request.jacobian,
+           "spectral radius and operator norm of iterations as maps of a token's state");
+  list.add("block_only", request.block_only,
+           "of the layers alone: no context, no adapter, no injection")
+      .needs("jacobian = true", [&request] { return request.jacobian; });
+  list.add("jacobian_tokens", request.jacobian_tokens,
+           "tokens of the first text, its last among them")
+      .at_least(1)
+      .at_most(1 << 16)
+      .needs("jacobian = true", [&request] { return request.jacobian; });
+  list.add("seeds", request.seeds,
+           "draws of the loops' first states; None: 4 where they are drawn, else 1")
+      .at_least(1)
+      .at_most(256);
+  list.add("noise", request.noise, "loop_noise_scale in place of the model's; None: as trained")
+      .at_least(0)
+      .at_most(1e6);
+  list.add(
+      "sweep", texts.sweep,
+      "thresholds, for example 0.1,0.03,0.01: texts token by token with a cache, by counts and "
+      "by the rule");
+  list.add("rule", request.rule, "loop_halt_rule of the sweep; empty: the model's, else rel_latent")
+      .needs("a sweep", sweeps);
+  for (const char* key : {"threshold", "thresholds"}) list.find(key)->needs("a sweep", sweeps);
+  list.add("weights", request.weights, "the largest singular value of every matrix");
+}
+
+}  // namespace
+
+ModelConfig with_loop_rule(const ModelConfig& model, const std::string& rule, double threshold) {
+  EvaluationSpec spec;
+  spec.name = "sweep";
+  spec.settings = {{"loop_halt_rule", rule}, {"loop_halt_threshold", fmt::format("{}", threshold)}};
+  return with_settings(spec, model);
+}
+
+std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
+  CommandLine line("loops", "RUN [--key=value ...]",
+                   "Where a model's loops take the tokens of a text, and whether they settle.",
+                   "fathom loops RUN --jacobian --format=html --output=loops.html");
+  LoopsRequest request;
+  Texts texts;
+  line.positional("RUN", request.model.run, "a run's name, or its folder");
+  FieldList list;
+  add_fields(list, request.model);
+  add_text_fields(list, request, texts);
+  add_loop_fields(list, request, texts);
+  add_fields(list, request.output);
+  list.add("csv", request.csv, "a file for the trajectories, a line a token and iteration").path();
+  if (!parse_into(line, arguments, list)) return std::nullopt;
+  if (list.given("text") && list.given("prompts"))
+    misuse("text and prompts both say what is looked at", "leave out one of them");
+  if (list.given("text")) {
+    request.text = start_text(texts.text);
+    if (request.text->empty()) misuse("text is empty", "give some, or leave out --text");
+  }
+  if (list.given("prompts")) request.prompts = read_prompts(texts.prompts);
+  request.counts = loop_counts_of("counts", texts.counts);
+  if (!texts.sweep.empty()) request.sweep = thresholds_of("sweep", texts.sweep);
+  settle(list, request.output);
+  settle(request.model);
+  require_next_token(request.model, "loops");
+  const ModelConfig model = settle_state(request.model).config.model;
+  require_loops(make_depth_plan(model), request.model.run);
+  if (!request.sweep.empty()) {
+    if (request.rule.empty()) request.rule = rule_of(model);
+    for (const double threshold : request.sweep) with_loop_rule(model, request.rule, threshold);
+  }
+  request.notices = notices_of(list);
+  return request;
+}
+
+}  // namespace fathom

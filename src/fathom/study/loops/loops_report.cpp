@@ -1,0 +1,278 @@
+// Loops as people read them.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "fathom/study/loops/dynamics.h"
+#include "fathom/study/loops/loop_facts.h"
+
+namespace fathom {
+namespace {
+
+using report::NumberForm;
+
+constexpr NumberForm kThree = {NumberForm::Kind::kGeneral, 3};
+constexpr NumberForm kFour = {NumberForm::Kind::kGeneral, 4};
+constexpr NumberForm kFixed4 = {NumberForm::Kind::kFixed, 4};
+constexpr NumberForm kFixed2 = {NumberForm::Kind::kFixed, 2};
+constexpr NumberForm kPercent = {NumberForm::Kind::kPercent, 1};
+constexpr size_t kMostLines = 12;  // tokens of a picture
+constexpr unsigned kPictures = report::kInHtml | report::kInSvg;
+
+report::Column column(const char* name, const NumberForm& form = kThree) {
+  return {name, report::Align::kRight, form};
+}
+
+std::string group_name(const LoopFacts& facts, size_t g) {
+  return fmt::format("group {} ({})", g, facts.groups[g]);
+}
+
+// Of all texts, one of the lists of one group's convergence.
+MeanCurve mean_of(const LoopFacts& facts, size_t group, std::vector<double> Convergence::*list) {
+  std::vector<std::vector<double>> curves;
+  for (const TextLoops& text : facts.texts) curves.push_back(text.groups[group].convergence.*list);
+  return mean_curve(curves);
+}
+
+report::Table convergence_table(const LoopFacts& facts, size_t g) {
+  report::Table table;
+  table.title = "Convergence of " + group_name(facts, g);
+  table.columns = {column("iteration"), column("change"), column("relative"),
+                   column("cosine"),    column("norm"),   column("KL drift")};
+  std::vector<MeanCurve> curves;
+  for (const auto list : {&Convergence::change, &Convergence::relative, &Convergence::angle,
+                          &Convergence::norm, &Convergence::drift})
+    curves.push_back(mean_of(facts, g, list));
+  const auto K = static_cast<int64_t>(curves.front().mean.size());
+  for (const int64_t k : shown_iterations(K)) {
+    std::vector<report::Cell> row = {k};
+    for (const MeanCurve& curve : curves) row.emplace_back(curve.mean[static_cast<size_t>(k) - 1]);
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+report::Plot convergence_plot(const LoopFacts& facts, const char* title, const char* unit,
+                              std::vector<double> Convergence::*list) {
+  report::Plot plot;
+  plot.title = title;
+  plot.x.label = "iteration";
+  plot.y = {unit, /*log=*/true};
+  for (size_t g = 0; g < facts.groups.size(); ++g) {
+    const MeanCurve curve = mean_of(facts, g, list);
+    report::Line line{group_name(facts, g), {}, curve.mean};
+    for (size_t k = 0; k < curve.mean.size(); ++k) {
+      line.x.push_back(static_cast<double>(k + 1));
+      if (facts.texts.size() > 1) {
+        line.low.push_back(curve.mean[k] - curve.sd[k]);
+        line.high.push_back(curve.mean[k] + curve.sd[k]);
+      }
+    }
+    plot.lines.push_back(std::move(line));
+  }
+  return plot;
+}
+
+report::Plot global_plot(const LoopFacts& facts) {
+  report::Plot plot;
+  plot.title = "relative change over the whole walk";
+  plot.x.label = "step of the walk";
+  plot.y = {"|x' - x| / |x'|", /*log=*/true};
+  std::vector<std::vector<double>> curves;
+  for (const TextLoops& text : facts.texts) curves.push_back(text.global.relative);
+  report::Line line{"all layers", {}, mean_curve(curves).mean};
+  for (size_t k = 0; k < line.y.size(); ++k) line.x.push_back(static_cast<double>(k + 1));
+  plot.lines = {line};
+  return plot;
+}
+
+// A line a token: its places on two axes from iteration `first` on.
+report::Plot trajectory_plot(const LoopFacts& facts, const TextLoops& text, const Projection& p,
+                             size_t group, size_t axis, bool zoom) {
+  report::Plot plot;
+  const std::vector<DenseMatrix>& places = p.groups[group];
+  const size_t from = zoom && places.size() > facts.zoom ? places.size() - facts.zoom : 0;
+  plot.title = fmt::format("{} on the principal axes{}", group_name(facts, group),
+                           zoom ? fmt::format(", last {} iterations", places.size() - from) : "");
+  const auto label = [&](size_t a) {
+    return fmt::format("axis {} ({})", a + 1, report::shown(p.pca.ratios[a], kPercent));
+  };
+  plot.x.label = label(0);
+  plot.y.label = label(axis);
+  const size_t T = places.front().rows, step = std::max<size_t>(1, T / kMostLines);
+  for (size_t t = (T - 1) % step; t < T; t += step) {
+    const std::string token = t < text.tokens.size() ? " " + text.tokens[t] : "";
+    report::Line line{fmt::format("{}{}", t, token), {}, {}};
+    for (size_t k = from; k < places.size(); ++k) {
+      line.x.push_back(places[k].at(t, 0));
+      line.y.push_back(places[k].at(t, axis));
+    }
+    plot.lines.push_back(std::move(line));
+  }
+  return plot;
+}
+
+void add_trajectories(const LoopFacts& facts, report::Report& report) {
+  if (facts.projections.empty()) return;
+  const TextLoops& text = facts.texts.front();
+  const Projection& p = facts.projections.front();
+  report::Table table;
+  table.title = "Principal axes of all states of the first text";
+  table.columns = {{"axis"}, {"explained", report::Align::kRight, kPercent}};
+  for (size_t a = 0; a < p.pca.ratios.size(); ++a)
+    table.rows.push_back({static_cast<int64_t>(a + 1), p.pca.ratios[a]});
+  report.add(std::move(table));
+  for (size_t g = 0; g < p.groups.size(); ++g) {
+    if (p.groups[g].empty()) continue;
+    for (size_t axis = 1; axis < facts.components; ++axis) {
+      report.add(trajectory_plot(facts, text, p, g, axis, false), kPictures);
+      if (p.groups[g].size() > facts.zoom)
+        report.add(trajectory_plot(facts, text, p, g, axis, true), kPictures);
+    }
+  }
+}
+
+std::string mean_and_sd(const std::vector<double>& values) {
+  std::vector<std::vector<double>> curves;
+  for (const double v : values) curves.push_back({v});
+  const MeanCurve curve = mean_curve(curves);
+  if (curve.mean.empty() || !std::isfinite(curve.mean[0])) return "-";
+  return fmt::format("{:.3f} +- {:.3f}", curve.mean[0], curve.sd[0]);
+}
+
+report::Table shape_table(const LoopFacts& facts) {
+  report::Table table;
+  table.title = "Trajectories of tokens, mean and standard deviation";
+  table.columns = {{"group", report::Align::kLeft},
+                   column("box dimension"),
+                   column("of the longest run"),
+                   column("drift to loop")};
+  for (size_t g = 0; g < facts.shapes.size(); ++g) {
+    const LoopShapes& shapes = facts.shapes[g];
+    table.rows.push_back({group_name(facts, g), mean_and_sd(shapes.boxes),
+                          mean_and_sd(shapes.run_boxes), mean_and_sd(shapes.drift)});
+  }
+  return table;
+}
+
+report::Table jacobian_table(const LoopFacts& facts) {
+  report::Table table;
+  table.title = facts.map == "block" ? "Jacobian of the layers alone, mean over tokens"
+                                     : "Jacobian of an iteration, mean over tokens";
+  table.columns = {{"group", report::Align::kLeft},
+                   column("from state"),
+                   column("spectral radius", kFour),
+                   column("operator norm", kFour)};
+  std::map<std::pair<size_t, int64_t>, std::vector<const LoopJacobian*>> places;
+  for (const LoopJacobian& j : facts.jacobians) places[{j.group, j.iteration}].push_back(&j);
+  for (const auto& [place, of] : places) {
+    double radius = 0, norm = 0;
+    for (const LoopJacobian* j : of) {
+      radius += j->spectral_radius / static_cast<double>(of.size());
+      norm += j->operator_norm / static_cast<double>(of.size());
+    }
+    table.rows.push_back({group_name(facts, place.first), place.second, radius, norm});
+  }
+  return table;
+}
+
+report::Table spread_table(const LoopFacts& facts) {
+  report::Table table;
+  table.title = "Path independence: spread over draws of the first states";
+  table.columns = {column("loops"), column("states"), column("ln p"), column("KL to the mean")};
+  for (const LoopSpread& s : facts.spreads)
+    table.rows.push_back({s.count, s.state, s.scores, s.kl});
+  return table;
+}
+
+report::Table exit_table(const LoopFacts& facts) {
+  report::Table table;
+  table.title = "Token by token with a cache";
+  const bool seeds = !facts.exits.empty() && facts.exits.front().loss.size() > 1;
+  table.columns = {{"", report::Align::kLeft},
+                   {"loss", report::Align::kRight, kFixed4},
+                   {"perplexity"},
+                   {"iterations", report::Align::kRight, kFixed2},
+                   {"blocks", report::Align::kRight, kPercent},
+                   {"ms/token", report::Align::kRight, kThree}};
+  if (seeds) table.columns.push_back(column("sd over draws"));
+  for (const LoopExit& e : facts.exits) {
+    std::vector<std::vector<double>> losses;
+    for (const double loss : e.loss) losses.push_back({loss});
+    const MeanCurve loss = mean_curve(losses);
+    table.rows.push_back(
+        {e.name, loss.mean[0], std::exp(loss.mean[0]), e.iterations, e.blocks, e.milliseconds});
+    if (seeds) table.rows.back().emplace_back(loss.sd[0]);
+  }
+  return table;
+}
+
+report::Plot exit_plot(const LoopFacts& facts) {
+  report::Plot plot;
+  plot.title = "loss over iterations";
+  plot.x.label = "mean iterations of a token";
+  plot.y.label = "nats per token";
+  report::Line fixed{"fixed counts", {}, {}}, ruled{"by the rule", {}, {}};
+  for (const LoopExit& e : facts.exits) {
+    report::Line& line = e.count ? fixed : ruled;
+    std::vector<std::vector<double>> losses;
+    for (const double loss : e.loss) losses.push_back({loss});
+    line.x.push_back(e.iterations);
+    line.y.push_back(mean_curve(losses).mean[0]);
+  }
+  for (report::Line* line : {&fixed, &ruled})
+    if (!line->x.empty()) plot.lines.push_back(std::move(*line));
+  return plot;
+}
+
+report::Table weight_table(const LoopFacts& facts) {
+  report::Table table;
+  table.title = "Largest singular values of the matrices";
+  table.columns = {
+      {"matrix", report::Align::kLeft}, {"shape", report::Align::kRight}, column("largest", kFour)};
+  for (const WeightNorm& w : facts.weights)
+    table.rows.push_back({w.name, fmt::format("{} x {}", w.rows, w.columns), w.largest});
+  return table;
+}
+
+}  // namespace
+
+report::Report loops_report(const LoopFacts& facts) {
+  report::Report report;
+  report.title = "Loops of " + facts.run;
+  report.values = loop_numbers(facts);
+  std::string trained;
+  if (facts.trained) trained = fmt::format(", trained with up to {}", *facts.trained);
+  report.add(report::Paragraph{fmt::format("{}: {} loop group{} of {} iterations{}; {}", facts.run,
+                                           facts.groups.size(), facts.groups.size() == 1 ? "" : "s",
+                                           facts.count, trained, facts.source)});
+  if (!facts.texts.empty()) {
+    for (size_t g = 0; g < facts.groups.size(); ++g) report.add(convergence_table(facts, g));
+    report.add(convergence_plot(facts, "relative change by iteration", "|x' - x| / |x'|",
+                                &Convergence::relative));
+    report.add(
+        convergence_plot(facts, "drift of the answer by iteration", "nats", &Convergence::drift),
+        kPictures);
+    report.add(global_plot(facts), kPictures);
+    add_trajectories(facts, report);
+    if (!facts.shapes.empty()) report.add(shape_table(facts));
+  }
+  if (!facts.jacobians.empty()) report.add(jacobian_table(facts));
+  if (!facts.spreads.empty()) {
+    report.add(spread_table(facts));
+    if (!facts.noisy)
+      report.add(report::Paragraph{
+          "The loops begin without noise, so all draws are the same; --noise gives them some."});
+  }
+  if (!facts.exits.empty()) {
+    report.add(exit_table(facts));
+    report.add(exit_plot(facts), kPictures);
+  }
+  if (!facts.weights.empty()) report.add(weight_table(facts));
+  return report;
+}
+
+}  // namespace fathom
