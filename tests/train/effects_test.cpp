@@ -60,6 +60,8 @@ const std::vector<Row> kRows = {
     {"adam_eps", "0.01"}, {"grad_clip", "0.01"}, {"optimizer", "sgd"},
     {"momentum", "0.5", {{"optimizer", "sgd"}}}, {"rmsprop_alpha", "0.5", {{"optimizer", "rmsprop"}}},
     {"muon_lr", "0.5", kMuon}, {"muon_momentum", "0.5", kMuon}, {"muon_ns_steps", "2", kMuon},
+    {"muon_nesterov", "False", kMuon}, {"use_muon", "True"},
+    {"enable_auto_exit_eval", "True", {{"loop_groups", "[[1]]"}, {"max_loops", "3"}}},
     {"parameter_groups", "mlp.*: lr=0.5"}, {"optimizer_warmup_steps", "4"},
     {"optimizer_warmup_fraction", "0.5", {{"optimizer_warmup_steps", "4"}}},
     {"decay_rule", "mlp_and_head"}, {"decay_lr", "False"}, {"warmup_iters", "3"},

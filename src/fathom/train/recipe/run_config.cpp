@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
@@ -17,7 +19,8 @@ void add_data_fields(FieldList& list, DataConfig& c) {
   list.section("data");
   list.add("dataset", c.dataset,
            "a prepared corpus, or a folder with token shards; several by commas are mixed")
-      .path();
+      .path()
+      .alias("input");
   list.add<Sampling>("sampling", c.sampling,
                      "random: windows drawn with replacement; sequential: the shards in order",
                      {{"random", Sampling::kRandom}, {"sequential", Sampling::kSequential}});
@@ -74,6 +77,10 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
            "what is evaluated: names, each with split, batches (eval_iters) and what a pass does "
            "otherwise; 'train; val; strict: halt_threshold=0.99'. The first one of val decides "
            "which checkpoint is best");
+  list.add(
+      "enable_auto_exit_eval", c.enable_auto_exit_eval,
+      "one more evaluation, auto_exit, where loops end by their loop_halt_rule (rel_latent, if "
+      "they have none) and after max_loops at the latest");
   list.add(
           "validation_interval", c.validation_interval,
           "sequences seen between evaluations, counts in place of eval_interval; None: steps count")
@@ -152,6 +159,10 @@ void add_foreign_keys(FieldList& list) {
   list.ignore("always_save_checkpoint", "`last` is saved at every evaluation, `best` beside it");
   for (const char* name : {"use_baseline_model", "use_model_baseline"})
     list.ignore(name, "the preset decides which model is trained");
+  for (const char* name :
+       {"loops_representation", "track_convergence_diagnostics", "track_global_diagnostics",
+        "calculate_jacobian", "calculate_jacobian_trajectory"})
+    list.ignore(name, "`fathom loops RUN` looks into the loops of a trained run");
   list.ignore("keep_alive", "that belongs to a rented notebook");
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
@@ -161,6 +172,8 @@ void add_foreign_keys(FieldList& list) {
   for (const char* name : {"dump_config", "use_config"})
     list.refuse(name, "config files are named as they are",
                 "a bare path, or --config=FILE; a run's own is its config.toml");
+  list.refuse("hierarchical_spec", "groups within groups are written in loop_groups",
+              "for example --loop_groups=[[[1],[2]]]; max_loops is each group's most");
   list.refuse(
       "model", "a run's files are named by the run",
       "--run_name=NAME names it, --resume goes on with it, --initial_model=NAME starts from "
@@ -214,6 +227,23 @@ void settle_spellings(const FieldList& list, TrainingConfig& t, std::vector<std:
   t.amp.reset();
 }
 
+// One more evaluation, asked for by a switch: it becomes a line of `evaluations`, if it is none
+// yet.
+void settle_auto_exit(const FieldList& list, TrainingConfig& t, std::vector<std::string>& notices) {
+  const bool asked = t.enable_auto_exit_eval.value_or(false);
+  t.enable_auto_exit_eval.reset();
+  if (!asked || t.evaluations.find("auto_exit:") != std::string::npos) return;
+  const Value groups = list.find("loop_groups")->value();
+  if (groups.is_array() && groups.empty()) {
+    notices.emplace_back("enable_auto_exit_eval = true has no effect: it needs loop_groups");
+    return;
+  }
+  const auto rule = list.find("loop_halt_rule")->value().get<std::string>();
+  t.evaluations += fmt::format("; auto_exit: loop_halt_rule={}, max_loops={}",
+                               rule == "none" ? "rel_latent" : rule,
+                               list.find("max_loops")->value().get<int64_t>());
+}
+
 // Tokens of a whole run and of an evaluation are counted in 64 bits.
 void check_products(const RunConfig& c) {
   constexpr double kMost = 4e18;
@@ -248,6 +278,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   validate(config.model);
   check_plan(make_depth_plan(config.model));
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
+  settle_auto_exit(list, config.training, notices);
   parse_evaluations(config.training.evaluations, config.model);
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
