@@ -80,6 +80,23 @@ TEST_F(DecoderTest, EveryPresetAtEveryPosition) {
   }
 }
 
+// A cache has a place for every iteration, however many there are.
+TEST_F(DecoderTest, LoopsOfOneToEightIterations) {
+  for (const char* preset : {"looped_tiny", "looped_sandwich"})
+    for (int64_t K = 1; K <= 8; ++K) {
+      SCOPED_TRACE(fmt::format("{}, {} iterations", preset, K));
+      Case c = {preset, shrink(preset_config(preset).model)};
+      FieldList list;
+      add_fields(list, c.config);
+      const auto groups = list.find("loop_groups")->value().size();
+      list.set_text("loop_counts", groups == 1 ? fmt::format("[{}]", K) : fmt::format("[{}, 2]", K),
+                    "the test");
+      const Subject s = subject(c, text_batch(6, kBlock, 5), at::kDouble);
+      ASSERT_EQ(s.program().steps.size(), size_t(groups == 1 ? 2 + K : K + 2 * 2));
+      expect_as_uncached(*s.model, {0, kBlock, Overflow::kHalf}, Exit::kLast, kBlock + 2, 1e-11);
+    }
+}
+
 TEST_F(DecoderTest, PinnedTokensAndSmallWindows) {
   for (const Case& c : composed_cases()) {
     SCOPED_TRACE(c.name);

@@ -20,45 +20,46 @@ using testing::refusal_of;
 using testing::resolved;
 using testing::Settings;
 
-constexpr int64_t kCharacters = 65;
+constexpr int64_t kShakespeareLetters = 65;
 
-Value value_of(RunConfig config, const std::string& key) {
+Value preset_value(RunConfig config, const std::string& key) {
   FieldList list;
   add_fields(list, config);
   return list.find(key)->value();
 }
-Value value_of(const std::string& preset, const std::string& key) {
-  return value_of(preset_config(preset), key);
+Value preset_value(const std::string& preset, const std::string& key) {
+  return preset_value(preset_config(preset), key);
 }
 
-double parameters_of(const std::string& preset) {
+double preset_parameters(const std::string& preset) {
   return static_cast<double>(
-      parameter_count(parameter_table(preset_config(preset).model, kCharacters)));
+      parameter_count(parameter_table(preset_config(preset).model, kShakespeareLetters)));
 }
-double flops_of(const std::string& preset) {
+double preset_flops(const std::string& preset) {
   const ModelConfig model = preset_config(preset).model;
-  return flops_per_token(model, kCharacters, model.backbone.block_size).forward();
+  return flops_per_token(model, kShakespeareLetters, model.backbone.block_size).forward();
 }
 
 // By hand: a layer has 12 C^2 weights and two norms, the loop's door 2 C^2 and a bias.
 TEST(LoopedPresets, ThePlainOnesAreAsLargeAndAsExpensive) {
   const auto plain = [](double n_layer, double C) {
-    return n_layer * (12 * C * C + 2 * C) + C + (kCharacters + 64) * C;
+    return n_layer * (12 * C * C + 2 * C) + C + (kShakespeareLetters + 64) * C;
   };
-  EXPECT_EQ(parameters_of("looped_tiny"), plain(3, 128) + 2 * 128 * 128 + 128);
-  EXPECT_EQ(parameters_of("looped_tiny_params"), plain(3, 132));
-  EXPECT_NEAR(parameters_of("looped_tiny_params") / parameters_of("looped_tiny"), 1, 0.01);
+  EXPECT_EQ(preset_parameters("looped_tiny"), plain(3, 128) + 2 * 128 * 128 + 128);
+  EXPECT_EQ(preset_parameters("looped_tiny_params"), plain(3, 132));
+  EXPECT_NEAR(preset_parameters("looped_tiny_params") / preset_parameters("looped_tiny"), 1, 0.01);
   // 4 iterations of 1 to 7: 6 layers, and 4 times the adapter.
   const auto layer = [](double C) { return 24 * C * C + 4 * 64 * C; };
-  EXPECT_EQ(flops_of("looped_tiny"), 6 * layer(128) + 4 * 4 * 128 * 128 + 2 * kCharacters * 128);
-  EXPECT_EQ(flops_of("looped_tiny_flops"), 7 * layer(124) + 2 * kCharacters * 124);
-  EXPECT_NEAR(flops_of("looped_tiny_flops") / flops_of("looped_tiny"), 1, 0.01);
+  EXPECT_EQ(preset_flops("looped_tiny"),
+            6 * layer(128) + 4 * 4 * 128 * 128 + 2 * kShakespeareLetters * 128);
+  EXPECT_EQ(preset_flops("looped_tiny_flops"), 7 * layer(124) + 2 * kShakespeareLetters * 124);
+  EXPECT_NEAR(preset_flops("looped_tiny_flops") / preset_flops("looped_tiny"), 1, 0.01);
 }
 
 TEST(LoopedPresets, TheThreeAreTrainedAlike) {
   const RunConfig looped = preset_config("looped_tiny");
   for (const char* name : {"looped_tiny_params", "looped_tiny_flops"}) {
-    EXPECT_EQ(value_of(name, "loop_groups"), Value::array()) << name;
+    EXPECT_EQ(preset_value(name, "loop_groups"), Value::array()) << name;
     const RunConfig plain = preset_config(name);
     EXPECT_EQ(plain.training.max_iters, looped.training.max_iters);
     EXPECT_EQ(plain.tokens_per_step(), looped.tokens_per_step());
@@ -69,24 +70,25 @@ TEST(LoopedPresets, TheThreeAreTrainedAlike) {
 
 TEST(LoopedPresets, HaveTheNotebooksGroupsAndCounts) {
   const auto has = [](const char* preset, const char* groups, int64_t most) {
-    EXPECT_EQ(value_of(preset, "loop_groups"), Value::parse(groups)) << preset;
-    EXPECT_EQ(value_of(preset, "max_loops"), most) << preset;
+    EXPECT_EQ(preset_value(preset, "loop_groups"), Value::parse(groups)) << preset;
+    EXPECT_EQ(preset_value(preset, "max_loops"), most) << preset;
   };
   has("looped_fineweb", "[[1, 2], [3]]", 30);
   has("looped_shakespeare", "[[2], [3], [4]]", 20);
   has("looped_gpt2", "[[4], [5, 6], [7]]", 30);
   has("looped_tiny", "[[1]]", 7);
   has("looped_nested", "[[[1], [2]]]", 3);
-  EXPECT_EQ(value_of("looped", "loop_groups"), "auto");
-  EXPECT_EQ(value_of("looped_gpt2", "block_style"), "sandwich");
-  EXPECT_EQ(value_of("looped_huginn", "block_style"), "huginn");
-  EXPECT_EQ(value_of("looped_gpt2", "loop_sampling_strategy"), "log_poisson");
-  EXPECT_EQ(value_of("looped_fineweb", "spectral_clip_beta"), 0.9);
+  EXPECT_EQ(preset_value("looped", "loop_groups"), "auto");
+  EXPECT_EQ(preset_value("looped_gpt2", "block_style"), "sandwich");
+  EXPECT_EQ(preset_value("looped_huginn", "block_style"), "huginn");
+  EXPECT_EQ(preset_value("looped_gpt2", "loop_sampling_strategy"), "log_poisson");
+  EXPECT_EQ(preset_value("looped_fineweb", "spectral_clip_beta"), 0.9);
   for (const char* preset : {"ahead", "ahead_tiny", "looped_ahead"}) {
-    EXPECT_EQ(value_of(preset, "predict_ahead"), true) << preset;
-    EXPECT_EQ(value_of(preset, "max_shift"), 10) << preset;
+    EXPECT_EQ(preset_value(preset, "predict_ahead"), true) << preset;
+    EXPECT_EQ(preset_value(preset, "max_shift"), 10) << preset;
   }
-  EXPECT_EQ(value_of("looped_ahead", "loop_groups"), value_of("looped_tiny", "loop_groups"));
+  EXPECT_EQ(preset_value("looped_ahead", "loop_groups"),
+            preset_value("looped_tiny", "loop_groups"));
 }
 
 // As a line of its config files or of its command line has them.
