@@ -199,6 +199,25 @@ TEST(LoopNotebook, AutomaticExitIsOneMoreEvaluation) {
             (Settings{{"loop_halt_rule", "argmax"}}));
 }
 
+TEST(LoopNotebook, MaxLoopsOfAnEvaluationIsHowOftenAllGroupsRun) {
+  const auto counts = [](const char* preset, const char* times) {
+    const RunConfig config = preset_config(preset);
+    EvaluationSpec line;
+    line.name = "line";
+    line.settings = {{"max_loops", times}};
+    RunConfig changed = config;
+    changed.model = with_settings(line, config.model);
+    EXPECT_EQ(preset_value(changed, "max_loops"), preset_value(config, "max_loops"));
+    return preset_value(changed, "loop_counts");
+  };
+  EXPECT_EQ(counts("looped_tiny", "9"), Value::parse("[9]")) << "beyond what was trained";
+  EXPECT_EQ(counts("looped", "2"), Value::parse("[2]"));
+  EXPECT_EQ(counts("looped_fineweb", "1"), Value::parse("[1, 1]"));
+  EXPECT_EQ(counts("looped_nested", "3"), Value::parse("[3, 3, 3]"));
+  EXPECT_EQ(counts("gpt2ish", "3"), Value::array());
+  EXPECT_THAT(refusal_of([&] { counts("looped_tiny", "0"); }).what(), HasSubstr("max_loops = 0"));
+}
+
 TEST(LoopedRecipe, ComparesThreeModelsAtThreeSeeds) {
   const SweepRecipe recipe =
       read_sweep_file(FATHOM_SOURCE_DIR "/experiments/looped/recipes/looped_vs_plain.toml");

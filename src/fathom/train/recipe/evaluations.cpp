@@ -88,6 +88,23 @@ EvaluationSpec read_evaluation(const std::string& text) {
   return evaluation;
 }
 
+int64_t groups_in(const Value& groups) {
+  if (groups.is_string()) return 1;  // the middle layer
+  int64_t n = 0;
+  for (const Value& inner : groups)
+    if (inner.is_array()) n += 1 + groups_in(inner);
+  return n;
+}
+
+// max_loops of one pass is what all groups' loops run, whatever training draws; the model's own,
+// which weights may be made for, stays.
+void count_loops(FieldList& list, const Value& own, const std::string& origin) {
+  const Value groups = list.find("loop_groups")->value(), times = list.find("max_loops")->value();
+  list.set("max_loops", own, origin);
+  if (const int64_t n = groups_in(groups); n > 0)
+    list.set("loop_counts", Value(std::vector<Value>(static_cast<size_t>(n), times)), origin);
+}
+
 }  // namespace
 
 ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model) {
@@ -104,7 +121,11 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
                          evaluation.name, field->name()),
              "what an evaluation may set: " + join(names, ", "));
     }
-    list.set_text(key, value, "evaluation " + evaluation.name);
+    const std::string origin = "evaluation " + evaluation.name;
+    const bool counts = field != nullptr && field->name() == "max_loops";
+    const Value own = counts ? field->value() : Value();
+    list.set_text(key, value, origin);
+    if (counts) count_loops(list, own, origin);
   }
   validate(changed);
   return changed;

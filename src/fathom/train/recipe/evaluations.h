@@ -3,6 +3,9 @@
 //
 //   train; val
 //   train; val; strict: halt_threshold=0.99, batches=50; at_once: split=val, halt_threshold=0
+//   train; val; loops_1: max_loops=1; loops_30: max_loops=30
+//
+// max_loops is here how often every loop group runs; loop_counts says it group by group.
 #pragma once
 
 #include <cstdint>
