@@ -188,8 +188,10 @@ TEST(LoopNotebook, AutomaticExitIsOneMoreEvaluation) {
   };
   const auto [name, settings] = last({{"enable_auto_exit_eval", "True"}});
   EXPECT_EQ(name, "auto_exit");
-  EXPECT_EQ(settings, (Settings{{"loop_halt_rule", "rel_latent"}, {"max_loops", "7"}}));
-  EXPECT_EQ(last({{"enable_auto_exit_eval", "True"}, {"loop_halt_rule", "acceleration"}}).second[0],
+  EXPECT_EQ(settings, (Settings{{"automatic_loop_exit", "true"},
+                                {"loop_halt_rule", "rel_latent"},
+                                {"max_loops", "7"}}));
+  EXPECT_EQ(last({{"enable_auto_exit_eval", "True"}, {"loop_halt_rule", "acceleration"}}).second[1],
             (Settings::value_type{"loop_halt_rule", "acceleration"}));
   EXPECT_NE(last({{"enable_auto_exit_eval", "False"}}).first, "auto_exit");
   // A run's own config.toml has it among its evaluations, and what is typed again adds no other.

@@ -159,10 +159,6 @@ void add_foreign_keys(FieldList& list) {
   list.ignore("always_save_checkpoint", "`last` is saved at every evaluation, `best` beside it");
   for (const char* name : {"use_baseline_model", "use_model_baseline"})
     list.ignore(name, "the preset decides which model is trained");
-  for (const char* name :
-       {"loops_representation", "track_convergence_diagnostics", "track_global_diagnostics",
-        "calculate_jacobian", "calculate_jacobian_trajectory"})
-    list.ignore(name, "`fathom loops RUN` looks into the loops of a trained run");
   list.ignore("keep_alive", "that belongs to a rented notebook");
   list.ignore("save_datasets", "prepared corpora are always kept");
   list.ignore("verbose", "progress is always shown, `--quiet` hides it");
@@ -239,9 +235,10 @@ void settle_auto_exit(const FieldList& list, TrainingConfig& t, std::vector<std:
     return;
   }
   const auto rule = list.find("loop_halt_rule")->value().get<std::string>();
-  t.evaluations += fmt::format("; auto_exit: loop_halt_rule={}, max_loops={}",
-                               rule == "none" ? "rel_latent" : rule,
-                               list.find("max_loops")->value().get<int64_t>());
+  t.evaluations += fmt::format(
+      "; auto_exit: automatic_loop_exit=true, loop_halt_rule={}, "
+      "max_loops={}",
+      rule == "none" ? "rel_latent" : rule, list.find("max_loops")->value().get<int64_t>());
 }
 
 // Tokens of a whole run and of an evaluation are counted in 64 bits.
