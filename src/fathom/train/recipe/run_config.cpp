@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
@@ -221,24 +219,6 @@ void settle_spellings(const FieldList& list, TrainingConfig& t, std::vector<std:
   if (t.amp && list.given_after("amp", "dtype"))
     t.dtype = *t.amp ? Precision::kBFloat16 : Precision::kFloat32;
   t.amp.reset();
-}
-
-// One more evaluation, asked for by a switch: it becomes a line of `evaluations`, if it is none
-// yet.
-void settle_auto_exit(const FieldList& list, TrainingConfig& t, std::vector<std::string>& notices) {
-  const bool asked = t.enable_auto_exit_eval.value_or(false);
-  t.enable_auto_exit_eval.reset();
-  if (!asked || t.evaluations.find("auto_exit:") != std::string::npos) return;
-  const Value groups = list.find("loop_groups")->value();
-  if (groups.is_array() && groups.empty()) {
-    notices.emplace_back("enable_auto_exit_eval = true has no effect: it needs loop_groups");
-    return;
-  }
-  const auto rule = list.find("loop_halt_rule")->value().get<std::string>();
-  t.evaluations += fmt::format(
-      "; auto_exit: automatic_loop_exit=true, loop_halt_rule={}, "
-      "max_loops={}",
-      rule == "none" ? "rel_latent" : rule, list.find("max_loops")->value().get<int64_t>());
 }
 
 // Tokens of a whole run and of an evaluation are counted in 64 bits.
