@@ -13,6 +13,7 @@
 #include "fathom/model/next_token_model.h"
 #include "fathom/model/spec/model_config.h"
 #include "ops/testing.h"
+#include "spec/shrink_loops.h"
 
 namespace fathom::testing {
 
@@ -30,6 +31,7 @@ inline ModelConfig shrunk(ModelConfig config) {
   cut(config.supervision.layer_supervision.list);
   if (!config.early_exit.layer_widths.empty()) config.early_exit.layer_widths = {8, 16};
   config.ahead.max_shift = std::min<int64_t>(config.ahead.max_shift, 7);
+  shrink_loops(config);
   return config;
 }
 

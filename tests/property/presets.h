@@ -19,6 +19,7 @@
 #include "fathom/ops/plain.h"
 #include "fathom/train/recipe/registry.h"
 #include "model/walking.h"
+#include "spec/shrink_loops.h"
 
 namespace fathom::property {
 
@@ -90,6 +91,7 @@ inline ModelConfig shrink(ModelConfig c) {
   b.block_size = kBlock;
   b.vocab_size.reset();
   c.ahead.max_shift = std::min(c.ahead.max_shift, kBlock - 1);
+  shrink_loops(c);
   validate(c);
   return c;
 }

@@ -112,6 +112,7 @@ std::vector<InVain> in_vain() {
        "optimizer = adamw, adam, adagrad, rmsprop, muon or schedule_free_adamw",
        {{"optimizer", "sgd"}},
        {{"optimizer", "adagrad"}}},
+      {"muon_nesterov", "false", "optimizer = muon", {}, {{"use_muon", "true"}}},
       {"momentum", "0.8", "optimizer = sgd", {}, {{"optimizer", "sgd"}}},
       {"rmsprop_alpha", "0.8", "optimizer = rmsprop", {}, {{"optimizer", "rmsprop"}}},
       {"muon_lr", "0.01", "optimizer = muon", {}, {{"optimizer", "muon"}}},
@@ -209,6 +210,14 @@ TEST(Needs, OfTwoSpellingsTheEarlierOneIsTold) {
   EXPECT_THAT(resolved("gpt2ish", {{"amp", "true"}, {"dtype", "float32"}}).notices,
               ElementsAre("amp = true has no effect: dtype was given after it"));
   EXPECT_THAT(resolved("gpt2ish", {{"dtype", "float32"}, {"amp", "true"}}).notices, IsEmpty());
+}
+
+TEST(Needs, ASwitchThatActsOnNothingIsTold) {
+  EXPECT_THAT(resolved("gpt2ish", {{"use_muon", "true"}, {"optimizer", "adamw"}}).notices,
+              ElementsAre("use_muon = true has no effect: optimizer was given after it"));
+  EXPECT_THAT(resolved("gpt2ish", {{"enable_auto_exit_eval", "true"}}).notices,
+              ElementsAre("enable_auto_exit_eval = true has no effect: it needs loop_groups"));
+  EXPECT_THAT(resolved("gpt2ish", {{"enable_auto_exit_eval", "false"}}).notices, IsEmpty());
 }
 
 TEST(UntaughtLayers, AreNamed) {

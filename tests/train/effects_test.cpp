@@ -73,6 +73,8 @@ const std::vector<Row> kRows = {
     {"warmup_form", "from_zero", {{"warmup_iters", "3"}}}, {"lr_decay_iters", "3"},
     {"min_lr", "0.005"}, {"max_iters", "4"}, {"eval_interval", "2"}, {"eval_iters", "3"},
     {"evaluations", "val: batches=1"},
+    {"muon_nesterov", "False", kMuon}, {"use_muon", "True"},
+    {"enable_auto_exit_eval", "True", {{"loop_groups", "[[1]]"}, {"max_loops", "3"}}},
     {"eval_only", "True"}, {"seed", "1"}, {"dtype", "bfloat16"}, {"threads", "2"},
     {"layer_tables", "True"}, {"layer_heads", "True", {{"tie_head", "False"}}},
     {"layer_widths", "[8, 16]", {{"tie_head", "False"}}},

@@ -76,11 +76,13 @@ void rmsprop_update(const OptimizerConfig& c, const Update& u) {
 // Jordan et al. 2024 for the model's inner matrices, AdamW for all else:
 //   m = mu m + (1 - mu) g;  w -= rate decay w
 //   w -= rate sqrt(max(1, rows / columns)) orthogonalised(mu m + (1 - mu) g)
+// and without Nesterov's step ahead, orthogonalised(m).
 void muon_update(const OptimizerConfig& c, const Update& u) {
   if (u.state.size() == 2) return adamw_update(c, u);
   const Tensor g = gradient(u), &buffer = u.state[0];
   buffer.lerp_(g, 1 - c.muon_momentum);
-  const Tensor direction = orthogonalised(at::lerp(g, buffer, c.muon_momentum), c.muon_ns_steps);
+  const Tensor ahead = c.muon_nesterov ? at::lerp(g, buffer, c.muon_momentum) : buffer;
+  const Tensor direction = orthogonalised(ahead, c.muon_ns_steps);
   const double rate = u.rate * c.muon_lr / c.learning_rate;
   const auto rows = static_cast<double>(u.w.size(0)), columns = static_cast<double>(u.w.size(1));
   u.w.mul_(1 - rate * u.weight_decay);

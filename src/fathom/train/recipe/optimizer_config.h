@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ enum class DecayRule { kMatrices, kMlpAndHead };
 
 struct OptimizerConfig {
   std::string optimizer = "adamw";  // OptimizerRule::name
+  std::optional<bool> use_muon;     // another spelling of it; resolve() settles that by it
   double learning_rate = 6e-4;
   double weight_decay = 0.1;
   double decay_left_off = 0;  // no key: see resolve()
@@ -23,6 +25,7 @@ struct OptimizerConfig {
   double rmsprop_alpha = 0.99;
   double muon_lr = 0.02;
   double muon_momentum = 0.95;
+  bool muon_nesterov = true;
   int64_t muon_ns_steps = 5;
   double grad_clip = 1.0;
   DecayRule decay_rule = DecayRule::kMatrices;

@@ -51,7 +51,7 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
              "options are --key=value; config files are TOML or nanoGPT's .py");
     notices.push_back(
         fmt::format("{}: using the one that {} ships", setting.text, shipped->experiment));
-    read_config_text(shipped->text, shipped->stem + ".toml", list);
+    read_config_text(shipped->text, shipped->stem + shipped->ending, list);
   }
   return notices;
 }

@@ -61,7 +61,8 @@ struct TrainingConfig {
   int64_t max_iters = 600000;
   int64_t eval_interval = 2000;
   int64_t eval_iters = 200;
-  std::string evaluations = "train; val";  // see evaluations.h
+  std::string evaluations = "train; val";     // see evaluations.h
+  std::optional<bool> enable_auto_exit_eval;  // resolve() makes one of them of it
   // In sequences seen, in place of eval_interval's and the evaluations' steps; unset: those count.
   std::optional<int64_t> validation_interval, save_interval;
   std::optional<int64_t> validation_batch_size;  // unset: batch_size
