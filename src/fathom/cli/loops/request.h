@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 #include "fathom/cli/model_choice.h"
 #include "fathom/cli/output_request.h"
 
