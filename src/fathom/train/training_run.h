@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "fathom/model/device.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/run_request.h"
 #include "fathom/train/trainer.h"
@@ -18,5 +19,8 @@ RunFolder take_folder(TrainRequest& request);
 // will be trained. The run's status is recorded also where this throws.
 RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
                 const std::function<void()>& ready);
+
+// What the console says before the first step: notices, sizes, stages, optimiser and threads.
+void print_header(const TrainRequest& request, const Trainer& trainer, const ThreadChoice& threads);
 
 }  // namespace fathom

@@ -11,48 +11,11 @@
 #include "fathom/cli/train/request.h"
 #include "fathom/model/device.h"
 #include "fathom/track/console.h"
-#include "fathom/track/terminal.h"
-#include "fathom/train/recipe/optimizer_rules.h"
-#include "fathom/train/recipe/training_plan.h"
 #include "fathom/train/reporter.h"
 #include "fathom/train/training_run.h"
 
 namespace fathom {
 namespace {
-
-void print_header(const TrainRequest& request, const Trainer& trainer,
-                  const ThreadChoice& threads) {
-  const Style style(stdout);
-  const RunConfig& c = request.config;
-  std::string out;
-  for (const std::string& notice : request.notices) out += fmt::format("note: {}\n", notice);
-  const int64_t steps = total_steps(request);
-  if (request.resume)
-    out += fmt::format("going on at step {}{} from {}\n", with_commas(trainer.state().step),
-                       steps > 0 ? " of " + with_commas(steps) : "", request.resume->checkpoint);
-  if (!request.initial_checkpoint.empty())
-    out += fmt::format("weights from {}\n", request.initial_checkpoint);
-  say(stdout, out);
-  say_raw(stdout, style.bold(request.options.run_name));  // a name has nothing to escape
-  const bool has_plan = !request.plan.stages.empty();
-  const std::string how_long = has_plan && steps == 0
-                                   ? fmt::format("{} stages", request.plan.stages.size())
-                                   : fmt::format("{} steps", with_commas(steps));
-  out = fmt::format(": {} parameters, vocabulary {}, context {}, {} tokens a step, {}\n",
-                    human_count(static_cast<double>(
-                        parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),
-                    with_commas(request.vocab_size), c.model.backbone.block_size,
-                    with_commas(c.tokens_per_step()), how_long);
-  for (const std::string& stage : to_text(request.plan)) out += fmt::format("stage {}\n", stage);
-  out += fmt::format("{}, learning rate {:g}, weight decay {:g}; {} on {}\n",
-                     optimizer_rule(c.optimizer.optimizer).title, c.optimizer.learning_rate,
-                     c.optimizer.weight_decay, request.corpus.name(), thread_text(threads));
-  int64_t frozen = 0;
-  for (const Parameter& p : trainer.parameters().all())
-    if (!p.tensor.requires_grad()) frozen += p.tensor.numel();
-  if (frozen > 0) out += fmt::format("{} parameters stay as they are\n", with_commas(frozen));
-  say(stdout, out);
-}
 
 // Nothing of the run changes.
 int evaluate_only(const TrainRequest& request) {

@@ -8,7 +8,12 @@
 
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
+#include "fathom/io/json_text.h"
+#include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
+#include "fathom/train/recipe/built_in_plans.h"
+#include "fathom/train/recipe/fits_memory.h"
+#include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
@@ -97,10 +102,6 @@ json stage_json(const Stage& stage, const StageRun& run, const Forecast& f) {
           {"overrides", overrides}};
 }
 
-}  // namespace
-
-namespace {
-
 // Where a stage begins that is not the first, the one before has just been evaluated.
 Forecast forecast_of(const PlanReport& report, size_t stage) {
   Forecast f = forecast(report.stages[stage]);
@@ -108,7 +109,65 @@ Forecast forecast_of(const PlanReport& report, size_t stage) {
   return f;
 }
 
+// "wiki_en, wiki_es are missing"
+std::string shown_missing(const std::vector<std::string>& missing) {
+  if (missing.empty()) return "all data is prepared";
+  return "not prepared: " + join(missing, ", ");
+}
+
+void print_mistakes(const std::vector<Error>& mistakes) {
+  const Style style(stderr);
+  for (const Error& mistake : mistakes) {
+    say_raw(stderr,
+            fmt::format("{} {}\n", style.red("fathom:"), visible(std::string(mistake.what()))));
+    if (!mistake.hint().empty())
+      say_raw(stderr, fmt::format("{} {}\n", style.yellow("HINT:"), visible(mistake.hint())));
+  }
+}
+
 }  // namespace
+
+void check_fit(PlanReport& report) {
+  int64_t vocab = 0;
+  for (const StageRun& stage : report.stages)
+    for (const Corpus& corpus : stage.corpora) vocab = std::max(vocab, corpus.vocab_size());
+  for (const StageRun& stage : report.stages) {
+    if (stage.corpora.empty()) continue;  // that was told
+    try {
+      const int64_t settled = settled_vocab_size(stage.config, vocab);
+      require_memory(stage.config, settled, /*training=*/true);
+      parameter_settings(stage.config.optimizer, parameter_table(stage.config.model, settled));
+    } catch (const Error& e) {
+      report.mistakes.emplace_back(e.kind(), fmt::format("the stage {}: {}", stage.name, e.what()),
+                                   e.hint());
+    }
+  }
+}
+
+void list_plans(bool as_json) {
+  nlohmann::json out = nlohmann::json::array();
+  const Style style(stdout);
+  for (const BuiltInPlan& built_in : built_in_plans()) {
+    const std::vector<std::string> missing = missing_data(built_in.plan);
+    out.push_back({{"name", built_in.plan.name},
+                   {"summary", built_in.summary},
+                   {"stages", to_text(built_in.plan)},
+                   {"chosen_here", built_in.is_ours},
+                   {"missing", missing}});
+    if (as_json) continue;
+    fmt::print("{}{}: {}\n", style.bold(built_in.plan.name), built_in.is_ours ? " *" : "",
+               built_in.summary);
+    for (const std::string& line : to_text(built_in.plan)) fmt::print("    {}\n", line);
+    fmt::print("    {}\n", shown_missing(missing));
+  }
+  if (as_json) {
+    fmt::print("{}\n", json_text(out, 2));
+    return;
+  }
+  fmt::print(
+      "\n* only the name is LMPlay's, what is in it was chosen here. `fathom plan NAME` says how\n"
+      "to prepare what is missing, `fathom train EXPERIMENT --training_plan=NAME` trains.\n");
+}
 
 void print_report(const PlanReport& report) {
   const Style style(stdout);
@@ -135,6 +194,7 @@ void print_report(const PlanReport& report) {
   for (const Stage& stage : report.plan.stages)
     for (const auto& [key, text] : stage.overrides)
       if (key != "dataset") fmt::print("  {}: {} = {}\n", stage.name, key, visible(text));
+  print_mistakes(report.mistakes);
 }
 
 json to_json(const PlanReport& report) {

@@ -18,7 +18,14 @@ struct PlanReport {
   std::vector<Error> mistakes;
 };
 
+// What the plan's own words cannot tell: whether each stage fits this machine. Adds mistakes.
+void check_fit(PlanReport& report);
+
+// To standard output, mistakes to standard error.
 void print_report(const PlanReport& report);
 nlohmann::json to_json(const PlanReport& report);
+
+// The built-in plans, and what of their data is not prepared, to standard output.
+void list_plans(bool as_json);
 
 }  // namespace fathom
