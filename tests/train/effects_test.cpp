@@ -35,7 +35,8 @@ const Settings kExits = {{"n_layer", "3"},
 const Settings kMuon = {{"optimizer", "muon"}};
 const Settings kLoopSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "3"}};
 const Settings kOnceSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "1"}};
-const Settings kNoiseSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "3"}, {"loop_noise_scale", "5"}};
+const Settings kNoiseSettings = {
+    {"loop_groups", "[[1]]"}, {"max_loops", "3"}, {"loop_noise_scale", "5"}};
 const Settings kHuginnSettings = {{"block_style", "huginn"}};
 
 Settings exits_and(const std::string& name, const std::string& value) {
