@@ -275,14 +275,14 @@ Settings drawing(const char* unit, const char* noise = "2") {
           {"loops_backprop_depth", "2"}};
 }
 
-Pass training_pass(int64_t step, int64_t first_sequence) {
+Pass drawing_pass(int64_t step, int64_t first_sequence) {
   Pass pass;
   pass.training = true;
   pass.random = RandomField(7, step, first_sequence);
   return pass;
 }
 
-Batch part_of(const Batch& batch, int64_t first, int64_t count) {
+Batch some_rows(const Batch& batch, int64_t first, int64_t count) {
   return map_columns(batch, [&](const Tensor& t) { return t.narrow(0, first, count); });
 }
 
@@ -309,12 +309,12 @@ TEST(DrawnLoops, AreTheSameHoweverAStepIsSplit) {
     disturb(*model, 0.05);
     const Batch batch = looped_batch();
     for (const int64_t step : {0, 1, 5}) {
-      const double whole = loss_and_backward(*model, batch, training_pass(step, 0));
+      const double whole = loss_and_backward(*model, batch, drawing_pass(step, 0));
       const Tensor expected = take_gradients(*model);
       double split = 0;
       for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 1}, {1, 1}, {2, 2}})
         split +=
-            loss_and_backward(*model, part_of(batch, first, count), training_pass(step, first));
+            loss_and_backward(*model, some_rows(batch, first, count), drawing_pass(step, first));
       EXPECT_NEAR(split, whole, 1e-10) << step;
       EXPECT_LT(max_difference(take_gradients(*model), expected), 1e-10) << step;
     }
@@ -323,13 +323,13 @@ TEST(DrawnLoops, AreTheSameHoweverAStepIsSplit) {
 
 TEST(DrawnLoops, DependOnSeedStepAndGroup) {
   const auto model = looped_model(drawing("step"));
-  const Batch batch = part_of(looped_batch(), 0, 1);
+  const Batch batch = some_rows(looped_batch(), 0, 1);
   const at::NoGradGuard no_grad;
   std::set<std::pair<double, double>> pairs;
   std::set<double> first;
   for (int64_t step = 0; step < 16; ++step) {
-    const ModelOutput output = model->forward(batch, training_pass(step, 0));
-    const ModelOutput again = model->forward(batch, training_pass(step, 9));
+    const ModelOutput output = model->forward(batch, drawing_pass(step, 0));
+    const ModelOutput again = model->forward(batch, drawing_pass(step, 9));
     EXPECT_EQ(iterations(output, 0), iterations(again, 0)) << "one count for the whole step";
     pairs.emplace(iterations(output, 0), iterations(output, 1));
     first.insert(iterations(output, 0));
@@ -353,7 +353,7 @@ TEST(DrawnLoops, ASequenceKnowsNothingOfTheOthersCounts) {
                               .end.r_RC.view({kLoopedRows, kLoopedLength, kLoopedWidth});
   for (int64_t b = 0; b < kLoopedRows; ++b) {
     const DepthProgram alone = unroll(w.plan(), with_count(*model, counts[size_t(b)]));
-    const Tensor end_RC = w.run(alone, part_of(looped_batch(), b, 1), {}).end.r_RC;
+    const Tensor end_RC = w.run(alone, some_rows(looped_batch(), b, 1), {}).end.r_RC;
     EXPECT_LT(max_difference(together[b], end_RC), 1e-12) << b;
   }
 }
