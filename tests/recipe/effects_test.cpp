@@ -81,6 +81,10 @@ std::vector<Effect> effects() {
   const auto with = [](std::set<std::string> names, const char* more) {
     return names.insert(more), names;
   };
+  const auto with_loops = [](Settings settings) {
+    return settings.emplace_back("loop_groups", "[[1]]"), settings;
+  };
+  const Settings::value_type log_poisson = {"loop_sampling_strategy", "log_poisson"};
   return {
       {"n_layer", "5", size},
       {"n_head", "3", {"memory"}},
@@ -110,6 +114,19 @@ std::vector<Effect> effects() {
       {"layer_supervision", "all", readouts},
       {"predict_ahead", "true", size},
       {"max_shift", "7", size, {{"predict_ahead", "true"}}},
+      {"block_style", "sandwich", {"parameters", "memory"}},
+      {"loop_groups", "[[1, 2], [3]]", size},
+      {"loop_counts", "[2]", readouts, with_loops({{"loop_sampling_strategy", "fixed"}})},
+      {"max_loops", "5", readouts, with_loops({})},
+      {"loop_sampling_strategy", "fixed", {"flops"}, with_loops({})},
+      {"loop_sampling_rbar", "4", readouts, with_loops({log_poisson})},
+      {"loop_sampling_sigma", "1", {"memory"}, with_loops({log_poisson})},
+      {"loop_sample_clamp", "4", readouts, with_loops({})},
+      {"concatenate_initial_representation", "false", size, with_loops({})},
+      {"loop_adapter", "group", tables, {{"loop_groups", "[[1], [3]]"}}},
+      {"loops_backprop_depth", "3", {"memory"}, with_loops({})},
+      {"loop_norm", "rms", {"parameters", "memory"}, with_loops({})},
+      {"loop_signal", "vector", tables, with_loops({})},
   };
 }
 
@@ -132,7 +149,8 @@ TEST(Effects, WhatDecidesTheParametersIsArchitecture) {
 }
 
 TEST(Effects, NoFieldIsLeftOut) {
-  std::set<std::string> tested = {"dataset",  // by cli/effects_test.cpp, with a prepared corpus;
+  std::set<std::string> tested = {"use_baseline_model",  // by baseline_test.cpp
+                                  "dataset",  // by cli/effects_test.cpp, with a prepared corpus;
                                               // the others by data_options_test.cpp
                                   "include_prompts", "dont_include_prompts", "long_rows",
                                   "row_overlap", "pack_rows", "shuffle_rows", "mixture",

@@ -16,7 +16,7 @@ using ::testing::IsEmpty;
 using testing::refusal_of;
 using testing::resolved;
 
-std::vector<ParameterSpec> table() {
+std::vector<ParameterSpec> grouped_table() {
   RunConfig c = preset_config("test_runner");
   c.model.backbone.n_layer = 2;
   return parameter_table(c.model, 50);
@@ -30,7 +30,7 @@ OptimizerConfig with_groups(const std::string& groups, const char* freeze = "") 
 }
 
 ParameterSetting setting_of(const std::string& name, const OptimizerConfig& config) {
-  const std::vector<ParameterSpec> specs = table();
+  const std::vector<ParameterSpec> specs = grouped_table();
   const std::vector<ParameterSetting> settings = parameter_settings(config, specs);
   for (size_t i = 0; i < specs.size(); ++i)
     if (specs[i].name == name) return settings[i];
@@ -100,7 +100,7 @@ TEST(ParameterGroups, TheFirstThatFitsCounts) {
 }
 
 TEST(ParameterGroups, WithoutThemTheRuleOfDecayHolds) {
-  const std::vector<ParameterSpec> specs = table();
+  const std::vector<ParameterSpec> specs = grouped_table();
   for (const DecayRule rule : {DecayRule::kMatrices, DecayRule::kMlpAndHead}) {
     OptimizerConfig c = with_groups("");
     c.decay_rule = rule;
@@ -118,7 +118,7 @@ TEST(ParameterGroups, WhatIsFrozenStaysSo) {
 
 TEST(ParameterGroups, WhatHasNoEffectIsRefused) {
   const auto refused = [](const OptimizerConfig& c) {
-    return refusal_of([&] { parameter_settings(c, table()); });
+    return refusal_of([&] { parameter_settings(c, grouped_table()); });
   };
   EXPECT_THAT(refused(with_groups("mlp.0.up.wieght: lr=2")).what(),
               HasSubstr("parameter_groups = \"mlp.0.up.wieght\" names no parameter"));

@@ -182,7 +182,7 @@ TEST(Plots, OfFewPointsAreDrawnAndStayInTheirFrame) {
   for (const int n : {1, 2, 5, 50}) {
     std::vector<double> x, y;
     for (int i = 0; i < n; ++i) x.push_back(100 * i), y.push_back(11.0 / (1 + i));
-    const Report report = report_of(plot_of(x, y));
+    const Report report = report_of_plot(plot_of(x, y));
     const std::string svg = render_svg(report);
     EXPECT_EQ(fault_of_xml(svg), "") << n;
     EXPECT_THAT(svg, Not(HasSubstr("no points"))) << n;

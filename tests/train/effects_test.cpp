@@ -33,6 +33,11 @@ const Settings kExits = {{"n_layer", "3"},
                          {"layer_supervision", "all"}};
 
 const Settings kMuon = {{"optimizer", "muon"}};
+const Settings kLoopSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "3"}};
+const Settings kOnceSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "1"}};
+const Settings kNoiseSettings = {
+    {"loop_groups", "[[1]]"}, {"max_loops", "3"}, {"loop_noise_scale", "5"}};
+const Settings kHuginnSettings = {{"block_style", "huginn"}};
 
 // Below what all matrices begin with.
 const Settings kSpectral = {{"spectral_clip_beta", "0.1"}};
@@ -59,6 +64,11 @@ const std::vector<Row> kRows = {
     {"bias", "True"}, {"head_bias", "True", {{"tie_head", "False"}}}, {"tie_head", "False"},
     {"dropout", "0.3"}, {"attn_dropout", "0.3"}, {"residual_dropout", "0.3"},
     {"embed_dropout", "0.3"}, {"norm_eps", "0.1"}, {"activation", "gelu_tanh"}, {"init", "torch"},
+    {"rms_norm_eps", "0.1", kHuginnSettings}, {"residual_scaling", "tied_depth", kHuginnSettings},
+    {"effective_n_layer", "9", {{"init", "takase"}}}, {"scale_embeddings", "True"},
+    {"loop_adapter_init", "half", kLoopSettings}, {"single_pass_adapter", "False", kOnceSettings},
+    {"loop_noise_scale", "5", kLoopSettings}, {"loop_noise_eval", "zero", kNoiseSettings},
+    {"loop_sampling_unit", "sequence", kLoopSettings},
     {"sampling", "sequential"}, {"batch_size", "4"},
     {"mini_batch_size", "2", {{"batch_size", "4"}}}, {"gradient_accumulation_steps", "2"},
     {"learning_rate", "0.02"}, {"weight_decay", "0.5"}, {"beta1", "0.5"}, {"beta2", "0.5"},

@@ -139,7 +139,8 @@ void Advance::pass_door(const StepSpec& spec) {
     if (injection.kind == Injection::kLoopInput) enter_late(injection);
     const Tensor r_RC = carry().r_RC;
     DoorSite site{spec.layer.width, &spec, static_cast<int>(i), options_.training};
-    if (injection.kind == Injection::kLoopSignal && injection.loop.late > 0)
+    if ((injection.kind == Injection::kLoopSignal || injection.cut_state) &&
+        injection.loop.late > 0)
       site.iteration_R = own_iterations(injection.loop);
     carry() = inject(injection, site, params_, *state_.rows, std::move(carry()), gate_R1,
                      options_.random, walk_.settings_);
