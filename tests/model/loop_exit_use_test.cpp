@@ -72,6 +72,36 @@ TEST(LoopExit, IsSavedInGeneration) {
   }
 }
 
+// With fewer places than iterations a cache is smaller, and a later token sees less of an earlier
+// one.
+TEST(LoopCache, HasSoManyPlacesAsThePassSays) {
+  const at::NoGradGuard no_grad;
+  const Batch batch = corridor_batch();
+  const DepthPlan plan = exit_plan(Body::kBlock);
+  const auto scores = [&](int64_t cached_iterations, int64_t places) {
+    Policy policy = loops({kLoops});
+    policy.loops[0].cached_iterations = cached_iterations;
+    const auto model = exit_model(plan, policy);
+    WalkCache cache(1, kLength);
+    Asked asked;
+    asked.exit = Exit::kLast;
+    asked.cache = &cache;
+    NextToken next;
+    for (int64_t t = 0; t < kLength; ++t)
+      next =
+          model->next_token(Rows({{batch.tokens_BT[0][t].item<int64_t>()}}, {t}, at::kCPU), asked);
+    EXPECT_EQ(cache.keys.slots(), places + 1);
+    return next.scores_NV;
+  };
+  const Tensor all = scores(0, kLoops), dense = exit_model(plan, loops({kLoops}))
+                                                    ->logits(batch.tokens_BT.narrow(0, 0, 1))
+                                                    .select(1, kLength - 1);
+  EXPECT_LE(max_difference(all, dense), 1e-12);
+  EXPECT_LE(max_difference(scores(kLoops, kLoops), dense), 1e-12);
+  EXPECT_GT(max_difference(scores(1, 1), dense), 1e-6);
+  EXPECT_GT(max_difference(scores(1, 1), scores(4, 4)), 1e-6);
+}
+
 // What a rule reads out is paid for: two states a row for kl, at every end but the last.
 TEST(LoopExit, CostsWhatItsRuleReads) {
   const at::NoGradGuard no_grad;

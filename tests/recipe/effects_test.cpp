@@ -107,6 +107,7 @@ std::vector<Effect> effects() {
       {"gate_mode", "learned", size, {{"layer_tables", "true"}}},
       {"layer_contexts", "[1, 2, 4, 8, 16, 255]", {"flops"}},
       {"halt_rule", "max", readouts},
+      {"loop_halt_gate", "true", tables, {{"loop_groups", "[[1]]"}}},
       {"layer_supervision", "all", readouts},
   };
 }

@@ -29,6 +29,7 @@ struct InVain {
 std::vector<InVain> in_vain() {
   const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
   const Settings constant = {{"decay_lr", "false"}};
+  const Settings leaves = {{"loop_halt_rule", "kl"}, {"loop_groups", "auto"}};
   const char* const kMoments = "optimizer = adamw, adam, muon or schedule_free_adamw";
   const auto plus = [](Settings settings, const char* key, const char* text) {
     return settings.emplace_back(key, text), settings;
@@ -49,6 +50,18 @@ std::vector<InVain> in_vain() {
        {{"halt_thresholds", "None"}}},
       {"halt_thresholds", "[1,1,1,1,1,1]", "halt_rule = max or gold", {}, halts},
       {"confidence_temperature", "2", "halt_rule = max or gold", {}, halts},
+      {"loop_halt_rule",
+       "kl",
+       "automatic_loop_exit = None or true",
+       {{"automatic_loop_exit", "false"}},
+       {{"automatic_loop_exit", "None"}, {"loop_groups", "auto"}}},
+      {"loop_halt_threshold", "0.5", "a loop_halt_rule", {}, leaves},
+      {"loop_halt_unit", "sequence", "a loop_halt_rule", {}, leaves},
+      {"loop_gate_entropy",
+       "0.5",
+       "loop_halt_gate = true",
+       {},
+       {{"loop_halt_gate", "true"}, {"loop_groups", "auto"}}},
       {"supervision_reduce",
        "sum",
        "another layer_supervision than last",
