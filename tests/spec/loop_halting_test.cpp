@@ -33,9 +33,9 @@ DepthPlan three_loops() {
                   {with_readout(block(3, 8), 3)}});
 }
 
-using Given = std::vector<std::pair<const char*, const char*>>;
+using LoopKeys = std::vector<std::pair<const char*, const char*>>;
 
-LoopHaltingConfig loop_halting(const Given& given) {
+LoopHaltingConfig loop_keys(const LoopKeys& given) {
   LoopHaltingConfig config;
   FieldList list;
   add_fields(list, config);
@@ -44,15 +44,15 @@ LoopHaltingConfig loop_halting(const Given& given) {
   return config;
 }
 
-Policy policy_of(const Given& given, const std::vector<size_t>& written = {}) {
+Policy loop_policy_of(const LoopKeys& given, const std::vector<size_t>& written = {}) {
   DepthPlan plan = three_loops();
   Policy policy = loops({4, 3, 2});
-  apply(loop_halting(given), plan, policy, written);
+  apply(loop_keys(given), plan, policy, written);
   unroll(plan, policy);
   return policy;
 }
 
-std::vector<double> thresholds(const Policy& policy) {
+std::vector<double> loop_thresholds(const Policy& policy) {
   std::vector<double> out;
   for (const LoopPolicy& loop : policy.loops) out.push_back(loop.halting.config.threshold);
   return out;
@@ -72,7 +72,7 @@ TEST(LoopHalting, RulesHaveThresholdsOfTheirOwn) {
       {"max", HaltRule::kMax, 0.9},
       {"learned", HaltRule::kLearned, 0.5}};
   for (const auto& [name, rule, threshold] : rules) {
-    const Policy policy = policy_of({{"loop_halt_rule", name}, {"loop_halt_gate", "true"}});
+    const Policy policy = loop_policy_of({{"loop_halt_rule", name}, {"loop_halt_gate", "true"}});
     ASSERT_EQ(policy.loops.size(), 3U);
     for (const LoopPolicy& loop : policy.loops) {
       EXPECT_EQ(loop.halting.config.rule, rule);
@@ -90,22 +90,22 @@ TEST(LoopHalting, RulesHaveThresholdsOfTheirOwn) {
 
 TEST(LoopHalting, ThresholdsAreOfAllGroupsOrOfEach) {
   const auto with = [](const char* text) {
-    return Given{{"loop_halt_rule", "kl"}, {"loop_halt_threshold", text}};
+    return LoopKeys{{"loop_halt_rule", "kl"}, {"loop_halt_threshold", text}};
   };
-  EXPECT_THAT(thresholds(policy_of(with("0.2"))), ElementsAre(0.2, 0.2, 0.2));
-  EXPECT_THAT(thresholds(policy_of(with("[0.2, 0.3, 0.4]"))), ElementsAre(0.2, 0.3, 0.4));
-  EXPECT_THAT(thresholds(policy_of(with("None"))), ElementsAre(1e-3, 1e-3, 1e-3));
+  EXPECT_THAT(loop_thresholds(loop_policy_of(with("0.2"))), ElementsAre(0.2, 0.2, 0.2));
+  EXPECT_THAT(loop_thresholds(loop_policy_of(with("[0.2, 0.3, 0.4]"))), ElementsAre(0.2, 0.3, 0.4));
+  EXPECT_THAT(loop_thresholds(loop_policy_of(with("None"))), ElementsAre(1e-3, 1e-3, 1e-3));
   // As the groups are written.
-  EXPECT_THAT(thresholds(policy_of(with("[0.2, 0.3, 0.4]"), {1, 2, 0})),
+  EXPECT_THAT(loop_thresholds(loop_policy_of(with("[0.2, 0.3, 0.4]"), {1, 2, 0})),
               ElementsAre(0.3, 0.4, 0.2));
-  const Error e = refusal_of([&] { policy_of(with("[0.2, 0.3]")); });
+  const Error e = refusal_of([&] { loop_policy_of(with("[0.2, 0.3]")); });
   EXPECT_EQ(e.kind(), ErrorKind::kUsage);
   EXPECT_THAT(e.what(), HasSubstr("loop_halt_threshold = [0.2, 0.3] has 2 entries"));
   EXPECT_THAT(e.what(), HasSubstr("loop_groups has 3"));
 }
 
 TEST(LoopHalting, IsTurnedOnAndOffByTheNotebooksKey) {
-  const auto rule = [](const Given& given) { return loop_halting(given).acting_rule(); };
+  const auto rule = [](const LoopKeys& given) { return loop_keys(given).acting_rule(); };
   EXPECT_EQ(rule({}), HaltRule::kNone);
   EXPECT_EQ(rule({{"automatic_loop_exit", "true"}}), HaltRule::kLatentChange);
   EXPECT_EQ(rule({{"automatic_loop_exit", "true"}, {"automatic_loop_exit_mode", "kl"}}),
@@ -113,16 +113,16 @@ TEST(LoopHalting, IsTurnedOnAndOffByTheNotebooksKey) {
   EXPECT_EQ(rule({{"automatic_loop_exit_mode", "kl"}}), HaltRule::kKl);
   EXPECT_EQ(rule({{"automatic_loop_exit", "false"}, {"automatic_loop_exit_mode", "kl"}}),
             HaltRule::kNone);
-  EXPECT_EQ(loop_halting({{"automatic_loop_exit_threshold", "0.25"}}).threshold.at(2, 7), 0.25);
+  EXPECT_EQ(loop_keys({{"automatic_loop_exit_threshold", "0.25"}}).threshold.at(2, 7), 0.25);
 }
 
 TEST(LoopHalting, OtherKeysOfAPass) {
-  const Policy policy = policy_of({{"loop_halt_rule", "max"},
-                                   {"loop_halt_unit", "sequence"},
-                                   {"loop_cache", "2"},
-                                   {"loop_stop_probability", "0.25"},
-                                   {"loop_halt_gate", "true"},
-                                   {"loop_gate_entropy", "0.5"}});
+  const Policy policy = loop_policy_of({{"loop_halt_rule", "max"},
+                                        {"loop_halt_unit", "sequence"},
+                                        {"loop_cache", "2"},
+                                        {"loop_stop_probability", "0.25"},
+                                        {"loop_halt_gate", "true"},
+                                        {"loop_gate_entropy", "0.5"}});
   for (const LoopPolicy& loop : policy.loops) {
     EXPECT_EQ(loop.halting.unit, HaltUnit::kSequence);
     EXPECT_EQ(loop.cached_iterations, 2);
@@ -131,16 +131,16 @@ TEST(LoopHalting, OtherKeysOfAPass) {
   }
   const Error e = refusal_of([&] { refuse_sequences(policy); });
   EXPECT_THAT(e.what(), HasSubstr("loop_halt_unit = sequence"));
-  EXPECT_NO_THROW(refuse_sequences(policy_of({{"loop_halt_rule", "max"}})));
+  EXPECT_NO_THROW(refuse_sequences(loop_policy_of({{"loop_halt_rule", "max"}})));
   // A section that is off changes nothing.
   DepthPlan plan = three_loops();
   Policy own = loops({4, 3, 2});
   own.loops[1].halting.config.rule = HaltRule::kMax;
   own.loops[2].cached_iterations = 3;
-  apply(loop_halting({{"loop_halt_threshold", "0.5"}}), plan, own);
+  apply(loop_keys({{"loop_halt_threshold", "0.5"}}), plan, own);
   EXPECT_EQ(own.loops[1].halting.config.rule, HaltRule::kMax);
   EXPECT_EQ(own.loops[2].cached_iterations, 3);
-  apply(loop_halting({{"loop_stop_probability", "0.5"}}), plan, own);
+  apply(loop_keys({{"loop_stop_probability", "0.5"}}), plan, own);
   EXPECT_EQ(own.loops[1].halting.config.rule, HaltRule::kMax);
   EXPECT_EQ(own.loops[1].halting.keys, KeyFate::kFrozen);
   EXPECT_EQ(own.loops[2].cached_iterations, 3);
@@ -148,7 +148,7 @@ TEST(LoopHalting, OtherKeysOfAPass) {
 
 TEST(LoopHalting, WhatHasNoMeaningIsRefused) {
   struct Case {
-    Given given;
+    LoopKeys given;
     std::vector<const char*> said;
   };
   const std::vector<Case> cases = {
@@ -165,12 +165,12 @@ TEST(LoopHalting, WhatHasNoMeaningIsRefused) {
       {{{"loop_gate_entropy", "-1"}}, {"0 <= loop_gate_entropy"}},
   };
   for (const Case& c : cases) {
-    const Error e = refusal_of([&] { loop_halting(c.given); });
+    const Error e = refusal_of([&] { loop_keys(c.given); });
     EXPECT_EQ(e.kind(), ErrorKind::kUsage) << e.what();
     for (const char* part : c.said) EXPECT_THAT(e.what(), HasSubstr(part));
   }
   // Without a loop.
-  for (const auto& [given, said] : std::vector<std::pair<Given, const char*>>{
+  for (const auto& [given, said] : std::vector<std::pair<LoopKeys, const char*>>{
            {{{"loop_halt_rule", "kl"}}, "loop_halt_rule = kl"},
            {{{"automatic_loop_exit", "true"}}, "automatic_loop_exit = true"},
            {{{"loop_cache", "2"}}, "loop_cache = 2"},
@@ -178,7 +178,7 @@ TEST(LoopHalting, WhatHasNoMeaningIsRefused) {
            {{{"loop_stop_probability", "0.5"}}, "loop_stop_probability = 0.5"}}) {
     DepthPlan plan = plan_of({{with_readout(block(0, 8), 0)}});
     Policy policy;
-    const LoopHaltingConfig config = loop_halting(given);
+    const LoopHaltingConfig config = loop_keys(given);
     const Error e = refusal_of([&] { apply(config, plan, policy); });
     EXPECT_EQ(e.kind(), ErrorKind::kUsage);
     EXPECT_THAT(e.what(), HasSubstr(said));
@@ -187,7 +187,7 @@ TEST(LoopHalting, WhatHasNoMeaningIsRefused) {
 }
 
 TEST(LoopHalting, ThresholdsThatDecideNothingAreTold) {
-  const auto told = [](const Given& given) { return remarks(loop_halting(given)); };
+  const auto told = [](const LoopKeys& given) { return remarks(loop_keys(given)); };
   EXPECT_THAT(told({{"loop_halt_threshold", "0"}}), IsEmpty());
   EXPECT_THAT(told({{"loop_halt_rule", "kl"}, {"loop_halt_threshold", "0"}}),
               ElementsAre(HasSubstr("never met")));
@@ -200,10 +200,10 @@ TEST(LoopHalting, ThresholdsThatDecideNothingAreTold) {
 TEST(LoopHalting, AGateIsAParameterOfItsGroup) {
   BackboneConfig backbone;
   backbone.n_head = 2, backbone.n_embd = 8, backbone.tie_head = false;
-  const auto names = [&](const Given& given) {
+  const auto names = [&](const LoopKeys& given) {
     DepthPlan plan = three_loops();
     Policy policy = loops({4, 3, 2});
-    apply(loop_halting(given), plan, policy);
+    apply(loop_keys(given), plan, policy);
     check_plan(plan);
     std::vector<std::string> out;
     for (const ParameterSpec& spec : parameter_table(plan, backbone, 16))
