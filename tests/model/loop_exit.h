@@ -15,20 +15,20 @@
 
 namespace fathom::testing {
 
-inline constexpr int64_t kLoops = 6, kRows = kSequences * kLength;
+inline constexpr int64_t kExitLoops = 6, kExitRows = kSequences * kLength;
 inline constexpr HaltRule kExitRules[] = {HaltRule::kLatentChange, HaltRule::kStateChange,
                                           HaltRule::kStepNormDiff, HaltRule::kAcceleration,
                                           HaltRule::kKl,           HaltRule::kKlDiff,
                                           HaltRule::kEntropy,      HaltRule::kArgmax,
                                           HaltRule::kMax,          HaltRule::kLearned};
 
-enum class Body { kBlock, kRowsAlone, kHalf };
+enum class ExitBody { kBlock, kRowsAlone, kHalf };
 
 // A loop of one layer, with a gate, and a layer that answers.
-inline DepthPlan exit_plan(Body kind, int adapter = 0, bool answers = false) {
+inline DepthPlan exit_plan(ExitBody kind, int adapter = 0, bool answers = false) {
   LayerSpec body = block(1, kWidth);
-  if (kind != Body::kBlock) body.attention = {};
-  if (kind == Body::kHalf) body.mlp = {}, body.norm = {};
+  if (kind != ExitBody::kBlock) body.attention = {};
+  if (kind == ExitBody::kHalf) body.mlp = {}, body.norm = {};
   body.wiring = int(kind);
   if (answers) body = with_readout(body, 0);
   LoopGroup loop = loop_of({{body}}, adapter);
@@ -40,7 +40,7 @@ inline DepthPlan exit_plan(Body kind, int adapter = 0, bool answers = false) {
   return plan;
 }
 
-inline Policy exit_policy(HaltRule rule, double threshold, int64_t count = kLoops) {
+inline Policy exit_policy(HaltRule rule, double threshold, int64_t count = kExitLoops) {
   Policy policy = loops({count});
   HaltingPolicy& halting = policy.loops[0].halting;
   halting.config.rule = rule;
@@ -55,7 +55,7 @@ inline std::unique_ptr<DepthModel> exit_model(const DepthPlan& plan, const Polic
 }
 
 // After how many iterations each row of the batch left.
-inline std::vector<int64_t> exits_of(const Trace& trace, int64_t count = kLoops) {
+inline std::vector<int64_t> exits_of(const Trace& trace, int64_t count = kExitLoops) {
   std::vector<int64_t> exits(size_t(trace.all->count()), count);
   for (const LoopRecord& r : trace.loop_ends)
     for (int64_t i = 0; i < r.rows->count(); ++i)
@@ -67,7 +67,8 @@ inline std::vector<int64_t> exits_of(const Trace& trace, int64_t count = kLoops)
 // What the rules look at, of a walk in which nobody leaves: x_k, u_k and the distributions of both.
 class FreeWalk {
  public:
-  FreeWalk(const DepthModel& model, const Batch& batch, int64_t count = kLoops) : model_(model) {
+  FreeWalk(const DepthModel& model, const Batch& batch, int64_t count = kExitLoops)
+      : model_(model) {
     trace_ = run_kept(model.walk(), unroll(model.walk().plan(), loops({count})), batch, {});
   }
   const Tensor& x(int64_t k) const { return trace_.door(size_t(k)).r_RC; }
@@ -119,7 +120,7 @@ class FreeWalk {
   double threshold(HaltRule rule) const {
     return rule == HaltRule::kArgmax ? 2 : score(rule, 2).median().item<double>();
   }
-  std::vector<int64_t> exits(HaltRule rule, double threshold, int64_t count = kLoops) const {
+  std::vector<int64_t> exits(HaltRule rule, double threshold, int64_t count = kExitLoops) const {
     std::vector<int64_t> exits(size_t(x(0).size(0)), count);
     for (int64_t k = count - 2; k >= 0; --k) {
       const Tensor score_R = score(rule, k);

@@ -21,8 +21,8 @@ using ::testing::HasSubstr;
 // x_k = (1 - 2^-k) x0 where the body halves what the loop adds to it.
 TEST(LoopExit, OfAToyIsKnownBeforehand) {
   const at::NoGradGuard no_grad;
-  const DepthPlan plan = exit_plan(Body::kHalf, -1);
-  const auto model = exit_model(plan, loops({kLoops}));
+  const DepthPlan plan = exit_plan(ExitBody::kHalf, -1);
+  const auto model = exit_model(plan, loops({kExitLoops}));
   Tensor table = model->walk().params().token_table.at(0);
   for (int64_t v = 0; v < kVocab; ++v) table[v].mul_(std::pow(2.0, double(v)));
   const Batch batch = corridor_batch();
@@ -33,7 +33,7 @@ TEST(LoopExit, OfAToyIsKnownBeforehand) {
     const Trace trace =
         model->walk().run(unroll(plan, exit_policy(rule, threshold, kMany)), batch, {});
     const std::vector<int64_t> exits = exits_of(trace, kMany);
-    for (int64_t i = 0; i < kRows; ++i) {
+    for (int64_t i = 0; i < kExitRows; ++i) {
       int64_t k = 1;  // never after the first iteration
       while (k < kMany - 1 && !(score(k, length_R[i].item<double>()) < threshold)) ++k;
       EXPECT_EQ(exits[size_t(i)], k + 1);
@@ -63,8 +63,8 @@ TEST(LoopExit, ByEveryRuleIsWhereItsScoreSaysSo) {
   const at::NoGradGuard no_grad;
   const Batch batch = corridor_batch();
   for (const int adapter : {0, -1}) {
-    const DepthPlan plan = exit_plan(Body::kRowsAlone, adapter);
-    const auto model = exit_model(plan, loops({kLoops}));
+    const DepthPlan plan = exit_plan(ExitBody::kRowsAlone, adapter);
+    const auto model = exit_model(plan, loops({kExitLoops}));
     const FreeWalk free(*model, batch);
     for (const HaltRule rule : kExitRules) {
       SCOPED_TRACE(fmt::format("rule {}, adapter {}", int(rule), adapter));
@@ -78,18 +78,18 @@ TEST(LoopExit, ByEveryRuleIsWhereItsScoreSaysSo) {
         options.skip = skip;
         const KeptTrace trace = run_kept(model->walk(), program, batch, options);
         EXPECT_EQ(exits_of(trace), expected);
-        EXPECT_LE(max_difference(trace.door(kLoops).r_RC, free.left(expected)), 1e-12);
+        EXPECT_LE(max_difference(trace.door(kExitLoops).r_RC, free.left(expected)), 1e-12);
         // Nobody sees the others' keys, so nobody is computed who has left.
-        for (int64_t k = 1; skip && k < kLoops; ++k)
+        for (int64_t k = 1; skip && k < kExitLoops; ++k)
           EXPECT_EQ(trace.steps[size_t(k)].computed,
                     std::count_if(expected.begin(), expected.end(),
                                   [&](int64_t exit) { return exit > k; }));
       }
       EXPECT_EQ(exits_of(model->walk().run(unroll(plan, exit_policy(rule, 1e9)), batch, {})),
-                std::vector<int64_t>(size_t(kRows), is_change(rule) ? 2 : kLoops));
+                std::vector<int64_t>(size_t(kExitRows), is_change(rule) ? 2 : kExitLoops));
       if (!is_change(rule)) continue;
       EXPECT_EQ(exits_of(model->walk().run(unroll(plan, exit_policy(rule, 0)), batch, {})),
-                std::vector<int64_t>(size_t(kRows), kLoops));
+                std::vector<int64_t>(size_t(kExitRows), kExitLoops));
     }
   }
 }
@@ -102,14 +102,14 @@ Batch sequence_of(const Batch& batch, int64_t b) {
 TEST(LoopExit, IsTheSameInABatchAloneSkippingAndCached) {
   const at::NoGradGuard no_grad;
   const Batch batch = corridor_batch();
-  const DepthPlan plan = exit_plan(Body::kBlock);
-  const auto model = exit_model(plan, loops({kLoops}));
+  const DepthPlan plan = exit_plan(ExitBody::kBlock);
+  const auto model = exit_model(plan, loops({kExitLoops}));
   const FreeWalk free(*model, batch);
   for (const HaltRule rule : kExitRules)
     for (const bool late : {false, true}) {
       SCOPED_TRACE(fmt::format("rule {}{}", int(rule), late ? ", late" : ""));
       Policy policy = exit_policy(rule, free.threshold(rule));
-      if (late) policy.loops[0].counts = {kLoops, 4};
+      if (late) policy.loops[0].counts = {kExitLoops, 4};
       const DepthProgram program = unroll(plan, policy);
       const Trace dense = model->walk().run(program, batch, {});
       const std::vector<int64_t> exits = exits_of(dense);
@@ -186,8 +186,8 @@ TEST(LoopExit, OfALoopInALoop) {
 // A token that changes moves nothing before it, whoever leaves when.
 TEST(LoopExit, ByTokensIsCausal) {
   const at::NoGradGuard no_grad;
-  const DepthPlan plan = exit_plan(Body::kBlock);
-  const auto model = exit_model(plan, loops({kLoops}));
+  const DepthPlan plan = exit_plan(ExitBody::kBlock);
+  const auto model = exit_model(plan, loops({kExitLoops}));
   Batch batch = corridor_batch();
   const FreeWalk free(*model, batch);
   Batch other = batch;
@@ -209,8 +209,8 @@ TEST(LoopExit, BySequencesIsByTheirMeans) {
   Batch batch = corridor_batch();
   batch.valid_BT = at::full({kSequences, kLength}, true, at::TensorOptions(at::kBool));
   batch.valid_BT[0][kLength - 1] = false;
-  const DepthPlan plan = exit_plan(Body::kRowsAlone, -1);
-  const auto model = exit_model(plan, loops({kLoops}));
+  const DepthPlan plan = exit_plan(ExitBody::kRowsAlone, -1);
+  const auto model = exit_model(plan, loops({kExitLoops}));
   const FreeWalk free(*model, batch);
   const Tensor there = batch.valid_BT.to(at::kDouble);
   const auto mean = [&](HaltRule rule, int64_t k) {
@@ -240,10 +240,10 @@ TEST(LoopExit, BySequencesIsByTheirMeans) {
           const double s = score(k)[b].item<double>();
           return is_change(rule) ? s < threshold : s >= threshold;
         };
-        while (k < kLoops - 1 && !leaves()) ++k;
+        while (k < kExitLoops - 1 && !leaves()) ++k;
         for (int64_t t = 0; t < kLength; ++t) {
           const bool valid = batch.valid_BT[b][t].item<bool>();
-          EXPECT_EQ(exits[size_t(b * kLength + t)], valid ? k + 1 : kLoops);
+          EXPECT_EQ(exits[size_t(b * kLength + t)], valid ? k + 1 : kExitLoops);
         }
       }
     }

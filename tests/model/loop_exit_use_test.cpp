@@ -15,8 +15,8 @@ namespace {
 TEST(LoopExit, IsSavedAndToldInEvaluation) {
   const Batch batch = corridor_batch();
   for (const bool in_loop : {false, true}) {  // who answers
-    const DepthPlan plan = exit_plan(Body::kBlock, 0, in_loop);
-    const auto free = exit_model(plan, loops({kLoops}));
+    const DepthPlan plan = exit_plan(ExitBody::kBlock, 0, in_loop);
+    const auto free = exit_model(plan, loops({kExitLoops}));
     const double threshold = FreeWalk(*free, batch).threshold(HaltRule::kAcceleration);
     const auto model = exit_model(plan, exit_policy(HaltRule::kAcceleration, threshold));
     const std::vector<int64_t> exits =
@@ -36,16 +36,16 @@ TEST(LoopExit, IsSavedAndToldInEvaluation) {
       EXPECT_EQ(saved.metrics.at(name).count, metric.count) << name;
     }
     double sum = 0, targets = 0;
-    std::vector<double> exits_at(kLoops + 1);
-    for (int64_t i = 0; i < kRows; ++i) {
+    std::vector<double> exits_at(kExitLoops + 1);
+    for (int64_t i = 0; i < kExitRows; ++i) {
       if (batch.targets_BT.view(-1)[i].item<int64_t>() < 0) continue;
       sum += double(exits[size_t(i)]), ++targets, ++exits_at[size_t(exits[size_t(i)])];
     }
     EXPECT_EQ(saved.metrics.at("loop_iterations/0").sum, sum);
     EXPECT_EQ(saved.metrics.at("loop_iterations/0").count, targets);
-    EXPECT_EQ(saved.metrics.at("loop_saved/0").sum, kLoops * targets - sum);
-    EXPECT_EQ(saved.metrics.at("loop_saved/0").count, kLoops * targets);
-    for (int64_t k = 1; k <= kLoops; ++k)
+    EXPECT_EQ(saved.metrics.at("loop_saved/0").sum, kExitLoops * targets - sum);
+    EXPECT_EQ(saved.metrics.at("loop_saved/0").count, kExitLoops * targets);
+    for (int64_t k = 1; k <= kExitLoops; ++k)
       EXPECT_EQ(saved.metrics.at(fmt::format("loop_exits/0.{}", k)).sum, exits_at[size_t(k)]);
     EXPECT_EQ(all.metrics.count("loop_iterations/0"), 0U);
     // The rule rests in training.
@@ -60,8 +60,8 @@ TEST(LoopExit, IsSavedAndToldInEvaluation) {
 TEST(LoopExit, IsSavedInGeneration) {
   const at::NoGradGuard no_grad;
   const Batch batch = corridor_batch();
-  const DepthPlan plan = exit_plan(Body::kBlock);
-  const auto free = exit_model(plan, loops({kLoops}));
+  const DepthPlan plan = exit_plan(ExitBody::kBlock);
+  const auto free = exit_model(plan, loops({kExitLoops}));
   const double threshold = FreeWalk(*free, batch).threshold(HaltRule::kKl);
   const auto model = exit_model(plan, exit_policy(HaltRule::kKl, threshold));
   const Tensor logits_BTV = model->logits(batch.tokens_BT);
@@ -72,17 +72,48 @@ TEST(LoopExit, IsSavedInGeneration) {
   }
 }
 
+// With fewer places than iterations a cache is smaller, and a later token sees less of an earlier
+// one.
+TEST(LoopCache, HasSoManyPlacesAsThePassSays) {
+  const at::NoGradGuard no_grad;
+  const Batch batch = corridor_batch();
+  const DepthPlan plan = exit_plan(ExitBody::kBlock);
+  const auto scores = [&](int64_t cached_iterations, int64_t places) {
+    Policy policy = loops({kExitLoops});
+    policy.loops[0].cached_iterations = cached_iterations;
+    const auto model = exit_model(plan, policy);
+    WalkCache cache(1, kLength);
+    Asked asked;
+    asked.exit = Exit::kLast;
+    asked.cache = &cache;
+    NextToken next;
+    for (int64_t t = 0; t < kLength; ++t)
+      next =
+          model->next_token(Rows({{batch.tokens_BT[0][t].item<int64_t>()}}, {t}, at::kCPU), asked);
+    EXPECT_EQ(cache.keys.slots(), places + 1);
+    return next.scores_NV;
+  };
+  const Tensor all = scores(0, kExitLoops), dense = exit_model(plan, loops({kExitLoops}))
+                                                        ->logits(batch.tokens_BT.narrow(0, 0, 1))
+                                                        .select(1, kLength - 1);
+  EXPECT_LE(max_difference(all, dense), 1e-12);
+  EXPECT_LE(max_difference(scores(kExitLoops, kExitLoops), dense), 1e-12);
+  EXPECT_GT(max_difference(scores(1, 1), dense), 1e-6);
+  EXPECT_GT(max_difference(scores(1, 1), scores(4, 4)), 1e-6);
+}
+
 // What a rule reads out is paid for: two states a row for kl, at every end but the last.
 TEST(LoopExit, CostsWhatItsRuleReads) {
   const at::NoGradGuard no_grad;
   const Batch batch = corridor_batch();
   for (const bool answers : {false, true}) {
-    const DepthPlan plan = exit_plan(Body::kRowsAlone, 0, answers);
+    const DepthPlan plan = exit_plan(ExitBody::kRowsAlone, 0, answers);
     const auto cost = [&](HaltRule rule, double threshold) {
       return exit_model(plan, exit_policy(rule, threshold))->forward(batch, corridor_pass()).flops;
     };
-    const double none = exit_model(plan, loops({kLoops}))->forward(batch, corridor_pass()).flops;
-    const double reading = 2.0 * kWidth * kVocab * kRows * (kLoops - 1);
+    const double none =
+        exit_model(plan, loops({kExitLoops}))->forward(batch, corridor_pass()).flops;
+    const double reading = 2.0 * kWidth * kVocab * kExitRows * (kExitLoops - 1);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kStepNormDiff, 0), none);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kKl, 0), none + 2 * reading);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kKlDiff, 0), none + 2 * reading);
@@ -94,7 +125,7 @@ TEST(LoopExit, CostsWhatItsRuleReads) {
 // In training each row that is in the loop leaves with a probability, by its own numbers.
 TEST(LoopExit, AtRandomIsOfTrainingAlone) {
   const at::NoGradGuard no_grad;
-  const DepthPlan plan = exit_plan(Body::kRowsAlone);
+  const DepthPlan plan = exit_plan(ExitBody::kRowsAlone);
   Policy policy = loops({4});
   policy.loops[0].halting.keys = KeyFate::kFrozen;
   policy.loops[0].stop_probability = 0.25;
@@ -125,7 +156,7 @@ TEST(LoopExit, AtRandomIsOfTrainingAlone) {
 // The expected cross entropy of the answer that the gate chooses, less its entropy.
 TEST(HaltingGate, LearnsFromWhatEachIterationWouldAnswer) {
   const Batch batch = corridor_batch();
-  const DepthPlan plan = exit_plan(Body::kBlock);
+  const DepthPlan plan = exit_plan(ExitBody::kBlock);
   Policy policy = loops({4});
   policy.loops[0].gate_entropy = 0.3;
   const auto model = exit_model(plan, policy);
@@ -138,7 +169,7 @@ TEST(HaltingGate, LearnsFromWhatEachIterationWouldAnswer) {
   };
   const FreeWalk free(*model, batch, 4);
   double expected = 0, count = 0;
-  for (int64_t i = 0; i < kRows; ++i) {
+  for (int64_t i = 0; i < kExitRows; ++i) {
     const int64_t target = batch.targets_BT.view(-1)[i].item<int64_t>();
     if (target < 0) continue;
     const double weight = batch.weight_BT.view(-1)[i].item<double>();

@@ -111,6 +111,7 @@ std::vector<Effect> effects() {
       {"gate_mode", "learned", size, {{"layer_tables", "true"}}},
       {"layer_contexts", "[1, 2, 4, 8, 16, 255]", {"flops"}},
       {"halt_rule", "max", readouts},
+      {"loop_halt_gate", "true", tables, {{"loop_groups", "[[1]]"}}},
       {"layer_supervision", "all", readouts},
       {"predict_ahead", "true", size},
       {"max_shift", "7", size, {{"predict_ahead", "true"}}},

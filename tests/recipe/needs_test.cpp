@@ -29,6 +29,7 @@ struct InVain {
 std::vector<InVain> in_vain() {
   const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
   const Settings constant = {{"decay_lr", "false"}}, ahead = {{"predict_ahead", "true"}};
+  const Settings leaves = {{"loop_halt_rule", "kl"}, {"loop_groups", "auto"}};
   const char* const kMoments = "optimizer = adamw, adam, muon or schedule_free_adamw";
   const char* const kClips = "spectral_clip_beta > 0";
   const char* const kNewtonSchulz =
@@ -63,6 +64,18 @@ std::vector<InVain> in_vain() {
        "init = takase, takase_tied or huginn, or residual_scaling",
        {},
        {{"init", "takase"}}},
+      {"loop_halt_rule",
+       "kl",
+       "automatic_loop_exit = None or true",
+       {{"automatic_loop_exit", "false"}},
+       {{"automatic_loop_exit", "None"}, {"loop_groups", "auto"}}},
+      {"loop_halt_threshold", "0.5", "a loop_halt_rule", {}, leaves},
+      {"loop_halt_unit", "sequence", "a loop_halt_rule", {}, leaves},
+      {"loop_gate_entropy",
+       "0.5",
+       "loop_halt_gate = true",
+       {},
+       {{"loop_halt_gate", "true"}, {"loop_groups", "auto"}}},
       {"supervision_reduce",
        "sum",
        "another layer_supervision than last",

@@ -50,6 +50,14 @@ Settings exits_and(const std::string& name, const std::string& value) {
   return settings;
 }
 
+// A loop of four iterations.
+Settings looped_and(const Settings& others) {
+  Settings settings = {{"loop_groups", "[[0]]"}, {"loop_counts", "[4]"},
+                       {"loop_sampling_strategy", "fixed"}};
+  settings.insert(settings.end(), others.begin(), others.end());
+  return settings;
+}
+
 // Passes that have different numbers of targets each.
 Settings split_exits() {
   Settings settings = exits_and("layer_supervision", "skip_easy");
@@ -93,6 +101,10 @@ const std::vector<Row> kRows = {
     {"detach_between_layers", "True", kExits}, {"halt_rule", "gold", kExits},
     {"halt_threshold", "0.4", kExits}, {"halt_thresholds", "[0.4, 0.3, 0.3]", kExits},
     {"confidence_temperature", "2", kExits}, {"layer_supervision", "all"},
+    {"loop_halt_rule", "kl", looped_and({})}, {"automatic_loop_exit", "True", looped_and({})},
+    {"loop_halt_threshold", "1000", looped_and({{"loop_halt_rule", "acceleration"}})},
+    {"loop_gate_entropy", "0.5", looped_and({{"loop_halt_gate", "True"}})},
+    {"loop_stop_probability", "0.5", looped_and({})},
     {"supervision_reduce", "sum", kExits},
     {"skip_easy_weight", "token", exits_and("layer_supervision", "skip_easy")},
     {"loss_norm", "minibatch", split_exits()},
@@ -117,6 +129,8 @@ const std::set<std::string> kElsewhere = {
     // What happens to numbers that this run does not have: guards_test.cpp.
     "nonfinite", "spike_sigma", "spike_window", "check_grads",
     "recompute_blocks",  // memory: recompute_test.cpp
+    "loop_halt_unit",    // means over sequences: loop_exit_test.cpp
+    "loop_cache",        // of generation: loop_exit_use_test.cpp
 };
 
 class EffectsTest : public TrainTest {

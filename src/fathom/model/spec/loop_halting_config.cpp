@@ -152,7 +152,7 @@ void apply(const LoopHaltingConfig& section, DepthPlan& plan, Policy& policy,
   if (policy.loops.size() < count) policy.loops.resize(count);
   for (size_t g = 0; g < count; ++g) {
     LoopPolicy& loop = policy.loops[g];
-    loop.cached_iterations = section.cache;
+    if (section.cache > 0) loop.cached_iterations = section.cache;
     loop.stop_probability = section.stop_probability;
     loop.gate_entropy = section.gate_entropy;
     if (section.acting_rule() == HaltRule::kNone) {
