@@ -261,6 +261,24 @@ void VerbEffects::generate_effects() {
   };
   effects_["generate top_p"] = [=] { EXPECT_EQ(parsed("--top_p=0.5").sampler.top_p, 0.5); };
   effects_["generate min_p"] = [=] { EXPECT_EQ(parsed("--min_p=0.5").sampler.min_p, 0.5); };
+  // Of a model that looks ahead; what they do: decode/drafting_test.cpp.
+  const auto ahead = [](const Words& more) {
+    RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+    state.config.model.ahead.predict_ahead = true;
+    state.vocab_size += state.config.model.ahead.shift_tokens();
+    testing::save_state("far", "last", state);
+    Words words = {"far"};
+    words.insert(words.end(), more.begin(), more.end());
+    return *parse_generate(words);
+  };
+  effects_["generate draft"] = [=] {
+    EXPECT_EQ(ahead({"--draft=shift", "--do_sample=False"}).draft, Draft::kShift);
+  };
+  effects_["generate draft_tokens"] = [=] {
+    EXPECT_EQ(ahead({"--draft=shift", "--do_sample=False", "--draft_tokens=3"}).draft_tokens, 3);
+  };
+  effects_["generate lookahead"] = [=] { EXPECT_EQ(ahead({"--lookahead=3"}).lookahead, 3); };
+  effects_["generate json"] = [=] { EXPECT_TRUE(parsed("--json").json); };
   effects_["generate repetition_penalty"] = [=] {
     EXPECT_EQ(parsed("--repetition_penalty=1.5").sampler.repetition_penalty, 1.5);
   };
