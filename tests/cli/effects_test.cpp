@@ -333,6 +333,17 @@ void VerbEffects::plot_effects() {
     make_checkpoints();
     EXPECT_EQ(parse_eval({"old", "--format=svg"})->output.format, report::Format::kSvg);
   };
+  const auto looped = [=] {
+    testing::save_state("round", "last", testing::saved_state("looped_tiny", "rain", 30));
+  };
+  effects_["eval loops"] = [=] {
+    looped();
+    EXPECT_EQ(parse_eval({"round", "--loops=1,5"})->loops.size(), 2U);
+  };
+  effects_["eval evaluations"] = [=] {
+    looped();
+    EXPECT_EQ(parse_eval({"round", "--evaluations=val"})->evaluations, "val");
+  };
   effects_["eval output"] = [=] {
     make_checkpoints();
     EXPECT_EQ(parse_eval({"old", "--out=x.md"})->output.format, report::Format::kMarkdown);
@@ -347,7 +358,8 @@ TEST_F(VerbEffects, EachOptionChangesSomething) {
   compare_effects();
   sweep_effects();
   expect_all([](const std::string& verb) {
-    return verb != "prepare" && verb != "import" && verb != "export";  // in files of their own
+    return verb != "prepare" && verb != "import" && verb != "export" &&
+           verb != "loops";  // in files of their own
   });
 }
 

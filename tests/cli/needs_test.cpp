@@ -10,6 +10,7 @@
 #include "fathom/cli/bench/request.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
+#include "fathom/cli/loops/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/verbs.h"
 
@@ -53,6 +54,9 @@ class Needs : public testing::CliTest {
   Needs() {
     save("plain", "gpt2ish_shakespeare_cpu");
     save("early", "papingo");
+    RunState looped = testing::saved_state("looped_tiny", "rain", 30);
+    looped.config.model.halting.rule = HaltRule::kMax;
+    testing::save_state("round", "last", looped);
   }
   static void save(const std::string& run, const std::string& preset) {
     testing::save_state(run, "last", testing::saved_state(preset, "rain", 30));
@@ -60,6 +64,7 @@ class Needs : public testing::CliTest {
   static std::vector<std::string> notices(const std::string& verb, const Words& words) {
     if (verb == "generate") return parse_generate(words)->notices;
     if (verb == "trace") return parse_trace(words)->notices;
+    if (verb == "loops") return parse_loops(words)->notices;
     if (verb == "bench") return parse_bench(words)->notices;
     return parse_eval(words)->notices;
   }
@@ -81,7 +86,26 @@ const std::vector<InVain>& in_vain() {
   const auto of_split = [&](const char* key, const char* option) {
     return InVain{"trace", key, kSplit, {"plain", "--text=rain", option}, {"plain", option}};
   };
+  const auto of_window = [](const char* key, const char* option) {
+    return InVain{"loops",
+                  key,
+                  "a text of the corpus, not --text or --prompts",
+                  {"round", "--text=rain", option},
+                  {"round", option}};
+  };
+  const auto of_loops = [](const char* key, const char* needs, const char* option,
+                           const char* given) {
+    return InVain{"loops", key, needs, {"round", option}, {"round", given, option}};
+  };
   static const std::vector<InVain> all = {
+      of_window("dataset", "--dataset=rain"),
+      of_window("split", "--split=train"),
+      of_window("texts", "--texts=2"),
+      of_loops("block_only", "jacobian = true", "--block_only", "--jacobian"),
+      of_loops("jacobian_tokens", "jacobian = true", "--jacobian_tokens=2", "--jacobian"),
+      of_loops("rule", "a sweep", "--rule=kl", "--sweep=0.1"),
+      of_loops("threshold", "a sweep", "--threshold=0.5", "--sweep=0.1"),
+      of_loops("thresholds", "a sweep", "--thresholds=[1,1,1]", "--sweep=0.1"),
       drawn("temperature", "--temperature=0.5"),
       drawn("top_k", "--top_k=5"),
       drawn("top_p", "--top_p=0.5"),

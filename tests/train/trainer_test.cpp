@@ -334,6 +334,28 @@ TEST(Evaluate, TheErrorDoesNotDependOnHowSequencesAreBatched) {
   EXPECT_NEAR(errors[2], errors[0], 1e-6);
 }
 
+// Two policies on the same sequences: what both find hard is in neither's difference.
+TEST(Evaluate, DifferencesArePairedBySequence) {
+  const auto model = model_of(exit_config(0.2), 11);
+  const GivenBatches batches(
+      {{3, 3, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {2, 3, -1, 5, 6, 7, 8, 9, 10}, {}},
+       {1, 3, {3, 1, 2}, {-1, -1, -1}, {}}});
+  const Evaluation e = evaluate(*model, batches, 2, at::kCPU, Precision::kFloat32);
+  ASSERT_EQ(e.deviations.size(), 3U) << "one sequence has no target";
+  EXPECT_EQ(e.tokens, 12);
+  EXPECT_GT(e.flops, 0);
+  double squares = 0;
+  for (const double d : e.deviations) squares += d * d;
+  EXPECT_NEAR(e.standard_error, std::sqrt(squares * 3 / 2), 1e-12);
+  EXPECT_EQ(paired_error(e, e), 0);
+  Evaluation other = e;
+  for (double& d : other.deviations) d += 0.5;
+  EXPECT_NEAR(paired_error(other, e), std::sqrt(3 * 0.25 * 3 / 2), 1e-12);
+  other.deviations.pop_back();
+  EXPECT_TRUE(std::isnan(paired_error(other, e))) << "of other sequences";
+  EXPECT_TRUE(std::isnan(paired_error({}, {})));
+}
+
 TEST_F(TrainerTest, StandardErrorIsTheSpreadOfRepeatedEvaluations) {
   Trainer t = trainer(tiny_run(untied_config()));
   double mean = 0, squares = 0, claimed = 0;

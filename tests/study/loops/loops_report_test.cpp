@@ -1,0 +1,139 @@
+// What is said of loops and depths, and that all formats can say it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "fathom/report/render.h"
+#include "fathom/study/loops/depth_table.h"
+#include "fathom/study/loops/loop_facts.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// Two groups that run 20 times, over a text of 3 tokens.
+LoopFacts spiral_facts() {
+  LoopFacts facts;
+  facts.run = "spiral";
+  facts.source = "a given text";
+  facts.groups = {"layer 1", "layers 2-3"};
+  facts.count = 20;
+  facts.trained = 8;
+  facts.components = 3;
+  TextLoops text;
+  text.tokens = {"a", "say, \"b\"", "c"};
+  for (int g = 0; g < 2; ++g) {
+    GroupLoops group;
+    for (int k = 0; k <= 20; ++k) {
+      DenseMatrix x(3, 4);
+      for (size_t t = 0; t < 3; ++t) {
+        const double angle = 0.5 * k + double(t), radius = 1 + std::pow(0.8, k) + g;
+        x.at(t, 0) = radius * std::cos(angle);
+        x.at(t, 1) = radius * std::sin(angle);
+        x.at(t, 2) = double(t);
+      }
+      group.states.push_back(x);
+    }
+    group.convergence = convergence_of(group.states);
+    for (size_t k = 0; k < 20; ++k) group.convergence.drift[k] = std::pow(0.5, double(k));
+    text.groups.push_back(group);
+  }
+  text.global = text.groups[0].convergence;
+  facts.texts = {text};
+  analyse(facts);
+  return facts;
+}
+
+TEST(LoopsReport, ShowsEveryPartThatIsKnown) {
+  LoopFacts facts = spiral_facts();
+  facts.jacobians = {{0, 5, 2, 0.75, 1.25}, {0, 5, 1, 0.25, 0.75}};
+  facts.spreads = {{5, 0.125, 0.0625, 0.03125}};
+  facts.exits = {{"5 loops", 5, {}, {1.5, 1.75}, 5, 1, 2.5},
+                 {"kl 0.01", {}, 0.01, {1.625, 1.625}, 3.5, 0.75, 2}};
+  facts.weights = {{"mlp.0.up.weight", 16, 4, 3.5}};
+  for (const auto format :
+       {report::Format::kTerminal, report::Format::kMarkdown, report::Format::kHtml}) {
+    const std::string text = report::render(loops_report(facts), format, {});
+    EXPECT_THAT(text, AllOf(HasSubstr("trained with up to 8"), HasSubstr("group 1 (layers 2-3)"),
+                            HasSubstr("spectral radius"), HasSubstr("0.0625"),
+                            HasSubstr("mlp.0.up.weight"), HasSubstr("16 x 4")));
+    EXPECT_THAT(text, HasSubstr("--noise gives them some"));
+  }
+  const json values = loops_report(facts).values;
+  EXPECT_EQ(values["exits"][1]["threshold"], 0.01);
+  EXPECT_EQ(values["exits"][0]["loops"], 5);
+  EXPECT_EQ(values["spreads"][0]["kl"], 0.03125);
+  EXPECT_EQ(values["jacobians"].size(), 2U);
+  EXPECT_EQ(values["trajectories"].size(), 2U);
+  EXPECT_EQ(values["trajectories"][1].size(), 3U) << "a token each";
+  EXPECT_EQ(values["trajectories"][1][0].size(), 20U) << "an iteration each";
+  EXPECT_EQ(values["groups"][0]["drift_to_loop"].size(), 1U);
+  EXPECT_TRUE(values["texts"][0]["groups"][0]["cosine"][0].is_null());
+}
+
+TEST(LoopsReport, SaysNothingOfWhatWasNotAsked) {
+  const std::string text = report::render(loops_report(spiral_facts()), report::Format::kMarkdown);
+  EXPECT_THAT(text, AllOf(Not(HasSubstr("Jacobian")), Not(HasSubstr("Path independence")),
+                          Not(HasSubstr("ms/token")), Not(HasSubstr("singular"))));
+}
+
+TEST(LoopsReport, TablesShowTheFirstTheRoundAndTheLastIterations) {
+  EXPECT_THAT(shown_iterations(4), ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(shown_iterations(32), ElementsAre(1, 2, 3, 5, 10, 15, 20, 25, 30, 32));
+  EXPECT_TRUE(shown_iterations(0).empty());
+}
+
+TEST(LoopsReport, TrajectoriesAreALineATokenAndIteration) {
+  const LoopFacts facts = spiral_facts();
+  const std::string csv = trajectories_csv(facts);
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 2 * 21 * 3);
+  EXPECT_THAT(csv, AllOf(HasSubstr("text,group,iteration,position,token,norm,change,axis1,axis2,"
+                                   "axis3\n0,0,0,0,a,"),
+                         HasSubstr("\n0,1,20,1,\"say, \"\"b\"\"\",")));
+  // What entered a group is on no axis.
+  EXPECT_THAT(csv, HasSubstr("\n0,0,0,0,a,2,,,,\n"));
+}
+
+DepthTable three_depths() {
+  DepthTable table;
+  table.trained = 8;
+  table.rows = {{"as trained", {}, 2, 0.1, 0.25, 0.05, 1e6, 4.5},
+                {"8 loops", 8, 1.75, 0.1, 0, 0, 2e6},
+                {"30 loops", 30, 1.875, NAN, 0.125, NAN, 5e6}};
+  table.reference = 1;
+  return table;
+}
+
+TEST(DepthTable, ComparesWithItsReference) {
+  report::Report report;
+  add_depths(three_depths(), report);
+  const std::string text = report::render(report, report::Format::kMarkdown);
+  EXPECT_THAT(text, AllOf(HasSubstr("difference to 8 loops"), HasSubstr("+0.2500 +- 0.0500"),
+                          HasSubstr("30 loops (beyond training)"), HasSubstr("1.8750 +- n/a"),
+                          HasSubstr("2.00M"), HasSubstr("4.50")));
+  const json rows = depth_numbers(three_depths());
+  EXPECT_EQ(rows[2]["loops"], 30);
+  EXPECT_TRUE(rows[2]["standard_error"].is_null());
+  EXPECT_FALSE(rows[1].contains("difference"));
+  EXPECT_EQ(rows[0]["iterations"], 4.5);
+}
+
+TEST(DepthTable, DrawsWhatIsBeyondTrainingApart) {
+  report::Report report;
+  add_depths(three_depths(), report);
+  const auto* plot = std::get_if<report::Plot>(&report.parts.back().body);
+  ASSERT_NE(plot, nullptr);
+  ASSERT_EQ(plot->lines.size(), 2U);
+  EXPECT_THAT(plot->lines[0].x, ElementsAre(8));
+  EXPECT_THAT(plot->lines[1].x, ElementsAre(8, 30));
+}
+
+}  // namespace
+}  // namespace fathom
