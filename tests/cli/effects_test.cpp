@@ -9,7 +9,6 @@
 
 #include "cli/effects_testing.h"
 #include "cli/saved_run.h"
-#include "effect_lists.h"
 #include "fathom/cli/compare/request.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
@@ -20,6 +19,7 @@
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_store.h"
 #include "fathom/train/recipe/training_plan.h"
+#include "verb_effect_lists.h"
 
 namespace fathom {
 namespace {

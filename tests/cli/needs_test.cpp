@@ -6,13 +6,13 @@
 
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
-#include "effect_lists.h"
 #include "fathom/cli/bench/request.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/loops/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/verbs.h"
+#include "verb_effect_lists.h"
 
 namespace fathom {
 namespace {

@@ -52,8 +52,8 @@ Settings exits_and(const std::string& name, const std::string& value) {
 
 // A loop of four iterations.
 Settings looped_and(const Settings& others) {
-  Settings settings = {{"loop_groups", "[[0]]"}, {"loop_counts", "[4]"},
-                       {"loop_sampling_strategy", "fixed"}};
+  Settings settings = {
+      {"loop_groups", "[[0]]"}, {"loop_counts", "[4]"}, {"loop_sampling_strategy", "fixed"}};
   settings.insert(settings.end(), others.begin(), others.end());
   return settings;
 }

@@ -27,7 +27,7 @@ struct DepthLine {
 // The model as it is, and then what was asked for. The count that differences are from is there
 // too.
 std::vector<DepthLine> asked_of(const EvalRequest& request, const ModelConfig& model,
-                            std::optional<int64_t> trained) {
+                                std::optional<int64_t> trained) {
   std::vector<DepthLine> all = {{"as trained", {}, make_policy(model)}};
   std::vector<int64_t> counts = request.loops;
   if (!counts.empty() && trained &&

@@ -8,8 +8,8 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/text_request.h"
-#include "fathom/train/recipe/fits_memory.h"
 #include "fathom/model/spec/early_policy.h"
+#include "fathom/train/recipe/fits_memory.h"
 
 namespace fathom {
 namespace {

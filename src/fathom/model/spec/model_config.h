@@ -7,8 +7,8 @@
 #include "fathom/model/spec/backbone_config.h"
 #include "fathom/model/spec/early_exit_config.h"
 #include "fathom/model/spec/halting_config.h"
-#include "fathom/model/spec/looping_config.h"
 #include "fathom/model/spec/loop_halting_config.h"
+#include "fathom/model/spec/looping_config.h"
 #include "fathom/model/spec/own_settings.h"
 #include "fathom/model/spec/supervision_config.h"
 
