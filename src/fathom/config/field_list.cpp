@@ -1,6 +1,8 @@
 // Fields by name, and what was given to them.
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/fields.h"
