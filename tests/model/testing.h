@@ -12,6 +12,7 @@
 #include "fathom/model/next_token_model.h"
 #include "fathom/model/spec/model_config.h"
 #include "ops/testing.h"
+#include "spec/shrunk_loops.h"
 
 namespace fathom::testing {
 
@@ -28,6 +29,7 @@ inline ModelConfig shrunk(ModelConfig config) {
   cut(config.halting.thresholds);
   cut(config.supervision.layer_supervision.list);
   if (!config.early_exit.layer_widths.empty()) config.early_exit.layer_widths = {8, 16};
+  shrink_loops(config);
   return config;
 }
 

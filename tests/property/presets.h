@@ -89,6 +89,7 @@ inline ModelConfig shrink(ModelConfig c) {
   b.n_embd = kWidth;
   b.block_size = kBlock;
   b.vocab_size.reset();
+  shrink_loops(c);
   validate(c);
   return c;
 }
