@@ -133,11 +133,13 @@ class Unroller {
     if (group.body.empty()) fail(fmt::format("loop group {} has no layers", index));
     const bool truncated = loop.backprop_depth > 0 && K > loop.backprop_depth;
     const int64_t first_with_grad = truncated ? K - loop.backprop_depth : 0;
-    // A loop of one iteration without an adapter of its own is the plain layers.
-    const bool plain = K == 1 && (group.adapter < 0 || !loop.single_pass_adapter);
+    // A loop of one iteration without an adapter of its own is the plain layers; but where each
+    // sequence has its count, what one does must not depend on the others' counts.
+    const bool once = K == 1 && loop.counts.empty();
+    const bool plain = once && (group.adapter < 0 || !loop.single_pass_adapter);
     Injection open{Injection::kOpenLoop};
     open.loop = {static_cast<int>(index), 0};
-    open.noise = K > 1 ? loop.noise : 0;
+    open.noise = once ? 0 : loop.noise;
     open.instance = group.adapter;
     open.plain = plain;
     open.noise_in_eval = loop.noise_in_eval;
@@ -158,7 +160,7 @@ class Unroller {
         input.cut_state = truncated && k == first_with_grad;
         pending_.push_back(input);
       }
-      if (K > 1 || loop.single_pass_adapter)
+      if (!once || loop.single_pass_adapter)
         for (const Injection& injection : group.input) {
           pending_.push_back(injection);
           pending_.back().loop = path_.back();

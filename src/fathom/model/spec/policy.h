@@ -41,7 +41,8 @@ struct HaltingPolicy {
 struct LoopPolicy {
   int64_t count = 1;  // iterations
   // Of each sequence of the batch, from 1 to `count`; empty: `count`. A sequence with fewer enters
-  // later, so that all take the last iteration together.
+  // later, so that all take the last iteration together; one that goes round once has noise and
+  // adapter as the others.
   std::vector<int64_t> counts;
   // Of `counts` in training passes, in place of both; kFixed: none.
   LoopSampler sampler = {};

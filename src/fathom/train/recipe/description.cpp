@@ -98,6 +98,11 @@ void print_cost(const Description& d, const Style& style) {
                                     {"gates, adapters", d.flops.doors},
                                     {"own", d.flops.own}})
     if (value > 0) fmt::print("  {:<18}{:>15}\n", name, human_count(value));
+  const LoopingConfig& looping = d.config.model.looping;
+  if (looping.loops())
+    fmt::print("  {:<18}{:>15}   of {}, by the mean counts of its loops\n", "layers passed",
+               fmt::format("{:.1f}", effective_layers(looping, d.config.model.backbone.n_layer)),
+               d.config.model.backbone.n_layer);
   fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}   a step of {} tokens: {}\n", "forward",
              human_count(d.flops.forward()), "training", human_count(d.flops.training()),
              with_commas(d.config.tokens_per_step()),
