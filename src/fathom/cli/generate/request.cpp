@@ -9,6 +9,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/fits_memory.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/model/spec/policy.h"
 
 namespace fathom {
 namespace {
@@ -99,6 +100,9 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   RunConfig config;  // the model's, once it is known
   FieldList list;
   add_fields(list, request.model);
+  list.add("policy", request.model.policy,
+           "settings of a pass in place of the trained ones, as a line of `evaluations` has them: "
+           "'loop_halt_rule=kl, loop_halt_threshold=0.01'");
   list.section("sampling");
   list.add("start", request.start, "text to go on from, or FILE:path").any_bytes().alias("prompt");
   list.add("num_samples", request.num_samples,
@@ -132,6 +136,8 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   require_next_token(request.model, "generate");
   const RunState state = settle_state(request.model);
   config = state.config;
+  apply_thresholds(request.model, config.model);
+  refuse_sequences(make_policy(config.model));
   require_room(request, state);
   request.notices = notices_of(list);
   return request;
