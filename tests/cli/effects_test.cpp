@@ -250,6 +250,17 @@ void VerbEffects::generate_effects() {
     make_checkpoints();
     return *parse_generate({"old", word});
   };
+  effects_["generate policy"] = [=] {
+    EXPECT_EQ(parsed("--policy=halt_threshold=0.5").model.policy, "halt_threshold=0.5");
+    for (const auto& [policy, said] :
+         {std::pair{"loop_halt_rule=kl", "loop_groups = []"},
+          std::pair{"n_layer=3", "no matter of one pass"},
+          std::pair{"batches=3", "more than settings"}, std::pair{"halt_rule", "no key=value"}})
+      EXPECT_THAT(testing::refusal_of([&, flag = std::string("--policy=") + policy] {
+                    parsed(flag.c_str());
+                  }).what(),
+                  ::testing::HasSubstr(said));
+  };
   effects_["generate window"] = [=] { EXPECT_EQ(parsed("--window=7").window.capacity, 7); };
   effects_["generate pinned"] = [=] { EXPECT_EQ(parsed("--pinned=3").window.pinned, 3); };
   effects_["generate overflow"] = [=] {

@@ -102,7 +102,8 @@ TEST(LoopCache, HasSoManyPlacesAsThePassSays) {
   EXPECT_GT(max_difference(scores(1, 1), scores(4, 4)), 1e-6);
 }
 
-// What a rule reads out is paid for: two states a row for kl, at every end but the last.
+// What a rule reads out is paid for, at every end but the last: two states a row for kl, which has
+// nothing to compare with at the first one, and kl_diff.
 TEST(LoopExit, CostsWhatItsRuleReads) {
   const at::NoGradGuard no_grad;
   const Batch batch = corridor_batch();
@@ -115,7 +116,8 @@ TEST(LoopExit, CostsWhatItsRuleReads) {
         exit_model(plan, loops({kExitLoops}))->forward(batch, corridor_pass()).flops;
     const double reading = 2.0 * kWidth * kVocab * kExitRows * (kExitLoops - 1);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kStepNormDiff, 0), none);
-    EXPECT_DOUBLE_EQ(cost(HaltRule::kKl, 0), none + 2 * reading);
+    EXPECT_DOUBLE_EQ(cost(HaltRule::kKl, 0),
+                     none + 2 * reading * (kExitLoops - 2) / (kExitLoops - 1));
     EXPECT_DOUBLE_EQ(cost(HaltRule::kKlDiff, 0), none + 2 * reading);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kEntropy, 0), none + reading);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kMax, 2), none + (answers ? 0 : reading));

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
-#include "fathom/model/spec/depth_plan.h"
+#include "fathom/base/text.h"
+#include "fathom/model/spec/depth_program.h"
+#include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/run_checkpoint.h"
 
@@ -24,7 +26,22 @@ void add_fields(FieldList& list, ModelChoice& c) {
   for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
 }
 
+namespace {
+
+void apply_policy(const std::string& policy, ModelConfig& config) {
+  if (policy.empty()) return;
+  const std::vector<EvaluationSpec> one = parse_evaluations("policy: " + policy, config);
+  if (one.size() != 1 || one.front().batches || one.front().split != "val")
+    misuse(fmt::format("policy = {} is more than settings of a pass", quoted_start(policy)),
+           "for example --policy='loop_halt_rule=kl, loop_halt_threshold=0.01'");
+  config = with_settings(one.front(), config);
+  unroll(make_depth_plan(config), make_policy(config));  // throws for what does not fit
+}
+
+}  // namespace
+
 void apply_thresholds(const ModelChoice& choice, ModelConfig& config) {
+  apply_policy(choice.policy, config);
   if (!choice.threshold && choice.thresholds.empty()) return;
   if (config.halting.rule == HaltRule::kNone)
     misuse(fmt::format("{} was given, but no token of {} halts before the last layer",

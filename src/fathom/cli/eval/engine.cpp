@@ -124,6 +124,18 @@ void add_shifts(report::Report& report, report::Table& facts,
   report.add(std::move(plot), report::kInHtml | report::kInSvg);
 }
 
+// How often tokens went round the loops that they may leave.
+void add_loops(report::Table& facts, const std::map<std::string, double>& metrics) {
+  for (const auto& [name, iterations] : metrics) {
+    const std::string list = "loop_iterations/";
+    if (name.rfind(list, 0) != 0) continue;
+    const std::string group = name.substr(list.size());
+    facts.rows.push_back(
+        {"loop " + group, fmt::format("{:.2f} iterations on average; {:.1f} % saved", iterations,
+                                      100 * metrics.at("loop_saved/" + group))});
+  }
+}
+
 // What is told of an evaluation; `bytes` are those that the targets stand for, 0: unknown.
 report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
                          const Corpus& corpus, const Evaluation& e, double bytes,
@@ -175,6 +187,7 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   report::Report layers;
   add_layers(layers, facts, e.metrics, unroll(make_depth_plan(model), make_policy(model)).depth());
   add_shifts(layers, facts, e.metrics);
+  add_loops(facts, e.metrics);
   report.add(std::move(facts));
   for (report::Part& part : layers.parts) report.parts.push_back(std::move(part));
   return report;

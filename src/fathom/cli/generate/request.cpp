@@ -9,6 +9,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/text_request.h"
 #include "fathom/model/spec/early_policy.h"
+#include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/fits_memory.h"
 
 namespace fathom {
@@ -178,6 +179,9 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   RunConfig config;  // the model's, once it is known
   FieldList list;
   add_fields(list, request.model);
+  list.add("policy", request.model.policy,
+           "settings of a pass in place of the trained ones, as a line of `evaluations` has them: "
+           "'loop_halt_rule=kl, loop_halt_threshold=0.01'");
   list.section("sampling");
   list.add("start", request.start, "text to go on from, or FILE:path").any_bytes().alias("prompt");
   list.add("num_samples", request.num_samples,
@@ -214,6 +218,8 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   require_next_token(request.model, "generate");
   const RunState state = settle_state(request.model);
   config = state.config;
+  apply_thresholds(request.model, config.model);
+  refuse_sequences(make_policy(config.model));
   settle_drafts(list, request, config.model);
   require_room(request, state);
   request.notices = notices_of(list);

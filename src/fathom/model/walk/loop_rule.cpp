@@ -79,8 +79,11 @@ class LoopRule {
         const Tensor s_RC = end_.state_RC - memory_.input_RC;
         return of_unit(distance(s_RC, remember(s_RC)));
       }
-      case HaltRule::kKl:
-        return of_unit(divergence_from(remember(end_.state_RC)));
+      case HaltRule::kKl: {
+        const bool first = !memory_.state_RC.defined();
+        const Tensor before_RC = remember(end_.state_RC);
+        return of_unit(first ? nothing() : divergence_from(before_RC));
+      }
       case HaltRule::kKlDiff:
         return change(of_unit(divergence_from(memory_.input_RC)));
       case HaltRule::kEntropy:
@@ -141,10 +144,12 @@ class LoopRule {
   template <class F>
   Tensor read(const F& f) {
     if (!some_.defined()) return f([](const Tensor& x) { return x; });
-    const Tensor all_R = at::full({rows()}, kNone, end_.state_RC.options().dtype(at::kDouble));
-    if (some_.numel() == 0) return all_R;
+    if (some_.numel() == 0) return nothing();
     const Tensor x_K = f([this](const Tensor& x) { return x.index_select(0, some_); });
-    return all_R.index_copy(0, some_, x_K.to(at::kDouble));
+    return nothing().index_copy(0, some_, x_K.to(at::kDouble));
+  }
+  Tensor nothing() const {
+    return at::full({rows()}, kNone, end_.state_RC.options().dtype(at::kDouble));
   }
   int64_t read_rows() const { return some_.defined() ? some_.numel() : rows(); }
 
