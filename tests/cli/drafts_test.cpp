@@ -7,7 +7,9 @@
 namespace fathom {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::refusal_of;
 using testing::Words;
 
@@ -47,6 +49,10 @@ TEST_F(DraftRequests, AreSettledByTheModel) {
   EXPECT_EQ(parsed({"early", "--draft=exit", "--do_sample=False", "--exit=first_confident"}).exit,
             Exit::kFirstConfident);
   EXPECT_EQ(parsed({"far", "--lookahead=3"}).lookahead, 3);
+  EXPECT_THAT(shift.notices, ElementsAre(HasSubstr("--overflow=half goes on drafting")));
+  EXPECT_THAT(parsed({"far", "--draft=shift", "--do_sample=False", "--max_new_tokens=14"}).notices,
+              IsEmpty())
+      << "16 places: the shift token, a start of one, and those";
   EXPECT_EQ(parsed({"far"}).draft, Draft::kNone);
 }
 
@@ -67,7 +73,7 @@ TEST_F(DraftRequests, AreRefusedWhereTheyContradict) {
       {{"plain", "--lookahead=2"}, {"lookahead = 2", "predict_ahead = true", "plain"}},
       {{"far", "--lookahead=2", "--draft=shift", "--do_sample=False"},
        {"lookahead = 2", "draft = shift"}},
-      {{"far", "--draft=guess"}, {"draft = ", "none, shift, exit"}},
+      {{"far", "--draft=guess"}, {"draft = ", "guess"}},
       {{"far", "--draft=shift", "--do_sample=False", "--draft_tokens=0"}, {"draft_tokens = 0"}},
   };
   for (const Refused& c : cases) {

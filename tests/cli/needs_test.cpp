@@ -125,7 +125,7 @@ const std::vector<InVain>& in_vain() {
        "draft_tokens",
        "draft = shift or exit",
        {"early", "--draft_tokens=3"},
-       {"early", "--draft_tokens=3", "--draft=exit", "--do_sample=False"}},
+       {"early", "--draft_tokens=3", "--draft=exit", "--do_sample=False", "--overflow=half"}},
       {"generate",
        "exit",
        "a model with a halt_rule",

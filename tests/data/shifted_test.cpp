@@ -18,7 +18,7 @@ using ::testing::ElementsAre;
 using testing::HasSubstr;
 using testing::write_shard;
 
-constexpr int64_t kTextVocab = 1000, kBlock = 8;
+constexpr int64_t kShiftedVocab = 1000, kShiftedBlock = 8;
 
 class ShiftedTest : public testing::DataTest {
  protected:
@@ -30,16 +30,16 @@ class ShiftedTest : public testing::DataTest {
     write_shard(folder + "/train.bin", counting(train));
     write_shard(folder + "/val.bin", counting(val));
     Corpus corpus = Corpus::open("counted");
-    corpus.assume_vocab_size(kTextVocab);
+    corpus.assume_vocab_size(kShiftedVocab);
     return corpus;
   }
   static DataOptions options(int64_t max_shift, std::optional<int64_t> fixed = {}) {
     DataOptions o;
     o.seed = 3;
-    o.rows.T = kBlock - 1;
+    o.rows.T = kShiftedBlock - 1;
     o.rows.ahead = max_shift - 1;
     o.shift.odds = {max_shift, ShiftDist::kUniform};
-    o.shift.text_vocab = kTextVocab;
+    o.shift.text_vocab = kShiftedVocab;
     o.shift.fixed = fixed;
     return o;
   }
@@ -48,8 +48,8 @@ class ShiftedTest : public testing::DataTest {
 // Checks a row of counted tokens and returns its shift.
 int64_t shift_of_counted(const TokenBatch& row) {
   EXPECT_EQ(row.B, 1);
-  EXPECT_EQ(row.T, kBlock);
-  const int64_t s = row.tokens[0] - kTextVocab + 1;
+  EXPECT_EQ(row.T, kShiftedBlock);
+  const int64_t s = row.tokens[0] - kShiftedVocab + 1;
   EXPECT_EQ(row.targets[0], -1);
   for (size_t m = 1; m < size_t(row.T); ++m) {
     EXPECT_EQ(row.tokens[m], row.tokens[1] + int64_t(m) - 1);
@@ -81,8 +81,8 @@ TEST_F(ShiftedTest, EveryShiftHasTheSameStartsAndTheFirstIsALanguageModels) {
   DataOptions o = options(4);
   o.evaluation = true;
   o.split = "val";
-  const RandomWindows plain(corpus, "val", 1, kBlock - 1, o.seed + kEvaluationSeedOffset, 0, 1, 0,
-                            4);
+  const RandomWindows plain(corpus, "val", 1, kShiftedBlock - 1, o.seed + kEvaluationSeedOffset, 0,
+                            1, 0, 4);
   for (int64_t s = 0; s <= 4; ++s) {
     o.shift.fixed = s;
     const auto data = make_data_set({corpus}, o);
@@ -111,9 +111,9 @@ TEST_F(ShiftedTest, WhatLiesBehindTheTextHasNoTarget) {
   for (int64_t i = 0; i < whole.draws; ++i) {
     const Drawn drawn = whole.data->next(cursor);
     cursor = drawn.after;
-    EXPECT_EQ(drawn.batch.tokens[0], kTextVocab + 2);
+    EXPECT_EQ(drawn.batch.tokens[0], kShiftedVocab + 2);
     const Column* valid = drawn.batch.find("valid");
-    for (size_t m = 1; m < size_t(kBlock); ++m) {
+    for (size_t m = 1; m < size_t(kShiftedBlock); ++m) {
       const int64_t target = drawn.batch.targets[m];
       if (target < 0) continue;
       EXPECT_EQ(target, drawn.batch.tokens[m] + 3);
@@ -155,7 +155,7 @@ TEST_F(ShiftedTest, ShiftsAreDrawnAsOftenAsTheyShould) {
     for (int i = 0; i < kRows; ++i) {
       const Drawn drawn = data->next(cursor);
       cursor = drawn.after;
-      ++counts.at(size_t(drawn.batch.tokens[0] - kTextVocab));
+      ++counts.at(size_t(drawn.batch.tokens[0] - kShiftedVocab));
     }
     double chi_squared = 0;
     for (size_t s = 0; s < size_t(S); ++s)
@@ -169,16 +169,17 @@ TEST_F(ShiftedTest, ARowsShiftDependsOnSeedAndPlaceAlone) {
   const auto shifts = [&](uint64_t seed, int64_t B) {
     ShiftOptions o;
     o.odds = {4, ShiftDist::kUniform};
-    o.text_vocab = kTextVocab;
+    o.text_vocab = kShiftedVocab;
     const Shifted data(
-        std::make_shared<RandomWindows>(corpus, "train", B, kBlock - 1, 3, 0, 1, 3, 4), o, seed);
+        std::make_shared<RandomWindows>(corpus, "train", B, kShiftedBlock - 1, 3, 0, 1, 3, 4), o,
+        seed);
     std::vector<int64_t> all;
     Cursor cursor = data.start();
     while (all.size() < 24) {
       const Drawn drawn = data.next(cursor);
       cursor = drawn.after;
       for (int64_t b = 0; b < B; ++b)
-        all.push_back(drawn.batch.tokens[size_t(b * kBlock)] - kTextVocab + 1);
+        all.push_back(drawn.batch.tokens[size_t(b * kShiftedBlock)] - kShiftedVocab + 1);
     }
     return all;
   };
@@ -219,13 +220,13 @@ TEST_F(ShiftedTest, RowsOfAnswersEndWithTheirSample) {
   const auto data = make_data_set({corpus}, o);
   const TokenBatch row = data->next(data->start()).batch;
   // end a b c d end: only c, d and the last one are learned.
-  EXPECT_THAT(row.tokens, ElementsAre(kTextVocab + 1, testing::kEnd, 'a', 'b', 'c', 'd'));
+  EXPECT_THAT(row.tokens, ElementsAre(kShiftedVocab + 1, testing::kEnd, 'a', 'b', 'c', 'd'));
   EXPECT_THAT(row.targets, ElementsAre(-1, -1, 'c', 'd', testing::kEnd, -1));
 }
 
 TEST_F(ShiftedTest, ATextTooShortForTheLargestShiftIsRefused) {
-  EXPECT_NO_THROW(require_shifts(counted(30, 12), kBlock, 4));
-  const Error e = caught([&] { require_shifts(counted(30, 11), kBlock, 4); });
+  EXPECT_NO_THROW(require_shifts(counted(30, 12), kShiftedBlock, 4));
+  const Error e = caught([&] { require_shifts(counted(30, 11), kShiftedBlock, 4); });
   for (const char* part :
        {"the split val", "has 11 tokens", "block_size = 8", "max_shift = 4", "at least 12"})
     EXPECT_THAT(e.what(), HasSubstr(part));
@@ -246,7 +247,7 @@ TEST_F(ShiftedTest, OddsWithoutAMeaningAreRefused) {
               }).what(),
               HasSubstr("shift_zipf_a = 0"));
   const auto windows =
-      std::make_shared<RandomWindows>(counted(60), "train", 1, kBlock - 1, 3, 0, 1, 2, 3);
+      std::make_shared<RandomWindows>(counted(60), "train", 1, kShiftedBlock - 1, 3, 0, 1, 2, 3);
   ShiftOptions o;
   o.odds.max_shift = 3;
   o.fixed = 4;
@@ -255,7 +256,7 @@ TEST_F(ShiftedTest, OddsWithoutAMeaningAreRefused) {
   o.fixed = 3;
   EXPECT_THAT(caught([&] { Shifted(windows, o, 1).next({}); }).what(),
               HasSubstr("the text's vocabulary, and that is not known"));
-  o.text_vocab = kTextVocab;
+  o.text_vocab = kShiftedVocab;
   EXPECT_THAT(caught([&] {
                 Shifted(windows, o, 1).next({{"row", INT64_MAX}});
               }).what(),

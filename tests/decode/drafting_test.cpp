@@ -18,21 +18,21 @@
 namespace fathom::testing {
 namespace {
 
-using Drafted = std::vector<std::vector<int64_t>>;
+using DraftTexts = std::vector<std::vector<int64_t>>;
 
-constexpr int64_t kTextIds = 11, kShifts = 5, kSeen = 12;
+constexpr int64_t kDraftIds = 11, kDraftShifts = 5, kDraftWindow = 12;
 
 ModelConfig ahead_config(ModelConfig config = untied_config()) {
-  config.backbone.block_size = kSeen;
+  config.backbone.block_size = kDraftWindow;
   config.ahead.predict_ahead = true;
-  config.ahead.max_shift = kShifts;
+  config.ahead.max_shift = kDraftShifts;
   return config;
 }
 
 std::unique_ptr<NextTokenModel> drafting_model(const ModelConfig& config,
                                                at::ScalarType dtype = at::kFloat,
                                                uint64_t seed = 1) {
-  auto model = model_of(config, kTextIds + config.ahead.shift_tokens(), dtype, seed);
+  auto model = model_of(config, kDraftIds + config.ahead.shift_tokens(), dtype, seed);
   disturb(*model, 0.3);
   return model;
 }
@@ -41,20 +41,20 @@ GenerateOptions greedy_options(const ModelConfig& config, const Window& window) 
   GenerateOptions o;
   o.sampler.greedy = true;
   o.window = window;
-  o.vocab_size = kTextIds;
+  o.vocab_size = kDraftIds;
   o.max_new_tokens = 26;
-  if (config.ahead.predict_ahead) o.shift_id = shift_id(kTextIds, 1);
+  if (config.ahead.predict_ahead) o.shift_id = shift_id(kDraftIds, 1);
   return o;
 }
 
-struct Growth {
-  Drafted tokens, layers;
+struct GrownTexts {
+  DraftTexts tokens, layers;
   GenerateReport report;
 };
 
-Growth grown(const NextTokenModel& model, const GenerateOptions& options,
-             const Drafted& texts = {{1}, {7, 2, 9, 4}, {3, 3}}) {
-  Growth g;
+GrownTexts texts_grown(const NextTokenModel& model, const GenerateOptions& options,
+                       const DraftTexts& texts = {{1}, {7, 2, 9, 4}, {3, 3}}) {
+  GrownTexts g;
   g.tokens.resize(texts.size());
   g.layers.resize(texts.size());
   g.report = generate(model, texts, options, [&](size_t text, int64_t token, int64_t layer) {
@@ -66,45 +66,45 @@ Growth grown(const NextTokenModel& model, const GenerateOptions& options,
 
 // Rows of random tokens as training has them, with the shifts 1, 2, ...
 TokenBatch random_ahead_rows(int64_t B, int64_t L) {
-  const Tensor tokens = random_tokens({B, L + kShifts}, kTextIds, 5);
+  const Tensor tokens = random_tokens({B, L + kDraftShifts}, kDraftIds, 5);
   TokenBatch windows = empty_batch(B, L - 1);
   WholeNumbers ahead;
   std::vector<int64_t> shifts;
   for (int64_t b = 0; b < B; ++b) {
-    const int64_t* row = tokens.data_ptr<int64_t>() + b * (L + kShifts);
+    const int64_t* row = tokens.data_ptr<int64_t>() + b * (L + kDraftShifts);
     std::copy(row, row + L - 1, windows.tokens.begin() + b * (L - 1));
     std::copy(row + 1, row + L, windows.targets.begin() + b * (L - 1));
-    ahead.insert(ahead.end(), row + L, row + L + kShifts - 1);
-    shifts.push_back(b % kShifts + 1);
+    ahead.insert(ahead.end(), row + L, row + L + kDraftShifts - 1);
+    shifts.push_back(b % kDraftShifts + 1);
   }
-  windows.columns.push_back({"ahead", ahead, kShifts - 1});
-  return shifted_rows(windows, shifts, kTextIds);
+  windows.columns.push_back({"ahead", ahead, kDraftShifts - 1});
+  return shifted_rows(windows, shifts, kDraftIds);
 }
 
 TEST(ShiftTokens, TheLossIsOfEveryTokenButTheShiftToken) {
   const ModelConfig config = ahead_config();
   const auto model = drafting_model(config, at::kDouble);
-  const Batch batch = to_batch(random_ahead_rows(7, kSeen), at::kCPU);
+  const Batch batch = to_batch(random_ahead_rows(7, kDraftWindow), at::kCPU);
   const at::NoGradGuard no_grad;
   const std::vector<double> logits = numbers(model->logits(batch.tokens_BT));
-  const int64_t V = kTextIds + kShifts;
+  const int64_t V = kDraftIds + kDraftShifts;
   double sum = 0;
   int64_t count = 0;
   for (int64_t b = 0; b < 7; ++b)
-    for (int64_t t = 1; t < kSeen; ++t, ++count) {
-      const double* row = logits.data() + (b * kSeen + t) * V;
+    for (int64_t t = 1; t < kDraftWindow; ++t, ++count) {
+      const double* row = logits.data() + (b * kDraftWindow + t) * V;
       double total = 0;
       for (int64_t v = 0; v < V; ++v) total += std::exp(row[v]);
       sum += std::log(total) - row[batch.targets_BT[b][t].item<int64_t>()];
     }
   EXPECT_NEAR(mean_loss(*model, batch), sum / double(count), 1e-12);
-  EXPECT_EQ(count, 7 * (kSeen - 1));
+  EXPECT_EQ(count, 7 * (kDraftWindow - 1));
   // With the shift token of 1 the targets are those of a language model, a slot further.
   Batch first = batch;
   first.tokens_BT = batch.tokens_BT.narrow(0, 0, 1);
   first.targets_BT = batch.targets_BT.narrow(0, 0, 1);
-  EXPECT_TRUE(
-      at::equal(first.targets_BT.narrow(1, 1, kSeen - 2), first.tokens_BT.narrow(1, 2, kSeen - 2)));
+  EXPECT_TRUE(at::equal(first.targets_BT.narrow(1, 1, kDraftWindow - 2),
+                        first.tokens_BT.narrow(1, 2, kDraftWindow - 2)));
 }
 
 TEST(ShiftTokens, AreRowsOfTheTableAndMoreCannotBeAsked) {
@@ -114,7 +114,7 @@ TEST(ShiftTokens, AreRowsOfTheTableAndMoreCannotBeAsked) {
     return int64_t{0};
   };
   EXPECT_EQ(rows(*drafting_model(ahead_config())) - rows(*drafting_model(untied_config())),
-            kShifts);
+            kDraftShifts);
 }
 
 // Whatever has been dropped, what is seen begins with the shift token.
@@ -122,13 +122,13 @@ TEST(ShiftTokens, StayInFrontOfWindowsThatMove) {
   const ModelConfig config = ahead_config();
   const auto model = drafting_model(config, at::kDouble);
   for (const int64_t pinned : {0, 2}) {
-    const Window window = {pinned, kSeen, Overflow::kRecompute};
-    const Growth g = grown(*model, greedy_options(config, window));
-    Drafted texts = {{1}, {7, 2, 9, 4}, {3, 3}};
+    const Window window = {pinned, kDraftWindow, Overflow::kRecompute};
+    const GrownTexts g = texts_grown(*model, greedy_options(config, window));
+    DraftTexts texts = {{1}, {7, 2, 9, 4}, {3, 3}};
     for (size_t b = 0; b < 3; ++b)
       for (const int64_t token : g.tokens[b]) {
-        std::vector<int64_t> seen = {kTextIds};
-        const auto room = size_t(kSeen - 1), kept = size_t(pinned);
+        std::vector<int64_t> seen = {kDraftIds};
+        const auto room = size_t(kDraftWindow - 1), kept = size_t(pinned);
         std::vector<int64_t>& text = texts[b];
         if (text.size() <= room) {
           seen.insert(seen.end(), text.begin(), text.end());
@@ -138,22 +138,22 @@ TEST(ShiftTokens, StayInFrontOfWindowsThatMove) {
         }
         const Tensor tokens = index_tensor(seen, at::kCPU).unsqueeze(0);
         const Tensor scores_V = model->next_token(tokens, Exit::kLast).scores_NV[0];
-        ASSERT_EQ(token, scores_V.narrow(0, 0, kTextIds).argmax().item<int64_t>());
+        ASSERT_EQ(token, scores_V.narrow(0, 0, kDraftIds).argmax().item<int64_t>());
         text.push_back(token);
       }
-    EXPECT_GT(texts[0].size(), size_t(2 * kSeen));
+    EXPECT_GT(texts[0].size(), size_t(2 * kDraftWindow));
   }
 }
 
 TEST(ShiftTokens, LookAheadIsTheLastTokensAnswerToThatShift) {
   const ModelConfig config = ahead_config();
   const auto model = drafting_model(config, at::kDouble);
-  const GenerateOptions o = greedy_options(config, {0, kSeen, Overflow::kRecompute});
+  const GenerateOptions o = greedy_options(config, {0, kDraftWindow, Overflow::kRecompute});
   const std::vector<int64_t> text = {7, 2, 9, 4};
-  for (int64_t s = 1; s <= kShifts; ++s) {
-    const Tensor tokens = index_tensor({kTextIds + s - 1, 7, 2, 9, 4}, at::kCPU).unsqueeze(0);
+  for (int64_t s = 1; s <= kDraftShifts; ++s) {
+    const Tensor tokens = index_tensor({kDraftIds + s - 1, 7, 2, 9, 4}, at::kCPU).unsqueeze(0);
     const at::NoGradGuard no_grad;
-    const Tensor expected = model->logits(tokens)[0][4].narrow(0, 0, kTextIds);
+    const Tensor expected = model->logits(tokens)[0][4].narrow(0, 0, kDraftIds);
     const Tensor given = scores_ahead(*model, text, s, o).to(at::kDouble);
     EXPECT_LE((given - expected).abs().max().item<double>(), 1e-5) << s;
   }
@@ -173,10 +173,10 @@ void expect_the_same_text(const ModelConfig& config, Draft draft) {
       for (const Exit exit : {Exit::kFirstConfident, Exit::kLast}) {
         if (config.halting.rule == HaltRule::kNone && exit == Exit::kLast) continue;
         const auto model = drafting_model(config, seed == 1 ? at::kFloat : at::kDouble, seed);
-        GenerateOptions o = greedy_options(config, {int64_t(seed) - 1, kSeen, overflow});
+        GenerateOptions o = greedy_options(config, {int64_t(seed) - 1, kDraftWindow, overflow});
         o.exit = exit;
         if (seed == 2) o.sampler.repetition_penalty = 1.3;
-        const Growth plain = grown(*model, o);
+        const GrownTexts plain = texts_grown(*model, o);
         EXPECT_EQ(plain.report.drafted, 0);
         o.draft = draft;
         o.early = &early;
@@ -184,7 +184,7 @@ void expect_the_same_text(const ModelConfig& config, Draft draft) {
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " overflow " << int(overflow)
                                             << " exit " << int(exit) << " M " << M);
           o.draft_tokens = M;
-          const Growth drafted = grown(*model, o);
+          const GrownTexts drafted = texts_grown(*model, o);
           EXPECT_EQ(drafted.tokens, plain.tokens);
           EXPECT_EQ(drafted.layers, plain.layers);
           EXPECT_EQ(drafted.report.tokens, plain.report.tokens);
@@ -194,7 +194,7 @@ void expect_the_same_text(const ModelConfig& config, Draft draft) {
           refuted += drafted.report.drafted - drafted.report.confirmed;
         }
         for (const std::vector<int64_t>& text : plain.tokens)
-          for (const int64_t token : text) EXPECT_LT(token, kTextIds) << "a shift token";
+          for (const int64_t token : text) EXPECT_LT(token, kDraftIds) << "a shift token";
       }
   EXPECT_GT(confirmed, 0);
   EXPECT_GT(refuted, 0);
@@ -210,7 +210,7 @@ TEST(Drafts, OfShiftsGiveTheTextWhereTokensLeaveEarly) {
 
 TEST(Drafts, OfTheFirstReadoutGiveTheTextOfATokenAtATime) {
   ModelConfig config = exit_config(0.3, 3);
-  config.backbone.block_size = kSeen;
+  config.backbone.block_size = kDraftWindow;
   expect_the_same_text(config, Draft::kExit);
 }
 
@@ -231,7 +231,7 @@ TEST(Drafts, OfAModelWhoseLayersAgreeAreAllRight) {
   o.draft = Draft::kExit;
   o.draft_tokens = 4;
   o.early = &early;
-  const Growth g = grown(*model, o, {{1}});
+  const GrownTexts g = texts_grown(*model, o, {{1}});
   EXPECT_EQ(g.tokens[0], std::vector<int64_t>(25, 4));
   EXPECT_EQ(g.report.confirmed, g.report.drafted);
   EXPECT_EQ(g.report.passes, 5) << "five tokens a pass";
@@ -243,10 +243,10 @@ TEST(Drafts, AreRefusedWhereTheyHaveNoMeaning) {
   const ModelConfig config = ahead_config();
   const auto model = drafting_model(config);
   const auto refused = [&](const std::function<void(GenerateOptions&)>& change) {
-    GenerateOptions o = greedy_options(config, {0, kSeen, Overflow::kRecompute});
+    GenerateOptions o = greedy_options(config, {0, kDraftWindow, Overflow::kRecompute});
     o.draft = Draft::kShift;
     change(o);
-    const Error e = caught([&] { grown(*model, o); });
+    const Error e = caught([&] { texts_grown(*model, o); });
     EXPECT_EQ(e.kind(), ErrorKind::kUsage);
     return std::string(e.what());
   };
@@ -300,14 +300,14 @@ TEST_F(LooksAhead, APeriodIsLearnedAtEveryShift) {
   o.shift_id = shift_id(5, 1);
   o.max_new_tokens = 40;
   const NextTokenModel& model = *t.model().next_token_model();
-  const Growth plain = grown(model, o, {{0, 1}, {3}});
+  const GrownTexts plain = texts_grown(model, o, {{0, 1}, {3}});
   for (size_t i = 0; i < 40; ++i) {
     EXPECT_EQ(plain.tokens[0][i], int64_t(i + 2) % 5);
     EXPECT_EQ(plain.tokens[1][i], int64_t(i + 4) % 5);
   }
   o.draft = Draft::kShift;
   o.draft_tokens = 3;
-  const Growth drafted = grown(model, o, {{0, 1}, {3}});
+  const GrownTexts drafted = texts_grown(model, o, {{0, 1}, {3}});
   EXPECT_EQ(drafted.tokens, plain.tokens);
   EXPECT_EQ(plain.report.tokens_per_pass(), 1);
   EXPECT_GT(drafted.report.tokens_per_pass(), 1.5) << "4 tokens in 2 passes, but for moves";

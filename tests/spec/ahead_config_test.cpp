@@ -52,7 +52,7 @@ TEST(AheadConfig, RefusesByName) {
       {{{"label_shift_prob", "0"}}, {"label_shift_prob = 0"}},
       {{{"label_shift_prob", "1.5"}}, {"label_shift_prob = 1.5"}},
       {{{"shift_dist", "zipf"}, {"shift_zipf_a", "0"}}, {"shift_zipf_a = 0"}},
-      {{{"shift_dist", "normal"}}, {"shift_dist", "geometric"}},
+      {{{"shift_dist", "normal"}}, {"shift_dist = "}},
       {{{"shift", "11"}}, {"shift = 11", "max_shift = 10"}},
       {{{"pack_rows", "true"}}, {"pack_rows = true", "predict_ahead = true"}},
       {{{"row_overlap", "63"}}, {"row_overlap = 63", "block_size = 64", "predict_ahead = true"}},

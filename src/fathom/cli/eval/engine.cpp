@@ -225,7 +225,7 @@ int eval(const EvalRequest& request) {
   options.tokenizer = corpus.tokenizer();
   Evaluation e = evaluate(*loaded.model, *whole, batches, device, config.training.dtype, options);
   const AheadConfig& ahead = config.model.ahead;
-  if (ahead.predict_ahead)
+  if (ahead.predict_ahead && ahead.shift_losses)
     add_shift_losses(
         *loaded.model, ahead,
         [&](int64_t shift) {

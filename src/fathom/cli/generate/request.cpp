@@ -45,6 +45,14 @@ void add_sampler_fields(FieldList& list, GenerateRequest& request) {
       .needs(kDraws, draws);
 }
 
+// Whether a text can. A token has at least a byte.
+bool outgrows_window(const GenerateRequest& request, const ModelConfig& model) {
+  const int64_t capacity =
+      request.window.capacity > 0 ? request.window.capacity : model.backbone.block_size;
+  const int64_t seen = capacity - (model.ahead.predict_ahead ? 1 : 0);
+  return static_cast<int64_t>(request.start.size()) + request.max_new_tokens > seen;
+}
+
 // `overflows`: whether a text can outgrow its window.
 void add_window_fields(FieldList& list, Window& w, const std::function<bool()>& overflows) {
   const char* const kOverflows = "a text that outgrows its window";
@@ -201,12 +209,8 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   for (const char* key : {"threshold", "thresholds"})
     list.find(key)->needs("exit = first_confident",
                           [&] { return request.exit == Exit::kFirstConfident; });
-  // A token has at least a byte.
-  add_window_fields(list, request.window, [&] {
-    const int64_t seen =
-        request.window.capacity > 0 ? request.window.capacity : config.model.backbone.block_size;
-    return static_cast<int64_t>(request.start.size()) + request.max_new_tokens > seen;
-  });
+  const auto overflows = [&] { return outgrows_window(request, config.model); };
+  add_window_fields(list, request.window, overflows);
   add_draft_fields(list, request);
   list.section("output");
   list.add("json", request.json, "print one JSON object when all is done: texts and speed");
@@ -223,6 +227,11 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   settle_drafts(list, request, config.model);
   require_room(request, state);
   request.notices = notices_of(list);
+  if (request.draft != Draft::kNone && request.window.overflow == Overflow::kRecompute &&
+      overflows())
+    request.notices.emplace_back(
+        "overflow = recompute moves the window at each token from its end on, and nothing can be "
+        "drafted there: --overflow=half goes on drafting");
   return request;
 }
 

@@ -45,10 +45,9 @@ void add_fields(FieldList& list, AheadConfig& c) {
       .at_most(1 << 16)
       .of_policy()
       .needs(kAhead, looks_ahead);
-  list.add(
-          "shift_losses", c.shift_losses,
-          "evaluations of val also tell the loss at each shift, on the same windows, and without a "
-          "shift token")
+  list.add("shift_losses", c.shift_losses,
+           "evaluations of val, and `fathom eval`, also tell the loss at each shift, on the same "
+           "windows, and without a shift token")
       .needs(kAhead, looks_ahead);
 }
 
