@@ -16,9 +16,26 @@ if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
+# Files that are compiled together share their unnamed namespace: what one has there may be a local
+# name of another.
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(shadow -Wshadow=local)
+else()
+  set(shadow -Wshadow)
+endif()
 add_library(fathom_warnings INTERFACE)
 target_compile_options(fathom_warnings INTERFACE
-  -Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough)
+  -Wall -Wextra -Werror ${shadow} -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough)
+
+# Whether a target's files are compiled several at a time, where CMAKE_UNITY_BUILD says so. GCC takes
+# a class with a member whose type is of an unnamed namespace for one of a header then.
+function(fathom_unity target together)
+  if(NOT together)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
+  elseif(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  endif()
+endfunction()
 
 if(FATHOM_SANITIZE)
   # The assertions of libstdc++ find an index that is out of range inside a large enough allocation.

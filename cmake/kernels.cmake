@@ -10,6 +10,7 @@ file(GLOB simd_sources CONFIGURE_DEPENDS src/fathom/kernels/simd/*.cpp)
 function(fathom_isa name)
   set(library fathom_kernels_${name})
   add_library(${library} OBJECT ${simd_sources})
+  fathom_unity(${library} FALSE)
   target_include_directories(${library} PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_compile_definitions(${library} PRIVATE FATHOM_ISA=${name})
   # No contraction: simd/vector.h has fused multiply-adds, and says where. -Wno-psabi: vectors are

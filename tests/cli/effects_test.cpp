@@ -9,17 +9,17 @@
 
 #include "cli/effects_testing.h"
 #include "cli/saved_run.h"
-#include "effect_lists.h"
 #include "fathom/cli/compare/request.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/plot/request.h"
-#include "fathom/cli/sweep/plan.h"
+#include "fathom/cli/sweep/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/track/run_store.h"
 #include "fathom/train/recipe/training_plan.h"
+#include "verb_effect_lists.h"
 
 namespace fathom {
 namespace {
@@ -250,6 +250,17 @@ void VerbEffects::generate_effects() {
     make_checkpoints();
     return *parse_generate({"old", word});
   };
+  effects_["generate policy"] = [=] {
+    EXPECT_EQ(parsed("--policy=halt_threshold=0.5").model.policy, "halt_threshold=0.5");
+    for (const auto& [policy, said] :
+         {std::pair{"loop_halt_rule=kl", "loop_groups = []"},
+          std::pair{"n_layer=3", "no matter of one pass"},
+          std::pair{"batches=3", "more than settings"}, std::pair{"halt_rule", "no key=value"}})
+      EXPECT_THAT(testing::refusal_of([&, flag = std::string("--policy=") + policy] {
+                    parsed(flag.c_str());
+                  }).what(),
+                  ::testing::HasSubstr(said));
+  };
   effects_["generate window"] = [=] { EXPECT_EQ(parsed("--window=7").window.capacity, 7); };
   effects_["generate pinned"] = [=] { EXPECT_EQ(parsed("--pinned=3").window.pinned, 3); };
   effects_["generate overflow"] = [=] {
@@ -261,6 +272,24 @@ void VerbEffects::generate_effects() {
   };
   effects_["generate top_p"] = [=] { EXPECT_EQ(parsed("--top_p=0.5").sampler.top_p, 0.5); };
   effects_["generate min_p"] = [=] { EXPECT_EQ(parsed("--min_p=0.5").sampler.min_p, 0.5); };
+  // Of a model that looks ahead; what they do: decode/drafting_test.cpp.
+  const auto ahead = [](const Words& more) {
+    RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+    state.config.model.ahead.predict_ahead = true;
+    state.vocab_size += state.config.model.ahead.shift_tokens();
+    testing::save_state("far", "last", state);
+    Words words = {"far"};
+    words.insert(words.end(), more.begin(), more.end());
+    return *parse_generate(words);
+  };
+  effects_["generate draft"] = [=] {
+    EXPECT_EQ(ahead({"--draft=shift", "--do_sample=False"}).draft, Draft::kShift);
+  };
+  effects_["generate draft_tokens"] = [=] {
+    EXPECT_EQ(ahead({"--draft=shift", "--do_sample=False", "--draft_tokens=3"}).draft_tokens, 3);
+  };
+  effects_["generate lookahead"] = [=] { EXPECT_EQ(ahead({"--lookahead=3"}).lookahead, 3); };
+  effects_["generate json"] = [=] { EXPECT_TRUE(parsed("--json").json); };
   effects_["generate repetition_penalty"] = [=] {
     EXPECT_EQ(parsed("--repetition_penalty=1.5").sampler.repetition_penalty, 1.5);
   };

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "cli/cli_testing.h"
-#include "effect_lists.h"
+#include "verb_effect_lists.h"
 
 namespace fathom::testing {
 

@@ -6,13 +6,13 @@
 
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
-#include "effect_lists.h"
 #include "fathom/cli/bench/request.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/loops/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/verbs.h"
+#include "verb_effect_lists.h"
 
 namespace fathom {
 namespace {
@@ -121,6 +121,11 @@ const std::vector<InVain>& in_vain() {
        "exit = first_confident",
        {"early", "--exit=last", "--thresholds=[1,1,1,1]"},
        {"early", "--thresholds=[1,1,1,1]"}},
+      {"generate",
+       "draft_tokens",
+       "draft = shift or exit",
+       {"early", "--draft_tokens=3"},
+       {"early", "--draft_tokens=3", "--draft=exit", "--do_sample=False", "--overflow=half"}},
       {"generate",
        "exit",
        "a model with a halt_rule",
@@ -271,6 +276,8 @@ TEST_F(Needs, HugeNumbersAreRefusedByName) {
                                   {"generate", "top_k"},
                                   {"generate", "window"},
                                   {"generate", "pinned"},
+                                  {"generate", "draft_tokens"},
+                                  {"generate", "lookahead"},
                                   {"generate", "seed"},
                                   {"trace", "num_chars"},
                                   {"trace", "start_idx"},

@@ -141,6 +141,10 @@ TEST_F(PlotTest, TokensAreTheConfigurationsWhereNoneWereCounted) {
   make_run("third", "gpt2ish_shakespeare_cpu", "batch_size = 3\nblock_size = 32\n");
   EXPECT_EQ(plotted({"third", "--x=tokens"})["lines"][0]["x"],
             json({0.0, 9600.0, 19200.0, 28800.0, 38400.0}));
+  place_.write("runs/third/plan.json", "{}");  // whose stages may have other batches
+  const Outcome o = plot({"third", "--x=tokens"});
+  EXPECT_EQ(o.exit_code, 2);
+  EXPECT_THAT(o.err, HasSubstr("has not stored its tokens"));
 }
 
 TEST_F(PlotTest, WhatWasCountedLiesBetweenTheStepsThatSayIt) {

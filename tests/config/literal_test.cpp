@@ -69,14 +69,14 @@ TEST(Literal, Lists) {
   EXPECT_EQ(parse_literal("[(1, 2), []]"), json({{1, 2}, json::array()}));
 }
 
-struct Refused {
+struct RefusedLiteral {
   const char* text;
   const char* why;
   int position;  // from 1
 };
 
 TEST(Literal, RefusalsSayWhatAndWhere) {
-  const Refused cases[] = {
+  const RefusedLiteral cases[] = {
       {"", "missing", 1},
       {"  ", "missing", 3},
       {"abc", "not a number", 1},
@@ -111,7 +111,7 @@ TEST(Literal, RefusalsSayWhatAndWhere) {
       {"infinity", "not a number", 1},
       {"TRUE", "not a number", 1},
   };
-  for (const Refused& c : cases) {
+  for (const RefusedLiteral& c : cases) {
     const Error error = refusal_of([&] { parse_literal(c.text); });
     EXPECT_EQ(error.kind(), ErrorKind::kUsage) << c.text;
     EXPECT_THAT(error.what(), HasSubstr(c.why)) << c.text;

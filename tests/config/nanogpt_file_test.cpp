@@ -17,14 +17,14 @@ using testing::refusal_of;
 using testing::Sample;
 using ::testing::StartsWith;
 
-void read(Sample& s, const std::string& text, const std::string& name) {
+void read_file(Sample& s, const std::string& text, const std::string& name) {
   read_config_text(text, name, s.fields);
 }
 
 // The message that a file with this text ends with.
-std::string refused(const std::string& text, const std::string& name) {
+std::string refused_file(const std::string& text, const std::string& name) {
   Sample s;
-  const Error e = refusal_of([&] { read(s, text, name); });
+  const Error e = refusal_of([&] { read_file(s, text, name); });
   EXPECT_EQ(e.kind(), ErrorKind::kUsage) << text;
   return e.what();
 }
@@ -63,28 +63,28 @@ TEST(NanoGptFile, LinesOfKeyAndLiteral) {
 TEST(NanoGptFile, QuotesTuplesNoneAndWindowsLines) {
   Sample s;
   s.config.maybe_count = 1;
-  read(s, "text='a # b'  # c\r\nmaybe_count = None\r\nints = (1, 2,)\r\nflag=True", "a.py");
+  read_file(s, "text='a # b'  # c\r\nmaybe_count = None\r\nints = (1, 2,)\r\nflag=True", "a.py");
   EXPECT_EQ(s.config.text, "a # b");
   EXPECT_FALSE(s.config.maybe_count);
   EXPECT_THAT(s.config.ints, ElementsAre(1, 2));
   EXPECT_TRUE(s.config.flag);
-  read(s, R"(text = 'it\'s # here' # and not here)", "a.py");
+  read_file(s, R"(text = 'it\'s # here' # and not here)", "a.py");
   EXPECT_EQ(s.config.text, "it's # here");
-  read(s, R"(text = "say \"# x\"")", "a.py");
+  read_file(s, R"(text = "say \"# x\"")", "a.py");
   EXPECT_EQ(s.config.text, "say \"# x\"");
-  read(s, R"(text = 'back\\' # slash)", "a.py");
+  read_file(s, R"(text = 'back\\' # slash)", "a.py");
   EXPECT_EQ(s.config.text, "back\\");
 }
 
 // nanoGPT's config/train_gpt2.py: `gradient_accumulation_steps = 5 * 8`.
 TEST(NanoGptFile, ProductsOfNumbers) {
   Sample s;
-  read(s, "count = 5 * 8  # 40\nrate = 2 * 1e-1 * 0.5\ntext = '5 * 8'\n", "a.py");
+  read_file(s, "count = 5 * 8  # 40\nrate = 2 * 1e-1 * 0.5\ntext = '5 * 8'\n", "a.py");
   EXPECT_EQ(s.config.count, 40);
   EXPECT_DOUBLE_EQ(s.config.rate, 0.1);
   EXPECT_EQ(s.config.text, "5 * 8");
-  EXPECT_ANY_THROW(read(s, "count = 5000000000 * 5000000000\n", "a.py"));
-  EXPECT_ANY_THROW(read(s, "count = 5 * 0.5\n", "a.py"));
+  EXPECT_ANY_THROW(read_file(s, "count = 5000000000 * 5000000000\n", "a.py"));
+  EXPECT_ANY_THROW(read_file(s, "count = 5 * 0.5\n", "a.py"));
 }
 
 TEST(NanoGptFile, CodeIsRefusedWithItsLineAndNeverRun) {
@@ -118,7 +118,7 @@ TEST(NanoGptFile, CodeIsRefusedWithItsLineAndNeverRun) {
            std::string("count ="),
            std::string("unknown_key = 3"),
        }) {
-    EXPECT_THAT(refused("\n# comment\n" + line + "\n", "dir/x.py"), StartsWith("dir/x.py:3: "))
+    EXPECT_THAT(refused_file("\n# comment\n" + line + "\n", "dir/x.py"), StartsWith("dir/x.py:3: "))
         << line;
     EXPECT_FALSE(std::filesystem::exists(canary)) << line;
   }
@@ -126,15 +126,15 @@ TEST(NanoGptFile, CodeIsRefusedWithItsLineAndNeverRun) {
 
 TEST(NanoGptFile, AShellLineOfTheSameTextInTomlIsNotTaken) {
   Sample s;
-  EXPECT_ANY_THROW(read(s, "flag = True\n", "a.toml"));
-  EXPECT_NO_THROW(read(s, "flag = True\n", "a.py"));
+  EXPECT_ANY_THROW(read_file(s, "flag = True\n", "a.toml"));
+  EXPECT_NO_THROW(read_file(s, "flag = True\n", "a.py"));
 }
 
 TEST(NanoGptFile, ALongProductIsNoTrap) {
   Sample s;
   std::string product = "3";
   for (int i = 0; i < 200'000; ++i) product += " * 1";
-  read(s, "count = " + product, "a.py");
+  read_file(s, "count = " + product, "a.py");
   EXPECT_EQ(s.config.count, 3);
 }
 

@@ -7,6 +7,7 @@
 #include "fathom/data/prefetched.h"
 #include "fathom/data/prompt_rows.h"
 #include "fathom/data/shard_windows.h"
+#include "fathom/data/shifted.h"
 
 namespace fathom {
 namespace {
@@ -90,6 +91,29 @@ const std::vector<Kind>& kinds() {
                                                       MixtureRule::kFirstExhausted);
          return std::make_shared<Mixture>(std::vector{windows(s.shards), inner},
                                           MixtureRule::kWeighted, std::vector{1.0, 2.0}, 9);
+       }},
+      {"Shifted",
+       [](const Sources& s) -> Made {
+         ShiftOptions options;
+         options.odds = {3, ShiftDist::kUniform};
+         options.text_vocab = 300;
+         return std::make_shared<Shifted>(
+             std::make_shared<RandomWindows>(s.shards, "train", 1, 7, 3, 0, 1, 2, 3), options, 5);
+       }},
+      {"ShiftedMixture",
+       [](const Sources& s) -> Made {
+         ShiftOptions options;
+         options.odds = {3, ShiftDist::kUniform};
+         options.text_vocab = 300;
+         options.fixed = 1;  // a further one has no target in a short row
+         const auto shorter = [](RowOptions& o) {
+           o.T = 7;
+           o.ahead = 2;
+         };
+         return std::make_shared<Shifted>(
+             std::make_shared<Mixture>(std::vector{rows(s.many, shorter), rows(s.few, shorter)},
+                                       MixtureRule::kAllExhausted),
+             options, 5);
        }},
       {"Prefetched",
        [](const Sources& s) -> Made { return std::make_shared<Prefetched>(rows(s.many), 3); }},

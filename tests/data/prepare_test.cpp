@@ -41,7 +41,7 @@ class PrepareTest : public testing::DataTest {
   }
 };
 
-const std::string kTwenty = "roses are red, so be";
+const std::string kTwentyBytes = "roses are red, so be";
 
 TEST_F(PrepareTest, ReportsWhatItMade) {
   const PrepareReport report = prepare(text("aaaaaaaabbbbbbbb" + std::string("abab")));
@@ -131,7 +131,7 @@ TEST_F(PrepareTest, EveryFieldHasAnEffect) {
                                       "format", "rows", "prompt_field", "truth_field", "text_field",
                                       "title_field", "seed", "shard_format", "val_fraction",
                                       "shard_tokens", "force", "url", "timeout", "max_bytes"}));
-  options.what = text(kTwenty).what;
+  options.what = text(kTwentyBytes).what;
   list.set_text("name", "other", "--name");
   list.set_text("tokenizer", "byte", "--tokenizer");
   list.set_text("shard_format", "nanogpt", "--shard_format");
@@ -179,13 +179,13 @@ TEST_F(PrepareTest, BytePairsAreMadeForTheText) {
 }
 
 TEST_F(PrepareTest, ASecondTimeDoesNothing) {
-  const PrepareOptions options = text(kTwenty);
+  const PrepareOptions options = text(kTwentyBytes);
   prepare(options);
   const auto before = fs::last_write_time(temp_ / "data/poem/meta.json");
   const PrepareReport again = prepare(options);
   EXPECT_TRUE(again.already_prepared);
   EXPECT_EQ(again.splits[0].tokens, 18u);
-  EXPECT_EQ(again.sample, kTwenty.substr(0, 18));
+  EXPECT_EQ(again.sample, kTwentyBytes.substr(0, 18));
   EXPECT_EQ(fs::last_write_time(temp_ / "data/poem/meta.json"), before);
   PrepareOptions forced = options;
   forced.force = true;
@@ -193,8 +193,8 @@ TEST_F(PrepareTest, ASecondTimeDoesNothing) {
 }
 
 TEST_F(PrepareTest, ADifferentCorpusIsReplacedOnlyByForce) {
-  prepare(text(kTwenty));
-  PrepareOptions other = text(kTwenty + "!");
+  prepare(text(kTwentyBytes));
+  PrepareOptions other = text(kTwentyBytes + "!");
   const Error error = caught([&] { prepare(other); });
   EXPECT_THAT(error.what(), HasSubstr("already holds a different corpus"));
   EXPECT_THAT(error.hint(), HasSubstr("--force"));
@@ -204,18 +204,18 @@ TEST_F(PrepareTest, ADifferentCorpusIsReplacedOnlyByForce) {
 }
 
 TEST_F(PrepareTest, ForceNeverRemovesForeignFiles) {
-  prepare(text(kTwenty));
+  prepare(text(kTwentyBytes));
   spill(temp_ / "data/poem/input.txt", "precious");
-  PrepareOptions options = text(kTwenty);
+  PrepareOptions options = text(kTwentyBytes);
   options.force = true;
   EXPECT_THAT(refusal(options), HasSubstr("holds \"input.txt\""));
   EXPECT_EQ(slurp(temp_ / "data/poem/input.txt"), "precious");
 }
 
 TEST_F(PrepareTest, ADamagedCorpusIsMadeAgain) {
-  prepare(text(kTwenty));
+  prepare(text(kTwentyBytes));
   spill(temp_ / "data/poem/train.bin", "short");
-  const PrepareReport report = prepare(text(kTwenty));
+  const PrepareReport report = prepare(text(kTwentyBytes));
   EXPECT_FALSE(report.already_prepared);
   ASSERT_EQ(report.notices.size(), 1u);
   EXPECT_THAT(report.notices[0], HasSubstr("made again, for the shard"));
@@ -224,7 +224,7 @@ TEST_F(PrepareTest, ADamagedCorpusIsMadeAgain) {
 
 TEST_F(PrepareTest, AnInterruptedPreparationLeavesNothing) {
   for (const std::string stop : {"read", "tokenize"}) {
-    EXPECT_THROW(prepare(text(kTwenty),
+    EXPECT_THROW(prepare(text(kTwentyBytes),
                          [&](const std::string& stage, uint64_t, uint64_t) {
                            if (stage == stop) throw std::runtime_error("interrupted");
                          }),
@@ -232,13 +232,13 @@ TEST_F(PrepareTest, AnInterruptedPreparationLeavesNothing) {
     EXPECT_EQ(entries(), 0u) << stop;
   }
   EXPECT_TRUE(prepared_corpora().empty());
-  prepare(text(kTwenty));
+  prepare(text(kTwentyBytes));
   EXPECT_EQ(prepared_corpora(), std::vector<std::string>{"poem"});
 }
 
 TEST_F(PrepareTest, ProgressCoversTheText) {
   uint64_t last = 0;
-  prepare(text(kTwenty), [&](const std::string& stage, uint64_t done, uint64_t total) {
+  prepare(text(kTwentyBytes), [&](const std::string& stage, uint64_t done, uint64_t total) {
     EXPECT_EQ(total, 20u);
     if (stage == "tokenize") last = done;
   });
@@ -254,7 +254,7 @@ TEST_F(PrepareTest, ATextTooShortIsRefused) {
 }
 
 TEST_F(PrepareTest, WrongUseIsRefusedBeforeAnythingIsRead) {
-  const PrepareOptions good = text(kTwenty);
+  const PrepareOptions good = text(kTwentyBytes);
   const auto usage = [&](auto change) {
     PrepareOptions options = good;
     change(options);
@@ -279,14 +279,14 @@ TEST_F(PrepareTest, WrongUseIsRefusedBeforeAnythingIsRead) {
 }
 
 TEST_F(PrepareTest, NamesAreMadeFromFileNames) {
-  EXPECT_EQ(prepare(text(kTwenty, "my poem (2).txt")).name, "my_poem_(2)");
+  EXPECT_EQ(prepare(text(kTwentyBytes, "my poem (2).txt")).name, "my_poem_(2)");
   EXPECT_EQ(meta("my_poem_(2)")["command"], "fathom prepare '" + (temp_ / "my poem (2).txt") + "'");
-  EXPECT_EQ(prepare(text(kTwenty, ".secret")).name, "text.secret");
+  EXPECT_EQ(prepare(text(kTwentyBytes, ".secret")).name, "text.secret");
 }
 
 TEST_F(PrepareTest, AnUnwritableDataFolderIsNamed) {
   spill(temp_ / "data", "a file in its place");
-  const Error error = caught([&] { prepare(text(kTwenty)); });
+  const Error error = caught([&] { prepare(text(kTwentyBytes)); });
   EXPECT_THAT(error.what(), HasSubstr("data"));
   EXPECT_THAT(error.hint(), HasSubstr("FATHOM_DATA"));
 }

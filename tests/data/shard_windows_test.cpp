@@ -187,6 +187,22 @@ TEST_F(SourceTest, EveryStartIsEquallyLikelyAndNoneCrossesAShard) {
   EXPECT_LT(chi_squared, 37.7);  // 15 degrees of freedom, p = 0.001
 }
 
+TEST_F(SourceTest, WindowsThatLookFurtherBeginEarlier) {
+  // Starts of 4 tokens, the next one and 3 behind it: 3 of the first shard, 1 of the last.
+  const Corpus toy = corpus({10, 7, 8});
+  const RandomWindows source(toy, "train", 16, 4, 7, 0, 1, /*ahead=*/2, /*behind=*/3);
+  std::set<int64_t> starts;
+  for (int i = 0; i < 40; ++i) {
+    const TokenBatch batch = source.next({{"batch", i}}).batch;
+    for (size_t b = 0; b < 16; ++b) starts.insert(batch.tokens[b * 4]);
+    for (const int64_t token : std::get<WholeNumbers>(batch.find("ahead")->values))
+      EXPECT_GE(token, 0);
+  }
+  EXPECT_THAT(starts, ElementsAre(0, 1, 2, 17));
+  EXPECT_THAT(caught([&] { RandomWindows(toy, "train", 1, 4, 7, 0, 1, 2, 6); }).what(),
+              HasSubstr("more than 10 tokens, one block and what it looks ahead"));
+}
+
 TEST_F(SourceTest, RandomWindowsNeedsMoreThanABlock) {
   EXPECT_NO_THROW(RandomWindows(corpus({9}), "train", 1, 8, 0));
   EXPECT_EQ(RandomWindows(corpus({9}), "train", 1, 8, 0).next({}).batch.targets.back(), 8);

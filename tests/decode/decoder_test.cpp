@@ -80,6 +80,23 @@ TEST_F(DecoderTest, EveryPresetAtEveryPosition) {
   }
 }
 
+// A cache has a place for every iteration, however many there are.
+TEST_F(DecoderTest, LoopsOfOneToEightIterations) {
+  const auto expect = [&](const char* preset, const std::string& counts, size_t steps) {
+    SCOPED_TRACE(preset + (" " + counts));
+    Case c = {preset, shrink(preset_config(preset).model)};
+    FieldList list;
+    add_fields(list, c.config);
+    list.set_text("loop_counts", counts, "the test");
+    const Subject s = subject(c, text_batch(6, kBlock, 5), at::kDouble);
+    ASSERT_EQ(s.program().steps.size(), steps);
+    expect_as_uncached(*s.model, {0, kBlock, Overflow::kHalf}, Exit::kLast, kBlock + 2, 1e-11);
+  };
+  for (size_t K = 1; K <= 8; ++K) expect("looped_tiny", fmt::format("[{}]", K), 2 + K);
+  expect("looped_sandwich", "[8, 2]", 8 + 2 * 2);         // layer 0; layers 1 and 2
+  expect("looped_nested", "[2, 3, 1]", 2 * (3 + 1) + 1);  // layers 0 and 1, in a loop; layer 2
+}
+
 TEST_F(DecoderTest, PinnedTokensAndSmallWindows) {
   for (const Case& c : composed_cases()) {
     SCOPED_TRACE(c.name);

@@ -50,6 +50,22 @@ TEST(Window, HoldsWhatItPromises) {
       }
 }
 
+// As many tokens as may follow without another start, and without an end of the text.
+TEST(Window, HasRoomUntilItMoves) {
+  for (const Overflow overflow : {Overflow::kRecompute, Overflow::kHalf, Overflow::kStop})
+    for (int64_t capacity = 1; capacity < 10; ++capacity)
+      for (int64_t pinned = 0; pinned < capacity; ++pinned)
+        for (int64_t length = 1; length <= (overflow == Overflow::kStop ? capacity : 40);
+             ++length) {
+          const Window window = {pinned, capacity, overflow};
+          int64_t room = 0;
+          while (window.start(length + room + 1) == window.start(length)) ++room;
+          EXPECT_EQ(window.room(length), room)
+              << "of " << length << " in " << capacity << ", " << pinned << " pinned";
+        }
+  EXPECT_EQ((Window{0, 4, Overflow::kStop}.room(5)), 0) << "a full one";
+}
+
 TEST(Window, MustFitTheModel) {
   EXPECT_NO_THROW(validate({3, 8, Overflow::kHalf}, 8));
   for (const Window& bad : {Window{0, 9, {}}, {0, 0, {}}, {8, 8, {}}, {-1, 8, {}}})

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "e2e/small_plan.h"
 #include "e2e/small_run.h"
 #include "fathom/track/run_store.h"
 
@@ -214,6 +215,10 @@ TEST_F(Interrupted, AKilledRunGoesOnFromItsLastCheckpoint) {
     EXPECT_TRUE(survives_a_kill(*place_, "killed" + std::to_string(i),
                                 std::chrono::microseconds(generator() % 200'000)))
         << i;
+}
+
+TEST(InterruptedPlan, AKilledPlanGoesOnInTheStageWhereItWas) {
+  EXPECT_EQ(SmallPlan().survived_kills(3, /*seed=*/17), 3);
 }
 
 // As a full disk does, but for everybody: a file size that the checkpoint exceeds.

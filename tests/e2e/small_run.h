@@ -76,21 +76,30 @@ class SmallRuns : public Workplace {
   }
 };
 
-// Kills the training of `run` some time after its first checkpoint is there, and resumes it. True
-// if it then ends with the weights and moments of the run `whole`, which nobody disturbed.
-inline bool survives_a_kill(const SmallRuns& place, const std::string& run,
-                            std::chrono::microseconds after) {
-  const Words often = {"--run_name=" + run, "--checkpoint_interval=2"};
-  const pid_t child = place.start_train(often);
+// Kills the training of `run`, which is what `more` makes it, some time after its first checkpoint
+// is there, and resumes it to its end. False if there was nothing to go on from, or it did not go
+// on.
+inline bool goes_on_after_a_kill(const SmallRuns& place, const std::string& run, const Words& more,
+                                 std::chrono::microseconds after) {
+  Words words = more;
+  words.push_back("--run_name=" + run);
+  const pid_t child = place.start_train(words);
   if (!place.wait_until_there("runs/" + run + "/checkpoints/last")) return false;
   std::this_thread::sleep_for(after);
   kill(child, SIGKILL);
   place.wait_for(child);
   if (place.saved_step(run) < 0) return false;
-  Words again = often;
-  again.push_back("--resume");
-  const Outcome o = place.train(again);
+  words.push_back("--resume");
+  const Outcome o = place.train(words);
   EXPECT_EQ(o.exit_code, 0) << o.err;
+  return o.exit_code == 0;
+}
+
+// True if such a run then ends with the weights and moments of the run `whole`, which nobody
+// disturbed.
+inline bool survives_a_kill(const SmallRuns& place, const std::string& run,
+                            std::chrono::microseconds after) {
+  if (!goes_on_after_a_kill(place, run, {"--checkpoint_interval=2"}, after)) return false;
   for (const char* file : {"model.safetensors", "optimizer.safetensors"})
     if (slurp(place.checkpoint(run, "last") + "/" + file) !=
         slurp(place.checkpoint("whole", "last") + "/" + file))

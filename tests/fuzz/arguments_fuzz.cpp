@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/sample_config.h"
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 #include "fathom/config/literal.h"
 #include "fuzz/fuzzing.h"
 

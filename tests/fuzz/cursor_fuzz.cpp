@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/data/shard_windows.h"
+#include "fathom/data/shifted.h"
 #include "fathom/io/json_text.h"
 #include "fuzz/fuzzing.h"
 
@@ -28,6 +29,18 @@ void draw(const DataSet& source, const Cursor& cursor) {
   accepts(0, [&] { source.next(drawn.after); });
 }
 
+void draw_shifted(const std::shared_ptr<const DataSet>& windows, const Cursor& cursor) {
+  ShiftOptions options;
+  options.odds = {2, ShiftDist::kUniform};
+  options.text_vocab = 0x0203;
+  const Shifted source(windows, options, 1);
+  Drawn drawn;
+  if (!accepts(0, [&] { drawn = source.next(cursor); })) return;
+  const int64_t first = drawn.batch.tokens.at(0);
+  require(first == 0x0203 || first == 0x0204, "a shift token in front");
+  require(drawn.after["row"] == cursor["row"] + drawn.batch.B, "so many rows further");
+}
+
 }  // namespace
 
 FATHOM_FUZZ(in) {
@@ -44,6 +57,10 @@ FATHOM_FUZZ(in) {
   accepts(0, [&] { draw(EveryWindow(corpus, "train", rows, length), cursor); });
   accepts(0,
           [&] { draw(SequentialShards(corpus, "train", rows, length, world - 1, world), cursor); });
+  accepts(0, [&] {
+    draw_shifted(std::make_shared<RandomWindows>(corpus, "train", rows, length, 1, 0, world, 1, 2),
+                 cursor);
+  });
 }
 
 }  // namespace fathom::fuzzing

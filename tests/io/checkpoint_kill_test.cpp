@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 using testing::save_small;
 using testing::TempFolder;
 
-constexpr size_t kFloats = 200'000;  // 0.8 MB of model, 1.6 MB of moments
+constexpr size_t kKilledFloats = 200'000;  // 0.8 MB of model, 1.6 MB of moments
 constexpr int64_t kKept = 2;
 
 // A child that dies with the test, should that end early.
@@ -34,10 +34,10 @@ pid_t fork_child() {
 [[noreturn]] void train(const std::string& checkpoints, int64_t step, int report) {
   try {
     for (;; ++step) {
-      save_small(checkpoints + "/last", step, kFloats);
+      save_small(checkpoints + "/last", step, kKilledFloats);
       if (::write(report, &step, sizeof step) != sizeof step) ::_exit(1);
       if (step % 3 != 0) continue;
-      save_small(checkpoints + "/" + numbered_name(step), step, kFloats);
+      save_small(checkpoints + "/" + numbered_name(step), step, kKilledFloats);
       prune_numbered(checkpoints, kKept);
     }
   } catch (const std::exception&) {
@@ -65,7 +65,7 @@ int64_t train_and_kill(const std::string& checkpoints, int64_t first_step, useco
 
 TEST(CheckpointKill, TwoHundredKillsLoseNothing) {
   TempFolder folder;
-  save_small(folder / "last", 1, kFloats);
+  save_small(folder / "last", 1, kKilledFloats);
   const RandomStream random(7, "kill");
   int64_t step = 1, saved = 0;
   for (uint64_t round = 0; round < 200; ++round) {

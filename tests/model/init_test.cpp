@@ -9,6 +9,7 @@
 #include "errors.h"
 #include "fathom/train/recipe/registry.h"
 #include "model/testing.h"
+#include "spec/looped_model.h"
 
 namespace fathom::testing {
 namespace {
@@ -226,6 +227,53 @@ TEST(Parameters, DifferBetweenNamesAndSeeds) {
       EXPECT_FALSE(same_bits(all[i].tensor, all[j].tensor)) << all[j].spec.name;
     }
   }
+}
+
+TEST(DepthInit, ScoresOfTakaseAreScaled) {
+  const auto model = [](const char* init) {
+    const ModelConfig config = model_with(
+        {{"n_layer", "3"}, {"loop_groups", "[[1]]"}, {"max_loops", "5"}, {"init", init}});
+    return model_of(config, kLoopVocab, at::kDouble);
+  };
+  const auto scaled = model("takase"), plain = model("gpt2");
+  const at::NoGradGuard no_grad;
+  for (const Parameter& p : plain->parameters().all())
+    Tensor(p.tensor).copy_(scaled->parameters().at(p.spec.name));
+  const Tensor tokens_BT = random_tokens({2, 8}, kLoopVocab, 1);
+  EXPECT_LT(max_difference(scaled->logits(tokens_BT),
+                           plain->logits(tokens_BT) * std::sqrt(1 / (2 * 5.0))),
+            1e-13)
+      << "three layers, of which one runs three times";
+}
+
+TEST(DepthInit, WeightsHaveTheirStandardDeviations) {
+  const ModelConfig config = model_with({{"n_layer", "2"},
+                                         {"n_embd", "128"},
+                                         {"loop_groups", "[[1]]"},
+                                         {"max_loops", "9"},
+                                         {"init", "takase_tied"}});
+  const auto deviation = [](const ParameterSet& all, const char* name) {
+    return std::sqrt(all.at(name).square().mean().item<double>());
+  };
+  const double whole = std::sqrt(2 / (5 * 128.0));
+  const ParameterSet takase(parameter_table(config, 512), 3, at::kCPU);
+  for (const char* name : {"mlp.0.up.weight", "mlp.1.down.weight", "attention.0.qkv.weight"})
+    EXPECT_NEAR(deviation(takase, name), whole, 0.01 * whole) << name;
+  const double head = std::sqrt(1 / (5 * 128.0 * 6));
+  EXPECT_NEAR(deviation(takase, "token_table.0.weight"), head, 0.01 * head);
+  ModelConfig truncated = config;
+  truncated.backbone.init = Init::kHuginn;
+  truncated.looping.adapter_init = AdapterInit::kHalf;
+  const ParameterSet huginn(parameter_table(truncated, 512), 3, at::kCPU);
+  const Tensor up = huginn.at("mlp.0.up.weight");
+  EXPECT_LE(up.abs().max().item<double>(), 3 * whole * (1 + 1e-6));
+  EXPECT_GT(up.abs().max().item<double>(), 2.9 * whole);
+  // The variance of a normal number within three standard deviations is 0.9733.
+  EXPECT_NEAR(deviation(huginn, "mlp.0.up.weight"), 0.98658 * whole, 0.01 * whole);
+  const Tensor adapter = huginn.at("adapter.0.weight");
+  EXPECT_EQ(adapter.sum().item<double>(), 128);
+  EXPECT_EQ(adapter[5][5].item<double>(), 0.5);
+  EXPECT_EQ(adapter[5][128 + 5].item<double>(), 0.5);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "fathom/model/next_token_model.h"
 #include "fathom/model/spec/model_config.h"
 #include "ops/testing.h"
+#include "spec/shrink_loops.h"
 
 namespace fathom::testing {
 
@@ -28,6 +30,8 @@ inline ModelConfig shrunk(ModelConfig config) {
   cut(config.halting.thresholds);
   cut(config.supervision.layer_supervision.list);
   if (!config.early_exit.layer_widths.empty()) config.early_exit.layer_widths = {8, 16};
+  config.ahead.max_shift = std::min<int64_t>(config.ahead.max_shift, 7);
+  shrink_loops(config);
   return config;
 }
 

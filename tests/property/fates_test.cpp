@@ -37,7 +37,11 @@ Policy any_policy(const RandomModel& model, const Batch& batch, int64_t most_ite
     loop.count = any(1, most_iterations);
     if (!leave_loops) continue;
     loop.halting.keys = any_fate();
-    if (!one_in(3)) loop.halting.config.rule = HaltRule::kLatentChange;
+    // What it decides is replayed; what it remembers of its rows goes where they go.
+    if (!one_in(3))
+      loop.halting.config.rule =
+          *rc::gen::element(HaltRule::kLatentChange, HaltRule::kStateChange,
+                            HaltRule::kStepNormDiff, HaltRule::kAcceleration);
     if (one_in(2))
       for (int64_t b = 0; b < batch.tokens_BT.size(0); ++b)
         loop.counts.push_back(any(1, loop.count));

@@ -37,8 +37,7 @@ TEST_F(Gradients, AgreeWithDifferences) {
 // over the targets that the layer is asked about.
 double textbook_objective(const Subject& s, const Batch& batch, bool training) {
   const SupervisionConfig& c = s.config.supervision;
-  const auto L = static_cast<size_t>(s.config.backbone.n_layer);
-  std::vector<double> weights(L, 1);
+  std::vector<double> weights(static_cast<size_t>(s.config.backbone.n_layer), 1);
   if (c.layer_supervision.choice == "last") std::fill(weights.begin(), weights.end() - 1, 0);
   if (c.layer_supervision.choice.empty()) weights = c.layer_supervision.list;
   double total = 0;
@@ -50,9 +49,8 @@ double textbook_objective(const Subject& s, const Batch& batch, bool training) {
       numbers(batch.weight_BT.defined() ? batch.weight_BT : batch.targets_BT.mul(0).add(1));
   std::vector<double> done(target.size(), 0);
   double objective = 0;
-  for (size_t i = 0; i < L; ++i) {
-    const StepRecord& r = trace.steps[i];
-    if (r.readout < 0) continue;
+  for (const StepRecord* readout : trace.readouts()) {
+    const StepRecord& r = *readout;
     const std::vector<double> ln_p = numbers(r.reading.ln_p_R);
     double sum = 0, all = 0, asked = 0;
     for (size_t t = 0; t < target.size(); ++t) {
@@ -63,7 +61,8 @@ double textbook_objective(const Subject& s, const Batch& batch, bool training) {
       sum -= importance[t] * ln_p[t];
     }
     const bool by_layer = easy && c.skip_easy_weight == SkipEasyWeight::kLayer;
-    const double weight = c.reduce == SupervisionReduce::kMean ? weights[i] / total : weights[i];
+    const double own = weights.at(size_t(r.layer));
+    const double weight = c.reduce == SupervisionReduce::kMean ? own / total : own;
     objective += weight * sum / (by_layer ? asked : all);
     if (!r.decision.halts_R.defined()) continue;
     const std::vector<double> halts = numbers(r.decision.halts_R);

@@ -7,7 +7,7 @@
 namespace fathom::property {
 namespace {
 
-constexpr double kTolerance = 1e-12;
+constexpr double kBitsTolerance = 1e-12;
 
 // f(subject, batch, training) for every case, pass and kind of batch.
 void for_each(const std::function<void(const Subject&, const Batch&, bool)>& f) {
@@ -40,7 +40,7 @@ TEST_F(Independence, OfTheOtherSequences) {
       options.random = RandomField(5, 1, b);
       const Seen alone = look(s.walk(), s.program(), sequences(batch, b, 1), options);
       const Difference d = difference(together, sequence(b), alone, whole());
-      EXPECT_LE(d.largest, kTolerance) << d << ", sequence " << b;
+      EXPECT_LE(d.largest, kBitsTolerance) << d << ", sequence " << b;
     }
   });
 }
@@ -64,7 +64,7 @@ TEST_F(Independence, OfTheOtherSequencesWhereRowsLeave) {
     for (int64_t b = 0; b < batch.tokens_BT.size(0); ++b) {
       options.random = RandomField(5, 1, b);
       const Tensor alone_BT = answers(s, sequences(batch, b, 1), options);
-      EXPECT_LE(gap(together_BT.narrow(0, b, 1), alone_BT), kTolerance);
+      EXPECT_LE(gap(together_BT.narrow(0, b, 1), alone_BT), kBitsTolerance);
     }
   });
 }
@@ -88,7 +88,7 @@ TEST_F(Independence, OfTheOtherSegments) {
         part.segment_BT = Tensor();
         const Seen alone = look(s.walk(), s.program(), part, options);
         const Difference d = difference(apart, from(first, count), alone, whole());
-        EXPECT_LE(d.largest, kTolerance) << d << ", from " << first;
+        EXPECT_LE(d.largest, kBitsTolerance) << d << ", from " << first;
       }
       const Difference first = difference(together, from(0, 7), apart, from(0, 7));
       EXPECT_TRUE(first.largest <= 0 || !c.grows()) << first;
@@ -115,7 +115,7 @@ TEST_F(Independence, OfPositionsThatAreNotThere) {
     const Difference d = difference(one, there, two, there);
     // An experiment's functions may take rows by what their tokens are, and a product rounds
     // together those that are taken.
-    EXPECT_LE(d.largest, s.config.architecture == nullptr ? 0 : kTolerance) << d;
+    EXPECT_LE(d.largest, s.config.architecture == nullptr ? 0 : kBitsTolerance) << d;
     EXPECT_GT(difference(one, whole(), two, whole()).largest, 0);
   });
 }
@@ -135,7 +135,7 @@ TEST_F(Independence, OfWhetherAbsentPositionsAreSaid) {
       const Part kept = [&](const Tensor& x) { return x.narrow(0, b, 1).index_select(1, there); };
       const Difference d =
           difference(all, kept, look(s.walk(), s.program(), shorter, options), whole());
-      EXPECT_LE(d.largest, kTolerance) << d << ", sequence " << b;
+      EXPECT_LE(d.largest, kBitsTolerance) << d << ", sequence " << b;
     }
   });
 }

@@ -19,6 +19,7 @@
 #include "fathom/ops/plain.h"
 #include "fathom/train/recipe/registry.h"
 #include "model/walking.h"
+#include "spec/shrink_loops.h"
 
 namespace fathom::property {
 
@@ -89,6 +90,8 @@ inline ModelConfig shrink(ModelConfig c) {
   b.n_embd = kWidth;
   b.block_size = kBlock;
   b.vocab_size.reset();
+  c.ahead.max_shift = std::min(c.ahead.max_shift, kBlock - 1);
+  shrink_loops(c);
   validate(c);
   return c;
 }

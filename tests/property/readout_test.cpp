@@ -120,7 +120,7 @@ void expect_readings(const Subject& s, const Batch& batch, bool training) {
   for (const StepRecord* r : trace.readouts()) {
     const size_t layer = size_t(r->layer);
     const LinearParams& head =
-        s.walk().params().head.at(s.program().steps[layer].layer.readout->head);
+        s.walk().params().head.at(s.program().steps[size_t(r->step)].layer.readout->head);
     const Tensor logits_RV = linear(trace.h(*r), head.weight, head.bias);
     const Tensor p_RV = logits_RV.softmax(1);
     EXPECT_LE(gap(r->reading.ln_p_R, asked(p_RV.log())), 1e-12);

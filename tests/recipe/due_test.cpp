@@ -69,6 +69,13 @@ TEST(Due, SamplesAreCountedNotComputed) {
   EXPECT_TRUE(evaluation_due(c, 10, {35, 10}));
 }
 
+TEST(Due, NumbersOfTheFirstStepAreLoggedToo) {
+  std::vector<int64_t> logged;
+  for (int64_t step = 1; step <= 9; ++step)
+    if (log_due(4, step)) logged.push_back(step);
+  EXPECT_EQ(logged, (std::vector<int64_t>{1, 4, 8}));
+}
+
 TEST(Due, AccumulatedStepsCountAllTheirSequences) {
   RunConfig c;
   c.data.batch_size = 5;

@@ -37,6 +37,19 @@ TEST(Evaluations, AreNamesWithWhatTheyDoOtherwise) {
   EXPECT_EQ(deciding_evaluation({{"a", "train", {}, {}}, {"b", "train", {}, {}}}), 0U);
 }
 
+TEST(Evaluations, MayLookElsewhereAhead) {
+  ModelConfig model;
+  model.ahead.predict_ahead = true;
+  const auto all = parse_evaluations("val; far: shift=10; without: shift=0", model);
+  EXPECT_EQ(with_settings(all[0], model).ahead.shift, 1);
+  EXPECT_EQ(with_settings(all[1], model).ahead.shift, 10);
+  EXPECT_EQ(with_settings(all[2], model).ahead.shift, 0);
+  EXPECT_THAT(caught([&] { parse_evaluations("x: shift=11", model); }).what(),
+              HasSubstr("shift = 11 is beyond max_shift = 10"));
+  EXPECT_THAT(caught([&] { parse_evaluations("x: max_shift=3", model); }).what(),
+              HasSubstr("sets max_shift, which is no matter of one pass"));
+}
+
 TEST(Evaluations, RefuseWhatIsNone) {
   const std::pair<const char*, const char*> cases[] = {
       {"", "evaluations is empty"},

@@ -27,7 +27,7 @@ std::vector<std::string> trained(const OptimizerConfig& config) {
   return names;
 }
 
-OptimizerConfig with(bool all, const char* freeze, const char* unfreeze) {
+OptimizerConfig with_freeze(bool all, const char* freeze, const char* unfreeze) {
   OptimizerConfig c;
   c.default_freeze = all;
   c.freeze = freeze;
@@ -37,25 +37,27 @@ OptimizerConfig with(bool all, const char* freeze, const char* unfreeze) {
 
 TEST(Freeze, TheLaterWordWins) {
   const size_t all = table().size();
-  EXPECT_EQ(trained(with(false, "", "")).size(), all);
-  EXPECT_EQ(trained(with(false, "mlp.0.*", "")).size(), all - 4);
-  EXPECT_EQ(trained(with(false, "mlp.*, token_table.0.weight", "mlp.1.up.weight")).size(), all - 8);
-  EXPECT_EQ(trained(with(true, "", "head.*")),
+  EXPECT_EQ(trained(with_freeze(false, "", "")).size(), all);
+  EXPECT_EQ(trained(with_freeze(false, "mlp.0.*", "")).size(), all - 4);
+  EXPECT_EQ(trained(with_freeze(false, "mlp.*, token_table.0.weight", "mlp.1.up.weight")).size(),
+            all - 8);
+  EXPECT_EQ(trained(with_freeze(true, "", "head.*")),
             (std::vector<std::string>{"head.0.weight", "head.0.bias"}));
-  EXPECT_EQ(trained(with(true, "head.0.bias", "head.0.weight")),
+  EXPECT_EQ(trained(with_freeze(true, "head.0.bias", "head.0.weight")),
             (std::vector<std::string>{"head.0.weight"}));
 }
 
 TEST(Freeze, WhatHasNoEffectIsRefused) {
-  EXPECT_THAT(refusal_of([] { trained(with(true, "", "")); }).what(), HasSubstr("every parameter"));
-  EXPECT_THAT(refusal_of([] { trained(with(false, "*", "")); }).what(),
+  EXPECT_THAT(refusal_of([] { trained(with_freeze(true, "", "")); }).what(),
               HasSubstr("every parameter"));
-  const Error e = refusal_of([] { trained(with(false, "mlp.0.up.wieght", "")); });
+  EXPECT_THAT(refusal_of([] { trained(with_freeze(false, "*", "")); }).what(),
+              HasSubstr("every parameter"));
+  const Error e = refusal_of([] { trained(with_freeze(false, "mlp.0.up.wieght", "")); });
   EXPECT_THAT(e.what(), HasSubstr("freeze = \"mlp.0.up.wieght\" names no parameter"));
   EXPECT_THAT(e.hint(), HasSubstr("did you mean mlp.0.up.weight?"));
-  EXPECT_THAT(refusal_of([] { trained(with(false, "mlp.0", "")); }).hint(),
+  EXPECT_THAT(refusal_of([] { trained(with_freeze(false, "mlp.0", "")); }).hint(),
               HasSubstr("did you mean mlp.0.*?"));
-  EXPECT_THAT(refusal_of([] { trained(with(false, "", "nothing.*")); }).what(),
+  EXPECT_THAT(refusal_of([] { trained(with_freeze(false, "", "nothing.*")); }).what(),
               HasSubstr("unfreeze = \"nothing.*\""));
 }
 

@@ -28,8 +28,12 @@ struct InVain {
 
 std::vector<InVain> in_vain() {
   const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
-  const Settings constant = {{"decay_lr", "false"}};
+  const Settings constant = {{"decay_lr", "false"}}, ahead = {{"predict_ahead", "true"}};
+  const Settings leaves = {{"loop_halt_rule", "kl"}, {"loop_groups", "auto"}};
   const char* const kMoments = "optimizer = adamw, adam, muon or schedule_free_adamw";
+  const char* const kClips = "spectral_clip_beta > 0";
+  const char* const kNewtonSchulz =
+      "optimizer = muon, or spectral_clip_beta > 0 with spectral_method = reference_ns5";
   const auto plus = [](Settings settings, const char* key, const char* text) {
     return settings.emplace_back(key, text), settings;
   };
@@ -60,11 +64,35 @@ std::vector<InVain> in_vain() {
        "init = takase, takase_tied or huginn, or residual_scaling",
        {},
        {{"init", "takase"}}},
+      {"loop_halt_rule",
+       "kl",
+       "automatic_loop_exit = None or true",
+       {{"automatic_loop_exit", "false"}},
+       {{"automatic_loop_exit", "None"}, {"loop_groups", "auto"}}},
+      {"loop_halt_threshold", "0.5", "a loop_halt_rule", {}, leaves},
+      {"loop_halt_unit", "sequence", "a loop_halt_rule", {}, leaves},
+      {"loop_gate_entropy",
+       "0.5",
+       "loop_halt_gate = true",
+       {},
+       {{"loop_halt_gate", "true"}, {"loop_groups", "auto"}}},
       {"supervision_reduce",
        "sum",
        "another layer_supervision than last",
        {},
        {{"layer_supervision", "all"}}},
+      {"max_shift", "5", "predict_ahead = true", {}, ahead},
+      {"label_shift_prob", "0.5", "predict_ahead = true", {}, ahead},
+      {"label_shift_prob",
+       "0.5",
+       "shift_dist = geometric",
+       plus(ahead, "shift_dist", "uniform"),
+       {{"shift_dist", "geometric"}}},
+      {"shift_dist", "uniform", "predict_ahead = true", {}, ahead},
+      {"shift_zipf_a", "2", "predict_ahead = true", {{"shift_dist", "zipf"}}, ahead},
+      {"shift_zipf_a", "2", "shift_dist = zipf", ahead, {{"shift_dist", "zipf"}}},
+      {"shift", "3", "predict_ahead = true", {}, ahead},
+      {"shift_losses", "false", "predict_ahead = true", {}, ahead},
       {"skip_easy_weight",
        "token",
        "layer_supervision = skip_easy",
@@ -108,11 +136,20 @@ std::vector<InVain> in_vain() {
        "optimizer = adamw, adam, adagrad, rmsprop, muon or schedule_free_adamw",
        {{"optimizer", "sgd"}},
        {{"optimizer", "adagrad"}}},
+      {"muon_nesterov", "false", "optimizer = muon", {}, {{"use_muon", "true"}}},
       {"momentum", "0.8", "optimizer = sgd", {}, {{"optimizer", "sgd"}}},
       {"rmsprop_alpha", "0.8", "optimizer = rmsprop", {}, {{"optimizer", "rmsprop"}}},
       {"muon_lr", "0.01", "optimizer = muon", {}, {{"optimizer", "muon"}}},
       {"muon_momentum", "0.8", "optimizer = muon", {}, {{"optimizer", "muon"}}},
-      {"muon_ns_steps", "3", "optimizer = muon", {}, {{"optimizer", "muon"}}},
+      {"muon_ns_steps", "3", kNewtonSchulz, {}, {{"optimizer", "muon"}}},
+      {"muon_ns_steps",
+       "3",
+       kNewtonSchulz,
+       {{"spectral_clip_beta", "1"}},
+       {{"spectral_method", "reference_ns5"}}},
+      {"spectral_method", "svd", kClips, {}, {{"spectral_clip_beta", "1"}}},
+      {"spectral_every", "2", kClips, {}, {{"spectral_clip_beta", "1"}}},
+      {"spectral_split_qkv", "true", kClips, {}, {{"spectral_clip_beta", "1"}}},
       {"optimizer_warmup_fraction",
        "0.5",
        "optimizer_warmup_steps > 0",
@@ -244,6 +281,14 @@ TEST(Needs, OfTwoSpellingsTheEarlierOneIsTold) {
   EXPECT_THAT(resolved("gpt2ish", {{"amp", "true"}, {"dtype", "float32"}}).notices,
               ElementsAre("amp = true has no effect: dtype was given after it"));
   EXPECT_THAT(resolved("gpt2ish", {{"dtype", "float32"}, {"amp", "true"}}).notices, IsEmpty());
+}
+
+TEST(Needs, ASwitchThatActsOnNothingIsTold) {
+  EXPECT_THAT(resolved("gpt2ish", {{"use_muon", "true"}, {"optimizer", "adamw"}}).notices,
+              ElementsAre("use_muon = true has no effect: optimizer was given after it"));
+  EXPECT_THAT(resolved("gpt2ish", {{"enable_auto_exit_eval", "true"}}).notices,
+              ElementsAre("enable_auto_exit_eval = true has no effect: it needs loop_groups"));
+  EXPECT_THAT(resolved("gpt2ish", {{"enable_auto_exit_eval", "false"}}).notices, IsEmpty());
 }
 
 TEST(UntaughtLayers, AreNamed) {

@@ -16,13 +16,13 @@ using ::testing::IsEmpty;
 using testing::refusal_of;
 using testing::resolved;
 
-std::vector<ParameterSpec> table() {
+std::vector<ParameterSpec> grouped_table() {
   RunConfig c = preset_config("test_runner");
   c.model.backbone.n_layer = 2;
   return parameter_table(c.model, 50);
 }
 
-OptimizerConfig with(const std::string& groups, const char* freeze = "") {
+OptimizerConfig with_groups(const std::string& groups, const char* freeze = "") {
   OptimizerConfig c = preset_config("test_runner").optimizer;
   c.parameter_groups = groups;
   c.freeze = freeze;
@@ -30,7 +30,7 @@ OptimizerConfig with(const std::string& groups, const char* freeze = "") {
 }
 
 ParameterSetting setting_of(const std::string& name, const OptimizerConfig& config) {
-  const std::vector<ParameterSpec> specs = table();
+  const std::vector<ParameterSpec> specs = grouped_table();
   const std::vector<ParameterSetting> settings = parameter_settings(config, specs);
   for (size_t i = 0; i < specs.size(); ++i)
     if (specs[i].name == name) return settings[i];
@@ -84,7 +84,8 @@ TEST(ParameterGroups, WhatIsNoneIsRefusedWithWhatIsWrong) {
 }
 
 TEST(ParameterGroups, TheFirstThatFitsCounts) {
-  const OptimizerConfig c = with("mlp.0.up.*: lr=3; mlp.0.*: decay=0.5; mlp.*: frozen_until=7");
+  const OptimizerConfig c =
+      with_groups("mlp.0.up.*: lr=3; mlp.0.*: decay=0.5; mlp.*: frozen_until=7");
   EXPECT_EQ(setting_of("mlp.0.up.weight", c).rate, 3);
   EXPECT_EQ(setting_of("mlp.0.up.weight", c).weight_decay, 0.01) << "as without a group";
   EXPECT_EQ(setting_of("mlp.0.up.bias", c).weight_decay, 0);
@@ -99,9 +100,9 @@ TEST(ParameterGroups, TheFirstThatFitsCounts) {
 }
 
 TEST(ParameterGroups, WithoutThemTheRuleOfDecayHolds) {
-  const std::vector<ParameterSpec> specs = table();
+  const std::vector<ParameterSpec> specs = grouped_table();
   for (const DecayRule rule : {DecayRule::kMatrices, DecayRule::kMlpAndHead}) {
-    OptimizerConfig c = with("");
+    OptimizerConfig c = with_groups("");
     c.decay_rule = rule;
     const std::vector<ParameterSetting> settings = parameter_settings(c, specs);
     for (size_t i = 0; i < specs.size(); ++i)
@@ -110,24 +111,24 @@ TEST(ParameterGroups, WithoutThemTheRuleOfDecayHolds) {
 }
 
 TEST(ParameterGroups, WhatIsFrozenStaysSo) {
-  const OptimizerConfig c = with("mlp.*: frozen_until=5", "mlp.0.*");
+  const OptimizerConfig c = with_groups("mlp.*: frozen_until=5", "mlp.0.*");
   EXPECT_TRUE(setting_of("mlp.0.up.weight", c).frozen_at(5));
   EXPECT_FALSE(setting_of("mlp.1.up.weight", c).frozen_at(5));
 }
 
 TEST(ParameterGroups, WhatHasNoEffectIsRefused) {
   const auto refused = [](const OptimizerConfig& c) {
-    return refusal_of([&] { parameter_settings(c, table()); });
+    return refusal_of([&] { parameter_settings(c, grouped_table()); });
   };
-  EXPECT_THAT(refused(with("mlp.0.up.wieght: lr=2")).what(),
+  EXPECT_THAT(refused(with_groups("mlp.0.up.wieght: lr=2")).what(),
               HasSubstr("parameter_groups = \"mlp.0.up.wieght\" names no parameter"));
-  EXPECT_THAT(refused(with("mlp.0.up.wieght: lr=2")).hint(),
+  EXPECT_THAT(refused(with_groups("mlp.0.up.wieght: lr=2")).hint(),
               HasSubstr("did you mean mlp.0.up.weight?"));
-  EXPECT_THAT(refused(with("mlp.*: lr=2; mlp.0.*: lr=3")).what(),
+  EXPECT_THAT(refused(with_groups("mlp.*: lr=2; mlp.0.*: lr=3")).what(),
               HasSubstr("all that \"mlp.0.*\" names is in the groups before it"));
-  EXPECT_THAT(refused(with("*: frozen_until=3")).what(),
+  EXPECT_THAT(refused(with_groups("*: frozen_until=3")).what(),
               HasSubstr("every parameter is frozen in the first step"));
-  EXPECT_THAT(refused(with("mlp.*: frozen_until=3", "[!m]*")).what(),
+  EXPECT_THAT(refused(with_groups("mlp.*: frozen_until=3", "[!m]*")).what(),
               HasSubstr("every parameter is frozen in the first step"));
 }
 

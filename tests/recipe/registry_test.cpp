@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "fathom/config/config_file.h"
 #include "io/temp_folder.h"
@@ -108,6 +110,14 @@ bool is_by_layer(const ModelConfig& c) {
          !c.halting.thresholds.empty() || !c.supervision.layer_supervision.list.empty();
 }
 
+// The last layer that loops; -1: none does, or the middle one of any number.
+int64_t last_in_a_loop(const nlohmann::json& groups) {
+  if (!groups.is_array()) return groups.is_number_integer() ? groups.get<int64_t>() : -1;
+  int64_t last = -1;
+  for (const nlohmann::json& inner : groups) last = std::max(last, last_in_a_loop(inner));
+  return last;
+}
+
 TEST(ShippedConfigs, ApplyToEveryPreset) {
   for (const Shipped& file : shipped_files())
     for (const Preset& preset : registry().presets()) {
@@ -119,6 +129,8 @@ TEST(ShippedConfigs, ApplyToEveryPreset) {
       read_config_file(file.path, list);
       if (config.model.backbone.n_layer != layers && is_by_layer(config.model))
         EXPECT_THAT(refusal_of([&] { resolve(list, config); }).what(), HasSubstr("n_layer = "));
+      else if (last_in_a_loop(list.find("loop_groups")->value()) >= config.model.backbone.n_layer)
+        EXPECT_THAT(refusal_of([&] { resolve(list, config); }).what(), HasSubstr("loop_groups"));
       else
         EXPECT_NO_THROW(resolve(list, config));
     }

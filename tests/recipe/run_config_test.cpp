@@ -253,6 +253,27 @@ TEST(Resolve, DeviceNames) {
   }
 }
 
+TEST(Resolve, SpectralControlWithinItsRanges) {
+  const SpectralConfig c =
+      resolved("gpt2ish", {{"spectral_clip_beta", "0.9"}, {"spectral_method", "svd"}})
+          .config.spectral;
+  EXPECT_EQ(c.clip_beta, 0.9);
+  EXPECT_EQ(c.method, SpectralMethod::kSvd);
+  EXPECT_FALSE(resolved("gpt2ish").config.spectral.is_on());
+  for (const auto& [key, text] : {std::pair{"spectral_clip_beta", "-0.1"},
+                                  {"spectral_clip_beta", "1e31"},
+                                  {"spectral_clip_beta", "inf"},
+                                  {"spectral_method", "qr"},
+                                  {"spectral_every", "0"},
+                                  {"muon_ns_steps", "0"},
+                                  {"muon_ns_steps", "31"}}) {
+    const Settings settings = {{key, text}};
+    const Error e = refusal_of([&] { resolved("gpt2ish", settings); });
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(e.what(), HasSubstr(key)) << text;
+  }
+}
+
 TEST(SettledVocabSize, TheCorpusDecidesUnlessAskedForMore) {
   RunConfig c;
   EXPECT_EQ(settled_vocab_size(c, 65), 65);

@@ -66,6 +66,30 @@ TEST(RunState, FlopsThatWereNotCountedFromTheStartStayUncounted) {
   EXPECT_THAT(refusal(with("/progress/flops", -1)), HasSubstr("flops = -1 is no count"));
 }
 
+// The best checkpoint stays the best where the same evaluations are only written otherwise.
+TEST(RunState, EvaluationsCompareByWhatTheyAre) {
+  const auto state_of = [](const std::string& evaluations) {
+    RunState state;
+    state.config.model.halting.rule = HaltRule::kMax;
+    state.config.model.halting.threshold = 0.5;
+    state.config.training.evaluations = evaluations;
+    return state;
+  };
+  const RunState state = state_of("train; val; strict: halt_threshold=0.9, batches=5");
+  for (const char* same : {" train;val ;strict : batches = 5,halt_threshold=0.90;",
+                           "train; val: split=val; strict: split=val, batches=5, "
+                           "halt_threshold=9e-1"})
+    EXPECT_TRUE(compares(state, state_of(same))) << same;
+  for (const char* other : {"train; val", "train; val; strict: halt_threshold=0.8, batches=5",
+                            "train; val; strict: halt_threshold=0.9",
+                            "val; train; strict: halt_threshold=0.9, batches=5",
+                            "train; val; stern: halt_threshold=0.9, batches=5",
+                            "train; val; strict: split=train, halt_threshold=0.9, batches=5"})
+    EXPECT_FALSE(compares(state, state_of(other))) << other;
+  EXPECT_TRUE(compares(state_of("val; x"), state_of("val; x"))) << "none that could be made";
+  EXPECT_FALSE(compares(state_of("val; x"), state_of("val; y")));
+}
+
 TEST(RunState, RefusesDepth) {
   const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
   EXPECT_THAT(refusal("{\"tokenizer\": " + deep + "}"), HasSubstr("nested deeper"));

@@ -98,6 +98,37 @@ TEST_F(StageRuns, AreTheRunWithTheirOverrides) {
   EXPECT_EQ(stages[1].config.training.max_iters, (2 * 56 + 3) / 4) << "windows, four a step";
 }
 
+// The preset's decay is AdamW's: SGD leaves it off, and a stage that goes back to AdamW has it
+// again, also where a resume begins with the stage that has not.
+TEST_F(StageRuns, AnOptimiserThatDecouplesTheDecayHasThePresetsAgain) {
+  const auto decays = [](const std::vector<StageRun>& stages) {
+    std::vector<double> out;
+    for (const StageRun& stage : stages) out.push_back(stage.config.optimizer.weight_decay);
+    return out;
+  };
+  const double own = base().optimizer.weight_decay;
+  ASSERT_GT(own, 0);
+  const TrainingPlan plan = plan_of(R"({"a": {"steps": 5},
+      "b": {"steps": 5, "overrides": {"optimizer": "adamw"}},
+      "c": {"steps": 5, "overrides": {"optimizer": "adagrad"}},
+      "d": {"steps": 5, "overrides": {"optimizer": "adamw", "weight_decay": 0}}})");
+  const RunConfig sgd = base({{"optimizer", "sgd"}});
+  std::vector<std::string> notices;
+  const std::vector<StageRun> stages = resolve_plan(plan, sgd, notices);
+  EXPECT_THAT(decays(stages), ElementsAre(0, own, 0, 0));
+  EXPECT_THAT(notices, Contains(AllOf(HasSubstr("the stage b: weight_decay = "),
+                                      HasSubstr("decouples it again"))));
+  RunConfig saved = stages[0].config;
+  saved.optimizer.decay_left_off = 0;  // a checkpoint has keys alone
+  EXPECT_THAT(decays(resolve_plan(completed(plan, sgd, stages), saved, notices)),
+              ElementsAre(0, own, 0, 0));
+  const RunConfig none = base({{"optimizer", "sgd"}, {"weight_decay", "0"}});
+  EXPECT_THAT(decays(resolve_plan(plan, none, notices)), ElementsAre(0, 0, 0, 0))
+      << "none asked for";
+  const RunConfig coupled = base({{"optimizer", "sgd"}, {"weight_decay", "0.25"}});
+  EXPECT_THAT(decays(resolve_plan(plan, coupled, notices)), ElementsAre(0.25, 0.25, 0.25, 0));
+}
+
 TEST_F(StageRuns, EveryMistakeIsToldBeforeTheFirstStep) {
   make("letters", "char", 1000);
   const auto told = mistakes(

@@ -30,7 +30,7 @@ TrainingPlan plan_of(const std::string& text) {
 }
 
 // The sentence and the hint.
-std::string refusal(const std::string& text) {
+std::string plan_refusal(const std::string& text) {
   const Error e = refusal_of([&] { read_plan(text, "x.json"); });
   EXPECT_EQ(e.kind(), ErrorKind::kUsage) << text;
   EXPECT_TRUE(is_printable(e.what())) << e.what();
@@ -80,7 +80,7 @@ TEST(TrainingPlan, TheSecondFormKeepsItsOrder) {
 TEST(TrainingPlan, StagesWithoutANameAreCalledByTheirNumber) {
   EXPECT_THAT(names_of(plan_of(R"({"steps": [{"dataset": "a"}, {"dataset": "b"}]})")),
               ElementsAre("0", "1"));
-  EXPECT_THAT(refusal(R"({"steps": [{"dataset": "a", "name": "1"}, {"dataset": "b"}]})"),
+  EXPECT_THAT(plan_refusal(R"({"steps": [{"dataset": "a", "name": "1"}, {"dataset": "b"}]})"),
               HasSubstr("two stages called 1"));
 }
 
@@ -98,11 +98,11 @@ TEST(TrainingPlan, EveryBudget) {
   for (const char* wrong : {R"("epochs": 0)", R"("epochs": -1)", R"("steps": 0)", R"("steps": 1.5)",
                             R"("tokens": "9")", R"("minutes": null)", R"("minutes": true)",
                             R"("samples": [1])", R"("steps": 1e13)", R"("epochs": 1e300)"})
-    EXPECT_THAT(refusal(std::string(R"({"a": {"dataset": "x", )") + wrong + "}}"),
+    EXPECT_THAT(plan_refusal(std::string(R"({"a": {"dataset": "x", )") + wrong + "}}"),
                 AllOf(HasSubstr("the stage a has "), HasSubstr("allowed: ")))
         << wrong;
-  EXPECT_THAT(refusal(R"({"a": {"dataset": "x", "epochs": 1e999}})"), HasSubstr("too large"));
-  EXPECT_THAT(refusal(R"({"a": {"dataset": "x", "epochs": 1, "steps": 5}})"),
+  EXPECT_THAT(plan_refusal(R"({"a": {"dataset": "x", "epochs": 1e999}})"), HasSubstr("too large"));
+  EXPECT_THAT(plan_refusal(R"({"a": {"dataset": "x", "epochs": 1, "steps": 5}})"),
               HasSubstr("lasts for steps and for epochs"));
 }
 
@@ -118,9 +118,17 @@ TEST(TrainingPlan, OverridesAreTheRunsOwnKeys) {
                                            Pair("decay_lr", "false")));
 }
 
+TEST(TrainingPlan, AStageMayBeginSpectralControl) {
+  const Stage stage = plan_of(R"({"a": {"dataset": "x", "overrides": {
+      "spectral_clip_beta": 0.5, "spectral_method": "svd"}}})")
+                          .stages[0];
+  EXPECT_EQ(override_of(stage, "spectral_clip_beta"), "0.5");
+  EXPECT_EQ(override_of(stage, "spectral_method"), "svd");
+}
+
 TEST(TrainingPlan, OverridesThatAreNotAStagesAreRefused) {
   const auto with = [](const std::string& overrides) {
-    return refusal(R"({"a": {"dataset": "x", "steps": 5, "overrides": {)" + overrides + "}}}");
+    return plan_refusal(R"({"a": {"dataset": "x", "steps": 5, "overrides": {)" + overrides + "}}}");
   };
   for (const char* key : {"n_layer", "dropout", "seed", "device", "dtype", "amp", "threads",
                           "eval_only", "keep_checkpoints", "vocab_size", "halt_rule"})
@@ -154,7 +162,7 @@ TEST(TrainingPlan, MixturesInEverySpelling) {
                   "mixture_weights"),
       "[1, 3]");
   const auto wrong = [](const std::string& text) {
-    return refusal(R"({"a": {"datasets": ["x", "y"], )" + text + "}}");
+    return plan_refusal(R"({"a": {"datasets": ["x", "y"], )" + text + "}}");
   };
   EXPECT_THAT(wrong(R"("mixture": "all_exausted")"), HasSubstr("did you mean all_exhausted?"));
   EXPECT_THAT(wrong(R"("mixture": "weighted")"), HasSubstr("mixture_weights"));
@@ -172,29 +180,31 @@ TEST(TrainingPlan, MixturesInEverySpelling) {
 }
 
 TEST(TrainingPlan, WhatIsNoPlanIsRefused) {
-  EXPECT_THAT(refusal("{}"), HasSubstr("x.json has no stages"));
-  EXPECT_THAT(refusal(R"({"steps": []})"), HasSubstr("no stages"));
-  EXPECT_THAT(refusal("[]"), HasSubstr("is no object"));
-  EXPECT_THAT(refusal(""), HasSubstr("is not JSON"));
-  EXPECT_THAT(refusal(R"({"datasets": {}})"), HasSubstr("no list of steps"));
-  EXPECT_THAT(refusal(R"({"a": {"dataset": "x"}, "a": {"dataset": "y"}})"), HasSubstr("twice"));
-  EXPECT_THAT(refusal(R"({"a": {"dataset": "x", "epoch": 1}})"),
+  EXPECT_THAT(plan_refusal("{}"), HasSubstr("x.json has no stages"));
+  EXPECT_THAT(plan_refusal(R"({"steps": []})"), HasSubstr("no stages"));
+  EXPECT_THAT(plan_refusal("[]"), HasSubstr("is no object"));
+  EXPECT_THAT(plan_refusal(""), HasSubstr("is not JSON"));
+  EXPECT_THAT(plan_refusal(R"({"datasets": {}})"), HasSubstr("no list of steps"));
+  EXPECT_THAT(plan_refusal(R"({"a": {"dataset": "x"}, "a": {"dataset": "y"}})"),
+              HasSubstr("twice"));
+  EXPECT_THAT(plan_refusal(R"({"a": {"dataset": "x", "epoch": 1}})"),
               AllOf(HasSubstr("unknown key \"epoch\""), HasSubstr("did you mean epochs?")));
-  EXPECT_THAT(refusal(R"({"a": {"dataset": "x", "step_name": "b"}})"), HasSubstr("unknown key"));
-  EXPECT_THAT(refusal(R"({"steps": [{"dataset": "x"}], "sed": 1})"), HasSubstr("\"sed\""));
-  EXPECT_THAT(refusal(R"({"a": []})"), HasSubstr("the stage \"a\" is no object"));
-  EXPECT_THAT(refusal(R"({"a": {"datasets": []}})"), HasSubstr("empty list"));
-  EXPECT_THAT(refusal(R"({"a": {"datasets": ["x", "x"]}})"), HasSubstr("twice"));
-  EXPECT_THAT(refusal(R"({"a": {"dataset": ""}})"), HasSubstr("as its data set"));
-  EXPECT_THAT(refusal(R"({"a": {"dataset": 5}})"), HasSubstr("has 5 as its data set"));
-  EXPECT_THAT(refusal(R"({"a": {"dataset": "x", "datasets": ["y"]}})"),
+  EXPECT_THAT(plan_refusal(R"({"a": {"dataset": "x", "step_name": "b"}})"),
+              HasSubstr("unknown key"));
+  EXPECT_THAT(plan_refusal(R"({"steps": [{"dataset": "x"}], "sed": 1})"), HasSubstr("\"sed\""));
+  EXPECT_THAT(plan_refusal(R"({"a": []})"), HasSubstr("the stage \"a\" is no object"));
+  EXPECT_THAT(plan_refusal(R"({"a": {"datasets": []}})"), HasSubstr("empty list"));
+  EXPECT_THAT(plan_refusal(R"({"a": {"datasets": ["x", "x"]}})"), HasSubstr("twice"));
+  EXPECT_THAT(plan_refusal(R"({"a": {"dataset": ""}})"), HasSubstr("as its data set"));
+  EXPECT_THAT(plan_refusal(R"({"a": {"dataset": 5}})"), HasSubstr("has 5 as its data set"));
+  EXPECT_THAT(plan_refusal(R"({"a": {"dataset": "x", "datasets": ["y"]}})"),
               HasSubstr("has dataset and datasets"));
   for (const char* name : {"", "a/b", "é", ".. ", "a b"})
-    EXPECT_THAT(refusal("{\"" + std::string(name) + "\": {\"dataset\": \"x\"}}"),
+    EXPECT_THAT(plan_refusal("{\"" + std::string(name) + "\": {\"dataset\": \"x\"}}"),
                 HasSubstr("a name is 1 to 64 of letters"))
         << name;
   EXPECT_THAT(
-      refusal(R"({"datasets": {"w": {"ds_loader": "wiki"}}, "steps": [{"datasets": ["v"]}]})"),
+      plan_refusal(R"({"datasets": {"w": {"ds_loader": "wiki"}}, "steps": [{"datasets": ["v"]}]})"),
       AllOf(HasSubstr("unknown data set \"v\""), HasSubstr("did you mean w?")));
 }
 
@@ -214,7 +224,8 @@ TEST(TrainingPlan, LoadersNameCorpora) {
   EXPECT_EQ(data(R"({"ds_loader": "hf", "kwargs": {"path": "someone/Some-Texts"}})"), "some-texts");
   EXPECT_EQ(data(R"({"ds_loader": "jsonl", "args": ["in/rows.jsonl"]})"), "in/rows.jsonl");
   const auto wrong = [](const std::string& loader) {
-    return refusal(R"({"datasets": {"d": )" + loader + R"(}, "steps": [{"datasets": ["d"]}]})");
+    return plan_refusal(R"({"datasets": {"d": )" + loader +
+                        R"(}, "steps": [{"datasets": ["d"]}]})");
   };
   EXPECT_THAT(wrong(R"({"ds_loader": "wikki"})"), HasSubstr("did you mean wiki?"));
   EXPECT_THAT(wrong(R"({"ds_loader": "wiki", "arg": []})"), HasSubstr("unknown key \"arg\""));

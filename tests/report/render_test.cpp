@@ -136,7 +136,7 @@ TEST(HtmlReport, IsOnePageThatEscapesItsTexts) {
   for (const std::string& text : hostile_texts()) {
     const std::string page = render_html(report_of(text));
     EXPECT_THAT(page,
-                AllOf(testing::StartsWith("<!doctype html>"), testing::EndsWith("</html>\n")));
+                AllOf(::testing::StartsWith("<!doctype html>"), ::testing::EndsWith("</html>\n")));
     for (const char* foreign : {"http", "<script", "@import", "url(", "<!--", "<img"})
       EXPECT_THAT(page, Not(HasSubstr(foreign))) << text;
     EXPECT_EQ(page, visible(page));
@@ -145,7 +145,7 @@ TEST(HtmlReport, IsOnePageThatEscapesItsTexts) {
   }
 }
 
-Report report_of(const Plot& plot) {
+Report report_of_plot(const Plot& plot) {
   Report report;
   report.add(plot);
   return report;
@@ -162,7 +162,7 @@ TEST(Plots, OfNothingSayThatThereAreNoPoints) {
   for (Plot plot : {Plot(), plot_of({}, {}), plot_of({1}, {kNaN}), plot_of({kInfinity}, {1})}) {
     for (const bool log : {false, true}) {
       plot.x.log = plot.y.log = log;
-      const Report report = report_of(plot);
+      const Report report = report_of_plot(plot);
       EXPECT_THAT(render_terminal(report), HasSubstr("no points"));
       EXPECT_THAT(render_svg(report), HasSubstr("no points"));
       EXPECT_THAT(render_html(report), HasSubstr("no points"));
@@ -178,12 +178,25 @@ size_t count(const std::string& text, const std::string& what) {
   return n;
 }
 
+TEST(Plots, OfFewPointsAreDrawnAndStayInTheirFrame) {
+  for (const int n : {1, 2, 5, 50}) {
+    std::vector<double> x, y;
+    for (int i = 0; i < n; ++i) x.push_back(100 * i), y.push_back(11.0 / (1 + i));
+    const Report report = report_of_plot(plot_of(x, y));
+    const std::string svg = render_svg(report);
+    EXPECT_EQ(fault_of_xml(svg), "") << n;
+    EXPECT_THAT(svg, Not(HasSubstr("no points"))) << n;
+    EXPECT_THAT(svg, Not(HasSubstr("nan"))) << n;
+    EXPECT_THAT(render_terminal(report), Not(HasSubstr("no points"))) << n;
+  }
+}
+
 TEST(Plots, APointThatNothingJoinsIsADot) {
-  EXPECT_EQ(count(render_svg(report_of(plot_of({5}, {7}))), "<circle"), 1U);
+  EXPECT_EQ(count(render_svg(report_of_plot(plot_of({5}, {7}))), "<circle"), 1U);
   std::vector<double> x, y;
   for (int i = 0; i < 100; ++i) x.push_back(i), y.push_back(i == 50 ? 1 : kNaN);
-  EXPECT_EQ(count(render_svg(report_of(plot_of(x, y))), "<circle"), 1U);
-  const std::string terminal = render_terminal(report_of(plot_of({5}, {7})));
+  EXPECT_EQ(count(render_svg(report_of_plot(plot_of(x, y))), "<circle"), 1U);
+  const std::string terminal = render_terminal(report_of_plot(plot_of({5}, {7})));
   size_t dots = 0;
   for (const std::string& line : lines_of(terminal))
     for (size_t i = 0; i + 2 < line.size(); ++i) {
@@ -203,7 +216,7 @@ TEST(Plots, CarryNumbersOfEverySize) {
       plot.lines.push_back({"same", {1, 2, 3}, {big, big, big}});
       plot.lines.push_back({"wild x", {big, -big, 0}, {1, 2, 3}, {-big, -big, 1}, {big, 5, 5}});
       plot.x.log = plot.y.log = log;
-      const Report report = report_of(plot);
+      const Report report = report_of_plot(plot);
       const std::string svg = render_svg(report);
       EXPECT_EQ(fault_of_xml(svg), "");
       EXPECT_THAT(svg, AllOf(Not(HasSubstr("nan")), Not(HasSubstr("inf"))));
@@ -225,7 +238,7 @@ TEST(Plots, OfAMillionPointsAreThinnedAndQuick) {
   Plot plot = plot_of(x, y);
   plot.lines[0].low = low;
   plot.lines[0].high = high;
-  const Report report = report_of(plot);
+  const Report report = report_of_plot(plot);
   const auto begin = std::chrono::steady_clock::now();
   const std::string svg = render_svg(report), terminal = render_terminal(report);
   const std::string markdown = render_markdown(report);

@@ -104,6 +104,10 @@ run() {
         *) words+=("${short[@]}" --n_layer=2 --n_head=2 --n_embd=32 --force) ;;
       esac
       case " $command " in *layer_widths* | *layer_contexts*) words+=(--layer_widths=None --layer_contexts=None) ;; esac
+      case " $command " in
+        *baseline* | *_params* | *_flops*) ;;
+        *" looped"*) words+=('--loop_groups=[[1]]' --max_loops=3) ;;
+      esac
       ;;
   esac
   "${words[@]}" >output.txt 2>&1 </dev/null || status=$?

@@ -52,7 +52,7 @@ if command -v clang-format >/dev/null; then
 fi
 
 list=$(printf ";$folders/%s" "${names[@]}")
-cmake -S "$source_tree" -B "$build/tree" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+cmake -S "$source_tree" -B "$build/tree" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON \
   -DFATHOM_TESTS=ON "-DFATHOM_EXPERIMENTS=${list:1}" >"$build/configure.log" ||
   die "cmake failed: $(cat "$build/configure.log")"
 cmake --build "$build/tree" --parallel 2 --target fathom fathom-engine engine-tests \

@@ -1,8 +1,9 @@
-// Real runs, killed two hundred times and interrupted fifty.
+// Real runs, killed two hundred times and interrupted fifty; plans, killed ten times.
 #include <algorithm>
 #include <cstdio>
 #include <random>
 
+#include "e2e/small_plan.h"
 #include "e2e/small_run.h"
 
 namespace fathom::testing {
@@ -20,6 +21,10 @@ TEST(Interruption, TwoHundredKilledRunsGoOn) {
   }
   std::printf("kills survived: %d of 200\n", survived);
   EXPECT_EQ(survived, 200);
+}
+
+TEST(Interruption, TenKilledPlansGoOn) {
+  EXPECT_EQ(SmallPlan().survived_kills(10, /*seed=*/19), 10);
 }
 
 // The small preset as it is, evaluations included.

@@ -76,7 +76,8 @@ TEST(LoopSampler, LogPoissonHasItsMoments) {
   EXPECT_GT(m.most, 93) << "not clamped";
   EXPECT_EQ(s.mean(), 33);
   double above = 0;
-  for (const int64_t k : counts) above += k > s.largest() ? 1.0 / kDraws : 0;
+  const int64_t largest = s.largest();
+  for (const int64_t k : counts) above += k > largest ? 1.0 / kDraws : 0;
   EXPECT_GT(above, 0.0005);
   EXPECT_LT(above, 0.0015) << "1 in 1,000 is above the largest";
 }
@@ -86,7 +87,7 @@ TEST(LoopSampler, TheMeanOfAClampedDrawIsTheTrueOne) {
     for (const int64_t clamp : {1, 2, 7, 30, 60}) {
       const LoopSampler s = sampler_of(strategy, 30, clamp);
       const CountMoments m = moments_of(draws_of(s, 20000));
-      EXPECT_NEAR(m.mean, s.mean(), 5 * std::sqrt(m.variance / 20000) + 1e-9) << clamp;
+      EXPECT_NEAR(m.mean, s.mean(), 5 * std::sqrt(m.variance / 20000) + 1e-4) << clamp;
       EXPECT_LE(m.most, s.largest());
       EXPECT_EQ(s.largest(),
                 strategy == LoopSampling::kUniform ? std::min<int64_t>(clamp, 30) : clamp);

@@ -147,6 +147,13 @@ TEST(LoopCounts, AreThoseGivenOrTheMeanOrTheLargest) {
   EXPECT_THAT(counts_of(with({{"loop_counts", "[7, 2, 3]"}})), ElementsAre(2, 3, 7));
 }
 
+TEST(LoopCounts, ListsAreInTheOrderThatWasWritten) {
+  EXPECT_THAT(loop_places(model_with({{"loop_groups", "[[3], [1, [2]]]"}}).looping, 6),
+              ElementsAre(1, 2, 0));
+  EXPECT_THAT(loop_places(model_with({{"loop_groups", "auto"}}).looping, 6), ElementsAre(0));
+  EXPECT_THAT(loop_places({}, 6), IsEmpty());
+}
+
 TEST(EffectiveLayers, AreTheTrueMean) {
   const auto layers = [](const Settings& settings) {
     return effective_layers(model_with(settings));

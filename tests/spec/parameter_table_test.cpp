@@ -5,12 +5,15 @@
 
 #include <set>
 
+#include "fathom/model/spec/depth_program.h"
 #include "fathom/train/recipe/decay.h"
 #include "recipe/config_testing.h"
+#include "spec/shrink_loops.h"
 
 namespace fathom {
 namespace {
 
+using testing::has_loops;
 using testing::resolved;
 
 constexpr int64_t kGpt2Vocab = 50257;
@@ -107,6 +110,21 @@ TEST(ParameterTable, InitialisationOfLmplay) {
   EXPECT_NEAR(named(table, "mlp.5.down.bias").init.scale, 1 / std::sqrt(4 * 768.0), 1e-12);
 }
 
+// How often a token meets a matrix: a layer's as often as the layer is run, an adapter's as often
+// as its loops' doors are gone through.
+double times_met(const ParameterSpec& spec, const DepthProgram& program) {
+  const bool layer = spec.part == Part::kAttention || spec.part == Part::kMlp;
+  if (!layer && spec.part != Part::kAdapter) return 1;
+  const int number = std::stoi(spec.name.substr(spec.name.find('.') + 1));  // "mlp.3.up.weight"
+  double met = 0;
+  for (const StepSpec& step : program.steps) {
+    if (layer) met += step.layer.number == number ? 1 : 0;
+    for (const Injection& i : step.layer.door)
+      met += !layer && i.kind == Injection::kLoopInput && i.instance == number ? 1 : 0;
+  }
+  return met;
+}
+
 // Every matrix of the table that is multiplied with takes 2 FLOPs an element; a tied head
 // multiplies with the token table; every query and every weight meets T keys and T values of its
 // width.
@@ -116,15 +134,19 @@ TEST(Flops, EqualACountOverTheTable) {
     const BackboneConfig& b = config.model.backbone;
     const int64_t V = 1000, T = 100;
     double expected = 0;
-    for (int64_t i = 0; i < b.n_layer; ++i) {
+    const DepthProgram program = unroll(make_depth_plan(config.model), make_policy(config.model));
+    EXPECT_TRUE(has_loops(config.model) || int64_t(program.steps.size()) == b.n_layer);
+    for (const StepSpec& step : program.steps) {
       const IntList& widths = config.model.early_exit.layer_widths;
-      const int64_t C = widths.empty() ? b.n_embd : widths[static_cast<size_t>(i)];
+      const int64_t C = widths.empty() ? b.n_embd : widths[static_cast<size_t>(step.layer.number)];
       expected += static_cast<double>(2 * (2 * T * C));
     }
     for (const ParameterSpec& spec : parameter_table(config.model, V)) {
       const bool multiplied = spec.shape.size() == 2 && spec.part != Part::kPositionTable &&
                               (spec.part != Part::kTokenTable || b.tie_head);
-      if (multiplied) expected += 2.0 * static_cast<double>(spec.shape[0] * spec.shape[1]);
+      if (multiplied)
+        expected +=
+            times_met(spec, program) * 2.0 * static_cast<double>(spec.shape[0] * spec.shape[1]);
     }
     const Flops flops = flops_per_token(config.model, V, T);
     EXPECT_DOUBLE_EQ(flops.forward(), expected) << preset.name;

@@ -265,6 +265,34 @@ TEST(Unroll, IterationsMayShareTheirPlacesInACache) {
   EXPECT_EQ(program.cache_slots, 5);
 }
 
+// Else what a sequence does would depend on how often the others go round.
+TEST(Unroll, ALoopOfOneIterationIsALoopWhereSequencesHaveTheirCounts) {
+  Policy policy = noisy(1, false);
+  policy.loops[0].counts = {1, 1};
+  const DepthProgram program = unroll(plan_of({{loop_of({{block(0, 8)}}, 4)}}), policy);
+  EXPECT_THAT(doors(program), ElementsAre("open, input"));
+  EXPECT_EQ(opening(program).noise, 0.5);
+  EXPECT_FALSE(opening(program).plain);
+}
+
+// From its end, where a sequence's place does not depend on the others either.
+TEST(Unroll, RandomNumbersOfALoopWithLateEntriesAreAddressedFromItsEnd) {
+  const auto sites = [](int64_t count, const std::vector<int64_t>& counts) {
+    Policy policy = loops({count, 2});
+    policy.loops[0].counts = counts;
+    const DepthProgram program = unroll(plan_of({{loop_of({{loop_of({{block(0, 8)}})}})}}), policy);
+    std::vector<std::string> out;
+    for (const StepSpec& s : program.steps) out.push_back(s.site("out", 0));
+    out.push_back(program.steps[0].opening_site(0));
+    out.push_back(program.steps[2].opening_site(1));
+    return out;
+  };
+  EXPECT_THAT(sites(2, {}), ElementsAre("out.0@0.0", "out.0@0.1", "out.0@1.0", "out.0@1.1",
+                                        "loop.0@0.0", "loop.1@1.0"));
+  EXPECT_THAT(sites(2, {1, 2}), ElementsAre("out.0@-2.0", "out.0@-2.1", "out.0@-1.0", "out.0@-1.1",
+                                            "loop.0@0.0", "loop.1@-1.0"));
+}
+
 // Rows that come later have their first iteration when they come.
 TEST(Unroll, WhereSequencesEnterLateTheFirstIterationIsTheirs) {
   Injection once{Injection::kTokenTable, 1};

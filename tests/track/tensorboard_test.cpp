@@ -29,8 +29,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kEventInfinity = std::numeric_limits<double>::infinity();
+constexpr double kEventNaN = std::numeric_limits<double>::quiet_NaN();
 
 class TensorBoardTest : public testing::Test {
  protected:
@@ -98,7 +98,8 @@ TEST_F(TensorBoardTest, ComesBackAsAdded) {
   const std::string long_name(300, 'n');
   add(board, 0, {{"zero", 0}, {"minus", -0.0}}, 10);
   add(board, 1, {{"eval/val/loss", 0.1}, {"gr\xC3\xBC\xC3\x9F", -1e10}, {long_name, 1e-45}}, 20.25);
-  add(board, int64_t{1} << 40, {{"a", kNaN}, {"b", kInfinity}, {"c", -kInfinity}, {"d", 1e300}});
+  add(board, int64_t{1} << 40,
+      {{"a", kEventNaN}, {"b", kEventInfinity}, {"c", -kEventInfinity}, {"d", 1e300}});
   add(board, -1, {{"", 3}});
 
   const std::vector<Event> all = events(slurp(board.path()));
@@ -115,9 +116,9 @@ TEST_F(TensorBoardTest, ComesBackAsAdded) {
   EXPECT_EQ(all[3].step, int64_t{1} << 40);
   ASSERT_EQ(all[3].values.size(), 4u);
   EXPECT_TRUE(std::isnan(all[3].values[0].second));
-  EXPECT_EQ(all[3].values[1].second, kInfinity);
-  EXPECT_EQ(all[3].values[2].second, -kInfinity);
-  EXPECT_EQ(all[3].values[3].second, kInfinity) << "beyond float32";
+  EXPECT_EQ(all[3].values[1].second, kEventInfinity);
+  EXPECT_EQ(all[3].values[2].second, -kEventInfinity);
+  EXPECT_EQ(all[3].values[3].second, kEventInfinity) << "beyond float32";
   EXPECT_EQ(all[4].step, -1);
   for (const Event& event : all) EXPECT_EQ(event.session_status, 0u) << "a run that begins";
 }
@@ -201,7 +202,7 @@ TEST_F(TensorBoardTest, KnowsWhetherItsFileIsStillThere) {
 
 TEST_F(TensorBoardTest, NewFileIsTheLastWhateverTheClockSays) {
   std::vector<std::string> paths;
-  for (const double wall_time : {2000.0, 2000.5, 1000.0, 3000.0, -5.0, kNaN})
+  for (const double wall_time : {2000.0, 2000.5, 1000.0, 3000.0, -5.0, kEventNaN})
     paths.push_back(TensorBoardWriter(runs_.path(), std::nullopt, wall_time).path());
   EXPECT_TRUE(std::is_sorted(paths.begin(), paths.end()));
   EXPECT_EQ(std::set<std::string>(paths.begin(), paths.end()).size(), paths.size());

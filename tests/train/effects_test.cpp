@@ -35,12 +35,26 @@ const Settings kExits = {{"n_layer", "3"},
 const Settings kMuon = {{"optimizer", "muon"}};
 const Settings kLoopSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "3"}};
 const Settings kOnceSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "1"}};
-const Settings kNoiseSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "3"}, {"loop_noise_scale", "5"}};
+const Settings kNoiseSettings = {
+    {"loop_groups", "[[1]]"}, {"max_loops", "3"}, {"loop_noise_scale", "5"}};
 const Settings kHuginnSettings = {{"block_style", "huginn"}};
+
+// Below what all matrices begin with.
+const Settings kSpectral = {{"spectral_clip_beta", "0.1"}};
+
+const Settings kAhead = {{"predict_ahead", "True"}, {"max_shift", "3"}};
 
 Settings exits_and(const std::string& name, const std::string& value) {
   Settings settings = kExits;
   settings.push_back({name, value});
+  return settings;
+}
+
+// A loop of four iterations.
+Settings looped_and(const Settings& others) {
+  Settings settings = {
+      {"loop_groups", "[[0]]"}, {"loop_counts", "[4]"}, {"loop_sampling_strategy", "fixed"}};
+  settings.insert(settings.end(), others.begin(), others.end());
   return settings;
 }
 
@@ -69,12 +83,16 @@ const std::vector<Row> kRows = {
     {"adam_eps", "0.01"}, {"grad_clip", "0.01"}, {"optimizer", "sgd"},
     {"momentum", "0.5", {{"optimizer", "sgd"}}}, {"rmsprop_alpha", "0.5", {{"optimizer", "rmsprop"}}},
     {"muon_lr", "0.5", kMuon}, {"muon_momentum", "0.5", kMuon}, {"muon_ns_steps", "2", kMuon},
+    {"spectral_clip_beta", "0.1"}, {"spectral_method", "svd", kSpectral},
+    {"spectral_every", "2", kSpectral}, {"spectral_split_qkv", "True", kSpectral},
     {"parameter_groups", "mlp.*: lr=0.5"}, {"optimizer_warmup_steps", "4"},
     {"optimizer_warmup_fraction", "0.5", {{"optimizer_warmup_steps", "4"}}},
     {"decay_rule", "mlp_and_head"}, {"decay_lr", "False"}, {"warmup_iters", "3"},
     {"warmup_form", "from_zero", {{"warmup_iters", "3"}}}, {"lr_decay_iters", "3"},
     {"min_lr", "0.005"}, {"max_iters", "4"}, {"eval_interval", "2"}, {"eval_iters", "3"},
     {"evaluations", "val: batches=1"},
+    {"muon_nesterov", "False", kMuon}, {"use_muon", "True"},
+    {"enable_auto_exit_eval", "True", {{"loop_groups", "[[1]]"}, {"max_loops", "3"}}},
     {"eval_only", "True"}, {"seed", "1"}, {"dtype", "bfloat16"}, {"threads", "2"},
     {"layer_tables", "True"}, {"layer_heads", "True", {{"tie_head", "False"}}},
     {"layer_widths", "[8, 16]", {{"tie_head", "False"}}},
@@ -83,12 +101,20 @@ const std::vector<Row> kRows = {
     {"detach_between_layers", "True", kExits}, {"halt_rule", "gold", kExits},
     {"halt_threshold", "0.4", kExits}, {"halt_thresholds", "[0.4, 0.3, 0.3]", kExits},
     {"confidence_temperature", "2", kExits}, {"layer_supervision", "all"},
+    {"loop_halt_rule", "kl", looped_and({})}, {"automatic_loop_exit", "True", looped_and({})},
+    {"loop_halt_threshold", "1000", looped_and({{"loop_halt_rule", "acceleration"}})},
+    {"loop_gate_entropy", "0.5", looped_and({{"loop_halt_gate", "True"}})},
+    {"loop_stop_probability", "0.5", looped_and({})},
     {"supervision_reduce", "sum", kExits},
     {"skip_easy_weight", "token", exits_and("layer_supervision", "skip_easy")},
     {"loss_norm", "minibatch", split_exits()},
     {"freeze", "mlp.*"}, {"default_freeze", "True", {{"unfreeze", "mlp.*"}}},
     {"unfreeze", "mlp.0.*", {{"freeze", "mlp.*"}}}, {"validation_interval", "5"},
     {"validation_batch_size", "3"}, {"amp", "True"},
+    {"predict_ahead", "True", {{"max_shift", "3"}}}, {"max_shift", "4", kAhead},
+    {"label_shift_prob", "0.3", kAhead}, {"shift_dist", "uniform", kAhead}, {"shift", "2", kAhead},
+    {"shift_zipf_a", "0.3", {{"predict_ahead", "True"}, {"max_shift", "3"}, {"shift_dist", "zipf"}}},
+    {"shift_losses", "False", kAhead},
 };
 // clang-format on
 
@@ -103,6 +129,8 @@ const std::set<std::string> kElsewhere = {
     // What happens to numbers that this run does not have: guards_test.cpp.
     "nonfinite", "spike_sigma", "spike_window", "check_grads",
     "recompute_blocks",  // memory: recompute_test.cpp
+    "loop_halt_unit",    // means over sequences: loop_exit_test.cpp
+    "loop_cache",        // of generation: loop_exit_use_test.cpp
 };
 
 class EffectsTest : public TrainTest {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "fathom/io/checkpoint_folder.h"
 #include "train/testing.h"
@@ -103,6 +104,30 @@ TEST_F(ResumeTest, WhereverItWasInterruptedItIsTheSameRun) {
       EXPECT_EQ(e.best_value, same->best_value);
     }
   }
+}
+
+// Counts of loops are drawn anew in every step, and so is the noise that they begin with.
+TEST_F(ResumeTest, DrawnLoopsAreThoseOfTheUndividedRun) {
+  RunConfig config = tiny_run();
+  config.model.looping.groups = {"auto", {}};
+  config.model.looping.max_loops = 4;
+  config.model.looping.unit = SamplingUnit::kSequence;
+  config.model.looping.noise_scale = 1;
+  config.data.batch_size = 3;
+  config.data.mini_batch_size = 2;
+  config.training.max_iters = 9;
+  History whole, parts;
+  EXPECT_EQ(stretch(config, "whole", 1'000'000, &whole), RunEnd::kDone);
+  std::set<double> counts;
+  for (const StepReport& step : whole.steps) counts.insert(step.metrics.at("loops/0"));
+  EXPECT_GT(counts.size(), 2U);
+  int stretches = 1;
+  while (stretch(config, "parts", 17, &parts) == RunEnd::kInterrupted) ASSERT_LT(++stretches, 100);
+  EXPECT_GT(stretches, 1);
+  expect_same_run("whole", "parts");
+  ASSERT_EQ(parts.steps.size(), whole.steps.size());
+  for (size_t i = 0; i < whole.steps.size(); ++i)
+    EXPECT_EQ(parts.steps[i].metrics, whole.steps[i].metrics);
 }
 
 TEST_F(ResumeTest, AStopBeforeTheFirstStepIsSavedToo) {

@@ -41,6 +41,8 @@ TEST_F(RowsTest, AStepIsTheMeanThatLossNormSays) {
   const Corpus all = rows(kUneven, "all");
   for (const bool prompts : {true, false}) {
     std::vector<double> by_tokens, by_rows;
+    std::vector<std::vector<double>> means;  // of each row alone
+    std::vector<double> counts;
     double targets = 0, sum = 0;
     for (size_t i = 0; i < kUneven.size(); ++i) {
       RunConfig c = config(1, 1);
@@ -54,6 +56,8 @@ TEST_F(RowsTest, AStepIsTheMeanThatLossNormSays) {
         by_tokens[k] += n * one.gradient[k];
         by_rows[k] += one.gradient[k] / 5;
       }
+      means.push_back(one.gradient);
+      counts.push_back(n);
       targets += n;
       sum += n * one.report.loss;
     }
@@ -73,7 +77,29 @@ TEST_F(RowsTest, AStepIsTheMeanThatLossNormSays) {
     }
     EXPECT_LT(largest_difference(of(LossNorm::kMinibatch, 1).gradient, by_rows), 1e-6);
     EXPECT_LT(largest_difference(of(LossNorm::kMinibatch, 5).gradient, by_tokens), 1e-6);
+    // Two, two and one: each weighs as many rows as it has.
+    std::vector<double> by_twos(by_tokens.size());
+    for (size_t i = 0; i < kUneven.size(); ++i) {
+      const size_t first = i / 2 * 2, end = std::min(first + 2, kUneven.size());
+      double n = 0;
+      for (size_t j = first; j < end; ++j) n += counts[j];
+      const double weight = counts[i] / n * static_cast<double>(end - first) / 5;
+      for (size_t k = 0; k < by_twos.size(); ++k) by_twos[k] += weight * means[i][k];
+    }
+    EXPECT_LT(largest_difference(of(LossNorm::kMinibatch, 2).gradient, by_twos), 1e-6);
     EXPECT_GT(largest_difference(by_tokens, by_rows), 1e-4) << "or the case says nothing";
+  }
+}
+
+TEST_F(RowsTest, OfRowsOfOneLengthEverySplitIsTheSameStep) {
+  const Corpus all = rows({answer("ab", "cd"), answer("ef", "gh"), answer("ij", "kl"),
+                           answer("mn", "op"), answer("qr", "st")},
+                          "even");
+  const std::vector<double> whole = step(all, config(5, 5)).gradient;
+  for (const int64_t mini : {5, 2, 1}) {
+    RunConfig c = config(5, mini);
+    c.training.loss_norm = LossNorm::kMinibatch;
+    EXPECT_LT(largest_difference(step(all, c).gradient, whole), 1e-6) << mini;
   }
 }
 

@@ -234,6 +234,65 @@ TEST_F(StagesTest, AStageFreezesWhatItSays) {
   EXPECT_EQ(end.at("mlp.0.up.weight"), between.at("mlp.0.up.weight"));
 }
 
+// A guard that finds something in a stage's first step has only checkpoints of the stage before.
+TEST_F(StagesTest, WhatBreaksInAStagesFirstStepReturnsToTheEndOfTheOneBefore) {
+  RunPlan plan = two_stages();
+  for (StageRun& stage : plan.stages) stage.config.guards.nonfinite = Nonfinite::kRollback;
+  for (const bool always : {false, true}) {
+    std::filesystem::remove_all(temp_ / "run");
+    Trainer t = trainer_of(plan, "run");
+    History history;
+    TrainerEvents events = history.events();
+    int entered = 0;
+    events.stage = [&](const StageRun&) {
+      if (++entered > 1 && !always) return;
+      const at::NoGradGuard no_grad;
+      t.model().parameters().at("mlp.1.up.weight").fill_(std::nan(""));
+    };
+    std::vector<int64_t> back;
+    events.rollback = [&](int64_t step) {
+      back.push_back(step);
+      EXPECT_EQ(t.state().stage, "first");
+    };
+    if (always) {
+      EXPECT_THAT(error_of([&] { t.run(events); }), HasSubstr("10 returns to step 7 did not help"));
+      EXPECT_EQ(back.size(), 10U);
+      EXPECT_EQ(load_state(checkpoint("run", "last")).step, 7);
+      continue;
+    }
+    EXPECT_EQ(t.run(events), RunEnd::kDone);
+    EXPECT_THAT(back, ElementsAre(7));
+    EXPECT_EQ(entered, 2);
+    std::vector<int64_t> steps;
+    for (const StepReport& s : history.steps) steps.push_back(s.step);
+    EXPECT_THAT(steps, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
+    EXPECT_EQ(t.state().rollbacks, 1);
+    EXPECT_EQ(t.state().stage_start_step, 7);
+    EXPECT_EQ(t.state().progress.samples, 7 * 2 + 5 * 5);
+    EXPECT_EQ(t.state().cursor, (Cursor{{"batch", 6 * 5}})) << "the batch is not met again";
+    EXPECT_EQ(load_state(checkpoint("run", "last")).stage, "second");
+  }
+}
+
+TEST_F(StagesTest, WhatEndsARunInAStagesFirstStepLeavesOneThatGoesOn) {
+  const RunPlan plan = two_stages();
+  trainer_of(plan, "whole").run({});
+  Trainer t = trainer_of(plan, "run");
+  TrainerEvents events;
+  events.stage = [&](const StageRun&) {
+    const at::NoGradGuard no_grad;
+    t.model().parameters().at("mlp.1.up.weight").fill_(std::nan(""));
+  };
+  EXPECT_THAT(error_of([&] { t.run(events); }),
+              AllOf(HasSubstr("step 8: mlp.1.up.weight is not finite"),
+                    HasSubstr("the newest checkpoint is of step 7")));
+  Trainer again = trainer_of(plan, "run");
+  again.resume(newest_complete(temp_ / "run/checkpoints")->folder);
+  EXPECT_EQ(again.run({}), RunEnd::kDone);
+  for (const char* name : {"last", "best", "stage-first"})
+    EXPECT_TRUE(bytes_of("run", name) == bytes_of("whole", name)) << name;
+}
+
 // LMPlay's loss of a step.
 TEST_F(StagesTest, ALossByMinibatchesDependsOnTheSplitAndIsToldApart) {
   const auto step_of = [&](LossNorm norm, int64_t mini) {

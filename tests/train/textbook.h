@@ -131,7 +131,7 @@ struct Textbook {
     Numbers ahead(g.size());
     for (size_t i = 0; i < g.size(); ++i) {
       m[i] += (1 - c.muon_momentum) * (g[i] - m[i]);
-      ahead[i] = c.muon_momentum * m[i] + (1 - c.muon_momentum) * g[i];
+      ahead[i] = c.muon_nesterov ? c.muon_momentum * m[i] + (1 - c.muon_momentum) * g[i] : m[i];
     }
     const auto rows = size_t(spec.shape[0]), columns = size_t(spec.shape[1]);
     const Numbers direction = newton_schulz(ahead, rows, columns, c.muon_ns_steps);

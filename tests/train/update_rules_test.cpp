@@ -9,14 +9,16 @@
 
 #include "errors.h"
 #include "fathom/model/device.h"
+#include "fathom/ops/newton_schulz.h"
 #include "train/textbook.h"
 
 namespace fathom::testing {
 namespace {
 
 // `steps` of them with gradients that are taken half as large.
-void expect_follows(const std::string& name, at::ScalarType dtype, int steps, double tolerance) {
-  const OptimizerConfig config = settings(name);
+void expect_follows(const OptimizerConfig& config, at::ScalarType dtype, int steps,
+                    double tolerance) {
+  const std::string& name = config.optimizer;
   const ParameterSet parameters(four_parameters(), 1, at::kCPU, dtype);
   std::vector<Textbook> expected;
   for (const Parameter& p : parameters.all())
@@ -48,18 +50,24 @@ void expect_follows(const std::string& name, at::ScalarType dtype, int steps, do
 
 TEST(UpdateRules, FollowTheirFormulasInOneStep) {
   for (const OptimizerRule& rule : optimizer_rules())
-    expect_follows(rule.name, at::kDouble, 1, 1e-13);
+    expect_follows(settings(rule.name), at::kDouble, 1, 1e-13);
 }
 
 TEST(UpdateRules, FollowTheirFormulasForSixSteps) {
   for (const OptimizerRule& rule : optimizer_rules())
-    expect_follows(rule.name, at::kDouble, 6, 1e-11);
+    expect_follows(settings(rule.name), at::kDouble, 6, 1e-11);
+}
+
+TEST(UpdateRules, MuonFollowsItsFormulaWithoutNesterovsStepAhead) {
+  OptimizerConfig config = settings("muon");
+  config.muon_nesterov = false;
+  expect_follows(config, at::kDouble, 6, 1e-11);
 }
 
 TEST(UpdateRules, FollowThemInSinglePrecision) {
   set_threads(1);
   for (const OptimizerRule& rule : optimizer_rules())
-    expect_follows(rule.name, at::kFloat, 6, 1e-4);
+    expect_follows(settings(rule.name), at::kFloat, 6, 1e-4);
 }
 
 TEST(UpdateRules, AnUnknownOneIsRefused) {

@@ -2,13 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
-
 #include "fathom/base/error.h"
-#include "fathom/cli/fits_memory.h"
-#include "fathom/io/checkpoint_folder.h"
-#include "fathom/model/spec/depth_plan.h"
-#include "fathom/track/run_folder.h"
+#include "fathom/base/text.h"
+#include "fathom/model/spec/depth_program.h"
+#include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/fits_memory.h"
+#include "fathom/train/recipe/run_checkpoint.h"
 
 namespace fathom {
 
@@ -27,7 +26,22 @@ void add_fields(FieldList& list, ModelChoice& c) {
   for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
 }
 
+namespace {
+
+void apply_policy(const std::string& policy, ModelConfig& config) {
+  if (policy.empty()) return;
+  const std::vector<EvaluationSpec> one = parse_evaluations("policy: " + policy, config);
+  if (one.size() != 1 || one.front().batches || one.front().split != "val")
+    misuse(fmt::format("policy = {} is more than settings of a pass", quoted_start(policy)),
+           "for example --policy='loop_halt_rule=kl, loop_halt_threshold=0.01'");
+  config = with_settings(one.front(), config);
+  unroll(make_depth_plan(config), make_policy(config));  // throws for what does not fit
+}
+
+}  // namespace
+
 void apply_thresholds(const ModelChoice& choice, ModelConfig& config) {
+  apply_policy(choice.policy, config);
   if (!choice.threshold && choice.thresholds.empty()) return;
   if (config.halting.rule == HaltRule::kNone)
     misuse(fmt::format("{} was given, but no token of {} halts before the last layer",
@@ -44,38 +58,14 @@ void apply_thresholds(const ModelChoice& choice, ModelConfig& config) {
 }
 
 void settle(ModelChoice& choice) {
-  namespace fs = std::filesystem;
   check_device_name(choice.device);
   if (choice.threshold && !choice.thresholds.empty())
     misuse("threshold and thresholds both say when a token halts", "leave out one of them");
-  const fs::path checkpoints = fs::path(resolve_run(choice.run)) / "checkpoints";
-  const auto complete = [](const fs::path& folder) { return fs::exists(folder / "state.json"); };
-  std::vector<fs::path> candidates = {checkpoints / choice.checkpoint, choice.checkpoint};
-  if (choice.checkpoint == "auto") candidates = {checkpoints / "best", checkpoints / "last"};
-  for (const fs::path& candidate : candidates)
-    if (complete(candidate)) return void(choice.folder = candidate);
-  misuse(fmt::format("the run {} has no checkpoint {}", choice.run,
-                     choice.checkpoint == "auto" ? "yet" : choice.checkpoint),
-         fmt::format("look into {}; a checkpoint is a folder with a state.json",
-                     checkpoints.string()));
+  choice.folder = run_checkpoint(choice.run, choice.checkpoint);
 }
-
-namespace {
-
-// Of a state that cannot be read the manifest says best what is wrong.
-RunState state_of(const std::string& checkpoint) {
-  try {
-    return load_state(checkpoint);
-  } catch (const Error&) {
-    verify_checkpoint(checkpoint);
-    throw;
-  }
-}
-
-}  // namespace
 
 RunState settle_state(const ModelChoice& choice) {
-  RunState state = state_of(choice.folder);
+  RunState state = verified_state(choice.folder);
   ModelConfig model = state.config.model;
   apply_thresholds(choice, model);
   RunConfig config = state.config;
@@ -91,7 +81,7 @@ std::vector<std::string> notices_of(const FieldList& list) {
 }
 
 void require_next_token(const ModelChoice& choice, const std::string& verb) {
-  const RunConfig config = state_of(choice.folder).config;
+  const RunConfig config = verified_state(choice.folder).config;
   const DepthPlan plan = make_depth_plan(config.model);
   if (predicts_next_token(plan)) return;
   const std::string why =
@@ -100,14 +90,6 @@ void require_next_token(const ModelChoice& choice, const std::string& verb) {
                      "those before it",
                      choice.run, config.preset, why, verb),
          "`fathom eval` shows how good it is at what it was trained for");
-}
-
-std::string checkpoint_or_run(const std::string& name) {
-  if (std::filesystem::exists(std::filesystem::path(name) / "state.json")) return name;
-  ModelChoice choice;
-  choice.run = name;
-  settle(choice);
-  return choice.folder;
 }
 
 }  // namespace fathom

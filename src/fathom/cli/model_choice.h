@@ -19,10 +19,12 @@ struct ModelChoice {
   int64_t threads = 0;
   std::optional<double> threshold;  // in place of the trained one; unset: that one
   FloatList thresholds;             // one per layer; empty: none
+  std::string policy;               // settings of a pass, "key=value, ..."; empty: as trained
   std::string folder;               // of the checkpoint, settled
 };
 void add_fields(FieldList& list, ModelChoice& choice);
-// The choice's thresholds in place of the configuration's. Throws Error(kUsage) if nothing halts.
+// The choice's settings and thresholds in place of the configuration's. Throws Error(kUsage) for
+// settings that are no matter of one pass or do not fit the model, and thresholds if nothing halts.
 void apply_thresholds(const ModelChoice& choice, ModelConfig& config);
 // Refuses a model that answers something else than the next token, as its checkpoint says. `verb`
 // is for the message.
@@ -35,9 +37,5 @@ void settle(ModelChoice& choice);
 RunState settle_state(const ModelChoice& choice);
 // What is said about the keys that were given: those of other programs, and those without effect.
 std::vector<std::string> notices_of(const FieldList& list);
-
-// The folder of a complete checkpoint: `name` itself, or the run's `best`, else its `last`. Throws
-// Error(kUsage).
-std::string checkpoint_or_run(const std::string& name);
 
 }  // namespace fathom

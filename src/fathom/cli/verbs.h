@@ -3,12 +3,10 @@
 // mistake is told at once, and hands over to `fathom-engine`.
 #pragma once
 
-#include <exception>
 #include <string>
 #include <vector>
 
-#include "fathom/base/error.h"
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 
 namespace fathom {
 
@@ -24,13 +22,5 @@ struct Verb {
 
 const std::vector<Verb>& verbs();  // by place, then by name
 std::string overview();            // what `fathom` and `fathom --help` print
-
-// Calls `body`; prints an Error as `fathom: ...` with its HINT and turns it into an exit code, and
-// so with whatever else is thrown. An exit code of 0 needs an output that could be written, unless
-// it is only watched (track/console.h).
-int guarded(int (*body)(int, char**), int argc, char** argv);
-
-// Any exception as the Error that is to be printed; a net under the library's own errors.
-Error as_error(const std::exception& exception);
 
 }  // namespace fathom

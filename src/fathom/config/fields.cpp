@@ -16,13 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-std::string normalised(const std::string& name) {
-  std::string out = name;
-  for (char& c : out)
-    if (c == '-') c = '_';
-  return out;
-}
-
 // Conversions from a Value; false when the type does not fit. Integers are taken for floats, and
 // floats without a fraction for integers (`--max_iters=1e4`).
 bool convert(const json& v, bool& out) {
@@ -151,6 +144,14 @@ Field& Field::shapes_weights() {
 Field& Field::needs(std::string what, std::function<bool()> holds) {
   return needs_.push_back({std::move(what), std::move(holds)}), *this;
 }
+Field& Field::or_needs(std::string what, std::function<bool()> holds) {
+  Need& last = needs_.back();
+  last.what += ", or " + what;
+  last.holds = [either = std::move(last.holds), other = std::move(holds)] {
+    return either() || other();
+  };
+  return *this;
+}
 Field& Field::path() {
   return path_ = true, *this;
 }
@@ -264,6 +265,21 @@ FATHOM_FIELD_TYPE(FloatList, "list of float")
 FATHOM_FIELD_TYPE(IntLists, "list of lists of int")
 #undef FATHOM_FIELD_TYPE
 
+Field& FieldList::add(std::string name, OneOrMore& slot, std::string help) {
+  Field& field = push(std::move(name), std::move(help), "float, list of float or None");
+  field.get_ = [&slot] {
+    if (slot.numbers.empty()) return Value(nullptr);
+    return slot.one ? Value(slot.numbers.front()) : Value(slot.numbers);
+  };
+  field.set_ = [&slot](const Value& value) {
+    OneOrMore given;
+    given.one = value.is_number();
+    if (!convert(given.one ? Value::array({value}) : value, given.numbers)) return false;
+    return slot = std::move(given), true;
+  };
+  return field;
+}
+
 Field& FieldList::add(std::string name, std::string& slot, std::string help) {
   Field& field = push(std::move(name), std::move(help), "text");
   field.get_ = [&slot] { return Value(slot); };
@@ -321,70 +337,6 @@ Field& FieldList::add_choice(std::string name, std::string help, std::vector<std
     return value.is_string() && set(value.get<std::string>());
   };
   return field;
-}
-
-const Field* FieldList::find(const std::string& name) const {
-  const std::string key = normalised(name);
-  for (const Field& field : fields_) {
-    if (field.name_ == key) return &field;
-    for (const std::string& alias : field.aliases_)
-      if (alias == key) return &field;
-  }
-  return nullptr;
-}
-
-Field* FieldList::find(const std::string& name) {
-  return const_cast<Field*>(static_cast<const FieldList*>(this)->find(name));
-}
-
-bool FieldList::given(const std::string& name) const {
-  const Field* field = find(name);
-  return field != nullptr && !field->origin_.empty();
-}
-
-bool FieldList::changes(const std::string& name) const {
-  const Field* field = find(name);
-  return given(name) && field->value() != *field->before_;
-}
-
-bool FieldList::given_after(const std::string& name, const std::string& other) const {
-  const Field *one = find(name), *two = find(other);
-  return one != nullptr && one->turn_ > (two == nullptr ? 0 : two->turn_);
-}
-
-Field* FieldList::require(const std::string& name, const std::string& origin) {
-  if (Field* field = find(name)) return field;
-  for (const ForeignKey& foreign : foreign_) {
-    if (foreign.name != normalised(name)) continue;
-    if (!foreign.hint.empty())
-      misuse(fmt::format("{}: {} is not supported: {}", origin, foreign.name, foreign.reason),
-             foreign.hint);
-    notices_.push_back(fmt::format("{} has no effect: {}", foreign.name, foreign.reason));
-    return nullptr;
-  }
-  std::vector<std::string> names;
-  for (const Field& field : fields_) {
-    names.push_back(field.name_);
-    for (const std::string& alias : field.aliases_) names.push_back(alias);
-  }
-  const std::string nearest = nearest_name(normalised(name), names);
-  misuse(fmt::format("{}: unknown key {}", origin, escaped(name)),
-         nearest.empty() ? "`--help` lists every key" : fmt::format("did you mean {}?", nearest));
-}
-
-void FieldList::set(const std::string& name, const Value& value, const std::string& origin) {
-  if (Field* field = require(name, origin)) {
-    field->assign(value, origin);
-    field->turn_ = ++turns_;
-  }
-}
-
-void FieldList::set_text(const std::string& name, const std::string& text,
-                         const std::string& origin) {
-  if (Field* field = require(name, origin)) {
-    field->assign_text(text, origin);
-    field->turn_ = ++turns_;
-  }
 }
 
 std::vector<std::string> without_effect(const FieldList& list) {

@@ -29,6 +29,18 @@ using IntList = std::vector<int64_t>;
 using FloatList = std::vector<double>;
 using IntLists = std::vector<std::vector<int64_t>>;
 
+// A number, or several: `0.01`, `[0.01, 0.02]`. None is the empty list.
+struct OneOrMore {
+  FloatList numbers;
+  bool one = false;  // it was no list
+
+  // Of the i-th of several, or the one of all; `otherwise` where there is none.
+  double at(size_t i, double otherwise) const {
+    if (numbers.empty()) return otherwise;
+    return one ? numbers.front() : numbers.at(i);
+  }
+};
+
 // One of some words, or a list of numbers: `all`, `[0.5, 1, 2]`. `choice` is empty for a list.
 struct ChoiceOrList {
   std::string choice;
@@ -68,6 +80,8 @@ class Field {
   // without_effect() tells of a key that was given in vain. Several are all needed, the first that
   // fails is told.
   Field& needs(std::string what, std::function<bool()> holds);
+  // Or this, in place of what was last said to be needed.
+  Field& or_needs(std::string what, std::function<bool()> holds);
   // A path: any bytes. value() is path_to_text() of it, and assign() takes that back.
   Field& path();
   Field& any_bytes();  // a text that need not be UTF-8; whoever saves the value sees to it
@@ -142,6 +156,7 @@ class FieldList {
   Field& add(std::string name, std::optional<double>& slot, std::string help);
   Field& add(std::string name, IntList& slot, std::string help);
   Field& add(std::string name, FloatList& slot, std::string help);
+  Field& add(std::string name, OneOrMore& slot, std::string help);
   Field& add(std::string name, IntLists& slot, std::string help);
   Field& add(std::string name, ChoiceOrList& slot, std::string help,
              std::vector<std::string> choices);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
@@ -30,18 +31,16 @@ RowOptions row_options(const DataOptions& o) {
 std::shared_ptr<const DataSet> one_data_set(const Corpus& corpus, const DataOptions& o) {
   const int64_t T = o.rows.T, ahead = o.rows.ahead;
   if (corpus.has_rows()) return std::make_shared<PromptRows>(corpus, o.split, row_options(o));
+  const int64_t behind = o.shift.odds.max_shift;
   if (o.evaluation)
     return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed + kEvaluationSeedOffset, 0,
-                                           1, ahead);
+                                           1, ahead, behind);
   if (o.sequential) return std::make_shared<SequentialShards>(corpus, o.split, 1, T, 0, 1, ahead);
-  return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed, 0, 1, ahead);
+  return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed, 0, 1, ahead, behind);
 }
 
-}  // namespace
-
-std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
-                                             const DataOptions& options) {
-  if (corpora.empty()) misuse("no corpus was given to draw from", "--dataset=NAME");
+std::shared_ptr<const DataSet> of_corpora(const std::vector<Corpus>& corpora,
+                                          const DataOptions& options) {
   if (corpora.size() == 1) return one_data_set(corpora[0], options);
   std::vector<std::shared_ptr<const DataSet>> parts;
   for (const Corpus& corpus : corpora) {
@@ -53,16 +52,36 @@ std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
                                    seed);
 }
 
+// Rows with a shift token, if the options have shifts.
+std::shared_ptr<const DataSet> with_shifts(std::shared_ptr<const DataSet> data,
+                                           const std::vector<Corpus>& corpora,
+                                           const DataOptions& options) {
+  ShiftOptions shift = options.shift;
+  if (shift.odds.max_shift == 0) return data;
+  if (shift.text_vocab == 0)
+    for (const Corpus& corpus : corpora)
+      shift.text_vocab = std::max(shift.text_vocab, corpus.vocab_size());
+  return std::make_shared<Shifted>(std::move(data), shift, options.seed);
+}
+
+}  // namespace
+
+std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
+                                             const DataOptions& options) {
+  if (corpora.empty()) misuse("no corpus was given to draw from", "--dataset=NAME");
+  return with_shifts(of_corpora(corpora, options), corpora, options);
+}
+
 WholeSplit whole_split(const Corpus& corpus, const DataOptions& options) {
   if (!corpus.has_rows()) {
     const auto windows =
         std::make_shared<EveryWindow>(corpus, options.split, 1, options.rows.T, options.rows.ahead);
-    return {windows, windows->batches()};
+    return {with_shifts(windows, {corpus}, options), windows->batches()};
   }
   RowOptions rows = row_options(options);
   rows.shuffle = rows.pack = false;
   const auto data = std::make_shared<PromptRows>(corpus, options.split, rows);
-  return {data, data->coverage(*data->samples()).parts};
+  return {with_shifts(data, {corpus}, options), data->coverage(*data->samples()).parts};
 }
 
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options) {

@@ -9,6 +9,7 @@
 #include "fathom/data/corpus.h"
 #include "fathom/data/mixture.h"
 #include "fathom/data/prompt_rows.h"
+#include "fathom/data/shifted.h"
 
 namespace fathom {
 
@@ -25,6 +26,9 @@ struct DataOptions {
   RowOptions rows;          // T and ahead are token shards' too; its seed is taken from above
   MixtureRule mixture = MixtureRule::kFirstExhausted;  // of several corpora
   std::vector<double> mixture_weights;                 // with kWeighted
+  // With a max_shift rows begin with a shift token: rows.T is then the tokens behind it, rows.ahead
+  // is of max_shift - 1, and a text_vocab of 0 is the corpora's.
+  ShiftOptions shift;
 };
 
 // One sequence a draw (batch.B = 1). Throws Error where the split is missing, for corpora whose

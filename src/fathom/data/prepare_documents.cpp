@@ -328,11 +328,7 @@ class DocumentPreparation {
   }
 
   PrepareReport report(bool already_prepared) {
-    const Corpus corpus = Corpus::open(folder_.string());
-    PrepareReport result = describe_prepared(corpus, read_meta(folder_));
-    result.already_prepared = already_prepared;
-    result.notices = std::move(notices_);
-    return result;
+    return report_of(folder_, already_prepared, std::move(notices_));
   }
 
   const PrepareOptions& options_;

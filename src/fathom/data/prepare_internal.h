@@ -29,6 +29,9 @@ PrepareReport prepare_documents(const PrepareOptions& options, const KnownCorpus
 
 // `meta`: the corpus's meta.json. Reads the whole train split.
 PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta);
+// The same of the corpus in `folder`, with what its preparation said.
+PrepareReport report_of(const std::filesystem::path& folder, bool already_prepared,
+                        std::vector<std::string> notices);
 
 // A folder's meta.json; null where there is none, or none that can be read as one. These throw
 // SystemError where the system is the reason.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "fathom/base/text.h"
 #include "fathom/base/utf8.h"
@@ -140,6 +141,14 @@ PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta
   report.sample = first_characters(corpus.tokenizer()->decode(ids), kSampleCharacters);
   ids.resize(std::min(ids.size(), kSampleIds));
   report.sample_ids = std::move(ids);
+  return report;
+}
+
+PrepareReport report_of(const std::filesystem::path& folder, bool already_prepared,
+                        std::vector<std::string> notices) {
+  PrepareReport report = describe_prepared(Corpus::open(folder.string()), read_meta(folder));
+  report.already_prepared = already_prepared;
+  report.notices = std::move(notices);
   return report;
 }
 

@@ -71,7 +71,7 @@ int64_t windows_side_by_side(const std::vector<TokenShard>& shards, int64_t T) {
 }  // namespace
 
 RandomWindows::RandomWindows(Corpus corpus, std::string split, int64_t B, int64_t T, uint64_t seed,
-                             int64_t rank, int64_t world, int64_t ahead)
+                             int64_t rank, int64_t world, int64_t ahead, int64_t behind)
     : corpus_(std::move(corpus)),
       split_(std::move(split)),
       B_(B),
@@ -82,12 +82,12 @@ RandomWindows::RandomWindows(Corpus corpus, std::string split, int64_t B, int64_
       stream_(seed, "data/" + split_),
       starts_before_{0} {
   check_shape(B, T, rank, world, ahead);
-  const auto block = static_cast<uint64_t>(T);
+  const auto block = static_cast<uint64_t>(T + behind);
   for (const TokenShard& shard : corpus_.shards(split_))
     starts_before_.push_back(starts_before_.back() + shard.size() - std::min(shard.size(), block));
   if (starts_before_.back() == 0)
-    fail(fmt::format("no shard of the split {} of {} has more than {} tokens, one block", split_,
-                     corpus_.name(), T),
+    fail(fmt::format("no shard of the split {} of {} has more than {} tokens, one block{}", split_,
+                     corpus_.name(), T + behind, behind > 0 ? " and what it looks ahead" : ""),
          "a smaller --block_size, or a longer text");
 }
 

@@ -27,11 +27,14 @@ namespace fathom {
 // together: a window never crosses from one shard into the next, and a shard of T tokens or fewer
 // is never drawn from.
 //
+// `behind` tokens less are starts, [0, n_k - T - behind): of windows behind whose T tokens and the
+// next one others must be there (shifted.h).
+//
 // Cursor: "batch", batches drawn so far.
 class RandomWindows : public DataSet {
  public:
   RandomWindows(Corpus corpus, std::string split, int64_t B, int64_t T, uint64_t seed,
-                int64_t rank = 0, int64_t world = 1, int64_t ahead = 0);
+                int64_t rank = 0, int64_t world = 1, int64_t ahead = 0, int64_t behind = 0);
   Drawn next(const Cursor& cursor) const override;
   // As many as do not overlap: what an epoch means where windows are drawn with replacement.
   std::optional<int64_t> samples() const override;

@@ -22,11 +22,24 @@ class Decoder {
   Decoder(const NextTokenModel& model, std::vector<std::vector<int64_t>> texts, Window window,
           RandomField random = {0, 0, 0});
 
+  struct Question {
+    Exit exit = Exit::kFirstConfident;
+    int64_t last = 1;  // after how many of each text's tokens, its last ones, as Asked::last
+    const Policy* policy = nullptr;  // as Asked::policy
+    std::vector<size_t> texts = {};  // who is asked; empty: all
+  };
   // Scores of each text's next token. Computes what was appended since the last call, and the whole
-  // window of a text that has slid. A text that is_full() has zeros and layer -1; not all may be.
-  // Without a graph, and of tensors that can be in none (c10::InferenceMode).
-  NextToken next(Exit exit);
+  // window of a text that has slid. A text that is_full() or is not asked has zeros and layer -1;
+  // not all may be. Without a graph, and of tensors that can be in none (c10::InferenceMode).
+  NextToken next(const Question& question);
+  NextToken next(Exit exit) { return next(Question{exit}); }
   void append(size_t text, int64_t token);
+  // The text's first `length` tokens stay, at least one.
+  void truncate(size_t text, int64_t length);
+  // Its first tokens whose keys are there and would be kept by the next call.
+  int64_t known(size_t text) const;
+  // What was computed of its tokens from this one on is gone, and the tokens stay.
+  void forget_from(size_t text, int64_t token);
 
   const std::vector<int64_t>& tokens(size_t text) const { return texts_[text].tokens; }
   // No further token can be asked for.
@@ -40,6 +53,7 @@ class Decoder {
     int64_t known = 0;  // tokens whose keys are in the cache, as an end in `tokens`
   };
   int64_t size(const Text& text) const { return static_cast<int64_t>(text.tokens.size()); }
+  void take_new(size_t text, std::vector<int64_t>& rows, int64_t& first_position);
 
   const NextTokenModel& model_;
   std::vector<Text> texts_;

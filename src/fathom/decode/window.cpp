@@ -15,6 +15,10 @@ int64_t Window::start(int64_t length) const {
   return pinned + (beyond + piece - 1) / piece * piece;
 }
 
+int64_t Window::room(int64_t length) const {
+  return std::max<int64_t>(capacity - pinned + start(length) - length, 0);
+}
+
 void validate(const Window& w, int64_t block_size) {
   if (w.capacity < 1 || w.capacity > block_size)
     misuse(fmt::format("window = {} does not fit the model: it has positions for {} tokens",

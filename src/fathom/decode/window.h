@@ -20,6 +20,8 @@ struct Window {
   // Of a text of `length` tokens the first `pinned` are seen and those from here on. With kStop,
   // the length must not exceed the capacity.
   int64_t start(int64_t length) const;
+  // How many tokens may follow a text of `length` tokens before its window moves or ends.
+  int64_t room(int64_t length) const;
 };
 
 // Throws Error(kUsage) unless 0 <= pinned < capacity <= block_size.

@@ -10,6 +10,8 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/model/gate_loss.h"
+#include "fathom/model/loop_metrics.h"
 #include "fathom/model/trace_flops.h"
 #include "fathom/ops/ops.h"
 
@@ -98,9 +100,14 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
            "train it without --recompute_blocks");
     kept.keep(name);
   }
+  const bool teaches_gates =
+      pass.training && at::GradMode::is_enabled() && has_halting_gates(program);
+  if (teaches_gates) keep_iterations(program, kept);
   options = with_needs(supervision_, options, kept);
   if (at::GradMode::is_enabled()) options.row_weights = row_weights(supervision_, batch);
-  const Trace trace = walk_.run(program, batch, options);
+  options.skip = may_skip(program, options, kept);
+  Trace trace = walk_.run(program, batch, options);
+  if (options.skip) complete(trace, program);
   for (const std::string& name : watch())
     if (!kept.has_seen(name))
       fail(fmt::format("the model watches {}, which its walk does not show", in_quotes(name)),
@@ -110,6 +117,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   output.losses = supervise(supervision_, walked);
   output.metrics = exit_metrics(program, trace, batch);
   if (draws) add_counts_drawn(program.policy, batch.tokens_BT.size(0), output.metrics);
+  output.metrics.merge(loop_metrics(program, trace, batch));
   if (pass.predictions) {
     output.predictions_BT = predictions(program, trace, batch);
     if (output.predictions_BT.defined())
@@ -117,8 +125,16 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   }
   output.loss = answer_loss(supervision_, trace, batch, output.losses);
   output.flops = flops(program, trace, at::GradMode::is_enabled());
+  if (teaches_gates) output.losses.push_back(gate_loss(walked, &output.flops));
   add_losses(walked, pass, output);
   return output;
+}
+
+// Rows wait outside of the loops that they have left, where nobody asks for more than what is read.
+bool DepthModel::may_skip(const DepthProgram& program, const WalkOptions& options,
+                          const Kept& kept) const {
+  return !at::GradMode::is_enabled() && !options.training && !program.policy.halting.halts() &&
+         rows_may_leave_loops(program) && !kept.keeps("door") && watch().empty();
 }
 
 double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool gradients) const {
@@ -135,6 +151,7 @@ double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool g
 std::map<std::string, double> DepthModel::known_counts(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
   std::map<std::string, double> counts = fathom::known_counts(supervision_, batch);
+  if (pass.training && has_halting_gates(program_)) counts[kGateLoss] = target_count(batch);
   add_counts(batch, counts);
   return counts;
 }
@@ -172,8 +189,11 @@ NextToken DepthModel::next_token(const Rows& rows, const Asked& asked) const {
   options.observe = kept.observer();
   options.cache = asked.cache;
   options.random = asked.random;
-  options.skip = asked.exit == Exit::kFirstConfident && halting.halts() &&
-                 halting.history == MaskHistory::kCumulative;
+  refuse_sequences(program.policy);
+  // Who has left a loop is no longer computed. With Exit::kLast a walk that halts has all rows.
+  options.skip = halting.halts() ? asked.exit == Exit::kFirstConfident &&
+                                       halting.history == MaskHistory::kCumulative
+                                 : rows_may_leave_loops(program);
   const Trace trace = walk_.run(program, std::make_shared<const Rows>(rows), Tensor(), options);
   NextToken next;
   next.dense = rows.count() * static_cast<int64_t>(program.steps.size());

@@ -125,12 +125,6 @@ std::optional<Term::Gate> gate_of(const SupervisionTable& table, int layer) {
   return gate;
 }
 
-double count_of(const Batch& batch) {
-  const Tensor has_target = batch.targets_BT.ne(-1);
-  if (!batch.weight_BT.defined()) return has_target.sum().item<double>();
-  return batch.weight_BT.masked_fill(has_target.logical_not(), 0).sum().item<double>();
-}
-
 // What each sequence adds to the part, where nobody asks for gradients.
 void add_sequences(LossPart& part, const Rows& rows, double weight, const Tensor& x_R,
                    const Tensor& count_R) {
@@ -180,10 +174,16 @@ RowWeights row_weights(const SupervisionTable& table, const Batch& batch) {
   };
 }
 
+double target_count(const Batch& batch) {
+  const Tensor has_target = batch.targets_BT.ne(-1);
+  if (!batch.weight_BT.defined()) return has_target.sum().item<double>();
+  return batch.weight_BT.masked_fill(has_target.logical_not(), 0).sum().item<double>();
+}
+
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch) {
   std::map<std::string, double> counts;
   for (const Term& term : table)
-    if (term.denominator == Term::kTargets) counts[term.name] = count_of(batch);
+    if (term.denominator == Term::kTargets) counts[term.name] = target_count(batch);
   return counts;
 }
 
@@ -195,7 +195,7 @@ std::vector<LossPart> supervise(const SupervisionTable& table, const WalkedBatch
   std::vector<LossPart> parts;
   for (const Term& term : table) {
     const Judgement judgement(term, walked, targets_R);
-    LossPart whole{term.name, {}, count_of(batch)};
+    LossPart whole{term.name, {}, target_count(batch)};
     Tensor count_R = targets_R.ne(-1);  // of the whole part, until it has been added
     if (given_R.defined()) count_R = given_R.masked_fill(count_R.logical_not(), 0);
     for (size_t step = 0; step < trace.steps.size(); ++step) {

@@ -61,6 +61,9 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept&
 // table must outlive it.
 RowWeights row_weights(const SupervisionTable& table, const Batch& batch);
 
+// The batch's targets, by their weights where it has any.
+double target_count(const Batch& batch);
+
 // Denominators that are known beforehand, by the name of the loss part.
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch);
 

@@ -18,8 +18,9 @@ std::string text_of(const Tokenizer& tokenizer, int64_t token) {
   return tokenizer.decode({&id, 1});
 }
 
-// One layer's guesses at every position.
-std::vector<LayerGuess> guesses(const StepRecord& record, const Tensor& logits_TV,
+// One layer's guesses at every position; without scores_T, the scores of halting, the largest
+// probability stands for them.
+std::vector<LayerGuess> guesses(const Tensor& scores_T, const Tensor& logits_TV,
                                 const Tensor& targets_T, const Tokenizer& tokenizer,
                                 int64_t candidates) {
   const Tensor p_TV = at::log_softmax(logits_TV.to(at::kDouble), -1).exp();
@@ -27,9 +28,8 @@ std::vector<LayerGuess> guesses(const StepRecord& record, const Tensor& logits_T
   const Tensor p_best = p_TK.to(at::kCPU).contiguous();
   const Tensor best = token_TK.to(at::kCPU).contiguous();
   const Tensor p_truth_T = p_TV.gather(1, targets_T.unsqueeze(1)).squeeze(1).to(at::kCPU);
-  const Tensor score_T = record.decision.score_R.defined()
-                             ? record.decision.score_R.to(at::kCPU, at::kDouble)
-                             : p_best.select(1, 0);
+  const Tensor score_T =
+      scores_T.defined() ? scores_T.to(at::kCPU, at::kDouble) : p_best.select(1, 0);
   std::vector<LayerGuess> all(static_cast<size_t>(p_TV.size(0)));
   for (int64_t t = 0; t < p_TV.size(0); ++t) {
     LayerGuess& guess = all[static_cast<size_t>(t)];
@@ -46,7 +46,8 @@ std::vector<LayerGuess> guesses(const StepRecord& record, const Tensor& logits_T
 }  // namespace
 
 ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
-                     const std::vector<int64_t>& tokens, int64_t candidates) {
+                     const std::vector<int64_t>& tokens, int64_t candidates,
+                     std::optional<int64_t> shift_id) {
   if (tokens.size() < 2)
     fail(fmt::format("a text of {} tokens has nothing to predict", tokens.size()),
          "take at least two");
@@ -55,7 +56,10 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
   const Tensor all = index_tensor(tokens, device);
   const int64_t T = all.size(0) - 1;
   Batch batch;
-  batch.tokens_BT = all.narrow(0, 0, T).unsqueeze(0);
+  std::vector<int64_t> seen(tokens.begin(), tokens.end() - 1);
+  if (shift_id) seen.insert(seen.begin(), *shift_id);
+  batch.tokens_BT = index_tensor(seen, device).unsqueeze(0);
+  const auto of_text = [&](const Tensor& x) { return x.narrow(0, shift_id ? 1 : 0, T); };
   WalkOptions options;
   const Kept kept = {"head"};
   options.observe = kept.observer();
@@ -75,10 +79,12 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
     const StepRecord& record = *readouts[i];
     const LinearParams& head =
         model.walk().params().head.at(program.steps[size_t(record.step)].layer.readout->head);
-    const Tensor logits_TV = linear(kept.head(record.step), head.weight, head.bias);
-    const auto layer = guesses(record, logits_TV, all.narrow(0, 1, T), tokenizer, candidates);
+    const Tensor logits_TV = linear(of_text(kept.head(record.step)), head.weight, head.bias);
+    const Tensor score_T =
+        record.decision.score_R.defined() ? of_text(record.decision.score_R) : Tensor();
+    const auto layer = guesses(score_T, logits_TV, all.narrow(0, 1, T), tokenizer, candidates);
     const Tensor prediction_T = logits_TV.argmax(-1).to(at::kCPU);
-    const Tensor halts_T = halts ? record.decision.halts_R.to(at::kCPU) : Tensor();
+    const Tensor halts_T = halts ? of_text(record.decision.halts_R).to(at::kCPU) : Tensor();
     table.layers.push_back(record.layer);
     if (halts) table.thresholds.push_back(halting.threshold_at(size_t(record.layer)));
     for (int64_t t = 0; t < T; ++t) {

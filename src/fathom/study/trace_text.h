@@ -1,6 +1,7 @@
 // What every layer of a model thinks of a text's next tokens.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "fathom/data/tokenizer.h"
@@ -11,8 +12,10 @@ namespace fathom {
 
 // Rows for tokens[1], tokens[2], ...: N tokens give N - 1 rows, all in one window with the masks
 // that evaluation has. `candidates` predictions a layer. `run` and `source` of the table are left
-// to the caller. Throws Error for fewer than two tokens.
+// to the caller. `shift_id`: of a model with shift tokens that of shift 1, which then stands before
+// the text and takes a place of its window. Throws Error for fewer than two tokens.
 ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
-                     const std::vector<int64_t>& tokens, int64_t candidates);
+                     const std::vector<int64_t>& tokens, int64_t candidates,
+                     std::optional<int64_t> shift_id = {});
 
 }  // namespace fathom

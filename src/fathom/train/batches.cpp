@@ -139,7 +139,9 @@ Metric words_of(const Tokenizer& tokenizer, const TokenBatch& tokens, const Tens
       }
       if (marks.data_ptr<int64_t>()[i] == 0 || tokens.targets[i] < 0) continue;
       truth.push_back(static_cast<uint32_t>(tokens.targets[i]));
-      predicted.push_back(static_cast<uint32_t>(said.data_ptr<int64_t>()[i]));
+      // Padding of the table and shift tokens have no text.
+      const int64_t id = said.data_ptr<int64_t>()[i];
+      if (id < tokenizer.vocab_size()) predicted.push_back(static_cast<uint32_t>(id));
     }
   return {static_cast<double>(all.matches), static_cast<double>(all.truth_words)};
 }

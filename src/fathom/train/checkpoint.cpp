@@ -136,9 +136,9 @@ LoadedModel read_model(const std::string& folder, at::Device device,
   loaded.model = make_model(s.config.model, s.vocab_size, /*seed=*/0, device);
   copy_parameters(folder, loaded.model->parameters());
   if (s.tokenizer != nullptr) loaded.tokenizer = Tokenizer::from_json(*s.tokenizer);
-  if (loaded.tokenizer != nullptr && loaded.tokenizer->vocab_size() > s.vocab_size)
+  if (loaded.tokenizer != nullptr && loaded.tokenizer->vocab_size() > text_vocab(s))
     fail(fmt::format("{}: the tokenizer has {} tokens, the model {}", folder,
-                     loaded.tokenizer->vocab_size(), s.vocab_size),
+                     loaded.tokenizer->vocab_size(), text_vocab(s)),
          "take another checkpoint of the run");
   return loaded;
 }

@@ -39,6 +39,16 @@ void require_counts(const std::map<std::string, double>& known,
   }
 }
 
+// Where a token table has rows for shift tokens as well, a configuration says which of them are
+// text's: data and checkpoints have it from there.
+RunPlan with_text_vocab(RunPlan plan, int64_t vocab_size) {
+  for (StageRun& stage : plan.stages) {
+    ModelConfig& model = stage.config.model;
+    if (model.ahead.predict_ahead) model.backbone.vocab_size = model.ahead.text_vocab(vocab_size);
+  }
+  return plan;
+}
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -71,7 +81,7 @@ Trainer::Trainer(RunPlan plan, int64_t vocab_size, std::string folder)
               model_for(plan.stages.at(0).config, vocab_size)) {}
 
 Trainer::Trainer(RunPlan plan, int64_t vocab_size, std::string folder, std::unique_ptr<Model> model)
-    : plan_(std::move(plan)),
+    : plan_(with_text_vocab(std::move(plan), vocab_size)),
       config_(plan_.stages.at(0).config),
       folder_(std::move(folder)),
       device_(choose_device(config_.training.device)),
@@ -227,6 +237,8 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   between_states_ = true;
   optimizer_->step(report.learning_rate,
                    clip_scale(sums.gradient_norm, config_.optimizer.grad_clip));
+  report.metrics = spectral_.after_update(optimizer_->steps(),
+                                          log_due(config_.training.log_interval, state_.step + 1));
   state_.optimizer_steps = optimizer_->steps();
   state_.losses.add(sums.objective);
   state_.gradient_norms.add(sums.gradient_norm);

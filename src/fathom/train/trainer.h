@@ -17,6 +17,7 @@
 #include "fathom/train/guards.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/stage.h"
+#include "fathom/train/spectral.h"
 
 namespace fathom {
 
@@ -29,7 +30,7 @@ struct StepReport {
   double seconds = 0;
   int64_t tokens = 0;                     // that its passes were given
   double flops = 0;                       // ModelOutput::flops of its passes
-  std::map<std::string, double> metrics;  // the model's own
+  std::map<std::string, double> metrics;  // the model's own, at log steps spectral control's too
   std::string stage = {};                 // of the training plan; empty: there is none
   bool updated = true;  // false: a guard left the update out, and only `step` is told
 };
@@ -106,6 +107,7 @@ class Trainer {
   Model& model() { return *model_; }
   const ParameterSet& parameters() const { return model_->parameters(); }
   Optimizer& optimizer() { return *optimizer_; }
+  const SpectralControl& spectral() const { return spectral_; }  // of the present stage
   const RunState& state() const { return state_; }
   int64_t saved_step() const { return saved_step_; }  // of what was saved last; -1: nothing yet
   bool has_begun() const { return begun_; }           // TrainerEvents::begin
@@ -159,6 +161,7 @@ class Trainer {
   at::Device device_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Optimizer> optimizer_;
+  SpectralControl spectral_;
   std::shared_ptr<const DataSet> source_;  // of the present stage
   bool is_timed_ = false;                  // a stage lasts for some minutes
   KeptWeights kept_weights_{64 << 20};     // that a step uses again: shared layers, loops, passes
@@ -172,6 +175,10 @@ class Trainer {
   int64_t saved_step_ = -1;
   int64_t skipped_in_a_row_ = 0;
   int64_t fruitless_rollbacks_ = 0;  // since a checkpoint was saved
+  // Where a stage begins that was left for an end of the one before: behind the batch that went
+  // wrong. Empty name: none.
+  std::string begins_behind_stage_;
+  Cursor begins_behind_;
   bool grads_checked_ = false;
   bool suspect_ = false;         // the last loss, gradient or weight was not finite
   bool between_states_ = false;  // an update is being made

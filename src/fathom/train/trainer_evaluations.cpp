@@ -7,6 +7,7 @@
 #include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/stage_data.h"
+#include "fathom/train/shift_losses.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
@@ -30,15 +31,27 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
   // The same windows however much is computed at once: the largest part that divides them.
   int64_t B = std::min(config_.micro_batch_size(), sequences);
   while (sequences % B != 0) --B;
-  const InBatches batches(evaluation_data(stage(), spec.split), B);
+  StageRun shown = stage();
+  shown.config.model = with_settings(spec, config_.model);
+  const InBatches batches(evaluation_data(shown, spec.split), B);
   EvaluateOptions options;
   options.stop = events.stop;
   options.tokenizer = stage().corpora.at(0).tokenizer();
   std::optional<Policy> policy;
-  if (!spec.settings.empty()) policy = make_policy(with_settings(spec, config_.model));
+  if (!spec.settings.empty()) policy = make_policy(shown.config.model);
   if (policy) options.policy = &*policy;
-  report.evaluations.push_back(
-      {spec.name, evaluate(*model_, batches, sequences / B, device_, t.dtype, options)});
+  Evaluation e = evaluate(*model_, batches, sequences / B, device_, t.dtype, options);
+  AheadConfig& ahead = shown.config.model.ahead;
+  if (e.complete && ahead.predict_ahead && ahead.shift_losses && spec.split == "val") {
+    const AheadConfig own = ahead;
+    const auto at_shift = [&](int64_t shift) {
+      ahead.shift = shift;
+      return std::make_shared<InBatches>(evaluation_data(shown, spec.split), B);
+    };
+    e.complete =
+        add_shift_losses(*model_, own, at_shift, sequences / B, device_, t.dtype, options, e);
+  }
+  report.evaluations.push_back({spec.name, std::move(e)});
   return report.evaluations.back().evaluation.complete;
 }
 

@@ -68,8 +68,13 @@ void Trainer::roll_back(const std::string& why, const StepData& data, const Trai
                 : "begin again with a lower learning_rate");
   const std::string stage = state_.stage;
   resume(choice->folder);
-  // A checkpoint of an earlier stage has its own data: the batch is met again then.
-  if (state_.stage == stage) state_.cursor = data.after;
+  // A checkpoint of an earlier stage has its own data.
+  if (state_.stage == stage) {
+    state_.cursor = data.after;
+  } else {
+    begins_behind_stage_ = stage;
+    begins_behind_ = data.after;
+  }
   state_.rollbacks = rollbacks;
   state_.skipped_steps = skipped_steps;
   suspect_ = false;

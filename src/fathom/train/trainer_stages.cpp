@@ -80,6 +80,8 @@ void Trainer::enter_stage(size_t stage) {
     optimizer_ = std::make_unique<Optimizer>(model_->parameters(), config_.optimizer);
   else
     optimizer_->configure(model_->parameters(), config_.optimizer);
+  spectral_ = SpectralControl(model_->parameters(), *optimizer_, config_.spectral,
+                              config_.optimizer.muon_ns_steps);
   state_.config = config_;
   state_.best_metric = best_series();
   state_.stage = entered.name;
@@ -111,6 +113,10 @@ void Trainer::next_stage(const TrainerEvents& events) {
   enter_stage(stage_ + 1);
   // The same data is read on.
   if (reads_alike(before, state_)) state_.cursor = before.cursor;
+  if (!begins_behind_stage_.empty() && state_.stage == begins_behind_stage_) {
+    begins_behind_stage_.clear();
+    state_.cursor = begins_behind_;
+  }
   state_.stage_start_step = state_.step;
   state_.stage_start = state_.progress;
   if (!compares(before, state_)) {

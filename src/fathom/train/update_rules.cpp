@@ -9,7 +9,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/ops/ops.h"
+#include "fathom/ops/newton_schulz.h"
 #include "fathom/ops/optimizer.h"
 
 namespace fathom {
@@ -76,11 +76,13 @@ void rmsprop_update(const OptimizerConfig& c, const Update& u) {
 // Jordan et al. 2024 for the model's inner matrices, AdamW for all else:
 //   m = mu m + (1 - mu) g;  w -= rate decay w
 //   w -= rate sqrt(max(1, rows / columns)) orthogonalised(mu m + (1 - mu) g)
+// and without Nesterov's step ahead, orthogonalised(m).
 void muon_update(const OptimizerConfig& c, const Update& u) {
   if (u.state.size() == 2) return adamw_update(c, u);
   const Tensor g = gradient(u), &buffer = u.state[0];
   buffer.lerp_(g, 1 - c.muon_momentum);
-  const Tensor direction = orthogonalised(at::lerp(g, buffer, c.muon_momentum), c.muon_ns_steps);
+  const Tensor ahead = c.muon_nesterov ? at::lerp(g, buffer, c.muon_momentum) : buffer;
+  const Tensor direction = orthogonalised(ahead, c.muon_ns_steps);
   const double rate = u.rate * c.muon_lr / c.learning_rate;
   const auto rows = static_cast<double>(u.w.size(0)), columns = static_cast<double>(u.w.size(1));
   u.w.mul_(1 - rate * u.weight_decay);
@@ -104,20 +106,6 @@ void schedule_free_update(const OptimizerConfig& c, const Update& u) {
 }
 
 }  // namespace
-
-Tensor orthogonalised(const Tensor& matrix, int64_t steps) {
-  constexpr double a = 3.4445, b = -4.7750, c = 2.0315;
-  const bool tall = matrix.size(0) > matrix.size(1);
-  Tensor X = (tall ? matrix.t() : matrix).contiguous();
-  X = X / X.norm().add_(1e-7);
-  for (int64_t i = 0; i < steps; ++i) {
-    // linear(P, Q) is P Q^T, and both A and P are symmetric.
-    const Tensor A = linear(X, X, Tensor());
-    const Tensor P = linear(A, A, Tensor()).mul_(c).add_(A, b);
-    X = linear(P, X.t().contiguous(), Tensor()).add_(X, a);
-  }
-  return tall ? X.t() : X;
-}
 
 UpdateRule update_rule(const std::string& optimizer) {
   static const std::map<std::string, UpdateRule> rules = {

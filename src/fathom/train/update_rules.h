@@ -23,9 +23,4 @@ using UpdateRule = void (*)(const OptimizerConfig& config, const Update& update)
 // `optimizer`: an OptimizerRule's name. Called without a graph.
 UpdateRule update_rule(const std::string& optimizer);
 
-// The nearest matrix with orthonormal rows or columns, roughly: singular values in about [0.7,
-// 1.2], for those that are above a hundredth of the largest. A quintic Newton-Schulz iteration
-// (Jordan et al. 2024).
-Tensor orthogonalised(const Tensor& matrix, int64_t steps);
-
 }  // namespace fathom

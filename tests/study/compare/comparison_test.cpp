@@ -62,6 +62,21 @@ TEST(Comparison, TellsEarlySpeedAndFinalLossApart) {
   EXPECT_GT(reached.groups[1].difference.difference, 0);
 }
 
+TEST(Comparison, OfRunsWithThemselvesIsZero) {
+  const ComparedGroup a = two_groups()[0];
+  ComparedGroup again = a;
+  again.name = "again";
+  const Comparison c = compare({a, again}, {});
+  ASSERT_EQ(c.measures.size(), 3U);
+  for (const Measure& m : c.measures) {
+    EXPECT_EQ(m.groups[1].difference.difference, 0);
+    EXPECT_EQ(m.groups[1].values, m.groups[0].values);
+    EXPECT_TRUE(m.groups[1].finding == Finding::kNoTest ||
+                m.groups[1].finding == Finding::kNotDistinguishable);
+  }
+  EXPECT_EQ(c.bands[1].mean, c.bands[0].mean);
+}
+
 TEST(Comparison, PairsRunsOfTheSameSeedThatSawTheSameData) {
   std::vector<ComparedGroup> groups = two_groups();
   const auto test_of = [&] { return compare(groups, {}).measures.back().groups[1].difference; };

@@ -4,10 +4,10 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/fits_memory.h"
-#include "fathom/cli/run_arguments.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/run_arguments.h"
 
 namespace fathom {
 namespace {
@@ -26,7 +26,8 @@ void add_needs(FieldList& list, const BenchKind& kind) {
   for (const Field& field : list.all()) {
     const std::string& section = field.section();
     // The processor's threads and the place of the weights count for all of them.
-    const bool trains = section == "optimizer" || section == "schedule" || section == "guards";
+    const bool trains = section == "optimizer" || section == "spectral" || section == "schedule" ||
+                        section == "guards";
     const bool splits = field.name() == "gradient_accumulation_steps" || field.name() == "sampling";
     if (trains || splits || field.name() == "dtype" || field.name() == "recompute_blocks")
       list.find(field.name())->needs("bench step", steps);

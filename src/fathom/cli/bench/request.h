@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/command_line.h"
-#include "fathom/train/recipe/run_config.h"
+#include "fathom/config/command_line.h"
+#include "fathom/study/bench/run_times.h"
 
 namespace fathom {
 
@@ -16,12 +16,8 @@ enum class BenchKind {
   kOps,     // the operations of a step, and their plain definitions
 };
 
-struct BenchRequest {
+struct BenchRequest : BenchJob {
   BenchKind kind = BenchKind::kStep;
-  RunConfig config;
-  int64_t vocab_size = 0;
-  int64_t repeats = 30;   // measured, after some that are not
-  int64_t sequences = 1;  // decoded side by side
   bool json = false;
   std::vector<std::string> notices;
 };

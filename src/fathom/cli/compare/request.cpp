@@ -1,15 +1,6 @@
 #include "fathom/cli/compare/request.h"
 
-#include "fathom/base/error.h"
-
 namespace fathom {
-
-bool CompareRequest::lower_is_better() const {
-  if (better != Better::kAuto) return better == Better::kLower;
-  for (const char* word : {"accuracy", "correct", "per_s"})
-    if (metric.find(word) != std::string::npos) return false;
-  return true;
-}
 
 std::optional<CompareRequest> parse_compare(const Arguments& arguments) {
   CommandLine line(

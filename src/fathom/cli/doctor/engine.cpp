@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 #include "fathom/kernels/isa.h"
 #include "fathom/machine/doctor.h"
 #include "fathom/model/device.h"

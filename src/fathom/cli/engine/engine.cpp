@@ -11,9 +11,10 @@
 namespace fathom {
 
 void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
-  if (corpus.vocab_size() > loaded.state.vocab_size)
+  const int64_t text = text_vocab(loaded.state);
+  if (corpus.vocab_size() > text)
     misuse(fmt::format("the corpus {} has a vocabulary of {}, the model one of {}", corpus.name(),
-                       corpus.vocab_size(), loaded.state.vocab_size),
+                       corpus.vocab_size(), text),
            "evaluate on a corpus prepared with the same tokenizer");
   if (corpus.tokenizer() != nullptr && loaded.tokenizer != nullptr &&
       corpus.tokenizer()->to_json() != loaded.tokenizer->to_json())

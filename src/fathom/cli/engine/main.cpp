@@ -7,6 +7,7 @@
 #include "fathom/cli/engine/engine_verbs.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/kernels/isa.h"
+#include "fathom/track/guarded.h"
 
 namespace fathom {
 namespace {

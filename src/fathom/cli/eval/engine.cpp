@@ -18,6 +18,7 @@
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/recipe/plan_data.h"
 #include "fathom/train/recipe/stage_data.h"
+#include "fathom/train/shift_losses.h"
 
 namespace fathom {
 namespace {
@@ -94,6 +95,47 @@ void add_layers(report::Report& report, report::Table& facts,
   report.add(std::move(plot), report::kInHtml | report::kInSvg);
 }
 
+// Of a model that looks ahead: its loss at each shift, beside what a guess by frequency costs.
+void add_shifts(report::Report& report, report::Table& facts,
+                const std::map<std::string, double>& metrics) {
+  auto lists = lists_of(metrics);
+  if (lists["loss_shift"].empty()) return;
+  for (const auto& [name, key] :
+       {std::pair{"without a shift", "loss_without_shift"}, {"unigram entropy", "unigram_entropy"}})
+    if (metrics.count(key) > 0)
+      facts.rows.push_back({name, fmt::format("{:.4f} nats per token", metrics.at(key))});
+  report::Table table;
+  table.columns = {{"shift"},
+                   {"loss", report::Align::kRight, {report::NumberForm::Kind::kFixed, 4}}};
+  report::Plot plot;
+  plot.title = "loss by how far ahead";
+  plot.x.label = "shift";
+  plot.y.label = "nats per token";
+  report::Line line{"loss", {}, {}}, floor{"unigram entropy", {}, {}};
+  for (const auto& [shift, loss] : lists["loss_shift"]) {
+    table.rows.push_back({to_text(shift), loss});
+    line.x.push_back(shift.front()), line.y.push_back(loss);
+    if (metrics.count("unigram_entropy") == 0) continue;
+    floor.x.push_back(shift.front()), floor.y.push_back(metrics.at("unigram_entropy"));
+  }
+  plot.lines = {line};
+  if (!floor.x.empty()) plot.lines.push_back(floor);
+  report.add(std::move(table));
+  report.add(std::move(plot), report::kInHtml | report::kInSvg);
+}
+
+// How often tokens went round the loops that they may leave.
+void add_loops(report::Table& facts, const std::map<std::string, double>& metrics) {
+  for (const auto& [name, iterations] : metrics) {
+    const std::string list = "loop_iterations/";
+    if (name.rfind(list, 0) != 0) continue;
+    const std::string group = name.substr(list.size());
+    facts.rows.push_back(
+        {"loop " + group, fmt::format("{:.2f} iterations on average; {:.1f} % saved", iterations,
+                                      100 * metrics.at("loop_saved/" + group))});
+  }
+}
+
 // What is told of an evaluation; `bytes` are those that the targets stand for, 0: unknown.
 report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
                          const Corpus& corpus, const Evaluation& e, double bytes,
@@ -144,6 +186,8 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   const ModelConfig& model = loaded.state.config.model;
   report::Report layers;
   add_layers(layers, facts, e.metrics, unroll(make_depth_plan(model), make_policy(model)).depth());
+  add_shifts(layers, facts, e.metrics);
+  add_loops(facts, e.metrics);
   report.add(std::move(facts));
   for (report::Part& part : layers.parts) report.parts.push_back(std::move(part));
   return report;
@@ -167,7 +211,7 @@ int eval(const EvalRequest& request) {
   const RunConfig& config = loaded.state.config;
   Corpus corpus = asked_corpus(request, config);
   require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
   const bool same_corpus = is_training_corpus(corpus, loaded.state, request.dataset);
 
   const auto whole = whole_split(corpus, config, request.split, request.batch_size);
@@ -179,8 +223,17 @@ int eval(const EvalRequest& request) {
   }
   EvaluateOptions options;
   options.tokenizer = corpus.tokenizer();
-  const Evaluation e =
-      evaluate(*loaded.model, *whole, batches, device, config.training.dtype, options);
+  Evaluation e = evaluate(*loaded.model, *whole, batches, device, config.training.dtype, options);
+  const AheadConfig& ahead = config.model.ahead;
+  if (ahead.predict_ahead && ahead.shift_losses)
+    add_shift_losses(
+        *loaded.model, ahead,
+        [&](int64_t shift) {
+          RunConfig at_shift = config;
+          at_shift.model.ahead.shift = shift;
+          return whole_split(corpus, at_shift, request.split, request.batch_size);
+        },
+        batches, device, config.training.dtype, options, e);
   if (!std::isfinite(e.loss))
     fail(fmt::format("the loss of {} on {}/{} is {}: its scores go beyond what a number holds",
                      request.model.run, corpus.name(), request.split, e.loss),

@@ -1,9 +1,7 @@
 // `fathom export RUN`
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -11,12 +9,12 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/model_choice.h"
-#include "fathom/cli/stored_run.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/exchange/hugging_face.h"
 #include "fathom/io/files.h"
-#include "fathom/io/json_text.h"
 #include "fathom/track/console.h"
+#include "fathom/track/export_metrics.h"
+#include "fathom/track/stored_run.h"
 
 namespace fathom {
 namespace {
@@ -58,66 +56,17 @@ class Output {
   std::optional<NewFile> file_;
 };
 
-std::string number_text(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  return fmt::format("{}", value);  // the shortest text that reads back as the same double
-}
-
-// RFC 4180, but for the line's end, which is a bare newline as other tools here expect it.
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + '"';
-}
-
-std::string csv_header(const std::vector<std::string>& names) {
-  std::string out = "step";
-  for (const std::string& name : names) out += ',' + csv_field(name);
-  return out + '\n';
-}
-
-std::string csv_line(const StepValues& row) {
-  std::string out = std::to_string(row.step);
-  for (const std::optional<double>& value : row.values) {
-    out += ',';
-    if (value) out += number_text(*value);
-  }
-  return out + '\n';
-}
-
-std::string json_line(const std::vector<std::string>& names, const StepValues& row) {
-  std::string out = fmt::format("{{\"step\":{}", row.step);
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (!row.values[i]) continue;
-    const std::string number = number_text(*row.values[i]);
-    out += ',' + json_text(names[i]) + ':';
-    out += std::isfinite(*row.values[i]) ? number : '"' + number + '"';
-  }
-  return out + "}\n";
-}
-
-void export_metrics(const ExportRequest& request) {
+void export_numbers(const ExportRequest& request) {
   const StoredRun run = stored_run(request.run);
-  const std::string& name = run.name;
   const RunStore store = open_store(run);
-
   Output output(request.output);
-  const bool csv = request.metrics == Format::kCsv;
-  size_t steps = 0, metrics = 0;
-  store.for_each_step(name, [&](const std::vector<std::string>& names, const StepValues& row) {
-    if (steps++ == 0 && csv) output.write(csv_header(names));
-    output.write(csv ? csv_line(row) : json_line(names, row));
-    metrics = names.size();
-  });
-  if (steps == 0)
-    fail(fmt::format("the run {} has no numbers yet", name),
-         "they are stored with every evaluation and every log_interval steps");
+  const ExportedMetrics out = export_metrics(
+      store, run.name, request.metrics == Format::kCsv ? MetricFormat::kCsv : MetricFormat::kJsonl,
+      [&](std::string_view text) { output.write(text); });
   output.commit();
   if (!request.output.empty())
-    fmt::print("{}: {} steps, {} metrics of the run {}\n", request.output,
-               with_commas(static_cast<int64_t>(steps)), metrics, name);
+    fmt::print("{}: {} steps, {} metrics of the run {}\n", request.output, with_commas(out.steps),
+               out.metrics, run.name);
 }
 
 void export_model(const ExportRequest& request) {
@@ -166,7 +115,7 @@ int run_export(const Arguments& arguments) {
       misuse(fmt::format("{} has a meaning only with hf", key), "add --hf=FOLDER, or leave it out");
   if (with_model()) export_model(request);
   if (!with_metrics) return 0;
-  export_metrics(request);
+  export_numbers(request);
   return 0;
 }
 

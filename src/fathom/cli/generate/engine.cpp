@@ -1,17 +1,26 @@
 // `fathom generate`
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/topk.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/base/stop_signal.h"
+#include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/generate/request.h"
+#include "fathom/cli/output_request.h"
 #include "fathom/decode/generate.h"
+#include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
+#include "fathom/model/spec/early_policy.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/checkpoint.h"
@@ -24,16 +33,18 @@ namespace {
 // terminal nothing that it would obey, and whole characters; elsewhere the bytes as they are.
 class Pages {
  public:
-  Pages(const Tokenizer& tokenizer, std::string start, int64_t count)
+  // `silent`: nothing is shown, only kept.
+  Pages(const Tokenizer& tokenizer, std::string start, int64_t count, bool silent)
       : tokenizer_(tokenizer),
         terminal_(is_terminal(stdout)),
+        silent_(silent),
         texts_(static_cast<size_t>(count), start) {}
 
   void add(size_t text, int64_t token) {
     const auto id = static_cast<uint32_t>(token);
     const std::string piece = tokenizer_.decode({&id, 1});
     texts_[text] += piece;
-    if (text != 0) return;
+    if (text != 0 || silent_) return;
     // The start is a part of the first piece.
     write(terminal_ ? first_.add(begun_ ? piece : texts_[0]) : begun_ ? piece : texts_[0]);
     begun_ = true;
@@ -41,11 +52,14 @@ class Pages {
 
   // Whatever there is by now.
   void finish() {
+    if (silent_) return;
     write(!begun_ ? shown(texts_[0]) : terminal_ ? first_.finish() : "");
     write("\n");
     for (size_t i = 1; i < texts_.size(); ++i)
       write(fmt::format("\n---------------\n{}\n", shown(texts_[i])));
   }
+
+  const std::vector<std::string>& texts() const { return texts_; }
 
  private:
   std::string shown(const std::string& text) const { return terminal_ ? visible(text) : text; }
@@ -57,7 +71,7 @@ class Pages {
   }
 
   const Tokenizer& tokenizer_;
-  const bool terminal_;
+  const bool terminal_, silent_;
   std::vector<std::string> texts_;
   VisibleText first_;
   bool begun_ = false;
@@ -77,32 +91,102 @@ void print_answers(const std::map<int64_t, int64_t>& answers, const GenerateRepo
   say(stderr, fmt::format("{}; {:.1f} % of all blocks were computed\n", line, 100 * share));
 }
 
-int generate_text(const GenerateRequest& request) {
-  for (const std::string& notice : request.notices) say_note(notice);
-  set_threads(request.model.threads);
-  const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
-  const NextTokenModel& model = next_token_model(loaded, request.model, "generate");
-  if (loaded.tokenizer == nullptr)
-    fail("the model's corpus has no tokenizer, so its tokens have no text",
-         "prepare the corpus from text with `fathom prepare`");
+// What drafts have gained, beside the text.
+void print_drafts(const GenerateReport& report, double seconds) {
+  const double right = report.drafted == 0 ? 0
+                                           : static_cast<double>(report.confirmed) /
+                                                 static_cast<double>(report.drafted);
+  say(stderr,
+      fmt::format("{:.2f} tokens a pass | {:.1f} % of {} drafted tokens were right | {:.0f} "
+                  "tokens/s\n",
+                  report.tokens_per_pass(), 100 * right, with_commas(report.drafted),
+                  static_cast<double>(report.tokens) / std::max(seconds, 1e-9)));
+}
+
+nlohmann::json report_json(const GenerateRequest& request, const std::vector<std::string>& texts,
+                           const std::map<int64_t, int64_t>& answers, const GenerateReport& report,
+                           double seconds) {
+  nlohmann::json layers = nlohmann::json::object();
+  for (const auto& [layer, count] : answers) layers[std::to_string(layer)] = count;
+  return {{"run", request.model.run},
+          {"checkpoint", request.model.folder},
+          {"texts", texts},
+          {"tokens", report.tokens},
+          {"seconds", seconds},
+          {"tokens_per_second", static_cast<double>(report.tokens) / std::max(seconds, 1e-9)},
+          {"passes", report.passes},
+          {"early_passes", report.early_passes},
+          {"tokens_per_pass", report.tokens_per_pass()},
+          {"drafted", report.drafted},
+          {"confirmed", report.confirmed},
+          {"answered_by", layers},
+          {"computed", report.computed},
+          {"dense", report.dense}};
+}
+
+GenerateOptions options_of(const GenerateRequest& request, const LoadedModel& loaded) {
   const ModelConfig& config = loaded.state.config.model;
   GenerateOptions options;
   options.sampler = request.sampler;
   options.max_new_tokens = request.max_new_tokens;
   options.window = request.window;
   if (options.window.capacity == 0) options.window.capacity = config.backbone.block_size;
-  validate(options.window, config.backbone.block_size);
+  Window seen = options.window;
+  if (config.ahead.predict_ahead) {
+    options.shift_id = shift_id(text_vocab(loaded.state), 1);
+    ++seen.pinned;
+  }
+  validate(seen, config.backbone.block_size);
   options.vocab_size = loaded.tokenizer->vocab_size();
   options.seed = static_cast<uint64_t>(request.seed);
   options.exit = request.exit;
-  const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.start);
-  const std::vector<int64_t> start(ids.begin(), ids.end());
-  const std::vector<std::vector<int64_t>> texts(static_cast<size_t>(request.num_samples), start);
+  options.draft = request.draft;
+  options.draft_tokens = request.draft_tokens;
+  return options;
+}
 
-  Pages pages(*loaded.tokenizer, request.start, request.num_samples);
+// `--lookahead`: the likeliest tokens at one place behind the text.
+void print_ahead(const GenerateRequest& request, const Tokenizer& tokenizer,
+                 const Tensor& scores_V) {
+  constexpr int64_t kShown = 10;
+  const Tensor p_V = at::softmax(scores_V.to(at::kDouble), -1);
+  const auto [p_K, token_K] = at::topk(p_V, std::min(kShown, p_V.size(0)));
+  report::Report report;
+  report.title = fmt::format("{} tokens ahead", request.lookahead);
+  nlohmann::json all = nlohmann::json::array();
+  report::Table table;
+  table.columns = {{"token", report::Align::kLeft},
+                   {"probability", report::Align::kRight, {report::NumberForm::Kind::kPercent, 2}}};
+  for (int64_t k = 0; k < p_K.size(0); ++k) {
+    const auto id = token_K[k].item<int64_t>();
+    const auto probability = p_K[k].item<double>();
+    const auto unsigned_id = static_cast<uint32_t>(id);
+    const std::string text = tokenizer.decode({&unsigned_id, 1});
+    all.push_back({{"id", id}, {"text", text}, {"probability", probability}});
+    table.rows.push_back({quoted_start(text), probability});
+  }
+  report.values = {{"run", request.model.run},
+                   {"checkpoint", request.model.folder},
+                   {"lookahead", request.lookahead},
+                   {"tokens", all}};
+  report.add(report::Paragraph{
+      fmt::format("{} behind the text:", request.lookahead == 1
+                                             ? std::string("the token")
+                                             : fmt::format("{} tokens", request.lookahead))});
+  report.add(std::move(table));
+  OutputRequest output;
+  output.format = request.json ? report::Format::kJson : report::Format::kTerminal;
+  give(report, output);
+}
+
+int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
+               const NextTokenModel& model, const GenerateOptions& options,
+               const std::vector<std::vector<int64_t>>& texts) {
+  Pages pages(*loaded.tokenizer, request.start, request.num_samples, request.json);
   std::map<int64_t, int64_t> answers;  // by layer
   GenerateReport report;
   const StopSignal signal;
+  const auto begin = std::chrono::steady_clock::now();
   try {
     report = generate(model, texts, options, [&](size_t text, int64_t token, int64_t layer) {
       ++answers[layer];
@@ -113,9 +197,43 @@ int generate_text(const GenerateRequest& request) {
     pages.finish();
     return 128 + StopSignal::received();
   }
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   pages.finish();
-  if (config.halting.rule != HaltRule::kNone && report.dense > 0) print_answers(answers, report);
+  if (request.json) {
+    fmt::print("{}\n", json_text(report_json(request, pages.texts(), answers, report, seconds), 2));
+    return 0;
+  }
+  const ModelConfig& model = loaded.state.config.model;
+  const bool halts = model.halting.rule != HaltRule::kNone ||
+                     model.loop_halting.acting_rule() != HaltRule::kNone;
+  if (halts && report.dense > 0) print_answers(answers, report);
+  if (options.draft != Draft::kNone) print_drafts(report, seconds);
   return 0;
+}
+
+int generate_text(const GenerateRequest& request) {
+  for (const std::string& notice : request.notices) say_note(notice);
+  set_threads(request.model.threads);
+  const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
+  const NextTokenModel& model = next_token_model(loaded, request.model, "generate");
+  if (loaded.tokenizer == nullptr)
+    fail("the model's corpus has no tokenizer, so its tokens have no text",
+         "prepare the corpus from text with `fathom prepare`");
+  GenerateOptions options = options_of(request, loaded);
+  Policy early;
+  if (request.draft == Draft::kExit) {
+    early = early_policy(loaded.state.config.model);
+    options.early = &early;
+  }
+  const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.start);
+  const std::vector<int64_t> start(ids.begin(), ids.end());
+  if (request.lookahead > 0) {
+    print_ahead(request, *loaded.tokenizer, scores_ahead(model, start, request.lookahead, options));
+    return 0;
+  }
+  const std::vector<std::vector<int64_t>> texts(static_cast<size_t>(request.num_samples), start);
+  return grow_texts(request, loaded, model, options, texts);
 }
 
 }  // namespace

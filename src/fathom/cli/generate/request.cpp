@@ -7,8 +7,10 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/fits_memory.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/model/spec/early_policy.h"
+#include "fathom/model/spec/policy.h"
+#include "fathom/train/recipe/fits_memory.h"
 
 namespace fathom {
 namespace {
@@ -43,6 +45,14 @@ void add_sampler_fields(FieldList& list, GenerateRequest& request) {
       .needs(kDraws, draws);
 }
 
+// Whether a text can. A token has at least a byte.
+bool outgrows_window(const GenerateRequest& request, const ModelConfig& model) {
+  const int64_t capacity =
+      request.window.capacity > 0 ? request.window.capacity : model.backbone.block_size;
+  const int64_t seen = capacity - (model.ahead.predict_ahead ? 1 : 0);
+  return static_cast<int64_t>(request.start.size()) + request.max_new_tokens > seen;
+}
+
 // `overflows`: whether a text can outgrow its window.
 void add_window_fields(FieldList& list, Window& w, const std::function<bool()>& overflows) {
   const char* const kOverflows = "a text that outgrows its window";
@@ -64,6 +74,81 @@ void add_window_fields(FieldList& list, Window& w, const std::function<bool()>& 
       .needs(kOverflows, overflows);
 }
 
+void add_draft_fields(FieldList& list, GenerateRequest& request) {
+  list.section("drafts");
+  list.add<Draft>("draft", request.draft,
+                  "who proposes tokens that one pass checks together, which gives the same text in "
+                  "fewer passes; shift: the model, by its shift tokens, exit: its first layer that "
+                  "answers. Needs do_sample = False",
+                  {{"none", Draft::kNone}, {"shift", Draft::kShift}, {"exit", Draft::kExit}});
+  list.add("draft_tokens", request.draft_tokens, "how many tokens further a draft looks")
+      .at_least(1)
+      .at_most(64)
+      .needs("draft = shift or exit", [&request] { return request.draft != Draft::kNone; });
+  list.add("lookahead", request.lookahead,
+           "only say which token is likely so many places behind the text, 0: go on with the text")
+      .at_least(0)
+      .at_most(1 << 16);
+}
+
+const char* name_of(Draft draft) {
+  return draft == Draft::kShift ? "shift" : draft == Draft::kExit ? "exit" : "none";
+}
+
+// What a model without shift tokens, or with fewer, cannot do.
+void check_shifts(const GenerateRequest& request, const AheadConfig& ahead,
+                  const std::string& key) {
+  if (!ahead.predict_ahead)
+    misuse(fmt::format("{} needs predict_ahead = true, and {} was trained without", key,
+                       request.model.run),
+           "train a model with --predict_ahead=true");
+}
+
+// Settles draft_tokens and exit, which may not have been given.
+void settle_drafts(const FieldList& list, GenerateRequest& request, const ModelConfig& model) {
+  const AheadConfig& ahead = model.ahead;
+  if (request.lookahead > 0) {
+    check_shifts(request, ahead, fmt::format("lookahead = {}", request.lookahead));
+    if (request.lookahead > ahead.max_shift)
+      misuse(fmt::format("lookahead = {} is beyond the model's max_shift = {}", request.lookahead,
+                         ahead.max_shift),
+             fmt::format("take --lookahead between 1 and {}", ahead.max_shift));
+  }
+  if (request.draft == Draft::kNone) return;
+  const std::string draft = fmt::format("draft = {}", name_of(request.draft));
+  if (request.lookahead > 0)
+    misuse(fmt::format("lookahead = {} adds nothing to the text, and {} is for texts that grow",
+                       request.lookahead, draft),
+           "leave one of them out");
+  if (request.do_sample)
+    misuse(fmt::format("{} checks against the likeliest token, and do_sample = true with "
+                       "temperature = {} draws others",
+                       draft, request.sampler.temperature),
+           "add --do_sample=False, or leave --draft out");
+  const Policy policy = make_policy(model);
+  for (const LoopPolicy& loop : policy.loops)
+    if (loop.cached_iterations > 0)
+      misuse(fmt::format("{} checks several tokens in a pass, and loop_cache = {} keeps keys that "
+                         "only a token at a time sees",
+                         draft, loop.cached_iterations),
+             "add --loop_cache=0 where the model is trained, or leave --draft out");
+  if (request.draft == Draft::kExit) {
+    early_policy(model);  // throws where there is none
+    if (!list.given("exit")) request.exit = Exit::kLast;
+    return;
+  }
+  check_shifts(request, ahead, draft);
+  if (ahead.max_shift < 2)
+    misuse(fmt::format("{} needs a max_shift of at least 2, and {} has max_shift = {}", draft,
+                       request.model.run, ahead.max_shift),
+           "train a model that looks further ahead");
+  if (list.given("draft_tokens") && request.draft_tokens > ahead.max_shift)
+    misuse(fmt::format("draft_tokens = {} is beyond the model's max_shift = {}",
+                       request.draft_tokens, ahead.max_shift),
+           fmt::format("take --draft_tokens between 1 and {}", ahead.max_shift));
+  request.draft_tokens = std::min(request.draft_tokens, ahead.max_shift);
+}
+
 // Of the texts that grow, and, where every layer is computed, of their keys and values.
 void require_room(const GenerateRequest& request, const RunState& state) {
   const BackboneConfig& b = state.config.model.backbone;
@@ -76,8 +161,11 @@ void require_room(const GenerateRequest& request, const RunState& state) {
   const bool dense = model.halting.rule == HaltRule::kNone && model.architecture == nullptr &&
                      model.early_exit.layer_widths.empty() &&
                      model.early_exit.layer_contexts.empty();
+  // Each of a draft's shifts has keys and values of its own.
+  const double views =
+      request.draft == Draft::kShift ? static_cast<double>(request.draft_tokens) : 1;
   if (dense)
-    bytes += texts * static_cast<double>(std::min(window, request.max_new_tokens)) * 2 * 4 *
+    bytes += texts * views * static_cast<double>(std::min(window, request.max_new_tokens)) * 2 * 4 *
              static_cast<double>(b.n_layer * b.n_embd);
   RunConfig config = state.config;
   config.training.device = request.model.device;
@@ -99,6 +187,9 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   RunConfig config;  // the model's, once it is known
   FieldList list;
   add_fields(list, request.model);
+  list.add("policy", request.model.policy,
+           "settings of a pass in place of the trained ones, as a line of `evaluations` has them: "
+           "'loop_halt_rule=kl, loop_halt_threshold=0.01'");
   list.section("sampling");
   list.add("start", request.start, "text to go on from, or FILE:path").any_bytes().alias("prompt");
   list.add("num_samples", request.num_samples,
@@ -118,12 +209,11 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   for (const char* key : {"threshold", "thresholds"})
     list.find(key)->needs("exit = first_confident",
                           [&] { return request.exit == Exit::kFirstConfident; });
-  // A token has at least a byte.
-  add_window_fields(list, request.window, [&] {
-    const int64_t seen =
-        request.window.capacity > 0 ? request.window.capacity : config.model.backbone.block_size;
-    return static_cast<int64_t>(request.start.size()) + request.max_new_tokens > seen;
-  });
+  const auto overflows = [&] { return outgrows_window(request, config.model); };
+  add_window_fields(list, request.window, overflows);
+  add_draft_fields(list, request);
+  list.section("output");
+  list.add("json", request.json, "print one JSON object when all is done: texts and speed");
   if (!parse_into(line, arguments, list)) return std::nullopt;
   request.start = start_text(request.start);
   if (request.start.empty()) misuse("start is empty", "the model needs a token to go on from");
@@ -132,8 +222,16 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   require_next_token(request.model, "generate");
   const RunState state = settle_state(request.model);
   config = state.config;
+  apply_thresholds(request.model, config.model);
+  refuse_sequences(make_policy(config.model));
+  settle_drafts(list, request, config.model);
   require_room(request, state);
   request.notices = notices_of(list);
+  if (request.draft != Draft::kNone && request.window.overflow == Overflow::kRecompute &&
+      overflows())
+    request.notices.emplace_back(
+        "overflow = recompute moves the window at each token from its end on, and nothing can be "
+        "drafted there: --overflow=half goes on drafting");
   return request;
 }
 

@@ -5,8 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/command_line.h"
 #include "fathom/cli/model_choice.h"
+#include "fathom/config/command_line.h"
+#include "fathom/decode/draft_choice.h"
 #include "fathom/decode/sampler.h"
 #include "fathom/decode/window.h"
 #include "fathom/model/spec/halting_config.h"
@@ -23,6 +24,10 @@ struct GenerateRequest {
   int64_t seed = 1337;
   Exit exit = Exit::kFirstConfident;
   Window window;  // capacity 0: the model's block_size
+  Draft draft = Draft::kNone;
+  int64_t draft_tokens = 4;  // settled: max_shift at most, where shifts draft
+  int64_t lookahead = 0;     // tokens; 0: the text goes on
+  bool json = false;
   std::vector<std::string> notices;
 };
 

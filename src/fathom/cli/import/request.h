@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 
 namespace fathom {
 

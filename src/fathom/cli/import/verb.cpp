@@ -2,44 +2,18 @@
 
 #include <utility>
 
-#include "fathom/base/held_path.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/import/request.h"
 #include "fathom/cli/verbs.h"
-#include "fathom/config/config_file.h"
 #include "fathom/config/path_text.h"
 #include "fathom/exchange/hugging_face.h"
-#include "fathom/io/checkpoint_folder.h"
-#include "fathom/io/files.h"
+#include "fathom/exchange/imported_run.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
-#include "fathom/track/run_store.h"
 
 namespace fathom {
 namespace {
-
-std::string config_text(RunConfig config) {
-  FieldList list;
-  add_fields(list, config);
-  return fmt::format("# {}, of an imported model\n{}", config.preset, to_toml(list));
-}
-
-// Those in the store are of a run of that name that is gone.
-void forget_numbers(const std::string& run_name) {
-  if (kind_of(run_store_path()) == PathKind::kFile) RunStore(run_store_path()).delete_run(run_name);
-}
-
-// The whole checkpoint lies there before anything of the folder changes.
-void fill(RunFolder& folder, const ImportRequest& request, const RunState& state,
-          const ImportedModel& model) {
-  CheckpointWriter checkpoint(folder.path() + "/checkpoints/last");
-  write_imported(checkpoint, state, model);
-  if (request.force) folder.clear();
-  forget_numbers(request.run_name);
-  write_file_durably(folder.path() + "/config.toml", as_bytes(config_text(state.config)));
-  checkpoint.commit();
-}
 
 void print_summary(const ImportRequest& request, const RunState& state,
                    const ImportedModel& model) {
@@ -70,7 +44,7 @@ int run_import(const Arguments& arguments) {
   const std::string path = run_folder(request->run_name);
   RunFolder folder = request->force ? RunFolder::replace(path) : RunFolder::claim(path);
   try {
-    fill(folder, *request, state, model);
+    write_imported_run(folder, request->run_name, request->force, state, model);
   } catch (...) {
     folder.abandon();
     throw;

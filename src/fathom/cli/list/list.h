@@ -1,7 +1,7 @@
 // `fathom list`
 #pragma once
 
-#include "fathom/cli/command_line.h"
+#include "fathom/config/command_line.h"
 
 namespace fathom {
 

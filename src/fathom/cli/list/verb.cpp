@@ -7,12 +7,12 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/list/list.h"
-#include "fathom/cli/run_arguments.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/run_arguments.h"
 
 namespace fathom {
 namespace {

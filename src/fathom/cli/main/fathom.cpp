@@ -13,6 +13,7 @@
 #include "fathom/cli/verbs.h"
 #include "fathom/io/files.h"
 #include "fathom/machine/engine_program.h"
+#include "fathom/track/guarded.h"
 
 namespace fathom {
 namespace {

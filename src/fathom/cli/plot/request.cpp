@@ -1,17 +1,8 @@
 #include "fathom/cli/plot/request.h"
 
 #include "fathom/base/error.h"
-#include "fathom/base/lines.h"
-#include "fathom/base/text.h"
 
 namespace fathom {
-
-std::vector<std::string> PlotRequest::metrics() const {
-  std::vector<std::string> names;
-  for (const std::string_view part : split(metric, ','))
-    if (!trim(part).empty()) names.emplace_back(trim(part));
-  return names;
-}
 
 std::optional<PlotRequest> parse_plot(const Arguments& arguments) {
   CommandLine line(

@@ -2,24 +2,15 @@
 #pragma once
 
 #include <optional>
-#include <string>
-#include <vector>
 
-#include "fathom/cli/command_line.h"
 #include "fathom/cli/output_request.h"
+#include "fathom/config/command_line.h"
+#include "fathom/study/runs/plot_runs.h"
 
 namespace fathom {
 
-enum class PlotX { kStep, kTokens, kSeconds, kFlops };
-
-struct PlotRequest {
-  std::vector<std::string> runs;  // names or folders
-  std::string metric = "eval/val/loss";
-  PlotX x = PlotX::kStep;
-  bool log_x = false, log_y = false;
+struct PlotRequest : PlotChoice {
   OutputRequest output;
-
-  std::vector<std::string> metrics() const;  // what `metric` lists
 };
 
 // Nothing: help was printed.

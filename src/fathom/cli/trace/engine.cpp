@@ -72,7 +72,7 @@ std::vector<int64_t> corpus_tokens(const TraceRequest& request, const LoadedMode
   Corpus corpus =
       Corpus::open(request.dataset.empty() ? loaded.state.config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
   is_training_corpus(corpus, loaded.state, request.dataset);
   const Place place = find_place(request, corpus, limit);
   const auto size = static_cast<int64_t>(place.shard->size());
@@ -94,7 +94,8 @@ int trace(const TraceRequest& request) {
                      model == nullptr ? "its model is no depth walk" : "its tokens have no text"),
          "trace a run of a preset that `fathom list` shows, on a corpus prepared from text");
   // The last token is predicted, not seen.
-  const int64_t most = loaded.state.config.model.backbone.block_size + 1;
+  const ModelConfig& config = loaded.state.config.model;
+  const int64_t most = config.backbone.block_size + (config.ahead.predict_ahead ? 0 : 1);
   const int64_t limit = token_limit(request, most);
   std::vector<int64_t> tokens;
   std::string source = "given text";
@@ -113,7 +114,9 @@ int trace(const TraceRequest& request) {
            size > most
                ? fmt::format("take --num_chars={} or less, or end it earlier by --sentences", most)
                : "give a shorter one, or a larger --num_chars");
-  ExitTable table = trace_text(*model, *loaded.tokenizer, tokens, request.candidates);
+  std::optional<int64_t> shift;
+  if (config.ahead.predict_ahead) shift = shift_id(text_vocab(loaded.state), 1);
+  ExitTable table = trace_text(*model, *loaded.tokenizer, tokens, request.candidates, shift);
   table.run = request.model.run;
   table.source = source;
   give(exit_report(table), request.output, fmt::format("{} rows", table.rows.size()));

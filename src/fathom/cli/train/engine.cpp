@@ -2,69 +2,20 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "fathom/base/error.h"
-#include "fathom/base/held_path.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
-#include "fathom/cli/engine/reporter.h"
 #include "fathom/cli/train/request.h"
-#include "fathom/config/config_file.h"
-#include "fathom/io/checkpoint_folder.h"
-#include "fathom/io/files.h"
-#include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
 #include "fathom/track/console.h"
-#include "fathom/track/run_folder.h"
-#include "fathom/track/terminal.h"
-#include "fathom/train/recipe/optimizer_rules.h"
-#include "fathom/train/recipe/training_plan.h"
-#include "fathom/train/trainer.h"
+#include "fathom/train/reporter.h"
+#include "fathom/train/training_run.h"
 
 namespace fathom {
 namespace {
-
-std::string resolved_config(RunConfig config) {
-  FieldList list;
-  add_fields(list, config);
-  return fmt::format("# {}, as resolved\n{}", config.preset, to_toml(list));
-}
-
-void print_header(const TrainRequest& request, const Trainer& trainer,
-                  const ThreadChoice& threads) {
-  const Style style(stdout);
-  const RunConfig& c = request.config;
-  std::string out;
-  for (const std::string& notice : request.notices) out += fmt::format("note: {}\n", notice);
-  const int64_t steps = total_steps(request);
-  if (request.resume)
-    out += fmt::format("going on at step {}{} from {}\n", with_commas(trainer.state().step),
-                       steps > 0 ? " of " + with_commas(steps) : "", request.resume->checkpoint);
-  if (!request.initial_checkpoint.empty())
-    out += fmt::format("weights from {}\n", request.initial_checkpoint);
-  say(stdout, out);
-  say_raw(stdout, style.bold(request.options.run_name));  // a name has nothing to escape
-  const bool has_plan = !request.plan.stages.empty();
-  const std::string how_long = has_plan && steps == 0
-                                   ? fmt::format("{} stages", request.plan.stages.size())
-                                   : fmt::format("{} steps", with_commas(steps));
-  out = fmt::format(": {} parameters, vocabulary {}, context {}, {} tokens a step, {}\n",
-                    human_count(static_cast<double>(
-                        parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),
-                    with_commas(request.vocab_size), c.model.backbone.block_size,
-                    with_commas(c.tokens_per_step()), how_long);
-  for (const std::string& stage : to_text(request.plan)) out += fmt::format("stage {}\n", stage);
-  out += fmt::format("{}, learning rate {:g}, weight decay {:g}; {} on {}\n",
-                     optimizer_rule(c.optimizer.optimizer).title, c.optimizer.learning_rate,
-                     c.optimizer.weight_decay, request.corpus.name(), thread_text(threads));
-  int64_t frozen = 0;
-  for (const Parameter& p : trainer.parameters().all())
-    if (!p.tensor.requires_grad()) frozen += p.tensor.numel();
-  if (frozen > 0) out += fmt::format("{} parameters stay as they are\n", with_commas(frozen));
-  say(stdout, out);
-}
 
 // Nothing of the run changes.
 int evaluate_only(const TrainRequest& request) {
@@ -79,123 +30,6 @@ int evaluate_only(const TrainRequest& request) {
   };
   events.stop = [] { return StopSignal::received() != 0; };
   return trainer.run(events) == RunEnd::kDone ? 0 : 128 + StopSignal::received();
-}
-
-// The folder of the run that was asked for, held; `run_name` becomes that which it got.
-RunFolder take_folder(TrainRequest& request) {
-  TrainOptions& o = request.options;
-  const std::string path = run_folder(o.run_name);
-  if (request.resume) return RunFolder::open(path);
-  RunFolder folder = o.force        ? RunFolder::replace(path)
-                     : o.is_unnamed ? RunFolder::claim_free(path)
-                                    : RunFolder::claim(path);
-  o.run_name = folder.run_name();
-  return folder;
-}
-
-// One run in its folder, from where the trainer stands to its end.
-class Training {
- public:
-  Training(const TrainRequest& request, Trainer& trainer, RunFolder& folder)
-      : request_(request),
-        trainer_(trainer),
-        folder_(folder),
-        recorder_(recorder_options()),
-        reporter_(request, trainer.state(), recorder_) {}
-
-  RunEnd run() {
-    TrainerEvents events;
-    events.begin = [&] { begin(); };
-    events.step = [&](const StepReport& r) {
-      if (reporter_.is_log_step(r.step)) require_folder();
-      reporter_.on_step(r);
-    };
-    events.evaluation = [&](const EvalReport& r) { reporter_.on_evaluation(r); };
-    events.stage = [&](const StageRun& stage) { reporter_.on_stage(stage); };
-    events.notice = [&](const std::string& notice) { reporter_.on_notice(notice); };
-    // The numbers after `step` are of weights that are no more.
-    events.rollback = [&](int64_t step) {
-      if (recorder_.has_begun()) recorder_.roll_back(resolved_config(request_.config), step);
-    };
-    events.stop = [] { return StopSignal::received() != 0; };
-    try {
-      const RunEnd end = trainer_.run(events);
-      end == RunEnd::kInterrupted
-          ? reporter_.interrupted(trainer_.saved_step(), trainer_.has_begun())
-          : reporter_.finish();
-      recorder_.finish(end == RunEnd::kDone ? RunStatus::kDone : RunStatus::kInterrupted);
-      return end;
-    } catch (...) {
-      recorder_.finish(RunStatus::kFailed);
-      throw;
-    }
-  }
-
- private:
-  RunRecorderOptions recorder_options() {
-    RunRecorderOptions options;
-    options.store = run_store_path();
-    options.events_folder = folder_.path() + "/tensorboard";
-    options.run_name = request_.options.run_name;
-    options.experiment = request_.config.preset;
-    options.is_there = [this] { return folder_.is_there(); };
-    options.note = [this](const std::string& sentence) { reporter_.on_notice(sentence); };
-    return options;
-  }
-
-  // From here on the folder is this run's as it is now. What may fail comes before what cannot be
-  // undone.
-  void begin() {
-    require_folder();
-    if (request_.options.force) folder_.clear();
-    const std::string config = resolved_config(request_.config);
-    write_file_durably(folder_.path() + "/config.toml", as_bytes(config));
-    if (!request_.plan.stages.empty())
-      write_file_durably(folder_.path() + "/plan.json",
-                         as_bytes(json_text(request_.plan, /*indent=*/2) + "\n"));
-    std::optional<int64_t> goes_on_at;
-    if (request_.resume) {
-      const bool reset = request_.options.reset_history;
-      goes_on_at = reset ? -1 : request_.resume->state.step;
-      const std::string aside = set_aside_beyond(folder_.path() + "/checkpoints", *goes_on_at);
-      if (!aside.empty())
-        reporter_.on_notice("checkpoints that this run leaves behind are in " + shown_paths(aside));
-    }
-    recorder_.begin(config, goes_on_at);
-  }
-
-  // Whoever takes the name of a folder that was removed is another run.
-  void require_folder() const {
-    if (!folder_.is_there())
-      fail(
-          fmt::format("the run's folder {} was removed or replaced by another process",
-                      folder_.name()),
-          "what had been saved went with it; start the run again under a name that nobody removes");
-  }
-
-  const TrainRequest& request_;
-  Trainer& trainer_;
-  RunFolder& folder_;
-  RunRecorder recorder_;
-  Reporter reporter_;
-};
-
-RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
-                const ThreadChoice& threads) {
-  trainer.write_to(folder.path());
-  if (request.resume) {
-    const Resumption& plan = *request.resume;
-    const bool reset = request.options.reset_history;
-    trainer.resume(plan.checkpoint, {plan.new_data, reset, request.options.ignore_optimizer});
-    if (!reset && trainer.state().step != plan.state.step)
-      fail(fmt::format("{} was trained by another process meanwhile", request.options.run_name),
-           "type the same command again");
-  }
-  if (folder.took_left_over())
-    request.notices.push_back(fmt::format(
-        "{} held what a start left that ended before its first checkpoint", folder.name()));
-  if (!request.options.quiet) print_header(request, trainer, threads);
-  return Training(request, trainer, folder).run();
 }
 
 int train(TrainRequest request) {
@@ -222,7 +56,9 @@ int train(TrainRequest request) {
   folder = take_folder(request);
   RunEnd end = RunEnd::kDone;
   try {
-    end = train_in(*folder, request, trainer, threads);
+    end = train_in(*folder, request, trainer, [&] {
+      if (!request.options.quiet) print_header(request, trainer, threads);
+    });
   } catch (...) {
     if (!trainer.has_begun()) folder->abandon();
     throw;

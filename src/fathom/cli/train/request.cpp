@@ -2,246 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <nlohmann/json.hpp>
-
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/describe/describe.h"
-#include "fathom/cli/fits_memory.h"
 #include "fathom/cli/list/list.h"
-#include "fathom/cli/model_choice.h"
-#include "fathom/cli/run_arguments.h"
-#include "fathom/track/run_folder.h"
-#include "fathom/train/recipe/data_options.h"
-#include "fathom/train/recipe/parameter_groups.h"
+#include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
-#include "fathom/train/recipe/stage_runs.h"
+#include "fathom/train/recipe/run_arguments.h"
 #include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
-namespace {
-
-void settle_run_name(const std::string& preset, TrainOptions& options) {
-  if (options.run_name.empty() && !options.out_dir.empty()) {
-    const std::filesystem::path path = std::filesystem::path(options.out_dir).lexically_normal();
-    options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
-  }
-  if (options.run_name.empty() && options.resume)
-    misuse("resume needs to know the run", "add --run_name=NAME; `ls runs` shows them");
-  options.is_unnamed = options.run_name.empty();
-  if (options.is_unnamed) options.run_name = default_run_name(preset);
-  check_run_name(options.run_name);
-  const std::string folder = run_folder(options.run_name);
-  const FolderUse use = folder_use(folder);
-  if (use == FolderUse::kOther && !options.resume)
-    misuse(fmt::format("{} is there and is no run", folder),
-           "choose another --run_name, or move what is there away");
-  const bool is_free = use == FolderUse::kFree || use == FolderUse::kLeftOver;
-  if (!is_free && !options.force && !options.resume)
-    misuse(fmt::format("the run {} exists already: {}", options.run_name, folder),
-           "go on with it by --resume, choose another --run_name, or remove it with --force");
-}
-
-// What the weights start from.
-void check_start(TrainRequest& request) {
-  const TrainOptions& o = request.options;
-  if (o.resume && !o.initial_model.empty())
-    misuse("resume and initial_model both say where the weights come from",
-           "a resumed run has its own; leave out one of them");
-  if (o.resume && o.force)
-    misuse("resume goes on with the run, force removes it", "leave out one of them");
-  for (const auto& [given, key] : {std::pair{o.accept_new_data, "accept_new_data"},
-                                   {o.override_plan, "override_plan"},
-                                   {o.reset_history, "reset_history"},
-                                   {o.ignore_optimizer, "ignore_optimizer"},
-                                   {o.checkpoint != "auto", "checkpoint"}})
-    if (given && !o.resume)
-      misuse(fmt::format("{} has a meaning only with resume", key),
-             "add --resume, or leave it out");
-  if (o.initial_model.empty()) return;
-  request.initial_checkpoint = checkpoint_or_run(o.initial_model);
-}
-
-// Weights mean what the tokenizer that they were trained with means.
-void compare_tokenizers(TrainRequest& request) {
-  if (request.initial_checkpoint.empty()) return;
-  const RunState state = load_state(request.initial_checkpoint);
-  for (const StageRun& stage : request.stages)
-    for (const Corpus& corpus : stage.corpora) {
-      if (corpus.tokenizer() == nullptr || !has_other_tokenizer(state, *corpus.tokenizer()))
-        continue;
-      request.notices.push_back(fmt::format(
-          "{} was trained with another tokenizer than {}'s: the same ids mean other text",
-          request.options.initial_model, corpus.name()));
-      return;
-    }
-}
-
-// Of every stage: the largest one fits, and what freeze and parameter_groups name is there.
-void check_stages(const TrainRequest& request) {
-  for (const StageRun& stage : request.stages) {
-    require_memory(stage.config, request.vocab_size, /*training=*/true);
-    parameter_settings(stage.config.optimizer,
-                       parameter_table(stage.config.model, request.vocab_size));
-  }
-}
-
-// The stage where the run begins, or stands.
-const StageRun& present_stage(const TrainRequest& request) {
-  if (request.resume)
-    for (const StageRun& stage : request.stages)
-      if (stage.name == request.resume->state.stage) return stage;
-  return request.stages.front();
-}
-
-// Those that do not say their vocabulary are of the run's.
-void settle_vocabularies(TrainRequest& request) {
-  for (StageRun& stage : request.stages)
-    for (Corpus& corpus : stage.corpora)
-      if (corpus.vocab_size() == 0) corpus.assume_vocab_size(request.vocab_size);
-  request.corpus = present_stage(request).corpora.front();
-}
-
-// `--training_plan`; nothing where there is none.
-std::optional<TrainingPlan> asked_plan(TrainRequest& request) {
-  const TrainOptions& o = request.options;
-  if (o.training_plan.empty() && o.override_plan)
-    misuse("override_plan takes a training plan in place of the run's own, and none is given",
-           "add --training_plan=FILE, or leave it out");
-  if (o.training_plan.empty()) return std::nullopt;
-  WrittenPlan written = find_plan(o.training_plan);
-  for (std::string& notice : written.notices) request.notices.push_back(std::move(notice));
-  return std::move(written.plan);
-}
-
-// What `list` was given in vain: every stage has its own, and none has that.
-void tell_idle_keys(const TrainingPlan& plan, const FieldList& list, TrainRequest& request) {
-  for (const std::string& key : keys_of_every_stage(plan)) {
-    if (!list.given(key)) continue;
-    const std::string given = as_override(*list.find(key));
-    if (std::none_of(plan.stages.begin(), plan.stages.end(),
-                     [&](const Stage& stage) { return override_of(stage, key) == given; }))
-      request.notices.push_back(
-          fmt::format("{} has no effect: every stage of the training plan has its own", key));
-  }
-  if (list.given("max_iters"))
-    request.notices.emplace_back(
-        "max_iters has no effect: the stages of the training plan say how long they are");
-}
-
-// request.config, resolved, becomes the stages of the run.
-void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const FieldList& list) {
-  if (!plan || plan->stages.empty()) {
-    const Budget budget = {Budget::Unit::kSteps,
-                           static_cast<double>(request.config.training.max_iters)};
-    request.stages = {{"", request.config, budget, open_data(request.config, request.notices)}};
-  } else {
-    tell_idle_keys(*plan, list, request);
-    request.stages = resolve_plan(*plan, request.config, request.notices);
-    request.plan = completed(*plan, request.config, request.stages);
-  }
-  // With reset_history the run begins with its first stage.
-  if (request.resume && request.options.reset_history)
-    request.resume->state.stage = request.stages.front().name;
-  std::vector<Corpus> all;
-  for (const StageRun& stage : request.stages)
-    all.insert(all.end(), stage.corpora.begin(), stage.corpora.end());
-  for (std::string& notice : keys_without_rows(list, all))
-    request.notices.push_back(std::move(notice));
-  const StageRun& present = present_stage(request);
-  request.config = present.config;
-  request.corpus = present.corpora.front();
-}
-
-// Nothing: the run is complete, which has been said.
-std::optional<TrainRequest> finish_resume(TrainRequest request) {
-  Resumption& plan = *request.resume;
-  const bool starts_plan = request.options.reset_history && !request.plan.stages.empty();
-  check_data(plan, present_stage(request).corpora, request.options.accept_new_data || starts_plan);
-  if (request.options.reset_history) {
-    plan.lines.emplace_back(
-        "the history is dropped: weights and moments stay, step and data begin anew");
-    plan.state.step = plan.state.stage_start_step = 0;
-    plan.state.progress = plan.state.stage_start = {};
-    plan.state.evaluated_step = -1;
-  }
-  if (is_done(plan, request.stages)) {
-    const std::string why =
-        request.plan.stages.empty()
-            ? fmt::format("max_iters is {}; a larger one would go on",
-                          with_commas(request.config.training.max_iters))
-            : fmt::format("the last stage of {} is done; --override_plan takes a longer plan",
-                          request.plan.name);
-    fmt::print("{} is complete: {} steps were made and {}\n", request.options.run_name,
-               with_commas(plan.state.step), why);
-    return std::nullopt;
-  }
-  request.vocab_size = plan.state.vocab_size;
-  check_stages(request);
-  settle_vocabularies(request);
-  for (const StageRun& stage : request.stages)
-    for (const Corpus& corpus : stage.corpora)
-      if (corpus.vocab_size() > request.vocab_size)
-        misuse(fmt::format("the corpus {} has a vocabulary of {}, the run one of {}", corpus.name(),
-                           corpus.vocab_size(), request.vocab_size),
-               "a run goes on with data of its own tokenizer");
-  return request;
-}
-
-// Of a new run.
-void settle_vocabulary(TrainRequest& request) {
-  int64_t known = 0;
-  const Corpus* silent = nullptr;
-  for (const StageRun& stage : request.stages)
-    for (const Corpus& corpus : stage.corpora) {
-      known = std::max(known, corpus.vocab_size());
-      if (corpus.vocab_size() == 0) silent = &corpus;
-    }
-  request.vocab_size = settled_vocab_size(request.config, known);
-  check_stages(request);
-  if (silent != nullptr && !request.config.model.backbone.vocab_size)
-    request.notices.push_back(
-        fmt::format("{} does not say its vocabulary: taking {}, --vocab_size sets another",
-                    silent->name(), request.vocab_size));
-  settle_vocabularies(request);
-}
-
-}  // namespace
-
-void add_fields(FieldList& list, TrainOptions& o) {
-  list.section("run");
-  list.add("exp", o.exp, "LMPlay's spelling of EXPERIMENT; `list` shows them");
-  list.add("describe", o.describe,
-           "say what would be trained, as `fathom describe` does, and stop");
-  list.add("run_name", o.run_name, "folder below runs/, empty: the preset and the time");
-  list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part").path();
-  list.add<std::string>("init_from", o.init_from, "nanoGPT's switch; resume is --resume",
-                        {{"scratch", "scratch"}, {"resume", "resume"}});
-  list.add("resume", o.resume, "go on with the run from a checkpoint");
-  list.add("checkpoint", o.checkpoint,
-           "with resume: auto is the newest complete one; last, best, or a numbered one's name");
-  list.add("accept_new_data", o.accept_new_data,
-           "with resume: another corpus than before, read from its start");
-  list.add("training_plan", o.training_plan,
-           "stages to train one after the other: a file, or a name that `fathom plan list` shows; "
-           "`fathom plan` checks it. The run is called as without one")
-      .path();
-  list.add("override_plan", o.override_plan,
-           "with resume: training_plan in place of the run's own; it has the stage where the run "
-           "stands");
-  list.add("initial_model", o.initial_model,
-           "a run or a checkpoint's folder whose weights to start from; it is only read")
-      .path();
-  list.add("reset_history", o.reset_history,
-           "with resume: keep the weights, but begin at step 0 of the data and the schedule");
-  list.add("ignore_optimizer", o.ignore_optimizer,
-           "with resume: what the optimiser keeps begins anew");
-  list.add("force", o.force, "remove a run of the same name first");
-  list.add("quiet", o.quiet, "no progress, only the outcome");
-}
-
 namespace {
 
 // `--exp NAME` in place of the positional word; another word is then a config file.
@@ -262,23 +31,6 @@ void settle_experiment(std::vector<CommandLine::Setting>& settings, std::string&
 }
 
 }  // namespace
-
-RunPlan run_of(const TrainRequest& request) {
-  RunPlan run = {request.stages, nullptr};
-  if (!request.plan.stages.empty())
-    run.written = std::make_shared<const nlohmann::json>(request.plan);
-  return run;
-}
-
-int64_t total_steps(const TrainRequest& request) {
-  int64_t total = 0;
-  for (const StageRun& stage : request.stages) {
-    const Forecast f = forecast(stage);
-    const bool is_known = f.steps && (!f.is_estimate || stage.budget.unit == Budget::Unit::kSteps);
-    if (!is_known || __builtin_add_overflow(total, *f.steps, &total)) return 0;
-  }
-  return total;
-}
 
 std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   CommandLine line("train", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
@@ -333,15 +85,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     if (plan && !plan->stages.empty()) print_plan(*plan);
     return std::nullopt;
   }
-  check_start(request);
-  make_stages(request, std::move(plan), list);
-  compare_tokenizers(request);
-  if (request.resume) {
-    tell_changes(*request.resume, present_stage(request));
-    return finish_resume(std::move(request));
-  }
-  settle_vocabulary(request);
-  return request;
+  return settle_request(request, std::move(plan), list);
 }
 
 }  // namespace fathom

@@ -2,54 +2,11 @@
 #pragma once
 
 #include <optional>
-#include <string>
-#include <vector>
 
-#include "fathom/cli/command_line.h"
-#include "fathom/cli/train/resume.h"
-#include "fathom/data/corpus.h"
-#include "fathom/train/recipe/run_config.h"
-#include "fathom/train/recipe/stage.h"
+#include "fathom/config/command_line.h"
+#include "fathom/train/recipe/run_request.h"
 
 namespace fathom {
-
-struct TrainOptions {
-  std::string exp;          // LMPlay's spelling of the preset
-  bool describe = false;    // say what would be trained, and stop
-  std::string run_name;     // empty: preset and time
-  bool is_unnamed = false;  // nobody asked for the name that it has got
-  std::string out_dir;      // nanoGPT's spelling of it
-  std::string init_from = "scratch";
-  std::string training_plan;   // a file or a built-in plan's name; empty: none
-  bool override_plan = false;  // with resume: training_plan in place of the run's own
-  std::string initial_model;   // a run or checkpoint whose weights it starts from; empty: none
-  bool resume = false;
-  std::string checkpoint = "auto";  // with resume: from which
-  bool accept_new_data = false;
-  bool reset_history = false;
-  bool ignore_optimizer = false;
-  bool force = false;
-  bool quiet = false;
-};
-void add_fields(FieldList& list, TrainOptions& options);
-
-struct TrainRequest {
-  RunConfig config;              // of the stage that is trained first
-  std::vector<StageRun> stages;  // at least one; those before it too, where a run goes on
-  TrainingPlan plan;             // what they were made of; no stages: there is no plan
-  std::optional<Resumption> resume;
-  std::string initial_checkpoint;  // folder; empty: none
-  TrainOptions options;            // run_name settled
-  Corpus corpus;                   // the first of config's data
-  int64_t vocab_size = 0;
-  std::vector<std::string> notices;  // what was decided on the way, one sentence each
-};
-
-// What a trainer makes of it.
-RunPlan run_of(const TrainRequest& request);
-
-// Steps of all stages; 0 where that is not known.
-int64_t total_steps(const TrainRequest& request);
 
 // Everything that can be wrong before a tensor is made is found here. Nothing: help was printed.
 std::optional<TrainRequest> parse_train(const Arguments& arguments);

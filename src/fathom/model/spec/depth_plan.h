@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fathom/model/spec/attention_spec.h"
+#include "fathom/model/spec/halting_gate.h"
 #include "fathom/model/spec/injection.h"
 #include "fathom/model/spec/mlp_spec.h"
 #include "fathom/model/spec/model_config.h"
@@ -45,6 +46,7 @@ struct LoopGroup {
   AdapterInit adapter_init = AdapterInit::kNormal;
   // What happens to the loop's input before each iteration: norms, signals, scales and noise.
   std::vector<Injection> input = {};
+  HaltingGateSpec halting_gate = {};
 };
 
 struct PlanNode {

@@ -32,6 +32,9 @@ class Unroller {
   }
 
   DepthProgram run() {
+    each_layer(plan_, [this](const LayerSpec& layer) {
+      if (layer.readout) last_answering_ = &layer;
+    });
     walk(plan_.nodes, /*first_iteration=*/true, /*grad=*/true);
     if (program_.policy.loops.size() > groups_)
       misuse(fmt::format("a policy for {} loop groups, the plan has {}",
@@ -95,6 +98,33 @@ class Unroller {
     program_.steps.push_back(std::move(step));
   }
 
+  // An iteration's end after the step that was added last.
+  void add_end(const LoopGroup& group, bool closes) {
+    StepSpec& step = program_.steps.back();
+    LoopEnd end{path_.back(), closes, closes ? -1 : program_.loop_ends++};
+    const bool own = step.layer.readout.has_value();
+    const LayerSpec* const answers = own ? &step.layer : last_answering_;
+    end.reads = answers != nullptr && answers->width == step.layer.width;
+    if (end.reads) end.readout = *answers->readout;
+    end.gate = group.halting_gate;
+    step.ends.push_back(end);
+  }
+
+  void check_rule(const LoopEnd& end) const {
+    const int group = end.place.group;
+    const HaltRule rule = program_.loop_halting(group).config.rule;
+    if (reads_out(rule) && !end.reads)
+      misuse(fmt::format("loop group {} halts by next-token scores of its state, and no layer of "
+                         "its width answers",
+                         group),
+             "halt by the change of the state, or give its last layer a head of its own");
+    if (rule == HaltRule::kLearned && !end.gate.is_there())
+      misuse(fmt::format("loop group {} halts by a gate (loop_halt_rule = learned), and the model "
+                         "has none",
+                         group),
+             "train it with loop_halt_gate = true, or halt by another rule");
+  }
+
   void loop(const LoopGroup& group, bool first_iteration, bool grad) {
     const size_t index = groups_++;
     const LoopPolicy loop =
@@ -103,11 +133,13 @@ class Unroller {
     if (group.body.empty()) fail(fmt::format("loop group {} has no layers", index));
     const bool truncated = loop.backprop_depth > 0 && K > loop.backprop_depth;
     const int64_t first_with_grad = truncated ? K - loop.backprop_depth : 0;
-    // A loop of one iteration without an adapter of its own is the plain layers.
-    const bool plain = K == 1 && (group.adapter < 0 || !loop.single_pass_adapter);
+    // A loop of one iteration without an adapter of its own is the plain layers; but where each
+    // sequence has its count, what one does must not depend on the others' counts.
+    const bool once = K == 1 && loop.counts.empty();
+    const bool plain = once && (group.adapter < 0 || !loop.single_pass_adapter);
     Injection open{Injection::kOpenLoop};
     open.loop = {static_cast<int>(index), 0};
-    open.noise = K > 1 ? loop.noise : 0;
+    open.noise = once ? 0 : loop.noise;
     open.instance = group.adapter;
     open.plain = plain;
     open.noise_in_eval = loop.noise_in_eval;
@@ -128,23 +160,23 @@ class Unroller {
         input.cut_state = truncated && k == first_with_grad;
         pending_.push_back(input);
       }
-      if (K > 1 || loop.single_pass_adapter)
+      if (!once || loop.single_pass_adapter)
         for (const Injection& injection : group.input) {
           pending_.push_back(injection);
           pending_.back().loop = path_.back();
         }
       walk(group.body, first_iteration && k == 0, grad && k >= first_with_grad);
-      const bool closes = k + 1 == K;
-      program_.steps.back().ends.push_back(
-          {path_.back(), closes, closes ? -1 : program_.loop_ends++});
+      add_end(group, /*closes=*/k + 1 == K);
       after = std::max(after, slots_);
     }
+    check_rule(program_.steps.back().ends.back());
     late_entries_ -= loop.counts.empty() ? 0 : 1;
     path_.pop_back();
     slots_ = after;
   }
 
   const DepthPlan& plan_;
+  const LayerSpec* last_answering_ = nullptr;
   DepthProgram program_;
   std::vector<Injection> pending_;  // of the next step's door
   std::vector<LoopPlace> path_;
@@ -174,10 +206,10 @@ std::string StepSpec::readout_name() const {
                      joined(path, [](const LoopPlace& p) { return p.iteration; }));
 }
 
-const HaltingPolicy& DepthProgram::loop_halting(int group) const {
-  static const HaltingPolicy none;
+const LoopPolicy& DepthProgram::loop(int group) const {
+  static const LoopPolicy none;
   const auto g = static_cast<size_t>(group);
-  return g < policy.loops.size() ? policy.loops[g].halting : none;
+  return g < policy.loops.size() ? policy.loops[g] : none;
 }
 
 DepthProgram unroll(const DepthPlan& plan, const Policy& policy) {

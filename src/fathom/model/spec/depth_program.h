@@ -15,6 +15,11 @@ struct LoopEnd {
   LoopPlace place;
   bool closes = false;  // the last iteration: the rows that left the loop come back
   int number = -1;      // among the program's ends at which rows may halt; -1: it closes
+  // By what the state is asked for the next token's distribution: the last layer's readout, or, if
+  // that has none, the plan's last one. False: its width is another.
+  bool reads = false;
+  ReadoutSpec readout = {};
+  HaltingGateSpec gate = {};
 };
 
 // One step of a walk.
@@ -45,7 +50,8 @@ struct DepthProgram {
   int cache_slots = 0;
 
   size_t depth() const { return steps.size(); }
-  const HaltingPolicy& loop_halting(int group) const;
+  const LoopPolicy& loop(int group) const;
+  const HaltingPolicy& loop_halting(int group) const { return loop(group).halting; }
 };
 
 // Throws Error(kUsage) for a policy that does not fit the plan.

@@ -68,6 +68,7 @@ void each_of_nodes(const std::vector<PlanNode>& nodes, const PartPlace& plan, co
     at.width = width_into(node);
     if (group.adapter >= 0) f(adapter_of(group), at);
     for (const Injection& injection : group.input) f(injection, at);
+    if (group.halting_gate.is_there()) f(group.halting_gate, at);
     each_of_nodes(group.body, plan, f);
   }
 }

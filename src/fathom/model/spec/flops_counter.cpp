@@ -29,6 +29,11 @@ FlopsCounter::FlopsCounter(const DepthPlan& plan, const DepthProgram& program,
                 if constexpr (std::is_same_v<P, AttentionSpec>)
                   p.keys_only += calls * part.flops_of_keys(place);
               });
+    if (!step.ends.empty() && step.ends.front().reads) {
+      PartPlace place = parts::place_in(plan);
+      place.width = step.layer.width;
+      p.judged = price(step.ends.front().readout, place, 0);
+    }
     steps_.push_back(p);
   }
 }
@@ -41,6 +46,7 @@ double FlopsCounter::of(int64_t rows, const std::vector<StepWork>& work, bool gr
     flops += (p.grad ? times : 1) * (static_cast<double>(w.rows) * p.row + w.met * p.pair +
                                      static_cast<double>(w.keys_only) * p.keys_only +
                                      static_cast<double>(w.read) * p.read);
+    flops += static_cast<double>(w.judged) * p.judged;  // nothing learns from it
   }
   return flops;
 }

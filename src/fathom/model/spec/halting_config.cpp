@@ -11,6 +11,47 @@
 
 namespace fathom {
 
+bool is_change(HaltRule rule) {
+  switch (rule) {
+    case HaltRule::kLatentChange:
+    case HaltRule::kStateChange:
+    case HaltRule::kStepNormDiff:
+    case HaltRule::kAcceleration:
+    case HaltRule::kKl:
+    case HaltRule::kKlDiff:
+    case HaltRule::kEntropy:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool reads_out(HaltRule rule) {
+  return rule == HaltRule::kMax || rule == HaltRule::kKl || rule == HaltRule::kKlDiff ||
+         rule == HaltRule::kEntropy || rule == HaltRule::kArgmax;
+}
+
+double default_threshold(HaltRule rule) {
+  switch (rule) {
+    case HaltRule::kLatentChange:
+      return 0.03;
+    case HaltRule::kStateChange:
+    case HaltRule::kStepNormDiff:
+    case HaltRule::kAcceleration:
+      return 0.01;
+    case HaltRule::kKl:
+    case HaltRule::kKlDiff:
+    case HaltRule::kEntropy:
+      return 1e-3;
+    case HaltRule::kArgmax:
+      return 5;
+    case HaltRule::kLearned:
+      return 0.5;
+    default:
+      return 0.9;
+  }
+}
+
 void add_fields(FieldList& list, HaltingConfig& c) {
   const char* const kRule = "halt_rule = max or gold";
   const auto halts = [&c] { return c.rule != HaltRule::kNone; };

@@ -11,14 +11,35 @@ namespace fathom {
 struct DepthPlan;
 struct Policy;
 
+// A walk goes by the first three, a loop by all but kGold.
 enum class HaltRule {
   kNone,
   kMax,   // score = largest next-token probability
   kGold,  // score = probability of the target, in training passes; kMax elsewhere
-  // In loops: score = |x - x of the iteration before| / |x|, and a row halts where it is below the
-  // threshold (Geiping et al. 2025).
-  kLatentChange,
+  // Changes of the state over a loop's iteration k: u_k is what the loop's input gave, x_{k+1} what
+  // came out. A row halts where score < threshold, from the second iteration on.
+  kLatentChange,  // |x_{k+1} - x_k| / |x_{k+1}| (Geiping et al. 2025)
+  kStateChange,   // d_k = |x_{k+1} - u_k|
+  kStepNormDiff,  // |d_k - d_{k-1}|: also where it turns in circles, or moves at one speed
+  kAcceleration,  // |s_k - s_{k-1}|, s_k = x_{k+1} - u_k
+  // Changes of the next-token distribution p, likewise (kKl and kEntropy: Geiping et al. 2025).
+  kKl,       // KL(p(x_{k+1}) | p(x_k))
+  kKlDiff,   // |q_k - q_{k-1}|, q_k = KL(p(x_{k+1}) | p(u_k))
+  kEntropy,  // |H_k - H_{k-1}|, H_k the entropy of p(x_{k+1})
+  kArgmax,   // for how many iterations in a row its likeliest token has stayed; >= threshold
+  kLearned,  // the sigmoid of the loop's own gate on x_{k+1} (halting_gate.h); >= threshold
 };
+
+// What decides together. A sequence's score is the mean over its tokens (of a difference, the
+// difference of means), and it halts as a whole: not causal, so it is for evaluation alone.
+enum class HaltUnit { kToken, kSequence };
+
+// Who halts has a score below the threshold; a threshold of 0 never halts.
+bool is_change(HaltRule rule);
+// Its score is made of next-token distributions.
+bool reads_out(HaltRule rule);
+// Of a rule of loops.
+double default_threshold(HaltRule rule);
 
 // Which layer answers, where several can: the first at which the token halts, or the last.
 enum class Exit { kFirstConfident, kLast };

@@ -221,6 +221,14 @@ size_t span_count(const std::vector<LoopSpan>& spans) {
   return n;
 }
 
+std::vector<size_t> loop_places(const LoopingConfig& config, int64_t n_layer) {
+  std::vector<size_t> places;
+  if (!config.loops()) return places;
+  each_span(loop_spans(config, n_layer),
+            [&](const LoopSpan& span) { places.push_back(span.place); });
+  return places;
+}
+
 double effective_layers(const LoopingConfig& c, int64_t n_layer) {
   if (!c.loops()) return static_cast<double>(n_layer);
   const LoopSampler sampler = c.sampler();

@@ -63,6 +63,9 @@ void each_span(const std::vector<LoopSpan>& spans, const std::function<void(cons
 // are written: entry LoopSpan::place is the group's.
 size_t span_count(const std::vector<LoopSpan>& spans);
 
+// LoopSpan::place of every group in the plan's order.
+std::vector<size_t> loop_places(const LoopingConfig& config, int64_t n_layer);
+
 // Of a training pass, by the true mean of the counts: n_layer and what loops add (their counts are
 // drawn independently).
 double effective_layers(const LoopingConfig& config, int64_t n_layer);

@@ -88,6 +88,8 @@ void add_fields(FieldList& list, ModelConfig& config) {
   add_fields(list, config.halting);
   add_fields(list, config.supervision);
   add_fields(list, config.looping);
+  add_fields(list, config.loop_halting);
+  add_fields(list, config.ahead);
   if (config.architecture == nullptr || !config.architecture->add_fields) return;
   list.section(config.architecture->name);
   config.architecture->add_fields(list, config.own);
@@ -100,6 +102,8 @@ void validate(const ModelConfig& config) {
   validate(config.supervision, config.backbone);
   validate(config.looping, config.backbone);
   check_widths_of_loops(config);
+  validate(config.loop_halting);
+  validate(config.ahead, config.backbone);
   check_shared_head(config);
   if (config.backbone.tie_head && config.early_exit.layer_heads && !config.early_exit.layer_tables)
     misuse(
@@ -114,6 +118,7 @@ void validate(const ModelConfig& config) {
 std::vector<std::string> remarks(const ModelConfig& config) {
   std::vector<std::string> out = remarks(config.halting);
   for (std::string& remark : remarks(config.looping)) out.push_back(std::move(remark));
+  for (std::string& remark : remarks(config.loop_halting)) out.push_back(std::move(remark));
   if (config.halting.rule == HaltRule::kGold && config.halting.mask_self.value_or(false))
     out.push_back(
         "halt_rule = gold with mask_self = true leaks the label: whether a token sees itself tells "

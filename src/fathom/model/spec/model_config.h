@@ -3,9 +3,11 @@
 
 #include <memory>
 
+#include "fathom/model/spec/ahead_config.h"
 #include "fathom/model/spec/backbone_config.h"
 #include "fathom/model/spec/early_exit_config.h"
 #include "fathom/model/spec/halting_config.h"
+#include "fathom/model/spec/loop_halting_config.h"
 #include "fathom/model/spec/looping_config.h"
 #include "fathom/model/spec/own_settings.h"
 #include "fathom/model/spec/supervision_config.h"
@@ -20,6 +22,8 @@ struct ModelConfig {
   HaltingConfig halting;
   SupervisionConfig supervision;
   LoopingConfig looping;
+  LoopHaltingConfig loop_halting;
+  AheadConfig ahead;
 
   // What the preset's experiment adds; null: nothing. Set by presets, never by keys.
   std::shared_ptr<const Architecture> architecture;

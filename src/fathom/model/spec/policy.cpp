@@ -18,7 +18,14 @@ void check_loop(size_t group, const LoopPolicy& loop) {
       misuse(fmt::format("loop group {} cannot run {} times for a sequence and {} times for others",
                          group, count, loop.count),
              "a sequence takes from 1 to as many iterations as the loop has");
+  if (!(loop.stop_probability >= 0 && loop.stop_probability < 1))
+    misuse(fmt::format("rows leave loop group {} with a probability of {}", group,
+                       loop.stop_probability),
+           "stop probabilities are from 0 to below 1");
   const HaltingPolicy& h = loop.halting;
+  if (h.config.rule == HaltRule::kGold)
+    misuse(fmt::format("loop group {} halts by the target's probability", group),
+           "what a loop goes by is known in generation too: take the largest one, rule max");
   if (h.history != MaskHistory::kCumulative)
     misuse(fmt::format("loop group {} halts rows with mask_history = previous", group),
            "a row that has left a loop comes back after it; take mask_history = cumulative");
@@ -30,6 +37,11 @@ void check_policy(const Policy& policy) {
   if (policy.halting.history == MaskHistory::kPrevious && policy.halting.keys != KeyFate::kHidden)
     misuse("mask_history = previous says whose keys are hidden, and here they are not",
            "take mask_history = cumulative");
+  const HaltRule rule = policy.halting.config.rule;
+  if (rule != HaltRule::kNone && rule != HaltRule::kMax && rule != HaltRule::kGold)
+    misuse("the walk halts by a rule of loops", "halt_rule is none, max or gold");
+  if (policy.halting.unit != HaltUnit::kToken)
+    misuse("the walk halts by sequences", "that is for loops: LoopPolicy::halting");
   for (size_t i = 0; i < policy.loops.size(); ++i) check_loop(i, policy.loops[i]);
 }
 
@@ -51,6 +63,15 @@ Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers) {
     loop.count = *std::max_element(loop.counts.begin(), loop.counts.end());
   }
   return policy;
+}
+
+void refuse_sequences(const Policy& policy) {
+  for (size_t i = 0; i < policy.loops.size(); ++i)
+    if (policy.loops[i].halting.halts() && policy.loops[i].halting.unit == HaltUnit::kSequence)
+      misuse(fmt::format("loop group {} halts by sequences (loop_halt_unit = sequence), which is "
+                         "not causal: a text's next token cannot be asked for",
+                         i),
+             "take loop_halt_unit = token; sequence is for evaluations");
 }
 
 }  // namespace fathom

@@ -31,6 +31,9 @@ struct HaltingPolicy {
   // Of the walk's kHidden alone.
   MaskHistory history = MaskHistory::kCumulative;
   bool mask_self = true;  // a hidden row does not see its own key either
+  // Of loops alone. A sequence's needs to know all of it: not in a cache, not for a next token.
+  HaltUnit unit = HaltUnit::kToken;
+  bool in_training = true;  // false: the rule rests in training passes
 
   bool halts() const { return config.rule != HaltRule::kNone; }
 };
@@ -38,7 +41,8 @@ struct HaltingPolicy {
 struct LoopPolicy {
   int64_t count = 1;  // iterations
   // Of each sequence of the batch, from 1 to `count`; empty: `count`. A sequence with fewer enters
-  // later, so that all take the last iteration together.
+  // later, so that all take the last iteration together; one that goes round once has noise and
+  // adapter as the others.
   std::vector<int64_t> counts;
   // Of `counts` in training passes, in place of both; kFixed: none.
   LoopSampler sampler = {};
@@ -52,6 +56,10 @@ struct LoopPolicy {
   // one's. 0: all of them.
   int64_t cached_iterations = 0;
   HaltingPolicy halting;
+  // In training passes each row leaves the loop with this probability after an iteration, if it has
+  // not before: stochastic stopping.
+  double stop_probability = 0;
+  double gate_entropy = 0;  // weight of the entropy in the objective of the loop's halting gate
 };
 
 struct Policy {
@@ -70,6 +78,8 @@ bool draws_counts(const Policy& policy);
 using LoopNumbers = std::function<RandomStream(size_t group, int64_t sequence)>;
 // The policy of a training pass of B sequences.
 Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers);
+// Throws Error(kUsage) where a loop halts by whole sequences, of which a text that grows has none.
+void refuse_sequences(const Policy& policy);
 
 // Of the sections, as make_depth_plan().
 Policy make_policy(const ModelConfig& config);

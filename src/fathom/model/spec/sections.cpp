@@ -24,13 +24,22 @@ Depth make_depth(const ModelConfig& config) {
   change(config.early_exit);
   change(config.looping);
   scale_logits(config.backbone, depth.plan);
-  if (config.architecture == nullptr || !config.architecture->change_plan) return depth;
+  // A list by group is in the order in which groups are written.
+  const auto halt_loops = [&] {
+    apply(config.loop_halting, depth.plan, depth.policy,
+          loop_places(config.looping, config.backbone.n_layer));
+  };
+  if (config.architecture == nullptr || !config.architecture->change_plan) {
+    halt_loops();
+    return depth;
+  }
   config.architecture->change_plan(config, depth.plan, depth.policy);
   // Who says whether rows halt is asked in many places.
   if (depth.policy.halting.config.rule != config.halting.rule)
     fail(fmt::format("the experiment {} changes the walk's halting rule in its change_plan",
                      config.architecture->name),
          "set c.model.halting.rule in its presets: the sections give readouts by it");
+  halt_loops();  // of an experiment's loops as well
   check_plan(depth.plan);
   unroll(depth.plan, depth.policy);  // throws for a policy that does not fit
   return depth;

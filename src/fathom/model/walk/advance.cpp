@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <limits>
 #include <utility>
 
 #include "fathom/base/error.h"
@@ -63,6 +62,7 @@ Advance::Advance(const DepthWalk& walk, const DepthProgram& program, WalkState& 
       halting_.keys == KeyFate::kFilledLater)
     fail("keys cannot be filled later in a cache while rows leave loops",
          "compute halted rows on at once: KeyFate::kSeen gives the same");
+  if (options.cache != nullptr) refuse_sequences(program.policy);
   if (options.cache != nullptr && !walk.plan_.causal)
     fail("a walk that is not causal has no use for earlier keys", "compute the whole text anew");
 }
@@ -102,6 +102,7 @@ void Advance::step(const StepSpec& spec) {
   }
   const Tensor halts_R = record.decision.halts_R;
   last_reading_ = record.readout >= 0 ? record.reading : Reading();
+  read_rows_ = record.rows;
   if (trace_ != nullptr) trace_->steps.push_back(std::move(record));
   if (halts_R.defined()) halt(spec, halts_R);
   for (size_t i = 0; i < spec.ends.size(); ++i) {
@@ -138,10 +139,12 @@ void Advance::pass_door(const StepSpec& spec) {
     if (injection.kind == Injection::kLoopInput) enter_late(injection);
     const Tensor r_RC = carry().r_RC;
     DoorSite site{spec.layer.width, &spec, static_cast<int>(i), options_.training};
-    if (injection.kind == Injection::kLoopSignal && injection.loop.late > 0)
+    if ((injection.kind == Injection::kLoopSignal || injection.cut_state) &&
+        injection.loop.late > 0)
       site.iteration_R = own_iterations(injection.loop);
     carry() = inject(injection, site, params_, *state_.rows, std::move(carry()), gate_R1,
                      options_.random, walk_.settings_);
+    if (injection.kind == Injection::kLoopInput) remember_input();
     if (injection.newcomers_only) carry().r_RC = where_rows(newcomers(spec), carry().r_RC, r_RC);
     if (injection.kind == Injection::kOpenLoop) open_loop(spec, injection);
   }
@@ -270,57 +273,6 @@ void Advance::halt(const StepSpec& spec, const Tensor& halts_R) {
   if (halting_.keys == KeyFate::kHidden)
     travel.hidden_R = halting_.history == MaskHistory::kCumulative ? travel.done_R : halts_R;
   leave_out(spec, place_of_end(spec, 0));
-}
-
-// The end of an iteration of the innermost loop that is open: who has computed enough waits for the
-// others, and after the last iteration all are there again.
-void Advance::end_iteration(const StepSpec& spec, size_t i) {
-  const LoopEnd& end = spec.ends[i];
-  LoopFrame& frame = state_.travel.loops.back();
-  const HaltingPolicy& halting = program_.loop_halting(end.place.group);
-  if (halting.halts() && !end.closes) {
-    const Tensor halts_R = decide_end(spec, end, halting, frame);
-    const auto keep = [&](Tensor& kept_RC, const Tensor& now_RC) {
-      if (now_RC.defined())
-        kept_RC = kept_RC.defined() ? where_rows(halts_R, now_RC, kept_RC) : now_RC;
-    };
-    keep(frame.kept_r_RC, carry().r_RC);
-    keep(frame.kept_y_RC, carry().y_RC);
-    frame.left_R = either(frame.left_R, halts_R);
-    // Who has not entered has had no iteration.
-    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-    frame.previous_RC = carry().r_RC.detach();
-    if (frame.outside_R.defined())
-      frame.previous_RC = frame.previous_RC.masked_fill(frame.outside_R.unsqueeze(1), kNone);
-    leave_out(spec, place_of_end(spec, i + 1));
-  }
-  if (!end.closes) return;
-  if (frame.left_R.defined()) {
-    carry().r_RC = where_rows(frame.left_R, frame.kept_r_RC, carry().r_RC);
-    if (carry().y_RC.defined())
-      carry().y_RC = where_rows(frame.left_R, frame.kept_y_RC, carry().y_RC);
-  }
-  state_.travel.loops.pop_back();
-  carry().x0_RC.pop_back();
-}
-
-Tensor Advance::decide_end(const StepSpec& spec, const LoopEnd& end, const HaltingPolicy& halting,
-                           const LoopFrame& frame) {
-  LoopRecord record{spec.index, end.place, state_.rows, {}};
-  if (options_.follow != nullptr) {
-    for (const LoopRecord& known : options_.follow->loop_ends)
-      if (known.step == spec.index && known.place == end.place) return known.decision.halts_R;
-    fail(fmt::format("step {} was not walked before", spec.index));
-  }
-  record.decision = decide(halting.config, end.place.group, carry().r_RC, frame.previous_RC,
-                           last_reading_, state_.rows->valid_R);
-  Tensor& halts_R = record.decision.halts_R;
-  if (options_.replay_loops != nullptr)
-    halts_R = of_rows((*options_.replay_loops)[static_cast<size_t>(end.number)]);
-  for (const Tensor& out_R : {away(), state_.travel.done_R})
-    if (out_R.defined()) halts_R = halts_R.logical_and(out_R.logical_not());
-  if (trace_ != nullptr) trace_->loop_ends.push_back(record);
-  return record.decision.halts_R;
 }
 
 void DepthWalk::advance(const DepthProgram& program, WalkState& state, size_t last,

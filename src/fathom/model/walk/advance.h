@@ -43,9 +43,14 @@ class Advance {
   Reading reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
                   const Tensor& settled_R) const;
   void halt(const StepSpec& spec, const Tensor& halts_R);
+  // loop_end.cpp
   void end_iteration(const StepSpec& spec, size_t i);
-  Tensor decide_end(const StepSpec& spec, const LoopEnd& end, const HaltingPolicy& halting,
-                    const LoopFrame& frame);
+  bool may_halt(const HaltingPolicy& halting) const;
+  void remember_input();
+  Tensor decide_end(const StepSpec& spec, const LoopEnd& end, LoopFrame& frame);
+  HaltDecision judge(const LoopEnd& end, LoopFrame& frame);
+  void halt_at_end(const StepSpec& spec, size_t i, const Tensor& halts_R);
+  void close(const LoopFrame& frame);
   void show(const StepSpec& spec, std::string_view name, const Tensor& x, const Rows& rows) const;
   Tensor of_rows(const Tensor& x_BT) const;
   Tensor hidden() const;
@@ -83,7 +88,9 @@ class Advance {
   const HaltingPolicy& halting_;  // of the walk
   SharedNorms norms_;
   std::map<int, int> reads_;  // readouts of the program, by head
-  Reading last_reading_;      // of the step, if it has a readout
+  // Of the step, if it has a readout, as long as its rows are as they were read.
+  Reading last_reading_;
+  std::shared_ptr<const Rows> read_rows_;
 };
 
 }  // namespace fathom

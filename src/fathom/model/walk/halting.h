@@ -1,6 +1,8 @@
 // Is a token's answer good enough? A score from its reading, and the decision.
 #pragma once
 
+#include <fmt/format.h>
+
 #include "fathom/model/spec/policy.h"
 #include "fathom/model/walk/readout.h"
 
@@ -17,10 +19,10 @@ struct HaltDecision {
 HaltDecision decide(const HaltingConfig& config, size_t layer, const Reading& reading,
                     const Tensor& targets_R, const Tensor& valid_R, bool gold);
 
-// At the end of an iteration of the loop group: `state_RC` and the one of the iteration before
-// (undefined, or rows of NaN: there was none, and the row goes on); `reading` of the iteration's
-// last step, if it has a readout.
-HaltDecision decide(const HaltingConfig& config, int group, const Tensor& state_RC,
-                    const Tensor& before_RC, const Reading& reading, const Tensor& valid_R);
+inline void bind(const HaltingGateSpec& spec, const PartPlace&, NamedTensors& tensors,
+                 Params& params) {
+  params.halting_gate[spec.instance] =
+      tensors.linear(fmt::format("halting_gate.{}", spec.instance));
+}
 
 }  // namespace fathom

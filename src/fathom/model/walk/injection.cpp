@@ -2,6 +2,7 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
@@ -38,10 +39,19 @@ Tensor signalled(const Injection& signal, const DoorSite& site, const Tensor& ta
   return signal.meeting == Injection::kMultiply ? r_RC * row : r_RC + row;
 }
 
-Tensor loop_input(const Injection& injection, const Params& params, const Carry& carry) {
+// The state that an iteration begins with; that of rows whose first one it is has no iteration
+// before it from which it could be cut.
+Tensor state_of(const Injection& input, const DoorSite& site, const Tensor& r_RC) {
+  if (!input.cut_state) return r_RC;
+  if (!site.iteration_R.defined()) return r_RC.detach();
+  return at::where(site.iteration_R.eq(0).unsqueeze(1), r_RC, r_RC.detach());
+}
+
+Tensor loop_input(const Injection& injection, const DoorSite& site, const Params& params,
+                  const Carry& carry) {
   if (carry.x0_RC.empty()) fail("a loop's input is asked for outside of a loop");
   const Tensor& x0_RC = carry.x0_RC.back();
-  const Tensor state_RC = injection.cut_state ? carry.r_RC.detach() : carry.r_RC;
+  const Tensor state_RC = state_of(injection, site, carry.r_RC);
   if (injection.instance < 0) return x0_RC + state_RC;
   const LinearParams& a = params.adapter.at(injection.instance);
   return linear(at::cat({x0_RC, state_RC}, -1), a.weight, a.bias);
@@ -88,7 +98,7 @@ Carry inject(const Injection& injection, const DoorSite& site, const Params& par
       carry.r_RC = first_state(injection, site, rows, carry.x0_RC.back(), random);
       break;
     case Injection::kLoopInput:
-      carry.r_RC = loop_input(injection, params, carry);
+      carry.r_RC = loop_input(injection, site, params, carry);
       break;
     case Injection::kLoopSignal:
       carry.r_RC = signalled(injection, site, params.loop_signal.at(i), carry.r_RC);

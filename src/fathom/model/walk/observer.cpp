@@ -5,6 +5,8 @@
 namespace fathom {
 namespace {
 
+constexpr const char* kIteration = "iteration.";
+
 template <class T>
 T& place(std::vector<T>& by_step, int step) {
   const auto i = static_cast<size_t>(step);
@@ -21,6 +23,10 @@ const T& get(const std::vector<T>& by_step, int step) {
 
 }  // namespace
 
+std::string iteration_name(int loop_group) {
+  return kIteration + std::to_string(loop_group);
+}
+
 bool Kept::keeps(std::string_view name) const {
   return std::any_of(seen_->names.begin(), seen_->names.end(),
                      [&](const Values& known) { return known.name == name; });
@@ -33,7 +39,7 @@ void Kept::keep(const std::string& name) {
 Observer Kept::observer() const {
   Observer observer;
   observer.blocks = std::any_of(seen_->names.begin(), seen_->names.end(), [](const Values& known) {
-    return known.name != "door" && known.name != "head";
+    return known.name != "door" && known.name != "head" && known.name.rfind(kIteration, 0) != 0;
   });
   observer.see = [seen = seen_](const Sight& sight) {
     for (Values& values : seen->names) {

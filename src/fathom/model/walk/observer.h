@@ -19,9 +19,13 @@ namespace fathom {
 //   "a" "m" what an attention or an MLP gives to the stream, as often as the wiring calls one
 //   "r" "y" and every other name that the wiring assigns: the value, as often as it is assigned
 //   "head"  what the head is given, at steps that read out
-// and "F.name.what", for what an experiment's function records. All but "door" and "head" are the
-// block's: of a skipping walk's rows that stand still there are none, and with
+//   "iteration.0"  the stream at the end of an iteration of loop group 0, before rows that have
+//           left it come back
+// and "F.name.what", for what an experiment's function records. All but "door", "head" and
+// "iteration" are the block's: of a skipping walk's rows that stand still there are none, and with
 // WalkOptions::recompute_blocks they are in no graph.
+std::string iteration_name(int loop_group);
+
 struct Sight {
   const StepSpec& step;  // knows its path through the loops
   std::string_view name;
@@ -31,7 +35,7 @@ struct Sight {
 };
 struct Observer {
   std::function<void(const Sight&)> see;  // null: nobody looks
-  bool blocks = true;                     // false: at doors and heads alone
+  bool blocks = true;                     // false: not within blocks
 
   explicit operator bool() const { return see != nullptr; }
 };

@@ -5,6 +5,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/model/spec/each_part.h"
+#include "fathom/model/walk/halting.h"
 #include "fathom/model/walk/injection.h"
 #include "fathom/model/walk/readout.h"
 

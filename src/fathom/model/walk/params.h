@@ -17,7 +17,7 @@ namespace fathom {
 struct Params {
   std::map<int, Tensor> token_table, position_table;  // (V, C), (block_size, C)
   std::map<int, Tensor> loop_signal;                  // (iterations, C) or (iterations, 1)
-  std::map<int, LinearParams> gate, adapter, head;
+  std::map<int, LinearParams> gate, halting_gate, adapter, head;
   std::map<int, AttentionParams> attention;
   std::map<int, MlpParams> mlp;
   std::map<std::pair<int, int>, NormParams> norms;  // by place and index
@@ -29,7 +29,7 @@ struct Params {
   void each(const F& f) {
     for (auto* tables : {&token_table, &position_table, &loop_signal})
       for (auto& [i, table] : *tables) f(table);
-    for (auto* linears : {&gate, &adapter, &head})
+    for (auto* linears : {&gate, &halting_gate, &adapter, &head})
       for (auto& [i, linear] : *linears) linear.each(f);
     for (auto& [i, part] : attention) part.each(f);
     for (auto& [i, part] : mlp) part.each(f);

@@ -67,11 +67,19 @@ class Joiner {
     };
     out.kept_r_RC = kept(&LoopFrame::kept_r_RC);
     out.kept_y_RC = kept(&LoopFrame::kept_y_RC);
-    if (x.previous_RC.defined() || y.previous_RC.defined()) {
-      constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-      out.previous_RC = both(filled(x.previous_RC, a_, kNone), filled(y.previous_RC, b_, kNone));
-    }
+    out.memory.input_RC = remembered(x.memory.input_RC, y.memory.input_RC);
+    out.memory.state_RC = remembered(x.memory.state_RC, y.memory.state_RC);
+    out.memory.past_RM = remembered(x.memory.past_RM, y.memory.past_RM);
     return out;
+  }
+  Tensor remembered(const Tensor& x, const Tensor& y) const {
+    if (!x.defined() && !y.defined()) return {};
+    const auto nothing = [](const Tensor& like, const Travel& of) {
+      return at::full({of.carry.r_RC.size(0), like.size(1)},
+                      std::numeric_limits<double>::quiet_NaN(),
+                      like.options().requires_grad(false));
+    };
+    return both(x.defined() ? x : nothing(y, a_), y.defined() ? y : nothing(x, b_));
   }
 
   const Travel &a_, &b_;

@@ -21,6 +21,20 @@ struct Place {
   bool operator==(const Place& o) const { return step == o.step && part == o.part; }
 };
 
+// What a loop's rule knows of its rows, M numbers each; as much of it as the rule needs. No
+// gradients; rows of NaN: there was no iteration before.
+struct LoopMemory {
+  Tensor input_RC;  // u_k, what the loop's input gave in this iteration
+  Tensor state_RC;  // x_k, or the last change s_{k-1}
+  Tensor past_RM;   // of the iteration before, float64: a score's part, or a token and its age
+
+  template <class F>
+  LoopMemory map(const F& f) const {
+    const auto optional = [&](const Tensor& t) { return t.defined() ? f(t) : Tensor(); };
+    return {optional(input_RC), optional(state_RC), optional(past_RM)};
+  }
+};
+
 // A loop that is open. Masks are of the rows that are in the walk though they are not in the loop:
 // all such rows of a dense walk, of a skipping one those whose keys are needed. Undefined: none.
 struct LoopFrame {
@@ -28,7 +42,7 @@ struct LoopFrame {
   Tensor outside_R;             // bool: has not entered
   Tensor left_R;                // bool: has halted, and goes on after the loop
   Tensor kept_r_RC, kept_y_RC;  // what such a row will go on with
-  Tensor previous_RC;  // the state after the iteration before, without gradient; NaN: it had none
+  LoopMemory memory;
 };
 
 // What rows take with them from place to place.
@@ -49,7 +63,7 @@ struct Travel {
     out.carry = carry.map(f);
     for (const LoopFrame& l : loops)
       out.loops.push_back({l.group, optional(l.outside_R), optional(l.left_R),
-                           optional(l.kept_r_RC), optional(l.kept_y_RC), optional(l.previous_RC)});
+                           optional(l.kept_r_RC), optional(l.kept_y_RC), l.memory.map(f)});
     out.done_R = optional(done_R);
     out.hidden_R = optional(hidden_R);
     out.door_r_RC = optional(door_r_RC);

@@ -59,6 +59,7 @@ struct StepRecord {
   int64_t computed = 0;   // rows that went through the block
   int64_t keys_only = 0;  // others, of which keys and values were made and nothing else
   int64_t read = 0;       // rows whose scores were made
+  int64_t judged = 0;     // states of which a loop's rule made scores besides
   double met = 0;         // pairs of a row that was computed and a key that was there for it
   Reading reading;
   HaltDecision decision;  // undefined tensors without a halting rule
@@ -72,11 +73,20 @@ struct LoopRecord {
   HaltDecision decision;
 };
 
+// A loop's iteration is over: of loops that rows may leave.
+struct IterationRecord {
+  LoopPlace place;
+  bool closes = false;
+  std::shared_ptr<const Rows> rows;
+  Tensor in_R;  // bool: the row took part; undefined: all of them did
+};
+
 struct Trace {
   std::shared_ptr<const Rows> all;  // every row of the batch
   std::vector<StepRecord> steps;    // fewer than the program's where every row has left
   std::vector<LoopRecord> loop_ends;
-  Carry end;  // after the last step
+  std::vector<IterationRecord> iterations;  // in the order in which they ended
+  Carry end;                                // after the last step
 
   // The records that have a readout, in order. They are this trace's: a temporary one has none.
   std::vector<const StepRecord*> readouts() const&;
@@ -108,6 +118,7 @@ class DepthWalk {
   const DepthPlan& plan() const { return plan_; }
   const BackboneConfig& backbone() const { return backbone_; }
   const Params& params() const { return params_; }
+  const BlockSettings& settings() const { return settings_; }
   // The same weights without gradient.
   const std::shared_ptr<const Params>& frozen_params() const { return frozen_params_; }
 

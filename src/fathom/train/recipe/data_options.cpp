@@ -59,8 +59,15 @@ void settle_data_keys(const FieldList& list, RunConfig& config, std::vector<std:
   d.dont_include_prompts.reset();
 
   const int64_t T = config.model.backbone.block_size;
-  if (d.long_rows == LongRows::kContinue && d.row_overlap >= T)
-    misuse(fmt::format("row_overlap = {} is not below block_size = {}", d.row_overlap, T),
+  const bool ahead = config.model.ahead.predict_ahead;
+  if (ahead && d.pack_rows)
+    misuse(
+        "pack_rows = true puts several rows into a sequence, and predict_ahead = true gives a "
+        "sequence one shift token",
+        "leave one of them out");
+  if (d.long_rows == LongRows::kContinue && d.row_overlap >= T - ahead)
+    misuse(fmt::format("row_overlap = {} is not below block_size = {}{}", d.row_overlap, T,
+                       ahead ? ", of which predict_ahead = true takes one" : ""),
            "a smaller row_overlap");
   const size_t parts = data_parts(d.dataset).size();
   if (parts > 1 && d.mixture == MixtureRule::kWeighted && d.mixture_weights.size() != parts)
@@ -84,6 +91,14 @@ DataOptions data_options(const RunConfig& config, const std::string& split, bool
   o.rows.shuffle = d.shuffle_rows;
   o.mixture = d.mixture;
   if (d.mixture == MixtureRule::kWeighted) o.mixture_weights = d.mixture_weights;
+  const AheadConfig& ahead = config.model.ahead;
+  if (!ahead.predict_ahead) return o;
+  // The shift token is one of the block's.
+  o.rows.T -= 1;
+  o.rows.ahead = ahead.max_shift - 1;
+  o.shift.odds = ahead.odds();
+  o.shift.text_vocab = config.model.backbone.vocab_size.value_or(0);
+  if (evaluation) o.shift.fixed = ahead.shift;
   return o;
 }
 

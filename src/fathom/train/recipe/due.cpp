@@ -25,4 +25,8 @@ bool numbered_due(const RunConfig& config, int64_t step) {
   return interval && step > 0 && step % *interval == 0;
 }
 
+bool log_due(int64_t log_interval, int64_t step) {
+  return step % log_interval == 0 || step == 1;
+}
+
 }  // namespace fathom

@@ -14,5 +14,7 @@ bool evaluation_due(const RunConfig& config, int64_t step, const Progress& progr
 bool save_due(const RunConfig& config, int64_t step, const Progress& progress);
 // Of a checkpoint that keeps its number.
 bool numbered_due(const RunConfig& config, int64_t step);
+// Of a step's numbers, on the console and in the run store: the first step's too.
+bool log_due(int64_t log_interval, int64_t step);
 
 }  // namespace fathom

@@ -88,6 +88,23 @@ EvaluationSpec read_evaluation(const std::string& text) {
   return evaluation;
 }
 
+int64_t groups_in(const Value& groups) {
+  if (groups.is_string()) return 1;  // the middle layer
+  int64_t n = 0;
+  for (const Value& inner : groups)
+    if (inner.is_array()) n += 1 + groups_in(inner);
+  return n;
+}
+
+// max_loops of one pass is what all groups' loops run, whatever training draws; the model's own,
+// which weights may be made for, stays.
+void count_loops(FieldList& list, const Value& own, const std::string& origin) {
+  const Value groups = list.find("loop_groups")->value(), times = list.find("max_loops")->value();
+  list.set("max_loops", own, origin);
+  if (const int64_t n = groups_in(groups); n > 0)
+    list.set("loop_counts", Value(std::vector<Value>(static_cast<size_t>(n), times)), origin);
+}
+
 }  // namespace
 
 ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model) {
@@ -104,7 +121,11 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
                          evaluation.name, field->name()),
              "what an evaluation may set: " + join(names, ", "));
     }
-    list.set_text(key, value, "evaluation " + evaluation.name);
+    const std::string origin = "evaluation " + evaluation.name;
+    const bool counts = field != nullptr && field->name() == "max_loops";
+    const Value own = counts ? field->value() : Value();
+    list.set_text(key, value, origin);
+    if (counts) count_loops(list, own, origin);
   }
   validate(changed);
   return changed;
@@ -123,6 +144,24 @@ std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const Mod
   }
   if (all.empty()) misuse("evaluations is empty: a run evaluates something", kExample);
   return all;
+}
+
+// One more evaluation, asked for by a switch: it becomes a line of `evaluations`, if it is none
+// yet.
+void settle_auto_exit(const FieldList& list, TrainingConfig& t, std::vector<std::string>& notices) {
+  const bool asked = t.enable_auto_exit_eval.value_or(false);
+  t.enable_auto_exit_eval.reset();
+  if (!asked || t.evaluations.find("auto_exit:") != std::string::npos) return;
+  const Value groups = list.find("loop_groups")->value();
+  if (groups.is_array() && groups.empty()) {
+    notices.emplace_back("enable_auto_exit_eval = true has no effect: it needs loop_groups");
+    return;
+  }
+  const auto rule = list.find("loop_halt_rule")->value().get<std::string>();
+  t.evaluations += fmt::format(
+      "; auto_exit: automatic_loop_exit=true, loop_halt_rule={}, "
+      "max_loops={}",
+      rule == "none" ? "rel_latent" : rule, list.find("max_loops")->value().get<int64_t>());
 }
 
 size_t deciding_evaluation(const std::vector<EvaluationSpec>& evaluations) {

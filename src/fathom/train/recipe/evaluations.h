@@ -3,6 +3,9 @@
 //
 //   train; val
 //   train; val; strict: halt_threshold=0.99, batches=50; at_once: split=val, halt_threshold=0
+//   train; val; loops_1: max_loops=1; loops_30: max_loops=30
+//
+// max_loops is here how often every loop group runs; loop_counts says it group by group.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +32,11 @@ std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const Mod
 
 // The model with the evaluation's settings: the same weights, another policy.
 ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model);
+
+// enable_auto_exit_eval becomes a line of `evaluations`, if it is none yet. `list` is of the run's
+// configuration; without loops a sentence says that it has no effect.
+void settle_auto_exit(const FieldList& list, TrainingConfig& training,
+                      std::vector<std::string>& notices);
 
 // Which of them decides what the best checkpoint is: the first one of the split val, or else the
 // first.

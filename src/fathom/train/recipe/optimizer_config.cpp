@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <set>
+#include <utility>
 
 #include "fathom/base/text.h"
 #include "fathom/train/recipe/optimizer_rules.h"
@@ -47,9 +48,9 @@ void add_rule_fields(FieldList& list, OptimizerConfig& c) {
            "peak learning rate of the blocks' matrices; all else has learning_rate")
       .above(0)
       .at_most(1e30);
-  list.add("muon_momentum", c.muon_momentum, "of the blocks' matrices, in Nesterov's form")
-      .at_least(0)
-      .below(1);
+  list.add("muon_momentum", c.muon_momentum, "of the blocks' matrices").at_least(0).below(1);
+  list.add("muon_nesterov", c.muon_nesterov,
+           "the update is of the gradient and the mean, in Nesterov's form; false: of the mean");
   list.add("muon_ns_steps", c.muon_ns_steps, "Newton-Schulz steps of an update")
       .at_least(1)
       .at_most(30);
@@ -83,6 +84,8 @@ void add_fields(FieldList& list, OptimizerConfig& c) {
   list.section("optimizer");
   list.add<std::string>("optimizer", c.optimizer, "the rule that changes the parameters",
                         choices());
+  list.add("use_muon", c.use_muon,
+           "a spelling of optimizer = muon; False: of adamw, if it is muon");
   list.add("learning_rate", c.learning_rate, "peak learning rate")
       .above(0)
       .at_most(1e30)
@@ -107,16 +110,37 @@ void add_fields(FieldList& list, OptimizerConfig& c) {
       .needs("optimizer_warmup_steps > 0", [&c] { return c.optimizer_warmup_steps > 0; });
 }
 
-// A preset's decay is AdamW's, which is another thing than a decay that is added to the gradient.
+namespace {
+
+// A switch in place of a name.
+void settle_use_muon(const FieldList& list, OptimizerConfig& c, std::vector<std::string>& notices) {
+  if (c.use_muon && list.given("use_muon") && !list.given_after("use_muon", "optimizer"))
+    notices.push_back(
+        fmt::format("use_muon = {} has no effect: optimizer was given after it", *c.use_muon));
+  if (c.use_muon && list.given_after("use_muon", "optimizer")) {
+    if (*c.use_muon) c.optimizer = "muon";
+    if (!*c.use_muon && c.optimizer == "muon") c.optimizer = "adamw";
+  }
+  c.use_muon.reset();
+}
+
+}  // namespace
+
 void resolve(const FieldList& list, OptimizerConfig& c, std::vector<std::string>& notices) {
+  settle_use_muon(list, c, notices);
   read_parameter_groups(c.parameter_groups);  // throws for what is none
   const OptimizerRule& rule = optimizer_rule(c.optimizer);
-  if (rule.decoupled || c.weight_decay == 0) return;
   if (!list.changes("optimizer") || list.given("weight_decay")) return;
-  notices.push_back(
-      fmt::format("weight_decay = 0: {} was decoupled, {} would add it to the gradient",
-                  c.weight_decay, rule.title));
-  c.weight_decay = 0;
+  if (!rule.decoupled && c.weight_decay != 0) {
+    notices.push_back(
+        fmt::format("weight_decay = 0: {} was decoupled, {} would add it to the gradient",
+                    c.weight_decay, rule.title));
+    c.decay_left_off = std::exchange(c.weight_decay, 0);
+  } else if (rule.decoupled && c.weight_decay == 0 && c.decay_left_off != 0) {
+    c.weight_decay = std::exchange(c.decay_left_off, 0);
+    notices.push_back(
+        fmt::format("weight_decay = {}: {} decouples it again", c.weight_decay, rule.title));
+  }
 }
 
 }  // namespace fathom

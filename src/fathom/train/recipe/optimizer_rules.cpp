@@ -56,7 +56,7 @@ const std::vector<OptimizerRule>& optimizer_rules() {
       {"muon",
        "Muon",
        true,
-       {"beta1", "beta2", "adam_eps", "muon_lr", "muon_momentum", "muon_ns_steps"},
+       {"beta1", "beta2", "adam_eps", "muon_lr", "muon_momentum", "muon_nesterov", "muon_ns_steps"},
        muon},
       {"schedule_free_adamw",
        "schedule-free AdamW",

@@ -38,7 +38,7 @@ const Loader kHf = {{"hf"},
                      "cache_dir", "save_dir", "trust_remote_code", "streaming"}};
 const Loader kFile = {{"file", "text", "txt", "jsonl", "bin"}, {"path", "file"}, {}, kIdle};
 
-struct Arguments {
+struct LoaderArguments {
   std::vector<std::string> args;
   std::string named, part;  // empty: not given
 };
@@ -52,9 +52,9 @@ std::string text_of(const Tree& value, const std::string& at, const std::string&
   return value.get<std::string>();
 }
 
-Arguments arguments_of(const Tree& entry, const Loader& loader, const std::string& at,
-                       std::vector<std::string>& notices) {
-  Arguments out;
+LoaderArguments arguments_of(const Tree& entry, const Loader& loader, const std::string& at,
+                             std::vector<std::string>& notices) {
+  LoaderArguments out;
   if (entry.contains("args")) {
     if (!entry.at("args").is_array() || entry.at("args").size() > 8)
       misuse(at + " has other args than a short list", R"("args": ["en"])");
@@ -90,7 +90,7 @@ Arguments arguments_of(const Tree& entry, const Loader& loader, const std::strin
 }
 
 // "en", "20231101.en" or "en" with a date behind it.
-std::string wiki_corpus(const Arguments& given, const std::string& at) {
+std::string wiki_corpus(const LoaderArguments& given, const std::string& at) {
   std::string language = given.named;
   for (const std::string& word : given.args) {
     const bool is_date = word.find_first_not_of("0123456789") == std::string::npos;
@@ -215,7 +215,7 @@ std::string corpus_of_loader(const Tree& entry, const std::string& at,
     known.insert(known.end(), loader->names.begin(), loader->names.end());
     if (std::find(loader->names.begin(), loader->names.end(), name) == loader->names.end())
       continue;
-    const Arguments given = arguments_of(entry, *loader, at, notices);
+    const LoaderArguments given = arguments_of(entry, *loader, at, notices);
     if (loader == &kWiki) return wiki_corpus(given, at);
     if (loader == &kOpenOrca) return "openorca";
     const std::string what = !given.named.empty() ? given.named

@@ -74,4 +74,10 @@ RunConfig preset_config(const std::string& name) {
   return config;
 }
 
+void set_keys(RunConfig& config, const std::vector<std::pair<std::string, std::string>>& values) {
+  FieldList list;
+  add_fields(list, config);
+  for (const auto& [key, text] : values) list.set_text(key, text, "a preset");
+}
+
 }  // namespace fathom

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fathom/train/recipe/run_config.h"
@@ -16,9 +17,11 @@ struct Preset {
   std::string experiment;  // filled in by Registry
 };
 
-// A config file that an experiment ships, part of the program: `config/<stem>.toml` in its folder.
+// A config file that an experiment ships, part of the program: `config/<stem>.toml` in its folder,
+// or `config/<stem>.py` of nanoGPT's lines.
 struct ShippedConfig {
   std::string experiment, stem, text;
+  std::string ending = ".toml";  // decides how it is read
 };
 
 class Registry {
@@ -54,5 +57,9 @@ const Registry& registry();
 
 // A run's configuration as the preset alone makes it.
 RunConfig preset_config(const std::string& name);
+
+// For presets: keys with values as a user would type them, one after the other. What a key refuses
+// it refuses here: throws Error(kUsage) that names key and value.
+void set_keys(RunConfig& config, const std::vector<std::pair<std::string, std::string>>& values);
 
 }  // namespace fathom

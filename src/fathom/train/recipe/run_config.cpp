@@ -20,7 +20,8 @@ void add_data_fields(FieldList& list, DataConfig& c) {
   list.section("data");
   list.add("dataset", c.dataset,
            "a prepared corpus, or a folder with token shards; several by commas are mixed")
-      .path();
+      .path()
+      .alias("input");
   list.add<Sampling>("sampling", c.sampling,
                      "random: windows drawn with replacement; sequential: the shards in order",
                      {{"random", Sampling::kRandom}, {"sequential", Sampling::kSequential}});
@@ -77,6 +78,10 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
            "what is evaluated: names, each with split, batches (eval_iters) and what a pass does "
            "otherwise; 'train; val; strict: halt_threshold=0.99'. The first one of val decides "
            "which checkpoint is best");
+  list.add(
+      "enable_auto_exit_eval", c.enable_auto_exit_eval,
+      "one more evaluation, auto_exit, where loops end by their loop_halt_rule (rel_latent, if "
+      "they have none) and after max_loops at the latest");
   list.add(
           "validation_interval", c.validation_interval,
           "sequences seen between evaluations, counts in place of eval_interval; None: steps count")
@@ -166,6 +171,8 @@ void add_foreign_keys(FieldList& list) {
   for (const char* name : {"dump_config", "use_config"})
     list.refuse(name, "config files are named as they are",
                 "a bare path, or --config=FILE; a run's own is its config.toml");
+  list.refuse("hierarchical_spec", "groups within groups are written in loop_groups",
+              "for example --loop_groups=[[[1],[2]]]; max_loops is each group's most");
   list.refuse(
       "model", "a run's files are named by the run",
       "--run_name=NAME names it, --resume goes on with it, --initial_model=NAME starts from "
@@ -187,6 +194,7 @@ void add_fields(FieldList& list, RunConfig& config) {
   add_fields(list, config.model);
   add_data_fields(list, config.data);
   add_fields(list, config.optimizer);
+  add_fields(list, config.spectral);
   add_schedule_fields(list, config.schedule);
   add_training_fields(list, config.training);
   add_guard_fields(list, config.guards);
@@ -255,6 +263,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   settle_depth(config.model);
   check_plan(make_depth_plan(config.model));
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
+  settle_auto_exit(list, config.training, notices);
   parse_evaluations(config.training.evaluations, config.model);
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
@@ -296,8 +305,8 @@ int64_t settled_vocab_size(const RunConfig& config, int64_t corpus_vocab) {
   if (asked && *asked < corpus_vocab)
     misuse(fmt::format("vocab_size = {} is smaller than the corpus's {}", *asked, corpus_vocab),
            "leave vocab_size out to take the corpus's");
-  if (asked) return *asked;
-  return corpus_vocab > 0 ? corpus_vocab : kGpt2Vocab;
+  const int64_t text = asked ? *asked : corpus_vocab > 0 ? corpus_vocab : kGpt2Vocab;
+  return text + config.model.ahead.shift_tokens();
 }
 
 }  // namespace fathom

@@ -12,6 +12,7 @@
 #include "fathom/data/prompt_rows.h"
 #include "fathom/model/spec/model_config.h"
 #include "fathom/train/recipe/optimizer_config.h"
+#include "fathom/train/recipe/spectral_config.h"
 
 namespace fathom {
 
@@ -60,7 +61,8 @@ struct TrainingConfig {
   int64_t max_iters = 600000;
   int64_t eval_interval = 2000;
   int64_t eval_iters = 200;
-  std::string evaluations = "train; val";  // see evaluations.h
+  std::string evaluations = "train; val";     // see evaluations.h
+  std::optional<bool> enable_auto_exit_eval;  // resolve() makes one of them of it
   // In sequences seen, in place of eval_interval's and the evaluations' steps; unset: those count.
   std::optional<int64_t> validation_interval, save_interval;
   std::optional<int64_t> validation_batch_size;  // unset: batch_size
@@ -92,6 +94,7 @@ struct RunConfig {
   ModelConfig model;
   DataConfig data;
   OptimizerConfig optimizer;
+  SpectralConfig spectral;
   ScheduleConfig schedule;
   TrainingConfig training;
   GuardConfig guards;
@@ -116,7 +119,8 @@ void check_device_name(const std::string& device);
 // is config's own, and says which keys were given. Returns a sentence for each choice it made.
 std::vector<std::string> resolve(const FieldList& list, RunConfig& config);
 
-// Rows of the token table: config's vocab_size, at least `corpus_vocab` (0: not known).
+// Rows of the token table: config's vocab_size, at least `corpus_vocab` (0: not known), and those
+// of shift tokens behind them.
 int64_t settled_vocab_size(const RunConfig& config, int64_t corpus_vocab);
 
 }  // namespace fathom

@@ -13,6 +13,7 @@
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {
@@ -123,10 +124,21 @@ std::string series_of_today(const std::string& name, const ModelConfig& model) {
   return is_loss ? "eval/val/loss" : "eval/val/objective";
 }
 
+// The ids of shift tokens are rows of the token table.
+void check_vocabulary(const RunState& state) {
+  if (!state.config.model.ahead.predict_ahead) return;
+  const int64_t text = text_vocab(state);
+  if (text < 1 || state.config.model.backbone.vocab_size.value_or(text) != text)
+    fail(fmt::format("a token table of {} rows does not hold the text's {} and {} shift tokens",
+                     state.vocab_size, state.config.model.backbone.vocab_size.value_or(1),
+                     state.config.model.ahead.shift_tokens()));
+}
+
 RunState state_from_json(const json& j) {
   RunState state;
   state.config = config_from_json(j.at("config"));
   state.vocab_size = count_from_json(j, "vocab_size");
+  check_vocabulary(state);
   state.step = count_from_json(j, "step");
   state.optimizer_steps = count_from_json(j, "optimizer_steps");
   if (j.contains("moments_begun"))
@@ -219,11 +231,35 @@ json reading(RunConfig config, bool training) {
   add_fields(list, config);
   json values;
   for (const char* key : {"block_size", "seed", "include_prompts", "long_rows", "row_overlap",
-                          "pack_rows", "mixture", "mixture_weights"})
+                          "pack_rows", "mixture", "mixture_weights", "predict_ahead"})
     values[key] = list.find(key)->value();
   if (training)
     for (const char* key : {"sampling", "shuffle_rows"}) values[key] = list.find(key)->value();
   return values;
+}
+
+// The evaluations as they are made, however they were written.
+json evaluations_of(const RunConfig& config) {
+  json out = json::array();
+  try {
+    for (const EvaluationSpec& one : parse_evaluations(config.training.evaluations, config.model)) {
+      ModelConfig model = with_settings(one, config.model);
+      FieldList list;
+      add_fields(list, model);
+      json policy;
+      for (const Field& field : list.all())
+        if (field.is_of_policy()) policy[field.name()] = field.value();
+      out.push_back({one.name, one.split, one.batches ? json(*one.batches) : json(), policy});
+    }
+  } catch (const Error&) {  // of a state that says none: it is told where they are made
+    return config.training.evaluations;
+  }
+  return out;
+}
+
+// Keys that say how a training row's shift is drawn.
+bool draws_shifts(const std::string& key) {
+  return key == "label_shift_prob" || key == "shift_dist" || key == "shift_zipf_a";
 }
 
 }  // namespace
@@ -240,7 +276,8 @@ bool compares(const RunState& a, const RunState& b) {
     add_fields(list, model);
     json settings;
     for (const Field& field : list.all())
-      if (field.name().find("dropout") == std::string::npos)  // acts in training alone
+      // What acts in training alone is left out.
+      if (field.name().find("dropout") == std::string::npos && !draws_shifts(field.name()))
         settings[field.name()] = field.value();
     const TrainingConfig& t = s.config.training;
     return json{settings,
@@ -250,7 +287,7 @@ bool compares(const RunState& a, const RunState& b) {
                 t.seed,
                 static_cast<int>(t.dtype),
                 s.config.sequences_per_evaluation(),
-                t.evaluations};
+                evaluations_of(s.config)};
   };
   return measure(a) == measure(b);
 }

@@ -18,8 +18,8 @@ namespace fathom {
 
 struct RunState {
   RunConfig config;
-  int64_t vocab_size = 0;
-  int64_t step = 0;  // optimiser steps done, skipped ones included
+  int64_t vocab_size = 0;  // rows of the token table: text_vocab(), and shift tokens behind it
+  int64_t step = 0;        // optimiser steps done, skipped ones included
   Progress progress;
   // The present stage: its name (empty: there is no plan), and what had been done when it began.
   std::string stage;
@@ -45,6 +45,11 @@ struct RunState {
 // state.json of a checkpoint folder. Throws Error that names the file and what is wrong with it.
 RunState load_state(const std::string& folder);
 nlohmann::json to_json(const RunState& state);
+
+// Ids that text may have.
+inline int64_t text_vocab(const RunState& state) {
+  return state.config.model.ahead.text_vocab(state.vocab_size);
+}
 
 // Whether a place in the training data means the same to both.
 bool reads_alike(const RunState& a, const RunState& b);

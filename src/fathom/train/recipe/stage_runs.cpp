@@ -30,7 +30,10 @@ const Corpus& open_once(const std::string& name, Opened& opened) {
 
 void require_splits(const Corpus& corpus, const RunConfig& config) {
   for (const char* split : {"train", "val"}) corpus.require_split(split);
-  require_block(corpus, config.model.backbone.block_size);
+  const ModelConfig& model = config.model;
+  require_block(corpus, model.backbone.block_size);
+  if (model.ahead.predict_ahead)
+    require_shifts(corpus, model.backbone.block_size, model.ahead.max_shift);
 }
 
 void require_dataset(const std::string& dataset) {

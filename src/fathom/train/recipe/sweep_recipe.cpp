@@ -24,15 +24,15 @@ using Values = std::vector<std::pair<std::string, std::string>>;
 constexpr const char* kHint =
     "a recipe is TOML: preset, seeds, [base], and [grid] or [[settings]]; "
     "`fathom sweep --help` shows one";
-constexpr size_t kMostBytes = 8 << 20;  // of all settings together
-constexpr size_t kLongestName = 48;     // of a sweep or a setting
+constexpr size_t kMostBytes = 8 << 20;    // of all settings together
+constexpr size_t kLongestSweepName = 48;  // of a sweep or a setting
 
 bool is_name(const std::string& text) {
   const auto fits = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
            c == '-' || c == '.';
   };
-  return !text.empty() && text.size() <= kLongestName && text[0] != '-' && text[0] != '.' &&
+  return !text.empty() && text.size() <= kLongestSweepName && text[0] != '-' && text[0] != '.' &&
          std::all_of(text.begin(), text.end(), fits);
 }
 
@@ -49,9 +49,9 @@ std::string as_name(const std::string& text) {
   return out;
 }
 
-class Reader {
+class SweepReader {
  public:
-  Reader(const ordered_json& tree, const std::string& file) : tree_(tree), file_(file) {}
+  SweepReader(const ordered_json& tree, const std::string& file) : tree_(tree), file_(file) {}
 
   SweepRecipe read() {
     check_keys();
@@ -100,7 +100,7 @@ class Reader {
       refuse(fmt::format("{} = {} is no part of a run's name", of, quoted_start(name)),
              fmt::format("allowed: 1 to {} letters, digits, `-`, `_` and `.`, the first one a "
                          "letter, a digit or `_`",
-                         kLongestName));
+                         kLongestSweepName));
   }
 
   void require_preset(const std::string& preset) const {
@@ -282,7 +282,7 @@ class Reader {
 
   std::string name_of(const SweepSetting& setting, size_t of_base) const {
     std::string name = setting.preset == preset_ ? "" : as_name(setting.preset);
-    for (size_t i = of_base; i < setting.values.size() && name.size() <= kLongestName; ++i)
+    for (size_t i = of_base; i < setting.values.size() && name.size() <= kLongestSweepName; ++i)
       name +=
           (name.empty() ? "" : "-") + as_name(setting.values[i].first + setting.values[i].second);
     return name;
@@ -319,7 +319,7 @@ class Reader {
 
 SweepRecipe read_sweep(std::string_view text, const std::string& file) {
   const ordered_json tree = read_toml_tree(std::string(text), file);
-  return Reader(tree, file).read();
+  return SweepReader(tree, file).read();
 }
 
 std::string read_sweep_text(const std::string& path) {

@@ -1,0 +1,225 @@
+#include "fathom/config/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/literal.h"
+
+namespace fathom {
+namespace {
+
+// Put before a text that CLI11 would interpret: it takes `--key=` for a forgotten value, and a word
+// `[1,2]` for two.
+constexpr char kGuard = '\x01';
+
+std::string with_underscores(std::string name) {
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+const ForeignKey* foreign_key(const FieldList& fields, const std::string& name) {
+  for (const ForeignKey& foreign : fields.foreign_keys())
+    if (foreign.name == name) return &foreign;
+  return nullptr;
+}
+
+bool is_truth(const std::string& word) {
+  return word == "true" || word == "false" || word == "True" || word == "False";
+}
+
+// The words as CLI11 shall read them: names of known keys with underscores, and the value of a
+// switch attached to it (`--bias false`). All else stays as typed.
+std::vector<std::string> for_cli11(const Arguments& arguments, const FieldList& fields) {
+  std::vector<std::string> out;
+  bool after_switch = false;
+  for (const std::string& word : arguments) {
+    const size_t equals = std::min(word.find('='), word.size());
+    const bool option = word.size() > 2 && word.rfind("--", 0) == 0;
+    const std::string name = option ? with_underscores(word.substr(2, equals - 2)) : "";
+    const Field* field = fields.find(name);
+    const ForeignKey* foreign = foreign_key(fields, name);
+    if (after_switch && is_truth(word)) {
+      out.back() += "=" + word;
+      after_switch = false;
+      continue;
+    }
+    after_switch = equals == word.size() && ((foreign != nullptr && !foreign->takes_value) ||
+                                             (field != nullptr && field->is_bool()));
+    out.push_back(field == nullptr && foreign == nullptr ? word
+                                                         : "--" + name + word.substr(equals));
+    if (option && equals + 1 == word.size()) out.back() += kGuard;
+    if (!word.empty() && word[0] == '[') out.back().insert(0, 1, kGuard);
+  }
+  return out;
+}
+
+std::string option_names(const Field& field) {
+  std::string names = "--" + field.name();
+  for (const std::string& alias : field.aliases()) names += ",--" + alias;
+  return names;
+}
+
+// "int [12] 1 <= n_layer": type, value as it stands, and range.
+std::string option_facts(const Field& field) {
+  const Value value = field.value();
+  const bool bare = value.is_string() && !value.get<std::string>().empty() &&
+                    value.get<std::string>().find_first_of(" \n\t") == std::string::npos;
+  const std::string shown = bare ? value.get<std::string>() : to_literal(value);
+  return fmt::format("{} [{}]{}{}", field.type(), shown, field.range().empty() ? "" : ", ",
+                     field.range());
+}
+
+// `sink` must outlive the parsing; what it ends up with is of no interest, for the values are read
+// in the order typed.
+void add_option(CLI::App& app, const Field& field, std::string& sink) {
+  CLI::Option* option = field.is_bool() ? app.add_flag(option_names(field), sink, "")
+                                        : app.add_option(option_names(field), sink, "");
+  if (!field.is_bool()) option->expected(1);
+  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+[[noreturn]] void refuse_unknown(const std::string& word, const std::string& verb,
+                                 const FieldList& fields) {
+  const std::string typed = word.substr(0, word.find('='));
+  const std::string name =
+      with_underscores(typed.substr(std::min(typed.find_first_not_of('-'), typed.size())));
+  std::vector<std::string> names;
+  for (const Field& field : fields.all()) {
+    names.push_back(field.name());
+    for (const std::string& alias : field.aliases()) names.push_back(alias);
+  }
+  const std::string nearest = nearest_name(name, names);
+  misuse(fmt::format("unknown key {}", escaped(typed)),
+         (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
+             fmt::format("`fathom {} --help` lists every key", verb));
+}
+
+// Settings and, with an empty key, words, in the order typed; nothing where help is asked for.
+std::optional<std::vector<CommandLine::Setting>> split(const Arguments& arguments,
+                                                       const FieldList& fields,
+                                                       const std::string& verb) {
+  CLI::App app;
+  app.allow_extras();
+  std::string sink;
+  for (const Field& field : fields.all()) add_option(app, field, sink);
+  for (const ForeignKey& foreign : fields.foreign_keys()) {
+    CLI::Option* option = foreign.takes_value
+                              ? app.add_option("--" + foreign.name, sink, "")->expected(0, 1)
+                              : app.add_flag("--" + foreign.name, sink, "");
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
+  std::vector<std::string> words;
+  const CLI::Option* word_option =
+      app.add_option("WORDS", words, "");  // or `[1,2]` becomes two words
+
+  // What follows `--` are words, whatever they look like.
+  const auto end = std::find(arguments.begin(), arguments.end(), "--");
+  std::vector<std::string> reversed = for_cli11(Arguments(arguments.begin(), end), fields);
+  std::reverse(reversed.begin(), reversed.end());  // CLI11 takes its vector from the back
+  try {
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    return std::nullopt;
+  } catch (const CLI::ArgumentMismatch& e) {  // "--n_layer: 1 required TEXT missing"
+    const std::string name = std::string(e.what()).substr(0, std::string(e.what()).find(':'));
+    misuse(fmt::format("{}: a value is missing", escaped(name)),
+           fmt::format("write {}=VALUE", escaped(name)));
+  } catch (const CLI::ParseError& e) {
+    misuse(escaped(e.what()), fmt::format("`fathom {} --help` shows the usage", verb));
+  }
+  for (const std::string& word : app.remaining()) refuse_unknown(word, verb, fields);
+
+  std::vector<CommandLine::Setting> settings;
+  std::map<const CLI::Option*, size_t> taken;
+  for (const CLI::Option* option : app.parse_order()) {
+    std::string text = option->results().at(taken[option]++);
+    if (!text.empty() && text[0] == kGuard) text.erase(0, 1);
+    if (option == word_option)
+      settings.push_back({"", text, text});
+    else
+      settings.push_back({option->get_lnames().front(), text, "--" + option->get_lnames().front()});
+  }
+  if (end != arguments.end())
+    for (auto word = end + 1; word != arguments.end(); ++word)
+      settings.push_back({"", *word, *word});
+  return settings;
+}
+
+}  // namespace
+
+CommandLine::CommandLine(std::string verb, std::string usage, std::string summary,
+                         std::string example)
+    : verb_(std::move(verb)),
+      usage_(std::move(usage)),
+      summary_(std::move(summary)),
+      example_(std::move(example)) {}
+
+void CommandLine::positional(std::string name, std::string& slot, std::string help, bool required) {
+  positionals_.push_back({std::move(name), std::move(help), &slot, required});
+}
+
+std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Arguments& arguments,
+                                                                    const FieldList& fields) {
+  const auto all = split(arguments, fields, verb_);
+  if (!all) {
+    fmt::print("{}", help(fields));
+    return std::nullopt;
+  }
+  std::vector<Setting> settings;
+  size_t next_positional = 0;
+  for (const Setting& setting : *all) {
+    if (!setting.key.empty() || (next_positional >= positionals_.size() && takes_files_)) {
+      settings.push_back(setting);
+    } else if (next_positional < positionals_.size()) {
+      *positionals_[next_positional++].slot = setting.text;
+    } else if (more_words_ != nullptr) {
+      more_words_->push_back(setting.text);
+    } else {
+      misuse(fmt::format("unexpected word {}", in_quotes(setting.text)),
+             fmt::format("usage: fathom {} {}", verb_, usage_));
+    }
+  }
+  if (next_positional < positionals_.size() && positionals_[next_positional].required)
+    misuse(fmt::format("{} is missing: {}", positionals_[next_positional].name,
+                       positionals_[next_positional].help),
+           "for example: " + example_);
+  return settings;
+}
+
+std::string CommandLine::help(const FieldList& fields) const {
+  std::string out = fmt::format("{}\n\nUsage:   fathom {} {}\nExample: {}\n\n", summary_, verb_,
+                                usage_, example_);
+  for (const Positional& p : positionals_) out += fmt::format("  {:<14} {}\n", p.name, p.help);
+  std::string section;
+  for (const Field& field : fields.all()) {
+    if (field.section() != section) out += fmt::format("\n{}\n", section = field.section());
+    out += fmt::format("  --{:<20} {}\n  {:<22} {}\n", field.name(), option_facts(field), "",
+                       field.help());
+    if (const auto needed = field.needed(); !needed.empty())
+      out += fmt::format("  {:<22} needs {}\n", "", join(needed, ", and "));
+    if (!field.aliases().empty())
+      out += fmt::format("  {:<22} also --{}\n", "", fmt::join(field.aliases(), ", --"));
+  }
+  std::vector<std::string> ignored, refused;
+  for (const ForeignKey& foreign : fields.foreign_keys())
+    (foreign.hint.empty() ? ignored : refused).push_back(foreign.name);
+  if (!ignored.empty()) out += fmt::format("\nwithout effect here: {}\n", fmt::join(ignored, ", "));
+  if (!refused.empty()) out += fmt::format("refused: {}\n", fmt::join(refused, ", "));
+  return out;
+}
+
+bool parse_into(CommandLine& line, const Arguments& arguments, FieldList& fields) {
+  const auto settings = line.parse(arguments, fields);
+  if (!settings) return false;
+  for (const auto& setting : *settings) fields.set_text(setting.key, setting.text, setting.origin);
+  return true;
+}
+
+}  // namespace fathom

@@ -1,0 +1,86 @@
+// Fields by name, and what was given to them.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/fields.h"
+
+namespace fathom {
+namespace {
+
+std::string normalised(const std::string& name) {
+  std::string out = name;
+  for (char& c : out)
+    if (c == '-') c = '_';
+  return out;
+}
+
+}  // namespace
+
+const Field* FieldList::find(const std::string& name) const {
+  const std::string key = normalised(name);
+  for (const Field& field : fields_) {
+    if (field.name_ == key) return &field;
+    for (const std::string& alias : field.aliases_)
+      if (alias == key) return &field;
+  }
+  return nullptr;
+}
+
+Field* FieldList::find(const std::string& name) {
+  return const_cast<Field*>(static_cast<const FieldList*>(this)->find(name));
+}
+
+bool FieldList::given(const std::string& name) const {
+  const Field* field = find(name);
+  return field != nullptr && !field->origin_.empty();
+}
+
+bool FieldList::changes(const std::string& name) const {
+  const Field* field = find(name);
+  return given(name) && field->value() != *field->before_;
+}
+
+bool FieldList::given_after(const std::string& name, const std::string& other) const {
+  const Field *one = find(name), *two = find(other);
+  return one != nullptr && one->turn_ > (two == nullptr ? 0 : two->turn_);
+}
+
+Field* FieldList::require(const std::string& name, const std::string& origin) {
+  if (Field* field = find(name)) return field;
+  for (const ForeignKey& foreign : foreign_) {
+    if (foreign.name != normalised(name)) continue;
+    if (!foreign.hint.empty())
+      misuse(fmt::format("{}: {} is not supported: {}", origin, foreign.name, foreign.reason),
+             foreign.hint);
+    notices_.push_back(fmt::format("{} has no effect: {}", foreign.name, foreign.reason));
+    return nullptr;
+  }
+  std::vector<std::string> names;
+  for (const Field& field : fields_) {
+    names.push_back(field.name_);
+    for (const std::string& alias : field.aliases_) names.push_back(alias);
+  }
+  const std::string nearest = nearest_name(normalised(name), names);
+  misuse(fmt::format("{}: unknown key {}", origin, escaped(name)),
+         nearest.empty() ? "`--help` lists every key" : fmt::format("did you mean {}?", nearest));
+}
+
+void FieldList::set(const std::string& name, const Value& value, const std::string& origin) {
+  if (Field* field = require(name, origin)) {
+    field->assign(value, origin);
+    field->turn_ = ++turns_;
+  }
+}
+
+void FieldList::set_text(const std::string& name, const std::string& text,
+                         const std::string& origin) {
+  if (Field* field = require(name, origin)) {
+    field->assign_text(text, origin);
+    field->turn_ = ++turns_;
+  }
+}
+
+}  // namespace fathom

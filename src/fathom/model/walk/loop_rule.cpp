@@ -1,0 +1,216 @@
+#include "fathom/model/walk/loop_rule.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "fathom/base/error.h"
+
+namespace fathom {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr int64_t kScoresAtOnce = 1 << 23;  // 64 MiB of float64
+
+// f(first, count) -> (count) of so many rows at a time, one behind the other.
+template <class F>
+Tensor in_pieces(int64_t rows, int64_t vocab_size, const F& f) {
+  const int64_t at_once = std::max<int64_t>(1, kScoresAtOnce / vocab_size);
+  std::vector<Tensor> pieces;
+  for (int64_t first = 0; first < rows; first += at_once)
+    pieces.push_back(f(first, std::min(at_once, rows - first)));
+  return pieces.size() == 1 ? pieces.front() : at::cat(pieces);
+}
+
+Tensor ln_p(const Tensor& n_RC, const LinearParams& head) {
+  const Tensor scores_RV = linear(n_RC, head.weight, head.bias);
+  return at::log_softmax(scores_RV.to(at::kDouble), -1);
+}
+
+// One rule at one end.
+class LoopRule {
+ public:
+  LoopRule(const IterationEnd& end, LoopMemory& memory)
+      : end_(end), memory_(memory), rule_(end.halting.config.rule) {
+    if (!end.read_asked_only || !end.asked_R.defined()) return;
+    some_ = end.asked_R.nonzero().squeeze(1);
+    if (some_.numel() == rows()) some_ = Tensor();
+  }
+
+  LoopDecision run() {
+    LoopDecision d;
+    d.score_R = score();
+    const double threshold = end_.halting.config.threshold;
+    if (is_change(rule_))
+      d.halts_R = d.score_R.lt(threshold);
+    else
+      d.halts_R = d.score_R.ge(rule_ == HaltRule::kArgmax ? std::max(threshold, 1.0) : threshold);
+    if (end_.asked_R.defined()) d.halts_R = d.halts_R.logical_and(end_.asked_R);
+    d.read = read_;
+    return d;
+  }
+
+ private:
+  int64_t rows() const { return end_.state_RC.size(0); }
+
+  Tensor score() {
+    switch (rule_) {
+      case HaltRule::kLatentChange: {
+        const Tensor change_R = distance(end_.state_RC, remember(end_.state_RC));
+        return of_unit(change_R / end_.state_RC.norm(2, {1}).to(at::kDouble));
+      }
+      case HaltRule::kStateChange: {
+        const Tensor d_R = of_unit(distance(end_.state_RC, memory_.input_RC));
+        const Tensor before_R = past(d_R);
+        return d_R.masked_fill(before_R.isnan(), kNone);
+      }
+      case HaltRule::kStepNormDiff:
+        return change(of_unit(distance(end_.state_RC, memory_.input_RC)));
+      case HaltRule::kAcceleration: {
+        const Tensor s_RC = end_.state_RC - memory_.input_RC;
+        return of_unit(distance(s_RC, remember(s_RC)));
+      }
+      case HaltRule::kKl: {
+        const bool first = !memory_.state_RC.defined();
+        const Tensor before_RC = remember(end_.state_RC);
+        return of_unit(first ? nothing() : divergence_from(before_RC));
+      }
+      case HaltRule::kKlDiff:
+        return change(of_unit(divergence_from(memory_.input_RC)));
+      case HaltRule::kEntropy:
+        return change(of_unit(entropies()));
+      case HaltRule::kArgmax:
+        return age(reading().prediction_R.to(at::kDouble));
+      case HaltRule::kLearned:
+        return of_unit(
+            linear(end_.state_RC, end_.gate.weight, end_.gate.bias).squeeze(1).sigmoid());
+      default:
+        return of_unit(reading().ln_max_confidence_R.exp());
+    }
+  }
+
+  static Tensor distance(const Tensor& a_RC, const Tensor& b_RC) {
+    return (a_RC - b_RC).norm(2, {1}).to(at::kDouble);
+  }
+  // |now - before|, and `now` is kept.
+  Tensor change(const Tensor& now_R) { return (now_R - past(now_R)).abs(); }
+
+  // What was there before, and x in its place.
+  Tensor remember(const Tensor& x_RC) {
+    const Tensor before_RC = memory_.state_RC;
+    memory_.state_RC = x_RC;
+    return before_RC.defined() ? before_RC : at::full_like(x_RC, kNone);
+  }
+  Tensor past(const Tensor& now_R) {
+    const Tensor before_RM = memory_.past_RM;
+    memory_.past_RM = now_R.unsqueeze(1);
+    return before_RM.defined() ? before_RM.squeeze(1) : at::full_like(now_R, kNone);
+  }
+
+  // For how many iterations the token has stayed; of a sequence, all of its tokens.
+  Tensor age(const Tensor& token_R) {
+    const Tensor before_RM = memory_.past_RM.defined()
+                                 ? memory_.past_RM
+                                 : at::full({token_R.size(0), 2}, kNone, token_R.options());
+    const Tensor same_R = of_unit(token_R.eq(before_RM.select(1, 0)).to(at::kDouble)).eq(1);
+    const Tensor age_R = at::where(same_R, before_RM.select(1, 1) + 1, at::zeros_like(token_R));
+    memory_.past_RM = at::stack({token_R, age_R}, 1);
+    return age_R;
+  }
+
+  // The mean over the rows of its sequence that are asked, or the row's own.
+  Tensor of_unit(const Tensor& x_R) const {
+    const Tensor x = x_R.to(at::kDouble);
+    if (end_.halting.unit == HaltUnit::kToken) return x;
+    const Tensor counts_R =
+        end_.asked_R.defined() ? end_.asked_R.to(at::kDouble) : at::ones_like(x);
+    const Tensor asked_R2 = at::stack({x.masked_fill(counts_R.eq(0), 0), counts_R}, 1);
+    const int64_t B = end_.rows.batch(), longest = end_.rows.longest();
+    const Tensor sums_B2 = end_.rows.pad(asked_R2).view({B, longest, 2}).sum(1);
+    const Tensor mean_B1 = sums_B2.select(1, 0).div(sums_B2.select(1, 1)).unsqueeze(1);
+    return end_.rows.unpad(mean_B1.unsqueeze(1).expand({B, longest, 1}).contiguous()).squeeze(1);
+  }
+
+  // (R) of what f makes of the rows that are read out; NaN of the others.
+  template <class F>
+  Tensor read(const F& f) {
+    if (!some_.defined()) return f([](const Tensor& x) { return x; });
+    if (some_.numel() == 0) return nothing();
+    const Tensor x_K = f([this](const Tensor& x) { return x.index_select(0, some_); });
+    return nothing().index_copy(0, some_, x_K.to(at::kDouble));
+  }
+  Tensor nothing() const {
+    return at::full({rows()}, kNone, end_.state_RC.options().dtype(at::kDouble));
+  }
+  int64_t read_rows() const { return some_.defined() ? some_.numel() : rows(); }
+
+  Tensor divergence_from(const Tensor& other_RC) {
+    read_ += 2 * read_rows();
+    return read([&](const auto& some) {
+      return divergence(end_.last_norm(some(end_.state_RC)), end_.last_norm(some(other_RC)),
+                        end_.head);
+    });
+  }
+  Tensor entropies() {
+    read_ += read_rows();
+    return read(
+        [&](const auto& some) { return entropy(end_.last_norm(some(end_.state_RC)), end_.head); });
+  }
+  Reading reading() {
+    if (end_.reading.ln_max_confidence_R.defined()) return end_.reading;
+    read_ += read_rows();
+    ReadoutRequest request;
+    request.confidence_temperature = end_.temperature;
+    const Tensor n_RC = end_.last_norm(end_.state_RC);
+    return some_.defined() ? readout_of_some(n_RC, some_, end_.head, request)
+                           : readout(n_RC, end_.head, request);
+  }
+
+  const IterationEnd& end_;
+  LoopMemory& memory_;
+  HaltRule rule_;
+  Tensor some_;  // indices of those that are read out; undefined: all
+  int64_t read_ = 0;
+};
+
+}  // namespace
+
+LoopDecision decide(const IterationEnd& end, LoopMemory& memory) {
+  const at::NoGradGuard no_grad;
+  if (compares_with_input(end.halting.config.rule) && !memory.input_RC.defined())
+    fail("a loop's rule compares with the loop's input, and nobody has kept it");
+  return LoopRule(end, memory).run();
+}
+
+bool compares_with_input(HaltRule rule) {
+  return rule == HaltRule::kStateChange || rule == HaltRule::kStepNormDiff ||
+         rule == HaltRule::kAcceleration || rule == HaltRule::kKlDiff;
+}
+
+Tensor divergence(const Tensor& a_RC, const Tensor& b_RC, const LinearParams& head) {
+  const at::NoGradGuard no_grad;
+  return in_pieces(a_RC.size(0), head.weight.size(0), [&](int64_t first, int64_t count) {
+    const Tensor a_RV = ln_p(a_RC.narrow(0, first, count), head);
+    const Tensor b_RV = ln_p(b_RC.narrow(0, first, count), head);
+    return (a_RV.exp() * (a_RV - b_RV)).sum(1);
+  });
+}
+
+Tensor entropy(const Tensor& n_RC, const LinearParams& head) {
+  const at::NoGradGuard no_grad;
+  return in_pieces(n_RC.size(0), head.weight.size(0), [&](int64_t first, int64_t count) {
+    const Tensor ln_p_RV = ln_p(n_RC.narrow(0, first, count), head);
+    return -(ln_p_RV.exp() * ln_p_RV).sum(1);
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,93 @@
+#include "fathom/track/guarded.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <new>
+#include <system_error>
+
+#include "fathom/base/error.h"
+#include "fathom/base/held_path.h"
+#include "fathom/base/stop_signal.h"
+#include "fathom/base/visible.h"
+#include "fathom/io/files.h"
+#include "fathom/track/console.h"
+#include "fathom/track/terminal.h"
+
+namespace fathom {
+namespace {
+
+// A corpus may have more shards than the usual 1,024 open files.
+void allow_many_files() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::string reason(const std::error_code& code) {
+  return code.category() == std::generic_category() || code.category() == std::system_category()
+             ? std::strerror(code.value())
+             : code.message();
+}
+
+void print_error(const Error& error) {
+  const Style style(stderr);
+  const auto line = [](const std::string& word, const std::string& text) {
+    say_raw(stderr, fmt::format("{} {}\n", word, visible(shown_paths(text))));
+  };
+  line(style.red("fathom:"), error.what());
+  if (!error.hint().empty()) line(style.yellow("HINT:"), error.hint());
+}
+
+}  // namespace
+
+Error as_error(const std::exception& exception) {
+  if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;
+  if (dynamic_cast<const std::bad_alloc*>(&exception) != nullptr)
+    return {ErrorKind::kFailure, "out of memory", "a smaller batch_size or block_size needs less"};
+  if (const auto* e = dynamic_cast<const std::filesystem::filesystem_error*>(&exception)) {
+    const std::string other = e->path2().empty() ? "" : fmt::format(" and {}", e->path2().native());
+    return SystemError("look at", e->path1().native() + other, e->code().value());
+  }
+  if (const auto* e = dynamic_cast<const std::system_error*>(&exception)) {
+    // So does fmt::print() say that standard output takes nothing.
+    if (std::ferror(stdout) != 0) {
+      try {
+        fail_output(e->code().value());
+      } catch (const Error& error) {
+        return error;
+      }
+    }
+    return {ErrorKind::kFailure,
+            fmt::format("the system refused what was needed: {}", reason(e->code())),
+            SystemError("", "", e->code().value()).hint()};
+  }
+  return {ErrorKind::kFailure, fmt::format("a fault of fathom's own: {}", exception.what()),
+          "please report it with the command that you typed"};
+}
+
+int guarded(int (*body)(int, char**), int argc, char** argv) {
+  occupy_standard_descriptors();
+  ignore_file_size_signals();
+  allow_many_files();
+  int exit_code = 1;
+  try {
+    exit_code = body(argc, argv);
+    // A full disk behind a redirection shows when the last of the output is written.
+    if (exit_code == 0) require_whole_mappings(), require_written();
+  } catch (const std::exception& e) {
+    const Error error = as_error(e);
+    std::fflush(stdout);
+    print_error(error);
+    exit_code = error.kind() == ErrorKind::kUsage ? 2 : 1;
+  }
+  finish_consoles();
+  return exit_code;
+}
+
+}  // namespace fathom

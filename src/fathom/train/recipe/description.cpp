@@ -1,0 +1,151 @@
+#include "fathom/train/recipe/description.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/text.h"
+#include "fathom/base/visible.h"
+#include "fathom/config/config_file.h"
+#include "fathom/model/spec/parameter_table.h"
+#include "fathom/track/terminal.h"
+#include "fathom/train/recipe/optimizer_rules.h"
+#include "fathom/train/recipe/parameter_groups.h"
+#include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/training_plan.h"
+
+namespace fathom {
+namespace {
+
+struct Description {
+  RunConfig config;
+  int64_t vocab = 0;
+  std::vector<ParameterSpec> table;
+  Flops flops;
+  MemoryEstimate memory;
+};
+
+Description describe(const RunConfig& config) {
+  Description d;
+  d.config = config;
+  d.vocab = settled_vocab_size(config, likely_corpus_vocab(config.data.dataset));
+  d.table = parameter_table(config.model, d.vocab);
+  const int64_t T = config.model.backbone.block_size;
+  d.flops = flops_per_token(config.model, d.vocab, T);
+  d.memory = training_memory(config.model, d.vocab, config.micro_batch_size(), T);
+  d.memory.optimizer = optimizer_bytes(optimizer_rule(config.optimizer.optimizer), d.table);
+  return d;
+}
+
+// By part, in the order in which parts first appear.
+std::vector<std::pair<Part, int64_t>> by_part(const std::vector<ParameterSpec>& table) {
+  std::vector<std::pair<Part, int64_t>> sums;
+  for (const ParameterSpec& spec : table) {
+    auto it = std::find_if(sums.begin(), sums.end(), [&](auto& s) { return s.first == spec.part; });
+    if (it == sums.end()) it = sums.insert(sums.end(), {spec.part, 0});
+    it->second += spec.count();
+  }
+  return sums;
+}
+
+nlohmann::json to_json(const Description& d, const FieldList& list) {
+  nlohmann::json parts, config;
+  for (const auto& [part, count] : by_part(d.table)) parts[part_name(part)] = count;
+  for (const Field& field : list.all()) config[field.name()] = field.value();
+  return {{"preset", d.config.preset},
+          {"vocab_size", d.vocab},
+          {"parameters", parameter_count(d.table)},
+          {"parameters_by_part", parts},
+          {"flops_per_token_forward", d.flops.forward()},
+          {"flops_per_token_training", d.flops.training()},
+          {"tokens_per_step", d.config.tokens_per_step()},
+          {"training_memory_bytes", d.memory.total()},
+          {"config", config}};
+}
+
+void print_parameters(const Description& d, const Style& style) {
+  const int64_t total = parameter_count(d.table);
+  int64_t decayed = 0, frozen = 0;
+  fmt::print("{}\n", style.bold("parameters"));
+  for (const auto& [part, count] : by_part(d.table)) {
+    fmt::print("  {:<18}{:>15}  {:5.1f} %\n", part_name(part), with_commas(count),
+               100.0 * static_cast<double>(count) / static_cast<double>(total));
+  }
+  if (d.config.model.backbone.tie_head) fmt::print("  {:<18}{:>15}\n", "head", "token table");
+  const std::vector<ParameterSetting> settings = parameter_settings(d.config.optimizer, d.table);
+  for (size_t i = 0; i < d.table.size(); ++i) {
+    if (settings[i].frozen)
+      frozen += d.table[i].count();
+    else if (settings[i].weight_decay > 0)
+      decayed += d.table[i].count();
+  }
+  fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}\n", "total", with_commas(total), "weight-decayed",
+             with_commas(decayed));
+  if (frozen > 0) fmt::print("  {:<18}{:>15}\n", "frozen", with_commas(frozen));
+}
+
+void print_cost(const Description& d, const Style& style) {
+  const int64_t T = d.config.model.backbone.block_size;
+  fmt::print("\n{} (multiplications and additions of one token, context {})\n",
+             style.bold("FLOPs per token"), T);
+  for (const auto& [name, value] : {std::pair{"attention linears", d.flops.attention_linear},
+                                    {"attention scores", d.flops.attention_scores},
+                                    {"MLP", d.flops.mlp},
+                                    {"head", d.flops.head},
+                                    {"gates, adapters", d.flops.doors},
+                                    {"own", d.flops.own}})
+    if (value > 0) fmt::print("  {:<18}{:>15}\n", name, human_count(value));
+  const LoopingConfig& looping = d.config.model.looping;
+  if (looping.loops())
+    fmt::print("  {:<18}{:>15}   of {}, by the mean counts of its loops\n", "layers passed",
+               fmt::format("{:.1f}", effective_layers(looping, d.config.model.backbone.n_layer)),
+               d.config.model.backbone.n_layer);
+  fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}   a step of {} tokens: {}\n", "forward",
+             human_count(d.flops.forward()), "training", human_count(d.flops.training()),
+             with_commas(d.config.tokens_per_step()),
+             human_count(d.flops.training() * static_cast<double>(d.config.tokens_per_step())));
+  fmt::print("\n{} (estimate, float32, {} sequences at once)\n", style.bold("training memory"),
+             d.config.micro_batch_size());
+  for (const auto& [name, value] : {std::pair{"parameters", d.memory.parameters},
+                                    {"gradients", d.memory.gradients},
+                                    {"optimiser", d.memory.optimizer},
+                                    {"activations", d.memory.activations},
+                                    {"total", d.memory.total()}})
+    fmt::print("  {:<18}{:>15}\n", name, human_bytes(value));
+}
+
+}  // namespace
+
+nlohmann::json description_json(const RunConfig& described) {
+  RunConfig config = described;
+  FieldList shown;
+  add_fields(shown, config);
+  return to_json(describe(config), shown);
+}
+
+void print_description(const RunConfig& described, const std::vector<std::string>& notices) {
+  RunConfig config = described;
+  const Description d = describe(config);
+  FieldList shown;
+  add_fields(shown, config);
+  const Style style(stdout);
+  for (const std::string& notice : notices) fmt::print("note: {}\n", visible(notice));
+  fmt::print("{}: {}\n\n", style.bold(config.preset), registry().preset(config.preset).summary);
+  print_parameters(d, style);
+  fmt::print("  {:<18}{:>15}{}\n", "vocabulary", with_commas(d.vocab),
+             config.model.backbone.vocab_size || likely_corpus_vocab(config.data.dataset) > 0
+                 ? ""
+                 : "  GPT-2's; training takes the corpus's");
+  print_cost(d, style);
+  fmt::print("\n{}\n{}", style.bold("settings"), to_toml(shown));
+}
+
+void print_plan(const TrainingPlan& plan) {
+  fmt::print("\n{} {}\n", Style(stdout).bold("training plan"), visible(plan.name));
+  for (const std::string& line : to_text(plan)) fmt::print("  {}\n", visible(line));
+}
+
+}  // namespace fathom

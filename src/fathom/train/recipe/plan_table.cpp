@@ -1,0 +1,219 @@
+#include "fathom/train/recipe/plan_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/text.h"
+#include "fathom/base/visible.h"
+#include "fathom/io/json_text.h"
+#include "fathom/track/console.h"
+#include "fathom/track/terminal.h"
+#include "fathom/train/recipe/built_in_plans.h"
+#include "fathom/train/recipe/fits_memory.h"
+#include "fathom/train/recipe/parameter_groups.h"
+#include "fathom/train/recipe/training_plan.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+
+json or_null(const std::optional<int64_t>& number) {
+  return number ? json(*number) : json();
+}
+json or_null(const std::optional<double>& number) {
+  return number ? json(*number) : json();
+}
+
+std::string or_open(const std::optional<int64_t>& number, bool is_estimate = false) {
+  return number ? (is_estimate ? "~" : "") + with_commas(*number) : "?";
+}
+
+// The stage's data as it was asked for, for where it is not there.
+std::string shown_data(const Stage& stage, const StageRun& run) {
+  if (!run.corpora.empty()) {
+    std::string names;
+    for (const Corpus& corpus : run.corpora) names += (names.empty() ? "" : ", ") + corpus.name();
+    return visible(names);
+  }
+  const std::string asked = override_of(stage, "dataset");
+  return visible(asked.empty() ? run.config.data.dataset : asked) + " (missing)";
+}
+
+std::string shown_rates(const Forecast& f) {
+  if (!f.last_rate) return fmt::format("{:.3g} to ?", f.first_rate);
+  if (*f.last_rate == f.first_rate) return fmt::format("{:.3g}", f.first_rate);
+  return fmt::format("{:.3g} to {:.3g}", f.first_rate, *f.last_rate);
+}
+
+// Names and data to the left, numbers to the right.
+std::string aligned(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<int> widths(rows[0].size(), 0);
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], text_width(row[i]));
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const std::string gap(static_cast<size_t>(widths[i] - text_width(row[i])), ' ');
+      line += "  " + (i < 2 ? row[i] + gap : gap + row[i]);
+    }
+    out += line + "\n";
+  }
+  return out;
+}
+
+// Sums over the stages; unset where one of them is not known.
+struct Totals {
+  std::optional<int64_t> steps = 0, tokens = 0;
+  bool is_estimate = false;
+  void add(const Forecast& f) {
+    is_estimate = is_estimate || f.is_estimate;
+    steps = sum(steps, f.steps);
+    tokens = sum(tokens, f.tokens);
+  }
+  static std::optional<int64_t> sum(std::optional<int64_t> a, std::optional<int64_t> b) {
+    int64_t out = 0;
+    if (!a || !b || __builtin_add_overflow(*a, *b, &out)) return std::nullopt;
+    return out;
+  }
+};
+
+json stage_json(const Stage& stage, const StageRun& run, const Forecast& f) {
+  json data = json::array();
+  for (const Corpus& corpus : run.corpora)
+    data.push_back({{"name", corpus.name()},
+                    {"tokens", corpus.tokens("train")},
+                    {"vocab_size", corpus.vocab_size()}});
+  json overrides = json::object();
+  for (const auto& [key, text] : stage.overrides) overrides[key] = text;
+  return {{"name", stage.name},
+          {"data", data},
+          {"budget", to_text(stage.budget)},
+          {"epoch_samples", or_null(f.epoch)},
+          {"steps", or_null(f.steps)},
+          {"tokens", or_null(f.tokens)},
+          {"is_estimate", f.is_estimate},
+          {"evaluations", or_null(f.evaluations)},
+          {"learning_rate", {f.first_rate, or_null(f.last_rate)}},
+          {"overrides", overrides}};
+}
+
+// Where a stage begins that is not the first, the one before has just been evaluated.
+Forecast forecast_of(const PlanReport& report, size_t stage) {
+  Forecast f = forecast(report.stages[stage]);
+  if (stage > 0 && f.evaluations) --*f.evaluations;
+  return f;
+}
+
+// "wiki_en, wiki_es are missing"
+std::string shown_missing(const std::vector<std::string>& missing) {
+  if (missing.empty()) return "all data is prepared";
+  return "not prepared: " + join(missing, ", ");
+}
+
+void print_mistakes(const std::vector<Error>& mistakes) {
+  const Style style(stderr);
+  for (const Error& mistake : mistakes) {
+    say_raw(stderr,
+            fmt::format("{} {}\n", style.red("fathom:"), visible(std::string(mistake.what()))));
+    if (!mistake.hint().empty())
+      say_raw(stderr, fmt::format("{} {}\n", style.yellow("HINT:"), visible(mistake.hint())));
+  }
+}
+
+}  // namespace
+
+void check_fit(PlanReport& report) {
+  int64_t vocab = 0;
+  for (const StageRun& stage : report.stages)
+    for (const Corpus& corpus : stage.corpora) vocab = std::max(vocab, corpus.vocab_size());
+  for (const StageRun& stage : report.stages) {
+    if (stage.corpora.empty()) continue;  // that was told
+    try {
+      const int64_t settled = settled_vocab_size(stage.config, vocab);
+      require_memory(stage.config, settled, /*training=*/true);
+      parameter_settings(stage.config.optimizer, parameter_table(stage.config.model, settled));
+    } catch (const Error& e) {
+      report.mistakes.emplace_back(e.kind(), fmt::format("the stage {}: {}", stage.name, e.what()),
+                                   e.hint());
+    }
+  }
+}
+
+void list_plans(bool as_json) {
+  nlohmann::json out = nlohmann::json::array();
+  const Style style(stdout);
+  for (const BuiltInPlan& built_in : built_in_plans()) {
+    const std::vector<std::string> missing = missing_data(built_in.plan);
+    out.push_back({{"name", built_in.plan.name},
+                   {"summary", built_in.summary},
+                   {"stages", to_text(built_in.plan)},
+                   {"chosen_here", built_in.is_ours},
+                   {"missing", missing}});
+    if (as_json) continue;
+    fmt::print("{}{}: {}\n", style.bold(built_in.plan.name), built_in.is_ours ? " *" : "",
+               built_in.summary);
+    for (const std::string& line : to_text(built_in.plan)) fmt::print("    {}\n", line);
+    fmt::print("    {}\n", shown_missing(missing));
+  }
+  if (as_json) {
+    fmt::print("{}\n", json_text(out, 2));
+    return;
+  }
+  fmt::print(
+      "\n* only the name is LMPlay's, what is in it was chosen here. `fathom plan NAME` says how\n"
+      "to prepare what is missing, `fathom train EXPERIMENT --training_plan=NAME` trains.\n");
+}
+
+void print_report(const PlanReport& report) {
+  const Style style(stdout);
+  for (const std::string& notice : report.notices) fmt::print("note: {}\n", visible(notice));
+  const size_t count = report.plan.stages.size();
+  fmt::print("{}: {} stage{}, for {}\n\n", style.bold(visible(report.plan.name)), count,
+             count == 1 ? "" : "s", report.preset);
+  std::vector<std::vector<std::string>> rows = {
+      {"stage", "data", "an epoch", "lasts", "steps", "tokens", "learning rate", "evaluations"}};
+  Totals totals;
+  for (size_t i = 0; i < count; ++i) {
+    const Stage& stage = report.plan.stages[i];
+    const StageRun& run = report.stages[i];
+    const Forecast f = forecast_of(report, i);
+    totals.add(f);
+    rows.push_back({stage.name, shown_data(stage, run), or_open(f.epoch), to_text(stage.budget),
+                    or_open(f.steps, f.is_estimate && stage.budget.unit != Budget::Unit::kSteps),
+                    or_open(f.tokens, f.is_estimate), shown_rates(f),
+                    or_open(f.evaluations, f.is_estimate)});
+  }
+  fmt::print("{}\n", aligned(rows));
+  fmt::print("in all {} steps, {} tokens\n", or_open(totals.steps, totals.is_estimate),
+             or_open(totals.tokens, totals.is_estimate));
+  for (const Stage& stage : report.plan.stages)
+    for (const auto& [key, text] : stage.overrides)
+      if (key != "dataset") fmt::print("  {}: {} = {}\n", stage.name, key, visible(text));
+  print_mistakes(report.mistakes);
+}
+
+json to_json(const PlanReport& report) {
+  json stages = json::array(), mistakes = json::array();
+  Totals totals;
+  for (size_t i = 0; i < report.plan.stages.size(); ++i) {
+    const Forecast f = forecast_of(report, i);
+    totals.add(f);
+    stages.push_back(stage_json(report.plan.stages[i], report.stages[i], f));
+  }
+  for (const Error& mistake : report.mistakes)
+    mistakes.push_back({{"sentence", mistake.what()}, {"hint", mistake.hint()}});
+  return {{"plan", report.plan.name},
+          {"preset", report.preset},
+          {"stages", stages},
+          {"steps", or_null(totals.steps)},
+          {"tokens", or_null(totals.tokens)},
+          {"notices", report.notices},
+          {"mistakes", mistakes}};
+}
+
+}  // namespace fathom

@@ -1,0 +1,72 @@
+#include "fathom/train/recipe/run_arguments.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/config_file.h"
+#include "fathom/config/path_text.h"
+#include "fathom/data/corpus.h"
+#include "fathom/data/prepare.h"
+#include "fathom/io/files.h"
+#include "fathom/train/recipe/registry.h"
+
+namespace fathom {
+
+std::string named_preset(const Arguments& arguments) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i].rfind("--exp=", 0) == 0) return arguments[i].substr(6);
+    if (arguments[i] == "--exp" && i + 1 < arguments.size()) return arguments[i + 1];
+  }
+  for (const std::string& word : arguments)
+    if (registry().has(word)) return word;
+  return !arguments.empty() && arguments[0].rfind('-', 0) != 0 ? arguments[0] : "";
+}
+
+std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>& settings,
+                                        const std::string& preset, FieldList& list) {
+  std::vector<std::string> notices;
+  for (const auto& setting : settings) {
+    if (!setting.key.empty() && setting.key != "config") {
+      list.set_text(setting.key, setting.text, setting.origin);
+      continue;
+    }
+    const std::string path = path_from_text(setting.text);
+    const PathKind kind = kind_of(path);
+    if (kind == PathKind::kFolder)
+      misuse(fmt::format("{} is a folder, not a config file", in_quotes(path)),
+             "config files are TOML or nanoGPT's .py");
+    if (kind != PathKind::kNothing) {
+      read_config_text(read_once(path, kMaxConfigBytes), path, list);
+      continue;
+    }
+    const std::string& experiment = registry().preset(preset).experiment;
+    const std::string stem = std::filesystem::path(path).stem().string();
+    const ShippedConfig* shipped = registry().config(experiment, stem);
+    if (shipped == nullptr)
+      misuse(fmt::format("{} is neither a config file nor an option", in_quotes(setting.text)),
+             "options are --key=value; config files are TOML or nanoGPT's .py");
+    notices.push_back(
+        fmt::format("{}: using the one that {} ships", setting.text, shipped->experiment));
+    read_config_text(shipped->text, shipped->stem + shipped->ending, list);
+  }
+  return notices;
+}
+
+int64_t likely_corpus_vocab(const std::string& dataset) {
+  const std::vector<std::string> prepared = prepared_corpora();
+  if (std::find(prepared.begin(), prepared.end(), dataset) != prepared.end()) {
+    try {
+      return Corpus::open(dataset).vocab_size();
+    } catch (const Error&) {  // damaged: train and eval will say so
+    }
+  }
+  for (const KnownCorpus& known : known_corpora())
+    if (known.name == dataset) return known.vocab_size;
+  return 0;
+}
+
+}  // namespace fathom

@@ -1,0 +1,40 @@
+#include "fathom/train/recipe/run_checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <vector>
+
+#include "fathom/base/error.h"
+#include "fathom/io/checkpoint_folder.h"
+#include "fathom/track/run_folder.h"
+
+namespace fathom {
+
+std::string run_checkpoint(const std::string& run, const std::string& which) {
+  namespace fs = std::filesystem;
+  const fs::path checkpoints = fs::path(resolve_run(run)) / "checkpoints";
+  std::vector<fs::path> candidates = {checkpoints / which, which};
+  if (which == "auto") candidates = {checkpoints / "best", checkpoints / "last"};
+  for (const fs::path& candidate : candidates)
+    if (fs::exists(candidate / "state.json")) return candidate.string();
+  misuse(fmt::format("the run {} has no checkpoint {}", run, which == "auto" ? "yet" : which),
+         fmt::format("look into {}; a checkpoint is a folder with a state.json",
+                     checkpoints.string()));
+}
+
+std::string checkpoint_or_run(const std::string& name) {
+  if (std::filesystem::exists(std::filesystem::path(name) / "state.json")) return name;
+  return run_checkpoint(name, "auto");
+}
+
+RunState verified_state(const std::string& checkpoint) {
+  try {
+    return load_state(checkpoint);
+  } catch (const Error&) {
+    verify_checkpoint(checkpoint);
+    throw;
+  }
+}
+
+}  // namespace fathom

@@ -1,0 +1,160 @@
+#include "fathom/train/reporter.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "fathom/base/text.h"
+#include "fathom/track/console.h"
+#include "fathom/track/metric_text.h"
+
+namespace fathom {
+
+namespace {
+
+std::string loss_text(const NamedEvaluation& e, bool with_error) {
+  return fmt::format("{} loss {:.4f}{}", e.name, e.evaluation.loss,
+                     with_error ? fmt::format(" (+-{})", error_text(e.evaluation)) : "");
+}
+
+// What the steps up to `step` of a run took that goes on, by the store's train/seconds. Between two
+// numbers, and beyond the last one, steps are taken to be equally fast. NaN: it is not known.
+double seconds_until(const std::string& run, int64_t step) {
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  try {
+    RunStoreOptions options;
+    options.read_only = true;
+    const std::vector<Point> points =
+        RunStore(run_store_path(), options).series(run, "train/seconds");
+    const Point* before = nullptr;
+    for (const Point& point : points) {
+      if (point.step > step && before != nullptr)
+        return before->value + (point.value - before->value) *
+                                   static_cast<double>(step - before->step) /
+                                   static_cast<double>(point.step - before->step);
+      if (point.step > step) return kUnknown;
+      before = &point;
+    }
+    if (before == nullptr) return kUnknown;
+    return before->step == 0
+               ? before->value
+               : before->value * static_cast<double>(step) / static_cast<double>(before->step);
+  } catch (const Error&) {
+    return kUnknown;  // only watched
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> evaluation_lines(const EvalReport& r) {
+  std::vector<std::string> losses, more_lines;
+  for (const NamedEvaluation& e : r.evaluations) {
+    const bool is_training_text = e.name == "train";
+    losses.push_back(loss_text(e, !is_training_text));
+    if (is_training_text) continue;
+    const auto accuracy = e.evaluation.metrics.find("accuracy");
+    const bool has_accuracy = accuracy != e.evaluation.metrics.end();
+    if (has_accuracy) losses.push_back(fmt::format("{} accuracy {:.3f}", e.name, accuracy->second));
+    // What has not been said; a model with one reading has said everything.
+    std::map<std::string, double> more = e.evaluation.metrics;
+    if (e.evaluation.objective) more["objective"] = *e.evaluation.objective;
+    if (more.size() > (has_accuracy ? 1 : 0))
+      more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));
+  }
+  std::vector<std::string> lines = {fmt::format("step {}: {}{}", with_commas(r.step),
+                                                join(losses, ", "),
+                                                r.best && r.step > 0 ? ", best so far" : "")};
+  lines.insert(lines.end(), more_lines.begin(), more_lines.end());
+  return lines;
+}
+
+Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder)
+    : request_(request),
+      state_(state),
+      recorder_(recorder),
+      progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)),
+      log_interval_(request.config.training.log_interval) {
+  if (state.step > 0) seconds_ = seconds_until(request.options.run_name, state.step);
+}
+
+void Reporter::on_stage(const StageRun& stage) {
+  log_interval_ = stage.config.training.log_interval;
+  on_notice(fmt::format("the stage {} begins, for {}", stage.name, to_text(stage.budget)));
+}
+
+// What `compare` and `plot` set a run's numbers against.
+std::vector<MetricValue> Reporter::used_up() const {
+  std::vector<MetricValue> values = {{"train/tokens", static_cast<double>(state_.progress.tokens)}};
+  if (std::isfinite(state_.progress.flops))
+    values.push_back({"train/flops", state_.progress.flops});
+  if (std::isfinite(seconds_)) values.push_back({"train/seconds", seconds_});
+  return values;
+}
+
+void Reporter::on_step(const StepReport& r) {
+  // A short window's speed, so that the number moves with the machine but does not flicker.
+  const double speed = static_cast<double>(r.tokens) / r.seconds;
+  speed_ = speed_ == 0 ? speed : 0.9 * speed_ + 0.1 * speed;
+  const bool log_step = is_log_step(r.step);
+  seconds_ += r.seconds;
+  if (log_step) {
+    std::vector<MetricValue> values = {{"train/loss", r.loss},
+                                       {"train/gradient_norm", r.gradient_norm},
+                                       {"train/learning_rate", r.learning_rate},
+                                       {"train/tokens_per_s", speed_}};
+    if (r.objective) values.push_back({"train/objective", *r.objective});
+    for (const auto& [name, value] : r.metrics) values.push_back({"train/" + name, value});
+    for (const MetricValue& use : meter_.read().values()) values.push_back(use);
+    for (const MetricValue& used : used_up()) values.push_back(used);
+    used_up_at_ = r.step;
+    recorder_.add(r.step, values);
+  }
+  if (request_.options.quiet) return;
+  ProgressSample sample = {r.step, r.loss, speed_, {}};
+  if (r.objective) sample.extra.emplace_back("objective", fmt::format("{:.4f}", *r.objective));
+  sample.extra.emplace_back("lr", fmt::format("{:.2e}", r.learning_rate));
+  if (const auto s = r.metrics.find("spectral/largest"); s != r.metrics.end()) s_max_ = s->second;
+  if (s_max_ > 0) sample.extra.emplace_back("s_max", fmt::format("{:.3f}", s_max_));
+  progress_.update(sample, log_step);
+}
+
+void Reporter::on_evaluation(const EvalReport& r) {
+  std::vector<MetricValue> values;
+  for (const NamedEvaluation& e : r.evaluations)
+    for (const auto& [name, value] : e.evaluation.numbers())
+      if (name != "standard_error" || e.name != "train")
+        values.push_back({eval_series(e.name, name), value});
+  if (used_up_at_ != r.step)
+    for (const MetricValue& used : used_up()) values.push_back(used);
+  used_up_at_ = r.step;
+  recorder_.add(r.step, values);
+  if (r.best) recorder_.set_best(r.best_metric, r.step, r.best_value);
+  last_ = r;
+  if (request_.options.quiet) return;
+  for (const std::string& line : evaluation_lines(r)) progress_.print(line);
+}
+
+void Reporter::on_notice(const std::string& notice) {
+  progress_.print("note: " + notice);
+}
+
+void Reporter::interrupted(int64_t saved_step, bool begun) {
+  if (!request_.options.quiet) progress_.finish();
+  if (begun && used_up_at_ != state_.step) recorder_.add(state_.step, used_up());
+  const std::string& name = request_.options.run_name;
+  say(stdout,
+      fmt::format("{}: interrupted{}. To go on:\n  fathom train {} --run_name={} --resume\n", name,
+                  begun ? "; saved at step " + with_commas(saved_step)
+                        : " before its first step, and the run is as it was",
+                  request_.config.preset, name));
+}
+
+void Reporter::finish() {
+  if (!request_.options.quiet) progress_.finish();
+  say(stdout, fmt::format("{}: {} after {} steps in {}\n", request_.options.run_name,
+                          loss_text(last_.evaluations.back(), false), with_commas(last_.step),
+                          human_duration(progress_.elapsed())));
+}
+
+}  // namespace fathom

@@ -1,0 +1,51 @@
+// Models that loop and look ahead, at a size that a test can afford: few groups, few iterations,
+// few shifts. Keys are named as users name them.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "fathom/model/spec/model_config.h"
+
+namespace fathom::testing {
+
+inline Value key_value(ModelConfig config, const std::string& key) {
+  FieldList list;
+  add_fields(list, config);
+  return list.find(key)->value();
+}
+
+inline bool has_loops(const ModelConfig& config) {
+  return key_value(config, "loop_groups") != Value::array();
+}
+
+// The first state of its loops is noise; in evaluation too, another one for another seed.
+inline bool has_loop_noise(const ModelConfig& config) {
+  return has_loops(config) && key_value(config, "loop_noise_scale") != 0.0;
+}
+inline bool has_loop_noise_in_evaluation(const ModelConfig& config) {
+  return has_loop_noise(config) && key_value(config, "loop_noise_eval") == "same";
+}
+
+// Of a model of 2 or 3 layers that had more. What is kept of its groups is whether there are
+// several of them and whether they are nested; how an adapter begins does not matter to tests that
+// move all weights.
+inline void shrink_loops(ModelConfig& config) {
+  FieldList list;
+  add_fields(list, config);
+  const auto set = [&](const char* key, const char* text) { list.set_text(key, text, "a test"); };
+  if (list.find("predict_ahead")->value() == true) set("max_shift", "3");
+  const Value groups = list.find("loop_groups")->value();
+  if (groups == Value::array()) return;
+  const bool is_list = groups.is_array();
+  const bool nested = is_list && groups.at(0).at(0).is_array();
+  const char* const two = config.backbone.n_layer > 2 ? "[[0], [1, 2]]" : "[[0], [1]]";
+  set("loop_groups", nested ? "[[[0], [1]]]" : is_list && groups.size() > 1 ? two : "[[1]]");
+  set("max_loops", "3");
+  set("loop_adapter_init", "normal");
+  if (list.find("loop_sampling_strategy")->value() != "log_poisson") return;
+  set("loop_sampling_rbar", "1");
+  set("loop_sample_clamp", "3");
+}
+
+}  // namespace fathom::testing
