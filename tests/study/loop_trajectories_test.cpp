@@ -202,6 +202,14 @@ TEST(TokenByToken, AnswersAsAWholePassDoes) {
     EXPECT_NEAR(exit.loss[seed], loss.sum.item<double>() / loss.count, 1e-9);
   }
   EXPECT_NE(exit.loss[0], exit.loss[1]) << "the loop begins with noise";
+  // What a second token of context takes away is the first target's.
+  const double first = 4 * score_token_by_token(*model, policy, {kLoopText}, 1).loss[0] -
+                       3 * score_token_by_token(*model, policy, {kLoopText}, 1, 2).loss[0];
+  EXPECT_NEAR(first, score_token_by_token(*model, policy, {{3, 1}}, 1).loss[0], 1e-9);
+  EXPECT_THAT(error_of([&] {
+                score_token_by_token(*model, policy, {{3, 1}}, 1, 2);
+              }),
+              HasSubstr("2 tokens"));
   EXPECT_DOUBLE_EQ(exit.iterations, 4);
   EXPECT_DOUBLE_EQ(exit.blocks, 1);
   EXPECT_GT(exit.milliseconds, 0);
@@ -218,6 +226,16 @@ TEST(LoopCounts, AreThePolicysForEverybody) {
   EXPECT_FALSE(fixed.loops[0].halting.halts());
   EXPECT_EQ(fixed.loops[0].noise, kNoise) << "what else it says stays";
   EXPECT_EQ(with_loop_counts(plan, {}, 2).loops.size(), 1U);
+}
+
+TEST(LoopCounts, GroupsHoldTheirLayers) {
+  const DepthPlan nested =
+      plan_of({{block(0, kWidth)},
+               {loop_of({{block(1, kWidth)}, {loop_of({{block(2, kWidth)}})}})},
+               {loop_of({{block(3, kWidth)}, {block(4, kWidth)}})}});
+  EXPECT_THAT(loop_group_names(nested), ElementsAre("layers 1-2", "layer 2", "layers 3-4"));
+  EXPECT_EQ(caught([] { require_loops(plan_of({{block(0, kWidth)}}), "it"); }).kind(),
+            ErrorKind::kUsage);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/log_softmax.h>
 #include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
@@ -17,7 +18,7 @@ namespace {
 
 // What was computed of some tokens.
 struct Work {
-  double nats = 0, tokens = 0, computed = 0, dense = 0;
+  double nats = 0, targets = 0, tokens = 0, computed = 0, dense = 0;
   double seconds = 0, timed = 0;
 };
 
@@ -32,7 +33,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 void score(const DepthModel& model, const Policy& policy, const std::vector<int64_t>& tokens,
-           const RandomField& random, Leftovers& kept, Work& work) {
+           const RandomField& random, int64_t context, Leftovers& kept, Work& work) {
   const auto N = static_cast<int64_t>(tokens.size()) - 1;
   const at::Device device = model.parameters().all().front().tensor.device();
   WalkCache cache(1, N);
@@ -46,8 +47,11 @@ void score(const DepthModel& model, const Policy& policy, const std::vector<int6
     const TensorPool::Use tensors(kept.tensors);
     const NextToken next =
         model.next_token(Rows({{tokens[static_cast<size_t>(t)]}}, {t}, device), asked);
-    const Tensor ln_p_V = at::log_softmax(next.scores_NV[0].to(at::kDouble), -1);
-    work.nats -= ln_p_V[tokens[static_cast<size_t>(t) + 1]].item<double>();
+    if (t + 1 >= context) {
+      const Tensor ln_p_V = at::log_softmax(next.scores_NV[0].to(at::kDouble), -1);
+      work.nats -= ln_p_V[tokens[static_cast<size_t>(t) + 1]].item<double>();
+      work.targets += 1;
+    }
     if (t > 0) {
       work.seconds += seconds_since(start);
       work.timed += 1;
@@ -61,7 +65,8 @@ void score(const DepthModel& model, const Policy& policy, const std::vector<int6
 }  // namespace
 
 LoopExit score_token_by_token(const DepthModel& model, const Policy& policy,
-                              const std::vector<std::vector<int64_t>>& texts, int64_t seeds) {
+                              const std::vector<std::vector<int64_t>>& texts, int64_t seeds,
+                              int64_t context) {
   const c10::InferenceMode no_graph;
   Leftovers kept;
   LoopExit out;
@@ -70,11 +75,13 @@ LoopExit score_token_by_token(const DepthModel& model, const Policy& policy,
     Work work;
     int64_t number = 0;
     for (const std::vector<int64_t>& tokens : texts) {
-      if (tokens.size() < 2) fail("a text of one token has nothing to predict", "take two or more");
-      score(model, policy, tokens, RandomField(static_cast<uint64_t>(seed), 0, number++), kept,
-            work);
+      if (static_cast<int64_t>(tokens.size()) <= context)
+        fail(fmt::format("a text of {} tokens has nothing to predict", tokens.size()),
+             "take a longer one");
+      score(model, policy, tokens, RandomField(static_cast<uint64_t>(seed), 0, number++), context,
+            kept, work);
     }
-    out.loss.push_back(work.nats / work.tokens);
+    out.loss.push_back(work.nats / work.targets);
     all.tokens += work.tokens;
     all.computed += work.computed;
     all.dense += work.dense;

@@ -78,6 +78,15 @@ TEST(LoopsReport, ShowsEveryPartThatIsKnown) {
   EXPECT_TRUE(values["texts"][0]["groups"][0]["cosine"][0].is_null());
 }
 
+TEST(LoopsReport, AGroupWithinAnotherIsNotHandedOver) {
+  LoopFacts facts = spiral_facts();
+  EXPECT_EQ(facts.shapes[0].drift.size(), 1U);
+  facts.follows = {true, false};
+  analyse(facts);
+  EXPECT_TRUE(facts.shapes[0].drift.empty());
+  EXPECT_EQ(facts.shapes[0].boxes.size(), 3U);
+}
+
 TEST(LoopsReport, SaysNothingOfWhatWasNotAsked) {
   const std::string text = report::render(loops_report(spiral_facts()), report::Format::kMarkdown);
   EXPECT_THAT(text, AllOf(Not(HasSubstr("Jacobian")), Not(HasSubstr("Path independence")),

@@ -10,6 +10,7 @@
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/loops/request.h"
 #include "fathom/data/corpus.h"
+#include "fathom/data/shift.h"
 #include "fathom/io/files.h"
 #include "fathom/model/device.h"
 #include "fathom/study/loop_exits.h"
@@ -26,6 +27,11 @@ constexpr int64_t kTokensOfAWindow = 64, kDrawsOfNoise = 4;
 
 using Tokens = std::vector<int64_t>;
 
+// Tokens of a text that nobody predicts: its first one, and a shift token before it.
+int64_t context_of(const ModelConfig& model) {
+  return model.ahead.predict_ahead ? 2 : 1;
+}
+
 // The tokens of a window of the split that are there: rows may be shorter than it.
 Tokens tokens_of(const TokenBatch& window) {
   size_t n = window.tokens.size();
@@ -41,7 +47,7 @@ std::vector<Tokens> split_texts(const LoopsRequest& request, const LoadedModel& 
   const RunConfig& config = loaded.state.config;
   Corpus corpus = Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
   require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(loaded.state.vocab_size);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
   is_training_corpus(corpus, loaded.state, request.dataset);
   const auto whole = whole_split(corpus, config, request.split, 1);
   std::vector<Tokens> texts;
@@ -51,7 +57,8 @@ std::vector<Tokens> split_texts(const LoopsRequest& request, const LoadedModel& 
     cursor = drawn.after;
     Tokens tokens = tokens_of(drawn.batch);
     if (static_cast<int64_t>(tokens.size()) > most) tokens.resize(static_cast<size_t>(most));
-    if (tokens.size() >= 2) texts.push_back(std::move(tokens));
+    if (static_cast<int64_t>(tokens.size()) > context_of(config.model))
+      texts.push_back(std::move(tokens));
   }
   if (texts.empty())
     fail(fmt::format("the first windows of {}/{} have no two tokens", corpus.name(), request.split),
@@ -61,23 +68,25 @@ std::vector<Tokens> split_texts(const LoopsRequest& request, const LoadedModel& 
   return texts;
 }
 
-// What is given, as far as the model can see.
+// What is given, as far as the model can see; `front`: tokens before each text.
 std::vector<Tokens> given_texts(const LoopsRequest& request, const Tokenizer& tokenizer,
-                                int64_t most, std::string& source) {
+                                const Tokens& front, int64_t most, std::string& source) {
   std::vector<std::string> words = request.prompts;
   if (request.text) words = {*request.text};
   std::vector<Tokens> texts;
   for (const std::string& text : words) {
     const std::vector<uint32_t> ids = tokenizer.encode(text);
     const auto n = static_cast<int64_t>(ids.size());
+    const int64_t room = most - static_cast<int64_t>(front.size());
     if (n < 2)
       misuse(fmt::format("the text {} has {} tokens", quoted_start(text), n),
              "loops are looked at over two tokens or more");
-    if (n > most && !request.tokens)
+    if (n > room && !request.tokens)
       misuse(
-          fmt::format("the text {} has {} tokens, the model sees {}", quoted_start(text), n, most),
-          fmt::format("give a shorter one, or take its first ones: --tokens={}", most));
-    texts.emplace_back(ids.begin(), ids.begin() + std::min(n, most));
+          fmt::format("the text {} has {} tokens, the model sees {}", quoted_start(text), n, room),
+          fmt::format("give a shorter one, or take its first ones: --tokens={}", room));
+    texts.push_back(front);
+    texts.back().insert(texts.back().end(), ids.begin(), ids.begin() + std::min(n, room));
   }
   source = fmt::format("{} given text{}", texts.size(), texts.size() == 1 ? "" : "s");
   return texts;
@@ -92,8 +101,11 @@ std::vector<Tokens> asked_texts(const LoopsRequest& request, const LoadedModel& 
   if (loaded.tokenizer == nullptr)
     fail(fmt::format("the tokens of {} have no text", request.model.run),
          "look at windows of its corpus: leave out --text and --prompts");
-  return given_texts(request, *loaded.tokenizer, std::min(request.tokens.value_or(sees), sees),
-                     source);
+  Tokens front;
+  if (loaded.state.config.model.ahead.predict_ahead)
+    front = {shift_id(text_vocab(loaded.state), 1)};
+  const int64_t asked = request.tokens.value_or(sees) + static_cast<int64_t>(front.size());
+  return given_texts(request, *loaded.tokenizer, front, std::min(asked, sees), source);
 }
 
 std::vector<std::string> words_of(const Tokenizer* tokenizer, const Tokens& tokens) {
@@ -127,7 +139,7 @@ LoopExit scored(const DepthModel& model, const ModelConfig& config, int64_t coun
   Policy policy = make_policy(config);
   if (fixed) policy = with_loop_counts(plan, policy, count);
   for (LoopPolicy& loop : policy.loops) loop.count = count, loop.counts.clear();
-  return score_token_by_token(model, policy, texts, seeds);
+  return score_token_by_token(model, policy, texts, seeds, context_of(config));
 }
 
 void add_exits(const LoopsRequest& request, const ModelConfig& config, const DepthModel& model,
@@ -167,9 +179,19 @@ LoopFacts loop_facts_of(const LoopsRequest& request, const LoadedModel& loaded,
   facts.components = static_cast<size_t>(request.components);
   facts.zoom = static_cast<size_t>(request.zoom);
   const std::vector<Tokens> texts = asked_texts(request, loaded, facts.source);
+  int last = -1;  // layer of the group before
+  for (const LoopRange& range : loop_ranges(model.walk().plan())) {
+    facts.follows.push_back(range.first > last);
+    last = range.last;
+  }
   const DepthProgram program = walk.program(facts.count);
-  for (const LoopPolicy& loop : program.policy.loops)
-    facts.noisy = facts.noisy || (loop.noise > 0 && loop.noise_in_eval == NoiseInEval::kSame);
+  // As training draws it, whatever evaluation has.
+  Policy drawn = make_policy(config);
+  for (LoopPolicy& loop : drawn.loops) {
+    loop.noise_in_eval = NoiseInEval::kSame;
+    facts.noisy = facts.noisy || loop.noise > 0;
+  }
+  const LoopWalk draws(model, drawn);
   for (size_t i = 0; i < texts.size(); ++i) {
     const LoopTrack track = walk.run(program, texts[i]);
     facts.texts.push_back(loops_of_text(walk, track));
@@ -179,7 +201,7 @@ LoopFacts loop_facts_of(const LoopsRequest& request, const LoadedModel& loaded,
   analyse(facts);
   const int64_t seeds = request.seeds.value_or(facts.noisy ? kDrawsOfNoise : 1);
   for (const int64_t count : request.counts)
-    if (seeds > 1) facts.spreads.push_back(spread_of(walk, texts.front(), count, seeds));
+    if (seeds > 1) facts.spreads.push_back(spread_of(draws, texts.front(), count, seeds));
   if (!request.sweep.empty()) add_exits(request, config, model, texts, seeds, facts);
   if (request.weights) add_weights(model.parameters(), facts);
   return facts;

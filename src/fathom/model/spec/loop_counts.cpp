@@ -9,28 +9,34 @@
 namespace fathom {
 namespace {
 
-void add_groups(const std::vector<PlanNode>& nodes, int& layers, std::vector<std::string>& names) {
+void add_ranges(const std::vector<PlanNode>& nodes, int& layers, std::vector<LoopRange>& ranges) {
   for (const PlanNode& node : nodes) {
     const auto* group = std::get_if<LoopGroup>(&node.node);
     if (group == nullptr) {
       ++layers;
       continue;
     }
-    const size_t number = names.size();
-    names.emplace_back();
-    const int first = layers;
-    add_groups(group->body, layers, names);
-    names[number] = layers - first > 1 ? fmt::format("layers {}-{}", first, layers - 1)
-                                       : fmt::format("layer {}", first);
+    const size_t number = ranges.size();
+    ranges.push_back({layers, layers});
+    add_ranges(group->body, layers, ranges);
+    ranges[number].last = layers - 1;
   }
 }
 
 }  // namespace
 
+std::vector<LoopRange> loop_ranges(const DepthPlan& plan) {
+  std::vector<LoopRange> ranges;
+  int layers = 0;
+  add_ranges(plan.nodes, layers, ranges);
+  return ranges;
+}
+
 std::vector<std::string> loop_group_names(const DepthPlan& plan) {
   std::vector<std::string> names;
-  int layers = 0;
-  add_groups(plan.nodes, layers, names);
+  for (const LoopRange& r : loop_ranges(plan))
+    names.push_back(r.last > r.first ? fmt::format("layers {}-{}", r.first, r.last)
+                                     : fmt::format("layer {}", r.first));
   return names;
 }
 

@@ -11,7 +11,13 @@
 
 namespace fathom {
 
-// What each group holds, in the order of their numbers in policies: "layers 2-3", "layer 4".
+// The first and the last layer of each group, in the order of their numbers in policies: a group
+// before those within it.
+struct LoopRange {
+  int first = 0, last = 0;
+};
+std::vector<LoopRange> loop_ranges(const DepthPlan& plan);
+// The same in words: "layers 2-3", "layer 4".
 std::vector<std::string> loop_group_names(const DepthPlan& plan);
 // Throws Error(kUsage) where there are none. `who` is for the message.
 void require_loops(const DepthPlan& plan, const std::string& who);

@@ -60,7 +60,8 @@ LoopShapes shapes_of(const LoopFacts& facts, size_t g) {
     for (const GroupLoops& of : text.groups)
       ways.push_back({of.states.begin() + 1, of.states.end()});
     const std::vector<double> drift = drift_to_loop(ways);
-    if (g < drift.size()) out.drift.push_back(drift[g]);
+    const bool hands_on = g + 1 >= facts.follows.size() || facts.follows[g + 1];
+    if (g < drift.size() && hands_on) out.drift.push_back(drift[g]);
   }
   return out;
 }

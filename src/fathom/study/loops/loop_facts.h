@@ -44,7 +44,7 @@ struct Projection {
 };
 
 // Of one group: box-counting dimensions of the ways of tokens (16 of each text at most, evenly
-// apart), both ways of counting, and the drift from each text's group to the next.
+// apart), both ways of counting, and the drift from each text's group to the next that follows it.
 struct LoopShapes {
   std::vector<double> boxes, run_boxes, drift;
 };
@@ -71,7 +71,7 @@ struct LoopExit {
   std::optional<int64_t> count;     // fixed
   std::optional<double> threshold;  // of a rule
   std::vector<double> loss;         // nats per token, by seed
-  double iterations = 0;            // mean of a token in a loop
+  double iterations = 0;            // how often a token went through a looped layer, mean
   double blocks = 0;                // share of the blocks that all iterations would compute
   double milliseconds = 0;          // per token
 };
@@ -85,8 +85,10 @@ struct WeightNorm {
 struct LoopFacts {
   std::string run, source;
   std::vector<std::string> groups;  // "layers 2-3"
-  int64_t count = 0;                // iterations of every group
-  std::optional<int64_t> trained;   // most that training had; unset: unknown
+  // Whether a group begins behind the end of the one before it, and not within one; shorter: so.
+  std::vector<bool> follows;
+  int64_t count = 0;               // iterations of every group
+  std::optional<int64_t> trained;  // most that training had; unset: unknown
   size_t components = 2, zoom = 15;
   std::vector<TextLoops> texts;
   std::vector<Projection> projections;  // of each text
