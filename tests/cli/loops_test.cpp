@@ -40,9 +40,9 @@ TEST_F(LoopsVerb, EachOptionChangesSomething) {
     effects_[std::string("loops ") + option] = effect;
   };
   changes("checkpoint", [] {
-    const std::string best = save("round", "looped_tiny", "best");
-    EXPECT_EQ(parsed().model.folder, best);
-    EXPECT_NE(parsed({"--checkpoint=last"}).model.folder, best);
+    save("round", "looped_tiny", "best");
+    EXPECT_THAT(parsed().model.folder, HasSubstr("/best"));
+    EXPECT_THAT(parsed({"--checkpoint=last"}).model.folder, HasSubstr("/last"));
   });
   changes("dataset", [] { EXPECT_EQ(parsed({"--dataset=rain"}).dataset, "rain"); });
   changes("split", [] { EXPECT_EQ(parsed({"--split=train"}).split, "train"); });

@@ -17,7 +17,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const std::vector<int64_t> kText = {3, 1, 4, 1, 5};
+const std::vector<int64_t> kLoopText = {3, 1, 4, 1, 5};
 
 // A loop that computes nothing but 1.5 times its input, A [x0; x] + a, and a layer that answers.
 std::unique_ptr<DepthModel> linear_toy(double of_state = 1) {
@@ -42,7 +42,7 @@ Tensor toy_matrix(const DepthModel& model) {
   return 1.5 * model.parameters().at("adapter.0.weight").detach().narrow(1, kWidth, kWidth);
 }
 
-DenseMatrix dense(const Tensor& a) {
+DenseMatrix loop_matrix(const Tensor& a) {
   DenseMatrix out(size_t(a.size(0)), size_t(a.size(1)));
   out.values = numbers(a);
   return out;
@@ -56,7 +56,7 @@ TEST(LoopStates, FollowTheRecurrence) {
   const auto model = linear_toy();
   const LoopWalk walk(*model);
   EXPECT_THAT(walk.groups(), ElementsAre("layer 0"));
-  const LoopTrack track = walk.run(walk.program(4), kText);
+  const LoopTrack track = walk.run(walk.program(4), kLoopText);
   const TextLoops text = loops_of_text(walk, track);
   ASSERT_EQ(text.groups.size(), 1U);
   const std::vector<DenseMatrix>& states = text.groups[0].states;
@@ -67,7 +67,7 @@ TEST(LoopStates, FollowTheRecurrence) {
   const Tensor x0 = tensor_of(states[0]);
   const Tensor embedded = model->parameters()
                               .at("token_table.0.weight")
-                              .index_select(0, index_tensor(kText, at::kCPU)) +
+                              .index_select(0, index_tensor(kLoopText, at::kCPU)) +
                           model->parameters().at("position_table.weight");
   EXPECT_LT(max_difference(x0, embedded), 1e-14);
   Tensor x = x0;  // an adapter's first state is what entered
@@ -77,7 +77,7 @@ TEST(LoopStates, FollowTheRecurrence) {
     EXPECT_LT(max_difference(tensor_of(states[k]), x), 1e-12 * (1 + x.abs().max().item<double>()));
     const Tensor p = walk.ln_p(x), q = walk.ln_p(k == 1 ? x0 : before);
     EXPECT_NEAR(text.groups[0].convergence.drift[k - 1],
-                (p.exp() * (p - q)).sum().item<double>() / double(kText.size()), 1e-10);
+                (p.exp() * (p - q)).sum().item<double>() / double(kLoopText.size()), 1e-10);
   }
   // Embedding, four iterations and the last layer, which changes nothing.
   EXPECT_EQ(text.global.change.size(), 5U);
@@ -88,9 +88,9 @@ TEST(LoopStates, FollowTheRecurrence) {
 TEST(LoopStates, OfTheWholeCorridorAreWhatItsStepsGive) {
   const auto model = corridor_model({}, {3, 0, true, 0});
   const LoopWalk walk(*model);
-  const LoopTrack track = walk.run(walk.program(3), kText);
+  const LoopTrack track = walk.run(walk.program(3), kLoopText);
   Batch batch;
-  batch.tokens_BT = index_tensor(kText, at::kCPU).unsqueeze(0);
+  batch.tokens_BT = index_tensor(kLoopText, at::kCPU).unsqueeze(0);
   const at::NoGradGuard no_grad;
   const KeptTrace trace = run_kept(model->walk(), track.program, batch, {});
   ASSERT_EQ(track.after_RC.size(), 6U);
@@ -110,9 +110,9 @@ TEST(LoopStates, OfAModelWithoutLoopsAreNone) {
 TEST(LoopJacobian, OfALinearLoopIsItsMatrix) {
   const auto model = linear_toy();
   const LoopWalk walk(*model);
-  const LoopTrack track = walk.run(walk.program(4), kText);
+  const LoopTrack track = walk.run(walk.program(4), kLoopText);
   const Tensor a = toy_matrix(*model);
-  const double radius = spectral_radius(dense(a));
+  const double radius = spectral_radius(loop_matrix(a));
   const double norm = at::linalg_svdvals(a).max().item<double>();
   for (const int64_t k : {1, 3}) {
     const LoopJacobian j = jacobian_of(walk, track, 0, k, 2);
@@ -132,7 +132,7 @@ TEST(LoopJacobian, OfALinearLoopIsItsMatrix) {
 TEST(LoopJacobian, OfACorridorsLoopIsThatOfDifferences) {
   const auto model = corridor_model({}, {3, 0, true, 0});
   const LoopWalk walk(*model);
-  const LoopTrack track = walk.run(walk.program(3), kText);
+  const LoopTrack track = walk.run(walk.program(3), kLoopText);
   const at::NoGradGuard no_grad;
   const int64_t t = 3;
   const size_t first = 2;  // the step of iteration 1
@@ -167,17 +167,19 @@ TEST(KlDrift, OfTheSameAnswersIsZero) {
 
 TEST(PathIndependence, AContractingLoopForgetsWhereItBegan) {
   const auto model = linear_toy(/*of_state=*/0.1);
-  const LoopWalk walk(*model);
-  const LoopSpread quiet = spread_of(walk, kText, 3, 0, 3);
+  Policy noisy = loops({3});
+  noisy.loops[0].noise = 0.5;
+  const LoopWalk walk(*model, noisy);
+  const LoopSpread quiet = spread_of(LoopWalk(*model), kLoopText, 3, 3);
   EXPECT_NEAR(quiet.state, 0, 1e-14);
   EXPECT_NEAR(quiet.kl, 0, 1e-15);
-  const LoopSpread early = spread_of(walk, kText, 2, 0.5, 3);
-  const LoopSpread late = spread_of(walk, kText, 12, 0.5, 3);
+  const LoopSpread early = spread_of(walk, kLoopText, 2, 3);
+  const LoopSpread late = spread_of(walk, kLoopText, 12, 3);
   EXPECT_GT(early.state, 0);
   EXPECT_GT(early.scores, 0);
   EXPECT_LT(late.state, 1e-2 * early.state);
   EXPECT_LT(late.scores, 1e-2 * early.scores);
-  EXPECT_THAT(error_of([&] { spread_of(walk, kText, 2, 0.5, 1); }), HasSubstr("1 draws"));
+  EXPECT_THAT(error_of([&] { spread_of(walk, kLoopText, 2, 1); }), HasSubstr("1 draws"));
 }
 
 // With a cache, a token at a time, the loss is that of a whole pass.
@@ -185,11 +187,11 @@ TEST(TokenByToken, AnswersAsAWholePassDoes) {
   const auto model = corridor_model({});
   Policy policy = with_loop_counts(model->walk().plan(), corridor_policy(), 4);
   policy.halting = {};
-  const LoopExit exit = score_token_by_token(*model, policy, {kText}, 2);
+  const LoopExit exit = score_token_by_token(*model, policy, {kLoopText}, 2);
   ASSERT_EQ(exit.loss.size(), 2U);
   for (uint64_t seed = 0; seed < 2; ++seed) {
     Batch batch;
-    const Tensor tokens = index_tensor(kText, at::kCPU);
+    const Tensor tokens = index_tensor(kLoopText, at::kCPU);
     batch.tokens_BT = tokens.narrow(0, 0, 4).unsqueeze(0);
     batch.targets_BT = tokens.narrow(0, 1, 4).unsqueeze(0);
     Pass pass;

@@ -68,7 +68,8 @@ StateMap layers_alone(const LoopWalk& walk, const LoopTrack& track, const Iterat
     door.erase(std::remove_if(door.begin(), door.end(),
                               [](const Injection& injection) {
                                 return injection.kind == Injection::kOpenLoop ||
-                                       injection.kind == Injection::kLoopInput;
+                                       injection.kind == Injection::kLoopInput ||
+                                       injection.kind == Injection::kLoopSignal;
                               }),
                door.end());
     step.layer.readout.reset();

@@ -88,10 +88,10 @@ TextLoops loops_of_text(const LoopWalk& walk, const LoopTrack& track) {
 }
 
 LoopSpread spread_of(const LoopWalk& walk, const std::vector<int64_t>& tokens, int64_t count,
-                     double noise, int64_t seeds) {
+                     int64_t seeds) {
   if (seeds < 2) fail(fmt::format("a spread over {} draws is none", seeds), "take at least two");
   const at::NoGradGuard no_grad;
-  const DepthProgram program = walk.program(count, noise);
+  const DepthProgram program = walk.program(count);
   std::vector<Tensor> states, answers;
   for (int64_t seed = 0; seed < seeds; ++seed) {
     const LoopTrack track = walk.run(program, tokens, static_cast<uint64_t>(seed));
@@ -108,7 +108,7 @@ LoopSpread spread_of(const LoopWalk& walk, const std::vector<int64_t>& tokens, i
   out.count = count;
   out.state = (away_T / mean_TC.norm(2, at::IntArrayRef{-1})).mean().item<double>();
   out.scores = std::sqrt(off_STV.square().mean().item<double>() * S / (S - 1));
-  out.kl = (ln_p_STV.exp() * (ln_p_STV - ln_mean_TV)).sum(-1).mean().item<double>();
+  out.kl = std::max(0.0, (ln_p_STV.exp() * (ln_p_STV - ln_mean_TV)).sum(-1).mean().item<double>());
   if (!std::isfinite(out.state)) out.state = kUnknown;
   return out;
 }

@@ -18,9 +18,8 @@ TextLoops loops_of_text(const LoopWalk& walk, const LoopTrack& track);
 // Mean over tokens of KL(p(after) || p(before)), nats.
 double kl_drift(const Tensor& ln_p_after_TV, const Tensor& ln_p_before_TV);
 
-// The same walk from `seeds` draws of the first states, whose standard deviation is `noise`
-// (negative: the model's own).
+// The same walk, of `count` iterations, from `seeds` draws of the first states.
 LoopSpread spread_of(const LoopWalk& walk, const std::vector<int64_t>& tokens, int64_t count,
-                     double noise, int64_t seeds);
+                     int64_t seeds);
 
 }  // namespace fathom

@@ -2,7 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/log_softmax.h>
-#include <fmt/format.h>
+#include <utility>
 
 #include "fathom/base/error.h"
 
@@ -17,8 +17,10 @@ const ReadoutSpec& last_readout(const DepthProgram& program) {
 
 }  // namespace
 
-LoopWalk::LoopWalk(const DepthModel& model)
-    : model_(model), groups_(loop_group_names(model.walk().plan())) {
+LoopWalk::LoopWalk(const DepthModel& model) : LoopWalk(model, model.program().policy) {}
+
+LoopWalk::LoopWalk(const DepthModel& model, Policy given)
+    : model_(model), policy_(std::move(given)), groups_(loop_group_names(model.walk().plan())) {
   require_loops(model.walk().plan(), "the model");
   Params params = frozen(model.walk().params());
   params.each([](Tensor& t) {
@@ -27,14 +29,11 @@ LoopWalk::LoopWalk(const DepthModel& model)
   params_ = std::make_shared<const Params>(std::move(params));
 }
 
-DepthProgram LoopWalk::program(int64_t count, double noise) const {
+DepthProgram LoopWalk::program(int64_t count) const {
   const DepthPlan& plan = model_.walk().plan();
-  Policy policy = with_loop_counts(plan, model_.program().policy, count);
+  Policy policy = with_loop_counts(plan, policy_, count);
   policy.halting = {};
-  for (LoopPolicy& loop : policy.loops) {
-    loop.backprop_depth = 0;
-    if (noise >= 0) loop.noise = noise;
-  }
+  for (LoopPolicy& loop : policy.loops) loop.backprop_depth = 0;
   return unroll(plan, policy);
 }
 

@@ -23,14 +23,15 @@ struct LoopTrack {
 
 class LoopWalk {
  public:
-  // The model must outlive it. Throws Error(kUsage) for one without loops.
+  // The model must outlive it. Throws Error(kUsage) for one without loops. `policy`: in place of
+  // its own.
   explicit LoopWalk(const DepthModel& model);
+  LoopWalk(const DepthModel& model, Policy policy);
 
   const DepthModel& model() const { return model_; }
   const std::vector<std::string>& groups() const { return groups_; }
-  // Of `count` iterations each; `noise`: standard deviation of the loops' first states, negative:
-  // the model's own. Nobody halts.
-  DepthProgram program(int64_t count, double noise = -1) const;
+  // Of `count` iterations each. Nobody halts.
+  DepthProgram program(int64_t count) const;
   // `seed` of the noise. Throws Error for more tokens than there are positions.
   LoopTrack run(const DepthProgram& program, const std::vector<int64_t>& tokens,
                 uint64_t seed = 0) const;
@@ -43,6 +44,7 @@ class LoopWalk {
   WalkOptions options(uint64_t seed) const;
 
   const DepthModel& model_;
+  Policy policy_;
   std::vector<std::string> groups_;
   std::shared_ptr<const Params> params_;  // in double precision, without gradient
 };

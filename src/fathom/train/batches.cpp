@@ -206,9 +206,14 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
     Pass pass;
     pass.random = RandomField(0, 0, first_sequence);
     pass.policy = options.policy;
+    const int64_t B = batch.tokens_BT.size(0);
+    Policy own;
+    if (options.policy_of) {
+      own = options.policy_of(first_sequence, B);
+      pass.policy = &own;
+    }
     pass.predictions = reads_words;
     const ModelOutput output = model.forward(batch, pass);
-    const int64_t B = batch.tokens_BT.size(0);
     first_sequence += B;
     e.flops += output.flops;
     e.tokens += static_cast<double>(batch.tokens_BT.numel());

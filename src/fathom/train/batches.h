@@ -11,6 +11,7 @@
 #include "fathom/data/data_set.h"
 #include "fathom/data/tokenizer.h"
 #include "fathom/model/model.h"
+#include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
@@ -71,6 +72,9 @@ std::string error_text(const Evaluation& evaluation);
 struct EvaluateOptions {
   std::function<bool()> stop = {};  // asked before each batch
   const Policy* policy = nullptr;   // as in Pass
+  // In its place one for each batch, of `B` sequences the first of which is number `first`; null:
+  // none.
+  std::function<Policy(int64_t first, int64_t B)> policy_of = {};
   // Of data whose answers are marked (RowOptions::mark_answers): they are compared word by word
   // with what the model says where the answer so far is given, "word_accuracy". Null: they are not.
   const Tokenizer* tokenizer = nullptr;

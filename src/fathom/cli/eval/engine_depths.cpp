@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -22,13 +23,14 @@ struct DepthLine {
   std::string name;
   std::optional<int64_t> count;
   Policy policy;
+  bool draws = false;  // counts as training draws them, of each sequence by itself
 };
 
 // The model as it is, and then what was asked for. The count that differences are from is there
 // too.
 std::vector<DepthLine> asked_of(const EvalRequest& request, const ModelConfig& model,
                                 std::optional<int64_t> trained) {
-  std::vector<DepthLine> all = {{"as trained", {}, make_policy(model)}};
+  std::vector<DepthLine> all = {{"as trained", {}, make_policy(model), false}};
   std::vector<int64_t> counts = request.loops;
   if (!counts.empty() && trained &&
       std::find(counts.begin(), counts.end(), *trained) == counts.end())
@@ -36,11 +38,24 @@ std::vector<DepthLine> asked_of(const EvalRequest& request, const ModelConfig& m
   const DepthPlan plan = make_depth_plan(model);
   for (const int64_t count : counts)
     all.push_back({fmt::format("{} loop{}", count, count == 1 ? "" : "s"), count,
-                   with_loop_counts(plan, make_policy(model), count)});
+                   with_loop_counts(plan, make_policy(model), count), false});
+  if (!request.loops.empty() && draws_counts(all.front().policy))
+    all.push_back({"sampled", {}, make_policy(model), /*draws=*/true});
   if (request.evaluations.empty()) return all;
   for (const EvaluationSpec& spec : parse_evaluations(request.evaluations, model))
-    all.push_back({spec.name, {}, make_policy(with_settings(spec, model))});
+    all.push_back({spec.name, {}, make_policy(with_settings(spec, model)), false});
   return all;
+}
+
+// The same counts for a sequence whatever batch it is in.
+std::function<Policy(int64_t first, int64_t B)> drawn_policies(Policy policy) {
+  for (LoopPolicy& loop : policy.loops) loop.sampled_by_sequence = true;
+  return [policy](int64_t first, int64_t B) {
+    const RandomField random(0, 0, first);
+    return with_drawn_counts(policy, B, [&](size_t group, int64_t sequence) {
+      return random.of_sequence(fmt::format("loop_count.{}", group), sequence);
+    });
+  };
 }
 
 // The mean over loop groups, where rows may leave them.
@@ -63,6 +78,7 @@ report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded
   for (const DepthLine& asked : asked_of(request, config.model, table.trained)) {
     EvaluateOptions options;
     options.policy = &asked.policy;
+    if (asked.draws) options.policy_of = drawn_policies(asked.policy);
     const Evaluation e =
         evaluate(*loaded.model, data, batches, device, config.training.dtype, options);
     if (!std::isfinite(e.loss))

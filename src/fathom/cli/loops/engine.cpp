@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -23,7 +22,7 @@
 namespace fathom {
 namespace {
 
-constexpr int64_t kDefaultTokens = 64, kDefaultSeeds = 4;
+constexpr int64_t kTokensOfAWindow = 64, kDrawsOfNoise = 4;
 
 using Tokens = std::vector<int64_t>;
 
@@ -88,7 +87,7 @@ std::vector<Tokens> asked_texts(const LoopsRequest& request, const LoadedModel& 
                                 std::string& source) {
   const int64_t sees = loaded.state.config.model.backbone.block_size;
   if (!request.text && request.prompts.empty())
-    return split_texts(request, loaded, std::min(request.tokens.value_or(kDefaultTokens), sees),
+    return split_texts(request, loaded, std::min(request.tokens.value_or(kTokensOfAWindow), sees),
                        source);
   if (loaded.tokenizer == nullptr)
     fail(fmt::format("the tokens of {} have no text", request.model.run),
@@ -108,12 +107,6 @@ std::vector<std::string> words_of(const Tokenizer* tokenizer, const Tokens& toke
   return words;
 }
 
-// Of the first states, as the walk has it; negative: the model's own.
-double noise_of(const LoopsRequest& request, const ModelConfig& model) {
-  if (!request.noise) return -1;
-  return *request.noise * std::sqrt(2 / (5 * static_cast<double>(model.backbone.n_embd)));
-}
-
 void add_jacobians(const LoopsRequest& request, const LoopWalk& walk, const LoopTrack& track,
                    LoopFacts& facts) {
   const auto T = static_cast<size_t>(track.rows->count());
@@ -127,36 +120,27 @@ void add_jacobians(const LoopsRequest& request, const LoopWalk& walk, const Loop
         facts.jacobians.push_back(jacobian_of(walk, track, g, k, i * T / count - 1, options));
 }
 
-// The policy of a sweep's row, with everything else as in generation.
-Policy policy_of(const ModelConfig& config, const DepthPlan& plan, int64_t count, double noise,
-                 bool fixed) {
+// Everybody takes `count` iterations, or up to so many where a rule decides.
+LoopExit scored(const DepthModel& model, const ModelConfig& config, int64_t count, bool fixed,
+                const std::vector<Tokens>& texts, int64_t seeds) {
+  const DepthPlan& plan = model.walk().plan();
   Policy policy = make_policy(config);
   if (fixed) policy = with_loop_counts(plan, policy, count);
-  policy.loops.resize(loop_group_names(plan).size());
-  for (LoopPolicy& loop : policy.loops) {
-    loop.count = count;
-    loop.counts.clear();
-    if (noise >= 0) loop.noise = noise;
-  }
-  return policy;
+  for (LoopPolicy& loop : policy.loops) loop.count = count, loop.counts.clear();
+  return score_token_by_token(model, policy, texts, seeds);
 }
 
-void add_exits(const LoopsRequest& request, const LoadedModel& loaded, const DepthModel& model,
+void add_exits(const LoopsRequest& request, const ModelConfig& config, const DepthModel& model,
                const std::vector<Tokens>& texts, int64_t seeds, LoopFacts& facts) {
-  const ModelConfig& config = loaded.state.config.model;
-  const DepthPlan& plan = model.walk().plan();
-  const double noise = noise_of(request, config);
   for (const int64_t count : request.counts) {
-    LoopExit exit =
-        score_token_by_token(model, policy_of(config, plan, count, noise, true), texts, seeds);
+    LoopExit exit = scored(model, config, count, /*fixed=*/true, texts, seeds);
     exit.name = fmt::format("{} loop{}", count, count == 1 ? "" : "s");
     exit.count = count;
     facts.exits.push_back(std::move(exit));
   }
   for (const double threshold : request.sweep) {
-    const ModelConfig changed = with_loop_rule(config, request.rule, threshold);
-    LoopExit exit = score_token_by_token(
-        model, policy_of(changed, plan, request.counts.back(), noise, false), texts, seeds);
+    LoopExit exit = scored(model, with_loop_rule(config, request.rule, threshold),
+                           request.counts.back(), /*fixed=*/false, texts, seeds);
     exit.name = fmt::format("{} {}", request.rule, threshold);
     exit.threshold = threshold;
     facts.exits.push_back(std::move(exit));
@@ -171,10 +155,10 @@ void add_weights(const ParameterSet& parameters, LoopFacts& facts) {
                                at::linalg_svdvals(p.tensor.to(at::kFloat)).max().item<double>()});
 }
 
-LoopFacts facts_of(const LoopsRequest& request, const LoadedModel& loaded,
-                   const DepthModel& model) {
-  const ModelConfig& config = loaded.state.config.model;
-  const LoopWalk walk(model);
+LoopFacts loop_facts_of(const LoopsRequest& request, const LoadedModel& loaded,
+                        const DepthModel& model) {
+  const ModelConfig config = with_noise(loaded.state.config.model, request.noise);
+  const LoopWalk walk(model, make_policy(config));
   LoopFacts facts;
   facts.run = request.model.run;
   facts.groups = walk.groups();
@@ -183,9 +167,9 @@ LoopFacts facts_of(const LoopsRequest& request, const LoadedModel& loaded,
   facts.components = static_cast<size_t>(request.components);
   facts.zoom = static_cast<size_t>(request.zoom);
   const std::vector<Tokens> texts = asked_texts(request, loaded, facts.source);
-  const double noise = noise_of(request, config);
-  const DepthProgram program = walk.program(facts.count, noise);
-  for (const LoopPolicy& loop : program.policy.loops) facts.noisy = facts.noisy || loop.noise > 0;
+  const DepthProgram program = walk.program(facts.count);
+  for (const LoopPolicy& loop : program.policy.loops)
+    facts.noisy = facts.noisy || (loop.noise > 0 && loop.noise_in_eval == NoiseInEval::kSame);
   for (size_t i = 0; i < texts.size(); ++i) {
     const LoopTrack track = walk.run(program, texts[i]);
     facts.texts.push_back(loops_of_text(walk, track));
@@ -193,10 +177,10 @@ LoopFacts facts_of(const LoopsRequest& request, const LoadedModel& loaded,
     if (i == 0 && request.jacobian) add_jacobians(request, walk, track, facts);
   }
   analyse(facts);
-  const int64_t seeds = request.seeds.value_or(facts.noisy ? kDefaultSeeds : 1);
+  const int64_t seeds = request.seeds.value_or(facts.noisy ? kDrawsOfNoise : 1);
   for (const int64_t count : request.counts)
-    if (seeds > 1) facts.spreads.push_back(spread_of(walk, texts.front(), count, noise, seeds));
-  if (!request.sweep.empty()) add_exits(request, loaded, model, texts, seeds, facts);
+    if (seeds > 1) facts.spreads.push_back(spread_of(walk, texts.front(), count, seeds));
+  if (!request.sweep.empty()) add_exits(request, config, model, texts, seeds, facts);
   if (request.weights) add_weights(model.parameters(), facts);
   return facts;
 }
@@ -210,7 +194,7 @@ int loops(const LoopsRequest& request) {
   if (model == nullptr)
     fail(fmt::format("{} has no loops to look at: its model is no depth walk", request.model.run),
          "take a run of a preset that `fathom list` shows");
-  const LoopFacts facts = facts_of(request, loaded, *model);
+  const LoopFacts facts = loop_facts_of(request, loaded, *model);
   if (!request.csv.empty()) {
     const std::string csv = trajectories_csv(facts);
     write_output(request.csv, as_bytes(csv));

@@ -107,10 +107,22 @@ void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
 
 }  // namespace
 
+ModelConfig with_noise(const ModelConfig& model, std::optional<double> scale) {
+  if (!scale) return model;
+  EvaluationSpec spec;
+  spec.name = "noise";
+  spec.settings = {{"loop_noise_scale", fmt::format("{}", *scale)}, {"loop_noise_eval", "same"}};
+  return with_settings(spec, model);
+}
+
 ModelConfig with_loop_rule(const ModelConfig& model, const std::string& rule, double threshold) {
   EvaluationSpec spec;
   spec.name = "sweep";
-  spec.settings = {{"loop_halt_rule", rule}, {"loop_halt_threshold", fmt::format("{}", threshold)}};
+  // Whatever the run's own say: a text that grows has tokens and no whole sequence.
+  spec.settings = {{"automatic_loop_exit", "true"},
+                   {"loop_halt_rule", rule},
+                   {"loop_halt_unit", "token"},
+                   {"loop_halt_threshold", fmt::format("{}", threshold)}};
   return with_settings(spec, model);
 }
 
@@ -142,6 +154,7 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   require_next_token(request.model, "loops");
   const ModelConfig model = settle_state(request.model).config.model;
   require_loops(make_depth_plan(model), request.model.run);
+  with_noise(model, request.noise);  // throws
   if (!request.sweep.empty()) {
     if (request.rule.empty()) request.rule = rule_of(model);
     for (const double threshold : request.sweep) with_loop_rule(model, request.rule, threshold);

@@ -37,6 +37,9 @@ struct LoopsRequest {
 // Nothing: help was printed.
 std::optional<LoopsRequest> parse_loops(const Arguments& arguments);
 
+// The model's settings with its loops' first states drawn so wide in evaluation too; unset: as they
+// are.
+ModelConfig with_noise(const ModelConfig& model, std::optional<double> scale);
 // The model's settings with its loops' rule and threshold.
 ModelConfig with_loop_rule(const ModelConfig& model, const std::string& rule, double threshold);
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 
@@ -53,23 +52,11 @@ Policy with_loop_counts(const DepthPlan& plan, Policy policy, int64_t count) {
 }
 
 std::optional<int64_t> most_trained_loops(const ModelConfig& model) {
-  ModelConfig config = model;
-  FieldList list;
-  add_fields(list, config);
-  const FieldList& fields = list;
-  std::optional<int64_t> most;
-  if (const Field* field = fields.find("max_loops"); field != nullptr) {
-    const Value value = field->value();
-    if (value.is_number_integer()) most = value.get<int64_t>();
-  }
-  if (const Field* field = fields.find("loop_counts"); field != nullptr) {
-    const Value value = field->value();
-    if (value.is_array() && !value.empty()) most = 1;
-    if (value.is_array())
-      for (const Value& count : value)
-        if (count.is_number_integer()) most = std::max(*most, count.get<int64_t>());
-  }
-  return most;
+  const LoopingConfig& looping = model.looping;
+  if (!looping.loops()) return std::nullopt;
+  const LoopSampler sampler = looping.sampler();
+  if (sampler.draws() || looping.counts.empty()) return sampler.largest();
+  return *std::max_element(looping.counts.begin(), looping.counts.end());
 }
 
 }  // namespace fathom

@@ -20,8 +20,8 @@ void require_loops(const DepthPlan& plan, const std::string& who);
 // nobody leaves a loop.
 Policy with_loop_counts(const DepthPlan& plan, Policy policy, int64_t count);
 
-// The most iterations of a loop that training had, as the configuration says it; unset: it does not
-// say.
+// The most iterations of a loop that training had (of a distribution without an end, that hardly
+// any draw exceeds); unset: nothing loops.
 std::optional<int64_t> most_trained_loops(const ModelConfig& model);
 
 }  // namespace fathom

@@ -63,17 +63,17 @@ void add_depths(const DepthTable& table, report::Report& report) {
       std::any_of(table.rows.begin(), table.rows.end(),
                   [](const DepthRow& row) { return row.iterations.has_value(); });
   report::Table out;
-  out.columns = {{"evaluation", report::Align::kLeft},
-                 {"loss"},
-                 {"difference to " + table.rows[table.reference].name}};
+  out.columns = {{"evaluation", report::Align::kLeft}, {"loss"}, {"difference"}};
   if (iterations)
     out.columns.push_back(
         {"iterations", report::Align::kRight, {report::NumberForm::Kind::kFixed, 2}});
-  if (flops) out.columns.push_back({"FLOPs per token"});
+  if (flops) out.columns.push_back({"FLOPs/token"});
+  bool any_beyond = false;
   for (size_t i = 0; i < table.rows.size(); ++i) {
     const DepthRow& row = table.rows[i];
     const bool beyond = row.count && table.trained && *row.count > *table.trained;
-    std::vector<report::Cell> cells = {row.name + (beyond ? " (beyond training)" : ""),
+    any_beyond = any_beyond || beyond;
+    std::vector<report::Cell> cells = {row.name + (beyond ? " (beyond)" : ""),
                                        with_error(row.loss, row.standard_error, false)};
     cells.push_back(i == table.reference
                         ? report::Cell("-")
@@ -84,6 +84,10 @@ void add_depths(const DepthTable& table, report::Report& report) {
     out.rows.push_back(std::move(cells));
   }
   report.add(std::move(out));
+  std::string how =
+      fmt::format("Differences are from {}, paired by sequence.", table.rows[table.reference].name);
+  if (any_beyond) how += " Beyond: more loops than training had.";
+  report.add(report::Paragraph{how});
   const auto fixed = std::count_if(table.rows.begin(), table.rows.end(),
                                    [](const DepthRow& row) { return row.count.has_value(); });
   if (fixed > 1) report.add(curve(table));

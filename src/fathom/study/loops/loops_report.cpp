@@ -198,7 +198,7 @@ report::Table exit_table(const LoopFacts& facts) {
                    {"iterations", report::Align::kRight, kFixed2},
                    {"blocks", report::Align::kRight, kPercent},
                    {"ms/token", report::Align::kRight, kThree}};
-  if (seeds) table.columns.push_back(column("sd over draws"));
+  if (seeds) table.columns.push_back(column("loss sd"));
   for (const LoopExit& e : facts.exits) {
     std::vector<std::vector<double>> losses;
     for (const double loss : e.loss) losses.push_back({loss});

@@ -1,0 +1,88 @@
+// What is said about a run's loops, through the programs: its depths side by side, and where its
+// tokens go.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "e2e/small_run.h"
+
+namespace fathom::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+class DepthsOfARun : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    place_ = new SmallRuns;
+    const Outcome o =
+        place_->run({"train", "looped_tiny", "--dataset=rain", "--run_name=round", "--n_head=2",
+                     "--n_embd=16", "--block_size=16", "--batch_size=4", "--max_iters=4",
+                     "--eval_iters=1", "--loop_noise_scale=1", "--eval_interval=4",
+                     "--decay_lr=False", "--lr=0.003", "--threads=1"});
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+  }
+  static void TearDownTestSuite() { delete place_; }
+  static json asked(Words words) {
+    words.emplace_back("--json");
+    const Outcome o = place_->run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.exit_code == 0 ? json::parse(o.out) : json();
+  }
+
+  static SmallRuns* place_;
+};
+SmallRuns* DepthsOfARun::place_ = nullptr;
+
+TEST_F(DepthsOfARun, AreEvaluatedOnTheSameBatches) {
+  const json all = asked({"eval", "round", "--loops=1,4,12", "--max_batches=2",
+                          "--evaluations=again: loop_counts=[12]"});
+  const json& rows = all["evaluations"];
+  ASSERT_EQ(rows.size(), 7U) << all;
+  const auto row = [&](const std::string& name) {
+    for (const json& r : rows)
+      if (r["evaluation"] == name) return r;
+    ADD_FAILURE() << name;
+    return json();
+  };
+  EXPECT_EQ(all["trained_loops"], 7) << "which is there though it was not asked for";
+  EXPECT_EQ(all["reference"], "7 loops");
+  EXPECT_FALSE(row("7 loops").contains("difference"));
+  EXPECT_EQ(row("as trained")["loss"], row("4 loops")["loss"]) << "4 is the mean of 1 to 7";
+  EXPECT_EQ(row("again")["loss"], row("12 loops")["loss"]) << "the same batches, the same noise";
+  EXPECT_NE(row("1 loop")["loss"], row("12 loops")["loss"]);
+  EXPECT_TRUE(std::isfinite(row("sampled")["loss"].get<double>()));
+  EXPECT_GT(row("12 loops")["flops_per_token"], row("4 loops")["flops_per_token"]);
+  EXPECT_GT(row("4 loops")["difference_error"], 0);
+}
+
+TEST_F(DepthsOfARun, AreLookedInto) {
+  const json all =
+      asked({"loops", "round", "--tokens=6", "--counts=1,4", "--jacobian", "--pca=3", "--weights",
+             "--sweep=1e9,0", "--csv=" + place_->path("way.csv").string()});
+  ASSERT_EQ(all["groups"].size(), 1U);
+  EXPECT_EQ(all["explained"].size(), 3U);
+  EXPECT_EQ(all["trajectories"][0].size(), 6U);
+  EXPECT_EQ(all["trajectories"][0][0].size(), 4U);
+  EXPECT_EQ(all["jacobians"].size(), 3U) << "of the iterations 1 to 3";
+  EXPECT_GT(all["jacobians"][0]["operator_norm"], 0);
+  EXPECT_EQ(all["spreads"].size(), 2U);
+  EXPECT_NEAR(all["spreads"][0]["states"].get<double>(), 0, 1e-12)
+      << "a loop of one iteration has no noise";
+  EXPECT_GT(all["spreads"][1]["states"], 0);
+  EXPECT_FALSE(all["weights"].empty());
+  const json& exits = all["exits"];
+  ASSERT_EQ(exits.size(), 4U);
+  EXPECT_EQ(exits[1]["iterations"], 4);
+  EXPECT_LT(exits[2]["iterations"], 4) << "every change is below 1e9";
+  EXPECT_EQ(exits[3]["iterations"], 4) << "none is below 0";
+  EXPECT_NEAR(exits[3]["loss"][0].get<double>(), exits[1]["loss"][0].get<double>(), 1e-5);
+  EXPECT_THAT(slurp(place_->path("way.csv")), HasSubstr("axis3\n0,0,0,0,"));
+  // For people.
+  const Outcome text = place_->run({"loops", "round", "--text=the rain", "--counts=3"});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("Convergence of group 0"));
+}
+
+}  // namespace
+}  // namespace fathom::testing
