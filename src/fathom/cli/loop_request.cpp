@@ -8,8 +8,8 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/io/json_text.h"
 #include "fathom/config/literal.h"
+#include "fathom/io/json_text.h"
 
 namespace fathom {
 namespace {
