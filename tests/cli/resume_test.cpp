@@ -19,12 +19,12 @@ using testing::save_state;
 using testing::saved_state;
 using testing::Words;
 
-constexpr char kPreset[] = "gpt2ish_shakespeare_cpu";
+constexpr char kResumedPreset[] = "gpt2ish_shakespeare_cpu";
 
 class ResumePlanTest : public testing::CliTest {
  protected:
   static std::optional<TrainRequest> parse(Words words) {
-    words.insert(words.begin(), {kPreset, "--run_name=old"});
+    words.insert(words.begin(), {kResumedPreset, "--run_name=old"});
     return parse_train(words);
   }
   static TrainRequest resume(Words words = {}) {
@@ -32,12 +32,12 @@ class ResumePlanTest : public testing::CliTest {
     return parse(words).value();
   }
   std::string refusal(Words words) const {
-    words.insert(words.begin(), {"train", kPreset, "--run_name=old"});
+    words.insert(words.begin(), {"train", kResumedPreset, "--run_name=old"});
     const Outcome o = run(words);
     EXPECT_EQ(o.exit_code, 2) << o.err;
     return o.err;
   }
-  static RunState state(int64_t step = 120) { return saved_state(kPreset, "rain", step); }
+  static RunState state(int64_t step = 120) { return saved_state(kResumedPreset, "rain", step); }
 };
 
 TEST_F(ResumePlanTest, GoesOnWithTheRunsOwnSettings) {
@@ -141,7 +141,7 @@ TEST_F(ResumePlanTest, AChangeOfTheMeasureIsSaid) {
 
 TEST_F(ResumePlanTest, NanoGptsSpellingResumes) {
   save_state("old", "last", state());
-  const auto r = parse_train({kPreset, "--init_from=resume", "--out_dir=out/old"});
+  const auto r = parse_train({kResumedPreset, "--init_from=resume", "--out_dir=out/old"});
   ASSERT_TRUE(r->resume);
   EXPECT_EQ(r->options.run_name, "old");
 }
@@ -176,7 +176,7 @@ TEST_F(ResumePlanTest, ACompleteRunDoesNothing) {
   s.evaluated_step = 2000;
   save_state("old", "last", s);
   const auto before = std::filesystem::last_write_time(place_.path("runs/old"));
-  const Outcome o = run({"train", kPreset, "--run_name=old", "--resume"});
+  const Outcome o = run({"train", kResumedPreset, "--run_name=old", "--resume"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
   EXPECT_THAT(o.out, HasSubstr("old is complete: 2,000 steps were made and max_iters is 2,000"));
   EXPECT_EQ(std::filesystem::last_write_time(place_.path("runs/old")), before);
@@ -210,7 +210,7 @@ TEST_F(ResumePlanTest, WhatCannotBeResumedIsSaid) {
   for (const char* key : {"accept_new_data", "reset_history"})
     EXPECT_THAT(refusal({"--force", "--dataset=rain", "--block_size=16", std::string("--") + key}),
                 HasSubstr(std::string(key) + " has a meaning only with resume"));
-  const Outcome o = run({"train", kPreset, "--resume"});
+  const Outcome o = run({"train", kResumedPreset, "--resume"});
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_THAT(o.err, HasSubstr("resume needs to know the run"));
 }
@@ -223,7 +223,7 @@ TEST_F(ResumePlanTest, AStateThatNobodyWroteIsRefused) {
     CheckpointWriter writer(folder);
     write_file_durably(writer.path() + "/state.json", as_bytes(j.dump()));
     writer.commit();
-    const Outcome o = run({"train", kPreset, "--run_name=old", "--resume"});
+    const Outcome o = run({"train", kResumedPreset, "--run_name=old", "--resume"});
     EXPECT_NE(o.exit_code, 0);
     return o.err;
   };

@@ -22,7 +22,7 @@ using testing::saved_state;
 using ::testing::StartsWith;
 using testing::Words;
 
-constexpr char kPreset[] = "gpt2ish_shakespeare_cpu";
+constexpr char kPlannedPreset[] = "gpt2ish_shakespeare_cpu";
 constexpr char kPlan[] = R"({"a": {"dataset": "rain", "steps": 40,
                                    "overrides": {"learning_rate": 0.5, "warmup_iters": 3}},
                              "b": {"dataset": "rain", "epochs": 2}})";
@@ -34,7 +34,7 @@ class TrainPlan : public testing::CliTest {
     return place_.path(name);
   }
   static std::optional<TrainRequest> parse(const Words& more) {
-    Words words = {kPreset};
+    Words words = {kPlannedPreset};
     words.insert(words.end(), more.begin(), more.end());
     return parse_train(words);
   }
@@ -45,7 +45,7 @@ class TrainPlan : public testing::CliTest {
   }
   // The run `old` of the plan, in its stage `stage` after `steps` of it.
   void interrupt(const TrainRequest& r, size_t stage, int64_t steps) const {
-    RunState s = saved_state(kPreset, "rain", 100 + steps);
+    RunState s = saved_state(kPlannedPreset, "rain", 100 + steps);
     s.config = r.stages[stage].config;
     s.stage = r.stages[stage].name;
     s.stage_start_step = 100;
@@ -104,7 +104,7 @@ TEST_F(TrainPlan, WhatTheStagesDecideIsGivenInVain) {
 }
 
 TEST_F(TrainPlan, DescribeShowsIt) {
-  const testing::Outcome o = run({"train", kPreset, "--describe",
+  const testing::Outcome o = run({"train", kPlannedPreset, "--describe",
                                   "--training-plan=" + plan_file(R"({"a": {"dataset": "sea"}})")});
   EXPECT_EQ(o.exit_code, 0) << o.err;
   EXPECT_THAT(o.out, AllOf(HasSubstr("training plan"), HasSubstr("a: sea for 1 epoch")));
@@ -176,7 +176,7 @@ TEST_F(TrainPlan, AStageThatIsNotInThePlanIsRefused) {
 }
 
 TEST_F(TrainPlan, ARunWithoutAPlanTakesNone) {
-  save_state("old", "last", saved_state(kPreset, "rain", 30));
+  save_state("old", "last", saved_state(kPlannedPreset, "rain", 30));
   EXPECT_THAT(refusal_of([&] { resume({"--training_plan=" + plan_file(kPlan)}); }).what(),
               HasSubstr("has no training plan"));
   EXPECT_THAT(refusal_of([] { resume({"--override_plan"}); }).what(), HasSubstr("none is given"));

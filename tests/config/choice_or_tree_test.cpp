@@ -33,7 +33,6 @@ TEST(ChoiceOrTree, TakesWordsListsAndNothing) {
   EXPECT_FALSE(s.slot.list[1].list[2].is_list);
   EXPECT_EQ(s.given("auto"), "auto[]") << "a list that no longer counts is gone";
   EXPECT_EQ(s.list.find("groups")->value(), "auto");
-  EXPECT_EQ(s.given("([1],)"), "[[1]]");
   EXPECT_EQ(s.given("[]"), "[]");
   EXPECT_EQ(s.given("[[]]"), "[[]]");
   for (const char* none : {"None", "none"}) {

@@ -70,6 +70,7 @@ TEST(LoopGroups, WhatIsNoneIsRefusedByBothKeys) {
       {{{"loop_groups", "[[5, 6]]"}}, {"no layer 6", "n_layer = 6"}, "from 0 to 5"},
       {{{"loop_groups", "[[1, 2], [2, 3]]"}}, {"layer 2 is in two groups"}, "within"},
       {{{"loop_groups", "[[2], [2]]"}}, {"layer 2 is in two groups"}, "within"},
+      {{{"loop_groups", "[[[[[[[[[[1]]]]]]]]]]"}}, {"more than 8 deep"}, "inner groups"},
       {{{"loop_groups", "[1, 2]"}}, {"1 stands in no group"}, "[[1]]"},
       {{{"loop_groups", "[[1, 2], [3]]"}, {"loop_counts", "[2]"}},
        {"loop_counts = [2] has 1 entries", "loop_groups = [[1, 2], [3]] has 2 groups"},

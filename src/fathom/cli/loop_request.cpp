@@ -9,6 +9,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
+#include "fathom/io/json_text.h"
 
 namespace fathom {
 namespace {
@@ -37,7 +38,7 @@ std::vector<int64_t> loop_counts_of(const std::string& key, const std::string& t
   for (const nlohmann::json& entry : list_of(key, text, "1,5,15,30")) {
     if (!entry.is_number_integer() || entry < 1 || entry > kMostCount)
       misuse(fmt::format("{} has the entry {}, a loop runs 1 to {} times", key,
-                         quoted_start(entry.dump()), kMostCount),
+                         quoted_start(json_text(entry)), kMostCount),
              fmt::format("for example --{}=1,5,15,30", key));
     counts.insert(entry.get<int64_t>());
   }
@@ -50,7 +51,7 @@ std::vector<double> thresholds_of(const std::string& key, const std::string& tex
     const double value = entry.is_number() ? entry.get<double>() : std::nan("");
     if (!std::isfinite(value) || value < 0)
       misuse(fmt::format("{} has the entry {}, a threshold is a number of at least 0", key,
-                         quoted_start(entry.dump())),
+                         quoted_start(json_text(entry))),
              fmt::format("for example --{}=0.1,0.03,0.01", key));
     thresholds.push_back(value);
   }

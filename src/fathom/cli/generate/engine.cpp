@@ -204,9 +204,9 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
     fmt::print("{}\n", json_text(report_json(request, pages.texts(), answers, report, seconds), 2));
     return 0;
   }
-  const ModelConfig& model = loaded.state.config.model;
-  const bool halts = model.halting.rule != HaltRule::kNone ||
-                     model.loop_halting.acting_rule() != HaltRule::kNone;
+  const ModelConfig& config = loaded.state.config.model;
+  const bool halts = config.halting.rule != HaltRule::kNone ||
+                     config.loop_halting.acting_rule() != HaltRule::kNone;
   if (halts && report.dense > 0) print_answers(answers, report);
   if (options.draft != Draft::kNone) print_drafts(report, seconds);
   return 0;

@@ -14,6 +14,7 @@ namespace fathom {
 namespace {
 
 constexpr double kMostSteps = 100000;  // of one pass
+constexpr int kMostOrder = 8;          // of groups in groups
 
 // Reads groups as they are written, and refuses what is none.
 class SpanReader {
@@ -47,6 +48,9 @@ class SpanReader {
     LoopSpan span;
     span.place = groups_++;
     span.order = order;
+    if (order > kMostOrder)
+      refuse(fmt::format("groups stand in groups more than {} deep", kMostOrder),
+             "a group that has no layers of its own is its inner groups");
     if (list.empty()) refuse("a group is empty", "leave it out; loop_groups=[] loops nothing");
     bool begun = false;
     for (const IntTree& tree : list) {
@@ -84,10 +88,19 @@ class SpanReader {
   size_t groups_ = 0;
 };
 
+std::string shown_groups(const LoopingConfig& c) {
+  return "loop_groups = " + (c.groups.choice.empty() ? shown_tree(c.groups.list) : c.groups.choice);
+}
+
 // Iterations of the group in evaluation, and in training that draws none.
 int64_t count_of(const LoopingConfig& c, const LoopSampler& sampler, double mean,
                  const LoopSpan& span) {
-  if (!c.counts.empty()) return c.counts.at(span.place);
+  if (!c.counts.empty()) {
+    if (span.place < c.counts.size()) return c.counts[span.place];
+    misuse(fmt::format("loop_counts = [{}] has no entry for a group of {}", shown_list(c.counts),
+                       shown_groups(c)),
+           "give one for each group, or loop_counts=None");
+  }
   return sampler.draws() ? std::max<int64_t>(1, std::llround(mean)) : c.max_loops;
 }
 
@@ -99,10 +112,6 @@ double steps_of(const std::vector<LoopSpan>& groups, int64_t first, int64_t last
     steps += times(g) * steps_of(g.inner, g.first, g.last, times) -
              static_cast<double>(g.last - g.first + 1);
   return steps;
-}
-
-std::string shown_groups(const LoopingConfig& c) {
-  return "loop_groups = " + (c.groups.choice.empty() ? shown_tree(c.groups.list) : c.groups.choice);
 }
 
 // Puts the plan's layers into groups, and makes of each group what a pass does with it.
