@@ -78,13 +78,9 @@ DepthModel::DepthModel(ModelParts parts)
 
 ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
-  const Policy& policy = pass.policy != nullptr ? *pass.policy : program_.policy;
-  const bool draws = pass.training && draws_counts(policy);
+  const bool draws = draws_in(pass);
   std::optional<DepthProgram> other;
-  if (draws)
-    other = unroll(walk_.plan(), drawn(policy, pass.random, batch.tokens_BT.size(0)));
-  else if (pass.policy != nullptr)
-    other = unroll(walk_.plan(), policy);
+  if (draws || pass.policy != nullptr) other = program_of(pass, batch.tokens_BT.size(0));
   const DepthProgram& program = other ? *other : program_;
   WalkOptions options;
   options.training = pass.training;
@@ -119,6 +115,15 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   output.flops = flops(program, trace, at::GradMode::is_enabled());
   add_losses(walked, pass, output);
   return output;
+}
+
+bool DepthModel::draws_in(const Pass& pass) const {
+  return pass.training && draws_counts(pass.policy != nullptr ? *pass.policy : program_.policy);
+}
+
+DepthProgram DepthModel::program_of(const Pass& pass, int64_t sequences) const {
+  const Policy& policy = pass.policy != nullptr ? *pass.policy : program_.policy;
+  return unroll(walk_.plan(), draws_in(pass) ? drawn(policy, pass.random, sequences) : policy);
 }
 
 double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool gradients) const {
