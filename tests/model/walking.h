@@ -36,7 +36,10 @@ inline KeptTrace walk(const Model& model, const Batch& batch,
   WalkOptions options;
   options.training = training;
   options.replay = replay;
-  return run_kept(depth(model).walk(), depth(model).program(), batch, options);
+  Pass pass;
+  pass.training = training;
+  const DepthProgram program = depth(model).program_of(pass, batch.tokens_BT.size(0));
+  return run_kept(depth(model).walk(), program, batch, options);
 }
 
 // The carry after all injections of the step's door, in their order.

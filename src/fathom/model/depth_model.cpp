@@ -80,13 +80,9 @@ DepthModel::DepthModel(ModelParts parts)
 
 ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
-  const Policy& policy = pass.policy != nullptr ? *pass.policy : program_.policy;
-  const bool draws = pass.training && draws_counts(policy);
+  const bool draws = draws_in(pass);
   std::optional<DepthProgram> other;
-  if (draws)
-    other = unroll(walk_.plan(), drawn(policy, pass.random, batch.tokens_BT.size(0)));
-  else if (pass.policy != nullptr)
-    other = unroll(walk_.plan(), policy);
+  if (draws || pass.policy != nullptr) other = program_of(pass, batch.tokens_BT.size(0));
   const DepthProgram& program = other ? *other : program_;
   WalkOptions options;
   options.training = pass.training;
@@ -135,6 +131,15 @@ bool DepthModel::may_skip(const DepthProgram& program, const WalkOptions& option
                           const Kept& kept) const {
   return !at::GradMode::is_enabled() && !options.training && !program.policy.halting.halts() &&
          rows_may_leave_loops(program) && !kept.keeps("door") && watch().empty();
+}
+
+bool DepthModel::draws_in(const Pass& pass) const {
+  return pass.training && draws_counts(pass.policy != nullptr ? *pass.policy : program_.policy);
+}
+
+DepthProgram DepthModel::program_of(const Pass& pass, int64_t sequences) const {
+  const Policy& policy = pass.policy != nullptr ? *pass.policy : program_.policy;
+  return unroll(walk_.plan(), draws_in(pass) ? drawn(policy, pass.random, sequences) : policy);
 }
 
 double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool gradients) const {

@@ -22,8 +22,10 @@ class DepthModel : public NextTokenModel {
   NextToken next_token(const Rows& rows, const Asked& asked) const override;
 
   const DepthWalk& walk() const { return walk_; }
-  // One walk's steps, by the model's own policy.
+  // One walk's steps, by the model's own policy; in training its loops may run otherwise.
   const DepthProgram& program() const { return program_; }
+  // Of a pass over so many sequences: by its policy, and with the counts that training draws.
+  DepthProgram program_of(const Pass& pass, int64_t sequences) const;
 
  protected:
   // For models that are trained on something else: what is walked in place of the trainer's batch.
@@ -45,6 +47,7 @@ class DepthModel : public NextTokenModel {
   void choose_answers(const Rows& rows, const Asked& asked, const DepthProgram& program,
                       const Trace& trace, const Kept& kept, NextToken& next) const;
   bool may_skip(const DepthProgram& program, const WalkOptions& options, const Kept& kept) const;
+  bool draws_in(const Pass& pass) const;
   double flops(const DepthProgram& program, const Trace& trace, bool gradients) const;
 
   DepthWalk walk_;

@@ -13,8 +13,8 @@
 namespace fathom {
 namespace {
 
-constexpr double kMostSteps = 100000;  // of one pass
-constexpr int kMostOrder = 8;          // of groups in groups
+constexpr double kMostPassed = 100000;  // of one pass
+constexpr int kMostOrder = 8;           // of groups in groups
 
 // Reads groups as they are written, and refuses what is none.
 class SpanReader {
@@ -105,11 +105,11 @@ int64_t count_of(const LoopingConfig& c, const LoopSampler& sampler, double mean
 }
 
 // Layers that a token passes in the layers [first, last], with `times` iterations of each group.
-double steps_of(const std::vector<LoopSpan>& groups, int64_t first, int64_t last,
-                const std::function<double(const LoopSpan&)>& times) {
+double passed_layers(const std::vector<LoopSpan>& groups, int64_t first, int64_t last,
+                     const std::function<double(const LoopSpan&)>& times) {
   auto steps = static_cast<double>(last - first + 1);
   for (const LoopSpan& g : groups)
-    steps += times(g) * steps_of(g.inner, g.first, g.last, times) -
+    steps += times(g) * passed_layers(g.inner, g.first, g.last, times) -
              static_cast<double>(g.last - g.first + 1);
   return steps;
 }
@@ -187,11 +187,11 @@ class Grouping {
 void check_steps(const LoopingConfig& c, const std::vector<LoopSpan>& spans, int64_t n_layer) {
   const LoopSampler sampler = c.sampler();
   const double mean = sampler.mean();
-  const double steps = steps_of(spans, 0, n_layer - 1, [&](const LoopSpan& span) {
+  const double steps = passed_layers(spans, 0, n_layer - 1, [&](const LoopSpan& span) {
     const int64_t count = count_of(c, sampler, mean, span);
     return static_cast<double>(sampler.draws() ? std::max(count, sampler.largest()) : count);
   });
-  if (steps > kMostSteps)
+  if (steps > kMostPassed)
     misuse(fmt::format("{} with max_loops = {} makes passes of {} steps", shown_groups(c),
                        c.max_loops, human_count(steps)),
            "a smaller max_loops, loop_sampling_rbar or loop_counts, or fewer groups in groups");
@@ -242,7 +242,7 @@ double effective_layers(const LoopingConfig& c, int64_t n_layer) {
   if (!c.loops()) return static_cast<double>(n_layer);
   const LoopSampler sampler = c.sampler();
   const double mean = sampler.mean();
-  return steps_of(loop_spans(c, n_layer), 0, n_layer - 1, [&](const LoopSpan& span) {
+  return passed_layers(loop_spans(c, n_layer), 0, n_layer - 1, [&](const LoopSpan& span) {
     return sampler.draws() ? mean : static_cast<double>(count_of(c, sampler, mean, span));
   });
 }

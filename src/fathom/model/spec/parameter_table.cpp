@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kBytesPerNumber = 4.0;  // fp32
 
-void add(const Cost& cost, double times, Cost& sum) {
+void add_times(const Cost& cost, double times, Cost& sum) {
   for (double Flops::*of : {&Flops::attention_linear, &Flops::attention_scores, &Flops::mlp,
                             &Flops::head, &Flops::doors, &Flops::own})
     sum.flops.*of += times * cost.flops.*of;
@@ -34,13 +34,13 @@ Cost cost_of(const DepthPlan& plan, const DepthProgram& program, const CostSetti
     for (int i = 0; i < calls; ++i) part.cost(place, setting, cost);
   };
   each_call_of_stem(plan, add_part);
-  add(cost, 1, sum);
+  add_times(cost, 1, sum);
   for (const StepSpec& step : program.steps) {
     const double n = times(step);
     if (n == 0) continue;
     cost = {};
     each_call(plan, step.layer, called.at(static_cast<size_t>(step.layer.wiring)), add_part);
-    add(cost, n, sum);
+    add_times(cost, n, sum);
   }
   return sum;
 }
