@@ -14,11 +14,11 @@
 namespace fathom::testing {
 namespace {
 
-constexpr int64_t kVocab = 11;
+constexpr int64_t kGenerateVocab = 11;
 
 // Freshly drawn, a model would hardly notice what is further back than the last token.
 std::unique_ptr<NextTokenModel> strong_model() {
-  auto model = model_of(untied_config(), kVocab);
+  auto model = model_of(untied_config(), kGenerateVocab);
   disturb(*model, 0.3);
   return model;
 }
@@ -27,7 +27,7 @@ std::unique_ptr<NextTokenModel> strong_model() {
 std::vector<int64_t> text(const NextTokenModel& model, const std::vector<int64_t>& start,
                           GenerateOptions options, std::vector<int64_t>* layers = nullptr) {
   if (options.window.capacity == 0) options.window.capacity = 8;
-  if (options.vocab_size == 0) options.vocab_size = kVocab;
+  if (options.vocab_size == 0) options.vocab_size = kGenerateVocab;
   std::vector<int64_t> tokens;
   generate(model, {start}, options, [&](size_t, int64_t token, int64_t layer) {
     tokens.push_back(token);
@@ -75,7 +75,7 @@ TEST(Generate, DrawsFromTheLastPositionsScores) {
     const std::vector<int64_t> seen(tokens.end() - std::min<int64_t>(8, int64_t(tokens.size())),
                                     tokens.end());
     const std::vector<double> all = numbers(model->logits(window_of(seen)));
-    const std::vector<float> scores(all.end() - kVocab, all.end());
+    const std::vector<float> scores(all.end() - kGenerateVocab, all.end());
     expected.push_back(sample_token(scores, {}, o.sampler, stream.uniform(i)));
     tokens.push_back(expected.back());
   }
@@ -119,16 +119,16 @@ TEST(Generate, TopOneIsTheSameForEverySeed) {
 TEST(Generate, RefusesAVocabularyLargerThanTheModels) {
   const auto model = strong_model();
   GenerateOptions o = options(1);
-  o.vocab_size = kVocab + 1;
+  o.vocab_size = kGenerateVocab + 1;
   EXPECT_THROW(text(*model, {1}, o), Error);
 }
 
 // Which layer answers.
 
-constexpr int64_t kLayers = 3;
+constexpr int64_t kGenerateLayers = 3;
 
 std::unique_ptr<NextTokenModel> strong_exits(const ModelConfig& config) {
-  auto model = model_of(config, kVocab, at::kDouble);
+  auto model = model_of(config, kGenerateVocab, at::kDouble);
   disturb(*model, 0.3);
   return model;
 }
@@ -138,7 +138,7 @@ std::unique_ptr<NextTokenModel> first_layers(const NextTokenModel& model, ModelC
                                              int64_t n) {
   config.backbone.n_layer = n;
   if (!config.halting.thresholds.empty()) config.halting.thresholds.resize(size_t(n));
-  auto first = model_of(config, kVocab, at::kDouble);
+  auto first = model_of(config, kGenerateVocab, at::kDouble);
   const at::NoGradGuard no_grad;
   for (const Parameter& p : first->parameters().all())
     Tensor(p.tensor).copy_(model.parameters().at(p.spec.name));
@@ -147,7 +147,7 @@ std::unique_ptr<NextTokenModel> first_layers(const NextTokenModel& model, ModelC
 
 // Several thresholds, rules and masks that let every layer answer now and then.
 std::vector<ModelConfig> exit_configs() {
-  std::vector<ModelConfig> configs(4, exit_config(0.4, kLayers));
+  std::vector<ModelConfig> configs(4, exit_config(0.4, kGenerateLayers));
   configs[1].halting.thresholds = {0.4, 0.6, 0.9};
   configs[1].halting.mask_history = MaskHistory::kPrevious;
   configs[2].halting.temperature = 3;  // less sure of everything
@@ -160,13 +160,13 @@ TEST(NextToken, ComesFromTheFirstLayerThatIsConfident) {
   for (const ModelConfig& config : exit_configs()) {
     const auto model = strong_exits(config);
     std::vector<std::unique_ptr<NextTokenModel>> first;
-    for (int64_t n = 1; n <= kLayers; ++n) first.push_back(first_layers(*model, config, n));
-    std::vector<int64_t> answers(kLayers, 0);
+    for (int64_t n = 1; n <= kGenerateLayers; ++n) first.push_back(first_layers(*model, config, n));
+    std::vector<int64_t> answers(kGenerateLayers, 0);
     for (const int64_t T : {1, 4, 8}) {
       const int64_t B = 20;
-      const Tensor tokens = random_tokens({B, T}, kVocab, unsigned(T));
+      const Tensor tokens = random_tokens({B, T}, kGenerateVocab, unsigned(T));
       const NextToken next = model->next_token(tokens, Exit::kFirstConfident);
-      ASSERT_EQ(next.scores_NV.sizes(), (std::vector<int64_t>{B, kVocab}));
+      ASSERT_EQ(next.scores_NV.sizes(), (std::vector<int64_t>{B, kGenerateVocab}));
       ASSERT_EQ(next.layer_N.sizes(), (std::vector<int64_t>{B}));
       for (int64_t b = 0; b < B; ++b) {
         int64_t layer = 0;
@@ -174,7 +174,8 @@ TEST(NextToken, ComesFromTheFirstLayerThatIsConfident) {
         for (;; ++layer) {
           scores = first[size_t(layer)]->logits(tokens.narrow(0, b, 1))[0][T - 1];
           const double sure = (scores / config.halting.temperature).softmax(0).max().item<double>();
-          if (sure >= config.halting.threshold_at(size_t(layer)) || layer + 1 == kLayers) break;
+          if (sure >= config.halting.threshold_at(size_t(layer)) || layer + 1 == kGenerateLayers)
+            break;
         }
         EXPECT_EQ(next.layer_N[b].item<int64_t>(), layer);
         EXPECT_LE(max_difference(next.scores_NV[b], scores), 1e-12);
@@ -188,42 +189,42 @@ TEST(NextToken, ComesFromTheFirstLayerThatIsConfident) {
 TEST(NextToken, ComesFromTheLastLayerIfToldSo) {
   for (const ModelConfig& config : exit_configs()) {
     const auto model = strong_exits(config);
-    const Tensor tokens = random_tokens({20, 8}, kVocab, 1);
+    const Tensor tokens = random_tokens({20, 8}, kGenerateVocab, 1);
     const NextToken last = model->next_token(tokens, Exit::kLast);
     EXPECT_LE(max_difference(last.scores_NV, model->logits(tokens).select(1, 7)), 1e-12);
-    EXPECT_EQ(numbers(last.layer_N), std::vector<double>(20, kLayers - 1));
+    EXPECT_EQ(numbers(last.layer_N), std::vector<double>(20, kGenerateLayers - 1));
     // Where nobody was confident before, the two agree.
     const NextToken first = model->next_token(tokens, Exit::kFirstConfident);
     for (int64_t b = 0; b < 20; ++b)
       EXPECT_EQ(max_difference(first.scores_NV[b], last.scores_NV[b]) <= 1e-12,
-                first.layer_N[b].item<int64_t>() == kLayers - 1);
+                first.layer_N[b].item<int64_t>() == kGenerateLayers - 1);
   }
 }
 
 TEST(NextToken, ThresholdsThatAreAlwaysAndNeverMet) {
-  const Tensor tokens = random_tokens({20, 8}, kVocab, 1);
+  const Tensor tokens = random_tokens({20, 8}, kGenerateVocab, 1);
   const auto layers = [&](double threshold) {
-    const auto model = strong_exits(exit_config(threshold, kLayers));
+    const auto model = strong_exits(exit_config(threshold, kGenerateLayers));
     return numbers(model->next_token(tokens, Exit::kFirstConfident).layer_N);
   };
   EXPECT_EQ(layers(0), std::vector<double>(20, 0));
-  EXPECT_EQ(layers(1.1), std::vector<double>(20, kLayers - 1));
+  EXPECT_EQ(layers(1.1), std::vector<double>(20, kGenerateLayers - 1));
 }
 
 TEST(NextToken, WithoutAHaltingRuleTheLastLayerAnswers) {
-  ModelConfig config = exit_config(0, kLayers);
+  ModelConfig config = exit_config(0, kGenerateLayers);
   config.halting.rule = HaltRule::kNone;
   const auto model = strong_exits(config);
-  const Tensor tokens = random_tokens({20, 8}, kVocab, 1);
+  const Tensor tokens = random_tokens({20, 8}, kGenerateVocab, 1);
   for (const Exit exit : {Exit::kFirstConfident, Exit::kLast}) {
     const NextToken next = model->next_token(tokens, exit);
     EXPECT_LE(max_difference(next.scores_NV, model->logits(tokens).select(1, 7)), 1e-12);
-    EXPECT_EQ(numbers(next.layer_N), std::vector<double>(20, kLayers - 1));
+    EXPECT_EQ(numbers(next.layer_N), std::vector<double>(20, kGenerateLayers - 1));
   }
 }
 
 TEST(Generate, SaysWhichLayerAnswered) {
-  const auto model = strong_exits(exit_config(0.4, kLayers));
+  const auto model = strong_exits(exit_config(0.4, kGenerateLayers));
   GenerateOptions o = options(60, 5);
   std::vector<int64_t> tokens = {3, 1, 4}, layers;
   const std::vector<int64_t> written = text(*model, tokens, o, &layers);
@@ -243,14 +244,14 @@ TEST(Generate, SaysWhichLayerAnswered) {
 }
 
 TEST(Generate, FromTheLastLayerIfToldSo) {
-  const auto model = strong_exits(exit_config(0.4, kLayers));
+  const auto model = strong_exits(exit_config(0.4, kGenerateLayers));
   // The same weights, but nothing is ever confident.
-  const auto unsure = strong_exits(exit_config(1.1, kLayers));
+  const auto unsure = strong_exits(exit_config(1.1, kGenerateLayers));
   GenerateOptions first = options(60, 5), last = first;
   last.exit = Exit::kLast;
   std::vector<int64_t> layers;
   EXPECT_NE(text(*model, {3}, last, &layers), text(*model, {3}, first));
-  EXPECT_EQ(layers, std::vector<int64_t>(60, kLayers - 1));
+  EXPECT_EQ(layers, std::vector<int64_t>(60, kGenerateLayers - 1));
   EXPECT_EQ(text(*unsure, {3}, last), text(*unsure, {3}, first));
 }
 

@@ -15,7 +15,7 @@ namespace fathom::testing {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kSamplerNan = std::numeric_limits<float>::quiet_NaN();
 constexpr double kAlmostOne = 1 - 0x1.0p-53;  // the largest u a stream gives
 
 // ln of 0.5, 0.25, 0.125, 0.125
@@ -78,17 +78,17 @@ TEST(SampleToken, TopOneIsTheLargest) {
 }
 
 TEST(SampleToken, NeverDrawsWhatIsNotFinite) {
-  const std::vector<float> scores = {kNan, 0, -kInfinity, 0, kNan};
+  const std::vector<float> scores = {kSamplerNan, 0, -kInfinity, 0, kSamplerNan};
   EXPECT_EQ(sample(scores, 0.0), 1);
   EXPECT_EQ(sample(scores, 0.49), 1);
   EXPECT_EQ(sample(scores, 0.51), 3);
   EXPECT_EQ(sample(scores, kAlmostOne), 3);
-  EXPECT_EQ(sample({kNan, 1, 0}, 0.9, {1, 1}), 1) << "a NaN is not among the k largest";
+  EXPECT_EQ(sample({kSamplerNan, 1, 0}, 0.9, {1, 1}), 1) << "a NaN is not among the k largest";
   EXPECT_EQ(sample({kInfinity, 0}, 0.5), 1);
 }
 
 TEST(SampleToken, WithoutAFiniteScoreItFails) {
-  for (const float bad : {kNan, -kInfinity, kInfinity}) {
+  for (const float bad : {kSamplerNan, -kInfinity, kInfinity}) {
     SCOPED_TRACE(bad);
     EXPECT_THAT(caught([&] { sample({bad, bad}, 0.5); }).what(), ::testing::HasSubstr("finite"));
   }
@@ -193,7 +193,7 @@ TEST(SampleToken, GreedyTakesTheFirstOfTheLikeliest) {
   o.greedy = true;
   for (const double u : {0.0, 0.5, kAlmostOne}) {
     EXPECT_EQ(sample({1, 7, 7, 2}, u, o), 1);
-    EXPECT_EQ(sample({kNan, -3, -2, kInfinity}, u, o), 2);
+    EXPECT_EQ(sample({kSamplerNan, -3, -2, kInfinity}, u, o), 2);
   }
 }
 

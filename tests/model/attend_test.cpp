@@ -13,7 +13,7 @@
 namespace fathom::testing {
 namespace {
 
-constexpr int64_t kB = 3, kT = 7, kHeads = 2, kC = 6;
+constexpr int64_t kAttendB = 3, kAttendT = 7, kAttendHeads = 2, kAttendC = 6;
 
 struct Qkv {
   Tensor q_RC, k_RC, v_RC;
@@ -24,23 +24,25 @@ struct Qkv {
 
 Qkv any_qkv(at::ScalarType type, unsigned seed = 1) {
   const auto leaf = [&](unsigned n) {
-    return random_normal({kB * kT, kC}, seed + n).to(type).set_requires_grad(true);
+    return random_normal({kAttendB * kAttendT, kAttendC}, seed + n)
+        .to(type)
+        .set_requires_grad(true);
   };
   return {leaf(0), leaf(1), leaf(2)};
 }
 
 Rows all_rows() {
-  return Rows(batch_of(random_tokens({kB, kT}, 5, 1), {}));
+  return Rows(batch_of(random_tokens({kAttendB, kAttendT}, 5, 1), {}));
 }
 
 // 0: asks; 1, 2: put by the first and the second call. No row of the last sequence asks.
 int part_of(int64_t row) {
-  return row / kT == kB - 1 ? 1 + int(row % 2) : int(row * 5 / 2 % 3);
+  return row / kAttendT == kAttendB - 1 ? 1 + int(row % 2) : int(row * 5 / 2 % 3);
 }
 
 Tensor is_part(int part) {
-  const Tensor mask_R = at::full({kB * kT}, false, at::TensorOptions(at::kBool));
-  for (int64_t i = 0; i < kB * kT; ++i) mask_R.data_ptr<bool>()[i] = part_of(i) == part;
+  const Tensor mask_R = at::full({kAttendB * kAttendT}, false, at::TensorOptions(at::kBool));
+  for (int64_t i = 0; i < kAttendB * kAttendT; ++i) mask_R.data_ptr<bool>()[i] = part_of(i) == part;
   return mask_R;
 }
 
@@ -52,9 +54,10 @@ class Asked {
       : all_(all_rows()), rows_(all_.select(is_part(0))) {
     Visibility own = visibility;
     if (own.hidden_R.defined()) own.hidden_R = own.hidden_R.index_select(0, index(0));
-    WalkAttention walk(rows_, own, kHeads, dropout);
+    WalkAttention walk(rows_, own, kAttendHeads, dropout);
     std::unique_ptr<CachedAttention> cached;
-    if (cache != nullptr) cached = std::make_unique<CachedAttention>(rows_, *cache, own, kHeads);
+    if (cache != nullptr)
+      cached = std::make_unique<CachedAttention>(rows_, *cache, own, kAttendHeads);
     AttentionContext& context = cached ? static_cast<AttentionContext&>(*cached) : walk;
     for (const int part : {2, 1}) {
       const Qkv put = x.select(index(part));
@@ -74,7 +77,7 @@ class Asked {
 
 Tensor dense(const Qkv& x, const Visibility& visibility, WalkAttention::Dropout dropout = {}) {
   const Rows all = all_rows();
-  return WalkAttention(all, visibility, kHeads, dropout)
+  return WalkAttention(all, visibility, kAttendHeads, dropout)
       .attend(0, x.q_RC, x.k_RC, x.v_RC)
       .index_select(0, Asked::index(0));
 }
@@ -82,7 +85,7 @@ Tensor dense(const Qkv& x, const Visibility& visibility, WalkAttention::Dropout 
 std::vector<Visibility> visibilities() {
   // Of the rows that ask: keys that are put are seen.
   Tensor hidden_R = is_part(0);
-  for (int64_t i = 0; i < kB * kT; i += 2) hidden_R.data_ptr<bool>()[i] = false;
+  for (int64_t i = 0; i < kAttendB * kAttendT; i += 2) hidden_R.data_ptr<bool>()[i] = false;
   return {{}, {2, {}}, {{}, hidden_R}, {3, hidden_R, /*mask_self=*/false}};
 }
 
@@ -93,7 +96,7 @@ TEST(Attend, KeysPutBesideAreSeenAsIfTheirRowsAsked) {
       const Qkv x = any_qkv(type), y = any_qkv(type);
       const RandomField field(1, 2, 3);
       for (const double p : {0.0, 0.3}) {
-        const WalkAttention::Dropout dropout = {p, &field, kT};
+        const WalkAttention::Dropout dropout = {p, &field, kAttendT};
         const Tensor a = Asked(x, v, nullptr, dropout).out_RC, b = dense(y, v, dropout);
         EXPECT_LE(max_difference(a, b), tolerance);
         const Tensor slope = random_normal(a.sizes(), 9).to(type);
@@ -106,7 +109,7 @@ TEST(Attend, KeysPutBesideAreSeenAsIfTheirRowsAsked) {
         EXPECT_LE(max_difference(x.v_RC.grad(), y.v_RC.grad()), tolerance);
       }
       const at::NoGradGuard no_grad;
-      AttentionCache cache(kB, kT);
+      AttentionCache cache(kAttendB, kAttendT);
       EXPECT_LE(max_difference(Asked(x, v, &cache).out_RC, dense(y, v)), tolerance);
     }
 }
@@ -124,9 +127,9 @@ TEST(Attend, OfTwoKeysAtOnePositionTheLaterOneIsSeen) {
   const Tensor is_own = is_part(0).unsqueeze(1);
   const Qkv expected = {own.q_RC, at::where(is_own, own.k_RC, later.k_RC),
                         at::where(is_own, own.v_RC, later.v_RC)};
-  AttentionCache cache(kB, kT);
-  WalkAttention walk(own_rows, {}, kHeads, {});
-  CachedAttention cached(own_rows, cache, {}, kHeads);
+  AttentionCache cache(kAttendB, kAttendT);
+  WalkAttention walk(own_rows, {}, kAttendHeads, {});
+  CachedAttention cached(own_rows, cache, {}, kAttendHeads);
   for (AttentionContext* context :
        {static_cast<AttentionContext*>(&walk), static_cast<AttentionContext*>(&cached)}) {
     context->put(0, everything, old.k_RC, old.v_RC);
@@ -138,19 +141,18 @@ TEST(Attend, OfTwoKeysAtOnePositionTheLaterOneIsSeen) {
     // Of another slot nothing is seen.
     const Qkv alone = own.select(Asked::index(0));
     const Tensor other = context->attend(1, alone.q_RC, alone.k_RC, alone.v_RC);
-    EXPECT_LE(
-        max_difference(
-            other,
-            WalkAttention(own_rows, {}, kHeads, {}).attend(0, alone.q_RC, alone.k_RC, alone.v_RC)),
-        1e-12);
+    EXPECT_LE(max_difference(other, WalkAttention(own_rows, {}, kAttendHeads, {})
+                                        .attend(0, alone.q_RC, alone.k_RC, alone.v_RC)),
+              1e-12);
   }
 }
 
 TEST(Attend, KeysOfOtherSequencesAreRefused) {
   const Rows all = all_rows();
-  WalkAttention walk(all, {}, kHeads, {});
-  const auto one = std::make_shared<const Rows>(Rows(batch_of(random_tokens({1, kT}, 5, 1), {})));
-  const Tensor x_RC = random_normal({kT, kC}, 1);
+  WalkAttention walk(all, {}, kAttendHeads, {});
+  const auto one =
+      std::make_shared<const Rows>(Rows(batch_of(random_tokens({1, kAttendT}, 5, 1), {})));
+  const Tensor x_RC = random_normal({kAttendT, kAttendC}, 1);
   EXPECT_THAT(error_of([&] { walk.put(0, one, x_RC, x_RC); }),
               ::testing::HasSubstr("1 sequences for a walk of 3"));
 }
@@ -161,20 +163,20 @@ TEST(Attend, KeysMayComeToACacheInAnyOrder) {
   for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
     const Qkv x = any_qkv(type);
     const Rows all = all_rows();
-    AttentionCache cache(kB, kT);
+    AttentionCache cache(kAttendB, kAttendT);
     // First the others' keys, then the first half of the positions, which nobody has asked for.
-    const Tensor early_R = all.position_R.lt(kT / 2), late_R = early_R.logical_not();
+    const Tensor early_R = all.position_R.lt(kAttendT / 2), late_R = early_R.logical_not();
     const auto rows_of = [&](const Tensor& mask_R) {
       return std::make_shared<const Rows>(all.select(mask_R));
     };
     const auto late = rows_of(late_R), early = rows_of(early_R);
     const Qkv late_x = x.select(late_R.nonzero().squeeze(1)),
               early_x = x.select(early_R.nonzero().squeeze(1));
-    CachedAttention first(*late, cache, {}, kHeads);
+    CachedAttention first(*late, cache, {}, kAttendHeads);
     first.attend(0, late_x.q_RC, late_x.k_RC, late_x.v_RC);
     first.put(0, early, early_x.k_RC, early_x.v_RC);
     const Tensor again = first.attend(0, late_x.q_RC, late_x.k_RC, late_x.v_RC);
-    const Tensor expected = WalkAttention(all, {}, kHeads, {})
+    const Tensor expected = WalkAttention(all, {}, kAttendHeads, {})
                                 .attend(0, x.q_RC, x.k_RC, x.v_RC)
                                 .index_select(0, late_R.nonzero().squeeze(1));
     EXPECT_LE(max_difference(again, expected), type == at::kDouble ? 1e-12 : 1e-5);

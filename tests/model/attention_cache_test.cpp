@@ -15,7 +15,7 @@
 namespace fathom::testing {
 namespace {
 
-constexpr int64_t kSequences = 3, kSlots = 2, kCapacity = 9, kWidth = 2;
+constexpr int64_t kAttentionCacheSequences = 3, kSlots = 2, kCapacity = 9, kAttentionCacheWidth = 2;
 
 int64_t any(int64_t from, int64_t to) {
   return *rc::gen::inRange<int64_t>(from, to + 1);
@@ -25,13 +25,13 @@ int64_t any(int64_t from, int64_t to) {
 Rows any_rows(int64_t end) {
   constexpr int64_t kMost = 5;
   Batch batch;
-  batch.tokens_BT = at::zeros({kSequences, kMost}, at::TensorOptions(at::kLong));
+  batch.tokens_BT = at::zeros({kAttentionCacheSequences, kMost}, at::TensorOptions(at::kLong));
   batch.position_BT = batch.tokens_BT.clone();
   batch.segment_BT = batch.tokens_BT.clone();
-  batch.valid_BT = at::zeros({kSequences, kMost}, at::TensorOptions(at::kBool));
-  const Tensor keep_R = at::zeros({kSequences * kMost}, at::TensorOptions(at::kBool));
+  batch.valid_BT = at::zeros({kAttentionCacheSequences, kMost}, at::TensorOptions(at::kBool));
+  const Tensor keep_R = at::zeros({kAttentionCacheSequences * kMost}, at::TensorOptions(at::kBool));
   const bool plain = any(0, 1) == 0;
-  for (int64_t b = 0; b < kSequences; ++b) {
+  for (int64_t b = 0; b < kAttentionCacheSequences; ++b) {
     int64_t position = any(0, end - 1);
     for (int64_t i = b * kMost; i < (b + 1) * kMost; ++i) {
       batch.position_BT.data_ptr<int64_t>()[i] = position;
@@ -60,27 +60,28 @@ class CacheModel {
     const int slot = int(any(0, kSlots - 1));
     const Rows rows = any_rows(kCapacity);
     const int64_t R = rows.count();
-    const Tensor k_RC = at::zeros({R, 2 * kWidth}, at::TensorOptions(type_));
+    const Tensor k_RC = at::zeros({R, 2 * kAttentionCacheWidth}, at::TensorOptions(type_));
     Tensor hidden_R = at::zeros({R}, at::TensorOptions(at::kBool));
-    for (int64_t b = 0; b < kSequences; ++b)
+    for (int64_t b = 0; b < kAttentionCacheSequences; ++b)
       for (int64_t i = rows.offsets()[size_t(b)]; i < rows.offsets()[size_t(b) + 1]; ++i) {
-        k_RC[i].narrow(0, 0, kWidth).fill_(double(++written_));
-        k_RC[i].narrow(0, kWidth, kWidth).fill_(-double(written_));
+        k_RC[i].narrow(0, 0, kAttentionCacheWidth).fill_(double(++written_));
+        k_RC[i].narrow(0, kAttentionCacheWidth, kAttentionCacheWidth).fill_(-double(written_));
         const bool hidden = any(0, 3) == 0;
         hidden_R.data_ptr<bool>()[i] = hidden;
         known_[slot][b][rows.positions()[size_t(i)]] = {
             double(written_), rows.segment_R.defined() ? rows.segment_R[i].item<int64_t>() : 0,
             !rows.valid_R.defined() || rows.valid_R[i].item<bool>(), hidden};
       }
-    cache.put(slot, rows, {k_RC, 0, kWidth}, {k_RC, kWidth, kWidth}, hidden_R);
+    cache.put(slot, rows, {k_RC, 0, kAttentionCacheWidth},
+              {k_RC, kAttentionCacheWidth, kAttentionCacheWidth}, hidden_R);
   }
   void truncate() {
-    const int64_t b = any(0, kSequences - 1), position = any(0, kCapacity);
+    const int64_t b = any(0, kAttentionCacheSequences - 1), position = any(0, kCapacity);
     cache.truncate(b, position);
     for (auto& slot : known_) slot[b].erase(slot[b].lower_bound(position), slot[b].end());
   }
   void forget() {
-    const int64_t b = any(0, kSequences - 1);
+    const int64_t b = any(0, kAttentionCacheSequences - 1);
     cache.forget(b);
     for (auto& slot : known_) slot[b].clear();
   }
@@ -88,14 +89,14 @@ class CacheModel {
     for (int slot = 0; slot < cache.slots(); ++slot) {
       const Rows rows = any_rows(kCapacity);
       const Visibility v = {3, {}, false};
-      if (std::all_of(known_[slot], known_[slot] + kSequences,
+      if (std::all_of(known_[slot], known_[slot] + kAttentionCacheSequences,
                       [](const Known& k) { return k.empty(); }))
         continue;  // nobody may have put anything there
       const KeptKeys kept = cache.contents(slot, rows, v);
       EXPECT_EQ(kept.mask.context, 3);
       EXPECT_FALSE(kept.mask.mask_self);
       EXPECT_EQ(kept.mask.queries.longest(), rows.longest());
-      for (int64_t b = 0; b < kSequences; ++b) {
+      for (int64_t b = 0; b < kAttentionCacheSequences; ++b) {
         RC_ASSERT(cache.keys(slot, b) == int64_t(known_[slot][b].size()));
         RC_ASSERT(kept.mask.keys.count(b) == cache.keys(slot, b));
         int64_t i = 0;
@@ -104,7 +105,7 @@ class CacheModel {
     }
   }
 
-  AttentionCache cache{kSequences, kCapacity};
+  AttentionCache cache{kAttentionCacheSequences, kCapacity};
 
  private:
   static void expect_key(const KeptKeys& kept, int64_t b, int64_t i, int64_t position,
@@ -116,7 +117,7 @@ class CacheModel {
               key.segment);
     RC_ASSERT((!m.valid.defined() || m.valid[row].item<bool>()) == key.valid);
     RC_ASSERT((m.hidden.defined() && m.hidden[row].item<bool>()) == key.hidden);
-    for (int64_t c = 0; c < kWidth; ++c) {
+    for (int64_t c = 0; c < kAttentionCacheWidth; ++c) {
       RC_ASSERT(kept.k_BCK[b][c][i].item<double>() == key.number);
       RC_ASSERT(kept.v_BKC[b][i][c].item<double>() == -key.number);
     }
@@ -124,7 +125,7 @@ class CacheModel {
 
   at::ScalarType type_;
   int64_t written_ = 0;
-  Known known_[kSlots][kSequences];
+  Known known_[kSlots][kAttentionCacheSequences];
 };
 
 RC_GTEST_PROP(AttentionCaches, HoldWhatWasPutLastAtEachPosition, ()) {

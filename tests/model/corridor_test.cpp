@@ -17,7 +17,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr size_t kSteps = 6;  // of a loop of three iterations
+constexpr size_t kCorridorSteps = 6;  // of a loop of three iterations
 
 // The tensor of rows, both sequences one behind the other.
 Tensor both(const std::vector<Values>& sequences) {
@@ -136,12 +136,12 @@ TEST(Segment, RepeatsTheWalkBitForBit) {
   const DepthProgram program = model->program();
   const WalkOptions options = corridor_options();
   const KeptTrace trace = run_kept(model->walk(), program, corridor_batch(), options);
-  for (size_t first = 0; first < kSteps; ++first)
-    for (size_t last = first; last <= kSteps; ++last)
+  for (size_t first = 0; first < kCorridorSteps; ++first)
+    for (size_t last = first; last <= kCorridorSteps; ++last)
       for (const bool live : {true, false}) {
         const Carry again = walk_again(model->walk(), program, trace, {first, last, live, live},
                                        trace.door(first), options);
-        const Carry& there = last < kSteps ? trace.door(last) : trace.end;
+        const Carry& there = last < kCorridorSteps ? trace.door(last) : trace.end;
         EXPECT_TRUE(same_bits(again.r_RC, there.r_RC)) << first << " to " << last;
         ASSERT_EQ(again.y_RC.defined(), there.y_RC.defined());
         if (there.y_RC.defined()) {

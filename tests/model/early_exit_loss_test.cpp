@@ -15,7 +15,7 @@
 namespace fathom::testing {
 namespace {
 
-constexpr int64_t kVocab = 11;
+constexpr int64_t kEarlyExitLossVocab = 11;
 constexpr auto kMean = SupervisionReduce::kMean, kSum = SupervisionReduce::kSum;
 constexpr auto kLayer = SkipEasyWeight::kLayer, kToken = SkipEasyWeight::kToken;
 const ChoiceOrList kAll = {"all", {}}, kLast = {"last", {}}, kSkip = {"skip_easy", {}};
@@ -151,7 +151,7 @@ TEST(EarlyExitLoss, NoTargetAtAllIsNoNumberToDivideBy) {
 
 std::unique_ptr<NextTokenModel> opinionated(const ModelConfig& config,
                                             at::ScalarType dtype = at::kDouble) {
-  auto model = model_of(config, kVocab, dtype);
+  auto model = model_of(config, kEarlyExitLossVocab, dtype);
   disturb(*model, 0.2);
   const at::NoGradGuard no_grad;
   for (int64_t i = 0; i < config.backbone.n_layer; ++i)
@@ -161,7 +161,8 @@ std::unique_ptr<NextTokenModel> opinionated(const ModelConfig& config,
 
 // 24 rows, a fifth of the targets missing.
 Batch batch_with_gaps() {
-  const Batch batch = batch_of(random_tokens({3, 8}, kVocab, 1), random_tokens({3, 8}, kVocab, 2));
+  const Batch batch = batch_of(random_tokens({3, 8}, kEarlyExitLossVocab, 1),
+                               random_tokens({3, 8}, kEarlyExitLossVocab, 2));
   for (int64_t i = 3; i < 24; i += 5) batch.targets_BT.data_ptr<int64_t>()[i] = -1;
   return batch;
 }
@@ -342,7 +343,7 @@ TEST(Halting, ARowWithoutATargetHaltsLikeAnother) {
     return numbers(walk(*opinionated(config), batch, nullptr, training).steps[0].decision.halts_R);
   };
   const Numbers with_gaps = halts(true);
-  batch.targets_BT = random_tokens({3, 8}, kVocab, 3);
+  batch.targets_BT = random_tokens({3, 8}, kEarlyExitLossVocab, 3);
   EXPECT_EQ(halts(true), with_gaps);
 
   batch = batch_with_gaps();

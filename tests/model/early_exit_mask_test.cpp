@@ -14,13 +14,15 @@
 namespace fathom::testing {
 namespace {
 
-constexpr int64_t kVocab = 11, kB = 2, kT = 8;
+constexpr int64_t kEarlyExitMaskVocab = 11, kEarlyExitMaskB = 2, kEarlyExitMaskT = 8;
 
-// Decisions of each layer, (kB, kT), for WalkOptions::replay: nobody halts but those named.
+// Decisions of each layer, (kEarlyExitMaskB, kEarlyExitMaskT), for WalkOptions::replay: nobody
+// halts but those named.
 using Halts = std::vector<Tensor>;
 Halts nobody(size_t n_layer) {
   Halts halts(n_layer);
-  for (Tensor& h : halts) h = at::zeros({kB, kT}, at::TensorOptions(at::kBool));
+  for (Tensor& h : halts)
+    h = at::zeros({kEarlyExitMaskB, kEarlyExitMaskT}, at::TensorOptions(at::kBool));
   return halts;
 }
 Halts halting(size_t n_layer, size_t layer, int64_t position) {
@@ -29,25 +31,27 @@ Halts halting(size_t n_layer, size_t layer, int64_t position) {
   return halts;
 }
 
-// Of each layer, (kB, kT, V).
+// Of each layer, (kEarlyExitMaskB, kEarlyExitMaskT, V).
 std::vector<Tensor> logits_by_position(const NextTokenModel& model, const KeptTrace& trace) {
   std::vector<Tensor> all = layer_logits(model, trace);
-  for (Tensor& logits : all) logits = logits.view({kB, kT, kVocab});
+  for (Tensor& logits : all)
+    logits = logits.view({kEarlyExitMaskB, kEarlyExitMaskT, kEarlyExitMaskVocab});
   return all;
 }
 
 Batch tokens_only(unsigned seed) {
-  return batch_of(random_tokens({kB, kT}, kVocab, seed), {});
+  return batch_of(random_tokens({kEarlyExitMaskB, kEarlyExitMaskT}, kEarlyExitMaskVocab, seed), {});
 }
 
 Batch with_targets(unsigned seed) {
-  return batch_of(random_tokens({kB, kT}, kVocab, seed),
-                  random_tokens({kB, kT}, kVocab, seed + 100));
+  return batch_of(
+      random_tokens({kEarlyExitMaskB, kEarlyExitMaskT}, kEarlyExitMaskVocab, seed),
+      random_tokens({kEarlyExitMaskB, kEarlyExitMaskT}, kEarlyExitMaskVocab, seed + 100));
 }
 
 // With heads that are sure of some tokens.
 std::unique_ptr<NextTokenModel> disturbed_model(const ModelConfig& config) {
-  auto model = model_of(config, kVocab, at::kDouble);
+  auto model = model_of(config, kEarlyExitMaskVocab, at::kDouble);
   disturb(*model, 0.2);
   const at::NoGradGuard no_grad;
   for (int64_t i = 0; i < config.backbone.n_layer; ++i)
@@ -103,7 +107,7 @@ TEST(Threshold, OneThatIsAlwaysMetLeavesNoAttention) {
     const auto model = disturbed_model(exit_config(threshold, 3));
     const std::vector<Tensor> before = logits_by_position(*model, walk(*model, batch));
     const ModelOutput output = model->forward(batch, {true});
-    EXPECT_EQ(output.metrics.at("exit_rate/0").sum, double(kB * kT));
+    EXPECT_EQ(output.metrics.at("exit_rate/0").sum, double(kEarlyExitMaskB * kEarlyExitMaskT));
     EXPECT_EQ(output.metrics.at("infer").sum, output.metrics.at("layer_loss/0").sum);
     const Tensor loss = output.losses.at(0).sum;
     EXPECT_TRUE(std::isfinite(loss.item<double>()));
@@ -140,7 +144,7 @@ TEST(Threshold, AHiddenTokenThatMaySeeItselfSeesNothingElse) {
   changed.r_RC = start.r_RC.detach().clone();
   changed.r_RC.select(0, 2).add_(1.0);
   const Tensor before = second(start), after = second(changed);
-  for (int64_t row = 0; row < kB * kT; ++row)
+  for (int64_t row = 0; row < kEarlyExitMaskB * kEarlyExitMaskT; ++row)
     EXPECT_EQ(same_bits(before.select(0, row), after.select(0, row)), row != 2) << row;
   Tensor(model->parameters().at("attention.1.qkv.weight").detach()).narrow(0, 0, 16).mul_(-2.0);
   EXPECT_LE(max_difference(second(start), before), 1e-13) << "queries do not matter";
@@ -171,7 +175,7 @@ std::vector<Everything> maskings_with_everything() {
 Tensor with_another_token(const Tensor& tokens_BT, int64_t position) {
   const Tensor changed = tokens_BT.clone();
   const Tensor column = changed.select(1, position);
-  column.copy_((column + 1).remainder(kVocab));
+  column.copy_((column + 1).remainder(kEarlyExitMaskVocab));
   return changed;
 }
 
@@ -179,7 +183,7 @@ Tensor with_another_token(const Tensor& tokens_BT, int64_t position) {
 void expect_causal(const NextTokenModel& model, const Halts* replay) {
   const Batch batch = tokens_only(3);
   const std::vector<Tensor> before = logits_by_position(model, walk(model, batch, replay));
-  for (int64_t j = 0; j < kT; ++j) {
+  for (int64_t j = 0; j < kEarlyExitMaskT; ++j) {
     const Batch changed = batch_of(with_another_token(batch.tokens_BT, j), {});
     const std::vector<Tensor> after = logits_by_position(model, walk(model, changed, replay));
     for (size_t i = 0; i < before.size(); ++i) {
@@ -228,7 +232,7 @@ std::set<int64_t> seen_by(const NextTokenModel& model, const KeptTrace& trace, s
   const auto after = [&](const Carry& carry) {
     const Segment one = {layer, layer + 1};
     return walk_again(depth(model).walk(), depth(model).program(), trace, one, carry, {})
-        .r_RC.view({kB, kT, -1});
+        .r_RC.view({kEarlyExitMaskB, kEarlyExitMaskT, -1});
   };
   Carry changed = trace.door(layer);
   changed.r_RC = changed.r_RC.clone();
@@ -236,7 +240,7 @@ std::set<int64_t> seen_by(const NextTokenModel& model, const KeptTrace& trace, s
   const Tensor one = after(trace.door(layer)), two = after(changed);
   EXPECT_TRUE(same_bits(one.select(0, 1), two.select(0, 1))) << "another sequence";
   std::set<int64_t> rows;
-  for (int64_t t = 0; t < kT; ++t)
+  for (int64_t t = 0; t < kEarlyExitMaskT; ++t)
     if (!same_bits(one.select(0, 0).select(0, t), two.select(0, 0).select(0, t))) rows.insert(t);
   return rows;
 }
@@ -295,7 +299,7 @@ TEST(HiddenKey, FollowsFromTheScoresOfTheLayersBefore) {
     std::vector<Tensor> confident;
     for (const Tensor& logits : logits_by_position(*model, trace)) {
       const Tensor p = (logits / e.config.halting.temperature).softmax(-1);
-      confident.push_back(std::get<0>(p.max(-1)).ge(0.5).view({kB * kT}));
+      confident.push_back(std::get<0>(p.max(-1)).ge(0.5).view({kEarlyExitMaskB * kEarlyExitMaskT}));
     }
     EXPECT_FALSE(same_bits(confident[0], confident[1])) << "histories have to differ";
     const bool previous = e.config.halting.mask_history == MaskHistory::kPrevious;
@@ -327,7 +331,7 @@ std::vector<Positions> reached_by_label(ModelConfig config, bool training) {
   const std::vector<Tensor> likely = with_label(p.argmax()), unlikely = with_label(p.argmin());
   std::vector<Positions> reached(likely.size());
   for (size_t i = 0; i < likely.size(); ++i)
-    for (int64_t t = 0; t < kT; ++t)
+    for (int64_t t = 0; t < kEarlyExitMaskT; ++t)
       if (!same_bits(likely[i].select(1, t), unlikely[i].select(1, t))) reached[i].insert(t);
   return reached;
 }

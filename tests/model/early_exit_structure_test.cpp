@@ -20,7 +20,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr int64_t kVocab = 11;
+constexpr int64_t kEarlyExitStructureVocab = 11;
 constexpr double kNever = 2;  // a threshold that no probability reaches
 
 // Three layers of growing width with gates.
@@ -32,7 +32,7 @@ ModelConfig growing_config() {
 }
 
 Batch tokens_only(int64_t B, int64_t T, unsigned seed) {
-  return batch_of(random_tokens({B, T}, kVocab, seed), {});
+  return batch_of(random_tokens({B, T}, kEarlyExitStructureVocab, seed), {});
 }
 
 void set_parameter(NextTokenModel& model, const std::string& name, double value) {
@@ -123,8 +123,9 @@ TEST(EarlyExitReadings, EveryLayerReadsOutAtItsWidth) {
   for (const IntList& widths : {IntList{16, 16, 16}, IntList{4, 12, 16}}) {
     ModelConfig config = growing_config();
     config.early_exit.layer_widths = widths;
-    const auto model = model_of(config, kVocab, at::kDouble);
-    Batch batch = batch_of(random_tokens({2, 5}, kVocab, 1), random_tokens({2, 5}, kVocab, 2));
+    const auto model = model_of(config, kEarlyExitStructureVocab, at::kDouble);
+    Batch batch = batch_of(random_tokens({2, 5}, kEarlyExitStructureVocab, 1),
+                           random_tokens({2, 5}, kEarlyExitStructureVocab, 2));
     batch.targets_BT.data_ptr<int64_t>()[3] = -1;
     const KeptTrace trace = walk(*model, batch);
     ASSERT_EQ(trace.readouts().size(), 3U);
@@ -133,11 +134,11 @@ TEST(EarlyExitReadings, EveryLayerReadsOutAtItsWidth) {
       const StepRecord& r = trace.steps[i];
       EXPECT_EQ(r.layer, int(i));
       EXPECT_EQ(trace.h(r).sizes(), (at::IntArrayRef{10, widths[i]}));
-      EXPECT_EQ(logits[i].sizes(), (at::IntArrayRef{10, kVocab}));
+      EXPECT_EQ(logits[i].sizes(), (at::IntArrayRef{10, kEarlyExitStructureVocab}));
       const std::vector<double> ln_p = numbers(logits[i].log_softmax(-1));
       for (size_t row = 0; row < 10; ++row) {
-        const auto first = ln_p.begin() + std::ptrdiff_t(row * size_t(kVocab));
-        const auto best = std::max_element(first, first + kVocab);
+        const auto first = ln_p.begin() + std::ptrdiff_t(row * size_t(kEarlyExitStructureVocab));
+        const auto best = std::max_element(first, first + kEarlyExitStructureVocab);
         const int64_t target = batch.targets_BT.data_ptr<int64_t>()[row];
         EXPECT_NEAR(numbers(r.reading.ln_p_R)[row], target < 0 ? 0 : first[target], 1e-13);
         EXPECT_NEAR(numbers(r.reading.ln_max_R)[row], *best, 1e-13);
@@ -146,8 +147,8 @@ TEST(EarlyExitReadings, EveryLayerReadsOutAtItsWidth) {
       }
     }
     const Tensor last = model->logits(batch.tokens_BT);
-    EXPECT_EQ(last.sizes(), (at::IntArrayRef{2, 5, kVocab}));
-    EXPECT_TRUE(same_bits(last, logits[2].view({2, 5, kVocab})));
+    EXPECT_EQ(last.sizes(), (at::IntArrayRef{2, 5, kEarlyExitStructureVocab}));
+    EXPECT_TRUE(same_bits(last, logits[2].view({2, 5, kEarlyExitStructureVocab})));
   }
 }
 
@@ -202,11 +203,11 @@ TEST(EarlyExitConfig, RefusesWhatDoesNotFitAndSaysWhy) {
 std::set<int64_t> reached(const IntList& contexts, int64_t t) {
   ModelConfig config = exit_config(kNever, int64_t(contexts.size()));
   config.early_exit.layer_contexts = contexts;
-  const auto model = model_of(config, kVocab, at::kDouble);
+  const auto model = model_of(config, kEarlyExitStructureVocab, at::kDouble);
   disturb(*model, 0.1);
   const KeptTrace trace = walk(*model, tokens_only(1, 8, 3));
   const Tensor row = layer_logits(*model, trace).back().select(0, t);
-  backward((row * random_normal({kVocab}, 4)).sum());
+  backward((row * random_normal({kEarlyExitStructureVocab}, 4)).sum());
   const Tensor gradient = model->parameters().at("position_table.weight").grad();
   std::set<int64_t> positions;
   for (int64_t j = 0; j < 8; ++j)
@@ -230,7 +231,7 @@ TEST(Window, AsWideAsTheTextIsNone) {
   const auto logits = [](const IntList& contexts) {
     ModelConfig config = exit_config(0.3);
     config.early_exit.layer_contexts = contexts;
-    const auto model = model_of(config, kVocab);
+    const auto model = model_of(config, kEarlyExitStructureVocab);
     return layer_logits(*model, walk(*model, tokens_only(2, 6, 3)));
   };
   const std::vector<Tensor> none = logits({});
@@ -250,7 +251,7 @@ struct Door {
 
 // Of the middle layer, 4 wide before and 12 wide after, with its gate's bias set.
 Door door_of(const ModelConfig& config, double gate_bias) {
-  const auto model = model_of(config, kVocab, at::kDouble);
+  const auto model = model_of(config, kEarlyExitStructureVocab, at::kDouble);
   if (config.early_exit.gate_mode == GateMode::kLearned)
     set_parameter(*model, "gate.1.bias", gate_bias);
   const Batch batch = tokens_only(2, 6, 5);
@@ -280,7 +281,7 @@ TEST(Door, AppendsZerosAndAddsTheTable) {
 }
 
 TEST(Door, AGateMixesByWhatTheNarrowStreamSays) {
-  const auto model = model_of(growing_config(), kVocab, at::kDouble);
+  const auto model = model_of(growing_config(), kEarlyExitStructureVocab, at::kDouble);
   const Tensor weight = model->parameters().at("gate.1.weight");
   ASSERT_EQ(weight.sizes(), (at::IntArrayRef{1, 4}));
   const Door door = door_of(growing_config(), 0.7);
@@ -293,7 +294,7 @@ TEST(Door, AGateMixesByWhatTheNarrowStreamSays) {
 }
 
 TEST(Door, AnOpenGateForgetsTheLayersBelow) {
-  const auto model = model_of(growing_config(), kVocab, at::kDouble);
+  const auto model = model_of(growing_config(), kEarlyExitStructureVocab, at::kDouble);
   const Batch batch = tokens_only(2, 6, 5);
   const auto last = [&] { return layer_logits(*model, walk(*model, batch))[2]; };
   const auto changes = [&] {
@@ -314,9 +315,10 @@ std::set<std::string> taught(ModelConfig config, size_t judged) {
   FloatList weights(3, 0.0);
   weights[judged] = 1;
   config.supervision.layer_supervision = {"", weights};
-  const auto model = model_of(config, kVocab, at::kDouble);
+  const auto model = model_of(config, kEarlyExitStructureVocab, at::kDouble);
   disturb(*model, 0.1);
-  const Batch batch = batch_of(random_tokens({2, 6}, kVocab, 1), random_tokens({2, 6}, kVocab, 2));
+  const Batch batch = batch_of(random_tokens({2, 6}, kEarlyExitStructureVocab, 1),
+                               random_tokens({2, 6}, kEarlyExitStructureVocab, 2));
   backward(model->forward(batch, {true}).losses.at(0).sum);
   std::set<std::string> names;
   for (const Parameter& p : model->parameters().all()) {
@@ -329,7 +331,7 @@ std::set<std::string> taught(ModelConfig config, size_t judged) {
 // Layer i's own parameters: those that its loss teaches when nothing else is.
 std::set<std::string> own(const ModelConfig& config, size_t i) {
   std::set<std::string> names;
-  for (const ParameterSpec& spec : parameter_table(config, kVocab)) {
+  for (const ParameterSpec& spec : parameter_table(config, kEarlyExitStructureVocab)) {
     const bool numbered = spec.name.find("." + std::to_string(i) + ".") != std::string::npos;
     if (numbered || (i == 0 && spec.part == Part::kPositionTable)) names.insert(spec.name);
   }
@@ -361,9 +363,9 @@ TEST(Detach, WithoutItALossTeachesAllLayersBelow) {
 TEST(Detach, LeavesTheForwardPassAsItIs) {
   ModelConfig config = growing_config();
   config.halting.threshold = 0.3;
-  const auto plain = model_of(config, kVocab);
+  const auto plain = model_of(config, kEarlyExitStructureVocab);
   config.early_exit.detach_between_layers = true;
-  const auto cut = model_of(config, kVocab);
+  const auto cut = model_of(config, kEarlyExitStructureVocab);
   const Batch batch = tokens_only(2, 6, 1);
   const std::vector<Tensor> one = layer_logits(*plain, walk(*plain, batch));
   const std::vector<Tensor> two = layer_logits(*cut, walk(*cut, batch));

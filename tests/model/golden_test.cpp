@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kB = 3, kT = 9, kV = 11;
+constexpr int64_t kGoldenB = 3, kGoldenT = 9, kV = 11;
 const fs::path kFolder = fs::path(FATHOM_SOURCE_DIR) / "tests" / "golden";
 
 // ---- The recording
@@ -50,7 +50,7 @@ ModelConfig recorded_defaults() {
   b.n_layer = 3;
   b.n_head = 2;
   b.n_embd = 12;
-  b.block_size = kT;
+  b.block_size = kGoldenT;
   b.tie_head = false;
   config.halting.mask_self = true;
   return config;
@@ -157,13 +157,13 @@ Tensor recorded_parameter(const std::string& name, at::IntArrayRef shape) {
 
 Batch recorded_batch(bool masked_targets) {
   Batch batch;
-  batch.tokens_BT = at::empty({kB, kT}, at::TensorOptions(at::kLong));
-  batch.targets_BT = at::empty({kB, kT}, at::TensorOptions(at::kLong));
+  batch.tokens_BT = at::empty({kGoldenB, kGoldenT}, at::TensorOptions(at::kLong));
+  batch.targets_BT = at::empty({kGoldenB, kGoldenT}, at::TensorOptions(at::kLong));
   const auto stream = [](int64_t i) {
     return int64_t(splitmix64(fnv1a64("tokens") + uint64_t(i)) % uint64_t(kV));
   };
-  for (int64_t i = 0; i < kB * kT; ++i) {
-    const int64_t place = i / kT * (kT + 1) + i % kT;
+  for (int64_t i = 0; i < kGoldenB * kGoldenT; ++i) {
+    const int64_t place = i / kGoldenT * (kGoldenT + 1) + i % kGoldenT;
     batch.tokens_BT.data_ptr<int64_t>()[i] = stream(place);
     batch.targets_BT.data_ptr<int64_t>()[i] = masked_targets && i % 5 == 3 ? -1 : stream(place + 1);
   }
@@ -235,7 +235,7 @@ class Recorded {
   std::vector<int64_t> exits() const {
     if (golden_.exits.empty()) return {};
     const std::vector<bool> halt = halts();
-    const size_t R = size_t(kB * kT), L = halt.size() / R;
+    const size_t R = size_t(kGoldenB * kGoldenT), L = halt.size() / R;
     std::vector<int64_t> exit(R, int64_t(L) - 1);
     for (size_t i = 0; i < R; ++i)
       for (size_t l = L; l-- > 0;)
@@ -288,7 +288,7 @@ void expect_pass(const Recorded& recorded, const Golden& golden, double toleranc
   for (const auto& [layer, expected] : golden.logits) {
     ASSERT_EQ(logits.count(layer), 1U) << layer;
     const Numbers& actual = logits.at(layer);
-    ASSERT_EQ(actual.size(), size_t(kB * kT * kV));
+    ASSERT_EQ(actual.size(), size_t(kGoldenB * kGoldenT * kV));
     ASSERT_EQ(expected.size(), actual.size());
     for (size_t i = 0; i < actual.size(); ++i)
       expect_near(actual[i], expected[i], tolerance,

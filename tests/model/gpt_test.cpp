@@ -14,7 +14,7 @@
 namespace fathom::testing {
 namespace {
 
-constexpr int64_t kVocab = 11;
+constexpr int64_t kGptVocab = 11;
 
 std::vector<ModelConfig> both_configs() {
   return {tied_config(), untied_config()};
@@ -23,7 +23,7 @@ std::vector<ModelConfig> both_configs() {
 // Two sequences with some targets missing.
 Batch batch_with_gaps(int64_t B, int64_t T, unsigned seed) {
   const Batch batch =
-      batch_of(random_tokens({B, T}, kVocab, seed), random_tokens({B, T}, kVocab, seed + 1));
+      batch_of(random_tokens({B, T}, kGptVocab, seed), random_tokens({B, T}, kGptVocab, seed + 1));
   for (int64_t i = 0; i < B * T; i += 1 + i % 4) batch.targets_BT.data_ptr<int64_t>()[i] = -1;
   return batch;
 }
@@ -41,18 +41,19 @@ TEST(Gpt, AgreesWithAnIndependentImplementation) {
   three_heads.backbone.n_layer = 3;
   three_heads.backbone.activation = Activation::kGelu;
   for (const ModelConfig& config : {tied_config(), untied_config(), three_heads}) {
-    const auto model = model_of(config, kVocab, at::kDouble);
+    const auto model = model_of(config, kGptVocab, at::kDouble);
     disturb(*model, 0.3);
     const ReferenceGpt reference(config, *model);
     for (const int64_t T : {1, 5, 8}) {
-      const Tensor tokens = random_tokens({2, T}, kVocab, unsigned(T));
+      const Tensor tokens = random_tokens({2, T}, kGptVocab, unsigned(T));
       std::vector<double> expected;
       for (int64_t b = 0; b < 2; ++b) {
         const int64_t* row = tokens.data_ptr<int64_t>() + b * T;
         const std::vector<double> one = reference.logits({row, row + T});
         expected.insert(expected.end(), one.begin(), one.end());
       }
-      EXPECT_LE(max_difference(model->logits(tokens), tensor_of(expected, {2, T, kVocab})), 1e-10);
+      EXPECT_LE(max_difference(model->logits(tokens), tensor_of(expected, {2, T, kGptVocab})),
+                1e-10);
     }
   }
 }
@@ -62,7 +63,7 @@ TEST(Gpt, DropoutIsWhereTheIndependentImplementationHasIt) {
   config.backbone.dropout = 0.3;
   config.backbone.attn_dropout = 0.5;
   config.backbone.embed_dropout = 0.1;
-  const auto model = model_of(config, kVocab, at::kDouble);
+  const auto model = model_of(config, kGptVocab, at::kDouble);
   disturb(*model, 0.3);
   const Batch batch = batch_with_gaps(3, 7, 5);
   double expected = 0;
@@ -70,10 +71,10 @@ TEST(Gpt, DropoutIsWhereTheIndependentImplementationHasIt) {
     const int64_t* tokens = batch.tokens_BT.data_ptr<int64_t>() + b * 7;
     const ReferenceGpt reference(config, *model, RandomField(1, 2, 10 + b));
     const Tensor log_p =
-        tensor_of(reference.logits({tokens, tokens + 7}), {7, kVocab}).log_softmax(-1);
+        tensor_of(reference.logits({tokens, tokens + 7}), {7, kGptVocab}).log_softmax(-1);
     for (int64_t t = 0; t < 7; ++t) {
       const int64_t target = batch.targets_BT.data_ptr<int64_t>()[b * 7 + t];
-      if (target >= 0) expected -= numbers(log_p)[size_t(t * kVocab + target)];
+      if (target >= 0) expected -= numbers(log_p)[size_t(t * kGptVocab + target)];
     }
   }
   const ModelOutput output = model->forward(batch, {true, RandomField(1, 2, 10)});
@@ -83,7 +84,7 @@ TEST(Gpt, DropoutIsWhereTheIndependentImplementationHasIt) {
 
 TEST(Gpt, GradientsAgreeWithDifferences) {
   for (ModelConfig config : both_configs()) {
-    const auto model = model_of(config, kVocab, at::kDouble);
+    const auto model = model_of(config, kGptVocab, at::kDouble);
     disturb(*model, 0.1);
     const Batch batch = batch_with_gaps(2, 7, 5);
     expect_gradients([&] { return model->forward(batch, {}).losses.at(0).sum; }, tensors_of(*model),
@@ -94,7 +95,7 @@ TEST(Gpt, GradientsAgreeWithDifferences) {
 TEST(Gpt, GradientsAgreeWithDifferencesUnderDropout) {
   ModelConfig config = untied_config();
   config.backbone.dropout = 0.3;
-  const auto model = model_of(config, kVocab, at::kDouble);
+  const auto model = model_of(config, kGptVocab, at::kDouble);
   const Batch batch = batch_with_gaps(2, 7, 5);
   const Pass pass = {true, RandomField(1, 2, 3)};
   expect_gradients([&] { return model->forward(batch, pass).losses.at(0).sum; }, tensors_of(*model),
@@ -104,7 +105,8 @@ TEST(Gpt, GradientsAgreeWithDifferencesUnderDropout) {
 TEST(Gpt, TiedHeadTrainsTheTableFromBothUses) {
   ModelConfig tied = tied_config(), untied = tied_config();
   untied.backbone.tie_head = false;
-  const auto one = model_of(tied, kVocab, at::kDouble), two = model_of(untied, kVocab, at::kDouble);
+  const auto one = model_of(tied, kGptVocab, at::kDouble),
+             two = model_of(untied, kGptVocab, at::kDouble);
   const Tensor table = one->parameters().at("token_table.0.weight");
   {
     const at::NoGradGuard no_grad;
@@ -125,15 +127,15 @@ TEST(Gpt, IsCausalForEveryPreset) {
   for (const Preset& preset : registry().presets()) {
     SCOPED_TRACE(preset.name);
     const ModelConfig config = shrunk(preset_config(preset.name).model);
-    const auto model = model_of(config, kVocab);
+    const auto model = model_of(config, kGptVocab);
     const int64_t T = config.backbone.block_size;
-    const Tensor tokens = random_tokens({2, T}, kVocab, 3);
+    const Tensor tokens = random_tokens({2, T}, kGptVocab, 3);
     const Tensor before = model->logits(tokens);
     for (int64_t j = 0; j < T; ++j) {
       const Tensor changed = tokens.clone();
       for (int64_t b = 0; b < 2; ++b) {
         int64_t& token = changed.data_ptr<int64_t>()[b * T + j];
-        token = (token + 1) % kVocab;
+        token = (token + 1) % kGptVocab;
       }
       const Tensor after = model->logits(changed);
       EXPECT_TRUE(same_bits(before.narrow(1, 0, j), after.narrow(1, 0, j))) << j;
@@ -145,8 +147,9 @@ TEST(Gpt, IsCausalForEveryPreset) {
 
 TEST(Gpt, TheFutureGetsNoGradient) {
   // A target at position 3 only: positions 4 to 7 of the position table stay untouched.
-  const auto model = model_of(tied_config(), kVocab, at::kDouble);
-  const Batch batch = batch_of(random_tokens({1, 8}, kVocab, 1), random_tokens({1, 8}, kVocab, 2));
+  const auto model = model_of(tied_config(), kGptVocab, at::kDouble);
+  const Batch batch =
+      batch_of(random_tokens({1, 8}, kGptVocab, 1), random_tokens({1, 8}, kGptVocab, 2));
   for (int64_t t = 0; t < 8; ++t)
     if (t != 3) batch.targets_BT.data_ptr<int64_t>()[t] = -1;
   backward(model->forward(batch, {}).losses.at(0).sum);
@@ -156,8 +159,8 @@ TEST(Gpt, TheFutureGetsNoGradient) {
 }
 
 TEST(Gpt, ABatchesRowsDoNotSeeEachOther) {
-  const auto model = model_of(untied_config(), kVocab, at::kDouble);
-  const Tensor tokens = random_tokens({3, 6}, kVocab, 4);
+  const auto model = model_of(untied_config(), kGptVocab, at::kDouble);
+  const Tensor tokens = random_tokens({3, 6}, kGptVocab, 4);
   const Tensor together = model->logits(tokens);
   for (int64_t b = 0; b < 3; ++b)
     EXPECT_LE(max_difference(together.narrow(0, b, 1), model->logits(tokens.narrow(0, b, 1))),
@@ -165,16 +168,16 @@ TEST(Gpt, ABatchesRowsDoNotSeeEachOther) {
 }
 
 TEST(Gpt, LossIsTheSumOverValidTargets) {
-  const auto model = model_of(tied_config(), kVocab, at::kDouble);
+  const auto model = model_of(tied_config(), kGptVocab, at::kDouble);
   const Batch batch = batch_with_gaps(3, 7, 9);
   const Tensor log_p = model->logits(batch.tokens_BT).log_softmax(-1).contiguous();
   double sum = 0, count = 0, correct = 0;
   for (int64_t i = 0; i < 21; ++i) {
     const int64_t target = batch.targets_BT.data_ptr<int64_t>()[i];
     if (target < 0) continue;
-    const double* row = log_p.data_ptr<double>() + i * kVocab;
+    const double* row = log_p.data_ptr<double>() + i * kGptVocab;
     sum -= row[target];
-    correct += std::max_element(row, row + kVocab) - row == target;
+    correct += std::max_element(row, row + kGptVocab) - row == target;
     ++count;
   }
   const ModelOutput output = model->forward(batch, {});
@@ -197,7 +200,7 @@ TEST(Gpt, LossIsTheSumOverValidTargets) {
 TEST(Gpt, AStepsGradientsDoNotDependOnItsDivision) {
   for (ModelConfig config : both_configs()) {
     config.backbone.dropout = 0.2;
-    const auto model = model_of(config, kVocab, at::kDouble);
+    const auto model = model_of(config, kGptVocab, at::kDouble);
     const Batch whole = batch_with_gaps(8, 7, 20);
     const double count = model->known_counts(whole, {}).at("loss");
     const auto gradients = [&](const std::vector<int64_t>& sizes) {
@@ -228,7 +231,7 @@ TEST(Gpt, DropoutActsInTrainingOnlyAndAtEverySite) {
   const auto loss = [&](const std::function<void(BackboneConfig&)>& change, const Pass& pass) {
     ModelConfig config = tied_config();
     change(config.backbone);
-    return mean_loss(*model_of(config, kVocab), batch, pass);
+    return mean_loss(*model_of(config, kGptVocab), batch, pass);
   };
   const Pass training = {true, RandomField(1, 2, 0)};
   const double none = loss([](BackboneConfig&) {}, training);
@@ -259,7 +262,7 @@ TEST(Gpt, GivesTheSameBitsTwice) {
   config.backbone.dropout = 0.2;
   const Batch batch = batch_with_gaps(4, 8, 1);
   const auto once = [&] {
-    const auto model = model_of(config, kVocab);
+    const auto model = model_of(config, kGptVocab);
     backward(model->forward(batch, {true, RandomField(1, 2, 0)}).losses.at(0).sum);
     std::vector<Tensor> all = gradients_of(*model);
     all.push_back(model->logits(batch.tokens_BT));
@@ -271,18 +274,18 @@ TEST(Gpt, GivesTheSameBitsTwice) {
 
 TEST(Gpt, SinglePrecisionIsTheSameModel) {
   for (const ModelConfig& config : both_configs()) {
-    const Tensor tokens = random_tokens({4, 8}, kVocab, 1);
-    EXPECT_LE(max_difference(model_of(config, kVocab, at::kFloat)->logits(tokens),
-                             model_of(config, kVocab, at::kDouble)->logits(tokens)),
+    const Tensor tokens = random_tokens({4, 8}, kGptVocab, 1);
+    EXPECT_LE(max_difference(model_of(config, kGptVocab, at::kFloat)->logits(tokens),
+                             model_of(config, kGptVocab, at::kDouble)->logits(tokens)),
               1e-5);
   }
 }
 
 TEST(Gpt, RefusesMorePositionsThanItHas) {
-  const auto model = model_of(tied_config(), kVocab);
-  EXPECT_EQ(model->logits(random_tokens({1, 8}, kVocab, 1)).size(1), 8);
+  const auto model = model_of(tied_config(), kGptVocab);
+  EXPECT_EQ(model->logits(random_tokens({1, 8}, kGptVocab, 1)).size(1), 8);
   EXPECT_STREQ(caught([&] {
-                 model->logits(random_tokens({1, 9}, kVocab, 1));
+                 model->logits(random_tokens({1, 9}, kGptVocab, 1));
                }).what(),
                "9 positions do not fit block_size = 8");
 }

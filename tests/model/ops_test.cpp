@@ -146,14 +146,14 @@ void expect_attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t
                    {q, k, v}, 12);
 }
 
-struct Shape {
+struct OpsShape {
   int64_t B, T, H, D;
 };
 
 TEST(Attention, AgreesWithLoopsAtAllSizes) {
   // One position; T below, at and above D; odd numbers everywhere.
-  for (const Shape s :
-       {Shape{2, 1, 2, 3}, {1, 3, 2, 8}, {2, 5, 1, 5}, {3, 7, 3, 5}, {1, 33, 1, 1}}) {
+  for (const OpsShape s :
+       {OpsShape{2, 1, 2, 3}, {1, 3, 2, 8}, {2, 5, 1, 5}, {3, 7, 3, 5}, {1, 33, 1, 1}}) {
     SCOPED_TRACE(::testing::Message() << "T = " << s.T << ", D = " << s.D);
     const int64_t C = s.H * s.D;
     expect_attention(leaf({s.B, s.T, C}, 1), leaf({s.B, s.T, C}, 2), leaf({s.B, s.T, C}, 3), s.H,
@@ -207,12 +207,12 @@ TEST(Attention, AWindowReachesSoManyPositionsBack) {
 
 // Causal, and every sequence hides keys of its own: the first none, the second its first two (its
 // first two queries have nothing left), the third all (no query has).
-constexpr int64_t kT = 5;
+constexpr int64_t kOpsT = 5;
 bool is_hidden(int64_t b, int64_t k) {
   return (b == 1 && k < 2) || b == 2;
 }
 Described mask_by_sequence() {
-  return Described(3, kT, kT).hide(is_hidden);
+  return Described(3, kOpsT, kOpsT).hide(is_hidden);
 }
 // Whether query q of sequence b has a key.
 bool sees(int64_t b, int64_t q) {
@@ -220,15 +220,15 @@ bool sees(int64_t b, int64_t q) {
 }
 
 TEST(Attention, EverySequenceMayHaveAMaskOfItsOwn) {
-  const Tensor q = leaf({3, kT, 6}, 1), k = leaf({3, kT, 6}, 2), v = leaf({3, kT, 6}, 3);
+  const Tensor q = leaf({3, kOpsT, 6}, 1), k = leaf({3, kOpsT, 6}, 2), v = leaf({3, kOpsT, 6}, 3);
   const Described mask = mask_by_sequence();
-  const Tensor hidden =
-      blocked(3, kT, kT, [](int64_t b, int64_t i, int64_t j) { return j > i || is_hidden(b, j); });
+  const Tensor hidden = blocked(
+      3, kOpsT, kOpsT, [](int64_t b, int64_t i, int64_t j) { return j > i || is_hidden(b, j); });
   expect_attention(q, k, v, 2, mask, hidden);
   for (int64_t b = 0; b < 3; ++b) {
     const auto one = [&](const Tensor& x) { return x.narrow(0, b, 1); };
     const Described alone =
-        Described(1, kT, kT).hide([&](int64_t, int64_t j) { return is_hidden(b, j); });
+        Described(1, kOpsT, kOpsT).hide([&](int64_t, int64_t j) { return is_hidden(b, j); });
     // A mask of the batch is the sequence's own (Q, K) mask.
     EXPECT_LE(max_difference(one(plain::attention(q, k, v, 2, mask, {})),
                              plain::attention(one(q), one(k), one(v), 2, alone, {})),
@@ -237,13 +237,13 @@ TEST(Attention, EverySequenceMayHaveAMaskOfItsOwn) {
   // Masks without an order: a query may see what is behind it.
   const auto kind = [](int64_t b, int64_t i) { return (b + i) % 3; };
   expect_attention(
-      q, k, v, 2, Described(3, kT, kT).any_order().segments(kind, kind),
-      blocked(3, kT, kT, [](int64_t, int64_t i, int64_t j) { return i % 3 != j % 3; }));
-  const Rows rows(batch_of(random_tokens({3, kT}, 7, 1), {}));
+      q, k, v, 2, Described(3, kOpsT, kOpsT).any_order().segments(kind, kind),
+      blocked(3, kOpsT, kOpsT, [](int64_t, int64_t i, int64_t j) { return i % 3 != j % 3; }));
+  const Rows rows(batch_of(random_tokens({3, kOpsT}, 7, 1), {}));
   const RandomField field(1, 2, 3);
   expect_attention(
       q, k, v, 2, mask, hidden,
-      field.attention_draws("here", 0.4, places(rows), places(rows), kT).multipliers(2, q));
+      field.attention_draws("here", 0.4, places(rows), places(rows), kOpsT).multipliers(2, q));
 }
 
 TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
@@ -252,7 +252,7 @@ TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
     for (const double size : {1.0, 1e4}) {  // scores that no exponential can hold as well
       SCOPED_TRACE(::testing::Message() << type << ", " << size);
       const auto input = [&](unsigned seed) {
-        return (random_normal({3, kT, 6}, seed) * size).to(type).set_requires_grad(true);
+        return (random_normal({3, kOpsT, 6}, seed) * size).to(type).set_requires_grad(true);
       };
       const Tensor q = input(1), k = input(2), v = input(3);
       const Tensor out = plain::attention(q, k, v, 2, mask, {});
@@ -260,7 +260,7 @@ TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
       for (const Tensor& x : {out, q.grad(), k.grad(), v.grad()})
         EXPECT_TRUE(x.isfinite().all().item<bool>());
       for (int64_t b = 0; b < 3; ++b)
-        for (int64_t t = 0; t < kT; ++t) {
+        for (int64_t t = 0; t < kOpsT; ++t) {
           const auto largest = [&](const Tensor& x) { return x[b][t].abs().max().item<double>(); };
           SCOPED_TRACE(::testing::Message() << "sequence " << b << ", position " << t);
           EXPECT_EQ(largest(out) > 0, sees(b, t));
@@ -281,17 +281,17 @@ TEST(Attention, AQueryWithoutAKeyGetsExactZerosAndSendsNoGradient) {
 
 TEST(Attention, WhatIsHiddenChangesNoBit) {
   const Described mask = mask_by_sequence();
-  const Tensor q = random_normal({3, kT, 6}, 1), k = random_normal({3, kT, 6}, 2),
-               v = random_normal({3, kT, 6}, 3);
+  const Tensor q = random_normal({3, kOpsT, 6}, 1), k = random_normal({3, kOpsT, 6}, 2),
+               v = random_normal({3, kOpsT, 6}, 3);
   const Tensor before = plain::attention(q, k, v, 2, mask, {});
   for (int64_t b = 0; b < 3; ++b)
-    for (int64_t j = 0; j < kT; ++j) {
+    for (int64_t j = 0; j < kOpsT; ++j) {
       // Large enough that a weight that is merely small would show.
       const Tensor other_k = k.clone(), other_v = v.clone();
       other_k[b][j].fill_(1e3);
       other_v[b][j].fill_(1e100);
       const Tensor after = plain::attention(q, other_k, other_v, 2, mask, {});
-      for (int64_t i = 0; i < kT; ++i) {
+      for (int64_t i = 0; i < kOpsT; ++i) {
         const bool hidden = j > i || is_hidden(b, j);
         EXPECT_EQ(same_bits(before[b][i], after[b][i]), hidden) << b << ": " << i << " of " << j;
       }

@@ -28,11 +28,12 @@ const Tensor& like() {
   return tensor;
 }
 
-struct Shape {
+struct RandomFieldShape {
   int64_t B, T, C;
 };
 
-std::vector<double> mask(const RandomField& field, const std::string& site, double p, Shape s) {
+std::vector<double> mask(const RandomField& field, const std::string& site, double p,
+                         RandomFieldShape s) {
   return numbers(field.dropout(site, p, rows_of(s.B, s.T), s.C, like()));
 }
 
@@ -59,7 +60,7 @@ TEST(Dropout, ValuesAndShareOfZeros) {
 
 TEST(Dropout, IsIndependentBetweenSitesStepsSequencesAndSeeds) {
   const double p = 0.3;
-  const Shape shape = {1, 100, 100};
+  const RandomFieldShape shape = {1, 100, 100};
   const std::vector<double> m = mask(RandomField(1, 5, 2), "mlp_out.0", p, shape);
   const auto expect_independent = [&](const std::vector<double>& other) {
     double differ = 0;

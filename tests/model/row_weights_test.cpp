@@ -12,7 +12,7 @@ namespace {
 
 using Term = SupervisionTerm;
 
-constexpr int64_t kVocab = 11, kLayers = 3;
+constexpr int64_t kRowWeightsVocab = 11, kRowWeightsLayers = 3;
 
 Term term_of(const std::string& name, Term::Gate gate, std::vector<double> weights) {
   Term term;
@@ -23,7 +23,8 @@ Term term_of(const std::string& name, Term::Gate gate, std::vector<double> weigh
 }
 
 Batch batch_with_weights(bool weights) {
-  Batch batch = batch_of(random_tokens({3, 8}, kVocab, 1), random_tokens({3, 8}, kVocab, 2));
+  Batch batch = batch_of(random_tokens({3, 8}, kRowWeightsVocab, 1),
+                         random_tokens({3, 8}, kRowWeightsVocab, 2));
   for (int64_t i = 0; i < 24; i += 5) batch.targets_BT.data_ptr<int64_t>()[i] = -1;
   if (weights) batch.weight_BT = random_normal({3, 8}, 3).abs().to(at::kFloat);
   return batch;
@@ -36,7 +37,7 @@ struct Taught {
 };
 
 Taught teach(const SupervisionTable& table, const Batch& batch, at::ScalarType type, bool known) {
-  const auto model = model_of(exit_config(0.12, kLayers), kVocab, type);
+  const auto model = model_of(exit_config(0.12, kRowWeightsLayers), kRowWeightsVocab, type);
   disturb(*model, 0.5);
   const DepthModel& m = depth(*model);
   Kept kept;
@@ -86,8 +87,8 @@ TEST(RowWeights, OfEveryGateThatIsKnownBeforehand) {
           const Batch batch = batch_with_weights(weights);
           const Taught by_row = teach({term}, batch, type, false),
                        at_once = teach({term}, batch, type, true);
-          EXPECT_EQ(by_row.summed, std::vector<bool>(kLayers, false));
-          EXPECT_EQ(at_once.summed, std::vector<bool>(kLayers, true));
+          EXPECT_EQ(by_row.summed, std::vector<bool>(kRowWeightsLayers, false));
+          EXPECT_EQ(at_once.summed, std::vector<bool>(kRowWeightsLayers, true));
           expect_same(at_once, by_row, type == at::kDouble ? 1e-15 : 1e-6);
         }
 }
@@ -98,7 +99,7 @@ TEST(RowWeights, OfSeveralTermsBehindOneGate) {
                                   term_of("b", Term::kAsked, {0.25, 1})};
   const Batch batch = batch_with_weights(false);
   const Taught at_once = teach(table, batch, at::kFloat, true);
-  EXPECT_EQ(at_once.summed, std::vector<bool>(kLayers, true));
+  EXPECT_EQ(at_once.summed, std::vector<bool>(kRowWeightsLayers, true));
   expect_same(at_once, teach(table, batch, at::kFloat, false), 1e-6);
 }
 

@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 using Term = SupervisionTerm;
 
 constexpr size_t kStepOf[] = {0, 4, 5};  // of readout 0, 1, 2
-constexpr size_t kSteps = 6;
+constexpr size_t kSupervisionSteps = 6;
 
 // What the term's judge says about readout `i`, with the weights that may learn (of which `live` is
 // the walk) and the others.
@@ -30,7 +30,7 @@ Scores judged(const Term& term, int i, const Reference& reference, const Referen
     return reference.read(i, frozen,
                           reference.step(step, frozen, live.door[step], live.hidden[step]));
   if (term.judge == Term::kNextFrozen) {
-    const size_t next = std::min(step + 1, kSteps - 1);
+    const size_t next = std::min(step + 1, kSupervisionSteps - 1);
     return reference.read(std::min(i + 1, 2), frozen,
                           reference.step(next, frozen, live.after[step], live.hidden[next]));
   }

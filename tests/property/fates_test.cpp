@@ -18,7 +18,7 @@ namespace fathom::property {
 namespace {
 
 constexpr double kTolerance = 1e-11;
-const std::string kNothing;
+const std::string kFatesNothing;
 
 KeyFate any_fate() {
   return *rc::gen::element(KeyFate::kHidden, KeyFate::kSeen, KeyFate::kFrozen,
@@ -77,7 +77,7 @@ class Comparison {
       const std::string what = at_door(*door.rows, door.travel, expected_[size_t(r.step)]);
       if (!what.empty()) return fmt::format("step {}: {}", r.step, what);
     }
-    return kNothing;
+    return kFatesNothing;
   }
 
  private:
@@ -105,7 +105,7 @@ class Comparison {
         if (!(std::max(r, y) <= kTolerance))
           return fmt::format("({}, {}) is off by {} and {}", b, t, r, y);
       }
-    return kNothing;
+    return kFatesNothing;
   }
 
   const KeptTrace& trace_;
@@ -171,7 +171,7 @@ RC_GTEST_PROP(Fates, WithAllRowsInItsTensorsOrOnlyThoseThatAreNeeded, ()) {
     options.skip = skip;
     const KeptTrace trace = run_kept(d.model.walk, d.program, d.batch, options);
     RC_LOG() << (skip ? "skipping" : "dense") << "\n" << told(d.program);
-    RC_ASSERT(Comparison(trace, expected, 0, T).run() == kNothing);
+    RC_ASSERT(Comparison(trace, expected, 0, T).run() == kFatesNothing);
   }
 }
 
@@ -358,7 +358,7 @@ RC_GTEST_PROP(Fates, InPiecesThatSeeTheEarlierOnesThroughACache, ()) {
         run_kept(d.model.walk, d.program, positions(batch, first, count), options);
     RC_LOG() << (options.skip ? "skipping, from " : "dense, from ") << first << "\n"
              << told(d.program);
-    RC_ASSERT(Comparison(trace, expected, first, count).run() == kNothing);
+    RC_ASSERT(Comparison(trace, expected, first, count).run() == kFatesNothing);
     first += count;
   }
 }

@@ -10,7 +10,7 @@
 namespace fathom::property {
 namespace {
 
-const std::string kNothing;
+const std::string kRandomPlanNothing;
 
 // Infinite where something is not a number: loops in loops may let a stream grow until single
 // precision ends, and that is no leak.
@@ -29,7 +29,7 @@ RC_GTEST_PROP(RandomPlans, NothingBeforeATokenDependsOnIt, ()) {
   const WalkOptions options = walk_options(*rc::gen::arbitrary<bool>());
   const auto see = [&](const Batch& b) { return look(model.walk, model.program, b, options); };
   RC_PRE(largest(see(batch)) < 1e15);
-  RC_ASSERT(leak(see, batch) == kNothing);
+  RC_ASSERT(leak(see, batch) == kRandomPlanNothing);
 }
 
 RC_GTEST_PROP(RandomPlans, MaskAndSkipAreOneRule, ()) {
@@ -40,7 +40,7 @@ RC_GTEST_PROP(RandomPlans, MaskAndSkipAreOneRule, ()) {
   const Decisions decisions = any_decisions(batch, model.program);
   const bool training = *rc::gen::arbitrary<bool>();
   const Walks walks = both(model.walk, model.program, batch, training, &decisions);
-  RC_ASSERT(compare(model.walk, walks, 1e-10) == kNothing);
+  RC_ASSERT(compare(model.walk, walks, 1e-10) == kRandomPlanNothing);
 }
 
 RC_GTEST_PROP(RandomPlans, SequencesDoNotSeeEachOther, ()) {

@@ -7,7 +7,7 @@
 namespace fathom::property {
 namespace {
 
-constexpr int64_t kC = 3, kRows = 40;
+constexpr int64_t kReadoutC = 3, kReadoutRows = 40;
 
 // With a graph the reading is in one piece: it is what the other is compared with.
 Reading whole(const Tensor& n_RC, LinearParams head, const ReadoutRequest& request) {
@@ -34,7 +34,7 @@ void expect_same(const Reading& a, const Reading& b, double tolerance) {
 
 // Asks for ids of every chunk, its ends among them, and for none.
 Tensor ids_for(int64_t V) {
-  const Tensor ids_R = random_tokens({kRows}, V, unsigned(V));
+  const Tensor ids_R = random_tokens({kReadoutRows}, V, unsigned(V));
   int64_t i = 0;
   for (int64_t border = 0; border <= V; border += kVocabularyChunk)
     for (const int64_t id : {border - 1, border, border + 1})
@@ -53,9 +53,9 @@ TEST_F(ChunkedReadout, EqualsTheWholeOne) {
         for (const bool asked : {true, false}) {
           SCOPED_TRACE(fmt::format("V = {}, temperature {}", V, temperature));
           LinearParams head;
-          head.weight = random_normal({V, kC}, 1).to(dtype);
+          head.weight = random_normal({V, kReadoutC}, 1).to(dtype);
           if (temperature != 3.0) head.bias = random_normal({V}, 2).to(dtype);
-          const Tensor n_RC = (4 * random_normal({kRows, kC}, 3)).to(dtype);
+          const Tensor n_RC = (4 * random_normal({kReadoutRows, kReadoutC}, 3)).to(dtype);
           ReadoutRequest request;
           if (asked) request.ids_R = ids_for(V);
           request.confidence_temperature = temperature;
@@ -96,10 +96,10 @@ TEST_F(ChunkedReadout, TakesTheFirstOfEquals) {
 TEST_F(ChunkedReadout, EqualsTheWholeOneAtTheEndsOfTheRange) {
   const int64_t V = 2 * kVocabularyChunk + 5;
   LinearParams head;
-  head.weight = 300 * random_normal({V, kC}, 1).to(at::kFloat);
+  head.weight = 300 * random_normal({V, kReadoutC}, 1).to(at::kFloat);
   head.bias = at::full({V}, 0.0, at::TensorOptions(at::kFloat));
   head.bias.narrow(0, 0, kVocabularyChunk).fill_(-HUGE_VAL);  // a whole chunk
-  const Tensor n_RC = 10 * random_normal({kRows, kC}, 3).to(at::kFloat);
+  const Tensor n_RC = 10 * random_normal({kReadoutRows, kReadoutC}, 3).to(at::kFloat);
   ReadoutRequest request;
   request.ids_R = ids_for(V);
   request.confidence_temperature = 0.5;

@@ -67,7 +67,7 @@ Settings split_exits() {
 }
 
 // clang-format off
-const std::vector<Row> kRows = {
+const std::vector<Row> kEffectsRows = {
     {"n_layer", "3"}, {"n_head", "4"}, {"n_embd", "32"}, {"block_size", "4"}, {"vocab_size", "20"},
     {"bias", "True"}, {"head_bias", "True", {{"tie_head", "False"}}}, {"tie_head", "False"},
     {"dropout", "0.3"}, {"attn_dropout", "0.3"}, {"residual_dropout", "0.3"},
@@ -171,9 +171,9 @@ class EffectsTest : public TrainTest {
 
 TEST_F(EffectsTest, EverySettingHasARow) {
   std::set<std::string> rows = kElsewhere;
-  for (const Row& row : kRows) rows.insert(row.name);
+  for (const Row& row : kEffectsRows) rows.insert(row.name);
   for (const char* name : kEngineEffects)
-    EXPECT_EQ(rows.count(name), 1U) << "what does " << name << " change? Add it to kRows";
+    EXPECT_EQ(rows.count(name), 1U) << "what does " << name << " change? Add it to kEffectsRows";
   RunConfig config;
   FieldList list;
   add_fields(list, config);
@@ -182,7 +182,7 @@ TEST_F(EffectsTest, EverySettingHasARow) {
 
 TEST_F(EffectsTest, EverySettingActs) {
   std::map<Settings, std::string> bases;
-  for (const Row& row : kRows) {
+  for (const Row& row : kEffectsRows) {
     SCOPED_TRACE(row.name + "=" + row.value);
     std::string& base = bases[row.base];
     if (base.empty()) base = fingerprint(with(row.base));

@@ -17,7 +17,7 @@ using ::testing::ElementsAre;
 
 enum class Fault { kNone, kLoss, kAlways, kGradient, kWeight, kSpike, kUnreached };
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kGuardsNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
 // A model that goes wrong in its `pass`-th training pass, counted from 0; its parameters are the
@@ -86,7 +86,7 @@ class GuardsTest : public TrainTest {
   }
   // Goes wrong in pass `pass` of step `step`, both counted from 0.
   Trainer faulty(const RunConfig& config, Fault fault, int64_t step, int64_t pass = 0,
-                 double value = kNan) {
+                 double value = kGuardsNan) {
     if (!corpus_) corpus_ = corpus();
     const int64_t V = settled_vocab_size(config, corpus_->vocab_size());
     std::filesystem::create_directories(temp_ / "run/checkpoints");
@@ -117,7 +117,7 @@ class GuardsTest : public TrainTest {
 TEST_F(GuardsTest, NothingOfADamagedStepReachesTheWeights) {
   int caught_ones = 0, injected = 0;
   for (const Fault fault : {Fault::kLoss, Fault::kGradient, Fault::kWeight})
-    for (const double value : {kNan, kInf, -kInf})
+    for (const double value : {kGuardsNan, kInf, -kInf})
       for (int64_t pass = 0; pass < kPasses; ++pass) {
         if (fault == Fault::kGradient && !std::isnan(value)) continue;
         SCOPED_TRACE(::testing::Message() << int(fault) << " " << value << " in pass " << pass);
@@ -325,7 +325,7 @@ TEST_F(GuardsTest, AnInterruptionDoesNotSaveThemEither) {
   events.step = [&](const StepReport& r) {
     if (r.step != 4) return;
     const at::NoGradGuard no_grad;
-    t.model().parameters().at("norm_out.0.weight").fill_(kNan);
+    t.model().parameters().at("norm_out.0.weight").fill_(kGuardsNan);
     stop = true;
   };
   events.stop = [&] { return stop; };
