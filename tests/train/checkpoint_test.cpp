@@ -228,6 +228,23 @@ TEST_F(CheckpointTest, RefusesSizesThatItsTensorsDoNotHave) {
   EXPECT_THAT(refused_with([](json& j) { j["config"]["n_layer"] = 1000; }), HasSubstr("n_layer"));
 }
 
+TEST_F(CheckpointTest, AnInitialModelGivesItsWeightsAlone) {
+  run(tiny_run(untied_config()), "run");
+  const std::string bytes = slurp(checkpoint("run", "last") + "/model.safetensors");
+  RunConfig config = tiny_run(untied_config());
+  config.training.seed = 7;
+  Trainer t = trainer(config, temp_ / "next");
+  t.start_from(checkpoint("run", "last"));
+  EXPECT_EQ(weights(t.model()), weights(*load_model(checkpoint("run", "last"), at::kCPU).model));
+  EXPECT_EQ(t.optimizer().steps(), 0);
+  EXPECT_EQ(t.state().step, 0);
+  t.run({});
+  EXPECT_EQ(slurp(checkpoint("run", "last") + "/model.safetensors"), bytes) << "it is only read";
+  Trainer other = trainer(tiny_run(), temp_ / "other");
+  EXPECT_THAT(error_of([&] { other.start_from(checkpoint("run", "last")); }),
+              HasSubstr("the model has no"));
+}
+
 TEST_F(CheckpointTest, AMissingOneIsSaid) {
   EXPECT_THAT(error_of([&] { load_model(temp_ / "nowhere", at::kCPU); }), HasSubstr("nowhere"));
 }

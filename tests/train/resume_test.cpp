@@ -266,23 +266,6 @@ TEST_F(ResumeTest, ParametersMayBeFrozenAndThawedOnTheWay) {
   }
 }
 
-TEST_F(ResumeTest, AnInitialModelGivesItsWeightsAlone) {
-  run(tiny_run(untied_config()), "run");
-  const std::string bytes = slurp(checkpoint("run", "last") + "/model.safetensors");
-  RunConfig config = tiny_run(untied_config());
-  config.training.seed = 7;
-  Trainer t = trainer(config, temp_ / "next");
-  t.start_from(checkpoint("run", "last"));
-  EXPECT_EQ(weights(t.model()), weights(*load_model(checkpoint("run", "last"), at::kCPU).model));
-  EXPECT_EQ(t.optimizer().steps(), 0);
-  EXPECT_EQ(t.state().step, 0);
-  t.run({});
-  EXPECT_EQ(slurp(checkpoint("run", "last") + "/model.safetensors"), bytes) << "it is only read";
-  Trainer other = trainer(tiny_run(), temp_ / "other");
-  EXPECT_THAT(error_of([&] { other.start_from(checkpoint("run", "last")); }),
-              HasSubstr("the model has no"));
-}
-
 TEST_F(ResumeTest, EvalOnlyLeavesTheCheckpointsAlone) {
   RunConfig config = eventful();
   run(config, "run");
