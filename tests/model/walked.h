@@ -8,7 +8,7 @@
 
 namespace fathom::testing::walked {
 
-constexpr int64_t B = 2, T = 6, C = 12, H = 3, kVocab = 7;
+constexpr int64_t B = 2, T = 6, C = 12, H = 3, kWalkedVocab = 7;
 
 inline BackboneConfig backbone(bool bias = true) {
   BackboneConfig b;
@@ -38,13 +38,13 @@ inline LayerSpec bare_layer() {
 
 struct Walked {
   explicit Walked(const DepthPlan& plan, at::ScalarType dtype = at::kDouble, bool bias = true)
-      : parameters(parameter_table(plan, backbone(bias), kVocab), 1, at::kCPU, dtype),
+      : parameters(parameter_table(plan, backbone(bias), kWalkedVocab), 1, at::kCPU, dtype),
         walk(plan, backbone(bias), bind(parameters, plan)) {
     const at::NoGradGuard no_grad;
     unsigned seed = 1;
     for (const Parameter& p : parameters.all())
       Tensor(p.tensor).add_(random_normal(p.tensor.sizes(), seed++), 0.5);
-    batch.tokens_BT = random_tokens({B, T}, kVocab, 3);
+    batch.tokens_BT = random_tokens({B, T}, kWalkedVocab, 3);
     trace = run_kept(walk, unroll(plan), batch, {});
   }
 
