@@ -14,7 +14,7 @@ using Term = SupervisionTerm;
 
 constexpr int64_t kRowWeightsVocab = 11, kRowWeightsLayers = 3;
 
-Term term_of(const std::string& name, Term::Gate gate, std::vector<double> weights) {
+Term named_term(const std::string& name, Term::Gate gate, std::vector<double> weights) {
   Term term;
   term.name = name;
   term.gate = gate;
@@ -82,7 +82,7 @@ TEST(RowWeights, OfEveryGateThatIsKnownBeforehand) {
     for (const Term::Denominator denominator : {Term::kTargets, Term::kGated})
       for (const bool weights : {false, true})
         for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
-          Term term = term_of("loss", gate, {0.5, 1, 0.25});
+          Term term = named_term("loss", gate, {0.5, 1, 0.25});
           term.denominator = denominator;
           const Batch batch = batch_with_weights(weights);
           const Taught by_row = teach({term}, batch, type, false),
@@ -95,8 +95,8 @@ TEST(RowWeights, OfEveryGateThatIsKnownBeforehand) {
 
 // Two terms behind one gate share the sum, whatever their weights are.
 TEST(RowWeights, OfSeveralTermsBehindOneGate) {
-  const SupervisionTable table = {term_of("a", Term::kAsked, {1, 0, 2}),
-                                  term_of("b", Term::kAsked, {0.25, 1})};
+  const SupervisionTable table = {named_term("a", Term::kAsked, {1, 0, 2}),
+                                  named_term("b", Term::kAsked, {0.25, 1})};
   const Batch batch = batch_with_weights(false);
   const Taught at_once = teach(table, batch, at::kFloat, true);
   EXPECT_EQ(at_once.summed, std::vector<bool>(kRowWeightsLayers, true));
@@ -106,22 +106,22 @@ TEST(RowWeights, OfSeveralTermsBehindOneGate) {
 // Layer by layer: where terms stand behind different gates, or one is no cross entropy of the
 // walk's own answers, nothing is said beforehand.
 TEST(RowWeights, OfNothingElse) {
-  Term max = term_of("max", Term::kEvery, {0, 1});
+  Term max = named_term("max", Term::kEvery, {0, 1});
   max.signal = Term::kMax;
-  Term probability = term_of("p", Term::kEvery, {0, 1});
+  Term probability = named_term("p", Term::kEvery, {0, 1});
   probability.transform = Term::kProbability;
-  Term judged = term_of("judged", Term::kEvery, {0, 1});
+  Term judged = named_term("judged", Term::kEvery, {0, 1});
   judged.judge = Term::kSelfFrozen;
-  Term near = term_of("near", Term::kEvery, {0, 1});
+  Term near = named_term("near", Term::kEvery, {0, 1});
   near.reach = 1;
-  Term times = term_of("times", Term::kEvery, {0, 1});
+  Term times = named_term("times", Term::kEvery, {0, 1});
   times.multiplier = Term::kCrossEntropy;
   const Batch batch = batch_with_weights(true);
   for (const Term& other :
-       {max, probability, judged, near, times, term_of("asked", Term::kAsked, {0, 1}),
-        term_of("stays", Term::kStays, {0, 1})}) {
+       {max, probability, judged, near, times, named_term("asked", Term::kAsked, {0, 1}),
+        named_term("stays", Term::kStays, {0, 1})}) {
     SCOPED_TRACE(other.name);
-    const SupervisionTable table = {term_of("loss", Term::kEvery, {1, 1}), other};
+    const SupervisionTable table = {named_term("loss", Term::kEvery, {1, 1}), other};
     const Taught known = teach(table, batch, at::kDouble, true);
     EXPECT_EQ(known.summed, (std::vector<bool>{true, false, false}));
     expect_same(known, teach(table, batch, at::kDouble, false), 1e-14);
