@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kAttentionCacheSequences = 3, kSlots = 2, kCapacity = 9, kAttentionCacheWidth = 2;
 
-int64_t any(int64_t from, int64_t to) {
+int64_t any_of_cache(int64_t from, int64_t to) {
   return *rc::gen::inRange<int64_t>(from, to + 1);
 }
 
@@ -30,15 +30,15 @@ Rows any_rows(int64_t end) {
   batch.segment_BT = batch.tokens_BT.clone();
   batch.valid_BT = at::zeros({kAttentionCacheSequences, kMost}, at::TensorOptions(at::kBool));
   const Tensor keep_R = at::zeros({kAttentionCacheSequences * kMost}, at::TensorOptions(at::kBool));
-  const bool plain = any(0, 1) == 0;
+  const bool plain = any_of_cache(0, 1) == 0;
   for (int64_t b = 0; b < kAttentionCacheSequences; ++b) {
-    int64_t position = any(0, end - 1);
+    int64_t position = any_of_cache(0, end - 1);
     for (int64_t i = b * kMost; i < (b + 1) * kMost; ++i) {
       batch.position_BT.data_ptr<int64_t>()[i] = position;
-      keep_R.data_ptr<bool>()[i] = position < end && any(0, 2) > 0;
-      position += any(1, 2);
-      batch.segment_BT.data_ptr<int64_t>()[i] = plain ? 0 : any(0, 1);
-      batch.valid_BT.data_ptr<bool>()[i] = plain || any(0, 3) > 0;
+      keep_R.data_ptr<bool>()[i] = position < end && any_of_cache(0, 2) > 0;
+      position += any_of_cache(1, 2);
+      batch.segment_BT.data_ptr<int64_t>()[i] = plain ? 0 : any_of_cache(0, 1);
+      batch.valid_BT.data_ptr<bool>()[i] = plain || any_of_cache(0, 3) > 0;
     }
   }
   if (plain) batch.segment_BT = batch.valid_BT = Tensor();
@@ -57,7 +57,7 @@ class CacheModel {
   explicit CacheModel(at::ScalarType type) : type_(type) {}
 
   void put() {
-    const int slot = int(any(0, kSlots - 1));
+    const int slot = int(any_of_cache(0, kSlots - 1));
     const Rows rows = any_rows(kCapacity);
     const int64_t R = rows.count();
     const Tensor k_RC = at::zeros({R, 2 * kAttentionCacheWidth}, at::TensorOptions(type_));
@@ -66,7 +66,7 @@ class CacheModel {
       for (int64_t i = rows.offsets()[size_t(b)]; i < rows.offsets()[size_t(b) + 1]; ++i) {
         k_RC[i].narrow(0, 0, kAttentionCacheWidth).fill_(double(++written_));
         k_RC[i].narrow(0, kAttentionCacheWidth, kAttentionCacheWidth).fill_(-double(written_));
-        const bool hidden = any(0, 3) == 0;
+        const bool hidden = any_of_cache(0, 3) == 0;
         hidden_R.data_ptr<bool>()[i] = hidden;
         known_[slot][b][rows.positions()[size_t(i)]] = {
             double(written_), rows.segment_R.defined() ? rows.segment_R[i].item<int64_t>() : 0,
@@ -76,12 +76,13 @@ class CacheModel {
               {k_RC, kAttentionCacheWidth, kAttentionCacheWidth}, hidden_R);
   }
   void truncate() {
-    const int64_t b = any(0, kAttentionCacheSequences - 1), position = any(0, kCapacity);
+    const int64_t b = any_of_cache(0, kAttentionCacheSequences - 1),
+                  position = any_of_cache(0, kCapacity);
     cache.truncate(b, position);
     for (auto& slot : known_) slot[b].erase(slot[b].lower_bound(position), slot[b].end());
   }
   void forget() {
-    const int64_t b = any(0, kAttentionCacheSequences - 1);
+    const int64_t b = any_of_cache(0, kAttentionCacheSequences - 1);
     cache.forget(b);
     for (auto& slot : known_) slot[b].clear();
   }
@@ -129,9 +130,9 @@ class CacheModel {
 };
 
 RC_GTEST_PROP(AttentionCaches, HoldWhatWasPutLastAtEachPosition, ()) {
-  CacheModel model(any(0, 1) == 0 ? at::kFloat : at::kDouble);
-  for (int64_t i = any(1, 12); i > 0; --i) {
-    const int64_t kind = any(0, 6);
+  CacheModel model(any_of_cache(0, 1) == 0 ? at::kFloat : at::kDouble);
+  for (int64_t i = any_of_cache(1, 12); i > 0; --i) {
+    const int64_t kind = any_of_cache(0, 6);
     if (kind == 0)
       model.forget();
     else if (kind < 3)

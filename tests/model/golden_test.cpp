@@ -176,7 +176,7 @@ Pass training_pass() {
   return {true, RandomField(0, 0, 0)};
 }
 
-Tensor objective(const ModelOutput& output) {
+Tensor golden_objective(const ModelOutput& output) {
   Tensor total;
   for (const LossPart& part : output.losses) {
     if (part.count == 0) continue;
@@ -246,7 +246,7 @@ class Recorded {
   // Objective, and an update from it.
   double step(Optimizer& optimizer) {
     model_->parameters().zero_grad();
-    const Tensor loss = objective(forward());
+    const Tensor loss = golden_objective(forward());
     backward(loss);
     optimizer.step(0.01, clip_scale(gradient_norm(model_->parameters()), 1.0));
     return loss.item<double>();
@@ -268,7 +268,7 @@ void expect_near(double actual, double expected, double tolerance, const std::st
 void expect_pass(const Recorded& recorded, const Golden& golden, double tolerance) {
   EXPECT_EQ(recorded.exits(), golden.exits);
   const ModelOutput output = recorded.forward();
-  expect_near(objective(output).item<double>(), golden.loss, tolerance, "loss");
+  expect_near(golden_objective(output).item<double>(), golden.loss, tolerance, "loss");
   const auto metric = [&](const std::string& name) {
     const auto found = output.metrics.find(name);
     if (found != output.metrics.end()) return found->second.sum / found->second.count;
@@ -311,7 +311,7 @@ TEST_P(GoldenTest, PassInSinglePrecision) {
 
 TEST_P(GoldenTest, GradientOfEveryParameter) {
   Recorded recorded(golden_, at::kDouble);
-  backward(objective(recorded.forward()));
+  backward(golden_objective(recorded.forward()));
   std::set<std::string> names;
   for (const Parameter& p : recorded.model().parameters().all()) {
     SCOPED_TRACE(p.spec.name);

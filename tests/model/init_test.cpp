@@ -35,7 +35,7 @@ Moments moments(const Tensor& tensor) {
 // Bounds of 4.5 standard errors: about one false alarm in 10,000 seeds over all parameters.
 constexpr double kErrors = 4.5;
 
-void expect_normal(const Tensor& t, double std) {
+void expect_drawn_normal(const Tensor& t, double std) {
   const Moments m = moments(t);
   const auto n = static_cast<double>(t.numel());
   EXPECT_NEAR(m.mean, 0, kErrors * std / std::sqrt(n));
@@ -78,7 +78,7 @@ TEST(Init, Gpt2) {
     } else {
       const bool residual =
           ends_with(p.spec.name, ".out.weight") || ends_with(p.spec.name, ".down.weight");
-      expect_normal(p.tensor, residual ? 0.02 / std::sqrt(2 * 3.0) : 0.02);
+      expect_drawn_normal(p.tensor, residual ? 0.02 / std::sqrt(2 * 3.0) : 0.02);
     }
   }
 }
@@ -89,7 +89,7 @@ TEST(Init, Torch) {
     SCOPED_TRACE(p.spec.name);
     const std::string& name = p.spec.name;
     if (name == "token_table.0.weight") {
-      expect_normal(p.tensor, 1);
+      expect_drawn_normal(p.tensor, 1);
     } else if (name == "position_table.weight") {
       EXPECT_EQ(moments(p.tensor).largest, 0);
     } else if (name.rfind("norm", 0) == 0) {

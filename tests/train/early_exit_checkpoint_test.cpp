@@ -27,7 +27,7 @@ ModelConfig unusual_config() {
   return config;
 }
 
-nlohmann::json values_of(ModelConfig config) {
+nlohmann::json exit_values_of(ModelConfig config) {
   FieldList list;
   add_fields(list, config);
   nlohmann::json values;
@@ -45,9 +45,9 @@ TEST_F(EarlyExitCheckpoint, KeepsWhatTheModelIs) {
     std::filesystem::remove_all(temp_ / "run");
     run(tiny_run(config), "run");
     const RunState state = load_state(checkpoint("run", "last"));
-    EXPECT_EQ(values_of(state.config.model), values_of(config));
+    EXPECT_EQ(exit_values_of(state.config.model), exit_values_of(config));
   }
-  const nlohmann::json plain = values_of({}), unusual = values_of(unusual_config());
+  const nlohmann::json plain = exit_values_of({}), unusual = exit_values_of(unusual_config());
   for (const char* key :
        {"layer_tables", "layer_heads", "layer_widths", "gate_mode", "layer_contexts",
         "mask_history", "mask_self", "detach_between_layers", "halt_rule", "halt_threshold",

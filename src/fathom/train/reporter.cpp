@@ -152,8 +152,12 @@ void Reporter::interrupted(int64_t saved_step, bool begun) {
 
 void Reporter::finish() {
   if (!request_.options.quiet) progress_.finish();
+  // The one that the best checkpoint goes by.
+  const NamedEvaluation* shown = &last_.evaluations.back();
+  for (const NamedEvaluation& one : last_.evaluations)
+    if (last_.best_metric.rfind(eval_series(one.name, ""), 0) == 0) shown = &one;
   say(stdout, fmt::format("{}: {} after {} steps in {}\n", request_.options.run_name,
-                          loss_text(last_.evaluations.back(), false), with_commas(last_.step),
+                          loss_text(*shown, false), with_commas(last_.step),
                           human_duration(progress_.elapsed())));
 }
 
