@@ -7,6 +7,7 @@
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/stack.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -116,9 +117,26 @@ class FreeWalk {
         return p(x(k + 1)).amax(1);
     }
   }
-  // By which some rows leave early and some do not.
+  // By which rows leave at as many different places as there can be; no row's score is near it.
   double threshold(HaltRule rule) const {
-    return rule == HaltRule::kArgmax ? 2 : score(rule, 2).median().item<double>();
+    if (rule == HaltRule::kArgmax) return 2;
+    std::vector<double> all;
+    for (int64_t k = 0; k < kExitLoops - 1; ++k) {
+      const Tensor score_R = score(rule, k).contiguous();
+      for (int64_t i = 0; i < score_R.numel(); ++i)
+        if (const double s = score_R.data_ptr<double>()[i]; std::isfinite(s)) all.push_back(s);
+    }
+    std::sort(all.begin(), all.end());
+    double best = 0;
+    size_t most = 0;
+    for (size_t i = 0; i + 1 < all.size(); i += 2) {
+      if (all[i + 1] - all[i] < 1e-6 * all[i + 1]) continue;
+      const double middle = (all[i] + all[i + 1]) / 2;
+      const std::vector<int64_t> left = exits(rule, middle);
+      const size_t kinds = std::set<int64_t>(left.begin(), left.end()).size();
+      if (kinds > most) most = kinds, best = middle;
+    }
+    return best;
   }
   std::vector<int64_t> exits(HaltRule rule, double threshold, int64_t count = kExitLoops) const {
     std::vector<int64_t> exits(size_t(x(0).size(0)), count);

@@ -36,7 +36,9 @@ TEST(Observer, SeesWhatPassesThroughEveryStep) {
   model->walk().run(model->program(), corridor_batch(), options);
   EXPECT_THAT(listing.seen, ElementsAre("0 door", "0 n", "0 a", "0 r", "0 m", "0 r", "0 head",  //
                                         "1 door", "1 n", "1 a", "1 t", "1 m", "1 g", "1 r",     //
+                                        "1 iteration.0",                                        //
                                         "2 door", "2 n", "2 a", "2 t", "2 m", "2 g", "2 r",     //
+                                        "2 iteration.0",                                        //
                                         "3 door", "3 n", "3 a", "3 r", "3 m", "3 r", "3 head",  //
                                         "4 door", "4 n", "4 a", "4 m", "4 y", "4 r", "4 head"));
 }

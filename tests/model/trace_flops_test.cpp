@@ -36,9 +36,14 @@ TEST(FlopsOfATrace, OfADenseWalkAreThoseOfItsTokens) {
 }
 
 TEST(FlopsOfATrace, OfThePresetsAreDescribes) {
-  for (const property::Case& c : property::all_cases()) {
+  for (property::Case c : property::all_cases()) {
     if (c.config.architecture != nullptr) continue;
     SCOPED_TRACE(c.name);
+    if (has_loops(c.config)) {  // what is told is of the mean count, which may be no whole number
+      FieldList list;
+      add_fields(list, c.config);
+      list.set_text("loop_sampling_strategy", "fixed", "the test");
+    }
     const auto model = model_of(c.config, property::kVocab);
     const Batch batch = batch_of(random_tokens({2, 5}, property::kVocab, 1),
                                  random_tokens({2, 5}, property::kVocab, 2));
