@@ -269,7 +269,7 @@ TEST_F(StagesTest, WhatBreaksInAStagesFirstStepReturnsToTheEndOfTheOneBefore) {
     EXPECT_EQ(t.state().rollbacks, 1);
     EXPECT_EQ(t.state().stage_start_step, 7);
     EXPECT_EQ(t.state().progress.samples, 7 * 2 + 5 * 5);
-    EXPECT_THAT(t.state().cursor, ElementsAre(::testing::Pair("batch", 6 * 5)))
+    EXPECT_THAT(t.state().cursor.numbers(), ElementsAre(::testing::Pair("batch", 6 * 5)))
         << "the batch is not met again";
     EXPECT_EQ(load_state(checkpoint("run", "last")).stage, "second");
   }

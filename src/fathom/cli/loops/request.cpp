@@ -129,7 +129,7 @@ ModelConfig with_loop_rule(const ModelConfig& model, const std::string& rule, do
 std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   CommandLine line("loops", "RUN [--key=value ...]",
                    "Where a model's loops take the tokens of a text, and whether they settle.",
-                   "fathom loops RUN --jacobian --format=html --output=loops.html");
+                   "fathom loops round --jacobian --format=html --output=loops.html");
   LoopsRequest request;
   Texts texts;
   line.positional("RUN", request.model.run, "a run's name, or its folder");
