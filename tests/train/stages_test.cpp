@@ -244,10 +244,12 @@ TEST_F(StagesTest, WhatBreaksInAStagesFirstStepReturnsToTheEndOfTheOneBefore) {
     History history;
     TrainerEvents events = history.events();
     int entered = 0;
-    events.stage = [&](const StageRun&) {
-      if (++entered > 1 && !always) return;
+    events.stage = [&](const StageRun&) { ++entered; };
+    events.stop = [&] {  // asked when the step's batch has been drawn
+      if (t.state().stage != "second" || (entered > 1 && !always)) return false;
       const at::NoGradGuard no_grad;
       t.model().parameters().at("mlp.1.up.weight").fill_(std::nan(""));
+      return false;
     };
     std::vector<int64_t> back;
     events.rollback = [&](int64_t step) {
