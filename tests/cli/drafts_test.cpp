@@ -44,7 +44,7 @@ TEST_F(DraftRequests, AreSettledByTheModel) {
   EXPECT_EQ(parsed({"far", "--draft=shift", "--do_sample=False", "--draft_tokens=2"}).draft_tokens,
             2);
   const GenerateRequest exit = parsed({"early", "--draft=exit", "--do_sample=False"});
-  EXPECT_EQ(exit.exit, Exit::kLast) << "which checks";
+  EXPECT_EQ(exit.exit, Exit::kFirstConfident) << "as without a draft: the text is the same";
   EXPECT_EQ(exit.draft_tokens, 4);
   EXPECT_EQ(parsed({"early", "--draft=exit", "--do_sample=False", "--exit=first_confident"}).exit,
             Exit::kFirstConfident);

@@ -60,10 +60,16 @@ std::vector<DenseMatrix> to_matrices(const std::vector<Tensor>& states) {
   return out;
 }
 
+// A divergence, rounding aside; what is no number stays so.
+double not_below_0(double kl) {
+  return kl < 0 ? 0 : kl;
+}
+
 }  // namespace
 
 double kl_drift(const Tensor& ln_p_after_TV, const Tensor& ln_p_before_TV) {
-  return (ln_p_after_TV.exp() * (ln_p_after_TV - ln_p_before_TV)).sum(-1).mean().item<double>();
+  return not_below_0(
+      (ln_p_after_TV.exp() * (ln_p_after_TV - ln_p_before_TV)).sum(-1).mean().item<double>());
 }
 
 TextLoops loops_of_text(const LoopWalk& walk, const LoopTrack& track) {
@@ -108,7 +114,7 @@ LoopSpread spread_of(const LoopWalk& walk, const std::vector<int64_t>& tokens, i
   out.count = count;
   out.state = (away_T / mean_TC.norm(2, at::IntArrayRef{-1})).mean().item<double>();
   out.scores = std::sqrt(off_STV.square().mean().item<double>() * S / (S - 1));
-  out.kl = std::max(0.0, (ln_p_STV.exp() * (ln_p_STV - ln_mean_TV)).sum(-1).mean().item<double>());
+  out.kl = not_below_0((ln_p_STV.exp() * (ln_p_STV - ln_mean_TV)).sum(-1).mean().item<double>());
   if (!std::isfinite(out.state)) out.state = kUnknown;
   return out;
 }

@@ -59,8 +59,10 @@ Tensor clipped_by_signs(const Tensor& X, const SpectralConfig& c, int64_t ns_ste
 }
 
 bool is_inner_matrix(const ParameterSpec& spec) {
+  // What is read by row (ids, positions, iterations) is no map.
   return spec.shape.size() >= 2 && spec.part != Part::kTokenTable &&
-         spec.part != Part::kPositionTable && spec.part != Part::kHead;
+         spec.part != Part::kPositionTable && spec.part != Part::kSignal &&
+         spec.part != Part::kHead;
 }
 
 // "attention.3.q.weight" of "attention.3.qkv.weight", for each of the maps that are one below the

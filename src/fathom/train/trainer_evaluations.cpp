@@ -42,7 +42,9 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
   if (policy) options.policy = &*policy;
   Evaluation e = evaluate(*model_, batches, sequences / B, device_, t.dtype, options);
   AheadConfig& ahead = shown.config.model.ahead;
-  if (e.complete && ahead.predict_ahead && ahead.shift_losses && spec.split == "val") {
+  // Of evaluations under other settings the loss alone: each shift is an evaluation of its own.
+  if (e.complete && ahead.predict_ahead && ahead.shift_losses && spec.split == "val" &&
+      spec.settings.empty()) {
     const AheadConfig own = ahead;
     const auto at_shift = [&](int64_t shift) {
       ahead.shift = shift;

@@ -81,7 +81,7 @@ TEST(LoopsReport, ShowsEveryPartThatIsKnown) {
 TEST(LoopsReport, AGroupWithinAnotherIsNotHandedOver) {
   LoopFacts facts = spiral_facts();
   EXPECT_EQ(facts.shapes[0].drift.size(), 1U);
-  facts.follows = {true, false};
+  facts.outer = {true, false};
   analyse(facts);
   EXPECT_TRUE(facts.shapes[0].drift.empty());
   EXPECT_EQ(facts.shapes[0].boxes.size(), 3U);

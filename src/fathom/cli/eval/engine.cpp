@@ -217,8 +217,13 @@ int eval(const EvalRequest& request) {
   const auto whole = whole_split(corpus, config, request.split, request.batch_size);
   const int64_t batches =
       request.max_batches > 0 ? std::min(whole->batches(), request.max_batches) : whole->batches();
+  const auto at_shift = [&](int64_t shift) {
+    RunConfig shifted = config;
+    shifted.model.ahead.shift = shift;
+    return whole_split(corpus, shifted, request.split, request.batch_size);
+  };
   if (!request.loops.empty() || !request.evaluations.empty()) {
-    give(eval_depths(request, loaded, corpus.name(), *whole, batches, device), request.output);
+    give(eval_depths(request, loaded, corpus.name(), at_shift, batches, device), request.output);
     return 0;
   }
   EvaluateOptions options;
@@ -226,14 +231,8 @@ int eval(const EvalRequest& request) {
   Evaluation e = evaluate(*loaded.model, *whole, batches, device, config.training.dtype, options);
   const AheadConfig& ahead = config.model.ahead;
   if (ahead.predict_ahead && ahead.shift_losses)
-    add_shift_losses(
-        *loaded.model, ahead,
-        [&](int64_t shift) {
-          RunConfig at_shift = config;
-          at_shift.model.ahead.shift = shift;
-          return whole_split(corpus, at_shift, request.split, request.batch_size);
-        },
-        batches, device, config.training.dtype, options, e);
+    add_shift_losses(*loaded.model, ahead, at_shift, batches, device, config.training.dtype,
+                     options, e);
   if (!std::isfinite(e.loss))
     fail(fmt::format("the loss of {} on {}/{} is {}: its scores go beyond what a number holds",
                      request.model.run, corpus.name(), request.split, e.loss),

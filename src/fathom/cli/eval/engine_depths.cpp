@@ -24,6 +24,7 @@ struct DepthLine {
   std::optional<int64_t> count;
   Policy policy;
   bool draws = false;  // counts as training draws them, of each sequence by itself
+  int64_t shift = 1;   // of the rows
 };
 
 // The model as it is, and then what was asked for. The count that differences are from is there
@@ -41,9 +42,12 @@ std::vector<DepthLine> asked_of(const EvalRequest& request, const ModelConfig& m
                    with_loop_counts(plan, make_policy(model), count), false});
   if (!request.loops.empty() && draws_counts(all.front().policy))
     all.push_back({"sampled", {}, make_policy(model), /*draws=*/true});
+  for (DepthLine& line : all) line.shift = model.ahead.shift;
   if (request.evaluations.empty()) return all;
-  for (const EvaluationSpec& spec : parse_evaluations(request.evaluations, model))
-    all.push_back({spec.name, {}, make_policy(with_settings(spec, model)), false});
+  for (const EvaluationSpec& spec : parse_evaluations(request.evaluations, model)) {
+    const ModelConfig set = with_settings(spec, model);
+    all.push_back({spec.name, {}, make_policy(set), false, set.ahead.shift});
+  }
   return all;
 }
 
@@ -69,7 +73,7 @@ std::optional<double> iterations_of(const Evaluation& e) {
 }  // namespace
 
 report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded,
-                           const std::string& corpus, const FirstInBatches& data, int64_t batches,
+                           const std::string& corpus, const DepthData& data, int64_t batches,
                            at::Device device) {
   const RunConfig& config = loaded.state.config;
   DepthTable table;
@@ -79,8 +83,9 @@ report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded
     EvaluateOptions options;
     options.policy = &asked.policy;
     if (asked.draws) options.policy_of = drawn_policies(asked.policy);
+    const auto rows = data(asked.shift);
     const Evaluation e =
-        evaluate(*loaded.model, data, batches, device, config.training.dtype, options);
+        evaluate(*loaded.model, *rows, batches, device, config.training.dtype, options);
     if (!std::isfinite(e.loss))
       fail(fmt::format("the loss of {} with {} is {}", request.model.run, asked.name, e.loss),
            "its states grow with the loops; ask for fewer");

@@ -136,6 +136,13 @@ GenerateOptions options_of(const GenerateRequest& request, const LoadedModel& lo
     options.shift_id = shift_id(text_vocab(loaded.state), 1);
     ++seen.pinned;
   }
+  if (options.shift_id && options.window.capacity <= seen.pinned)
+    misuse(fmt::format("a window of {} tokens has no place for text beside the shift token{}",
+                       options.window.capacity,
+                       options.window.pinned > 0
+                           ? fmt::format(" and {} pinned ones", options.window.pinned)
+                           : std::string()),
+           "take a larger --window or fewer --pinned");
   validate(seen, config.backbone.block_size);
   options.vocab_size = loaded.tokenizer->vocab_size();
   options.seed = static_cast<uint64_t>(request.seed);
@@ -228,6 +235,11 @@ int generate_text(const GenerateRequest& request) {
   }
   const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.start);
   const std::vector<int64_t> start(ids.begin(), ids.end());
+  const int64_t room = options.window.capacity - (options.shift_id ? 1 : 0);
+  if (options.window.overflow == Overflow::kStop && static_cast<int64_t>(start.size()) > room)
+    misuse(fmt::format("the text has {} tokens, the window takes at most {}{}", start.size(), room,
+                       options.shift_id ? " beside the shift token" : ""),
+           "shorten it, or take --overflow=recompute or half");
   if (request.lookahead > 0) {
     print_ahead(request, *loaded.tokenizer, scores_ahead(model, start, request.lookahead, options));
     return 0;

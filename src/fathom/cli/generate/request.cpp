@@ -39,7 +39,8 @@ void add_sampler_fields(FieldList& list, GenerateRequest& request) {
            "more than 1 makes tokens that the text has produced less likely")
       .at_least(0.01)
       .at_most(100);
-  list.add("seed", request.seed, "of the sampling; each text draws from a stream of its own")
+  list.add("seed", request.seed,
+           "of the sampling, and of noise in loops; each text draws from a stream of its own")
       .at_least(0)
       .at_most(kMostSeed)
       .needs(kDraws, draws);
@@ -134,7 +135,6 @@ void settle_drafts(const FieldList& list, GenerateRequest& request, const ModelC
              "add --loop_cache=0 where the model is trained, or leave --draft out");
   if (request.draft == Draft::kExit) {
     early_policy(model);  // throws where there is none
-    if (!list.given("exit")) request.exit = Exit::kLast;
     return;
   }
   check_shifts(request, ahead, draft);
@@ -201,6 +201,12 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       .at_most(1 << 30)
       .alias("max_len");
   add_sampler_fields(list, request);
+  list.find("seed")->or_needs("loops that begin with noise", [&] {
+    const Policy policy = make_policy(config.model);
+    return std::any_of(policy.loops.begin(), policy.loops.end(), [](const LoopPolicy& loop) {
+      return loop.noise > 0 && loop.noise_in_eval == NoiseInEval::kSame;
+    });
+  });
   list.add<Exit>("exit", request.exit,
                  "which layer answers; first_confident: the first that halts, last: the last",
                  {{"first_confident", Exit::kFirstConfident}, {"last", Exit::kLast}})

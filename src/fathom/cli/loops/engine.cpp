@@ -181,8 +181,8 @@ LoopFacts loop_facts_of(const LoopsRequest& request, const LoadedModel& loaded,
   const std::vector<Tokens> texts = asked_texts(request, loaded, facts.source);
   int last = -1;  // layer of the group before
   for (const LoopRange& range : loop_ranges(model.walk().plan())) {
-    facts.follows.push_back(range.first > last);
-    last = range.last;
+    facts.outer.push_back(range.first > last);
+    last = std::max(last, range.last);
   }
   const DepthProgram program = walk.program(facts.count);
   // As training draws it, whatever evaluation has.
@@ -202,7 +202,10 @@ LoopFacts loop_facts_of(const LoopsRequest& request, const LoadedModel& loaded,
   const int64_t seeds = request.seeds.value_or(facts.noisy ? kDrawsOfNoise : 1);
   for (const int64_t count : request.counts)
     if (seeds > 1) facts.spreads.push_back(spread_of(draws, texts.front(), count, seeds));
-  if (!request.sweep.empty()) add_exits(request, config, model, texts, seeds, facts);
+  // Seeds are draws of the noise, so it is drawn as training does.
+  const ModelConfig scored =
+      facts.noisy && seeds > 1 ? with_noise(config, config.looping.noise_scale) : config;
+  if (!request.sweep.empty()) add_exits(request, scored, model, texts, seeds, facts);
   if (request.weights) add_weights(model.parameters(), facts);
   return facts;
 }

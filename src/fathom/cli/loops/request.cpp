@@ -148,6 +148,9 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   }
   if (list.given("prompts")) request.prompts = read_prompts(texts.prompts);
   request.counts = loop_counts_of("counts", texts.counts);
+  if (request.jacobian && !request.counts.empty() && request.counts.back() < 2)
+    misuse("jacobian is of an iteration that begins with a state, and counts ends at 1",
+           "take --counts=2 or more");
   if (!texts.sweep.empty()) request.sweep = thresholds_of("sweep", texts.sweep);
   settle(list, request.output);
   settle(request.model);

@@ -56,12 +56,18 @@ LoopShapes shapes_of(const LoopFacts& facts, size_t g) {
       out.boxes.push_back(box_dimension(way));
       out.run_boxes.push_back(box_dimension_of_run(way));
     }
+    const auto is_outer = [&](size_t i) { return i >= facts.outer.size() || facts.outer[i]; };
+    if (!is_outer(g)) continue;  // it goes on elsewhere in each round of the one around it
     std::vector<std::vector<DenseMatrix>> ways;
-    for (const GroupLoops& of : text.groups)
+    size_t place = 0;
+    for (size_t i = 0; i < text.groups.size(); ++i) {
+      if (!is_outer(i)) continue;
+      if (i == g) place = ways.size();
+      const GroupLoops& of = text.groups[i];
       ways.push_back({of.states.begin() + 1, of.states.end()});
+    }
     const std::vector<double> drift = drift_to_loop(ways);
-    const bool hands_on = g + 1 >= facts.follows.size() || facts.follows[g + 1];
-    if (g < drift.size() && hands_on) out.drift.push_back(drift[g]);
+    if (place < drift.size()) out.drift.push_back(drift[place]);
   }
   return out;
 }

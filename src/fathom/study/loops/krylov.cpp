@@ -113,6 +113,8 @@ double operator_norm(const LinearMap& map, const LinearMap& transposed, size_t n
     seen.at(i, i) = alphas[i] * alphas[i] + (i > 0 ? betas[i - 1] * betas[i - 1] : 0);
     if (i + 1 < m) seen.at(i, i + 1) = seen.at(i + 1, i) = alphas[i] * betas[i];
   }
+  for (const double alpha : alphas)
+    if (!std::isfinite(alpha)) return std::numeric_limits<double>::quiet_NaN();
   return std::sqrt(std::max(0.0, symmetric_eigen(seen).values.front()));
 }
 

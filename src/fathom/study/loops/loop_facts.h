@@ -85,8 +85,8 @@ struct WeightNorm {
 struct LoopFacts {
   std::string run, source;
   std::vector<std::string> groups;  // "layers 2-3"
-  // Whether a group begins behind the end of the one before it, and not within one; shorter: so.
-  std::vector<bool> follows;
+  // Whether a group is within no other; shorter: so.
+  std::vector<bool> outer;
   int64_t count = 0;               // iterations of every group
   std::optional<int64_t> trained;  // most that training had; unset: unknown
   size_t components = 2, zoom = 15;
