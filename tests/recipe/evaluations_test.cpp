@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <tuple>
+
 #include "errors.h"
 #include "recipe/config_testing.h"
 
@@ -69,6 +71,27 @@ TEST(Evaluations, RefuseWhatIsNone) {
   for (const auto& [text, why] : cases)
     EXPECT_THAT(caught([&] { parse_evaluations(text, halting_model()); }).what(), HasSubstr(why))
         << text;
+}
+
+ModelConfig looping_model() {
+  return testing::resolved("gpt2ish_shakespeare", {{"loop_groups", "[[1]]"}, {"max_loops", "4"}})
+      .config.model;
+}
+
+TEST(Evaluations, OfPassesThatCannotBeMadeAreRefusedBeforeOne) {
+  const std::tuple<ModelConfig, const char*, const char*> cases[] = {
+      {ModelConfig(), "x: loop_halt_rule=argmax", "loop_groups = [] has none"},
+      {looping_model(), "x: loop_halt_rule=kl, loop_halt_threshold=[0.1, 0.2]",
+       "loop_halt_threshold = [0.1, 0.2] has 2 entries"},
+      {looping_model(), "x: loop_halt_rule=learned", "loop_halt_gate = false"},
+  };
+  for (const auto& [model, text, why] : cases) {
+    const Error e = caught([&, m = model, t = text] { parse_evaluations(t, m); });
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+    EXPECT_EQ(std::string(e.what()).rfind("evaluation x: ", 0), 0U) << e.what();
+    EXPECT_THAT(e.what(), HasSubstr(why));
+  }
+  EXPECT_NO_THROW(parse_evaluations("x: loop_halt_rule=kl", looping_model()));
 }
 
 TEST(Evaluations, AreCheckedBeforeARun) {

@@ -7,6 +7,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
+#include "fathom/model/spec/depth_program.h"
 
 namespace fathom {
 namespace {
@@ -105,6 +106,18 @@ void count_loops(FieldList& list, const Value& own, const std::string& origin) {
     list.set("loop_counts", Value(std::vector<Value>(static_cast<size_t>(n), times)), origin);
 }
 
+// That a pass with the settings can be made, before a run needs it. What is wrong without them too
+// is no matter of the evaluation.
+void check_changed(const EvaluationSpec& evaluation, const ModelConfig& changed) {
+  try {
+    validate(changed);
+    unroll(make_depth_plan(changed), make_policy(changed));
+  } catch (const Error& e) {
+    if (evaluation.settings.empty()) throw;
+    throw Error(e.kind(), fmt::format("evaluation {}: {}", evaluation.name, e.what()), e.hint());
+  }
+}
+
 }  // namespace
 
 ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model) {
@@ -127,7 +140,7 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
     list.set_text(key, value, origin);
     if (counts) count_loops(list, own, origin);
   }
-  validate(changed);
+  check_changed(evaluation, changed);
   return changed;
 }
 

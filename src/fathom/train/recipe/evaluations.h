@@ -30,7 +30,8 @@ struct EvaluationSpec {
 // a key that does not belong to a policy, a value that its key refuses, an empty list.
 std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const ModelConfig& model);
 
-// The model with the evaluation's settings: the same weights, another policy.
+// The model with the evaluation's settings: the same weights, another policy. Throws Error(kUsage)
+// for settings with which no pass can be made.
 ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model);
 
 // enable_auto_exit_eval becomes a line of `evaluations`, if it is none yet. `list` is of the run's
