@@ -94,6 +94,48 @@ TEST(Evaluations, OfPassesThatCannotBeMadeAreRefusedBeforeOne) {
   EXPECT_NO_THROW(parse_evaluations("x: loop_halt_rule=kl", looping_model()));
 }
 
+TEST(Evaluations, HaltByTheRuleThatTheyAskFor) {
+  ModelConfig off = looping_model();
+  off.loop_halting.automatic = false;
+  const auto rule = [&](const char* text) {
+    return with_settings(parse_evaluations(text, off).front(), off).loop_halting.acting_rule();
+  };
+  EXPECT_EQ(rule("x: loop_halt_rule=kl"), HaltRule::kKl);
+  EXPECT_EQ(rule("x: automatic_loop_exit_mode=kl"), HaltRule::kKl);
+  EXPECT_EQ(rule("x: loop_halt_rule=kl, automatic_loop_exit=false"), HaltRule::kNone);
+  EXPECT_EQ(rule("x: max_loops=2"), HaltRule::kNone);
+  for (const char* text : {"x: loop_halt_threshold=0.5", "x: loop_halt_unit=sequence"})
+    EXPECT_THAT(caught([&] { parse_evaluations(text, off); }).what(),
+                HasSubstr("by which tokens leave loops, and there is none"));
+}
+
+TEST(Evaluations, AutoExitIsGivenByItsWholeName) {
+  const auto list = [](const testing::Settings& typed) {
+    return testing::resolved("looped_tiny", typed).config.training.evaluations;
+  };
+  EXPECT_THAT(
+      list({{"evaluations", "val; no_auto_exit: max_loops=3"}, {"enable_auto_exit_eval", "True"}}),
+      HasSubstr("; auto_exit: "));
+  EXPECT_EQ(list({{"evaluations", "val; auto_exit : loop_halt_rule=kl"},
+                  {"enable_auto_exit_eval", "False"}}),
+            "val");
+  EXPECT_THAT(list({{"enable_auto_exit_eval", "False"},
+                    {"evaluations", "val; auto_exit: loop_halt_rule=kl"}}),
+              HasSubstr("auto_exit"));
+}
+
+TEST(Evaluations, ThatHaltUseTheRunsThreshold) {
+  const auto notices = [](const testing::Settings& more) {
+    testing::Settings typed = {{"loop_halt_threshold", "0.5"}};
+    typed.insert(typed.end(), more.begin(), more.end());
+    return testing::resolved("looped_tiny", typed).notices;
+  };
+  using ::testing::Contains;
+  EXPECT_THAT(notices({}), Contains(HasSubstr("loop_halt_threshold = 0.5 has no effect")));
+  EXPECT_THAT(notices({{"enable_auto_exit_eval", "True"}}),
+              ::testing::Not(Contains(HasSubstr("has no effect"))));
+}
+
 TEST(Evaluations, AreCheckedBeforeARun) {
   EXPECT_THAT(caught([] {
                 testing::resolved("gpt2ish_shakespeare", {{"evaluations", "x: split=test"}});
