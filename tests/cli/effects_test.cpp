@@ -252,10 +252,11 @@ void VerbEffects::generate_effects() {
   };
   effects_["generate policy"] = [=] {
     EXPECT_EQ(parsed("--policy=halt_threshold=0.5").model.policy, "halt_threshold=0.5");
-    for (const auto& [policy, said] :
-         {std::pair{"loop_halt_rule=kl", "loop_groups = []"},
-          std::pair{"n_layer=3", "no matter of one pass"},
-          std::pair{"batches=3", "more than settings"}, std::pair{"halt_rule", "no key=value"}})
+    for (const auto& [policy, said] : {std::pair{"loop_halt_rule=kl", "loop_groups = []"},
+                                       std::pair{"n_layer=3", "no matter of one pass"},
+                                       std::pair{"batches=3", "more than settings"},
+                                       std::pair{"halt_threshold=1; halt_threshold=2", "policy = "},
+                                       std::pair{"halt_rule", "no key=value"}})
       EXPECT_THAT(testing::refusal_of([&, flag = std::string("--policy=") + policy] {
                     parsed(flag.c_str());
                   }).what(),

@@ -73,6 +73,20 @@ TEST(BaselineModel, ConflictsWithWhatWasTyped) {
   EXPECT_EQ(r.config.model.backbone.init, Init::kTakase);
 }
 
+TEST(BaselineModel, HasNoEvaluationsOfLoops) {
+  const Resolved r = resolved("looped_tiny", {{"use_baseline_model", "true"}});
+  EXPECT_EQ(r.config.training.evaluations, "train; val");
+  EXPECT_THAT(r.notices, Contains(HasSubstr("evaluations of loops are left out")));
+  const Error e = refusal_of([] {
+    resolved("looped_tiny",
+             {{"use_baseline_model", "true"}, {"evaluations", "val; few: max_loops=2"}});
+  });
+  EXPECT_THAT(e.what(), AllOf(HasSubstr("evaluations = "), HasSubstr("use_baseline_model = true")));
+  EXPECT_EQ(resolved("looped_tiny", {{"use_baseline_model", "true"}, {"evaluations", "val"}})
+                .config.training.evaluations,
+            "val");
+}
+
 TEST(BaselineModel, ChangesNothingWhereNothingLoops) {
   const Resolved r = resolved("gpt2ish_shakespeare", {{"use_baseline_model", "true"}});
   EXPECT_THAT(r.notices, Not(Contains(HasSubstr("left out"))));

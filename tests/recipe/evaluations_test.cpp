@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <tuple>
+
 #include "errors.h"
 #include "recipe/config_testing.h"
 
@@ -69,6 +71,69 @@ TEST(Evaluations, RefuseWhatIsNone) {
   for (const auto& [text, why] : cases)
     EXPECT_THAT(caught([&] { parse_evaluations(text, halting_model()); }).what(), HasSubstr(why))
         << text;
+}
+
+ModelConfig looping_model() {
+  return testing::resolved("gpt2ish_shakespeare", {{"loop_groups", "[[1]]"}, {"max_loops", "4"}})
+      .config.model;
+}
+
+TEST(Evaluations, OfPassesThatCannotBeMadeAreRefusedBeforeOne) {
+  const std::tuple<ModelConfig, const char*, const char*> cases[] = {
+      {ModelConfig(), "x: loop_halt_rule=argmax", "loop_groups = [] has none"},
+      {looping_model(), "x: loop_halt_rule=kl, loop_halt_threshold=[0.1, 0.2]",
+       "loop_halt_threshold = [0.1, 0.2] has 2 entries"},
+      {looping_model(), "x: loop_halt_rule=learned", "loop_halt_gate = false"},
+  };
+  for (const auto& [model, text, why] : cases) {
+    const Error e = caught([&, m = model, t = text] { parse_evaluations(t, m); });
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+    EXPECT_EQ(std::string(e.what()).rfind("evaluation x: ", 0), 0U) << e.what();
+    EXPECT_THAT(e.what(), HasSubstr(why));
+  }
+  EXPECT_NO_THROW(parse_evaluations("x: loop_halt_rule=kl", looping_model()));
+}
+
+TEST(Evaluations, HaltByTheRuleThatTheyAskFor) {
+  ModelConfig off = looping_model();
+  off.loop_halting.automatic = false;
+  const auto rule = [&](const char* text) {
+    return with_settings(parse_evaluations(text, off).front(), off).loop_halting.acting_rule();
+  };
+  EXPECT_EQ(rule("x: loop_halt_rule=kl"), HaltRule::kKl);
+  EXPECT_EQ(rule("x: automatic_loop_exit_mode=kl"), HaltRule::kKl);
+  EXPECT_EQ(rule("x: loop_halt_rule=kl, automatic_loop_exit=false"), HaltRule::kNone);
+  EXPECT_EQ(rule("x: max_loops=2"), HaltRule::kNone);
+  for (const char* text : {"x: loop_halt_threshold=0.5", "x: loop_halt_unit=sequence"})
+    EXPECT_THAT(caught([&] { parse_evaluations(text, off); }).what(),
+                HasSubstr("by which tokens leave loops, and there is none"));
+}
+
+TEST(Evaluations, AutoExitIsGivenByItsWholeName) {
+  const auto list = [](const testing::Settings& typed) {
+    return testing::resolved("looped_tiny", typed).config.training.evaluations;
+  };
+  EXPECT_THAT(
+      list({{"evaluations", "val; no_auto_exit: max_loops=3"}, {"enable_auto_exit_eval", "True"}}),
+      HasSubstr("; auto_exit: "));
+  EXPECT_EQ(list({{"evaluations", "val; auto_exit : loop_halt_rule=kl"},
+                  {"enable_auto_exit_eval", "False"}}),
+            "val");
+  EXPECT_THAT(list({{"enable_auto_exit_eval", "False"},
+                    {"evaluations", "val; auto_exit: loop_halt_rule=kl"}}),
+              HasSubstr("auto_exit"));
+}
+
+TEST(Evaluations, ThatHaltUseTheRunsThreshold) {
+  const auto notices = [](const testing::Settings& more) {
+    testing::Settings typed = {{"loop_halt_threshold", "0.5"}};
+    typed.insert(typed.end(), more.begin(), more.end());
+    return testing::resolved("looped_tiny", typed).notices;
+  };
+  using ::testing::Contains;
+  EXPECT_THAT(notices({}), Contains(HasSubstr("loop_halt_threshold = 0.5 has no effect")));
+  EXPECT_THAT(notices({{"enable_auto_exit_eval", "True"}}),
+              ::testing::Not(Contains(HasSubstr("has no effect"))));
 }
 
 TEST(Evaluations, AreCheckedBeforeARun) {

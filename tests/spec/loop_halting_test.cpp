@@ -249,6 +249,11 @@ TEST(LoopEnds, AreReadByTheNearestReadout) {
   EXPECT_NO_THROW(unroll(widening, policy));
   policy.loops[0].halting.config.rule = HaltRule::kLearned;
   EXPECT_THAT(refusal_of([&] { unroll(widening, policy); }).what(), HasSubstr("loop_halt_rule"));
+  // A gate learns by what the state answers, whatever rule there is.
+  DepthPlan gated = widening;
+  std::get<LoopGroup>(gated.nodes.front().node).halting_gate.instance = 0;
+  EXPECT_THAT(refusal_of([&] { unroll(gated, loops({2})); }).what(),
+              HasSubstr("loop_halt_gate = true"));
 }
 
 TEST(LoopEnds, CostAHeadForEachStateThatIsRead) {

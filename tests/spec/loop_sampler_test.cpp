@@ -100,6 +100,18 @@ TEST(LoopSampler, TheMeanOfAClampedDrawIsTheTrueOne) {
   EXPECT_NEAR(few.mean(), m.mean, 0.02);
 }
 
+TEST(LoopSampler, NoMeanIsBeyondWhatCanBeDrawn) {
+  LoopSampler s = sampler_of(LoopSampling::kLogPoisson, 30);
+  s.rbar = 1000, s.sigma = 2;  // 1 in 20 is the most
+  const CountMoments m = moments_of(draws_of(s, 3000));
+  EXPECT_EQ(m.most, kMostLoops);
+  EXPECT_NEAR(s.mean(), m.mean, 5 * std::sqrt(m.variance / 3000));
+  EXPECT_LT(s.mean(), 700);
+  EXPECT_EQ(s.mean(), LoopSampler(s).mean());
+  s.sigma = 0.1;
+  EXPECT_EQ(s.mean(), 1001) << "nothing is cut";
+}
+
 TEST(LoopSampler, FixedIsNoDraw) {
   LoopSampler s = sampler_of(LoopSampling::kFixed, 12, 3);
   EXPECT_FALSE(s.draws());

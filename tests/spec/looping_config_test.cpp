@@ -76,7 +76,7 @@ TEST(LoopGroups, WhatIsNoneIsRefusedByBothKeys) {
        {"loop_counts = [2] has 1 entries", "loop_groups = [[1, 2], [3]] has 2 groups"},
        "loop_counts=None"},
       {{{"loop_groups", "auto"}, {"loop_counts", "[2, 2]"}},
-       {"loop_counts = [2, 2]", "loop_groups = auto has 1 groups"},
+       {"loop_counts = [2, 2]", "loop_groups = auto has 1 group"},
        "loop_counts=None"},
       {{{"loop_groups", "[[[[1]]]]"}, {"max_loops", "60"}},
        {"loop_groups = [[[[1]]]]", "max_loops = 60"},

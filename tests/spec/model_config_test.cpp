@@ -238,5 +238,33 @@ TEST(ModelConfig, HidingATokenFromItselfByTheGoldRuleIsRemarkedOn) {
   EXPECT_THAT(said("max", "true"), IsEmpty());
 }
 
+TEST(ModelConfig, LoopKeysThatContradictEachOtherAreRefused) {
+  expect_refusals(
+      {{{{"loop_groups", "[[1]]"}, {"loop_stop_probability", "0.5"}, {"loops_backprop_depth", "2"}},
+        {"loop_stop_probability = 0.5", "loops_backprop_depth = 2"},
+        "--loops_backprop_depth=None"},
+       {{{"loop_counts", "[2]"}, {"loop_groups", "[]"}},
+        {"loop_counts = [2]", "loop_groups = []"},
+        "leave out --loop_counts"}});
+  EXPECT_NO_THROW(resolved(
+      kPreset,
+      {{"loop_groups", "[[1]]"}, {"loop_stop_probability", "0.5"}, {"loops_backprop_depth", "0"}}));
+  EXPECT_THAT(resolved(kPreset, {{"loop_counts", "[2]"}}).notices,
+              ElementsAre(HasSubstr("loop_counts = [2] has no effect")));
+}
+
+TEST(ModelConfig, ALikeliestTokenThatStaysTooLongIsRemarkedOn) {
+  const auto said = [](const char* threshold) {
+    return resolved(kPreset, {{"loop_groups", "[[1]]"},
+                              {"loop_sampling_strategy", "fixed"},
+                              {"max_loops", "4"},
+                              {"loop_halt_rule", "argmax"},
+                              {"loop_halt_threshold", threshold}})
+        .notices;
+  };
+  EXPECT_THAT(said("2"), IsEmpty());
+  EXPECT_THAT(said("3"), ElementsAre(HasSubstr("lets no token leave loop group 0 before its end")));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -4,7 +4,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/model/spec/depth_program.h"
+#include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/run_checkpoint.h"
@@ -30,12 +30,15 @@ namespace {
 
 void apply_policy(const std::string& policy, ModelConfig& config) {
   if (policy.empty()) return;
-  const std::vector<EvaluationSpec> one = parse_evaluations("policy: " + policy, config);
-  if (one.size() != 1 || one.front().batches || one.front().split != "val")
+  const auto refuse = [&] {
     misuse(fmt::format("policy = {} is more than settings of a pass", quoted_start(policy)),
            "for example --policy='loop_halt_rule=kl, loop_halt_threshold=0.01'");
+  };
+  const size_t end = policy.find(';');  // of the settings: what follows would be another list's
+  if (end != std::string::npos && !trim(policy.substr(end + 1)).empty()) refuse();
+  const std::vector<EvaluationSpec> one = parse_evaluations("policy: " + policy, config);
+  if (one.size() != 1 || one.front().batches || one.front().split != "val") refuse();
   config = with_settings(one.front(), config);
-  unroll(make_depth_plan(config), make_policy(config));  // throws for what does not fit
 }
 
 }  // namespace

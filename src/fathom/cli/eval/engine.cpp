@@ -12,6 +12,7 @@
 #include "fathom/cli/eval/request.h"
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
+#include "fathom/model/spec/loop_counts.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
 #include "fathom/train/batches.h"
@@ -125,13 +126,15 @@ void add_shifts(report::Report& report, report::Table& facts,
 }
 
 // How often tokens went round the loops that they may leave.
-void add_loops(report::Table& facts, const std::map<std::string, double>& metrics) {
+void add_loops(report::Table& facts, const std::map<std::string, double>& metrics,
+               const DepthPlan& plan) {
+  const std::vector<std::string> names = loop_group_names(plan);
   for (const auto& [name, iterations] : metrics) {
     const std::string list = "loop_iterations/";
     if (name.rfind(list, 0) != 0) continue;
     const std::string group = name.substr(list.size());
-    facts.rows.push_back(
-        {"loop " + group, fmt::format("{:.2f} iterations on average; {:.1f} % saved", iterations,
+    facts.rows.push_back({"loop of " + names.at(std::stoul(group)),
+                          fmt::format("{:.2f} iterations on average; {:.1f} % saved", iterations,
                                       100 * metrics.at("loop_saved/" + group))});
   }
 }
@@ -184,10 +187,11 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
       "{} at step {} on {}/{}, {} targets", request.model.run, with_commas(loaded.state.step),
       corpus.name(), request.split, with_commas(static_cast<int64_t>(e.targets)))});
   const ModelConfig& model = loaded.state.config.model;
+  const DepthPlan plan = make_depth_plan(model);
   report::Report layers;
-  add_layers(layers, facts, e.metrics, unroll(make_depth_plan(model), make_policy(model)).depth());
+  add_layers(layers, facts, e.metrics, unroll(plan, make_policy(model)).depth());
   add_shifts(layers, facts, e.metrics);
-  add_loops(facts, e.metrics);
+  add_loops(facts, e.metrics, plan);
   report.add(std::move(facts));
   for (report::Part& part : layers.parts) report.parts.push_back(std::move(part));
   return report;

@@ -123,6 +123,11 @@ class Unroller {
                          "has none",
                          group),
              "train it with loop_halt_gate = true, or halt by another rule");
+    if (end.gate.is_there() && !end.reads)
+      misuse(fmt::format("loop group {} learns when to halt by what its state answers "
+                         "(loop_halt_gate = true), and no layer of its width answers",
+                         group),
+             "give its last layer a head of its own, or take loop_halt_gate = false");
   }
 
   void loop(const LoopGroup& group, bool first_iteration, bool grad) {

@@ -86,7 +86,8 @@ void add_fields(FieldList& list, LoopHaltingConfig& c) {
            "true: by rel_latent if no rule is given, false: by none; None: loop_halt_rule says it")
       .of_policy();
   list.add("loop_halt_threshold", c.threshold,
-           "of all loop groups, or one for each; a token leaves where a change is below it (0: "
+           "of all loop groups, or one for each in the order of loop_groups; a token leaves where "
+           "a change is below it (0: "
            "never), another score at least it; argmax: iterations that the likeliest token has "
            "stayed. None: rel_latent 0.03, state_change, step_norm_diff and acceleration 0.01, kl, "
            "kl_diff and entropy 0.001, argmax 5, max 0.9, learned 0.5")
@@ -146,8 +147,9 @@ void apply(const LoopHaltingConfig& section, DepthPlan& plan, Policy& policy,
            "add --loop_groups=auto, or leave the other key out");
   const OneOrMore& threshold = section.threshold;
   if (!threshold.numbers.empty() && !threshold.one && threshold.numbers.size() != count)
-    misuse(fmt::format("loop_halt_threshold = [{}] has {} entries, loop_groups has {} groups",
-                       shown_list(threshold.numbers), threshold.numbers.size(), count),
+    misuse(fmt::format("loop_halt_threshold = [{}] has {} entries, loop_groups has {} group{}",
+                       shown_list(threshold.numbers), threshold.numbers.size(), count,
+                       count == 1 ? "" : "s"),
            "give one for each group, or a number for all");
   if (policy.loops.size() < count) policy.loops.resize(count);
   for (size_t g = 0; g < count; ++g) {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <map>
+#include <tuple>
 #include <vector>
 
 namespace fathom {
@@ -53,6 +56,13 @@ class LogPoisson {
     return p;
   }
 
+  // Mean of f(rate).
+  double mean_of(const std::function<double(double)>& f) const {
+    double mean = 0;
+    for (size_t i = 0; i < rates_.size(); ++i) mean += weights_[i] * f(rates_[i]);
+    return mean;
+  }
+
  private:
   std::vector<double> logs_, rates_, weights_;
 };
@@ -63,6 +73,58 @@ double clamped_mean(const LoopSampler& s) {
   double mean = 1, at_least = 1;
   for (int64_t j = 1; j < s.clamp; ++j) mean += at_least -= p(j - 1);
   return std::max(1.0, mean);
+}
+
+// E[min(P, m)] of a Poisson number P = m - the sum of (m - n) P(n) below m.
+double capped_poisson(double rate, double m) {
+  const double reach = 12 * std::sqrt(m);
+  if (rate < m - reach) return rate;
+  if (rate > m + reach) return m;
+  double p = std::exp((m - 1) * std::log(rate) - rate - std::lgamma(m)), mean = m;
+  for (double n = m - 1; n >= 0 && n > m - 2 * reach; --n) {
+    mean -= (m - n) * p;
+    p *= n / rate;
+  }
+  return mean;
+}
+
+// E[min(1 + P, kMostLoops)].
+double capped_mean(const LoopSampler& s) {
+  constexpr auto kMost = static_cast<double>(kMostLoops - 1);
+  return 1 +
+         LogPoisson(s, kMostLoops).mean_of([](double rate) { return capped_poisson(rate, kMost); });
+}
+
+// Hardly any rate is so large: four standard deviations.
+double large_rate(const LoopSampler& s) {
+  return std::exp(centre(s) + 4 * s.sigma);
+}
+
+// Integrals take milliseconds and more, and a configuration asks for the same ones many times.
+double remembered(const LoopSampler& s, double (*integral)(const LoopSampler&)) {
+  using Key = std::tuple<double, double, int64_t, double (*)(const LoopSampler&)>;
+  static thread_local std::map<Key, double> known;
+  const Key key{s.rbar, s.sigma, s.clamp, integral};
+  const auto found = known.find(key);
+  if (found != known.end()) return found->second;
+  constexpr size_t kMany = 256;
+  if (known.size() >= kMany) known.clear();
+  const double value = integral(s);
+  known[key] = value;
+  return value;
+}
+
+// A count that is reached by hardly any draw.
+double rare_count(const LoopSampler& s) {
+  // Chebyshev would be far off; a normal approximation of t is not, and the rest is Poisson's.
+  const double most = large_rate(s);
+  const auto bound = static_cast<int64_t>(
+      std::min(static_cast<double>(kMostLoops), most + 10 * std::sqrt(most) + 10));
+  const LogPoisson p(s, bound);
+  double above = 1;
+  int64_t n = 0;
+  for (; n < bound && above > kRare; ++n) above -= p(n);
+  return static_cast<double>(std::clamp<int64_t>(n, 1, kMostLoops));  // 1 + the last number taken
 }
 
 }  // namespace
@@ -86,7 +148,9 @@ double LoopSampler::mean() const {
     case LoopSampling::kUniform:
       return cuts ? (c * (c + 1) / 2 + (K - c) * c) / K : (K + 1) / 2;
     case LoopSampling::kLogPoisson:
-      return cuts ? clamped_mean(*this) : rbar + 1;
+      if (cuts) return remembered(*this, clamped_mean);
+      return large_rate(*this) > static_cast<double>(kMostLoops) ? remembered(*this, capped_mean)
+                                                                 : rbar + 1;
   }
   return 1;
 }
@@ -94,15 +158,7 @@ double LoopSampler::mean() const {
 int64_t LoopSampler::largest() const {
   if (strategy == LoopSampling::kLogPoisson) {
     if (clamp > 0) return clamp;
-    // Chebyshev would be far off; a normal approximation of t is not, and the rest is Poisson's.
-    const double most = std::exp(centre(*this) + 4 * sigma);
-    const auto bound = static_cast<int64_t>(
-        std::min(static_cast<double>(kMostLoops), most + 10 * std::sqrt(most) + 10));
-    const LogPoisson p(*this, bound);
-    double above = 1;
-    int64_t n = 0;
-    for (; n < bound && above > kRare; ++n) above -= p(n);
-    return std::clamp<int64_t>(n, 1, kMostLoops);  // 1 + the last number taken away
+    return static_cast<int64_t>(remembered(*this, rare_count));
   }
   if (strategy == LoopSampling::kUniform && clamp > 0) return std::min(clamp, max_loops);
   return max_loops;

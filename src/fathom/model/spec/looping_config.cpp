@@ -13,8 +13,8 @@
 namespace fathom {
 namespace {
 
-constexpr double kMostPassed = 100000;  // of one pass
-constexpr int kMostOrder = 8;           // of groups in groups
+constexpr double kMostPassed = 10000;  // of one pass
+constexpr int kMostOrder = 8;          // of groups in groups
 
 // Reads groups as they are written, and refuses what is none.
 class SpanReader {
@@ -252,8 +252,8 @@ void validate(const LoopingConfig& c, const BackboneConfig& b) {
   const std::vector<LoopSpan> spans = loop_spans(c, b.n_layer);
   const size_t groups = span_count(spans);
   if (!c.counts.empty() && c.counts.size() != groups)
-    misuse(fmt::format("loop_counts = [{}] has {} entries, {} has {} groups", shown_list(c.counts),
-                       c.counts.size(), shown_groups(c), groups),
+    misuse(fmt::format("loop_counts = [{}] has {} entries, {} has {} group{}", shown_list(c.counts),
+                       c.counts.size(), shown_groups(c), groups, groups == 1 ? "" : "s"),
            "give one for each group, or loop_counts=None");
   check_steps(c, spans, b.n_layer);
 }

@@ -134,7 +134,10 @@ void add_fields(FieldList& list, LoopingConfig& c) {
       .at_most(kMostLoops)
       .of_policy()
       .needs("loop_groups", loops);
-  list.add("max_loops", c.max_loops, "largest count of a group in training, where one is drawn")
+  list.add("max_loops", c.max_loops,
+           "largest count of a group in training, where one is drawn; the count where none is; in "
+           "an "
+           "evaluation, of that pass")
       .at_least(1)
       .at_most(kMostLoops)
       .shapes_weights()

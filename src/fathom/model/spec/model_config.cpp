@@ -7,6 +7,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/policy.h"
 
 namespace fathom {
 namespace {
@@ -70,6 +71,32 @@ void check_widths_of_loops(const ModelConfig& config) {
   });
 }
 
+// A likeliest token that has stayed for so many iterations was there for one more.
+void add_late_argmax(const ModelConfig& config, std::vector<std::string>& out) {
+  if (config.loop_halting.acting_rule() != HaltRule::kArgmax || !config.looping.loops()) return;
+  const Policy policy = make_policy(config);
+  for (size_t g = 0; g < policy.loops.size(); ++g) {
+    const LoopPolicy& loop = policy.loops[g];
+    const double threshold = loop.halting.config.threshold;
+    if (threshold + 1 < static_cast<double>(loop.count)) continue;
+    out.push_back(
+        fmt::format("loop_halt_rule = argmax with a loop_halt_threshold of {} lets no token leave "
+                    "loop group {} before its end, which comes after iteration {}",
+                    threshold, g, loop.count));
+  }
+}
+
+// A token that stops before the last iterations would have no gradient.
+void check_stops(const ModelConfig& config) {
+  const double stops = config.loop_halting.stop_probability;
+  const int64_t depth = config.looping.backprop_depth.value_or(0);
+  if (!config.looping.loops() || stops == 0 || depth <= 0) return;
+  misuse(fmt::format("loop_stop_probability = {} with loops_backprop_depth = {}: a token that "
+                     "leaves a loop before its last {} iterations would have no gradient",
+                     stops, depth, depth),
+         "add --loops_backprop_depth=None, or --loop_stop_probability=0");
+}
+
 }  // namespace
 
 double effective_layers(const ModelConfig& config) {
@@ -103,6 +130,7 @@ void validate(const ModelConfig& config) {
   validate(config.looping, config.backbone);
   check_widths_of_loops(config);
   validate(config.loop_halting);
+  check_stops(config);
   validate(config.ahead, config.backbone);
   check_shared_head(config);
   if (config.backbone.tie_head && config.early_exit.layer_heads && !config.early_exit.layer_tables)
@@ -119,6 +147,7 @@ std::vector<std::string> remarks(const ModelConfig& config) {
   std::vector<std::string> out = remarks(config.halting);
   for (std::string& remark : remarks(config.looping)) out.push_back(std::move(remark));
   for (std::string& remark : remarks(config.loop_halting)) out.push_back(std::move(remark));
+  add_late_argmax(config, out);
   if (config.halting.rule == HaltRule::kGold && config.halting.mask_self.value_or(false))
     out.push_back(
         "halt_rule = gold with mask_self = true leaks the label: whether a token sees itself tells "

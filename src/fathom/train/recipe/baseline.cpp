@@ -8,6 +8,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
+#include "fathom/train/recipe/evaluations.h"
 
 namespace fathom {
 namespace {
@@ -29,6 +30,22 @@ bool is_beyond_plain(Init init) {
 bool typed(const FieldList& list, const std::string& name) {
   const Field* field = list.find(name);
   return field != nullptr && field->origin().rfind("--", 0) == 0;
+}
+
+// Evaluations that the plain model has not; true if there were some.
+bool leave_out_evaluations(const FieldList& list, TrainingConfig& training) {
+  const std::string plain = without_keys(training.evaluations, [&](const std::string& key) {
+    const Field* field = list.find(key);
+    return field != nullptr && is_beyond_plain(*field);
+  });
+  if (plain == training.evaluations) return false;
+  if (typed(list, "evaluations"))
+    misuse(fmt::format("evaluations = {} with use_baseline_model = true: the plain model has no "
+                       "loops and looks at the next token alone",
+                       quoted_start(training.evaluations)),
+           fmt::format("--evaluations='{}', or leave out --use_baseline_model", plain));
+  training.evaluations = plain;
+  return true;
 }
 
 }  // namespace
@@ -56,10 +73,12 @@ std::vector<std::string> settle_baseline(const FieldList& list, RunConfig& confi
     config.model.backbone.init = Init::kGpt2;
     left_out.emplace_back("init");
   }
+  const bool evaluations = leave_out_evaluations(list, config.training);
+  if (evaluations) left_out.emplace_back("evaluations of loops");
   if (!left_out.empty())
     notices.push_back(
         fmt::format("use_baseline_model = true trains the plain model: {} {} left out",
-                    join(left_out, ", "), left_out.size() == 1 ? "is" : "are"));
+                    join(left_out, ", "), left_out.size() == 1 && !evaluations ? "is" : "are"));
   return left_out;
 }
 

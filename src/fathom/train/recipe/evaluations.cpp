@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
+#include "fathom/model/spec/depth_program.h"
 
 namespace fathom {
 namespace {
@@ -105,6 +107,40 @@ void count_loops(FieldList& list, const Value& own, const std::string& origin) {
     list.set("loop_counts", Value(std::vector<Value>(static_cast<size_t>(n), times)), origin);
 }
 
+// Whose name it is, however it is spelled.
+bool sets(const EvaluationSpec& evaluation, const FieldList& list, const std::string& name) {
+  return std::any_of(evaluation.settings.begin(), evaluation.settings.end(), [&](const auto& s) {
+    const Field* field = list.find(s.first);
+    return field != nullptr && field->name() == name;
+  });
+}
+
+// A rule that the evaluation asks for acts, whatever the run's own switch says.
+void settle_rule(const EvaluationSpec& evaluation, const FieldList& list, LoopHaltingConfig& c) {
+  if (sets(evaluation, list, "loop_halt_rule") && c.rule != HaltRule::kNone &&
+      !sets(evaluation, list, "automatic_loop_exit"))
+    c.automatic.reset();
+  if (c.acting_rule() != HaltRule::kNone) return;
+  for (const char* key : {"loop_halt_threshold", "loop_halt_unit"})
+    if (sets(evaluation, list, key))
+      misuse(fmt::format("evaluation {}: {} is of a rule by which tokens leave loops, and there is "
+                         "none",
+                         evaluation.name, key),
+             "add a loop_halt_rule, for example loop_halt_rule=rel_latent");
+}
+
+// That a pass with the settings can be made, before a run needs it. What is wrong without them too
+// is no matter of the evaluation.
+void check_changed(const EvaluationSpec& evaluation, const ModelConfig& changed) {
+  try {
+    validate(changed);
+    unroll(make_depth_plan(changed), make_policy(changed));
+  } catch (const Error& e) {
+    if (evaluation.settings.empty()) throw;
+    throw Error(e.kind(), fmt::format("evaluation {}: {}", evaluation.name, e.what()), e.hint());
+  }
+}
+
 }  // namespace
 
 ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model) {
@@ -127,7 +163,8 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
     list.set_text(key, value, origin);
     if (counts) count_loops(list, own, origin);
   }
-  validate(changed);
+  settle_rule(evaluation, list, changed.loop_halting);
+  check_changed(evaluation, changed);
   return changed;
 }
 
@@ -146,12 +183,61 @@ std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const Mod
   return all;
 }
 
+std::string without_keys(const std::string& text,
+                         const std::function<bool(const std::string&)>& is_out) {
+  std::vector<std::string> kept;
+  bool cut = false;
+  for (const std::string& part : split_at(text, ';')) {
+    if (part.empty()) continue;
+    const EvaluationSpec one = read_evaluation(part);
+    if (std::any_of(one.settings.begin(), one.settings.end(),
+                    [&](const auto& setting) { return is_out(setting.first); }))
+      cut = true;
+    else
+      kept.push_back(part);
+  }
+  if (!cut) return text;
+  return kept.empty() ? TrainingConfig().evaluations : join(kept, "; ");
+}
+
+namespace {
+
+constexpr const char* kAutoExit = "auto_exit";
+
+// The list's parts, but for those of the name.
+std::vector<std::string> parts_but(const std::string& text, const std::string& name) {
+  std::vector<std::string> kept = split_at(text, ';');
+  const auto is_it = [&](const std::string& part) {
+    return part.empty() || trimmed(part.substr(0, part.find(':'))) == name;
+  };
+  kept.erase(std::remove_if(kept.begin(), kept.end(), is_it), kept.end());
+  return kept;
+}
+
+// The switch says no, and the list, as that of a run that goes on, has the line.
+void leave_auto_exit(const FieldList& list, TrainingConfig& t, std::vector<std::string>& notices) {
+  const std::vector<std::string> others = parts_but(t.evaluations, kAutoExit);
+  if (!others.empty() && list.given_after("enable_auto_exit_eval", "evaluations")) {
+    t.evaluations = join(others, "; ");
+    notices.emplace_back(
+        "enable_auto_exit_eval = false: the evaluation auto_exit is made no longer");
+    return;
+  }
+  notices.emplace_back(
+      "enable_auto_exit_eval = false: the evaluation auto_exit stays, for evaluations says it");
+}
+
+}  // namespace
+
 // One more evaluation, asked for by a switch: it becomes a line of `evaluations`, if it is none
 // yet.
 void settle_auto_exit(const FieldList& list, TrainingConfig& t, std::vector<std::string>& notices) {
-  const bool asked = t.enable_auto_exit_eval.value_or(false);
+  if (!t.enable_auto_exit_eval) return;
+  const bool asked = *t.enable_auto_exit_eval;
   t.enable_auto_exit_eval.reset();
-  if (!asked || t.evaluations.find("auto_exit:") != std::string::npos) return;
+  const bool is_there = parts_but(t.evaluations, kAutoExit) != parts_but(t.evaluations, "");
+  if (is_there && !asked) leave_auto_exit(list, t, notices);
+  if (is_there || !asked) return;
   const Value groups = list.find("loop_groups")->value();
   if (groups.is_array() && groups.empty()) {
     notices.emplace_back("enable_auto_exit_eval = true has no effect: it needs loop_groups");

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,11 +31,18 @@ struct EvaluationSpec {
 // a key that does not belong to a policy, a value that its key refuses, an empty list.
 std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const ModelConfig& model);
 
-// The model with the evaluation's settings: the same weights, another policy.
+// The model with the evaluation's settings: the same weights, another policy. Throws Error(kUsage)
+// for settings with which no pass can be made.
 ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& model);
 
-// enable_auto_exit_eval becomes a line of `evaluations`, if it is none yet. `list` is of the run's
-// configuration; without loops a sentence says that it has no effect.
+// The list without the evaluations that set a key (as it is spelled) which `is_out`; if none is
+// left, the usual list. Throws Error(kUsage) for what is no list.
+std::string without_keys(const std::string& text,
+                         const std::function<bool(const std::string&)>& is_out);
+
+// enable_auto_exit_eval becomes a line of `evaluations`, if it is none yet; false takes it out of a
+// list that was given before it. `list` is of the run's configuration; without loops a sentence
+// says that it has no effect.
 void settle_auto_exit(const FieldList& list, TrainingConfig& training,
                       std::vector<std::string>& notices);
 

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/config/literal.h"
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/baseline.h"
 #include "fathom/train/recipe/data_options.h"
@@ -227,6 +229,39 @@ void settle_spellings(const FieldList& list, TrainingConfig& t, std::vector<std:
   t.amp.reset();
 }
 
+// Loops that were typed away, and what was typed for them.
+void check_typed_loops(const FieldList& list) {
+  const auto typed = [](const Field& field) { return field.origin().rfind("--", 0) == 0; };
+  const auto is_nothing = [](const Value& v) { return v.is_null() || (v.is_array() && v.empty()); };
+  const Field* groups = list.find("loop_groups");
+  if (!typed(*groups) || !is_nothing(groups->value())) return;
+  for (const Field& field : list.all()) {
+    const std::vector<std::string> needed = field.needed();
+    const Value value = field.value();
+    if (!typed(field) || is_nothing(value) ||
+        std::find(needed.begin(), needed.end(), groups->name()) == needed.end())
+      continue;
+    misuse(fmt::format("{} = {} with loop_groups = []: nothing loops", field.name(),
+                       to_literal(value)),
+           fmt::format("leave out --{}, or name groups, for example --loop_groups=auto",
+                       field.name()));
+  }
+}
+
+// Keys of halting that act in an evaluation, if not in the run's own passes.
+void add_acting(const std::vector<EvaluationSpec>& evaluations, const ModelConfig& model,
+                std::vector<std::string>& keys) {
+  const LoopHaltingConfig& own = model.loop_halting;
+  for (const EvaluationSpec& evaluation : evaluations) {
+    if (evaluation.settings.empty()) continue;
+    const LoopHaltingConfig c = with_settings(evaluation, model).loop_halting;
+    if (c.acting_rule() == HaltRule::kNone) continue;
+    if (c.threshold.numbers == own.threshold.numbers) keys.emplace_back("loop_halt_threshold");
+    if (c.unit == own.unit) keys.emplace_back("loop_halt_unit");
+    if (c.rule == own.rule) keys.emplace_back("loop_halt_rule");
+  }
+}
+
 // Tokens of a whole run and of an evaluation are counted in 64 bits.
 void check_products(const RunConfig& c) {
   constexpr double kMost = 4e18;
@@ -251,7 +286,9 @@ void check_products(const RunConfig& c) {
 
 std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   std::vector<std::string> notices = list.notices();
-  const std::vector<std::string> left_out = settle_baseline(list, config, notices);
+  // Keys that are not told to have no effect.
+  std::vector<std::string> untold = settle_baseline(list, config, notices);
+  check_typed_loops(list);
   BackboneConfig& b = config.model.backbone;
   if (list.given("n_embd") && !list.given("n_head") && b.n_embd % b.n_head != 0) {
     const int64_t heads = fitting_heads(b.n_embd, b.n_head);
@@ -264,7 +301,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   check_plan(make_depth_plan(config.model));
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   settle_auto_exit(list, config.training, notices);
-  parse_evaluations(config.training.evaluations, config.model);
+  add_acting(parse_evaluations(config.training.evaluations, config.model), config.model, untold);
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
   resolve(list, config.optimizer, notices);
@@ -295,7 +332,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
         "--optimizer_warmup_steps=N --optimizer_warmup_fraction=0 only warms up");
   for (std::string& idle : without_effect(list)) {
     const auto is_told = [&](const std::string& name) { return idle.rfind(name + " = ", 0) == 0; };
-    if (std::none_of(left_out.begin(), left_out.end(), is_told)) notices.push_back(std::move(idle));
+    if (std::none_of(untold.begin(), untold.end(), is_told)) notices.push_back(std::move(idle));
   }
   return notices;
 }
