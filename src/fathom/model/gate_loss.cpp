@@ -104,7 +104,7 @@ class GateLoss {
     Tensor z_R;
     if (!end.closes) {
       const LinearParams& gate = params_.halting_gate.at(end.gate.instance);
-      z_R = linear(x_RC, gate.weight, gate.bias).squeeze(1);
+      z_R = linear(x_RC, gate.weight, gate.bias).squeeze(1).to(x_RC.scalar_type());
     }
     std::vector<LoopPlace> path;  // as far as this loop
     for (const LoopPlace& p : step.path) {

@@ -5,6 +5,8 @@
 #include <ATen/ops/topk.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fathom/base/error.h"
 #include "fathom/ops/plain.h"
 
@@ -75,10 +77,16 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
   const bool halts = halting.rule != HaltRule::kNone;
   if (!halts) readouts = {readouts.back()};
   std::vector<bool> open(static_cast<size_t>(T), true);
+  const bool loops = std::any_of(program.steps.begin(), program.steps.end(),
+                                 [](const StepSpec& step) { return !step.path.empty(); });
   for (size_t i = 0; i < readouts.size(); ++i) {
     const StepRecord& record = *readouts[i];
-    const LinearParams& head =
-        model.walk().params().head.at(program.steps[size_t(record.step)].layer.readout->head);
+    const StepSpec& step = program.steps[size_t(record.step)];
+    const LinearParams& head = model.walk().params().head.at(step.layer.readout->head);
+    if (loops) {
+      table.names.push_back(step.readout_name());
+      table.depths.push_back(step.index + 1);
+    }
     const Tensor logits_TV = linear(of_text(kept.head(record.step)), head.weight, head.bias);
     const Tensor score_T =
         record.decision.score_R.defined() ? of_text(record.decision.score_R) : Tensor();

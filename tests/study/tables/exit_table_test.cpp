@@ -62,6 +62,22 @@ TEST(ExitTable, IsSummarised) {
   EXPECT_EQ(none.accuracy, 0);
 }
 
+// Layer 3 is in a loop and answers twice, when 4 and 7 layers have been passed.
+TEST(ExitTable, TellsTheIterationsOfALoopApart) {
+  ExitTable t = example();
+  t.layers = {3, 3};
+  t.names = {"3.0", "3.1"};
+  t.depths = {4, 7};
+  EXPECT_NEAR(summarize(t).mean_layers, (4 + 7 + 4 + 7 + 7) / 5.0, 1e-12);
+  EXPECT_EQ(depth_sentence(t), "5.80 of 7 layers on average");
+  EXPECT_THAT(terminal_text(t, false), HasSubstr("\nb|c \n1011\n"));
+  EXPECT_THAT(terminal_text(t, false), HasSubstr("3.1"));
+  EXPECT_THAT(markdown(t), HasSubstr("L3.0"));
+  EXPECT_THAT(html_page(t), HasSubstr("answered wrongly by layer 3.1"));
+  t.thresholds.clear();
+  EXPECT_THAT(depth_sentence(t), HasSubstr("all 7 layers"));
+}
+
 TEST(ExitTable, ItsTextIsTheTruth) {
   EXPECT_EQ(example().text(), "a\nb|c ");
 }

@@ -81,6 +81,7 @@ class Unroller {
     for (const Injection& injection : layer.door)
       if (first_iteration || injection.every_iteration || late_entries_ > 0) {
         step.layer.door.push_back(injection);
+        step.layer.door.back().grad = grad;
         // Rows that enter late have their first iteration here, others have had it.
         if (!first_iteration && !injection.every_iteration)
           step.layer.door.back().newcomers_only = true;
@@ -148,6 +149,7 @@ class Unroller {
     open.instance = group.adapter;
     open.plain = plain;
     open.noise_in_eval = loop.noise_in_eval;
+    open.grad = grad;
     pending_.push_back(open);
     const size_t nested = groups_;
     const int layers = layers_, attentions = attentions_, first_slot = slots_;
@@ -159,18 +161,21 @@ class Unroller {
       layers_ = layers, attentions_ = attentions;
       if (loop.cached_iterations > 0 && k % loop.cached_iterations == 0) slots_ = first_slot;
       path_.back().iteration = k;
+      const bool in_graph = grad && k >= first_with_grad;
       if (!plain) {
         Injection input{Injection::kLoopInput, group.adapter};
         input.loop = path_.back();
         input.cut_state = truncated && k == first_with_grad;
+        input.grad = in_graph;
         pending_.push_back(input);
       }
       if (!once || loop.single_pass_adapter)
         for (const Injection& injection : group.input) {
           pending_.push_back(injection);
           pending_.back().loop = path_.back();
+          pending_.back().grad = in_graph;
         }
-      walk(group.body, first_iteration && k == 0, grad && k >= first_with_grad);
+      walk(group.body, first_iteration && k == 0, in_graph);
       add_end(group, /*closes=*/k + 1 == K);
       after = std::max(after, slots_);
     }

@@ -32,7 +32,7 @@ struct StepSpec {
   std::vector<LoopPlace> path;  // the loops that it stands in, outermost first
   int cache_slot = 0;           // of its first attention's keys and values
   int readout = -1;             // its number among the program's readouts; -1: it has none
-  bool grad = true;             // false: computed without a graph
+  bool grad = true;             // false: computed without a graph, but for Injection::grad
   std::vector<LoopEnd> ends;    // innermost first
 
   // Names an address of the step's random numbers: "mlp_out.3", in loops "mlp_out.3@0.2".

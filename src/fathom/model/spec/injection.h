@@ -67,6 +67,9 @@ struct Injection {
   double noise = 0;             // kOpenLoop: the first state's standard deviation; 0: none
   NoiseInEval noise_in_eval = NoiseInEval::kSame;  // kOpenLoop
   bool cut_state = false;                          // kLoopInput: no gradient into the state
+  // False: carried out without a graph. A door may hold injections of loops further out that have
+  // one where its step has none.
+  bool grad = true;
 
   void check(const PartPlace& place) const;
   void declare(const PartPlace& place, ParameterList& list) const;

@@ -78,7 +78,6 @@ void Advance::run(size_t last) {
 }
 
 void Advance::step(const StepSpec& spec) {
-  const GraphIf graph(spec.grad);
   state_.next = {static_cast<size_t>(spec.index), 0};
   StepRecord record;
   record.step = spec.index;
@@ -88,6 +87,7 @@ void Advance::step(const StepSpec& spec) {
   state_.travel.door_r_RC = carry().r_RC;
   state_.travel.door_y_RC = carry().y_RC;
   pass_door(spec);
+  const GraphIf graph(spec.grad);
   record.rows = state_.rows;
   if (!nobody()) {
     record.hidden_R = hidden();
@@ -134,6 +134,7 @@ void Advance::pass_door(const StepSpec& spec) {
   const std::vector<Injection>& door = spec.layer.door;
   for (size_t i = 0; i < door.size(); ++i) {
     const Injection& injection = door[i];
+    const GraphIf graph(injection.grad);
     if (i > 0) join({state_.next.step, static_cast<int>(i)});
     if (nobody()) continue;
     if (injection.kind == Injection::kLoopInput) enter_late(injection);

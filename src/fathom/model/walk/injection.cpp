@@ -54,7 +54,8 @@ Tensor loop_input(const Injection& injection, const DoorSite& site, const Params
   const Tensor state_RC = state_of(injection, site, carry.r_RC);
   if (injection.instance < 0) return x0_RC + state_RC;
   const LinearParams& a = params.adapter.at(injection.instance);
-  return linear(at::cat({x0_RC, state_RC}, -1), a.weight, a.bias);
+  // The stream stays what it is where products are made in another precision.
+  return linear(at::cat({x0_RC, state_RC}, -1), a.weight, a.bias).to(x0_RC.scalar_type());
 }
 
 // The stream after a table's rows have met it.

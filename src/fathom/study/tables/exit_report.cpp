@@ -30,18 +30,21 @@ nlohmann::json numbers(const ExitTable& table) {
                     {"confident", row.confident},
                     {"layers", layers}});
   }
-  return {{"run", table.run},
-          {"source", table.source},
-          {"text", report::json_word(table.text())},
-          {"layers", table.layers},
-          {"thresholds", table.thresholds},
-          {"answers", s.answers},
-          {"right", s.right},
-          {"fallback", s.fallback},
-          {"accuracy", s.accuracy},
-          {"mean_nats", s.mean_nats},
-          {"mean_layers", s.mean_layers},
-          {"rows", rows}};
+  json out = {{"run", table.run},
+              {"source", table.source},
+              {"text", report::json_word(table.text())},
+              {"layers", table.layers},
+              {"thresholds", table.thresholds},
+              {"answers", s.answers},
+              {"right", s.right},
+              {"fallback", s.fallback},
+              {"accuracy", s.accuracy},
+              {"mean_nats", s.mean_nats},
+              {"mean_layers", s.mean_layers},
+              {"rows", rows}};
+  if (!table.names.empty()) out["names"] = table.names;
+  if (!table.depths.empty()) out["depths"] = table.depths;
+  return out;
 }
 
 // What every layer thought of one position.
@@ -51,11 +54,11 @@ report::Detail detail_of(const ExitTable& table, const ExitRow& row) {
   detail.sentence.push_back(
       {table.answers_early()
            ? fmt::format(", {} layer {}{}", row.right ? "answered by" : "answered wrongly by",
-                         table.layers[row.exit], row.confident ? "" : ", though not confident")
+                         table.name(row.exit), row.confident ? "" : ", though not confident")
        : row.right ? ", answered rightly"
                    : ", answered wrongly"});
   for (size_t i = 0; i < row.layers.size(); ++i) {
-    std::vector<report::Detail::Word> cells = {{fmt::format("layer {}", table.layers[i])}};
+    std::vector<report::Detail::Word> cells = {{fmt::format("layer {}", table.name(i))}};
     for (const auto& c : row.layers[i].best) {
       cells.push_back({visible_token(c.text), Kind::kCode});
       cells.push_back({fmt::format("{:.3f}", c.p), Kind::kNumber});
@@ -72,10 +75,12 @@ report::ColouredText text_of(const ExitTable& table) {
   const bool early = table.answers_early();
   text.mark = "wrong";
   if (early) text.legend = "answered by";
-  for (const int layer : table.layers)
-    if (early)
-      text.categories.push_back(
-          {fmt::format("layer {}", layer), static_cast<char>('0' + layer % 10)});
+  // A layer's last digit; where several answers are of one layer, which answer it is.
+  const auto sign = [&](size_t i) {
+    return table.names.empty() ? table.layers[i] % 10 : static_cast<int>(i % 10);
+  };
+  for (size_t i = 0; early && i < table.layers.size(); ++i)
+    text.categories.push_back({"layer " + table.name(i), static_cast<char>('0' + sign(i))});
   text.runs.push_back({table.first});
   for (const ExitRow& row : table.rows) {
     report::TextRun run;
@@ -102,7 +107,8 @@ report::Table layers_of(const ExitTable& table, const ExitSummary& s) {
   for (size_t i = 0; i < table.layers.size(); ++i) {
     const report::Cell none = "-";
     out.rows.push_back(
-        {table.layers[i], table.thresholds[i],
+        {table.names.empty() ? report::Cell(table.layers[i]) : report::Cell(table.names[i]),
+         table.thresholds[i],
          table.rows.empty() ? none : report::Cell(share(s.answers[i], table.rows.size())),
          s.answers[i] == 0 ? none : report::Cell(share(s.right[i], s.answers[i]))});
   }
@@ -114,8 +120,8 @@ report::Table positions_of(const ExitTable& table) {
   const report::NumberForm probability = {report::NumberForm::Kind::kFixed, 3};
   report::Table out;
   out.columns = {{"GT", report::Align::kLeft}};
-  for (const int layer : table.layers)
-    out.columns.push_back({fmt::format("L{}", layer), report::Align::kLeft});
+  for (size_t i = 0; i < table.layers.size(); ++i)
+    out.columns.push_back({"L" + table.name(i), report::Align::kLeft});
   out.columns.push_back({"p(gt)", report::Align::kLeft, probability});
   out.columns.push_back({"p(pred)", report::Align::kLeft, probability});
   for (const ExitRow& row : table.rows) {

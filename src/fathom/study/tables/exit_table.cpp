@@ -27,20 +27,20 @@ ExitSummary summarize(const ExitTable& table) {
     right += row.right;
     s.fallback += !row.confident;
     nats -= std::log(row.answer().p_truth);
-    layers += table.layers[row.exit] + 1;
+    layers += table.depth(row.exit);
   }
   const auto n = static_cast<double>(table.rows.size());
   s.accuracy = static_cast<double>(right) / n;
   s.mean_nats = nats / n;
-  s.mean_layers = table.answers_early() ? layers / n : table.layers.back() + 1;
+  s.mean_layers = table.answers_early() ? layers / n : table.depth();
   return s;
 }
 
 std::string depth_sentence(const ExitTable& table) {
   if (table.answers_early())
     return fmt::format("{:.2f} of {} layers on average", summarize(table).mean_layers,
-                       table.layers.back() + 1);
-  const int layers = table.layers.empty() ? 0 : table.layers.back() + 1;
+                       table.depth());
+  const int layers = table.depth();
   if (layers == 1) return "no layer answers early: the model has one";
   return fmt::format("no layer answers early: all {} layers are computed for every token", layers);
 }

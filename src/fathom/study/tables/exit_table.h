@@ -40,8 +40,15 @@ struct ExitTable {
   std::vector<double> thresholds;  // of each; empty: nothing halts, the last one answers
   std::string first;               // the token before the first row
   std::vector<ExitRow> rows;
+  // In loops a layer answers several times: what each answer is called ("2.0"), and how many layers
+  // have been passed by then. Empty: the layer's number, and number + 1.
+  std::vector<std::string> names = {};
+  std::vector<int> depths = {};
 
-  std::string text() const;  // all of it
+  std::string name(size_t i) const { return names.empty() ? std::to_string(layers[i]) : names[i]; }
+  int depth(size_t i) const { return depths.empty() ? layers[i] + 1 : depths[i]; }
+  int depth() const { return layers.empty() ? 0 : depth(layers.size() - 1); }  // of them all
+  std::string text() const;                                                    // all of it
   bool answers_early() const { return !thresholds.empty(); }
 };
 
@@ -50,8 +57,8 @@ struct ExitSummary {
   size_t fallback = 0;                 // nobody was confident
   double accuracy = 0;
   double mean_nats = 0;    // -ln p of the truth at the layer that answered
-  double mean_layers = 0;  // computed until the answer: number and all before it; all of them where
-                           // nothing halts
+  double mean_layers = 0;  // computed until the answer: it and all before it, those in loops as
+                           // often as they were passed; all of them where nothing halts
 };
 ExitSummary summarize(const ExitTable& table);
 // "2.41 of 4 layers on average", or that no layer answers early.
