@@ -86,6 +86,45 @@ TEST(LoopedReadouts, AnswerWithWhatARowSaidLast) {
   EXPECT_EQ(left.metrics.at("layer_loss/1.3").count, 0);
 }
 
+// Where the last layer alone is trained, and loops: each row's last answer, whoever goes on.
+TEST(LoopedReadouts, TrainTheLastOneOfEachRowAlone) {
+  SupervisionConfig last, all;
+  all.layer_supervision = {"all", {}};
+  EXPECT_FALSE(make_supervision(all, 2).at(0).last_reading);
+  const SupervisionTable table = make_supervision(last, 2);
+  ASSERT_TRUE(table.at(0).last_reading);
+  const Batch batch = corridor_batch();
+  const auto loss_of = [&](const Policy& policy, const SupervisionTable& of) {
+    const ModelOutput output =
+        model_of_plan(looped_plan(), policy, of)->forward(batch, corridor_pass());
+    EXPECT_EQ(output.losses.size(), 1U);
+    return output.losses.at(0).sum.item<double>();
+  };
+  const auto by_hand = [&](const Policy& policy) {
+    const auto model = model_of_plan(looped_plan(), policy, table);
+    const Trace trace = model->walk().run(model->program(), batch, corridor_options());
+    double sum = 0;
+    for (int64_t i = 0; i < kSequences * kLength; ++i) {
+      double answer = 0;
+      for (const StepRecord* r : trace.readouts())
+        if (r->layer == 1 && !(r->away_R.defined() && r->away_R[i].item<bool>()))
+          answer = r->reading.ln_p_R[i].item<double>();
+      if (batch.targets_BT.view(-1)[i].item<int64_t>() != -1)
+        sum -= batch.weight_BT.view(-1)[i].item<double>() * answer;
+    }
+    return sum;
+  };
+  Policy leaves = loops({4});
+  leaves.loops[0].halting.config.rule = HaltRule::kLatentChange;
+  leaves.loops[0].halting.config.threshold = 10;
+  Policy late = loops({3});
+  late.loops[0].counts = {1, 3};
+  for (const Policy& policy : {loops({1}), loops({3}), leaves, late})
+    EXPECT_NEAR(loss_of(policy, table), by_hand(policy), 1e-10);
+  EXPECT_GT(loss_of(loops({3}), {term_of({0, 1})}), loss_of(loops({3}), table))
+      << "else every iteration's";
+}
+
 TEST(LoopedReadouts, HaveALineForEachIterationInLosses) {
   Policy policy = loops({3});
   policy.halting.config.rule = HaltRule::kMax;

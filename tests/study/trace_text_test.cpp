@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "errors.h"
 #include "fathom/study/trace_text.h"
@@ -28,6 +29,11 @@ TEST_F(TraceText, SaysWhatNextTokenSays) {
     const ExitTable table = trace_text(s.depth(), *tokenizer_, tokens, 3);
     ASSERT_EQ(table.rows.size(), size_t(kBlock));
     EXPECT_EQ(table.thresholds.size(), c.halts() ? table.layers.size() : 0U);
+    if (!table.names.empty()) {  // it loops
+      const std::set<std::string> different(table.names.begin(), table.names.end());
+      EXPECT_EQ(different.size(), table.layers.size());
+      EXPECT_EQ(table.depth(), int(s.depth().program().depth()));
+    }
     for (int64_t t = 0; t < kBlock; ++t) {
       const ExitRow& row = table.rows[size_t(t)];
       const NextToken next =

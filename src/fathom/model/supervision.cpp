@@ -1,6 +1,7 @@
 #include "fathom/model/supervision.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
 #include <fmt/format.h>
 
@@ -39,6 +40,10 @@ class Judgement {
     const StepRecord& record = trace_.steps[step];
     Tensor open_R = targets_R_.ne(-1);
     if (record.away_R.defined()) open_R = open_R.logical_and(record.away_R.logical_not());
+    if (term_.last_reading) {
+      const Tensor later_R = read_later(step);
+      if (later_R.defined()) open_R = open_R.logical_and(later_R.logical_not());
+    }
     if (term_.gate == Term::kEvery) return open_R;
     if (record.done_R.defined()) open_R = open_R.logical_and(record.done_R.logical_not());
     if (term_.gate == Term::kAsked) return open_R;
@@ -47,7 +52,32 @@ class Judgement {
     return open_R.logical_and(term_.gate == Term::kHalts ? halts_R : halts_R.logical_not());
   }
 
+  // No row counts: the term is of last readings, and all are read again by the step's layer.
+  bool is_passed_over(size_t step) const {
+    if (!term_.last_reading) return false;
+    for (size_t later = step + 1; later < trace_.steps.size(); ++later)
+      if (reads_again(step, later) && !trace_.steps[later].away_R.defined()) return true;
+    return false;
+  }
+
  private:
+  bool reads_again(size_t step, size_t later) const {
+    const StepRecord& record = trace_.steps[later];
+    return record.readout >= 0 && record.layer == trace_.steps[step].layer;
+  }
+
+  // The rows that the step's layer reads again, bool; undefined: none.
+  Tensor read_later(size_t step) const {
+    Tensor later_R;
+    for (size_t later = step + 1; later < trace_.steps.size(); ++later) {
+      if (!reads_again(step, later)) continue;
+      const Tensor& away_R = trace_.steps[later].away_R;
+      later_R = either(
+          later_R, away_R.defined() ? away_R.logical_not() : at::ones_like(targets_R_, at::kBool));
+    }
+    return later_R;
+  }
+
   Tensor transformed(const Tensor& ln_p_R) const {
     if (term_.transform == Term::kNegLog) return -ln_p_R;
     return term_.transform == Term::kProbability ? ln_p_R.exp() : -log1mexp(ln_p_R);
@@ -144,6 +174,7 @@ void add_sequences(LossPart& part, const Rows& rows, double weight, const Tensor
 SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_layer) {
   Term term;
   term.weights = config.layer_weights(n_layer);
+  term.last_reading = config.layer_supervision.choice == "last";
   if (config.skips_easy()) {
     term.gate = Term::kAsked;
     if (config.skip_easy_weight == SkipEasyWeight::kLayer) term.denominator = Term::kGated;
@@ -201,7 +232,7 @@ std::vector<LossPart> supervise(const SupervisionTable& table, const WalkedBatch
     for (size_t step = 0; step < trace.steps.size(); ++step) {
       const int layer = trace.steps[step].layer;
       const double weight = weight_at(term, layer);
-      if (weight == 0) continue;
+      if (weight == 0 || judgement.is_passed_over(step)) continue;
       const Reading& reading = trace.steps[step].reading;
       const bool is_summed = reading.weighted.defined() && at::GradMode::is_enabled() &&
                              gate_of(table, layer).has_value();

@@ -45,6 +45,8 @@ struct SupervisionTerm {
   Denominator denominator = kTargets;
   std::vector<double> weights;  // by layer; 0 and missing: not in the term
   int64_t reach = 0;            // steps that the gradient goes through, 0: all; with kSelf only
+  // Of a layer that answers several times, in a loop, each row's last answer alone counts.
+  bool last_reading = false;
 };
 
 using SupervisionTable = std::vector<SupervisionTerm>;
@@ -58,7 +60,8 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept&
 // What the rows are worth to the table, -1 times the batch's weight where the gate is open: of a
 // layer whose terms are all cross entropies of the walk's own answers behind one gate that is known
 // before the layer answers. supervise() then takes Reading::weighted in place of the rows. The
-// table must outlive it.
+// table must outlive it. A head that reads several times is never asked, so that nobody has to know
+// beforehand which reading is a row's last one.
 RowWeights row_weights(const SupervisionTable& table, const Batch& batch);
 
 // The batch's targets, by their weights where it has any.

@@ -13,13 +13,15 @@ namespace fathom {
 void add_fields(FieldList& list, SupervisionConfig& c) {
   list.section("supervision");
   list.add("layer_supervision", c.layer_supervision,
-           "layers whose loss is trained: the last, all, all but on tokens that an earlier layer "
-           "answered (skip_easy), or a weight per layer",
+           "layers whose loss is trained: the last (in a loop, its answer after the last "
+           "iteration), all, all but on tokens that an earlier layer answered (skip_easy), or a "
+           "weight per layer; but for last, a layer in a loop counts once an iteration",
            {"last", "all", "skip_easy"})
       .at_least(0);
   list.add<SupervisionReduce>(
           "supervision_reduce", c.reduce,
-          "mean: weighted mean of the layers' losses; sum: their sum",
+          "mean: weighted mean of the layers' losses, where one in a loop adds its loss of every "
+          "iteration; sum: their sum",
           {{"mean", SupervisionReduce::kMean}, {"sum", SupervisionReduce::kSum}})
       .needs("another layer_supervision than last",
              [&c] { return c.layer_supervision.choice != "last"; });
