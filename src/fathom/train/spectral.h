@@ -38,10 +38,10 @@ Tensor spectrally_clipped(const Tensor& W, const SpectralConfig& config, int64_t
 class SpectralControl {
  public:
   SpectralControl() = default;  // of nothing
-  // Acts on the parameters of two dimensions that are neither tables, signals nor heads; of more dimensions,
-  // on each matrix of the last two; and with `split_qkv` on the blocks of an attention's joint map.
-  // What of an optimiser's state are weights too (schedule-free's averages) is controlled with its
-  // parameter. Tensors are those that the two have now.
+  // Acts on the parameters of two dimensions that are neither tables, signals nor heads; of more
+  // dimensions, on each matrix of the last two; and with `split_qkv` on the blocks of an
+  // attention's joint map. What of an optimiser's state are weights too (schedule-free's averages)
+  // is controlled with its parameter. Tensors are those that the two have now.
   SpectralControl(const ParameterSet& parameters, const Optimizer& optimizer,
                   const SpectralConfig& config, int64_t ns_steps);
 
