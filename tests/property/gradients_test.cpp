@@ -51,6 +51,8 @@ double textbook_objective(const Subject& s, const Batch& batch, bool training) {
   double objective = 0;
   for (const StepRecord* readout : trace.readouts()) {
     const StepRecord& r = *readout;
+    // A last layer that loops is trained on its last answer.
+    if (c.layer_supervision.choice == "last" && readout != trace.readouts().back()) continue;
     const std::vector<double> ln_p = numbers(r.reading.ln_p_R);
     double sum = 0, all = 0, asked = 0;
     for (size_t t = 0; t < target.size(); ++t) {

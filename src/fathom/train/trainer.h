@@ -175,10 +175,6 @@ class Trainer {
   int64_t saved_step_ = -1;
   int64_t skipped_in_a_row_ = 0;
   int64_t fruitless_rollbacks_ = 0;  // since a checkpoint was saved
-  // Where a stage begins that was left for an end of the one before: behind the batch that went
-  // wrong. Empty name: none.
-  std::string begins_behind_stage_;
-  Cursor begins_behind_;
   bool grads_checked_ = false;
   bool suspect_ = false;         // the last loss, gradient or weight was not finite
   bool between_states_ = false;  // an update is being made

@@ -68,13 +68,9 @@ void Trainer::roll_back(const std::string& why, const StepData& data, const Trai
                 : "begin again with a lower learning_rate");
   const std::string stage = state_.stage;
   resume(choice->folder);
-  // A checkpoint of an earlier stage has its own data.
-  if (state_.stage == stage) {
-    state_.cursor = data.after;
-  } else {
-    begins_behind_stage_ = stage;
-    begins_behind_ = data.after;
-  }
+  // A checkpoint of the stage before is returned to where weights were not finite when this one
+  // began, before a batch of it was drawn.
+  if (state_.stage == stage) state_.cursor = data.after;
   state_.rollbacks = rollbacks;
   state_.skipped_steps = skipped_steps;
   suspect_ = false;

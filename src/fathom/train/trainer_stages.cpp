@@ -113,10 +113,6 @@ void Trainer::next_stage(const TrainerEvents& events) {
   enter_stage(stage_ + 1);
   // The same data is read on.
   if (reads_alike(before, state_)) state_.cursor = before.cursor;
-  if (!begins_behind_stage_.empty() && state_.stage == begins_behind_stage_) {
-    begins_behind_stage_.clear();
-    state_.cursor = begins_behind_;
-  }
   state_.stage_start_step = state_.step;
   state_.stage_start = state_.progress;
   if (!compares(before, state_)) {
