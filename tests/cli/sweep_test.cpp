@@ -1,7 +1,7 @@
 // `fathom sweep`: what is checked before the first run starts; e2e/sweep_test.cpp lets them run.
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
-#include "fathom/study/runs/sweep_record.h"
+#include "fathom/study/many_runs/sweep_record.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {

@@ -5,7 +5,7 @@
 
 #include "fathom/cli/output_request.h"
 #include "fathom/config/command_line.h"
-#include "fathom/study/runs/plot_runs.h"
+#include "fathom/study/many_runs/plot_runs.h"
 
 namespace fathom {
 

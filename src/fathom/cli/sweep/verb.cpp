@@ -4,7 +4,7 @@
 #include "fathom/cli/sweep/request.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
-#include "fathom/study/runs/run_sweep.h"
+#include "fathom/study/many_runs/run_sweep.h"
 #include "fathom/track/console.h"
 
 namespace fathom {

@@ -1,4 +1,4 @@
-#include "fathom/study/runs/sweep_record.h"
+#include "fathom/study/many_runs/sweep_record.h"
 
 #include <filesystem>
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "fathom/study/runs/sweep_plan.h"
+#include "fathom/study/many_runs/sweep_plan.h"
 
 namespace fathom {
 

@@ -1,4 +1,4 @@
-#include "fathom/study/runs/gather.h"
+#include "fathom/study/many_runs/gather.h"
 
 #include <fmt/format.h>
 #include <fnmatch.h>
@@ -15,8 +15,8 @@
 #include "fathom/config/literal.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
-#include "fathom/study/runs/sweep_record.h"
-#include "fathom/study/runs/used_up.h"
+#include "fathom/study/many_runs/sweep_record.h"
+#include "fathom/study/many_runs/used_up.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/stored_run.h"
 

@@ -1,4 +1,4 @@
-#include "fathom/study/runs/sweep_plan.h"
+#include "fathom/study/many_runs/sweep_plan.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -13,7 +13,7 @@
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
 #include "fathom/model/spec/parameter_table.h"
-#include "fathom/study/runs/sweep_record.h"
+#include "fathom/study/many_runs/sweep_record.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
 

@@ -1,4 +1,4 @@
-#include "fathom/study/runs/children.h"
+#include "fathom/study/many_runs/children.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

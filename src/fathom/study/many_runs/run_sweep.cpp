@@ -1,4 +1,4 @@
-#include "fathom/study/runs/run_sweep.h"
+#include "fathom/study/many_runs/run_sweep.h"
 
 #include <fmt/format.h>
 
@@ -11,8 +11,8 @@
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/io/files.h"
-#include "fathom/study/runs/children.h"
-#include "fathom/study/runs/sweep_record.h"
+#include "fathom/study/many_runs/children.h"
+#include "fathom/study/many_runs/sweep_record.h"
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
 

@@ -1,4 +1,4 @@
-#include "fathom/study/runs/plot_runs.h"
+#include "fathom/study/many_runs/plot_runs.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "fathom/base/lines.h"
 #include "fathom/base/text.h"
 #include "fathom/config/config_file.h"
-#include "fathom/study/runs/used_up.h"
+#include "fathom/study/many_runs/used_up.h"
 #include "fathom/track/stored_run.h"
 #include "fathom/train/recipe/registry.h"
 

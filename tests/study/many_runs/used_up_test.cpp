@@ -1,5 +1,5 @@
 // What numbers of runs are drawn and compared over.
-#include "fathom/study/runs/used_up.h"
+#include "fathom/study/many_runs/used_up.h"
 
 #include <gmock/gmock.h>
 

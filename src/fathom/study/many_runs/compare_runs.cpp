@@ -1,4 +1,4 @@
-#include "fathom/study/runs/compare_runs.h"
+#include "fathom/study/many_runs/compare_runs.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/study/compare/comparison_report.h"
-#include "fathom/study/runs/gather.h"
+#include "fathom/study/many_runs/gather.h"
 
 namespace fathom {
 namespace {

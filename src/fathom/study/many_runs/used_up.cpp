@@ -1,4 +1,4 @@
-#include "fathom/study/runs/used_up.h"
+#include "fathom/study/many_runs/used_up.h"
 
 #include <cmath>
 #include <limits>
