@@ -7,6 +7,7 @@
 namespace fathom {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -54,6 +55,9 @@ TEST_F(DraftRequests, AreSettledByTheModel) {
               IsEmpty())
       << "16 places: the shift token, a start of one, and those";
   EXPECT_EQ(parsed({"far"}).draft, Draft::kNone);
+  EXPECT_THAT(parsed({"far", "--lookahead=3", "--top_k=5"}).notices,
+              ElementsAre(AllOf(HasSubstr("top_k"), HasSubstr("lookahead = 0"))))
+      << "nothing is drawn";
 }
 
 TEST_F(DraftRequests, AreRefusedWhereTheyContradict) {
@@ -69,6 +73,9 @@ TEST_F(DraftRequests, AreRefusedWhereTheyContradict) {
       {{"plain", "--draft=exit", "--do_sample=False"}, {"draft = exit", "early layers"}},
       {{"far", "--draft=shift", "--do_sample=False", "--draft_tokens=4"},
        {"draft_tokens = 4", "max_shift = 3"}},
+      {{"far", "--draft=shift", "--do_sample=False", "--draft_tokens=1"},
+       {"draft_tokens = 1", "the next token itself"}},
+      {{"far", "--policy=shift=3"}, {"shift=3", "text that grows"}},
       {{"far", "--lookahead=4"}, {"lookahead = 4", "max_shift = 3"}},
       {{"plain", "--lookahead=2"}, {"lookahead = 2", "predict_ahead = true", "plain"}},
       {{"far", "--lookahead=2", "--draft=shift", "--do_sample=False"},

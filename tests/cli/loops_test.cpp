@@ -77,7 +77,11 @@ TEST_F(LoopsVerb, EachOptionChangesSomething) {
     EXPECT_EQ(parsed({"--sweep=0.1", "--rule=kl"}).rule, "kl");
   });
   changes("weights", [] { EXPECT_TRUE(parsed({"--weights"}).weights); });
-  changes("csv", [] { EXPECT_EQ(parsed({"--csv=a.csv"}).csv, "a.csv"); });
+  changes("csv", [] {
+    EXPECT_EQ(parsed({"--csv=a.csv"}).csv, "a.csv");
+    EXPECT_THAT(refused({"--csv=a.json", "--output=./a.json"}).what(),
+                HasSubstr("csv and output are both"));
+  });
   changes("format",
           [] { EXPECT_EQ(parsed({"--format=svg"}).output.format, report::Format::kSvg); });
   changes("json", [] { EXPECT_EQ(parsed({"--json"}).output.format, report::Format::kJson); });

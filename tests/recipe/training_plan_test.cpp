@@ -126,6 +126,23 @@ TEST(TrainingPlan, AStageMayBeginSpectralControl) {
   EXPECT_EQ(override_of(stage, "spectral_method"), "svd");
 }
 
+TEST(TrainingPlan, AStageMayChangeWhatAPassDoes) {
+  const Stage stage = plan_of(R"({"a": {"dataset": "x", "overrides": {
+      "max_loops": 3, "halt_threshold": 0.5}}})")
+                          .stages[0];
+  EXPECT_EQ(override_of(stage, "max_loops"), "3");
+  EXPECT_EQ(override_of(stage, "halt_threshold"), "0.5");
+}
+
+TEST(StageRuns, PassAlikeWhereNoKeyOfAPassDiffers) {
+  ModelConfig a, b;
+  EXPECT_TRUE(pass_alike(a, b));
+  b.backbone.n_layer = 3;
+  EXPECT_TRUE(pass_alike(a, b)) << "that shapes weights";
+  b.halting.threshold = 0.5;
+  EXPECT_FALSE(pass_alike(a, b));
+}
+
 TEST(TrainingPlan, OverridesThatAreNotAStagesAreRefused) {
   const auto with = [](const std::string& overrides) {
     return plan_refusal(R"({"a": {"dataset": "x", "steps": 5, "overrides": {)" + overrides + "}}}");

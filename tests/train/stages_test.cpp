@@ -234,6 +234,35 @@ TEST_F(StagesTest, AStageFreezesWhatItSays) {
   EXPECT_EQ(end.at("mlp.0.up.weight"), between.at("mlp.0.up.weight"));
 }
 
+// What a pass does with the plan is a stage's to say: more iterations as the run goes on.
+TEST_F(StagesTest, OneMayRunLoopsMoreOftenThanTheOneBefore) {
+  RunPlan plan = two_stages();
+  for (StageRun& stage : plan.stages) {
+    stage.config.model.looping.groups = {"auto", {}};
+    stage.config.model.looping.sampling = LoopSampling::kFixed;
+    stage.config.training.evaluations = "val";
+  }
+  plan.stages[0].config.model.looping.max_loops = 1;
+  plan.stages[1].config.model.looping.max_loops = 3;
+  Trainer t = trainer_of(plan, "run");
+  History history;
+  EXPECT_EQ(t.run(history.events()), RunEnd::kDone);
+  ASSERT_EQ(history.steps.size(), 12U);
+  const double first = history.steps[6].flops / static_cast<double>(history.steps[6].tokens);
+  const double second = history.steps[7].flops / static_cast<double>(history.steps[7].tokens);
+  EXPECT_GT(second, 1.5 * first) << "four blocks instead of two";
+  // The second stage's own model answers as the trainer's last evaluation did.
+  const double loss = history.evaluations.back().of("val").loss;
+  Trainer again = trainer_of(plan, "again");
+  again.resume(checkpoint("run", "last"));
+  EXPECT_EQ(again.evaluate_now().of("val").loss, loss);
+  RunPlan always = plan;
+  always.stages[1].config.model.looping.max_loops = 1;
+  Trainer shallow = trainer_of(always, "shallow");
+  shallow.resume(checkpoint("run", "last"));
+  EXPECT_NE(shallow.evaluate_now().of("val").loss, loss);
+}
+
 // A guard that finds something in a stage's first step has only checkpoints of the stage before.
 TEST_F(StagesTest, WhatBreaksInAStagesFirstStepReturnsToTheEndOfTheOneBefore) {
   RunPlan plan = two_stages();

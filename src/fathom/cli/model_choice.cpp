@@ -38,6 +38,11 @@ void apply_policy(const std::string& policy, ModelConfig& config) {
   if (end != std::string::npos && !trim(policy.substr(end + 1)).empty()) refuse();
   const std::vector<EvaluationSpec> one = parse_evaluations("policy: " + policy, config);
   if (one.size() != 1 || one.front().batches || one.front().split != "val") refuse();
+  for (const auto& [key, value] : one.front().settings)
+    if (key == "shift")
+      misuse(fmt::format("policy = {} shifts targets, and a text that grows has none",
+                         quoted_start(policy)),
+             fmt::format("`fathom generate RUN --lookahead={}` says what comes there", value));
   config = with_settings(one.front(), config);
 }
 

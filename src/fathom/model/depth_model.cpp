@@ -156,7 +156,10 @@ double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool g
 std::map<std::string, double> DepthModel::known_counts(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
   std::map<std::string, double> counts = fathom::known_counts(supervision_, batch);
-  if (pass.training && has_halting_gates(program_)) counts[kGateLoss] = target_count(batch);
+  const bool other = pass.policy != nullptr;
+  if (pass.training &&
+      has_halting_gates(other ? program_of(pass, batch.tokens_BT.size(0)) : program_))
+    counts[kGateLoss] = target_count(batch);
   add_counts(batch, counts);
   return counts;
 }

@@ -120,6 +120,7 @@ Pass Trainer::pass(int64_t first_sequence) const {
   pass.training = true;
   pass.random = field;
   pass.recompute_blocks = config_.training.recompute_blocks;
+  if (policy_) pass.policy = &*policy_;
   return pass;
 }
 

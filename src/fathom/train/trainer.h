@@ -11,6 +11,7 @@
 
 #include "fathom/data/corpus.h"
 #include "fathom/io/checkpoint_folder.h"
+#include "fathom/model/spec/policy.h"
 #include "fathom/ops/kept_weights.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
@@ -70,8 +71,8 @@ struct ResumeOptions {
 class Trainer {
  public:
   // `folder` is the run's; empty: nothing is written. The model is one that make_model() would
-  // give, or any other. The stages agree in whatever shapes the model, and in seed, device and
-  // dtype.
+  // give for the first stage, or any other. The stages agree in whatever shapes the model, and in
+  // seed, device and dtype.
   Trainer(RunPlan plan, int64_t vocab_size, std::string folder);
   Trainer(RunPlan plan, int64_t vocab_size, std::string folder, std::unique_ptr<Model> model);
   // Of one stage.
@@ -155,8 +156,9 @@ class Trainer {
   void save_what_is_left() noexcept;
 
   RunPlan plan_;
-  size_t stage_ = 0;  // the present one
-  RunConfig config_;  // its
+  size_t stage_ = 0;              // the present one
+  RunConfig config_;              // its
+  std::optional<Policy> policy_;  // its, where that is another than the model's own
   std::string folder_;
   at::Device device_;
   std::unique_ptr<Model> model_;

@@ -38,7 +38,7 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
   options.stop = events.stop;
   options.tokenizer = stage().corpora.at(0).tokenizer();
   std::optional<Policy> policy;
-  if (!spec.settings.empty()) policy = make_policy(shown.config.model);
+  if (!spec.settings.empty() || policy_) policy = make_policy(shown.config.model);
   if (policy) options.policy = &*policy;
   Evaluation e = evaluate(*model_, batches, sequences / B, device_, t.dtype, options);
   AheadConfig& ahead = shown.config.model.ahead;

@@ -72,6 +72,9 @@ void Trainer::enter_stage(size_t stage) {
   const StageRun& entered = plan_.stages[stage];
   stage_ = stage;
   config_ = entered.config;
+  policy_.reset();
+  if (!pass_alike(config_.model, plan_.stages.front().config.model))
+    policy_ = make_policy(config_.model);
   source_ = training_data(entered);
   std::vector<ParameterSpec> table;
   for (const Parameter& p : model_->parameters().all()) table.push_back(p.spec);

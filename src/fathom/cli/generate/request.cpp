@@ -138,6 +138,11 @@ void settle_drafts(const FieldList& list, GenerateRequest& request, const ModelC
     return;
   }
   check_shifts(request, ahead, draft);
+  if (list.given("draft_tokens") && request.draft_tokens < 2)
+    misuse(fmt::format("draft_tokens = {} with {}: shift 1 is the next token itself, which every "
+                       "pass makes",
+                       request.draft_tokens, draft),
+           fmt::format("take --draft_tokens between 2 and {}", ahead.max_shift));
   if (ahead.max_shift < 2)
     misuse(fmt::format("{} needs a max_shift of at least 2, and {} has max_shift = {}", draft,
                        request.model.run, ahead.max_shift),
@@ -145,7 +150,7 @@ void settle_drafts(const FieldList& list, GenerateRequest& request, const ModelC
   if (list.given("draft_tokens") && request.draft_tokens > ahead.max_shift)
     misuse(fmt::format("draft_tokens = {} is beyond the model's max_shift = {}",
                        request.draft_tokens, ahead.max_shift),
-           fmt::format("take --draft_tokens between 1 and {}", ahead.max_shift));
+           fmt::format("take --draft_tokens between 2 and {}", ahead.max_shift));
   request.draft_tokens = std::min(request.draft_tokens, ahead.max_shift);
 }
 
@@ -215,6 +220,9 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   for (const char* key : {"threshold", "thresholds"})
     list.find(key)->needs("exit = first_confident",
                           [&] { return request.exit == Exit::kFirstConfident; });
+  for (const char* key : {"num_samples", "max_new_tokens", "do_sample", "temperature", "top_k",
+                          "top_p", "min_p", "repetition_penalty"})
+    list.find(key)->needs("lookahead = 0", [&] { return request.lookahead == 0; });
   const auto overflows = [&] { return outgrows_window(request, config.model); };
   add_window_fields(list, request.window, overflows);
   add_draft_fields(list, request);

@@ -89,14 +89,17 @@ report::Plot global_plot(const LoopFacts& facts) {
   return plot;
 }
 
-// A line a token: its places on two axes from iteration `first` on.
+// A line a token: its places on two axes. `zoom`: of the last iterations, from its last place, for
+// tokens settle far from one another and move little by then.
 report::Plot trajectory_plot(const LoopFacts& facts, const TextLoops& text, const Projection& p,
                              size_t group, size_t axis, bool zoom) {
   report::Plot plot;
   const std::vector<DenseMatrix>& places = p.groups[group];
   const size_t from = zoom && places.size() > facts.zoom ? places.size() - facts.zoom : 0;
-  plot.title = fmt::format("{} on the principal axes{}", group_name(facts, group),
-                           zoom ? fmt::format(", last {} iterations", places.size() - from) : "");
+  plot.title = fmt::format(
+      "{} on the principal axes{}", group_name(facts, group),
+      zoom ? fmt::format(", last {} iterations, from each token's last place", places.size() - from)
+           : "");
   const auto label = [&](size_t a) {
     return fmt::format("axis {} ({})", a + 1, report::shown(p.pca.ratios[a], kPercent));
   };
@@ -106,9 +109,12 @@ report::Plot trajectory_plot(const LoopFacts& facts, const TextLoops& text, cons
   for (size_t t = (T - 1) % step; t < T; t += step) {
     const std::string token = t < text.tokens.size() ? " " + text.tokens[t] : "";
     report::Line line{fmt::format("{}{}", t, token), {}, {}};
+    const auto place = [&](size_t k, size_t a) {
+      return places[k].at(t, a) - (zoom ? places.back().at(t, a) : 0);
+    };
     for (size_t k = from; k < places.size(); ++k) {
-      line.x.push_back(places[k].at(t, 0));
-      line.y.push_back(places[k].at(t, axis));
+      line.x.push_back(place(k, 0));
+      line.y.push_back(place(k, axis));
     }
     plot.lines.push_back(std::move(line));
   }

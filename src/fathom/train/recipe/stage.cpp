@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "fathom/base/error.h"
 
 namespace fathom {
@@ -34,6 +36,16 @@ double done(const Budget& budget, int64_t steps, const Progress& progress,
     misuse("a stage's budget is in epochs, and its data has no end",
            "give the budget in steps, samples, tokens or minutes");
   return part(static_cast<double>(progress.samples) / static_cast<double>(*epoch));
+}
+
+bool pass_alike(const ModelConfig& a, const ModelConfig& b) {
+  ModelConfig left = a, right = b;
+  FieldList of_left, of_right;
+  add_fields(of_left, left);
+  add_fields(of_right, right);
+  for (const Field& field : of_left.all())
+    if (field.is_of_policy() && field.value() != of_right.find(field.name())->value()) return false;
+  return true;
 }
 
 RunPlan one_stage(const RunConfig& config, Corpus corpus) {

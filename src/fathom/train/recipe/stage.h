@@ -61,6 +61,9 @@ struct RunPlan {
   std::shared_ptr<const nlohmann::json> written = {};
 };
 
+// Both models make the same passes with the same weights: no key of a pass differs.
+bool pass_alike(const ModelConfig& a, const ModelConfig& b);
+
 // A run without a plan.
 RunPlan one_stage(const RunConfig& config, Corpus corpus);
 
