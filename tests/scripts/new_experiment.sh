@@ -2,14 +2,16 @@
 # Copies the experiments of docs/new-experiment.md out of the page, builds fathom with them as a
 # reader would, from outside the tree, trains each, and lets the property tests look at them.
 #
-# Usage: new_experiment.sh BUILD_FOLDER
-# BUILD_FOLDER is kept: the next call builds only what changed.
+# Usage: new_experiment.sh BUILD_FOLDER BUILT
+# BUILT: a build of the tree, whose libraries are taken. BUILD_FOLDER is kept: the next call builds
+# only what changed.
 set -euo pipefail
 
 source_tree=$(cd "$(dirname "$0")/../.." && pwd)
 page=$source_tree/docs/new-experiment.md
 mkdir -p "$1"
 build=$(cd "$1" && pwd)
+built=$(cd "$2" && pwd)
 folders=$build/experiments
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -53,7 +55,7 @@ fi
 
 list=$(printf ";$folders/%s" "${names[@]}")
 cmake -S "$source_tree" -B "$build/tree" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON \
-  -DFATHOM_TESTS=ON "-DFATHOM_EXPERIMENTS=${list:1}" >"$build/configure.log" ||
+  -DFATHOM_TESTS=ON "-DFATHOM_BUILT=$built" "-DFATHOM_EXPERIMENTS=${list:1}" >"$build/configure.log" ||
   die "cmake failed: $(cat "$build/configure.log")"
 cmake --build "$build/tree" --parallel 2 --target fathom fathom-engine engine-tests \
   >"$build/build.log" || die "the build failed: $(tail -n 60 "$build/build.log")"
@@ -125,9 +127,7 @@ done | sort -u | awk '{ split($2, x, ","); loss[NR] = x[1] }
 expect "n_embd = 128" "$fathom" describe tiny config/wide.toml
 
 # A build without the experiment says what it lacks.
-if [[ -x ${2:-} ]]; then
-  expect 'of the experiment "swiglu".*does not have' "$2" eval swiglu
-fi
+expect 'of the experiment "swiglu".*does not have' "$built/fathom" eval swiglu
 
 "$build/tree/tests/engine-tests" --gtest_brief=1 \
   --gtest_filter='Causality.*:Cache*:Skip.*:Gradients.*:Independence.*:SameBits.*:ExactResume.OfEveryPreset:DecoderTest.*:TraceText.*' \
