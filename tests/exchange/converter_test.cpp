@@ -74,9 +74,10 @@ class ConverterTest : public ::testing::Test {
           "'wb'))");
   }
   ImportedModel converted(const std::string& checkpoint, const std::string& more = "") {
-    const std::string line = "cd " + temp_.path() +
-                             " && python3 meta.py && GOLDEN=" + golden_model() +
-                             "/model.safetensors python3 convert.py " + checkpoint + " out " + more;
+    // The tree may lie where a name has a space.
+    const std::string line =
+        "cd '" + std::string(temp_.path()) + "' && python3 meta.py && GOLDEN='" + golden_model() +
+        "/model.safetensors' python3 convert.py " + checkpoint + " out " + more;
     EXPECT_EQ(std::system(line.c_str()), 0);
     return read_hugging_face(temp_ / "out");
   }
