@@ -12,6 +12,11 @@ struct Case {
   int64_t B, Q, K, H, D, E;
   enum Mask { kCausal, kWindow, kEverything, kRandom, kHidden, kHiddenNotOwn, kNothing } mask;
   double p = 0;
+  AttentionForm form = {};
+
+  bool by_head() const { return form.values == AttentionForm::kByHead; }
+  int64_t values() const { return by_head() ? H * E : E; }
+  int64_t outputs() const { return form.adds_heads() ? E : H * E; }
 };
 
 // The same problem, keys turned: a channel's of all keys one behind the other, in memory that has
@@ -43,7 +48,7 @@ class Problem {
     q = numbers_.draw(c.B * c.Q * c.H * c.D);
     // k and v beside each other in memory, as one linear makes them.
     kv = numbers_.draw(c.B * c.K * row());
-    d_out = numbers_.draw(c.B * c.Q * c.H * c.E);
+    d_out = numbers_.draw(c.B * c.Q * c.outputs());
     const bool hides = c.mask == Case::kHidden || c.mask == Case::kHiddenNotOwn;
     for (int64_t i = 0; hides && i < c.B * c.K; ++i)
       hidden.push_back(numbers_.draw(1)[0] > 0.3 ? 1 : 0);
@@ -66,6 +71,7 @@ class Problem {
     if (!blocked.empty()) p.blocked = blocked.data();
     if (!hidden.empty()) p.hidden = hidden.data();
     if (!own.empty()) p.own = own.data();
+    p.form = c_.form;
     p.dropout = {c_.p, 11, streams.data(), query_positions.data(), key_positions.data(), span};
     return p;
   }
@@ -77,13 +83,14 @@ class Problem {
     lse.assign(size_t(c_.B * c_.H * c_.Q), 5.0f);
     d_q.assign(q.size(), 5.0f);
     d_kv.assign(kv.size(), 5.0f);
-    const HeadRows rows = {out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E};
+    const int64_t width = c_.outputs();
+    const HeadRows rows = {out.data(), c_.Q * width, width};
     std::vector<float> of_turned(out.size());
     attention_forward(Turned(p).problem(), {of_turned.data(), rows.batch_stride, rows.row_stride},
                       nullptr);
     attention_forward(p, rows, lse.data());
     EXPECT_EQ(out, of_turned);
-    attention_backward(p, lse.data(), {d_out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E},
+    attention_backward(p, lse.data(), {d_out.data(), c_.Q * width, width},
                        {d_q.data(), p.q.batch_stride, p.q.row_stride},
                        {d_kv.data(), p.k.batch_stride, row()},
                        {values_of(d_kv), p.k.batch_stride, row()});
@@ -113,7 +120,7 @@ class Problem {
   const int64_t span = 5000;
 
  private:
-  int64_t row() const { return c_.H * (c_.D + c_.E); }
+  int64_t row() const { return c_.H * c_.D + c_.values(); }
   float* values_of(std::vector<float>& keys_and_values) const {
     return keys_and_values.empty() ? nullptr : keys_and_values.data() + c_.H * c_.D;
   }
@@ -156,52 +163,69 @@ class Problem {
     return hidden.empty() || !hides(b, k) || (!own.empty() && own[query] == k);
   }
 
-  void one_query(int64_t b, int64_t h, int64_t i, Answer& a) const {
-    const KeyRange r = ranges[size_t(b * c_.Q + i)];
-    const size_t at_q = size_t(((b * c_.Q + i) * c_.H + h) * c_.D);
-    const size_t at_out = size_t(((b * c_.Q + i) * c_.H + h) * c_.E);
-    const auto at_k = [&](int64_t k) { return size_t((b * c_.K + k) * row() + h * c_.D); };
-    const auto at_v = [&](int64_t k) {
-      return size_t((b * c_.K + k) * row() + c_.H * c_.D + h * c_.E);
-    };
-    std::vector<double> weight(size_t(c_.K), 0), multiplier(size_t(c_.K), 1);
-    double sum = 0, most = -1e300;
-    std::vector<double> scores(size_t(c_.K), 0);
-    for (int64_t k = r.first; k < r.last; ++k) {
-      for (int64_t d = 0; d < c_.D; ++d)
-        scores[size_t(k)] += double{q[at_q + size_t(d)]} * double{kv[at_k(k) + size_t(d)]};
-      scores[size_t(k)] /= std::sqrt(double(c_.D));
-      most = std::max(most, scores[size_t(k)]);
-    }
-    for (int64_t k = r.first; k < r.last; ++k) {
-      if (!is_seen(b, i, k)) continue;
-      sum += weight[size_t(k)] = std::exp(scores[size_t(k)] - most);
-      if (c_.p == 0) continue;
-      float m = 0;
-      const int64_t line = (query_positions[size_t(b * c_.Q + i)] * c_.H + h) * span;
+  // From scores, with -infinity for those that are not seen.
+  std::vector<double> weights_of(const std::vector<double>& scores) const {
+    double sum = 0, most = c_.form.sink ? 0 : -1e300, seen = 0;
+    for (const double score : scores) most = std::max(most, score), seen += score > -INFINITY;
+    std::vector<double> weights;
+    for (const double score : scores)
+      if (c_.form.weights == AttentionForm::kSigmoid)
+        weights.push_back(score > -INFINITY ? 1 / (1 + seen * std::exp(-score)) : 0);
+      else
+        sum += weights.emplace_back(std::exp(score - most));
+    if (c_.form.weights == AttentionForm::kSigmoid) return weights;
+    if (c_.form.sink) sum += std::exp(-most);
+    for (double& weight : weights) weight = seen == 0 ? 0 : weight / sum;
+    return weights;
+  }
+
+  float multiplier(int64_t b, int64_t h, int64_t i, int64_t k) const {
+    float m = 1;
+    const int64_t line = (query_positions[size_t(b * c_.Q + i)] * c_.H + h) * span;
+    if (c_.p != 0)
       fill_dropout({&m, 1}, c_.p, 11, streams[size_t(b)],
                    uint64_t(line + key_positions[size_t(b * c_.K + k)]));
-      multiplier[size_t(k)] = double{m};
+    return m;
+  }
+
+  void one_query(int64_t b, int64_t h, int64_t i, Answer& a) const {
+    const KeyRange r = ranges[size_t(b * c_.Q + i)];
+    const double share = c_.form.values == AttentionForm::kMean ? 1 / double(c_.H) : 1;
+    const int64_t out_head = c_.form.adds_heads() ? 0 : h, value_head = c_.by_head() ? h : 0;
+    const size_t at_q = size_t(((b * c_.Q + i) * c_.H + h) * c_.D);
+    const size_t at_out = size_t((b * c_.Q + i) * c_.outputs() + out_head * c_.E);
+    const auto at_k = [&](int64_t k) { return size_t((b * c_.K + k) * row() + h * c_.D); };
+    const auto at_v = [&](int64_t k) {
+      return size_t((b * c_.K + k) * row() + c_.H * c_.D + value_head * c_.E);
+    };
+    std::vector<double> scores(size_t(c_.K), -INFINITY), slopes(size_t(c_.K), 0);
+    for (int64_t k = r.first; k < r.last; ++k) {
+      double score = 0;
+      for (int64_t d = 0; d < c_.D; ++d)
+        score += double{q[at_q + size_t(d)]} * double{kv[at_k(k) + size_t(d)]};
+      if (is_seen(b, i, k)) scores[size_t(k)] = score / std::sqrt(double(c_.D));
     }
-    if (sum == 0) return;
+    const std::vector<double> weights = weights_of(scores);
     double delta = 0;
-    for (int64_t k = 0; k < c_.K; ++k) {
-      weight[size_t(k)] /= sum;
-      for (int64_t e = 0; e < c_.E; ++e)
-        a.out[at_out + size_t(e)] +=
-            weight[size_t(k)] * multiplier[size_t(k)] * double{kv[at_v(k) + size_t(e)]};
-    }
-    for (int64_t e = 0; e < c_.E; ++e)
-      delta += a.out[at_out + size_t(e)] * double{d_out[at_out + size_t(e)]};
-    for (int64_t k = 0; k < c_.K; ++k) {
+    for (int64_t k = r.first; k < r.last; ++k) {
+      const double weight = weights[size_t(k)];
+      if (weight == 0) continue;
+      const double m = share * double{multiplier(b, h, i, k)};
       double slope = 0;
       for (int64_t e = 0; e < c_.E; ++e) {
-        slope += double{d_out[at_out + size_t(e)]} * double{kv[at_v(k) + size_t(e)]};
-        a.d_kv[at_v(k) + size_t(e)] +=
-            weight[size_t(k)] * multiplier[size_t(k)] * double{d_out[at_out + size_t(e)]};
+        const double value = double{kv[at_v(k) + size_t(e)]}, d = double{d_out[at_out + size_t(e)]};
+        a.out[at_out + size_t(e)] += weight * m * value;
+        a.d_kv[at_v(k) + size_t(e)] += weight * m * d;
+        slope += d * value * m;
       }
+      slopes[size_t(k)] = slope;
+      delta += weight * slope;
+    }
+    for (int64_t k = 0; k < c_.K; ++k) {
+      const double weight = weights[size_t(k)], slope = slopes[size_t(k)];
+      const bool sigmoid = c_.form.weights == AttentionForm::kSigmoid;
       const double d_score =
-          weight[size_t(k)] * (slope * multiplier[size_t(k)] - delta) / std::sqrt(double(c_.D));
+          weight * (sigmoid ? (1 - weight) * slope : slope - delta) / std::sqrt(double(c_.D));
       for (int64_t d = 0; d < c_.D; ++d) {
         a.d_q[at_q + size_t(d)] += d_score * double{kv[at_k(k) + size_t(d)]};
         a.d_kv[at_k(k) + size_t(d)] += d_score * double{q[at_q + size_t(d)]};
@@ -212,6 +236,20 @@ class Problem {
   Case c_;
   Numbers numbers_;
 };
+
+void expect_paper(const Case& c) {
+  SCOPED_TRACE(fmt::format("B {} Q {} K {} H {} D {} E {} mask {} p {}, form {} {} {}", c.B, c.Q, c.K,
+                           c.H, c.D, c.E, int(c.mask), c.p, int(c.form.weights), int(c.form.values),
+                           c.form.sink));
+  Problem problem(c);
+  problem.run();
+  const Problem::Answer answer = problem.on_paper();
+  EXPECT_LT(distance(problem.out, answer.out), 2e-6);
+  EXPECT_LT(distance(problem.d_q, answer.d_q), 5e-6);
+  if (c.Q > 0) {
+    EXPECT_LT(distance(problem.d_kv, answer.d_kv), 5e-6);
+  }
+}
 
 class AttentionTest : public testing::TestWithParam<Isa> {
  protected:
@@ -233,18 +271,28 @@ TEST_P(AttentionTest, EqualsTheFormulasOnPaper) {
       {1, 800, 800, 1, 8, 8, Case::kRandom},      {0, 4, 4, 1, 8, 8, Case::kCausal},
       {2, 0, 4, 1, 8, 8, Case::kCausal},
   };
-  for (const Case& c : cases) {
-    SCOPED_TRACE(fmt::format("B {} Q {} K {} H {} D {} E {} mask {} p {}", c.B, c.Q, c.K, c.H, c.D,
-                             c.E, int(c.mask), c.p));
-    Problem problem(c);
-    problem.run();
-    const Problem::Answer answer = problem.on_paper();
-    EXPECT_LT(distance(problem.out, answer.out), 2e-6);
-    EXPECT_LT(distance(problem.d_q, answer.d_q), 5e-6);
-    if (c.Q > 0) {
-      EXPECT_LT(distance(problem.d_kv, answer.d_kv), 5e-6);
-    }
-  }
+  for (const Case& c : cases) expect_paper(c);
+}
+
+// Whatever the weights are and whoever shares a value, at widths beyond a k-block, too.
+TEST_P(AttentionTest, OtherFormsEqualTheFormulasOnPaper) {
+  using F = AttentionForm;
+  const Case cases[] = {
+      {1, 1, 1, 1, 1, 1, Case::kCausal},          {2, 20, 20, 2, 8, 8, Case::kCausal},
+      {1, 65, 65, 3, 24, 72, Case::kCausal},      {2, 37, 37, 2, 20, 24, Case::kCausal, 0.3},
+      {1, 130, 130, 2, 64, 130, Case::kWindow},   {1, 9, 50, 2, 24, 450, Case::kEverything},
+      {1, 1, 100, 2, 32, 64, Case::kEverything},  {3, 33, 33, 2, 16, 32, Case::kRandom, 0.2},
+      {2, 60, 60, 2, 16, 32, Case::kHidden},      {3, 33, 33, 2, 16, 9, Case::kHiddenNotOwn},
+      {1, 500, 500, 2, 1, 8, Case::kHiddenNotOwn}, {2, 5, 5, 2, 16, 16, Case::kNothing},
+      {0, 4, 4, 1, 8, 8, Case::kCausal},          {2, 0, 4, 1, 8, 8, Case::kCausal},
+  };
+  for (const auto weights : {F::kSoftmax, F::kSigmoid})
+    for (const auto values : {F::kByHead, F::kConcat, F::kSum, F::kMean})
+      for (const bool sink : {false, true})
+        for (Case c : cases) {
+          c.form.weights = weights, c.form.values = values, c.form.sink = sink;
+          if (!c.form.usual_heads() && !(sink && weights == F::kSigmoid)) expect_paper(c);
+        }
 }
 
 // Scores of hundreds, all of them negative: their exponentials are no numbers.
