@@ -20,7 +20,7 @@ void each_head(const AttentionProblem& p, const F& f) {
 }  // namespace
 
 bool is_small(const AttentionProblem& p) {
-  const int64_t read = p.B * p.H * p.K * (p.D + p.E);
+  const int64_t read = p.B * p.K * (p.H * p.D + (p.form.adds_heads() ? 1 : p.H) * p.E);
   return read < kSmallRead && read * p.Q < kSmall;
 }
 
@@ -35,7 +35,8 @@ AttentionHead head_of(const AttentionProblem& p, int64_t b, int64_t h) {
   a.q = head_at(p.q, b, h, p.D), a.q_row = p.q.row_stride;
   a.k = head_at(p.k, b, h, p.D * p.k_channel_stride), a.k_row = p.k.row_stride;
   a.k_channel = p.k_channel_stride;
-  a.v = head_at(p.v, b, p.form.values == AttentionForm::kByHead ? h : 0, p.E), a.v_row = p.v.row_stride;
+  a.v = head_at(p.v, b, p.form.values == AttentionForm::kByHead ? h : 0, p.E),
+  a.v_row = p.v.row_stride;
   a.ranges = p.ranges + b * p.Q;
   if (p.hidden != nullptr) a.hidden = p.hidden + b * p.K;
   if (p.own != nullptr) a.own = p.own + b * p.Q;

@@ -11,6 +11,8 @@ namespace {
 // Columns of values, or keys, that are worth a unit of their own: whole panels, and parts of a
 // chunk.
 constexpr int64_t kStrip = 128;
+// Multiplications of a block that are worth having threads wait for one another.
+constexpr int64_t kMany = 1 << 23;
 
 int64_t parts(int64_t n, int64_t size) {
   return (n + size - 1) / size;
@@ -21,18 +23,24 @@ class Sequence {
  public:
   Sequence(const AttentionProblem& p, int64_t b, bool backward)
       : p_(p), t_(kernels()), b_(b), backward_(backward), small_(is_small(p)) {
-    // Heads on several threads have weights of their own until they are added. Forward, blocks are
-    // on several threads instead if there are any.
-    const bool alone = backward || p.Q <= t_.block_rows;
-    heads_ = alone && !small_ && threads() > 1 ? p.H : 1;
     packs_ = backward || p.Q > kFewQueries || p.k_channel_stride == 1;
+    // Forward, blocks are on several threads if there are any; else heads are, which then have
+    // weights of their own until they are added.
+    if (backward || p.Q <= t_.block_rows) {
+      const int64_t outputs = adds() ? p.E : p.H * p.E;
+      const bool many = p.K * (p.H * p.D + outputs) * std::min(p.Q, t_.block_rows) >= kMany;
+      small_ = small_ || threads() == 1 || (packs_ && !many);
+      if (!small_) heads_ = p.H;
+    }
     const int64_t K = whole(p.K), D = whole(p.D), E = whole(p.E);
     const int64_t rows = std::min(t_.block_rows, parts(p.Q, t_.tile_rows) * t_.tile_rows);
     chunk_stride_ = rows * t_.score_row;
     scores_ = parts(K, t_.depth) * chunk_stride_;
     const int64_t values = by_head() ? p.H : 1;
     const int64_t sizes[kParts] = {packs_ ? K * p.D : 0, backward ? p.K * D : 0,
-                                   !packs_ ? 0 : backward ? K * p.E : p.K * E,
+                                   !packs_    ? 0
+                                   : backward ? K * p.E
+                                              : p.K * E,
                                    backward ? p.K * D : 0, heads_ > 1 ? 2 * scores_ : 0};
     const int64_t counts[kParts] = {p.H, p.H, values, p.H, heads_};
     int64_t size = 0;
@@ -132,23 +140,24 @@ class Sequence {
 
   void pack(int64_t values) const {
     if (!packs_) return;
-    each(p_.H, [&](int64_t h) {
-      const AttentionHead a = head_of(p_, b_, h);
-      t_.pack(a.k, a.k_channel, a.k_row, a.D, a.K, part(kTurned, h));
-      if (!backward_) return;
-      t_.pack(a.k, a.k_row, 1, a.K, a.D, part(kStraight, h));
-      std::fill_n(part(kDKeys, h), sizes_[kDKeys], 0.0f);
-    });
     const int64_t size = backward_ ? t_.depth : kStrip, strips = parts(p_.E, size);
-    each(values * strips, [&](int64_t unit) {
-      const AttentionHead a = head_of(p_, b_, unit / strips);
-      const int64_t e = unit % strips * size, n = std::min(size, a.E - e);
-      float* to = part(kValues, unit / strips);
+    each(p_.H + values * strips, [&](int64_t unit) {
+      if (unit < p_.H) return pack_keys(unit);
+      const int64_t v = (unit - p_.H) / strips, e = (unit - p_.H) % strips * size;
+      const AttentionHead a = head_of(p_, b_, v);
+      const int64_t n = std::min(size, a.E - e);
       if (backward_)
-        t_.pack(a.v + e, 1, a.v_row, n, a.K, to + whole(a.K) * e);
+        t_.pack(a.v + e, 1, a.v_row, n, a.K, part(kValues, v) + whole(a.K) * e);
       else
-        t_.pack(a.v + e, a.v_row, 1, a.K, n, to + a.K * e);
+        t_.pack(a.v + e, a.v_row, 1, a.K, n, part(kValues, v) + a.K * e);
     });
+  }
+  void pack_keys(int64_t h) const {
+    const AttentionHead a = head_of(p_, b_, h);
+    t_.pack(a.k, a.k_channel, a.k_row, a.D, a.K, part(kTurned, h));
+    if (!backward_) return;
+    t_.pack(a.k, a.k_row, 1, a.K, a.D, part(kStraight, h));
+    std::fill_n(part(kDKeys, h), sizes_[kDKeys], 0.0f);
   }
 
   void find_keys(AttentionBlock& block) const {

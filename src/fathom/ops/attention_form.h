@@ -10,9 +10,9 @@
 
 namespace fathom {
 
-// attention() of ops.h in that form, by kernels where there are any, else by its plain definition, a
-// few queries at a time. A query without a key gets exact zeros. Values that heads share are never
-// copied for each, and heads that are added are so before they meet them. Whether queries are
+// attention() of ops.h in that form, by kernels where there are any, else by its plain definition,
+// a few queries at a time. A query without a key gets exact zeros. Values that heads share are
+// never copied for each, and heads that are added are so before they meet them. Whether queries are
 // strict is the form's to say, not the mask's.
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKE, int64_t n_head,
                  const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout,

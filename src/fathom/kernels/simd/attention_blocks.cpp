@@ -176,7 +176,8 @@ void block_mix(const AttentionHead& a, const AttentionBlock& block) {
     each_tile(a, block, [&](int64_t first, int64_t rows, Keys keys) {
       const int64_t columns = lesser(kPanel, a.E - j);
       float* c = out + first * a.out_row + j;
-      for (int64_t i = 0; i < rows && keys.first == keys.last; ++i) clear(c + i * a.out_row, columns);
+      for (int64_t i = 0; i < rows && keys.first == keys.last; ++i)
+        clear(c + i * a.out_row, columns);
       mix(b, block.weights, first, rows, keys, a.K, block.values + j * a.K, c, a.out_row, columns);
     });
 }
@@ -196,8 +197,8 @@ void block_slopes(const AttentionHead& a, const AttentionBlock& block, float* me
       for (int64_t first = 0; first < block.rows; first += kTileRows) {
         const Keys keys = seen[first / kTileRows];
         if (key >= keys.last || key + kPanel <= keys.first) continue;
-        float* c = block.slopes + key / kDepth * block.chunk_stride + first * kRowStride +
-                   key % kDepth;
+        float* c =
+            block.slopes + key / kDepth * block.chunk_stride + first * kRowStride + key % kDepth;
         any_tile<kByRow>(lesser(kTileRows, block.rows - first), b.rows + first * kRowStride, 1,
                          panels + key * depth, depth, result, c, kRowStride, kPanel);
       }

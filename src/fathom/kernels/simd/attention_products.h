@@ -9,8 +9,8 @@ namespace {  // no weak symbols
 
 // Products of the row buffer's rows with keys [first, last), the first key rounded down to a panel
 // and the last one up, into `scores` from row `row` on.
-void score(const Lines& b, const float* rows_of_a, const float* panels, int64_t rows,
-           int64_t width, Keys keys, float* scores, int64_t row) {
+void score(const Lines& b, const float* rows_of_a, const float* panels, int64_t rows, int64_t width,
+           Keys keys, float* scores, int64_t row) {
   for (int64_t key = keys.first / kPanel * kPanel; key < keys.last; key += kPanel) {
     float* c = scores + key / kDepth * b.chunk_stride + row * kRowStride + key % kDepth;
     any_tile<kByRow>(rows, rows_of_a, 1, panels + key * width, width, {}, c, kRowStride, kPanel);
@@ -129,9 +129,8 @@ void spread(const AttentionHead& a, const Lines& b, const float* weights, int64_
       result.add = true;
       for (int64_t j = 0; j < columns; j += kPanel)
         any_tile<kByColumn>(n, weights + chunk * b.chunk_stride + begin * kRowStride + key,
-                            kRowStride, panels.data + j * panels.rows + begin * kPanel,
-                            end - begin, result, d + from * d_row + j, d_row,
-                            lesser(kPanel, columns - j));
+                            kRowStride, panels.data + j * panels.rows + begin * kPanel, end - begin,
+                            result, d + from * d_row + j, d_row, lesser(kPanel, columns - j));
     }
   });
 }
