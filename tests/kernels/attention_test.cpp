@@ -1,217 +1,9 @@
-#include "fathom/kernels/attention.h"
-
 #include <gmock/gmock.h>
 
-#include "fathom/kernels/random_field.h"
-#include "kernels/testing.h"
+#include "kernels/attention_on_paper.h"
 
 namespace fathom {
 namespace {
-
-struct Case {
-  int64_t B, Q, K, H, D, E;
-  enum Mask { kCausal, kWindow, kEverything, kRandom, kHidden, kHiddenNotOwn, kNothing } mask;
-  double p = 0;
-};
-
-// The same problem, keys turned: a channel's of all keys one behind the other, in memory that has
-// room for more of them; what is there is no number.
-class Turned {
- public:
-  explicit Turned(const AttentionProblem& p) : problem_(p) {
-    const int64_t room = p.K + 5, C = p.H * p.D;
-    keys_.assign(size_t(p.B * C * room), __builtin_nanf(""));
-    for (int64_t b = 0; b < p.B; ++b)
-      for (int64_t k = 0; k < p.K; ++k)
-        for (int64_t c = 0; c < C; ++c)
-          keys_[size_t((b * C + c) * room + k)] =
-              p.k.data[b * p.k.batch_stride + k * p.k.row_stride + c];
-    problem_.k = {keys_.data(), C * room, 1};
-    problem_.k_channel_stride = room;
-  }
-  const AttentionProblem& problem() const { return problem_; }
-
- private:
-  AttentionProblem problem_;
-  std::vector<float> keys_;
-};
-
-// A problem with its memory, and its answer in double precision, computed as it is written.
-class Problem {
- public:
-  explicit Problem(const Case& c, uint64_t seed = 3) : c_(c), numbers_(seed) {
-    q = numbers_.draw(c.B * c.Q * c.H * c.D);
-    // k and v beside each other in memory, as one linear makes them.
-    kv = numbers_.draw(c.B * c.K * row());
-    d_out = numbers_.draw(c.B * c.Q * c.H * c.E);
-    const bool hides = c.mask == Case::kHidden || c.mask == Case::kHiddenNotOwn;
-    for (int64_t i = 0; hides && i < c.B * c.K; ++i)
-      hidden.push_back(numbers_.draw(1)[0] > 0.3 ? 1 : 0);
-    for (int64_t b = 0; b < c.B; ++b)
-      for (int64_t i = 0; i < c.Q; ++i) add_query(b, i);
-    for (int64_t b = 0; b < c.B; ++b) streams.push_back(uint64_t(100 + b));
-    for (int64_t b = 0; b < c.B; ++b)
-      for (int64_t i = 0; i < c.Q; ++i) query_positions.push_back(2 * i + b);
-    for (int64_t b = 0; b < c.B; ++b)
-      for (int64_t i = 0; i < c.K; ++i) key_positions.push_back(i + (i > 3 ? 2 : 0) + b);
-  }
-
-  AttentionProblem kernel_problem() {
-    AttentionProblem p;
-    p.B = c_.B, p.Q = c_.Q, p.K = c_.K, p.H = c_.H, p.D = c_.D, p.E = c_.E;
-    p.q = {q.data(), c_.Q * c_.H * c_.D, c_.H * c_.D};
-    p.k = {kv.data(), c_.K * row(), row()};
-    p.v = {values_of(kv), c_.K * row(), row()};
-    p.ranges = ranges.data();
-    if (!blocked.empty()) p.blocked = blocked.data();
-    if (!hidden.empty()) p.hidden = hidden.data();
-    if (!own.empty()) p.own = own.data();
-    p.dropout = {c_.p, 11, streams.data(), query_positions.data(), key_positions.data(), span};
-    return p;
-  }
-
-  // Answers of the kernel.
-  void run() {
-    const AttentionProblem p = kernel_problem();
-    out.assign(d_out.size(), 5.0f);
-    lse.assign(size_t(c_.B * c_.H * c_.Q), 5.0f);
-    d_q.assign(q.size(), 5.0f);
-    d_kv.assign(kv.size(), 5.0f);
-    const HeadRows rows = {out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E};
-    std::vector<float> of_turned(out.size());
-    attention_forward(Turned(p).problem(), {of_turned.data(), rows.batch_stride, rows.row_stride},
-                      nullptr);
-    attention_forward(p, rows, lse.data());
-    EXPECT_EQ(out, of_turned);
-    attention_backward(p, lse.data(), {d_out.data(), c_.Q * c_.H * c_.E, c_.H * c_.E},
-                       {d_q.data(), p.q.batch_stride, p.q.row_stride},
-                       {d_kv.data(), p.k.batch_stride, row()},
-                       {values_of(d_kv), p.k.batch_stride, row()});
-  }
-
-  struct Answer {
-    std::vector<double> out, d_q, d_kv;
-  };
-  Answer on_paper() const {
-    Answer a;
-    a.out.assign(d_out.size(), 0);
-    a.d_q.assign(q.size(), 0);
-    a.d_kv.assign(kv.size(), 0);
-    for (int64_t b = 0; b < c_.B; ++b)
-      for (int64_t h = 0; h < c_.H; ++h)
-        for (int64_t i = 0; i < c_.Q; ++i) one_query(b, h, i, a);
-    return a;
-  }
-
-  std::vector<float> q, kv, d_out, out, lse, d_q, d_kv;
-  std::vector<KeyRange> ranges;
-  std::vector<uint8_t> blocked;
-  std::vector<float> hidden;
-  std::vector<int32_t> own;
-  std::vector<uint64_t> streams;
-  std::vector<int64_t> query_positions, key_positions;
-  const int64_t span = 5000;
-
- private:
-  int64_t row() const { return c_.H * (c_.D + c_.E); }
-  float* values_of(std::vector<float>& keys_and_values) const {
-    return keys_and_values.empty() ? nullptr : keys_and_values.data() + c_.H * c_.D;
-  }
-
-  void add_query(int64_t b, int64_t i) {
-    const auto K = static_cast<int32_t>(c_.K), end = std::min(static_cast<int32_t>(i + 1), K);
-    switch (c_.mask) {
-      case Case::kCausal:
-        return ranges.push_back({0, end});
-      case Case::kWindow:
-        return ranges.push_back({std::max(0, end - 4), end});
-      case Case::kEverything:
-        return ranges.push_back({0, K});
-      case Case::kNothing:
-        return ranges.push_back({0, 0});
-      case Case::kHidden:
-      case Case::kHiddenNotOwn:
-        return add_hidden(b, i, end);
-      default:
-        break;
-    }
-    ranges.push_back({static_cast<int32_t>(i % 3 == 0 ? 0 : i / 2 % K), end});
-    for (int64_t k = 0; k < c_.K; ++k)
-      blocked.push_back(i % 7 == 2 || numbers_.draw(1)[0] > 0.5 ? 1 : 0);
-  }
-
-  // Causal; the ends of a range are keys that are seen.
-  void add_hidden(int64_t b, int64_t i, int32_t end) {
-    KeyRange r = {int32_t(i / 5), end};
-    const bool is_own = c_.mask == Case::kHiddenNotOwn && i < c_.K && hides(b, i);
-    if (c_.mask == Case::kHiddenNotOwn) own.push_back(is_own ? int32_t(i) : -1);
-    while (r.first < r.last && hides(b, r.first) && !(is_own && r.first == i)) ++r.first;
-    while (r.first < r.last && hides(b, r.last - 1) && !(is_own && r.last - 1 == i)) --r.last;
-    ranges.push_back(r.first < r.last ? r : KeyRange{});
-  }
-  bool hides(int64_t b, int64_t k) const { return hidden[size_t(b * c_.K + k)] != 0; }
-  bool is_seen(int64_t b, int64_t i, int64_t k) const {
-    const auto query = size_t(b * c_.Q + i);
-    if (!blocked.empty() && blocked[query * size_t(c_.K) + size_t(k)]) return false;
-    return hidden.empty() || !hides(b, k) || (!own.empty() && own[query] == k);
-  }
-
-  void one_query(int64_t b, int64_t h, int64_t i, Answer& a) const {
-    const KeyRange r = ranges[size_t(b * c_.Q + i)];
-    const size_t at_q = size_t(((b * c_.Q + i) * c_.H + h) * c_.D);
-    const size_t at_out = size_t(((b * c_.Q + i) * c_.H + h) * c_.E);
-    const auto at_k = [&](int64_t k) { return size_t((b * c_.K + k) * row() + h * c_.D); };
-    const auto at_v = [&](int64_t k) {
-      return size_t((b * c_.K + k) * row() + c_.H * c_.D + h * c_.E);
-    };
-    std::vector<double> weight(size_t(c_.K), 0), multiplier(size_t(c_.K), 1);
-    double sum = 0, most = -1e300;
-    std::vector<double> scores(size_t(c_.K), 0);
-    for (int64_t k = r.first; k < r.last; ++k) {
-      for (int64_t d = 0; d < c_.D; ++d)
-        scores[size_t(k)] += double{q[at_q + size_t(d)]} * double{kv[at_k(k) + size_t(d)]};
-      scores[size_t(k)] /= std::sqrt(double(c_.D));
-      most = std::max(most, scores[size_t(k)]);
-    }
-    for (int64_t k = r.first; k < r.last; ++k) {
-      if (!is_seen(b, i, k)) continue;
-      sum += weight[size_t(k)] = std::exp(scores[size_t(k)] - most);
-      if (c_.p == 0) continue;
-      float m = 0;
-      const int64_t line = (query_positions[size_t(b * c_.Q + i)] * c_.H + h) * span;
-      fill_dropout({&m, 1}, c_.p, 11, streams[size_t(b)],
-                   uint64_t(line + key_positions[size_t(b * c_.K + k)]));
-      multiplier[size_t(k)] = double{m};
-    }
-    if (sum == 0) return;
-    double delta = 0;
-    for (int64_t k = 0; k < c_.K; ++k) {
-      weight[size_t(k)] /= sum;
-      for (int64_t e = 0; e < c_.E; ++e)
-        a.out[at_out + size_t(e)] +=
-            weight[size_t(k)] * multiplier[size_t(k)] * double{kv[at_v(k) + size_t(e)]};
-    }
-    for (int64_t e = 0; e < c_.E; ++e)
-      delta += a.out[at_out + size_t(e)] * double{d_out[at_out + size_t(e)]};
-    for (int64_t k = 0; k < c_.K; ++k) {
-      double slope = 0;
-      for (int64_t e = 0; e < c_.E; ++e) {
-        slope += double{d_out[at_out + size_t(e)]} * double{kv[at_v(k) + size_t(e)]};
-        a.d_kv[at_v(k) + size_t(e)] +=
-            weight[size_t(k)] * multiplier[size_t(k)] * double{d_out[at_out + size_t(e)]};
-      }
-      const double d_score =
-          weight[size_t(k)] * (slope * multiplier[size_t(k)] - delta) / std::sqrt(double(c_.D));
-      for (int64_t d = 0; d < c_.D; ++d) {
-        a.d_q[at_q + size_t(d)] += d_score * double{kv[at_k(k) + size_t(d)]};
-        a.d_kv[at_k(k) + size_t(d)] += d_score * double{q[at_q + size_t(d)]};
-      }
-    }
-  }
-
-  Case c_;
-  Numbers numbers_;
-};
 
 class AttentionTest : public testing::TestWithParam<Isa> {
  protected:
@@ -221,39 +13,37 @@ class AttentionTest : public testing::TestWithParam<Isa> {
 INSTANTIATE_TEST_SUITE_P(Every, AttentionTest, testing::ValuesIn(usable_isas()), name_of_isa);
 
 TEST_P(AttentionTest, EqualsTheFormulasOnPaper) {
-  const Case cases[] = {
-      {1, 1, 1, 1, 1, 1, Case::kCausal},          {2, 20, 20, 2, 8, 8, Case::kCausal},
-      {1, 65, 65, 3, 32, 32, Case::kCausal},      {2, 37, 37, 2, 20, 24, Case::kCausal, 0.3},
-      {1, 130, 130, 1, 64, 64, Case::kWindow},    {2, 130, 130, 1, 16, 16, Case::kWindow, 0.5},
-      {1, 9, 50, 2, 24, 40, Case::kEverything},   {1, 1, 100, 2, 32, 32, Case::kEverything},
-      {2, 60, 60, 2, 16, 16, Case::kRandom},      {3, 33, 33, 2, 16, 16, Case::kRandom, 0.2},
-      {2, 60, 60, 2, 16, 16, Case::kHidden},      {3, 33, 33, 2, 16, 16, Case::kHiddenNotOwn, 0.2},
-      {2, 3, 50, 2, 20, 20, Case::kHiddenNotOwn}, {1, 900, 900, 1, 8, 8, Case::kHiddenNotOwn},
-      {2, 5, 5, 2, 16, 16, Case::kNothing},       {1, 900, 900, 1, 16, 16, Case::kCausal, 0.1},
-      {1, 800, 800, 1, 8, 8, Case::kRandom},      {0, 4, 4, 1, 8, 8, Case::kCausal},
-      {2, 0, 4, 1, 8, 8, Case::kCausal},
+  const PaperCase cases[] = {
+      {1, 1, 1, 1, 1, 1, PaperCase::kCausal},
+      {2, 20, 20, 2, 8, 8, PaperCase::kCausal},
+      {1, 65, 65, 3, 32, 32, PaperCase::kCausal},
+      {2, 37, 37, 2, 20, 24, PaperCase::kCausal, 0.3},
+      {1, 130, 130, 1, 64, 64, PaperCase::kWindow},
+      {2, 130, 130, 1, 16, 16, PaperCase::kWindow, 0.5},
+      {1, 9, 50, 2, 24, 40, PaperCase::kEverything},
+      {1, 1, 100, 2, 32, 32, PaperCase::kEverything},
+      {2, 60, 60, 2, 16, 16, PaperCase::kRandom},
+      {3, 33, 33, 2, 16, 16, PaperCase::kRandom, 0.2},
+      {2, 60, 60, 2, 16, 16, PaperCase::kHidden},
+      {3, 33, 33, 2, 16, 16, PaperCase::kHiddenNotOwn, 0.2},
+      {2, 3, 50, 2, 20, 20, PaperCase::kHiddenNotOwn},
+      {1, 900, 900, 1, 8, 8, PaperCase::kHiddenNotOwn},
+      {2, 5, 5, 2, 16, 16, PaperCase::kNothing},
+      {1, 900, 900, 1, 16, 16, PaperCase::kCausal, 0.1},
+      {1, 800, 800, 1, 8, 8, PaperCase::kRandom},
+      {0, 4, 4, 1, 8, 8, PaperCase::kCausal},
+      {2, 0, 4, 1, 8, 8, PaperCase::kCausal},
   };
-  for (const Case& c : cases) {
-    SCOPED_TRACE(fmt::format("B {} Q {} K {} H {} D {} E {} mask {} p {}", c.B, c.Q, c.K, c.H, c.D,
-                             c.E, int(c.mask), c.p));
-    Problem problem(c);
-    problem.run();
-    const Problem::Answer answer = problem.on_paper();
-    EXPECT_LT(distance(problem.out, answer.out), 2e-6);
-    EXPECT_LT(distance(problem.d_q, answer.d_q), 5e-6);
-    if (c.Q > 0) {
-      EXPECT_LT(distance(problem.d_kv, answer.d_kv), 5e-6);
-    }
-  }
+  for (const PaperCase& c : cases) expect_paper(c);
 }
 
 // Scores of hundreds, all of them negative: their exponentials are no numbers.
 TEST_P(AttentionTest, TakesLargeScores) {
-  Problem problem({1, 33, 33, 1, 8, 8, Case::kCausal});
+  OnPaper problem({1, 33, 33, 1, 8, 8, PaperCase::kCausal});
   for (float& x : problem.q) x = 300;
   for (float& x : problem.kv) x = -std::fabs(x);
   problem.run();
-  const Problem::Answer answer = problem.on_paper();
+  const OnPaper::Answer answer = problem.on_paper();
   EXPECT_LT(distance(problem.out, answer.out), 1e-5);
   EXPECT_LT(distance(problem.d_kv, answer.d_kv), 1e-3);  // one unit of such a score is 1e-4 of it
 }
@@ -282,7 +72,7 @@ TEST_P(AttentionTest, QueryStandsAlone) {
       p.blocked = blocked.data();
       std::vector<float> all(size_t(Q * C)), lse(size_t(Q * H));
       attention_forward(p, {all.data(), 0, C}, lse.data());
-      const Turned turned(p);
+      const TurnedKeys turned(p);
       for (const int64_t n : {1, 2, 4, 5})
         for (int64_t i = 0; i + n <= Q; ++i) {
           AttentionProblem few = i % 4 == 3 ? p : turned.problem();
@@ -308,7 +98,7 @@ TEST_P(AttentionTest, QueryWithoutAKeyHasZerosWhereMemoryHadNone) {
   p.B = 1, p.Q = p.K = T, p.H = 1, p.D = p.E = D;
   for (const bool turned : {false, true}) {
     const auto forward = [&] {
-      attention_forward(turned ? Turned(p).problem() : p, {out.data(), 0, D}, lse.data());
+      attention_forward(turned ? TurnedKeys(p).problem() : p, {out.data(), 0, D}, lse.data());
     };
     p.q = p.k = p.v = {numbers_that_are_none.data(), 0, D};
     p.ranges = all.data();

@@ -1,7 +1,9 @@
 // Attention of other forms: single against double precision, and many queries against few.
 #include "fathom/ops/attention_form.h"
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 
 #include "fathom/ops/rms_norm.h"
@@ -65,6 +67,62 @@ TEST_F(Twins, AttentionOfOtherForms) {
           },
           {random_normal({B, T, H * D}, 1), random_normal({B, T, H * D}, 2),
            random_normal({B, T, E}, 3)});
+    }
+}
+
+// More queries than a block, more keys and channels than kernels add up at a time; values are
+// columns of something wider.
+TEST_F(Twins, AttentionOfManyQueriesToAWideValueThatHeadsShare) {
+  const int64_t B = 1, T = 400, H = 2, D = 3, E = 390;
+  AttentionForm form;
+  form.values = AttentionForm::kMean;
+  expect_twins(
+      [&](const Tensors& in) {
+        return Tensors{
+            attention(in[0], in[1], in[2].narrow(2, 3, E), H, holes(B, T), nullptr, form)};
+      },
+      {random_normal({B, T, H * D}, 1), random_normal({B, T, H * D}, 2),
+       random_normal({B, T, E + 5}, 3)});
+}
+
+// Scores that compare nothing: equal ones, and ones by position.
+TEST_F(Twins, AttentionByPositionToAValueThatHeadsShare) {
+  const int64_t B = 2, T = 13, H = 3, E = 4;
+  for (const double slope : {0.0, 0.25})
+    for (const auto values : {AttentionForm::kConcat, AttentionForm::kSum}) {
+      AttentionForm form;
+      form.values = values, form.strict = true;
+      const auto position = at::arange(T, at::TensorOptions(at::kDouble)).view({1, T, 1});
+      expect_twins(
+          [&](const Tensors& in) {
+            const Tensor q = at::full({B, T, H}, slope, in[0].options());
+            const Tensor k = position.expand({B, T, H}).to(in[0].scalar_type());
+            return Tensors{attention(q, k, in[0], H, holes(B, T), nullptr, form)};
+          },
+          {random_normal({B, T, E}, 3)});
+    }
+}
+
+// Queries of a text's end to the keys that a decoder keeps, turned and with room for more: bit for
+// bit what they are among all queries.
+TEST_F(Twins, KeptKeysOfOtherFormsAreAnsweredAlike) {
+  const int64_t B = 2, T = 70, H = 3, D = 4, C = H * D;
+  const auto floats = [](at::IntArrayRef shape, unsigned seed) {
+    return random_normal(shape, seed).to(at::kFloat);
+  };
+  const at::NoGradGuard no_grad;
+  for (const AttentionForm& form : all_forms())
+    for (const int64_t Q : {1, 3, 9}) {
+      SCOPED_TRACE(named(form));
+      const int64_t E = form.values == AttentionForm::kByHead ? H * 5 : 5;
+      const Tensor q = floats({B, T, C}, 1), v = floats({B, T + 9, E}, 3);
+      const Tensor k_BCK = floats({B, C, T + 9}, 2);
+      const Tensor all = attention(q, k_BCK.narrow(2, 0, T).transpose(1, 2).contiguous(),
+                                   v.narrow(1, 0, T), H, holes(B, T), nullptr, form);
+      const Described some = holes(B, T, T - Q, Q);
+      const Tensor rows = q.narrow(1, T - Q, Q).reshape({B * Q, C});
+      const Tensor few = attention_of_rows(rows, {k_BCK, v, some.mask}, H, form);
+      EXPECT_TRUE(same_bits(few, all.narrow(1, T - Q, Q).reshape({B * Q, -1}))) << Q;
     }
 }
 

@@ -1,11 +1,14 @@
-// softmax(q k^T / sqrt(D)) v by head, and its gradients, on all threads, without the matrix of all
-// queries times all keys.
+// softmax(q k^T / sqrt(D)) v by head, or another form of it, and its gradients, on all threads,
+// without the matrix of all queries times all keys.
 //
-// B sequences, Q queries and K keys each, H heads, D = key width of a head, E = value width.
+// B sequences, Q queries and K keys each, H heads, D = key width of a head, E = value width, of a
+// head or of all.
 // Results have the same bits for any number of threads.
 #pragma once
 
 #include <cstdint>
+
+#include "fathom/kernels/attention_form.h"
 
 namespace fathom {
 
@@ -45,13 +48,15 @@ struct AttentionProblem {
   const int32_t* own = nullptr;      // (B, Q): the hidden key that the query sees; -1, null: none
   const uint8_t* blocked = nullptr;  // (B, Q, K), not 0: this query does not see it; null: no use
   AttentionDropout dropout;
+  // Which keys are seen the ranges say, `strict` ones, too.
+  AttentionForm form;
 };
 
 // Whether heads of these widths fit the kernels.
-bool attention_fits(int64_t D, int64_t E);
+bool attention_fits(int64_t D, int64_t E, const AttentionForm& form = {});
 
-// out (B, Q, H * E): zeros for a query without a key. lse (B, H, Q): what backward needs; null:
-// nobody does.
+// out (B, Q, H * E), or (B, Q, E) if heads are added: zeros for a query without a key. lse (B, H,
+// Q): what backward needs; null: nobody does.
 void attention_forward(const AttentionProblem& problem, const HeadRows& out, float* lse);
 
 // Gradients of q, k, v from that of out. `lse` is forward's.

@@ -24,6 +24,9 @@ struct GemmBlock {
   GemmFinish finish;  // pointers at the block's first element
 };
 
+// Of turned keys so few queries read keys and values where they lie: packing takes longer.
+constexpr int64_t kFewQueries = 4;
+
 // One head of one sequence.
 struct AttentionHead {
   int64_t Q = 0, K = 0, D = 0, E = 0;
@@ -44,6 +47,26 @@ struct AttentionHead {
   const float* d_out = nullptr;
   float *d_q = nullptr, *d_k = nullptr, *d_v = nullptr;
   int64_t d_out_row = 0, d_q_row = 0, d_k_row = 0, d_v_row = 0;
+
+  // Of other forms.
+  bool sigmoid = false, sink = false;
+  float share = 1;  // of the head in the sum of heads
+};
+
+// A block of a head's queries in attention of other forms. Scores of a block lie by chunks of
+// KernelTable::depth keys, `chunk_stride` apart, and in them by rows, KernelTable::score_row apart.
+struct AttentionBlock {
+  int64_t query = 0, rows = 0;  // rows <= KernelTable::block_rows
+  int64_t first = 0, last = 0;  // keys that some of them see
+  int64_t chunk_stride = 0;
+  // What KernelTable::pack made of the keys, (D, K) and (K, D), and of the values: forward (K, E),
+  // backward (E, K), so many of E at a time as the table is deep. None for few queries of turned
+  // keys.
+  const float *keys_turned = nullptr, *keys_straight = nullptr, *values = nullptr;
+  float* weights = nullptr;  // scores of the block: the weights, `share` of them
+  bool add = false;          // to what other heads' weights have become
+  float* slopes = nullptr;   // scores of the block: gradients of the weights
+  float* d_keys = nullptr;   // (K, D), rows padded to whole panels; added to
 };
 
 struct KernelTable {
@@ -51,7 +74,8 @@ struct KernelTable {
   // `tile_rows`.
   int64_t panel, depth, tile_rows;
 
-  // depth <= KernelTable::depth rows and any number of columns of B, as panels of depth * panel.
+  // Rows, of which products take KernelTable::depth at a time, and any number of columns of B, as
+  // panels of depth * panel.
   void (*pack)(const float* b, int64_t b_k, int64_t b_column, int64_t depth, int64_t columns,
                float* packed);
   void (*gemm_block)(const GemmBlock& block);
@@ -60,6 +84,17 @@ struct KernelTable {
   size_t (*attention_scratch)(const AttentionHead& head);
   void (*attention_forward)(const AttentionHead& head, float* scratch);
   void (*attention_backward)(const AttentionHead& head, float* scratch);
+
+  // Attention of other forms, block by block: D is at most `depth`.
+  int64_t block_rows, score_row;
+  size_t (*block_scratch)(const AttentionHead& head, const AttentionBlock& block);
+  void (*block_weights)(const AttentionHead& head, const AttentionBlock& block, float* scratch);
+  void (*block_mix)(const AttentionHead& head, const AttentionBlock& block);
+  // From slopes to d_q, d_keys, and the weights again.
+  void (*block_slopes)(const AttentionHead& head, const AttentionBlock& block, float* scratch);
+  void (*block_backward)(const AttentionHead& head, const AttentionBlock& block, float* scratch);
+  // Adds to d_v.
+  void (*block_spread)(const AttentionHead& head, const AttentionBlock& block, float* scratch);
 
   // norm.h, some rows. d_weight and d_bias are added to.
   void (*norm_forward)(const NormProblem& p, float* y, float* mean, float* scale);

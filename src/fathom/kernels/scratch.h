@@ -12,6 +12,14 @@ float* scratch(int slot, size_t floats);
 // So many floats on a cache line, the caller's to std::free. Throws std::bad_alloc.
 float* new_floats(size_t count);
 
-enum ScratchSlot { kPackedShared, kPackedOwn, kAttention, kReadout, kScratchSlots };
+enum ScratchSlot {
+  kPackedShared,
+  kPackedOwn,
+  kAttention,
+  kSequence,
+  kScores,
+  kReadout,
+  kScratchSlots
+};
 
 }  // namespace fathom

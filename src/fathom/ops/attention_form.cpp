@@ -14,17 +14,13 @@
 #include <cmath>
 #include <limits>
 
+#include "fathom/ops/fused.h"
 #include "fathom/ops/plain.h"
 
 namespace fathom {
 namespace {
 
 constexpr int64_t kQueriesAtATime = 128;
-
-bool by_kernels(const AttentionForm& form) {
-  return form.weights == AttentionForm::kSoftmax && form.values == AttentionForm::kByHead &&
-         !form.sink;
-}
 
 AttentionMask seen_in(const AttentionForm& form, AttentionMask mask) {
   mask.strict = form.strict;
@@ -171,7 +167,9 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKE, 
                  const AttentionMask& given, const std::shared_ptr<const WeightDropout>& dropout,
                  const AttentionForm& form) {
   const AttentionMask mask = seen_in(form, given);
-  if (by_kernels(form)) return attention(q_BQC, k_BKC, v_BKE, n_head, mask, dropout);
+  if (form.usual_heads()) return attention(q_BQC, k_BKC, v_BKE, n_head, mask, dropout);
+  if (has_kernels(q_BQC) && fused::attention_fits(q_BQC.size(2), v_BKE.size(2), n_head, form))
+    return fused::attention(q_BQC, k_BKC, v_BKE, n_head, mask, dropout, form);
   auto setting = c10::make_intrusive<Setting>();
   setting->n_head = n_head;
   setting->blocked = plain::blocked_pairs(mask, q_BQC.device());
@@ -186,8 +184,11 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKE, 
 Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head,
                          const AttentionForm& form) {
   const AttentionMask mask = seen_in(form, kept.mask);
-  if (by_kernels(form)) return attention_of_rows(rows_RC, {kept.k_BCK, kept.v_BKC, mask}, n_head);
   const int64_t B = kept.k_BCK.size(0), C = kept.k_BCK.size(1);
+  const KeptKeys seen = {kept.k_BCK, kept.v_BKC, mask};
+  if (form.usual_heads()) return attention_of_rows(rows_RC, seen, n_head);
+  if (has_kernels(rows_RC) && fused::attention_fits(C, kept.v_BKC.size(2), n_head, form))
+    return fused::attention_of_rows(rows_RC, seen, n_head, form);
   const int64_t Q = mask.queries.longest(), K = mask.keys.longest();
   const Tensor q_BQC = rows_RC.narrow(1, 0, C).reshape({B, Q, C});
   const Tensor k_BKC = kept.k_BCK.narrow(2, 0, K).transpose(1, 2);

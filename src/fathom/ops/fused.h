@@ -1,6 +1,7 @@
 // The operations of ops.h over our kernels: single precision, on the processor. Internal to ops/.
 #pragma once
 
+#include "fathom/kernels/attention_form.h"
 #include "fathom/ops/ops.h"
 #include "fathom/ops/tensor_pool.h"
 
@@ -9,12 +10,15 @@ namespace fathom::fused {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form);
-bool attention_fits(int64_t C, int64_t C_of_values, int64_t n_head);  // widths of keys, values
+// Widths of keys and values. Whether queries are strict is the mask's to say.
+bool attention_fits(int64_t C, int64_t C_of_values, int64_t n_head, const AttentionForm& form = {});
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
-                 const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout);
+                 const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout,
+                 const AttentionForm& form = {});
 Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mask,
                  const std::shared_ptr<const WeightDropout>& dropout);
-Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head);
+Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head,
+                         const AttentionForm& form = {});
 Tensor plus(const Tensor& a, const Tensor& b);
 Tensor apply_dropout(const Tensor& x_RC, const std::shared_ptr<const RowDropout>& draws);
 Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R);

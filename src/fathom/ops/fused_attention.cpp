@@ -18,15 +18,18 @@ struct Setting : torch::CustomClassHolder {
   SeenKeys seen;
   int64_t n_head = 0;
   std::shared_ptr<const WeightDropout> dropout;
+  AttentionForm form;
 };
 
 using SettingPtr = c10::intrusive_ptr<Setting>;
 
 SettingPtr make_setting(const AttentionMask& mask, int64_t n_head,
-                        const std::shared_ptr<const WeightDropout>& dropout) {
+                        const std::shared_ptr<const WeightDropout>& dropout,
+                        const AttentionForm& form = {}) {
   auto s = c10::make_intrusive<Setting>();
   s->n_head = n_head;
   s->dropout = dropout;
+  s->form = form;
   s->seen.find(mask);
   return s;
 }
@@ -36,6 +39,15 @@ Tensor with_rows(const Tensor& x) {
   return x.stride(-1) == 1 || x.size(-1) <= 1 ? x : x.contiguous();
 }
 
+// Of a head's value, or of the one that they share.
+int64_t value_width(int64_t C_of_values, int64_t n_head, const AttentionForm& form) {
+  return form.values == AttentionForm::kByHead ? C_of_values / n_head : C_of_values;
+}
+
+int64_t out_width(const AttentionProblem& p) {
+  return p.form.adds_heads() ? p.E : p.H * p.E;
+}
+
 HeadRows head_rows(const Tensor& x_BTC) {
   return {x_BTC.data_ptr<float>(), x_BTC.stride(0), x_BTC.stride(1)};
 }
@@ -43,7 +55,8 @@ HeadRows head_rows(const Tensor& x_BTC) {
 AttentionProblem problem(const Setting& s, const Tensor& q, const Tensor& k, const Tensor& v) {
   AttentionProblem p;
   p.B = q.size(0), p.Q = q.size(1), p.K = k.size(1), p.H = s.n_head;
-  p.D = q.size(2) / s.n_head, p.E = v.size(2) / s.n_head;
+  p.D = q.size(2) / s.n_head, p.E = value_width(v.size(2), s.n_head, s.form);
+  p.form = s.form;
   p.q = head_rows(q), p.k = head_rows(k), p.v = head_rows(v);
   s.seen.tell(p);
   if (s.dropout == nullptr) return p;
@@ -59,7 +72,7 @@ struct Forward {
 
 Forward run(const Setting& s, const Tensor& q, const Tensor& k, const Tensor& v) {
   const AttentionProblem p = problem(s, q, k, v);
-  Forward f = {new_tensor({p.B, p.Q, p.H * p.E}), new_tensor({p.B, p.H, p.Q})};
+  Forward f = {new_tensor({p.B, p.Q, out_width(p)}), new_tensor({p.B, p.H, p.Q})};
   attention_forward(p, head_rows(f.out_BQC), f.lse_BHQ.data_ptr<float>());
   return f;
 }
@@ -140,10 +153,11 @@ void check_mask(const AttentionMask& mask, int64_t B, int64_t Q, int64_t K) {
 }
 
 void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v, int64_t n_head,
-                  const AttentionMask& mask) {
+                  const AttentionMask& mask, const AttentionForm& form = {}) {
   const int64_t B = q.size(0), Q = q.size(1), K = k.size(1);
   TORCH_CHECK(k.size(0) == B && v.size(0) == B && v.size(1) == K && k.size(2) == q.size(2) &&
-                  q.size(2) % n_head == 0 && v.size(2) % n_head == 0,
+                  q.size(2) % n_head == 0 &&
+                  (form.values != AttentionForm::kByHead || v.size(2) % n_head == 0),
               "attention of ", n_head, " heads of [", q.sizes(), "] over [", k.sizes(), "] and [",
               v.sizes(), "]");
   check_mask(mask, B, Q, K);
@@ -151,15 +165,16 @@ void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v, int64_t n_h
 
 }  // namespace
 
-bool attention_fits(int64_t C, int64_t C_of_values, int64_t n_head) {
-  return fathom::attention_fits(C / n_head, C_of_values / n_head);
+bool attention_fits(int64_t C, int64_t C_of_values, int64_t n_head, const AttentionForm& form) {
+  return fathom::attention_fits(C / n_head, value_width(C_of_values, n_head, form), form);
 }
 
 Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, int64_t n_head,
-                 const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout) {
-  check_shapes(q_BQC, k_BKC, v_BKC, n_head, mask);
+                 const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout,
+                 const AttentionForm& form) {
+  check_shapes(q_BQC, k_BKC, v_BKC, n_head, mask, form);
   const Tensor q = with_rows(q_BQC), k = with_rows(k_BKC), v = with_rows(v_BKC);
-  const SettingPtr setting = make_setting(mask, n_head, dropout);
+  const SettingPtr setting = make_setting(mask, n_head, dropout, form);
   if (!at::GradMode::is_enabled()) return run(*setting, q, k, v).out_BQC;
   return AttentionFunction::apply(q, k, v, setting);
 }
@@ -174,13 +189,15 @@ Tensor attention(const Tensor& qkv_BTC, int64_t n_head, const AttentionMask& mas
   return run(*setting, parts[0], parts[1], parts[2]).out_BQC;
 }
 
-Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head) {
+Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_head,
+                         const AttentionForm& form) {
   const Tensor x = with_rows(rows_RC);
   AttentionProblem p;
   const Tensor &k = kept.k_BCK, &v = kept.v_BKC;
   p.B = k.size(0), p.Q = kept.mask.queries.longest(), p.K = kept.mask.keys.longest();
   p.H = n_head;
-  p.D = k.size(1) / n_head, p.E = v.size(2) / n_head;
+  p.D = k.size(1) / n_head, p.E = value_width(v.size(2), n_head, form);
+  p.form = form;
   TORCH_CHECK(x.size(0) == p.B * p.Q && x.size(1) >= p.H * p.D && p.K <= k.size(2) &&
                   p.K <= v.size(1) && v.size(0) == p.B && k.stride(2) == 1 && v.stride(2) == 1,
               "attention of [", x.sizes(), "] to ", p.K, " of [", k.sizes(), "] and [", v.sizes(),
@@ -193,8 +210,9 @@ Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_
   thread_local SeenKeys seen;
   seen.find(kept.mask);
   seen.tell(p);
-  const Tensor out_RC = new_tensor({p.B * p.Q, p.H * p.E});
-  attention_forward(p, {out_RC.data_ptr<float>(), p.Q * p.H * p.E, p.H * p.E}, nullptr);
+  const int64_t width = out_width(p);
+  const Tensor out_RC = new_tensor({p.B * p.Q, width});
+  attention_forward(p, {out_RC.data_ptr<float>(), p.Q * width, width}, nullptr);
   return out_RC;
 }
 

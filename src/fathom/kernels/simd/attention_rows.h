@@ -78,11 +78,18 @@ class Memory {
 // Forward, few queries, keys turned already: packing them and the values would take longer than
 // reading them where they lie.
 inline bool reads_in_place(const AttentionHead& a) {
-  constexpr int64_t kFewQueries = 4;
   return a.Q <= kFewQueries && a.k_channel != 1;
 }
 
-struct Buffers {
+// Where a query's scores lie and what they are made with.
+struct Lines {
+  int64_t chunk_stride = 0;
+  float* query_rows = nullptr;  // a row buffer
+  float* weights = nullptr;     // (chunks, rows, kRowStride)
+  float* line = nullptr;        // (K), of dropout
+};
+
+struct Buffers : Lines {
   Buffers(const AttentionHead& a, bool backward, float* memory) {
     Memory m(memory);
     const int64_t keys = whole(a.K, kPanel), D = whole(a.D, kPanel), E = whole(a.E, kPanel);
@@ -109,20 +116,19 @@ struct Buffers {
     size = m.used();
   }
 
-  int64_t chunk_stride = 0, size = 0;
+  int64_t size = 0;
   float *keys_turned = nullptr, *values_turned = nullptr;  // panels of keys, D and E deep
   float *keys_straight = nullptr, *values = nullptr;       // panels of channels, K deep
-  float *query_rows = nullptr, *d_out_rows = nullptr;      // row buffers
-  float *weights = nullptr, *slopes = nullptr;             // (chunks, rows, kRowStride)
+  float *d_out_rows = nullptr, *slopes = nullptr;          // as query_rows and weights
   float *queries = nullptr, *d_outs = nullptr;             // panels of channels, kBlockRows deep
   float *d_keys = nullptr, *d_values = nullptr;            // (K, D) and (K, E), rows padded
-  float *out = nullptr, *line = nullptr;
+  float* out = nullptr;
 };
 
 // One query's scores, to be worked on chunk by chunk.
 class Row {
  public:
-  Row(const AttentionHead& a, const Buffers& b, int64_t query, int64_t row)
+  Row(const AttentionHead& a, const Lines& b, int64_t query, int64_t row)
       : a_(a), b_(b), query_(query), row_(row) {
     const KeyRange r = a.ranges[query];
     if (r.first < r.last) keys_ = {r.first, r.last};
@@ -275,7 +281,7 @@ class Row {
   }
 
   const AttentionHead& a_;
-  const Buffers& b_;
+  const Lines& b_;
   int64_t query_, row_;
   Keys keys_ = {0, 0};
 };

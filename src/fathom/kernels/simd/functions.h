@@ -12,6 +12,12 @@ void gemm_block(const GemmBlock& block);
 size_t attention_scratch(const AttentionHead& head);
 void attention_forward(const AttentionHead& head, float* scratch);
 void attention_backward(const AttentionHead& head, float* scratch);
+size_t block_scratch(const AttentionHead& head, const AttentionBlock& block);
+void block_weights(const AttentionHead& head, const AttentionBlock& block, float* scratch);
+void block_mix(const AttentionHead& head, const AttentionBlock& block);
+void block_slopes(const AttentionHead& head, const AttentionBlock& block, float* scratch);
+void block_backward(const AttentionHead& head, const AttentionBlock& block, float* scratch);
+void block_spread(const AttentionHead& head, const AttentionBlock& block, float* scratch);
 void norm_forward(const NormProblem& p, float* y, float* mean, float* scale);
 void norm_backward(const NormProblem& p, const float* mean, const float* scale, const float* d_y,
                    float* d_x, float* d_weight, float* d_bias);

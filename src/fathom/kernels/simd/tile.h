@@ -27,6 +27,8 @@ constexpr int64_t kDepth = 384;
 // Of a buffer of rows of A. Not a power of two: the rows would share the cache's few places for
 // their address bits.
 constexpr int64_t kRowStride = kDepth + 16;
+// Queries of a block in attention of other forms: whole tiles.
+constexpr int64_t kScoreBlockRows = 56 / kTileRows * kTileRows;
 
 // Only ever indexed by constants, or they would lie in memory.
 template <int kRows>
