@@ -283,6 +283,93 @@ TEST_F(SourceTest, SequentialShardsFollowTheRule) {
   }));
 }
 
+// 2 tokens a batch, 8 of all ranks together; rank r stays while position + 8 + 1 fits. The shards
+// begin at 0, 21 and 39.
+TEST_F(SourceTest, FourRanksReadThreeShardsAsWrittenOut) {
+  const Corpus toy = corpus({21, 18, 9});
+  const std::vector<std::vector<int64_t>> expected = {
+      {0, 8, 21, 29, 39, 0}, {2, 10, 23, 41, 2}, {4, 12, 25, 43, 4}, {6, 27, 45, 6}};
+  std::set<int64_t> seen;
+  for (int64_t rank = 0; rank < 4; ++rank) {
+    const std::vector<int64_t>& own = expected[size_t(rank)];
+    const SequentialShards source(toy, "train", 1, 2, rank, 4);
+    EXPECT_EQ(walk(source, int(own.size())), own) << rank;
+    const SequentialShards rows(toy, "train", 1, 2, rank, 4, 0, SequentialShards::Draws::kRows);
+    EXPECT_EQ(rows.samples(), int64_t(own.size()) - 1) << "until the first comes again";
+    for (size_t i = 0; i + 1 < own.size(); ++i)
+      for (int64_t t = 0; t < 2; ++t)
+        EXPECT_TRUE(seen.insert(own[i] + t).second) << "two ranks have token " << own[i] + t;
+  }
+}
+
+// However the rows are taken, they are the batches', and the walk goes round after so many.
+TEST_F(SourceTest, RowByRowTheBatchesAreTheSame) {
+  EXPECT_TRUE(rc::check([&] {
+    const auto B = *rc::gen::inRange<int64_t>(1, 5), T = *rc::gen::inRange<int64_t>(1, 5);
+    const auto world = *rc::gen::inRange<int64_t>(1, 4);
+    const auto rank = *rc::gen::inRange<int64_t>(0, world);
+    std::vector<uint32_t> sizes;
+    for (int i = 0; i < 3; ++i)
+      sizes.push_back(static_cast<uint32_t>(B * T * world + 1) + *rc::gen::inRange(0u, 60u));
+    const Corpus toy = corpus(sizes);
+    const SequentialShards whole(toy, "train", B, T, rank, world, 1);
+    const SequentialShards rows(toy, "train", B, T, rank, world, 1, SequentialShards::Draws::kRows);
+    Cursor of_whole = whole.start(), of_row = rows.start();
+    for (int i = 0; i < 20; ++i) {
+      const Drawn batch = whole.next(of_whole);
+      TokenBatch joined;
+      for (int64_t b = 0; b < B; ++b) {
+        const Drawn row = rows.next(of_row);
+        RC_ASSERT(row.batch.B == 1 && row.samples == 1);
+        append(joined, row.batch);
+        of_row = row.after;
+      }
+      RC_ASSERT(equal(joined, batch.batch));
+      of_whole = batch.after;
+    }
+    Cursor around = rows.start();
+    std::set<int64_t> begun;
+    const int64_t epoch = *rows.samples();
+    for (int64_t i = 0; i < epoch; ++i) {
+      const Drawn drawn = rows.next(around);
+      RC_ASSERT(begun.insert(drawn.batch.tokens[0]).second);
+      around = drawn.after;
+    }
+    RC_ASSERT(times_given(epoch - 1, epoch) == 1 && times_given(epoch, epoch) == 2);
+    RC_ASSERT(around["shard"] == rows.start()["shard"]);
+    RC_ASSERT(around["position"] == rows.start()["position"]);
+  }));
+}
+
+TEST_F(SourceTest, APlaceOfAnotherBatchSizeGoesOn) {
+  const Corpus toy = corpus({13, 12});
+  const auto rows = [&](int64_t B) {
+    return SequentialShards(toy, "train", B, 2, 0, 1, 0, SequentialShards::Draws::kRows);
+  };
+  EXPECT_EQ(walk(rows(2), 7), (std::vector<int64_t>{0, 2, 4, 6, 8, 10, 13}));
+  Cursor cursor = rows(2).start();
+  for (int i = 0; i < 2; ++i) cursor = rows(2).next(cursor).after;
+  // At 4 is the last row of the first batch of three; a third batch would not be whole.
+  std::vector<int64_t> first;
+  for (int i = 0; i < 6; ++i) {
+    const Drawn drawn = rows(3).next(cursor);
+    first.push_back(drawn.batch.tokens[0]);
+    cursor = drawn.after;
+  }
+  EXPECT_THAT(first, ElementsAre(4, 6, 8, 10, 13, 15));
+}
+
+TEST(SequentialBatches, AreAnEpochOfAShard) {
+  EXPECT_EQ(sequential_batches(100'000'000, 8, 1024), 12207);
+  EXPECT_EQ(sequential_batches(100'000'000, 16, 1024), 6103);
+  EXPECT_EQ(sequential_batches(8, 2, 4), 0) << "the last target is missing";
+  EXPECT_EQ(sequential_batches(9, 2, 4), 1);
+  EXPECT_EQ(sequential_batches(16, 2, 4), 1);
+  EXPECT_EQ(sequential_batches(17, 2, 4), 2);
+  EXPECT_EQ(sequential_batches(21, 1, 2, 2, 4), 2);
+  EXPECT_EQ(sequential_batches(21, 1, 2, 3, 4), 1);
+}
+
 TEST_F(SourceTest, ShardsTooShortForABatchArePassedOver) {
   EXPECT_EQ(walk(SequentialShards(corpus({3, 9, 4, 5}), "train", 1, 4), 4),
             (std::vector<int64_t>{3, 7, 16, 3}));

@@ -226,7 +226,8 @@ int generate_text(const GenerateRequest& request) {
   const NextTokenModel& model = next_token_model(loaded, request.model, "generate");
   if (loaded.tokenizer == nullptr)
     fail("the model's corpus has no tokenizer, so its tokens have no text",
-         "prepare the corpus from text with `fathom prepare`");
+         "prepare the corpus from text with `fathom prepare`, or train with its tokenizer.json "
+         "beside the shards");
   GenerateOptions options = options_of(request, loaded);
   Policy early;
   if (request.draft == Draft::kExit) {
