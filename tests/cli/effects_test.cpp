@@ -290,6 +290,7 @@ void VerbEffects::generate_effects() {
     EXPECT_EQ(ahead({"--draft=shift", "--do_sample=False", "--draft_tokens=3"}).draft_tokens, 3);
   };
   effects_["generate lookahead"] = [=] { EXPECT_EQ(ahead({"--lookahead=3"}).lookahead, 3); };
+  effects_["generate show_layers"] = [=] { EXPECT_EQ(parsed("--show_layers=2").show_layers, 2); };
   effects_["generate json"] = [=] { EXPECT_TRUE(parsed("--json").json); };
   effects_["generate repetition_penalty"] = [=] {
     EXPECT_EQ(parsed("--repetition_penalty=1.5").sampler.repetition_penalty, 1.5);
@@ -355,6 +356,26 @@ void VerbEffects::plot_effects() {
   effects_["eval evaluations"] = [=] {
     looped();
     EXPECT_EQ(parse_eval({"round", "--evaluations=val"})->evaluations, "val");
+  };
+  const auto asked = [=](const Words& more) {
+    make_checkpoints();
+    const std::string line = "{\"ctx\": \"a\", \"endings\": [\"b\", \"c\"], \"label\": 0}\n";
+    place_.write("asked.jsonl", line + line);
+    Words words = {"old", "--hellaswag=" + place_.path("asked.jsonl").string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return parse_eval(words)->choices.size();
+  };
+  effects_["eval hellaswag"] = [=] {
+    EXPECT_EQ(asked({}), 2u);
+    EXPECT_THAT(testing::refusal_of([&] { asked({"--split=train"}); }).what(),
+                ::testing::HasSubstr("hellaswag is a file of its own, and split is of a corpus"));
+  };
+  effects_["eval examples"] = [=] {
+    EXPECT_EQ(asked({"--examples=1"}), 1u);
+    EXPECT_THAT(testing::refusal_of([&] {
+                  parse_eval({"old", "--examples=1"});
+                }).hint(),
+                ::testing::HasSubstr("--hellaswag"));
   };
   effects_["eval output"] = [=] {
     make_checkpoints();
