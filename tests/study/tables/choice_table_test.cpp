@@ -42,7 +42,7 @@ TEST(ChoiceTable, AnIntervalIsWilsons) {
   EXPECT_NEAR(half.low, 0.2366, 5e-5);
   EXPECT_NEAR(half.high, 0.7634, 5e-5);
   EXPECT_NEAR(observed_share(0, 10).high, 0.2775, 5e-5);
-  EXPECT_DOUBLE_EQ(observed_share(0, 10).low, 0);
+  EXPECT_NEAR(observed_share(0, 10).low, 0, 1e-12);
   EXPECT_NEAR(observed_share(10, 10).low, 0.7225, 5e-5);
   EXPECT_NEAR(observed_share(10, 10).high, 1, 1e-12);
 }
