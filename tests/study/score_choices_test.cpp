@@ -82,10 +82,10 @@ TEST(ScoreChoices, OfKnownProbabilitiesAreTheirLogarithms) {
   const auto model = model_of(untied_config(), kLetters, at::kDouble);
   {
     const at::NoGradGuard no_grad;
-    for (const Tensor& t : tensors_of(*model)) Tensor(t).zero_();
-    Tensor bias = model->parameters().find("head.0.bias");
+    for (const Tensor& t : tensors_of(*model)) t.zero_();
+    const Tensor bias = model->parameters().find("head.0.bias");
     for (int64_t v = 0; v < kLetters; ++v)
-      bias[v] = -std::log(2.0) * (v < 3 ? static_cast<double>(v + 1) : 6);
+      bias.data_ptr<double>()[v] = -std::log(2.0) * (v < 3 ? static_cast<double>(v + 1) : 6);
   }
   const auto scores = score_choices(*model, *tokenizer, {{"j", {"c", "a a", "b"}, 2}}, 8, {});
   const double bit = std::log(2.0);
@@ -147,7 +147,7 @@ TEST(GuessLayers, AreReadAsIfTheyWereTheLast) {
   {
     const at::NoGradGuard no_grad;
     for (const Parameter& p : one->parameters().all())
-      Tensor(p.tensor).copy_(deep->parameters().find(p.spec.name));
+      p.tensor.copy_(deep->parameters().find(p.spec.name));
   }
   const auto guesses = [&](const NextTokenModel& model) {
     return guess_layers(dynamic_cast<const DepthModel&>(model), *tokenizer, {1, 4, 9, 2}, 4);
