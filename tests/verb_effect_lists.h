@@ -51,6 +51,8 @@ inline constexpr const char* kVerbActsAlways[] = {
     "eval max_batches",
     "eval loops",
     "eval evaluations",
+    "eval hellaswag",
+    "eval examples",  // refused without hellaswag
     "eval format",
     "eval json",
     "eval output",
@@ -66,6 +68,7 @@ inline constexpr const char* kVerbActsAlways[] = {
     "generate window",
     "generate draft",      // refused where nothing can draft
     "generate lookahead",  // refused without predict_ahead
+    "generate show_layers",
     "generate json",
     "trace checkpoint",
     "trace device",
@@ -188,6 +191,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "generate draft",
     "generate draft_tokens",
     "generate lookahead",
+    "generate show_layers",
     "generate json",
     "trace checkpoint",
     "trace dataset",
@@ -225,6 +229,8 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "loops output",
     "eval loops",
     "eval evaluations",
+    "eval hellaswag",
+    "eval examples",
     "eval format",
     "eval output",
     "plot metric",

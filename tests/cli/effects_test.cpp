@@ -10,7 +10,6 @@
 #include "cli/effects_testing.h"
 #include "cli/saved_run.h"
 #include "fathom/cli/compare/request.h"
-#include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/plot/request.h"
 #include "fathom/cli/sweep/request.h"
@@ -133,13 +132,6 @@ void VerbEffects::run_effects() {
     EXPECT_NO_THROW(train({"--run_name=taken", "--force"}));
   };
   const auto chosen = [](const std::string& folder) { return fs::path(folder).filename(); };
-  effects_["eval checkpoint"] = [=] {
-    make_checkpoints();
-    EXPECT_EQ(chosen(parse_eval({"old"})->model.folder), "best");
-    EXPECT_EQ(chosen(parse_eval({"old", "--checkpoint=last"})->model.folder), "last");
-    fs::remove_all(place_.path("runs/old/checkpoints/best"));
-    EXPECT_EQ(chosen(parse_eval({"old"})->model.folder), "last");
-  };
   effects_["generate checkpoint"] = [=] {
     make_checkpoints();
     EXPECT_EQ(chosen(parse_generate({"old"})->model.folder), "best");
@@ -290,6 +282,7 @@ void VerbEffects::generate_effects() {
     EXPECT_EQ(ahead({"--draft=shift", "--do_sample=False", "--draft_tokens=3"}).draft_tokens, 3);
   };
   effects_["generate lookahead"] = [=] { EXPECT_EQ(ahead({"--lookahead=3"}).lookahead, 3); };
+  effects_["generate show_layers"] = [=] { EXPECT_EQ(parsed("--show_layers=2").show_layers, 2); };
   effects_["generate json"] = [=] { EXPECT_TRUE(parsed("--json").json); };
   effects_["generate repetition_penalty"] = [=] {
     EXPECT_EQ(parsed("--repetition_penalty=1.5").sampler.repetition_penalty, 1.5);
@@ -341,25 +334,6 @@ void VerbEffects::plot_effects() {
   };
   effects_["plot json"] = [=] { EXPECT_EQ(parsed("--json").output.format, report::Format::kJson); };
   effects_["plot output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
-  effects_["eval format"] = [=] {
-    make_checkpoints();
-    EXPECT_EQ(parse_eval({"old", "--format=svg"})->output.format, report::Format::kSvg);
-  };
-  const auto looped = [=] {
-    testing::save_state("round", "last", testing::saved_state("looped_tiny", "rain", 30));
-  };
-  effects_["eval loops"] = [=] {
-    looped();
-    EXPECT_EQ(parse_eval({"round", "--loops=1,5"})->loops.size(), 2U);
-  };
-  effects_["eval evaluations"] = [=] {
-    looped();
-    EXPECT_EQ(parse_eval({"round", "--evaluations=val"})->evaluations, "val");
-  };
-  effects_["eval output"] = [=] {
-    make_checkpoints();
-    EXPECT_EQ(parse_eval({"old", "--out=x.md"})->output.format, report::Format::kMarkdown);
-  };
 }
 
 TEST_F(VerbEffects, EachOptionChangesSomething) {
@@ -370,7 +344,7 @@ TEST_F(VerbEffects, EachOptionChangesSomething) {
   compare_effects();
   sweep_effects();
   expect_all([](const std::string& verb) {
-    return verb != "prepare" && verb != "import" && verb != "export" &&
+    return verb != "prepare" && verb != "eval" && verb != "import" && verb != "export" &&
            verb != "loops";  // in files of their own
   });
 }

@@ -7,6 +7,7 @@
 
 #include "data/data_testing.h"
 #include "fathom/data/prepare.h"
+#include "fathom/data/tokenizer_json.h"
 
 namespace fs = std::filesystem;
 
@@ -184,6 +185,50 @@ TEST_F(ShardNamesTest, WhatWasTakenAndWhatWasLeftIsSaid) {
   fs::create_directories(temp_ / "data/strays");
   spill(temp_ / "data/strays/._train.bin", "xx");
   EXPECT_THAT(prepared_corpora(), ::testing::Not(::testing::Contains("strays")));
+}
+
+TEST_F(ShardNamesTest, HaveTheTokenizerThatLiesBesideThem) {
+  const std::string alone = open({"train.bin", "val.bin"}).fingerprint();
+  EXPECT_EQ(Corpus::open("x").tokenizer(), nullptr);
+  const std::string file = temp_ / "data/x/tokenizer.json";
+  spill(file, tokenizer_json_text(read_bpe_vocabulary("#version: 0.2\n", "bytes")));
+  const Corpus corpus = Corpus::open("x");
+  ASSERT_NE(corpus.tokenizer(), nullptr);
+  EXPECT_EQ(corpus.tokenizer()->encode("\"!"), (std::vector<uint32_t>{1, 0}));
+  EXPECT_EQ(corpus.vocab_size(), corpus.tokenizer()->vocab_size());
+  EXPECT_NE(corpus.fingerprint(), alone) << "ids mean something now";
+  EXPECT_THAT(corpus.notices()[0], HasSubstr(", tokenizer.json (vocabulary 25"));
+  write_shard(temp_ / "data/x/val.bin", {1, 300});
+  EXPECT_THAT(caught([] { Corpus::open("x"); }).what(),
+              HasSubstr("val.bin has token 300 at offset 1, outside the vocabulary of 25"));
+  spill(file, "{}");
+  EXPECT_THAT(caught([] { Corpus::open("x"); }).what(), HasSubstr("tokenizer.json"));
+}
+
+// NumPy's header is padded to a multiple of 64; nobody has to.
+TEST_F(ShardNamesTest, OfNumPyFilesAreTheNotebooksShards) {
+  const auto npy = [](const std::vector<uint16_t>& ids, size_t padding) {
+    const std::string dictionary = "{'descr': '<u2', 'fortran_order': False, 'shape': (" +
+                                   std::to_string(ids.size()) + ",), }" +
+                                   std::string(padding, ' ') + "\n";
+    std::string file = std::string("\x93NUMPY\x01\x00", 8);
+    file += static_cast<char>(dictionary.size() % 256);
+    file += static_cast<char>(dictionary.size() / 256);
+    file += dictionary;
+    file.append(reinterpret_cast<const char*>(ids.data()), 2 * ids.size());
+    return file;
+  };
+  const std::string folder = temp_ / "data/edu_fineweb10B";
+  fs::create_directories(folder);
+  spill(folder + "/edufineweb_val_000000.npy", npy({50256, 7, 8}, 0));
+  spill(folder + "/edufineweb_train_000001.npy", npy({50256, 1}, 1));
+  spill(folder + "/edufineweb_train_000002.npy", npy({2, 3, 4, 5}, 40));
+  const Corpus corpus = Corpus::open("edu_fineweb10B");
+  EXPECT_EQ(order(corpus, "train"), (std::vector<int64_t>{50256, 2}));
+  EXPECT_EQ(all_tokens(corpus.shards("val")[0]), (std::vector<int64_t>{50256, 7, 8}));
+  EXPECT_EQ(corpus.vocab_size(), 0) << "GPT-2's is taken unless --vocab_size says another";
+  EXPECT_THAT(corpus.notices()[0], HasSubstr("edufineweb_train_000001.npy to "
+                                             "edufineweb_train_000002.npy, 2 shards (6 tokens)"));
 }
 
 TEST_F(ShardNamesTest, OfAFolderOrAPipeAreNoShards) {

@@ -58,6 +58,11 @@ const std::vector<Kind>& kinds() {
        [](const Sources& s) -> Made {
          return std::make_shared<SequentialShards>(s.shards, "train", 1, 8);
        }},
+      {"RowsOfShardBatches",
+       [](const Sources& s) -> Made {
+         return std::make_shared<SequentialShards>(s.shards, "train", 2, 8, 0, 1, 0,
+                                                   SequentialShards::Draws::kRows);
+       }},
       {"Rows", [](const Sources& s) { return rows(s.many); }},
       {"OverlappingRows",
        [](const Sources& s) { return rows(s.many, [](RowOptions& o) { o.overlap = 3; }); }},

@@ -56,6 +56,24 @@ TEST_F(MakeDataSet, AnEvaluationSeesTheSameEveryTime) {
   EXPECT_EQ(made->next({}).batch.tokens, testing::ids("|q0")) << "rows in their order";
 }
 
+// Shards of 40 and 25 tokens: two batches of two rows of 8, and one.
+TEST_F(MakeDataSet, OfBatchesEvaluationsBeginAtTheBeginningToo) {
+  options_.rows_of_batch = 2;
+  for (const bool evaluation : {false, true}) {
+    options_.evaluation = evaluation;
+    const Made made = make_data_set({sources_.shards}, options_);
+    std::vector<int64_t> first;
+    for (const Drawn& drawn : draws(*made, made->start(), 7))
+      first.push_back(drawn.batch.tokens[0] - 100);
+    EXPECT_THAT(first, ElementsAre(0, 8, 16, 24, 100, 108, 0));
+    EXPECT_EQ(made->samples(), 6);
+  }
+  EXPECT_EQ(coverage_notice(sources_.shards, options_),
+            "an epoch of shards is 3 batches of 2 x 8 tokens, of its 65");
+  options_.rows_of_batch = 0;
+  EXPECT_EQ(coverage_notice(sources_.shards, options_), "");
+}
+
 TEST_F(MakeDataSet, AWholeSplitIsEveryTargetOnce) {
   options_.rows.shuffle = options_.rows.pack = true;
   for (const Corpus& corpus : {sources_.many, sources_.shards}) {

@@ -178,6 +178,44 @@ TEST_F(TrainTest, GenerationOptionsAct) {
   EXPECT_EQ(text({"--start=\\nthe"}).substr(0, 4), "\nthe");
 }
 
+TEST_F(TrainTest, EndingsAreChosenAndLayersShown) {
+  place_->write("asked.jsonl",
+                R"({"ctx": "the rain falls on", "endings": ["hill 3", "nnnn"], "label": 0})"
+                "\n"
+                R"({"ctx": "and the", "endings": ["rrrrr", "river rises", "ll"], "label": 1})"
+                "\n");
+  const Words asked = {"eval", "shared", "--hellaswag=asked.jsonl", "--json"};
+  const auto e = nlohmann::json::parse(run(asked).out);
+  EXPECT_EQ(e["questions"], 2);
+  double right = 0;
+  for (const auto& score : e["scores"]) right += score["chosen"] == score["label"];
+  EXPECT_EQ(e["accuracy"]["value"], right / 2);
+  EXPECT_LT(e["nats_per_token"].get<double>(), 3.5);
+  EXPECT_EQ(e["scores"][1]["tokens"], nlohmann::json({6, 12, 3}));
+  EXPECT_EQ(e["scores"][0]["cut"], 7) << "17 and 6 tokens are seen, in a block of 16";
+  EXPECT_EQ(e["contexts_cut"], 2);
+  place_->write("bad.jsonl", "{\"ctx\": \"a\", \"endings\": [\"b\", \"c\"], \"label\": 2}\n");
+  expect_refusal(run({"eval", "shared", "--hellaswag=bad.jsonl"}), 1,
+                 "bad.jsonl, line 1 has label = 2, of its 2 endings one is 0 to 1", "validation");
+
+  const Words grow = {"generate",           "shared",
+                      "--start=the rain",   "--do_sample=False",
+                      "--max_new_tokens=5", "--show_layers=2"};
+  const Outcome o = run(grow);
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("token 2"));
+  EXPECT_THAT(o.out, Not(HasSubstr("token 3")));
+  Words as_json = grow;
+  as_json.emplace_back("--json");
+  const auto shown = nlohmann::json::parse(run(as_json).out);
+  ASSERT_EQ(shown["layers"].size(), 2u);
+  const auto& layers = shown["layers"][0]["layers"];
+  ASSERT_EQ(layers.size(), 3u) << "two, and the scores again";
+  EXPECT_EQ(shown["texts"][0].get<std::string>()[8],
+            layers[2]["guesses"][7]["text"].get<std::string>()[0])
+      << "the likeliest token is what was taken";
+}
+
 TEST_F(TrainTest, WhatCannotBeGeneratedIsSaid) {
   expect_refusal(run({"generate", "shared", "--start=Ω"}), 1, "Ω", "");
   expect_refusal(run({"generate", "shared", "--start="}), 2, "start is empty", "token");

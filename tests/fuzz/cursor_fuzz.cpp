@@ -58,6 +58,11 @@ FATHOM_FUZZ(in) {
   accepts(0,
           [&] { draw(SequentialShards(corpus, "train", rows, length, world - 1, world), cursor); });
   accepts(0, [&] {
+    draw(SequentialShards(corpus, "train", rows, length, world - 1, world, 0,
+                          SequentialShards::Draws::kRows),
+         cursor);
+  });
+  accepts(0, [&] {
     draw_shifted(std::make_shared<RandomWindows>(corpus, "train", rows, length, 1, 0, world, 1, 2),
                  cursor);
   });

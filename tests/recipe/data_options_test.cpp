@@ -75,6 +75,26 @@ TEST_F(DataOptionsTest, SamplingIsOfShards) {
   EXPECT_NE(drawn({}, true), drawn({}, false));
 }
 
+// 600 tokens: 3 batches of 16 rows of 12, and 49 rows by themselves.
+TEST_F(DataOptionsTest, BatchesOfShardsAreOfOnePass) {
+  std::filesystem::create_directories(temp_ / "shards");
+  testing::write_shard(temp_ / "shards/train.bin", testing::counting(600));
+  corpora_ = {Corpus::open(temp_ / "shards")};
+  const auto in_order = [&](Settings more, bool evaluation = false) {
+    more.emplace_back("sampling", "batches");
+    return drawn(more, evaluation).substr(0, 2);
+  };
+  EXPECT_EQ(in_order({{"batch_size", "16"}}), "48");
+  EXPECT_EQ(in_order({{"batch_size", "7"}}), "49");
+  EXPECT_EQ(in_order({{"batch_size", "32"}, {"mini_batch_size", "16"}}), "48");
+  EXPECT_EQ(in_order({{"batch_size", "16"}}, true), "48");
+  EXPECT_EQ(in_order({{"batch_size", "16"}, {"validation_batch_size", "20"}}, true), "40");
+  const Settings small = {{"batch_size", "4"}};
+  EXPECT_EQ(drawn(plus(small, "sampling", "batches"), true),
+            drawn(plus(small, "sampling", "batches"), false));
+  EXPECT_EQ(drawn(plus(small, "data_order", "batches")), drawn(plus(small, "sampling", "batches")));
+}
+
 TEST(DataKeys, OfTwoSpellingsTheLaterOneCounts) {
   using Given = Settings;
   EXPECT_FALSE(

@@ -66,6 +66,22 @@ TEST(RunState, FlopsThatWereNotCountedFromTheStartStayUncounted) {
   EXPECT_THAT(refusal(with("/progress/flops", -1)), HasSubstr("flops = -1 is no count"));
 }
 
+TEST(RunState, EvaluationsInOrderCompareByTheirBatches) {
+  const auto state_of = [](Sampling sampling, int64_t batch_size) {
+    RunState state;
+    state.config.data.sampling = sampling;
+    state.config.data.batch_size = batch_size;
+    state.config.training.eval_iters = 48 / batch_size;
+    return state;
+  };
+  const RunState random = state_of(Sampling::kRandom, 12);
+  EXPECT_TRUE(compares(random, state_of(Sampling::kSequential, 6))) << "the same windows";
+  EXPECT_FALSE(compares(random, state_of(Sampling::kBatches, 12)));
+  const RunState batches = state_of(Sampling::kBatches, 12);
+  EXPECT_TRUE(compares(batches, state_of(Sampling::kBatches, 12)));
+  EXPECT_FALSE(compares(batches, state_of(Sampling::kBatches, 6)));
+}
+
 // The best checkpoint stays the best where the same evaluations are only written otherwise.
 TEST(RunState, EvaluationsCompareByWhatTheyAre) {
   const auto state_of = [](const std::string& evaluations) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "fathom/base/error.h"
@@ -15,6 +16,9 @@
 #include "fathom/data/known_corpora.h"
 #include "fathom/data/shard_names.h"
 #include "fathom/data/shard_record.h"
+#include "fathom/data/tokenizer_json.h"
+#include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 
 namespace fs = std::filesystem;
 
@@ -42,6 +46,15 @@ std::string shown_names(const std::vector<std::string>& names) {
   return join(shown, ", ") + more;
 }
 
+constexpr const char* kTokenizerFile = "tokenizer.json";
+
+// The tokenizer that lies beside shards, whose ids must be its own; null: there is none.
+std::unique_ptr<Tokenizer> tokenizer_beside(const fs::path& folder) {
+  const std::string path = (folder / kTokenizerFile).string();
+  if (kind_of(path) != PathKind::kFile) return nullptr;
+  return make_tokenizer_of(read_tokenizer_json(read_text_file(path, kMaxTokenizerBytes), path));
+}
+
 // A folder without meta.json: its shards by split, in order of number.
 CorpusContents open_by_name(const fs::path& folder, const std::string& name,
                             std::vector<std::string>& left) {
@@ -62,6 +75,13 @@ CorpusContents open_by_name(const fs::path& folder, const std::string& name,
       contents.facts[split].push_back(std::move(opened.facts));
     }
   record.keep();
+  contents.tokenizer = tokenizer_beside(folder);
+  if (contents.tokenizer != nullptr) {
+    contents.vocab_size = contents.tokenizer->vocab_size();
+    for (const auto& [split, shards] : contents.splits)
+      for (size_t i = 0; i < shards.size(); ++i)
+        require_ids(shards[i], contents.facts.at(split)[i], contents.vocab_size);
+  }
   left = std::move(files.left);
   return contents;
 }
@@ -231,6 +251,8 @@ std::string Corpus::fingerprint() const {
       for (size_t i = 0; i < shards.size(); ++i)
         content += fmt::format("\n{} {} {}", split, shards[i].size(),
                                xxh3_hex(state_->contents.facts.at(split)[i].xxh3));
+  if (!state_->has_meta && tokenizer() != nullptr)
+    content += "\n" + json_text(tokenizer()->to_json());
   return xxh3_hex(as_bytes(content));
 }
 
@@ -256,6 +278,8 @@ std::vector<std::string> Corpus::notices() const {
                         escaped(fs::path(shards[i].path()).filename().string()), first, split));
     }
   }
+  if (tokenizer() != nullptr)
+    taken.push_back(fmt::format("{} (vocabulary {})", kTokenizerFile, with_commas(vocab_size())));
   notices.insert(notices.begin(), "took " + join(taken, ", "));
   if (!state_->left.empty()) notices.push_back("left alone: " + shown_names(state_->left));
   return notices;

@@ -31,6 +31,9 @@ RowOptions row_options(const DataOptions& o) {
 std::shared_ptr<const DataSet> one_data_set(const Corpus& corpus, const DataOptions& o) {
   const int64_t T = o.rows.T, ahead = o.rows.ahead;
   if (corpus.has_rows()) return std::make_shared<PromptRows>(corpus, o.split, row_options(o));
+  if (o.rows_of_batch > 0)
+    return std::make_shared<SequentialShards>(corpus, o.split, o.rows_of_batch, T, 0, 1, ahead,
+                                              SequentialShards::Draws::kRows);
   const int64_t behind = o.shift.odds.max_shift;
   if (o.evaluation)
     return std::make_shared<RandomWindows>(corpus, o.split, 1, T, o.seed + kEvaluationSeedOffset, 0,
@@ -84,9 +87,24 @@ WholeSplit whole_split(const Corpus& corpus, const DataOptions& options) {
   return {with_shifts(data, {corpus}, options), data->coverage(*data->samples()).parts};
 }
 
+namespace {
+
+// Of shards that are read batch by batch.
+std::string epoch_notice(const Corpus& corpus, const DataOptions& o) {
+  if (o.rows_of_batch == 0) return "";
+  int64_t batches = 0;
+  for (const TokenShard& shard : corpus.shards(o.split))
+    batches += sequential_batches(static_cast<int64_t>(shard.size()), o.rows_of_batch, o.rows.T);
+  return fmt::format("an epoch of {} is {} batches of {} x {} tokens, of its {}", corpus.name(),
+                     with_commas(batches), with_commas(o.rows_of_batch), with_commas(o.rows.T),
+                     with_commas(static_cast<int64_t>(corpus.tokens(o.split))));
+}
+
+}  // namespace
+
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options) {
   constexpr int64_t kMostRows = 1000;  // of which more would take seconds
-  if (!corpus.has_rows()) return "";
+  if (!corpus.has_rows()) return epoch_notice(corpus, options);
   const auto seen = PromptRows(corpus, options.split, row_options(options)).coverage(kMostRows);
   if (seen.targets == seen.tokens && seen.skipped == 0) return "";
   std::string notice = fmt::format(

@@ -22,8 +22,12 @@ struct DataOptions {
   // Of an evaluation: token shards as random windows of its own seed, rows in their order.
   bool evaluation = false;
   uint64_t seed = 0;        // of the run
-  bool sequential = false;  // token shards in order
-  RowOptions rows;          // T and ahead are token shards' too; its seed is taken from above
+  bool sequential = false;  // token shards in order, row by row
+  // Above 0: token shards in order as one reads them who takes so many rows at a time and drops
+  // what is no whole batch at a shard's end (SequentialShards), and evaluations as well, each from
+  // the split's beginning.
+  int64_t rows_of_batch = 0;
+  RowOptions rows;  // T and ahead are token shards' too; its seed is taken from above
   MixtureRule mixture = MixtureRule::kFirstExhausted;  // of several corpora
   std::vector<double> mixture_weights;                 // with kWeighted
   // With a max_shift rows begin with a shift token: rows.T is then the tokens behind it, rows.ahead
@@ -44,8 +48,9 @@ struct WholeSplit {
 };
 WholeSplit whole_split(const Corpus& corpus, const DataOptions& options);
 
-// "an epoch learns 1,203 targets of the 1,500 tokens of x's first 1,000 rows; ...";
-// empty for token shards, and where every token is learned once.
+// "an epoch learns 1,203 targets of the 1,500 tokens of x's first 1,000 rows; ...", "an epoch of x
+// is 12,207 batches of ..." where shards are read batch by batch; empty for other token shards, and
+// where every token is learned once.
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options);
 
 }  // namespace fathom

@@ -162,14 +162,15 @@ Drawn EveryWindow::next(const Cursor& cursor) const {
 }
 
 SequentialShards::SequentialShards(Corpus corpus, std::string split, int64_t B, int64_t T,
-                                   int64_t rank, int64_t world, int64_t ahead)
+                                   int64_t rank, int64_t world, int64_t ahead, Draws draws)
     : corpus_(std::move(corpus)),
       split_(std::move(split)),
       B_(B),
       T_(T),
       rank_(rank),
       world_(world),
-      ahead_(ahead) {
+      ahead_(ahead),
+      by_row_(draws == Draws::kRows) {
   check_shape(B, T, rank, world, ahead);
   usable_shard_from(0);
 }
@@ -189,35 +190,59 @@ int64_t SequentialShards::usable_shard_from(int64_t shard) const {
 }
 
 std::optional<int64_t> SequentialShards::samples() const {
-  return windows_side_by_side(corpus_.shards(split_), T_);
+  const std::vector<TokenShard>& shards = corpus_.shards(split_);
+  if (!by_row_) return windows_side_by_side(shards, T_);
+  int64_t rows = 0;
+  for (const TokenShard& shard : shards)
+    rows += B_ * sequential_batches(static_cast<int64_t>(shard.size()), B_, T_, rank_, world_);
+  return rows;
 }
 
 Cursor SequentialShards::start() const {
   return {{"shard", usable_shard_from(0)}, {"position", B_ * T_ * rank_}};
 }
 
+// The place behind the draw at `position`.
+Cursor SequentialShards::after(int64_t index, int64_t position, int64_t batch) const {
+  const int64_t n = B_ * T_, stride = n * world_;
+  const auto size = static_cast<int64_t>(corpus_.shards(split_)[size_t(index)].size());
+  // Its row in the batch that every stride begins one of; B_ and more: in another rank's.
+  const int64_t row =
+      by_row_ ? ((position - n * rank_) % stride + stride) % stride / T_ : int64_t{0};
+  const int64_t first = position - row * T_;
+  const bool goes_on = by_row_ && row + 1 < B_ && position + 2 * T_ + 1 <= size;
+  const bool stays = first + 2 * stride + 1 <= size;
+  const int64_t next = goes_on ? position + T_ : stays ? first + stride : n * rank_;
+  return {{"batch", batch + 1},
+          {"shard", goes_on || stays ? index : usable_shard_from(index + 1)},
+          {"position", next}};
+}
+
 Drawn SequentialShards::next(const Cursor& cursor) const {
   const std::vector<TokenShard>& shards = corpus_.shards(split_);
-  const int64_t n = B_ * T_, index = cursor["shard"], position = cursor["position"];
+  const int64_t rows = by_row_ ? 1 : B_, n = rows * T_;
+  const int64_t index = cursor["shard"], position = cursor["position"];
   if (!has_next(cursor) || index < 0 || position < 0 ||
       index >= static_cast<int64_t>(shards.size()))
     fail_cursor(cursor, corpus_);
   const TokenShard& shard = shards[size_t(index)];
-  const auto size = static_cast<int64_t>(shard.size());
-  if (position > size - n - 1) fail_cursor(cursor, corpus_);
+  if (position > static_cast<int64_t>(shard.size()) - n - 1) fail_cursor(cursor, corpus_);
 
-  TokenBatch batch = empty_batch(B_, T_);
+  TokenBatch batch = empty_batch(rows, T_);
   read_window(corpus_, shard, static_cast<uint64_t>(position), n, batch.tokens.data(),
               batch.targets.data());
   std::vector<uint64_t> offsets;
-  for (int64_t b = 0; b < B_; ++b) offsets.push_back(static_cast<uint64_t>(position + b * T_));
-  add_ahead(batch, ahead_, std::vector<const TokenShard*>(size_t(B_), &shard), offsets);
-  const bool stays = position + 2 * n * world_ + 1 <= size;
-  const int64_t next_shard = stays ? index : usable_shard_from(index + 1);
-  const int64_t next_position = stays ? position + n * world_ : n * rank_;
-  return {std::move(batch),
-          {{"batch", cursor["batch"] + 1}, {"shard", next_shard}, {"position", next_position}},
-          B_};
+  for (int64_t b = 0; b < rows; ++b) offsets.push_back(static_cast<uint64_t>(position + b * T_));
+  add_ahead(batch, ahead_, std::vector<const TokenShard*>(size_t(rows), &shard), offsets);
+  return {std::move(batch), after(index, position, cursor["batch"]), rows};
+}
+
+int64_t sequential_batches(int64_t tokens, int64_t B, int64_t T, int64_t rank, int64_t world) {
+  check_shape(B, T, rank, world, 0);
+  const int64_t n = B * T, stride = n * world;
+  if (tokens < stride + 1) return 0;
+  // The first one always; another one as long as a stride and the last target are left behind it.
+  return std::max<int64_t>(1, (tokens - 1 - n * rank) / stride);
 }
 
 }  // namespace fathom

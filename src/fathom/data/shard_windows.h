@@ -74,21 +74,36 @@ class EveryWindow : public DataSet {
 // As in the notebook, each rank tests its own position, so a higher rank may leave a shard one
 // batch earlier than a lower one.
 //
-// Cursor: "batch", "shard" and "position", a token in it.
+// Draws::kRows: the same rows in the same order, one a draw, so that whoever takes B of them has
+// the batch, and whoever takes them otherwise has the same rows.
+//
+// Cursor: "batch", draws so far, "shard" and "position", a token in it. A place that was reached
+// with another B is a place too: what is left of a batch there is given first.
 class SequentialShards : public DataSet {
  public:
+  enum class Draws { kBatches, kRows };
   SequentialShards(Corpus corpus, std::string split, int64_t B, int64_t T, int64_t rank = 0,
-                   int64_t world = 1, int64_t ahead = 0);
+                   int64_t world = 1, int64_t ahead = 0, Draws draws = Draws::kBatches);
   Cursor start() const override;
   Drawn next(const Cursor& cursor) const override;
+  // kBatches: windows that the shards hold side by side. kRows: exactly those that are given until
+  // the first one comes again.
   std::optional<int64_t> samples() const override;
 
  private:
   int64_t usable_shard_from(int64_t shard) const;
+  Cursor after(int64_t index, int64_t position, int64_t batch) const;
 
   Corpus corpus_;
   std::string split_;
   int64_t B_, T_, rank_, world_, ahead_;
+  bool by_row_;
 };
+
+// Batches of B rows of T tokens that SequentialShards takes from a shard of `tokens` tokens each
+// time it comes by: what the notebook calls an epoch, 12,207 of 8 * 1,024 in 10^8. 0: it is too
+// short.
+int64_t sequential_batches(int64_t tokens, int64_t B, int64_t T, int64_t rank = 0,
+                           int64_t world = 1);
 
 }  // namespace fathom

@@ -8,6 +8,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
+#include "fathom/cli/eval/engine_choices.h"
 #include "fathom/cli/eval/engine_depths.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/model/device.h"
@@ -212,6 +213,10 @@ int eval(const EvalRequest& request) {
   set_threads(request.model.threads);
   const at::Device device = choose_device(request.model.device);
   const LoadedModel loaded = load_chosen(request.model, device);
+  if (!request.choices.empty()) {
+    give(eval_choices(request, loaded, device), request.output);
+    return 0;
+  }
   const RunConfig& config = loaded.state.config;
   Corpus corpus = asked_corpus(request, config);
   require_same_tokens(corpus, loaded);

@@ -4,6 +4,8 @@
 
 #include "fathom/base/error.h"
 #include "fathom/cli/loop_request.h"
+#include "fathom/config/path_text.h"
+#include "fathom/io/files.h"
 #include "fathom/model/spec/loop_counts.h"
 #include "fathom/train/recipe/evaluations.h"
 
@@ -21,6 +23,33 @@ void check_evaluations(const EvalRequest& request, const ModelConfig& model) {
                          request.split),
              "all are compared on the same batches: --split says of which split");
   }
+}
+
+void add_choice_fields(FieldList& list, EvalRequest& request) {
+  list.section("choices");
+  list.add("hellaswag", request.choices_file,
+           "in place of a split: a file of questions with endings to choose from, JSON lines as "
+           "HellaSwag has them (ctx, endings, label); empty: none")
+      .path()
+      .alias("choices");
+  list.add("examples", request.examples, "of that file the first so many questions, 0: all")
+      .at_least(0)
+      .at_most(1e12);
+}
+
+void settle_choices(const FieldList& list, EvalRequest& request) {
+  if (request.choices_file.empty()) {
+    if (list.given("examples"))
+      misuse("examples are questions of a file, and none was given", "add --hellaswag=FILE");
+    return;
+  }
+  for (const char* key : {"split", "dataset", "max_batches", "loops", "evaluations"})
+    if (list.given(key))
+      misuse(fmt::format("hellaswag is a file of its own, and {} is of a corpus", key),
+             "leave one of them out; --examples says how many questions");
+  require_next_token(request.model, "eval --hellaswag");
+  const std::string path = path_from_text(request.choices_file);
+  request.choices = read_choices(read_once(path, kMostChoiceBytes), path, request.examples);
 }
 
 }  // namespace
@@ -49,6 +78,7 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
            "side by side: every loop group so often, for example 1,5,15,30; empty: as trained");
   list.add("evaluations", request.evaluations,
            "side by side: as a run's evaluations, 'exits: loop_halt_rule=kl'; empty: none");
+  add_choice_fields(list, request);
   add_fields(list, request.output);
   if (!parse_into(line, arguments, list)) return std::nullopt;
   settle(list, request.output);
@@ -59,6 +89,7 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
     require_loops(make_depth_plan(model), request.model.run);
   }
   if (!request.evaluations.empty()) check_evaluations(request, model);
+  settle_choices(list, request);
   request.notices = notices_of(list);
   return request;
 }

@@ -9,6 +9,7 @@
 #include "fathom/cli/model_choice.h"
 #include "fathom/cli/output_request.h"
 #include "fathom/config/command_line.h"
+#include "fathom/data/choices.h"
 
 namespace fathom {
 
@@ -22,6 +23,10 @@ struct EvalRequest {
   // run's configuration has them; both empty: the model as it is.
   std::vector<int64_t> loops;
   std::string evaluations;
+  // In place of a split: questions with endings to choose from; empty: none.
+  std::string choices_file;
+  int64_t examples = 0;         // of the file, the first ones; 0: all
+  std::vector<Choice> choices;  // that are in it
   OutputRequest output;
   std::vector<std::string> notices;  // keys that have no effect
 };

@@ -21,6 +21,7 @@
 #include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
 #include "fathom/model/spec/early_policy.h"
+#include "fathom/study/guess_layers.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/checkpoint.h"
@@ -186,17 +187,52 @@ void print_ahead(const GenerateRequest& request, const Tokenizer& tokenizer,
   give(report, output);
 }
 
+// `--show_layers`: of each of the first tokens that the first text got, what every layer would have
+// said in its place.
+std::vector<GuessTable> layers_of_tokens(const GenerateRequest& request, const LoadedModel& loaded,
+                                         const NextTokenModel& model,
+                                         const GenerateOptions& options, std::vector<int64_t> text,
+                                         const std::vector<int64_t>& added) {
+  constexpr int64_t kPlaces = 8;
+  std::vector<GuessTable> tables;
+  if (request.show_layers == 0) return tables;
+  const auto* walked = dynamic_cast<const DepthModel*>(&model);
+  if (walked == nullptr)
+    fail(fmt::format("the layers of {} cannot be shown: its model is no depth walk",
+                     request.model.run),
+         "leave --show_layers out");
+  const auto room = static_cast<size_t>(options.window.capacity - (options.shift_id ? 1 : 0));
+  for (size_t i = 0; i < added.size() && static_cast<int64_t>(i) < request.show_layers; ++i) {
+    const size_t seen = std::min(text.size(), room);
+    tables.push_back(guess_layers(*walked, *loaded.tokenizer,
+                                  {text.end() - int64_t(seen), text.end()}, kPlaces,
+                                  options.shift_id));
+    text.push_back(added[i]);
+  }
+  return tables;
+}
+
+void print_layers(const std::vector<GuessTable>& tables) {
+  if (tables.empty()) return;
+  report::Report report;
+  for (size_t i = 0; i < tables.size(); ++i)
+    add_guesses(tables[i], fmt::format("token {}", i + 1), report);
+  give(report, OutputRequest());
+}
+
 int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
                const NextTokenModel& model, const GenerateOptions& options,
                const std::vector<std::vector<int64_t>>& texts) {
   Pages pages(*loaded.tokenizer, request.start, request.num_samples, request.json);
   std::map<int64_t, int64_t> answers;  // by layer
+  std::vector<int64_t> added;          // to the first text
   GenerateReport report;
   const StopSignal signal;
   const auto begin = std::chrono::steady_clock::now();
   try {
     report = generate(model, texts, options, [&](size_t text, int64_t token, int64_t layer) {
       ++answers[layer];
+      if (text == 0) added.push_back(token);
       pages.add(text, token);
       if (StopSignal::received() != 0) throw Stopped();
     });
@@ -207,10 +243,15 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   pages.finish();
+  const std::vector<GuessTable> layers =
+      layers_of_tokens(request, loaded, model, options, texts[0], added);
   if (request.json) {
-    fmt::print("{}\n", json_text(report_json(request, pages.texts(), answers, report, seconds), 2));
+    nlohmann::json all = report_json(request, pages.texts(), answers, report, seconds);
+    for (const GuessTable& table : layers) all["layers"].push_back(guess_numbers(table));
+    fmt::print("{}\n", json_text(all, 2));
     return 0;
   }
+  print_layers(layers);
   const ModelConfig& config = loaded.state.config.model;
   const bool halts = config.halting.rule != HaltRule::kNone ||
                      config.loop_halting.acting_rule() != HaltRule::kNone;
@@ -226,7 +267,8 @@ int generate_text(const GenerateRequest& request) {
   const NextTokenModel& model = next_token_model(loaded, request.model, "generate");
   if (loaded.tokenizer == nullptr)
     fail("the model's corpus has no tokenizer, so its tokens have no text",
-         "prepare the corpus from text with `fathom prepare`");
+         "prepare the corpus from text with `fathom prepare`, or train with its tokenizer.json "
+         "beside the shards");
   GenerateOptions options = options_of(request, loaded);
   Policy early;
   if (request.draft == Draft::kExit) {

@@ -115,6 +115,12 @@ void settle_drafts(const FieldList& list, GenerateRequest& request, const ModelC
                          ahead.max_shift),
              fmt::format("take --lookahead between 1 and {}", ahead.max_shift));
   }
+  if (request.lookahead > 0 && request.show_layers > 0)
+    misuse(
+        fmt::format("lookahead = {} adds no token to the text, and show_layers = {} is of tokens "
+                    "that are added",
+                    request.lookahead, request.show_layers),
+        "leave one of them out");
   if (request.draft == Draft::kNone) return;
   const std::string draft = fmt::format("draft = {}", name_of(request.draft));
   if (request.lookahead > 0)
@@ -227,6 +233,11 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   add_window_fields(list, request.window, overflows);
   add_draft_fields(list, request);
   list.section("output");
+  list.add("show_layers", request.show_layers,
+           "for each of the first text's first so many tokens: what every layer would say at the "
+           "last 8 places, and how sure it is, 0: nothing")
+      .at_least(0)
+      .at_most(1 << 16);
   list.add("json", request.json, "print one JSON object when all is done: texts and speed");
   if (!parse_into(line, arguments, list)) return std::nullopt;
   request.start = start_text(request.start);

@@ -27,6 +27,7 @@ struct GenerateRequest {
   Draft draft = Draft::kNone;
   int64_t draft_tokens = 4;  // settled: max_shift at most, where shifts draft
   int64_t lookahead = 0;     // tokens; 0: the text goes on
+  int64_t show_layers = 0;   // of the first text's first so many tokens what every layer would say
   bool json = false;
   std::vector<std::string> notices;
 };

@@ -83,6 +83,9 @@ DataOptions data_options(const RunConfig& config, const std::string& split, bool
   o.evaluation = evaluation;
   o.seed = static_cast<uint64_t>(config.training.seed);
   o.sequential = d.sampling == Sampling::kSequential;
+  if (d.sampling == Sampling::kBatches)
+    o.rows_of_batch = evaluation ? config.training.validation_batch_size.value_or(d.batch_size)
+                                 : config.micro_batch_size();
   o.rows.T = config.model.backbone.block_size;
   o.rows.include_prompts = d.include_prompts;
   o.rows.long_rows = d.long_rows;

@@ -25,8 +25,13 @@ void add_data_fields(FieldList& list, DataConfig& c) {
       .path()
       .alias("input");
   list.add<Sampling>("sampling", c.sampling,
-                     "random: windows drawn with replacement; sequential: the shards in order",
-                     {{"random", Sampling::kRandom}, {"sequential", Sampling::kSequential}});
+                     "random: windows drawn with replacement; sequential: the shards in order; "
+                     "batches: in order by whole batches, and evaluations from the beginning of "
+                     "their split, as scripts with .npy shards read them",
+                     {{"random", Sampling::kRandom},
+                      {"sequential", Sampling::kSequential},
+                      {"batches", Sampling::kBatches}})
+      .alias("data_order");
   list.add("batch_size", c.batch_size,
            "sequences of one forward pass; of one optimiser step if mini_batch_size is given")
       .at_least(1)

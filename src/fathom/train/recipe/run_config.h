@@ -16,7 +16,7 @@
 
 namespace fathom {
 
-enum class Sampling { kRandom, kSequential };
+enum class Sampling { kRandom, kSequential, kBatches };
 enum class WarmupForm { kShifted, kFromZero };
 // What a step's loss is a mean over: all of its targets, or the means of its passes, each weighted
 // by its sequences (LMPlay), which depends on how a step is split into passes.

@@ -13,6 +13,7 @@
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/registry.h"
 
@@ -235,6 +236,8 @@ json reading(RunConfig config, bool training) {
     values[key] = list.find(key)->value();
   if (training)
     for (const char* key : {"sampling", "shuffle_rows"}) values[key] = list.find(key)->value();
+  // Where evaluations are read in order as well, 0: they are not.
+  if (!training) values["rows_of_batch"] = data_options(config, "val", true).rows_of_batch;
   return values;
 }
 

@@ -1,0 +1,36 @@
+#include "fathom/cli/eval/engine_choices.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/study/score_choices.h"
+
+namespace fathom {
+
+report::Report eval_choices(const EvalRequest& request, const LoadedModel& loaded,
+                            at::Device device) {
+  const NextTokenModel& model = next_token_model(loaded, request.model, "eval --hellaswag");
+  if (loaded.tokenizer == nullptr)
+    fail(fmt::format("{} cannot read questions: its corpus has no tokenizer", request.model.run),
+         "prepare the corpus from text with `fathom prepare`, or train with its tokenizer.json "
+         "beside the shards");
+  const RunConfig& config = loaded.state.config;
+  ScoreChoicesOptions options;
+  options.batch_size = request.batch_size;
+  options.device = device;
+  options.dtype = config.training.dtype;
+  if (config.model.ahead.predict_ahead) options.shifted_vocab = text_vocab(loaded.state);
+  ChoiceTable table;
+  table.run = request.model.run;
+  table.file = request.choices_file;
+  table.questions = score_choices(model, *loaded.tokenizer, request.choices,
+                                  config.model.backbone.block_size, options);
+  report::Report report = choice_report(table);
+  report.values["checkpoint"] = request.model.folder;
+  report.values["step"] = loaded.state.step;
+  return report;
+}
+
+}  // namespace fathom
