@@ -13,6 +13,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/model/walk/readout.h"
+#include "fathom/study/seen_steps.h"
 
 namespace fathom {
 namespace {
@@ -66,38 +67,6 @@ struct Share {
   double sum = 0, count = 0;
   double mean() const { return count > 0 ? sum / count : kUnknownSize; }
 };
-
-// What one step showed of a batch.
-struct Seen {
-  Tensor before_RC, n_RC, head_RC;
-  std::vector<std::pair<std::string, Tensor>> values;  // in order; the last r is the carry after
-
-  Tensor after() const {
-    for (auto value = values.rbegin(); value != values.rend(); ++value)
-      if (value->first == "r") return value->second;
-    return before_RC;
-  }
-};
-
-bool is_of_block(std::string_view name) {
-  return name != "door" && name != "head" && name.rfind("iteration.", 0) != 0;
-}
-
-Observer observer_of(std::vector<Seen>& seen) {
-  Observer observer;
-  observer.see = [&seen](const Sight& sight) {
-    Seen& step = seen.at(static_cast<size_t>(sight.step.index));
-    if (sight.name == "head") step.head_RC = sight.x;
-    if (!is_of_block(sight.name)) return;
-    if (sight.name == "n" && !step.n_RC.defined()) {
-      step.n_RC = sight.x;
-      step.before_RC = sight.state.travel.carry.r_RC;  // what the block begins with
-    } else {
-      step.values.emplace_back(sight.name, sight.x);
-    }
-  };
-  return observer;
-}
 
 // Sums of one step over all batches.
 struct StepSums {
@@ -160,30 +129,6 @@ std::string part_of(const std::string& parameter) {
   return parameter.substr(0, numbered ? end : first);
 }
 
-// Every row is there at every step.
-DepthProgram whole_program(const DepthModel& model) {
-  Policy policy = model.program().policy;
-  policy.halting = {};
-  for (LoopPolicy& loop : policy.loops) {
-    loop.halting = {};
-    loop.backprop_depth = 0;
-  }
-  return unroll(model.walk().plan(), policy);
-}
-
-const StepSpec& last_readout_step(const DepthProgram& program) {
-  for (auto step = program.steps.rbegin(); step != program.steps.rend(); ++step)
-    if (step->layer.readout) return *step;
-  fail("the model reads nothing out, so its walk has no loss",
-       "`fathom eval` shows how good it is at what it was trained for");
-}
-
-std::string step_name(const StepSpec& step) {
-  std::string name = std::to_string(step.place);
-  for (const LoopPlace& place : step.path) name += fmt::format(".{}", place.iteration);
-  return name;
-}
-
 }  // namespace
 
 struct WalkSizes::Sums {
@@ -200,11 +145,11 @@ struct WalkSizes::Sums {
     return fathom::readout(n_RC, walk.params().head.at(readout.head), request);
   }
   void add_step(const DepthWalk& walk, const SizeOptions& options, const StepSpec& spec,
-                const Seen& seen, const Tensor& targets_R, const Tensor& there);
-  void add_values(const SizeOptions& options, const Seen& seen, const Tensor& there,
+                const SeenStep& seen, const Tensor& targets_R, const Tensor& there);
+  void add_values(const SizeOptions& options, const SeenStep& seen, const Tensor& there,
                   StepSums& to) const;
   void add_gradients(const ParameterSet& parameters, const Tensor& loss,
-                     const std::vector<Seen>& seen);
+                     const std::vector<SeenStep>& seen);
 };
 
 WalkSizes::WalkSizes(const DepthModel& model, const SizeOptions& options)
@@ -226,8 +171,8 @@ Tensor rows_of(const Tensor& x_RC, const Tensor& there) {
 
 }  // namespace
 
-void WalkSizes::Sums::add_values(const SizeOptions& options, const Seen& seen, const Tensor& there,
-                                 StepSums& to) const {
+void WalkSizes::Sums::add_values(const SizeOptions& options, const SeenStep& seen,
+                                 const Tensor& there, StepSums& to) const {
   std::map<std::string, int> times;
   size_t last_r = seen.values.size();
   for (size_t i = 0; i < seen.values.size(); ++i)
@@ -248,7 +193,7 @@ void WalkSizes::Sums::add_values(const SizeOptions& options, const Seen& seen, c
 }
 
 void WalkSizes::Sums::add_step(const DepthWalk& walk, const SizeOptions& options,
-                               const StepSpec& spec, const Seen& seen, const Tensor& targets_R,
+                               const StepSpec& spec, const SeenStep& seen, const Tensor& targets_R,
                                const Tensor& there) {
   const at::NoGradGuard no_grad;
   StepSums& to = steps[static_cast<size_t>(spec.index)];
@@ -283,7 +228,7 @@ void WalkSizes::Sums::add_step(const DepthWalk& walk, const SizeOptions& options
 }
 
 void WalkSizes::Sums::add_gradients(const ParameterSet& parameters, const Tensor& loss,
-                                    const std::vector<Seen>& seen) {
+                                    const std::vector<SeenStep>& seen) {
   std::vector<Tensor> inputs;
   std::vector<size_t> of_step;
   for (size_t i = 0; i < seen.size(); ++i) {
@@ -323,10 +268,10 @@ void WalkSizes::add(const Batch& batch) {
   Sums& sums = *sums_;
   const DepthWalk& walk = model_.walk();
   const bool has_targets = batch.targets_BT.defined();
-  std::vector<Seen> seen(sums.program.steps.size());
+  std::vector<SeenStep> seen(sums.program.steps.size());
   WalkOptions options;
   options.read = false;
-  options.observe = observer_of(seen);
+  options.observe = seen_steps_observer(seen);
   Tensor targets_R, loss;
   std::shared_ptr<const Rows> rows;
   {
@@ -336,7 +281,7 @@ void WalkSizes::add(const Batch& batch) {
     if (has_targets) {
       targets_R = rows->of(batch.targets_BT);
       const StepSpec& last = last_readout_step(sums.program);
-      const Seen& answer = seen[static_cast<size_t>(last.index)];
+      const SeenStep& answer = seen[static_cast<size_t>(last.index)];
       loss = -sums.read(walk, answer.head_RC, *last.layer.readout, targets_R).ln_p_R.sum();
     }
   }
