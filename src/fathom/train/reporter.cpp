@@ -162,8 +162,13 @@ void Reporter::on_evaluation(const EvalReport& r) {
     return;
   }
   if (r.step == 0) return;  // as the notebook, which evaluates nothing before the first step
-  for (const NamedEvaluation& e : r.evaluations)
-    if (e.name == "val") say(stdout, notebook_val_line(r.step, e.evaluation.loss) + "\n");
+  for (const NamedEvaluation& e : r.evaluations) {
+    if (e.name != "val") continue;
+    // Where tokens halt, the loss of whoever answered.
+    const auto infer = e.evaluation.metrics.find("infer");
+    const double loss = infer != e.evaluation.metrics.end() ? infer->second : e.evaluation.loss;
+    say(stdout, notebook_val_line(r.step, loss) + "\n");
+  }
 }
 
 void Reporter::on_sample(const std::vector<std::string>& lines) {
@@ -181,12 +186,14 @@ void Reporter::print_notebook_step(const StepReport& r) const {
   const int64_t L = c.model.backbone.n_layer;
   NotebookStep line;
   line.step = r.step - 1;
-  line.train = r.loss;
+  const auto infer = r.metrics.find("infer");
+  const bool halts = infer != r.metrics.end();
+  line.train = halts ? infer->second : r.loss;
   line.all = r.objective.value_or(r.loss);
   for (const auto& [name, value] : r.parts)
     if (name != "loss" && name.rfind("loss/", 0) != 0) line.confidence += value;
   line.early_stops.assign(static_cast<size_t>(L), 0);
-  if (c.model.halting.rule != HaltRule::kNone) line.target = r.loss;
+  if (halts) line.target = line.train;
   for (int64_t i = 0; i < L; ++i) {
     const auto rate = r.metrics.find(fmt::format("exit_rate/{}", i));
     if (rate == r.metrics.end()) continue;
