@@ -89,6 +89,23 @@ TEST(Schedule, NoStepsBetweenWarmUpAndFloor) {
   EXPECT_DOUBLE_EQ(learning_rate_at(c, 101), 1e-4);
 }
 
+// The notebook on wirings warms up by (t + 1) / 10 for ten steps and goes to a tenth over 300,001.
+// Its tenth step is the peak, which ours counts as the first after the warm-up: as the log has it,
+// in its four digits.
+TEST(Schedule, TheNotebooksTable) {
+  RunConfig c;
+  c.optimizer.learning_rate = 6e-4;
+  c.schedule.warmup_iters = 9;
+  c.schedule.lr_decay_iters = 300001;
+  for (int64_t t = 0; t < 10; ++t)
+    EXPECT_DOUBLE_EQ(learning_rate_at(c, t), 6e-4 * static_cast<double>(t + 1) / 10) << t;
+  EXPECT_NEAR(learning_rate_at(c, 949), 5.9999e-4, 0.5e-8);
+  EXPECT_NEAR(learning_rate_at(c, 2449), 5.9991e-4, 0.5e-8);
+  EXPECT_NEAR(learning_rate_at(c, 4399), 5.9971e-4, 0.5e-8);
+  EXPECT_NEAR(learning_rate_at(c, 6349), 5.9941e-4, 0.5e-8);
+  EXPECT_DOUBLE_EQ(learning_rate_at(c, 300001), 6e-5);
+}
+
 TEST(OptimizerWarmUp, RisesFromItsFractionToOne) {
   OptimizerConfig c;
   EXPECT_EQ(optimizer_warmup(c, 0), 1) << "there is none unless it is asked for";

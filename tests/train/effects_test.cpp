@@ -125,6 +125,8 @@ const std::set<std::string> kElsewhere = {
     "fresh_rows",    // of rows: rows_test.cpp
     "log_interval",  // how often `fathom train` stores and prints: the end-to-end tests
     "dataset",       // opened by the command line
+    // What the console says meanwhile: the end-to-end tests.
+    "log_format", "sample_interval", "sample_prompt",
     // Which checkpoints are there: resume_test.cpp.
     "checkpoint_interval", "keep_checkpoints", "save_interval",
     // What happens to numbers that this run does not have: guards_test.cpp.

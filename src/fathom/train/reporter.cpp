@@ -6,8 +6,10 @@
 #include <limits>
 
 #include "fathom/base/text.h"
+#include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
+#include "fathom/track/notebook_log.h"
 
 namespace fathom {
 
@@ -43,6 +45,25 @@ double seconds_until(const std::string& run, int64_t step) {
   } catch (const Error&) {
     return kUnknown;  // only watched
   }
+}
+
+NotebookModel notebook_model(const ModelConfig& model, int64_t vocab_size) {
+  const BackboneConfig& b = model.backbone;
+  NotebookModel out;
+  for (const ParameterSpec& p : parameter_table(model, vocab_size))
+    if (p.name.rfind("position_table", 0) != 0) out.parameters += p.count();
+  out.n_layer = b.n_layer;
+  out.n_head = b.n_head;
+  out.head_width = b.n_embd / b.n_head;
+  out.block_size = b.block_size;
+  return out;
+}
+
+// Of data in order: how often it was begun. What is drawn has no turns.
+int64_t turns_of_data(const TrainRequest& request, int64_t tokens) {
+  if (request.config.data.sampling != Sampling::kSequential) return 1;
+  const auto all = static_cast<int64_t>(request.corpus.tokens("train"));
+  return all <= 0 || tokens <= 0 ? 1 : (tokens + all - 1) / all;
 }
 
 }  // namespace
@@ -111,6 +132,10 @@ void Reporter::on_step(const StepReport& r) {
     recorder_.add(r.step, values);
   }
   if (request_.options.quiet) return;
+  if (is_notebook()) {
+    if (log_step) print_notebook_step(r);
+    return;
+  }
   ProgressSample sample = {r.step, r.loss, speed_, {}};
   if (r.objective) sample.extra.emplace_back("objective", fmt::format("{:.4f}", *r.objective));
   sample.extra.emplace_back("lr", fmt::format("{:.2e}", r.learning_rate));
@@ -132,18 +157,67 @@ void Reporter::on_evaluation(const EvalReport& r) {
   if (r.best) recorder_.set_best(r.best_metric, r.step, r.best_value);
   last_ = r;
   if (request_.options.quiet) return;
-  for (const std::string& line : evaluation_lines(r)) progress_.print(line);
+  if (!is_notebook()) {
+    for (const std::string& line : evaluation_lines(r)) progress_.print(line);
+    return;
+  }
+  if (r.step == 0) return;  // as the notebook, which evaluates nothing before the first step
+  for (const NamedEvaluation& e : r.evaluations) {
+    if (e.name != "val") continue;
+    // Where tokens halt, the loss of whoever answered.
+    const auto infer = e.evaluation.metrics.find("infer");
+    const double loss = infer != e.evaluation.metrics.end() ? infer->second : e.evaluation.loss;
+    say(stdout, notebook_val_line(r.step, loss) + "\n");
+  }
+}
+
+void Reporter::on_sample(const std::vector<std::string>& lines) {
+  if (request_.options.quiet) return;
+  for (const std::string& line : lines)
+    is_notebook() ? void(say(stdout, line + "\n")) : progress_.print(line);
+}
+
+bool Reporter::is_notebook() const {
+  return request_.config.training.log_format == LogFormat::kNotebook;
+}
+
+void Reporter::print_notebook_step(const StepReport& r) const {
+  const RunConfig& c = request_.config;
+  const int64_t L = c.model.backbone.n_layer;
+  NotebookStep line;
+  line.step = r.step - 1;
+  const auto infer = r.metrics.find("infer");
+  const bool halts = infer != r.metrics.end();
+  line.train = halts ? infer->second : r.loss;
+  line.all = r.objective.value_or(r.loss);
+  for (const auto& [name, value] : r.parts)
+    if (name != "loss" && name.rfind("loss/", 0) != 0) line.confidence += value;
+  line.early_stops.assign(static_cast<size_t>(L), 0);
+  if (halts) line.target = line.train;
+  for (int64_t i = 0; i < L; ++i) {
+    const auto rate = r.metrics.find(fmt::format("exit_rate/{}", i));
+    if (rate == r.metrics.end()) continue;
+    line.early_stops[static_cast<size_t>(i)] = rate->second;
+    if (i + 1 < L) line.early_stop += rate->second;
+  }
+  line.learning_rate = r.learning_rate;
+  line.gradient_norm = r.gradient_norm;
+  line.milliseconds = 1e3 * r.seconds;
+  line.tokens_per_second = static_cast<double>(r.tokens) / r.seconds;
+  line.flops = notebook_flops(notebook_model(c.model, state_.vocab_size), r.tokens, r.seconds);
+  line.batch_reuse = turns_of_data(request_, state_.progress.tokens);
+  say(stdout, notebook_line(line) + "\n");
 }
 
 void Reporter::on_notice(const std::string& notice) {
-  progress_.print("note: " + notice);
+  is_notebook() ? say_note(notice) : progress_.print("note: " + notice);
 }
 
 void Reporter::interrupted(int64_t saved_step, bool begun) {
-  if (!request_.options.quiet) progress_.finish();
+  if (!request_.options.quiet && !is_notebook()) progress_.finish();
   if (begun && used_up_at_ != state_.step) recorder_.add(state_.step, used_up());
   const std::string& name = request_.options.run_name;
-  say(stdout,
+  say(is_notebook() ? stderr : stdout,
       fmt::format("{}: interrupted{}. To go on:\n  fathom train {} --run_name={} --resume\n", name,
                   begun ? "; saved at step " + with_commas(saved_step)
                         : " before its first step, and the run is as it was",
@@ -151,6 +225,7 @@ void Reporter::interrupted(int64_t saved_step, bool begun) {
 }
 
 void Reporter::finish() {
+  if (is_notebook()) return;
   if (!request_.options.quiet) progress_.finish();
   // The one that the best checkpoint goes by.
   const NamedEvaluation* shown = &last_.evaluations.back();

@@ -26,6 +26,8 @@ class Reporter {
 
   void on_step(const StepReport& report);
   void on_evaluation(const EvalReport& report);
+  // A text that was shown: what was said of it.
+  void on_sample(const std::vector<std::string>& lines);
   void on_stage(const StageRun& stage);
   void on_notice(const std::string& notice);
   // `saved_step`: of the checkpoint that a resume takes; `begun`: anything of the run has changed.
@@ -35,6 +37,8 @@ class Reporter {
 
  private:
   std::vector<MetricValue> used_up() const;
+  bool is_notebook() const;  // the console has the notebook's lines and nothing else
+  void print_notebook_step(const StepReport& report) const;
 
   const TrainRequest& request_;
   const RunState& state_;

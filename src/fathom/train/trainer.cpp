@@ -65,6 +65,7 @@ struct Trainer::Accumulated {
   Metric answer;      // ModelOutput::loss
   double flops = 0;
   bool optimises_its_loss = true;
+  std::map<std::string, double> parts;
   std::map<std::string, Metric> metrics;
 };
 
@@ -189,6 +190,7 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
       const Tensor term = by_pass ? part.sum * (sequences / step_sequences / part.count)
                                   : part.sum / counts.at(part.name);
       loss = loss.defined() ? loss + term : term;
+      if (output.losses.size() > 1) sums.parts[part.name] += term.item<double>();
     }
     ++sums.passes;
     sums.flops += output.flops;
@@ -206,8 +208,15 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
   return true;
 }
 
+void Trainer::show_sample(const TrainerEvents& events) {
+  if (!events.sample || !events.wants_sample || !events.wants_sample(state_.step)) return;
+  const Answering answering(*optimizer_);
+  events.sample(state_.step);
+}
+
 std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   const auto start = std::chrono::steady_clock::now();
+  show_sample(events);
   StepReport report;
   report.step = state_.step;
   report.updated = false;
@@ -258,6 +267,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
     if (sums.answer.count > 0) report.loss = sums.answer.sum / sums.answer.count;
   }
   report.gradient_norm = sums.gradient_norm;
+  report.parts = std::move(sums.parts);
   report.tokens = data.tokens;
   for (const auto& [name, metric] : sums.metrics)
     if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;

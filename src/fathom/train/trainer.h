@@ -34,6 +34,8 @@ struct StepReport {
   std::map<std::string, double> metrics;  // the model's own, at log steps spectral control's too
   std::string stage = {};                 // of the training plan; empty: there is none
   bool updated = true;  // false: a guard left the update out, and only `step` is told
+  // What the parts of the objective add to it, by name, where it has several.
+  std::map<std::string, double> parts = {};
 };
 
 struct EvalReport {
@@ -53,8 +55,11 @@ struct TrainerEvents {
   std::function<void(const EvalReport&)> evaluation = {};
   std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
   std::function<void(int64_t)> rollback = {};           // back at this step, before its notice
-  std::function<void(const StageRun&)> stage = {};      // one begins that is not the first
-  std::function<bool()> stop = {};                      // asked between passes: save and leave
+  // Whether a sample is shown before the update that follows these steps, and showing it.
+  std::function<bool(int64_t step)> wants_sample = {};
+  std::function<void(int64_t step)> sample = {};
+  std::function<void(const StageRun&)> stage = {};  // one begins that is not the first
+  std::function<bool()> stop = {};                  // asked between passes: save and leave
   // Once, before the run on disk changes for the first time: when its first step has been made, or
   // at once where it goes on as it was.
   std::function<void()> begin = {};
@@ -143,6 +148,7 @@ class Trainer {
   void skip_step(const std::string& why, const StepData& data, const TrainerEvents& events);
   void roll_back(const std::string& why, const StepData& data, const TrainerEvents& events);
   void take_best_of_folder();
+  void show_sample(const TrainerEvents& events);
   bool evaluate_one(const EvaluationSpec& spec, const TrainerEvents& events,
                     EvalReport& report) const;
   std::string best_series() const;

@@ -18,6 +18,7 @@
 #include "fathom/track/run_recorder.h"
 #include "fathom/track/run_store.h"
 #include "fathom/track/terminal.h"
+#include "fathom/train/recipe/due.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "fathom/train/reporter.h"
@@ -34,10 +35,12 @@ std::string resolved_config(RunConfig config) {
 // One run in its folder, from where the trainer stands to its end.
 class Training {
  public:
-  Training(const TrainRequest& request, Trainer& trainer, RunFolder& folder)
+  Training(const TrainRequest& request, Trainer& trainer, RunFolder& folder,
+           const SampleLines& samples)
       : request_(request),
         trainer_(trainer),
         folder_(folder),
+        samples_(samples),
         recorder_(recorder_options()),
         reporter_(request, trainer.state(), recorder_) {}
 
@@ -49,6 +52,12 @@ class Training {
       reporter_.on_step(r);
     };
     events.evaluation = [&](const EvalReport& r) { reporter_.on_evaluation(r); };
+    const int64_t interval = sample_interval(request_.config.training);
+    const int64_t steps = total_steps(request_);
+    events.wants_sample = [&, interval, steps](int64_t step) {
+      return samples_ && interval > 0 && sample_due(interval, step, steps);
+    };
+    events.sample = [&](int64_t step) { show_sample(step); };
     events.stage = [&](const StageRun& stage) { reporter_.on_stage(stage); };
     events.notice = [&](const std::string& notice) { reporter_.on_notice(notice); };
     // The numbers after `step` are of weights that are no more.
@@ -70,6 +79,15 @@ class Training {
   }
 
  private:
+  // Only watched: a text that cannot be made is no end of the run.
+  void show_sample(int64_t step) {
+    try {
+      reporter_.on_sample(samples_(step));
+    } catch (const std::exception& e) {
+      reporter_.on_notice(fmt::format("no sample at step {}: {}", step, e.what()));
+    }
+  }
+
   RunRecorderOptions recorder_options() {
     RunRecorderOptions options;
     options.store = run_store_path();
@@ -114,6 +132,7 @@ class Training {
   const TrainRequest& request_;
   Trainer& trainer_;
   RunFolder& folder_;
+  SampleLines samples_;
   RunRecorder recorder_;
   Reporter reporter_;
 };
@@ -166,7 +185,7 @@ RunFolder take_folder(TrainRequest& request) {
 }
 
 RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
-                const std::function<void()>& ready) {
+                const std::function<void()>& ready, const SampleLines& samples) {
   trainer.write_to(folder.path());
   if (request.resume) {
     const Resumption& plan = *request.resume;
@@ -180,7 +199,7 @@ RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
     request.notices.push_back(fmt::format(
         "{} held what a start left that ended before its first checkpoint", folder.name()));
   ready();
-  return Training(request, trainer, folder).run();
+  return Training(request, trainer, folder, samples).run();
 }
 
 }  // namespace fathom

@@ -29,6 +29,10 @@ TEST(Grouping, RunsThatDifferInTheirSeedOnlyAreAGroup) {
 TEST(Grouping, HowOftenARunLogsMakesNoOther) {
   EXPECT_EQ(group_runs({run("p", {{"log_interval", "1"}, {"threads", "2"}}), run("p", {})}).size(),
             1U);
+  EXPECT_EQ(
+      group_runs({run("p", {{"log_format", "notebook"}, {"sample_interval", "9"}}), run("p", {})})
+          .size(),
+      1U);
   EXPECT_EQ(group_runs({run("p", {{"eval_interval", "1"}}), run("p", {})}).size(), 2U);
 }
 

@@ -36,7 +36,8 @@ void add_needs(FieldList& list, const BenchKind& kind) {
     list.find(key)->needs("bench step or ops", [&kind] { return kind != BenchKind::kDecode; });
   for (const char* key :
        {"eval_interval", "eval_iters", "validation_interval", "validation_batch_size",
-        "save_interval", "log_interval", "eval_only", "checkpoint_interval", "keep_checkpoints"})
+        "save_interval", "log_interval", "log_format", "sample_interval", "sample_prompt",
+        "eval_only", "checkpoint_interval", "keep_checkpoints"})
     list.find(key)->needs("a training: nothing is evaluated, saved or logged here",
                           [] { return false; });
 }

@@ -1,7 +1,9 @@
 // `fathom train`: a run folder, the run store, the console, and the trainer between them.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <optional>
 
 #include "fathom/base/error.h"
@@ -9,7 +11,9 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/train/request.h"
+#include "fathom/data/shift.h"
 #include "fathom/model/device.h"
+#include "fathom/study/training_samples.h"
 #include "fathom/track/console.h"
 #include "fathom/train/reporter.h"
 #include "fathom/train/training_run.h"
@@ -32,6 +36,38 @@ int evaluate_only(const TrainRequest& request) {
   return trainer.run(events) == RunEnd::kDone ? 0 : 128 + StopSignal::received();
 }
 
+// Null: none are wanted, or, where nobody asked for them by name, the model is none to write text.
+SampleLines samples_of(const TrainRequest& request, Trainer& trainer) {
+  const TrainingConfig& t = request.config.training;
+  if (sample_interval(t) == 0 || request.options.quiet) return {};
+  const auto* model = dynamic_cast<const DepthModel*>(&trainer.model());
+  if (model == nullptr || model->next_token_model() == nullptr) {
+    if (t.sample_interval)
+      misuse(fmt::format("sample_interval = {}, but the model {}", *t.sample_interval,
+                         model == nullptr ? "is no depth walk" : "answers " + model->answers()),
+             "leave it out");
+    return {};
+  }
+  const RunState& state = trainer.state();
+  const AheadConfig& ahead = request.config.model.ahead;
+  const int64_t vocab = ahead.predict_ahead ? ahead.text_vocab(state.vocab_size) : state.vocab_size;
+  const Tokenizer* tokenizer = request.corpus.tokenizer();
+  const int64_t text_tokens =
+      tokenizer == nullptr ? vocab : std::min(vocab, tokenizer->vocab_size());
+  std::optional<int64_t> shift;
+  if (ahead.predict_ahead) shift = shift_id(vocab, 1);
+  std::optional<std::string> prompt;
+  if (!t.sample_prompt.empty()) prompt = t.sample_prompt;
+  const auto samples =
+      std::make_shared<const TrainingSamples>(*model, tokenizer, text_tokens, prompt, shift);
+  const bool is_notebook = t.log_format == LogFormat::kNotebook;
+  return [samples, is_notebook](int64_t step) {
+    std::vector<std::string> lines = is_notebook ? samples->notebook() : samples->plain();
+    if (!is_notebook) lines.front() = fmt::format("step {} {}", with_commas(step), lines.front());
+    return lines;
+  };
+}
+
 int train(TrainRequest request) {
   console_is_only_watched();
   const ThreadChoice threads = set_threads(request.config.training.threads);
@@ -51,19 +87,23 @@ int train(TrainRequest request) {
       request.notices.push_back(fmt::format("{} has no {}: they begin as initialised",
                                             request.options.initial_model, join(missing, ", ")));
   }
+  const SampleLines samples = samples_of(request, trainer);
+  const bool is_notebook = request.config.training.log_format == LogFormat::kNotebook;
   // To the end of the process: a signal that comes while it leaves must not change how it ended.
   [[maybe_unused]] static const auto* const signal = new StopSignal;
   folder = take_folder(request);
   RunEnd end = RunEnd::kDone;
   try {
-    end = train_in(*folder, request, trainer, [&] {
-      if (!request.options.quiet) print_header(request, trainer, threads);
-    });
+    const auto ready = [&] {
+      if (!request.options.quiet && !is_notebook) print_header(request, trainer, threads);
+    };
+    end = train_in(*folder, request, trainer, ready, samples);
   } catch (...) {
     if (!trainer.has_begun()) folder->abandon();
     throw;
   }
   if (end == RunEnd::kInterrupted) return 128 + StopSignal::received();
+  if (is_notebook) return 0;  // whose console has its lines alone
   const bool writes = trainer.model().next_token_model() != nullptr;
   say(stdout, fmt::format("saved in {}; `fathom {} {}` {}\n", folder->name(),
                           writes ? "generate" : "eval", request.options.run_name,

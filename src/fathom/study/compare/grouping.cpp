@@ -9,9 +9,9 @@ namespace fathom {
 namespace {
 
 // Of two runs that differ in these only, every loss is the same.
-constexpr const char* kChangeNothing[] = {"log_interval",  "checkpoint_interval",
-                                          "save_interval", "keep_checkpoints",
-                                          "threads",       "check_grads"};
+constexpr const char* kChangeNothing[] = {
+    "log_interval",  "log_format",       "sample_interval", "sample_prompt", "checkpoint_interval",
+    "save_interval", "keep_checkpoints", "threads",         "check_grads"};
 constexpr const char* kDecideData[] = {"dataset",      "sampling",
                                        "batch_size",   "mini_batch_size",
                                        "block_size",   "gradient_accumulation_steps",

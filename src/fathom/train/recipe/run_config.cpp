@@ -108,6 +108,20 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                      "mini_batch_size",
                      {{"token", LossNorm::kToken}, {"minibatch", LossNorm::kMinibatch}});
   list.add("log_interval", c.log_interval, "steps between log lines").at_least(1).at_most(1e12);
+  list.add<LogFormat>("log_format", c.log_format,
+                      "of the console: fathom, or notebook: lines of the notebook on wirings, and "
+                      "nothing else; what is stored is the same",
+                      {{"fathom", LogFormat::kFathom}, {"notebook", LogFormat::kNotebook}});
+  list.add("sample_interval", c.sample_interval,
+           "show a text that the model goes on with before the updates of steps 1, 50, "
+           "50 + sample_interval, ... and of the last one; None: never, 150 with log_format = "
+           "notebook")
+      .at_least(1)
+      .at_most(1e12);
+  list.add("sample_prompt", c.sample_prompt,
+           "how that text begins; empty: as the notebook's, or a line break where the tokenizer "
+           "has not its letters")
+      .needs("sample_interval, or log_format = notebook", [&c] { return sample_interval(c) > 0; });
   list.add("eval_only", c.eval_only, "evaluate once and stop");
   list.add("checkpoint_interval", c.checkpoint_interval,
            "steps between checkpoints that are kept under their number, None: none are")
@@ -195,6 +209,11 @@ int64_t RunConfig::sequences_per_step() const {
 
 int64_t RunConfig::micro_batch_size() const {
   return data.mini_batch_size ? std::min(*data.mini_batch_size, data.batch_size) : data.batch_size;
+}
+
+int64_t sample_interval(const TrainingConfig& config) {
+  return config.sample_interval.value_or(
+      config.log_format == LogFormat::kNotebook ? kNotebookSamples : 0);
 }
 
 void add_fields(FieldList& list, RunConfig& config) {

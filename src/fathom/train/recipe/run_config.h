@@ -21,6 +21,9 @@ enum class WarmupForm { kShifted, kFromZero };
 // What a step's loss is a mean over: all of its targets, or the means of its passes, each weighted
 // by its sequences (LMPlay), which depends on how a step is split into passes.
 enum class LossNorm { kToken, kMinibatch };
+// What the console says of a run: ours, or the lines of the notebook on wirings and nothing else
+// (track/notebook_log.h).
+enum class LogFormat { kFathom, kNotebook };
 enum class Precision { kFloat32, kBFloat16, kFloat16 };
 
 // Upper limits that several lists of fields share: a larger number of threads brings a machine
@@ -68,6 +71,9 @@ struct TrainingConfig {
   std::optional<int64_t> validation_batch_size;  // unset: batch_size
   LossNorm loss_norm = LossNorm::kToken;
   int64_t log_interval = 10;
+  LogFormat log_format = LogFormat::kFathom;
+  std::optional<int64_t> sample_interval;  // unset: kNotebookSamples with kNotebook, else never
+  std::string sample_prompt;               // empty: the notebook's
   bool eval_only = false;
   std::optional<int64_t> checkpoint_interval;  // unset: none are kept but `last` and `best`
   std::optional<int64_t> keep_checkpoints;     // unset: all
@@ -108,6 +114,11 @@ struct RunConfig {
   }
   int64_t tokens_per_step() const { return sequences_per_step() * model.backbone.block_size; }
 };
+
+// Steps between the notebook's samples.
+inline constexpr int64_t kNotebookSamples = 150;
+// Steps between the samples of a text that training shows; 0: there are none.
+int64_t sample_interval(const TrainingConfig& config);
 
 void add_fields(FieldList& list, RunConfig& config);
 
