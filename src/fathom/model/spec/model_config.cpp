@@ -77,7 +77,7 @@ void add_late_argmax(const ModelConfig& config, std::vector<std::string>& out) {
   const Policy policy = make_policy(config);
   for (size_t g = 0; g < policy.loops.size(); ++g) {
     const LoopPolicy& loop = policy.loops[g];
-    const double threshold = loop.halting.config.threshold;
+    const double threshold = loop.halting.config.threshold_at(0);
     if (threshold + 1 < static_cast<double>(loop.count)) continue;
     out.push_back(
         fmt::format("loop_halt_rule = argmax with a loop_halt_threshold of {} lets no token leave "
