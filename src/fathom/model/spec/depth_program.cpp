@@ -42,6 +42,8 @@ class Unroller {
       std::vector<PlanNode> nodes;
       for (LayerSpec& layer : cycled_layers(plan_, program_.policy.layers))
         nodes.push_back({std::move(layer)});
+      // As many as the plan has: nothing else than that.
+      if (nodes.size() == plan_.nodes.size()) program_.policy.layers = 0;
       walk(nodes, /*first_iteration=*/true, /*grad=*/true);
     } else {
       walk(plan_.nodes, /*first_iteration=*/true, /*grad=*/true);
