@@ -227,6 +227,12 @@ void VerbEffects::trace_effects() {
   effects_["trace checkpoint"] = [=] {
     EXPECT_EQ(fs::path(parsed({"--ckpt=last"}).model.folder).filename(), "last");
   };
+  effects_["trace policy"] = [=] {
+    EXPECT_EQ(parsed({"--policy=halt_rule=margin"}).model.policy, "halt_rule=margin");
+    EXPECT_ANY_THROW(parsed({"--policy=n_layer=3"}));
+    EXPECT_ANY_THROW(parsed({"--policy=halt_rule=bernoulli", "--threshold=0.5"}));
+    EXPECT_EQ(parsed({"--policy=halt_rule=entropy", "--threshold=2"}).model.threshold, 2);
+  };
   effects_["trace dataset"] = [=] { EXPECT_EQ(parsed({"--dataset=sea"}).dataset, "sea"); };
   effects_["trace split"] = [=] { EXPECT_EQ(parsed({"--split=train"}).split, "train"); };
   effects_["trace text"] = [=] { EXPECT_EQ(parsed({"--text=a\\nb"}).text, "a\nb"); };
@@ -355,6 +361,11 @@ void VerbEffects::plot_effects() {
   effects_["eval evaluations"] = [=] {
     looped();
     EXPECT_EQ(parse_eval({"round", "--evaluations=val"})->evaluations, "val");
+  };
+  effects_["eval policy"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--policy=halt_rule=kl"})->model.policy, "halt_rule=kl");
+    EXPECT_ANY_THROW(parse_eval({"old", "--policy=eval_layers=24"})) << "its layers share nothing";
   };
   effects_["eval output"] = [=] {
     make_checkpoints();

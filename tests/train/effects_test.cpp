@@ -33,12 +33,9 @@ const Settings kExits = {{"n_layer", "3"},
                          {"layer_supervision", "all"}};
 
 // The same, by draws.
-const Settings kDraws = {{"n_layer", "3"},
-                         {"init", "torch"},
-                         {"tie_head", "False"},
-                         {"layer_heads", "True"},
-                         {"halt_rule", "bernoulli"},
-                         {"layer_supervision", "all"}};
+const Settings kDraws = {{"n_layer", "3"},           {"init", "torch"},
+                         {"tie_head", "False"},      {"layer_heads", "True"},
+                         {"halt_rule", "bernoulli"}, {"layer_supervision", "all"}};
 
 const Settings kMuon = {{"optimizer", "muon"}};
 const Settings kLoopSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "3"}};
