@@ -79,8 +79,7 @@ class RandomPlan {
       if (l.readout) widths.insert(l.width);
     });
     if (widths.size() == 1)
-      for (const HaltRule rule : {HaltRule::kLatentChange, HaltRule::kConverge, HaltRule::kKl})
-        rules.push_back(rule);
+      for (const HaltRule rule : {HaltRule::kLatentChange, HaltRule::kKl}) rules.push_back(rule);
     config.rule = *rc::gen::elementOf(rules);
     if (config.rule == HaltRule::kLowEntropy) config.threshold = 4 * *config.threshold;
   }
