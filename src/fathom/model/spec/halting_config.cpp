@@ -112,7 +112,7 @@ std::string halting_sentence(HaltRule rule) {
     case HaltRule::kArgmax:
       return "its likeliest token has stayed for as many layers as the threshold says";
     case HaltRule::kBernoulli:
-      return "a draw says so, with its largest probability, at most the threshold";
+      return "a draw says so, with its largest probability, at most halt_cap";
     case HaltRule::kFixed:
       return "the layer's number is the threshold";
     case HaltRule::kGold:

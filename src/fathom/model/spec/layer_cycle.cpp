@@ -68,7 +68,8 @@ int64_t cycle_length(const DepthPlan& plan) {
 std::vector<LayerSpec> cycled_layers(const DepthPlan& plan, int64_t count) {
   const std::vector<LayerSpec> layers = layers_of(plan);
   if (layers.empty())
-    misuse(fmt::format("eval_layers = {} of a plan with loops: those have their own counts", count),
+    misuse(fmt::format("eval_layers = {} of a plan with loops (loop_groups): those have counts",
+                       count),
            "say how often loops run, loop_counts or max_loops, in place of eval_layers");
   const auto L = static_cast<int64_t>(layers.size());
   if (count == L) return layers;
