@@ -45,11 +45,17 @@ struct Case {
   bool own() const { return config.architecture != nullptr; }
   // Texts can be grown with it.
   bool grows() const { return make_depth_plan(config).causal; }
-  bool halts() const { return config.halting.rule != HaltRule::kNone; }
+  bool acts() const { return config.halting.acts(); }
+  // By a probability, of which subject() sets thresholds, and is hidden then.
+  bool halts() const {
+    const HaltRule rule = config.halting.rule;
+    return acts() && hides() && (rule == HaltRule::kMax || rule == HaltRule::kGold);
+  }
+  bool hides() const { return config.halting.fate() == KeyFate::kHidden; }
   bool gold() const { return config.halting.rule == HaltRule::kGold; }
-  // Only then a halted row may leave the walk.
+  // Only then a halted row may leave the walk, and does.
   bool may_skip() const {
-    return !halts() || config.halting.mask_history == MaskHistory::kCumulative;
+    return !acts() || (hides() && config.halting.mask_history == MaskHistory::kCumulative);
   }
   // Unset: settled by the rule, as the plan does.
   bool masks_self() const { return make_policy(config).halting.mask_self; }
@@ -185,6 +191,24 @@ inline std::vector<Case> composed_cases() {
     c.backbone.tie_head = true;
     c.backbone.embed_dropout = 0.1;
     c.backbone.attn_dropout = 0.4;
+  });
+  add("bernoulli, cap", exit, [](C& c) {
+    c.halting.rule = HaltRule::kBernoulli;
+    c.halting.cap = 0.4;
+  });
+  add("kl", exit, [](C& c) {
+    c.halting.rule = HaltRule::kKl;
+    c.halting.threshold = 0.3;
+  });
+  add("converge, frozen", exit, [](C& c) {
+    c.halting.rule = HaltRule::kConverge;
+    c.halting.threshold = 0.5;
+    c.halting.keys = HaltKeys::kFrozen;
+  });
+  add("entropy, only logged", exit, [](C& c) {
+    c.halting.rule = HaltRule::kLowEntropy;
+    c.halting.threshold = 1.5;
+    c.halting.use = HaltUse::kLog;
   });
   add("detach", exit, [](C& c) { c.early_exit.detach_between_layers = true; });
   return cases;

@@ -12,13 +12,12 @@ namespace {
 
 const std::string kRandomPlanNothing;
 
-// Of all but scores, which are infinite where nothing was before. Infinite where something is not a
-// number: loops in loops may let a stream grow until single
+// Infinite where something is not a number: loops in loops may let a stream grow until single
 // precision ends, and that is no leak.
 double largest(const Seen& seen) {
   double most = 0;
   for (const auto& [name, x] : seen)
-    for (const double v : name.rfind("score", 0) == 0 ? std::vector<double>() : numbers(x))
+    for (const double v : numbers(x))
       most = std::max(most, std::isfinite(v) ? std::abs(v) : HUGE_VAL);
   return most;
 }
