@@ -1,8 +1,6 @@
 // By what rows of a walk halt, and what follows: scores worked out by hand from what the walk
-// shows, every rule with every fate of keys in all kinds of walks, draws counted, expectations.
-#include <ATen/core/grad_mode.h>
+// shows, every rule with every fate of keys in all kinds of walks, what is only logged.
 #include <ATen/ops/full.h>
-#include <ATen/ops/log_softmax.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -10,48 +8,10 @@
 #include <functional>
 #include <limits>
 
-#include "model/corridor_program.h"
+#include "model/walk_halting.h"
 
 namespace fathom::testing {
 namespace {
-
-constexpr int64_t kHaltLayers = 4, kHaltRows = kSequences * kLength;
-constexpr HaltRule kHaltRules[] = {
-    HaltRule::kMax,      HaltRule::kMargin,    HaltRule::kLowEntropy,
-    HaltRule::kConverge, HaltRule::kKl,        HaltRule::kLatentChange,
-    HaltRule::kArgmax,   HaltRule::kBernoulli, HaltRule::kFixed};
-
-// Four layers that answer, two by each of two heads.
-DepthPlan halting_plan() {
-  std::vector<PlanNode> nodes;
-  for (int i = 0; i < kHaltLayers; ++i) nodes.push_back({with_readout(block(i, kWidth), i, i / 2)});
-  return plan_of(nodes, kWidth);
-}
-
-std::unique_ptr<DepthModel> halting_model(const Policy& policy = {}) {
-  return model_of_plan(halting_plan(), policy, {term_of({0, 0, 0, 1})});
-}
-
-Policy halting_policy(HaltRule rule, std::optional<double> threshold = {},
-                      KeyFate keys = KeyFate::kHidden) {
-  Policy policy;
-  policy.halting.config.rule = rule;
-  policy.halting.config.threshold = threshold;
-  policy.halting.config.temperature = 1.3;
-  policy.halting.keys = keys;
-  return policy;
-}
-
-KeptTrace halting_walk(const DepthModel& model, const Policy& policy, const Batch& batch) {
-  const at::NoGradGuard no_grad;
-  return run_kept(model.walk(), unroll(model.walk().plan(), policy), batch, corridor_options());
-}
-
-using HaltNumbers = std::vector<double>;
-
-HaltNumbers halting_row(const Tensor& x_RC, int64_t row) {
-  return numbers(x_RC[row]);
-}
 
 // p of a row's scores at the temperature of the tests.
 HaltNumbers halting_probabilities(const DepthModel& model, const KeptTrace& trace, size_t layer,
@@ -227,142 +187,6 @@ TEST(WalkHalting, EveryRuleAnswersAlikeInAllWalksWithEveryFate) {
       EXPECT_EQ(halting_answers(*model, policy, batch, true, true), dense) << "cached, skipping";
     }
   }
-}
-
-// One text so many times: each time other draws.
-constexpr int64_t kHaltSamples = 4096, kHaltSampleLength = 2;
-Batch halting_texts() {
-  Batch batch;
-  batch.tokens_BT = random_tokens({1, kHaltSampleLength}, kVocab, 3)
-                        .expand({kHaltSamples, kHaltSampleLength})
-                        .contiguous();
-  batch.targets_BT = random_tokens({1, kHaltSampleLength}, kVocab, 4)
-                         .expand({kHaltSamples, kHaltSampleLength})
-                         .contiguous();
-  return batch;
-}
-
-// p_i, of the first text's rows, and pi_i = p_i prod_{j < i} (1 - p_j), the last one's forced.
-std::vector<HaltNumbers> halting_shares_by_hand(const KeptTrace& trace) {
-  std::vector<HaltNumbers> shares(kHaltSampleLength);
-  for (int64_t t = 0; t < kHaltSampleLength; ++t) {
-    double left = 1;
-    for (size_t i = 0; i < trace.steps.size(); ++i) {
-      const bool last = i + 1 == trace.steps.size();
-      const double p = last ? 1 : trace.steps[i].decision.score_R[t].item<double>();
-      shares[size_t(t)].push_back(left * p);
-      left *= 1 - p;
-    }
-  }
-  return shares;
-}
-
-TEST(WalkHalting, DrawsComeAsOftenAsTheirProbabilities) {
-  const auto model = halting_model();
-  const Batch batch = halting_texts();
-  const Policy policy = halting_policy(HaltRule::kBernoulli, {}, KeyFate::kSeen);
-  const KeptTrace trace = halting_walk(*model, policy, batch);
-  const std::vector<HaltNumbers> shares = halting_shares_by_hand(trace);
-  const std::vector<Tensor> expected_R = expected_shares(trace.readouts());
-  std::vector<Tensor> halts_R, away_R(kHaltLayers);
-  for (const StepRecord& r : trace.steps) halts_R.push_back(r.decision.halts_R);
-  const Tensor answer_ST =
-      answering_readout(halts_R, away_R).view({kHaltSamples, kHaltSampleLength});
-  for (int64_t t = 0; t < kHaltSampleLength; ++t) {
-    double sum = 0;
-    for (int64_t i = 0; i < kHaltLayers; ++i) {
-      const double share = shares[size_t(t)][size_t(i)];
-      EXPECT_NEAR(expected_R[size_t(i)][t].item<double>(), share, 1e-12);
-      sum += expected_R[size_t(i)][t].item<double>();
-      const auto times = answer_ST.select(1, t).eq(i).sum().item<double>();
-      EXPECT_NEAR(times / kHaltSamples, share, 3 * std::sqrt(share * (1 - share) / kHaltSamples));
-    }
-    EXPECT_NEAR(sum, 1, 1e-12);
-  }
-}
-
-double halting_metric(const ModelOutput& output, const std::string& name) {
-  return output.metrics.at(name).sum / output.metrics.at(name).count;
-}
-
-TEST(WalkHalting, AnExpectationIsTheMeanOfManySamples) {
-  const at::NoGradGuard no_grad;
-  const auto model = halting_model();
-  const Batch batch = halting_texts();
-  Policy policy = halting_policy(HaltRule::kBernoulli, {}, KeyFate::kSeen);
-  const KeptTrace trace = halting_walk(*model, policy, batch);
-  const std::vector<HaltNumbers> shares = halting_shares_by_hand(trace);
-  Pass pass = corridor_pass();
-  pass.policy = &policy;
-  const ModelOutput sampled = model->forward(batch, pass);
-  policy.halting.config.in_eval = HaltInEval::kExpect;
-  const ModelOutput expected = model->forward(batch, pass);
-  double infer = 0, depth = 0, variance = 0, early = 0;
-  for (size_t t = 0; t < size_t(kHaltSampleLength); ++t) {
-    double mean = 0, square = 0;
-    for (size_t i = 0; i < size_t(kHaltLayers); ++i) {
-      const double loss = -trace.steps[i].reading.ln_p_R[int64_t(t)].item<double>();
-      mean += shares[t][i] * loss;
-      square += shares[t][i] * loss * loss;
-      depth += shares[t][i] * double(i + 1) / kHaltSampleLength;
-    }
-    infer += mean / kHaltSampleLength;
-    early += (1 - shares[t].back()) / kHaltSampleLength;
-    variance += (square - mean * mean) / kHaltSampleLength;
-  }
-  EXPECT_NEAR(halting_metric(expected, "infer"), infer, 1e-9);
-  EXPECT_NEAR(halting_metric(expected, "exit_depth"), depth, 1e-9);
-  EXPECT_NEAR(halting_metric(expected, "earlystop"), early, 1e-9);
-  EXPECT_NEAR(halting_metric(sampled, "infer"), infer,
-              4 * std::sqrt(variance / (kHaltSamples * kHaltSampleLength)));
-  double rates = 0, right = 0;
-  for (int i = 0; i < kHaltLayers; ++i) {
-    rates += halting_metric(expected, fmt::format("exit_rate/{}", i));
-    right += halting_metric(expected, fmt::format("exit_correct/{}", i));
-  }
-  EXPECT_NEAR(rates, 1, 1e-9);
-  EXPECT_NEAR(right, halting_metric(expected, "accuracy"), 1e-9);
-  // Where somebody trains nothing is expected.
-  pass.training = true;
-  policy.halting.config.in_eval = HaltInEval::kSample;
-  const double drawn = halting_metric(model->forward(batch, pass), "infer");
-  policy.halting.config.in_eval = HaltInEval::kExpect;
-  EXPECT_EQ(halting_metric(model->forward(batch, pass), "infer"), drawn);
-}
-
-TEST(WalkHalting, AnExpectationMixesTheLayersScores) {
-  const at::NoGradGuard no_grad;
-  const auto model = halting_model();
-  Batch batch = corridor_batch();
-  Policy policy = halting_policy(HaltRule::kBernoulli, {}, KeyFate::kSeen);
-  policy.halting.config.in_eval = HaltInEval::kExpect;
-  const KeptTrace trace = halting_walk(*model, policy, batch);
-  Asked asked;
-  asked.policy = &policy;
-  asked.random = corridor_random();
-  const NextToken next = model->next_token(Rows(batch), asked);
-  EXPECT_EQ(next.computed, next.dense) << "all layers are computed";
-  for (int64_t b = 0; b < kSequences; ++b) {
-    const int64_t row = b * kLength + kLength - 1;
-    HaltNumbers mixture(size_t(kVocab), 0);
-    double left = 1, most = 0;
-    int64_t layer = -1;
-    for (size_t i = 0; i < size_t(kHaltLayers); ++i) {
-      const LinearParams& head = model->walk().params().head.at(int(i / 2));
-      const Tensor scores_RV = linear(trace.h(trace.steps[i]), head.weight, head.bias);
-      const HaltNumbers p = numbers(at::log_softmax(scores_RV, -1).exp()[row]);
-      const bool last = i + 1 == size_t(kHaltLayers);
-      const double share = left * (last ? 1 : trace.steps[i].decision.score_R[row].item<double>());
-      left -= share;
-      if (share > most) most = share, layer = int64_t(i);
-      for (size_t v = 0; v < p.size(); ++v) mixture[v] += share * p[v];
-    }
-    const HaltNumbers scores = numbers(next.scores_NV[b]);
-    for (size_t v = 0; v < scores.size(); ++v) EXPECT_NEAR(scores[v], std::log(mixture[v]), 1e-10);
-    EXPECT_EQ(next.layer_N[b].item<int64_t>(), layer);
-  }
-  asked.exit = Exit::kLast;
-  EXPECT_EQ(model->next_token(Rows(batch), asked).layer_N[0].item<int64_t>(), kHaltLayers - 1);
 }
 
 // Answers, losses and keys are those of a walk without a rule; who would have halted is told.

@@ -139,7 +139,7 @@ const std::set<std::string> kElsewhere = {
     "recompute_blocks",  // memory: recompute_test.cpp
     "loop_halt_unit",    // means over sequences: loop_exit_test.cpp
     "loop_cache",        // of generation: loop_exit_use_test.cpp
-    "eval_layers",       // of layers that share their weights: walk_depth_test.cpp
+    "eval_layers",       // of layers that share their weights: walk_evaluation_test.cpp
 };
 
 class EffectsTest : public TrainTest {
