@@ -19,6 +19,7 @@
 #include "fathom/ops/plain.h"
 #include "fathom/train/recipe/registry.h"
 #include "model/walking.h"
+#include "property/halting_cases.h"
 #include "spec/shrink_loops.h"
 
 namespace fathom::property {
@@ -192,24 +193,7 @@ inline std::vector<Case> composed_cases() {
     c.backbone.embed_dropout = 0.1;
     c.backbone.attn_dropout = 0.4;
   });
-  add("bernoulli, cap", exit, [](C& c) {
-    c.halting.rule = HaltRule::kBernoulli;
-    c.halting.cap = 0.4;
-  });
-  add("kl", exit, [](C& c) {
-    c.halting.rule = HaltRule::kKl;
-    c.halting.threshold = 0.3;
-  });
-  add("converge, frozen", exit, [](C& c) {
-    c.halting.rule = HaltRule::kConverge;
-    c.halting.threshold = 0.5;
-    c.halting.keys = HaltKeys::kFrozen;
-  });
-  add("entropy, only logged", exit, [](C& c) {
-    c.halting.rule = HaltRule::kLowEntropy;
-    c.halting.threshold = 1.5;
-    c.halting.use = HaltUse::kLog;
-  });
+  for (const HaltingCase& h : kHaltingCases) add(h.name, exit, [&](C& c) { h.change(c.halting); });
   add("detach", exit, [](C& c) { c.early_exit.detach_between_layers = true; });
   return cases;
 }
