@@ -20,7 +20,9 @@ bool repeats(const LayerSpec& a, const LayerSpec& b, bool doors) {
   const auto alike = [](const auto& x, const auto& y, const auto& equal) {
     return x.size() == y.size() && std::equal(x.begin(), x.end(), y.begin(), equal);
   };
-  const auto same_norm = [](const NormSpec& x, const NormSpec& y) { return x == y; };
+  const auto same_norm = [](const NormSpec& x, const NormSpec& y) {
+    return x == y && x.gain == y.gain;
+  };
   return a.wiring == b.wiring && a.width == b.width && a.context == b.context &&
          alike(a.attention, b.attention, same) && alike(a.mlp, b.mlp, same) &&
          alike(a.norm, b.norm, same_norm) && same_norm(a.norm_in, b.norm_in) &&
