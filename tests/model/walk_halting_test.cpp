@@ -116,13 +116,15 @@ TEST(WalkHalting, ScoresAndDecisionsAreWhatTheStatesSay) {
       for (int64_t row = 0; row < kHaltRows; ++row) {
         const double expected = halting_score_by_hand(rule, *model, trace, layer, row);
         const auto score = d.score_R[row].item<double>();
-        if (std::isfinite(expected))
+        if (std::isfinite(expected)) {
           EXPECT_NEAR(score, expected, 1e-10);
-        else
+        } else {
           EXPECT_EQ(score, expected);
+        }
         const bool halts = d.halts_R[row].item<bool>();
-        if (rule != HaltRule::kBernoulli)
+        if (rule != HaltRule::kBernoulli) {
           EXPECT_EQ(halts, halts_by_hand(rule, expected, threshold));
+        }
         halted += halts ? 1 : 0;
       }
     }
