@@ -55,7 +55,7 @@ TEST(LayerCycle, IsTheShortestThatHolds) {
   EXPECT_EQ(length({0, 1, 2}), 0);
   EXPECT_EQ(length({0}), 0) << "one layer shows no cycle";
   DepthPlan plan = cycle_plan({0, 0, 0});
-  std::get<LayerSpec>(plan.nodes[1].node).norm_in.index = 5;
+  std::get<LayerSpec>(plan.nodes[2].node).norm_in.index = 5;
   EXPECT_EQ(cycle_length(plan), 0) << "its norm is its own";
 }
 

@@ -14,8 +14,8 @@ bool is_same(const Injection& a, const Injection& b) {
          a.meeting == b.meeting && a.amount == b.amount && a.norm == b.norm;
 }
 
-// The same weights do the same; `doors`: what happens at the door is compared too.
-bool repeats(const LayerSpec& a, const LayerSpec& b, bool doors) {
+// The same weights do the same, behind the door.
+bool repeats(const LayerSpec& a, const LayerSpec& b) {
   const auto same = [](const auto& x, const auto& y) { return x.instance == y.instance; };
   const auto alike = [](const auto& x, const auto& y, const auto& equal) {
     return x.size() == y.size() && std::equal(x.begin(), x.end(), y.begin(), equal);
@@ -25,8 +25,7 @@ bool repeats(const LayerSpec& a, const LayerSpec& b, bool doors) {
   };
   return a.wiring == b.wiring && a.width == b.width && a.context == b.context &&
          alike(a.attention, b.attention, same) && alike(a.mlp, b.mlp, same) &&
-         alike(a.norm, b.norm, same_norm) && same_norm(a.norm_in, b.norm_in) &&
-         (!doors || alike(a.door, b.door, is_same));
+         alike(a.norm, b.norm, same_norm) && same_norm(a.norm_in, b.norm_in);
 }
 
 std::vector<LayerSpec> layers_of(const DepthPlan& plan) {
@@ -39,12 +38,21 @@ std::vector<LayerSpec> layers_of(const DepthPlan& plan) {
   return layers;
 }
 
+bool same_doors(const LayerSpec& a, const LayerSpec& b) {
+  return a.door.size() == b.door.size() &&
+         std::equal(a.door.begin(), a.door.end(), b.door.begin(), is_same);
+}
+
 size_t cycle_of(const std::vector<LayerSpec>& layers) {
+  // What the first layer's door does may be of the beginning, where all others' do one thing.
+  bool only_first = layers.size() > 2;
+  for (size_t i = 2; i < layers.size(); ++i)
+    only_first = only_first && same_doors(layers[1], layers[i]);
   for (size_t period = 1; period < layers.size(); ++period) {
     bool holds = true;
-    // What the first layer's door does may be of the beginning.
     for (size_t i = 0; i + period < layers.size(); ++i)
-      holds = holds && repeats(layers[i], layers[i + period], /*doors=*/i > 0);
+      holds = holds && repeats(layers[i], layers[i + period]) &&
+              ((i == 0 && only_first) || same_doors(layers[i], layers[i + period]));
     if (holds) return period;
   }
   return 0;
