@@ -219,6 +219,10 @@ void VerbEffects::trace_effects() {
   effects_["trace checkpoint"] = [=] {
     EXPECT_EQ(fs::path(parsed({"--ckpt=last"}).model.folder).filename(), "last");
   };
+  effects_["trace policy"] = [=] {
+    EXPECT_EQ(parsed({"--policy=halt_rule=margin"}).model.policy, "halt_rule=margin");
+    EXPECT_ANY_THROW(parsed({"--policy=halt_rule=bernoulli", "--threshold=0.5"}));
+  };
   effects_["trace dataset"] = [=] { EXPECT_EQ(parsed({"--dataset=sea"}).dataset, "sea"); };
   effects_["trace split"] = [=] { EXPECT_EQ(parsed({"--split=train"}).split, "train"); };
   effects_["trace text"] = [=] { EXPECT_EQ(parsed({"--text=a\\nb"}).text, "a\nb"); };

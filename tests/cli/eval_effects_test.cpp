@@ -43,6 +43,11 @@ void EvalEffects::eval_effects() {
     looped();
     EXPECT_EQ(parse_eval({"round", "--evaluations=val"})->evaluations, "val");
   };
+  effects_["eval policy"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--policy=halt_rule=kl"})->model.policy, "halt_rule=kl");
+    EXPECT_ANY_THROW(parse_eval({"old", "--policy=eval_layers=24"})) << "its layers share nothing";
+  };
   const auto asked = [=](const Words& more) {
     make_checkpoints();
     const std::string line = "{\"ctx\": \"a\", \"endings\": [\"b\", \"c\"], \"label\": 0}\n";

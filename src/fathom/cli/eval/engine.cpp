@@ -70,13 +70,16 @@ void add_layers(report::Report& report, report::Table& facts,
                 const std::map<std::string, double>& metrics, size_t depth) {
   auto lists = lists_of(metrics);
   if (lists["layer_loss"].empty()) return;
-  const bool exits = metrics.count("infer") > 0;
-  if (exits) {
+  const bool exits = metrics.count("exit_depth") > 0;
+  if (metrics.count("infer") > 0)
     facts.rows.push_back({"infer", fmt::format("{:.4f} nats per token, from the layer that answers",
                                                metrics.at("infer"))});
+  if (exits) {
     facts.rows.push_back(
         {"depth", fmt::format("{:.2f} of {} layers on average; {:.1f} % never were confident",
                               metrics.at("exit_depth"), depth, 100 * metrics.at("exit_fallback"))});
+    if (metrics.count("infer") == 0)
+      facts.rows.push_back({"halting", "only logged: the last layer answers (halt_use = log)"});
   }
   report.add(layer_table(lists, exits));
   // As a picture in those formats that have room for one.
@@ -191,6 +194,10 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   const DepthPlan plan = make_depth_plan(model);
   report::Report layers;
   add_layers(layers, facts, e.metrics, unroll(plan, make_policy(model)).depth());
+  const HaltingConfig& halting = model.halting;
+  if (halting.rule != HaltRule::kNone && halting.rule != HaltRule::kMax)
+    facts.rows.push_back({"halts where", halting_sentence(halting.rule) +
+                                             (halting.expects() ? "; in expectation" : "")});
   add_shifts(layers, facts, e.metrics);
   add_loops(facts, e.metrics, plan);
   report.add(std::move(facts));

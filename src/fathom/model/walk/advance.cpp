@@ -225,19 +225,21 @@ void Advance::read_out(const StepSpec& spec, StepRecord& record) {
     record.decision.halts_R =
         options_.follow->steps.at(static_cast<size_t>(spec.index)).decision.halts_R;
   const bool halts = halting_.halts() && !follows;
+  const bool decides = halts || (halting_.logs() && options_.read && !follows);
+  const bool reads = options_.read || (halts && needs_reading(halting_.config.rule));
   // A skipping walk asks no row whose answer is settled, or that is not in the loop.
   const Tensor settled_R = options_.skip ? either(record.done_R, record.away_R) : Tensor();
-  if (options_.observe || options_.read || halts) {
-    const Tensor n_RC = norms_.of(carry().r_RC, readout_spec.norm, params_);
+  Tensor n_RC;
+  if (options_.observe || reads || decides) {
+    n_RC = norms_.of(carry().r_RC, readout_spec.norm, params_);
     if (options_.observe) show(spec, "head", n_RC, rows);
-    if (options_.read || halts) record.reading = reading(spec, record, n_RC, settled_R);
+    if (reads) record.reading = reading(spec, record, n_RC, settled_R);
   }
-  if (!halts) return;
-  const Tensor ids_R = targets_R_.defined() ? of_rows(targets_R_) : Tensor();
-  record.decision = decide(halting_.config, static_cast<size_t>(record.layer), record.reading,
-                           ids_R, rows.valid_R, options_.training);
-  Tensor& halts_R = record.decision.halts_R;
-  if (options_.replay != nullptr)
+  if (!decides) return;
+  HaltDecision& decision = halts ? record.decision : record.logged;
+  decision = decide_at(spec, record, n_RC, settled_R);
+  Tensor& halts_R = decision.halts_R;
+  if (halts && options_.replay != nullptr)
     halts_R = of_rows((*options_.replay)[static_cast<size_t>(record.readout)]);
   for (const Tensor& not_R : {record.away_R, settled_R})
     if (not_R.defined()) halts_R = halts_R.logical_and(not_R.logical_not());

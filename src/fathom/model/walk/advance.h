@@ -43,6 +43,11 @@ class Advance {
   Reading reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
                   const Tensor& settled_R) const;
   void halt(const StepSpec& spec, const Tensor& halts_R);
+  // deciding.cpp
+  HaltDecision decide_at(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
+                         const Tensor& settled_R);
+  HaltDecision decide_by_memory(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
+                                const Tensor& settled_R);
   // loop_end.cpp
   void end_iteration(const StepSpec& spec, size_t i);
   bool may_halt(const HaltingPolicy& halting) const;
