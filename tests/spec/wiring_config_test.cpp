@@ -8,6 +8,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "fathom/model/spec/canonical_wiring.h"
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/wiring_description.h"
 #include "spec/looped_model.h"
@@ -454,7 +455,8 @@ TEST(WiringDescription, SaysWhatBlocksAreMadeOf) {
   const nlohmann::json hash = given_wiring_json(config)["hash"];
   EXPECT_THAT(
       wiring_lines(config),
-      ElementsAre(Pair("block", "r = r + A(n)*M(n)"), Pair("hash", hash.get<std::string>()),
+      ElementsAre(Pair("block", to_text(canonical(typed_wiring(config.wiring)))),
+                  Pair("hash", hash.get<std::string>()),
                   Pair("attention",
                        "the input as the value of every head, averaged, softmax of q k, causal, no "
                        "output projection, no biases"),
