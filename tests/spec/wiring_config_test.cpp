@@ -414,6 +414,16 @@ TEST(WiringKeys, RefuseWhatHasNoMeaning) {
       Not(Contains(StartsWith("attention"))));
 }
 
+TEST(WiringKeys, TellOfPartsThatAreCalledInVain) {
+  const auto told = [](const char* wiring) { return remarks(model_with({{"wiring", wiring}})); };
+  EXPECT_THAT(told("mid = A[1](n)*N(r); r = r + A(n)"),
+              ElementsAre(AllOf(HasSubstr("calls A[1], N for values"), HasSubstr("not trained"))));
+  EXPECT_THAT(told("r = A(n); r = M(n)"), ElementsAre(HasSubstr("calls A for")));
+  EXPECT_THAT(told("mid = A(n); r = r + A(n)"), IsEmpty()) << "it is called for r too";
+  EXPECT_THAT(told("r = r + A(y); y = M(n)"), IsEmpty()) << "the next block reads y";
+  EXPECT_THAT(told("y = M(n); r = r + A(n)"), ElementsAre(HasSubstr("calls M for")));
+}
+
 TEST(WiringKeys, ComposeWithTheOtherSections) {
   const Settings shared = {{"wiring", "r = r + A(n)*M(n)"},
                            {"share", "one"},
