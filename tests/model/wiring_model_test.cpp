@@ -135,14 +135,14 @@ TEST(CarryLayout, WithUntiedNormsIsGpt2) {
     x = x + typed.mlp(typed.normed(x, std::string("norm_mid") + layer), std::string("mlp") + layer);
   }
   EXPECT_LT(max_difference(typed.logits(), typed.scores(typed.normed(x, "norm_out.0"))), 1e-11);
-  const WiredModel gpt2({{"bias", "true"}});
+  const WiredModel gpt2(Settings{{"bias", "true"}});
   EXPECT_LT(max_difference(typed.logits(), gpt2.logits()), 1e-12);
 }
 
 // The bits of a model without a typed wiring are those of the same plan made by its style.
 TEST(CarryLayout, AtItsDefaultsKeepsEveryBit) {
   const at::NoGradGuard no_grad;
-  const WiredModel style({}), typed({{"wiring", "r = r + A(n); r = r + M(N(r))"}});
+  const WiredModel style(Settings{}), typed(Settings{{"wiring", "r = r + A(n); r = r + M(N(r))"}});
   EXPECT_TRUE(same_bits(style.logits(), typed.logits()));
 }
 
