@@ -146,7 +146,7 @@ TEST(CarryLayout, AtItsDefaultsKeepsEveryBit) {
   EXPECT_TRUE(same_bits(style.logits(), typed.logits()));
 }
 
-TEST(Wirings, TwiceAnAttentionIsItsOutputsWeightsDoubled) {
+TEST(TypedWirings, TwiceAnAttentionIsItsOutputsWeightsDoubled) {
   const at::NoGradGuard no_grad;
   const Settings::value_type bias = {"bias", "true"};
   const WiredModel twice({{"wiring", "r = r + 2*A(n) + M(n)"}, bias}, "3", 0);

@@ -93,7 +93,7 @@ void check_ties(const WiringConfig& c, const BackboneConfig& b) {
 }
 
 // Layers that share a module are equally wide.
-void check_widths(const WiringConfig& c, const BackboneConfig& b, const EarlyExitConfig& e) {
+void check_shared_widths(const WiringConfig& c, const BackboneConfig& b, const EarlyExitConfig& e) {
   const IntList& widths = e.layer_widths;
   if (widths.empty() || widths.front() == widths.back()) return;
   const std::string shown = fmt::format("layer_widths = [{}]", shown_list(widths));
@@ -149,7 +149,7 @@ void validate(const WiringConfig& c, const BackboneConfig& b, const EarlyExitCon
   check_ties(c, b);
   for (const ModuleClass which : {ModuleClass::kAttention, ModuleClass::kMlp, ModuleClass::kNorm})
     instances_of(c, which, b.n_layer);
-  check_widths(c, b, early_exit);
+  check_shared_widths(c, b, early_exit);
 }
 
 namespace {
