@@ -16,6 +16,7 @@
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/canonical_wiring.h"
 #include "fathom/model/spec/model_config.h"
 
 namespace fs = std::filesystem;
@@ -117,6 +118,10 @@ ExportReport write_folder(const std::string& checkpoint, const std::string& fold
   return report;
 }
 
+bool is_gpt2(const Wiring& wiring) {
+  return to_text(canonical(wiring)) == to_text(canonical(pre_norm_wiring()));
+}
+
 }  // namespace
 
 std::vector<std::string> beyond_gpt2(const ModelConfig& model) {
@@ -132,6 +137,8 @@ std::vector<std::string> beyond_gpt2(const ModelConfig& model) {
   if (model.backbone.init == Init::kTakase && model.backbone.tie_head)
     plain.backbone.init = Init::kGpt2;
   if (!model.looping.loops()) plain.looping = model.looping;
+  if (model.wiring.has_wiring() && is_gpt2(typed_wiring(model.wiring)))
+    plain.wiring.wiring = model.wiring.wiring;
   // How layers were trained does not shape what the last one answers.
   plain.supervision = model.supervision;
   given.architecture = nullptr;

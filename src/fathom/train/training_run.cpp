@@ -21,6 +21,7 @@
 #include "fathom/train/recipe/due.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/training_plan.h"
+#include "fathom/train/recipe/wiring_description.h"
 #include "fathom/train/reporter.h"
 
 namespace fathom {
@@ -29,7 +30,9 @@ namespace {
 std::string resolved_config(RunConfig config) {
   FieldList list;
   add_fields(list, config);
-  return fmt::format("# {}, as resolved\n{}", config.preset, to_toml(list));
+  const std::string wiring = given_wiring_line(config.model);
+  return fmt::format("# {}, as resolved\n{}{}", config.preset,
+                     wiring.empty() ? "" : "# " + wiring + "\n", to_toml(list));
 }
 
 // One run in its folder, from where the trainer stands to its end.
@@ -162,6 +165,7 @@ void print_header(const TrainRequest& request, const Trainer& trainer,
                         parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),
                     with_commas(request.vocab_size), c.model.backbone.block_size,
                     with_commas(c.tokens_per_step()), how_long);
+  if (const std::string wiring = given_wiring_line(c.model); !wiring.empty()) out += wiring + "\n";
   for (const std::string& stage : to_text(request.plan)) out += fmt::format("stage {}\n", stage);
   out += fmt::format("{}, learning rate {:g}, weight decay {:g}; {} on {}\n",
                      optimizer_rule(c.optimizer.optimizer).title, c.optimizer.learning_rate,
