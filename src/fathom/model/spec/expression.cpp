@@ -27,6 +27,12 @@ std::string arguments(const Expr& e);
 // the left, so an operand on the right binds more than one on the left.
 enum ExpressionPlace { kValue, kSum, kProduct, kAtom };
 
+// -x; -2 is a number, and -1*2 is not one.
+bool is_negation(const Expr& e) {
+  return e.args.size() == 2 && e.args[0].op == Op::kNumber && e.args[0].number == -1 &&
+         e.args[1].op != Op::kNumber;
+}
+
 std::string expression_text(const Expr& e, ExpressionPlace binds) {
   const auto binary = [&](const char* sign, ExpressionPlace own, ExpressionPlace left,
                           ExpressionPlace right) {
@@ -45,6 +51,10 @@ std::string expression_text(const Expr& e, ExpressionPlace binds) {
     case Op::kSubtract:
       return binary(" - ", kSum, kSum, kProduct);
     case Op::kMultiply:
+      if (is_negation(e)) {
+        const std::string text = "-" + expression_text(e.args[1], kAtom);
+        return binds > kProduct ? "(" + text + ")" : text;
+      }
       return binary("*", kProduct, kProduct, kAtom);
     case Op::kDivide:
       return binary("/", kProduct, kProduct, kAtom);

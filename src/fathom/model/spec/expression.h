@@ -75,7 +75,7 @@ bool is_formula_name(std::string_view text);
 // Texts are at most kLongestFormula bytes, values at most kDeepestFormula operations deep.
 std::vector<Statement> parse_formula(std::string_view text, const std::string& what);
 constexpr size_t kLongestFormula = 8192;
-constexpr int kDeepestFormula = 200;
+constexpr int kDeepestFormula = 50;
 
 // Builders: wire::name("r") + wire::attention(wire::name("n")).
 namespace wire {

@@ -147,7 +147,8 @@ class FormulaParser {
     a.name = take_name();
     if (a.name.empty()) miss("an attribute's name");
     for (const Attribute& known : before)
-      if (known.name == a.name) refuse(begin, fmt::format("attribute {} is given twice", a.name));
+      if (known.name == a.name)
+        refuse(begin, fmt::format("attribute {} is given twice", escaped(a.name)));
     expect('=', "=");
     a.text = trim(attribute_text());
     if (a.text.empty()) miss("an attribute's value");
@@ -318,7 +319,7 @@ class FormulaParser {
   class Nested {
    public:
     explicit Nested(FormulaParser& parser) : parser_(parser) {
-      if (++parser.nested_ > kDeepestFormula) parser.too_deep(parser.at_);
+      if (++parser.nested_ > kDeepestFormula + 1) parser.too_deep(parser.at_);
     }
     ~Nested() { --parser_.nested_; }
     Nested(const Nested&) = delete;

@@ -61,6 +61,7 @@ class Checker {
       else
         attended_.erase(s.target);
       assigns_r = assigns_r || s.target == "r";
+      assigns_y_ = assigns_y_ || s.target == "y";
     }
     if (!assigns_r)
       misuse(fmt::format("wiring `{}` does not assign r", escaped(to_text(wiring_))),
@@ -74,6 +75,7 @@ class Checker {
     parts.reads_y = reads_y_;
     parts.keys_alone = keys_alone_;
     parts.makes_keys = makes_keys();
+    parts.unread = unread();
     return parts;
   }
 
@@ -92,7 +94,7 @@ class Checker {
     if (s.target == "door" || s.target == "head")
       refuse(s.target + " cannot be assigned: a walk shows something else by that name", s.column);
     if (!is_formula_name(s.target) || s.target.find('.') != std::string::npos)
-      refuse(in_quotes(s.target) + " cannot be assigned: it is no name", s.column,
+      refuse(quoted_start(s.target) + " cannot be assigned: it is no name", s.column,
              "a name has letters, digits and _, and does not begin with a digit");
   }
 
@@ -132,10 +134,10 @@ class Checker {
       std::vector<std::string> names;
       for (const auto& [name, value] : values_) names.push_back(name);
       const std::string nearest = nearest_name(e.name, names);
-      refuse(e.name + " has no value here", e.column,
-             nearest.empty() ? kWiringHint : fmt::format("did you mean {}?", nearest));
+      refuse(escaped(e.name) + " has no value here", e.column,
+             nearest.empty() ? kWiringHint : fmt::format("did you mean {}?", escaped(nearest)));
     }
-    reads_y_ = reads_y_ || e.name == "y";
+    reads_y_ = reads_y_ || (e.name == "y" && !assigns_y_);
     return known->second;
   }
 
@@ -143,7 +145,7 @@ class Checker {
     expect_arguments(e, 2, 2);
     const WireValue a = value_of(e.args[0]), b = value_of(e.args[1]);
     if (e.op == Op::kDivide && b.shape != Shape::kNumber)
-      refuse(to_text(e.args[1]) + " is no number to divide by", e.column,
+      refuse(escaped(to_text(e.args[1])) + " is no number to divide by", e.column,
              "a channel of it may be 0: multiply by what you make bounded, as sigmoid does");
     if (e.op == Op::kDivide && b.number == 0) refuse("it divides by 0", e.column);
     const Shape shape = std::max(a.shape, b.shape);
@@ -174,12 +176,14 @@ class Checker {
   }
 
   WireValue finite(const WireValue& value, const Expr& e) const {
-    if (!std::isfinite(value.number)) refuse(to_text(e) + " is no finite number", e.column);
+    if (!std::isfinite(value.number))
+      refuse(escaped(to_text(e)) + " is no finite number", e.column);
     return value;
   }
 
   void require_channels(const Expr& e) {
-    if (value_of(e).shape != Shape::kChannels) refuse(to_text(e) + " has no channels", e.column);
+    if (value_of(e).shape != Shape::kChannels)
+      refuse(escaped(to_text(e)) + " has no channels", e.column);
   }
 
   void expect_arguments(const Expr& e, size_t least, size_t most) const {
@@ -210,6 +214,18 @@ class Checker {
     return makes;
   }
 
+  std::vector<bool> unread() const {
+    std::vector<bool> unread(wiring_.statements.size());
+    std::set<std::string> names = {"r"};  // whose values are read later
+    if (reads_y_) names.insert("y");
+    for (size_t i = unread.size(); i-- > 0;) {
+      const Statement& s = wiring_.statements[i];
+      unread[i] = names.erase(s.target) == 0;
+      if (!unread[i]) add_names(s.value, /*keys_only=*/false, names);
+    }
+    return unread;
+  }
+
   // Names that the expression reads; with `keys_only`, that the keys in it are made of.
   static void add_names(const Expr& e, bool keys_only, std::set<std::string>& names) {
     if (e.op == Op::kName && !keys_only) names.insert(e.name);
@@ -237,8 +253,31 @@ class Checker {
   std::map<int, PartCalls> attentions_, mlps_, norms_;  // by part
   std::set<std::string> functions_;
   std::set<std::string> attended_;  // names whose values depend on an attention's output
-  bool reads_y_ = false, keys_alone_ = true;
+  bool reads_y_ = false, assigns_y_ = false, keys_alone_ = true;
 };
+
+// f(e) for each call of a part in an expression.
+template <class F>
+void each_part_call(const Expr& e, const F& f) {
+  if (e.op == Op::kAttention || e.op == Op::kMlp || e.op == Op::kNorm) f(e);
+  for (const Expr& arg : e.args) each_part_call(arg, f);
+}
+
+void require_read_parts(const Wiring& wiring, const std::vector<bool>& unread) {
+  std::set<std::pair<Op, int>> read;
+  for (size_t i = 0; i < unread.size(); ++i)
+    if (!unread[i])
+      each_part_call(wiring.statements[i].value, [&](const Expr& e) {
+        read.insert({e.op, e.part});
+      });
+  for (const Statement& s : wiring.statements)
+    each_part_call(s.value, [&](const Expr& e) {
+      if (read.count({e.op, e.part}) > 0) return;
+      misuse(fmt::format("wiring `{}`, column {}: nothing reads what {} gives", escaped(to_text(s)),
+                         e.column, escaped(to_text(e))),
+             "read it, or leave it out: such a part would have parameters that never learn");
+    });
+}
 
 }  // namespace
 
@@ -252,7 +291,7 @@ std::string to_text(const Wiring& wiring) {
 
 Wiring parse_wiring(std::string_view text, const std::string& what) {
   Wiring wiring{parse_formula(text, what)};
-  check_wiring(wiring);
+  require_read_parts(wiring, check_wiring(wiring).unread);
   return wiring;
 }
 

@@ -29,11 +29,14 @@ struct WiringParts {
   int attention_calls = 0;                  // each keeps keys and values of its own
   std::vector<int> calls_of_attention, calls_of_mlp, calls_of_norm;  // by part
   std::set<std::string> functions;                                   // by name
-  bool reads_y = false;
+  bool reads_y = false;                                              // of the block before
   // No attention is given what an attention before it in the block has made: a row that asks
   // nothing has its keys without any.
   bool keys_alone = true;
   std::vector<bool> makes_keys;  // by statement: a later key is made of its value
+  // By statement: neither r nor, where the wiring reads it, y is made of its value. Only who
+  // observes the walk sees it.
+  std::vector<bool> unread;
 };
 
 // Checks the tree: known names, r assigned, parts numbered without gaps, values of a shape that the
@@ -42,8 +45,9 @@ struct WiringParts {
 // column if the wiring was parsed.
 WiringParts check_wiring(const Wiring& wiring);
 
-// The text of a wiring (expression.h has the grammar), parsed and checked. `what` begins the
-// message of the Error(kUsage) for what does not parse.
+// The text of a wiring (expression.h has the grammar), parsed and checked; and each part that it
+// calls has to be read somewhere, else its parameters would never learn. `what` begins the message
+// of the Error(kUsage) for what does not parse.
 Wiring parse_wiring(std::string_view text, const std::string& what = "wiring");
 
 // The text of the tree, which reads back as the same tree.

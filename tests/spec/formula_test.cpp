@@ -1,0 +1,278 @@
+// The text of formulas: it reads back as it is printed, and what does not parse is shown where; and
+// the canonical form of wirings: equal where they say the same, and the same computation.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "config/config_testing.h"
+#include "fathom/model/spec/canonical_wiring.h"
+#include "spec/random_formula.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::RandomFormula;
+using testing::refusal_of;
+
+constexpr unsigned kFormulas = 300;
+
+std::string why_not(const std::string& text) {
+  const Error e = refusal_of([&] { parse_wiring(text); });
+  EXPECT_EQ(e.kind(), ErrorKind::kUsage) << text;
+  EXPECT_FALSE(e.hint().empty()) << text;
+  return e.what();
+}
+
+std::string canonical_text(const std::string& text) {
+  return to_text(canonical(parse_wiring(text)));
+}
+
+TEST(Formula, ReadsBackAsItIsPrinted) {
+  for (unsigned seed = 0; seed < kFormulas; ++seed) {
+    const Wiring w = RandomFormula(seed).wiring();
+    const std::string text = to_text(w);
+    EXPECT_EQ(parse_formula(text, "wiring"), w.statements) << text;
+  }
+}
+
+TEST(Formula, TextInAnyLayoutIsOneTree) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"r=r+A(n)*M(n)", "r = r + A(n)*M(n)"},
+      {"  u = r+A[0] ( n )  ;;\n# between\n r = u - M[ 1 ](N(u))/2 ; # end",
+       "u = r + A(n); r = u - M[1](N(u))/2"},
+      {"r = (r\n + # a comment\n n)", "r = r + n"},
+      {"r = -n - -2*r", "r = -n - -2*r"},
+      {"r = --n", "r = -(-n)"},
+      {"r = -(2)*n", "r = -2*n"},
+      {"r = sig(mean(n))*F.my.gate(r, n)", "r = sigmoid(mean(n))*F.my.gate(r, n)"},
+      {"r = .5*n + 1e-3 + 1.", "r = 0.5*n + 0.001 + 1"},
+      {"ce = -ln(1-p)*(p_max > 0.5)*prev.ce [layers = 1..L-2,judge=self , x=f(1,[2])]",
+       "ce = -ln(1 - p)*(p_max > 0.5)*prev.ce [layers=1..L-2, judge=self, x=f(1,[2])]"},
+      {"a = b > c + 1\nd = (a > b)*(c > d)", "a = b > c + 1; d = (a > b)*(c > d)"},
+      {"a = b/(c*d)/e", "a = b/(c*d)/e"},
+      {"a = f()", "a = f()"},
+  };
+  for (const auto& [text, printed] : cases) {
+    const std::vector<Statement> statements = parse_formula(text, "formula");
+    EXPECT_EQ(to_text(statements), printed) << text;
+    EXPECT_EQ(parse_formula(printed, "formula"), statements) << text;
+  }
+}
+
+TEST(Formula, WhatDoesNotParseIsShownByItsColumn) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "column 1: there is no statement"},
+      {" # nothing", "column 11: there is no statement"},
+      {"r + n", "column 3: \"+\" stands where ="},
+      {"r = ", "column 5: the text ends where a value"},
+      {"r = (r + n", "column 11: the text ends"},
+      {"r = r + n)", "column 10: \")\""},
+      {"r = A(n", "column 8: the text ends"},
+      {"r = A[x](n)", "column 7: \"x\" stands where a part's number"},
+      {"r = A[-1](n)", "column 7: \"-\""},
+      {"r = A[1000](n)", "column 7: a part's number is at most"},
+      {"r = A[1]", "column 9: the text ends where ("},
+      {"r = 2n", "column 6: \"n\""},
+      {"r = 1e999*n", "column 5: 1e999 is no number"},
+      {"r = 1.2.3", "column 8: \".\""},
+      {"r = .", "column 5: \".\""},
+      {"r = r > n > y", "column 11: \">\""},
+      {"r = r n", "column 7: \"n\""},
+      {"r = r [x]", "column 9: \"]\" stands where = "},
+      {"r = r [x=]", "column 10: \"]\" stands where an attribute's value"},
+      {"r = r [x=1, x=2]", "column 13: attribute x is given twice"},
+      {"r = r [x=1", "column 11: the text ends"},
+      {"5 = r", "column 1: \"5\""},
+      {"r = r \u2299 n", "column 7: \"\u2299\""},
+      {"r = n # \u2299\n; s = ?", "column 16: \"?\""},
+      {"r = a.b.", "column 8: \".\""},
+  };
+  for (const auto& [text, message] : cases) EXPECT_THAT(why_not(text), HasSubstr(message)) << text;
+}
+
+TEST(Formula, SizesHaveLimits) {
+  const auto nested = [](int depth) {
+    return "r = " + std::string(size_t(depth), '(') + "n" + std::string(size_t(depth), ')');
+  };
+  EXPECT_NO_THROW(parse_wiring(nested(kDeepestFormula)));
+  EXPECT_THAT(why_not(nested(kDeepestFormula + 1)), HasSubstr("one within the other"));
+  EXPECT_THAT(why_not(nested(4000)), HasSubstr("one within the other"));
+  const auto sum = [](int terms) {
+    std::string text = "r = n";
+    for (int i = 0; i < terms; ++i) text += "+n";
+    return text;
+  };
+  EXPECT_NO_THROW(parse_wiring(sum(kDeepestFormula)));
+  EXPECT_THAT(why_not(sum(kDeepestFormula + 1)), HasSubstr("one within the other"));
+  EXPECT_THAT(why_not("r = n" + std::string(kLongestFormula, ' ')), HasSubstr("bytes"));
+}
+
+TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"a = n; r = r + t", "wiring `r = r + t`, column 16: t has no value here"},
+      {"a = n; n = r", "column 8: n is computed at the block's door"},
+      {"r = mean(r)", "column 5: r needs a value with channels"},
+      {"r = r + M(2*mean(n))", "column 12: 2*mean(n) has no channels"},
+      {"r = r + A[1](n)", "column 9: A[1] is called but not all before it"},
+      {"r = r/n", "column 6: n is no number to divide by"},
+      {"r = r/(2 - 2)", "column 6: it divides by 0"},
+      {"r = r*(1e300*1e300)", "column 13: 1e+300*1e+300 is no finite number"},
+      {"r = r*(r > n)", "column 10: a wiring compares nothing"},
+      {"r = exp(r)", "column 5: a wiring has no call exp"},
+      {"r = mean(r, n)*r", "column 5: an operation has 2 arguments, it takes 1"},
+      {"r = A(r, n, y)", "it takes 1 or 2"},
+      {"r = r [per=gate]", "column 8: the statements of a wiring have no attributes"},
+      {"a.b = n; r = r", "column 1: \"a.b\" cannot be assigned"},
+      {"t = M(n); r = r + A(n)", "wiring `t = M(n)`, column 5: nothing reads what M(n) gives"},
+      {"y = M(n); r = r + A(n)", "column 5: nothing reads what M(n) gives"},
+  };
+  for (const auto& [text, message] : cases) EXPECT_THAT(why_not(text), HasSubstr(message)) << text;
+  EXPECT_EQ(refusal_of([] { parse_wiring("noise = n; r = r + niose"); }).hint(),
+            "did you mean noise?");
+}
+
+TEST(Formula, ParsedAndBuiltWiringsAreTheSameTree) {
+  EXPECT_EQ(parse_wiring("r = r + A(n); r = r + M(N(r))").statements, pre_norm_wiring().statements);
+}
+
+TEST(Formula, WhatOnlyObserversSeeIsRemarked) {
+  const WiringParts parts = check_wiring(parse_wiring("u = r + n; mid = 2*u; r = u + A(u)"));
+  EXPECT_EQ(parts.unread, (std::vector<bool>{false, true, false}));
+}
+
+TEST(Formula, YThatIsAssignedFirstIsNotTheBlockBefore) {
+  EXPECT_FALSE(check_wiring(parse_wiring("y = r + M(n); r = y + A(n)")).reads_y);
+  EXPECT_TRUE(check_wiring(parse_wiring("a = y; y = M(n); r = r + y + a")).reads_y);
+}
+
+// What the channels of one token become, by functions that stand for the parts.
+class FormulaInterpreter {
+ public:
+  using Row = std::vector<double>;  // one number, or one a channel
+
+  explicit FormulaInterpreter(int exchange) : exchange_(exchange) {}
+
+  Row result(const Wiring& w) {
+    values_ = {{"r", {0.3, -0.7, 1.1}}, {"n", {0.9, 0.2, -0.4}}, {"y", {-0.5, 0.8, 0.6}}};
+    const Row before = values_["r"];
+    bool assigns_y = false;
+    for (const Statement& s : w.statements) {
+      values_[s.target] = value(s.value);
+      assigns_y = assigns_y || s.target == "y";
+    }
+    Row out = values_["r"];
+    if (check_wiring(w).reads_y)
+      for (size_t i = 0; i < 3; ++i)
+        out.push_back(assigns_y ? values_["y"][i] : out[i] - before[i]);
+    return out;
+  }
+
+ private:
+  Row value(const Expr& e) {
+    std::vector<Row> x;
+    for (const Expr& arg : e.args) x.push_back(value(arg));
+    switch (e.op) {
+      case Expr::kName:
+        return values_.at(e.name);
+      case Expr::kNumber:
+        return {e.number};
+      case Expr::kAdd:
+        return joined(x, [](double a, double b) { return a + b; });
+      case Expr::kSubtract:
+        return joined(x, [](double a, double b) { return a - b; });
+      case Expr::kMultiply:
+        return joined(x, [](double a, double b) { return a * b; });
+      case Expr::kDivide:
+        return joined(x, [](double a, double b) { return a / b; });
+      case Expr::kCall:
+        if (e.name == "sigmoid")
+          return joined({x[0], {0}}, [](double a, double) { return 1 / (1 + std::exp(-a)); });
+        return {(x[0][0] + x[0][1] + x[0][2]) / (e.name == "mean" ? 3 : 1)};
+      default:
+        return part(e, x);
+    }
+  }
+
+  Row part(const Expr& e, const std::vector<Row>& x) const {
+    const int kind = e.op == Expr::kAttention ? 0 : e.op == Expr::kMlp ? 1 : 2;
+    const int own = (exchange_ >> kind & 1) != 0 ? 1 - e.part : e.part;
+    Row out;
+    for (size_t i = 0; i < 3; ++i)
+      out.push_back(std::sin(x[0][i] + 0.3 * x[0][(i + 1) % 3] + kind + 0.5 * own) +
+                    (kind == 0 ? std::cos(x.back()[i]) : 0));
+    return out;
+  }
+
+  template <class F>
+  static Row joined(const std::vector<Row>& x, const F& f) {
+    Row out;
+    for (size_t i = 0; i < std::max(x[0].size(), x[1].size()); ++i)
+      out.push_back(f(x[0][i % x[0].size()], x[1][i % x[1].size()]));
+    return out;
+  }
+
+  int exchange_;
+  std::map<std::string, Row> values_;
+};
+
+// With some exchange of part numbers.
+bool computes_the_same(const Wiring& a, const Wiring& b) {
+  const FormulaInterpreter::Row expected = FormulaInterpreter(0).result(a);
+  for (int exchange = 0; exchange < 8; ++exchange) {
+    const FormulaInterpreter::Row got = FormulaInterpreter(exchange).result(b);
+    bool same = got.size() == expected.size();
+    for (size_t i = 0; same && i < got.size(); ++i)
+      same = std::abs(got[i] - expected[i]) <= 1e-9 * (1 + std::abs(expected[i]));
+    if (same) return true;
+  }
+  return false;
+}
+
+TEST(CanonicalWiring, ComputesTheSameAndIsItsOwnForm) {
+  for (unsigned seed = 0; seed < kFormulas; ++seed) {
+    const Wiring w = RandomFormula(seed).wiring(), form = canonical(w);
+    ASSERT_TRUE(computes_the_same(w, form)) << to_text(w) << "\n" << to_text(form);
+    ASSERT_EQ(to_text(canonical(form)), to_text(form)) << to_text(w);
+    ASSERT_EQ(to_text(parse_wiring(to_text(form))), to_text(form));
+  }
+}
+
+TEST(CanonicalWiring, IsTheSameHoweverItIsSaid) {
+  for (unsigned seed = 0; seed < kFormulas; ++seed) {
+    RandomFormula random(seed);
+    const Wiring w = random.wiring();
+    for (int times = 0; times < 3; ++times) {
+      const Wiring other = random.said_otherwise(w);
+      ASSERT_EQ(to_text(canonical(other)), to_text(canonical(w))) << to_text(w) << "\n"
+                                                                  << to_text(other);
+    }
+  }
+}
+
+TEST(CanonicalWiring, HasAFormThatPeopleRead) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"r = r + A(n); r = r + M(N(r))", "t1 = r + A(n); r = t1 + M(N(t1))"},
+      {"a = A(n); u = a + r; r = M(N(u)) + u", "t1 = r + A(n); r = t1 + M(N(t1))"},
+      {"a = A(n); r = r + a + M(N(r + a))", "t1 = r + A(n); r = t1 + M(N(t1))"},
+      {"y = r + M(n); r = y + A(n)", "r = r + A(n) + M(n)"},
+      {"r=r+A(n)+M(n)", "r = r + A(n) + M(n)"},
+      {"u = r*A[1](n) + A[0](n); r = u + M(N[1](u)) + 0*N(r)",
+       "t1 = r*A(n) + A[1](n); r = t1 + M(N(t1)) + 0*N[1](r)"},
+      {"r = r + 2*(3*A(n)) + 0", "r = r + 6*A(n)"},
+      {"r = r - (n - M(n))*1", "r = r - n + M(n)"},
+      {"a = A(n); r = r + a*M(n + N(a))", "t1 = A(n); r = r + t1*M(n + N(t1))"},
+      {"r = r + M(n)*A(n)", "r = r + A(n)*M(n)"},
+      {"r = r + A(n) + A(n)", "r = r + A(n) + A(n)"},
+      {"a = A(n); r = r + a + a", "r = r + 2*A(n)"},
+      {"r = (1 - sigmoid(M[1](n)))*r + sigmoid(M[1](n))*M[0](n)",
+       "r = r*(1 - sigmoid(M(n))) + sigmoid(M(n))*M[1](n)"},
+      {"y = A(y)*M(y); r = r + y", "r = r + y*0"},
+  };
+  for (const auto& [text, form] : cases) EXPECT_EQ(canonical_text(text), form) << text;
+}
+
+}  // namespace
+}  // namespace fathom
