@@ -119,6 +119,8 @@ ExportReport write_folder(const std::string& checkpoint, const std::string& fold
 }
 
 bool is_gpt2(const Wiring& wiring) {
+  const WiringParts parts = check_wiring(wiring);  // those that are called in vain too
+  if (parts.attentions != 1 || parts.mlps != 1 || parts.norms != 1) return false;
   return to_text(canonical(wiring)) == to_text(canonical(pre_norm_wiring()));
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
