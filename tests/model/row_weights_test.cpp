@@ -5,12 +5,13 @@
 #include <gtest/gtest.h>
 
 #include "fathom/model/supervision.h"
+#include "model/spelled_terms.h"
 #include "model/walking.h"
 
 namespace fathom::testing {
 namespace {
 
-using Term = SupervisionTerm;
+using Term = SpelledTerm;
 
 constexpr int64_t kRowWeightsVocab = 11, kRowWeightsLayers = 3;
 

@@ -283,7 +283,7 @@ Objective parse_objective(const std::string& text) {
     std::vector<std::string> names;
     for (const NamedObjective& named : named_objectives()) names.emplace_back(named.name);
     misuse(fmt::format("objective = {} is no objective", escaped(text)),
-           suggestion(text, names) + "; or write a formula, such as `loss = ce [layers=all]`");
+           suggestion(text, names) + " A formula is like `loss = ce [layers=all]`.");
   }
   Objective objective;
   std::set<std::string> names;
