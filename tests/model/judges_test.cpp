@@ -87,7 +87,8 @@ TEST(Reach, DoesNotTeachStepsWithoutAGraph) {
 }
 
 TEST(Judges, AWalkKeepsWhatTheTableNeedsAndNoMore) {
-  Term frozen = spelled_term({1}), next = spelled_term({1}), reach = spelled_term({1}), largest = spelled_term({1});
+  Term frozen = spelled_term({1}), next = spelled_term({1}), reach = spelled_term({1}),
+       largest = spelled_term({1});
   frozen.judge = Term::kSelfFrozen;
   next.judge = Term::kNextFrozen;
   reach.reach = 1;

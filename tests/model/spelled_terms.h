@@ -34,8 +34,7 @@ struct SpelledTerm {
   std::string formula() const {
     const std::string p = signal == kMax ? "p_max" : "p";
     std::string text = p;
-    if (transform == kNegLog)
-      text = signal == kTarget && judge == kSelf ? "ce" : "-ln(" + p + ")";
+    if (transform == kNegLog) text = signal == kTarget && judge == kSelf ? "ce" : "-ln(" + p + ")";
     if (transform == kNegLogOneMinus) text = "-ln(1 - " + p + ")";
     if (multiplier == kCrossEntropy) text = "(" + text + ")*ce";
     if (gate == kAsked) text += "*asked";

@@ -34,10 +34,11 @@ TEST(Objective, EveryNamedOnePrintsAsItIsWritten) {
     EXPECT_EQ(table_of(objective, 3).size(), objective.terms.size());
     EXPECT_EQ(table_of(objective, 1).size(), objective.terms.size()) << "of one layer";
   }
-  for (const char* name : {"last", "all", "skip_easy", "ponder", "conf_1", "conf_2", "conf_3",
-                           "conf_4", "conf_5", "conf_5_text", "conf_6_1", "conf_6_2",
-                           "prevnext_dot", "prevnext_token", "expected", "last_penalty",
-                           "no_target", "agreement", "reward_sure", "carry_penalty"})
+  for (const char* name :
+       {"last",         "all",       "skip_easy",    "ponder",         "conf_1",
+        "conf_2",       "conf_3",    "conf_4",       "conf_5",         "conf_5_text",
+        "conf_6_1",     "conf_6_2",  "prevnext_dot", "prevnext_token", "expected",
+        "last_penalty", "no_target", "agreement",    "reward_sure",    "carry_penalty"})
     EXPECT_EQ(names.count(name), 1U) << name;
 }
 
@@ -142,8 +143,8 @@ TEST(Objective, AWeightedCrossEntropyIsOneWhoseWeightsAreKnownBefore) {
   for (const char* text :
        {"x = ce + 1", "x = ce*ce", "x = ce*p_max", "x = ce*halts", "x = ce*answers",
         "x = ce*prev.p_max", "x = ce/ce*p", "x = -ln(p)", "x = ce*expected_asked", "x = mean(ce)",
-        "x = ce [reach=1]", "x = ce [judge=self_frozen]", "x = ce [per=valid]",
-        "x = ce*stop(p)", "x = max(ce, 1)", "x = ce*agrees"})
+        "x = ce [reach=1]", "x = ce [judge=self_frozen]", "x = ce [per=valid]", "x = ce*stop(p)",
+        "x = max(ce, 1)", "x = ce*agrees"})
     EXPECT_FALSE(known(text)) << text;
   std::set<std::string> at_once;
   for (const NamedObjective& named : named_objectives()) {
@@ -164,8 +165,7 @@ TEST(Objective, LayersThatAreAskedForATermAnswer) {
   EXPECT_EQ(answers("loss = ce*prev.p"), (Answers{false, false, true, true}));
   EXPECT_EQ(answers("loss = ce*agrees"), (Answers{false, false, true, true}));
   EXPECT_EQ(answers("loss = ce*expected_asked"), (Answers{true, true, true, true}));
-  EXPECT_EQ(answers("loss = p [layers=1, judge=next_frozen]"),
-            (Answers{false, true, true, false}));
+  EXPECT_EQ(answers("loss = p [layers=1, judge=next_frozen]"), (Answers{false, true, true, false}));
 }
 
 TEST(SupervisionConfig, AnObjectiveTakesThePlaceOfLayerSupervision) {

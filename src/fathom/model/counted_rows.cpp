@@ -15,13 +15,12 @@ Ground ground_of(TermRule::Per per, const Rows& rows, const Batch& batch) {
     ground.open_R = has_target_R;
     return ground;
   }
-  ground.open_R = per == TermRule::kNext       ? next_rows(rows).has_R
+  ground.open_R = per == TermRule::kNext   ? next_rows(rows).has_R
                   : rows.valid_R.defined() ? rows.valid_R
                                            : at::ones_like(has_target_R);
   // A weight is a target's.
   if (ground.weight_R.defined())
-    ground.weight_R =
-        at::where(has_target_R, ground.weight_R, at::ones_like(ground.weight_R));
+    ground.weight_R = at::where(has_target_R, ground.weight_R, at::ones_like(ground.weight_R));
   return ground;
 }
 

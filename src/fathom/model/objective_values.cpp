@@ -103,8 +103,7 @@ class Evaluator {
       return number_value(largest ? std::max(a.number, b.number) : std::min(a.number, b.number));
     if (is_number(a)) return extreme(b, a, largest);
     const Tensor x = numbers(a);
-    if (is_number(b))
-      return tensor_value(largest ? x.clamp_min(b.number) : x.clamp_max(b.number));
+    if (is_number(b)) return tensor_value(largest ? x.clamp_min(b.number) : x.clamp_max(b.number));
     const Tensor y = numbers(b);
     return tensor_value(largest ? at::maximum(x, y) : at::minimum(x, y));
   }
@@ -113,8 +112,7 @@ class Evaluator {
     if (e.name == "mean") return signals_.mean(e);
     if (e.name == "ln") return ln(e.args.at(0));
     const TermValue x = value(e.args.at(0));
-    if (e.name == "min" || e.name == "max")
-      return extreme(x, value(e.args.at(1)), e.name == "max");
+    if (e.name == "min" || e.name == "max") return extreme(x, value(e.args.at(1)), e.name == "max");
     if (e.name == "exp")
       return is_number(x) ? number_value(std::exp(x.number)) : tensor_value(numbers(x).exp());
     if (e.name != "stop") fail(fmt::format("{} has no value in an objective", to_text(e)));

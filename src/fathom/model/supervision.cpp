@@ -132,8 +132,7 @@ class Supervisor {
     const bool whole_step = is_known_before(term.per);
     LossPart whole{term.name, {}, whole_step ? count_of(term.per, walked_.batch) : 0};
     Tensor count_R = ground.open_R;  // of the whole part, until it has been added
-    if (ground.weight_R.defined())
-      count_R = ground.weight_R.masked_fill(count_R.logical_not(), 0);
+    if (ground.weight_R.defined()) count_R = ground.weight_R.masked_fill(count_R.logical_not(), 0);
     for (const size_t step : steps_of(term)) {
       const StepRecord& record = trace_.steps[step];
       const double weight = weight_at(term, record.layer);
@@ -283,17 +282,17 @@ RowWeights row_weights(const SupervisionTable& table, const Batch& batch) {
              const StepRecord& record, const Trace& so_far) -> Tensor {
     const Expr* value = known_value(table, record.layer);
     if (value == nullptr) return {};
-    const auto of_layer = std::find_if(table.begin(), table.end(), [&](const Term& t) {
-      return weight_at(t, record.layer) != 0;
-    });
+    const auto of_layer = std::find_if(
+        table.begin(), table.end(), [&](const Term& t) { return weight_at(t, record.layer) != 0; });
     const FactorSignals signals(*of_layer, so_far.steps, so_far.steps.size(), record, targets_BT,
                                 at::kDouble);
+    if (needs_previous(*value) && !signals.has_previous()) return {};
     const Tensor weight_R = record.rows->of(weight_BT);
-    const Tensor there_R = record.away_R.defined() ? weight_R.masked_fill(record.away_R, 0)
-                                                   : weight_R;
+    const Tensor there_R =
+        record.away_R.defined() ? weight_R.masked_fill(record.away_R, 0) : weight_R;
     const TermValue factor = evaluate(*value, signals);
     if (factor.is_choice) return there_R.masked_fill(factor.x.logical_not(), 0);
-    return factor.x.defined() ? there_R * factor.x
+    return factor.x.defined()   ? there_R * factor.x
            : factor.number == 1 ? there_R
                                 : there_R.to(at::kDouble) * factor.number;
   };

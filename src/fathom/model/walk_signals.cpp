@@ -48,8 +48,8 @@ NextRows next_rows(const Rows& rows) {
   next.index_R = at::arange(R, at::TensorOptions(at::kLong).device(device));
   next.index_R = next.index_R + next.has_R.to(at::kLong);
   if (rows.segment_R.defined())
-    next.has_R = next.has_R.logical_and(
-        rows.segment_R.eq(rows.segment_R.index_select(0, next.index_R)));
+    next.has_R =
+        next.has_R.logical_and(rows.segment_R.eq(rows.segment_R.index_select(0, next.index_R)));
   if (rows.valid_R.defined())
     next.has_R = next.has_R.logical_and(rows.valid_R)
                      .logical_and(rows.valid_R.index_select(0, next.index_R));
@@ -102,8 +102,7 @@ TermValue EarlierSignals::of(const std::string& name) const {
     return number_value(term_.n_layer > 0 ? static_cast<double>(term_.n_layer)
                                           : static_cast<double>(term_.weights.size()));
   if (name == "has_target") return choice_value(rows.of(targets_BT_).ne(-1));
-  if (name == "valid")
-    return rows.valid_R.defined() ? choice_value(rows.valid_R) : number_value(1);
+  if (name == "valid") return rows.valid_R.defined() ? choice_value(rows.valid_R) : number_value(1);
   if (name == "has_next") return choice_value(next_rows(rows).has_R);
   if (name == "asked") return asked(now_);
   if (name == "expected_asked") {
@@ -120,9 +119,9 @@ TermValue EarlierSignals::previous(std::string_view name) const {
     return name == "asked" ? asked(*previous_) : survives(*previous_);
   }
   if (name == "halts" || name == "answers")
-    return previous_ == nullptr  ? number_value(0)
-           : name == "halts"     ? halts(*previous_)
-                                 : answers(*previous_, /*last=*/false);
+    return previous_ == nullptr ? number_value(0)
+           : name == "halts"    ? halts(*previous_)
+                                : answers(*previous_, /*last=*/false);
   if (previous_ != nullptr) {
     const Reading& reading = previous_->reading;
     if (name == "ce") return rows_value(-reading.ln_p_R);
@@ -156,11 +155,11 @@ Judges::Judges(const WalkedBatch& walked)
     : walked_(walked), targets_R_(walked.trace.all->of(walked.batch.targets_BT)) {}
 
 const Reading& Judges::reading(const SupervisionTerm& term, size_t step) {
-  const bool whole = term.reach == 0 ||
-                     (term.reach_embeddings && static_cast<size_t>(term.reach) > step);
+  const bool whole =
+      term.reach == 0 || (term.reach_embeddings && static_cast<size_t>(term.reach) > step);
   if (term.judge == TermRule::kSelf && whole) return walked_.trace.steps[step].reading;
-  const auto key = std::tuple<int, int64_t, bool, size_t>(term.judge, term.reach,
-                                                          term.reach_embeddings, step);
+  const auto key =
+      std::tuple<int, int64_t, bool, size_t>(term.judge, term.reach, term.reach_embeddings, step);
   const auto found = said_.find(key);
   if (found != said_.end()) return found->second;
   return said_[key] = ask(term, step);

@@ -16,9 +16,9 @@ namespace {
 std::vector<Tensor> means_of(const std::vector<Metric>& means) {
   std::vector<Tensor> out;
   for (const Metric& m : means)
-    out.push_back(m.count > 0 ? at::scalar_tensor(m.sum / m.count, at::kDouble)
-                                    .set_requires_grad(true)
-                              : Tensor());
+    out.push_back(m.count > 0
+                      ? at::scalar_tensor(m.sum / m.count, at::kDouble).set_requires_grad(true)
+                      : Tensor());
   return out;
 }
 
@@ -28,8 +28,8 @@ Tensor of_means(const LossPart& part, const std::vector<Tensor>& means) {
   return value;
 }
 
-// By the chain rule: the slope of the function at each of the step's means, times what the pass adds
-// to that mean. What is left of the value is the same for all passes.
+// By the chain rule: the slope of the function at each of the step's means, times what the pass
+// adds to that mean. What is left of the value is the same for all passes.
 Tensor term_of_means(const LossPart& part, const std::vector<Metric>& whole, size_t passes) {
   if (whole.size() != part.means.size())
     fail(fmt::format("the loss {} is of {} means in one pass and of {} in another", part.name,

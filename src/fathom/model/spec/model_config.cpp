@@ -180,25 +180,23 @@ std::vector<std::string> remarks(const ModelConfig& config) {
         "the next layer what its target is, so the training loss is too low");
   const std::vector<double> weights = config.supervision.layer_weights(config.backbone.n_layer);
   if (weights.back() == 0)
-    out.push_back(
-        fmt::format("layer {} is the last one and answers, but {} does not train it",
-                    weights.size() - 1, objective_key(config.supervision)));
+    out.push_back(fmt::format("layer {} is the last one and answers, but {} does not train it",
+                              weights.size() - 1, objective_key(config.supervision)));
   const bool only_last =
       std::all_of(weights.begin(), weights.end() - 1, [](double weight) { return weight == 0; });
   if (config.early_exit.detach_between_layers && only_last && weights.size() > 1)
-    out.push_back(
-        fmt::format("detach_between_layers = true where {} trains the last layer alone: no gradient "
-                    "reaches what is below it",
-                    objective_key(config.supervision)));
+    out.push_back(fmt::format(
+        "detach_between_layers = true where {} trains the last layer alone: no gradient "
+        "reaches what is below it",
+        objective_key(config.supervision)));
   const std::string untaught =
       config.halting.rule == HaltRule::kNone ? "" : untaught_layers(config);
   if (!untaught.empty()) {
     const bool named = !config.supervision.has_objective();
     const std::string choice = named ? config.supervision.layer_supervision.choice : "";
-    out.push_back(fmt::format("{}, but {}{} does not train {}", untaught,
-                              objective_key(config.supervision),
-                              choice.empty() ? "" : " = " + choice,
-                              untaught.rfind("layers", 0) == 0 ? "them" : "it"));
+    out.push_back(fmt::format(
+        "{}, but {}{} does not train {}", untaught, objective_key(config.supervision),
+        choice.empty() ? "" : " = " + choice, untaught.rfind("layers", 0) == 0 ? "them" : "it"));
   }
   return out;
 }

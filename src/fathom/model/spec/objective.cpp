@@ -54,7 +54,8 @@ void check_reach(const TermRule& term) {
            "a reach is of judge=self: a frozen judge teaches only what came before it");
   const bool more = any_name(term.value, false, [](std::string_view name) {
     const ObjectiveSignal* s = find_signal(bare(name));
-    return s != nullptr && s->learns && (is_prev(name) || (name != "ce" && name != "p" && name != "p_max"));
+    return s != nullptr && s->learns &&
+           (is_prev(name) || (name != "ce" && name != "p" && name != "p_max"));
   });
   if (more)
     misuse(fmt::format("objective: {} = {} has a reach, and a gradient by more than ce, p and "

@@ -7,7 +7,8 @@
 //   weight * mean over rows of the expression
 //
 // and the objective, which is minimised, is the sum of its terms. The language of the expressions
-// is that of wirings (expression.h); objective_signals.h has what they may name. Besides + - * / and >:
+// is that of wirings (expression.h); objective_signals.h has what they may name. Besides + - * /
+// and >:
 //
 //   ln(x) exp(x) min(a, b) max(a, b)
 //   stop(x)  x without gradient
@@ -45,14 +46,14 @@ struct TermRule {
   // What the mean over rows divides by, weighted as the batch says. The first three are known
   // before the walk; of the others each layer has a mean of its own.
   enum Per {
-    kTargets,   // rows with a target
-    kValid,     // rows of the text, with a target or without: the only terms that reach the latter
-    kNext,      // those that a next row of their text follows
+    kTargets,    // rows with a target
+    kValid,      // rows of the text, with a target or without: the only terms that reach the latter
+    kNext,       // those that a next row of their text follows
     kHasTarget,  // as kTargets, layer by layer
-    kAsked,     // of the rows with a target those that had not halted before
-    kHalts,     // ... that had not, and halt here
-    kSurvives,  // ... that had not, and do not halt here
-    kAnswers,   // ... that halt here, or come to the last layer
+    kAsked,      // of the rows with a target those that had not halted before
+    kHalts,      // ... that had not, and halt here
+    kSurvives,   // ... that had not, and do not halt here
+    kAnswers,    // ... that halt here, or come to the last layer
   };
 
   std::string name = "loss";
@@ -69,9 +70,9 @@ bool is_known_before(TermRule::Per per);
 // Layers of a model of any depth.
 struct LayerChoice {
   enum Kind { kLast, kAll, kRange, kList } kind = kLast;
-  int64_t from = 0, to = 0;      // of kRange, both included; negative: from the end
-  std::vector<int64_t> list;     // of kList
-  std::vector<double> weights;   // of the layers in order; empty: 1
+  int64_t from = 0, to = 0;     // of kRange, both included; negative: from the end
+  std::vector<int64_t> list;    // of kList
+  std::vector<double> weights;  // of the layers in order; empty: 1
 };
 
 struct ObjectiveTerm : TermRule {

@@ -43,8 +43,9 @@ std::vector<ObjectiveSignal> all_signals() {
       with(learned("expected_halts", "expected_asked * p_max; at the last layer expected_asked"),
            all_before),
       learned("carry2", "mean square of the stream behind the layer"),
-      with(learned("prev_next_dot", "mean over channels of n of the layer before, at the next "
-                                    "position, times n"),
+      with(learned("prev_next_dot",
+                   "mean over channels of n of the layer before, at the next "
+                   "position, times n"),
            previous),
       with(learned("prev_token_ln_p", "ln p of what the layer before says at the next position"),
            previous),

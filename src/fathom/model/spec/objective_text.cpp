@@ -61,13 +61,15 @@ class Checker {
   void check() const {
     const Expr& e = statement_.value;
     if (shape_of(e) == Shape::kNumber)
-      refuse(statement_.column, fmt::format("{} = {} is a number, whatever the model says",
-                                            statement_.target, to_text(e)),
+      refuse(statement_.column,
+             fmt::format("{} = {} is a number, whatever the model says", statement_.target,
+                         to_text(e)),
              "a term is of signals of rows, such as ce, or of means of them");
     if (!learns(e))
-      refuse(statement_.column, fmt::format("{} = {} has no gradient: it teaches nothing",
-                                            statement_.target, to_text(e)),
-             "ce, p and p_max have one, where they are not within stop() or beside >");
+      refuse(
+          statement_.column,
+          fmt::format("{} = {} has no gradient: it teaches nothing", statement_.target, to_text(e)),
+          "ce, p and p_max have one, where they are not within stop() or beside >");
   }
 
  private:
@@ -130,9 +132,10 @@ class Checker {
   Shape joined(const Expr& e) const {
     const Shape a = shape_of(e.args[0]), b = shape_of(e.args[1]);
     if (a != Shape::kNumber && b != Shape::kNumber && a != b)
-      refuse(e.column, fmt::format("{} joins what is of single rows with a mean over all of them",
-                                   to_text(e)),
-             "a term is of rows, or a function of means: mean(x)*mean(y), not x*mean(y)");
+      refuse(
+          e.column,
+          fmt::format("{} joins what is of single rows with a mean over all of them", to_text(e)),
+          "a term is of rows, or a function of means: mean(x)*mean(y), not x*mean(y)");
     return std::max(a, b);
   }
 
@@ -155,8 +158,8 @@ int64_t whole_number(const Attribute& a, std::string_view text) {
     n = 10 * n + (c - '0');
   }
   if (!good)
-    refuse(a.column, fmt::format("{}={}: {} is no whole number", a.name, escaped(a.text),
-                                 in_quotes(digits)),
+    refuse(a.column,
+           fmt::format("{}={}: {} is no whole number", a.name, escaped(a.text), in_quotes(digits)),
            "numbers are like 3, or -2 from the end");
   return negative ? -n : n;
 }
@@ -198,8 +201,8 @@ void read_layers(const Attribute& a, LayerChoice& layers) {
 // A number as the formula language reads it, -0.5 too.
 double number_of(const Attribute& a, const std::string& text) {
   const auto refuse_it = [&] {
-    refuse(a.column, fmt::format("{}={}: {} is no number", a.name, escaped(a.text),
-                                 in_quotes(text)),
+    refuse(a.column,
+           fmt::format("{}={}: {} is no number", a.name, escaped(a.text), in_quotes(text)),
            "numbers are like 0.5");
   };
   try {
@@ -307,8 +310,7 @@ std::string to_text(const Objective& objective) {
     if (!term.layers.weights.empty())
       s.attributes.push_back({"weights", shown(term.layers.weights)});
     if (term.mean) s.attributes.push_back({"reduce", "mean"});
-    if (term.per != TermRule::kTargets)
-      s.attributes.push_back({"per", word_of(kPers, term.per)});
+    if (term.per != TermRule::kTargets) s.attributes.push_back({"per", word_of(kPers, term.per)});
     if (term.judge != TermRule::kSelf)
       s.attributes.push_back({"judge", word_of(kJudges, term.judge)});
     if (term.reach > 0) s.attributes.push_back({"reach", std::to_string(term.reach)});

@@ -90,8 +90,7 @@ void validate(const SupervisionConfig& c, const BackboneConfig& b) {
 void apply(const SupervisionConfig& section, DepthPlan& plan, Policy& /*policy*/) {
   int64_t n_layer = 0;
   each_layer(plan, [&](LayerSpec&) { ++n_layer; });
-  const std::vector<bool> answers =
-      layers_that_answer(make_supervision(section, n_layer), n_layer);
+  const std::vector<bool> answers = layers_that_answer(make_supervision(section, n_layer), n_layer);
   size_t i = 0;
   each_layer(plan, [&](LayerSpec& layer) {
     if (answers[i++]) add_readout(layer);
