@@ -3,14 +3,15 @@
 #include <gtest/gtest.h>
 
 #include "model/corridor_program.h"
+#include "model/spelled_terms.h"
 
 namespace fathom::testing {
 namespace {
 
-using Term = SupervisionTerm;
+using Term = SpelledTerm;
 
 Term judged_by(Term::Judge judge, std::vector<double> weights) {
-  Term term = term_of(std::move(weights));
+  Term term = spelled_term(std::move(weights));
   term.judge = judge;
   return term;
 }
@@ -38,7 +39,7 @@ TEST(NextFrozen, AsksTheNextStepThatReadsOut) {
                                   {with_readout(block(2, kWidth), 2)}});
   const Batch batch = corridor_batch();
   const auto next = model_of_plan(plan, {}, {judged_by(Term::kNextFrozen, {1, 0, 0})});
-  const auto own = model_of_plan(plan, {}, {term_of({0, 0, 1})});
+  const auto own = model_of_plan(plan, {}, {spelled_term({0, 0, 1})});
   EXPECT_NEAR(sum_of(*next, batch), sum_of(*own, batch), 1e-12);
   backward(next->forward(batch, corridor_pass()).losses.at(0).sum);
   for (const Parameter& p : next->parameters().all()) {
@@ -76,7 +77,7 @@ TEST(Reach, DoesNotTeachStepsWithoutAGraph) {
   policy.loops[0].backprop_depth = 1;
   const DepthPlan plan = plan_of({{loop}});
   const auto head_gradient = [&](int64_t reach) {
-    Term term = term_of({0, 1});
+    Term term = spelled_term({0, 1});
     term.reach = reach;
     const auto model = model_of_plan(plan, policy, {term});
     backward(model->forward(corridor_batch(), corridor_pass()).losses.at(0).sum);
@@ -86,18 +87,19 @@ TEST(Reach, DoesNotTeachStepsWithoutAGraph) {
 }
 
 TEST(Judges, AWalkKeepsWhatTheTableNeedsAndNoMore) {
-  Term frozen = term_of({1}), next = term_of({1}), reach = term_of({1}), largest = term_of({1});
+  Term frozen = spelled_term({1}), next = spelled_term({1}), reach = spelled_term({1}),
+       largest = spelled_term({1});
   frozen.judge = Term::kSelfFrozen;
   next.judge = Term::kNextFrozen;
   reach.reach = 1;
   largest.signal = Term::kMax;
-  for (const auto& [term, doors, max] : {std::tuple{term_of({1}), false, false},
+  for (const auto& [term, doors, max] : {std::tuple{spelled_term({1}), false, false},
                                          {frozen, true, false},
                                          {next, true, false},
                                          {reach, true, false},
                                          {largest, false, true}}) {
     Kept kept;
-    const WalkOptions options = with_needs({term_of({1}), term}, {}, kept);
+    const WalkOptions options = with_needs({spelled_term({1}), term}, {}, kept);
     EXPECT_EQ(kept.keeps("door"), doors);
     EXPECT_EQ(options.grad_of_max, max);
   }

@@ -130,8 +130,8 @@ TEST(LoopedReadouts, HaveALineForEachIterationInLosses) {
   policy.halting.config.rule = HaltRule::kMax;
   policy.halting.config.threshold = 0.3;
   SupervisionTerm term = term_of({1, 1});
-  term.gate = SupervisionTerm::kStays;
-  term.denominator = SupervisionTerm::kGated;
+  term.value = term.value * wire::name("survives");
+  term.per = SupervisionTerm::kSurvives;
   const auto model = model_of_plan(looped_plan(), policy, {term});
   std::vector<std::string> parts;
   for (const LossPart& part : model->forward(corridor_batch(), corridor_pass()).losses)

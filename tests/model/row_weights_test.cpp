@@ -5,12 +5,13 @@
 #include <gtest/gtest.h>
 
 #include "fathom/model/supervision.h"
+#include "model/spelled_terms.h"
 #include "model/walking.h"
 
 namespace fathom::testing {
 namespace {
 
-using Term = SupervisionTerm;
+using Term = SpelledTerm;
 
 constexpr int64_t kRowWeightsVocab = 11, kRowWeightsLayers = 3;
 
@@ -125,6 +126,27 @@ TEST(RowWeights, OfNothingElse) {
     const Taught known = teach(table, batch, at::kDouble, true);
     EXPECT_EQ(known.summed, (std::vector<bool>{true, false, false}));
     expect_same(known, teach(table, batch, at::kDouble, false), 1e-14);
+  }
+}
+
+// Factors of whatever is known by then, but for their rounding.
+TEST(RowWeights, OfWhatTheLayersBeforeHaveSaid) {
+  const SupervisionTable table =
+      supervision_of("loss = ce*(1 - prev.halts)*(i + 1)/L - 0.5*ce*stop(prev.p_max) [layers=all]",
+                     kRowWeightsLayers);
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    const Batch batch = batch_with_weights(true);
+    const Taught by_row = teach(table, batch, type, false),
+                 at_once = teach(table, batch, type, true);
+    EXPECT_EQ(at_once.summed, (std::vector<bool>{false, true, true})) << "nothing was before";
+    const double near = type == at::kDouble ? 1e-13 : 1e-5;
+    EXPECT_NEAR(at_once.parts.at(0).sum.item<double>(), by_row.parts.at(0).sum.item<double>(),
+                near);
+    for (size_t i = 0; i < by_row.gradients.size(); ++i) {
+      ASSERT_EQ(at_once.gradients[i].defined(), by_row.gradients[i].defined()) << i;
+      if (by_row.gradients[i].defined())
+        EXPECT_LE(max_difference(at_once.gradients[i], by_row.gradients[i]), near) << i;
+    }
   }
 }
 

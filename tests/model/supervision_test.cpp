@@ -10,13 +10,14 @@
 
 #include "errors.h"
 #include "model/corridor_reference.h"
+#include "model/spelled_terms.h"
 
 namespace fathom::testing {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using Term = SupervisionTerm;
+using Term = SpelledTerm;
 
 constexpr size_t kStepOf[] = {0, 4, 5};  // of readout 0, 1, 2
 constexpr size_t kSupervisionSteps = 6;
@@ -108,7 +109,7 @@ std::vector<Term> all_terms() {
     for (const auto transform : {Term::kNegLog, Term::kNegLogOneMinus, Term::kProbability})
       for (const auto gate : {Term::kEvery, Term::kAsked, Term::kHalts, Term::kStays})
         for (const auto multiplier : {Term::kOne, Term::kCrossEntropy}) {
-          Term term = term_of({0.5, -2, 3});
+          Term term = spelled_term({0.5, -2, 3});
           term.name = "term" + std::to_string(terms.size());
           term.signal = signal;
           term.transform = transform;
@@ -121,7 +122,7 @@ std::vector<Term> all_terms() {
 
 TEST(Supervision, EveryTermOverAllTargets) {
   const std::vector<Term> terms = all_terms();
-  const auto model = corridor_model(terms);
+  const auto model = corridor_model(table_of(terms));
   const Weights w = weights_of(*model);
   const ModelOutput output = model->forward(corridor_batch(), corridor_pass());
   ASSERT_EQ(output.losses.size(), terms.size());
@@ -142,7 +143,7 @@ TEST(Supervision, EveryTermOverAllTargets) {
 TEST(Supervision, EveryTermOverWhatItsGateLetsThrough) {
   std::vector<Term> terms = all_terms();
   for (Term& term : terms) term.denominator = Term::kGated;
-  const auto model = corridor_model(terms);
+  const auto model = corridor_model(table_of(terms));
   const Weights w = weights_of(*model);
   const ModelOutput output = model->forward(corridor_batch(), corridor_pass());
   ASSERT_EQ(output.losses.size(), 3 * terms.size());
@@ -172,7 +173,7 @@ TEST(Supervision, EveryTermsGradient) {
 }
 
 TEST(Supervision, WhereAGateLetsNothingThroughThereIsNoMean) {
-  Term term = term_of({1, 1, 1});
+  Term term = spelled_term({1, 1, 1});
   term.gate = Term::kHalts;
   term.denominator = Term::kGated;
   Policy policy = corridor_policy();
@@ -200,10 +201,10 @@ TEST(Supervision, LayersWithoutAWeightAreNotInTheTerm) {
       out.push_back(part.name);
     return out;
   };
-  EXPECT_THAT(names(term_of({1, 0, 2}), Term::kGated), ElementsAre("loss/0", "loss/2"));
-  EXPECT_THAT(names(term_of({0, 1}), Term::kGated), ElementsAre("loss/1"));
-  EXPECT_THAT(names(term_of({0, 1}), Term::kTargets), ElementsAre("loss"));
-  EXPECT_THAT(names(term_of({}), Term::kTargets), ElementsAre());
+  EXPECT_THAT(names(spelled_term({1, 0, 2}), Term::kGated), ElementsAre("loss/0", "loss/2"));
+  EXPECT_THAT(names(spelled_term({0, 1}), Term::kGated), ElementsAre("loss/1"));
+  EXPECT_THAT(names(spelled_term({0, 1}), Term::kTargets), ElementsAre("loss"));
+  EXPECT_THAT(names(spelled_term({}), Term::kTargets), ElementsAre());
 }
 
 TEST(Supervision, TheTableOfAConfiguration) {
@@ -215,9 +216,6 @@ TEST(Supervision, TheTableOfAConfiguration) {
     const SupervisionTable table = make_supervision(config, 4);
     EXPECT_EQ(table.size(), 1U);
     EXPECT_EQ(table[0].name, "loss");
-    EXPECT_EQ(table[0].signal, Term::kTarget);
-    EXPECT_EQ(table[0].transform, Term::kNegLog);
-    EXPECT_EQ(table[0].multiplier, Term::kOne);
     EXPECT_EQ(table[0].judge, Term::kSelf);
     EXPECT_EQ(table[0].reach, 0);
     return table[0];
@@ -225,21 +223,23 @@ TEST(Supervision, TheTableOfAConfiguration) {
   constexpr auto kLayer = SkipEasyWeight::kLayer, kToken = SkipEasyWeight::kToken;
   constexpr auto kMean = SupervisionReduce::kMean, kSum = SupervisionReduce::kSum;
   for (const SkipEasyWeight weight : {kLayer, kToken}) {
-    const Term all = made({"all", {}}, weight, kMean);
+    const SupervisionTerm all = made({"all", {}}, weight, kMean);
     EXPECT_THAT(all.weights, ElementsAre(0.25, 0.25, 0.25, 0.25));
-    EXPECT_EQ(all.gate, Term::kEvery);
-    EXPECT_EQ(all.denominator, Term::kTargets);
-    const Term skip = made({"skip_easy", {}}, weight, kSum);
+    EXPECT_EQ(to_text(all.value), "ce");
+    EXPECT_EQ(all.per, SupervisionTerm::kTargets);
+    const SupervisionTerm skip = made({"skip_easy", {}}, weight, kSum);
     EXPECT_THAT(skip.weights, ElementsAre(1, 1, 1, 1));
-    EXPECT_EQ(skip.gate, Term::kAsked);
-    EXPECT_EQ(skip.denominator, weight == kLayer ? Term::kGated : Term::kTargets);
+    EXPECT_EQ(to_text(skip.value), "ce*asked");
+    EXPECT_EQ(skip.per, weight == kLayer ? SupervisionTerm::kAsked : SupervisionTerm::kTargets);
   }
-  EXPECT_THAT(made({"last", {}}, kLayer, kSum).weights, ElementsAre(0, 0, 0, 1));
+  const SupervisionTerm last = made({"last", {}}, kLayer, kSum);
+  EXPECT_THAT(last.weights, ElementsAre(0, 0, 0, 1));
+  EXPECT_EQ(to_text(last.value), "ce");
   EXPECT_THAT(made({"", {1, 0, 0, 3}}, kLayer, kMean).weights, ElementsAre(0.25, 0, 0, 0.75));
 }
 
 TEST(Supervision, AGateOnAnswersNeedsAHaltingRule) {
-  Term term = term_of({1, 1, 1});
+  Term term = spelled_term({1, 1, 1});
   term.gate = Term::kHalts;
   Policy policy = corridor_policy();
   policy.halting.config.rule = HaltRule::kNone;
@@ -282,7 +282,7 @@ void expect_untouched(const DepthModel& model, const std::set<std::string>& part
 
 // A reward of confidence, which asks the judge for another signal than the loss does.
 Term judged_by(Term::Judge judge, std::vector<double> weights) {
-  Term term = term_of(std::move(weights));
+  Term term = spelled_term(std::move(weights));
   term.judge = judge;
   term.signal = Term::kMax;
   term.transform = Term::kNegLogOneMinus;
@@ -337,7 +337,7 @@ TEST(FrozenJudge, IsMultipliedByTheCrossEntropyOfTheWalk) {
 }
 
 TEST(FrozenJudge, ItsTermMayStandBesideTheLoss) {
-  const Term loss = term_of({1, 1, 1}), frozen = judged_by(Term::kSelfFrozen, {2, 2, 2});
+  const Term loss = spelled_term({1, 1, 1}), frozen = judged_by(Term::kSelfFrozen, {2, 2, 2});
   const auto model = corridor_model({loss, frozen});
   const auto parts = model->forward(corridor_batch(), corridor_pass()).losses;
   ASSERT_EQ(parts.size(), 2U);
@@ -349,7 +349,7 @@ TEST(FrozenJudge, ItsTermMayStandBesideTheLoss) {
 }
 
 TEST(Reach, OfOneStepTeachesThatStepAndItsHead) {
-  Term term = term_of({1, 0, 0});
+  Term term = spelled_term({1, 0, 0});
   term.reach = 1;
   expect_untouched(*taught(term),
                    kNeverInLayer0 + std::set<std::string>{"token_table.0", "position_table"});
@@ -364,7 +364,7 @@ TEST(Reach, OfOneStepTeachesThatStepAndItsHead) {
 }
 
 TEST(Reach, OfSeveralStepsMayBeginInsideALoop) {
-  Term term = term_of({0, 1, 2});
+  Term term = spelled_term({0, 1, 2});
   term.reach = 2;
   const std::set<std::string> before = {"token_table.0", "token_table.1", "position_table"};
   expect_untouched(*taught(term), before);  // the last iteration is reached, the first is not
@@ -374,7 +374,7 @@ TEST(Reach, OfSeveralStepsMayBeginInsideALoop) {
 
 TEST(Reach, OfTheWholeWalkStillEndsAtTheEmbeddings) {
   for (const int64_t reach : {6, 100}) {
-    Term term = term_of({1, 1, 1});
+    Term term = spelled_term({1, 1, 1});
     term.reach = reach;
     expect_untouched(*taught(term), {"token_table.0", "position_table"});
   }

@@ -115,6 +115,8 @@ const std::vector<Row> kEffectsRows = {
     {"loop_gate_entropy", "0.5", looped_and({{"loop_halt_gate", "True"}})},
     {"loop_stop_probability", "0.5", looped_and({})},
     {"supervision_reduce", "sum", kExits},
+    {"objective", "loss = ce [layers=all]; sure = ln(1 - exp(mean(ln(p_max)))) [layers=0]"},
+    {"reach", "1"}, {"reach_embeddings", "False"}, {"freeze_parts", "mlp, norm"},
     {"skip_easy_weight", "token", exits_and("layer_supervision", "skip_easy")},
     {"loss_norm", "minibatch", split_exits()},
     {"freeze", "mlp.*"}, {"default_freeze", "True", {{"unfreeze", "mlp.*"}}},

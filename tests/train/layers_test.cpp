@@ -262,5 +262,41 @@ TEST_F(LayersTest, AnEvaluationHasThresholdsOfItsOwn) {
   EXPECT_THAT(caught([&] { r.of("test"); }).hint(), HasSubstr("at_once, never, val, one"));
 }
 
+// Sums over rows, means of single layers, and functions of means over the whole step.
+TEST_F(LayersTest, AnObjectiveDoesNotDependOnHowAStepIsDivided) {
+  for (const char* objective :
+       {"conf_2", "conf_3", "conf_5", "conf_6_1", "expected", "last_penalty", "prevnext_token",
+        "no_target", "skip_easy",
+        "loss = ce; x = ln(1 - mean(p_max*asked))*mean(ce) [layers=all, per=asked]"}) {
+    SCOPED_TRACE(objective);
+    RunConfig config = exit_run({"last", {}});
+    config.model.supervision.objective = objective;
+    const StepResult whole = divided(config, 8, 1);
+    for (const auto& [batch, accumulated] : {std::pair{4, 2}, {1, 8}}) {
+      const StepResult other = divided(config, batch, accumulated);
+      EXPECT_LE(relative_distance(other.gradient, whole.gradient), 1e-5);
+      EXPECT_NEAR(other.report.loss, whole.report.loss, 1e-5);
+      EXPECT_NEAR(other.report.objective.value(), whole.report.objective.value(), 1e-5);
+      double sum = 0;
+      ASSERT_EQ(other.report.parts.size(), whole.report.parts.size());
+      for (const auto& [name, value] : whole.report.parts) {
+        EXPECT_NEAR(other.report.parts.at(name), value, 1e-5 * std::max(1.0, std::abs(value)))
+            << name;
+        sum += value;
+      }
+      EXPECT_NEAR(sum, whole.report.objective.value(), 1e-5);
+    }
+  }
+}
+
+TEST_F(LayersTest, AClippedStepIsTold) {
+  RunConfig config = exit_run({"all", {}});
+  EXPECT_FALSE(divided(config, 8, 1).report.clipped);
+  config.optimizer.grad_clip = 1e-3;
+  EXPECT_TRUE(divided(config, 8, 1).report.clipped);
+  config.optimizer.grad_clip = 1e6;
+  EXPECT_FALSE(divided(config, 8, 1).report.clipped);
+}
+
 }  // namespace
 }  // namespace fathom::testing

@@ -72,7 +72,8 @@ NextToken NextTokenModel::next_token(const Tensor& tokens_BT, Exit exit) const {
 
 DepthModel::DepthModel(ModelParts parts)
     : NextTokenModel(std::move(parts.parameters)),
-      walk_(parts.plan, parts.config.backbone, bind(parameters_, parts.plan),
+      walk_(parts.plan, parts.config.backbone,
+            without_gradient(bind(parameters_, parts.plan), frozen_parts(parts.config.supervision)),
             std::move(parts.functions)),
       program_(unroll(walk_.plan(), parts.policy)),
       supervision_(std::move(parts.supervision)),

@@ -26,11 +26,10 @@ const HaltDecision& made(const StepRecord& r) {
 
 // Whether the table is the last readout's cross entropy at every target, and nothing else.
 bool is_answer_loss(const SupervisionTable& table, const std::vector<const StepRecord*>& readouts) {
-  using Term = SupervisionTerm;
   if (table.size() != 1 || readouts.back()->away_R.defined()) return false;
-  const Term& t = table.front();
-  if (t.signal != Term::kTarget || t.transform != Term::kNegLog || t.gate != Term::kEvery ||
-      t.multiplier != Term::kOne || t.judge != Term::kSelf || t.denominator != Term::kTargets)
+  const SupervisionTerm& t = table.front();
+  if (!(t.value == wire::name("ce")) || t.judge != SupervisionTerm::kSelf ||
+      t.per != SupervisionTerm::kTargets)
     return false;
   const auto weight = [&](const StepRecord* r) {
     return size_t(r->layer) < t.weights.size() ? t.weights[size_t(r->layer)] : 0;

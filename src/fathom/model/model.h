@@ -5,6 +5,7 @@
 // B sequences, T positions.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,6 +33,10 @@ struct Pass {
 
 // One term of the objective: sum / count. The trainer divides by the count of the whole optimiser
 // step, so that splitting a batch changes nothing.
+//
+// Or a function of means: then `sum` is what it is of this batch's own, `count` 1 (0: none of its
+// rows is there), and the term is of_means(sum / count of each of `means` over the whole step). A
+// mean over nothing is given as an undefined tensor.
 struct LossPart {
   std::string name;
   Tensor sum;    // a scalar in the graph
@@ -40,6 +45,8 @@ struct LossPart {
   // Without a graph also what each sequence has of both, (B), float64, for the error of the mean;
   // undefined: not told.
   Tensor sum_B = {}, count_B = {};
+  std::vector<LossPart> means = {};
+  std::function<Tensor(const std::vector<Tensor>&)> of_means = {};
 };
 
 // A mean over the batch: sum / count. A list is several metrics "name/0", "name/1", ...; its

@@ -14,6 +14,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/word_accuracy.h"
+#include "fathom/train/loss_parts.h"
 
 namespace fathom {
 namespace {
@@ -75,10 +76,19 @@ struct PartSums {
   double sum = 0, count = 0;
   std::vector<double> sums, counts;  // by sequence
   bool told = true;                  // of every sequence
+  LossPart of_means = {{}, {}, 0};   // a function of means; without them
+  StepSums step;                     // its
 
-  double mean() const { return sum / count; }
+  double mean() const {
+    return of_means.of_means ? value_of_means(of_means, step.means.at(of_means.name)) : sum / count;
+  }
   void add(const LossPart& part, int64_t B) {
     if (part.count > 0) sum += part.sum.item<double>();
+    if (part.of_means) {
+      of_means.name = part.name;
+      of_means.of_means = part.of_means;
+      step.add(part);
+    }
     count += part.count;
     told = told && part.sum_B.defined() && part.count_B.defined() && part.sum_B.size(0) == B;
     if (!told) return;

@@ -119,12 +119,20 @@ void Reporter::on_step(const StepReport& r) {
   speed_ = speed_ == 0 ? speed : 0.9 * speed_ + 0.1 * speed;
   const bool log_step = is_log_step(r.step);
   seconds_ += r.seconds;
+  clipped_ += r.clipped ? 1 : 0;
+  ++steps_;
   if (log_step) {
     std::vector<MetricValue> values = {{"train/loss", r.loss},
                                        {"train/gradient_norm", r.gradient_norm},
                                        {"train/learning_rate", r.learning_rate},
                                        {"train/tokens_per_s", speed_}};
     if (r.objective) values.push_back({"train/objective", *r.objective});
+    // Of an objective whose parts have names; those of its layers are told as losses.
+    if (r.parts.size() > 1 && request_.config.model.supervision.has_objective())
+      for (const auto& [name, value] : r.parts) values.push_back({"train/part/" + name, value});
+    if (request_.config.optimizer.grad_clip > 0)
+      values.push_back({"train/clipped", clipped_ / steps_});
+    clipped_ = steps_ = 0;
     for (const auto& [name, value] : r.metrics) values.push_back({"train/" + name, value});
     for (const MetricValue& use : meter_.read().values()) values.push_back(use);
     for (const MetricValue& used : used_up()) values.push_back(used);

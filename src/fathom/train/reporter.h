@@ -47,9 +47,10 @@ class Reporter {
   ProgressLine progress_;
   int64_t log_interval_;  // of the present stage
   double speed_ = 0;
-  double seconds_ = 0;       // in steps, since the run began; NaN: not known
-  double s_max_ = 0;         // the largest singular value, as reported last; 0: not at all
-  int64_t used_up_at_ = -1;  // the step whose used_up() is recorded
+  double clipped_ = 0, steps_ = 0;  // since the last log step
+  double seconds_ = 0;              // in steps, since the run began; NaN: not known
+  double s_max_ = 0;                // the largest singular value, as reported last; 0: not at all
+  int64_t used_up_at_ = -1;         // the step whose used_up() is recorded
   EvalReport last_;
 };
 

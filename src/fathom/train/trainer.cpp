@@ -15,6 +15,7 @@
 #include "fathom/model/device.h"
 #include "fathom/train/gradients.h"
 #include "fathom/train/guards.h"
+#include "fathom/train/loss_parts.h"
 #include "fathom/train/recipe/due.h"
 #include "fathom/train/recipe/stage_data.h"
 
@@ -67,6 +68,7 @@ struct Trainer::Accumulated {
   bool optimises_its_loss = true;
   std::map<std::string, double> parts;
   std::map<std::string, Metric> metrics;
+  std::map<std::string, double> parts;  // of the objective
 };
 
 Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder)
@@ -144,19 +146,19 @@ std::map<std::string, double> Trainer::known_counts(const std::vector<Batch>& ba
   return known;
 }
 
-// Adds the counts of the whole step's losses that only a forward pass tells. False: stopped.
+// Adds what only a forward pass tells of the whole step's losses. False: stopped.
 bool Trainer::count_targets(const std::vector<Batch>& batches, const TrainerEvents& events,
-                            std::map<std::string, double>& counts) const {
+                            StepSums& step) const {
   const at::NoGradGuard no_grad;
-  std::map<std::string, double> found;
+  StepSums found;
   int64_t first_sequence = 0;
   for (const Batch& batch : batches) {
     if (stopped(events)) return false;
-    for (const LossPart& part : forward(batch, first_sequence).losses)
-      found[part.name] += part.count;
+    const ModelOutput output = forward(batch, first_sequence);
+    for (const LossPart& part : output.losses) found.add(part);
     first_sequence += batch.tokens_BT.size(0);
   }
-  counts.insert(found.begin(), found.end());  // those that were known beforehand stay
+  step.merge(found);  // those that were known beforehand stay
   return true;
 }
 
@@ -164,7 +166,9 @@ bool Trainer::count_targets(const std::vector<Batch>& batches, const TrainerEven
 bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
                          Accumulated& sums) {
   const std::map<std::string, double> known = known_counts(batches);
-  std::map<std::string, double> counts = known, had;  // of the whole step, and of its passes
+  StepSums step;                      // of all of it
+  std::map<std::string, double> had;  // counts of its passes
+  step.counts = known;
   int64_t first_sequence = 0;
   const auto step_sequences = static_cast<double>(config_.sequences_per_step());
   // Not where memory is what counts.
@@ -180,15 +184,17 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
     Tensor loss;
     for (const LossPart& part : output.losses) {
       had[part.name] += part.count;
-      if (part.count == 0) continue;
-      if (!by_pass && counts.count(part.name) == 0) {
+      if (part.count == 0 && (by_pass || !part.of_means)) continue;
+      if (!by_pass && !step.has(part)) {
         if (batches.size() == 1)
-          counts[part.name] = part.count;
-        else if (!count_targets(batches, events, counts))
+          step.add(part);
+        else if (!count_targets(batches, events, step))
           return false;
       }
+      if (!by_pass && step.is_of_nothing(part)) continue;
       const Tensor term = by_pass ? part.sum * (sequences / step_sequences / part.count)
-                                  : part.sum / counts.at(part.name);
+                                  : term_of_pass(part, step, batches.size());
+      sums.parts[part.name] += term.item<double>();
       loss = loss.defined() ? loss + term : term;
       if (output.losses.size() > 1) sums.parts[part.name] += term.item<double>();
     }
@@ -245,8 +251,9 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
     return report;
   }
   between_states_ = true;
-  optimizer_->step(report.learning_rate,
-                   clip_scale(sums.gradient_norm, config_.optimizer.grad_clip));
+  const double scale = clip_scale(sums.gradient_norm, config_.optimizer.grad_clip);
+  optimizer_->step(report.learning_rate, scale);
+  report.clipped = scale < 1;
   report.metrics = spectral_.after_update(optimizer_->steps(),
                                           log_due(config_.training.log_interval, state_.step + 1));
   state_.optimizer_steps = optimizer_->steps();
@@ -269,6 +276,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   report.gradient_norm = sums.gradient_norm;
   report.parts = std::move(sums.parts);
   report.tokens = data.tokens;
+  report.parts = std::move(sums.parts);
   for (const auto& [name, metric] : sums.metrics)
     if (metric.count > 0) report.metrics[name] = metric.sum / metric.count;
   report.seconds = seconds_since(start);

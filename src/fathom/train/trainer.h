@@ -22,6 +22,8 @@
 
 namespace fathom {
 
+struct StepSums;
+
 struct StepReport {
   int64_t step = 0;  // optimiser steps done, this one included
   double loss = 0;   // of the answer, mean over the step's batch, before the update
@@ -29,10 +31,12 @@ struct StepReport {
   double gradient_norm = 0;              // before clipping
   double learning_rate = 0;
   double seconds = 0;
-  int64_t tokens = 0;                     // that its passes were given
-  double flops = 0;                       // ModelOutput::flops of its passes
-  std::map<std::string, double> metrics;  // the model's own, at log steps spectral control's too
-  std::string stage = {};                 // of the training plan; empty: there is none
+  int64_t tokens = 0;                        // that its passes were given
+  double flops = 0;                          // ModelOutput::flops of its passes
+  std::map<std::string, double> metrics;     // the model's own, at log steps spectral control's too
+  std::map<std::string, double> parts = {};  // of the objective, by name: it is their sum
+  bool clipped = false;                      // its gradient was longer than grad_clip
+  std::string stage = {};                    // of the training plan; empty: there is none
   bool updated = true;  // false: a guard left the update out, and only `step` is told
   // What the parts of the objective add to it, by name, where it has several.
   std::map<std::string, double> parts = {};
@@ -142,7 +146,7 @@ class Trainer {
   ModelOutput forward(const Batch& batch, int64_t first_sequence) const;
   std::map<std::string, double> known_counts(const std::vector<Batch>& batches) const;
   bool count_targets(const std::vector<Batch>& batches, const TrainerEvents& events,
-                     std::map<std::string, double>& counts) const;
+                     StepSums& step) const;
   bool is_spike(double objective, double gradient_norm) const;
   void handle(const Trouble& trouble, const StepData& data, const TrainerEvents& events);
   void skip_step(const std::string& why, const StepData& data, const TrainerEvents& events);

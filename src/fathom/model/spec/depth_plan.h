@@ -34,7 +34,8 @@ struct LayerSpec {
   std::vector<Injection> door;
   std::optional<int64_t> context;  // positions before itself that a query sees
   std::optional<ReadoutSpec> readout;
-  bool cut = false;  // no gradient from here on into what came before
+  bool cut = false;        // no gradient from here on into what came before
+  bool cut_later = false;  // likewise, but at a walk's first step
 };
 
 struct PlanNode;
@@ -58,6 +59,7 @@ struct PlanNode {
 struct StemSpec {
   int64_t width = 0;
   std::vector<Injection> door = {{Injection::kTokenTable, 0}, {Injection::kPositionTable, 0}};
+  bool cut = false;  // no gradient into what it makes
 };
 
 struct DepthPlan {

@@ -13,6 +13,32 @@
 namespace fathom {
 namespace {
 
+// The last layer alone answers for the objective.
+bool trains_last_only(const ModelConfig& config) {
+  const SupervisionConfig& s = config.supervision;
+  if (!s.has_objective()) return s.layer_supervision.choice == "last";
+  const int64_t L = config.backbone.n_layer;
+  const std::vector<bool> answers = layers_that_answer(make_supervision(s, L), L);
+  return std::find(answers.begin(), answers.end() - 1, true) == answers.end() - 1;
+}
+
+// What says which layers are trained, as the remarks name it.
+std::string objective_key(const SupervisionConfig& config) {
+  return config.has_objective() ? "the objective" : "layer_supervision";
+}
+
+// Gates of terms that only a halting rule tells.
+void check_halting_signals(const ModelConfig& config) {
+  if (config.halting.rule != HaltRule::kNone || !config.supervision.has_objective()) return;
+  const std::string signal =
+      needs_halting(make_supervision(config.supervision, config.backbone.n_layer));
+  if (!signal.empty())
+    misuse(fmt::format("objective = {} asks for {}, and halt_rule = none tells of no token whether "
+                       "it does",
+                       quoted_start(config.supervision.objective), signal),
+           "add a halt_rule, or write expected_halts, which needs none");
+}
+
 // A layer that neither answers nor is trained on needs no head that fits its width.
 void check_shared_head(const ModelConfig& config) {
   const EarlyExitConfig& e = config.early_exit;
@@ -21,8 +47,7 @@ void check_shared_head(const ModelConfig& config) {
   if (config.backbone.tie_head && !(e.layer_heads && e.layer_tables))
     misuse("tie_head = true needs one width, and layer_widths has several", "add --tie_head=false");
   if (e.layer_heads) return;
-  const bool last_only = config.supervision.layer_supervision.choice == "last" &&
-                         config.halting.rule == HaltRule::kNone;
+  const bool last_only = trains_last_only(config) && config.halting.rule == HaltRule::kNone;
   if (!last_only)
     misuse(
         "layer_widths with different widths needs layer_heads = true where earlier layers "
@@ -179,6 +204,7 @@ void validate(const ModelConfig& config) {
         "layer_heads = true with tie_head = true needs layer_tables = true: each head is tied "
         "to its layer's table",
         "add --layer_tables=true, or --tie_head=false");
+  check_halting_signals(config);
   if (config.supervision.skips_easy() && config.halting.rule == HaltRule::kNone)
     misuse("layer_supervision = skip_easy needs a halt_rule: without one no token is easy",
            "add --halt_rule=max, or --layer_supervision=all");
@@ -202,22 +228,23 @@ std::vector<std::string> remarks(const ModelConfig& config) {
         "the next layer what its target is, so the training loss is too low");
   const std::vector<double> weights = config.supervision.layer_weights(config.backbone.n_layer);
   if (weights.back() == 0)
-    out.push_back(
-        fmt::format("layer {} is the last one and answers, but layer_supervision does not train it",
-                    weights.size() - 1));
+    out.push_back(fmt::format("layer {} is the last one and answers, but {} does not train it",
+                              weights.size() - 1, objective_key(config.supervision)));
   const bool only_last =
       std::all_of(weights.begin(), weights.end() - 1, [](double weight) { return weight == 0; });
   if (config.early_exit.detach_between_layers && only_last && weights.size() > 1)
-    out.emplace_back(
-        "detach_between_layers = true where layer_supervision trains the last layer alone: no "
-        "gradient reaches what is below it");
+    out.push_back(fmt::format(
+        "detach_between_layers = true where {} trains the last layer alone: no gradient "
+        "reaches what is below it",
+        objective_key(config.supervision)));
   const std::string untaught =
       config.halting.rule == HaltRule::kNone ? "" : untaught_layers(config);
   if (!untaught.empty()) {
-    const std::string& choice = config.supervision.layer_supervision.choice;
-    out.push_back(fmt::format("{}, but layer_supervision{} does not train {}", untaught,
-                              choice.empty() ? "" : " = " + choice,
-                              untaught.rfind("layers", 0) == 0 ? "them" : "it"));
+    const bool named = !config.supervision.has_objective();
+    const std::string choice = named ? config.supervision.layer_supervision.choice : "";
+    out.push_back(fmt::format(
+        "{}, but {}{} does not train {}", untaught, objective_key(config.supervision),
+        choice.empty() ? "" : " = " + choice, untaught.rfind("layers", 0) == 0 ? "them" : "it"));
   }
   return out;
 }

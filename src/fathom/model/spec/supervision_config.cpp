@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "fathom/base/error.h"
@@ -9,30 +11,9 @@
 #include "fathom/model/spec/depth_plan.h"
 
 namespace fathom {
+namespace {
 
-void add_fields(FieldList& list, SupervisionConfig& c) {
-  list.section("supervision");
-  list.add("layer_supervision", c.layer_supervision,
-           "layers whose loss is trained: the last (in a loop, its answer after the last "
-           "iteration), all, all but on tokens that an earlier layer answered (skip_easy), or a "
-           "weight per layer; but for last, a layer in a loop counts once an iteration",
-           {"last", "all", "skip_easy"})
-      .at_least(0);
-  list.add<SupervisionReduce>(
-          "supervision_reduce", c.reduce,
-          "mean: weighted mean of the layers' losses, where one in a loop adds its loss of every "
-          "iteration; sum: their sum",
-          {{"mean", SupervisionReduce::kMean}, {"sum", SupervisionReduce::kSum}})
-      .needs("another layer_supervision than last",
-             [&c] { return c.layer_supervision.choice != "last"; });
-  list.add<SkipEasyWeight>("skip_easy_weight", c.skip_easy_weight,
-                           "skip_easy averages over a layer's remaining tokens (layer), or weighs "
-                           "every token alike (token)",
-                           {{"layer", SkipEasyWeight::kLayer}, {"token", SkipEasyWeight::kToken}})
-      .needs("layer_supervision = skip_easy", [&c] { return c.skips_easy(); });
-}
-
-void validate(const SupervisionConfig& c, const BackboneConfig& b) {
+void check_weights(const SupervisionConfig& c, const BackboneConfig& b) {
   const FloatList& weights = c.layer_supervision.list;
   if (!c.layer_supervision.choice.empty()) return;
   if (static_cast<int64_t>(weights.size()) != b.n_layer)
@@ -44,28 +25,140 @@ void validate(const SupervisionConfig& c, const BackboneConfig& b) {
            "one of the weights must be above 0");
 }
 
+void check_objective(const SupervisionConfig& c, int64_t n_layer) {
+  const SupervisionTable table = make_supervision(c, n_layer);
+  const std::vector<double> weights = c.layer_weights(n_layer);
+  if (std::all_of(weights.begin(), weights.end(), [](double w) { return w == 0; }))
+    misuse(fmt::format("objective: its terms have none of the {} layers", n_layer),
+           "layers=last is there in every model");
+  for (const SupervisionTerm& term : table)
+    if (c.reach && term.reach > *c.reach)
+      misuse(fmt::format("objective: {} has a reach of {}, and reach = {}", term.name, term.reach,
+                         *c.reach),
+             "reach is of all losses: leave it out, or take the smaller one in the term");
+}
+
+}  // namespace
+
+void add_fields(FieldList& list, SupervisionConfig& c) {
+  list.section("supervision");
+  list.add("objective", c.objective,
+           "what is minimised: a name (last, all, skip_easy, expected, ponder, conf_1, ...) or a "
+           "formula such as loss = ce [layers=all]; None or empty: as layer_supervision says");
+  const auto by_layers = [&c] { return !c.has_objective(); };
+  list.add("layer_supervision", c.layer_supervision,
+           "layers whose loss is trained: the last (in a loop, its answer after the last "
+           "iteration), all, all but on tokens that an earlier layer answered (skip_easy), or a "
+           "weight per layer; but for last, a layer in a loop counts once an iteration",
+           {"last", "all", "skip_easy"})
+      .at_least(0)
+      .needs("objective = None", by_layers);
+  list.add<SupervisionReduce>(
+          "supervision_reduce", c.reduce,
+          "mean: weighted mean of the layers' losses, where one in a loop adds its loss of every "
+          "iteration; sum: their sum",
+          {{"mean", SupervisionReduce::kMean}, {"sum", SupervisionReduce::kSum}})
+      .needs("objective = None", by_layers)
+      .needs("another layer_supervision than last",
+             [&c] { return c.layer_supervision.choice != "last"; });
+  list.add<SkipEasyWeight>("skip_easy_weight", c.skip_easy_weight,
+                           "skip_easy averages over a layer's remaining tokens (layer), or weighs "
+                           "every token alike (token)",
+                           {{"layer", SkipEasyWeight::kLayer}, {"token", SkipEasyWeight::kToken}})
+      .needs("objective = None", by_layers)
+      .needs("layer_supervision = skip_easy",
+             [&c] { return c.layer_supervision.choice == "skip_easy"; });
+  list.add("reach", c.reach,
+           "blocks that a loss teaches: the one that is asked and those before it (1 costs "
+           "nothing, more a second way through that many for each loss); None: all")
+      .at_least(1)
+      .at_most(1 << 20);
+  list.add("reach_embeddings", c.reach_embeddings,
+           "losses teach what the stem makes of tokens and positions (what else reads those "
+           "tables, a tied head or a layer's door, teaches them all the same)");
+  list.add("freeze_parts", c.freeze_parts,
+           "modules that no loss teaches, though gradients go through them: attn, mlp, norm, "
+           "embedding, head, or block for the first three; separated by commas");
+}
+
+void validate(const SupervisionConfig& c, const BackboneConfig& b) {
+  frozen_parts(c);
+  if (!c.has_objective()) check_weights(c, b);
+  check_objective(c, b.n_layer);
+}
+
 void apply(const SupervisionConfig& section, DepthPlan& plan, Policy& /*policy*/) {
   int64_t n_layer = 0;
   each_layer(plan, [&](LayerSpec&) { ++n_layer; });
-  const std::vector<double> weights = section.layer_weights(n_layer);
+  const std::vector<bool> answers = layers_that_answer(make_supervision(section, n_layer), n_layer);
   size_t i = 0;
   each_layer(plan, [&](LayerSpec& layer) {
-    if (weights[i++] > 0) add_readout(layer);
+    if (answers[i++]) add_readout(layer);
+    // Where every loss ends at the door of its block no loss has to end by itself.
+    layer.cut_later = section.reach == 1;
   });
+  plan.stem.cut = !section.reach_embeddings;
+}
+
+Objective objective_of(const SupervisionConfig& c) {
+  if (c.has_objective()) return parse_objective(c.objective);
+  ObjectiveTerm term;
+  term.mean = c.reduce == SupervisionReduce::kMean;
+  if (c.layer_supervision.choice == "last") {
+    term.mean = false;
+    return {{term}};
+  }
+  term.layers.kind = LayerChoice::kAll;
+  if (c.layer_supervision.choice.empty()) term.layers.weights = c.layer_supervision.list;
+  if (c.skips_easy()) {
+    term.value = term.value * wire::name("asked");
+    if (c.skip_easy_weight == SkipEasyWeight::kLayer) term.per = TermRule::kAsked;
+  }
+  return {{term}};
+}
+
+SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_layer) {
+  SupervisionTable table = table_of(objective_of(config), n_layer);
+  for (SupervisionTerm& term : table) {
+    term.reach_embeddings = config.reach_embeddings;
+    if (config.reach.value_or(1) == 1 || term.reach > 0) continue;
+    term.reach = *config.reach;
+    check_reach(term);
+  }
+  return table;
+}
+
+FrozenParts frozen_parts(const SupervisionConfig& config) {
+  FrozenParts frozen;
+  std::string_view rest = config.freeze_parts;
+  while (!trim(rest).empty()) {
+    const size_t comma = std::min(rest.find(','), rest.size());
+    const std::string_view word = trim(rest.substr(0, comma));
+    rest = rest.substr(std::min(comma + 1, rest.size()));
+    const bool block = word == "block";
+    if (word == "attn" || block) frozen.attention = true;
+    if (word == "mlp" || block) frozen.mlp = true;
+    if (word == "norm" || block) frozen.norm = true;
+    if (word == "embedding") frozen.embedding = true;
+    if (word == "head") frozen.head = true;
+    const std::vector<std::string> words = {"attn", "mlp", "norm", "embedding", "head", "block"};
+    if (std::find(words.begin(), words.end(), word) == words.end())
+      misuse(fmt::format("freeze_parts = {}: {} is no class of modules",
+                         in_quotes(config.freeze_parts), in_quotes(word)),
+             suggestion(word, words));
+  }
+  if (frozen.attention && frozen.mlp && frozen.norm && frozen.embedding && frozen.head)
+    misuse("freeze_parts has every class of modules: nothing would be trained",
+           "leave one of attn, mlp, norm, embedding, head out");
+  return frozen;
 }
 
 std::vector<double> SupervisionConfig::layer_weights(int64_t n_layer) const {
-  const auto L = static_cast<size_t>(n_layer);
-  std::vector<double> weights(L, 1.0);
-  if (layer_supervision.choice == "last") {
-    weights.assign(L, 0.0);
-    weights.back() = 1;
-  } else if (layer_supervision.choice.empty()) {
-    weights = layer_supervision.list;
-  }
-  if (reduce == SupervisionReduce::kSum) return weights;
-  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
-  for (double& weight : weights) weight /= total;
+  const SupervisionTable table = make_supervision(*this, n_layer);
+  if (table.size() == 1) return table.front().weights;
+  std::vector<double> weights(static_cast<size_t>(n_layer), 0.0);
+  for (const SupervisionTerm& term : table)
+    for (size_t i = 0; i < weights.size(); ++i) weights[i] += std::abs(term.weights[i]);
   return weights;
 }
 

@@ -83,7 +83,8 @@ void Advance::step(const StepSpec& spec) {
   record.step = spec.index;
   if (options_.observe) show(spec, "door", carry().r_RC, *state_.rows);
   join(state_.next);
-  if (spec.layer.cut && !nobody()) carry() = carry().detached();
+  const bool cuts = spec.layer.cut || (spec.layer.cut_later && spec.index > 0);
+  if (cuts && options_.cut && !nobody()) carry() = carry().detached();
   state_.travel.door_r_RC = carry().r_RC;
   state_.travel.door_y_RC = carry().y_RC;
   pass_door(spec);
@@ -255,8 +256,9 @@ Reading Advance::reading(const StepSpec& spec, StepRecord& record, const Tensor&
   // A gradient made now is there until backward; beside one that is there already (of another pass
   // of the step, or of a head that reads several times) it would be memory for nothing.
   const bool has_gradient = head.weight.is_leaf() && head.weight.grad().defined();
-  if (options_.row_weights && !has_gradient && reads_.at(spec.layer.readout->head) == 1)
-    request.weight_R = options_.row_weights(record);
+  if (options_.row_weights && trace_ != nullptr && !has_gradient &&
+      reads_.at(spec.layer.readout->head) == 1)
+    request.weight_R = options_.row_weights(record, *trace_);
   record.read = n_RC.size(0);
   if (!settled_R.defined()) return readout(n_RC, head, request);
   const Tensor open = settled_R.logical_not().nonzero().squeeze(1);

@@ -62,4 +62,22 @@ Params frozen(const Params& params) {
   return copy;
 }
 
+Params without_gradient(Params params, const FrozenParts& parts) {
+  const auto stop = [](Tensor& t) {
+    if (t.defined()) t = t.detach();
+  };
+  const auto stop_all = [&](auto& of_class, bool is_frozen) {
+    if (!is_frozen) return;
+    for (auto& [instance, part] : of_class) part.each(stop);
+  };
+  stop_all(params.attention, parts.attention);
+  stop_all(params.mlp, parts.mlp);
+  stop_all(params.norms, parts.norm);
+  stop_all(params.head, parts.head);
+  if (parts.embedding)
+    for (auto* tables : {&params.token_table, &params.position_table})
+      for (auto& [instance, table] : *tables) stop(table);
+  return params;
+}
+
 }  // namespace fathom

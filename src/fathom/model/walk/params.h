@@ -42,7 +42,9 @@ struct Params {
 // part.
 Params bind(const ParameterSet& parameters, const DepthPlan& plan);
 
-// The same values without gradient.
+// The same values without gradient; and those of some classes: views, so that no tensor of the set
+// changes, and a matrix that another class uses as well learns from that.
 Params frozen(const Params& params);
+Params without_gradient(Params params, const FrozenParts& parts);
 
 }  // namespace fathom

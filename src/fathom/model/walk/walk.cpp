@@ -65,6 +65,7 @@ Carry DepthWalk::stem(const Rows& rows, const WalkOptions& options) const {
 WalkState DepthWalk::begin(std::shared_ptr<const Rows> rows, const WalkOptions& options) const {
   WalkState state;
   state.travel.carry = stem(*rows, options);
+  if (plan_.stem.cut) state.travel.carry = state.travel.carry.detached();
   state.rows = std::move(rows);
   return state;
 }

@@ -20,11 +20,10 @@
 namespace fathom {
 
 struct StepRecord;
-// ReadoutRequest::weight_R for a step that is about to be read, of what its record says by then:
-// rows, layer and done_R. Undefined: the objective cannot say.
-using RowWeights = std::function<Tensor(const StepRecord& record)>;
-
 struct Trace;
+// ReadoutRequest::weight_R for a step that is about to be read, of what its record says by then,
+// rows, layer and done_R, and the records of the steps before. Undefined: the objective cannot say.
+using RowWeights = std::function<Tensor(const StepRecord& record, const Trace& so_far)>;
 
 struct WalkOptions {
   bool training = false;     // dropout acts, and gold scores look at targets
@@ -35,6 +34,7 @@ struct WalkOptions {
   // Activations of blocks are computed again by the backward pass, for which the walk must live on.
   bool recompute_blocks = false;
   RowWeights row_weights;  // null: nobody knows any
+  bool cut = true;         // false: LayerSpec::cut and cut_later do not act
   RandomField random{0, 0, 0};
   // Null: nothing was before, and all rows are there. Else no training, and no gradients.
   WalkCache* cache = nullptr;

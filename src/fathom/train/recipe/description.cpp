@@ -56,7 +56,10 @@ nlohmann::json to_json(const Description& d, const FieldList& list) {
   nlohmann::json parts, config;
   for (const auto& [part, count] : by_part(d.table)) parts[part_name(part)] = count;
   for (const Field& field : list.all()) config[field.name()] = field.value();
+  const Objective objective = objective_of(d.config.model.supervision);
   return {{"preset", d.config.preset},
+          {"objective", to_text(objective)},
+          {"objective_hash", objective_hash(objective)},
           {"vocab_size", d.vocab},
           {"parameters", parameter_count(d.table)},
           {"parameters_by_part", parts},
@@ -149,6 +152,11 @@ void print_description(const RunConfig& described, const std::vector<std::string
                  : "  GPT-2's; training takes the corpus's");
   print_wiring(d, style);
   print_cost(d, style);
+  if (config.model.supervision.has_objective()) {
+    const Objective objective = objective_of(config.model.supervision);
+    fmt::print("\n{} ({})\n  {}\n", style.bold("objective"), objective_hash(objective),
+               visible(to_text(objective)));
+  }
   fmt::print("\n{}\n{}", style.bold("settings"), to_toml(shown));
 }
 
