@@ -89,11 +89,13 @@ struct KernelTable {
   int64_t block_rows, score_row;
   size_t (*block_scratch)(const AttentionHead& head, const AttentionBlock& block);
   void (*block_weights)(const AttentionHead& head, const AttentionBlock& block, float* scratch);
+  // Rows of out from the weights.
   void (*block_mix)(const AttentionHead& head, const AttentionBlock& block);
-  // From slopes to d_q, d_keys, and the weights again.
+  // Slopes from d_out, of the keys [block.first, block.last).
   void (*block_slopes)(const AttentionHead& head, const AttentionBlock& block, float* scratch);
+  // From slopes to d_q, d_keys, and the weights again.
   void (*block_backward)(const AttentionHead& head, const AttentionBlock& block, float* scratch);
-  // Adds to d_v.
+  // Adds to d_v of these keys, from the weights.
   void (*block_spread)(const AttentionHead& head, const AttentionBlock& block, float* scratch);
 
   // norm.h, some rows. d_weight and d_bias are added to.
