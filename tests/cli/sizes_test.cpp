@@ -24,7 +24,7 @@ class SizesVerb : public testing::EffectsTest {
     return *parse_sizes(more);
   }
   static SizesRequest at_start(const Words& more = {}) {
-    Words words = {"gpt2ish_shakespeare_cpu", "--init"};
+    Words words = {"gpt2ish_shakespeare_cpu", "--untrained"};
     words.insert(words.end(), more.begin(), more.end());
     return *parse_sizes(words);
   }
@@ -41,9 +41,9 @@ TEST_F(SizesVerb, EachOptionChangesSomething) {
   });
   changes("dataset", [] { EXPECT_EQ(parsed({"--dataset=rain"}).dataset, "rain"); });
   changes("split", [] { EXPECT_EQ(parsed({"--split=train"}).split, "train"); });
-  changes("init", [] {
-    EXPECT_FALSE(parsed().init);
-    EXPECT_TRUE(at_start().init);
+  changes("untrained", [] {
+    EXPECT_FALSE(parsed().untrained);
+    EXPECT_TRUE(at_start().untrained);
   });
   changes("batches", [] { EXPECT_EQ(parsed({"--batches=3"}).batches, 3); });
   changes("sequences", [] {

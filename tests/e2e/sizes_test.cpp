@@ -105,7 +105,7 @@ TEST(NotebookRun, SaysTheNotebooksLinesAndNothingElse) {
   EXPECT_FALSE(json["part_gradients"].empty());
   EXPECT_THAT(slurp(place.path("sizes.csv")), HasSubstr("\n1,after,"));
   const Outcome init =
-      place.run({"sizes", "quickstart", "--init", "--n_layer=2", "--n_head=2", "--n_embd=32",
+      place.run({"sizes", "quickstart", "--untrained", "--n_layer=2", "--n_head=2", "--n_embd=32",
                  "--vocab_size=97", "--tokens=13", "--gradients=False"});
   EXPECT_EQ(init.exit_code, 0) << init.err;
   EXPECT_THAT(init.out, AllOf(HasSubstr("random tokens"), HasSubstr("Growth of the carry"),

@@ -20,7 +20,7 @@ InitProfile init_profile(const std::string& wiring, const std::vector<std::strin
   const Workplace place;
   std::vector<std::string> words = {"sizes",
                                     "gpt2",
-                                    "--init",
+                                    "--untrained",
                                     "--wiring=" + wiring,
                                     "--share=one",
                                     "--norm_affine=false",

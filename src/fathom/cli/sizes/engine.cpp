@@ -104,8 +104,8 @@ SizeFacts sizes_at_start(const SizesRequest& request) {
 
 int sizes(const SizesRequest& request) {
   for (const std::string& notice : request.notices) say_note(notice);
-  SizeFacts facts = request.init ? sizes_at_start(request) : sizes_of_run(request);
-  facts.run = request.model.run + (request.init ? " as it begins" : "");
+  SizeFacts facts = request.untrained ? sizes_at_start(request) : sizes_of_run(request);
+  facts.run = request.model.run + (request.untrained ? " as it begins" : "");
   if (!request.csv.empty()) {
     const std::string csv = sizes_csv(facts);
     write_output(request.csv, as_bytes(csv));

@@ -22,14 +22,14 @@ constexpr const char* kExample = "fathom sizes quickstart --format=html --output
 
 void add_measure_fields(FieldList& list, SizesRequest& request) {
   list.section("sizes");
-  list.add("init", request.init,
+  list.add("untrained", request.untrained,
            "EXPERIMENT in place of RUN: its model as it begins, on random tokens; takes the keys "
            "of `fathom describe`");
   list.add("batches", request.batches, "batches of the split, its first ones")
       .at_least(1)
       .at_most(1'000'000);
   list.add("sequences", request.sequences,
-           "sequences of a batch; None: as in training, or 1 with init")
+           "sequences of a batch; None: as in training, or 1 with untrained")
       .at_least(1)
       .at_most(1 << 16);
   list.add("tokens", request.tokens,
@@ -109,8 +109,8 @@ void add_needs_of_training(FieldList& list) {
 }
 
 std::optional<SizesRequest> parse_of_preset(const Arguments& arguments) {
-  CommandLine line("sizes", "EXPERIMENT --init [CONFIG_FILE ...] [--key=value ...]", kWhat,
-                   "fathom sizes quickstart --init --tokens=13");
+  CommandLine line("sizes", "EXPERIMENT --untrained [CONFIG_FILE ...] [--key=value ...]", kWhat,
+                   "fathom sizes quickstart --untrained --tokens=13");
   SizesRequest request;
   std::string config_file;
   line.positional("EXPERIMENT", request.model.run, "a preset that `fathom list` shows");
@@ -138,7 +138,7 @@ std::optional<SizesRequest> parse_of_preset(const Arguments& arguments) {
   if (!predicts_next_token(plan))
     misuse(fmt::format("{} {}: random tokens are no text of its", request.model.run,
                        plan.answers.empty() ? "is not causal" : "answers " + plan.answers),
-           "train it, and look at the run's checkpoint without --init");
+           "train it, and look at the run's checkpoint without --untrained");
   check_tokens(request, config);
   check_device_name(config.training.device);
   require_memory(config, request.vocab_size, /*training=*/false);
@@ -146,16 +146,16 @@ std::optional<SizesRequest> parse_of_preset(const Arguments& arguments) {
   return request;
 }
 
-bool asks_for_init(const Arguments& arguments) {
+bool asks_for_untrained(const Arguments& arguments) {
   return std::any_of(arguments.begin(), arguments.end(), [](const std::string& word) {
-    return word == "--init" || word == "--init=true" || word == "--init=True";
+    return word == "--untrained" || word == "--untrained=true" || word == "--untrained=True";
   });
 }
 
 }  // namespace
 
 int64_t SizesRequest::sequences_of(const RunConfig& of) const {
-  return sequences.value_or(init ? 1 : of.micro_batch_size());
+  return sequences.value_or(untrained ? 1 : of.micro_batch_size());
 }
 
 int64_t SizesRequest::tokens_of(const RunConfig& of) const {
@@ -163,10 +163,10 @@ int64_t SizesRequest::tokens_of(const RunConfig& of) const {
 }
 
 std::optional<SizesRequest> parse_sizes(const Arguments& arguments) {
-  if (asks_for_init(arguments)) return parse_of_preset(arguments);
+  if (asks_for_untrained(arguments)) return parse_of_preset(arguments);
   std::optional<SizesRequest> request = parse_of_run(arguments);
-  if (request && request->init)
-    misuse("init = true is said in other words than --init", "say --init");
+  if (request && request->untrained)
+    misuse("untrained = true is said in other words than --untrained", "say --untrained");
   return request;
 }
 

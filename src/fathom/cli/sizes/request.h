@@ -1,4 +1,4 @@
-// `fathom sizes RUN`, and `fathom sizes EXPERIMENT --init`
+// `fathom sizes RUN`, and `fathom sizes EXPERIMENT --untrained`
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@
 namespace fathom {
 
 struct SizesRequest {
-  ModelChoice model;    // `run` is the preset's name with `init`
+  ModelChoice model;    // `run` is the preset's name with `untrained`
   std::string dataset;  // empty: the one it was trained on
   std::string split = "val";
-  bool init = false;       // the preset's model as it begins, on random tokens
-  RunConfig config;        // with `init`, resolved
-  int64_t vocab_size = 0;  // with `init`: rows of the token table
+  bool untrained = false;  // the preset's model as it begins, on random tokens
+  RunConfig config;        // with `untrained`, resolved
+  int64_t vocab_size = 0;  // with `untrained`: rows of the token table
   int64_t batches = 1;
-  std::optional<int64_t> sequences;  // of a batch; unset: the run's, or 1 with `init`
+  std::optional<int64_t> sequences;  // of a batch; unset: the run's, or 1 with `untrained`
   std::optional<int64_t> tokens;     // of a sequence at most; unset: as many as the model sees
   double eps = 1e-3;
   int64_t rank_rows = 256, bins = 20;

@@ -25,10 +25,9 @@ bool numbered_due(const RunConfig& config, int64_t step) {
   return interval && step > 0 && step % *interval == 0;
 }
 
-bool sample_due(int64_t sample_interval, int64_t step, int64_t steps) {
+bool sample_due(int64_t interval, int64_t step, int64_t steps) {
   constexpr int64_t kFirst = 50;
-  return step == 1 || (steps > 0 && step == steps - 1) ||
-         step % sample_interval == kFirst % sample_interval;
+  return step == 1 || (steps > 0 && step == steps - 1) || step % interval == kFirst % interval;
 }
 
 bool log_due(int64_t log_interval, int64_t step) {

@@ -19,6 +19,6 @@ bool log_due(int64_t log_interval, int64_t step);
 // Of a sample, before the update that makes `step` + 1 steps of it: at steps 1 and `steps` - 1 (0
 // steps: it is not known how many there will be), and wherever `step` modulo the interval is what
 // 50 is.
-bool sample_due(int64_t sample_interval, int64_t step, int64_t steps);
+bool sample_due(int64_t interval, int64_t step, int64_t steps);
 
 }  // namespace fathom
