@@ -269,9 +269,55 @@ TEST(CanonicalWiring, HasAFormThatPeopleRead) {
       {"a = A(n); r = r + a + a", "r = r + 2*A(n)"},
       {"r = (1 - sigmoid(M[1](n)))*r + sigmoid(M[1](n))*M[0](n)",
        "r = r*(1 - sigmoid(M(n))) + sigmoid(M(n))*M[1](n)"},
-      {"y = A(y)*M(y); r = r + y", "r = r + y*0"},
+      {"y = A(y)*M(y); r = r + y", "r = r + A(y)*M(y)"},
   };
   for (const auto& [text, form] : cases) EXPECT_EQ(canonical_text(text), form) << text;
+}
+
+TEST(CanonicalWiring, ScalesThatWeightsTakeUpAreEquivalentAndNotTheSame) {
+  const auto equivalence = [](const std::string& text, const OutputScales& scales = {}) {
+    return equivalence_text(parse_wiring(text), scales);
+  };
+  const std::string parallel = equivalence("r = r + A(n) + M(n)");
+  EXPECT_EQ(parallel, "r = r + A(n) + M(n)");
+  for (const char* text : {"r = r + 2*A(n) + M(n)", "r = r - A(n)/3 + 0.5*M(n)"}) {
+    EXPECT_EQ(equivalence(text), parallel) << text;
+    EXPECT_NE(canonical_text(text), parallel) << text;
+  }
+  EXPECT_EQ(equivalence("r = r + 2*A(n) + 3*M(n)", {false, true}), "r = r + 2*A(n) + M(n)");
+  EXPECT_EQ(equivalence("r = r - 2*A(n)*M(n)", {false, true}), "r = r + A(n)*M(n)");
+  EXPECT_EQ(equivalence("r = r + 2*A(n); r = r + M(N(r))"),
+            equivalence("r = r + A(n); r = r + M(N(r))"));
+  // Not where a part is called twice, a value has two factors, or nothing is left.
+  for (const char* text : {"r = r + 2*A(n) + A(r)", "t1 = A(n); r = r + 2*t1 + M(t1)",
+                           "r = r + 0*A(n)", "r = r + 2*N(n)"})
+    EXPECT_EQ(equivalence(text), canonical_text(text)) << text;
+}
+
+TEST(CanonicalWiring, HashesTellFormsApart) {
+  const auto hash = [](const char* text) { return wiring_hash(parse_wiring(text)); };
+  EXPECT_EQ(hash("r = r + A(n) + M(n)"), hash("y=r+M(n); r=y+A(n)"));
+  EXPECT_EQ(hash("r = A[1](A(n))"), hash("r = A(A[1](n))"));
+  EXPECT_NE(hash("r = A[1](A(n))"), hash("r = A(A(n))"));
+  EXPECT_NE(hash("r = r + A(n) + M(n)"), hash("r = r + A(n)*M(n)"));
+  EXPECT_NE(hash("r = r + 2*A(n)"), hash("r = r + A(n)"));
+  EXPECT_EQ(hash("r = r + A(n)").size(), 16U);
+}
+
+// Y counts where it is read, be it by another wiring of the plan.
+TEST(CanonicalWiring, YIsThereWhereItIsRead) {
+  const Wiring w = parse_wiring("r = r + A(n); y = r");
+  EXPECT_EQ(to_text(canonical(w)), "r = r + A(n)");
+  EXPECT_EQ(to_text(canonical(w, true)), "t1 = r + A(n); y = t1; r = t1");
+  EXPECT_EQ(canonical_text("y = r + M(y); r = y*n"), "t1 = r + M(y); y = t1; r = n*t1");
+}
+
+TEST(CanonicalWiring, LargeOnesAreTheirOwnForm) {
+  std::string text = "r = r + n";
+  for (int i = 0; i < 200; ++i) text += "; r = N(r) + n";
+  EXPECT_EQ(canonical_text(text), to_text(parse_wiring(text)));
+  EXPECT_EQ(canonical_text("a = r*r; a = a*a; a = a*a; r = a*a"),
+            "a = r*r; a = a*a; a = a*a; r = a*a");
 }
 
 }  // namespace
