@@ -87,7 +87,7 @@ TEST(Formula, WhatDoesNotParseIsShownByItsColumn) {
       {"r = r [x=1", "column 11: the text ends"},
       {"5 = r", "column 1: \"5\""},
       {"r = r \u2299 n", "column 7: \"\u2299\""},
-      {"r = n # \u2299\n; s = ?", "column 16: \"?\""},
+      {"r = n # \u2299\n; s = ?", "column 17: \"?\""},
       {"r = a.b.", "column 8: \".\""},
   };
   for (const auto& [text, message] : cases) EXPECT_THAT(why_not(text), HasSubstr(message)) << text;
