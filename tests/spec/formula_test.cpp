@@ -12,21 +12,20 @@
 namespace fathom {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::RandomFormula;
 using testing::refusal_of;
 
 constexpr unsigned kFormulas = 300;
 
-std::string why_not(const std::string& text) {
+std::string formula_refusal(const std::string& text) {
   const Error e = refusal_of([&] { parse_wiring(text); });
   EXPECT_EQ(e.kind(), ErrorKind::kUsage) << text;
   EXPECT_FALSE(e.hint().empty()) << text;
   return e.what();
 }
 
-std::string canonical_text(const std::string& text) {
+std::string canonical_of(const std::string& text) {
   return to_text(canonical(parse_wiring(text)));
 }
 
@@ -90,7 +89,8 @@ TEST(Formula, WhatDoesNotParseIsShownByItsColumn) {
       {"r = n # \u2299\n; s = ?", "column 17: \"?\""},
       {"r = a.b.", "column 8: \".\""},
   };
-  for (const auto& [text, message] : cases) EXPECT_THAT(why_not(text), HasSubstr(message)) << text;
+  for (const auto& [text, message] : cases)
+    EXPECT_THAT(formula_refusal(text), HasSubstr(message)) << text;
 }
 
 TEST(Formula, SizesHaveLimits) {
@@ -98,16 +98,16 @@ TEST(Formula, SizesHaveLimits) {
     return "r = " + std::string(size_t(depth), '(') + "n" + std::string(size_t(depth), ')');
   };
   EXPECT_NO_THROW(parse_wiring(nested(kDeepestFormula)));
-  EXPECT_THAT(why_not(nested(kDeepestFormula + 1)), HasSubstr("one within the other"));
-  EXPECT_THAT(why_not(nested(4000)), HasSubstr("one within the other"));
+  EXPECT_THAT(formula_refusal(nested(kDeepestFormula + 1)), HasSubstr("one within the other"));
+  EXPECT_THAT(formula_refusal(nested(4000)), HasSubstr("one within the other"));
   const auto sum = [](int terms) {
     std::string text = "r = n";
     for (int i = 0; i < terms; ++i) text += "+n";
     return text;
   };
   EXPECT_NO_THROW(parse_wiring(sum(kDeepestFormula)));
-  EXPECT_THAT(why_not(sum(kDeepestFormula + 1)), HasSubstr("one within the other"));
-  EXPECT_THAT(why_not("r = n" + std::string(kLongestFormula, ' ')), HasSubstr("bytes"));
+  EXPECT_THAT(formula_refusal(sum(kDeepestFormula + 1)), HasSubstr("one within the other"));
+  EXPECT_THAT(formula_refusal("r = n" + std::string(kLongestFormula, ' ')), HasSubstr("bytes"));
 }
 
 TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
@@ -129,7 +129,8 @@ TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
       {"t = M(n); r = r + A(n)", "wiring `t = M(n)`, column 5: nothing reads what M(n) gives"},
       {"y = M(n); r = r + A(n)", "column 5: nothing reads what M(n) gives"},
   };
-  for (const auto& [text, message] : cases) EXPECT_THAT(why_not(text), HasSubstr(message)) << text;
+  for (const auto& [text, message] : cases)
+    EXPECT_THAT(formula_refusal(text), HasSubstr(message)) << text;
   EXPECT_EQ(refusal_of([] { parse_wiring("noise = n; r = r + niose"); }).hint(),
             "did you mean noise?");
 }
@@ -271,7 +272,7 @@ TEST(CanonicalWiring, HasAFormThatPeopleRead) {
        "r = r*(1 - sigmoid(M(n))) + sigmoid(M(n))*M[1](n)"},
       {"y = A(y)*M(y); r = r + y", "r = r + A(y)*M(y)"},
   };
-  for (const auto& [text, form] : cases) EXPECT_EQ(canonical_text(text), form) << text;
+  for (const auto& [text, form] : cases) EXPECT_EQ(canonical_of(text), form) << text;
 }
 
 TEST(CanonicalWiring, ScalesThatWeightsTakeUpAreEquivalentAndNotTheSame) {
@@ -282,7 +283,7 @@ TEST(CanonicalWiring, ScalesThatWeightsTakeUpAreEquivalentAndNotTheSame) {
   EXPECT_EQ(parallel, "r = r + A(n) + M(n)");
   for (const char* text : {"r = r + 2*A(n) + M(n)", "r = r - A(n)/3 + 0.5*M(n)"}) {
     EXPECT_EQ(equivalence(text), parallel) << text;
-    EXPECT_NE(canonical_text(text), parallel) << text;
+    EXPECT_NE(canonical_of(text), parallel) << text;
   }
   EXPECT_EQ(equivalence("r = r + 2*A(n) + 3*M(n)", {false, true}), "r = r + 2*A(n) + M(n)");
   EXPECT_EQ(equivalence("r = r - 2*A(n)*M(n)", {false, true}), "r = r + A(n)*M(n)");
@@ -291,7 +292,7 @@ TEST(CanonicalWiring, ScalesThatWeightsTakeUpAreEquivalentAndNotTheSame) {
   // Not where a part is called twice, a value has two factors, or nothing is left.
   for (const char* text : {"r = r + 2*A(n) + A(r)", "t1 = A(n); r = r + 2*t1 + M(t1)",
                            "r = r + 0*A(n)", "r = r + 2*N(n)"})
-    EXPECT_EQ(equivalence(text), canonical_text(text)) << text;
+    EXPECT_EQ(equivalence(text), canonical_of(text)) << text;
 }
 
 TEST(CanonicalWiring, HashesTellFormsApart) {
@@ -309,14 +310,14 @@ TEST(CanonicalWiring, YIsThereWhereItIsRead) {
   const Wiring w = parse_wiring("r = r + A(n); y = r");
   EXPECT_EQ(to_text(canonical(w)), "r = r + A(n)");
   EXPECT_EQ(to_text(canonical(w, true)), "t1 = r + A(n); y = t1; r = t1");
-  EXPECT_EQ(canonical_text("y = r + M(y); r = y*n"), "t1 = r + M(y); y = t1; r = n*t1");
+  EXPECT_EQ(canonical_of("y = r + M(y); r = y*n"), "t1 = r + M(y); y = t1; r = n*t1");
 }
 
 TEST(CanonicalWiring, LargeOnesAreTheirOwnForm) {
   std::string text = "r = r + n";
   for (int i = 0; i < 200; ++i) text += "; r = N(r) + n";
-  EXPECT_EQ(canonical_text(text), to_text(parse_wiring(text)));
-  EXPECT_EQ(canonical_text("a = r*r; a = a*a; a = a*a; r = a*a"),
+  EXPECT_EQ(canonical_of(text), to_text(parse_wiring(text)));
+  EXPECT_EQ(canonical_of("a = r*r; a = a*a; a = a*a; r = a*a"),
             "a = r*r; a = a*a; a = a*a; r = a*a");
 }
 
