@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "config/config_testing.h"
 #include "fathom/model/spec/canonical_wiring.h"
@@ -268,8 +270,8 @@ TEST(CanonicalWiring, HasAFormThatPeopleRead) {
       {"r = r + M(n)*A(n)", "r = r + A(n)*M(n)"},
       {"r = r + A(n) + A(n)", "r = r + A(n) + A(n)"},
       {"a = A(n); r = r + a + a", "r = r + 2*A(n)"},
-      {"r = (1 - sigmoid(M[1](n)))*r + sigmoid(M[1](n))*M[0](n)",
-       "r = r*(1 - sigmoid(M(n))) + sigmoid(M(n))*M[1](n)"},
+      {"r = r*(n + 1 - 2*M(n))", "r = r*(n - 2*M(n) + 1)"},
+      {"r = r*(1 - sigmoid(M(n)))", "r = r*(1 - sigmoid(M(n)))"},
       {"y = A(y)*M(y); r = r + y", "r = r + A(y)*M(y)"},
   };
   for (const auto& [text, form] : cases) EXPECT_EQ(canonical_of(text), form) << text;
