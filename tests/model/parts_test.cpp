@@ -290,5 +290,15 @@ TEST(Params, FrozenOnesSendNoGradient) {
   EXPECT_THROW(bind(w.parameters, other), Error) << "the gate is of no part";
 }
 
+// What a formula says over the channels of each token, with numbers, one value a token and
+// channels.
+TEST(ParsedWiring, ComputesWhatItSays) {
+  const Walked w(
+      plan_with(parse_wiring("u = n/2; r = u + sum(n)*r - sig(mean(r))*-3"), bare_layer()));
+  const Tensor x = w.start();
+  const Tensor expected = 0.5 * x + x.sum(-1, true) * x + 3 * x.mean(-1, true).sigmoid();
+  EXPECT_LT(max_difference(w.end(), expected), 1e-12);
+}
+
 }  // namespace
 }  // namespace fathom::testing

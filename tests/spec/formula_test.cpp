@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "config/config_testing.h"
 #include "fathom/model/spec/canonical_wiring.h"
@@ -12,21 +14,20 @@
 namespace fathom {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::RandomFormula;
 using testing::refusal_of;
 
 constexpr unsigned kFormulas = 300;
 
-std::string why_not(const std::string& text) {
+std::string formula_refusal(const std::string& text) {
   const Error e = refusal_of([&] { parse_wiring(text); });
   EXPECT_EQ(e.kind(), ErrorKind::kUsage) << text;
   EXPECT_FALSE(e.hint().empty()) << text;
   return e.what();
 }
 
-std::string canonical_text(const std::string& text) {
+std::string canonical_of(const std::string& text) {
   return to_text(canonical(parse_wiring(text)));
 }
 
@@ -87,10 +88,11 @@ TEST(Formula, WhatDoesNotParseIsShownByItsColumn) {
       {"r = r [x=1", "column 11: the text ends"},
       {"5 = r", "column 1: \"5\""},
       {"r = r \u2299 n", "column 7: \"\u2299\""},
-      {"r = n # \u2299\n; s = ?", "column 16: \"?\""},
+      {"r = n # \u2299\n; s = ?", "column 17: \"?\""},
       {"r = a.b.", "column 8: \".\""},
   };
-  for (const auto& [text, message] : cases) EXPECT_THAT(why_not(text), HasSubstr(message)) << text;
+  for (const auto& [text, message] : cases)
+    EXPECT_THAT(formula_refusal(text), HasSubstr(message)) << text;
 }
 
 TEST(Formula, SizesHaveLimits) {
@@ -98,16 +100,16 @@ TEST(Formula, SizesHaveLimits) {
     return "r = " + std::string(size_t(depth), '(') + "n" + std::string(size_t(depth), ')');
   };
   EXPECT_NO_THROW(parse_wiring(nested(kDeepestFormula)));
-  EXPECT_THAT(why_not(nested(kDeepestFormula + 1)), HasSubstr("one within the other"));
-  EXPECT_THAT(why_not(nested(4000)), HasSubstr("one within the other"));
+  EXPECT_THAT(formula_refusal(nested(kDeepestFormula + 1)), HasSubstr("one within the other"));
+  EXPECT_THAT(formula_refusal(nested(4000)), HasSubstr("one within the other"));
   const auto sum = [](int terms) {
     std::string text = "r = n";
     for (int i = 0; i < terms; ++i) text += "+n";
     return text;
   };
   EXPECT_NO_THROW(parse_wiring(sum(kDeepestFormula)));
-  EXPECT_THAT(why_not(sum(kDeepestFormula + 1)), HasSubstr("one within the other"));
-  EXPECT_THAT(why_not("r = n" + std::string(kLongestFormula, ' ')), HasSubstr("bytes"));
+  EXPECT_THAT(formula_refusal(sum(kDeepestFormula + 1)), HasSubstr("one within the other"));
+  EXPECT_THAT(formula_refusal("r = n" + std::string(kLongestFormula, ' ')), HasSubstr("bytes"));
 }
 
 TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
@@ -129,7 +131,8 @@ TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
       {"t = M(n); r = r + A(n)", "wiring `t = M(n)`, column 5: nothing reads what M(n) gives"},
       {"y = M(n); r = r + A(n)", "column 5: nothing reads what M(n) gives"},
   };
-  for (const auto& [text, message] : cases) EXPECT_THAT(why_not(text), HasSubstr(message)) << text;
+  for (const auto& [text, message] : cases)
+    EXPECT_THAT(formula_refusal(text), HasSubstr(message)) << text;
   EXPECT_EQ(refusal_of([] { parse_wiring("noise = n; r = r + niose"); }).hint(),
             "did you mean noise?");
 }
@@ -267,11 +270,57 @@ TEST(CanonicalWiring, HasAFormThatPeopleRead) {
       {"r = r + M(n)*A(n)", "r = r + A(n)*M(n)"},
       {"r = r + A(n) + A(n)", "r = r + A(n) + A(n)"},
       {"a = A(n); r = r + a + a", "r = r + 2*A(n)"},
-      {"r = (1 - sigmoid(M[1](n)))*r + sigmoid(M[1](n))*M[0](n)",
-       "r = r*(1 - sigmoid(M(n))) + sigmoid(M(n))*M[1](n)"},
-      {"y = A(y)*M(y); r = r + y", "r = r + y*0"},
+      {"r = r*(n + 1 - 2*M(n))", "r = r*(n - 2*M(n) + 1)"},
+      {"r = r*(1 - sigmoid(M(n)))", "r = r*(1 - sigmoid(M(n)))"},
+      {"y = A(y)*M(y); r = r + y", "r = r + A(y)*M(y)"},
   };
-  for (const auto& [text, form] : cases) EXPECT_EQ(canonical_text(text), form) << text;
+  for (const auto& [text, form] : cases) EXPECT_EQ(canonical_of(text), form) << text;
+}
+
+TEST(CanonicalWiring, ScalesThatWeightsTakeUpAreEquivalentAndNotTheSame) {
+  const auto equivalence = [](const std::string& text, const OutputScales& scales = {}) {
+    return equivalence_text(parse_wiring(text), scales);
+  };
+  const std::string parallel = equivalence("r = r + A(n) + M(n)");
+  EXPECT_EQ(parallel, "r = r + A(n) + M(n)");
+  for (const char* text : {"r = r + 2*A(n) + M(n)", "r = r - A(n)/3 + 0.5*M(n)"}) {
+    EXPECT_EQ(equivalence(text), parallel) << text;
+    EXPECT_NE(canonical_of(text), parallel) << text;
+  }
+  EXPECT_EQ(equivalence("r = r + 2*A(n) + 3*M(n)", {false, true}), "r = r + 2*A(n) + M(n)");
+  EXPECT_EQ(equivalence("r = r - 2*A(n)*M(n)", {false, true}), "r = r + A(n)*M(n)");
+  EXPECT_EQ(equivalence("r = r + 2*A(n); r = r + M(N(r))"),
+            equivalence("r = r + A(n); r = r + M(N(r))"));
+  // Not where a part is called twice, a value has two factors, or nothing is left.
+  for (const char* text : {"r = r + 2*A(n) + A(r)", "t1 = A(n); r = r + 2*t1 + M(t1)",
+                           "r = r + 0*A(n)", "r = r + 2*N(n)"})
+    EXPECT_EQ(equivalence(text), canonical_of(text)) << text;
+}
+
+TEST(CanonicalWiring, HashesTellFormsApart) {
+  const auto hash = [](const char* text) { return wiring_hash(parse_wiring(text)); };
+  EXPECT_EQ(hash("r = r + A(n) + M(n)"), hash("y=r+M(n); r=y+A(n)"));
+  EXPECT_EQ(hash("r = A[1](A(n))"), hash("r = A(A[1](n))"));
+  EXPECT_NE(hash("r = A[1](A(n))"), hash("r = A(A(n))"));
+  EXPECT_NE(hash("r = r + A(n) + M(n)"), hash("r = r + A(n)*M(n)"));
+  EXPECT_NE(hash("r = r + 2*A(n)"), hash("r = r + A(n)"));
+  EXPECT_EQ(hash("r = r + A(n)").size(), 16U);
+}
+
+// Y counts where it is read, be it by another wiring of the plan.
+TEST(CanonicalWiring, YIsThereWhereItIsRead) {
+  const Wiring w = parse_wiring("r = r + A(n); y = r");
+  EXPECT_EQ(to_text(canonical(w)), "r = r + A(n)");
+  EXPECT_EQ(to_text(canonical(w, true)), "t1 = r + A(n); y = t1; r = t1");
+  EXPECT_EQ(canonical_of("y = r + M(y); r = y*n"), "t1 = r + M(y); y = t1; r = n*t1");
+}
+
+TEST(CanonicalWiring, LargeOnesAreTheirOwnForm) {
+  std::string text = "r = r + n";
+  for (int i = 0; i < 200; ++i) text += "; r = N(r) + n";
+  EXPECT_EQ(canonical_of(text), to_text(parse_wiring(text)));
+  EXPECT_EQ(canonical_of("a = r*r; a = a*a; a = a*a; r = a*a"),
+            "a = r*r; a = a*a; a = a*a; r = a*a");
 }
 
 }  // namespace

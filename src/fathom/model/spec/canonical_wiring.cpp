@@ -159,12 +159,13 @@ class GraphWriter {
     const int inside = depth + int(terms.size()) + 1;
     const double constant = node(id).constant;
     if (terms.empty()) return wire::number(constant);
-    Expr e = scaled(terms[0].second, terms[0].first, inside);
-    for (size_t i = 1; i < terms.size(); ++i) {
+    const bool begins = constant > 0 && terms[0].second < 0;  // 1 - x
+    Expr e = begins ? wire::number(constant) : scaled(terms[0].second, terms[0].first, inside);
+    for (size_t i = begins ? 0 : 1; i < terms.size(); ++i) {
       Expr term = scaled(std::abs(terms[i].second), terms[i].first, inside);
       e = terms[i].second < 0 ? std::move(e) - std::move(term) : std::move(e) + std::move(term);
     }
-    if (constant > 0) return std::move(e) + wire::number(constant);
+    if (constant > 0 && !begins) return std::move(e) + wire::number(constant);
     return constant < 0 ? std::move(e) - wire::number(-constant) : e;
   }
 

@@ -86,7 +86,8 @@ class GraphBuilder {
     if (e.op != Expr::kCall) return fresh(std::move(node));
     const LinearForm x = form(node.args[0]);
     if (x.terms.empty()) return sum({1 / (1 + std::exp(-x.constant)), {}});  // sigmoid of a number
-    return only("C" + e.name + std::to_string(node.args[0]), std::move(node));
+    const std::string key = "C" + e.name + std::to_string(node.args[0]);
+    return only(key, std::move(node));
   }
 
   LinearForm form(int id) const {
