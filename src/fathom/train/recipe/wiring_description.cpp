@@ -62,6 +62,11 @@ struct PartsSaid {
     if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
     names.insert(name);
   }
+  // A norm that is none is no module.
+  void add(const NormSpec& norm, const BackboneConfig& backbone) {
+    add(norm_words(norm, backbone), norm.name());
+    if (norm.kind == NormSpec::kNone) names.erase(norm.name());
+  }
 };
 
 struct Said {
@@ -76,6 +81,13 @@ template <class Specs>
 std::vector<int> numbers_of(const Specs& specs) {
   std::vector<int> numbers;
   for (const auto& spec : specs) numbers.push_back(spec.instance);
+  return numbers;
+}
+
+std::vector<int> numbers_of_norms(const std::vector<NormSpec>& norms) {
+  std::vector<int> numbers;
+  for (const NormSpec& norm : norms)
+    if (norm.kind != NormSpec::kNone) numbers.push_back(norm.index);
   return numbers;
 }
 
@@ -113,21 +125,19 @@ Said say_all(const ModelConfig& config) {
     for (const MlpSpec& m : layer.mlp) said.mlp.add(mlp_words(m, b), m.name());
     said.attention.instances.push_back(numbers_of(layer.attention));
     said.mlp.instances.push_back(numbers_of(layer.mlp));
-    said.doors.add(norm_words(layer.norm_in, b), layer.norm_in.name());
-    std::vector<int> norms = {layer.norm_in.index};
-    for (const NormSpec& n : layer.norm) {
-      said.within.add(norm_words(n, b), n.name());
-      norms.push_back(n.index);
-    }
-    said.doors.instances.push_back(norms);
-    if (layer.readout)
-      said.last.add(norm_words(layer.readout->norm, b), layer.readout->norm.name());
+    std::vector<NormSpec> norms = {layer.norm_in};
+    norms.insert(norms.end(), layer.norm.begin(), layer.norm.end());
+    said.doors.add(layer.norm_in, b);
+    for (const NormSpec& n : layer.norm) said.within.add(n, b);
+    said.doors.instances.push_back(numbers_of_norms(norms));
+    if (layer.readout) said.last.add(layer.readout->norm, b);
   });
   said.positions = positions_of(plan);
   return said;
 }
 
-// "one, shared by 12 layers", "12, one a layer", or whose each layer has: "[0] [1] [0]".
+// "1, shared by 12 layers", "12, none shared", or whose each layer has: "2, shared by 3 layers: 0
+// 1 0".
 std::string sharing_words(const PartsSaid& parts, int layers) {
   if (parts.names.empty()) return "none";
   size_t named = 0;
