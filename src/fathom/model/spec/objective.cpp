@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
@@ -50,7 +51,7 @@ int degree(const Expr& e) {
 
 void check_reach(const TermRule& term) {
   if (term.judge != TermRule::kSelf)
-    misuse(fmt::format("objective: {} has a reach, and a judge that is frozen", term.name),
+    misuse(fmt::format("objective: {} has a reach, and a judge that is frozen", escaped(term.name)),
            "a reach is of judge=self: a frozen judge teaches only what came before it");
   const bool more = any_name(term.value, false, [](std::string_view name) {
     const ObjectiveSignal* s = find_signal(bare(name));
@@ -60,7 +61,7 @@ void check_reach(const TermRule& term) {
   if (more)
     misuse(fmt::format("objective: {} = {} has a reach, and a gradient by more than ce, p and "
                        "p_max",
-                       term.name, to_text(term.value)),
+                       escaped(term.name), escaped(to_text(term.value))),
            "put the others within stop(), or leave the reach out (reach=1 of all losses is exact "
            "for every signal)");
 }
@@ -78,7 +79,8 @@ std::vector<double> ObjectiveTerm::layer_weights(int64_t n_layer) const {
   const auto from_end = [&](int64_t layer) { return layer < 0 ? layer + n_layer : layer; };
   const auto place = [&](int64_t i, int64_t layer) {
     if (i < 0 || i >= n_layer)
-      misuse(fmt::format("objective: {} is of layer {}, and n_layer = {}", name, layer, n_layer),
+      misuse(fmt::format("objective: {} is of layer {}, and n_layer = {}", escaped(name), layer,
+                         n_layer),
              fmt::format("layers are 0 to {}, or -1 to {} from the end", n_layer - 1, -n_layer));
     return i;
   };
@@ -103,14 +105,15 @@ std::vector<double> ObjectiveTerm::layer_weights(int64_t n_layer) const {
       break;
   }
   if (!layers.weights.empty() && layers.weights.size() != chosen.size())
-    misuse(fmt::format("objective: {} has {} weights for {} layers", name, layers.weights.size(),
-                       chosen.size()),
+    misuse(fmt::format("objective: {} has {} weights for {} layers", escaped(name),
+                       layers.weights.size(), chosen.size()),
            "give one for each of its layers");
   std::vector<double> weights(static_cast<size_t>(n_layer), 0.0);
   for (size_t k = 0; k < chosen.size(); ++k) {
     double& weight = weights[static_cast<size_t>(chosen[k])];
     if (weight != 0)
-      misuse(fmt::format("objective: {} has layer {} twice", name, chosen[k]), "name it once");
+      misuse(fmt::format("objective: {} has layer {} twice", escaped(name), chosen[k]),
+             "name it once");
     weight = layers.weights.empty() ? 1.0 : layers.weights[k];
   }
   if (!mean) return weights;
@@ -118,7 +121,7 @@ std::vector<double> ObjectiveTerm::layer_weights(int64_t n_layer) const {
   if (total == 0 && !chosen.empty())
     misuse(fmt::format("objective: the weights of {} are 0 together, and reduce=mean divides by "
                        "their sum",
-                       name),
+                       escaped(name)),
            "take reduce=sum");
   for (double& weight : weights) weight /= chosen.empty() ? 1 : total;
   return weights;

@@ -33,6 +33,11 @@ constexpr Word kReductions[] = {{"sum", 0}, {"mean", 1}};
          hint);
 }
 
+// Cut, for messages.
+std::string shown(const Expr& e) {
+  return escaped(to_text(e));
+}
+
 template <size_t N>
 int value_of(const Word (&words)[N], const Attribute& a) {
   std::vector<std::string> names;
@@ -62,14 +67,14 @@ class Checker {
     const Expr& e = statement_.value;
     if (shape_of(e) == Shape::kNumber)
       refuse(statement_.column,
-             fmt::format("{} = {} is a number, whatever the model says", statement_.target,
-                         to_text(e)),
+             fmt::format("{} = {} is a number, whatever the model says", escaped(statement_.target),
+                         shown(e)),
              "a term is of signals of rows, such as ce, or of means of them");
     if (!learns(e))
-      refuse(
-          statement_.column,
-          fmt::format("{} = {} has no gradient: it teaches nothing", statement_.target, to_text(e)),
-          "ce, p and p_max have one, where they are not within stop() or beside >");
+      refuse(statement_.column,
+             fmt::format("{} = {} has no gradient: it teaches nothing", escaped(statement_.target),
+                         shown(e)),
+             "ce, p and p_max have one, where they are not within stop() or beside >");
   }
 
  private:
@@ -94,7 +99,7 @@ class Checker {
       case Op::kFunction:
         break;
     }
-    refuse(e.column, fmt::format("{} is of wirings, not of objectives", to_text(e)),
+    refuse(e.column, fmt::format("{} is of wirings, not of objectives", shown(e)),
            "calls are ln, exp, min, max, stop, mean");
   }
 
@@ -124,7 +129,7 @@ class Checker {
     const Shape shape = shape_of(e.args[0]);
     if (e.name != "mean") return shape;
     if (shape != Shape::kRow)
-      refuse(e.column, fmt::format("{} is no mean over rows", to_text(e)),
+      refuse(e.column, fmt::format("{} is no mean over rows", shown(e)),
              "mean(x) is of signals of rows, such as p_max");
     return Shape::kStep;
   }
@@ -132,16 +137,15 @@ class Checker {
   Shape joined(const Expr& e) const {
     const Shape a = shape_of(e.args[0]), b = shape_of(e.args[1]);
     if (a != Shape::kNumber && b != Shape::kNumber && a != b)
-      refuse(
-          e.column,
-          fmt::format("{} joins what is of single rows with a mean over all of them", to_text(e)),
-          "a term is of rows, or a function of means: mean(x)*mean(y), not x*mean(y)");
+      refuse(e.column,
+             fmt::format("{} joins what is of single rows with a mean over all of them", shown(e)),
+             "a term is of rows, or a function of means: mean(x)*mean(y), not x*mean(y)");
     return std::max(a, b);
   }
 
   static void expect_arguments(const Expr& e, size_t count) {
     if (e.args.size() == count) return;
-    refuse(e.column, fmt::format("{} has {} arguments", to_text(e), e.args.size()),
+    refuse(e.column, fmt::format("{} has {} arguments", shown(e), e.args.size()),
            fmt::format("it takes {}", count == 1 ? "one" : "two"));
   }
 
@@ -293,7 +297,7 @@ Objective parse_objective(const std::string& text) {
   for (const Statement& s : parse_formula(text, "objective")) {
     objective.terms.push_back(term_of(s));
     if (!names.insert(s.target).second)
-      refuse(s.column, fmt::format("there are two terms {}", s.target),
+      refuse(s.column, fmt::format("there are two terms {}", escaped(s.target)),
              "each has a name of its own, under which its value is told");
   }
   if (objective.terms.empty())

@@ -33,8 +33,8 @@ void check_objective(const SupervisionConfig& c, int64_t n_layer) {
            "layers=last is there in every model");
   for (const SupervisionTerm& term : table)
     if (c.reach && term.reach > *c.reach)
-      misuse(fmt::format("objective: {} has a reach of {}, and reach = {}", term.name, term.reach,
-                         *c.reach),
+      misuse(fmt::format("objective: {} has a reach of {}, and reach = {}", escaped(term.name),
+                         term.reach, *c.reach),
              "reach is of all losses: leave it out, or take the smaller one in the term");
 }
 
@@ -144,7 +144,7 @@ FrozenParts frozen_parts(const SupervisionConfig& config) {
     const std::vector<std::string> words = {"attn", "mlp", "norm", "embedding", "head", "block"};
     if (std::find(words.begin(), words.end(), word) == words.end())
       misuse(fmt::format("freeze_parts = {}: {} is no class of modules",
-                         in_quotes(config.freeze_parts), in_quotes(word)),
+                         quoted_start(config.freeze_parts), quoted_start(word)),
              suggestion(word, words));
   }
   if (frozen.attention && frozen.mlp && frozen.norm && frozen.embedding && frozen.head)
