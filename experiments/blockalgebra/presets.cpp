@@ -53,8 +53,8 @@ const Settings kHalts = {{"halt_rule", "bernoulli"}};
 const Settings kOnlyLogged = kHalts + Settings{{"halt_use", "log"}};
 const Settings kAnswers = kHalts + Settings{{"halt_use", "answer"}};
 
-Settings objective(const char* formula) {
-  return {{"objective", formula}};
+Settings objective(const char* name) {
+  return {{"objective", name}};
 }
 
 // ---- The notebook's rows, under the names of their logs
@@ -151,60 +151,47 @@ std::vector<WiringRow> parallel_rows() {
 
 std::vector<WiringRow> objective_rows() {
   const Settings halts = kAffine + kAnswers;
-  const char* penalty =
-      "loss = ce*halts [layers=all]; "
-      "confidence = -ln(1 - p_max)*asked [layers=1..-1, judge=self_frozen]";
-  // The blocks did not learn: asking the next layer had left them without gradients.
-  const Settings next = halts + Settings{{"freeze_parts", "[attn, mlp]"}};
+  // Asking the next layer had left the blocks without gradients.
+  const Settings next = halts + Settings{{"freeze_parts", "block"}};
+  const Settings expected = halts + Settings{{"halt_in_eval", "expect"}};
   return {
-      {"1-noise", "confidence before the last layer is penalised: + mean ln p", kVanilla, 2.4e-3,
-       kAffine + objective("loss = ce [layers=last]; "
-                           "noise = ln(p_max)/L [layers=0..-2, judge=self_frozen]")},
+      {"1-noise", "confidence before the last layer is penalised", kVanilla, 2.4e-3,
+       kAffine + objective("conf_1")},
       {"2-test", "confidence is rewarded, of its mean over the batch", kVanilla, 2.4e-3,
-       kAffine + objective("loss = ce [layers=last]; confidence = ln(1 - exp(mean(ln(p_max))))/L "
-                           "[layers=0..-2, judge=self_frozen]")},
+       kAffine + objective("conf_2")},
       {"3-test", "confidence of who goes on is penalised, times its cross-entropy", kVanilla,
-       2.4e-3,
-       halts +
-           objective("loss = ce [layers=last]; "
-                     "confidence = -ce*ln(1 - p_max)*survives [layers=all, judge=self_frozen]")},
+       2.4e-3, halts + objective("conf_3")},
+      {"3-test-rerun", "the same, the last layer trained on who comes to its end", kVanilla, 2.4e-3,
+       halts + objective("conf_3_rerun")},
       {"4-test", "the same, times the cross-entropy where it halts, which is never who goes on",
-       kVanilla, 2.4e-3,
-       halts + objective("loss = ce*asked [layers=last]; confidence = -((ce - 1)*halts + 1)*"
-                         "ln(1 - p_max)*survives [layers=all, judge=self_frozen]")},
+       kVanilla, 2.4e-3, halts + objective("conf_4")},
       {"5-test-text", "the same of the layer before, as the notes have it", kVanilla, 2.4e-3,
-       halts + objective("loss = ce*asked [layers=last]; confidence = -((prev.ce - 1)*prev.halts + "
-                         "1)*ln(1 - p_max)*asked [layers=1..-1, judge=self_frozen]")},
+       halts + objective("conf_5_text")},
       {"5-test", "who halts answers, and confidence is penalised, as logged", kVanilla, 2.4e-3,
-       halts + objective(penalty)},
-      {"5-test2", "the same, run again", kVanilla, 2.4e-3, halts + objective(penalty)},
-      {"6-test-1", "the next layer is asked, its probability of the target rewarded; blocks frozen",
-       kVanilla, 6e-4,
-       next + objective("loss = ce*halts [layers=all]; "
-                        "confidence = ln(1 - p)*asked [layers=1..-1, judge=next_frozen]")},
-      {"6-test-2", "the next layer is asked, its confidence rewarded; blocks frozen", kVanilla,
-       3e-4,
-       next + objective("loss = ce*halts [layers=all]; "
-                        "confidence = ln(1 - p_max)*asked [layers=1..-1, judge=next_frozen]")},
-      {"7-test-4", "every layer trained, and rewarded for likeness to the next row a layer before",
-       kVanilla, 6e-4,
-       kAffine + objective("loss = ce [layers=all]; "
-                           "likeness = -prev.next_dot [layers=1..-1, per=next]")},
-      {"u5-lastpenalty", "expected halting, and the last layer's answers cost twice", kVanilla,
-       6e-4,
-       halts + objective("loss = ce*expected_halts [layers=0..-2]; "
-                         "last = 2*ce*expected_halts [layers=last]")},
-      {"u5-ponder", "expected halting, and every layer asked costs 0.01", kVanilla, 6e-4,
-       halts + objective("loss = ce*expected_halts [layers=all]; "
-                         "ponder = 0.01*expected_asked [layers=all]")},
-      {"u6-token", "rewarded for what the layer before says of the next row's next token", kVanilla,
-       6e-4,
-       kAffine + objective("loss = ce [layers=all]; "
-                           "agreement = -0.1*prev.next_ln_p [layers=1..-1, per=next]")},
-      {"u9-lowrate", "5-test at a smaller rate", kVanilla, 6e-4, halts + objective(penalty)},
-      {"u14-sure", "confidence is rewarded where it is above 0.9", kVanilla, 6e-4,
-       kAffine + objective("loss = ce [layers=last]; sure = ln(1 - p_max)*(p_max > 0.9) "
-                           "[layers=0..-2, judge=self_frozen]")},
+       halts + objective("conf_5")},
+      {"5-test2", "the same, run again", kVanilla, 2.4e-3, halts + objective("conf_5")},
+      {"6-test-1", "the next layer is asked, its p of the target rewarded; blocks stay as they are",
+       kVanilla, 6e-4, next + objective("conf_6_1")},
+      {"6-test-2", "the next layer is asked, its confidence rewarded; blocks stay as they are",
+       kVanilla, 3e-4, next + objective("conf_6_2")},
+      {"7-test-4", "every layer trained, and drawn to the next row's state a layer before",
+       kVanilla, 6e-4, kAffine + objective("prevnext_dot")},
+      {"u5-expected", "halting in expectation, with a gradient into when", kVanilla, 6e-4,
+       expected + objective("expected")},
+      {"u5-ponder", "the same, with a price for every layer that is asked", kVanilla, 6e-4,
+       expected + objective("ponder")},
+      {"u5-lastpenalty", "who halts answers, and answers of the last layer cost twice", kVanilla,
+       6e-4, halts + objective("last_penalty")},
+      {"u6-token", "every layer trained, and to say what the layer before says of the next row",
+       kVanilla, 6e-4, kAffine + objective("prevnext_token")},
+      {"u9-lowrate", "5-test at a quarter of its rate", kVanilla, 6e-4,
+       halts + objective("conf_5")},
+      {"u14-sure", "confidence is rewarded where it is high already", kVanilla, 6e-4,
+       kAffine + objective("reward_sure")},
+      {"notarget", "rows without a target ask the next layer, and are to make it sure", kVanilla,
+       6e-4, kAffine + objective("no_target")},
+      {"agreement", "confidence where two layers agree is rewarded", kVanilla, 6e-4,
+       kAffine + objective("agreement")},
   };
 }
 
@@ -213,6 +200,8 @@ std::vector<WiringRow> objective_rows() {
 std::vector<WiringRow> idea_rows() {
   const Settings reach = kAll + Settings{{"reach", "1"}, {"reach_embeddings", "false"}};
   return {
+      {"carrypenalty", "times attention, and a price for a large stream", kTimesAttention, 6e-4,
+       kFree + objective("carry_penalty")},
       {"u1-reach1", "every layer trained, and a loss reaches one layer: embeddings only as a head",
        kVanilla, 6e-4, kAffine + reach},
       {"u1-reach1-unshared", "the same, every layer with weights of its own", kVanilla, 6e-4,
