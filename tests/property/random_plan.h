@@ -14,7 +14,7 @@ namespace fathom::property {
 // Blocks of different shapes; the number of norms that each calls.
 inline std::vector<Wiring> all_wirings() {
   using namespace wire;
-  const WireExpr r = name("r"), n = name("n"), y = name("y"), a = name("a");
+  const Expr r = name("r"), n = name("n"), y = name("y"), a = name("a");
   return {
       pre_norm_wiring(),
       {{{"r", r + attention(n) + mlp(n)}}},

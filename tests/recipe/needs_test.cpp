@@ -58,7 +58,11 @@ std::vector<InVain> in_vain() {
        "block_style = gpt2",
        {{"block_style", "huginn"}},
        {{"block_style", "gpt2"}}},
-      {"rms_norm_eps", "1e-4", "block_style = sandwich or huginn", {}, {{"block_style", "huginn"}}},
+      {"rms_norm_eps",
+       "1e-4",
+       "block_style = sandwich or huginn, or norm_kind = rms",
+       {},
+       {{"block_style", "huginn"}}},
       {"effective_n_layer",
        "9",
        "init = takase, takase_tied or huginn, or residual_scaling",
@@ -225,6 +229,57 @@ std::vector<InVain> in_vain_of_loops() {
   };
 }
 
+// Of what blocks are made of.
+std::vector<InVain> in_vain_of_wirings() {
+  const Settings attends = {{"wiring", "r = r + A(n)"}}, maps = {{"wiring", "r = r + M(n)"}};
+  const Settings::value_type no_weights = {"norm_affine", "false"},
+                             weights = {"norm_affine", "true"};
+  const char* const kA = "a wiring that calls A";
+  const char* const kM = "a wiring that calls M";
+  const char* const kWeights = "norms with weights (norm_affine = true, norm_kind other than none)";
+  return {
+      {"attn_value", "sum", kA, maps, attends},
+      {"attn_projection", "false", kA, maps, attends},
+      {"attn_scores", "sigmoid", kA, maps, attends},
+      {"attn_mask", "strict", kA, maps, attends},
+      {"attn_bias", "true", kA, maps, attends},
+      {"attn_bias",
+       "true",
+       "attn_value = linear, attn_projection = true, or attn_scores = softmax or sigmoid",
+       {{"attn_value", "sum"}, {"attn_projection", "false"}, {"attn_scores", "uniform"}},
+       {{"attn_scores", "sigmoid"}}},
+      {"share_attn", "one", kA, maps, attends},
+      {"mlp_hidden", "2", kM, attends, maps},
+      {"mlp_activation", "relu", kM, attends, maps},
+      {"mlp_gated", "true", kM, attends, maps},
+      {"mlp_bias", "true", kM, attends, maps},
+      {"share_mlp", "one", kM, attends, maps},
+      {"activation", "gelu_tanh", kM, attends, maps},
+      {"activation",
+       "gelu_tanh",
+       "mlp_activation = style",
+       {{"mlp_activation", "relu"}},
+       {{"mlp_activation", "style"}}},
+      {"norm_eps",
+       "1e-3",
+       "norm_kind = style or layer, or a loop_norm",
+       {{"norm_kind", "rms"}},
+       {{"norm_kind", "layer"}}},
+      {"norm_affine",
+       "false",
+       "norm_kind = style, layer or rms",
+       {{"norm_kind", "none"}},
+       {{"norm_kind", "rms"}}},
+      {"norm_ties", "last", kWeights, {{"share_norm", "one"}, no_weights}, {weights}},
+      {"share_norm", "one", kWeights, {no_weights}, {weights}},
+      {"share",
+       "one",
+       "share_attn, share_mlp or share_norm = None",
+       {{"share_attn", "one"}, {"share_mlp", "one"}, {"share_norm", "one"}},
+       {{"share_norm", "None"}}},
+  };
+}
+
 TEST(Needs, EveryKeyActsAlwaysOrSaysWhatItNeeds) {
   RunConfig config;
   FieldList list;
@@ -243,6 +298,7 @@ TEST(Needs, EachIsToldAndOnlyWhileItDoesNotHold) {
   std::set<std::pair<std::string, std::string>> told;
   std::vector<InVain> all = in_vain();
   for (InVain& v : in_vain_of_loops()) all.push_back(v);
+  for (InVain& v : in_vain_of_wirings()) all.push_back(v);
   for (const InVain& v : all) {
     SCOPED_TRACE(std::string(v.key) + " without " + v.needs);
     told.emplace(v.key, v.needs);

@@ -71,7 +71,7 @@ TEST(PublishedCounts, OneBlockForAllLayers) {
 
 Wiring two_of_each() {
   using namespace wire;
-  const WireExpr n = name("n");
+  const Expr n = name("n");
   return {
       {{"r", name("r") + attention(n) * mlp(n)}, {"r", name("r") + attention(n, 1) * mlp(n, 1)}}};
 }

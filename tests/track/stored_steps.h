@@ -13,7 +13,7 @@ namespace fathom {
 
 inline bool is_sound(const std::string& path) {
   Database database(path, false, 1000);
-  Statement check(database, "PRAGMA integrity_check");
+  SqlStatement check(database, "PRAGMA integrity_check");
   return check.next() && check.text(0) == "ok";
 }
 

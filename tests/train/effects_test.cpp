@@ -72,6 +72,7 @@ const std::vector<Row> kEffectsRows = {
     {"bias", "True"}, {"head_bias", "True", {{"tie_head", "False"}}}, {"tie_head", "False"},
     {"dropout", "0.3"}, {"attn_dropout", "0.3"}, {"residual_dropout", "0.3"},
     {"embed_dropout", "0.3"}, {"norm_eps", "0.1"}, {"activation", "gelu_tanh"}, {"init", "torch"},
+    {"attn_mask", "strict"}, {"mlp_activation", "relu"},
     {"rms_norm_eps", "0.1", kHuginnSettings}, {"residual_scaling", "tied_depth", kHuginnSettings},
     {"effective_n_layer", "9", {{"init", "takase"}}}, {"scale_embeddings", "True"},
     {"loop_adapter_init", "half", kLoopSettings},

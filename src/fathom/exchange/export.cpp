@@ -117,6 +117,10 @@ ExportReport write_folder(const std::string& checkpoint, const std::string& fold
   return report;
 }
 
+bool is_gpt2(const Wiring& wiring) {
+  return to_text(canonical(wiring)) == to_text(canonical(pre_norm_wiring()));
+}
+
 }  // namespace
 
 std::vector<std::string> beyond_gpt2(const ModelConfig& model) {
@@ -132,6 +136,8 @@ std::vector<std::string> beyond_gpt2(const ModelConfig& model) {
   if (model.backbone.init == Init::kTakase && model.backbone.tie_head)
     plain.backbone.init = Init::kGpt2;
   if (!model.looping.loops()) plain.looping = model.looping;
+  if (model.wiring.has_wiring() && is_gpt2(typed_wiring(model.wiring)))
+    plain.wiring.wiring = model.wiring.wiring;
   // How layers were trained does not shape what the last one answers.
   plain.supervision = model.supervision;
   given.architecture = nullptr;

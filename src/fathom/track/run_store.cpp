@@ -40,7 +40,7 @@ constexpr const char* kRecordColumns =
     "id, name, experiment, config_toml, status, created_at, updated_at, last_step, best_metric, "
     "best_step, best_value";
 
-RunRecord read_record(const Database& database, const Statement& row) {
+RunRecord read_record(const Database& database, const SqlStatement& row) {
   RunRecord record;
   record.id = row.integer(0);
   record.name = row.text(1);
@@ -102,9 +102,9 @@ RunHandle RunStore::create_run(const std::string& name, const std::string& exper
     misuse(fmt::format("a run named {} is already in run store {}", name, database.path()),
            "choose another --run_name, or --force to replace it");
   const double time = now();
-  Statement(database,
-            "INSERT INTO runs (name, experiment, config_toml, status, created_at, updated_at, "
-            "last_step, best_step, best_value) VALUES (?, ?, ?, 'running', ?, ?, -1, -1, NULL)")
+  SqlStatement(database,
+               "INSERT INTO runs (name, experiment, config_toml, status, created_at, updated_at, "
+               "last_step, best_step, best_value) VALUES (?, ?, ?, 'running', ?, ?, -1, -1, NULL)")
       .bind(0, name)
       .bind(1, experiment)
       .bind(2, config_toml)
@@ -130,23 +130,23 @@ RunHandle RunStore::reopen_run(const std::string& name, const std::string& confi
 void RunStore::reopen(RunHandle run, const std::string& config_toml, int64_t step) {
   Database& database = *impl_->database;
   WriteTransaction transaction(database);
-  Statement(database,
-            "UPDATE runs SET status = 'running', updated_at = ?, last_step = min(last_step, ?), "
-            "config_toml = ? WHERE id = ?")
+  SqlStatement(database,
+               "UPDATE runs SET status = 'running', updated_at = ?, last_step = min(last_step, ?), "
+               "config_toml = ? WHERE id = ?")
       .bind(0, now())
       .bind(1, step)
       .bind(2, config_toml)
       .bind(3, run.id)
       .execute();
   require_run(database);
-  Statement(database, "DELETE FROM metrics WHERE run_id = ? AND step > ?")
+  SqlStatement(database, "DELETE FROM metrics WHERE run_id = ? AND step > ?")
       .bind(0, run.id)
       .bind(1, step)
       .execute();
   // The best step may be one of those that are to be computed anew.
-  Statement(database,
-            "UPDATE runs SET best_metric = '', best_step = -1, best_value = NULL "
-            "WHERE id = ? AND best_step > ?")
+  SqlStatement(database,
+               "UPDATE runs SET best_metric = '', best_step = -1, best_value = NULL "
+               "WHERE id = ? AND best_step > ?")
       .bind(0, run.id)
       .bind(1, step)
       .execute();
@@ -156,13 +156,14 @@ void RunStore::reopen(RunHandle run, const std::string& config_toml, int64_t ste
 void RunStore::add(RunHandle run, int64_t step, Span<const MetricValue> values) {
   Database& database = *impl_->database;
   WriteTransaction transaction(database);
-  Statement(database, "UPDATE runs SET updated_at = ?, last_step = max(last_step, ?) WHERE id = ?")
+  SqlStatement(database,
+               "UPDATE runs SET updated_at = ?, last_step = max(last_step, ?) WHERE id = ?")
       .bind(0, now())
       .bind(1, step)
       .bind(2, run.id)
       .execute();
   require_run(database);
-  Statement insert(
+  SqlStatement insert(
       database, "INSERT OR REPLACE INTO metrics (run_id, step, name, value) VALUES (?, ?, ?, ?)");
   insert.bind(0, run.id).bind(1, step);
   for (const MetricValue& metric : values)
@@ -172,7 +173,7 @@ void RunStore::add(RunHandle run, int64_t step, Span<const MetricValue> values) 
 
 void RunStore::set_status(RunHandle run, RunStatus status) {
   Database& database = *impl_->database;
-  Statement(database, "UPDATE runs SET status = ?, updated_at = ? WHERE id = ?")
+  SqlStatement(database, "UPDATE runs SET status = ?, updated_at = ? WHERE id = ?")
       .bind(0, status_name(status))
       .bind(1, now())
       .bind(2, run.id)
@@ -182,9 +183,9 @@ void RunStore::set_status(RunHandle run, RunStatus status) {
 
 void RunStore::set_best(RunHandle run, const std::string& metric, int64_t step, double value) {
   Database& database = *impl_->database;
-  Statement(database,
-            "UPDATE runs SET best_metric = ?, best_step = ?, best_value = ?, updated_at = ? "
-            "WHERE id = ?")
+  SqlStatement(database,
+               "UPDATE runs SET best_metric = ?, best_step = ?, best_value = ?, updated_at = ? "
+               "WHERE id = ?")
       .bind(0, metric)
       .bind(1, step)
       .bind(2, value)
@@ -209,16 +210,16 @@ int RunStore::settle_killed_runs() {
   int killed = 0;
   for (const RunRecord& record : runs()) {
     if (record.status != RunStatus::kRunning || is_held(folder_of(record.name))) continue;
-    Statement(database, "UPDATE runs SET status = ? WHERE id = ?")
+    SqlStatement(database, "UPDATE runs SET status = ? WHERE id = ?")
         .bind(0, status_name(RunStatus::kKilled))
         .bind(1, record.id)
         .execute();
     ++killed;
   }
   // Of files that an older fathom made.
-  Statement(database,
-            "UPDATE runs SET best_step = -1, best_value = NULL "
-            "WHERE best_metric = '' AND best_value IS NOT NULL")
+  SqlStatement(database,
+               "UPDATE runs SET best_step = -1, best_value = NULL "
+               "WHERE best_metric = '' AND best_value IS NOT NULL")
       .execute();
   transaction.commit();
   return killed;
@@ -259,14 +260,14 @@ void check_run_store(const std::string& path) {
 
 bool RunStore::delete_run(const std::string& name) {
   Database& database = *impl_->database;
-  Statement(database, "DELETE FROM runs WHERE name = ?").bind(0, name).execute();
+  SqlStatement(database, "DELETE FROM runs WHERE name = ?").bind(0, name).execute();
   return database.changes() > 0;
 }
 
 std::optional<RunRecord> RunStore::find(const std::string& name) const {
   Database& database = *impl_->database;
   const std::string sql = fmt::format("SELECT {} FROM runs WHERE name = ?", kRecordColumns);
-  Statement query(database, sql.c_str());
+  SqlStatement query(database, sql.c_str());
   query.bind(0, name);
   if (!query.next()) return std::nullopt;
   return read_record(database, query);
@@ -275,17 +276,17 @@ std::optional<RunRecord> RunStore::find(const std::string& name) const {
 std::vector<RunRecord> RunStore::runs() const {
   Database& database = *impl_->database;
   const std::string sql = fmt::format("SELECT {} FROM runs ORDER BY id DESC", kRecordColumns);
-  Statement query(database, sql.c_str());
+  SqlStatement query(database, sql.c_str());
   std::vector<RunRecord> records;
   while (query.next()) records.push_back(read_record(database, query));
   return records;
 }
 
 std::vector<Point> RunStore::series(const std::string& name, const std::string& metric) const {
-  Statement query(*impl_->database,
-                  "SELECT step, value FROM metrics "
-                  "WHERE run_id = (SELECT id FROM runs WHERE runs.name = ?) AND name = ? "
-                  "ORDER BY step");
+  SqlStatement query(*impl_->database,
+                     "SELECT step, value FROM metrics "
+                     "WHERE run_id = (SELECT id FROM runs WHERE runs.name = ?) AND name = ? "
+                     "ORDER BY step");
   query.bind(0, name).bind(1, metric);
   std::vector<Point> points;
   while (query.next()) points.push_back({query.integer(0), query.real(1)});
@@ -298,8 +299,8 @@ std::vector<std::string> RunStore::metric_names(const std::string& name) const {
   std::vector<std::string> names;
   while (run) {
     // From each name straight to the next one in the index: SELECT DISTINCT would read all values.
-    Statement query(database,
-                    "SELECT name FROM metrics WHERE run_id = ? AND name > ? ORDER BY name LIMIT 1");
+    SqlStatement query(
+        database, "SELECT name FROM metrics WHERE run_id = ? AND name > ? ORDER BY name LIMIT 1");
     query.bind(0, run->id).bind(1, names.empty() ? std::string_view() : names.back());
     if (!query.next()) break;
     std::string next = query.text(0);
@@ -318,9 +319,9 @@ void RunStore::for_each_step(const std::string& name, const VisitStep& visit) co
   Database& database = *impl_->database;
   const ReadTransaction one_moment(database);
   const std::vector<std::string> names = metric_names(name);
-  Statement query(database,
-                  "SELECT step, name, value FROM metrics "
-                  "WHERE run_id = (SELECT id FROM runs WHERE runs.name = ?) ORDER BY step");
+  SqlStatement query(database,
+                     "SELECT step, name, value FROM metrics "
+                     "WHERE run_id = (SELECT id FROM runs WHERE runs.name = ?) ORDER BY step");
   query.bind(0, name);
   StepValues row;
   bool pending = false;

@@ -69,7 +69,7 @@ bool Database::try_run(const char* sql) {
 }
 
 int64_t Database::integer(const char* sql) {
-  Statement query(*this, sql);
+  SqlStatement query(*this, sql);
   return query.next() ? query.integer(0) : 0;
 }
 
@@ -127,60 +127,60 @@ void Database::fail_with(int code) const {
   }
 }
 
-Statement::Statement(Database& database, const char* sql) : database_(database) {
+SqlStatement::SqlStatement(Database& database, const char* sql) : database_(database) {
   check(sqlite3_prepare_v2(database.handle_, sql, -1, &handle_, nullptr));
 }
 
-Statement::~Statement() {
+SqlStatement::~SqlStatement() {
   sqlite3_finalize(handle_);
 }
 
-void Statement::check(int code) const {
+void SqlStatement::check(int code) const {
   if (code != SQLITE_OK) database_.fail_with(code);
 }
 
-Statement& Statement::bind(int index, int64_t value) {
+SqlStatement& SqlStatement::bind(int index, int64_t value) {
   check(sqlite3_bind_int64(handle_, index + 1, value));
   return *this;
 }
 
-Statement& Statement::bind(int index, double value) {
+SqlStatement& SqlStatement::bind(int index, double value) {
   // SQLite has no NaN: say NULL ourselves rather than rely on its conversion.
   check(std::isnan(value) ? sqlite3_bind_null(handle_, index + 1)
                           : sqlite3_bind_double(handle_, index + 1, value));
   return *this;
 }
 
-Statement& Statement::bind(int index, std::string_view value) {
+SqlStatement& SqlStatement::bind(int index, std::string_view value) {
   check(sqlite3_bind_text64(handle_, index + 1, value.data() ? value.data() : "", value.size(),
                             SQLITE_TRANSIENT, SQLITE_UTF8));
   return *this;
 }
 
-bool Statement::next() {
+bool SqlStatement::next() {
   const int code = sqlite3_step(handle_);
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) database_.fail_with(code);
   return false;
 }
 
-void Statement::execute() {
+void SqlStatement::execute() {
   while (next()) {
   }
   check(sqlite3_reset(handle_));
 }
 
-int64_t Statement::integer(int column) const {
+int64_t SqlStatement::integer(int column) const {
   return sqlite3_column_int64(handle_, column);
 }
 
-double Statement::real(int column) const {
+double SqlStatement::real(int column) const {
   if (sqlite3_column_type(handle_, column) == SQLITE_NULL)
     return std::numeric_limits<double>::quiet_NaN();
   return sqlite3_column_double(handle_, column);
 }
 
-std::string Statement::text(int column) const {
+std::string SqlStatement::text(int column) const {
   const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(handle_, column));
   const auto size = static_cast<size_t>(sqlite3_column_bytes(handle_, column));
   return bytes ? std::string(bytes, size) : std::string();

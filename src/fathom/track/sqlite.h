@@ -32,7 +32,7 @@ class Database {
   [[noreturn]] void fail_with(int code) const;
 
  private:
-  friend class Statement;
+  friend class SqlStatement;
   std::string path_;
   int busy_timeout_ms_;
   sqlite3* handle_ = nullptr;
@@ -41,17 +41,17 @@ class Database {
 
 // One prepared statement. Parameters and columns are counted from 0; both the statement and the
 // snapshot that a query reads from end with the object.
-class Statement {
+class SqlStatement {
  public:
-  Statement(Database& database, const char* sql);
-  ~Statement();
-  Statement(const Statement&) = delete;
-  Statement& operator=(const Statement&) = delete;
+  SqlStatement(Database& database, const char* sql);
+  ~SqlStatement();
+  SqlStatement(const SqlStatement&) = delete;
+  SqlStatement& operator=(const SqlStatement&) = delete;
 
-  Statement& bind(int index, int64_t value);
-  Statement& bind(int index, double value);            // NaN becomes NULL
-  Statement& bind(int index, std::string_view value);  // copied
-  bool next();                                         // true: there is a row to read
+  SqlStatement& bind(int index, int64_t value);
+  SqlStatement& bind(int index, double value);            // NaN becomes NULL
+  SqlStatement& bind(int index, std::string_view value);  // copied
+  bool next();                                            // true: there is a row to read
   void execute();  // for statements without results; may be repeated
 
   int64_t integer(int column) const;

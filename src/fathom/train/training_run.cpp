@@ -20,6 +20,7 @@
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/training_plan.h"
+#include "fathom/train/recipe/wiring_description.h"
 #include "fathom/train/reporter.h"
 
 namespace fathom {
@@ -143,6 +144,7 @@ void print_header(const TrainRequest& request, const Trainer& trainer,
                         parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),
                     with_commas(request.vocab_size), c.model.backbone.block_size,
                     with_commas(c.tokens_per_step()), how_long);
+  if (const std::string wiring = given_wiring_line(c.model); !wiring.empty()) out += wiring + "\n";
   for (const std::string& stage : to_text(request.plan)) out += fmt::format("stage {}\n", stage);
   out += fmt::format("{}, learning rate {:g}, weight decay {:g}; {} on {}\n",
                      optimizer_rule(c.optimizer.optimizer).title, c.optimizer.learning_rate,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -97,6 +98,33 @@ void check_stops(const ModelConfig& config) {
          "add --loops_backprop_depth=None, or --loop_stop_probability=0");
 }
 
+// Keys of the backbone that act only under some of the wiring's.
+void add_needs_of_wiring(FieldList& list, const ModelConfig& config) {
+  const WiringConfig& w = config.wiring;
+  list.find("rms_norm_eps")->or_needs("norm_kind = rms", [&w] {
+    return w.norm_kind == NormChoice::kRms;
+  });
+  list.find("norm_eps")->needs("norm_kind = style or layer, or a loop_norm", [&w, &config] {
+    const bool is_layer = w.norm_kind == NormChoice::kStyle || w.norm_kind == NormChoice::kLayer;
+    return is_layer || (config.looping.loops() && config.looping.norm != LoopNorm::kNone);
+  });
+  Field* activation = list.find("activation");
+  activation->needs("mlp_activation = style",
+                    [&w] { return w.mlp_activation == MlpSpec::kOfBackbone; });
+  activation->needs("a wiring that calls M", [&w] { return w.calls_mlp(); });
+}
+
+// F.name is computed by an experiment's code.
+void check_functions(const ModelConfig& config) {
+  if (!config.wiring.has_wiring() || config.architecture != nullptr) return;
+  const std::set<std::string> functions = check_wiring(typed_wiring(config.wiring)).functions;
+  if (!functions.empty())
+    misuse(fmt::format("wiring = {} calls F.{}, which nobody has defined",
+                       in_quotes(config.wiring.wiring), *functions.begin()),
+           "functions are of experiments' own code; a wiring has A, M, N, sigmoid and mean without "
+           "any");
+}
+
 }  // namespace
 
 double effective_layers(const ModelConfig& config) {
@@ -111,12 +139,14 @@ void settle_depth(ModelConfig& config) {
 
 void add_fields(FieldList& list, ModelConfig& config) {
   add_fields(list, config.backbone);
+  add_fields(list, config.wiring);
   add_fields(list, config.early_exit);
   add_fields(list, config.halting);
   add_fields(list, config.supervision);
   add_fields(list, config.looping);
   add_fields(list, config.loop_halting);
   add_fields(list, config.ahead);
+  add_needs_of_wiring(list, config);
   if (config.architecture == nullptr || !config.architecture->add_fields) return;
   list.section(config.architecture->name);
   config.architecture->add_fields(list, config.own);
@@ -125,6 +155,8 @@ void add_fields(FieldList& list, ModelConfig& config) {
 void validate(const ModelConfig& config) {
   validate(config.backbone);
   validate(config.early_exit, config.backbone);
+  validate(config.wiring, config.backbone, config.early_exit);
+  check_functions(config);
   validate(config.halting, config.backbone);
   validate(config.supervision, config.backbone);
   validate(config.looping, config.backbone);

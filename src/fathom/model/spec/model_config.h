@@ -11,6 +11,7 @@
 #include "fathom/model/spec/looping_config.h"
 #include "fathom/model/spec/own_settings.h"
 #include "fathom/model/spec/supervision_config.h"
+#include "fathom/model/spec/wiring_config.h"
 
 namespace fathom {
 
@@ -18,6 +19,7 @@ struct Architecture;  // architecture.h
 
 struct ModelConfig {
   BackboneConfig backbone;
+  WiringConfig wiring;
   EarlyExitConfig early_exit;
   HaltingConfig halting;
   SupervisionConfig supervision;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/model/spec/architecture.h"
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/model/spec/depth_program.h"
@@ -14,6 +15,21 @@ struct Depth {
   Policy policy;
 };
 
+// Blocks that an experiment makes itself leave a typed wiring nothing to say.
+void check_wiring_is_used(const ModelConfig& config, const DepthPlan& plan) {
+  if (!config.wiring.has_wiring()) return;
+  const std::string typed = to_text(typed_wiring(config.wiring));
+  bool is_used = false;
+  each_layer(plan, [&](const LayerSpec& layer) {
+    const Wiring& wiring = plan.wirings.at(static_cast<size_t>(layer.wiring));
+    is_used = is_used || to_text(wiring) == typed;
+  });
+  if (!is_used)
+    misuse(fmt::format("wiring = {}: the experiment {} makes the blocks of its layers itself",
+                       in_quotes(config.wiring.wiring), config.architecture->name),
+           "leave the wiring out, or take another preset");
+}
+
 Depth make_depth(const ModelConfig& config) {
   Depth depth;
   depth.plan.effective_layers = effective_layers(config);
@@ -23,6 +39,7 @@ Depth make_depth(const ModelConfig& config) {
   change(config.halting);
   change(config.early_exit);
   change(config.looping);
+  apply(config.wiring, config.backbone, depth.plan);
   scale_logits(config.backbone, depth.plan);
   // A list by group is in the order in which groups are written.
   const auto halt_loops = [&] {
@@ -41,6 +58,7 @@ Depth make_depth(const ModelConfig& config) {
          "set c.model.halting.rule in its presets: the sections give readouts by it");
   halt_loops();  // of an experiment's loops as well
   check_plan(depth.plan);
+  check_wiring_is_used(config, depth.plan);
   unroll(depth.plan, depth.policy);  // throws for a policy that does not fit
   return depth;
 }

@@ -3,82 +3,43 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
 
-using Op = WireExpr::Op;
-
-WireExpr call(Op op, std::vector<WireExpr> args, int part = 0) {
-  WireExpr e;
-  e.op = op;
-  e.args = std::move(args);
-  e.part = part;
-  return e;
-}
-
-std::string called(const char* letter, int part) {
-  return part == 0 ? letter : fmt::format("{}[{}]", letter, part);
-}
-
-std::string arguments(const WireExpr& e);
-
-std::string parenthesised(const std::string& text, bool really) {
-  return really ? "(" + text + ")" : text;
-}
-
-// How tightly a place binds: what binds less stands in parentheses there. Operations are read from
-// the left, so an operand on the right binds more than one on the left.
-enum Binding { kSum, kProduct, kAtom };
-
-std::string text_of(const WireExpr& e, Binding binds = kSum) {
-  const auto binary = [&](const char* sign, Binding left, Binding right) {
-    if (e.args.size() != 2) return std::string("?");  // for the message that refuses it
-    return text_of(e.args[0], left) + sign + text_of(e.args[1], right);
-  };
-  switch (e.op) {
-    case Op::kName:
-      return e.name;
-    case Op::kNumber:
-      return fmt::format("{}", e.number);
-    case Op::kAdd:
-      return parenthesised(binary(" + ", kSum, kProduct), binds > kSum);
-    case Op::kSubtract:
-      return parenthesised(binary(" - ", kSum, kProduct), binds > kSum);
-    case Op::kMultiply:
-      return parenthesised(binary("*", kProduct, kAtom), binds > kProduct);
-    case Op::kAttention:
-      return called("A", e.part) + arguments(e);
-    case Op::kMlp:
-      return called("M", e.part) + arguments(e);
-    case Op::kNorm:
-      return called("N", e.part) + arguments(e);
-    case Op::kSigmoid:
-      return "sigmoid" + arguments(e);
-    case Op::kMean:
-      return "mean" + arguments(e);
-    case Op::kFunction:
-      return "F." + e.name + arguments(e);
-  }
-  return "";
-}
-
-std::string arguments(const WireExpr& e) {
-  std::string out = "(";
-  for (size_t i = 0; i < e.args.size(); ++i) out += (i > 0 ? ", " : "") + text_of(e.args[i]);
-  return out + ")";
-}
-
-std::string text_of(const WireStatement& s) {
-  return s.target + " = " + text_of(s.value);
-}
+using Op = Expr::Op;
 
 // Ordered: a binary operation has the larger of its operands' shapes.
 enum class Shape { kNumber, kToken, kChannels };
+
+struct WireValue {
+  Shape shape = Shape::kNumber;
+  double number = 0;  // if that is its shape: it is known
+};
+
+// Of one A[k], M[k] or N[k].
+struct PartCalls {
+  int times = 0;
+  int column = 0;  // of the first
+};
+
+double result_of(Op op, double a, double b) {
+  if (op == Op::kAdd) return a + b;
+  if (op == Op::kSubtract) return a - b;
+  return op == Op::kMultiply ? a * b : a / b;
+}
+
+constexpr const char* kWiringHint =
+    "names are r, n, y and temporaries assigned before; calls are A[k](x) or A[k](x, values), "
+    "M[k](x), "
+    "N[k](x), sigmoid(x), mean(x) and sum(x) over channels, F.name(x, ...)";
 
 class Checker {
  public:
@@ -86,16 +47,15 @@ class Checker {
 
   WiringParts check() {
     bool assigns_r = false;
-    for (const WireStatement& s : wiring_.statements) {
+    for (const Statement& s : wiring_.statements) {
       statement_ = &s;
-      if (s.target == "n") refuse("n is computed at the block's door and cannot be assigned");
-      // Names of what else a walk shows (walk/observer.h).
-      if (s.target == "door" || s.target == "head")
-        refuse(s.target + " cannot be assigned: a walk shows something else by that name");
-      const Shape shape = shape_of(s.value);
-      if ((s.target == "r" || s.target == "y") && shape != Shape::kChannels)
-        refuse(s.target + " needs a value with channels");
-      shapes_[s.target] = shape;
+      check_target(s);
+      const WireValue value = value_of(s.value);
+      if ((s.target == "r" || s.target == "y") && value.shape != Shape::kChannels)
+        refuse(s.target + " needs a value with channels", s.value.column);
+      if (!s.attributes.empty())
+        refuse("the statements of a wiring have no attributes", s.attributes[0].column);
+      values_[s.target] = value;
       if (attends(s.value))
         attended_.insert(s.target);
       else
@@ -103,7 +63,7 @@ class Checker {
       assigns_r = assigns_r || s.target == "r";
     }
     if (!assigns_r)
-      misuse(fmt::format("wiring `{}` does not assign r", to_text(wiring_)),
+      misuse(fmt::format("wiring `{}` does not assign r", escaped(to_text(wiring_))),
              "the last word of a block is r = ...");
     WiringParts parts;
     parts.attentions = count(attentions_, "A", parts.calls_of_attention);
@@ -118,53 +78,122 @@ class Checker {
   }
 
  private:
-  [[noreturn]] void refuse(const std::string& why) const {
-    misuse(fmt::format("wiring `{}`: {}", text_of(*statement_), why),
-           "names are r, n, y and temporaries assigned before; calls are A, M, N, sigmoid, mean, "
-           "F.name");
+  // `column`: 0, if there is no text.
+  [[noreturn]] void refuse(const std::string& why, int column,
+                           const std::string& hint = kWiringHint) const {
+    const std::string at = column > 0 ? fmt::format(", column {}", column) : "";
+    misuse(fmt::format("wiring `{}`{}: {}", escaped(to_text(*statement_)), at, why), hint);
   }
 
-  Shape shape_of(const WireExpr& e) {
+  void check_target(const Statement& s) const {
+    if (s.target == "n")
+      refuse("n is computed at the block's door and cannot be assigned", s.column);
+    // Names of what else a walk shows (walk/observer.h).
+    if (s.target == "door" || s.target == "head")
+      refuse(s.target + " cannot be assigned: a walk shows something else by that name", s.column);
+    if (!is_formula_name(s.target) || s.target.find('.') != std::string::npos)
+      refuse(in_quotes(s.target) + " cannot be assigned: it is no name", s.column,
+             "a name has letters, digits and _, and does not begin with a digit");
+  }
+
+  WireValue value_of(const Expr& e) {
     switch (e.op) {
-      case Op::kName: {
-        const auto known = shapes_.find(e.name);
-        if (known == shapes_.end()) refuse(e.name + " has no value here");
-        reads_y_ = reads_y_ || e.name == "y";
-        return known->second;
-      }
+      case Op::kName:
+        return value_of_name(e);
       case Op::kNumber:
-        return Shape::kNumber;
+        return finite({Shape::kNumber, e.number}, e);
       case Op::kAdd:
       case Op::kSubtract:
       case Op::kMultiply:
-        expect_arguments(e, 2, 2);
-        return std::max(shape_of(e.args[0]), shape_of(e.args[1]));
+      case Op::kDivide:
+        return value_of_operation(e);
       case Op::kAttention:
-        return part_shape(e, attentions_, 2);
+        return value_of_part(e, attentions_, 2);
       case Op::kMlp:
-        return part_shape(e, mlps_, 1);
+        return value_of_part(e, mlps_, 1);
       case Op::kNorm:
-        return part_shape(e, norms_, 1);
-      case Op::kSigmoid:
-        expect_arguments(e, 1, 1);
-        return shape_of(e.args[0]);
-      case Op::kMean:
-        expect_arguments(e, 1, 1);
-        require_channels(e.args[0]);
-        return Shape::kToken;
+        return value_of_part(e, norms_, 1);
       case Op::kFunction:
-        if (e.name.empty()) refuse("a function needs a name");
-        for (const WireExpr& arg : e.args) require_channels(arg);
+        if (e.name.empty()) refuse("a function needs a name", e.column);
+        for (const Expr& arg : e.args) require_channels(arg);
         functions_.insert(e.name);
-        return Shape::kChannels;
+        return {Shape::kChannels};
+      case Op::kCall:
+        return value_of_call(e);
+      case Op::kGreater:
+        break;
     }
-    return Shape::kNumber;
+    refuse("a wiring compares nothing", e.column);
+  }
+
+  WireValue value_of_name(const Expr& e) {
+    const auto known = values_.find(e.name);
+    if (known == values_.end()) {
+      std::vector<std::string> names;
+      for (const auto& [name, value] : values_) names.push_back(name);
+      const std::string nearest = nearest_name(e.name, names);
+      refuse(e.name + " has no value here", e.column,
+             nearest.empty() ? kWiringHint : fmt::format("did you mean {}?", nearest));
+    }
+    reads_y_ = reads_y_ || e.name == "y";
+    return known->second;
+  }
+
+  WireValue value_of_operation(const Expr& e) {
+    expect_arguments(e, 2, 2);
+    const WireValue a = value_of(e.args[0]), b = value_of(e.args[1]);
+    if (e.op == Op::kDivide && b.shape != Shape::kNumber)
+      refuse(to_text(e.args[1]) + " is no number to divide by", e.column,
+             "a channel of it may be 0: multiply by what you make bounded, as sigmoid does");
+    if (e.op == Op::kDivide && b.number == 0) refuse("it divides by 0", e.column);
+    const Shape shape = std::max(a.shape, b.shape);
+    if (shape != Shape::kNumber) return {shape};
+    return finite({shape, result_of(e.op, a.number, b.number)}, e);
+  }
+
+  WireValue value_of_call(const Expr& e) {
+    const bool sigmoid = e.name == "sigmoid";
+    if (!sigmoid && e.name != "mean" && e.name != "sum")
+      refuse(fmt::format("a wiring has no call {}", escaped(e.name)), e.column);
+    expect_arguments(e, 1, 1);
+    if (!sigmoid) {
+      require_channels(e.args[0]);
+      return {Shape::kToken};
+    }
+    const WireValue x = value_of(e.args[0]);
+    return {x.shape, 1 / (1 + std::exp(-x.number))};
+  }
+
+  WireValue value_of_part(const Expr& e, std::map<int, PartCalls>& parts, size_t most) {
+    expect_arguments(e, 1, most);
+    for (const Expr& arg : e.args) require_channels(arg);
+    if (e.part < 0) refuse(fmt::format("part {} does not exist", e.part), e.column);
+    PartCalls& calls = parts[e.part];
+    if (calls.times++ == 0) calls.column = e.column;
+    return {Shape::kChannels};
+  }
+
+  WireValue finite(const WireValue& value, const Expr& e) const {
+    if (!std::isfinite(value.number)) refuse(to_text(e) + " is no finite number", e.column);
+    return value;
+  }
+
+  void require_channels(const Expr& e) {
+    if (value_of(e).shape != Shape::kChannels) refuse(to_text(e) + " has no channels", e.column);
+  }
+
+  void expect_arguments(const Expr& e, size_t least, size_t most) const {
+    if (e.args.size() < least || e.args.size() > most)
+      refuse(
+          fmt::format("an operation has {} arguments, it takes {}", e.args.size(),
+                      least == most ? std::to_string(most) : fmt::format("{} or {}", least, most)),
+          e.column);
   }
 
   // The value depends on an attention's output.
-  bool attends(const WireExpr& e) {
+  bool attends(const Expr& e) {
     bool depends = e.op == Op::kName && attended_.count(e.name) > 0;
-    for (const WireExpr& arg : e.args) depends = attends(arg) || depends;
+    for (const Expr& arg : e.args) depends = attends(arg) || depends;
     if (e.op != Op::kAttention) return depends;
     keys_alone_ = keys_alone_ && !depends;
     return true;
@@ -174,7 +203,7 @@ class Checker {
     std::vector<bool> makes(wiring_.statements.size());
     std::set<std::string> names;  // that keys of later statements are made of
     for (size_t i = makes.size(); i-- > 0;) {
-      const WireStatement& s = wiring_.statements[i];
+      const Statement& s = wiring_.statements[i];
       makes[i] = names.erase(s.target) > 0;
       add_names(s.value, /*keys_only=*/!makes[i], names);
     }
@@ -182,43 +211,30 @@ class Checker {
   }
 
   // Names that the expression reads; with `keys_only`, that the keys in it are made of.
-  static void add_names(const WireExpr& e, bool keys_only, std::set<std::string>& names) {
+  static void add_names(const Expr& e, bool keys_only, std::set<std::string>& names) {
     if (e.op == Op::kName && !keys_only) names.insert(e.name);
-    for (const WireExpr& arg : e.args) add_names(arg, keys_only && e.op != Op::kAttention, names);
-  }
-
-  Shape part_shape(const WireExpr& e, std::map<int, int>& parts, size_t most) {
-    expect_arguments(e, 1, most);
-    for (const WireExpr& arg : e.args) require_channels(arg);
-    if (e.part < 0) refuse(fmt::format("part {} does not exist", e.part));
-    ++parts[e.part];
-    return Shape::kChannels;
-  }
-
-  void require_channels(const WireExpr& e) {
-    if (shape_of(e) != Shape::kChannels) refuse(text_of(e) + " has no channels");
-  }
-
-  void expect_arguments(const WireExpr& e, size_t least, size_t most) const {
-    if (e.args.size() < least || e.args.size() > most)
-      refuse(fmt::format("an operation has {} arguments", e.args.size()));
+    for (const Expr& arg : e.args) add_names(arg, keys_only && e.op != Op::kAttention, names);
   }
 
   // How many there are; and how often each is called.
-  static int count(const std::map<int, int>& parts, const char* letter, std::vector<int>& calls) {
+  static int count(const std::map<int, PartCalls>& parts, const char* letter,
+                   std::vector<int>& calls) {
     const int largest = parts.empty() ? -1 : parts.rbegin()->first;
-    if (largest + 1 != static_cast<int>(parts.size()))
-      misuse(fmt::format("wiring calls {}[{}] but not all before it", letter, largest),
+    if (largest + 1 != static_cast<int>(parts.size())) {
+      const int column = parts.rbegin()->second.column;
+      misuse(fmt::format("wiring{}: {}[{}] is called but not all before it",
+                         column > 0 ? fmt::format(", column {}", column) : "", letter, largest),
              "parts are numbered from 0 without gaps: an uncalled one would have no use");
-    for (const auto& [part, times] : parts) calls.push_back(times);
+    }
+    for (const auto& [part, of_part] : parts) calls.push_back(of_part.times);
     return largest + 1;
   }
 
   const Wiring& wiring_;
-  const WireStatement* statement_ = nullptr;
-  std::map<std::string, Shape> shapes_ = {
-      {"r", Shape::kChannels}, {"n", Shape::kChannels}, {"y", Shape::kChannels}};
-  std::map<int, int> attentions_, mlps_, norms_;  // calls by part
+  const Statement* statement_ = nullptr;
+  std::map<std::string, WireValue> values_ = {
+      {"r", {Shape::kChannels}}, {"n", {Shape::kChannels}}, {"y", {Shape::kChannels}}};
+  std::map<int, PartCalls> attentions_, mlps_, norms_;  // by part
   std::set<std::string> functions_;
   std::set<std::string> attended_;  // names whose values depend on an attention's output
   bool reads_y_ = false, keys_alone_ = true;
@@ -231,63 +247,18 @@ WiringParts check_wiring(const Wiring& wiring) {
 }
 
 std::string to_text(const Wiring& wiring) {
-  std::string out;
-  for (const WireStatement& s : wiring.statements) out += (out.empty() ? "" : "; ") + text_of(s);
-  return out;
+  return to_text(wiring.statements);
+}
+
+Wiring parse_wiring(std::string_view text, const std::string& what) {
+  Wiring wiring{parse_formula(text, what)};
+  check_wiring(wiring);
+  return wiring;
 }
 
 Wiring pre_norm_wiring() {
   using namespace wire;
   return {{{"r", name("r") + attention(name("n"))}, {"r", name("r") + mlp(norm(name("r")))}}};
-}
-
-namespace wire {
-
-WireExpr name(std::string name) {
-  WireExpr e;
-  e.op = Op::kName;
-  e.name = std::move(name);
-  return e;
-}
-WireExpr number(double number) {
-  WireExpr e;
-  e.number = number;
-  return e;
-}
-WireExpr attention(WireExpr x, int part) {
-  return call(Op::kAttention, {std::move(x)}, part);
-}
-WireExpr attention(WireExpr x, WireExpr values, int part) {
-  return call(Op::kAttention, {std::move(x), std::move(values)}, part);
-}
-WireExpr mlp(WireExpr x, int part) {
-  return call(Op::kMlp, {std::move(x)}, part);
-}
-WireExpr norm(WireExpr x, int part) {
-  return call(Op::kNorm, {std::move(x)}, part);
-}
-WireExpr sigmoid(WireExpr x) {
-  return call(Op::kSigmoid, {std::move(x)});
-}
-WireExpr mean(WireExpr x) {
-  return call(Op::kMean, {std::move(x)});
-}
-WireExpr function(std::string name, std::vector<WireExpr> args) {
-  WireExpr e = call(Op::kFunction, std::move(args));
-  e.name = std::move(name);
-  return e;
-}
-
-}  // namespace wire
-
-WireExpr operator+(WireExpr a, WireExpr b) {
-  return call(Op::kAdd, {std::move(a), std::move(b)});
-}
-WireExpr operator-(WireExpr a, WireExpr b) {
-  return call(Op::kSubtract, {std::move(a), std::move(b)});
-}
-WireExpr operator*(WireExpr a, WireExpr b) {
-  return call(Op::kMultiply, {std::move(a), std::move(b)});
 }
 
 }  // namespace fathom

@@ -5,44 +5,22 @@
 // Names: r, the raw residual stream (must be assigned); n, its norm at the block's door; y, what
 // the previous block added (zero at the start; may be assigned, else it is the change of r); and
 // temporaries. A[k], M[k], N[k] are the block's k-th attention, MLP and norm; A(x, v) takes its
-// values from v; F.name(x, ...) is a function of an experiment's own, of each row by itself.
-// Torch-free.
+// values from v; sigmoid(x), and mean(x) and sum(x) over the channels; F.name(x, ...) is a function
+// of an experiment's own, of each row by itself. Only A sees other positions, and it is causal: no
+// wiring reads the future. Torch-free.
 #pragma once
 
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "fathom/model/spec/expression.h"
 
 namespace fathom {
 
-struct WireExpr {
-  enum Op {
-    kName,
-    kNumber,
-    kAdd,
-    kSubtract,
-    kMultiply,
-    kAttention,
-    kMlp,
-    kNorm,
-    kSigmoid,
-    kMean,
-    kFunction,
-  };
-  Op op = kNumber;
-  std::string name;            // of kName and kFunction
-  double number = 0;           // of kNumber
-  int part = 0;                // k of A[k], M[k], N[k]
-  std::vector<WireExpr> args;  // two for + - *, one or two for A, any for F, else one
-};
-
-struct WireStatement {
-  std::string target;
-  WireExpr value;
-};
-
 struct Wiring {
-  std::vector<WireStatement> statements;
+  std::vector<Statement> statements;
 };
 
 // What a wiring calls and reads.
@@ -59,30 +37,19 @@ struct WiringParts {
 };
 
 // Checks the tree: known names, r assigned, parts numbered without gaps, values of a shape that the
-// operation takes. Shapes are numbers, (rows, 1) as of mean(x), and (rows, C). Throws Error(kUsage)
-// with the statement.
+// operation takes. Shapes are numbers, (rows, 1) as of mean(x) and sum(x), and (rows, C); what a
+// value is divided by is a number and not 0. Throws Error(kUsage) with the statement, and the
+// column if the wiring was parsed.
 WiringParts check_wiring(const Wiring& wiring);
 
-// Canonical text, which is the tree: equal trees print alike, and others do not.
+// The text of a wiring (expression.h has the grammar), parsed and checked. `what` begins the
+// message of the Error(kUsage) for what does not parse.
+Wiring parse_wiring(std::string_view text, const std::string& what = "wiring");
+
+// The text of the tree, which reads back as the same tree.
 std::string to_text(const Wiring& wiring);
 
 // GPT-2's block: r = r + A(n); r = r + M(N(r)).
 Wiring pre_norm_wiring();
-
-// Builders: wire::name("r") + wire::attention(wire::name("n")).
-namespace wire {
-WireExpr name(std::string name);
-WireExpr number(double number);
-WireExpr attention(WireExpr x, int part = 0);
-WireExpr attention(WireExpr x, WireExpr values, int part = 0);
-WireExpr mlp(WireExpr x, int part = 0);
-WireExpr norm(WireExpr x, int part = 0);
-WireExpr sigmoid(WireExpr x);
-WireExpr mean(WireExpr x);  // over channels
-WireExpr function(std::string name, std::vector<WireExpr> args);
-}  // namespace wire
-WireExpr operator+(WireExpr a, WireExpr b);
-WireExpr operator-(WireExpr a, WireExpr b);
-WireExpr operator*(WireExpr a, WireExpr b);
 
 }  // namespace fathom

@@ -16,7 +16,7 @@
 namespace fathom {
 namespace {
 
-using Op = WireExpr::Op;
+using Op = Expr::Op;
 
 // A block's few values by name.
 class Values {
@@ -44,7 +44,7 @@ class WiringEvaluator {
  public:
   explicit WiringEvaluator(const BlockRun& run) : run_(run) {}
 
-  Tensor evaluate(const WireExpr& e, const Values& values) {
+  Tensor evaluate(const Expr& e, const Values& values) {
     const auto argument = [&](size_t i) { return evaluate(e.args[i], values); };
     switch (e.op) {
       case Op::kName:
@@ -53,11 +53,13 @@ class WiringEvaluator {
         return at::scalar_tensor(e.number, values.at("r").options().requires_grad(false));
       case Op::kAdd:
       case Op::kSubtract:
-      case Op::kMultiply: {
+      case Op::kMultiply:
+      case Op::kDivide: {
         // Calls are numbered as they are read.
         const Tensor left = argument(0), right = argument(1);
         if (e.op == Op::kAdd) return plus(left, right);
-        return e.op == Op::kSubtract ? left - right : left * right;
+        if (e.op == Op::kSubtract) return left - right;
+        return e.op == Op::kMultiply ? left * right : left / right;
       }
       case Op::kAttention: {
         const Tensor x = argument(0);
@@ -68,10 +70,13 @@ class WiringEvaluator {
       case Op::kNorm:
         return norm(argument(0), run_.params.norm(run_.step.layer.norm[size_t(e.part)]),
                     run_.settings);
-      case Op::kSigmoid:
-        return argument(0).sigmoid();
-      case Op::kMean:
-        return argument(0).mean(-1, /*keepdim=*/true);
+      case Op::kCall:
+        if (e.name == "sigmoid") return argument(0).sigmoid();
+        if (e.name == "mean") return argument(0).mean(-1, /*keepdim=*/true);
+        if (e.name == "sum") return argument(0).sum(-1, /*keepdim=*/true);
+        break;
+      case Op::kGreater:
+        break;
       case Op::kFunction: {
         std::vector<Tensor> args;
         for (size_t i = 0; i < e.args.size(); ++i) args.push_back(argument(i));
@@ -82,9 +87,9 @@ class WiringEvaluator {
   }
 
   // Puts keys and values of the attentions in it, and computes nothing else.
-  void put_keys(const WireExpr& e, const Values& values, const std::shared_ptr<const Rows>& rows) {
+  void put_keys(const Expr& e, const Values& values, const std::shared_ptr<const Rows>& rows) {
     if (e.op != Op::kAttention) {
-      for (const WireExpr& arg : e.args) put_keys(arg, values, rows);
+      for (const Expr& arg : e.args) put_keys(arg, values, rows);
       if (e.op == Op::kMlp) ++mlp_calls_;
       if (e.op == Op::kFunction) ++function_calls_;
       return;
@@ -184,7 +189,7 @@ Carry run_block(const BlockRun& run, Carry carry, const Tensor& n_RC) {
   Values values = values_at_door(run, carry, n_RC);
   if (run.see) run.see("n", n_RC);
   bool assigns_y = false;
-  for (const WireStatement& s : run.wiring.statements) {
+  for (const Statement& s : run.wiring.statements) {
     Tensor value = evaluator.evaluate(s.value, values);
     if (run.see && value.dim() == 2) run.see(s.target, value);  // not a number
     values.set(s.target, std::move(value));
@@ -200,7 +205,7 @@ void put_keys(const BlockRun& run, const std::vector<bool>& makes_keys,
   WiringEvaluator evaluator(run);
   Values values = values_at_door(run, carry, n_RC);
   for (size_t i = 0; i < makes_keys.size(); ++i) {
-    const WireStatement& s = run.wiring.statements[i];
+    const Statement& s = run.wiring.statements[i];
     if (makes_keys[i])
       values.set(s.target, evaluator.evaluate(s.value, values));
     else

@@ -15,7 +15,7 @@ namespace {
 
 // What the plain model has not.
 bool is_beyond_plain(const Field& field) {
-  static const std::set<std::string> sections = {"looping", "ahead", "spectral"};
+  static const std::set<std::string> sections = {"wiring", "looping", "ahead", "spectral"};
   static const std::set<std::string> keys = {"block_style", "rms_norm_eps", "residual_scaling",
                                              "effective_n_layer", "scale_embeddings"};
   if (field.name() == "use_baseline_model") return false;

@@ -16,6 +16,7 @@
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
 #include "fathom/train/recipe/training_plan.h"
+#include "fathom/train/recipe/wiring_description.h"
 
 namespace fathom {
 namespace {
@@ -59,6 +60,7 @@ nlohmann::json to_json(const Description& d, const FieldList& list) {
           {"vocab_size", d.vocab},
           {"parameters", parameter_count(d.table)},
           {"parameters_by_part", parts},
+          {"wiring", wiring_json(d.config.model)},
           {"flops_per_token_forward", d.flops.forward()},
           {"flops_per_token_training", d.flops.training()},
           {"tokens_per_step", d.config.tokens_per_step()},
@@ -85,6 +87,12 @@ void print_parameters(const Description& d, const Style& style) {
   fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}\n", "total", with_commas(total), "weight-decayed",
              with_commas(decayed));
   if (frozen > 0) fmt::print("  {:<18}{:>15}\n", "frozen", with_commas(frozen));
+}
+
+void print_wiring(const Description& d, const Style& style) {
+  fmt::print("\n{}\n", style.bold("blocks"));
+  for (const auto& [what, said] : wiring_lines(d.config.model))
+    fmt::print("  {:<18}{}\n", what, visible(said));
 }
 
 void print_cost(const Description& d, const Style& style) {
@@ -139,6 +147,7 @@ void print_description(const RunConfig& described, const std::vector<std::string
              config.model.backbone.vocab_size || likely_corpus_vocab(config.data.dataset) > 0
                  ? ""
                  : "  GPT-2's; training takes the corpus's");
+  print_wiring(d, style);
   print_cost(d, style);
   fmt::print("\n{}\n{}", style.bold("settings"), to_toml(shown));
 }

@@ -14,6 +14,7 @@
 #include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/training_plan.h"
+#include "fathom/train/recipe/wiring_description.h"
 
 namespace fathom {
 namespace {
@@ -118,6 +119,12 @@ void keep_architecture(Resumption& plan, FieldList& list) {
     Field* field = list.find(before.name());
     if (field == nullptr || !field->does_shape_weights() || field->value() == before.value())
       continue;
+    // The same formula, otherwise spelled.
+    if (before.name() == "wiring" && is_same_wiring(plan.state.config.model.wiring.wiring,
+                                                    field->value().get<std::string>())) {
+      field->assign(before.value(), plan.checkpoint);
+      continue;
+    }
     plan.lines.push_back(fmt::format("{} = {} stays: {} is for a new run", before.name(),
                                      to_literal(before.value()), to_literal(field->value())));
     field->assign(before.value(), plan.checkpoint);

@@ -15,6 +15,7 @@
 #include "fathom/model/spec/architecture.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/wiring_description.h"
 
 namespace fathom {
 namespace {
@@ -200,6 +201,8 @@ json to_json(const RunState& state) {
                     {"start_step", state.stage_start_step},
                     {"start", progress_json(state.stage_start)},
                     {"plan", *state.plan}};
+  if (const json wiring = given_wiring_json(state.config.model); !wiring.is_null())
+    out["wiring"] = wiring;
   if (!state.moments_begun.empty()) out["moments_begun"] = state.moments_begun;
   return out;
 }

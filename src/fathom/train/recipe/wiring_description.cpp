@@ -1,0 +1,229 @@
+#include "fathom/train/recipe/wiring_description.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/model/spec/depth_plan.h"
+
+namespace fathom {
+namespace {
+
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+std::string attention_words(const AttentionSpec& a, const BackboneConfig& backbone) {
+  const char* values[] = {"linear values", "the input as the value of every head, side by side",
+                          "the input as the value of every head, summed",
+                          "the input as the value of every head, averaged"};
+  const char* scores[] = {"softmax of q k", "sigmoid of q k", "uniform weights",
+                          "weights fixed by the distance"};
+  const char* masks[] = {"causal", "strict (not itself)", "causal with a sink"};
+  const bool has_maps = a.output_projection || !a.projection().empty();
+  return fmt::format("{}, {}, {}, {}{}", values[a.value], scores[a.scores], masks[a.mask],
+                     a.output_projection ? "output projection" : "no output projection",
+                     !has_maps                        ? ""
+                     : a.bias.value_or(backbone.bias) ? ", biases"
+                                                      : ", no biases");
+}
+
+std::string mlp_words(const MlpSpec& m, const BackboneConfig& backbone) {
+  const char* const of_backbone = backbone.activation == Activation::kGelu ? "gelu" : "gelu_tanh";
+  const char* acts[] = {of_backbone,    "gelu", "gelu_tanh", "relu",
+                        "relu_squared", "silu", "sigmoid",   "tanh"};
+  return fmt::format("hidden {:g} C, {}{}, {}", m.hidden, acts[m.act], m.gated ? ", gated" : "",
+                     m.bias.value_or(backbone.bias) ? "biases" : "no biases");
+}
+
+std::string norm_words(const NormSpec& n, const BackboneConfig& backbone) {
+  if (n.kind == NormSpec::kNone) return "none";
+  const bool is_layer = n.kind == NormSpec::kLayer;
+  const bool has_bias = n.bias.value_or(is_layer && n.weight && backbone.bias);
+  return fmt::format("{}, eps {:g}, {}", is_layer ? "layer" : "rms",
+                     n.eps.value_or(backbone.norm_eps),
+                     n.weight   ? has_bias ? "weights and biases" : "weights"
+                     : has_bias ? "biases alone"
+                                : "no weights");
+}
+
+// One class of parts, as layers have them.
+struct PartsSaid {
+  Words kinds;                              // each once, in the order of layers
+  std::vector<std::vector<int>> instances;  // by layer: of its parts
+  std::set<std::string> names;
+
+  void add(const std::string& kind, const std::string& name) {
+    if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
+    names.insert(name);
+  }
+};
+
+struct Said {
+  Words wirings;  // canonical, of layers
+  Words hashes;
+  PartsSaid attention, mlp, doors, within, last;
+  int layers = 0;
+  std::string positions;
+};
+
+template <class Specs>
+std::vector<int> numbers_of(const Specs& specs) {
+  std::vector<int> numbers;
+  for (const auto& spec : specs) numbers.push_back(spec.instance);
+  return numbers;
+}
+
+std::string positions_of(const DepthPlan& plan) {
+  std::string out = "none";
+  for (const Injection& injection : plan.stem.door)
+    if (injection.kind == Injection::kPositionTable)
+      out = injection.meeting == Injection::kMultiply ? "the token's row times the position's"
+                                                      : "added to the token's row";
+  bool again = false;
+  each_layer(plan, [&](const LayerSpec& layer) {
+    for (const Injection& injection : layer.door)
+      again = again || injection.kind == Injection::kPositionTable;
+  });
+  return again ? out + ", and again at later layers' doors" : out;
+}
+
+Said say_all(const ModelConfig& config) {
+  const DepthPlan plan = make_depth_plan(config);
+  const BackboneConfig& b = config.backbone;
+  Said said;
+  std::set<int> wirings;
+  each_layer(plan, [&](const LayerSpec& layer) {
+    ++said.layers;
+    if (wirings.insert(layer.wiring).second) {
+      const Wiring& wiring = plan.wirings.at(static_cast<size_t>(layer.wiring));
+      said.wirings.push_back(to_text(canonical(wiring)));
+      said.hashes.push_back(wiring_hash(wiring));
+    }
+    for (const AttentionSpec& a : layer.attention)
+      said.attention.add(attention_words(a, b), a.name());
+    for (const MlpSpec& m : layer.mlp) said.mlp.add(mlp_words(m, b), m.name());
+    said.attention.instances.push_back(numbers_of(layer.attention));
+    said.mlp.instances.push_back(numbers_of(layer.mlp));
+    said.doors.add(norm_words(layer.norm_in, b), layer.norm_in.name());
+    std::vector<int> norms = {layer.norm_in.index};
+    for (const NormSpec& n : layer.norm) {
+      said.within.add(norm_words(n, b), n.name());
+      norms.push_back(n.index);
+    }
+    said.doors.instances.push_back(norms);
+    if (layer.readout)
+      said.last.add(norm_words(layer.readout->norm, b), layer.readout->norm.name());
+  });
+  said.positions = positions_of(plan);
+  return said;
+}
+
+// "one, shared by 12 layers", "12, one a layer", or whose each layer has: "[0] [1] [0]".
+std::string sharing_words(const PartsSaid& parts, int layers) {
+  if (parts.names.empty()) return "none";
+  size_t named = 0;
+  for (const std::vector<int>& numbers : parts.instances) named += numbers.size();
+  if (parts.names.size() == named) return fmt::format("{}, none shared", named);
+  std::string out = fmt::format("{}, shared by {} layers", parts.names.size(), layers);
+  constexpr int kMostShown = 32;
+  const bool all_alike =
+      std::equal(parts.instances.begin() + 1, parts.instances.end(), parts.instances.begin());
+  if (all_alike || layers > kMostShown) return out;
+  out += ":";
+  for (const std::vector<int>& numbers : parts.instances)
+    out += fmt::format(" {}", fmt::join(numbers, ","));
+  return out;
+}
+
+Words tied_words(const Said& said) {
+  Words out;
+  const auto ties = [](const PartsSaid& a, const PartsSaid& b) {
+    return std::any_of(a.names.begin(), a.names.end(),
+                       [&](const std::string& name) { return b.names.count(name) > 0; });
+  };
+  if (ties(said.doors, said.last)) out.emplace_back("the last norm is the doors'");
+  if (ties(said.within, said.doors)) out.emplace_back("those in blocks are the doors'");
+  if (ties(said.within, said.last) && out.empty())
+    out.emplace_back("the last norm is one of the blocks'");
+  return out;
+}
+
+std::string of_kinds(const PartsSaid& parts) {
+  return parts.kinds.empty() ? "none" : join(parts.kinds, "; or ");
+}
+
+json parts_json(const PartsSaid& parts) {
+  return {{"kinds", parts.kinds}, {"count", parts.names.size()}, {"by_layer", parts.instances}};
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> wiring_lines(const ModelConfig& config) {
+  const Said said = say_all(config);
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (size_t i = 0; i < said.wirings.size(); ++i) {
+    lines.emplace_back("block", said.wirings[i]);
+    lines.emplace_back("hash", said.hashes[i]);
+  }
+  lines.emplace_back("attention", of_kinds(said.attention));
+  lines.emplace_back("  instances", sharing_words(said.attention, said.layers));
+  lines.emplace_back("MLP", of_kinds(said.mlp));
+  lines.emplace_back("  instances", sharing_words(said.mlp, said.layers));
+  lines.emplace_back("norms at doors", of_kinds(said.doors));
+  if (!said.within.kinds.empty()) lines.emplace_back("norms in blocks", of_kinds(said.within));
+  lines.emplace_back("last norm", of_kinds(said.last));
+  for (const std::string& tie : tied_words(said)) lines.emplace_back("  tied", tie);
+  PartsSaid norms = said.doors;
+  norms.names.insert(said.within.names.begin(), said.within.names.end());
+  lines.emplace_back("  instances", sharing_words(norms, said.layers));
+  lines.emplace_back("positions", said.positions);
+  return lines;
+}
+
+json wiring_json(const ModelConfig& config) {
+  const Said said = say_all(config);
+  json blocks = json::array();
+  for (size_t i = 0; i < said.wirings.size(); ++i)
+    blocks.push_back({{"canonical", said.wirings[i]}, {"hash", said.hashes[i]}});
+  return {{"blocks", blocks},
+          {"attention", parts_json(said.attention)},
+          {"mlp", parts_json(said.mlp)},
+          {"norms",
+           {{"at_doors", said.doors.kinds},
+            {"in_blocks", said.within.kinds},
+            {"last", said.last.kinds},
+            {"tied", tied_words(said)},
+            {"by_layer", said.doors.instances}}},
+          {"positions", said.positions}};
+}
+
+json given_wiring_json(const ModelConfig& config) {
+  if (!config.wiring.has_wiring()) return nullptr;
+  const Wiring wiring = typed_wiring(config.wiring);
+  return {{"canonical", to_text(canonical(wiring))}, {"hash", wiring_hash(wiring)}};
+}
+
+std::string given_wiring_line(const ModelConfig& config) {
+  if (!config.wiring.has_wiring()) return "";
+  const Wiring wiring = typed_wiring(config.wiring);
+  return fmt::format("wiring {} ({})", to_text(canonical(wiring)), wiring_hash(wiring));
+}
+
+bool is_same_wiring(const std::string& a, const std::string& b) {
+  WiringConfig one, other;
+  one.wiring = a;
+  other.wiring = b;
+  if (!one.has_wiring() || !other.has_wiring()) return one.has_wiring() == other.has_wiring();
+  try {
+    return to_text(canonical(typed_wiring(one))) == to_text(canonical(typed_wiring(other)));
+  } catch (const Error&) {
+    return false;  // of a text that does not parse, which is told where it is used
+  }
+}
+
+}  // namespace fathom
