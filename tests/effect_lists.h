@@ -121,6 +121,11 @@ inline constexpr const char* kEngineEffects[] = {
     "halt_threshold",
     "halt_thresholds",
     "confidence_temperature",
+    "halt_keys",
+    "halt_use",
+    "halt_in_eval",
+    "halt_cap",
+    "eval_layers",
     "loop_halt_rule",
     "automatic_loop_exit",
     "loop_halt_threshold",
@@ -196,6 +201,7 @@ inline constexpr const char* kActsAlways[] = {
     "layer_contexts",
     "detach_between_layers",
     "halt_rule",
+    "eval_layers",  // refused where layers do not share their weights
     "automatic_loop_exit",
     "loop_cache",  // refused without loops, as the next two are
     "loop_halt_gate",

@@ -234,6 +234,7 @@ std::map<std::string, double> counted_again(const NextTokenModel& model,
     m["infer"] += layers[used].loss;
     m["accuracy"] += layers[answer].right;
     m["exit_depth"] += double(answer + 1);
+    m["earlystop"] += answer == L - 1 ? 0 : 1;
     m["exit_rate/" + std::to_string(answer)] += 1;
     m["exit_correct/" + std::to_string(answer)] += layers[answer].right;
     m["exit_confident_last"] += answer == L - 1 && layers[answer].sure ? 1 : 0;
@@ -362,7 +363,8 @@ TEST(Halting, ARowWithoutATargetHaltsLikeAnother) {
 // A threshold that some scores meet, so far from all that no difference moves one across it.
 double quiet_threshold(ModelConfig config, const Batch& batch) {
   double best = 0, widest = 0;
-  for (double& threshold = config.halting.threshold = 0.05; threshold < 0.9; threshold += 0.01) {
+  for (double threshold = 0.05; threshold < 0.9; threshold += 0.01) {
+    config.halting.threshold = threshold;
     const KeptTrace trace = walk(*opinionated(config), batch, nullptr, true);
     double margin = 1, halting = 0;
     for (const StepRecord& r : trace.steps) {

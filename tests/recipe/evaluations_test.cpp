@@ -63,7 +63,14 @@ TEST(Evaluations, RefuseWhatIsNone) {
       {"x: batches=0", "batches = 0"},
       {"x: batches=2.5", "batches = 2.5"},
       {"x: n_layer=3", "sets n_layer, which is no matter of one pass"},
-      {"x: halt_rule=gold", "sets halt_rule"},
+      {"x: layer_heads=true", "sets layer_heads"},
+      {"x: halt_rule=learned", "halt_rule = learned goes by a gate"},
+      {"x: halt_rule=fixed", "halt_rule = fixed with halt_threshold = None"},
+      {"x: halt_rule=margin, halt_in_eval=expect", "halt_in_eval = expect is of a halt_rule"},
+      {"x: halt_rule=bernoulli, halt_in_eval=expect, halt_keys=hidden",
+       "halt_in_eval = expect with halt_keys"},
+      {"x: halt_rule=bernoulli, mask_history=previous", "mask_history = previous"},
+      {"x: eval_layers=24", "eval_layers = 24 of a model whose 12 layers have weights of their own"},
       {"x: halt_treshold=1", "unknown key halt_treshold"},
       {"x: halt_thresholds=[1, 2]", "has 2 entries"},
       {"x: strict", "no key=value"},
@@ -107,6 +114,26 @@ TEST(Evaluations, HaltByTheRuleThatTheyAskFor) {
   for (const char* text : {"x: loop_halt_threshold=0.5", "x: loop_halt_unit=sequence"})
     EXPECT_THAT(caught([&] { parse_evaluations(text, off); }).what(),
                 HasSubstr("by which tokens leave loops, and there is none"));
+}
+
+// Of a model that was trained without: where all layers can be asked by the head that is there.
+TEST(Evaluations, AskByARuleThatNeedsNoOtherWeights) {
+  ModelConfig model;
+  const auto with = [&](const char* text) {
+    return with_settings(parse_evaluations(text, model).front(), model).halting;
+  };
+  EXPECT_EQ(with("x: halt_rule=max").threshold_at(0), 0.9);
+  EXPECT_EQ(with("x: halt_rule=entropy, halt_threshold=2").threshold_at(0), 2);
+  model = halting_model();
+  model.halting.thresholds.assign(12, 0.7);
+  EXPECT_EQ(with("x: halt_rule=kl").threshold_at(3), 1e-3) << "the run's is of another rule";
+  EXPECT_EQ(with("x: halt_use=log").threshold_at(3), 0.7);
+  model = ModelConfig();
+  model.backbone.tie_head = false;
+  model.early_exit.layer_heads = true;
+  const Error e = caught([&] { parse_evaluations("x: halt_rule=max", model); });
+  EXPECT_THAT(e.what(), HasSubstr("halt_rule = max needs other weights"));
+  EXPECT_THAT(e.hint(), HasSubstr("layer_heads"));
 }
 
 TEST(Evaluations, AutoExitIsGivenByItsWholeName) {

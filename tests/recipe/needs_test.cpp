@@ -28,6 +28,7 @@ struct InVain {
 
 std::vector<InVain> in_vain() {
   const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
+  const Settings draws = {{"halt_rule", "bernoulli"}, {"layer_supervision", "all"}};
   const Settings constant = {{"decay_lr", "false"}}, ahead = {{"predict_ahead", "true"}};
   const Settings leaves = {{"loop_halt_rule", "kl"}, {"loop_groups", "auto"}};
   const char* const kMoments = "optimizer = adamw, adam, muon or schedule_free_adamw";
@@ -43,16 +44,46 @@ std::vector<InVain> in_vain() {
        "attn_dropout, residual_dropout or embed_dropout = None",
        {{"attn_dropout", "0"}, {"residual_dropout", "0"}, {"embed_dropout", "0"}},
        {{"attn_dropout", "None"}}},
-      {"mask_history", "previous", "halt_rule = max or gold", {}, halts},
-      {"mask_self", "true", "halt_rule = max or gold", {}, halts},
-      {"halt_threshold", "0.5", "halt_rule = max or gold", {}, halts},
+      {"mask_history", "previous", "a halt_rule", {}, halts},
+      {"mask_history",
+       "previous",
+       "halt_use = answer",
+       plus(halts, "halt_use", "log"),
+       {{"halt_use", "answer"}}},
+      {"mask_self",
+       "true",
+       "halt_use = answer",
+       plus(halts, "halt_use", "log"),
+       {{"halt_use", "answer"}}},
+      {"mask_self",
+       "true",
+       "hidden keys (halt_keys)",
+       plus(halts, "halt_keys", "seen"),
+       {{"halt_keys", "hidden"}}},
+      {"halt_threshold", "0.5", "another halt_rule than bernoulli", draws, {{"halt_rule", "max"}}},
+      {"halt_thresholds",
+       "[1,1,1,1,1,1]",
+       "another halt_rule than bernoulli",
+       draws,
+       {{"halt_rule", "max"}}},
+      {"halt_keys", "frozen", "a halt_rule", {}, halts},
+      {"halt_keys",
+       "frozen",
+       "halt_use = answer",
+       plus(halts, "halt_use", "log"),
+       {{"halt_use", "answer"}}},
+      {"halt_use", "log", "a halt_rule", {}, halts},
+      {"halt_in_eval", "expect", "halt_rule = bernoulli", {}, draws},
+      {"halt_cap", "0.5", "halt_rule = bernoulli", {}, draws},
+      {"mask_self", "true", "a halt_rule", {}, halts},
+      {"halt_threshold", "0.5", "a halt_rule", {}, halts},
       {"halt_threshold",
        "0.5",
        "halt_thresholds = None",
        plus(halts, "halt_thresholds", "[1,1,1,1,1,1]"),
        {{"halt_thresholds", "None"}}},
-      {"halt_thresholds", "[1,1,1,1,1,1]", "halt_rule = max or gold", {}, halts},
-      {"confidence_temperature", "2", "halt_rule = max or gold", {}, halts},
+      {"halt_thresholds", "[1,1,1,1,1,1]", "a halt_rule", {}, halts},
+      {"confidence_temperature", "2", "a halt_rule", {}, halts},
       {"activation",
        "gelu_tanh",
        "block_style = gpt2",
@@ -325,7 +356,7 @@ TEST(Needs, AreSaidInTheWordsThatWereTyped) {
               ElementsAre("min_lr = 1e-05 has no effect: it needs decay_lr = true"));
   EXPECT_THAT(
       resolved("gpt2ish_shakespeare", {{"mask_history", "previous"}}).notices,
-      ElementsAre("mask_history = previous has no effect: it needs halt_rule = max or gold"));
+      ElementsAre("mask_history = previous has no effect: it needs a halt_rule"));
 }
 
 TEST(Needs, APresetsOwnValuesAreNotGiven) {

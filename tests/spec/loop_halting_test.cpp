@@ -54,7 +54,7 @@ Policy loop_policy_of(const LoopKeys& given, const std::vector<size_t>& written 
 
 std::vector<double> loop_thresholds(const Policy& policy) {
   std::vector<double> out;
-  for (const LoopPolicy& loop : policy.loops) out.push_back(loop.halting.config.threshold);
+  for (const LoopPolicy& loop : policy.loops) out.push_back(loop.halting.config.threshold.value());
   return out;
 }
 

@@ -134,7 +134,7 @@ TEST(HaltingConfig, ThresholdsThatNeverOrAlwaysHaltAreRemarkedOn) {
   EXPECT_THAT(said({{"halt_threshold", "2"}, {"halt_thresholds", "[0.1, 0.1, 0.1, 0.1]"}}),
               ElementsAre("halt_threshold = 2.0 has no effect: it needs halt_thresholds = None"));
   EXPECT_THAT(resolved(kPreset, {{"halt_threshold", "2"}}).notices,
-              ElementsAre("halt_threshold = 2.0 has no effect: it needs halt_rule = max or gold"))
+              ElementsAre("halt_threshold = 2.0 has no effect: it needs a halt_rule"))
       << "nothing halts anyway";
 }
 

@@ -32,7 +32,7 @@ TEST(MetricsText, OfNothingIsNothing) {
 
 TEST(MetricsText, SharesHaveThreeDecimalsAndOthersFour) {
   for (const char* share : {"accuracy", "exit_rate", "exit_correct", "exit_confident_last",
-                            "exit_fallback", "layer_accuracy"})
+                            "exit_fallback", "layer_accuracy", "earlystop"})
     EXPECT_EQ(metrics_text({{share, 0.12345}}), std::string(share) + " 0.123");
   for (const char* other : {"infer", "objective", "exit_depth", "layer_loss"})
     EXPECT_EQ(metrics_text({{other, 0.12345}}), std::string(other) + " 0.1235");

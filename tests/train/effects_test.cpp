@@ -32,6 +32,14 @@ const Settings kExits = {{"n_layer", "3"},
                          {"halt_threshold", "0.3"},
                          {"layer_supervision", "all"}};
 
+// The same, by draws.
+const Settings kDraws = {{"n_layer", "3"},
+                         {"init", "torch"},
+                         {"tie_head", "False"},
+                         {"layer_heads", "True"},
+                         {"halt_rule", "bernoulli"},
+                         {"layer_supervision", "all"}};
+
 const Settings kMuon = {{"optimizer", "muon"}};
 const Settings kLoopSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "3"}};
 const Settings kOnceSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "1"}};
@@ -103,6 +111,8 @@ const std::vector<Row> kEffectsRows = {
     {"detach_between_layers", "True", kExits}, {"halt_rule", "gold", kExits},
     {"halt_threshold", "0.4", kExits}, {"halt_thresholds", "[0.4, 0.3, 0.3]", kExits},
     {"confidence_temperature", "2", kExits}, {"layer_supervision", "all"},
+    {"halt_keys", "seen", kExits}, {"halt_use", "log", kExits},
+    {"halt_in_eval", "expect", kDraws}, {"halt_cap", "0.2", kDraws},
     {"loop_halt_rule", "kl", looped_and({})}, {"automatic_loop_exit", "True", looped_and({})},
     {"loop_halt_threshold", "1000", looped_and({{"loop_halt_rule", "acceleration"}})},
     {"loop_gate_entropy", "0.5", looped_and({{"loop_halt_gate", "True"}})},
@@ -133,6 +143,7 @@ const std::set<std::string> kElsewhere = {
     "recompute_blocks",  // memory: recompute_test.cpp
     "loop_halt_unit",    // means over sequences: loop_exit_test.cpp
     "loop_cache",        // of generation: loop_exit_use_test.cpp
+    "eval_layers",       // of layers that share their weights: walk_depth_test.cpp
 };
 
 class EffectsTest : public TrainTest {

@@ -26,6 +26,12 @@ void add_fields(FieldList& list, ModelChoice& c) {
   for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
 }
 
+void add_policy_field(FieldList& list, ModelChoice& c) {
+  list.add("policy", c.policy,
+           "settings of a pass in place of the trained ones, as a line of `evaluations` has them: "
+           "'loop_halt_rule=kl, loop_halt_threshold=0.01'");
+}
+
 namespace {
 
 void apply_policy(const std::string& policy, ModelConfig& config) {
@@ -46,10 +52,14 @@ void apply_policy(const std::string& policy, ModelConfig& config) {
 void apply_thresholds(const ModelChoice& choice, ModelConfig& config) {
   apply_policy(choice.policy, config);
   if (!choice.threshold && choice.thresholds.empty()) return;
-  if (config.halting.rule == HaltRule::kNone)
+  if (config.halting.rule == HaltRule::kBernoulli)
+    misuse(fmt::format("{} was given, but tokens of {} halt by draws (halt_rule = bernoulli)",
+                       choice.threshold ? "threshold" : "thresholds", choice.run),
+           "--policy='halt_cap=0.5' bounds the probability, and another halt_rule has a threshold");
+  if (!config.halting.acts())
     misuse(fmt::format("{} was given, but no token of {} halts before the last layer",
                        choice.threshold ? "threshold" : "thresholds", choice.run),
-           "it has a meaning for models trained with halt_rule=max or gold");
+           "it has a meaning for models trained with a halt_rule, or with one in --policy");
   const auto L = static_cast<size_t>(config.backbone.n_layer);
   if (!choice.thresholds.empty() && choice.thresholds.size() != L)
     misuse(fmt::format("thresholds has {} entries, {} has {} layers", choice.thresholds.size(),

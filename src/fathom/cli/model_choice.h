@@ -23,6 +23,8 @@ struct ModelChoice {
   std::string folder;               // of the checkpoint, settled
 };
 void add_fields(FieldList& list, ModelChoice& choice);
+// `policy`, of verbs that make one kind of pass.
+void add_policy_field(FieldList& list, ModelChoice& choice);
 // The choice's settings and thresholds in place of the configuration's. Throws Error(kUsage) for
 // settings that are no matter of one pass or do not fit the model, and thresholds if nothing halts.
 void apply_thresholds(const ModelChoice& choice, ModelConfig& config);

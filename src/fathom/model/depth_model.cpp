@@ -1,6 +1,11 @@
 #include "fathom/model/depth_model.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
 #include <fmt/format.h>
@@ -82,7 +87,8 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   const Batch batch = prepare(given, pass);
   const bool draws = draws_in(pass);
   std::optional<DepthProgram> other;
-  if (draws || pass.policy != nullptr) other = program_of(pass, batch.tokens_BT.size(0));
+  if (draws || pass.policy != nullptr || (pass.training && program_.policy.layers > 0))
+    other = program_of(pass, batch.tokens_BT.size(0));
   const DepthProgram& program = other ? *other : program_;
   WalkOptions options;
   options.training = pass.training;
@@ -110,16 +116,18 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
            "names are in model/walk/observer.h, and those that the wirings assign");
   const WalkedBatch walked = {walk_, program, batch, options, trace, kept};
   ModelOutput output;
-  output.losses = supervise(supervision_, walked);
-  output.metrics = exit_metrics(program, trace, batch);
+  // Weights by layer say nothing of other layers than those that are trained.
+  if (program.policy.layers == 0) output.losses = supervise(supervision_, walked);
+  output.metrics = exit_metrics(program, trace, batch, pass.training);
   if (draws) add_counts_drawn(program.policy, batch.tokens_BT.size(0), output.metrics);
   output.metrics.merge(loop_metrics(program, trace, batch));
   if (pass.predictions) {
-    output.predictions_BT = predictions(program, trace, batch);
+    output.predictions_BT = predictions(program, trace, batch, pass.training);
     if (output.predictions_BT.defined())
       output.predictions_BT = output.predictions_BT.view(batch.tokens_BT.sizes());
   }
   output.loss = answer_loss(supervision_, trace, batch, output.losses);
+  if (program.policy.layers > 0) output.losses = {output.loss};
   output.flops = flops(program, trace, at::GradMode::is_enabled());
   if (teaches_gates) output.losses.push_back(gate_loss(walked, &output.flops));
   add_losses(walked, pass, output);
@@ -129,7 +137,8 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
 // Rows wait outside of the loops that they have left, where nobody asks for more than what is read.
 bool DepthModel::may_skip(const DepthProgram& program, const WalkOptions& options,
                           const Kept& kept) const {
-  return !at::GradMode::is_enabled() && !options.training && !program.policy.halting.halts() &&
+  const HaltingPolicy& halting = program.policy.halting;
+  return !at::GradMode::is_enabled() && !options.training && !halting.halts() && !halting.logs() &&
          rows_may_leave_loops(program) && !kept.keeps("door") && watch().empty();
 }
 
@@ -138,7 +147,8 @@ bool DepthModel::draws_in(const Pass& pass) const {
 }
 
 DepthProgram DepthModel::program_of(const Pass& pass, int64_t sequences) const {
-  const Policy& policy = pass.policy != nullptr ? *pass.policy : program_.policy;
+  const Policy& given = pass.policy != nullptr ? *pass.policy : program_.policy;
+  const Policy policy = pass.training ? as_trained(given) : given;
   return unroll(walk_.plan(), draws_in(pass) ? drawn(policy, pass.random, sequences) : policy);
 }
 
@@ -196,7 +206,9 @@ NextToken DepthModel::next_token(const Rows& rows, const Asked& asked) const {
   options.random = asked.random;
   refuse_sequences(program.policy);
   // Who has left a loop is no longer computed. With Exit::kLast a walk that halts has all rows.
-  options.skip = halting.halts() ? asked.exit == Exit::kFirstConfident &&
+  const bool mixes =
+      asked.exit == Exit::kFirstConfident && halting.halts() && halting.expects(options.training);
+  options.skip = halting.halts() ? asked.exit == Exit::kFirstConfident && !mixes &&
                                        halting.history == MaskHistory::kCumulative
                                  : rows_may_leave_loops(program);
   const Trace trace = walk_.run(program, std::make_shared<const Rows>(rows), Tensor(), options);
@@ -204,8 +216,52 @@ NextToken DepthModel::next_token(const Rows& rows, const Asked& asked) const {
   next.dense = rows.count() * static_cast<int64_t>(program.steps.size());
   for (const StepRecord& record : trace.steps) next.computed += record.computed;
   next.flops = flops(program, trace, /*gradients=*/false);
-  choose_answers(rows, asked, program, trace, kept, next);
+  if (mixes)
+    mix_answers(rows, asked, program, trace, kept, next);
+  else
+    choose_answers(rows, asked, program, trace, kept, next);
   return next;
+}
+
+// All layers answer, by the probabilities that rows halt there (HaltInEval::kExpect): the scores
+// are ln sum_i pi_i p_i, and the layer with the largest share is told.
+void DepthModel::mix_answers(const Rows& rows, const Asked& asked, const DepthProgram& program,
+                             const Trace& trace, const Kept& kept, NextToken& next) const {
+  const int64_t N = rows.batch() * asked.last;
+  std::vector<int64_t> here, numbers;  // rows that are there, and of which answers
+  for (int64_t n = 0; n < N; ++n) {
+    const auto b = static_cast<size_t>(n / asked.last);
+    const int64_t row = rows.offsets()[b + 1] - asked.last + n % asked.last;
+    if (row < rows.offsets()[b]) continue;
+    here.push_back(row);
+    numbers.push_back(n);
+  }
+  const std::vector<const StepRecord*> readouts = trace.readouts();
+  const at::Device device = rows.token_R.device();
+  const Tensor here_K = index_tensor(here, device), numbers_K = index_tensor(numbers, device);
+  Tensor mixture_KV, most_K, layer_K;
+  const std::vector<Tensor> shares_R = expected_shares(readouts);
+  at::ScalarType dtype = at::kFloat;
+  for (size_t i = 0; i < readouts.size(); ++i) {
+    const Tensor share_K = shares_R[i].index_select(0, here_K);
+    const Tensor scores_KV = scores(walk_, program, *readouts[i],
+                                    kept.head(readouts[i]->step).index_select(0, here_K));
+    next.flops += 2 * static_cast<double>(scores_KV.numel() * kept.head(readouts[i]->step).size(1));
+    dtype = scores_KV.scalar_type();
+    const Tensor said_KV =
+        share_K.unsqueeze(1) * at::log_softmax(scores_KV.to(at::kDouble), -1).exp();
+    const Tensor number_K = at::full_like(share_K, readouts[i]->layer);
+    const bool first = !mixture_KV.defined();
+    mixture_KV = first ? said_KV : mixture_KV + said_KV;
+    layer_K = first ? number_K : at::where(share_K.gt(most_K), number_K, layer_K);
+    most_K = first ? share_K : at::maximum(most_K, share_K);
+  }
+  next.layer_N = at::full({N}, -1, at::TensorOptions(at::kLong));
+  next.layer_N.index_copy_(0, numbers_K.to(at::kCPU), layer_K.to(at::kCPU, at::kLong));
+  // The logarithm of what no layer thinks possible is finite, too.
+  const Tensor scores_KV = mixture_KV.clamp_min(1e-300).log().to(dtype);
+  next.scores_NV = at::zeros({N, scores_KV.size(1)}, scores_KV.options().requires_grad(false));
+  next.scores_NV.index_copy_(0, numbers_K, scores_KV);
 }
 
 // A row's answer is given where it halts first, or else at the last readout that it came to: it may

@@ -46,6 +46,8 @@ class DepthModel : public NextTokenModel {
  private:
   void choose_answers(const Rows& rows, const Asked& asked, const DepthProgram& program,
                       const Trace& trace, const Kept& kept, NextToken& next) const;
+  void mix_answers(const Rows& rows, const Asked& asked, const DepthProgram& program,
+                   const Trace& trace, const Kept& kept, NextToken& next) const;
   bool may_skip(const DepthProgram& program, const WalkOptions& options, const Kept& kept) const;
   bool draws_in(const Pass& pass) const;
   double flops(const DepthProgram& program, const Trace& trace, bool gradients) const;

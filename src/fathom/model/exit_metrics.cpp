@@ -2,11 +2,14 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full_like.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+
+#include "fathom/base/error.h"
 
 namespace fathom {
 namespace {
@@ -14,6 +17,11 @@ namespace {
 // (readouts, R) -> (R): entry `which` of each row.
 Tensor choose(const std::vector<Tensor>& x_R, const Tensor& which_R) {
   return at::stack(x_R).gather(0, which_R.unsqueeze(0)).squeeze(0);
+}
+
+// What was decided, be it that nothing followed.
+const HaltDecision& made(const StepRecord& r) {
+  return r.logged.halts_R.defined() ? r.logged : r.decision;
 }
 
 // Whether the table is the last readout's cross entropy at every target, and nothing else.
@@ -79,34 +87,114 @@ Tensor answering_readout(const std::vector<Tensor>& halts_R, const std::vector<T
   return answer_R;
 }
 
+std::vector<Tensor> expected_shares(const std::vector<const StepRecord*>& readouts) {
+  std::vector<Tensor> halt_R, nobody_R, away_R;
+  for (const StepRecord* r : readouts) {
+    const Tensor& score_R = made(*r).score_R;
+    if (!score_R.defined()) fail("expected answers are of a rule that halts by a probability");
+    halt_R.push_back(score_R.to(at::kDouble));
+    for (const Tensor& out_R :
+         {r->away_R, r->rows->valid_R.defined() ? r->rows->valid_R.logical_not() : Tensor()})
+      if (out_R.defined()) halt_R.back() = halt_R.back().masked_fill(out_R, 0);
+    nobody_R.push_back(at::zeros_like(score_R, at::TensorOptions(at::kBool)));
+    away_R.push_back(r->away_R);
+  }
+  const Tensor last_R = answering_readout(nobody_R, away_R);
+  std::vector<Tensor> shares_R;
+  Tensor left_R = at::ones_like(halt_R.front());
+  for (size_t i = 0; i < halt_R.size(); ++i) {
+    const Tensor here_R = halt_R[i].masked_fill(last_R.eq(static_cast<int64_t>(i)), 1);
+    shares_R.push_back(left_R * here_R);
+    left_R = left_R - shares_R.back();
+  }
+  return shares_R;
+}
+
 namespace {
 
-// Who halts at a readout by the largest probability, whatever the walk went by.
-Tensor halts_by_largest(const HaltingConfig& config, const StepRecord& r, const Tensor& targets_R) {
-  const Tensor halts_R = decide(config, static_cast<size_t>(r.layer), r.reading, targets_R,
-                                r.rows->valid_R, /*gold=*/false)
-                             .halts_R;
+// Who halts at a readout as in generation: by the largest probability, where the rule is that or
+// the walk went by the target's.
+Tensor halts_as_generated(const HaltingConfig& config, const StepRecord& r,
+                          const Tensor& targets_R) {
+  const bool by_largest = config.rule == HaltRule::kMax || config.rule == HaltRule::kGold;
+  const Tensor halts_R = by_largest ? decide(config, static_cast<size_t>(r.layer), r.reading,
+                                             targets_R, r.rows->valid_R, /*gold=*/false)
+                                          .halts_R
+                                    : made(r).halts_R;
   return r.away_R.defined() ? halts_R.logical_and(r.away_R.logical_not()) : halts_R;
+}
+
+// What the largest sum of shares says.
+Tensor likeliest_of(const std::vector<Tensor>& said_R, const std::vector<Tensor>& shares_R) {
+  std::vector<Tensor> weight_R;
+  for (const Tensor& said : said_R) {
+    Tensor sum_R = at::zeros_like(shares_R.front());
+    for (size_t i = 0; i < said_R.size(); ++i) sum_R = sum_R + shares_R[i] * said_R[i].eq(said);
+    weight_R.push_back(sum_R);
+  }
+  return choose(said_R, at::stack(weight_R).argmax(0));
+}
+
+// The metrics of who answers where all layers do, by shares.
+template <class Named, class Mean>
+void add_expectations(const std::vector<const StepRecord*>& readouts, const Named& named,
+                      const std::vector<Tensor>& loss_R, const std::vector<Tensor>& correct_R,
+                      const Mean& mean, bool acts, std::map<std::string, Metric>& metrics) {
+  const std::vector<Tensor> shares_R = expected_shares(readouts);
+  Tensor infer_R, right_R, depth_R, nobody_R;
+  const auto add = [](Tensor& sum_R, const Tensor& x_R) {
+    sum_R = sum_R.defined() ? sum_R + x_R : x_R;
+  };
+  for (size_t i = 0; i < readouts.size(); ++i) {
+    const Tensor& share_R = shares_R[i];
+    const Tensor right_here_R = share_R * correct_R[i];
+    // What a layer makes of a row that it does not answer may be infinite.
+    add(infer_R, (share_R * loss_R[i]).masked_fill(share_R.eq(0), 0));
+    add(right_R, right_here_R);
+    add(depth_R, share_R * static_cast<double>(readouts[i]->step + 1));
+    const auto put = [&](const char* name, const Tensor& x_R) {
+      Metric& metric = metrics[named(name, i)];
+      const Metric more = mean(x_R);
+      metric = {metric.sum + more.sum, more.count};
+    };
+    put("exit_rate", share_R);
+    put("exit_correct", right_here_R);
+    Tensor goes_on_R = 1 - made(*readouts[i]).score_R.to(at::kDouble);
+    if (readouts[i]->away_R.defined()) goes_on_R = goes_on_R.masked_fill(readouts[i]->away_R, 1);
+    nobody_R = nobody_R.defined() ? nobody_R * goes_on_R : goes_on_R;
+  }
+  if (acts) {
+    metrics["infer"] = mean(infer_R);
+    metrics["accuracy"] = mean(right_R);
+  }
+  metrics["exit_depth"] = mean(depth_R);
+  metrics["earlystop"] = mean(1 - shares_R.back());
+  metrics["exit_confident_last"] = mean(shares_R.back() - nobody_R);
+  metrics["exit_fallback"] = mean(nobody_R);
 }
 
 }  // namespace
 
-Tensor predictions(const DepthProgram& program, const Trace& trace, const Batch& batch) {
+Tensor predictions(const DepthProgram& program, const Trace& trace, const Batch& batch,
+                   bool training) {
   const HaltingConfig& config = program.policy.halting.config;
   const at::NoGradGuard no_grad;
   std::vector<Tensor> said_R, halts_R, away_R;
-  for (const StepRecord* r : trace.readouts()) {
+  const std::vector<const StepRecord*> readouts = trace.readouts();
+  for (const StepRecord* r : readouts) {
     said_R.push_back(r->reading.prediction_R);
     away_R.push_back(r->away_R);
-    halts_R.push_back(config.rule == HaltRule::kNone
+    halts_R.push_back(!config.acts()
                           ? at::zeros_like(said_R.back(), at::TensorOptions(at::kBool))
-                          : halts_by_largest(config, *r, trace.all->of(batch.targets_BT)));
+                          : halts_as_generated(config, *r, trace.all->of(batch.targets_BT)));
   }
+  if (!said_R.empty() && config.acts() && program.policy.halting.expects(training))
+    return likeliest_of(said_R, expected_shares(readouts));
   return said_R.empty() ? Tensor() : choose(said_R, answering_readout(halts_R, away_R));
 }
 
 std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Trace& trace,
-                                           const Batch& batch) {
+                                           const Batch& batch, bool training) {
   const HaltingConfig& config = program.policy.halting.config;
   const at::NoGradGuard no_grad;
   std::map<std::string, Metric> metrics;
@@ -131,8 +219,8 @@ std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Tr
     loss_R.push_back(-r->reading.ln_p_R.detach());
     correct_R.push_back(r->reading.prediction_R.eq(targets_R));
     if (config.rule == HaltRule::kNone) continue;
-    used_R.push_back(r->decision.halts_R);
-    max_R.push_back(halts_by_largest(config, *r, targets_R));
+    used_R.push_back(made(*r).halts_R);
+    max_R.push_back(halts_as_generated(config, *r, targets_R));
   }
   // Where nobody halts.
   const auto answered = [&](const std::vector<Tensor>& x_R) {
@@ -152,9 +240,13 @@ std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Tr
   }
   if (config.rule == HaltRule::kNone) return metrics;
 
-  metrics["infer"] = mean(choose(loss_R, answering_readout(used_R, away_R)));
+  if (program.policy.halting.expects(training)) {
+    add_expectations(readouts, named, loss_R, correct_R, mean, config.acts(), metrics);
+    return metrics;
+  }
+  if (config.acts()) metrics["infer"] = mean(choose(loss_R, answering_readout(used_R, away_R)));
   const Tensor answer_R = answering_readout(max_R, away_R);
-  metrics["accuracy"] = mean(choose(correct_R, answer_R));
+  if (config.acts()) metrics["accuracy"] = mean(choose(correct_R, answer_R));
   std::vector<int64_t> depths;
   for (const StepRecord* r : readouts) depths.push_back(r->step + 1);
   metrics["exit_depth"] = mean(index_tensor(depths, answer_R.device()).index_select(0, answer_R));
@@ -169,6 +261,7 @@ std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Tr
     add("exit_correct", here_R.logical_and(correct_R[i]));
   }
   const Tensor at_last_R = answer_R.eq(static_cast<int64_t>(readouts.size()) - 1);
+  metrics["earlystop"] = mean(at_last_R.logical_not());
   metrics["exit_confident_last"] = mean(at_last_R.logical_and(max_R.back()));
   Tensor confident_R = max_R.front();
   for (const Tensor& halts_R : max_R) confident_R = confident_R.logical_or(halts_R);

@@ -29,15 +29,25 @@ LossPart answer_loss(const SupervisionTable& table, const Trace& trace, const Ba
 //   exit_confident_last, exit_fallback      the last layer's two meanings: confident there, or the
 //                                end of the walk
 //   exit_depth                   mean number of steps up to the answer
+//   earlystop                    share answered before the last layer
+//
+// By another rule than max and gold the decisions are the walk's own. Of a rule that is only logged
+// there is the same without `infer`, and accuracy is the last layer's. Where all layers answer by
+// shares (HaltInEval::kExpect) they are expectations.
 std::map<std::string, Metric> exit_metrics(const DepthProgram& program, const Trace& trace,
-                                           const Batch& batch);
+                                           const Batch& batch, bool training);
 
-// What each row is answered with, (R) int64: by the layer of "accuracy". Undefined without a
-// readout.
-Tensor predictions(const DepthProgram& program, const Trace& trace, const Batch& batch);
+// What each row is answered with, (R) int64: by the layer of "accuracy"; where all layers answer by
+// shares, what the largest sum of shares says. Undefined without a readout.
+Tensor predictions(const DepthProgram& program, const Trace& trace, const Batch& batch,
+                   bool training);
 
 // The readout (its number) that answers each row: the first that halts, else the last at which the
 // row was not away from a loop. (R) int64. `away_R`: of each readout, undefined: nobody was.
 Tensor answering_readout(const std::vector<Tensor>& halts_R, const std::vector<Tensor>& away_R);
+
+// pi_i of each readout, (R) float64, which sum to 1: the probability that a row that halts with its
+// scores' probabilities halts there, and at the last readout at which it was there what is left.
+std::vector<Tensor> expected_shares(const std::vector<const StepRecord*>& readouts);
 
 }  // namespace fathom

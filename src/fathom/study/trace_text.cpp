@@ -74,7 +74,10 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
   table.first = text_of(tokenizer, tokens[0]);
   table.rows.resize(static_cast<size_t>(T));
   std::vector<const StepRecord*> readouts = trace.readouts();
-  const bool halts = halting.rule != HaltRule::kNone;
+  const bool halts = halting.acts();
+  // What is said by default needs no words.
+  if (halts && halting.rule != HaltRule::kMax && halting.rule != HaltRule::kGold)
+    table.rule = halting_sentence(halting.rule);
   if (!halts) readouts = {readouts.back()};
   std::vector<bool> open(static_cast<size_t>(T), true);
   const bool loops = std::any_of(program.steps.begin(), program.steps.end(),
@@ -94,7 +97,10 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
     const Tensor prediction_T = logits_TV.argmax(-1).to(at::kCPU);
     const Tensor halts_T = halts ? of_text(record.decision.halts_R).to(at::kCPU) : Tensor();
     table.layers.push_back(record.layer);
-    if (halts) table.thresholds.push_back(halting.threshold_at(size_t(record.layer)));
+    if (halts)
+      table.thresholds.push_back(halting.rule == HaltRule::kBernoulli
+                                     ? halting.cap.value_or(1)
+                                     : halting.threshold_at(size_t(record.layer)));
     for (int64_t t = 0; t < T; ++t) {
       ExitRow& row = table.rows[static_cast<size_t>(t)];
       row.layers.push_back(layer[static_cast<size_t>(t)]);

@@ -13,7 +13,7 @@ namespace fathom {
 namespace {
 
 std::string number_text(const std::string& name, double value) {
-  for (const char* share : {"rate", "accuracy", "correct", "confident", "fallback"})
+  for (const char* share : {"rate", "accuracy", "correct", "confident", "fallback", "earlystop"})
     if (name.find(share) != std::string::npos) return fmt::format("{:.3f}", value);
   return fmt::format("{:.4f}", value);
 }

@@ -69,13 +69,16 @@ void add_layers(report::Report& report, report::Table& facts,
                 const std::map<std::string, double>& metrics, size_t depth) {
   auto lists = lists_of(metrics);
   if (lists["layer_loss"].empty()) return;
-  const bool exits = metrics.count("infer") > 0;
-  if (exits) {
+  const bool exits = metrics.count("exit_depth") > 0;
+  if (metrics.count("infer") > 0)
     facts.rows.push_back({"infer", fmt::format("{:.4f} nats per token, from the layer that answers",
                                                metrics.at("infer"))});
+  if (exits) {
     facts.rows.push_back(
         {"depth", fmt::format("{:.2f} of {} layers on average; {:.1f} % never were confident",
                               metrics.at("exit_depth"), depth, 100 * metrics.at("exit_fallback"))});
+    if (metrics.count("infer") == 0)
+      facts.rows.push_back({"halting", "only logged: the last layer answers (halt_use = log)"});
   }
   report.add(layer_table(lists, exits));
   // As a picture in those formats that have room for one.

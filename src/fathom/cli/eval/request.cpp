@@ -33,6 +33,7 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   line.positional("RUN", request.model.run, "a run's name, or its folder");
   FieldList list;
   add_fields(list, request.model);
+  add_policy_field(list, request.model);
   list.section("evaluation");
   list.add("split", request.split, "train or val");
   list.add("dataset", request.dataset,

@@ -212,7 +212,7 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
     return 0;
   }
   const ModelConfig& config = loaded.state.config.model;
-  const bool halts = config.halting.rule != HaltRule::kNone ||
+  const bool halts = config.halting.acts() ||
                      config.loop_halting.acting_rule() != HaltRule::kNone;
   if (halts && report.dense > 0) print_answers(answers, report);
   if (options.draft != Draft::kNone) print_drafts(report, seconds);

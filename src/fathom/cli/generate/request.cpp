@@ -158,7 +158,7 @@ void require_room(const GenerateRequest& request, const RunState& state) {
   if (request.window.overflow != Overflow::kStop)
     bytes *= static_cast<double>(request.max_new_tokens);
   const ModelConfig& model = state.config.model;
-  const bool dense = model.halting.rule == HaltRule::kNone && model.architecture == nullptr &&
+  const bool dense = !model.halting.acts() && model.architecture == nullptr &&
                      model.early_exit.layer_widths.empty() &&
                      model.early_exit.layer_contexts.empty();
   // Each of a draft's shifts has keys and values of its own.
@@ -166,7 +166,7 @@ void require_room(const GenerateRequest& request, const RunState& state) {
       request.draft == Draft::kShift ? static_cast<double>(request.draft_tokens) : 1;
   if (dense)
     bytes += texts * views * static_cast<double>(std::min(window, request.max_new_tokens)) * 2 * 4 *
-             static_cast<double>(b.n_layer * b.n_embd);
+             static_cast<double>(model.halting.eval_layers.value_or(b.n_layer) * b.n_embd);
   RunConfig config = state.config;
   config.training.device = request.model.device;
   require_memory(config, state.vocab_size, bytes,
@@ -187,9 +187,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   RunConfig config;  // the model's, once it is known
   FieldList list;
   add_fields(list, request.model);
-  list.add("policy", request.model.policy,
-           "settings of a pass in place of the trained ones, as a line of `evaluations` has them: "
-           "'loop_halt_rule=kl, loop_halt_threshold=0.01'");
+  add_policy_field(list, request.model);
   list.section("sampling");
   list.add("start", request.start, "text to go on from, or FILE:path").any_bytes().alias("prompt");
   list.add("num_samples", request.num_samples,
@@ -207,11 +205,15 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       return loop.noise > 0 && loop.noise_in_eval == NoiseInEval::kSame;
     });
   });
+  list.find("seed")->or_needs("tokens that halt by draws", [&] {
+    const HaltingConfig& h = config.model.halting;
+    return h.acts() && h.rule == HaltRule::kBernoulli && !h.expects();
+  });
   list.add<Exit>("exit", request.exit,
                  "which layer answers; first_confident: the first that halts, last: the last",
                  {{"first_confident", Exit::kFirstConfident}, {"last", Exit::kLast}})
       .needs("a model with a halt_rule",
-             [&] { return config.model.halting.rule != HaltRule::kNone; });
+             [&] { return config.model.halting.acts(); });
   for (const char* key : {"threshold", "thresholds"})
     list.find(key)->needs("exit = first_confident",
                           [&] { return request.exit == Exit::kFirstConfident; });

@@ -15,6 +15,7 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   line.positional("RUN", request.model.run, "a run's name, or its folder");
   FieldList list;
   add_fields(list, request.model);
+  add_policy_field(list, request.model);
   list.find("checkpoint")->alias("ckpt");
   list.section("text");
   list.add("dataset", request.dataset, "another corpus of the same tokenizer; empty: the run's own")

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/model/spec/layer_cycle.h"
 
 namespace fathom {
 namespace {
@@ -35,7 +38,17 @@ class Unroller {
     each_layer(plan_, [this](const LayerSpec& layer) {
       if (layer.readout) last_answering_ = &layer;
     });
-    walk(plan_.nodes, /*first_iteration=*/true, /*grad=*/true);
+    if (program_.policy.layers > 0) {
+      std::vector<PlanNode> nodes;
+      for (LayerSpec& layer : cycled_layers(plan_, program_.policy.layers))
+        nodes.push_back({std::move(layer)});
+      // As many as the plan has: nothing else than that.
+      if (nodes.size() == plan_.nodes.size()) program_.policy.layers = 0;
+      walk(nodes, /*first_iteration=*/true, /*grad=*/true);
+    } else {
+      walk(plan_.nodes, /*first_iteration=*/true, /*grad=*/true);
+    }
+    check_states();
     if (program_.policy.loops.size() > groups_)
       misuse(fmt::format("a policy for {} loop groups, the plan has {}",
                          program_.policy.loops.size(), groups_),
@@ -44,6 +57,31 @@ class Unroller {
   }
 
  private:
+  // A walk's rule that remembers states compares those of readouts.
+  void check_states() const {
+    if (!keeps_states(program_.policy.halting.config.rule)) return;
+    int64_t width = 0;
+    for (const StepSpec& step : program_.steps) {
+      if (step.readout < 0) continue;
+      if (width > 0 && step.layer.width != width)
+        misuse(fmt::format("halt_rule = rel_latent, converge or kl compares a layer's state with "
+                           "the last one, and layer_widths has layers of {} and {} channels",
+                           width, step.layer.width),
+               "take another halt_rule, max for example");
+      width = step.layer.width;
+    }
+  }
+
+  // Who answers where the policy asks every layer, and the plan says nothing of this one.
+  std::optional<ReadoutSpec> asked_of(const LayerSpec& layer) const {
+    if (layer.readout || !program_.policy.halting.asks_all || last_answering_ == nullptr ||
+        last_answering_->width != layer.width)
+      return layer.readout;
+    ReadoutSpec readout = *last_answering_->readout;
+    readout.layer = layer.number;
+    return readout;
+  }
+
   int calls_of(const LayerSpec& layer) const {
     return attention_calls_.at(static_cast<size_t>(layer.wiring));
   }
@@ -76,6 +114,7 @@ class Unroller {
     if (late_entries_ > 0) check_gates(layer);
     StepSpec step;
     step.layer = layer;
+    step.layer.readout = asked_of(layer);
     step.layer.door = std::move(pending_);
     pending_.clear();
     for (const Injection& injection : layer.door)
@@ -91,7 +130,7 @@ class Unroller {
     step.attention_place = attentions_;
     step.path = path_;
     step.cache_slot = slots_;
-    if (layer.readout) step.readout = program_.readouts++;
+    if (step.layer.readout) step.readout = program_.readouts++;
     step.grad = grad;
     attentions_ += calls_of(layer);
     slots_ += calls_of(layer);

@@ -16,6 +16,7 @@ Policy early_policy(const ModelConfig& config) {
   halting.rule = HaltRule::kMax;
   halting.threshold = 0;  // always met
   halting.thresholds.clear();
+  halting.use = HaltUse::kAnswer;
   policy.halting.keys = KeyFate::kHidden;
   policy.halting.history = MaskHistory::kCumulative;
   return policy;

@@ -29,10 +29,12 @@ FlopsCounter::FlopsCounter(const DepthPlan& plan, const DepthProgram& program,
                 if constexpr (std::is_same_v<P, AttentionSpec>)
                   p.keys_only += calls * part.flops_of_keys(place);
               });
-    if (!step.ends.empty() && step.ends.front().reads) {
+    const ReadoutSpec* judge = step.layer.readout ? &*step.layer.readout : nullptr;
+    if (!step.ends.empty() && step.ends.front().reads) judge = &step.ends.front().readout;
+    if (judge != nullptr) {
       PartPlace place = parts::place_in(plan);
       place.width = step.layer.width;
-      p.judged = price(step.ends.front().readout, place, 0);
+      p.judged = price(*judge, place, 0);
     }
     steps_.push_back(p);
   }

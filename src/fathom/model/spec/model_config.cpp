@@ -30,15 +30,24 @@ void check_shared_head(const ModelConfig& config) {
         "add --layer_heads=true");
 }
 
+// A row may halt at the layer.
+bool may_answer(const HaltingConfig& c, int64_t layer) {
+  if (!c.acts()) return false;
+  const double threshold = c.threshold_at(static_cast<size_t>(layer));
+  if (c.rule == HaltRule::kBernoulli) return true;
+  if (c.rule == HaltRule::kFixed) return static_cast<double>(layer) == threshold;
+  if (is_change(c.rule)) return layer > 0 && threshold > 0;
+  if (c.rule == HaltRule::kArgmax) return static_cast<double>(layer) >= threshold;
+  return c.rule == HaltRule::kLowEntropy ? threshold >= 0 : threshold <= 1;
+}
+
 // "layer 0 answers where it is confident" of those that no loss teaches to; empty: there are none.
 std::string untaught_layers(const ModelConfig& config) {
   const int64_t L = config.backbone.n_layer;
   const std::vector<double> weights = config.supervision.layer_weights(L);
   std::vector<int64_t> layers;
   for (int64_t i = 0; i + 1 < L; ++i)
-    if (weights[static_cast<size_t>(i)] == 0 &&
-        config.halting.threshold_at(static_cast<size_t>(i)) <= 1)
-      layers.push_back(i);
+    if (weights[static_cast<size_t>(i)] == 0 && may_answer(config.halting, i)) layers.push_back(i);
   if (layers.empty()) return "";
   if (layers.size() == 1)
     return fmt::format("layer {} answers where it is confident", layers.front());
@@ -78,7 +87,7 @@ void add_late_argmax(const ModelConfig& config, std::vector<std::string>& out) {
   const Policy policy = make_policy(config);
   for (size_t g = 0; g < policy.loops.size(); ++g) {
     const LoopPolicy& loop = policy.loops[g];
-    const double threshold = loop.halting.config.threshold;
+    const double threshold = loop.halting.config.threshold_at(0);
     if (threshold + 1 < static_cast<double>(loop.count)) continue;
     out.push_back(
         fmt::format("loop_halt_rule = argmax with a loop_halt_threshold of {} lets no token leave "
@@ -170,6 +179,11 @@ void validate(const ModelConfig& config) {
         "layer_heads = true with tie_head = true needs layer_tables = true: each head is tied "
         "to its layer's table",
         "add --layer_tables=true, or --tie_head=false");
+  if (config.supervision.skips_easy() && config.halting.use == HaltUse::kLog &&
+      config.halting.rule != HaltRule::kNone)
+    misuse("layer_supervision = skip_easy with halt_use = log: of tokens that only would have "
+           "halted none is easy",
+           "add --halt_use=answer, or --layer_supervision=all");
   if (config.supervision.skips_easy() && config.halting.rule == HaltRule::kNone)
     misuse("layer_supervision = skip_easy needs a halt_rule: without one no token is easy",
            "add --halt_rule=max, or --layer_supervision=all");

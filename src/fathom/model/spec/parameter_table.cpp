@@ -101,7 +101,7 @@ Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program,
 
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T) {
   const DepthPlan plan = make_depth_plan(config);
-  const Policy policy = make_policy(config);
+  const Policy policy = as_trained(make_policy(config));
   Flops flops =
       cost_of(plan, unroll(plan, in_two_iterations(policy)), {config.backbone, vocab_size, T},
               [&](const StepSpec& step) { return mean_times(step, policy); })
@@ -120,7 +120,7 @@ MemoryEstimate training_memory(const ModelConfig& config, int64_t vocab_size, in
   m.gradients = m.parameters;
   m.optimizer = 2 * m.parameters;  // AdamW's two moments; describe takes another's
   const DepthPlan plan = make_depth_plan(config);
-  Policy policy = make_policy(config);
+  Policy policy = as_trained(make_policy(config));
   for (LoopPolicy& loop : policy.loops)
     if (loop.sampler.draws()) loop.count = loop.sampler.largest();
   const Cost cost = cost_of(plan, unroll(plan, policy), {config.backbone, vocab_size, T},

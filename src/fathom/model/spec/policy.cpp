@@ -26,6 +26,10 @@ void check_loop(size_t group, const LoopPolicy& loop) {
   if (h.config.rule == HaltRule::kGold)
     misuse(fmt::format("loop group {} halts by the target's probability", group),
            "what a loop goes by is known in generation too: take the largest one, rule max");
+  if (!is_of_loops(h.config.rule))
+    misuse(fmt::format("loop group {} halts by a rule of the walk", group),
+           "margin, entropy itself, converge, bernoulli and fixed are of halt_rule; loops have "
+           "loop_halt_rule");
   if (h.history != MaskHistory::kCumulative)
     misuse(fmt::format("loop group {} halts rows with mask_history = previous", group),
            "a row that has left a loop comes back after it; take mask_history = cumulative");
@@ -38,11 +42,19 @@ void check_policy(const Policy& policy) {
     misuse("mask_history = previous says whose keys are hidden, and here they are not",
            "take mask_history = cumulative");
   const HaltRule rule = policy.halting.config.rule;
-  if (rule != HaltRule::kNone && rule != HaltRule::kMax && rule != HaltRule::kGold)
-    misuse("the walk halts by a rule of loops", "halt_rule is none, max or gold");
+  if (!is_of_walks(rule))
+    misuse("the walk halts by a rule of loops",
+           "halt_rule is none, max, gold, margin, entropy, converge, rel_latent, kl, argmax, "
+           "bernoulli or fixed");
+  if (policy.layers < 0) misuse(fmt::format("a pass of {} layers", policy.layers), "1 or more");
   if (policy.halting.unit != HaltUnit::kToken)
     misuse("the walk halts by sequences", "that is for loops: LoopPolicy::halting");
   for (size_t i = 0; i < policy.loops.size(); ++i) check_loop(i, policy.loops[i]);
+}
+
+Policy as_trained(Policy policy) {
+  policy.layers = 0;
+  return policy;
 }
 
 bool draws_counts(const Policy& policy) {

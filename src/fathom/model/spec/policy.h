@@ -15,14 +15,6 @@ namespace fathom {
 
 struct ModelConfig;
 
-// What becomes of the keys of a row that has halted, in the steps that it does not take part in.
-enum class KeyFate {
-  kHidden,  // nobody sees them: early exit
-  kSeen,    // the row is computed on, and only its answer is settled
-  kFrozen,  // they are made of its state as it was when it halted: CALM, a loop that has settled
-  kFilledLater,  // as kSeen, but computed when a row that goes on needs them: draft and verify
-};
-
 // Which rows halt, and what follows. In the walk a row halts at a readout, for good; in a loop at
 // the end of an iteration, and goes on after the loop.
 struct HaltingPolicy {
@@ -34,8 +26,15 @@ struct HaltingPolicy {
   // Of loops alone. A sequence's needs to know all of it: not in a cache, not for a next token.
   HaltUnit unit = HaltUnit::kToken;
   bool in_training = true;  // false: the rule rests in training passes
+  // Of the walk: layers that the plan gives no readout, for its weights need none, are asked by the
+  // last one's.
+  bool asks_all = false;
 
-  bool halts() const { return config.rule != HaltRule::kNone; }
+  bool halts() const { return config.acts(); }
+  // Nothing follows from what is decided: StepRecord::logged.
+  bool logs() const { return config.rule != HaltRule::kNone && config.use == HaltUse::kLog; }
+  // All layers answer, by shares, in a pass that nobody trains.
+  bool expects(bool training) const { return config.expects() && !training; }
 };
 
 struct LoopPolicy {
@@ -66,11 +65,17 @@ struct Policy {
   HaltingPolicy halting;          // of the walk
   std::vector<LoopPolicy> loops;  // by loop group, in the order of their first layers; missing: one
                                   // iteration
+  // Layers of the pass, of a plan whose layers share their weights in a cycle, which goes on or is
+  // cut off (layer_cycle.h); 0: the plan's. Training passes have the plan's.
+  int64_t layers = 0;
 };
 
 // Throws Error(kUsage) for what has no meaning: counts below 1 or above the loop's, a loop's rule
 // that needs a readout which its body has not, ...
 void check_policy(const Policy& policy);
+
+// Of a training pass: without what only passes that nobody trains have.
+Policy as_trained(Policy policy);
 
 // Some count is drawn in training passes.
 bool draws_counts(const Policy& policy);

@@ -48,6 +48,7 @@ Depth make_depth(const ModelConfig& config) {
   };
   if (config.architecture == nullptr || !config.architecture->change_plan) {
     halt_loops();
+    if (depth.policy.layers > 0) unroll(depth.plan, depth.policy);  // throws where nothing repeats
     return depth;
   }
   config.architecture->change_plan(config, depth.plan, depth.policy);

@@ -214,68 +214,6 @@ void Advance::enter_late(const Injection& input) {
   frame.outside_R = frame.outside_R.logical_and(enter_R.logical_not());
 }
 
-// The reading after a step and, with a halting rule, the decision that follows from it.
-void Advance::read_out(const StepSpec& spec, StepRecord& record) {
-  const ReadoutSpec& readout_spec = *spec.layer.readout;
-  const Rows& rows = *record.rows;
-  record.readout = spec.readout;
-  record.layer = readout_spec.layer;
-  const bool follows = options_.follow != nullptr;
-  if (follows)
-    record.decision.halts_R =
-        options_.follow->steps.at(static_cast<size_t>(spec.index)).decision.halts_R;
-  const bool halts = halting_.halts() && !follows;
-  // A skipping walk asks no row whose answer is settled, or that is not in the loop.
-  const Tensor settled_R = options_.skip ? either(record.done_R, record.away_R) : Tensor();
-  if (options_.observe || options_.read || halts) {
-    const Tensor n_RC = norms_.of(carry().r_RC, readout_spec.norm, params_);
-    if (options_.observe) show(spec, "head", n_RC, rows);
-    if (options_.read || halts) record.reading = reading(spec, record, n_RC, settled_R);
-  }
-  if (!halts) return;
-  const Tensor ids_R = targets_R_.defined() ? of_rows(targets_R_) : Tensor();
-  record.decision = decide(halting_.config, static_cast<size_t>(record.layer), record.reading,
-                           ids_R, rows.valid_R, options_.training);
-  Tensor& halts_R = record.decision.halts_R;
-  if (options_.replay != nullptr)
-    halts_R = of_rows((*options_.replay)[static_cast<size_t>(record.readout)]);
-  for (const Tensor& not_R : {record.away_R, settled_R})
-    if (not_R.defined()) halts_R = halts_R.logical_and(not_R.logical_not());
-}
-
-Reading Advance::reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
-                         const Tensor& settled_R) const {
-  ReadoutRequest request;
-  if (targets_R_.defined()) request.ids_R = of_rows(targets_R_);
-  request.confidence_temperature = halting_.config.temperature;
-  request.grad_of_max = options_.grad_of_max;
-  const LinearParams& head = params_.head.at(spec.layer.readout->head);
-  // A gradient made now is there until backward; beside one that is there already (of another pass
-  // of the step, or of a head that reads several times) it would be memory for nothing.
-  const bool has_gradient = head.weight.is_leaf() && head.weight.grad().defined();
-  if (options_.row_weights && !has_gradient && reads_.at(spec.layer.readout->head) == 1)
-    request.weight_R = options_.row_weights(record);
-  record.read = n_RC.size(0);
-  if (!settled_R.defined()) return readout(n_RC, head, request);
-  const Tensor open = settled_R.logical_not().nonzero().squeeze(1);
-  record.read = open.numel();
-  if (record.read == n_RC.size(0)) return readout(n_RC, head, request);
-  return readout_of_some(n_RC, open, head, request);
-}
-
-// What follows from a decision at a readout.
-void Advance::halt(const StepSpec& spec, const Tensor& halts_R) {
-  Travel& travel = state_.travel;
-  if (options_.skip && halting_.keys == KeyFate::kHidden) {
-    state_.split(halts_R.logical_not());
-    return;
-  }
-  travel.done_R = either(travel.done_R, halts_R);
-  if (halting_.keys == KeyFate::kHidden)
-    travel.hidden_R = halting_.history == MaskHistory::kCumulative ? travel.done_R : halts_R;
-  leave_out(spec, place_of_end(spec, 0));
-}
-
 void DepthWalk::advance(const DepthProgram& program, WalkState& state, size_t last,
                         const Tensor& targets_R, const WalkOptions& options, Trace* trace) const {
   if (last > program.steps.size() || state.next.step > last)

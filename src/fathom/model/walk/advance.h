@@ -39,9 +39,14 @@ class Advance {
   double pairs(const StepSpec& spec, const Rows& rows, const Rows* beside) const;
   Tensor still() const;
   void stand_still();
+  // read_out.cpp
   void read_out(const StepSpec& spec, StepRecord& record);
   Reading reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
                   const Tensor& settled_R) const;
+  HaltDecision decide_at(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
+                         const Tensor& settled_R);
+  HaltDecision decide_by_memory(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
+                                const Tensor& settled_R);
   void halt(const StepSpec& spec, const Tensor& halts_R);
   // loop_end.cpp
   void end_iteration(const StepSpec& spec, size_t i);

@@ -10,12 +10,14 @@ namespace fathom {
 
 struct HaltDecision {
   Tensor score_R;  // no gradient
-  Tensor halts_R;  // bool: score >= the layer's threshold, and the row is valid
+  Tensor halts_R;  // bool: as the rule says of score and threshold, and the row is valid
 };
 
-// `layer` picks the threshold. `gold`: the targets
-// may be looked at (training passes); otherwise HaltRule::kGold scores like kMax. A score that is
-// not a number never halts. `valid_R` undefined: all rows are.
+// Of rules that remember nothing and look at no more than a reading: kMax, kGold, kFixed, and
+// kBernoulli, whose score is the probability that the row halts with and of which `halts_R` is left
+// to a draw. `layer` picks the threshold. `gold`: the targets may be looked at (training passes);
+// otherwise HaltRule::kGold scores like kMax. A score that is not a number never halts. `valid_R`
+// undefined: all rows are.
 HaltDecision decide(const HaltingConfig& config, size_t layer, const Reading& reading,
                     const Tensor& targets_R, const Tensor& valid_R, bool gold);
 

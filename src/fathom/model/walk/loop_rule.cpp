@@ -7,6 +7,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/topk.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -31,9 +32,9 @@ Tensor in_pieces(int64_t rows, int64_t vocab_size, const F& f) {
   return pieces.size() == 1 ? pieces.front() : at::cat(pieces);
 }
 
-Tensor ln_p(const Tensor& n_RC, const LinearParams& head) {
-  const Tensor scores_RV = linear(n_RC, head.weight, head.bias);
-  return at::log_softmax(scores_RV.to(at::kDouble), -1);
+Tensor ln_p(const Tensor& n_RC, const LinearParams& head, double temperature) {
+  const Tensor scores_RV = linear(n_RC, head.weight, head.bias).to(at::kDouble);
+  return at::log_softmax(temperature == 1 ? scores_RV : scores_RV / temperature, -1);
 }
 
 // One rule at one end.
@@ -49,9 +50,11 @@ class LoopRule {
   LoopDecision run() {
     LoopDecision d;
     d.score_R = score();
-    const double threshold = end_.halting.config.threshold;
+    const double threshold = end_.halting.config.threshold_at(static_cast<size_t>(end_.layer));
     if (is_change(rule_))
       d.halts_R = d.score_R.lt(threshold);
+    else if (rule_ == HaltRule::kLowEntropy)
+      d.halts_R = d.score_R.le(threshold);
     else
       d.halts_R = d.score_R.ge(rule_ == HaltRule::kArgmax ? std::max(threshold, 1.0) : threshold);
     if (end_.asked_R.defined()) d.halts_R = d.halts_R.logical_and(end_.asked_R);
@@ -82,8 +85,21 @@ class LoopRule {
       case HaltRule::kKl: {
         const bool first = !memory_.state_RC.defined();
         const Tensor before_RC = remember(end_.state_RC);
+        if (end_.heads != nullptr) return divergence_by_heads(before_RC);
         return of_unit(first ? nothing() : divergence_from(before_RC));
       }
+      case HaltRule::kConverge: {
+        const Tensor change_R = distance(end_.state_RC, remember(end_.state_RC));
+        return change_R * change_R / static_cast<double>(end_.state_RC.size(1));
+      }
+      case HaltRule::kMargin:
+        return of_head([&](const Tensor& n_RC) {
+          return margin(n_RC, end_.head, end_.scores_temperature);
+        });
+      case HaltRule::kLowEntropy:
+        return of_head([&](const Tensor& n_RC) {
+          return entropy(n_RC, end_.head, end_.scores_temperature);
+        });
       case HaltRule::kKlDiff:
         return change(of_unit(divergence_from(memory_.input_RC)));
       case HaltRule::kEntropy:
@@ -161,9 +177,32 @@ class LoopRule {
     });
   }
   Tensor entropies() {
+    return of_head([&](const Tensor& n_RC) { return entropy(n_RC, end_.head); });
+  }
+  // f of what the head is given.
+  template <class F>
+  Tensor of_head(const F& f) {
     read_ += read_rows();
-    return read(
-        [&](const auto& some) { return entropy(end_.last_norm(some(end_.state_RC)), end_.head); });
+    return read([&](const auto& some) { return f(end_.last_norm(some(end_.state_RC))); });
+  }
+  // From what each row's last head made of its last state; rows that had none have none.
+  Tensor divergence_by_heads(const Tensor& before_RC) {
+    const Tensor here_R = at::full({rows()}, static_cast<double>(end_.head_number), nothing().options());
+    const Tensor last_R = past(here_R);
+    Tensor score_R = nothing();
+    for (const auto& [number, head] : *end_.heads) {
+      Tensor of_it_R = last_R.eq(number);
+      if (end_.read_asked_only && end_.asked_R.defined())
+        of_it_R = of_it_R.logical_and(end_.asked_R);
+      const Tensor rows_K = of_it_R.nonzero().squeeze(1);
+      if (rows_K.numel() == 0) continue;
+      read_ += 2 * rows_K.numel();
+      score_R.index_copy_(0, rows_K,
+                          divergence(end_.state_RC.index_select(0, rows_K), end_.head,
+                                     before_RC.index_select(0, rows_K), head,
+                                     end_.scores_temperature));
+    }
+    return score_R;
   }
   Reading reading() {
     if (end_.reading.ln_max_confidence_R.defined()) return end_.reading;
@@ -197,19 +236,34 @@ bool compares_with_input(HaltRule rule) {
 }
 
 Tensor divergence(const Tensor& a_RC, const Tensor& b_RC, const LinearParams& head) {
+  return divergence(a_RC, head, b_RC, head, 1);
+}
+
+Tensor divergence(const Tensor& a_RC, const LinearParams& head_of_a, const Tensor& b_RC,
+                  const LinearParams& head_of_b, double temperature) {
   const at::NoGradGuard no_grad;
-  return in_pieces(a_RC.size(0), head.weight.size(0), [&](int64_t first, int64_t count) {
-    const Tensor a_RV = ln_p(a_RC.narrow(0, first, count), head);
-    const Tensor b_RV = ln_p(b_RC.narrow(0, first, count), head);
+  return in_pieces(a_RC.size(0), head_of_a.weight.size(0), [&](int64_t first, int64_t count) {
+    const Tensor a_RV = ln_p(a_RC.narrow(0, first, count), head_of_a, temperature);
+    const Tensor b_RV = ln_p(b_RC.narrow(0, first, count), head_of_b, temperature);
     return (a_RV.exp() * (a_RV - b_RV)).sum(1);
   });
 }
 
-Tensor entropy(const Tensor& n_RC, const LinearParams& head) {
+Tensor entropy(const Tensor& n_RC, const LinearParams& head, double temperature) {
   const at::NoGradGuard no_grad;
   return in_pieces(n_RC.size(0), head.weight.size(0), [&](int64_t first, int64_t count) {
-    const Tensor ln_p_RV = ln_p(n_RC.narrow(0, first, count), head);
+    const Tensor ln_p_RV = ln_p(n_RC.narrow(0, first, count), head, temperature);
     return -(ln_p_RV.exp() * ln_p_RV).sum(1);
+  });
+}
+
+Tensor margin(const Tensor& n_RC, const LinearParams& head, double temperature) {
+  const at::NoGradGuard no_grad;
+  return in_pieces(n_RC.size(0), head.weight.size(0), [&](int64_t first, int64_t count) {
+    const Tensor ln_p_RV = ln_p(n_RC.narrow(0, first, count), head, temperature);
+    if (ln_p_RV.size(1) < 2) return ln_p_RV.select(1, 0).exp();  // there is no second one
+    const Tensor two_R2 = std::get<0>(at::topk(ln_p_RV, 2, 1)).exp();
+    return two_R2.select(1, 0) - two_R2.select(1, 1);
   });
 }
 

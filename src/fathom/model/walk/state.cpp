@@ -31,6 +31,7 @@ class Joiner {
       out.loops.push_back(frame(a_.loops[i], b_.loops[i]));
     out.done_R = mask(a_.done_R, b_.done_R);
     out.hidden_R = mask(a_.hidden_R, b_.hidden_R);
+    out.readings = memory(a_.readings, b_.readings);
     // Between doors nobody asks for them.
     if (a_.door_r_RC.defined()) out.door_r_RC = both(a_.door_r_RC, b_.carry.r_RC);
     if (a_.door_r_RC.defined() && out.carry.y_RC.defined())
@@ -67,10 +68,12 @@ class Joiner {
     };
     out.kept_r_RC = kept(&LoopFrame::kept_r_RC);
     out.kept_y_RC = kept(&LoopFrame::kept_y_RC);
-    out.memory.input_RC = remembered(x.memory.input_RC, y.memory.input_RC);
-    out.memory.state_RC = remembered(x.memory.state_RC, y.memory.state_RC);
-    out.memory.past_RM = remembered(x.memory.past_RM, y.memory.past_RM);
+    out.memory = memory(x.memory, y.memory);
     return out;
+  }
+  LoopMemory memory(const LoopMemory& x, const LoopMemory& y) const {
+    return {remembered(x.input_RC, y.input_RC), remembered(x.state_RC, y.state_RC),
+            remembered(x.past_RM, y.past_RM)};
   }
   Tensor remembered(const Tensor& x, const Tensor& y) const {
     if (!x.defined() && !y.defined()) return {};
@@ -87,6 +90,18 @@ class Joiner {
 };
 
 }  // namespace
+
+LoopMemory LoopMemory::kept_of(const Tensor& rows_R, const LoopMemory& before) const {
+  if (!rows_R.defined()) return *this;
+  const auto either_of = [&](const Tensor& now, const Tensor& then) {
+    if (!now.defined()) return then;
+    const Tensor other =
+        then.defined() ? then : at::full_like(now, std::numeric_limits<double>::quiet_NaN());
+    return at::where(rows_R.unsqueeze(1), other, now);
+  };
+  return {either_of(input_RC, before.input_RC), either_of(state_RC, before.state_RC),
+          either_of(past_RM, before.past_RM)};
+}
 
 void WalkState::join(const Rows& others, const Travel& other_travel) {
   if (others.count() == 0) return;

@@ -21,18 +21,21 @@ struct Place {
   bool operator==(const Place& o) const { return step == o.step && part == o.part; }
 };
 
-// What a loop's rule knows of its rows, M numbers each; as much of it as the rule needs. No
-// gradients; rows of NaN: there was no iteration before.
+// What a loop's rule knows of its rows, M numbers each, or the walk's of their last readout; as much
+// of it as the rule needs. No gradients; rows of NaN: there was no iteration before.
 struct LoopMemory {
   Tensor input_RC;  // u_k, what the loop's input gave in this iteration
   Tensor state_RC;  // x_k, or the last change s_{k-1}
-  Tensor past_RM;   // of the iteration before, float64: a score's part, or a token and its age
+  // Of the iteration before, float64: a score's part, a token and its age, or the head that read.
+  Tensor past_RM;
 
   template <class F>
   LoopMemory map(const F& f) const {
     const auto optional = [&](const Tensor& t) { return t.defined() ? f(t) : Tensor(); };
     return {optional(input_RC), optional(state_RC), optional(past_RM)};
   }
+  // What `before` says of the rows that are true, this of the others.
+  LoopMemory kept_of(const Tensor& rows_R, const LoopMemory& before) const;
 };
 
 // A loop that is open. Masks are of the rows that are in the walk though they are not in the loop:
@@ -51,6 +54,7 @@ struct Travel {
   std::vector<LoopFrame> loops;  // one for each x0 of the carry
   Tensor done_R;    // bool: has halted at a readout, its answer is settled; undefined: none
   Tensor hidden_R;  // bool: nobody sees its keys since then; undefined: none
+  LoopMemory readings;  // what the walk's rule remembers
   // r and y at the step's door, of rows that came in later as they came: what those keep that stand
   // still.
   Tensor door_r_RC, door_y_RC;
@@ -66,6 +70,7 @@ struct Travel {
                            optional(l.kept_r_RC), optional(l.kept_y_RC), l.memory.map(f)});
     out.done_R = optional(done_R);
     out.hidden_R = optional(hidden_R);
+    out.readings = readings.map(f);
     out.door_r_RC = optional(door_r_RC);
     out.door_y_RC = optional(door_y_RC);
     return out;

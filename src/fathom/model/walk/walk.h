@@ -59,10 +59,11 @@ struct StepRecord {
   int64_t computed = 0;   // rows that went through the block
   int64_t keys_only = 0;  // others, of which keys and values were made and nothing else
   int64_t read = 0;       // rows whose scores were made
-  int64_t judged = 0;     // states of which a loop's rule made scores besides
+  int64_t judged = 0;     // states of which a rule made scores besides
   double met = 0;         // pairs of a row that was computed and a key that was there for it
   Reading reading;
   HaltDecision decision;  // undefined tensors without a halting rule
+  HaltDecision logged;    // of a rule that is only logged (HaltingPolicy::logs)
 };
 
 // What was decided at the end of an iteration.

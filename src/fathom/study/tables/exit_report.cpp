@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "fathom/report/render.h"
@@ -20,7 +21,9 @@ nlohmann::json numbers(const ExitTable& table) {
       json best = json::array();
       for (const auto& c : guess.best)
         best.push_back({{"token", c.token}, {"text", report::json_word(c.text)}, {"p", c.p}});
-      layers.push_back({{"best", best}, {"p_truth", guess.p_truth}, {"score", guess.score}});
+      layers.push_back({{"best", best},
+                        {"p_truth", guess.p_truth},
+                        {"score", std::isfinite(guess.score) ? json(guess.score) : json()}});
     }
     rows.push_back({{"token", row.token},
                     {"truth", report::json_word(row.truth)},
@@ -42,6 +45,7 @@ nlohmann::json numbers(const ExitTable& table) {
               {"mean_nats", s.mean_nats},
               {"mean_layers", s.mean_layers},
               {"rows", rows}};
+  if (!table.rule.empty()) out["rule"] = table.rule;
   if (!table.names.empty()) out["names"] = table.names;
   if (!table.depths.empty()) out["depths"] = table.depths;
   return out;
@@ -165,6 +169,9 @@ report::Report exit_report(const ExitTable& table) {
   report.add(report::Paragraph{fmt::format("{}: {}, {} tokens\na{}\n{}", table.run, table.source,
                                            table.rows.size(), quality, depth)},
              report::kInTerminal);
+  if (early && !table.rule.empty())
+    report.add(report::Paragraph{"A layer answers where " + table.rule + "."},
+               report::kInTerminal | report::kInHtml);
   if (early)
     report.add(layers_of(table, s), report::kInTerminal | report::kInHtml | report::kInSvg);
   const std::string nobody =

@@ -18,7 +18,7 @@ struct LayerGuess {
   };
   std::vector<Candidate> best;  // likeliest first, at least one
   double p_truth = 0;           // of the token that really follows
-  double score = 0;             // that the threshold is compared with
+  double score = 0;  // that the threshold is compared with; not a number: there was none yet
 };
 
 struct ExitRow {
@@ -38,6 +38,7 @@ struct ExitTable {
   std::string run, source;         // "first", "shakespeare_char/val from 4,711"
   std::vector<int> layers;         // numbers of the layers that can answer
   std::vector<double> thresholds;  // of each; empty: nothing halts, the last one answers
+  std::string rule;                // when a layer answers, to complete "A layer answers where ..."
   std::string first;               // the token before the first row
   std::vector<ExitRow> rows;
   // In loops a layer answers several times: what each answer is called ("2.0"), and how many layers

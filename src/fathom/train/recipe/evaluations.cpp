@@ -9,6 +9,7 @@
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
 #include "fathom/model/spec/depth_program.h"
+#include "fathom/model/spec/parameter_table.h"
 
 namespace fathom {
 namespace {
@@ -129,6 +130,32 @@ void settle_rule(const EvaluationSpec& evaluation, const FieldList& list, LoopHa
              "add a loop_halt_rule, for example loop_halt_rule=rel_latent");
 }
 
+// A halting rule that the evaluation asks for goes by its own threshold, if none is given with it,
+// and must not need other weights than the model has.
+void settle_halting(const EvaluationSpec& evaluation, const FieldList& list, ModelConfig& changed) {
+  if (!sets(evaluation, list, "halt_rule")) return;
+  const bool one = sets(evaluation, list, "halt_threshold");
+  if (!one) changed.halting.threshold.reset();
+  if (!sets(evaluation, list, "halt_thresholds")) changed.halting.thresholds.clear();
+}
+
+void check_weights(const EvaluationSpec& evaluation, const FieldList& list,
+                   const ModelConfig& model, const ModelConfig& changed) {
+  if (!sets(evaluation, list, "halt_rule")) return;
+  const auto names = [](const ModelConfig& config) {
+    std::vector<std::string> out;
+    for (const ParameterSpec& spec : parameter_table(config, /*vocab_size=*/2))
+      out.push_back(spec.name);
+    std::sort(out.begin(), out.end());
+    return out;
+  };
+  if (names(model) == names(changed)) return;
+  misuse(fmt::format("evaluation {}: halt_rule = {} needs other weights than the model has: its "
+                     "layers have heads of their own (layer_heads = true) where they answer",
+                     evaluation.name, list.find("halt_rule")->value().get<std::string>()),
+         "train the model with the halt_rule, or with --layer_heads=false");
+}
+
 // That a pass with the settings can be made, before a run needs it. What is wrong without them too
 // is no matter of the evaluation.
 void check_changed(const EvaluationSpec& evaluation, const ModelConfig& changed) {
@@ -164,7 +191,9 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
     if (counts) count_loops(list, own, origin);
   }
   settle_rule(evaluation, list, changed.loop_halting);
+  settle_halting(evaluation, list, changed);
   check_changed(evaluation, changed);
+  check_weights(evaluation, list, model, changed);
   return changed;
 }
 

@@ -254,7 +254,13 @@ void add_acting(const std::vector<EvaluationSpec>& evaluations, const ModelConfi
   const LoopHaltingConfig& own = model.loop_halting;
   for (const EvaluationSpec& evaluation : evaluations) {
     if (evaluation.settings.empty()) continue;
-    const LoopHaltingConfig c = with_settings(evaluation, model).loop_halting;
+    const ModelConfig changed = with_settings(evaluation, model);
+    // A rule that only the evaluation has goes by what the run says of halting.
+    if (changed.halting.rule != HaltRule::kNone && model.halting.rule == HaltRule::kNone)
+      for (const char* key : {"confidence_temperature", "mask_history", "mask_self", "halt_keys",
+                              "halt_use", "halt_in_eval", "halt_cap"})
+        keys.emplace_back(key);
+    const LoopHaltingConfig& c = changed.loop_halting;
     if (c.acting_rule() == HaltRule::kNone) continue;
     if (c.threshold.numbers == own.threshold.numbers) keys.emplace_back("loop_halt_threshold");
     if (c.unit == own.unit) keys.emplace_back("loop_halt_unit");

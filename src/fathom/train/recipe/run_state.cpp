@@ -241,12 +241,18 @@ json reading(RunConfig config, bool training) {
   return values;
 }
 
+// A threshold that is not said is its rule's own: as if it were.
+void settle_threshold(HaltingConfig& halting) {
+  if (!halting.threshold) halting.threshold = default_threshold(halting.rule);
+}
+
 // The evaluations as they are made, however they were written.
 json evaluations_of(const RunConfig& config) {
   json out = json::array();
   try {
     for (const EvaluationSpec& one : parse_evaluations(config.training.evaluations, config.model)) {
       ModelConfig model = with_settings(one, config.model);
+      settle_threshold(model.halting);
       FieldList list;
       add_fields(list, model);
       json policy;
@@ -276,6 +282,7 @@ bool compares(const RunState& a, const RunState& b) {
   const auto measure = [](const RunState& s) {
     FieldList list;
     ModelConfig model = s.config.model;
+    settle_threshold(model.halting);
     add_fields(list, model);
     json settings;
     for (const Field& field : list.all())
