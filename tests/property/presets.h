@@ -107,11 +107,16 @@ inline bool answers_with_scores(const ModelConfig& config) {
   return make_depth_plan(config).answers.empty();
 }
 
-// Every registered preset, shrunk; presets that are the same model then are one case.
-inline std::vector<Case> preset_cases() {
+// The experiment whose presets are many and small variations of one another: wirings_test.cpp has
+// the rules for them.
+inline constexpr const char* kOfWirings = "blockalgebra";
+
+// Registered presets, shrunk; presets that are the same model then are one case.
+inline std::vector<Case> cases_of_presets(bool of_wirings) {
   std::vector<Case> cases;
   std::map<std::string, size_t> known;
   for (const Preset& preset : registry().presets()) {
+    if ((preset.experiment == kOfWirings) != of_wirings) continue;
     const ModelConfig config = shrink(preset_config(preset.name).model);
     if (!answers_with_scores(config)) continue;
     const auto [at, is_new] = known.emplace(settings_of(config), cases.size());
@@ -121,6 +126,12 @@ inline std::vector<Case> preset_cases() {
       cases[at->second].name += ", " + preset.name;
   }
   return cases;
+}
+inline std::vector<Case> preset_cases() {
+  return cases_of_presets(false);
+}
+inline std::vector<Case> wiring_cases() {
+  return cases_of_presets(true);
 }
 
 inline ModelConfig exits(MaskHistory history = MaskHistory::kCumulative) {
