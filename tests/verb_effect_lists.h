@@ -41,6 +41,7 @@ inline constexpr const char* kVerbActsAlways[] = {
     "prepare url",
     "prepare json",
     "eval checkpoint",
+    "eval policy",
     "eval device",
     "eval threads",
     "eval threshold",  // refused where nothing halts
@@ -68,6 +69,7 @@ inline constexpr const char* kVerbActsAlways[] = {
     "generate lookahead",  // refused without predict_ahead
     "generate json",
     "trace checkpoint",
+    "trace policy",
     "trace device",
     "trace threads",
     "trace threshold",
@@ -175,6 +177,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "prepare timeout",
     "prepare json",
     "eval checkpoint",
+    "eval policy",
     "generate checkpoint",
     "generate policy",
     "generate window",
@@ -190,6 +193,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "generate lookahead",
     "generate json",
     "trace checkpoint",
+    "trace policy",
     "trace dataset",
     "trace split",
     "trace text",

@@ -9,11 +9,9 @@
 
 #include "cli/effects_testing.h"
 #include "cli/saved_run.h"
-#include "fathom/cli/compare/request.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/plot/request.h"
-#include "fathom/cli/sweep/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
@@ -70,8 +68,6 @@ class VerbEffects : public testing::EffectsTest {
   void generate_effects();
   void trace_effects();
   void plot_effects();
-  void compare_effects();
-  void sweep_effects();
 };
 
 void VerbEffects::run_effects() {
@@ -227,6 +223,12 @@ void VerbEffects::trace_effects() {
   effects_["trace checkpoint"] = [=] {
     EXPECT_EQ(fs::path(parsed({"--ckpt=last"}).model.folder).filename(), "last");
   };
+  effects_["trace policy"] = [=] {
+    EXPECT_EQ(parsed({"--policy=halt_rule=margin"}).model.policy, "halt_rule=margin");
+    EXPECT_ANY_THROW(parsed({"--policy=n_layer=3"}));
+    EXPECT_ANY_THROW(parsed({"--policy=halt_rule=bernoulli", "--threshold=0.5"}));
+    EXPECT_EQ(parsed({"--policy=halt_rule=entropy", "--threshold=2"}).model.threshold, 2);
+  };
   effects_["trace dataset"] = [=] { EXPECT_EQ(parsed({"--dataset=sea"}).dataset, "sea"); };
   effects_["trace split"] = [=] { EXPECT_EQ(parsed({"--split=train"}).split, "train"); };
   effects_["trace text"] = [=] { EXPECT_EQ(parsed({"--text=a\\nb"}).text, "a\nb"); };
@@ -296,39 +298,6 @@ void VerbEffects::generate_effects() {
   };
 }
 
-// What they do to a comparison: compare_test.cpp.
-void VerbEffects::compare_effects() {
-  const auto parsed = [](const char* word) { return *parse_compare({"old", word}); };
-  effects_["compare metric"] = [=] { EXPECT_EQ(parsed("--metric=a").metric, "a"); };
-  effects_["compare by"] = [=] { EXPECT_EQ(parsed("--by=flops").by, CompareBy::kFlops); };
-  effects_["compare group"] = [=] { EXPECT_EQ(parsed("--group=word").group, GroupBy::kWord); };
-  effects_["compare baseline"] = [=] { EXPECT_EQ(parsed("--baseline=b").baseline, "b"); };
-  effects_["compare better"] = [=] {
-    EXPECT_TRUE(parsed("--metric=loss").lower_is_better());
-    EXPECT_FALSE(parsed("--metric=eval/val/accuracy").lower_is_better());
-    EXPECT_FALSE(parsed("--better=higher").lower_is_better());
-  };
-  effects_["compare confidence"] = [=] { EXPECT_EQ(parsed("--confidence=0.9").confidence, 0.9); };
-  effects_["compare early"] = [=] { EXPECT_EQ(parsed("--early=0.2").early, 0.2); };
-  effects_["compare level"] = [=] { EXPECT_EQ(parsed("--level=2.5").level, 2.5); };
-  effects_["compare last"] = [=] { EXPECT_EQ(parsed("--last=3").last, 3); };
-  effects_["compare format"] = [=] {
-    EXPECT_EQ(parsed("--format=html").output.format, report::Format::kHtml);
-  };
-  effects_["compare json"] = [=] {
-    EXPECT_EQ(parsed("--json").output.format, report::Format::kJson);
-  };
-  effects_["compare output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
-}
-
-// What they do to its runs: sweep_test.cpp, and e2e/sweep_test.cpp.
-void VerbEffects::sweep_effects() {
-  const auto parsed = [](const char* word) { return *parse_sweep({"a.toml", word}); };
-  effects_["sweep dry_run"] = [=] { EXPECT_TRUE(parsed("--dry_run").dry_run); };
-  effects_["sweep jobs"] = [=] { EXPECT_EQ(parsed("--jobs=2").jobs, 2); };
-  effects_["sweep quiet"] = [=] { EXPECT_TRUE(parsed("--quiet").quiet); };
-}
-
 // What they do to a picture: plot_test.cpp.
 void VerbEffects::plot_effects() {
   const auto parsed = [](const char* word) { return *parse_plot({"old", word}); };
@@ -356,6 +325,11 @@ void VerbEffects::plot_effects() {
     looped();
     EXPECT_EQ(parse_eval({"round", "--evaluations=val"})->evaluations, "val");
   };
+  effects_["eval policy"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_eval({"old", "--policy=halt_rule=kl"})->model.policy, "halt_rule=kl");
+    EXPECT_ANY_THROW(parse_eval({"old", "--policy=eval_layers=24"})) << "its layers share nothing";
+  };
   effects_["eval output"] = [=] {
     make_checkpoints();
     EXPECT_EQ(parse_eval({"old", "--out=x.md"})->output.format, report::Format::kMarkdown);
@@ -367,11 +341,9 @@ TEST_F(VerbEffects, EachOptionChangesSomething) {
   generate_effects();
   trace_effects();
   plot_effects();
-  compare_effects();
-  sweep_effects();
   expect_all([](const std::string& verb) {
-    return verb != "prepare" && verb != "import" && verb != "export" &&
-           verb != "loops";  // in files of their own
+    return verb != "prepare" && verb != "import" && verb != "export" && verb != "loops" &&
+           verb != "compare" && verb != "sweep";  // in files of their own
   });
 }
 

@@ -52,7 +52,13 @@ RC_GTEST_PROP(RandomPlans, APieceSeesTheEarlierOnesThroughACache, ()) {
       RC_ASSERT(same(trace.door(i).r_RC, whole.door(i).r_RC));
       RC_ASSERT(same(trace.door(i).y_RC, whole.door(i).y_RC));
       RC_ASSERT(same(trace.h(piece), whole.h(all)));
-      RC_ASSERT(same(piece.decision.score_R, all.decision.score_R));
+      // Other rules' scores have any size, and of large scores in single precision any error.
+      const Tensor& score_R = piece.decision.score_R;
+      if (model.random.policy.halting.config.rule == HaltRule::kMax) {
+        RC_ASSERT(same(score_R, all.decision.score_R));
+      } else if (!single && score_R.numel() > 0) {
+        RC_ASSERT(relative_gap(score_R, all.decision.score_R.index_select(0, index_R)) <= 1e-10);
+      }
     }
     first += count;
   }

@@ -142,7 +142,7 @@ TEST_F(Independence, OfWhetherAbsentPositionsAreSaid) {
 
 TEST_F(Independence, PositionsThatAreNotThereNeverHalt) {
   for_each([](const Subject& s, const Batch& batch, bool training) {
-    const bool halts = s.config.halting.rule != HaltRule::kNone;
+    const bool halts = s.config.halting.acts();
     if (!batch.valid_BT.defined() || !halts) return;
     const at::NoGradGuard no_grad;
     WalkOptions options = walk_options(training);

@@ -19,6 +19,7 @@
 #include "fathom/ops/plain.h"
 #include "fathom/train/recipe/registry.h"
 #include "model/walking.h"
+#include "property/halting_cases.h"
 #include "spec/shrink_loops.h"
 
 namespace fathom::property {
@@ -45,11 +46,17 @@ struct Case {
   bool own() const { return config.architecture != nullptr; }
   // Texts can be grown with it.
   bool grows() const { return make_depth_plan(config).causal; }
-  bool halts() const { return config.halting.rule != HaltRule::kNone; }
+  bool acts() const { return config.halting.acts(); }
+  // By a probability, of which subject() sets thresholds, and is hidden then.
+  bool halts() const {
+    const HaltRule rule = config.halting.rule;
+    return acts() && hides() && (rule == HaltRule::kMax || rule == HaltRule::kGold);
+  }
+  bool hides() const { return config.halting.fate() == KeyFate::kHidden; }
   bool gold() const { return config.halting.rule == HaltRule::kGold; }
-  // Only then a halted row may leave the walk.
+  // Only then a halted row may leave the walk, and does.
   bool may_skip() const {
-    return !halts() || config.halting.mask_history == MaskHistory::kCumulative;
+    return !acts() || (hides() && config.halting.mask_history == MaskHistory::kCumulative);
   }
   // Unset: settled by the rule, as the plan does.
   bool masks_self() const { return make_policy(config).halting.mask_self; }
@@ -197,6 +204,7 @@ inline std::vector<Case> composed_cases() {
     c.backbone.embed_dropout = 0.1;
     c.backbone.attn_dropout = 0.4;
   });
+  for (const HaltingCase& h : kHaltingCases) add(h.name, exit, [&](C& c) { h.change(c.halting); });
   add("detach", exit, [](C& c) { c.early_exit.detach_between_layers = true; });
   return cases;
 }

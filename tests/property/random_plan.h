@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <set>
+
 #include "property/presets.h"
 #include "property/random_parts.h"
 
@@ -54,6 +56,7 @@ class RandomPlan {
     h.config.temperature = one_in(3) ? 1.3 : 1;
     h.history = one_in(4) ? MaskHistory::kPrevious : MaskHistory::kCumulative;
     h.mask_self = !one_in(3);
+    if (one_in(2)) halt_by_another(h.config);
     backbone.n_head = kHeads;
     backbone.n_embd = 8;
     backbone.block_size = kBlock;
@@ -67,6 +70,20 @@ class RandomPlan {
   bool cuts = false;  // somewhere the gradient is not the function's
 
  private:
+  // Rules that compare states need readouts of one width.
+  void halt_by_another(HaltingConfig& config) const {
+    std::vector<HaltRule> rules = {HaltRule::kMargin, HaltRule::kLowEntropy, HaltRule::kArgmax,
+                                   HaltRule::kBernoulli};
+    std::set<int64_t> widths;
+    each_layer(plan, [&](const LayerSpec& l) {
+      if (l.readout) widths.insert(l.width);
+    });
+    if (widths.size() == 1)
+      for (const HaltRule rule : {HaltRule::kLatentChange, HaltRule::kKl}) rules.push_back(rule);
+    config.rule = *rc::gen::elementOf(rules);
+    if (config.rule == HaltRule::kLowEntropy) config.threshold = 4 * *config.threshold;
+  }
+
   std::vector<PlanNode> nodes(int count, int depth) {
     std::vector<PlanNode> list;
     for (int i = 0; i < count; ++i) {

@@ -36,7 +36,10 @@ inline Seen look(const DepthWalk& walk, const DepthProgram& program, const Batch
     see("ln_max_confidence", record.reading.ln_max_confidence_R);
     see("prediction", record.reading.prediction_R);
     see("target ln_p", record.reading.ln_p_R);
-    see(gold ? "target score" : "score", record.decision.score_R);
+    // Where a rule had nothing to compare with yet, a number that no score is.
+    Tensor score_R = record.decision.score_R;
+    if (score_R.defined()) score_R = score_R.masked_fill(score_R.isinf(), -1);
+    see(gold ? "target score" : "score", score_R);
     see(gold ? "target halts" : "halts", record.decision.halts_R);
   }
   return seen;

@@ -354,9 +354,8 @@ TEST(Needs, EachIsToldAndOnlyWhileItDoesNotHold) {
 TEST(Needs, AreSaidInTheWordsThatWereTyped) {
   EXPECT_THAT(resolved("gpt2ish_shakespeare", {{"decay_lr", "false"}, {"min_lr", "1e-5"}}).notices,
               ElementsAre("min_lr = 1e-05 has no effect: it needs decay_lr = true"));
-  EXPECT_THAT(
-      resolved("gpt2ish_shakespeare", {{"mask_history", "previous"}}).notices,
-      ElementsAre("mask_history = previous has no effect: it needs a halt_rule"));
+  EXPECT_THAT(resolved("gpt2ish_shakespeare", {{"mask_history", "previous"}}).notices,
+              ElementsAre("mask_history = previous has no effect: it needs a halt_rule"));
 }
 
 TEST(Needs, APresetsOwnValuesAreNotGiven) {

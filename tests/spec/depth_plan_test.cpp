@@ -271,6 +271,12 @@ TEST(CheckPolicy, RefusesWhatHasNoMeaning) {
                 p.halting.keys = KeyFate::kFrozen;
               }),
               HasSubstr("mask_history = previous"));
+  for (const HaltRule rule : {HaltRule::kKlDiff, HaltRule::kEntropy, HaltRule::kLearned})
+    EXPECT_THAT(refused([&](Policy& p) { p.halting.config.rule = rule; }),
+                HasSubstr("the walk halts by a rule of loops"));
+  for (const HaltRule rule : {HaltRule::kMargin, HaltRule::kBernoulli, HaltRule::kFixed})
+    EXPECT_THAT(refused([&](Policy& p) { p.loops[0].halting.config.rule = rule; }),
+                HasSubstr("loop group 0 halts by a rule of the walk"));
   EXPECT_THAT(refused([](Policy& p) { p.loops[0].halting.history = MaskHistory::kPrevious; }),
               HasSubstr("loop group 0 halts rows with mask_history = previous"));
 }

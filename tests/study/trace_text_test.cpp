@@ -28,7 +28,8 @@ TEST_F(TraceText, SaysWhatNextTokenSays) {
                                       text.data_ptr<int64_t>() + kBlock + 1);
     const ExitTable table = trace_text(s.depth(), *tokenizer_, tokens, 3);
     ASSERT_EQ(table.rows.size(), size_t(kBlock));
-    EXPECT_EQ(table.thresholds.size(), c.halts() ? table.layers.size() : 0U);
+    EXPECT_EQ(table.thresholds.size(), c.acts() ? table.layers.size() : 0U);
+    EXPECT_EQ(table.rule.empty(), !c.acts() || c.halts()) << "what a score is";
     if (!table.names.empty()) {  // it loops
       const std::set<std::string> different(table.names.begin(), table.names.end());
       EXPECT_EQ(different.size(), table.layers.size());

@@ -33,12 +33,9 @@ const Settings kExits = {{"n_layer", "3"},
                          {"layer_supervision", "all"}};
 
 // The same, by draws.
-const Settings kDraws = {{"n_layer", "3"},
-                         {"init", "torch"},
-                         {"tie_head", "False"},
-                         {"layer_heads", "True"},
-                         {"halt_rule", "bernoulli"},
-                         {"layer_supervision", "all"}};
+const Settings kDraws = {{"n_layer", "3"},           {"init", "torch"},
+                         {"tie_head", "False"},      {"layer_heads", "True"},
+                         {"halt_rule", "bernoulli"}, {"layer_supervision", "all"}};
 
 const Settings kMuon = {{"optimizer", "muon"}};
 const Settings kLoopSettings = {{"loop_groups", "[[1]]"}, {"max_loops", "3"}};
@@ -143,7 +140,7 @@ const std::set<std::string> kElsewhere = {
     "recompute_blocks",  // memory: recompute_test.cpp
     "loop_halt_unit",    // means over sequences: loop_exit_test.cpp
     "loop_cache",        // of generation: loop_exit_use_test.cpp
-    "eval_layers",       // of layers that share their weights: walk_depth_test.cpp
+    "eval_layers",       // of layers that share their weights: walk_evaluation_test.cpp
 };
 
 class EffectsTest : public TrainTest {

@@ -244,8 +244,8 @@ void DepthModel::mix_answers(const Rows& rows, const Asked& asked, const DepthPr
   at::ScalarType dtype = at::kFloat;
   for (size_t i = 0; i < readouts.size(); ++i) {
     const Tensor share_K = shares_R[i].index_select(0, here_K);
-    const Tensor scores_KV = scores(walk_, program, *readouts[i],
-                                    kept.head(readouts[i]->step).index_select(0, here_K));
+    const Tensor scores_KV =
+        scores(walk_, program, *readouts[i], kept.head(readouts[i]->step).index_select(0, here_K));
     next.flops += 2 * static_cast<double>(scores_KV.numel() * kept.head(readouts[i]->step).size(1));
     dtype = scores_KV.scalar_type();
     const Tensor said_KV =

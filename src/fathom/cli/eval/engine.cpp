@@ -193,6 +193,10 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   const DepthPlan plan = make_depth_plan(model);
   report::Report layers;
   add_layers(layers, facts, e.metrics, unroll(plan, make_policy(model)).depth());
+  const HaltingConfig& halting = model.halting;
+  if (halting.rule != HaltRule::kNone && halting.rule != HaltRule::kMax)
+    facts.rows.push_back({"halts where", halting_sentence(halting.rule) +
+                                             (halting.expects() ? "; in expectation" : "")});
   add_shifts(layers, facts, e.metrics);
   add_loops(facts, e.metrics, plan);
   report.add(std::move(facts));

@@ -212,8 +212,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   list.add<Exit>("exit", request.exit,
                  "which layer answers; first_confident: the first that halts, last: the last",
                  {{"first_confident", Exit::kFirstConfident}, {"last", Exit::kLast}})
-      .needs("a model with a halt_rule",
-             [&] { return config.model.halting.acts(); });
+      .needs("a model with a halt_rule", [&] { return config.model.halting.acts(); });
   for (const char* key : {"threshold", "thresholds"})
     list.find(key)->needs("exit = first_confident",
                           [&] { return request.exit == Exit::kFirstConfident; });

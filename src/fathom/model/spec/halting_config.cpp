@@ -112,7 +112,7 @@ std::string halting_sentence(HaltRule rule) {
     case HaltRule::kArgmax:
       return "its likeliest token has stayed for as many layers as the threshold says";
     case HaltRule::kBernoulli:
-      return "a draw says so, with its largest probability, at most the threshold";
+      return "a draw says so, with its largest probability, at most halt_cap";
     case HaltRule::kFixed:
       return "the layer's number is the threshold";
     case HaltRule::kGold:
@@ -160,7 +160,8 @@ void add_fields(FieldList& list, HaltingConfig& c) {
           "(in training; max elsewhere), margin: p of the likeliest token less that of the second, "
           "entropy: of its next-token distribution in nats, kl: divergence of that from the last "
           "layer's, argmax (patience): for how many layers its likeliest token has stayed, "
-          "rel_latent: |x - x'| / |x| of its states, converge: |n - n'|^2 / C of its normed states, "
+          "rel_latent: |x - x'| / |x| of its states, converge: |n - n'|^2 / C of its normed "
+          "states, "
           "bernoulli: none, it halts with its largest probability, fixed: the layer's number. An "
           "evaluation may set it where no other weights are needed",
           {{"none", HaltRule::kNone},
@@ -278,13 +279,15 @@ void check_what_follows(const HaltingConfig& c) {
            "add --halt_keys=hidden, or take --mask_history=cumulative");
   if (c.in_eval != HaltInEval::kExpect || c.rule == HaltRule::kNone) return;
   if (c.rule != HaltRule::kBernoulli)
-    misuse("halt_in_eval = expect is of a halt_rule by which tokens halt with a probability, and "
-           "halt_rule is another",
-           "add --halt_rule=bernoulli, or leave halt_in_eval out");
+    misuse(
+        "halt_in_eval = expect is of a halt_rule by which tokens halt with a probability, and "
+        "halt_rule is another",
+        "add --halt_rule=bernoulli, or leave halt_in_eval out");
   if (c.acts() && c.fate() != KeyFate::kSeen)
-    misuse("halt_in_eval = expect with halt_keys: what later tokens see would depend on the draws "
-           "that nobody makes",
-           "take --halt_keys=seen, or --halt_in_eval=sample");
+    misuse(
+        "halt_in_eval = expect with halt_keys: what later tokens see would depend on the draws "
+        "that nobody makes",
+        "take --halt_keys=seen, or --halt_in_eval=sample");
 }
 
 }  // namespace
@@ -317,8 +320,8 @@ std::vector<std::string> remarks(const HaltingConfig& c) {
   if (c.rule == HaltRule::kNone || c.rule == HaltRule::kBernoulli || c.rule == HaltRule::kFixed)
     return out;
   const FloatList all = c.thresholds.empty() ? FloatList{c.threshold_at(0)} : c.thresholds;
-  const bool is_share = c.rule == HaltRule::kMax || c.rule == HaltRule::kGold ||
-                        c.rule == HaltRule::kMargin;
+  const bool is_share =
+      c.rule == HaltRule::kMax || c.rule == HaltRule::kGold || c.rule == HaltRule::kMargin;
   for (const double threshold : std::set<double>(all.begin(), all.end())) {
     const char* met = nullptr;
     if (is_share && threshold > 1) met = "never";

@@ -101,7 +101,7 @@ struct HaltingConfig {
   HaltKeys keys = HaltKeys::kOfRule;
   HaltUse use = HaltUse::kAnswer;
   HaltInEval in_eval = HaltInEval::kSample;
-  std::optional<double> cap;  // of kBernoulli's probability
+  std::optional<double> cap;           // of kBernoulli's probability
   std::optional<int64_t> eval_layers;  // steps of a pass that nobody trains; unset: the plan's
 
   // Rows really halt by it.

@@ -20,7 +20,9 @@ bool repeats(const LayerSpec& a, const LayerSpec& b, bool doors) {
   const auto alike = [](const auto& x, const auto& y, const auto& equal) {
     return x.size() == y.size() && std::equal(x.begin(), x.end(), y.begin(), equal);
   };
-  const auto same_norm = [](const NormSpec& x, const NormSpec& y) { return x == y; };
+  const auto same_norm = [](const NormSpec& x, const NormSpec& y) {
+    return x == y && x.gain == y.gain;
+  };
   return a.wiring == b.wiring && a.width == b.width && a.context == b.context &&
          alike(a.attention, b.attention, same) && alike(a.mlp, b.mlp, same) &&
          alike(a.norm, b.norm, same_norm) && same_norm(a.norm_in, b.norm_in) &&
@@ -68,7 +70,8 @@ int64_t cycle_length(const DepthPlan& plan) {
 std::vector<LayerSpec> cycled_layers(const DepthPlan& plan, int64_t count) {
   const std::vector<LayerSpec> layers = layers_of(plan);
   if (layers.empty())
-    misuse(fmt::format("eval_layers = {} of a plan with loops: those have their own counts", count),
+    misuse(fmt::format("eval_layers = {} of a plan with loops (loop_groups): those have counts",
+                       count),
            "say how often loops run, loop_counts or max_loops, in place of eval_layers");
   const auto L = static_cast<int64_t>(layers.size());
   if (count == L) return layers;

@@ -181,9 +181,10 @@ void validate(const ModelConfig& config) {
         "add --layer_tables=true, or --tie_head=false");
   if (config.supervision.skips_easy() && config.halting.use == HaltUse::kLog &&
       config.halting.rule != HaltRule::kNone)
-    misuse("layer_supervision = skip_easy with halt_use = log: of tokens that only would have "
-           "halted none is easy",
-           "add --halt_use=answer, or --layer_supervision=all");
+    misuse(
+        "layer_supervision = skip_easy with halt_use = log: of tokens that only would have "
+        "halted none is easy",
+        "add --halt_use=answer, or --layer_supervision=all");
   if (config.supervision.skips_easy() && config.halting.rule == HaltRule::kNone)
     misuse("layer_supervision = skip_easy needs a halt_rule: without one no token is easy",
            "add --halt_rule=max, or --layer_supervision=all");

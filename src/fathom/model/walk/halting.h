@@ -9,7 +9,7 @@
 namespace fathom {
 
 struct HaltDecision {
-  Tensor score_R;  // no gradient
+  Tensor score_R;  // no gradient; infinite where a rule of changes has nothing to compare with yet
   Tensor halts_R;  // bool: as the rule says of score and threshold, and the row is valid
 };
 

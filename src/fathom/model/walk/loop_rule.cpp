@@ -93,13 +93,11 @@ class LoopRule {
         return change_R * change_R / static_cast<double>(end_.state_RC.size(1));
       }
       case HaltRule::kMargin:
-        return of_head([&](const Tensor& n_RC) {
-          return margin(n_RC, end_.head, end_.scores_temperature);
-        });
+        return of_head(
+            [&](const Tensor& n_RC) { return margin(n_RC, end_.head, end_.scores_temperature); });
       case HaltRule::kLowEntropy:
-        return of_head([&](const Tensor& n_RC) {
-          return entropy(n_RC, end_.head, end_.scores_temperature);
-        });
+        return of_head(
+            [&](const Tensor& n_RC) { return entropy(n_RC, end_.head, end_.scores_temperature); });
       case HaltRule::kKlDiff:
         return change(of_unit(divergence_from(memory_.input_RC)));
       case HaltRule::kEntropy:
@@ -187,7 +185,8 @@ class LoopRule {
   }
   // From what each row's last head made of its last state; rows that had none have none.
   Tensor divergence_by_heads(const Tensor& before_RC) {
-    const Tensor here_R = at::full({rows()}, static_cast<double>(end_.head_number), nothing().options());
+    const Tensor here_R =
+        at::full({rows()}, static_cast<double>(end_.head_number), nothing().options());
     const Tensor last_R = past(here_R);
     Tensor score_R = nothing();
     for (const auto& [number, head] : *end_.heads) {
@@ -197,10 +196,10 @@ class LoopRule {
       const Tensor rows_K = of_it_R.nonzero().squeeze(1);
       if (rows_K.numel() == 0) continue;
       read_ += 2 * rows_K.numel();
-      score_R.index_copy_(0, rows_K,
-                          divergence(end_.state_RC.index_select(0, rows_K), end_.head,
-                                     before_RC.index_select(0, rows_K), head,
-                                     end_.scores_temperature));
+      score_R.index_copy_(
+          0, rows_K,
+          divergence(end_.state_RC.index_select(0, rows_K), end_.head,
+                     before_RC.index_select(0, rows_K), head, end_.scores_temperature));
     }
     return score_R;
   }

@@ -1,6 +1,7 @@
 // The end of a step: what is read of its state, and who halts by that.
 #include <ATen/ops/full.h>
 
+#include <limits>
 #include <utility>
 
 #include "fathom/base/error.h"
@@ -68,17 +69,13 @@ HaltDecision Advance::decide_at(const StepSpec& spec, StepRecord& record, const 
 }
 
 // By rules that loops have as well, of the readouts that each row has passed.
-HaltDecision Advance::decide_by_memory(const StepSpec& spec, StepRecord& record,
-                                       const Tensor& n_RC, const Tensor& settled_R) {
+HaltDecision Advance::decide_by_memory(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
+                                       const Tensor& settled_R) {
   const HaltingConfig& config = halting_.config;
   const bool of_stream = config.rule == HaltRule::kLatentChange;
   const Tensor state_RC = (of_stream ? carry().r_RC : n_RC).detach();
   IterationEnd seen{halting_, *record.rows, state_RC};
-  seen.asked_R = record.rows->valid_R;
-  if (settled_R.defined()) {
-    const Tensor open_R = settled_R.logical_not();
-    seen.asked_R = seen.asked_R.defined() ? seen.asked_R.logical_and(open_R) : open_R;
-  }
+  if (settled_R.defined()) seen.asked_R = settled_R.logical_not();
   seen.read_asked_only = options_.skip;
   seen.reading = record.reading;
   seen.last_norm = [](const Tensor& x_RC) { return x_RC; };  // the head is given n itself
@@ -88,10 +85,15 @@ HaltDecision Advance::decide_by_memory(const StepSpec& spec, StepRecord& record,
   seen.heads = &params_.head;
   seen.head_number = spec.layer.readout->head;
   const LoopMemory before = state_.travel.readings;
-  const LoopDecision decision = fathom::decide(seen, state_.travel.readings);
+  LoopDecision decision = fathom::decide(seen, state_.travel.readings);
   // Who is not in a loop that is open is not asked: its last readout is an earlier one.
   state_.travel.readings = state_.travel.readings.kept_of(record.away_R, before);
   record.judged += decision.read;
+  // Where there was nothing to compare with: no change is that large.
+  Tensor& score_R = decision.score_R;
+  score_R = score_R.masked_fill(score_R.isnan(), std::numeric_limits<double>::infinity());
+  if (record.rows->valid_R.defined())
+    decision.halts_R = decision.halts_R.logical_and(record.rows->valid_R);
   return decision;
 }
 

@@ -21,8 +21,8 @@ struct Place {
   bool operator==(const Place& o) const { return step == o.step && part == o.part; }
 };
 
-// What a loop's rule knows of its rows, M numbers each, or the walk's of their last readout; as much
-// of it as the rule needs. No gradients; rows of NaN: there was no iteration before.
+// What a loop's rule knows of its rows, M numbers each, or the walk's of their last readout; as
+// much of it as the rule needs. No gradients; rows of NaN: there was no iteration before.
 struct LoopMemory {
   Tensor input_RC;  // u_k, what the loop's input gave in this iteration
   Tensor state_RC;  // x_k, or the last change s_{k-1}
@@ -52,8 +52,8 @@ struct LoopFrame {
 struct Travel {
   Carry carry;
   std::vector<LoopFrame> loops;  // one for each x0 of the carry
-  Tensor done_R;    // bool: has halted at a readout, its answer is settled; undefined: none
-  Tensor hidden_R;  // bool: nobody sees its keys since then; undefined: none
+  Tensor done_R;        // bool: has halted at a readout, its answer is settled; undefined: none
+  Tensor hidden_R;      // bool: nobody sees its keys since then; undefined: none
   LoopMemory readings;  // what the walk's rule remembers
   // r and y at the step's door, of rows that came in later as they came: what those keep that stand
   // still.

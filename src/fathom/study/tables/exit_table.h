@@ -18,7 +18,7 @@ struct LayerGuess {
   };
   std::vector<Candidate> best;  // likeliest first, at least one
   double p_truth = 0;           // of the token that really follows
-  double score = 0;  // that the threshold is compared with; not a number: there was none yet
+  double score = 0;             // that the threshold is compared with; infinite: there was none yet
 };
 
 struct ExitRow {
