@@ -82,6 +82,20 @@ TEST_F(DescribeTest, JsonHoldsTheSameNumbers) {
   EXPECT_EQ(d["flops_per_token_training"], 3 * d["flops_per_token_forward"].get<double>());
 }
 
+TEST_F(DescribeTest, BlocksAreShownAsAFormula) {
+  const Words words = {"test_runner", "--wiring=r = r + A(n)*M(n)", "--share=one"};
+  const json wiring = described(words)["wiring"];
+  ASSERT_EQ(wiring["blocks"].size(), 1u);
+  const std::string hash = wiring["blocks"][0]["hash"];
+  Words text = words;
+  text.insert(text.begin(), "describe");
+  const std::string out = run(text).out;
+  for (const char* part : {"blocks\n", "= r + ", "instances       1, shared by 6 layers\n",
+                           hash.c_str(), "positions         added to the token's row\n"})
+    EXPECT_THAT(out, HasSubstr(part));
+  EXPECT_EQ(described({"test_runner"})["wiring"]["attention"]["count"], 6) << "of a style's too";
+}
+
 // What `describe` prints as settings is a config file that gives the same run.
 TEST_F(DescribeTest, ItsSettingsAreAConfigFile) {
   const std::string out =

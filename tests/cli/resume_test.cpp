@@ -99,11 +99,29 @@ TEST_F(ResumePlanTest, TheCommandThatBeganItChangesNothing) {
 TEST_F(ResumePlanTest, EveryArchitectureKeyIsHeld) {
   // What decides a tensor's shape or meaning: a change must not reach the resumed model.
   save_state("old", "last", state());
-  for (const char* word :
-       {"--n_layer=1", "--n_head=1", "--n_embd=4", "--block_size=8", "--vocab_size=99",
-        "--bias=True", "--head_bias=True", "--tie_head=False", "--norm_eps=0.1",
-        "--activation=gelu_tanh", "--init=torch", "--layer_tables=True", "--layer_heads=True",
-        "--layer_widths=[8,8,8,128]", "--gate_mode=learned", "--layer_contexts=[1,1,1,1]"}) {
+  for (const char* word : {"--n_layer=1",
+                           "--n_head=1",
+                           "--n_embd=4",
+                           "--block_size=8",
+                           "--vocab_size=99",
+                           "--bias=True",
+                           "--head_bias=True",
+                           "--tie_head=False",
+                           "--norm_eps=0.1",
+                           "--activation=gelu_tanh",
+                           "--init=torch",
+                           "--layer_tables=True",
+                           "--layer_heads=True",
+                           "--layer_widths=[8,8,8,128]",
+                           "--gate_mode=learned",
+                           "--layer_contexts=[1,1,1,1]",
+                           "--wiring=r = r + A(n)*M(n)",
+                           "--attn_value=sum",
+                           "--mlp_hidden=2",
+                           "--norm_kind=none",
+                           "--share=one",
+                           "--share_mlp=[0,1,0,1]",
+                           "--positions=none"}) {
     const TrainRequest r = resume({word});
     ASSERT_EQ(r.resume->lines.size(), 1U) << word;
     EXPECT_THAT(r.resume->lines[0], HasSubstr("stays")) << word;
@@ -117,6 +135,18 @@ TEST_F(ResumePlanTest, EveryArchitectureKeyIsHeld) {
     };
     EXPECT_EQ(table(r), table(resume())) << word;
   }
+}
+
+TEST_F(ResumePlanTest, AWiringMayBeSpelledOtherwise) {
+  RunState s = state();
+  s.config.model.wiring.wiring = "r = r + A(n)*M(n)";
+  save_state("old", "last", s);
+  const TrainRequest same = resume({"--wiring=r=r + M( n ) * A(n);"});
+  EXPECT_THAT(same.resume->lines, IsEmpty());
+  EXPECT_EQ(same.config.model.wiring.wiring, "r = r + A(n)*M(n)") << "which names its weights";
+  const TrainRequest other = resume({"--wiring=r = r + A(n)*M(n) + M(n)"});
+  EXPECT_THAT(other.resume->lines, ElementsAre(HasSubstr("stays")));
+  EXPECT_EQ(other.config.model.wiring.wiring, "r = r + A(n)*M(n)");
 }
 
 TEST_F(ResumePlanTest, ACheckpointMayBeChosen) {

@@ -275,6 +275,14 @@ TEST_F(HuggingFaceTest, WhatIsNoGpt2IsNotExported) {
                 m.early_exit.layer_contexts = {1, 2};
               }),
               HasSubstr("layer_contexts = [1, 2], halt_rule = \"max\""));
+  EXPECT_THAT(refused([](ModelConfig& m) {
+                m.wiring.wiring = "r = r + A(n)*M(n)";
+                m.wiring.positions = Positions::kNone;
+              }),
+              HasSubstr("wiring = \"r = r + A(n)*M(n)\", positions = \"none\""));
+  ModelConfig spelled;
+  spelled.wiring.wiring = "u = r + A(n); r = u + M(N(u))";
+  EXPECT_THAT(beyond_gpt2(spelled), IsEmpty()) << "GPT-2's own block";
   // How it was trained does not matter.
   ModelConfig all;
   all.supervision.layer_supervision = {"all", {}};

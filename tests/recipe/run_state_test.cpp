@@ -38,6 +38,20 @@ TEST(RunState, ReadsBackAsItWasWritten) {
   EXPECT_EQ(to_json(load_state(folder.path())).dump(), text);
 }
 
+TEST(RunState, HoldsTheWiringThatWasGivenAndItsHash) {
+  RunState state;
+  EXPECT_FALSE(to_json(state).contains("wiring"));
+  state.config.model.wiring.wiring = "r=r+A(n) * M(n)";
+  const json wiring = to_json(state)["wiring"];
+  EXPECT_THAT(wiring["canonical"].get<std::string>(), HasSubstr("A(n)"));
+  EXPECT_EQ(wiring["hash"].get<std::string>().size(), 16u);
+  const testing::TempFolder folder;
+  testing::spill(folder / "state.json", to_json(state).dump());
+  EXPECT_EQ(to_json(load_state(folder.path())), to_json(state));
+  state.config.model.wiring.wiring = "r = r + M(n)*A(n)";
+  EXPECT_EQ(to_json(state)["wiring"], wiring) << "the same, otherwise spelled";
+}
+
 // A best value means what it meant: a run of before is gone on with under the name of today, or its
 // best one is forgotten where "loss" is another number now.
 TEST(RunState, TheMetricOfABestOneOfBeforeHasItsNameOfToday) {

@@ -2,8 +2,10 @@
 // few shifts. Keys are named as users name them.
 #pragma once
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "fathom/model/spec/model_config.h"
 
@@ -27,10 +29,31 @@ inline bool has_loop_noise_in_evaluation(const ModelConfig& config) {
   return has_loop_noise(config) && key_value(config, "loop_noise_eval") == "same";
 }
 
+// Lists of instances, of a model that had more layers: the first entries stay, numbered anew, and
+// what shared still does.
+inline void shrink_sharing(ModelConfig& config) {
+  const auto L = static_cast<size_t>(config.backbone.n_layer);
+  WiringConfig& w = config.wiring;
+  for (ChoiceOrTree* sharing : {&w.share, &w.share_attn, &w.share_mlp, &w.share_norm}) {
+    std::vector<IntTree>& list = sharing->list;
+    if (list.size() <= L) continue;
+    list.resize(L);
+    std::vector<int64_t> known;
+    for (IntTree& entry : list) {
+      const auto at = std::find(known.begin(), known.end(), entry.number);
+      const auto number = at - known.begin();
+      if (at == known.end()) known.push_back(entry.number);
+      entry.number = number;
+    }
+    if (known.size() == L) list.back().number = 0;
+  }
+}
+
 // Of a model of 2 or 3 layers that had more. What is kept of its groups is whether there are
 // several of them and whether they are nested; how an adapter begins does not matter to tests that
 // move all weights.
 inline void shrink_loops(ModelConfig& config) {
+  shrink_sharing(config);
   FieldList list;
   add_fields(list, config);
   const auto set = [&](const char* key, const char* text) { list.set_text(key, text, "a test"); };

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "fathom/model/spec/canonical_wiring.h"
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/wiring_description.h"
 #include "spec/looped_model.h"
@@ -413,6 +414,16 @@ TEST(WiringKeys, RefuseWhatHasNoMeaning) {
       Not(Contains(StartsWith("attention"))));
 }
 
+TEST(WiringKeys, TellOfPartsThatAreCalledInVain) {
+  const auto told = [](const char* wiring) { return remarks(model_with({{"wiring", wiring}})); };
+  EXPECT_THAT(told("mid = A[1](n)*N(r); r = r + A(n)"),
+              ElementsAre(AllOf(HasSubstr("calls A[1], N for values"), HasSubstr("not trained"))));
+  EXPECT_THAT(told("r = A(n); r = M(n)"), ElementsAre(HasSubstr("calls A for")));
+  EXPECT_THAT(told("mid = A(n); r = r + A(n)"), IsEmpty()) << "it is called for r too";
+  EXPECT_THAT(told("r = r + A(y); y = M(n)"), IsEmpty()) << "the next block reads y";
+  EXPECT_THAT(told("y = M(n); r = r + A(n)"), ElementsAre(HasSubstr("calls M for")));
+}
+
 TEST(WiringKeys, ComposeWithTheOtherSections) {
   const Settings shared = {{"wiring", "r = r + A(n)*M(n)"},
                            {"share", "one"},
@@ -454,7 +465,8 @@ TEST(WiringDescription, SaysWhatBlocksAreMadeOf) {
   const nlohmann::json hash = given_wiring_json(config)["hash"];
   EXPECT_THAT(
       wiring_lines(config),
-      ElementsAre(Pair("block", "r = r + A(n)*M(n)"), Pair("hash", hash.get<std::string>()),
+      ElementsAre(Pair("block", to_text(canonical(typed_wiring(config.wiring)))),
+                  Pair("hash", hash.get<std::string>()),
                   Pair("attention",
                        "the input as the value of every head, averaged, softmax of q k, causal, no "
                        "output projection, no biases"),

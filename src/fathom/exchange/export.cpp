@@ -16,6 +16,7 @@
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/canonical_wiring.h"
 #include "fathom/model/spec/model_config.h"
 
 namespace fs = std::filesystem;

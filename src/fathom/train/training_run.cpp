@@ -29,7 +29,9 @@ namespace {
 std::string resolved_config(RunConfig config) {
   FieldList list;
   add_fields(list, config);
-  return fmt::format("# {}, as resolved\n{}", config.preset, to_toml(list));
+  const std::string wiring = given_wiring_line(config.model);
+  return fmt::format("# {}, as resolved\n{}{}", config.preset,
+                     wiring.empty() ? "" : "# " + wiring + "\n", to_toml(list));
 }
 
 // One run in its folder, from where the trainer stands to its end.

@@ -192,6 +192,7 @@ void validate(const ModelConfig& config) {
 
 std::vector<std::string> remarks(const ModelConfig& config) {
   std::vector<std::string> out = remarks(config.halting);
+  for (std::string& remark : remarks(config.wiring)) out.push_back(std::move(remark));
   for (std::string& remark : remarks(config.looping)) out.push_back(std::move(remark));
   for (std::string& remark : remarks(config.loop_halting)) out.push_back(std::move(remark));
   add_late_argmax(config, out);

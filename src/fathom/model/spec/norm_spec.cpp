@@ -22,9 +22,12 @@ void NormSpec::check(const PartPlace& /*place*/) const {
 
 void NormSpec::declare(const PartPlace& at, ParameterList& list) const {
   const char* kinds[] = {"layer", "rms", "none"};
+  // Of one that has no tensors nothing else would tell two widths apart.
+  const bool bare = kind != kNone && !weight;
   list.begin(name(), Part::kNorm,
-             fmt::format("{}, eps {}{}", kinds[kind], eps.value_or(list.backbone().norm_eps),
-                         gain == 1 ? "" : fmt::format(", times {}", gain)));
+             fmt::format("{}, eps {}{}{}", kinds[kind], eps.value_or(list.backbone().norm_eps),
+                         gain == 1 ? "" : fmt::format(", times {}", gain),
+                         bare ? fmt::format(", {} wide", at.width) : ""));
   if (kind == kNone) return;
   if (weight) list.add("weight", {at.width}, ones_init());
   if (bias.value_or(kind == kLayer && weight && list.backbone().bias))

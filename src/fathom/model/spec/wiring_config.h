@@ -92,6 +92,9 @@ void add_fields(FieldList& list, WiringConfig& config);
 void validate(const WiringConfig& config, const BackboneConfig& backbone,
               const EarlyExitConfig& early_exit);
 
+// A sentence for parts that are called in vain.
+std::vector<std::string> remarks(const WiringConfig& config);
+
 // Gives the plan's blocks their wiring, parts, instances and norms, and its doors their positions.
 // After all that makes layers wide, lets them answer or groups them: doors are read last, and every
 // readout has its norm.

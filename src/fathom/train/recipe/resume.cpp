@@ -120,8 +120,8 @@ void keep_architecture(Resumption& plan, FieldList& list) {
     if (field == nullptr || !field->does_shape_weights() || field->value() == before.value())
       continue;
     // The same formula, otherwise spelled.
-    if (before.name() == "wiring" && is_same_wiring(plan.state.config.model.wiring.wiring,
-                                                    field->value().get<std::string>())) {
+    if (before.name() == "wiring" &&
+        is_same_wiring(plan.state.config.model.wiring.wiring, field->value().get<std::string>())) {
       field->assign(before.value(), plan.checkpoint);
       continue;
     }

@@ -9,6 +9,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/model/spec/canonical_wiring.h"
 #include "fathom/model/spec/depth_plan.h"
 
 namespace fathom {
@@ -97,12 +98,15 @@ Said say_all(const ModelConfig& config) {
   const BackboneConfig& b = config.backbone;
   Said said;
   std::set<int> wirings;
+  const bool y_is_read =
+      std::any_of(plan.wirings.begin(), plan.wirings.end(),
+                  [](const Wiring& wiring) { return check_wiring(wiring).reads_y; });
   each_layer(plan, [&](const LayerSpec& layer) {
     ++said.layers;
     if (wirings.insert(layer.wiring).second) {
       const Wiring& wiring = plan.wirings.at(static_cast<size_t>(layer.wiring));
-      said.wirings.push_back(to_text(canonical(wiring)));
-      said.hashes.push_back(wiring_hash(wiring));
+      said.wirings.push_back(to_text(canonical(wiring, y_is_read)));
+      said.hashes.push_back(wiring_hash(wiring, y_is_read));
     }
     for (const AttentionSpec& a : layer.attention)
       said.attention.add(attention_words(a, b), a.name());
