@@ -45,6 +45,20 @@ class RandomFormula {
     text += (text.empty() ? "" : one_in(4) ? "\n" : "; ") + target + " = " + what;
   }
 
+  // Of the size of a norm, whatever it is made of.
+  std::string bounded(int64_t depth) {
+    switch (any(0, 3)) {
+      case 0:
+        return called("A") + "(n)";
+      case 1:
+        return called("M") + "(n)";
+      case 2:
+        return called("N") + "(" + value(depth - 1) + ")";
+      default:
+        return "sig(" + value(depth - 1) + ")";
+    }
+  }
+
   // Parts are numbered without gaps where the first is called too, which is mostly so.
   std::string called(const char* letter) {
     return letter + std::string(one_in(6) ? "[1]" : one_in(8) ? "[0]" : "");
@@ -61,7 +75,7 @@ class RandomFormula {
         return called("A") + "(" + one_of(names_) + ", " + inner() + ")";
       case 3:
       case 4:
-        return called("M") + "(" + (one_in(2) ? inner() : "n") + ")";
+        return called("M") + "(" + (one_in(2) ? "N(" + inner() + ")" : one_of(names_)) + ")";
       case 5:
         return called("N") + "(" + inner() + ")";
       case 6:
@@ -70,7 +84,7 @@ class RandomFormula {
       case 7:
         return fmt::format("{}*{}", one_of({"2", "0.5", "-1", "1e-1"}), atom(depth));
       case 8:
-        return fmt::format("{}*{}", atom(depth), atom(depth));
+        return fmt::format("{}*{}", atom(depth), bounded(depth));
       case 9:
         return inner() + " - " + atom(depth);
       default:

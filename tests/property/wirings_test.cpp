@@ -3,6 +3,7 @@
 #include <ATen/ops/isfinite.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "fathom/train/optimizer.h"
 #include "property/random_formula.h"
@@ -20,7 +21,7 @@ std::unique_ptr<NextTokenModel> wired_model(const ModelConfig& config, at::Scala
   return model;
 }
 
-const DepthModel& walked(const NextTokenModel& model) {
+const DepthModel& walk_of_wired(const NextTokenModel& model) {
   return dynamic_cast<const DepthModel&>(model);
 }
 
@@ -29,7 +30,7 @@ Tensor end_of_walk(const NextTokenModel& model, const Batch& batch, WalkCache* c
   const at::NoGradGuard no_grad;
   WalkOptions options = walk_options(/*training=*/false);
   options.cache = cache;
-  const DepthModel& depth = walked(model);
+  const DepthModel& depth = walk_of_wired(model);
   return depth.walk()
       .run(depth.program(), batch, options)
       .end.r_RC.view({batch.tokens_BT.size(0), batch.tokens_BT.size(1), -1});
@@ -37,7 +38,7 @@ Tensor end_of_walk(const NextTokenModel& model, const Batch& batch, WalkCache* c
 
 // The largest difference of a walk in pieces of `piece` positions from the whole one.
 double gap_in_pieces(const NextTokenModel& model, Batch batch, int64_t piece) {
-  batch.targets_BT = {};
+  batch.targets_BT = Tensor();
   batch = with_positions(std::move(batch));
   const int64_t B = batch.tokens_BT.size(0), T = batch.tokens_BT.size(1);
   const Tensor whole_BTC = end_of_walk(model, batch);
@@ -77,7 +78,7 @@ TEST_F(Wirings, NothingBeforeATokenDependsOnIt) {
     SCOPED_TRACE(c.name);
     EXPECT_TRUE(c.causal);
     const auto model = wired_model(c.config, at::kFloat);
-    const DepthModel& depth = walked(*model);
+    const DepthModel& depth = walk_of_wired(*model);
     const auto see = [&](const Batch& b) {
       return look(depth.walk(), depth.program(), b, walk_options(false));
     };
@@ -101,13 +102,22 @@ TEST_F(Wirings, AreTrained) {
   }
 }
 
+// A key's value, null where it says nothing.
+Value wired_setting(ModelConfig config, const std::string& key) {
+  FieldList list;
+  add_fields(list, config);
+  const Field* field = list.find(key);
+  const Value value = field == nullptr ? Value() : field->value();
+  return value == Value("") || value == Value("None") ? Value() : value;
+}
+
 // Where the gradient is the objective's: nothing is frozen, cut off or drawn.
 TEST_F(Wirings, GradientsAgreeWithDifferences) {
   int cases = 0;
   for (const Case& c : wiring_cases()) {
-    const bool cut = settings_of(c.config).find("reach = 1") != std::string::npos;
-    if (cut || c.halts() || settings_of(c.config).find("objective = \"") != std::string::npos)
-      continue;
+    const bool cut = !wired_setting(c.config, "reach").is_null();
+    const bool judged = !wired_setting(c.config, "objective").is_null();
+    if (cut || judged || c.config.halting.rule != HaltRule::kNone) continue;
     SCOPED_TRACE(c.name);
     ++cases;
     const auto model = wired_model(c.config, at::kDouble);
@@ -126,7 +136,7 @@ TEST_F(Wirings, GradientsAgreeWithDifferences) {
 
 // ---- All layers, or one
 
-std::vector<Tensor> gradients_of(NextTokenModel& model, const Batch& batch, Tensor* loss) {
+std::vector<Tensor> wired_gradients(NextTokenModel& model, const Batch& batch, Tensor* loss) {
   model.parameters().zero_grad();
   *loss = objective(model.forward(batch, {true, RandomField(5, 1, 0)}).losses);
   backward(*loss);
@@ -135,7 +145,7 @@ std::vector<Tensor> gradients_of(NextTokenModel& model, const Batch& batch, Tens
   return all;
 }
 
-ModelConfig trained_on(const std::string& layers, SupervisionReduce reduce) {
+ModelConfig wired_and_trained_on(const std::string& layers, SupervisionReduce reduce) {
   RunConfig config = preset_config("10-resmlp");
   set_keys(config, {{"layer_supervision", layers}});
   config.model.supervision.reduce = reduce;
@@ -147,11 +157,11 @@ ModelConfig trained_on(const std::string& layers, SupervisionReduce reduce) {
 TEST_F(Wirings, AWeightOnTheLastLayerAloneIsTheLastLayersLoss) {
   const Batch batch = text_batch(3, kBlock, 3);
   for (const SupervisionReduce reduce : {SupervisionReduce::kMean, SupervisionReduce::kSum}) {
-    const auto weighted = wired_model(trained_on("[0, 0, 1]", reduce), at::kDouble);
-    const auto last = wired_model(trained_on("last", reduce), at::kDouble);
+    const auto weighted = wired_model(wired_and_trained_on("[0, 0, 1]", reduce), at::kDouble);
+    const auto last = wired_model(wired_and_trained_on("last", reduce), at::kDouble);
     Tensor one, two;
-    const std::vector<Tensor> a = gradients_of(*weighted, batch, &one);
-    const std::vector<Tensor> b = gradients_of(*last, batch, &two);
+    const std::vector<Tensor> a = wired_gradients(*weighted, batch, &one);
+    const std::vector<Tensor> b = wired_gradients(*last, batch, &two);
     EXPECT_LE(gap(one, two), 1e-14);
     for (size_t i = 0; i < a.size(); ++i) EXPECT_LE(gap(a[i], b[i]), 1e-14);
   }
@@ -164,8 +174,8 @@ TEST_F(Wirings, TheSumOfLayersIsTheirMeanTimesTheirNumber) {
   Tensor loss[2];
   for (const int k : {0, 1}) {
     const auto reduce = k == 0 ? SupervisionReduce::kMean : SupervisionReduce::kSum;
-    const auto model = wired_model(trained_on("all", reduce), at::kDouble);
-    gradients[k] = gradients_of(*model, batch, &loss[k]);
+    const auto model = wired_model(wired_and_trained_on("all", reduce), at::kDouble);
+    gradients[k] = wired_gradients(*model, batch, &loss[k]);
     OptimizerConfig adam;
     adam.adam_eps = 1e-20;
     Optimizer optimizer(model->parameters(), adam);
@@ -226,7 +236,7 @@ int64_t leaks_at(const NextTokenModel& model, const Batch& batch, int64_t j) {
 
 TEST_F(Wirings, FormulasAtRandomAreTrainedCausalAndCachedOrRefused) {
   constexpr int64_t kTokens = 6;
-  int taken = 0;
+  int taken = 0, blown_up = 0;
   const unsigned tries = formulas_to_try();
   for (unsigned seed = 1; seed <= tries && !HasFailure(); ++seed) {
     RandomFormula formula(seed);
@@ -239,11 +249,17 @@ TEST_F(Wirings, FormulasAtRandomAreTrainedCausalAndCachedOrRefused) {
     const auto model = model_of(config, kVocab, at::kDouble);
     disturb(*model, 0.2);
     const Batch batch = text_batch(2, kTokens, seed);
+    // Products of products may grow beyond all numbers, which is for the trainer to say.
+    if (!at::isfinite(end_of_walk(*model, batch)).all().item<bool>()) {
+      ++blown_up;
+      continue;
+    }
     EXPECT_EQ(leaks_at(*model, batch, formula.any(1, kTokens - 1)), -1);
     EXPECT_LE(gap_in_pieces(*model, batch, formula.any(1, 3)), 1e-9);
     EXPECT_TRUE(can_be_trained(*model, batch));
   }
   EXPECT_GT(taken, static_cast<int>(tries) / 3);
+  EXPECT_LT(blown_up, static_cast<int>(tries) / 50);
 }
 
 }  // namespace
