@@ -90,7 +90,7 @@ TEST_F(DescribeTest, BlocksAreShownAsAFormula) {
   Words text = words;
   text.insert(text.begin(), "describe");
   const std::string out = run(text).out;
-  for (const char* part : {"blocks\n", "= r + ", "instances       1, shared by 6 layers\n",
+  for (const char* part : {"blocks\n", "A(n)", "instances       1, shared by 6 layers\n",
                            hash.c_str(), "positions         added to the token's row\n"})
     EXPECT_THAT(out, HasSubstr(part));
   EXPECT_EQ(described({"test_runner"})["wiring"]["attention"]["count"], 6) << "of a style's too";

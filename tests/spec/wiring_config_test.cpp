@@ -2,6 +2,7 @@
 // no sense.
 #include "fathom/model/spec/wiring_config.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -255,7 +256,7 @@ TEST(Sharing, RefusesListsThatNumberNoInstances) {
   EXPECT_THAT(wiring_refusal({{"share_norm", "[0, [1], 0, 0, 0, 0]"}}),
               HasSubstr("the entry of layer 1 is a list"));
   const Error word = refusal_of([] { model_with({{"share", "two"}}); });
-  EXPECT_THAT(word.what(), HasSubstr("share = two"));
+  EXPECT_THAT(word.what(), HasSubstr("share = \"two\" is unknown"));
 }
 
 TEST(Sharing, NeedsLayersOfOneWidth) {

@@ -239,6 +239,7 @@ class PartMaker {
     if (layer.readout) change(layer.readout->norm);
     if (!reads_n_) layer.norm_in.kind = NormSpec::kNone;  // nobody would use another
     if (config_.norm_ties == NormTies::kNone || !config_.has_norms()) return;
+    if (!reads_n_ && layer.norm.empty()) return;  // which validate() refuses
     const NormSpec tied = reads_n_ ? layer.norm_in : layer.norm.front();
     if (config_.norm_ties == NormTies::kAll) layer.norm.assign(layer.norm.size(), tied);
     if (layer.readout) layer.readout->norm = tied;

@@ -55,6 +55,7 @@ void add_mlp_fields(FieldList& list, WiringConfig& c) {
   list.add("mlp_hidden", c.mlp_hidden, "width of the hidden layer, a multiple of the stream's")
       .above(0)
       .at_most(256)
+      .alias("mlp_ratio")
       .shapes_weights()
       .needs(kCalls, calls);
   list.add<M::Act>("mlp_activation", c.mlp_activation,
