@@ -119,14 +119,14 @@ double times_met(const ParameterSpec& spec, const DepthPlan& plan, const DepthPr
   if (counted.count(spec.part) == 0) return 1;
   const int number = std::stoi(spec.name.substr(spec.name.find('.') + 1));  // "mlp.3.up.weight"
   double met = 0;
-  const auto count = [&](const auto& parts, const std::vector<int>& calls) {
+  const auto add_calls = [&](const auto& parts, const std::vector<int>& calls) {
     for (size_t k = 0; k < parts.size(); ++k) met += parts[k].instance == number ? calls.at(k) : 0;
   };
   for (const StepSpec& step : program.steps) {
     const LayerSpec& layer = step.layer;
     const WiringParts called = check_wiring(plan.wirings.at(size_t(layer.wiring)));
-    if (spec.part == Part::kAttention) count(layer.attention, called.calls_of_attention);
-    if (spec.part == Part::kMlp) count(layer.mlp, called.calls_of_mlp);
+    if (spec.part == Part::kAttention) add_calls(layer.attention, called.calls_of_attention);
+    if (spec.part == Part::kMlp) add_calls(layer.mlp, called.calls_of_mlp);
     for (const Injection& i : layer.door)
       met += spec.part == Part::kAdapter && i.kind == Injection::kLoopInput && i.instance == number;
     if (spec.part == Part::kHead || spec.part == Part::kTokenTable)
