@@ -61,7 +61,7 @@ class RandomFormula {
 
   // Parts are numbered without gaps where the first is called too, which is mostly so.
   std::string called(const char* letter) {
-    return letter + std::string(one_in(6) ? "[1]" : one_in(8) ? "[0]" : "");
+    return letter + std::string(one_in(12) ? "[1]" : one_in(8) ? "[0]" : "");
   }
 
   std::string value(int64_t depth) {
