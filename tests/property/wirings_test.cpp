@@ -74,7 +74,7 @@ bool can_be_trained(NextTokenModel& model, const Batch& batch) {
 
 TEST_F(Wirings, NothingBeforeATokenDependsOnIt) {
   const Batch batch = text_batch(2, kBlock, 3);
-  for (const Case& c : wiring_cases()) {
+  for (const Case& c : preset_cases(true)) {
     SCOPED_TRACE(c.name);
     EXPECT_TRUE(c.causal);
     const auto model = wired_model(c.config, at::kFloat);
@@ -87,7 +87,7 @@ TEST_F(Wirings, NothingBeforeATokenDependsOnIt) {
 }
 
 TEST_F(Wirings, APieceSeesTheEarlierOnesThroughACache) {
-  for (const Case& c : wiring_cases()) {
+  for (const Case& c : preset_cases(true)) {
     SCOPED_TRACE(c.name);
     const auto model = wired_model(c.config, at::kDouble);
     for (const int64_t piece : {1, 4})
@@ -96,7 +96,7 @@ TEST_F(Wirings, APieceSeesTheEarlierOnesThroughACache) {
 }
 
 TEST_F(Wirings, AreTrained) {
-  for (const Case& c : wiring_cases()) {
+  for (const Case& c : preset_cases(true)) {
     SCOPED_TRACE(c.name);
     EXPECT_TRUE(can_be_trained(*wired_model(c.config, at::kFloat), text_batch(3, kBlock, 7)));
   }
@@ -114,7 +114,7 @@ Value wired_setting(ModelConfig config, const std::string& key) {
 // Where the gradient is the objective's: nothing is frozen, cut off or drawn.
 TEST_F(Wirings, GradientsAgreeWithDifferences) {
   int cases = 0;
-  for (const Case& c : wiring_cases()) {
+  for (const Case& c : preset_cases(true)) {
     const bool cut = !wired_setting(c.config, "reach").is_null();
     const bool judged = !wired_setting(c.config, "objective").is_null();
     if (cut || judged || c.config.halting.rule != HaltRule::kNone) continue;
