@@ -129,6 +129,9 @@ TEST(Gpt, IsCausalForEveryPreset) {
     const ModelConfig config = shrunk(preset_config(preset.name).model);
     const auto model = model_of(config, kGptVocab);
     const int64_t T = config.backbone.block_size;
+    // Without attention rows see nothing of others, nor as long as all that it is given is zeros.
+    const bool mixes =
+        config.wiring.calls_attention() && config.wiring.wiring.rfind("y = A(y)", 0) != 0;
     const Tensor tokens = random_tokens({2, T}, kGptVocab, 3);
     const Tensor before = model->logits(tokens);
     for (int64_t j = 0; j < T; ++j) {
@@ -139,7 +142,7 @@ TEST(Gpt, IsCausalForEveryPreset) {
       }
       const Tensor after = model->logits(changed);
       EXPECT_TRUE(same_bits(before.narrow(1, 0, j), after.narrow(1, 0, j))) << j;
-      for (int64_t t = j; t < T; ++t)
+      for (int64_t t = j; t < (mixes ? T : j + 1); ++t)
         EXPECT_FALSE(same_bits(before.select(1, t), after.select(1, t))) << j << ", " << t;
     }
   }

@@ -54,6 +54,7 @@ class Causality : public PropertyTest {};
 TEST_F(Causality, EveryPresetIsThere) {
   std::string names;
   for (const Case& c : preset_cases()) names += ", " + c.name;
+  for (const Case& c : preset_cases(true)) names += ", " + c.name;
   for (const Preset& preset : registry().presets())
     EXPECT_NE((names + ",").find(", " + preset.name + ",") == std::string::npos,
               answers_with_scores(preset_config(preset.name).model))

@@ -114,11 +114,13 @@ inline bool answers_with_scores(const ModelConfig& config) {
   return make_depth_plan(config).answers.empty();
 }
 
-// Every registered preset, shrunk; presets that are the same model then are one case.
-inline std::vector<Case> preset_cases() {
+// Registered presets, shrunk; presets that are the same model then are one case. Those of wirings
+// are many and small variations of one another: wirings_test.cpp has the rules for them.
+inline std::vector<Case> preset_cases(bool of_wirings = false) {
   std::vector<Case> cases;
   std::map<std::string, size_t> known;
   for (const Preset& preset : registry().presets()) {
+    if ((preset.experiment == "blockalgebra") != of_wirings) continue;
     const ModelConfig config = shrink(preset_config(preset.name).model);
     if (!answers_with_scores(config)) continue;
     const auto [at, is_new] = known.emplace(settings_of(config), cases.size());

@@ -110,24 +110,45 @@ TEST(ParameterTable, InitialisationOfLmplay) {
   EXPECT_NEAR(named(table, "mlp.5.down.bias").init.scale, 1 / std::sqrt(4 * 768.0), 1e-12);
 }
 
-// How often a token meets a matrix: a layer's as often as the layer is run, an adapter's as often
-// as its loops' doors are gone through.
-double times_met(const ParameterSpec& spec, const DepthProgram& program) {
-  const bool layer = spec.part == Part::kAttention || spec.part == Part::kMlp;
-  if (!layer && spec.part != Part::kAdapter) return 1;
+// How often a token meets a matrix: a part's as often as it is called in a step that has it, an
+// adapter's as often as its loops' doors are gone through, a head's (or a table's that is one) as
+// often as it answers.
+double times_met(const ParameterSpec& spec, const DepthPlan& plan, const DepthProgram& program) {
+  const std::set<Part> counted = {Part::kAttention, Part::kMlp, Part::kAdapter, Part::kHead,
+                                  Part::kTokenTable};
+  if (counted.count(spec.part) == 0) return 1;
   const int number = std::stoi(spec.name.substr(spec.name.find('.') + 1));  // "mlp.3.up.weight"
   double met = 0;
+  const auto add_calls = [&](const auto& parts, const std::vector<int>& calls) {
+    for (size_t k = 0; k < parts.size(); ++k) met += parts[k].instance == number ? calls.at(k) : 0;
+  };
   for (const StepSpec& step : program.steps) {
-    if (layer) met += step.layer.number == number ? 1 : 0;
-    for (const Injection& i : step.layer.door)
-      met += !layer && i.kind == Injection::kLoopInput && i.instance == number ? 1 : 0;
+    const LayerSpec& layer = step.layer;
+    const WiringParts called = check_wiring(plan.wirings.at(size_t(layer.wiring)));
+    if (spec.part == Part::kAttention) add_calls(layer.attention, called.calls_of_attention);
+    if (spec.part == Part::kMlp) add_calls(layer.mlp, called.calls_of_mlp);
+    for (const Injection& i : layer.door)
+      met += spec.part == Part::kAdapter && i.kind == Injection::kLoopInput && i.instance == number;
+    if (spec.part == Part::kHead || spec.part == Part::kTokenTable)
+      met += layer.readout && layer.readout->head == number;
   }
   return met;
 }
 
-// Every matrix of the table that is multiplied with takes 2 FLOPs an element; a tied head
-// multiplies with the token table; every query and every weight meets T keys and T values of its
-// width.
+// Every query meets T keys and every weight T values: C channels of both by head, H numbers where
+// nothing is compared, and all C channels for each head where heads stand side by side.
+double scores_met(const StepSpec& step, const DepthPlan& plan, int64_t H, int64_t T) {
+  const WiringParts called = check_wiring(plan.wirings.at(size_t(step.layer.wiring)));
+  double met = 0;
+  for (size_t k = 0; k < step.layer.attention.size(); ++k) {
+    const AttentionSpec& a = step.layer.attention[k];
+    const int64_t C = step.layer.width, values = a.value == AttentionSpec::kConcat ? H * C : C;
+    met += double(called.calls_of_attention.at(k) * T * ((a.compares() ? C : H) + values));
+  }
+  return met;
+}
+
+// Every matrix of the table that is multiplied with takes 2 FLOPs an element.
 TEST(Flops, EqualACountOverTheTable) {
   for (const Preset& preset : registry().presets()) {
     RunConfig config = preset_config(preset.name);
@@ -136,19 +157,16 @@ TEST(Flops, EqualACountOverTheTable) {
     const BackboneConfig& b = config.model.backbone;
     const int64_t V = 1000, T = 100;
     double expected = 0;
-    const DepthProgram program = unroll(make_depth_plan(config.model), make_policy(config.model));
+    const DepthPlan plan = make_depth_plan(config.model);
+    const DepthProgram program = unroll(plan, make_policy(config.model));
     EXPECT_TRUE(has_loops(config.model) || int64_t(program.steps.size()) == b.n_layer);
-    for (const StepSpec& step : program.steps) {
-      const IntList& widths = config.model.early_exit.layer_widths;
-      const int64_t C = widths.empty() ? b.n_embd : widths[static_cast<size_t>(step.layer.number)];
-      expected += static_cast<double>(2 * (2 * T * C));
-    }
+    for (const StepSpec& step : program.steps) expected += 2 * scores_met(step, plan, b.n_head, T);
     for (const ParameterSpec& spec : parameter_table(config.model, V)) {
       const bool multiplied = spec.shape.size() == 2 && spec.part != Part::kPositionTable &&
                               (spec.part != Part::kTokenTable || b.tie_head);
       if (multiplied)
-        expected +=
-            times_met(spec, program) * 2.0 * static_cast<double>(spec.shape[0] * spec.shape[1]);
+        expected += times_met(spec, plan, program) * 2.0 *
+                    static_cast<double>(spec.shape[0] * spec.shape[1]);
     }
     const Flops flops = flops_per_token(config.model, V, T);
     EXPECT_DOUBLE_EQ(flops.forward(), expected) << preset.name;

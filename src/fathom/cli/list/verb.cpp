@@ -1,8 +1,11 @@
 // `fathom list`
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -21,6 +24,38 @@ int64_t preset_parameters(const Preset& preset) {
   const RunConfig config = preset_config(preset.name);
   const int64_t vocab = settled_vocab_size(config, likely_corpus_vocab(config.data.dataset));
   return parameter_count(parameter_table(config.model, vocab));
+}
+
+// Presets of one experiment that say the same of themselves, by what they say; in their order.
+struct SameSaid {
+  std::string summary;
+  std::vector<const Preset*> presets;
+};
+
+std::vector<SameSaid> by_summary(const std::string& experiment) {
+  std::vector<SameSaid> all;
+  for (const Preset& preset : registry().presets()) {
+    if (preset.experiment != experiment) continue;
+    const auto known = std::find_if(all.begin(), all.end(), [&](const SameSaid& same) {
+      return same.summary == preset.summary;
+    });
+    if (known == all.end())
+      all.push_back({preset.summary, {&preset}});
+    else
+      known->presets.push_back(&preset);
+  }
+  return all;
+}
+
+// Many that say the same: once, and their names in columns.
+void print_names(const SameSaid& same) {
+  size_t width = 0;
+  for (const Preset* preset : same.presets) width = std::max(width, preset->name.size());
+  const size_t columns = std::max<size_t>(1, 100 / (width + 3));
+  fmt::print("  {}:", same.summary);
+  for (size_t i = 0; i < same.presets.size(); ++i)
+    fmt::print("{}  {:<{}} ", i % columns == 0 ? "\n" : "", same.presets[i]->name, width);
+  fmt::print("\n");
 }
 
 // An experiment that is being written must not hide the others.
@@ -60,9 +95,12 @@ int run_list(const Arguments& arguments) {
   const Style style(stdout);
   for (const Registry::Experiment& experiment : registry().experiments()) {
     fmt::print("{}: {}\n", style.bold(experiment.name), experiment.idea);
-    for (const Preset& preset : registry().presets()) {
-      if (preset.experiment != experiment.name) continue;
-      print_preset(preset);
+    const std::vector<SameSaid> all = by_summary(experiment.name);
+    for (const SameSaid& same : all) {
+      if (same.presets.size() > 1)
+        print_names(same);
+      else
+        print_preset(*same.presets.front());
     }
   }
   fmt::print("\n`fathom describe NAME` shows one whole, `fathom train NAME` trains it.\n");
