@@ -29,14 +29,17 @@ std::string objective_key(const SupervisionConfig& config) {
 
 // Gates of terms that only a halting rule tells.
 void check_halting_signals(const ModelConfig& config) {
-  if (config.halting.rule != HaltRule::kNone || !config.supervision.has_objective()) return;
+  if (config.halting.acts() || !config.supervision.has_objective()) return;
   const std::string signal =
       needs_halting(make_supervision(config.supervision, config.backbone.n_layer));
   if (!signal.empty())
-    misuse(fmt::format("objective = {} asks for {}, and halt_rule = none tells of no token whether "
-                       "it does",
-                       quoted_start(config.supervision.objective), signal),
-           "add a halt_rule, or write expected_halts, which needs none");
+    misuse(
+        fmt::format("objective = {} asks for {}, and {} tells of no token whether it does",
+                    quoted_start(config.supervision.objective), signal,
+                    config.halting.rule == HaltRule::kNone ? "halt_rule = none" : "halt_use = log"),
+        config.halting.rule == HaltRule::kNone
+            ? "add a halt_rule, or write expected_halts, which needs none"
+            : "add --halt_use=answer, or write expected_halts, which needs no rule");
 }
 
 // A layer that neither answers nor is trained on needs no head that fits its width.
