@@ -17,7 +17,7 @@ namespace {
 using testing::all_tokens;
 using testing::caught;
 using testing::counting;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::slurp;
 using testing::spill;
 using testing::write_shard;

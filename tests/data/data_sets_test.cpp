@@ -16,7 +16,7 @@ using testing::answer;
 using testing::byte_pairs;
 using testing::caught;
 using testing::draws;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::same;
 
 using testing::Sources;

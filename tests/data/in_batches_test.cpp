@@ -7,7 +7,7 @@ namespace fathom {
 namespace {
 
 using testing::caught;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 class InBatchesTest : public testing::DataTest {
  protected:

@@ -18,7 +18,7 @@ namespace fathom {
 namespace {
 
 using testing::caught;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::LoopbackServer;
 using testing::ScopedVariable;
 using testing::spill;

@@ -14,7 +14,7 @@ using testing::byte_pairs;
 using testing::caught;
 using testing::draws;
 using ::testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::same;
 using testing::Sources;
 

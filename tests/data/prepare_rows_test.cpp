@@ -18,7 +18,7 @@ using testing::answer;
 using testing::caught;
 using ::testing::Contains;
 using ::testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::slurp;

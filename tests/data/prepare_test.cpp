@@ -15,7 +15,7 @@ namespace fathom {
 namespace {
 
 using testing::caught;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::slurp;
 using testing::spill;
 

@@ -16,7 +16,7 @@ using testing::caught;
 using testing::column;
 using testing::draws;
 using ::testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::ids;
 using testing::same;
 using ::testing::StartsWith;

@@ -13,7 +13,7 @@ using testing::answer;
 using testing::byte_pairs;
 using testing::caught;
 using ::testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::kEnd;
 using testing::spill;
 using testing::text_row;

@@ -12,7 +12,7 @@ namespace {
 using testing::caught;
 using testing::counting;
 using ::testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::write_shard;
 
 // A folder of shards whose tokens count 0, 1, 2, ... through all of them.

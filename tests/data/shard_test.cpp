@@ -13,7 +13,7 @@ namespace {
 
 using testing::all_tokens;
 using testing::caught;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::slurp;
 using testing::spill;
 using testing::TempFolder;

@@ -15,7 +15,7 @@ namespace {
 using testing::caught;
 using testing::counting;
 using ::testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::write_shard;
 
 constexpr int64_t kShiftedVocab = 1000, kShiftedBlock = 8;

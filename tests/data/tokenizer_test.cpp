@@ -12,7 +12,7 @@ namespace fathom {
 namespace {
 
 using testing::caught;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 std::string utf8_text(const std::vector<uint32_t>& raw) {
   std::string text;

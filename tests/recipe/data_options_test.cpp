@@ -12,7 +12,7 @@ using testing::answer;
 using testing::caught;
 using ::testing::Contains;
 using ::testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 using testing::resolved;
 using testing::Settings;
 using testing::text_row;

@@ -13,9 +13,9 @@ namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::UnorderedElementsAre;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
 
 class HeldRunFolder : public testing::Test {
  protected:

@@ -11,8 +11,8 @@
 namespace fathom {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 // A console that remembers what was written, and a clock that stands still unless told otherwise.
 struct Console {
@@ -155,7 +155,7 @@ TEST(Progress, ErrorAfterALiveLineBeginsOnItsOwnLine) {
     throw 1;
   } catch (int) {
   }
-  EXPECT_THAT(console.take(), testing::EndsWith("\033[K\n"));
+  EXPECT_THAT(console.take(), ::testing::EndsWith("\033[K\n"));
 }
 
 TEST(Progress, NarrowTerminalShowsWholePartsOnly) {

@@ -11,11 +11,11 @@ namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr std::time_t kMoment = 1769869530;  // 2026-01-31 14:25:30 UTC
 
@@ -106,7 +106,7 @@ TEST_F(RunFolderTest, UnknownRunNamesTheNearestAndTheNewest) {
   make_run("papingo", 60);
   EXPECT_THAT(error_of([] { resolve_run("papnigo"); }),
               AllOf(HasSubstr("there is no run \"papnigo\" in " + root_),
-                    testing::EndsWith("HINT: did you mean papingo? newest: run-number-1, "
+                    ::testing::EndsWith("HINT: did you mean papingo? newest: run-number-1, "
                                       "run-number-2, run-number-3, run-number-4, run-number-5")));
   EXPECT_THAT(error_of([] { resolve_run("zzzzzzzz"); }), Not(HasSubstr("did you mean")));
   EXPECT_THAT(error_of([] { resolve_run("runs/papingo2"); }), HasSubstr("did you mean papingo?"));

@@ -19,11 +19,11 @@ namespace {
 
 namespace fs = std::filesystem;
 using event_file::steps_with_values;
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 class RunRecorderTest : public testing::Test {
  protected:
@@ -148,7 +148,7 @@ TEST_F(RunRecorderTest, ALockedStoreIsWaitedForInMemory) {
   recorder.begin("", {});
   add(recorder, 1, 50);
   EXPECT_EQ(recorder.waiting_values(), 50u);
-  EXPECT_THAT(event_steps(), testing::SizeIs(50)) << "the other place is not held up";
+  EXPECT_THAT(event_steps(), ::testing::SizeIs(50)) << "the other place is not held up";
   ASSERT_EQ(notes_.size(), 1u) << all_notes();
   EXPECT_THAT(notes_[0], AllOf(HasSubstr("is locked"), HasSubstr("kept and tried again")));
   lock.reset();

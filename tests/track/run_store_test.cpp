@@ -16,10 +16,10 @@
 namespace fathom {
 namespace {
 
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -361,7 +361,7 @@ TEST_F(RunStoreTest, DamagedPagesAreReported) {
       store.for_each_step("a", [](const auto&, const StepValues&) {});
     });
     reported += error != "no error";
-    EXPECT_THAT(error, testing::AnyOf("no error", HasSubstr(path_)));
+    EXPECT_THAT(error, ::testing::AnyOf("no error", HasSubstr(path_)));
   }
   EXPECT_GT(reported, 0);
 }

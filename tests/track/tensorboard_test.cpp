@@ -24,10 +24,10 @@ using event_file::events;
 using event_file::records;
 using event_file::slurp;
 using event_file::steps_with_values;
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr double kEventInfinity = std::numeric_limits<double>::infinity();
 constexpr double kEventNaN = std::numeric_limits<double>::quiet_NaN();
