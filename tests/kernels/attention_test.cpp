@@ -5,12 +5,12 @@
 namespace fathom {
 namespace {
 
-class AttentionTest : public testing::TestWithParam<Isa> {
+class AttentionTest : public ::testing::TestWithParam<Isa> {
  protected:
   const ChosenIsa isa_{GetParam()};
 };
 
-INSTANTIATE_TEST_SUITE_P(Every, AttentionTest, testing::ValuesIn(usable_isas()), name_of_isa);
+INSTANTIATE_TEST_SUITE_P(Every, AttentionTest, ::testing::ValuesIn(usable_isas()), name_of_isa);
 
 TEST_P(AttentionTest, EqualsTheFormulasOnPaper) {
   const PaperCase cases[] = {

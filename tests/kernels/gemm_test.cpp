@@ -10,8 +10,8 @@
 namespace fathom {
 namespace {
 
-using testing::Combine;
-using testing::Values;
+using ::testing::Combine;
+using ::testing::Values;
 
 struct Sums {
   std::vector<double> sums, sizes;  // sizes: of the terms' absolute values
@@ -43,12 +43,12 @@ double error(const std::vector<float>& c, const Sums& expected) {
   return worst;
 }
 
-class GemmTest : public testing::TestWithParam<Isa> {
+class GemmTest : public ::testing::TestWithParam<Isa> {
  protected:
   const ChosenIsa isa_{GetParam()};
 };
 
-INSTANTIATE_TEST_SUITE_P(Every, GemmTest, testing::ValuesIn(usable_isas()), name_of_isa);
+INSTANTIATE_TEST_SUITE_P(Every, GemmTest, ::testing::ValuesIn(usable_isas()), name_of_isa);
 
 TEST_P(GemmTest, EqualsTheSumsOnPaper) {
   const int64_t sizes[] = {1, 7, 14, 31, 65, 200};

@@ -10,13 +10,13 @@
 namespace fathom {
 namespace {
 
-class RowsTest : public testing::TestWithParam<Isa> {
+class RowsTest : public ::testing::TestWithParam<Isa> {
  protected:
   const ChosenIsa isa_{GetParam()};
   Numbers numbers_{7};
 };
 
-INSTANTIATE_TEST_SUITE_P(Every, RowsTest, testing::ValuesIn(usable_isas()), name_of_isa);
+INSTANTIATE_TEST_SUITE_P(Every, RowsTest, ::testing::ValuesIn(usable_isas()), name_of_isa);
 
 TEST_P(RowsTest, NormsEqualTheFormulas) {
   for (const bool has_bias : {false, true})

@@ -26,7 +26,7 @@ class ChosenIsa {
   Isa before_;
 };
 
-inline std::string name_of_isa(const testing::TestParamInfo<Isa>& info) {
+inline std::string name_of_isa(const ::testing::TestParamInfo<Isa>& info) {
   return isa_name(info.param);
 }
 

@@ -17,7 +17,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 
-class HeldRunFolder : public testing::Test {
+class HeldRunFolder : public ::testing::Test {
  protected:
   static std::vector<std::string> inside(const std::string& path) {
     std::vector<std::string> names;

@@ -19,7 +19,7 @@ using ::testing::Not;
 
 constexpr std::time_t kMoment = 1769869530;  // 2026-01-31 14:25:30 UTC
 
-class RunFolderTest : public testing::Test {
+class RunFolderTest : public ::testing::Test {
  protected:
   std::string make_run(const std::string& name, int minutes_old = 0) {
     const std::string path = run_folder(name);

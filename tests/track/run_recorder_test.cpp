@@ -25,7 +25,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-class RunRecorderTest : public testing::Test {
+class RunRecorderTest : public ::testing::Test {
  protected:
   RunRecorderTest() { claim(); }
   void claim() { run_.emplace(RunFolder::claim(folder_ / "runs/a")); }

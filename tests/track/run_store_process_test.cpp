@@ -16,7 +16,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-class RunStoreProcessTest : public testing::Test {
+class RunStoreProcessTest : public ::testing::Test {
  protected:
   TempFolder folder_;
   const std::string path_ = folder_ / "fathom.db";

@@ -48,7 +48,7 @@ std::vector<std::string> rows_of(const RunStore& store, const std::string& run) 
   return rows;
 }
 
-class RunStoreTest : public testing::Test {
+class RunStoreTest : public ::testing::Test {
  protected:
   void add(RunStore& store, RunHandle run, int64_t step, std::vector<MetricValue> values) {
     store.add(run, step, values);

@@ -32,7 +32,7 @@ using ::testing::IsEmpty;
 constexpr double kEventInfinity = std::numeric_limits<double>::infinity();
 constexpr double kEventNaN = std::numeric_limits<double>::quiet_NaN();
 
-class TensorBoardTest : public testing::Test {
+class TensorBoardTest : public ::testing::Test {
  protected:
   static void add(TensorBoardWriter& board, int64_t step, std::vector<MetricValue> values,
                   double wall_time = 1) {

@@ -41,7 +41,7 @@ class FakeTerminal {
   std::FILE* file_ = nullptr;
 };
 
-class TerminalTest : public testing::Test {
+class TerminalTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!terminal_.file()) GTEST_SKIP() << "no pseudo-terminals here";
