@@ -58,6 +58,8 @@ TEST_F(DraftRequests, AreSettledByTheModel) {
   EXPECT_THAT(parsed({"far", "--lookahead=3", "--top_k=5"}).notices,
               ElementsAre(AllOf(HasSubstr("top_k"), HasSubstr("lookahead = 0"))))
       << "nothing is drawn";
+  EXPECT_THAT(parsed({"far", "--lookahead=3", "--num_samples=5"}).notices,
+              ElementsAre(AllOf(HasSubstr("num_samples"), HasSubstr("lookahead = 0"))));
 }
 
 TEST_F(DraftRequests, AreRefusedWhereTheyContradict) {

@@ -130,7 +130,7 @@ TEST(WiringPresets, HaveTheNotebooksTraining) {
     SCOPED_TRACE(name);
     const RunConfig c = preset_config(name);
     EXPECT_EQ(c.tokens_per_step(), 131072);
-    EXPECT_EQ(c.micro_batch_size(), 8);
+    EXPECT_EQ(c.micro_batch_size(), name == "0-base" ? 16 : 8);
     EXPECT_EQ(c.model.backbone.n_embd, 768);
     EXPECT_EQ(c.model.backbone.n_layer, 12);
     EXPECT_EQ(c.model.backbone.vocab_size, 50304);

@@ -131,6 +131,9 @@ TEST(ShippedConfigs, ApplyToEveryPreset) {
         EXPECT_THAT(refusal_of([&] { resolve(list, config); }).what(), HasSubstr("n_layer = "));
       else if (last_in_a_loop(list.find("loop_groups")->value()) >= config.model.backbone.n_layer)
         EXPECT_THAT(refusal_of([&] { resolve(list, config); }).what(), HasSubstr("loop_groups"));
+      else if (config.model.wiring.has_wiring() &&
+               config.model.backbone.block_style != BlockStyle::kGpt2)
+        EXPECT_THAT(refusal_of([&] { resolve(list, config); }).what(), HasSubstr("block_style"));
       else
         EXPECT_NO_THROW(resolve(list, config));
     }

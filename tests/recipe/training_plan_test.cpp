@@ -134,7 +134,7 @@ TEST(TrainingPlan, AStageMayChangeWhatAPassDoes) {
   EXPECT_EQ(override_of(stage, "halt_threshold"), "0.5");
 }
 
-TEST(StageRuns, PassAlikeWhereNoKeyOfAPassDiffers) {
+TEST(Stages, PassAlikeWhereNoKeyOfAPassDiffers) {
   ModelConfig a, b;
   EXPECT_TRUE(pass_alike(a, b));
   b.backbone.n_layer = 3;
@@ -148,7 +148,7 @@ TEST(TrainingPlan, OverridesThatAreNotAStagesAreRefused) {
     return plan_refusal(R"({"a": {"dataset": "x", "steps": 5, "overrides": {)" + overrides + "}}}");
   };
   for (const char* key : {"n_layer", "dropout", "seed", "device", "dtype", "amp", "threads",
-                          "eval_only", "keep_checkpoints", "vocab_size", "halt_rule"})
+                          "eval_only", "keep_checkpoints", "vocab_size", "layer_heads"})
     EXPECT_THAT(with("\"" + std::string(key) + "\": 1"),
                 AllOf(HasSubstr(std::string("sets ") + key + ", which is one for the whole run"),
                       HasSubstr("a stage may set those of data, optimizer")))

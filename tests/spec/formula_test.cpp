@@ -226,7 +226,8 @@ bool computes_the_same(const Wiring& a, const Wiring& b) {
   const FormulaInterpreter::Row expected = FormulaInterpreter(0).result(a);
   for (int exchange = 0; exchange < 8; ++exchange) {
     const FormulaInterpreter::Row got = FormulaInterpreter(exchange).result(b);
-    bool same = got.size() == expected.size();
+    // y that only an unread value reads may go.
+    bool same = got.size() <= expected.size();
     for (size_t i = 0; same && i < got.size(); ++i)
       same = std::abs(got[i] - expected[i]) <= 1e-9 * (1 + std::abs(expected[i]));
     if (same) return true;

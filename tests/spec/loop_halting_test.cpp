@@ -271,7 +271,7 @@ TEST(LoopEnds, CostAHeadForEachStateThatIsRead) {
 TEST(LoopHalting, OfAWalkAndOfLoopsAreNotTheSame) {
   const DepthPlan plan = three_loops();
   Policy policy = loops({2, 2, 2});
-  policy.halting.config.rule = HaltRule::kLatentChange;
+  policy.halting.config.rule = HaltRule::kStepNormDiff;
   EXPECT_THAT(refusal_of([&] { unroll(plan, policy); }).what(), HasSubstr("rule of loops"));
   policy.halting.config.rule = HaltRule::kNone;
   policy.loops[1].halting.config.rule = HaltRule::kGold;

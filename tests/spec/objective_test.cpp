@@ -47,10 +47,11 @@ TEST(Objective, PrintsItselfCanonically) {
   EXPECT_EQ(printed("last"), "loss = ce [layers=last]");
   EXPECT_EQ(printed("loss=ce"), "loss = ce [layers=last]");
   EXPECT_EQ(printed("all"), "loss = ce [layers=all, reduce=mean]");
-  EXPECT_EQ(printed("a = 2*ce [reduce=sum, per=targets, judge=self]\n# and\nb = -ln( p_max )"
-                    "*prev.halts [judge=next_frozen,layers = 1..-1,  weights=[1,0.5 ,-2]]"),
-            "a = 2*ce [layers=last]; b = -1*ln(p_max)*prev.halts [layers=1..-1, weights=[1, 0.5, "
-            "-2], judge=next_frozen]");
+  EXPECT_EQ(
+      printed("a = 2*ce [reduce=sum, per=targets, judge=self]\n# and\nb = -ln( p_max )"
+              "*prev.halts [judge=next_frozen,layers = 1..-1,  weights=[1,0.5 ,-2]]"),
+      "a = 2*ce [layers=last]; b = -ln(p_max)*prev.halts [layers=1..-1, weights=[1, 0.5, -2], "
+      "judge=next_frozen]");
   EXPECT_EQ(printed("x = p_max*(p > 0.5) [layers=2, reach=3]"),
             "x = p_max*(p > 0.5) [layers=[2], reach=3]");
 }
@@ -79,7 +80,7 @@ TEST(Objective, RefusalsNameThePlaceAndWhatIsAllowed) {
   const RefusedObjective refused[] = {
       {"loss = ", "column", ""},
       {"lost", "lost is no objective", "did you mean last"},
-      {"", "objective is empty", "loss = ce"},
+      {"", "there is no statement", "a statement is"},
       {"loss = cee", "objective, column 8: there is no signal cee", "ce"},
       {"loss = prev.has_target*ce", "there is no signal prev.has_target", ""},
       {"loss = A(ce)", "A(ce) is of wirings", "ln, exp"},
@@ -95,7 +96,7 @@ TEST(Objective, RefusalsNameThePlaceAndWhatIsAllowed) {
       {"loss = ce; loss = p", "two terms loss", "name of its own"},
       {"halting_gate = ce", "cannot be called halting_gate", "letters"},
       {"loss = ce [layer=all]", "objective, column 12: there is no attribute layer", "layers"},
-      {"loss = ce [layers=all, layers=all]", "given twice", "one of them"},
+      {"loss = ce [layers=all, layers=all]", "given twice", "a statement is"},
       {"loss = ce [layers=first]", "\"first\" is no whole number", "-2"},
       {"loss = ce [layers=[0, x]]", "\"x\" is no whole number", "-2"},
       {"loss = ce [weights=0.5]", "is no list", "weights=[0, 2]"},

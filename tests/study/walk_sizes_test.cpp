@@ -223,9 +223,13 @@ TEST(SamplesOfTraining, SayTheSizesThatTheWalkHas) {
     const NotebookSizes said = read_notebook_sizes(lines[i], lines[2 + 3 * i]);
     EXPECT_NEAR(said.previous, facts.steps[i].after.sd, 1e-12);
     EXPECT_NEAR(said.delta, facts.steps[i].delta.sd, 1e-12);
-    if (i == 0) EXPECT_NEAR(said.next, facts.steps[1].n.sd, 1e-12);
-    for (const NamedSize& value : facts.steps[i].values)
-      if (value.name == "r") EXPECT_NEAR(said.middle, value.size.sd, 1e-12);
+    if (i == 0) {
+      EXPECT_NEAR(said.next, facts.steps[1].n.sd, 1e-12);
+    }
+    for (const NamedSize& value : facts.steps[i].values) {
+      if (value.name != "r") continue;
+      EXPECT_NEAR(said.middle, value.size.sd, 1e-12);
+    }
   }
   EXPECT_THAT(lines.back(), ::testing::HasSubstr("rank 0 sample 0: [0]["));
   EXPECT_THAT(error_of([&] {

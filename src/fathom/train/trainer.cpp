@@ -66,7 +66,6 @@ struct Trainer::Accumulated {
   Metric answer;      // ModelOutput::loss
   double flops = 0;
   bool optimises_its_loss = true;
-  std::map<std::string, double> parts;
   std::map<std::string, Metric> metrics;
   std::map<std::string, double> parts;  // of the objective
 };
@@ -194,7 +193,6 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
       if (!by_pass && step.is_of_nothing(part)) continue;
       const Tensor term = by_pass ? part.sum * (sequences / step_sequences / part.count)
                                   : term_of_pass(part, step, batches.size());
-      sums.parts[part.name] += term.item<double>();
       loss = loss.defined() ? loss + term : term;
       if (output.losses.size() > 1) sums.parts[part.name] += term.item<double>();
     }
@@ -274,7 +272,6 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
     if (sums.answer.count > 0) report.loss = sums.answer.sum / sums.answer.count;
   }
   report.gradient_norm = sums.gradient_norm;
-  report.parts = std::move(sums.parts);
   report.tokens = data.tokens;
   report.parts = std::move(sums.parts);
   for (const auto& [name, metric] : sums.metrics)

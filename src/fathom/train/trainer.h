@@ -31,12 +31,11 @@ struct StepReport {
   double gradient_norm = 0;              // before clipping
   double learning_rate = 0;
   double seconds = 0;
-  int64_t tokens = 0;                        // that its passes were given
-  double flops = 0;                          // ModelOutput::flops of its passes
-  std::map<std::string, double> metrics;     // the model's own, at log steps spectral control's too
-  std::map<std::string, double> parts = {};  // of the objective, by name: it is their sum
-  bool clipped = false;                      // its gradient was longer than grad_clip
-  std::string stage = {};                    // of the training plan; empty: there is none
+  int64_t tokens = 0;                     // that its passes were given
+  double flops = 0;                       // ModelOutput::flops of its passes
+  std::map<std::string, double> metrics;  // the model's own, at log steps spectral control's too
+  bool clipped = false;                   // its gradient was longer than grad_clip
+  std::string stage = {};                 // of the training plan; empty: there is none
   bool updated = true;  // false: a guard left the update out, and only `step` is told
   // What the parts of the objective add to it, by name, where it has several.
   std::map<std::string, double> parts = {};

@@ -227,8 +227,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   for (const char* key : {"threshold", "thresholds"})
     list.find(key)->needs("exit = first_confident",
                           [&] { return request.exit == Exit::kFirstConfident; });
-  for (const char* key : {"num_samples", "max_new_tokens", "do_sample", "temperature", "top_k",
-                          "top_p", "min_p", "repetition_penalty"})
+  for (const char* key : {"temperature", "top_k", "top_p", "min_p"})
     list.find(key)->needs("lookahead = 0", [&] { return request.lookahead == 0; });
   const auto overflows = [&] { return outgrows_window(request, config.model); };
   add_window_fields(list, request.window, overflows);
@@ -253,6 +252,9 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   settle_drafts(list, request, config.model);
   require_room(request, state);
   request.notices = notices_of(list);
+  for (const char* key : {"num_samples", "max_new_tokens", "do_sample", "repetition_penalty"})
+    if (request.lookahead > 0 && list.given(key))
+      request.notices.push_back(fmt::format("{} has no effect: it needs lookahead = 0", key));
   if (request.draft != Draft::kNone && request.window.overflow == Overflow::kRecompute &&
       overflows())
     request.notices.emplace_back(

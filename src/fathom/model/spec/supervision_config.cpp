@@ -153,12 +153,28 @@ FrozenParts frozen_parts(const SupervisionConfig& config) {
   return frozen;
 }
 
+namespace {
+
+// It has an answer of the layer before in it that has a gradient.
+bool teaches_before(const Expr& e) {
+  if (e.op == Expr::kCall && e.name == "stop") return false;
+  if (e.op == Expr::kName && (e.name == "prev.ce" || e.name == "prev.p" || e.name == "prev.p_max"))
+    return true;
+  return std::any_of(e.args.begin(), e.args.end(), teaches_before);
+}
+
+}  // namespace
+
 std::vector<double> SupervisionConfig::layer_weights(int64_t n_layer) const {
   const SupervisionTable table = make_supervision(*this, n_layer);
-  if (table.size() == 1) return table.front().weights;
+  const bool by_one = table.size() == 1 && !teaches_before(table.front().value);
+  if (by_one) return table.front().weights;
   std::vector<double> weights(static_cast<size_t>(n_layer), 0.0);
   for (const SupervisionTerm& term : table)
-    for (size_t i = 0; i < weights.size(); ++i) weights[i] += std::abs(term.weights[i]);
+    for (size_t i = 0; i < weights.size(); ++i) {
+      weights[i] += std::abs(term.weights[i]);
+      if (i > 0 && teaches_before(term.value)) weights[i - 1] += std::abs(term.weights[i]);
+    }
   return weights;
 }
 

@@ -29,14 +29,15 @@ struct FrozenParts {
 };
 
 struct SupervisionConfig {
-  std::string objective;  // a name of named_objectives() or a formula; empty or None: the next
   ChoiceOrList layer_supervision{"last", {}};  // last | all | skip_easy | weights
   SupervisionReduce reduce = SupervisionReduce::kMean;
   SkipEasyWeight skip_easy_weight = SkipEasyWeight::kLayer;
+  // In place of these: a name of named_objectives() or a formula; empty or None: there is none.
+  std::string objective = {};
   // Blocks that a loss reaches: the one that is asked and those before it; unset: all.
-  std::optional<int64_t> reach;
-  bool reach_embeddings = true;  // what the stem makes of tokens and positions is reached too
-  std::string freeze_parts;      // names of frozen_parts(), separated by commas
+  std::optional<int64_t> reach = {};
+  bool reach_embeddings = true;   // what the stem makes of tokens and positions is reached too
+  std::string freeze_parts = {};  // names of frozen_parts(), separated by commas
 
   bool has_objective() const { return !objective.empty() && objective != "None"; }
   bool skips_easy() const { return !has_objective() && layer_supervision.choice == "skip_easy"; }

@@ -55,7 +55,7 @@ void check_style(const WiringConfig& c, const BackboneConfig& b) {
   if (c.has_wiring())
     misuse(fmt::format("wiring = {} with block_style = {}: both say how a block joins its parts",
                        in_quotes(c.wiring), style),
-           "add --block_style=gpt2 to take the wiring, or leave the wiring out");
+           "add --block_style=gpt2 to take the wiring, or --wiring=None to take the style");
   if (c.norm_kind == NormChoice::kLayer || c.norm_kind == NormChoice::kNone)
     misuse(fmt::format("norm_kind = {} with block_style = {}, whose blocks have RMS norms",
                        c.norm_kind == NormChoice::kLayer ? "layer" : "none", style),
