@@ -227,14 +227,11 @@ std::vector<WiringRow> idea_rows() {
 // ---- Both sizes
 
 // What every row of the notebook has: GPT-2's shapes with biases, one layer's weights for all.
-void give_model(RunConfig& c, const WiringRow& row) {
-  set_keys(c, {{"bias", "true"},
-               {"activation", "gelu_tanh"},
-               {"tie_head", "true"},
-               {"dropout", "0"},
-               {"share", "one"},
-               {"wiring", row.wiring}});
-  set_keys(c, row.settings);
+Settings with_model(const Settings& size, const WiringRow& row) {
+  return size + Settings{{"bias", "true"},     {"activation", "gelu_tanh"},
+                         {"tie_head", "true"}, {"dropout", "0"},
+                         {"share", "one"},     {"wiring", row.wiring}} +
+         row.settings;
 }
 
 constexpr double kUsualRate = 6e-4;
@@ -243,34 +240,33 @@ constexpr double kUsualRate = 6e-4;
 void notebook(RunConfig& c, const WiringRow& row) {
   c.data.dataset = "fineweb";
   c.optimizer.learning_rate = row.learning_rate;
-  set_keys(c, {{"n_layer", "12"},
-               {"n_head", "12"},
-               {"n_embd", "768"},
-               {"block_size", "1024"},
-               {"vocab_size", "50304"},
-               {"batch_size", "8"},
-               {"gradient_accumulation_steps", "16"},
-               {"sampling", "sequential"},
-               {"warmup_iters", "9"},  // the tenth step has the whole rate
-               {"max_iters", "300001"},
-               {"lr_decay_iters", "300001"},
-               {"eval_interval", "2000"},
-               {"eval_iters", "20"},
-               {"checkpoint_interval", "20000"},
-               {"keep_checkpoints", "2"},
-               {"dtype", "bfloat16"},
-               {"seed", "1234"}});
-  give_model(c, row);
+  const Settings size = {{"n_layer", "12"},
+                         {"n_head", "12"},
+                         {"n_embd", "768"},
+                         {"block_size", "1024"},
+                         {"vocab_size", "50304"},
+                         {"batch_size", "8"},
+                         {"gradient_accumulation_steps", "16"},
+                         {"sampling", "batches"},
+                         {"warmup_iters", "9"},  // the tenth step has the whole rate
+                         {"max_iters", "300001"},
+                         {"lr_decay_iters", "300001"},
+                         {"eval_interval", "2000"},
+                         {"eval_iters", "20"},
+                         {"checkpoint_interval", "20000"},
+                         {"keep_checkpoints", "2"},
+                         {"dtype", "bfloat16"},
+                         {"seed", "1234"}};
+  set_keys(c, with_model(size, row));
 }
 
 // The laptop recipe, deeper: 8 layers are enough for what sharing does to a stream.
 void small(RunConfig& c, const WiringRow& row) {
   registry().preset("gpt2ish_shakespeare_cpu").apply(c);
   c.optimizer.learning_rate *= row.learning_rate / kUsualRate;
-  set_keys(
-      c,
-      {{"n_layer", "8"}, {"warmup_iters", "50"}, {"max_iters", "1500"}, {"eval_interval", "250"}});
-  give_model(c, row);
+  const Settings size = {
+      {"n_layer", "8"}, {"warmup_iters", "50"}, {"max_iters", "1500"}, {"eval_interval", "250"}};
+  set_keys(c, with_model(size, row));
 }
 
 void add(Registry& registry, const WiringRow& row) {

@@ -1,4 +1,4 @@
-// Shards in order, by batches and by rows (spec/blockalgebra.md R13).
+// Shards in order, by batches and by rows.
 #include <rapidcheck.h>
 
 #include <set>

@@ -67,7 +67,8 @@ void expect_consistent(const std::map<std::string, double>& m) {
     EXPECT_GE(m.at(name), 0);
     EXPECT_LE(m.at(name), 1);
   }
-  EXPECT_EQ(m.size(), 13U) << "a metric is not tested";
+  EXPECT_NEAR(m.at("earlystop"), rate[0], 1e-12);
+  EXPECT_EQ(m.size(), 14U) << "a metric is not tested";
 }
 
 TEST_F(LayersTest, StepsAndEvaluationsSayWhatEachLayerDid) {

@@ -66,7 +66,7 @@ class EveryWindow : public DataSet {
   std::vector<int64_t> windows_before_;  // entry k: windows in the shards before shard k
 };
 
-// Every token in order (spec/blockalgebra.md R13): a batch is the B*T tokens at `position`, rank r
+// Every token in order: a batch is the B*T tokens at `position`, rank r
 // begins a shard at B*T*r, and all advance by B*T*world. When position + B*T*world + 1 exceeds the
 // shard, the next shard follows, the first after the last; what is left of the shard is dropped. A
 // shard that is too short for one batch of every rank is passed over.

@@ -61,7 +61,7 @@ NotebookModel notebook_model(const ModelConfig& model, int64_t vocab_size) {
 
 // Of data in order: how often it was begun. What is drawn has no turns.
 int64_t turns_of_data(const TrainRequest& request, int64_t tokens) {
-  if (request.config.data.sampling != Sampling::kSequential) return 1;
+  if (request.config.data.sampling == Sampling::kRandom) return 1;
   const auto all = static_cast<int64_t>(request.corpus.tokens("train"));
   return all <= 0 || tokens <= 0 ? 1 : (tokens + all - 1) / all;
 }

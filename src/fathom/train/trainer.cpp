@@ -194,7 +194,7 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
       const Tensor term = by_pass ? part.sum * (sequences / step_sequences / part.count)
                                   : term_of_pass(part, step, batches.size());
       loss = loss.defined() ? loss + term : term;
-      if (output.losses.size() > 1) sums.parts[part.name] += term.item<double>();
+      sums.parts[part.name] += term.item<double>();
     }
     ++sums.passes;
     sums.flops += output.flops;

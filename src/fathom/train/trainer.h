@@ -37,7 +37,7 @@ struct StepReport {
   bool clipped = false;                   // its gradient was longer than grad_clip
   std::string stage = {};                 // of the training plan; empty: there is none
   bool updated = true;  // false: a guard left the update out, and only `step` is told
-  // What the parts of the objective add to it, by name, where it has several.
+  // What the parts of the objective add to it, by name.
   std::map<std::string, double> parts = {};
 };
 

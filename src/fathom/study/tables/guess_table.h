@@ -1,5 +1,5 @@
 // What every layer of a model would say at the end of a text: the table that the wiring notebook
-// prints while it samples (spec/blockalgebra.md R16). Torch-free: the numbers, and the report.
+// prints while it samples. Torch-free: the numbers, and the report.
 #pragma once
 
 #include <cstdint>

@@ -68,9 +68,10 @@ RunConfig preset_config(const std::string& name) {
   const Preset& preset = registry().preset(name);
   config.preset = preset.name;
   preset.apply(config);
+  if (config.model.architecture == nullptr) return config;
   FieldList list;
   add_fields(list, config);  // gives the experiment's own settings their values
-  if (config.model.architecture != nullptr) check_own_settings(list, *config.model.architecture);
+  check_own_settings(list, *config.model.architecture);
   return config;
 }
 
