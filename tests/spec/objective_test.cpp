@@ -68,6 +68,8 @@ TEST(Objective, LayersAreCountedFromBothEnds) {
   EXPECT_THAT(layer_weights_of("layers=[3, 0], weights=[2, -6], reduce=mean"),
               ElementsAre(1.5, 0, 0, -0.5));
   EXPECT_THAT(layer_weights_of("layers=0..-2", 1), ElementsAre(0)) << "there are none before";
+  EXPECT_THAT(layer_weights_of("layers=1..-1", 1), ElementsAre(0));
+  EXPECT_THAT(layer_weights_of("layers=1..-2", 1), ElementsAre(0));
   EXPECT_TRUE(supervision_of("loss = ce", 4)[0].last_reading);
   EXPECT_FALSE(supervision_of("loss = ce [layers=-1]", 4)[0].last_reading);
 }
@@ -119,6 +121,11 @@ TEST(Objective, RefusalsNameThePlaceAndWhatIsAllowed) {
        {RefusedObjective{"loss = ce [layers=4]", "layer 4, and n_layer = 4", "0 to 3"},
         RefusedObjective{"loss = ce [layers=-5..-1]", "layer -5", "0 to 3"},
         RefusedObjective{"loss = ce [layers=0..4]", "layer 4", "0 to 3"},
+        RefusedObjective{"loss = ce [layers=10..-1]", "layers=10..-1, which of 4 layers are none",
+                         "0 to 3"},
+        RefusedObjective{"loss = ce [layers=0..-10]", "of 4 layers are none", "-1 to -4"},
+        RefusedObjective{"loss = ce [layers=2..1]", "of 4 layers are none", "earlier layer"},
+        RefusedObjective{"loss = ce [layers=-1..0]", "of 4 layers are none", "earlier layer"},
         RefusedObjective{"loss = ce [layers=all, weights=[1, 2]]", "2 weights for 4 layers", "one"},
         RefusedObjective{"loss = ce [layers=[1, 1]]", "layer 1 twice", "once"},
         RefusedObjective{"loss = ce [layers=[0, 1], weights=[1, -1], reduce=mean]",
@@ -139,13 +146,13 @@ TEST(Objective, AWeightedCrossEntropyIsOneWhoseWeightsAreKnownBefore) {
   for (const char* text :
        {"x = ce", "x = -ce", "x = 0.5*ce*asked", "x = ce*(1 - prev.halts)/L", "x = ce*i + 2*ce",
         "x = ce*stop(prev.p_max)", "x = ce*(prev.ce > 1)", "x = ce*asked [layers=all, per=asked]",
-        "x = ce*stop(expected_asked)", "x = ce*prev.survives"})
+        "x = ce*stop(expected_asked)", "x = ce*prev.survives", "x = ce [layers=all, per=asked]"})
     EXPECT_TRUE(known(text)) << text;
   for (const char* text :
        {"x = ce + 1", "x = ce*ce", "x = ce*p_max", "x = ce*halts", "x = ce*answers",
         "x = ce*prev.p_max", "x = ce/ce*p", "x = -ln(p)", "x = ce*expected_asked", "x = mean(ce)",
         "x = ce [reach=1]", "x = ce [judge=self_frozen]", "x = ce [per=valid]", "x = ce*stop(p)",
-        "x = max(ce, 1)", "x = ce*agrees"})
+        "x = max(ce, 1)", "x = ce*agrees", "x = ce [per=halts]"})
     EXPECT_FALSE(known(text)) << text;
   std::set<std::string> at_once;
   for (const NamedObjective& named : named_objectives()) {
@@ -155,6 +162,19 @@ TEST(Objective, AWeightedCrossEntropyIsOneWhoseWeightsAreKnownBefore) {
     if (all) at_once.insert(named.name);
   }
   EXPECT_EQ(at_once, (std::set<std::string>{"last", "all", "skip_easy"}));
+}
+
+TEST(Objective, AMeanOverChosenRowsHasWhatChoosesThemAsAFactor) {
+  const auto value = [](const std::string& text) {
+    return to_text(supervision_of("x = " + text, 2).at(0).value);
+  };
+  EXPECT_EQ(value("ce [per=halts]"), "ce*halts");
+  EXPECT_EQ(value("ce + p [per=answers]"), "(ce + p)*answers");
+  EXPECT_EQ(value("ce*prev.survives [per=survives]"), "ce*prev.survives*survives");
+  EXPECT_EQ(value("ce*asked/2 [per=asked]"), "ce*asked/2") << "it has it";
+  EXPECT_EQ(value("mean(ce) [per=halts]"), "mean(ce)") << "a mean chooses by itself";
+  EXPECT_EQ(value("ce [per=has_target]"), "ce");
+  EXPECT_EQ(to_text(parse_objective("x = ce [per=halts]")), "x = ce [layers=last, per=halts]");
 }
 
 TEST(Objective, LayersThatAreAskedForATermAnswer) {

@@ -268,7 +268,8 @@ TEST_F(LayersTest, AnObjectiveDoesNotDependOnHowAStepIsDivided) {
   for (const char* objective :
        {"conf_2", "conf_3", "conf_5", "conf_6_1", "expected", "last_penalty", "prevnext_token",
         "no_target", "skip_easy",
-        "loss = ce; x = ln(1 - mean(p_max*asked))*mean(ce) [layers=all, per=asked]"}) {
+        "loss = ce; x = ln(1 - mean(p_max*asked))*mean(ce) [layers=all, per=asked]",
+        "loss = ce [layers=all, per=halts]; x = p_max [layers=all, per=answers]"}) {
     SCOPED_TRACE(objective);
     RunConfig config = exit_run({"last", {}});
     config.model.supervision.objective = objective;
@@ -287,6 +288,22 @@ TEST_F(LayersTest, AnObjectiveDoesNotDependOnHowAStepIsDivided) {
       }
       EXPECT_NEAR(sum, whole.report.objective.value(), 1e-5);
     }
+  }
+}
+
+// ... and not over what else has a target.
+TEST_F(LayersTest, AMeanOverChosenRowsIsOverThose) {
+  for (const std::string per : {"asked", "halts", "survives", "answers"}) {
+    SCOPED_TRACE(per);
+    const auto objective_of = [&](const std::string& value) {
+      RunConfig config = exit_run({"last", {}});
+      config.model.supervision.objective = "loss = " + value + " [layers=all, per=" + per + "]";
+      return divided(config, 8, 1);
+    };
+    const StepResult rows = objective_of("ce"), means = objective_of("mean(ce)");
+    EXPECT_GT(rows.report.objective.value(), 0);
+    EXPECT_NEAR(rows.report.objective.value(), means.report.objective.value(), 1e-5);
+    EXPECT_LE(relative_distance(rows.gradient, means.gradient), 1e-5);
   }
 }
 

@@ -22,25 +22,6 @@ double weight_at(const Term& term, int layer) {
   return has ? term.weights[size_t(layer)] : 0;
 }
 
-const char* name_of(Term::Per per) {
-  switch (per) {
-    case Term::kAsked:
-      return "asked";
-    case Term::kHalts:
-      return "halts";
-    case Term::kSurvives:
-      return "survives";
-    case Term::kAnswers:
-      return "answers";
-    case Term::kTargets:
-    case Term::kValid:
-    case Term::kNext:
-    case Term::kHasTarget:
-      break;
-  }
-  return "";
-}
-
 // The expression of all terms at the layer, if each of them is a cross entropy whose weights are
 // known before; null: they are not, or there is none.
 const Expr* known_value(const SupervisionTable& table, int layer) {
@@ -115,7 +96,7 @@ class Supervisor {
   // What the rows weigh in the denominator of the step: of a layer's own mean, those it is over.
   static Tensor counted(const Term& term, const ReadoutSignals& at_step, const Tensor& open_R,
                         const Tensor& weight_R) {
-    const char* name = name_of(term.per);
+    const char* name = choosing_signal(term.per);
     if (*name == '\0') return weight_R;
     const TermValue chosen = at_step.of(name);
     if (chosen.is_choice) return weight_R.masked_fill(chosen.x.logical_not(), 0);

@@ -13,6 +13,12 @@ namespace {
 
 using Op = Expr::Op;
 
+bool has_factor(const Expr& e, std::string_view signal) {
+  if (e.op == Op::kName) return e.name == signal;
+  if (e.op == Op::kMultiply) return has_factor(e.args[0], signal) || has_factor(e.args[1], signal);
+  return e.op == Op::kDivide && has_factor(e.args[0], signal);
+}
+
 bool mentions_prev(const Expr& e) {
   return any_name(e, true, [](std::string_view name) { return is_prev(name); });
 }
@@ -66,6 +72,25 @@ void check_reach(const TermRule& term) {
            "for every signal)");
 }
 
+namespace {
+
+// A range between the ends of a model that is not so deep, as 0..-2 of one layer, has no layer.
+// Throws Error(kUsage) for another one that has none.
+bool is_empty_range(const ObjectiveTerm& term, int64_t n_layer) {
+  const LayerChoice& layers = term.layers;
+  const auto from_end = [&](int64_t layer) { return layer < 0 ? layer + n_layer : layer; };
+  if (from_end(layers.from) <= from_end(layers.to)) return false;
+  const bool between_ends = layers.from >= 0 && layers.to < 0;
+  if (between_ends && layers.from <= n_layer && layers.to >= -n_layer - 1) return true;
+  misuse(fmt::format("objective: {} has layers={}..{}, which of {} layers are none",
+                     escaped(term.name), layers.from, layers.to, n_layer),
+         between_ends
+             ? fmt::format("layers are 0 to {}, or -1 to {} from the end", n_layer - 1, -n_layer)
+             : "a range runs from an earlier layer to a later one, such as 0..-2");
+}
+
+}  // namespace
+
 bool is_of_means(const Expr& e) {
   if (e.op == Op::kCall && e.name == "mean") return true;
   return std::any_of(e.args.begin(), e.args.end(), is_of_means);
@@ -73,6 +98,25 @@ bool is_of_means(const Expr& e) {
 
 bool is_known_before(TermRule::Per per) {
   return per == TermRule::kTargets || per == TermRule::kValid || per == TermRule::kNext;
+}
+
+const char* choosing_signal(TermRule::Per per) {
+  switch (per) {
+    case TermRule::kAsked:
+      return "asked";
+    case TermRule::kHalts:
+      return "halts";
+    case TermRule::kSurvives:
+      return "survives";
+    case TermRule::kAnswers:
+      return "answers";
+    case TermRule::kTargets:
+    case TermRule::kValid:
+    case TermRule::kNext:
+    case TermRule::kHasTarget:
+      break;
+  }
+  return "";
 }
 
 std::vector<double> ObjectiveTerm::layer_weights(int64_t n_layer) const {
@@ -94,8 +138,7 @@ std::vector<double> ObjectiveTerm::layer_weights(int64_t n_layer) const {
       std::iota(chosen.begin(), chosen.end(), 0);
       break;
     case LayerChoice::kRange:
-      // One that begins where it would have to end, as 0..-2 of one layer, has none.
-      if (from_end(layers.from) > from_end(layers.to)) break;
+      if (is_empty_range(*this, n_layer)) break;
       chosen.resize(static_cast<size_t>(place(from_end(layers.to), layers.to) -
                                         place(from_end(layers.from), layers.from) + 1));
       std::iota(chosen.begin(), chosen.end(), from_end(layers.from));
@@ -135,6 +178,10 @@ SupervisionTable table_of(const Objective& objective, int64_t n_layer) {
     out.weights = term.layer_weights(n_layer);
     out.n_layer = n_layer;
     out.last_reading = term.layers.kind == LayerChoice::kLast;
+    // A mean over chosen rows is a sum over them; one of means chooses its rows itself.
+    const std::string chosen = choosing_signal(term.per);
+    if (!chosen.empty() && !is_of_means(term.value) && !has_factor(term.value, chosen))
+      out.value = out.value * wire::name(chosen);
     table.push_back(std::move(out));
   }
   return table;

@@ -66,6 +66,8 @@ struct TermRule {
 // Whether it is a function of means over the step.
 bool is_of_means(const Expr& e);
 bool is_known_before(TermRule::Per per);
+// The signal that says of which rows a layer's own mean is; empty: of all with a target.
+const char* choosing_signal(TermRule::Per per);
 
 // Layers of a model of any depth.
 struct LayerChoice {
@@ -88,7 +90,8 @@ struct Objective {
   std::vector<ObjectiveTerm> terms;
 };
 
-// A term at its layers. `weights` may be set by hand, as everything else.
+// A term at its layers. `weights` may be set by hand, as everything else; `value` has to be 0 where
+// a row is not of those that the mean divides by.
 struct SupervisionTerm : TermRule {
   std::vector<double> weights;  // by layer; 0 and missing: not in the term
   int64_t n_layer = 0;          // L; 0: as many as weights
@@ -119,7 +122,8 @@ std::string objective_hash(const Objective& objective);
 // Throws Error(kUsage) for a term whose gradient its reach cannot stop.
 void check_reach(const TermRule& term);
 
-// Throws Error(kUsage) as layer_weights().
+// A term whose mean is of chosen rows (choosing_signal) has what chooses them as a factor. Throws
+// Error(kUsage) as layer_weights().
 SupervisionTable table_of(const Objective& objective, int64_t n_layer);
 // The table of a text: what an experiment may give to its model in place of the configuration's.
 SupervisionTable supervision_of(const std::string& text, int64_t n_layer);
