@@ -244,8 +244,13 @@ TEST(Supervision, AGateOnAnswersNeedsAHaltingRule) {
   Policy policy = corridor_policy();
   policy.halting.config.rule = HaltRule::kNone;
   const auto model = model_of_plan(corridor_plan(), policy, {term});
-  EXPECT_THAT(error_of([&] { model->forward(corridor_batch(), corridor_pass()); }),
-              HasSubstr("halting rule"));
+  Pass pass = corridor_pass();
+  pass.training = true;
+  EXPECT_THAT(error_of([&] { model->forward(corridor_batch(), pass); }), HasSubstr("halting rule"));
+  // What nobody trains has the answer's loss in its place.
+  const ModelOutput output = model->forward(corridor_batch(), corridor_pass());
+  ASSERT_EQ(output.losses.size(), 1U);
+  EXPECT_TRUE(same_bits(output.losses[0].sum, output.loss.sum));
 }
 
 bool untouched(const DepthModel& model, const std::string& prefix) {

@@ -137,6 +137,23 @@ TEST(Evaluations, AskByARuleThatNeedsNoOtherWeights) {
   EXPECT_THAT(e.hint(), HasSubstr("layer_heads"));
 }
 
+// An objective that asks who halts, or who is asked, is one of training.
+TEST(Evaluations, MayLetNobodyHalt) {
+  ModelConfig model = halting_model();
+  const auto rule = [&](const char* text) {
+    return with_settings(parse_evaluations(text, model).front(), model).halting;
+  };
+  for (const char* objective : {"conf_5", "conf_3", "skip_easy", ""}) {
+    model.supervision.objective = objective;
+    model.supervision.layer_supervision = {"skip_easy", {}};
+    EXPECT_EQ(rule("x: halt_rule=none").rule, HaltRule::kNone) << objective;
+    EXPECT_FALSE(rule("x: halt_use=log").acts()) << objective;
+    ModelConfig none = with_settings(parse_evaluations("x: halt_rule=none", model).front(), model);
+    EXPECT_NO_THROW(parse_evaluations("val; y: halt_rule=max", none)) << objective;
+    EXPECT_THROW(validate(none), Error) << "to train it";
+  }
+}
+
 TEST(Evaluations, AutoExitIsGivenByItsWholeName) {
   const auto list = [](const testing::Settings& typed) {
     return testing::resolved("looped_tiny", typed).config.training.evaluations;

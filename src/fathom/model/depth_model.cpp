@@ -48,6 +48,14 @@ Policy drawn(const Policy& policy, const RandomField& random, int64_t B) {
   });
 }
 
+// Else the answer's loss stands for it: weights by layer say nothing of other layers than those
+// that are trained, and where an evaluation lets nobody halt there is no value of a term that asks
+// who does.
+bool tells_objective(const SupervisionTable& table, const DepthProgram& program, const Pass& pass) {
+  return program.policy.layers == 0 &&
+         (pass.training || program.policy.halting.halts() || needs_halting(table).empty());
+}
+
 // "loops/0": iterations of a sequence, by group.
 void add_counts_drawn(const Policy& policy, int64_t B, std::map<std::string, Metric>& metrics) {
   for (size_t g = 0; g < policy.loops.size(); ++g) {
@@ -91,6 +99,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   if (draws || pass.policy != nullptr || (pass.training && program_.policy.layers > 0))
     other = program_of(pass, batch.tokens_BT.size(0));
   const DepthProgram& program = other ? *other : program_;
+  const bool has_objective = tells_objective(supervision_, program, pass);
   WalkOptions options;
   options.training = pass.training;
   options.random = pass.random;
@@ -107,7 +116,8 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
       pass.training && at::GradMode::is_enabled() && has_halting_gates(program);
   if (teaches_gates) keep_iterations(program, kept);
   options = with_needs(supervision_, options, kept);
-  if (at::GradMode::is_enabled()) options.row_weights = row_weights(supervision_, batch);
+  if (has_objective && at::GradMode::is_enabled())
+    options.row_weights = row_weights(supervision_, batch);
   options.skip = may_skip(program, options, kept);
   Trace trace = walk_.run(program, batch, options);
   if (options.skip) complete(trace, program);
@@ -117,8 +127,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
            "names are in model/walk/observer.h, and those that the wirings assign");
   const WalkedBatch walked = {walk_, program, batch, options, trace, kept};
   ModelOutput output;
-  // Weights by layer say nothing of other layers than those that are trained.
-  if (program.policy.layers == 0) output.losses = supervise(supervision_, walked);
+  if (has_objective) output.losses = supervise(supervision_, walked);
   output.metrics = exit_metrics(program, trace, batch, pass.training);
   if (draws) add_counts_drawn(program.policy, batch.tokens_BT.size(0), output.metrics);
   output.metrics.merge(loop_metrics(program, trace, batch));
@@ -128,7 +137,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
       output.predictions_BT = output.predictions_BT.view(batch.tokens_BT.sizes());
   }
   output.loss = answer_loss(supervision_, trace, batch, output.losses);
-  if (program.policy.layers > 0) output.losses = {output.loss};
+  if (!has_objective) output.losses = {output.loss};
   output.flops = flops(program, trace, at::GradMode::is_enabled());
   if (teaches_gates) output.losses.push_back(gate_loss(walked, &output.flops));
   add_losses(walked, pass, output);

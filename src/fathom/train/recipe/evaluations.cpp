@@ -159,8 +159,11 @@ void check_weights(const EvaluationSpec& evaluation, const FieldList& list,
 // That a pass with the settings can be made, before a run needs it. What is wrong without them too
 // is no matter of the evaluation.
 void check_changed(const EvaluationSpec& evaluation, const ModelConfig& changed) {
+  ModelConfig checked = changed;
+  // Where nobody halts the pass has no objective that asks who does: that is a matter of training.
+  if (!changed.halting.acts()) checked.supervision = SupervisionConfig();
   try {
-    validate(changed);
+    validate(checked);
     unroll(make_depth_plan(changed), make_policy(changed));
   } catch (const Error& e) {
     if (evaluation.settings.empty()) throw;
