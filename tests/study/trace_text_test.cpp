@@ -58,6 +58,36 @@ TEST_F(TraceText, SaysWhatNextTokenSays) {
   }
 }
 
+// What the layers that are shown have is what generation tells, and no draw.
+TEST_F(TraceText, ShowsTheLargestShareOfWhatAllAnswer) {
+  for (Case c : composed_cases()) {
+    if (c.config.halting.rule != HaltRule::kBernoulli) continue;
+    SCOPED_TRACE(c.name);
+    c.config.halting.in_eval = HaltInEval::kExpect;
+    const Subject s = subject(c, text_batch(6, kBlock, 5), at::kDouble);
+    const Tensor text = random_tokens({kBlock + 1}, kVocab, 3);
+    const std::vector<int64_t> tokens(text.data_ptr<int64_t>(),
+                                      text.data_ptr<int64_t>() + kBlock + 1);
+    const ExitTable table = trace_text(s.depth(), *tokenizer_, tokens, 3);
+    EXPECT_THAT(table.rule, ::testing::HasSubstr("share"));
+    for (int64_t t = 0; t < kBlock; ++t) {
+      const ExitRow& row = table.rows[size_t(t)];
+      const NextToken next =
+          s.model->next_token(text.narrow(0, 0, t + 1).unsqueeze(0), Exit::kFirstConfident);
+      EXPECT_EQ(table.layers[row.exit], next.layer_N[0].item<int64_t>()) << t;
+      EXPECT_TRUE(row.confident);
+      double left = 1, most = 0;
+      size_t largest = 0;
+      for (size_t i = 0; i < row.layers.size(); ++i) {
+        const double share = i + 1 < row.layers.size() ? left * row.layers[i].score : left;
+        if (share > most) most = share, largest = i;
+        left -= share;
+      }
+      EXPECT_EQ(row.exit, largest) << t;
+    }
+  }
+}
+
 TEST_F(TraceText, NeedsSomethingToPredict) {
   const Subject s = subject(composed_cases().front(), text_batch(6, kBlock, 5), at::kDouble);
   EXPECT_THAT(error_of([&] { trace_text(s.depth(), *tokenizer_, {1}, 3); }),

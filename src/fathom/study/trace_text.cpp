@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "fathom/base/error.h"
+#include "fathom/model/exit_metrics.h"
 #include "fathom/ops/plain.h"
 
 namespace fathom {
@@ -45,6 +46,25 @@ std::vector<LayerGuess> guesses(const Tensor& scores_T, const Tensor& logits_TV,
   return all;
 }
 
+// Of each row the readout with the largest share of its answer, the first of several.
+std::vector<size_t> largest_shares(const std::vector<const StepRecord*>& readouts) {
+  std::vector<size_t> largest;
+  std::vector<double> most;
+  const std::vector<Tensor> shares_R = expected_shares(readouts);
+  for (size_t i = 0; i < shares_R.size(); ++i) {
+    const Tensor share_R = shares_R[i].to(at::kCPU, at::kDouble).contiguous();
+    const auto* const share = share_R.data_ptr<double>();
+    if (i == 0) most.assign(static_cast<size_t>(share_R.size(0)), -1);
+    largest.resize(most.size());
+    for (size_t r = 0; r < most.size(); ++r) {
+      if (share[r] <= most[r]) continue;
+      most[r] = share[r];
+      largest[r] = i;
+    }
+  }
+  return largest;
+}
+
 }  // namespace
 
 ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
@@ -78,7 +98,13 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
   // What is said by default needs no words.
   if (halts && halting.rule != HaltRule::kMax && halting.rule != HaltRule::kGold)
     table.rule = halting_sentence(halting.rule);
+  const bool expects = halts && program.policy.halting.expects(/*training=*/false);
+  if (expects)
+    table.rule =
+        "its share, the probability that the token halts there, is the largest: in "
+        "expectation all layers answer";
   if (!halts) readouts = {readouts.back()};
+  const std::vector<size_t> shown = expects ? largest_shares(readouts) : std::vector<size_t>();
   std::vector<bool> open(static_cast<size_t>(T), true);
   const bool loops = std::any_of(program.steps.begin(), program.steps.end(),
                                  [](const StepSpec& step) { return !step.path.empty(); });
@@ -105,7 +131,8 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
       ExitRow& row = table.rows[static_cast<size_t>(t)];
       row.layers.push_back(layer[static_cast<size_t>(t)]);
       if (!open[static_cast<size_t>(t)]) continue;
-      const bool confident = halts && halts_T[t].item<bool>();
+      const bool confident = expects ? shown[static_cast<size_t>(t + (shift_id ? 1 : 0))] == i
+                                     : halts && halts_T[t].item<bool>();
       if (!confident && i + 1 < readouts.size()) continue;
       open[static_cast<size_t>(t)] = false;
       row.exit = i;

@@ -26,7 +26,7 @@ struct ExitRow {
   std::string truth;      // its text
   bool right = false;     // the answer is that token
   size_t exit = 0;        // index of the layer that answered, among those that can
-  bool confident = true;  // false: none was, so the last one answered
+  bool confident = true;  // false: none was, so the last one answered; in expectation never
   std::vector<LayerGuess> layers;
 
   const LayerGuess& answer() const { return layers[exit]; }
