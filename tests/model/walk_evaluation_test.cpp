@@ -109,6 +109,36 @@ TEST(WalkHalting, AnExpectationIsTheMeanOfManySamples) {
   EXPECT_EQ(halting_metric(model->forward(batch, pass), "infer"), drawn);
 }
 
+// The signals of objectives are the metrics' shares, cap and all, in what is read at once too.
+TEST(WalkHalting, AnObjectivesExpectationIsThatOfTheMetrics) {
+  Batch batch = corridor_batch();
+  batch.weight_BT = {};
+  for (const double cap : {1.0, 0.15}) {
+    SCOPED_TRACE(cap);
+    Policy policy = halting_policy(HaltRule::kBernoulli, {}, KeyFate::kSeen);
+    policy.halting.config.temperature = 1;
+    policy.halting.config.cap = cap;
+    policy.halting.config.in_eval = HaltInEval::kExpect;
+    const auto output_of = [&](const std::string& text) {
+      const auto model =
+          model_of_plan(halting_plan(), policy, supervision_of("x = " + text, kHaltLayers));
+      return model->forward(batch, corridor_pass());
+    };
+    const auto value_of = [&](const std::string& text) {
+      const LossPart part = output_of(text).losses.at(0);
+      return part.sum.item<double>() / part.count;
+    };
+    const ModelOutput output = output_of("ce");
+    EXPECT_NEAR(value_of("ce*expected_halts [layers=all]"), halting_metric(output, "infer"), 1e-9);
+    for (int64_t i = 0; i < kHaltLayers; ++i)
+      EXPECT_NEAR(value_of(fmt::format("expected_halts [layers={}]", i)),
+                  halting_metric(output, fmt::format("exit_rate/{}", i)), 1e-9);
+    EXPECT_LE(halting_metric(output, "exit_rate/0"), cap);
+    EXPECT_NEAR(value_of("ce*stop(expected_asked) [layers=1]"),
+                value_of(fmt::format("ce*(1 - min(prev.p_max, {})) [layers=1]", cap)), 1e-9);
+  }
+}
+
 TEST(WalkHalting, AnExpectationMixesTheLayersScores) {
   const at::NoGradGuard no_grad;
   const auto model = halting_model();

@@ -117,7 +117,8 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   if (teaches_gates) keep_iterations(program, kept);
   options = with_needs(supervision_, options, kept);
   if (has_objective && at::GradMode::is_enabled())
-    options.row_weights = row_weights(supervision_, batch);
+    options.row_weights =
+        row_weights(supervision_, batch, program.policy.halting.config.probability_cap());
   options.skip = may_skip(program, options, kept);
   Trace trace = walk_.run(program, batch, options);
   if (options.skip) complete(trace, program);

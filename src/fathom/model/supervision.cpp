@@ -255,18 +255,19 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept&
   return options;
 }
 
-RowWeights row_weights(const SupervisionTable& table, const Batch& batch) {
+RowWeights row_weights(const SupervisionTable& table, const Batch& batch,
+                       std::optional<double> cap) {
   if (!batch.targets_BT.defined()) return {};
   Tensor weight_BT = batch.targets_BT.ne(-1).to(at::kFloat);
   if (batch.weight_BT.defined()) weight_BT = weight_BT * batch.weight_BT;
-  return [&table, weight_BT = -weight_BT, targets_BT = batch.targets_BT](
+  return [&table, weight_BT = -weight_BT, targets_BT = batch.targets_BT, cap](
              const StepRecord& record, const Trace& so_far) -> Tensor {
     const Expr* value = known_value(table, record.layer);
     if (value == nullptr) return {};
     const auto of_layer = std::find_if(
         table.begin(), table.end(), [&](const Term& t) { return weight_at(t, record.layer) != 0; });
     const FactorSignals signals(*of_layer, so_far.steps, so_far.steps.size(), record, targets_BT,
-                                at::kDouble);
+                                at::kDouble, cap);
     if (needs_previous(*value) && !signals.has_previous()) return {};
     const Tensor weight_R = record.rows->of(weight_BT);
     const Tensor there_R =

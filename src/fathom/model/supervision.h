@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,9 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept&
 // walk's own answers (is_weighted_cross_entropy), but for a number. supervise() then takes
 // Reading::weighted in place of the rows. The table must outlive it. A head that reads several
 // times is never asked, so that nobody has to know beforehand which reading is a row's last one.
-RowWeights row_weights(const SupervisionTable& table, const Batch& batch);
+// `cap` is that of the probability that a row halts with (HaltingConfig::probability_cap).
+RowWeights row_weights(const SupervisionTable& table, const Batch& batch,
+                       std::optional<double> cap = {});
 
 // Denominators that are known beforehand, by the name of the loss part.
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch);

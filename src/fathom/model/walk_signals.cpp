@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "fathom/base/error.h"
 #include "fathom/model/walk/graph.h"
@@ -58,13 +59,14 @@ NextRows next_rows(const Rows& rows) {
 
 EarlierSignals::EarlierSignals(const SupervisionTerm& term, const std::vector<StepRecord>& steps,
                                size_t before, const StepRecord& now, const Tensor& targets_BT,
-                               at::ScalarType type)
+                               at::ScalarType type, std::optional<double> cap)
     : SignalSource(type),
       term_(term),
       steps_(steps),
       before_(before),
       now_(now),
-      targets_BT_(targets_BT) {
+      targets_BT_(targets_BT),
+      cap_(cap) {
   for (size_t i = 0; i < before_; ++i)
     if (steps_[i].readout >= 0) previous_ = &steps_[i];
 }
@@ -139,12 +141,17 @@ Tensor EarlierSignals::ln_of(const std::string& name) const {
   return {};
 }
 
+Tensor EarlierSignals::ln_expected_halts(const StepRecord& record) const {
+  const Tensor& ln_max_R = record.reading.ln_max_R;
+  return cap_ ? ln_max_R.clamp_max(std::log(*cap_)) : ln_max_R;
+}
+
 // A row that is away from a loop is not asked there, and cannot halt.
 Tensor EarlierSignals::ln_expected_asked() const {
   Tensor ln_R;
   for (size_t i = 0; i < before_; ++i) {
     if (steps_[i].readout < 0) continue;
-    Tensor stays_R = log1mexp(steps_[i].reading.ln_max_R);
+    Tensor stays_R = log1mexp(ln_expected_halts(steps_[i]));
     if (steps_[i].away_R.defined()) stays_R = stays_R.masked_fill(steps_[i].away_R, 0);
     ln_R = ln_R.defined() ? ln_R + stays_R : stays_R;
   }
@@ -214,7 +221,8 @@ ReadoutSignals::ReadoutSignals(const SupervisionTerm& term, const WalkedBatch& w
                                Judges& judges)
     : EarlierSignals(term, walked.trace.steps, step, walked.trace.steps[step],
                      walked.batch.targets_BT,
-                     walked.trace.steps[step].reading.ln_max_R.scalar_type()),
+                     walked.trace.steps[step].reading.ln_max_R.scalar_type(),
+                     walked.program.policy.halting.config.probability_cap()),
       walked_(walked),
       step_(step),
       judges_(judges) {}
@@ -254,7 +262,8 @@ Tensor ReadoutSignals::ln_of(const std::string& name) const {
   if (name != "expected_halts") return EarlierSignals::ln_of(name);
   const Tensor ln_asked_R = ln_expected_asked();
   if (is_last()) return ln_asked_R;
-  return ln_asked_R.defined() ? ln_asked_R + now_.reading.ln_max_R : now_.reading.ln_max_R;
+  const Tensor ln_halts_R = ln_expected_halts(now_);
+  return ln_asked_R.defined() ? ln_asked_R + ln_halts_R : ln_halts_R;
 }
 
 Tensor ReadoutSignals::carry2() const {

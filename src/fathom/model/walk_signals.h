@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <tuple>
 #include <vector>
 
@@ -22,9 +23,11 @@ NextRows next_rows(const Rows& rows);
 // What is known before a layer answers.
 class EarlierSignals : public SignalSource {
  public:
-  // A readout that comes after the first `before` of the steps; `targets_BT` of the batch.
+  // A readout that comes after the first `before` of the steps; `targets_BT` of the batch; `cap` of
+  // the probability that a row halts with.
   EarlierSignals(const SupervisionTerm& term, const std::vector<StepRecord>& steps, size_t before,
-                 const StepRecord& now, const Tensor& targets_BT, at::ScalarType type);
+                 const StepRecord& now, const Tensor& targets_BT, at::ScalarType type,
+                 std::optional<double> cap);
 
   TermValue of(const std::string& name) const override;
   Tensor ln_of(const std::string& name) const override;
@@ -33,6 +36,8 @@ class EarlierSignals : public SignalSource {
 
  protected:
   Tensor ln_expected_asked() const;  // undefined: 0
+  // That a row which is asked at the record halts there, in expectation.
+  Tensor ln_expected_halts(const StepRecord& record) const;
   // As it was at the record.
   static TermValue asked(const StepRecord& record);
   static TermValue halts(const StepRecord& record);
@@ -45,6 +50,7 @@ class EarlierSignals : public SignalSource {
   const StepRecord& now_;
   const StepRecord* previous_ = nullptr;  // the readout before
   const Tensor& targets_BT_;
+  std::optional<double> cap_;
 
  private:
   TermValue previous(std::string_view name) const;

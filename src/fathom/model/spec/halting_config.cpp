@@ -122,6 +122,10 @@ std::string halting_sentence(HaltRule rule) {
   }
 }
 
+std::optional<double> HaltingConfig::probability_cap() const {
+  return rule == HaltRule::kBernoulli ? cap : std::nullopt;
+}
+
 KeyFate HaltingConfig::fate() const {
   switch (keys) {
     case HaltKeys::kHidden:

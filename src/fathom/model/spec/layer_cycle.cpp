@@ -85,8 +85,8 @@ std::vector<LayerSpec> cycled_layers(const DepthPlan& plan, int64_t count) {
   if (count == L) return layers;
   const auto period = static_cast<int64_t>(cycle_of(layers));
   if (period == 0)
-    misuse(fmt::format("eval_layers = {} of a model whose {} layers have weights of their own: "
-                       "there is nothing to go on with",
+    misuse(fmt::format("eval_layers = {} of a model whose {} layers have weights of their own, or "
+                       "do not repeat in a cycle: there is nothing to go on with",
                        count, L),
            "train one whose layers share their weights in a cycle, for example with --share=one");
   if (!layers.back().readout)

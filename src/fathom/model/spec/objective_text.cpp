@@ -56,6 +56,11 @@ const char* word_of(const Word (&words)[N], int value) {
   return "";
 }
 
+// Of the language of wirings alone.
+bool is_of_wirings(std::string_view call) {
+  return call == "sigmoid" || call == "sum";
+}
+
 // What values are of: no row in particular, a row, or all rows of the step.
 enum class Shape { kNumber, kRow, kStep };
 
@@ -99,6 +104,10 @@ class Checker {
       case Op::kFunction:
         break;
     }
+    refuse_wiring(e);
+  }
+
+  [[noreturn]] static void refuse_wiring(const Expr& e) {
     refuse(e.column, fmt::format("{} is of wirings, not of objectives", shown(e)),
            "calls are ln, exp, min, max, stop, mean");
   }
@@ -122,6 +131,7 @@ class Checker {
       expect_arguments(e, 2);
       return joined(e);
     }
+    if (is_of_wirings(e.name)) refuse_wiring(e);
     if (e.name != "ln" && e.name != "exp" && e.name != "stop" && e.name != "mean")
       refuse(e.column, fmt::format("there is no {}(...)", escaped(e.name)),
              "calls are ln, exp, min, max, stop, mean");
@@ -194,7 +204,12 @@ void read_layers(const Attribute& a, LayerChoice& layers) {
     layers.to = whole_number(a, std::string_view(a.text).substr(dots + 2));
   } else {
     layers.kind = LayerChoice::kList;
-    if (a.text.empty() || a.text.front() != '[') {
+    const bool is_word = a.text.find_first_of("[-0123456789") != 0;
+    if (is_word)
+      refuse(a.column, fmt::format("layers={}: {} is no whole number", escaped(a.text),
+                                   in_quotes(a.text)),
+             "layers are last, all, 2, 0..-2 or [0, 2], negative ones from the end");
+    if (a.text.front() != '[') {
       layers.list = {whole_number(a, a.text)};
       return;
     }
@@ -284,13 +299,16 @@ std::string text_of(const LayerChoice& layers) {
 }  // namespace
 
 Objective parse_objective(const std::string& text) {
+  const std::string name(trim(text));
   for (const NamedObjective& named : named_objectives())
-    if (text == named.name) return parse_objective(named.text);
-  if (is_formula_name(trim(text))) {
+    if (name == named.name) return parse_objective(named.text);
+  if (is_formula_name(name)) {
     std::vector<std::string> names;
     for (const NamedObjective& named : named_objectives()) names.emplace_back(named.name);
-    misuse(fmt::format("objective = {} is no objective", escaped(text)),
-           suggestion(text, names) + " A formula is like `loss = ce [layers=all]`.");
+    const std::string hint = suggestion(name, names);
+    misuse(fmt::format("objective = {} is no objective", escaped(name)),
+           fmt::format("{}{} a formula is like `loss = ce [layers=all]`", hint,
+                       hint.back() == '?' ? "" : ";"));
   }
   Objective objective;
   std::set<std::string> names;

@@ -25,12 +25,22 @@ void check_weights(const SupervisionConfig& c, const BackboneConfig& b) {
            "one of the weights must be above 0");
 }
 
+bool is_zero(const std::vector<double>& weights) {
+  return std::all_of(weights.begin(), weights.end(), [](double w) { return w == 0; });
+}
+
 void check_objective(const SupervisionConfig& c, int64_t n_layer) {
   const SupervisionTable table = make_supervision(c, n_layer);
-  const std::vector<double> weights = c.layer_weights(n_layer);
-  if (std::all_of(weights.begin(), weights.end(), [](double w) { return w == 0; }))
-    misuse(fmt::format("objective: its terms have none of the {} layers", n_layer),
-           "layers=last is there in every model");
+  if (is_zero(c.layer_weights(n_layer))) {
+    const Objective objective = objective_of(c);
+    const bool weighted =
+        std::any_of(objective.terms.begin(), objective.terms.end(),
+                    [](const ObjectiveTerm& term) { return !term.layers.weights.empty(); });
+    misuse(fmt::format("objective: its terms have none of the {} layers{}", n_layer,
+                       weighted ? ", or weights of 0 for them" : ""),
+           weighted ? "one of the weights must not be 0, and layers=last is there in every model"
+                    : "layers=last is there in every model");
+  }
   for (const SupervisionTerm& term : table)
     if (c.reach && term.reach > *c.reach)
       misuse(fmt::format("objective: {} has a reach of {}, and reach = {}", escaped(term.name),
@@ -100,6 +110,11 @@ void apply(const SupervisionConfig& section, DepthPlan& plan, Policy& /*policy*/
   plan.stem.cut = !section.reach_embeddings;
 }
 
+bool SupervisionConfig::has_objective() const {
+  const std::string_view said = trim(objective);
+  return !said.empty() && said != "None";
+}
+
 Objective objective_of(const SupervisionConfig& c) {
   if (c.has_objective()) return parse_objective(c.objective);
   ObjectiveTerm term;
@@ -122,6 +137,11 @@ SupervisionTable make_supervision(const SupervisionConfig& config, int64_t n_lay
   for (SupervisionTerm& term : table) {
     term.reach_embeddings = config.reach_embeddings;
     if (config.reach.value_or(1) == 1 || term.reach > 0) continue;
+    if (term.judge != TermRule::kSelf)
+      misuse(fmt::format("reach = {} is of all losses, and the judge of {} is frozen: it teaches "
+                         "only what came before it",
+                         *config.reach, escaped(term.name)),
+             "take --reach=1 or --reach=None, or write reach=K in the terms of judge=self");
     term.reach = *config.reach;
     check_reach(term);
   }
@@ -164,6 +184,36 @@ bool teaches_before(const Expr& e) {
 }
 
 }  // namespace
+
+std::vector<std::string> remarks(const SupervisionConfig& config, const ObjectiveGround& ground) {
+  std::vector<std::string> out;
+  for (const SupervisionTerm& term : make_supervision(config, ground.n_layer)) {
+    const std::string name = escaped(term.name);
+    const bool after_first = !term.weights.empty() && !is_zero({term.weights.begin() + 1,
+                                                                term.weights.end()});
+    if (is_zero(term.weights))
+      out.push_back(fmt::format("objective: {} has none of the {} layers, and teaches nothing",
+                                name, ground.n_layer));
+    else if (needs_previous(term.value) && !after_first && !ground.loops)
+      out.push_back(fmt::format(
+          "objective: {} reads the layer before, and is of layer 0 alone: it teaches nothing",
+          name));
+    const auto add_idle = [&](const char* signal, const char* what) {
+      if (!ground.halts && mentions(term.value, signal))
+        out.push_back(
+            fmt::format("objective: {} reads {}, and no token halts: {}", name, signal, what));
+    };
+    add_idle("asked", "all are asked at every layer");
+    add_idle("answers", "all are answered by the last layer");
+    const bool expects =
+        mentions(term.value, "expected_halts") || mentions(term.value, "expected_asked");
+    if (expects && ground.temperature != 1)
+      out.push_back(fmt::format("objective: what {} expects is of p_max, of which "
+                                "confidence_temperature = {} is no part",
+                                name, ground.temperature));
+  }
+  return out;
+}
 
 std::vector<double> SupervisionConfig::layer_weights(int64_t n_layer) const {
   const SupervisionTable table = make_supervision(*this, n_layer);

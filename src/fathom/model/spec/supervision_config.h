@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fathom/config/fields.h"
 #include "fathom/model/spec/backbone_config.h"
@@ -39,7 +40,7 @@ struct SupervisionConfig {
   bool reach_embeddings = true;   // what the stem makes of tokens and positions is reached too
   std::string freeze_parts = {};  // names of frozen_parts(), separated by commas
 
-  bool has_objective() const { return !objective.empty() && objective != "None"; }
+  bool has_objective() const;
   bool skips_easy() const { return !has_objective() && layer_supervision.choice == "skip_easy"; }
   // How much each layer's answer counts in the objective; 0: the layer is not trained on it. Of
   // several terms the sum of their sizes.
@@ -56,6 +57,15 @@ FrozenParts frozen_parts(const SupervisionConfig& config);
 
 void add_fields(FieldList& list, SupervisionConfig& config);
 void validate(const SupervisionConfig& config, const BackboneConfig& backbone);
+
+// Where a model's tokens may halt, and whether it has loops: a sentence for each term of which that
+// or its layers leave nothing, or another thing than it seems.
+struct ObjectiveGround {
+  int64_t n_layer = 0;
+  bool halts = false, loops = false;
+  double temperature = 1;  // of the score by which they halt
+};
+std::vector<std::string> remarks(const SupervisionConfig& config, const ObjectiveGround& ground);
 
 // Layers that are trained answer, and those that are asked for it.
 void apply(const SupervisionConfig& section, DepthPlan& plan, Policy& policy);
