@@ -200,6 +200,12 @@ TEST(ModelConfig, Refusals) {
       {{{"layer_supervision", "skip_easy"}},
        {"layer_supervision = skip_easy", "halt_rule"},
        "--halt_rule=max"},
+      {{{"objective", "skip_easy"}},
+       {"objective = skip_easy needs a halt_rule"},
+       "add --halt_rule=max, or --objective=all"},
+      {{{"objective", " skip_easy "}, {"halt_rule", "max"}, {"halt_use", "log"}},
+       {"objective = skip_easy with halt_use = log"},
+       "add --halt_use=answer, or --objective=all"},
   });
 }
 
@@ -236,6 +242,54 @@ TEST(ModelConfig, HidingATokenFromItselfByTheGoldRuleIsRemarkedOn) {
   EXPECT_THAT(said("gold", "None"), IsEmpty());
   EXPECT_THAT(said("gold", "false"), IsEmpty());
   EXPECT_THAT(said("max", "true"), IsEmpty());
+}
+
+TEST(ModelConfig, RulesThatHaltNobodyBeforeTheLastLayerAreRemarkedOn) {
+  const auto said = [](const char* rule, const char* threshold) {
+    return resolved(
+               kPreset,
+               {{"halt_rule", rule}, {"halt_threshold", threshold}, {"layer_supervision", "all"}})
+        .notices;
+  };
+  EXPECT_THAT(said("argmax", "2"), IsEmpty());
+  EXPECT_THAT(said("argmax", "0"), IsEmpty());
+  EXPECT_THAT(said("argmax", "None"),
+              ElementsAre(HasSubstr("halt_rule = argmax with a halt_threshold of 5 lets no token "
+                                    "halt before the last layer, 3")));
+  EXPECT_THAT(said("argmax", "3"), ElementsAre(HasSubstr("halt_threshold of 3 lets no token")));
+  EXPECT_THAT(said("fixed", "2"), IsEmpty());
+  EXPECT_THAT(said("fixed", "3"), ElementsAre(HasSubstr("halt_rule = fixed with")));
+  EXPECT_THAT(said("fixed", "12"), ElementsAre(HasSubstr("before the last layer, 3")));
+  EXPECT_THAT(
+      resolved(kPreset,
+               {{"halt_rule", "argmax"}, {"halt_threshold", "0"}, {"layer_supervision", "last"}})
+          .notices,
+      ElementsAre(HasSubstr("layers 1, 2 answer")))
+      << "at layer 0 nothing has stayed";
+}
+
+TEST(ModelConfig, TermsThatTeachNothingAreRemarkedOn) {
+  const auto said = [](const char* objective, Settings settings = {}) {
+    settings.emplace_back("objective", objective);
+    return resolved(kPreset, settings).notices;
+  };
+  const Settings halts = {{"halt_rule", "max"}};
+  EXPECT_THAT(said("conf_1"), IsEmpty());
+  EXPECT_THAT(said("conf_5", halts), IsEmpty());
+  EXPECT_THAT(said("a = ce; b = p [layers=4..-1]"),
+              ElementsAre("objective: b has none of the 4 layers, and teaches nothing"));
+  EXPECT_THAT(said("a = ce; b = p [weights=[0]]"), ElementsAre(HasSubstr("teaches nothing")));
+  EXPECT_THAT(said("a = ce; b = prev.p [layers=0]"),
+              ElementsAre(HasSubstr("b reads the layer before, and is of layer 0 alone")));
+  EXPECT_THAT(said("a = ce; b = prev.p [layers=[0, 1]]"), IsEmpty());
+  EXPECT_THAT(said("a = ce [layers=all, per=asked]"),
+              ElementsAre("objective: a reads asked, and no token halts: all are asked at every "
+                          "layer"));
+  EXPECT_THAT(said("last_penalty"),
+              ElementsAre(HasSubstr("loss reads answers"), HasSubstr("last reads answers")));
+  EXPECT_THAT(said("expected", {{"halt_rule", "bernoulli"}, {"confidence_temperature", "2"}}),
+              ElementsAre(HasSubstr("confidence_temperature = 2 is no part")));
+  EXPECT_THAT(said("expected", {{"halt_rule", "bernoulli"}}), IsEmpty());
 }
 
 TEST(ModelConfig, LoopKeysThatContradictEachOtherAreRefused) {

@@ -46,6 +46,7 @@ TEST(Objective, PrintsItselfCanonically) {
   const auto printed = [](const char* text) { return to_text(parse_objective(text)); };
   EXPECT_EQ(printed("last"), "loss = ce [layers=last]");
   EXPECT_EQ(printed("loss=ce"), "loss = ce [layers=last]");
+  EXPECT_EQ(printed(" last "), "loss = ce [layers=last]");
   EXPECT_EQ(printed("all"), "loss = ce [layers=all, reduce=mean]");
   EXPECT_EQ(
       printed("a = 2*ce [reduce=sum, per=targets, judge=self]\n# and\nb = -ln( p_max )"
@@ -81,7 +82,11 @@ struct RefusedObjective {
 TEST(Objective, RefusalsNameThePlaceAndWhatIsAllowed) {
   const RefusedObjective refused[] = {
       {"loss = ", "column", ""},
-      {"lost", "lost is no objective", "did you mean last"},
+      {"lost", "lost is no objective", "did you mean last?"},
+      {"nothing_like_it", "nothing_like_it is no objective",
+       "`loss = ce [layers=all]`; of names: allowed: last, all"},
+      {"loss = sig(ce)", "is of wirings, not of objectives", "ln, exp"},
+      {"loss = ce [layers=al]", "layers=al", "last, all, 2, 0..-2 or [0, 2]"},
       {"", "there is no statement", "a statement is"},
       {"loss = cee", "objective, column 8: there is no signal cee", "ce"},
       {"loss = prev.has_target*ce", "there is no signal prev.has_target", ""},
@@ -218,7 +223,10 @@ TEST(SupervisionConfig, ReachIsOfAllLossesThatHaveNone) {
   c.reach_embeddings = false;
   EXPECT_FALSE(make_supervision(c, 3)[0].reach_embeddings);
   c.objective = "conf_3";
-  EXPECT_THAT(refusal_of([&] { make_supervision(c, 3); }).what(), HasSubstr("frozen"));
+  const Error frozen = refusal_of([&] { make_supervision(c, 3); });
+  EXPECT_THAT(frozen.what(), HasSubstr("reach = 2 is of all losses, and the judge of confidence "
+                                       "is frozen"));
+  EXPECT_THAT(frozen.hint(), HasSubstr("--reach=1 or --reach=None"));
   BackboneConfig b;
   c.objective = "b = p [reach=5]";
   EXPECT_THAT(refusal_of([&] { validate(c, b); }).what(),
@@ -227,6 +235,8 @@ TEST(SupervisionConfig, ReachIsOfAllLossesThatHaveNone) {
   c.objective = "b = p [layers=0..-2]";
   b.n_layer = 1;
   EXPECT_THAT(refusal_of([&] { validate(c, b); }).what(), HasSubstr("none of the 1 layers"));
+  c.objective = "loss = ce [weights=[0]]";
+  EXPECT_THAT(refusal_of([&] { validate(c, b); }).what(), HasSubstr("weights of 0"));
 }
 
 TEST(SupervisionConfig, FrozenPartsAreClassesOfModules) {

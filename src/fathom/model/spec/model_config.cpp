@@ -27,9 +27,23 @@ std::string objective_key(const SupervisionConfig& config) {
   return config.has_objective() ? "the objective" : "layer_supervision";
 }
 
-// Gates of terms that only a halting rule tells.
+// skip_easy, by whichever key, where no token is easy; signals that only a halting rule tells.
 void check_halting_signals(const ModelConfig& config) {
-  if (config.halting.acts() || !config.supervision.has_objective()) return;
+  if (config.halting.acts()) return;
+  const SupervisionConfig& s = config.supervision;
+  const bool logs = config.halting.rule != HaltRule::kNone;
+  const bool named = s.has_objective() && objective_hash(objective_of(s)) ==
+                                              objective_hash(parse_objective("skip_easy"));
+  if (named || s.skips_easy()) {
+    const char* const key = named ? "objective" : "layer_supervision";
+    misuse(logs
+               ? fmt::format("{} = skip_easy with halt_use = log: of tokens that only would have "
+                             "halted none is easy",
+                             key)
+               : fmt::format("{} = skip_easy needs a halt_rule: without one no token is easy", key),
+           fmt::format("add --{}, or --{}=all", logs ? "halt_use=answer" : "halt_rule=max", key));
+  }
+  if (!s.has_objective()) return;
   const std::string signal =
       needs_halting(make_supervision(config.supervision, config.backbone.n_layer));
   if (!signal.empty())
@@ -65,7 +79,8 @@ bool may_answer(const HaltingConfig& c, int64_t layer) {
   if (c.rule == HaltRule::kBernoulli) return true;
   if (c.rule == HaltRule::kFixed) return static_cast<double>(layer) == threshold;
   if (is_change(c.rule)) return layer > 0 && threshold > 0;
-  if (c.rule == HaltRule::kArgmax) return static_cast<double>(layer) >= threshold;
+  // At the first layer there is nothing that has stayed.
+  if (c.rule == HaltRule::kArgmax) return static_cast<double>(layer) >= std::max(1.0, threshold);
   return c.rule == HaltRule::kLowEntropy ? threshold >= 0 : threshold <= 1;
 }
 
@@ -107,6 +122,22 @@ void check_widths_of_loops(const ModelConfig& config) {
                          shown_list(widths), width(spans.front().last), before),
              "add --loop_adapter=group");
   });
+}
+
+// Rules by which no token halts before the last layer, however it is scored.
+void add_late_rule(const ModelConfig& config, std::vector<std::string>& out) {
+  HaltingConfig halting = config.halting;
+  const bool counts_layers = halting.rule == HaltRule::kArgmax || halting.rule == HaltRule::kFixed;
+  if (!counts_layers || config.looping.loops()) return;
+  halting.use = HaltUse::kAnswer;
+  const int64_t L = std::max(config.backbone.n_layer, halting.eval_layers.value_or(0));
+  for (int64_t i = 0; i + 1 < L; ++i)
+    if (may_answer(halting, i)) return;
+  const char* const rule = halting.rule == HaltRule::kArgmax ? "argmax" : "fixed";
+  out.push_back(
+      fmt::format("halt_rule = {} with a halt_threshold of {} lets no token halt before "
+                  "the last layer, {}",
+                  rule, halting.threshold_at(static_cast<size_t>(L - 1)), L - 1));
 }
 
 // A likeliest token that has stayed for so many iterations was there for one more.
@@ -208,15 +239,6 @@ void validate(const ModelConfig& config) {
         "to its layer's table",
         "add --layer_tables=true, or --tie_head=false");
   check_halting_signals(config);
-  if (config.supervision.skips_easy() && config.halting.rule == HaltRule::kNone)
-    misuse("layer_supervision = skip_easy needs a halt_rule: without one no token is easy",
-           "add --halt_rule=max, or --layer_supervision=all");
-  if (config.supervision.skips_easy() && config.halting.use == HaltUse::kLog &&
-      config.halting.rule != HaltRule::kNone)
-    misuse(
-        "layer_supervision = skip_easy with halt_use = log: of tokens that only would have "
-        "halted none is easy",
-        "add --halt_use=answer, or --layer_supervision=all");
 }
 
 std::vector<std::string> remarks(const ModelConfig& config) {
@@ -224,7 +246,14 @@ std::vector<std::string> remarks(const ModelConfig& config) {
   for (std::string& remark : remarks(config.wiring)) out.push_back(std::move(remark));
   for (std::string& remark : remarks(config.looping)) out.push_back(std::move(remark));
   for (std::string& remark : remarks(config.loop_halting)) out.push_back(std::move(remark));
+  add_late_rule(config, out);
   add_late_argmax(config, out);
+  const double temperature =
+      config.halting.rule == HaltRule::kNone ? 1 : config.halting.temperature;
+  for (std::string& remark : remarks(
+           config.supervision,
+           {config.backbone.n_layer, config.halting.acts(), config.looping.loops(), temperature}))
+    out.push_back(std::move(remark));
   if (config.halting.rule == HaltRule::kGold && config.halting.mask_self.value_or(false))
     out.push_back(
         "halt_rule = gold with mask_self = true leaks the label: whether a token sees itself tells "

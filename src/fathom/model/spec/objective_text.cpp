@@ -206,8 +206,8 @@ void read_layers(const Attribute& a, LayerChoice& layers) {
     layers.kind = LayerChoice::kList;
     const bool is_word = a.text.find_first_of("[-0123456789") != 0;
     if (is_word)
-      refuse(a.column, fmt::format("layers={}: {} is no whole number", escaped(a.text),
-                                   in_quotes(a.text)),
+      refuse(a.column,
+             fmt::format("layers={}: {} is no whole number", escaped(a.text), in_quotes(a.text)),
              "layers are last, all, 2, 0..-2 or [0, 2], negative ones from the end");
     if (a.text.front() != '[') {
       layers.list = {whole_number(a, a.text)};
@@ -305,10 +305,9 @@ Objective parse_objective(const std::string& text) {
   if (is_formula_name(name)) {
     std::vector<std::string> names;
     for (const NamedObjective& named : named_objectives()) names.emplace_back(named.name);
-    const std::string hint = suggestion(name, names);
     misuse(fmt::format("objective = {} is no objective", escaped(name)),
-           fmt::format("{}{} a formula is like `loss = ce [layers=all]`", hint,
-                       hint.back() == '?' ? "" : ";"));
+           fmt::format("a formula is like `loss = ce [layers=all]`; of names: {}",
+                       suggestion(name, names)));
   }
   Objective objective;
   std::set<std::string> names;

@@ -189,12 +189,11 @@ std::vector<std::string> remarks(const SupervisionConfig& config, const Objectiv
   std::vector<std::string> out;
   for (const SupervisionTerm& term : make_supervision(config, ground.n_layer)) {
     const std::string name = escaped(term.name);
-    const bool after_first = !term.weights.empty() && !is_zero({term.weights.begin() + 1,
-                                                                term.weights.end()});
+    const std::vector<double> later(term.weights.begin() + 1, term.weights.end());
     if (is_zero(term.weights))
       out.push_back(fmt::format("objective: {} has none of the {} layers, and teaches nothing",
                                 name, ground.n_layer));
-    else if (needs_previous(term.value) && !after_first && !ground.loops)
+    else if (needs_previous(term.value) && is_zero(later) && !ground.loops)
       out.push_back(fmt::format(
           "objective: {} reads the layer before, and is of layer 0 alone: it teaches nothing",
           name));
@@ -208,9 +207,10 @@ std::vector<std::string> remarks(const SupervisionConfig& config, const Objectiv
     const bool expects =
         mentions(term.value, "expected_halts") || mentions(term.value, "expected_asked");
     if (expects && ground.temperature != 1)
-      out.push_back(fmt::format("objective: what {} expects is of p_max, of which "
-                                "confidence_temperature = {} is no part",
-                                name, ground.temperature));
+      out.push_back(
+          fmt::format("objective: what {} expects is of p_max, of which "
+                      "confidence_temperature = {} is no part",
+                      name, ground.temperature));
   }
   return out;
 }
