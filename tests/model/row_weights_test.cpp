@@ -4,6 +4,8 @@
 #include <ATen/ops/where.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "fathom/model/supervision.h"
 #include "model/spelled_terms.h"
 #include "model/walking.h"
@@ -37,13 +39,20 @@ struct Taught {
   std::vector<bool> summed;  // by readout
 };
 
-Taught teach(const SupervisionTable& table, const Batch& batch, at::ScalarType type, bool known) {
-  const auto model = model_of(exit_config(0.12, kRowWeightsLayers), kRowWeightsVocab, type);
+// With a `cap` rows halt by draws.
+Taught teach(const SupervisionTable& table, const Batch& batch, at::ScalarType type, bool known,
+             std::optional<double> cap = {}) {
+  ModelConfig config = exit_config(0.12, kRowWeightsLayers);
+  if (cap) config.halting.rule = HaltRule::kBernoulli;
+  config.halting.cap = cap;
+  const auto model = model_of(config, kRowWeightsVocab, type);
   disturb(*model, 0.5);
   const DepthModel& m = depth(*model);
   Kept kept;
   WalkOptions options = with_needs(table, {}, kept);
-  if (known) options.row_weights = row_weights(table, batch);
+  if (known)
+    options.row_weights =
+        row_weights(table, batch, m.program().policy.halting.config.probability_cap());
   const Trace trace = m.walk().run(m.program(), batch, options);
   Taught taught;
   const DepthProgram program = m.program();
@@ -148,6 +157,19 @@ TEST(RowWeights, OfWhatTheLayersBeforeHaveSaid) {
       EXPECT_LE(max_difference(at_once.gradients[i], by_row.gradients[i]), near) << i;
     }
   }
+}
+
+TEST(RowWeights, OfWhatIsExpectedUpToTheCap) {
+  const Batch batch = batch_with_weights(true);
+  const SupervisionTable table =
+      supervision_of("loss = ce*stop(expected_asked) [layers=all]", kRowWeightsLayers);
+  const auto value = [&](bool known, double cap) {
+    const Taught taught = teach(table, batch, at::kDouble, known, cap);
+    EXPECT_EQ(taught.summed, std::vector<bool>(kRowWeightsLayers, known));
+    return taught.parts.at(0).sum.item<double>();
+  };
+  for (const double cap : {0.1, 1.0}) EXPECT_NEAR(value(true, cap), value(false, cap), 1e-12);
+  EXPECT_GT(value(true, 0.1), value(true, 1) + 0.1) << "later layers are asked";
 }
 
 }  // namespace

@@ -109,7 +109,7 @@ TEST(WalkHalting, AnExpectationIsTheMeanOfManySamples) {
   EXPECT_EQ(halting_metric(model->forward(batch, pass), "infer"), drawn);
 }
 
-// The signals of objectives are the metrics' shares, cap and all, in what is read at once too.
+// The signals of objectives are the metrics' shares, cap and all.
 TEST(WalkHalting, AnObjectivesExpectationIsThatOfTheMetrics) {
   Batch batch = corridor_batch();
   batch.weight_BT = {};
