@@ -255,6 +255,8 @@ TEST(Sharing, RefusesListsThatNumberNoInstances) {
               HasSubstr("the entry of layer 3 is -1"));
   EXPECT_THAT(wiring_refusal({{"share_norm", "[0, [1], 0, 0, 0, 0]"}}),
               HasSubstr("the entry of layer 1 is a list"));
+  for (const char* key : {"share", "share_attn", "share_mlp", "share_norm"})
+    EXPECT_THAT(refusal_of([&] { model_with({{key, "[]"}}); }).what(), HasSubstr(key));
   const Error word = refusal_of([] { model_with({{"share", "two"}}); });
   EXPECT_THAT(word.what(), HasSubstr("share = \"two\" is unknown"));
 }
@@ -415,15 +417,30 @@ TEST(WiringKeys, RefuseWhatHasNoMeaning) {
       Not(Contains(StartsWith("attention"))));
 }
 
-TEST(WiringKeys, TellOfPartsThatAreCalledInVain) {
-  const auto told = [](const char* wiring) { return remarks(model_with({{"wiring", wiring}})); };
-  EXPECT_THAT(refusal_of([&] { told("mid = A[1](n)*N(r); r = r + A(n)"); }).what(),
-              HasSubstr("nothing reads what A[1](n) gives"))
-      << "not even another block";
-  EXPECT_THAT(told("r = A(n); r = M(n)"), ElementsAre(HasSubstr("calls A for")));
-  EXPECT_THAT(told("mid = A(n); r = r + A(n)"), IsEmpty()) << "it is called for r too";
-  EXPECT_THAT(told("r = r + A(y); y = M(n)"), IsEmpty()) << "the next block reads y";
-  EXPECT_THAT(told("y = M(n); r = r + A(n)"), ElementsAre(HasSubstr("calls M for")));
+TEST(WiringKeys, RefusePartsThatAreCalledInVain) {
+  for (const char* wiring :
+       {"mid = A[1](n)*N(r); r = r + A(n)", "r = A[1](n); r = A(n)", "y = A[1](n); r = r + A(n)"})
+    EXPECT_THAT(wiring_refusal({{"wiring", wiring}}), HasSubstr("nothing reads what A[1](n) gives"))
+        << wiring << ": not even another block";
+  EXPECT_THAT(remarks(model_with({{"wiring", "mid = A(n); r = r + A(n)"}})), IsEmpty())
+      << "it is called for r too";
+}
+
+// The last layer's y is read by none.
+TEST(WiringKeys, TellOfPartsThatTheLastLayerCallsInVain) {
+  const auto told = [](const char* wiring, const Settings& more) {
+    return remarks(model_with(and_also({{"wiring", wiring}}, more)));
+  };
+  const char* const ahead = "r = r + A(y); t = M[1](N(r)); y = t*A[1](n) + M(n)";
+  EXPECT_THAT(told(ahead, {}),
+              ElementsAre(HasSubstr("calls A[1], M, M[1], N for y alone, which nobody reads after "
+                                    "the last layer: that layer's are not trained")));
+  EXPECT_THAT(told(ahead, {{"share", "one"}}), IsEmpty()) << "others have the same";
+  EXPECT_THAT(told(ahead, {{"share", "one"}, {"share_mlp", "[0, 0, 1, 1, 1, 2]"}}),
+              ElementsAre(HasSubstr("calls M, M[1] for y alone")));
+  EXPECT_THAT(told(ahead, {{"share", "[0, 1, 2, 0, 1, 2]"}, {"norm_affine", "false"}}), IsEmpty());
+  EXPECT_THAT(told("y = A(y)*M(y); r = r + y", {}), IsEmpty()) << "r is made of it too";
+  EXPECT_THAT(told(ahead, {{"loop_groups", "[[4, 5]]"}}), Not(Contains(HasSubstr("for y alone"))));
 }
 
 TEST(WiringKeys, ComposeWithTheOtherSections) {
@@ -489,6 +506,36 @@ TEST(WiringDescription, SaysWhatBlocksAreMadeOf) {
               Contains(Pair("  instances", "6, none shared")).Times(2));
   EXPECT_TRUE(given_wiring_json(model_with({})).is_null());
   EXPECT_EQ(given_wiring_line(model_with({})), "");
+}
+
+TEST(WiringDescription, SaysWhatWeightsCanTakeUp) {
+  const auto equivalent = [](const Settings& more) {
+    return wiring_json(model_with(
+        and_also({{"wiring", "r = r + 2*A(n) + M(n)/3"}}, more)))["blocks"][0]["equivalent"]
+        .get<std::string>();
+  };
+  EXPECT_EQ(equivalent({}), "r = r + A(n) + M(n)");
+  EXPECT_EQ(equivalent({{"attn_projection", "false"}}), "r = r + A(n) + M(n)") << "its values do";
+  EXPECT_EQ(equivalent({{"attn_projection", "false"}, {"attn_value", "sum"}}),
+            "r = r + 2*A(n) + M(n)");
+  EXPECT_THAT(wiring_lines(model_with({{"wiring", "r = r + 2*A(n)"}})),
+              Contains(Pair("equivalent", "r = r + A(n)")));
+  EXPECT_THAT(wiring_lines(model_with({{"wiring", "r = r + A(n)"}})),
+              Not(Contains(Pair("equivalent", ::testing::_))));
+}
+
+TEST(WiringDescription, KnowsWhoseWeightsPartsWouldTake) {
+  const auto between = [](const char* from, const char* to) {
+    return compare_wirings(model_with({{"wiring", from}}), model_with({{"wiring", to}}));
+  };
+  const char* const two = "u = r*A[1](n) + A(n); r = u + M(N(u))";
+  EXPECT_EQ(between(two, "v = A(n) + r*A[1](n); r = M(N(v)) + v"), WeightsBetween::kSame);
+  EXPECT_EQ(between(two, "u = r*A(n) + A[1](n); r = u + M(N(u))"), WeightsBetween::kExchanged);
+  EXPECT_EQ(between(two, "r = r + A(n) + A[1](n)"), WeightsBetween::kOther);
+  EXPECT_EQ(between("None", "r = r + A(n); r = r + M(N(r))"), WeightsBetween::kSame);
+  EXPECT_EQ(between("None", "r = r + A(n) + M(n)"), WeightsBetween::kOther);
+  EXPECT_EQ(compare_wirings(model_with({{"block_style", "huginn"}}), model_with({})),
+            WeightsBetween::kOther);
 }
 
 TEST(WiringDescription, KnowsTheSameFormulaOtherwiseSpelled) {

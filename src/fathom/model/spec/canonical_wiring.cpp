@@ -176,6 +176,9 @@ class GraphWriter {
   Expr product(double factor, int id, int depth) {
     std::vector<int> factors = children(id);
     std::sort(factors.begin(), factors.end(), [&](int a, int b) { return before(a, b); });
+    // 2*(x + y) would be another sum.
+    if (factor != 1 && node(factors[0]).kind == ValueNode::kSum)
+      return wire::number(factor) * product(1, id, depth + 1);
     const int inside = depth + int(factors.size()) + 1;
     Expr e =
         factor == 1 ? value(factors[0], inside) : wire::number(factor) * value(factors[0], inside);

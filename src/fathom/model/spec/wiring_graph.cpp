@@ -156,23 +156,22 @@ class GraphBuilder {
     return std::abs(number) <= double(std::numeric_limits<float>::max());
   }
 
-  // The factor that a sum of several terms has in common: the size of all, where it is one, with
-  // the sign of most; where as many have either, with that of those that are read first.
+  // The factor of a sum of several terms that is multiplied: of 2*x + 4*y it is 2, so that it does
+  // not matter where a number stands. Its size is the least of all; its sign that of most terms or,
+  // where as many have either, of those that are read first.
   double common_factor(const LinearForm& f) const {
     std::map<std::pair<int, std::string>, int> signs = {{{-1, ""}, sign_of(f.constant)}};
-    double size = rounded(std::abs(f.constant));
-    bool alike = true;
+    double least = std::abs(f.constant);
     int positive = sign_of(f.constant);
     for (const auto& [id, factor] : f.terms) {
-      const double own = rounded(std::abs(factor));
-      if (size == 0) size = own;
-      alike = alike && own == size;
+      const double size = std::abs(factor);
+      if (size != 0 && (least == 0 || size < least)) least = size;
       const ValueNode& x = graph_.nodes[size_t(id)];
       signs[{reading_rank(x), x.name}] += sign_of(factor);
       positive += sign_of(factor);
     }
     for (auto s = signs.begin(); positive == 0 && s != signs.end(); ++s) positive = s->second;
-    return (alike && size > 0 ? size : 1) * (positive < 0 ? -1 : 1);
+    return (least == 0 ? 1 : least) * (positive < 0 ? -1 : 1);
   }
 
   static int sign_of(double x) { return (x > 0) - (x < 0); }
@@ -314,7 +313,13 @@ int reading_rank(const ValueNode& node) {
 
 ValueGraph value_graph(const Wiring& wiring, bool y_is_read) {
   const ValueGraph graph = GraphBuilder().build(wiring, y_is_read);
-  return used(graph, stand_ins(graph));
+  ValueGraph out = used(graph, stand_ins(graph));
+  const bool reads_y = std::any_of(out.nodes.begin(), out.nodes.end(), [](const ValueNode& node) {
+    return node.kind == ValueNode::kInput && node.name == "y";
+  });
+  if (out.y < 0 || y_is_read || reads_y) return out;
+  out.y = -1;  // only what nothing reads has read it
+  return used(out, stand_ins(out));
 }
 
 ValueGraph without_scales(ValueGraph graph, const OutputScales& scales) {
