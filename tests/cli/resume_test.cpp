@@ -10,9 +10,11 @@ namespace fathom {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using testing::Outcome;
 using testing::refusal_of;
 using testing::save_state;
@@ -308,6 +310,24 @@ TEST_F(ResumePlanTest, AnInitialModelIsARunOrAFolder) {
   EXPECT_EQ(found(last), last);
   EXPECT_THAT(refusal({"--dataset=rain", "--block_size=16", "--initial_model=none"}),
               HasSubstr("none"));
+}
+
+// Parts have their weights by number.
+TEST_F(ResumePlanTest, AnInitialModelOfExchangedPartsIsRefused) {
+  RunState s = state();
+  set_keys(s.config, {{"wiring", "u = r*A[1](n) + A(n); r = u + M(N(u))"}});
+  save_state("first", "last", s);
+  const auto words = [](const std::string& wiring) {
+    return Words{"--dataset=rain", "--block_size=16", "--initial_model=first",
+                 "--wiring=" + wiring};
+  };
+  const std::string exchanged = refusal(words("u = r*A(n) + A[1](n); r = u + M(N(u))"));
+  EXPECT_THAT(exchanged, AllOf(HasSubstr("its parts would have each other's weights"),
+                               HasSubstr("as that run's config.toml has it")));
+  EXPECT_THAT(parse(words("v = A(n) + r*A[1](n); r = M(N(v)) + v"))->notices,
+              Not(Contains(HasSubstr("other blocks"))));
+  EXPECT_THAT(parse(words("r = r + A(n)*M(n)"))->notices,
+              Contains(HasSubstr("first was trained with other blocks")));
 }
 
 }  // namespace

@@ -41,6 +41,29 @@ TEST(ChoiceOrTree, TakesWordsListsAndNothing) {
   }
 }
 
+TEST(ChoiceOrTree, WithoutEntriesIsNoneOrNothingWhereThatIsSaid) {
+  ChoiceOrTree other, own = {"free", {}};
+  FieldList list;
+  list.add("other", other, "None: own", {"free"}, EmptyTree::kNone).at_least(0);
+  list.add("own", own, "own", {"free"}, EmptyTree::kRefused).at_least(0);
+  EXPECT_TRUE(list.find("other")->value().is_null());
+  list.set_text("other", "[0, 1]", "--other");
+  list.set_text("other", "None", "--other");
+  EXPECT_TRUE(list.find("other")->value().is_null());
+  for (const char* text : {"[]", "None"})
+    EXPECT_THAT(refusal_of([&] { list.set_text("own", text, "--own"); }).what(), HasSubstr("own"));
+  EXPECT_THAT(refusal_of([&] { list.set_text("other", "[]", "--other"); }).what(),
+              HasSubstr("other"));
+  EXPECT_EQ(own.choice, "free");
+  FieldList again;
+  ChoiceOrTree read = {"free", {}};
+  again.add("other", read, "None: own", {"free"}, EmptyTree::kNone);
+  ChoiceOrTree rest;
+  again.add("own", rest, "own", {"free"});
+  read_config_text(to_toml(list), "a.toml", again);
+  EXPECT_TRUE(again.find("other")->value().is_null());
+}
+
 TEST(ChoiceOrTree, RefusesWhatIsNeitherAndKeepsWhatItHad) {
   TreeSample s;
   s.given("[[1]]");

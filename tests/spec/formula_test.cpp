@@ -15,6 +15,7 @@ namespace fathom {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::RandomFormula;
 using testing::refusal_of;
 
@@ -114,27 +115,52 @@ TEST(Formula, SizesHaveLimits) {
 
 TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
   const std::pair<const char*, const char*> cases[] = {
-      {"a = n; r = r + t", "wiring `r = r + t`, column 16: t has no value here"},
-      {"a = n; n = r", "column 8: n is computed at the block's door"},
-      {"r = mean(r)", "column 5: r needs a value with channels"},
-      {"r = r + M(2*mean(n))", "column 12: 2*mean(n) has no channels"},
-      {"r = r + A[1](n)", "column 9: A[1] is called but not all before it"},
-      {"r = r/n", "column 6: n is no number to divide by"},
-      {"r = r/(2 - 2)", "column 6: it divides by 0"},
-      {"r = r*(1e300*1e300)", "column 13: 1e+300*1e+300 is no finite number"},
-      {"r = r*(r > n)", "column 10: a wiring compares nothing"},
-      {"r = exp(r)", "column 5: a wiring has no call exp"},
-      {"r = mean(r, n)*r", "column 5: an operation has 2 arguments, it takes 1"},
+      {"a = n; r = r + t", "column 16, in `r = r + t`: t has no value here"},
+      {"a = n; n = r", "column 8, in `n = r`: n is computed at the block's door"},
+      {"r = mean(r)", "column 5, in `r = mean(r)`: r needs a value with channels"},
+      {"r = r + M(2*mean(n))", "column 12, in `r = r + M(2*mean(n))`: 2*mean(n) has no channels"},
+      {"r = r + A[1](n)", "wiring, column 9: A[1] is called but not all before it"},
+      {"r = r/n", "column 6, in `r = r/n`: n is no number to divide by"},
+      {"r = r/(2 - 2)", "column 6, in `r = r/(2 - 2)`: it divides by 0"},
+      {"r = r*(1e300*1e300)",
+       "column 8, in `r = r*(1e+300*1e+300)`: 1e+300 is no number of single precision"},
+      {"r = r*(r > n)", "column 10, in `r = r*(r > n)`: a wiring compares nothing"},
+      {"r = exp(r)", "column 5, in `r = exp(r)`: a wiring has no call exp"},
+      {"r = mean(r, n)*r",
+       "column 5, in `r = mean(r, n)*r`: an operation has 2 arguments, it takes 1"},
       {"r = A(r, n, y)", "it takes 1 or 2"},
-      {"r = r [per=gate]", "column 8: the statements of a wiring have no attributes"},
-      {"a.b = n; r = r", "column 1: \"a.b\" cannot be assigned"},
-      {"t = M(n); r = r + A(n)", "wiring `t = M(n)`, column 5: nothing reads what M(n) gives"},
-      {"y = M(n); r = r + A(n)", "column 5: nothing reads what M(n) gives"},
+      {"r = r [per=gate]",
+       "column 8, in `r = r [per=gate]`: the statements of a wiring have no attributes"},
+      {"a.b = n; r = r", "column 1, in `a.b = n`: \"a.b\" cannot be assigned"},
+      {"t = M(n); r = r + A(n)", "column 5, in `t = M(n)`: nothing reads what M(n) gives"},
+      {"y = M(n); r = r + A(n)", "column 5, in `y = M(n)`: nothing reads what M(n) gives"},
+      {"u=r+A(n);r=u*q", "wiring, column 14, in `r = u*q`: q has no value here"},
+      {"u = r + A(n)", "wiring, column 1, in `u = r + A(n)`: it does not assign r"},
+      {"r = r + 1e39*A(n)", "column 9, in `r = r + 1e+39*A(n)`: 1e+39 is no number of single"},
+      {"r = -3.5e38*n", "column 5, in `r = -3.5e+38*n`: -3.5e+38 is no number of single"},
+      {"r = (sigmoid(800) - 1e60)*n", "column 21, in "},
+      {"r = 1e30*1e30*1e-50*n", "column 9, in `r = 1e+30*1e+30*1e-50*n`: 1e+30*1e+30 is no"},
+      {"r = (3e38 + 3e38)*n", "column 11, in `r = (3e+38 + 3e+38)*n`: 3e+38 + 3e+38 is no"},
+      {"r = r/1e39", "column 7, in `r = r/1e+39`: 1e+39 is no"},
+      {"r = r/1e-50", "column 6, in `r = r/1e-50`: 1e-50 is too small to divide by"},
+      {"r = 1/1e-50*n", "column 6, in `r = 1/1e-50*n`: 1e-50 is too small to divide by"},
   };
   for (const auto& [text, message] : cases)
     EXPECT_THAT(formula_refusal(text), HasSubstr(message)) << text;
   EXPECT_EQ(refusal_of([] { parse_wiring("noise = n; r = r + niose"); }).hint(),
             "did you mean noise?");
+  const auto hint = [](const char* text) { return refusal_of([&] { parse_wiring(text); }).hint(); };
+  EXPECT_EQ(hint("r = r + A"), "A is a call: A(n)");
+  EXPECT_EQ(hint("prev.r = r; r = r"), "a name that is assigned has no dots");
+  EXPECT_THAT(hint("r = r + x"), Not(HasSubstr("did you mean"))) << "one letter is near to all";
+}
+
+TEST(Formula, NumbersOfSinglePrecisionAreTaken) {
+  for (const char* text : {"r = r + 3e38*A(n)", "r = r/3e38", "r = r/1.2e-38", "r = r + 1e-50*n",
+                           "r = r + 1e30*(1e30*n)"})
+    EXPECT_NO_THROW(parse_wiring(text)) << text;
+  EXPECT_EQ(canonical_of("r = 1e30*(1e30*n)"), "r = 1e+30*(1e+30*n)")
+      << "a form that would be refused";
 }
 
 TEST(Formula, ParsedAndBuiltWiringsAreTheSameTree) {
@@ -278,6 +304,39 @@ TEST(CanonicalWiring, HasAFormThatPeopleRead) {
   for (const auto& [text, form] : cases) EXPECT_EQ(canonical_of(text), form) << text;
 }
 
+TEST(CanonicalWiring, FactorsGoThroughSumsThatAreMultiplied) {
+  const std::pair<const char*, const char*> alike[] = {
+      {"r = r + 2*(n + A(n))*M(n)", "r = r + (n + A(n))*M(n)*2"},
+      {"r = r + (-n - A(n))*M(n)", "r = r - (n + A(n))*M(n)"},
+      {"r = r + (n - 2*A(n))*M(n)", "r = r - (2*A(n) - n)*M(n)"},
+      {"r = r - (2*M(n) - 2*A(n))*n", "r = r + 2*n*(A(n) - M(n))"},
+      {"g = sigmoid(M(n)); z = A(n); r = (1 - g)*r + g*z",
+       "g = sigmoid(M(n)); z = A(n); r = g*z - (g - 1)*r"},
+      {"r = r + (A(n) - A[1](n))*n", "r = r + (A[1](n) - A(n))*n"},
+      {"r = r + 2*(n + 2*A(n))*M(n)", "r = r + (2*n + 4*A(n))*M(n)"},
+      {"r = r + 2*(n + A(n))*(r + M(n))", "r = r + (n + A(n))*(2*(r + M(n)))"},
+      {"r = r + (0.3*n + 0.7*A(n))*M(n)", "r = r + (3*n + 7*A(n))*(M(n)/10)"},
+      {"r = r + 3*A(n)/10", "r = r + 0.3*A(n)"},
+      {"r = r + A(n)/49*49", "r = r + A(n)"},
+      {"r = r + A(n)/3", "r = r + 0.3333333333333333*A(n)"},
+  };
+  for (const auto& [one, other] : alike) EXPECT_EQ(canonical_of(one), canonical_of(other)) << one;
+  EXPECT_EQ(canonical_of("r = r + 3*A(n)/10"), "r = r + 0.3*A(n)");
+  EXPECT_EQ(canonical_of("r = r + 0.1*n + 0.2*n - 0.3*n"), "r = r + 0*n");
+  EXPECT_EQ(canonical_of("r = r + 2*((n + A(n))*(r + M(n)))"), "r = r + 2*((r + M(n))*(n + A(n)))");
+}
+
+TEST(CanonicalWiring, TellsWhichPartDoesWhat) {
+  const auto by_part = [](const char* text) { return text_by_part(parse_wiring(text)); };
+  const char* const two = "u = r*A[1](n) + A(n); r = u + M(N(u))";
+  const char* const exchanged = "u = r*A(n) + A[1](n); r = u + M(N(u))";
+  EXPECT_EQ(canonical_of(two), canonical_of(exchanged));
+  EXPECT_NE(by_part(two), by_part(exchanged));
+  EXPECT_EQ(by_part(two), by_part("v = A(n) + r*A[1](n); r = M(N(v)) + v"));
+  EXPECT_EQ(by_part("r = r + A(n) + A[1](n)"), by_part("r = r + A[1](n) + A(n)"));
+  EXPECT_NE(by_part("r = A(A[1](n))"), by_part("r = A[1](A(n))"));
+}
+
 TEST(CanonicalWiring, ScalesThatWeightsTakeUpAreEquivalentAndNotTheSame) {
   const auto equivalence = [](const std::string& text, const OutputScales& scales = {}) {
     return equivalence_text(parse_wiring(text), scales);
@@ -314,6 +373,7 @@ TEST(CanonicalWiring, YIsThereWhereItIsRead) {
   EXPECT_EQ(to_text(canonical(w)), "r = r + A(n)");
   EXPECT_EQ(to_text(canonical(w, true)), "t1 = r + A(n); y = t1; r = t1");
   EXPECT_EQ(canonical_of("y = r + M(y); r = y*n"), "t1 = r + M(y); y = t1; r = n*t1");
+  EXPECT_EQ(canonical_of("mid = M(y); y = r; r = r + M(n)"), "r = r + M(n)") << "mid is unread";
 }
 
 TEST(CanonicalWiring, LargeOnesAreTheirOwnForm) {

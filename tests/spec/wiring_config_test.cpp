@@ -7,11 +7,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
-#include "fathom/model/spec/canonical_wiring.h"
 #include "fathom/model/spec/depth_plan.h"
-#include "fathom/train/recipe/wiring_description.h"
+#include "fathom/model/spec/depth_program.h"
+#include "fathom/model/spec/policy.h"
 #include "spec/looped_model.h"
 
 namespace fathom {
@@ -25,7 +24,6 @@ using ::testing::IsEmpty;
 using testing::kLoopVocab;
 using testing::model_with;
 using ::testing::Not;
-using ::testing::Pair;
 using testing::parameter;
 using testing::refusal_of;
 using testing::Settings;
@@ -255,6 +253,8 @@ TEST(Sharing, RefusesListsThatNumberNoInstances) {
               HasSubstr("the entry of layer 3 is -1"));
   EXPECT_THAT(wiring_refusal({{"share_norm", "[0, [1], 0, 0, 0, 0]"}}),
               HasSubstr("the entry of layer 1 is a list"));
+  for (const char* key : {"share", "share_attn", "share_mlp", "share_norm"})
+    EXPECT_THAT(refusal_of([&] { model_with({{key, "[]"}}); }).what(), HasSubstr(key));
   const Error word = refusal_of([] { model_with({{"share", "two"}}); });
   EXPECT_THAT(word.what(), HasSubstr("share = \"two\" is unknown"));
 }
@@ -415,15 +415,13 @@ TEST(WiringKeys, RefuseWhatHasNoMeaning) {
       Not(Contains(StartsWith("attention"))));
 }
 
-TEST(WiringKeys, TellOfPartsThatAreCalledInVain) {
-  const auto told = [](const char* wiring) { return remarks(model_with({{"wiring", wiring}})); };
-  EXPECT_THAT(refusal_of([&] { told("mid = A[1](n)*N(r); r = r + A(n)"); }).what(),
-              HasSubstr("nothing reads what A[1](n) gives"))
-      << "not even another block";
-  EXPECT_THAT(told("r = A(n); r = M(n)"), ElementsAre(HasSubstr("calls A for")));
-  EXPECT_THAT(told("mid = A(n); r = r + A(n)"), IsEmpty()) << "it is called for r too";
-  EXPECT_THAT(told("r = r + A(y); y = M(n)"), IsEmpty()) << "the next block reads y";
-  EXPECT_THAT(told("y = M(n); r = r + A(n)"), ElementsAre(HasSubstr("calls M for")));
+TEST(WiringKeys, RefusePartsThatAreCalledInVain) {
+  for (const char* wiring :
+       {"mid = A[1](n)*N(r); r = r + A(n)", "r = A[1](n); r = A(n)", "y = A[1](n); r = r + A(n)"})
+    EXPECT_THAT(wiring_refusal({{"wiring", wiring}}), HasSubstr("nothing reads what A[1](n) gives"))
+        << wiring << ": not even another block";
+  EXPECT_THAT(remarks(model_with({{"wiring", "mid = A(n); r = r + A(n)"}})), IsEmpty())
+      << "it is called for r too";
 }
 
 TEST(WiringKeys, ComposeWithTheOtherSections) {
@@ -451,53 +449,7 @@ TEST(WiringKeys, ComposeWithTheOtherSections) {
   }
 }
 
-// ---- What is said of it
-
-TEST(WiringDescription, SaysWhatBlocksAreMadeOf) {
-  const ModelConfig config = model_with({{"wiring", "r=r+A( n )*M(n)"},
-                                         {"share_attn", "one"},
-                                         {"share_mlp", "[0, 1, 0, 1, 0, 1]"},
-                                         {"share_norm", "one"},
-                                         {"norm_ties", "last"},
-                                         {"attn_value", "mean"},
-                                         {"attn_projection", "false"},
-                                         {"mlp_activation", "relu"},
-                                         {"norm_affine", "false"},
-                                         {"positions", "mul"}});
-  const nlohmann::json hash = given_wiring_json(config)["hash"];
-  EXPECT_THAT(
-      wiring_lines(config),
-      ElementsAre(Pair("block", to_text(canonical(typed_wiring(config.wiring)))),
-                  Pair("hash", hash.get<std::string>()),
-                  Pair("attention",
-                       "the input as the value of every head, averaged, softmax of q k, causal, no "
-                       "output projection, no biases"),
-                  Pair("  instances", "1, shared by 6 layers"),
-                  Pair("MLP", "hidden 4 C, relu, no biases"),
-                  Pair("  instances", "2, shared by 6 layers: 0 1 0 1 0 1"),
-                  Pair("norms at doors", "layer, eps 1e-05, no weights"),
-                  Pair("last norm", "layer, eps 1e-05, no weights"),
-                  Pair("  tied", "the last norm is the doors'"),
-                  Pair("  instances", "1, shared by 6 layers"),
-                  Pair("positions", "the token's row times the position's")));
-  const nlohmann::json said = wiring_json(config);
-  EXPECT_EQ(said["blocks"][0]["hash"], hash);
-  EXPECT_EQ(said["mlp"]["by_layer"].dump(), "[[0],[1],[0],[1],[0],[1]]");
-  EXPECT_EQ(said["attention"]["count"], 1);
-  // The block of a style has a wiring too, which nobody gave.
-  EXPECT_THAT(wiring_lines(model_with({})),
-              Contains(Pair("  instances", "6, none shared")).Times(2));
-  EXPECT_TRUE(given_wiring_json(model_with({})).is_null());
-  EXPECT_EQ(given_wiring_line(model_with({})), "");
-}
-
-TEST(WiringDescription, KnowsTheSameFormulaOtherwiseSpelled) {
-  EXPECT_TRUE(is_same_wiring("r = r + A(n)*M(n)", "r=r+A(n) * M(n);"));
-  EXPECT_TRUE(is_same_wiring("", "None"));
-  EXPECT_FALSE(is_same_wiring("r = r + A(n)*M(n)", "r = r + A(n) - M(n)"));
-  EXPECT_FALSE(is_same_wiring("", "r = r + A(n)"));
-  EXPECT_FALSE(is_same_wiring("r = (", "r = r + A(n)"));
-}
+// ---- What it costs
 
 TEST(WiringFlops, FollowTheCalls) {
   const auto flops = [](const char* wiring) {

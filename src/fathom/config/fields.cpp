@@ -307,14 +307,20 @@ Field& FieldList::add(std::string name, ChoiceOrList& slot, std::string help,
 }
 
 Field& FieldList::add(std::string name, ChoiceOrTree& slot, std::string help,
-                      std::vector<std::string> choices) {
+                      std::vector<std::string> choices, EmptyTree empty) {
   Field& field =
       push(std::move(name), std::move(help), join(choices, " | ") + " | nested lists of int");
   field.choices_ = std::move(choices);
-  field.get_ = [&slot] { return slot.choice.empty() ? to_value(slot.list) : Value(slot.choice); };
-  field.set_ = [&slot, known = field.choices_](const Value& value) {
+  field.get_ = [&slot, empty] {
+    if (!slot.choice.empty()) return Value(slot.choice);
+    return slot.list.empty() && empty != EmptyTree::kList ? Value() : to_value(slot.list);
+  };
+  field.set_ = [&slot, empty, known = field.choices_](const Value& value) {
     std::vector<IntTree> list;
     const bool none = value.is_null() || value == "None" || value == "none";
+    if (none ? empty == EmptyTree::kRefused
+             : value.is_array() && value.empty() && empty != EmptyTree::kList)
+      return false;
     if (none || (value.is_array() && convert(value, list)))
       return slot = {"", std::move(list)}, true;
     if (!value.is_string()) return false;

@@ -61,6 +61,13 @@ struct ChoiceOrTree {
   std::vector<IntTree> list;
 };
 
+// What a ChoiceOrTree without entries is.
+enum class EmptyTree {
+  kList,     // a value like others, [] or None
+  kNone,     // None: something else decides
+  kRefused,  // nothing
+};
+
 // As it is typed: "[[1, 2], [3]]".
 std::string shown_tree(const std::vector<IntTree>& list);
 
@@ -161,7 +168,7 @@ class FieldList {
   Field& add(std::string name, ChoiceOrList& slot, std::string help,
              std::vector<std::string> choices);
   Field& add(std::string name, ChoiceOrTree& slot, std::string help,
-             std::vector<std::string> choices);
+             std::vector<std::string> choices, EmptyTree empty = EmptyTree::kList);
   // An enum: `names` pairs each spelling with its value.
   template <class E>
   Field& add(std::string name, E& slot, std::string help,

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fathom/base/error.h"
@@ -26,36 +27,18 @@ int64_t preset_parameters(const Preset& preset) {
   return parameter_count(parameter_table(config.model, vocab));
 }
 
-// Presets of one experiment that say the same of themselves, by what they say; in their order.
-struct SameSaid {
-  std::string summary;
-  std::vector<const Preset*> presets;
-};
+constexpr std::string_view kSmall = "_small";
 
-std::vector<SameSaid> by_summary(const std::string& experiment) {
-  std::vector<SameSaid> all;
-  for (const Preset& preset : registry().presets()) {
-    if (preset.experiment != experiment) continue;
-    const auto known = std::find_if(all.begin(), all.end(), [&](const SameSaid& same) {
-      return same.summary == preset.summary;
-    });
-    if (known == all.end())
-      all.push_back({preset.summary, {&preset}});
-    else
-      known->presets.push_back(&preset);
-  }
-  return all;
-}
-
-// Many that say the same: once, and their names in columns.
-void print_names(const SameSaid& same) {
-  size_t width = 0;
-  for (const Preset* preset : same.presets) width = std::max(width, preset->name.size());
-  const size_t columns = std::max<size_t>(1, 100 / (width + 3));
-  fmt::print("  {}:", same.summary);
-  for (size_t i = 0; i < same.presets.size(); ++i)
-    fmt::print("{}  {:<{}} ", i % columns == 0 ? "\n" : "", same.presets[i]->name, width);
-  fmt::print("\n");
+// NAME_small of a preset NAME of the same experiment.
+bool is_small_one(const Preset& preset) {
+  const std::string& name = preset.name;
+  if (name.size() <= kSmall.size() || name.substr(name.size() - kSmall.size()) != kSmall)
+    return false;
+  const std::string full = name.substr(0, name.size() - kSmall.size());
+  const std::vector<Preset>& all = registry().presets();
+  return std::any_of(all.begin(), all.end(), [&](const Preset& other) {
+    return other.name == full && other.experiment == preset.experiment;
+  });
 }
 
 // An experiment that is being written must not hide the others.
@@ -95,13 +78,15 @@ int run_list(const Arguments& arguments) {
   const Style style(stdout);
   for (const Registry::Experiment& experiment : registry().experiments()) {
     fmt::print("{}: {}\n", style.bold(experiment.name), experiment.idea);
-    const std::vector<SameSaid> all = by_summary(experiment.name);
-    for (const SameSaid& same : all) {
-      if (same.presets.size() > 1)
-        print_names(same);
+    int small = 0;
+    for (const Preset& preset : registry().presets()) {
+      if (preset.experiment != experiment.name) continue;
+      if (is_small_one(preset))
+        ++small;
       else
-        print_preset(*same.presets.front());
+        print_preset(preset);
     }
+    if (small > 0) fmt::print("  and {} of these as NAME{} too, smaller\n", small, kSmall);
   }
   fmt::print("\n`fathom describe NAME` shows one whole, `fathom train NAME` trains it.\n");
   return 0;

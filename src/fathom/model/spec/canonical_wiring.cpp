@@ -19,13 +19,6 @@ struct WrittenSum {
   std::vector<std::pair<int, double>> terms;
 };
 
-// How soon a node comes among the terms of a sum or the factors of a product.
-int reading_rank(const ValueNode& node) {
-  if (node.kind == ValueNode::kInput) return node.name == "r" ? 0 : node.name == "n" ? 1 : 2;
-  if (node.kind == ValueNode::kProduct) return 3;
-  return node.kind == ValueNode::kSum ? 100 : 4 + int(node.op);
-}
-
 bool reads(const Expr& e, std::string_view name) {
   return (e.op == Expr::kName && e.name == name) ||
          std::any_of(e.args.begin(), e.args.end(), [&](const Expr& x) { return reads(x, name); });
@@ -33,8 +26,11 @@ bool reads(const Expr& e, std::string_view name) {
 
 class GraphWriter {
  public:
-  explicit GraphWriter(const ValueGraph& graph)
-      : graph_(graph), colors_(value_colors(graph)), sums_(graph.nodes.size()) {
+  GraphWriter(const ValueGraph& graph, bool renumbers)
+      : graph_(graph),
+        renumbers_(renumbers),
+        colors_(value_colors(graph, !renumbers)),
+        sums_(graph.nodes.size()) {
     for (size_t id = 0; id < sums_.size(); ++id)
       if (graph.nodes[id].kind == ValueNode::kSum) sums_[id] = written(int(id));
     count_uses();
@@ -48,7 +44,8 @@ class GraphWriter {
       names_[id] = std::move(name);
     }
     assign_results(out);
-    for (Statement& s : out.statements) number_parts(s.value);
+    if (renumbers_)
+      for (Statement& s : out.statements) number_parts(s.value);
     return !too_deep_;
   }
 
@@ -179,6 +176,9 @@ class GraphWriter {
   Expr product(double factor, int id, int depth) {
     std::vector<int> factors = children(id);
     std::sort(factors.begin(), factors.end(), [&](int a, int b) { return before(a, b); });
+    // 2*(x + y) would be another sum.
+    if (factor != 1 && node(factors[0]).kind == ValueNode::kSum)
+      return wire::number(factor) * product(1, id, depth + 1);
     const int inside = depth + int(factors.size()) + 1;
     Expr e =
         factor == 1 ? value(factors[0], inside) : wire::number(factor) * value(factors[0], inside);
@@ -216,6 +216,7 @@ class GraphWriter {
   }
 
   const ValueGraph& graph_;
+  const bool renumbers_;
   const std::vector<uint64_t> colors_;
   std::vector<WrittenSum> sums_;  // by node
   std::vector<int> uses_;         // by node
@@ -224,9 +225,9 @@ class GraphWriter {
   bool too_deep_ = false;
 };
 
-Wiring written(const ValueGraph& graph, const Wiring& otherwise) {
+Wiring written(const ValueGraph& graph, const Wiring& otherwise, bool renumbers = true) {
   Wiring out;
-  return graph.complete && GraphWriter(graph).write(out) ? out : otherwise;
+  return graph.complete && GraphWriter(graph, renumbers).write(out) ? out : otherwise;
 }
 
 }  // namespace
@@ -238,6 +239,10 @@ Wiring canonical(const Wiring& wiring, bool y_is_read) {
 std::string wiring_hash(const Wiring& wiring, bool y_is_read) {
   const std::string text = to_text(canonical(wiring, y_is_read));
   return xxh3_hex({reinterpret_cast<const std::byte*>(text.data()), text.size()});
+}
+
+std::string text_by_part(const Wiring& wiring, bool y_is_read) {
+  return to_text(written(value_graph(wiring, y_is_read), wiring, /*renumbers=*/false));
 }
 
 std::string equivalence_text(const Wiring& wiring, const OutputScales& scales, bool y_is_read) {

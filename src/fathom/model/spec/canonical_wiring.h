@@ -2,9 +2,9 @@
 // ordered, statements split, temporaries named, numbers written and parts numbered. Torch-free.
 //
 // What reads the same computes the same, up to rounding and with parts exchanged alike. The reverse
-// holds for what follows from this: sums and products are commutative and associative, factors of
-// numbers go through sums, y is the change of r. Calls are never merged or repeated. A wiring that
-// is too large to be looked into (some hundred operations) is its own form.
+// holds for what follows from this: sums and products are commutative and associative, y is the
+// change of r, and factors of numbers go through sums and products; sums that are multiplied are
+// not multiplied out. Numbers count to 15 digits. Calls are never merged or repeated. A wiring that is too large to be looked into (some hundred operations) is its own form.
 #pragma once
 
 #include <string>
@@ -20,6 +20,10 @@ Wiring canonical(const Wiring& wiring, bool y_is_read = false);
 
 // 16 hexadecimal digits: XXH3 of the canonical form's text.
 std::string wiring_hash(const Wiring& wiring, bool y_is_read = false);
+
+// The canonical form's text, but parts keep their numbers: equal for wirings that compute the same
+// of the same weights by name.
+std::string text_by_part(const Wiring& wiring, bool y_is_read = false);
 
 // The text of the canonical form without the factors that a part's own weights can take up: equal
 // for wirings that can compute the same functions, by other weights and another way of training.

@@ -189,8 +189,8 @@ void check_functions(const ModelConfig& config) {
   if (!functions.empty())
     misuse(fmt::format("wiring = {} calls F.{}, which nobody has defined",
                        in_quotes(config.wiring.wiring), *functions.begin()),
-           "functions are of experiments' own code; a wiring has A, M, N, sigmoid and mean without "
-           "any");
+           "functions are of experiments' own code; a wiring has A, M, N, sigmoid, mean and sum "
+           "without any");
 }
 
 }  // namespace
@@ -243,7 +243,9 @@ void validate(const ModelConfig& config) {
 
 std::vector<std::string> remarks(const ModelConfig& config) {
   std::vector<std::string> out = remarks(config.halting);
-  for (std::string& remark : remarks(config.wiring)) out.push_back(std::move(remark));
+  if (!config.looping.loops())
+    for (std::string& remark : remarks(config.wiring, config.backbone.n_layer))
+      out.push_back(std::move(remark));
   for (std::string& remark : remarks(config.looping)) out.push_back(std::move(remark));
   for (std::string& remark : remarks(config.loop_halting)) out.push_back(std::move(remark));
   add_late_rule(config, out);

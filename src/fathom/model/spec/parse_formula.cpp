@@ -311,7 +311,9 @@ class FormulaParser {
   }
 
   [[noreturn]] void too_deep(size_t at) const {
-    refuse(at, fmt::format("more than {} operations are one within the other", kDeepestFormula),
+    refuse(at,
+           fmt::format("more than {} operations are in a row or one within the other",
+                       kDeepestFormula),
            "give a part of it a name of its own");
   }
 

@@ -1,8 +1,7 @@
-// Calls of a wiring whose values go nowhere.
+// Calls of a wiring whose values only a block after the last one would read.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <set>
 
 #include "fathom/base/text.h"
@@ -11,42 +10,59 @@
 namespace fathom {
 namespace {
 
-std::string part_text(const Expr& e) {
-  const char* letter = e.op == Expr::kAttention ? "A" : e.op == Expr::kMlp ? "M" : "N";
-  return e.part == 0 ? letter : fmt::format("{}[{}]", letter, e.part);
-}
+using WiringPart = std::pair<Expr::Op, int>;
 
 void add_reads(const Expr& e, std::set<std::string>& names) {
   if (e.op == Expr::kName) names.insert(e.name);
   for (const Expr& arg : e.args) add_reads(arg, names);
 }
 
-void add_parts(const Expr& e, std::set<std::string>& parts) {
+void add_parts(const Expr& e, std::set<WiringPart>& parts) {
   if (e.op == Expr::kAttention || e.op == Expr::kMlp || e.op == Expr::kNorm)
-    parts.insert(part_text(e));
+    parts.insert({e.op, e.part});
   for (const Expr& arg : e.args) add_parts(arg, parts);
+}
+
+// The weights of such parts in the last layer are no other layer's.
+bool last_has_its_own(const WiringConfig& config, Expr::Op op, int64_t n_layer) {
+  const bool is_norm = op == Expr::kNorm;
+  if (is_norm && (!config.has_norms() || !config.norm_affine || config.norm_ties == NormTies::kAll))
+    return false;
+  const Instances instances = instances_of(config,
+                                           is_norm                  ? ModuleClass::kNorm
+                                           : op == Expr::kAttention ? ModuleClass::kAttention
+                                                                    : ModuleClass::kMlp,
+                                           n_layer);
+  const std::vector<int>& of_layer = instances.of_layer;
+  return std::count(of_layer.begin(), of_layer.end(), of_layer.back()) == 1;
 }
 
 }  // namespace
 
-std::vector<std::string> remarks(const WiringConfig& config) {
+std::vector<std::string> remarks(const WiringConfig& config, int64_t n_layer) {
   if (!config.has_wiring()) return {};
   const Wiring wiring = typed_wiring(config);
-  std::set<std::string> read = {"r"}, used, all;  // names that are read later; parts
-  if (check_wiring(wiring).reads_y) read.insert("y");
+  std::set<std::string> read = {"r"};  // names that this block's result is made of
+  std::set<WiringPart> used, all;
   for (auto s = wiring.statements.rbegin(); s != wiring.statements.rend(); ++s) {
     add_parts(s->value, all);
     if (read.erase(s->target) == 0) continue;
     add_reads(s->value, read);
     add_parts(s->value, used);
   }
-  std::vector<std::string> unused;
-  std::set_difference(all.begin(), all.end(), used.begin(), used.end(), std::back_inserter(unused));
-  if (unused.empty()) return {};
+  std::vector<std::string> untrained;
+  for (const WiringPart& part : all) {
+    if (used.count(part) > 0 || !last_has_its_own(config, part.first, n_layer)) continue;
+    const char* letter = part.first == Expr::kAttention ? "A"
+                         : part.first == Expr::kMlp     ? "M"
+                                                        : "N";
+    untrained.push_back(part.second == 0 ? letter : fmt::format("{}[{}]", letter, part.second));
+  }
+  if (untrained.empty()) return {};
   return {fmt::format(
-      "wiring = {} calls {} for values that reach neither r nor what reads y: {} "
-      "not trained",
-      in_quotes(config.wiring), join(unused, ", "), unused.size() == 1 ? "it is" : "they are")};
+      "wiring = {} calls {} for y alone, which nobody reads after the last layer: that "
+      "layer's {} not trained",
+      in_quotes(config.wiring), join(untrained, ", "), untrained.size() == 1 ? "is" : "are")};
 }
 
 }  // namespace fathom

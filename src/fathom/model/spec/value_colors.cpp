@@ -34,8 +34,8 @@ uint64_t mixed_set(uint64_t start, std::vector<uint64_t> colors) {
 
 class ColorRefinement {
  public:
-  explicit ColorRefinement(const ValueGraph& graph)
-      : graph_(graph), colors_(graph.nodes.size(), 1) {}
+  ColorRefinement(const ValueGraph& graph, bool by_part)
+      : graph_(graph), by_part_(by_part), colors_(graph.nodes.size(), 1) {}
 
   std::vector<uint64_t> distinct() {
     for (;;) {
@@ -99,20 +99,22 @@ class ColorRefinement {
     color = mixed_set(color, std::move(children));
     if (node.kind != ValueNode::kCall) return color;
     color = mixed(color, uint64_t(node.op));
+    if (by_part_) color = mixed(color, uint64_t(node.part));
     for (const int arg : node.args) color = mixed(color, up[size_t(arg)]);
     const auto known = part_colors_.find(part(id));
     return mixed(color, known == part_colors_.end() ? 0 : known->second);
   }
 
   const ValueGraph& graph_;
+  const bool by_part_;
   std::vector<uint64_t> colors_;
   std::map<Part, uint64_t> part_colors_;
 };
 
 }  // namespace
 
-std::vector<uint64_t> value_colors(const ValueGraph& graph) {
-  return ColorRefinement(graph).distinct();
+std::vector<uint64_t> value_colors(const ValueGraph& graph, bool by_part) {
+  return ColorRefinement(graph, by_part).distinct();
 }
 
 }  // namespace fathom

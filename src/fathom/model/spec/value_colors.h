@@ -14,6 +14,7 @@ namespace fathom {
 // where a node's colour is made of what it is made of and of what is made of it; of nodes that
 // remain alike one is singled out. Alike ones that no exchange maps onto one another, which
 // refinement cannot tell apart, may come out in either order: two forms of one wiring then.
-std::vector<uint64_t> value_colors(const ValueGraph& graph);
+// `by_part`: the numbers of parts count.
+std::vector<uint64_t> value_colors(const ValueGraph& graph, bool by_part = false);
 
 }  // namespace fathom

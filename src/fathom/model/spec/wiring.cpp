@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 #include <utility>
@@ -36,6 +37,16 @@ double result_of(Op op, double a, double b) {
   return op == Op::kMultiply ? a * b : a / b;
 }
 
+// Weights and streams have single precision.
+constexpr double kLargestNumber = std::numeric_limits<float>::max();
+constexpr double kSmallestDivisor = std::numeric_limits<float>::min();
+
+// "wiring, column 14, in `r = u*q`"; columns are of the whole text, and 0 if there is none.
+std::string place_in_wiring(const std::string& text, int column) {
+  return fmt::format("wiring{}, in `{}`", column > 0 ? fmt::format(", column {}", column) : "",
+                     escaped(text));
+}
+
 constexpr const char* kWiringHint =
     "names are r, n, y and temporaries assigned before; calls are A[k](x) or A[k](x, values), "
     "M[k](x), "
@@ -64,7 +75,8 @@ class Checker {
       assigns_y_ = assigns_y_ || s.target == "y";
     }
     if (!assigns_r)
-      misuse(fmt::format("wiring `{}` does not assign r", escaped(to_text(wiring_))),
+      misuse(fmt::format("{}: it does not assign r",
+                         place_in_wiring(to_text(wiring_), statement_ ? statement_->column : 0)),
              "the last word of a block is r = ...");
     WiringParts parts;
     parts.attentions = count(attentions_, "A", parts.calls_of_attention);
@@ -83,8 +95,7 @@ class Checker {
   // `column`: 0, if there is no text.
   [[noreturn]] void refuse(const std::string& why, int column,
                            const std::string& hint = kWiringHint) const {
-    const std::string at = column > 0 ? fmt::format(", column {}", column) : "";
-    misuse(fmt::format("wiring `{}`{}: {}", escaped(to_text(*statement_)), at, why), hint);
+    misuse(fmt::format("{}: {}", place_in_wiring(to_text(*statement_), column), why), hint);
   }
 
   void check_target(const Statement& s) const {
@@ -93,9 +104,12 @@ class Checker {
     // Names of what else a walk shows (walk/observer.h).
     if (s.target == "door" || s.target == "head")
       refuse(s.target + " cannot be assigned: a walk shows something else by that name", s.column);
-    if (!is_formula_name(s.target) || s.target.find('.') != std::string::npos)
+    if (!is_formula_name(s.target))
       refuse(quoted_start(s.target) + " cannot be assigned: it is no name", s.column,
              "a name has letters, digits and _, and does not begin with a digit");
+    if (s.target.find('.') != std::string::npos)
+      refuse(quoted_start(s.target) + " cannot be assigned", s.column,
+             "a name that is assigned has no dots");
   }
 
   WireValue value_of(const Expr& e) {
@@ -103,7 +117,7 @@ class Checker {
       case Op::kName:
         return value_of_name(e);
       case Op::kNumber:
-        return finite({Shape::kNumber, e.number}, e);
+        return in_range({Shape::kNumber, e.number}, e);
       case Op::kAdd:
       case Op::kSubtract:
       case Op::kMultiply:
@@ -131,14 +145,20 @@ class Checker {
   WireValue value_of_name(const Expr& e) {
     const auto known = values_.find(e.name);
     if (known == values_.end()) {
-      std::vector<std::string> names;
-      for (const auto& [name, value] : values_) names.push_back(name);
-      const std::string nearest = nearest_name(e.name, names);
-      refuse(escaped(e.name) + " has no value here", e.column,
-             nearest.empty() ? kWiringHint : fmt::format("did you mean {}?", escaped(nearest)));
+      refuse(escaped(e.name) + " has no value here", e.column, hint_for(e.name));
     }
     reads_y_ = reads_y_ || (e.name == "y" && !assigns_y_);
     return known->second;
+  }
+
+  // Of a name without a value. Names of one letter resemble all others.
+  std::string hint_for(const std::string& name) const {
+    if (name == "A" || name == "M" || name == "N")
+      return fmt::format("{} is a call: {}({})", name, name, name == "N" ? "r" : "n");
+    std::vector<std::string> names;
+    for (const auto& [known, value] : values_) names.push_back(known);
+    const std::string nearest = name.size() > 1 ? nearest_name(name, names) : "";
+    return nearest.empty() ? kWiringHint : fmt::format("did you mean {}?", escaped(nearest));
   }
 
   WireValue value_of_operation(const Expr& e) {
@@ -148,9 +168,13 @@ class Checker {
       refuse(escaped(to_text(e.args[1])) + " is no number to divide by", e.column,
              "a channel of it may be 0: multiply by what you make bounded, as sigmoid does");
     if (e.op == Op::kDivide && b.number == 0) refuse("it divides by 0", e.column);
+    if (e.op == Op::kDivide && std::abs(b.number) < kSmallestDivisor)
+      refuse(
+          fmt::format("{} is too small to divide by", escaped(to_text(e.args[1]))), e.column,
+          fmt::format("values have single precision: divide by {:.3g} or more", kSmallestDivisor));
     const Shape shape = std::max(a.shape, b.shape);
     if (shape != Shape::kNumber) return {shape};
-    return finite({shape, result_of(e.op, a.number, b.number)}, e);
+    return in_range({shape, result_of(e.op, a.number, b.number)}, e);
   }
 
   WireValue value_of_call(const Expr& e) {
@@ -175,9 +199,11 @@ class Checker {
     return {Shape::kChannels};
   }
 
-  WireValue finite(const WireValue& value, const Expr& e) const {
-    if (!std::isfinite(value.number))
-      refuse(escaped(to_text(e)) + " is no finite number", e.column);
+  WireValue in_range(const WireValue& value, const Expr& e) const {
+    if (!(std::abs(value.number) <= kLargestNumber))
+      refuse(escaped(to_text(e)) + " is no number of single precision", e.column,
+             fmt::format("numbers, and what is computed of numbers alone, are at most {:.3g}",
+                         kLargestNumber));
     return value;
   }
 
@@ -273,8 +299,8 @@ void require_read_parts(const Wiring& wiring, const std::vector<bool>& unread) {
   for (const Statement& s : wiring.statements)
     each_part_call(s.value, [&](const Expr& e) {
       if (read.count({e.op, e.part}) > 0) return;
-      misuse(fmt::format("wiring `{}`, column {}: nothing reads what {} gives", escaped(to_text(s)),
-                         e.column, escaped(to_text(e))),
+      misuse(fmt::format("{}: nothing reads what {} gives", place_in_wiring(to_text(s), e.column),
+                         escaped(to_text(e))),
              "read it, or leave it out: such a part would have parameters that never learn");
     });
 }

@@ -92,8 +92,8 @@ void add_fields(FieldList& list, WiringConfig& config);
 void validate(const WiringConfig& config, const BackboneConfig& backbone,
               const EarlyExitConfig& early_exit);
 
-// A sentence for parts that are called in vain.
-std::vector<std::string> remarks(const WiringConfig& config);
+// A sentence for parts that are called in vain in the last of layers, each of which is called once.
+std::vector<std::string> remarks(const WiringConfig& config, int64_t n_layer);
 
 // Gives the plan's blocks their wiring, parts, instances and norms, and its doors their positions.
 // After all that makes layers wide, lets them answer or groups them: doors are read last, and every

@@ -109,25 +109,26 @@ void add_sharing_fields(FieldList& list, WiringConfig& c) {
   list.add("share", c.share,
            "whose weights layers have; free: each its own; one: all the same; or an instance for "
            "each layer, [0, 1, 0, 1]",
-           words)
+           words, EmptyTree::kRefused)
       .at_least(0)
       .at_most(9999)
       .shapes_weights()
       .needs("share_attn, share_mlp or share_norm = None", [&c] {
         return is_unset(c.share_attn) || is_unset(c.share_mlp) || is_unset(c.share_norm);
       });
-  list.add("share_attn", c.share_attn, "the same of attentions alone, None: share", words)
+  list.add("share_attn", c.share_attn, "the same of attentions alone, None: share", words,
+           EmptyTree::kNone)
       .at_least(0)
       .at_most(9999)
       .shapes_weights()
       .needs("a wiring that calls A", [&c] { return c.calls_attention(); });
-  list.add("share_mlp", c.share_mlp, "the same of MLPs alone, None: share", words)
+  list.add("share_mlp", c.share_mlp, "the same of MLPs alone, None: share", words, EmptyTree::kNone)
       .at_least(0)
       .at_most(9999)
       .shapes_weights()
       .needs("a wiring that calls M", [&c] { return c.calls_mlp(); });
   list.add("share_norm", c.share_norm, "the same of norms at doors and in blocks, None: share",
-           words)
+           words, EmptyTree::kNone)
       .at_least(0)
       .at_most(9999)
       .shapes_weights()

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <limits>
 #include <set>
+#include <string>
 #include <utility>
 
 namespace fathom {
@@ -18,6 +21,20 @@ struct LinearForm {
   double constant = 0;
   std::map<int, double> terms;
 };
+
+// To 15 digits, which hide how a number was computed: 1/49*49 is 1, and 3/10 is 0.3.
+double rounded(double x) {
+  const std::string text = fmt::format("{:.15g}", x + 0.0);  // -0 is 0
+  double out = 0;
+  std::from_chars(text.data(), text.data() + text.size(), out);
+  return out;
+}
+
+// a + b, and 0 where only rounding is left of them.
+double added(double a, double b) {
+  const double sum = a + b;
+  return std::abs(sum) < 1e-15 * std::abs(a) ? 0 : sum;
+}
 
 class GraphBuilder {
  public:
@@ -36,6 +53,10 @@ class GraphBuilder {
     graph_.r = values_["r"];
     const int y = values_["y"];
     if (assigns_y && (parts.reads_y || y_is_read) && !is_change_of_r(y)) graph_.y = y;
+    for (ValueNode& node : graph_.nodes) {
+      node.constant = rounded(node.constant);
+      for (auto& term : node.terms) term.second = rounded(term.second);
+    }
     return std::move(graph_);
   }
 
@@ -66,7 +87,7 @@ class GraphBuilder {
       }
       case Expr::kDivide: {
         const int left = argument(0), right = argument(1);
-        return scaled(left, 1 / form(right).constant);
+        return scaled(left, form(right).constant, /*divides=*/true);
       }
       default:
         return call(e);
@@ -96,16 +117,17 @@ class GraphBuilder {
     return {0, {{id, 1.0}}};
   }
 
-  // Factors of 0 stay: a part is called, whatever becomes of its output.
+  // Factors of 0 stay: a part is called, whatever becomes of its output. A sum keeps all digits for
+  // what is computed of it, until the graph is complete.
   int sum(LinearForm f) {
-    std::string key = fmt::format("S{}", f.constant += 0.0);  // -0 is 0
-    bool finite = std::isfinite(f.constant);
-    for (auto& [id, factor] : f.terms) {
-      key += fmt::format(";{}:{}", id, factor += 0.0);
-      finite = finite && std::isfinite(factor);
+    std::string key = fmt::format("S{}", rounded(f.constant));
+    bool allowed = is_allowed(f.constant);
+    for (const auto& [id, factor] : f.terms) {
+      key += fmt::format(";{}:{}", id, rounded(factor));
+      allowed = allowed && is_allowed(factor);
     }
-    if (!finite) return give_up();
-    if (f.constant == 0 && f.terms.size() == 1 && f.terms.begin()->second == 1)
+    if (!allowed) return give_up();
+    if (rounded(f.constant) == 0 && f.terms.size() == 1 && rounded(f.terms.begin()->second) == 1)
       return f.terms.begin()->first;
     ValueNode node;
     node.kind = ValueNode::kSum;
@@ -117,17 +139,42 @@ class GraphBuilder {
   int plus(int a, int b, double factor) {
     LinearForm f = form(a);
     const LinearForm g = form(b);
-    f.constant += factor * g.constant;
-    for (const auto& [id, own] : g.terms) f.terms[id] += factor * own;
+    f.constant = added(f.constant, factor * g.constant);
+    for (const auto& [id, own] : g.terms) f.terms[id] = added(f.terms[id], factor * own);
     return sum(std::move(f));
   }
 
-  int scaled(int a, double factor) {
+  int scaled(int a, double factor, bool divides = false) {
     LinearForm f = form(a);
-    f.constant *= factor;
-    for (auto& term : f.terms) term.second *= factor;
+    f.constant = divides ? f.constant / factor : f.constant * factor;
+    for (auto& term : f.terms) term.second = divides ? term.second / factor : term.second * factor;
     return sum(std::move(f));
   }
+
+  // What wirings may have (wiring.h).
+  static bool is_allowed(double number) {
+    return std::abs(number) <= double(std::numeric_limits<float>::max());
+  }
+
+  // The factor of a sum of several terms that is multiplied: of 2*x + 4*y it is 2, so that it does
+  // not matter where a number stands. Its size is the least of all; its sign that of most terms or,
+  // where as many have either, of those that are read first.
+  double common_factor(const LinearForm& f) const {
+    std::map<std::pair<int, std::string>, int> signs = {{{-1, ""}, sign_of(f.constant)}};
+    double least = std::abs(f.constant);
+    int positive = sign_of(f.constant);
+    for (const auto& [id, factor] : f.terms) {
+      const double size = std::abs(factor);
+      if (size != 0 && (least == 0 || size < least)) least = size;
+      const ValueNode& x = graph_.nodes[size_t(id)];
+      signs[{reading_rank(x), x.name}] += sign_of(factor);
+      positive += sign_of(factor);
+    }
+    for (auto s = signs.begin(); positive == 0 && s != signs.end(); ++s) positive = s->second;
+    return (least == 0 ? 1 : least) * (positive < 0 ? -1 : 1);
+  }
+
+  static int sign_of(double x) { return (x > 0) - (x < 0); }
 
   int times(int a, int b) {
     if (form(a).terms.empty()) return scaled(b, form(a).constant);
@@ -140,6 +187,9 @@ class GraphBuilder {
       if (f.terms.size() == 1 && f.constant == 0) {
         id = f.terms.begin()->first;
         factor *= f.terms.begin()->second;
+      } else if (const double common = common_factor(f); common != 1) {
+        id = scaled(id, common, /*divides=*/true);
+        factor *= common;
       }
       const ValueNode& x = graph_.nodes[size_t(id)];
       if (x.kind != ValueNode::kProduct) ++node.powers[id];
@@ -255,9 +305,21 @@ class UseFactors {
 
 }  // namespace
 
+int reading_rank(const ValueNode& node) {
+  if (node.kind == ValueNode::kInput) return node.name == "r" ? 0 : node.name == "n" ? 1 : 2;
+  if (node.kind == ValueNode::kProduct) return 3;
+  return node.kind == ValueNode::kSum ? 100 : 4 + int(node.op);
+}
+
 ValueGraph value_graph(const Wiring& wiring, bool y_is_read) {
   const ValueGraph graph = GraphBuilder().build(wiring, y_is_read);
-  return used(graph, stand_ins(graph));
+  ValueGraph out = used(graph, stand_ins(graph));
+  const bool reads_y = std::any_of(out.nodes.begin(), out.nodes.end(), [](const ValueNode& node) {
+    return node.kind == ValueNode::kInput && node.name == "y";
+  });
+  if (out.y < 0 || y_is_read || reads_y) return out;
+  out.y = -1;  // only what nothing reads has read it
+  return used(out, stand_ins(out));
 }
 
 ValueGraph without_scales(ValueGraph graph, const OutputScales& scales) {

@@ -33,6 +33,9 @@ struct ValueGraph {
   bool complete = true;          // false: the wiring is larger than what is looked into
 };
 
+// How soon a node comes among the terms of a sum or the factors of a product.
+int reading_rank(const ValueNode& node);
+
 // Of a wiring that check_wiring() takes. `y_is_read`: by another wiring, if not by this one.
 ValueGraph value_graph(const Wiring& wiring, bool y_is_read);
 

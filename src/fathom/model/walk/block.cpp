@@ -169,8 +169,10 @@ const Tensor& FunctionCall::own(const std::string& name) const {
   if (found != params.own.end()) return found->second;
   std::vector<std::string> names;
   for (const auto& [known, tensor] : params.own) names.push_back(known);
+  const std::string nearest = nearest_name(name, names);
   fail(fmt::format("the model has no parameter {}", in_quotes(name)),
-       suggestion(name, names, "the experiment's add_parameters gives it one"));
+       nearest.empty() ? "the experiment's add_parameters gives it one"
+                       : fmt::format("did you mean {}?", nearest));
 }
 
 Tensor FunctionCall::dropout(const Tensor& x) const {

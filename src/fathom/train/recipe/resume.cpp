@@ -47,9 +47,12 @@ bool was_made_of(const TrainingPlan& own, const TrainingPlan& other) {
 Resumption find_checkpoint(const std::string& run, const std::string& which,
                            const std::string& preset) {
   const std::string folder = run_folder(run);
-  if (!std::filesystem::exists(folder))
+  if (!std::filesystem::exists(folder)) {
+    const std::string nearest = nearest_name(run, run_names());
     misuse(fmt::format("there is no run {} to go on with", in_quotes(run)),
-           suggestion(run, run_names(), "leave out --resume to start it"));
+           nearest.empty() ? "leave out --resume to start it"
+                           : fmt::format("did you mean {}?", nearest));
+  }
   const std::string checkpoints = folder + "/checkpoints";
   std::vector<std::string> reasons;
   std::optional<CheckpointChoice> choice;

@@ -15,6 +15,7 @@
 #include "fathom/train/recipe/run_checkpoint.h"
 #include "fathom/train/recipe/stage_runs.h"
 #include "fathom/train/recipe/training_plan.h"
+#include "fathom/train/recipe/wiring_description.h"
 
 namespace fathom {
 
@@ -106,6 +107,37 @@ void compare_tokenizers(TrainRequest& request) {
           request.options.initial_model, corpus.name()));
       return;
     }
+}
+
+// Weights go by their parts' numbers, into the first stage and from each to the next.
+void compare_blocks(TrainRequest& request) {
+  const StageRun& first = request.stages.front();
+  if (!request.initial_checkpoint.empty()) {
+    const RunState state = load_state(request.initial_checkpoint);
+    const std::string& name = request.options.initial_model;
+    const WeightsBetween weights = compare_wirings(state.config.model, first.config.model);
+    if (weights == WeightsBetween::kExchanged)
+      misuse(fmt::format("{} was trained with wiring = {}, and here its parts would have each "
+                         "other's weights: wiring = {}",
+                         name, in_quotes(block_text(state.config.model)),
+                         in_quotes(block_text(first.config.model))),
+             "give the wiring as that run's config.toml has it");
+    if (weights == WeightsBetween::kOther)
+      request.notices.push_back(
+          fmt::format("{} was trained with other blocks, {} and not {}: "
+                      "parts take the weights of those with their names",
+                      name, block_text(state.config.model), block_text(first.config.model)));
+  }
+  for (size_t i = 1; i < request.stages.size(); ++i) {
+    const StageRun& before = request.stages[i - 1];
+    const StageRun& stage = request.stages[i];
+    if (compare_wirings(before.config.model, stage.config.model) == WeightsBetween::kExchanged)
+      misuse(fmt::format("the stage {} has wiring = {}, and its parts would have each other's "
+                         "weights: before it is {}",
+                         in_quotes(stage.name), in_quotes(block_text(stage.config.model)),
+                         in_quotes(block_text(before.config.model))),
+             "give both stages the wiring with the same numbers");
+  }
 }
 
 // Of every stage: the largest one fits, and what freeze and parameter_groups name is there.
@@ -265,6 +297,7 @@ std::optional<TrainRequest> settle_request(TrainRequest& request, std::optional<
   check_start(request);
   make_stages(request, std::move(plan), list);
   compare_tokenizers(request);
+  compare_blocks(request);
   if (request.resume) {
     tell_changes(*request.resume, present_stage(request));
     return finish_resume(std::move(request));

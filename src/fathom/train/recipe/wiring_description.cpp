@@ -69,9 +69,12 @@ struct PartsSaid {
   }
 };
 
+struct SaidBlock {
+  std::string canonical, equivalent, hash;
+};
+
 struct Said {
-  Words wirings;  // canonical, of layers
-  Words hashes;
+  std::vector<SaidBlock> blocks;  // of layers, each once
   PartsSaid attention, mlp, doors, within, last;
   int layers = 0;
   std::string positions;
@@ -105,6 +108,15 @@ std::string positions_of(const DepthPlan& plan) {
   return again ? out + ", and again at later layers' doors" : out;
 }
 
+// Factors are taken up by an output's map, which not every attention has.
+OutputScales output_scales(const LayerSpec& layer) {
+  OutputScales scales;
+  for (const AttentionSpec& a : layer.attention)
+    scales.attention =
+        scales.attention && (a.output_projection || a.value == AttentionSpec::kLinear);
+  return scales;
+}
+
 Said say_all(const ModelConfig& config) {
   const DepthPlan plan = make_depth_plan(config);
   const BackboneConfig& b = config.backbone;
@@ -117,8 +129,9 @@ Said say_all(const ModelConfig& config) {
     ++said.layers;
     if (wirings.insert(layer.wiring).second) {
       const Wiring& wiring = plan.wirings.at(static_cast<size_t>(layer.wiring));
-      said.wirings.push_back(to_text(canonical(wiring, y_is_read)));
-      said.hashes.push_back(wiring_hash(wiring, y_is_read));
+      said.blocks.push_back({to_text(canonical(wiring, y_is_read)),
+                             equivalence_text(wiring, output_scales(layer), y_is_read),
+                             wiring_hash(wiring, y_is_read)});
     }
     for (const AttentionSpec& a : layer.attention)
       said.attention.add(attention_words(a, b), a.name());
@@ -180,9 +193,10 @@ json parts_json(const PartsSaid& parts) {
 std::vector<std::pair<std::string, std::string>> wiring_lines(const ModelConfig& config) {
   const Said said = say_all(config);
   std::vector<std::pair<std::string, std::string>> lines;
-  for (size_t i = 0; i < said.wirings.size(); ++i) {
-    lines.emplace_back("block", said.wirings[i]);
-    lines.emplace_back("hash", said.hashes[i]);
+  for (const SaidBlock& block : said.blocks) {
+    lines.emplace_back("block", block.canonical);
+    if (block.equivalent != block.canonical) lines.emplace_back("equivalent", block.equivalent);
+    lines.emplace_back("hash", block.hash);
   }
   lines.emplace_back("attention", of_kinds(said.attention));
   lines.emplace_back("  instances", sharing_words(said.attention, said.layers));
@@ -202,8 +216,9 @@ std::vector<std::pair<std::string, std::string>> wiring_lines(const ModelConfig&
 json wiring_json(const ModelConfig& config) {
   const Said said = say_all(config);
   json blocks = json::array();
-  for (size_t i = 0; i < said.wirings.size(); ++i)
-    blocks.push_back({{"canonical", said.wirings[i]}, {"hash", said.hashes[i]}});
+  for (const SaidBlock& block : said.blocks)
+    blocks.push_back(
+        {{"canonical", block.canonical}, {"equivalent", block.equivalent}, {"hash", block.hash}});
   return {{"blocks", blocks},
           {"attention", parts_json(said.attention)},
           {"mlp", parts_json(said.mlp)},
@@ -226,6 +241,35 @@ std::string given_wiring_line(const ModelConfig& config) {
   if (!config.wiring.has_wiring()) return "";
   const Wiring wiring = typed_wiring(config.wiring);
   return fmt::format("wiring {} ({})", to_text(canonical(wiring)), wiring_hash(wiring));
+}
+
+namespace {
+
+// Block styles of their own names have norms of their own names.
+bool is_formula(const ModelConfig& config) {
+  return config.wiring.has_wiring() || config.backbone.block_style == BlockStyle::kGpt2;
+}
+
+Wiring formula_of(const ModelConfig& config) {
+  return config.wiring.has_wiring() ? typed_wiring(config.wiring) : pre_norm_wiring();
+}
+
+}  // namespace
+
+WeightsBetween compare_wirings(const ModelConfig& from, const ModelConfig& to) {
+  if (from.architecture != nullptr || to.architecture != nullptr) return WeightsBetween::kSame;
+  if (!is_formula(from) || !is_formula(to))
+    return from.backbone.block_style == to.backbone.block_style ? WeightsBetween::kSame
+                                                                : WeightsBetween::kOther;
+  const Wiring a = formula_of(from), b = formula_of(to);
+  if (to_text(canonical(a)) != to_text(canonical(b))) return WeightsBetween::kOther;
+  return text_by_part(a) == text_by_part(b) ? WeightsBetween::kSame : WeightsBetween::kExchanged;
+}
+
+std::string block_text(const ModelConfig& config) {
+  if (is_formula(config)) return to_text(formula_of(config));
+  return config.backbone.block_style == BlockStyle::kSandwich ? "block_style = sandwich"
+                                                              : "block_style = huginn";
 }
 
 bool is_same_wiring(const std::string& a, const std::string& b) {
