@@ -1,10 +1,13 @@
 // Sizes of a model's walk against plain loops over its states, and against the trainer's gradients.
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/log_softmax.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <string>
 
 #include "errors.h"
 #include "fathom/ops/plain.h"
@@ -236,6 +239,46 @@ TEST(SamplesOfTraining, SayTheSizesThatTheWalkHas) {
                 TrainingSamples(m.walk(), nullptr, kSizedVocab, std::string("x"), std::nullopt);
               }),
               ::testing::HasSubstr("sample_prompt"));
+  const auto letters =
+      Tokenizer::from_json(nlohmann::json({{"kind", "char"}, {"characters", " abcdefghij"}}));
+  EXPECT_THAT(error_of([&] {
+                TrainingSamples(m.walk(), letters.get(), kSizedVocab, std::string("\u00e9"),
+                                std::nullopt);
+              }),
+              ::testing::HasSubstr("sample_prompt = "));
+}
+
+std::vector<std::string> guesses_in(const std::vector<std::string>& lines,
+                                    const std::string& layer) {
+  std::vector<std::string> found;
+  for (const std::string& line : lines)
+    if (line.rfind(layer + ":", 0) == 0) found.push_back(line);
+  return found;
+}
+
+TEST(SamplesOfTraining, LayersKeepTheirNumbersAndAreReadByTheirOwnHeads) {
+  ModelConfig widths = untied_config();
+  widths.backbone.n_layer = 3;
+  widths.early_exit.layer_widths = {8, 16, 16};
+  const auto wide = model_of(widths, kSizedVocab, at::kDouble);
+  const auto said =
+      TrainingSamples(depth(*wide), nullptr, kSizedVocab, std::nullopt, std::nullopt).notebook();
+  EXPECT_THAT(guesses_in(said, "layer 0"), ::testing::IsEmpty()) << "nobody reads 8 channels";
+  for (const char* layer : {"layer 1", "layer 2", "answer"})
+    EXPECT_EQ(guesses_in(said, layer).size(), 2U) << layer;
+
+  const auto own = model_of(exit_config(0.3), kSizedVocab, at::kDouble);
+  const StepSpec& first = depth(*own).program().steps[0];
+  {
+    const at::NoGradGuard no_grad;
+    const std::string bias = "head." + std::to_string(first.layer.readout->head) + ".bias";
+    Tensor(own->parameters().find(bias)).data_ptr<double>()[5] = 1e3;
+  }
+  const auto lines =
+      TrainingSamples(depth(*own), nullptr, kSizedVocab, std::nullopt, std::nullopt).notebook();
+  EXPECT_EQ(guesses_in(lines, "layer 0").at(0), "layer 0: '[5]' 1.00");
+  EXPECT_THAT(guesses_in(lines, "answer").at(0),
+              ::testing::Not(::testing::HasSubstr("'[5]' 1.00")));
 }
 
 }  // namespace
