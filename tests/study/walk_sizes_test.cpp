@@ -163,6 +163,53 @@ TEST(WalkSizesOfAModel, GradientsAreTheTrainers) {
   for (const StepSizes& step : facts.steps) EXPECT_GT(step.gradient, 0);
 }
 
+TEST(WalkSizesOfAModel, AGradientThatIsCutOffIsNotKnown) {
+  ModelConfig config = exit_config(0.3);
+  config.early_exit.detach_between_layers = true;
+  const auto model = model_of(config, kSizedVocab, at::kDouble);
+  WalkSizes sizes(depth(*model), {});
+  sizes.add(SizedModel().batch);
+  const SizeFacts facts = sizes.facts();
+  for (const StepSizes& step : facts.steps) EXPECT_TRUE(std::isnan(step.gradient)) << step.name;
+  for (const PartGradient& part : facts.gradients) {
+    if (part.name == "attention.0" || part.name == "mlp.0") {
+      EXPECT_TRUE(std::isnan(part.norm)) << part.name;
+    } else if (part.name == "attention.1" || part.name == "mlp.1") {
+      EXPECT_GT(part.norm, 0) << part.name;
+    }
+  }
+}
+
+// A float32 carry of 10^11 keeps nothing of what blocks of ordinary size add; that is lost, and
+// nothing is where they add 0.
+TEST(WalkSizesOfAModel, WhatRoundingTookIsLostAndNothingIsNot) {
+  const auto model = model_of(tied_config(), kSizedVocab);
+  disturb(*model, 0.3);
+  SizeOptions options;
+  options.gradients = false;
+  const auto facts_with = [&](const std::string& prefix, double factor) {
+    {
+      const at::NoGradGuard no_grad;
+      for (const Parameter& p : model->parameters().all())
+        if (p.spec.name.rfind(prefix, 0) == 0) Tensor(p.tensor).mul_(factor);
+    }
+    WalkSizes sizes(depth(*model), options);
+    sizes.add(SizedModel().batch);
+    return sizes.facts();
+  };
+  const SizeFacts large = facts_with("token_table", 1e12);
+  EXPECT_TRUE(large.steps[0].adds);
+  EXPECT_EQ(large.steps[0].lost_float32, 1);
+  facts_with("attention.0", 0);
+  const SizeFacts nothing = facts_with("mlp.0", 0);
+  EXPECT_FALSE(nothing.steps[0].adds);
+  EXPECT_EQ(nothing.steps[0].lost_float32, 0);
+  EXPECT_EQ(nothing.steps[0].lost_bfloat16, 0);
+  EXPECT_TRUE(nothing.steps[1].adds);
+  EXPECT_EQ(nothing.steps[0].read_eps, 0);
+  EXPECT_EQ(nothing.steps[1].read_eps, 1e-5);
+}
+
 TEST(WalkSizesOfAModel, BatchesAddUpAndPaddingDoesNotCount) {
   SizedModel m;
   const SizeFacts whole = m.facts();
