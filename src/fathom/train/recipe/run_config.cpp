@@ -116,8 +116,7 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.add("sample_interval", c.sample_interval,
            "show a text that the model goes on with before the updates of step 1, of every step s "
            "with s mod N = 50 mod N for this N (from 0 on), and of the last one; None: never, 150 "
-           "with "
-           "log_format = notebook")
+           "with log_format = notebook")
       .at_least(1)
       .at_most(1e12);
   list.add("sample_prompt", c.sample_prompt,
