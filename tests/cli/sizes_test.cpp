@@ -43,7 +43,11 @@ TEST_F(SizesVerb, EachOptionChangesSomething) {
   changes("split", [] { EXPECT_EQ(parsed({"--split=train"}).split, "train"); });
   changes("untrained", [] {
     EXPECT_FALSE(parsed().untrained);
+    EXPECT_FALSE(parsed({"--untrained", "false"}).untrained);
+    EXPECT_FALSE(parsed({"--untrained", "--untrained=0"}).untrained);
     EXPECT_TRUE(at_start().untrained);
+    for (const char* said : {"--untrained=1", "--untrained=True", "--untrained=true"})
+      EXPECT_TRUE(parse_sizes({"gpt2ish_shakespeare_cpu", said})->untrained) << said;
   });
   changes("batches", [] { EXPECT_EQ(parsed({"--batches=3"}).batches, 3); });
   changes("sequences", [] {
@@ -90,6 +94,17 @@ TEST_F(SizesVerb, WhatCannotBeLookedAtIsRefusedByName) {
   EXPECT_THAT(refused({"--tokens=17"}).what(), HasSubstr("tokens = 17, plain sees 16"));
   EXPECT_THAT(refused({"--split=test"}).what(), HasSubstr("split = "));
   EXPECT_THAT(refused({"--eps=0"}).what(), HasSubstr("eps"));
+  EXPECT_THAT(refused({"--untrained=perhaps"}).what(), HasSubstr("untrained = perhaps"));
+  EXPECT_THAT(refused({"--csv=a/../b.json", "--output=b.json"}).what(),
+              HasSubstr("csv and output are both"));
+  const Error room = refusal_of([] {
+    parse_sizes({"gpt2ish_shakespeare_cpu", "--untrained", "--sequences=65536", "--n_layer=12",
+                 "--n_head=12", "--n_embd=768", "--block_size=1024"});
+  });
+  EXPECT_THAT(room.what(),
+              HasSubstr("65,536 sequences of 1,024 tokens and what 12 layers make of them do not "
+                        "fit"));
+  EXPECT_THAT(room.hint(), HasSubstr("sequences or tokens"));
   EXPECT_THAT(refusal_of([] { parse_sizes({"nobody"}); }).what(), HasSubstr("nobody"));
 }
 

@@ -90,6 +90,11 @@ TEST(NotebookRun, SaysTheNotebooksLinesAndNothingElse) {
         << run;
   const RunStore store(place.path("runs/fathom.db"), {/*read_only=*/true});
   EXPECT_EQ(store.series("book", "train/loss").size(), store.series("alone", "train/loss").size());
+  // An objective of one term that is not the loss tells it.
+  const Outcome one = with({"--run_name=one", "--objective=confidence = -ln(p_max)"});
+  ASSERT_EQ(one.exit_code, 0) << one.err;
+  EXPECT_FALSE(store.series("one", "train/part/confidence").empty());
+  EXPECT_TRUE(store.series("alone", "train/part/loss").empty());
 
   // Its sizes.
   const Outcome looked = place.run({"sizes", "plain", "--json", "--sequences=2", "--batches=2",

@@ -1,6 +1,7 @@
 // What a run's keys make of its corpora.
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
+#include "fathom/train/recipe/stage_data.h"
 
 #include "data/rows_testing.h"
 #include "recipe/config_testing.h"
@@ -93,6 +94,33 @@ TEST_F(DataOptionsTest, BatchesOfShardsAreOfOnePass) {
   EXPECT_EQ(drawn(plus(small, "sampling", "batches"), true),
             drawn(plus(small, "sampling", "batches"), false));
   EXPECT_EQ(drawn(plus(small, "data_order", "batches")), drawn(plus(small, "sampling", "batches")));
+}
+
+TEST_F(DataOptionsTest, ShardsInOrderAreGivenAgainAfterARound) {
+  std::filesystem::create_directories(temp_ / "shards");
+  testing::write_shard(temp_ / "shards/train.bin", testing::counting(600));
+  const auto times = [&](Settings settings, int64_t samples) {
+    settings.insert(settings.begin(), {"block_size", "12"});
+    StageRun stage;
+    stage.config = resolved("gpt2ish_shakespeare", settings).config;
+    stage.corpora = {Corpus::open(temp_ / "shards")};
+    Progress progress;
+    progress.samples = samples;
+    return times_given_in(stage, progress);
+  };
+  const Settings batches = {{"sampling", "batches"}, {"batch_size", "16"}};
+  EXPECT_EQ(times(batches, 16), 1);
+  EXPECT_EQ(times(batches, 48), 1) << "three batches, though 600 tokens have 50 rows of 12";
+  EXPECT_EQ(times(batches, 49), 2);
+  EXPECT_EQ(times(batches, 97), 3);
+  EXPECT_EQ(times(plus(plus({}, "sampling", "batches"), "batch_size", "64"), 64), 1)
+      << "a text that is too short has no round";
+  const Settings passes = {
+      {"sampling", "batches"}, {"batch_size", "32"}, {"mini_batch_size", "16"}};
+  EXPECT_EQ(times(passes, 64), 2);
+  EXPECT_EQ(times({{"sampling", "sequential"}}, 49), 1);
+  EXPECT_EQ(times({{"sampling", "sequential"}}, 50), 2);
+  EXPECT_EQ(times({}, 5000), 1) << "drawn";
 }
 
 TEST(DataKeys, OfTwoSpellingsTheLaterOneCounts) {

@@ -103,6 +103,10 @@ TEST(ScoreChoices, AQuestionThatDoesNotFitIsNamed) {
                               {{"a", {"b", "c"}, 0}, {"a", {"b", "abcdefgh"}, 0}}, 8, {});
               }),
               HasSubstr("question 2: an ending has 9 tokens, and the model sees 8 at once"));
+  const std::vector<Choice> read = read_choices(
+      "\n{\"ctx\": \"a\", \"endings\": [\"b\", \"\u00e9\"], \"label\": 0}\n", "h.jsonl");
+  EXPECT_THAT(error_of([&] { score_choices(*model, *letters_and_space(), read, 8, {}); }),
+              HasSubstr("h.jsonl, line 2: "));
 }
 
 TEST(GuessLayers, EndWithWhatTheModelSays) {

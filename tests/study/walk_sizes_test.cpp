@@ -1,10 +1,13 @@
 // Sizes of a model's walk against plain loops over its states, and against the trainer's gradients.
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/log_softmax.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
+#include <string>
 
 #include "errors.h"
 #include "fathom/ops/plain.h"
@@ -160,6 +163,53 @@ TEST(WalkSizesOfAModel, GradientsAreTheTrainers) {
   for (const StepSizes& step : facts.steps) EXPECT_GT(step.gradient, 0);
 }
 
+TEST(WalkSizesOfAModel, AGradientThatIsCutOffIsNotKnown) {
+  ModelConfig config = exit_config(0.3);
+  config.early_exit.detach_between_layers = true;
+  const auto model = model_of(config, kSizedVocab, at::kDouble);
+  WalkSizes sizes(depth(*model), {});
+  sizes.add(SizedModel().batch);
+  const SizeFacts facts = sizes.facts();
+  for (const StepSizes& step : facts.steps) EXPECT_TRUE(std::isnan(step.gradient)) << step.name;
+  for (const PartGradient& part : facts.gradients) {
+    if (part.name == "attention.0" || part.name == "mlp.0") {
+      EXPECT_TRUE(std::isnan(part.norm)) << part.name;
+    } else if (part.name == "attention.1" || part.name == "mlp.1") {
+      EXPECT_GT(part.norm, 0) << part.name;
+    }
+  }
+}
+
+// A float32 carry of 10^11 keeps nothing of what blocks of ordinary size add; that is lost, and
+// nothing is where they add 0.
+TEST(WalkSizesOfAModel, WhatRoundingTookIsLostAndNothingIsNot) {
+  const auto model = model_of(tied_config(), kSizedVocab);
+  disturb(*model, 0.3);
+  SizeOptions options;
+  options.gradients = false;
+  const auto facts_with = [&](const std::string& prefix, double factor) {
+    {
+      const at::NoGradGuard no_grad;
+      for (const Parameter& p : model->parameters().all())
+        if (p.spec.name.rfind(prefix, 0) == 0) Tensor(p.tensor).mul_(factor);
+    }
+    WalkSizes sizes(depth(*model), options);
+    sizes.add(SizedModel().batch);
+    return sizes.facts();
+  };
+  const SizeFacts large = facts_with("token_table", 1e12);
+  EXPECT_TRUE(large.steps[0].adds);
+  EXPECT_EQ(large.steps[0].lost_float32, 1);
+  facts_with("attention.0", 0);
+  const SizeFacts nothing = facts_with("mlp.0", 0);
+  EXPECT_FALSE(nothing.steps[0].adds);
+  EXPECT_EQ(nothing.steps[0].lost_float32, 0);
+  EXPECT_EQ(nothing.steps[0].lost_bfloat16, 0);
+  EXPECT_TRUE(nothing.steps[1].adds);
+  EXPECT_EQ(nothing.steps[0].read_eps, 0);
+  EXPECT_EQ(nothing.steps[1].read_eps, 1e-5);
+}
+
 TEST(WalkSizesOfAModel, BatchesAddUpAndPaddingDoesNotCount) {
   SizedModel m;
   const SizeFacts whole = m.facts();
@@ -236,6 +286,46 @@ TEST(SamplesOfTraining, SayTheSizesThatTheWalkHas) {
                 TrainingSamples(m.walk(), nullptr, kSizedVocab, std::string("x"), std::nullopt);
               }),
               ::testing::HasSubstr("sample_prompt"));
+  const auto letters =
+      Tokenizer::from_json(nlohmann::json({{"kind", "char"}, {"characters", " abcdefghij"}}));
+  EXPECT_THAT(error_of([&] {
+                TrainingSamples(m.walk(), letters.get(), kSizedVocab, std::string("\u00e9"),
+                                std::nullopt);
+              }),
+              ::testing::HasSubstr("sample_prompt = "));
+}
+
+std::vector<std::string> guesses_in(const std::vector<std::string>& lines,
+                                    const std::string& layer) {
+  std::vector<std::string> found;
+  for (const std::string& line : lines)
+    if (line.rfind(layer + ":", 0) == 0) found.push_back(line);
+  return found;
+}
+
+TEST(SamplesOfTraining, LayersKeepTheirNumbersAndAreReadByTheirOwnHeads) {
+  ModelConfig widths = untied_config();
+  widths.backbone.n_layer = 3;
+  widths.early_exit.layer_widths = {8, 16, 16};
+  const auto wide = model_of(widths, kSizedVocab, at::kDouble);
+  const auto said =
+      TrainingSamples(depth(*wide), nullptr, kSizedVocab, std::nullopt, std::nullopt).notebook();
+  EXPECT_THAT(guesses_in(said, "layer 0"), ::testing::IsEmpty()) << "nobody reads 8 channels";
+  for (const char* layer : {"layer 1", "layer 2", "answer"})
+    EXPECT_EQ(guesses_in(said, layer).size(), 2U) << layer;
+
+  const auto own = model_of(exit_config(0.3), kSizedVocab, at::kDouble);
+  const StepSpec& first = depth(*own).program().steps[0];
+  {
+    const at::NoGradGuard no_grad;
+    const std::string bias = "head." + std::to_string(first.layer.readout->head) + ".bias";
+    Tensor(own->parameters().find(bias)).data_ptr<double>()[5] = 1e3;
+  }
+  const auto lines =
+      TrainingSamples(depth(*own), nullptr, kSizedVocab, std::nullopt, std::nullopt).notebook();
+  EXPECT_EQ(guesses_in(lines, "layer 0").at(0), "layer 0: '[5]' 1.00");
+  EXPECT_THAT(guesses_in(lines, "answer").at(0),
+              ::testing::Not(::testing::HasSubstr("'[5]' 1.00")));
 }
 
 }  // namespace

@@ -79,6 +79,11 @@ std::string with_commas(int64_t n) {
 }
 
 // A number that would be rounded up to the next unit is shown in that: 999,999 is 1.00M.
+std::string counted(int64_t n, std::string_view one, std::string_view many) {
+  if (n == 1) return "1 " + std::string(one);
+  return with_commas(n) + " " + (many.empty() ? std::string(one) + "s" : std::string(many));
+}
+
 std::string human_count(double n) {
   for (const auto& [unit, name] : {std::pair{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "k"}})
     if (std::abs(n) >= unit * (unit > 1e3 ? 1 - 0.5e-5 : 1 - 0.5e-3))

@@ -19,7 +19,9 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 std::string suggestion(std::string_view name, const std::vector<std::string>& candidates,
                        std::string_view see = "");
 
-std::string with_commas(int64_t n);          // 1234567 -> "1,234,567"
+std::string with_commas(int64_t n);  // 1234567 -> "1,234,567"
+// "1 batch", "1,234 batches"; the plural is with an s where it is not given.
+std::string counted(int64_t n, std::string_view one, std::string_view many = "");
 std::string human_count(double n);           // 120560209 -> "120.56M"
 std::string human_bytes(double n);           // 1536 -> "1.5 KiB"
 std::string human_duration(double seconds);  // 125.3 -> "2m05s"

@@ -15,6 +15,15 @@
 namespace fathom {
 namespace {
 
+// Two names of one file, which need not be there yet; an empty one is none.
+bool is_same_file(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  if (a.empty() || b.empty()) return false;
+  std::error_code error;
+  if (fs::equivalent(a, b, error)) return true;
+  return fs::absolute(a, error).lexically_normal() == fs::absolute(b, error).lexically_normal();
+}
+
 report::Format format_of(const std::string& output) {
   std::string ending = std::filesystem::path(output).extension();
   for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -58,6 +67,12 @@ void settle(const FieldList& list, OutputRequest& output) {
   if (output.format == report::Format::kPng && output.output.empty())
     misuse("format = png needs a file: a PNG is not for a console", "add --output=FILE.png");
   if (output.format == report::Format::kPng) report::require_gnuplot();
+}
+
+void require_own_file(const std::string& csv, const OutputRequest& output) {
+  if (is_same_file(csv, output.output))
+    misuse(fmt::format("csv and output are both {}", quoted_start(csv)),
+           "one would replace the other: give them two names");
 }
 
 void give(const report::Report& given, const OutputRequest& output, const std::string& what) {

@@ -22,6 +22,9 @@ void add_fields(FieldList& list, OutputRequest& output);
 // a file.
 void settle(const FieldList& list, OutputRequest& output);
 
+// Throws Error(kUsage) where `csv` (empty: there is none) and the report would be one file.
+void require_own_file(const std::string& csv, const OutputRequest& output);
+
 // Renders and prints or writes it; a terminal's width and colours are those of standard output. A
 // word about a written file goes to standard output: "12,345 bytes" or, if it is given, `what`, "in
 // FILE". Throws Error.

@@ -54,7 +54,8 @@ std::vector<std::string> endings_of(const json& object, const std::string& name)
                          : fmt::format("{} has endings = {}, not a list", name, shown_json(*list)),
          kHint);
   if (list->size() < 2 || list->size() > kMostEndings)
-    fail(fmt::format("{} has {} endings, it takes 2 to {}", name, list->size(), kMostEndings),
+    fail(fmt::format("{} has {}, it takes 2 to {}", name,
+                     counted(static_cast<int64_t>(list->size()), "ending"), kMostEndings),
          kHint);
   std::vector<std::string> endings;
   for (const json& ending : *list) {
@@ -127,6 +128,7 @@ Choice read_choice(std::string_view line, const std::string& name) {
   choice.context = context_of(object, name);
   choice.endings = endings_of(object, name);
   choice.label = label_of(object, choice.endings.size(), name);
+  choice.place = name;
   return choice;
 }
 

@@ -25,8 +25,9 @@ struct Choice {
   std::string context;               // not empty
   std::vector<std::string> endings;  // two to kMostEndings, none empty
   size_t label = 0;                  // which one is right
+  std::string place = {};            // where it was read: "h.jsonl, line 3"; empty: nowhere
 };
-bool operator==(const Choice& a, const Choice& b);
+bool operator==(const Choice& a, const Choice& b);  // wherever they were read
 
 // `name` is for errors: "hellaswag.jsonl, line 3". Throws Error for a line that is none.
 Choice read_choice(std::string_view line, const std::string& name);

@@ -64,9 +64,8 @@ class DataSet {
   virtual Cursor next_sample(const Cursor& cursor) const { return cursor; }
 };
 
-// How often data that goes round in the same order (SequentialShards by row) has given a sample by
-// then, itself included, before which so many of the run were given; `epoch`: DataSet::samples().
-// What the wiring notebook's log calls batch-reuse.
+// How often data that goes round in the same order (SequentialShards) has given a sample by then,
+// itself included, before which so many were given; `epoch`: samples of one round.
 inline int64_t times_given(int64_t samples_before, int64_t epoch) {
   return epoch > 0 ? samples_before / epoch + 1 : 1;
 }

@@ -38,6 +38,7 @@ class FirstInBatches : public DataSet {
       : data_(std::move(data)), draws_(draws), count_(count) {}
   Drawn next(const Cursor& cursor) const override;
   int64_t batches() const { return (draws_ + count_ - 1) / count_; }
+  int64_t draws() const { return draws_; }
 
  private:
   std::shared_ptr<const DataSet> data_;

@@ -49,6 +49,9 @@ std::vector<ChoiceScore> score_choices(const NextTokenModel& model, const Tokeni
   const at::NoGradGuard no_grad;
   const Autocast autocast(options.dtype, options.device);
   const int64_t own = seen - (options.shifted_vocab ? 1 : 0);
+  const auto name_of = [&](size_t i) {
+    return choices[i].place.empty() ? fmt::format("question {}", i + 1) : choices[i].place;
+  };
   std::vector<ChoiceScore> scores;
   std::vector<ChoiceRows::Row> waiting;
   size_t scored = 0;  // of scores, those with their ln p
@@ -58,7 +61,7 @@ std::vector<ChoiceScore> score_choices(const NextTokenModel& model, const Tokeni
       ChoiceScore& score = scores[scored];
       for (size_t i = 0; i < score.tokens.size(); ++i, ++row) {
         if (!std::isfinite(ln_p[row]))
-          fail(fmt::format("ln p of ending {} of question {} is {}", i, scored + 1, ln_p[row]),
+          fail(fmt::format("{}: ln p of ending {} is {}", name_of(scored), i, ln_p[row]),
                "its scores go beyond what a number holds: take an earlier --checkpoint");
         score.ln_p.push_back(ln_p[row]);
       }
@@ -66,7 +69,7 @@ std::vector<ChoiceScore> score_choices(const NextTokenModel& model, const Tokeni
     waiting.clear();
   };
   for (size_t i = 0; i < choices.size(); ++i) {
-    ChoiceRows rows = choice_rows(tokenizer, choices[i], own, fmt::format("question {}", i + 1));
+    ChoiceRows rows = choice_rows(tokenizer, choices[i], own, name_of(i));
     const auto together = static_cast<int64_t>(waiting.size() + rows.rows.size());
     if (!waiting.empty() && together > options.batch_size) score_waiting();
     scores.push_back(begun_score(choices[i], rows));

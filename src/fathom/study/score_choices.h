@@ -23,7 +23,8 @@ struct ScoreChoicesOptions {
 // ln p of each ending's tokens behind the context, as the model's loss has them: at its last layer,
 // in evaluation. A token's probability is what the token before it says, the first one's what the
 // context's last token says. `seen`: tokens that the model sees at once. Throws Error as
-// choice_rows() does, with the question's number, and for scores that are not finite.
+// choice_rows() does, with the question's place or else its number, and for scores that are not
+// finite.
 std::vector<ChoiceScore> score_choices(const NextTokenModel& model, const Tokenizer& tokenizer,
                                        const std::vector<Choice>& choices, int64_t seen,
                                        const ScoreChoicesOptions& options);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -24,6 +25,15 @@ constexpr size_t kTokens = 30, kLeastNewTokens = 16, kShownPositions = 8, kBins 
 std::vector<int64_t> tokens_of(const Tokenizer& tokenizer, const std::string& text) {
   const std::vector<uint32_t> ids = tokenizer.encode(text);
   return {ids.begin(), ids.end()};
+}
+
+std::vector<int64_t> given_prompt(const Tokenizer& tokenizer, const std::string& text) {
+  try {
+    return tokens_of(tokenizer, text);
+  } catch (const Error& error) {
+    misuse(fmt::format("sample_prompt = {}: {}", quoted_start(text), error.what()),
+           "give a text that the tokenizer has tokens for, or leave it out");
+  }
 }
 
 std::vector<int64_t> usual_prompt(const Tokenizer* tokenizer) {
@@ -57,9 +67,11 @@ std::string histogram_line(const std::string& name, const Tensor& x_C) {
 // One walk over a text.
 struct TrainingSamples::Read {
   std::vector<SeenStep> seen;
-  int64_t front = 0;            // rows that are no text
-  Tensor scores_V;              // of the next token
-  std::vector<Reading> layers;  // of the carry after each step, by the last norm and head
+  int64_t front = 0;  // rows that are no text
+  Tensor scores_V;    // of the next token
+  // Of the carry after each step: by its own readout, else by the last norm and head, if its width
+  // is theirs.
+  std::vector<std::pair<std::string, Reading>> layers;
   Reading answer;
 };
 
@@ -74,7 +86,7 @@ TrainingSamples::TrainingSamples(const DepthModel& model, const Tokenizer* token
   last_readout_step(program_);  // throws
   if (prompt && tokenizer == nullptr)
     fail("sample_prompt is text, and the corpus's tokens have none", "leave it out");
-  prompt_ = prompt ? tokens_of(*tokenizer, *prompt) : usual_prompt(tokenizer);
+  prompt_ = prompt ? given_prompt(*tokenizer, *prompt) : usual_prompt(tokenizer);
   if (prompt_.empty()) fail("sample_prompt has no tokens", "give it a word, or leave it out");
 }
 
@@ -103,10 +115,14 @@ TrainingSamples::Read TrainingSamples::read(const std::vector<int64_t>& text) co
   read.scores_V = linear(head_RC.narrow(0, head_RC.size(0) - 1, 1), head.weight, head.bias)[0];
   read.answer = readout(head_RC, head, {});
   for (const StepSpec& step : program_.steps) {
-    if (step.layer.width != last.layer.width) continue;
-    const Tensor n_RC = norm(read.seen[static_cast<size_t>(step.index)].after(),
-                             walk.params().norm(readout_spec.norm), walk.settings());
-    read.layers.push_back(readout(n_RC, head, {}));
+    const SeenStep& seen = read.seen[static_cast<size_t>(step.index)];
+    const bool own = step.layer.readout.has_value();
+    if (!own && step.layer.width != last.layer.width) continue;
+    const Tensor n_RC =
+        own ? seen.head_RC
+            : norm(seen.after(), walk.params().norm(readout_spec.norm), walk.settings());
+    const LinearParams& by = own ? walk.params().head.at(step.layer.readout->head) : head;
+    read.layers.emplace_back(step_name(step), readout(n_RC, by, {}));
   }
   return read;
 }
@@ -172,7 +188,7 @@ void TrainingSamples::add_guesses(const Read& read, std::vector<std::string>& li
                           std::exp(ln_p.data_ptr<double>()[i]));
     lines.push_back(std::move(line));
   };
-  for (size_t i = 0; i < read.layers.size(); ++i) add(fmt::format("layer {}", i), read.layers[i]);
+  for (const auto& [name, reading] : read.layers) add("layer " + name, reading);
   add("answer", read.answer);
 }
 

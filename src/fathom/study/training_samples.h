@@ -30,8 +30,9 @@ class TrainingSamples {
   // "sample: A Poem for you! ..."
   std::vector<std::string> plain() const;
   // For the first new token the sizes of every layer (track/notebook_log.h), for the first two
-  // every layer's likeliest token and its probability at the last 8 positions, a line a layer and
-  // one for the answer; then the text: "rank 0 sample 0: ...".
+  // every layer's likeliest token and its probability at the last 8 positions, by its own readout
+  // or else by the last one, a line a layer (of the last one's width) and one for the answer; then
+  // the text: "rank 0 sample 0: ...".
   std::vector<std::string> notebook() const;
 
  private:

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "fathom/base/error.h"
@@ -74,7 +75,8 @@ struct StepSums {
   std::vector<std::pair<std::string, SizeSums>> values;
   std::vector<NamedHistogram> histograms;
   Share cosine, lost_float32, lost_bfloat16, lens, readout, near_zero;
-  double gradient_squares = 0;
+  double gradient_squares = kUnknownSize;  // until a graph reaches the step
+  bool adds = false;                       // anything that is not exactly 0
   double rank = kUnknownSize;
 
   SizeSums& value(const std::string& name) {
@@ -93,10 +95,15 @@ struct StepSums {
   }
 };
 
-// Shares of elements of `before` that a change leaves as they are, in so many bits.
-Share lost(const Tensor& before_RC, const Tensor& delta_RC, int bits) {
-  const Tensor lost_RC = delta_RC.abs() < before_RC.abs() * std::ldexp(1.0, -bits);
-  return {sum_of(lost_RC), static_cast<double>(lost_RC.numel())};
+// Shares of elements of `before` that a change leaves as they are, in so many bits. Where nothing
+// is added, nothing is lost.
+Share lost(const Tensor& before_RC, const Tensor& delta_RC, const Tensor& adds_RC, int bits) {
+  const Tensor small_RC = delta_RC.abs() < before_RC.abs() * std::ldexp(1.0, -bits);
+  return {sum_of(small_RC.logical_and(adds_RC)), static_cast<double>(small_RC.numel())};
+}
+
+bool is_named(const std::string& name, const char* part) {
+  return name == part || name.rfind(std::string(part) + ".", 0) == 0;
 }
 
 Share cosine_of(const Tensor& a_RC, const Tensor& b_RC) {
@@ -119,6 +126,10 @@ void operator+=(Share& to, const Share& more) {
   to.count += more.count;
 }
 
+void add_squares(double& sum, double more) {
+  sum = std::isnan(sum) ? more : sum + more;
+}
+
 // "attention.0" of "attention.0.out.weight", "position_table" of "position_table.weight".
 std::string part_of(const std::string& parameter) {
   const size_t first = parameter.find('.');
@@ -135,6 +146,7 @@ struct WalkSizes::Sums {
   DepthProgram program;
   std::vector<StepSums> steps;
   std::map<std::string, std::vector<Tensor>> gradients;  // of the summed loss, by part
+  std::set<std::string> reached;                         // parts that its graph has come to
   int64_t rows = 0, ranked_rows = 0;
   double nats = 0, targets = 0;
 
@@ -192,6 +204,24 @@ void WalkSizes::Sums::add_values(const SizeOptions& options, const SeenStep& see
   }
 }
 
+namespace {
+
+// Elements to which the block adds something: the carry is another, or, where rounding left it as
+// it was, a part of the block gave something that is not 0. `r = r` adds nothing whatever they
+// give.
+Tensor added_elements(const SeenStep& seen, const Tensor& delta_RC, const Tensor& there) {
+  Tensor adds_RC = delta_RC != 0;
+  if (seen.after().is_same(seen.before_RC)) return adds_RC;
+  for (const auto& [name, value_RC] : seen.values) {
+    const bool is_part = name == "a" || name == "m" || is_named(name, "F");
+    if (is_part && value_RC.sizes() == seen.before_RC.sizes())
+      adds_RC = adds_RC.logical_or(rows_of(value_RC, there) != 0);
+  }
+  return adds_RC;
+}
+
+}  // namespace
+
 void WalkSizes::Sums::add_step(const DepthWalk& walk, const SizeOptions& options,
                                const StepSpec& spec, const SeenStep& seen, const Tensor& targets_R,
                                const Tensor& there) {
@@ -205,8 +235,10 @@ void WalkSizes::Sums::add_step(const DepthWalk& walk, const SizeOptions& options
   to.after.add(after_RC);
   to.delta.add(delta_RC);
   to.cosine += cosine_of(delta_RC, before_RC);
-  to.lost_float32 += lost(before_RC, delta_RC, 24);
-  to.lost_bfloat16 += lost(before_RC, delta_RC, 8);
+  const Tensor adds_RC = added_elements(seen, delta_RC, there);
+  to.adds = to.adds || adds_RC.any().item<bool>();
+  to.lost_float32 += lost(before_RC, delta_RC, adds_RC, 24);
+  to.lost_bfloat16 += lost(before_RC, delta_RC, adds_RC, 8);
   add_values(options, seen, there, to);
   if (std::isnan(to.rank) && rows == 0) {
     const std::vector<int64_t> some = evenly(after_RC.size(0), options.ranked_rows);
@@ -248,7 +280,7 @@ void WalkSizes::Sums::add_gradients(const ParameterSet& parameters, const Tensor
                             /*allow_unused=*/true);
   for (size_t i = 0; i < of_step.size(); ++i)
     if (found[i].defined())
-      steps[of_step[i]].gradient_squares += sum_of(found[i].to(at::kDouble).square());
+      add_squares(steps[of_step[i]].gradient_squares, sum_of(found[i].to(at::kDouble).square()));
   const bool first = gradients.empty();
   std::map<std::string, size_t> next;  // which of the part's
   for (size_t i = 0; i < trained.size(); ++i) {
@@ -256,6 +288,7 @@ void WalkSizes::Sums::add_gradients(const ParameterSet& parameters, const Tensor
     const Tensor sum = gradient.defined() ? gradient.detach().to(at::kDouble)
                                           : trained[i]->tensor.detach().to(at::kDouble) * 0;
     const std::string part = part_of(trained[i]->spec.name);
+    if (gradient.defined()) reached.insert(part);
     std::vector<Tensor>& all = gradients[part];
     if (first)
       all.push_back(sum);
@@ -305,6 +338,11 @@ SizeFacts WalkSizes::facts() const {
   facts.ranked_rows = sums.ranked_rows;
   facts.eps = options_.eps;
   if (sums.targets > 0) facts.loss = sums.nats / sums.targets;
+  const auto eps_of = [&](const NormSpec& norm) {
+    if (norm.kind == NormSpec::kNone) return 0.0;
+    const DepthWalk& walk = model_.walk();
+    return walk.params().norm(norm).eps.value_or(walk.settings().norm_eps);
+  };
   for (size_t i = 0; i < sums.steps.size(); ++i) {
     const StepSums& from = sums.steps[i];
     const StepSpec& spec = sums.program.steps[i];
@@ -324,11 +362,14 @@ SizeFacts WalkSizes::facts() const {
     step.near_zero = from.near_zero.mean();
     if (has_gradients) step.gradient = std::sqrt(from.gradient_squares) / sums.targets;
     const NormSpec& reads = spec.layer.norm_in;
-    if (reads.kind != NormSpec::kNone) {
-      const NormParams& params = model_.walk().params().norm(reads);
-      step.norm_eps = params.eps.value_or(model_.walk().settings().norm_eps);
-    }
+    step.norm_eps = eps_of(reads);
     step.centred = reads.kind != NormSpec::kRms;
+    if (spec.layer.readout) {
+      const NormSpec& norm = spec.layer.readout->norm;
+      step.read_eps = eps_of(norm);
+      step.read_centred = norm.kind != NormSpec::kRms;
+    }
+    step.adds = from.adds;
     step.histograms = from.histograms;
     facts.steps.push_back(std::move(step));
   }
@@ -341,7 +382,8 @@ SizeFacts WalkSizes::facts() const {
       squares += sum_of(t.square());
       gradient.parameters += t.numel();
     }
-    gradient.norm = std::sqrt(squares) / sums.targets;
+    gradient.norm =
+        sums.reached.count(part) == 1 ? std::sqrt(squares) / sums.targets : kUnknownSize;
     facts.gradients.push_back(gradient);
   }
   return facts;

@@ -10,6 +10,7 @@
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
 #include "fathom/track/notebook_log.h"
+#include "fathom/train/recipe/stage_data.h"
 
 namespace fathom {
 
@@ -59,11 +60,18 @@ NotebookModel notebook_model(const ModelConfig& model, int64_t vocab_size) {
   return out;
 }
 
-// Of data in order: how often it was begun. What is drawn has no turns.
-int64_t turns_of_data(const TrainRequest& request, int64_t tokens) {
-  if (request.config.data.sampling == Sampling::kRandom) return 1;
-  const auto all = static_cast<int64_t>(request.corpus.tokens("train"));
-  return all <= 0 || tokens <= 0 ? 1 : (tokens + all - 1) / all;
+// The one in which the run is.
+const StageRun& present_stage(const TrainRequest& request, const RunState& state) {
+  for (const StageRun& stage : request.stages)
+    if (stage.name == state.stage) return stage;
+  return request.stages.front();
+}
+
+// Whether they say more than the loss does: of an objective with names of its own. Those of layers
+// without one are told as losses.
+bool tells_parts(const ModelConfig& model, const std::map<std::string, double>& parts) {
+  if (!model.supervision.has_objective() || parts.empty()) return false;
+  return parts.size() > 1 || parts.begin()->first != "loss";
 }
 
 }  // namespace
@@ -127,10 +135,9 @@ void Reporter::on_step(const StepReport& r) {
                                        {"train/learning_rate", r.learning_rate},
                                        {"train/tokens_per_s", speed_}};
     if (r.objective) values.push_back({"train/objective", *r.objective});
-    // Of an objective whose parts have names; those of its layers are told as losses.
-    if (r.parts.size() > 1 && request_.config.model.supervision.has_objective())
+    if (tells_parts(state_.config.model, r.parts))
       for (const auto& [name, value] : r.parts) values.push_back({"train/part/" + name, value});
-    if (request_.config.optimizer.grad_clip > 0)
+    if (state_.config.optimizer.grad_clip > 0)
       values.push_back({"train/clipped", clipped_ / steps_});
     clipped_ = steps_ = 0;
     for (const auto& [name, value] : r.metrics) values.push_back({"train/" + name, value});
@@ -190,7 +197,7 @@ bool Reporter::is_notebook() const {
 }
 
 void Reporter::print_notebook_step(const StepReport& r) const {
-  const RunConfig& c = request_.config;
+  const RunConfig& c = state_.config;
   const int64_t L = c.model.backbone.n_layer;
   NotebookStep line;
   line.step = r.step - 1;
@@ -213,7 +220,8 @@ void Reporter::print_notebook_step(const StepReport& r) const {
   line.milliseconds = 1e3 * r.seconds;
   line.tokens_per_second = static_cast<double>(r.tokens) / r.seconds;
   line.flops = notebook_flops(notebook_model(c.model, state_.vocab_size), r.tokens, r.seconds);
-  line.batch_reuse = turns_of_data(request_, state_.progress.tokens);
+  line.batch_reuse =
+      times_given_in(present_stage(request_, state_), since(state_.stage_start, state_.progress));
   say(stdout, notebook_line(line) + "\n");
 }
 

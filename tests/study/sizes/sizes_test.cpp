@@ -149,6 +149,11 @@ TEST(AlarmsOfSizes, AbsorptionIsAnUpdateBelowTheCarrysLastBit) {
   EXPECT_THAT(texts(1), AllOf(HasSubstr("2^-24"), HasSubstr("2^-8"), HasSubstr("float32")));
   EXPECT_THAT(texts(2), AllOf(Not(HasSubstr("2^-24")), HasSubstr("absorption"), HasSubstr("2^-8")));
   EXPECT_EQ(texts(1e5), "") << "2^-8 of 2e7 is 78125";
+  SizeFacts same = facts_of_sizes({2, 2, 2});
+  EXPECT_THAT(kinds_of(same), ElementsAre("absorption", "absorption")) << "rounding took it all";
+  EXPECT_THAT(alarms_of(same)[0].text, HasSubstr("what layer 0 and 1 later one add is less"));
+  for (StepSizes& step : same.steps) step.adds = false;
+  EXPECT_THAT(kinds_of(same), IsEmpty()) << "a block that adds exactly nothing loses nothing";
 }
 
 TEST(AlarmsOfSizes, CollapseIsACarryBelowTheNormsEps) {
@@ -160,6 +165,14 @@ TEST(AlarmsOfSizes, CollapseIsACarryBelowTheNormsEps) {
   EXPECT_THAT(kinds_of(rms), ElementsAre("collapse"));
   rms.steps[0].centred = false;  // whose norm looks at the mean square
   EXPECT_THAT(kinds_of(rms), IsEmpty());
+  SizeFacts last = facts_of_sizes({0.006, 0.003});
+  EXPECT_THAT(kinds_of(last), IsEmpty()) << "no norm reads what is behind the last layer";
+  last.steps[0].read_eps = 1e-5;
+  EXPECT_THAT(kinds_of(last), ElementsAre("collapse"));
+  EXPECT_THAT(alarms_of(last)[0].text, HasSubstr("the norm of the readout behind layer 0 reads"));
+  last.steps[0].read_centred = false;
+  last.steps[0].after.rms = 0.006;
+  EXPECT_THAT(kinds_of(last), IsEmpty());
 }
 
 TEST(AlarmsOfSizes, GrowthIsGeometricAndSteep) {
@@ -187,8 +200,37 @@ TEST(SizesReport, EveryFormatShowsItAndJsonHasEveryNumber) {
   EXPECT_EQ(json["steps"][1]["cross_entropy"], nullptr) << "not known";
   EXPECT_EQ(json["steps"][0]["histograms"]["a"]["counts"], nlohmann::json({1, 1, 1}));
   EXPECT_EQ(json["part_gradients"][0]["norm"], 0.125);
-  EXPECT_THAT(sizes_csv(facts), AllOf(HasSubstr("\n0,a,0.25,0.25,0.75,,,,,\n"),
-                                      HasSubstr("\n0,after,2,2,6,,,3.25,,\n")));
+  facts.steps[0].readout = 3.5;
+  facts.steps[0].lost_float32 = 0.25;
+  facts.steps[1].after.largest = kInfinite;
+  EXPECT_THAT(sizes_csv(facts),
+              AllOf(HasSubstr("step,value,rms,sd,largest,cosine,lost_float32,lost_bfloat16,"
+                              "effective_rank,cross_entropy,readout_cross_entropy,gradient_norm,"
+                              "attention_near_zero,norm_eps,read_eps\n"),
+                    HasSubstr("\n0,a,0.25,0.25,0.75,,,,,,,,,,\n"),
+                    HasSubstr("\n0,after,2,2,6,,0.25,,,3.25,3.5,,,1e-05,0\n"),
+                    HasSubstr("\n1,after,4,4,Infinity,")));
+  EXPECT_EQ(size_numbers(facts)["steps"][1]["after"]["largest"], "Infinity");
+}
+
+TEST(SizesReport, FitsATerminalOf80Columns) {
+  SizeFacts facts = facts_of_sizes({1.234e-5, 0.0012345, 1.2345, 123.45, 12345.6, 1.2345e10});
+  for (StepSizes& step : facts.steps) {
+    step.values = {{"a", size_like(-1.234e-5)}, {"m", size_like(1.234e-5)}};
+    step.cosine = -0.123;
+    step.effective_rank = 123.4;
+    step.lens = step.readout = 12.3456;
+    step.gradient = 1.234e-5;
+    step.near_zero = step.lost_float32 = step.lost_bfloat16 = 0.999;
+  }
+  facts.gradients = {{"attention.0", 123456789, 1.234e-5}};
+  report::Report report = sizes_report(facts);
+  const std::string text = report::render(report, report::Format::kTerminal, {80, false});
+  for (const char* header : {"cosine", "lost in bfloat16", "own loss", "late times", "R^2 geom"})
+    EXPECT_THAT(text, HasSubstr(header));
+  const size_t tables = text.find("Root mean squares");
+  ASSERT_NE(tables, std::string::npos);
+  EXPECT_THAT(text.substr(tables), Not(HasSubstr("\u2026"))) << text;
 }
 
 }  // namespace

@@ -56,10 +56,14 @@ TEST(ChoiceTable, AReportHasBothRulesAndWhatWasCut) {
   EXPECT_NEAR(report.values["guessing"].get<double>(), 0.5, 1e-12);
   EXPECT_NEAR(report.values["nats_per_token"].get<double>(), (1 + 1.5 + 1) / 3, 1e-12);
   EXPECT_EQ(report.values["scores"][1]["sum_ln_p"], nlohmann::json({-4, -3}));
-  EXPECT_THAT(report::render_terminal(report), Not(HasSubstr("lost their beginning")));
+  EXPECT_THAT(report::render_terminal(report), Not(HasSubstr("lost its beginning")));
   table.questions[0].cut = 3;
   EXPECT_THAT(report::render_terminal(choice_report(table), {200, false}),
-              HasSubstr("1 contexts were longer than what the model sees"));
+              HasSubstr("1 context lost its beginning"));
+  const std::string narrow = report::render_terminal(choice_report(table), {80, false});
+  EXPECT_THAT(narrow, HasSubstr("accuracy, by ln p of all"));
+  EXPECT_THAT(narrow, HasSubstr("0.6667, 95 % between 0.2077 and 0.9385\n"));
+  EXPECT_THAT(narrow, HasSubstr("3 questions\n"));
 }
 
 TEST(GuessTableReport, HasARowALayer) {
@@ -70,11 +74,22 @@ TEST(GuessTableReport, HasARowALayer) {
   add_guesses(table, "token 1", report);
   const std::string text = report::render_terminal(report);
   EXPECT_THAT(text, HasSubstr("token 1"));
-  EXPECT_THAT(text, HasSubstr("b 0.250"));
+  EXPECT_THAT(text, HasSubstr("b 0.25"));
   EXPECT_THAT(text, HasSubstr("scores"));
   const nlohmann::json numbers = guess_numbers(table);
   EXPECT_EQ(numbers["layers"][0]["guesses"][1]["p"], 0.5);
   EXPECT_FALSE(numbers["layers"][0]["own_readout"].get<bool>());
+}
+
+TEST(GuessTableReport, FitsATerminalOf80ColumnsWithShortTokens) {
+  GuessTable table;
+  table.seen = std::vector<std::string>(8, "abc");
+  table.layers = {{"scores", std::vector<GuessTable::Guess>(8, {1, "x", 0.999}), true}};
+  report::Report report;
+  add_guesses(table, "token 1", report);
+  const std::string text = report::render_terminal(report, {80, false});
+  EXPECT_THAT(text, HasSubstr("x 1.00"));
+  EXPECT_THAT(text, Not(HasSubstr("\u2026")));
 }
 
 }  // namespace

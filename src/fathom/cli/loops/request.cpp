@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -43,15 +42,6 @@ std::string rule_of(const ModelConfig& model) {
   const Field* field = list.find("loop_halt_rule");
   const Value value = field == nullptr ? Value() : field->value();
   return value.is_string() && value != "none" ? value.get<std::string>() : "rel_latent";
-}
-
-// Two names of one file, which need not be there yet; an empty one is none.
-bool is_same_file(const std::string& a, const std::string& b) {
-  namespace fs = std::filesystem;
-  if (a.empty() || b.empty()) return false;
-  std::error_code error;
-  if (fs::equivalent(a, b, error)) return true;
-  return fs::absolute(a, error).lexically_normal() == fs::absolute(b, error).lexically_normal();
 }
 
 struct Texts {
@@ -163,9 +153,7 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
            "take --counts=2 or more");
   if (!texts.sweep.empty()) request.sweep = thresholds_of("sweep", texts.sweep);
   settle(list, request.output);
-  if (!request.csv.empty() && is_same_file(request.csv, request.output.output))
-    misuse(fmt::format("csv and output are both {}", quoted_start(request.csv)),
-           "one would replace the other: give them two names");
+  require_own_file(request.csv, request.output);
   settle(request.model);
   require_next_token(request.model, "loops");
   const ModelConfig model = settle_state(request.model).config.model;

@@ -34,9 +34,10 @@ const DepthModel& walk_of(const Model& model, const std::string& name) {
   return *depth;
 }
 
+// `sequences`: of all batches.
 std::string extent(int64_t batches, int64_t sequences, int64_t tokens) {
-  return fmt::format("{} batch{} of {} sequence{} of up to {} tokens", batches,
-                     batches == 1 ? "" : "es", sequences, sequences == 1 ? "" : "s", tokens);
+  return fmt::format("{} with {} of up to {}", counted(batches, "batch", "batches"),
+                     counted(sequences, "sequence"), counted(tokens, "token"));
 }
 
 SizeFacts sizes_of_run(const SizesRequest& request) {
@@ -54,15 +55,21 @@ SizeFacts sizes_of_run(const SizesRequest& request) {
   is_training_corpus(corpus, loaded.state, request.dataset);
   const auto whole = whole_split(corpus, config, request.split, B);
   const int64_t batches = std::min(request.batches, whole->batches());
+  RunConfig there = config;
+  there.training.device = request.model.device;
+  require_room(request, there, loaded.state.vocab_size, std::min(B, whole->draws()));
   WalkSizes sizes(model, options_of(request));
   Cursor cursor = whole->start();
+  int64_t sequences = 0;
   for (int64_t i = 0; i < batches; ++i) {
     const Drawn drawn = whole->next(cursor);
     cursor = drawn.after;
+    sequences += drawn.batch.B;
     sizes.add(to_batch(drawn.batch, device));
   }
   SizeFacts facts = sizes.facts();
-  facts.source = fmt::format("{}/{}, {}", corpus.name(), request.split, extent(batches, B, T));
+  facts.source =
+      fmt::format("{}/{}, {}", corpus.name(), request.split, extent(batches, sequences, T));
   return facts;
 }
 
@@ -98,7 +105,7 @@ SizeFacts sizes_at_start(const SizesRequest& request) {
   for (int64_t i = 0; i < request.batches; ++i)
     sizes.add(to_batch(random_batch(B, T, request.vocab_size, numbers, next), device));
   SizeFacts facts = sizes.facts();
-  facts.source = fmt::format("random tokens, {}", extent(request.batches, B, T));
+  facts.source = fmt::format("random tokens, {}", extent(request.batches, request.batches * B, T));
   return facts;
 }
 

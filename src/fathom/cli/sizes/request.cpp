@@ -46,7 +46,8 @@ void add_measure_fields(FieldList& list, SizesRequest& request) {
 
 void add_output_fields(FieldList& list, SizesRequest& request) {
   add_fields(list, request.output);
-  list.add("csv", request.csv, "a file for the numbers, a line a step and value").path();
+  list.add("csv", request.csv, "a file for the numbers of the steps, a line a step and value")
+      .path();
 }
 
 // Of a checkpoint; tokens never halt here, so it has no thresholds.
@@ -74,6 +75,7 @@ void check_tokens(const SizesRequest& request, const RunConfig& config) {
 
 SizesRequest finished(SizesRequest request, const FieldList& list) {
   settle(list, request.output);
+  require_own_file(request.csv, request.output);
   for (std::string& notice : notices_of(list)) request.notices.push_back(std::move(notice));
   return request;
 }
@@ -142,17 +144,54 @@ std::optional<SizesRequest> parse_of_preset(const Arguments& arguments) {
   check_tokens(request, config);
   check_device_name(config.training.device);
   require_memory(config, request.vocab_size, /*training=*/false);
+  require_room(request, config, request.vocab_size, request.sequences_of(config));
   settle(list, request.output);
+  require_own_file(request.csv, request.output);
   return request;
 }
 
+// As the command line will be read: the last one counts, and one that has no meaning is refused
+// there.
 bool asks_for_untrained(const Arguments& arguments) {
-  return std::any_of(arguments.begin(), arguments.end(), [](const std::string& word) {
-    return word == "--untrained" || word == "--untrained=true" || word == "--untrained=True";
-  });
+  bool asked = false;
+  FieldList list;
+  list.section("sizes");
+  list.add("untrained", asked, "");
+  CommandLine line("sizes", "", "", "");
+  Arguments own;
+  for (size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+    const std::string& word = arguments[i];
+    if (word != "--untrained" && word.rfind("--untrained=", 0) != 0) continue;
+    own.push_back(word);
+    const bool has_next = i + 1 < arguments.size() && word == "--untrained";
+    if (has_next && (arguments[i + 1] == "false" || arguments[i + 1] == "False"))
+      own.push_back(arguments[i + 1]);
+  }
+  try {
+    parse_into(line, own, list);
+  } catch (const Error&) {
+    return false;
+  }
+  return asked;
 }
 
 }  // namespace
+
+void require_room(const SizesRequest& request, const RunConfig& config, int64_t vocab_size,
+                  int64_t sequences) {
+  const BackboneConfig& b = config.model.backbone;
+  const int64_t tokens = request.tokens_of(config);
+  // Of each layer the carry, its norm, and what attention and MLP give; of one of them in double
+  // precision the carry before and after it, and the difference.
+  const double bytes = static_cast<double>(sequences) * static_cast<double>(tokens) *
+                       static_cast<double>(16 * b.n_layer + 24) * static_cast<double>(b.n_embd);
+  require_memory(
+      config, vocab_size, bytes,
+      fmt::format("{} of {} and what {} of them", counted(sequences, "sequence"),
+                  counted(tokens, "token"),
+                  b.n_layer == 1 ? "a layer makes" : fmt::format("{} layers make", b.n_layer)),
+      "sequences or tokens");
+}
 
 int64_t SizesRequest::sequences_of(const RunConfig& of) const {
   return sequences.value_or(untrained ? 1 : of.micro_batch_size());

@@ -35,6 +35,11 @@ struct SizesRequest {
   int64_t tokens_of(const RunConfig& config) const;
 };
 
+// Throws Error(kUsage) where this machine cannot hold what a batch of so many sequences makes of
+// itself, in a model of that configuration.
+void require_room(const SizesRequest& request, const RunConfig& config, int64_t vocab_size,
+                  int64_t sequences);
+
 // Nothing: help was printed.
 std::optional<SizesRequest> parse_sizes(const Arguments& arguments);
 

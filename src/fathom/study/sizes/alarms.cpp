@@ -20,9 +20,12 @@ constexpr NumberType kFloat16 = {"float16", 65504, 11};
 constexpr NumberType kBFloat16 = {"bfloat16", 3.3895313892515355e38, 8};
 constexpr NumberType kFloat32 = {"float32", 3.4028234663852886e38, 24};
 
-// " after layer 7 and 4 later ones"; empty: it holds of none.
-std::string steps_where(const SizeFacts& facts,
-                        const std::function<bool(const StepSizes&)>& holds) {
+struct Where {
+  std::string layers;  // "layer 7 and 4 later ones"; empty: none
+  bool several = false;
+};
+
+Where steps_where(const SizeFacts& facts, const std::function<bool(const StepSizes&)>& holds) {
   const StepSizes* first = nullptr;
   int64_t more = 0;
   for (const StepSizes& step : facts.steps) {
@@ -32,16 +35,16 @@ std::string steps_where(const SizeFacts& facts,
     else
       ++more;
   }
-  if (first == nullptr) return "";
+  if (first == nullptr) return {};
   const std::string others =
       more == 0 ? "" : fmt::format(" and {} later one{}", more, more == 1 ? "" : "s");
-  return fmt::format("layer {}{}", first->name, others);
+  return {fmt::format("layer {}{}", first->name, others), more > 0};
 }
 
 void add_overflows(const SizeFacts& facts, std::vector<Alarm>& alarms) {
   for (const NumberType& type : {kFloat16, kBFloat16, kFloat32}) {
     const auto overflows = [&](const StepSizes& step) { return step.after.largest > type.largest; };
-    const std::string where = steps_where(facts, overflows);
+    const std::string where = steps_where(facts, overflows).layers;
     if (where.empty()) continue;
     double most = 0;
     for (const StepSizes& step : facts.steps)
@@ -55,26 +58,36 @@ void add_overflows(const SizeFacts& facts, std::vector<Alarm>& alarms) {
 void add_absorptions(const SizeFacts& facts, std::vector<Alarm>& alarms) {
   for (const NumberType& type : {kFloat32, kBFloat16}) {
     const double part = std::ldexp(1.0, -type.bits);
-    const std::string where = steps_where(
-        facts, [&](const StepSizes& step) { return step.before.rms * part > step.delta.rms; });
-    if (where.empty()) continue;
+    const Where where = steps_where(facts, [&](const StepSizes& step) {
+      return step.adds && step.before.rms * part > step.delta.rms;
+    });
+    if (where.layers.empty()) continue;
     alarms.push_back(
-        {"absorption", fmt::format("what {} adds is less than 2^-{} of the carry: in a {} carry it "
-                                   "is lost",
-                                   where, type.bits, type.name)});
+        {"absorption",
+         fmt::format("what {} add{} is less than 2^-{} of the carry: in a {} carry it is lost",
+                     where.layers, where.several ? "" : "s", type.bits, type.name)});
   }
 }
 
+bool is_below(const Size& carry, double eps, bool centred) {
+  const double size = centred ? carry.sd : carry.rms;
+  return eps > 0 && size * size < eps;
+}
+
 void add_collapses(const SizeFacts& facts, std::vector<Alarm>& alarms) {
-  const std::string where = steps_where(facts, [](const StepSizes& step) {
-    const double size = step.centred ? step.before.sd : step.before.rms;
-    return step.norm_eps > 0 && size * size < step.norm_eps;
-  });
-  if (where.empty()) return;
-  alarms.push_back(
-      {"collapse", fmt::format("the carry that the norm of {} reads is smaller than the root of "
-                               "the norm's eps, which then decides its size",
-                               where)});
+  const auto add = [&](const char* norm, const Where& where) {
+    if (where.layers.empty()) return;
+    alarms.push_back(
+        {"collapse", fmt::format("the carry that {} {} reads is smaller than the root of the "
+                                 "norm's eps, which then decides its size",
+                                 norm, where.layers)});
+  };
+  add("the norm of", steps_where(facts, [](const StepSizes& step) {
+        return is_below(step.before, step.norm_eps, step.centred);
+      }));
+  add("the norm of the readout behind", steps_where(facts, [](const StepSizes& step) {
+        return is_below(step.after, step.read_eps, step.read_centred);
+      }));
 }
 
 }  // namespace

@@ -12,8 +12,13 @@ namespace {
 
 using nlohmann::json;
 
+const char* infinity(double value) {
+  return value > 0 ? "Infinity" : "-Infinity";
+}
+
 json size_number(double value) {
-  return std::isfinite(value) ? json(value) : json(nullptr);
+  if (std::isinf(value)) return infinity(value);
+  return std::isnan(value) ? json(nullptr) : json(value);
 }
 
 json size_json(const Size& size) {
@@ -27,6 +32,21 @@ json histogram_json(const Histogram& h) {
           {"below", h.below}, {"above", h.above}, {"undefined", h.undefined}};
 }
 
+struct StepNumber {
+  const char* name;
+  double StepSizes::*value;
+};
+constexpr StepNumber kStepNumbers[] = {{"cosine", &StepSizes::cosine},
+                                       {"lost_float32", &StepSizes::lost_float32},
+                                       {"lost_bfloat16", &StepSizes::lost_bfloat16},
+                                       {"effective_rank", &StepSizes::effective_rank},
+                                       {"cross_entropy", &StepSizes::lens},
+                                       {"readout_cross_entropy", &StepSizes::readout},
+                                       {"gradient_norm", &StepSizes::gradient},
+                                       {"attention_near_zero", &StepSizes::near_zero},
+                                       {"norm_eps", &StepSizes::norm_eps},
+                                       {"read_eps", &StepSizes::read_eps}};
+
 json step_json(const StepSizes& step) {
   json values = json::array(), histograms = json::object();
   for (const NamedSize& value : step.values) {
@@ -35,22 +55,15 @@ json step_json(const StepSizes& step) {
     values.push_back(std::move(one));
   }
   for (const NamedHistogram& h : step.histograms) histograms[h.name] = histogram_json(h.histogram);
-  return {{"name", step.name},
-          {"before", size_json(step.before)},
-          {"n", size_json(step.n)},
-          {"after", size_json(step.after)},
-          {"delta", size_json(step.delta)},
-          {"values", values},
-          {"cosine", size_number(step.cosine)},
-          {"lost_float32", size_number(step.lost_float32)},
-          {"lost_bfloat16", size_number(step.lost_bfloat16)},
-          {"effective_rank", size_number(step.effective_rank)},
-          {"cross_entropy", size_number(step.lens)},
-          {"readout_cross_entropy", size_number(step.readout)},
-          {"gradient_norm", size_number(step.gradient)},
-          {"attention_near_zero", size_number(step.near_zero)},
-          {"norm_eps", step.norm_eps},
-          {"histograms", histograms}};
+  json out = {{"name", step.name},
+              {"before", size_json(step.before)},
+              {"n", size_json(step.n)},
+              {"after", size_json(step.after)},
+              {"delta", size_json(step.delta)},
+              {"values", values},
+              {"histograms", histograms}};
+  for (const StepNumber& number : kStepNumbers) out[number.name] = size_number(step.*number.value);
+  return out;
 }
 
 json growth_json(const std::vector<double>& sizes) {
@@ -70,7 +83,8 @@ json growth_json(const std::vector<double>& sizes) {
 
 // Nothing for what is not a number.
 std::string csv_number(double value) {
-  return std::isfinite(value) ? fmt::format(",{}", value) : std::string(",");
+  if (std::isinf(value)) return std::string(",") + infinity(value);
+  return std::isnan(value) ? std::string(",") : fmt::format(",{}", value);
 }
 
 }  // namespace
@@ -116,22 +130,23 @@ json size_numbers(const SizeFacts& facts) {
 }
 
 std::string sizes_csv(const SizeFacts& facts) {
-  std::string out =
-      "step,value,rms,sd,largest,cosine,effective_rank,cross_entropy,gradient_norm,near_zero\n";
+  std::string out = "step,value,rms,sd,largest", nothing;
+  for (const StepNumber& number : kStepNumbers) {
+    out += fmt::format(",{}", number.name);
+    nothing += ',';
+  }
+  out += '\n', nothing += '\n';
   for (const StepSizes& step : facts.steps) {
     const auto add = [&](const std::string& name, const Size& size) {
       out += fmt::format("{},{}{}{}{}", step.name, name, csv_number(size.rms), csv_number(size.sd),
                          csv_number(size.largest));
     };
-    const std::string nothing = ",,,,,\n";
     add("before", step.before), out += nothing;
     add("n", step.n), out += nothing;
     for (const NamedSize& value : step.values) add(value.name, value.size), out += nothing;
     add("delta", step.delta), out += nothing;
     add("after", step.after);
-    for (const double x :
-         {step.cosine, step.effective_rank, step.lens, step.gradient, step.near_zero})
-      out += csv_number(x);
+    for (const StepNumber& number : kStepNumbers) out += csv_number(step.*number.value);
     out += '\n';
   }
   return out;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "fathom/base/text.h"
 #include "fathom/study/sizes/size_facts.h"
 
 namespace fathom {
@@ -32,39 +33,46 @@ const Size& size_of(const StepSizes& step, const std::string& name) {
 
 report::Table size_table(const SizeFacts& facts) {
   report::Table table;
-  table.title = "Sizes: root mean squares, and the standard deviation over channels";
+  table.title = "Root mean squares";
   table.columns = {{"layer", report::Align::kLeft},
                    column("r"),
-                   column("r sd"),
                    column("n"),
                    column("a"),
                    column("m"),
                    column("delta"),
                    column("r'"),
-                   column("r' sd"),
-                   column("largest"),
                    column("cosine", kFixed3)};
   for (const StepSizes& s : facts.steps)
-    table.rows.push_back({s.name, s.before.rms, s.before.sd, s.n.rms, size_of(s, "a").rms,
-                          size_of(s, "m").rms, s.delta.rms, s.after.rms, s.after.sd,
-                          s.after.largest, s.cosine});
+    table.rows.push_back({s.name, s.before.rms, s.n.rms, size_of(s, "a").rms, size_of(s, "m").rms,
+                          s.delta.rms, s.after.rms, s.cosine});
   return table;
 }
 
-report::Table layer_table(const SizeFacts& facts) {
+report::Table carry_table(const SizeFacts& facts) {
   report::Table table;
-  table.title = "What the carry says, and who moves it";
+  table.title = "The carry after the block";
   table.columns = {{"layer", report::Align::kLeft},
-                   column("effective rank"),
-                   column("loss if read here", kFixed4),
-                   column("own readout", kFixed4),
+                   column("sd over channels"),
+                   column("largest"),
+                   column("rank"),
+                   column("loss here", kFixed4),
+                   column("own loss", kFixed4)};
+  for (const StepSizes& s : facts.steps)
+    table.rows.push_back(
+        {s.name, s.after.sd, s.after.largest, s.effective_rank, s.lens, s.readout});
+  return table;
+}
+
+report::Table mover_table(const SizeFacts& facts) {
+  report::Table table;
+  table.title = "Who moves it";
+  table.columns = {{"layer", report::Align::kLeft},
                    column("gradient"),
                    {"|A| < eps", report::Align::kRight, kPercent},
                    {"lost in bfloat16", report::Align::kRight, kPercent},
-                   {"in float32", report::Align::kRight, kPercent}};
+                   {"lost in float32", report::Align::kRight, kPercent}};
   for (const StepSizes& s : facts.steps)
-    table.rows.push_back({s.name, s.effective_rank, s.lens, s.readout, s.gradient, s.near_zero,
-                          s.lost_bfloat16, s.lost_float32});
+    table.rows.push_back({s.name, s.gradient, s.near_zero, s.lost_bfloat16, s.lost_float32});
   return table;
 }
 
@@ -73,8 +81,8 @@ report::Table growth_table(const SizeFacts& facts) {
   report::Table table;
   table.title = "Growth of the carry's root mean square over depth";
   table.columns = {{"verdict", report::Align::kLeft}, column("a step adds"),
-                   column("R^2 linear", kFixed4),     column("a step multiplies by", kFixed4),
-                   column("R^2 geometric", kFixed4),  column("in the last third by", kFixed4)};
+                   column("R^2 linear", kFixed4),     column("or times", kFixed4),
+                   column("R^2 geometric", kFixed4),  column("late times", kFixed4)};
   table.rows.push_back({name_of(growth.kind), growth.slope, growth.r2_linear, growth.ratio,
                         growth.r2_geometric, growth.late_ratio});
   return table;
@@ -162,14 +170,16 @@ report::Report sizes_report(const SizeFacts& facts) {
   report.values = size_numbers(facts);
   report.add(report::Heading{report.title});
   report.add(report::Paragraph{fmt::format(
-      "{} steps over {} rows of {}; loss {}", facts.steps.size(), facts.rows, facts.source,
+      "{} over {} of {}; loss {}", counted(static_cast<int64_t>(facts.steps.size()), "step"),
+      counted(facts.rows, "row"), facts.source,
       std::isfinite(facts.loss) ? fmt::format("{:.4f}", facts.loss) : "not known")});
   std::string alarms;
   for (const Alarm& alarm : alarms_of(facts))
     alarms += fmt::format("{}ALARM {}: {}", alarms.empty() ? "" : "\n", alarm.kind, alarm.text);
   if (!alarms.empty()) report.add(report::Paragraph{alarms});
   report.add(size_table(facts));
-  report.add(layer_table(facts));
+  report.add(carry_table(facts));
+  report.add(mover_table(facts));
   report.add(growth_table(facts));
   add_plots(facts, report);
   if (!facts.gradients.empty()) report.add(gradient_table(facts));

@@ -13,8 +13,7 @@ namespace fathom {
 namespace {
 
 std::string shown_share(const ObservedShare& share) {
-  return fmt::format("{:.4f}, with 95 % between {:.4f} and {:.4f}", share.value, share.low,
-                     share.high);
+  return fmt::format("{:.4f}, 95 % between {:.4f} and {:.4f}", share.value, share.low, share.high);
 }
 
 nlohmann::json share_json(const ObservedShare& share) {
@@ -75,19 +74,19 @@ report::Report choice_report(const ChoiceTable& table) {
                    {"nats_per_token", nats},
                    {"contexts_cut", cut},
                    {"scores", scores}};
-  report.add(report::Paragraph{fmt::format("{} on {}, {} questions", table.run, escaped(table.file),
-                                           with_commas(static_cast<int64_t>(n)))});
+  report.add(report::Paragraph{fmt::format("{} on {}, {}", table.run, escaped(table.file),
+                                           counted(static_cast<int64_t>(n), "question"))});
   report::Table facts;
   facts.header = false;
   facts.columns = {{"", report::Align::kLeft}, {"", report::Align::kLeft}};
-  facts.rows.push_back({"accuracy", shown_share(by_mean) + "; by ln p a token of the ending"});
-  facts.rows.push_back({"by the sum", shown_share(by_sum) + "; by ln p of the whole ending"});
+  facts.rows.push_back({"accuracy, by ln p a token", shown_share(by_mean)});
+  facts.rows.push_back({"accuracy, by ln p of all", shown_share(by_sum)});
   facts.rows.push_back({"guessing", fmt::format("{:.4f}", guessing)});
   facts.rows.push_back({"right endings", fmt::format("{:.4f} nats per token", nats)});
   if (cut > 0)
-    facts.rows.push_back({"cut", fmt::format("{} contexts were longer than what the model sees and "
-                                             "lost their beginning",
-                                             with_commas(static_cast<int64_t>(cut)))});
+    facts.rows.push_back({"longer than what is seen",
+                          counted(static_cast<int64_t>(cut), "context lost its beginning",
+                                  "contexts lost their beginning")});
   report.add(std::move(facts));
   return report;
 }

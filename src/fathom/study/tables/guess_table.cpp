@@ -18,7 +18,7 @@ void add_guesses(const GuessTable& table, const std::string& title, report::Repo
   for (const GuessTable::Layer& layer : table.layers) {
     std::vector<report::Cell> cells = {layer.name};
     for (const GuessTable::Guess& guess : layer.guesses)
-      cells.push_back(fmt::format("{} {:.3f}", visible_token(guess.text), guess.p));
+      cells.push_back(fmt::format("{} {:.2f}", visible_token(guess.text), guess.p));
     out.rows.push_back(std::move(cells));
   }
   report.add(std::move(out));

@@ -26,8 +26,9 @@ void add_data_fields(FieldList& list, DataConfig& c) {
       .alias("input");
   list.add<Sampling>("sampling", c.sampling,
                      "random: windows drawn with replacement; sequential: the shards in order; "
-                     "batches: in order by whole batches, and evaluations from the beginning of "
-                     "their split, as scripts with .npy shards read them",
+                     "batches: in order by whole passes of mini_batch_size (else batch_size) "
+                     "rows, and evaluations from the beginning of their split, as scripts with "
+                     ".npy shards read them",
                      {{"random", Sampling::kRandom},
                       {"sequential", Sampling::kSequential},
                       {"batches", Sampling::kBatches}})
@@ -113,9 +114,9 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                       "nothing else; what is stored is the same",
                       {{"fathom", LogFormat::kFathom}, {"notebook", LogFormat::kNotebook}});
   list.add("sample_interval", c.sample_interval,
-           "show a text that the model goes on with before the updates of steps 1, 50, "
-           "50 + sample_interval, ... and of the last one; None: never, 150 with log_format = "
-           "notebook")
+           "show a text that the model goes on with before the updates of step 1, of every step s "
+           "with s mod N = 50 mod N for this N (from 0 on), and of the last one; None: never, 150 "
+           "with log_format = notebook")
       .at_least(1)
       .at_most(1e12);
   list.add("sample_prompt", c.sample_prompt,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fathom/data/prefetched.h"
+#include "fathom/data/shard_windows.h"
 #include "fathom/io/files.h"
 #include "fathom/train/recipe/data_options.h"
 
@@ -23,6 +24,17 @@ std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std:
   options.rows.mark_answers = true;
   options.rows.pack = false;
   return make_data_set(stage.corpora, options);
+}
+
+int64_t times_given_in(const StageRun& stage, const Progress& in_stage) {
+  const DataOptions o = data_options(stage.config, "train", /*evaluation=*/false);
+  const bool in_order = o.sequential || o.rows_of_batch > 0;
+  if (!in_order || stage.corpora.size() > 1 || stage.corpora[0].has_rows()) return 1;
+  const int64_t B = std::max<int64_t>(o.rows_of_batch, 1);
+  int64_t epoch = 0;
+  for (const TokenShard& shard : stage.corpora[0].shards("train"))
+    epoch += B * sequential_batches(static_cast<int64_t>(shard.size()), B, o.rows.T);
+  return times_given(std::max<int64_t>(in_stage.samples - 1, 0), epoch);
 }
 
 int64_t evaluation_draws(const StageRun& stage, const std::string& split, int64_t asked) {
