@@ -11,12 +11,13 @@
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/model/spec/policy.h"
-#include "spec/looped_model.h"
+#include "spec/wired.h"
 
 namespace fathom {
 namespace {
 
 using ::testing::AllOf;
+using testing::and_also;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -28,42 +29,10 @@ using testing::parameter;
 using testing::refusal_of;
 using testing::Settings;
 using ::testing::StartsWith;
-
-// A plan as a run has it.
-DepthPlan wired_plan(const Settings& settings) {
-  const ModelConfig config = model_with(settings);
-  validate(config);
-  DepthPlan plan = make_depth_plan(config);
-  check_plan(plan);
-  return plan;
-}
-
-std::string wiring_refusal(const Settings& settings) {
-  const Error error = refusal_of([&] { wired_plan(settings); });
-  EXPECT_EQ(error.kind(), ErrorKind::kUsage);
-  EXPECT_NE(error.hint(), "");
-  return error.what();
-}
-
-std::vector<std::string> wired_names(const Settings& settings) {
-  const ModelConfig config = model_with(settings);
-  validate(config);
-  std::vector<std::string> names;
-  for (const ParameterSpec& spec : parameter_table(config, kLoopVocab)) names.push_back(spec.name);
-  return names;
-}
-
-std::vector<LayerSpec> wired_layers(const Settings& settings) {
-  std::vector<LayerSpec> layers;
-  const DepthPlan plan = wired_plan(settings);
-  each_layer(plan, [&](const LayerSpec& layer) { layers.push_back(layer); });
-  return layers;
-}
-
-Settings and_also(Settings settings, const Settings& more) {
-  settings.insert(settings.end(), more.begin(), more.end());
-  return settings;
-}
+using testing::wired_layers;
+using testing::wired_names;
+using testing::wired_plan;
+using testing::wiring_refusal;
 
 TEST(WiringKeys, AtTheirDefaultsLeaveThePlanAsItWas) {
   EXPECT_THAT(wired_names({{"n_layer", "2"}}),
@@ -250,7 +219,7 @@ TEST(Sharing, RefusesListsThatNumberNoInstances) {
               HasSubstr("share_mlp = [0, 1, 3, 0, 1, 3]: the entry of layer 2 is instance 3, and "
                         "no layer has instance 2"));
   EXPECT_THAT(wiring_refusal({{"share_attn", "[0, 0, 0, -1, 0, 0]"}}),
-              HasSubstr("the entry of layer 3 is -1"));
+              HasSubstr("share_attn = [0, 0, 0, -1, 0, 0] is out of range"));
   EXPECT_THAT(wiring_refusal({{"share_norm", "[0, [1], 0, 0, 0, 0]"}}),
               HasSubstr("the entry of layer 1 is a list"));
   for (const char* key : {"share", "share_attn", "share_mlp", "share_norm"})
@@ -366,101 +335,6 @@ TEST(BlockStyleKeys, AreRefusedWhereBothSayTheSame) {
 }
 
 // ---- Positions
-
-TEST(Positions, MeetTheStreamAsTyped) {
-  const auto stem = [](const char* positions) {
-    return wired_plan({{"positions", positions}}).stem.door;
-  };
-  ASSERT_EQ(stem("add").size(), 2u);
-  EXPECT_EQ(stem("add")[1].meeting, Injection::kAdd);
-  EXPECT_EQ(stem("mul").at(1).meeting, Injection::kMultiply);
-  EXPECT_EQ(stem("none").size(), 1u);
-  EXPECT_EQ(stem("every_layer").size(), 2u);
-  EXPECT_THAT(wired_names({{"positions", "none"}}), Not(Contains(HasSubstr("position"))));
-  EXPECT_EQ(wired_names({{"positions", "every_layer"}}), wired_names({})) << "one table";
-  const std::vector<LayerSpec> layers =
-      wired_layers({{"positions", "every_layer"}, {"layer_tables", "true"}});
-  EXPECT_THAT(layers[0].door, IsEmpty());
-  for (size_t i = 1; i < layers.size(); ++i) {
-    ASSERT_EQ(layers[i].door.size(), 2u);
-    EXPECT_EQ(layers[i].door[0].kind, Injection::kTokenTable);
-    EXPECT_EQ(layers[i].door[1].kind, Injection::kPositionTable);
-    EXPECT_EQ(layers[i].door[1].instance, 0);
-  }
-  EXPECT_THAT(wiring_refusal({{"positions", "every_layer"},
-                              {"layer_widths", "[10, 10, 10, 20, 20, 20]"},
-                              {"tie_head", "false"}}),
-              HasSubstr("positions = every_layer with layer_widths"));
-}
-
-// ---- Bad input, and what goes together
-
-TEST(WiringKeys, RefuseWhatHasNoMeaning) {
-  EXPECT_THAT(wiring_refusal({{"attn_value", "concat"}, {"attn_projection", "false"}}),
-              HasSubstr("attn_value = concat with attn_projection = false"));
-  for (const char* scores : {"sigmoid", "fixed"})
-    EXPECT_THAT(wiring_refusal({{"attn_mask", "sink"}, {"attn_scores", scores}}),
-                HasSubstr(fmt::format("attn_mask = sink with attn_scores = {}", scores)));
-  EXPECT_THAT(wiring_refusal({{"wiring", "u = r + A(n)"}}), HasSubstr("r"));
-  EXPECT_THAT(wiring_refusal({{"wiring", "r = r + A(n"}}), HasSubstr("column"));
-  EXPECT_THAT(wiring_refusal({{"wiring", "r = r + A[1](n)"}}), HasSubstr("A[1]"));
-  EXPECT_THAT(wiring_refusal({{"wiring", "r = r + F.magic(n)"}}),
-              HasSubstr("calls F.magic, which nobody has defined"));
-  // The output's map alone may be left out, and so may all of an attention's.
-  EXPECT_THAT(wired_names({{"attn_projection", "false"}}),
-              AllOf(Contains("attention.0.qkv.weight"), Not(Contains("attention.0.out.weight"))));
-  EXPECT_THAT(
-      wired_names(
-          {{"attn_projection", "false"}, {"attn_value", "sum"}, {"attn_scores", "uniform"}}),
-      Not(Contains(StartsWith("attention"))));
-}
-
-TEST(WiringKeys, RefusePartsThatAreCalledInVain) {
-  for (const char* wiring :
-       {"mid = A[1](n)*N(r); r = r + A(n)", "r = A[1](n); r = A(n)", "y = A[1](n); r = r + A(n)"})
-    EXPECT_THAT(wiring_refusal({{"wiring", wiring}}), HasSubstr("nothing reads what A[1](n) gives"))
-        << wiring << ": not even another block";
-  EXPECT_THAT(remarks(model_with({{"wiring", "mid = A(n); r = r + A(n)"}})), IsEmpty())
-      << "it is called for r too";
-}
-
-TEST(WiringKeys, ComposeWithTheOtherSections) {
-  const Settings shared = {{"wiring", "r = r + A(n)*M(n)"},
-                           {"share", "one"},
-                           {"norm_ties", "last"},
-                           {"attn_value", "sum"},
-                           {"attn_projection", "false"}};
-  for (const Settings& more :
-       {Settings{{"loop_groups", "[[1, 2], [3]]"}, {"loop_norm", "rms"}},
-        Settings{{"halt_rule", "max"}, {"layer_supervision", "all"}},
-        Settings{{"layer_tables", "true"},
-                 {"layer_heads", "true"},
-                 {"halt_rule", "gold"},
-                 {"layer_supervision", "all"}},
-        Settings{{"layer_tables", "true"}, {"gate_mode", "learned"}},
-        Settings{{"predict_ahead", "true"}, {"max_shift", "3"}},
-        Settings{{"loop_groups", "[[0, [1, 2]], [4]]"}, {"positions", "every_layer"}}}) {
-    const ModelConfig config = model_with(and_also(shared, more));
-    validate(config);
-    const DepthPlan plan = make_depth_plan(config);
-    check_plan(plan);
-    unroll(plan, make_policy(config));
-    each_layer(plan, [&](const LayerSpec& layer) { EXPECT_EQ(layer.attention[0].instance, 0); });
-  }
-}
-
-// ---- What it costs
-
-TEST(WiringFlops, FollowTheCalls) {
-  const auto flops = [](const char* wiring) {
-    return flops_per_token(model_with({{"wiring", wiring}}), kLoopVocab, 8);
-  };
-  const Flops once = flops("r = r + A(n) + M(n)"), twice = flops("r = r + A(n) + M(n) + M(N(r))");
-  EXPECT_EQ(twice.mlp, 2 * once.mlp) << "one MLP, called twice";
-  EXPECT_EQ(twice.attention_linear, once.attention_linear);
-  EXPECT_EQ(flops("r = r + M(n)").attention_scores, 0);
-  EXPECT_EQ(once.mlp, 6 * 2.0 * 8 * 20 * 20);
-}
 
 }  // namespace
 }  // namespace fathom

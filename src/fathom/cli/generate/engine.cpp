@@ -253,8 +253,7 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
   }
   print_layers(layers);
   const ModelConfig& config = loaded.state.config.model;
-  const bool halts = config.halting.acts() ||
-                     config.loop_halting.acting_rule() != HaltRule::kNone;
+  const bool halts = config.halting.acts() || config.loop_halting.acting_rule() != HaltRule::kNone;
   if (halts && report.dense > 0) print_answers(answers, report);
   if (options.draft != Draft::kNone) print_drafts(report, seconds);
   return 0;

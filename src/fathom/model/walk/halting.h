@@ -13,9 +13,9 @@ struct HaltDecision {
   Tensor halts_R;  // bool: as the rule says of score and threshold, and the row is valid
 };
 
-// Of kMax, kGold and kBernoulli, whose score is the probability that the row halts with and of which
-// `halts_R` is left to a draw; walks decide by the other rules in deciding.cpp. `layer` picks the
-// threshold. `gold`: the targets may be looked at (training passes); otherwise HaltRule::kGold
+// Of kMax, kGold and kBernoulli, whose score is the probability that the row halts with and of
+// which `halts_R` is left to a draw; walks decide by the other rules in deciding.cpp. `layer` picks
+// the threshold. `gold`: the targets may be looked at (training passes); otherwise HaltRule::kGold
 // scores like kMax. A score that is not a number never halts. `valid_R` undefined: all rows are.
 HaltDecision decide(const HaltingConfig& config, size_t layer, const Reading& reading,
                     const Tensor& targets_R, const Tensor& valid_R, bool gold);
