@@ -82,9 +82,9 @@ struct RefusedObjective {
 TEST(Objective, RefusalsNameThePlaceAndWhatIsAllowed) {
   const RefusedObjective refused[] = {
       {"loss = ", "column", ""},
-      {"lost", "lost is no objective", "did you mean last?"},
+      {"lost", "lost is no objective", "did you mean last? A formula is like"},
       {"nothing_like_it", "nothing_like_it is no objective",
-       "`loss = ce [layers=all]`; of names: allowed: last, all"},
+       "carry_penalty, or a formula like `loss = ce [layers=all]`"},
       {"loss = sig(ce)", "is of wirings, not of objectives", "ln, exp"},
       {"loss = ce [layers=al]", "layers=al", "last, all, 2, 0..-2 or [0, 2]"},
       {"", "there is no statement", "a statement is"},

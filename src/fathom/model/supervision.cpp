@@ -255,8 +255,7 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept&
   return options;
 }
 
-RowWeights row_weights(const SupervisionTable& table, const Batch& batch,
-                       std::optional<double> cap) {
+RowWeights row_weights(const SupervisionTable& table, const Batch& batch, double cap) {
   if (!batch.targets_BT.defined()) return {};
   Tensor weight_BT = batch.targets_BT.ne(-1).to(at::kFloat);
   if (batch.weight_BT.defined()) weight_BT = weight_BT * batch.weight_BT;

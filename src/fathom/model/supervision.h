@@ -7,7 +7,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,8 +28,7 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept&
 // Reading::weighted in place of the rows. The table must outlive it. A head that reads several
 // times is never asked, so that nobody has to know beforehand which reading is a row's last one.
 // `cap` is that of the probability that a row halts with (HaltingConfig::probability_cap).
-RowWeights row_weights(const SupervisionTable& table, const Batch& batch,
-                       std::optional<double> cap = {});
+RowWeights row_weights(const SupervisionTable& table, const Batch& batch, double cap = 1);
 
 // Denominators that are known beforehand, by the name of the loss part.
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch);

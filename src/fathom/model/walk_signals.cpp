@@ -59,7 +59,7 @@ NextRows next_rows(const Rows& rows) {
 
 EarlierSignals::EarlierSignals(const SupervisionTerm& term, const std::vector<StepRecord>& steps,
                                size_t before, const StepRecord& now, const Tensor& targets_BT,
-                               at::ScalarType type, std::optional<double> cap)
+                               at::ScalarType type, double cap)
     : SignalSource(type),
       term_(term),
       steps_(steps),
@@ -143,7 +143,7 @@ Tensor EarlierSignals::ln_of(const std::string& name) const {
 
 Tensor EarlierSignals::ln_expected_halts(const StepRecord& record) const {
   const Tensor& ln_max_R = record.reading.ln_max_R;
-  return cap_ ? ln_max_R.clamp_max(std::log(*cap_)) : ln_max_R;
+  return cap_ < 1 ? ln_max_R.clamp_max(std::log(cap_)) : ln_max_R;
 }
 
 // A row that is away from a loop is not asked there, and cannot halt.

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <tuple>
 #include <vector>
 
@@ -26,8 +25,7 @@ class EarlierSignals : public SignalSource {
   // A readout that comes after the first `before` of the steps; `targets_BT` of the batch; `cap` of
   // the probability that a row halts with.
   EarlierSignals(const SupervisionTerm& term, const std::vector<StepRecord>& steps, size_t before,
-                 const StepRecord& now, const Tensor& targets_BT, at::ScalarType type,
-                 std::optional<double> cap);
+                 const StepRecord& now, const Tensor& targets_BT, at::ScalarType type, double cap);
 
   TermValue of(const std::string& name) const override;
   Tensor ln_of(const std::string& name) const override;
@@ -50,7 +48,7 @@ class EarlierSignals : public SignalSource {
   const StepRecord& now_;
   const StepRecord* previous_ = nullptr;  // the readout before
   const Tensor& targets_BT_;
-  std::optional<double> cap_;
+  double cap_;
 
  private:
   TermValue previous(std::string_view name) const;

@@ -122,8 +122,8 @@ std::string halting_sentence(HaltRule rule) {
   }
 }
 
-std::optional<double> HaltingConfig::probability_cap() const {
-  return rule == HaltRule::kBernoulli ? cap : std::nullopt;
+double HaltingConfig::probability_cap() const {
+  return rule == HaltRule::kBernoulli ? cap.value_or(1) : 1;
 }
 
 KeyFate HaltingConfig::fate() const {

@@ -107,8 +107,8 @@ struct HaltingConfig {
   // Rows really halt by it.
   bool acts() const { return rule != HaltRule::kNone && use == HaltUse::kAnswer; }
   bool expects() const { return rule == HaltRule::kBernoulli && in_eval == HaltInEval::kExpect; }
-  // Most of what a row halts with at a layer; unset: no less than 1.
-  std::optional<double> probability_cap() const;
+  // The largest probability by which a row halts at a layer.
+  double probability_cap() const;
   KeyFate fate() const;
   // Of layers beyond a list the last one's.
   double threshold_at(size_t layer) const;

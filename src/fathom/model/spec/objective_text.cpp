@@ -305,9 +305,10 @@ Objective parse_objective(const std::string& text) {
   if (is_formula_name(name)) {
     std::vector<std::string> names;
     for (const NamedObjective& named : named_objectives()) names.emplace_back(named.name);
+    const std::string hint = suggestion(name, names);
     misuse(fmt::format("objective = {} is no objective", escaped(name)),
-           fmt::format("a formula is like `loss = ce [layers=all]`; of names: {}",
-                       suggestion(name, names)));
+           hint + (hint.back() == '?' ? " A formula is like" : ", or a formula like") +
+               " `loss = ce [layers=all]`");
   }
   Objective objective;
   std::set<std::string> names;
