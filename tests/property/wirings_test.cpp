@@ -102,6 +102,25 @@ TEST_F(Wirings, AreTrained) {
   }
 }
 
+// Zero times zero has no gradient: what is added first is never learned.
+TEST_F(Wirings, AProductThatIsFedByItselfTeachesTablesAlone) {
+  const auto model = model_of(shrink(preset_config("recurse").model), kVocab, at::kDouble);
+  backward(
+      objective(model->forward(text_batch(3, kBlock, 7), {true, RandomField(3, 0, 0)}).losses));
+  int of_blocks = 0, learning = 0;
+  for (const Parameter& p : model->parameters().all()) {
+    const Tensor g = p.tensor.grad();
+    const bool learns = g.defined() && g.abs().max().item<double>() > 0;
+    const bool of_block =
+        p.spec.name.rfind("attention.", 0) == 0 || p.spec.name.rfind("mlp.", 0) == 0;
+    of_blocks += of_block ? 1 : 0;
+    learning += learns ? 1 : 0;
+    EXPECT_FALSE(of_block && learns) << p.spec.name;
+  }
+  EXPECT_GT(of_blocks, 0);
+  EXPECT_GT(learning, 0);
+}
+
 // A key's value, null where it says nothing.
 Value wired_setting(ModelConfig config, const std::string& key) {
   FieldList list;
