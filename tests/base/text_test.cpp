@@ -70,6 +70,12 @@ TEST(Suggestion, NearMissShortListOrWhereToLook) {
   EXPECT_EQ(suggestion("zzz", Names(12, "b"), "fathom list").rfind("allowed: ", 0), 0u);
 }
 
+TEST(Numbers, OfThings) {
+  EXPECT_EQ(counted(1, "step"), "1 step");
+  EXPECT_EQ(counted(0, "step"), "0 steps");
+  EXPECT_EQ(counted(1234, "batch", "batches"), "1,234 batches");
+}
+
 TEST(Numbers, Commas) {
   EXPECT_EQ(with_commas(0), "0");
   EXPECT_EQ(with_commas(999), "999");

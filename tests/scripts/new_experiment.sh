@@ -54,8 +54,9 @@ if command -v clang-format >/dev/null; then
 fi
 
 list=$(printf ";$folders/%s" "${names[@]}")
+sanitize=$(sed -n 's/^FATHOM_SANITIZE:[^=]*=//p' "$built/CMakeCache.txt")
 cmake -S "$source_tree" -B "$build/tree" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON \
-  -DFATHOM_TESTS=ON "-DFATHOM_BUILT=$built" "-DFATHOM_EXPERIMENTS=${list:1}" >"$build/configure.log" ||
+  "-DFATHOM_SANITIZE=$sanitize" -DFATHOM_TESTS=ON "-DFATHOM_BUILT=$built" "-DFATHOM_EXPERIMENTS=${list:1}" >"$build/configure.log" ||
   die "cmake failed: $(cat "$build/configure.log")"
 cmake --build "$build/tree" --parallel 2 --target fathom fathom-engine engine-tests \
   >"$build/build.log" || die "the build failed: $(tail -n 60 "$build/build.log")"

@@ -180,7 +180,7 @@ TEST(WalkSizesOfAModel, AGradientThatIsCutOffIsNotKnown) {
   }
 }
 
-// A float32 carry of 10^11 keeps nothing of what blocks of ordinary size add; that is lost, and
+// A float32 carry of 10^14 keeps nothing of what blocks of ordinary size add; that is lost, and
 // nothing is where they add 0.
 TEST(WalkSizesOfAModel, WhatRoundingTookIsLostAndNothingIsNot) {
   const auto model = model_of(tied_config(), kSizedVocab);
@@ -197,7 +197,7 @@ TEST(WalkSizesOfAModel, WhatRoundingTookIsLostAndNothingIsNot) {
     sizes.add(SizedModel().batch);
     return sizes.facts();
   };
-  const SizeFacts large = facts_with("token_table", 1e12);
+  const SizeFacts large = facts_with("token_table", 1e15);
   EXPECT_TRUE(large.steps[0].adds);
   EXPECT_EQ(large.steps[0].lost_float32, 1);
   facts_with("attention.0", 0);

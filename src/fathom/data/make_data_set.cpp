@@ -95,8 +95,9 @@ std::string epoch_notice(const Corpus& corpus, const DataOptions& o) {
   int64_t batches = 0;
   for (const TokenShard& shard : corpus.shards(o.split))
     batches += sequential_batches(static_cast<int64_t>(shard.size()), o.rows_of_batch, o.rows.T);
-  return fmt::format("an epoch of {} is {} batches of {} x {} tokens, of its {}", corpus.name(),
-                     with_commas(batches), with_commas(o.rows_of_batch), with_commas(o.rows.T),
+  return fmt::format("an epoch of {} is {} of {} x {} tokens, of its {}", corpus.name(),
+                     counted(batches, "batch", "batches"), with_commas(o.rows_of_batch),
+                     with_commas(o.rows.T),
                      with_commas(static_cast<int64_t>(corpus.tokens(o.split))));
 }
 

@@ -247,9 +247,9 @@ void Reporter::finish() {
   const NamedEvaluation* shown = &last_.evaluations.back();
   for (const NamedEvaluation& one : last_.evaluations)
     if (last_.best_metric.rfind(eval_series(one.name, ""), 0) == 0) shown = &one;
-  say(stdout, fmt::format("{}: {} after {} steps in {}\n", request_.options.run_name,
-                          loss_text(*shown, false), with_commas(last_.step),
-                          human_duration(progress_.elapsed())));
+  say(stdout,
+      fmt::format("{}: {} after {} in {}\n", request_.options.run_name, loss_text(*shown, false),
+                  counted(last_.step, "step"), human_duration(progress_.elapsed())));
 }
 
 }  // namespace fathom

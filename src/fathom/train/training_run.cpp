@@ -157,9 +157,9 @@ void print_header(const TrainRequest& request, const Trainer& trainer,
   say(stdout, out);
   say_raw(stdout, style.bold(request.options.run_name));  // a name has nothing to escape
   const bool has_plan = !request.plan.stages.empty();
-  const std::string how_long = has_plan && steps == 0
-                                   ? fmt::format("{} stages", request.plan.stages.size())
-                                   : fmt::format("{} steps", with_commas(steps));
+  const std::string how_long =
+      has_plan && steps == 0 ? counted(static_cast<int64_t>(request.plan.stages.size()), "stage")
+                             : counted(steps, "step");
   out = fmt::format(": {} parameters, vocabulary {}, context {}, {} tokens a step, {}\n",
                     human_count(static_cast<double>(
                         parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),

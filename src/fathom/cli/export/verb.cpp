@@ -65,8 +65,8 @@ void export_numbers(const ExportRequest& request) {
       [&](std::string_view text) { output.write(text); });
   output.commit();
   if (!request.output.empty())
-    fmt::print("{}: {} steps, {} metrics of the run {}\n", request.output, with_commas(out.steps),
-               out.metrics, run.name);
+    fmt::print("{}: {}, {} of the run {}\n", request.output, counted(out.steps, "step"),
+               counted(static_cast<int64_t>(out.metrics), "metric"), run.name);
 }
 
 void export_model(const ExportRequest& request) {

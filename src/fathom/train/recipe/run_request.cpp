@@ -228,8 +228,8 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
                           with_commas(request.config.training.max_iters))
             : fmt::format("the last stage of {} is done; --override_plan takes a longer plan",
                           request.plan.name);
-    fmt::print("{} is complete: {} steps were made and {}\n", request.options.run_name,
-               with_commas(plan.state.step), why);
+    fmt::print("{} is complete: {} made and {}\n", request.options.run_name,
+               counted(plan.state.step, "step was", "steps were"), why);
     return std::nullopt;
   }
   request.vocab_size = plan.state.vocab_size;
