@@ -9,7 +9,8 @@ class AttentionFormsTest : public ::testing::TestWithParam<Isa> {
   const ChosenIsa isa_{GetParam()};
 };
 
-INSTANTIATE_TEST_SUITE_P(Every, AttentionFormsTest, ::testing::ValuesIn(usable_isas()), name_of_isa);
+INSTANTIATE_TEST_SUITE_P(Every, AttentionFormsTest, ::testing::ValuesIn(usable_isas()),
+                         name_of_isa);
 
 // Whatever the weights are and whoever shares a value, at widths beyond a k-block, too.
 TEST_P(AttentionFormsTest, OtherFormsEqualTheFormulasOnPaper) {

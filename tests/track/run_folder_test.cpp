@@ -107,7 +107,7 @@ TEST_F(RunFolderTest, UnknownRunNamesTheNearestAndTheNewest) {
   EXPECT_THAT(error_of([] { resolve_run("papnigo"); }),
               AllOf(HasSubstr("there is no run \"papnigo\" in " + root_),
                     ::testing::EndsWith("HINT: did you mean papingo? newest: run-number-1, "
-                                      "run-number-2, run-number-3, run-number-4, run-number-5")));
+                                        "run-number-2, run-number-3, run-number-4, run-number-5")));
   EXPECT_THAT(error_of([] { resolve_run("zzzzzzzz"); }), Not(HasSubstr("did you mean")));
   EXPECT_THAT(error_of([] { resolve_run("runs/papingo2"); }), HasSubstr("did you mean papingo?"));
   for (const char* bad : {"", "/", "..", "a\nb"})

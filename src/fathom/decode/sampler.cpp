@@ -29,7 +29,8 @@ std::vector<Candidate> candidates(Span<const float> scores, Span<const int64_t> 
     if (!seen.empty() && seen[i] != 0) score = score > 0 ? score / penalty : score * penalty;
     all.push_back({static_cast<int64_t>(i), score});
   }
-  if (all.empty()) fail("no next token has a finite score", "its weights are damaged, or its wiring overflows");
+  if (all.empty())
+    fail("no next token has a finite score", "its weights are damaged, or its wiring overflows");
   return all;
 }
 

@@ -4,7 +4,8 @@
 // What reads the same computes the same, up to rounding and with parts exchanged alike. The reverse
 // holds for what follows from this: sums and products are commutative and associative, y is the
 // change of r, and factors of numbers go through sums and products; sums that are multiplied are
-// not multiplied out. Numbers count to 15 digits. Calls are never merged or repeated. A wiring that is too large to be looked into (some hundred operations) is its own form.
+// not multiplied out. Numbers count to 15 digits. Calls are never merged or repeated. A wiring that
+// is too large to be looked into (some hundred operations) is its own form.
 #pragma once
 
 #include <string>
