@@ -112,7 +112,7 @@ TEST(WalkHalting, AnExpectationIsTheMeanOfManySamples) {
 // The signals of objectives are the metrics' shares, cap and all.
 TEST(WalkHalting, AnObjectivesExpectationIsThatOfTheMetrics) {
   Batch batch = corridor_batch();
-  batch.weight_BT = {};
+  batch.weight_BT = Tensor();
   for (const double cap : {1.0, 0.15}) {
     SCOPED_TRACE(cap);
     Policy policy = halting_policy(HaltRule::kBernoulli, {}, KeyFate::kSeen);

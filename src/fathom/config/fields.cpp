@@ -242,6 +242,9 @@ Field& FieldList::push(std::string name, std::string help, std::string type) {
   field.section_ = section_;
   field.help_ = std::move(help);
   field.type_ = std::move(type);
+  // A run has some hundred, which are dear to move, and presets make a list each.
+  constexpr size_t kMany = 32;
+  if (fields_.size() == kMany) fields_.reserve(16 * kMany);
   fields_.push_back(std::move(field));
   return fields_.back();
 }
