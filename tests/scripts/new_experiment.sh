@@ -73,7 +73,7 @@ small=(--n_layer=2 --n_head=2 --n_embd=64 --block_size=32 --max_iters=200 --eval
 declare -A more=([denoise]=--max_iters=1000)  # a sixth of the targets
 declare -A least=([denoise]=0.2)              # it stays with the letters' frequencies for long
 for name in "${names[@]}"; do
-  "$fathom" list | grep -q "^  $name " || die "\`fathom list\` does not show $name"
+  expect "^  $name " "$fathom" list
   "$fathom" describe "$name" >/dev/null
   "$fathom" train "$name" --dataset mine --run_name "$name" "${small[@]}" \
     ${more[$name]:-} >"$work/$name.log" ||
