@@ -21,7 +21,6 @@ using testing::and_also;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using testing::kLoopVocab;
 using testing::model_with;
 using ::testing::Not;
@@ -31,7 +30,6 @@ using testing::Settings;
 using ::testing::StartsWith;
 using testing::wired_layers;
 using testing::wired_names;
-using testing::wired_plan;
 using testing::wiring_refusal;
 
 TEST(WiringKeys, AtTheirDefaultsLeaveThePlanAsItWas) {

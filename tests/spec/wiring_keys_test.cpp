@@ -20,14 +20,11 @@ namespace {
 using ::testing::AllOf;
 using testing::and_also;
 using ::testing::Contains;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::kLoopVocab;
 using testing::model_with;
 using ::testing::Not;
-using testing::parameter;
-using testing::refusal_of;
 using testing::Settings;
 using ::testing::StartsWith;
 using testing::wired_layers;
