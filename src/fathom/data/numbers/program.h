@@ -1,0 +1,61 @@
+// A program of arithmetic over written numbers, as labels have it: a stack of values and the
+// operations that fold it into one.
+//
+// S = D + 1 values, D operations.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fathom {
+
+// In the order in which labels number them. Identity gives its first operand.
+enum class Operation { kAdd, kSubtract, kMultiply, kDivide, kIdentity };
+inline constexpr std::array<Operation, 5> kOperations = {Operation::kAdd, Operation::kSubtract,
+                                                         Operation::kMultiply, Operation::kDivide,
+                                                         Operation::kIdentity};
+const char* to_text(Operation operation);  // "add", "subtract", "multiply", "divide", "identity"
+// Throws Error(kUsage) with the nearest name.
+Operation operation_named(std::string_view name);
+// "add, identity, multiply": in their order, each once. Throws Error(kUsage) where it is not that.
+std::vector<Operation> operations_named(std::string_view list);
+// Of two numbers; a division by 0 is not finite.
+double apply(Operation operation, double x, double y);
+
+// A number as it is written: units * 10^-decimals. -3.07 is {-307, 2}; 4.0 and 4 are different.
+struct Decimal {
+  int64_t units = 0;
+  int decimals = 0;  // 0 to 12
+
+  double value() const;  // the nearest one
+};
+bool operator==(const Decimal& a, const Decimal& b);
+std::string to_text(const Decimal& decimal);  // "-3.07"
+// All of `text`: an optional minus, digits, and a point with digits behind it. Throws Error(kUsage)
+// for anything else and for more than 18 digits.
+Decimal parse_decimal(std::string_view text);
+
+struct NumberProgram {
+  std::vector<Decimal> values;  // S, of the stack: the last one is its top
+  // D, in the order of execution. Each takes the two topmost, the deeper one first, and leaves its
+  // result in their place: the values a, b, c and the operations o1, o2 are a o2 (b o1 c).
+  std::vector<Operation> operations;
+
+  size_t depth() const { return operations.size(); }
+};
+bool operator==(const NumberProgram& a, const NumberProgram& b);
+
+// The results of the operations in their order; the last one is the program's value (of a program
+// without operations there are none, and its value is its value). Throws Error for a program whose
+// numbers of values and operations do not fit each other.
+std::vector<double> results_of(const NumberProgram& program);
+double value_of(const NumberProgram& program);
+// Which values reach the result: identity drops its second operand.
+std::vector<bool> used_values(const NumberProgram& program);
+// Operations that are no identity.
+int64_t real_operations(const NumberProgram& program);
+
+}  // namespace fathom
