@@ -1,15 +1,17 @@
 // Programs as infix text and back.
 //
-//   text       = value
-//   value      = number | "(" sum ")" ...   with the usual precedence, operators of one precedence
-//                from left to right
-//   number     = ["-"] digits ["." digits]
+//   text     = sum
+//   sum      = product { ("+" | "-") product }     operators of one precedence from left to right
+//   product  = operand { ("*" | "/") operand }
+//   operand  = number | "(" sum ")"
+//   number   = ["-"] digits ["." digits]
 //
 // Tokens are joined by single spaces; "(" has none behind it and ")" none before it. A minus
 // directly before a number's first digit, at the beginning or behind an operator or "(", is the
 // number's; elsewhere it is an operator: "3 - -4", "-2 * (1.5 - 7)".
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,9 @@
 #include "fathom/data/numbers/program.h"
 
 namespace fathom {
+
+// Where choices come from: each number in [0, 1) that is asked for decides one thing.
+using Draw = std::function<double()>;
 
 // A piece of an expression's text, before it is joined.
 struct ExpressionToken {

@@ -26,16 +26,18 @@ std::vector<Operation> operations_named(std::string_view list);
 double apply(Operation operation, double x, double y);
 
 // A number as it is written: units * 10^-decimals. -3.07 is {-307, 2}; 4.0 and 4 are different.
+inline constexpr int kMostDigits = 18, kMostDecimals = 12;
 struct Decimal {
   int64_t units = 0;
-  int decimals = 0;  // 0 to 12
+  int decimals = 0;  // 0 to kMostDecimals
 
   double value() const;  // the nearest one
 };
 bool operator==(const Decimal& a, const Decimal& b);
 std::string to_text(const Decimal& decimal);  // "-3.07"
 // All of `text`: an optional minus, digits, and a point with digits behind it. Throws Error(kUsage)
-// for anything else and for more than 18 digits.
+// for anything else, for more than kMostDigits digits and for more than kMostDecimals behind the
+// point.
 Decimal parse_decimal(std::string_view text);
 
 struct NumberProgram {
