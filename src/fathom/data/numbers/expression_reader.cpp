@@ -102,8 +102,7 @@ std::vector<ExpressionToken> ExpressionReader::finish() {
 
 void ExpressionReader::refuse(size_t at, const std::string& why, const std::string& hint) const {
   // What is read is ASCII up to here, so that a byte is a character.
-  misuse(fmt::format("the expression, character {}: {}", at + 1, why),
-         hint.empty() ? hint_ : hint);
+  misuse(fmt::format("the expression, character {}: {}", at + 1, why), hint.empty() ? hint_ : hint);
 }
 
 void ExpressionReader::misplaced(size_t begin, const char* expected) const {
