@@ -10,4 +10,7 @@ namespace fathom {
 // reach the caller.
 void run_units(int64_t n, bool small, const std::function<void(int64_t)>& f);
 
+// f() once on each thread of the pool, at the same time.
+void run_on_every_thread(const std::function<void()>& f);
+
 }  // namespace fathom

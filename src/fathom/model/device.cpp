@@ -1,12 +1,14 @@
 #include "fathom/model/device.h"
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+
+#include <ATen/Context.h>
 #include <fmt/format.h>
 
 #include <atomic>
 
 #include "fathom/base/error.h"
+#include "fathom/kernels/units.h"
 
 namespace fathom {
 
@@ -43,7 +45,7 @@ ThreadChoice set_threads(int64_t threads) {
 
 bool denormals_are_zero() {
   std::atomic<int> flushing{0}, asked{0};
-  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+  run_on_every_thread([&] {
     volatile float tiny = 1e-38f;
     ++asked;
     flushing += tiny * 0.1f == 0 ? 1 : 0;

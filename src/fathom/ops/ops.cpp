@@ -1,6 +1,5 @@
 #include "fathom/ops/ops.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
@@ -10,6 +9,7 @@
 
 #include "fathom/kernels/isa.h"
 #include "fathom/kernels/random_field.h"
+#include "fathom/kernels/units.h"
 #include "fathom/ops/fused.h"
 #include "fathom/ops/plain.h"
 
@@ -37,16 +37,14 @@ Tensor WeightDropout::multipliers(int64_t n_head, const Tensor& like) const {
   const int64_t K = B == 0 ? 0 : static_cast<int64_t>(key_positions.size()) / B;
   const Tensor out_BHQK = at::empty({B, n_head, Q, K}, at::TensorOptions(at::kFloat));
   auto* out = out_BHQK.data_ptr<float>();
-  at::parallel_for(0, B * n_head, 1, [&](int64_t begin, int64_t end) {
+  run_units(B * n_head, /*small=*/Q * K < 64, [&](int64_t i) {
     std::vector<float> line(static_cast<size_t>(span));
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t b = i / n_head, h = i % n_head;
-      for (int64_t q = 0; q < Q; ++q) {
-        const int64_t first = (query_positions[size_t(b * Q + q)] * n_head + h) * span;
-        fill_dropout({line.data(), line.size()}, p, seed, streams[size_t(b)], uint64_t(first));
-        float* to = out + (i * Q + q) * K;
-        for (int64_t k = 0; k < K; ++k) to[k] = line[size_t(key_positions[size_t(b * K + k)])];
-      }
+    const int64_t b = i / n_head, h = i % n_head;
+    for (int64_t q = 0; q < Q; ++q) {
+      const int64_t first = (query_positions[size_t(b * Q + q)] * n_head + h) * span;
+      fill_dropout({line.data(), line.size()}, p, seed, streams[size_t(b)], uint64_t(first));
+      float* to = out + (i * Q + q) * K;
+      for (int64_t k = 0; k < K; ++k) to[k] = line[size_t(key_positions[size_t(b * K + k)])];
     }
   });
   return out_BHQK.to(like.device(), like.scalar_type());

@@ -1,14 +1,16 @@
 #include "fathom/model/walk/parameters.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include <cmath>
 
 #include "fathom/base/error.h"
 #include "fathom/base/random.h"
+#include "fathom/kernels/units.h"
 
 namespace fathom {
 namespace {
@@ -55,8 +57,9 @@ Tensor initialised(const ParameterSpec& spec, uint64_t seed) {
   auto* data = values.data_ptr<double>();
   const bool is_uniform = spec.init.kind == InitRule::kUniform;
   const bool is_truncated = spec.init.kind == InitRule::kTruncated;
-  at::parallel_for(0, values.numel(), kInitGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+  const int64_t n = values.numel();
+  run_units((n + kInitGrain - 1) / kInitGrain, /*small=*/false, [&](int64_t unit) {
+    for (int64_t i = unit * kInitGrain; i < std::min(n, (unit + 1) * kInitGrain); ++i) {
       const auto index = static_cast<uint64_t>(i);
       const double x = is_uniform ? 2 * stream.uniform(index) - 1 : stream.normal(index);
       data[i] = scale * (is_truncated ? truncated(x, index) : x);

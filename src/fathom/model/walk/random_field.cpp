@@ -1,22 +1,23 @@
 #include "fathom/model/walk/random_field.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
+#include "fathom/kernels/units.h"
 #include "fathom/model/walk/rows.h"
 
 namespace fathom {
 namespace {
 
+constexpr int64_t kFewRows = 64;  // of which other threads would be woken for nothing
+
 // Calls f(sequence, row) for every row, sequences in parallel.
 template <class F>
 void each_row(const Rows& rows, const F& f) {
-  at::parallel_for(0, rows.batch(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b)
-      for (int64_t i = rows.offsets()[size_t(b)]; i < rows.offsets()[size_t(b) + 1]; ++i) f(b, i);
+  run_units(rows.batch(), rows.count() < kFewRows, [&](int64_t b) {
+    for (int64_t i = rows.offsets()[size_t(b)]; i < rows.offsets()[size_t(b) + 1]; ++i) f(b, i);
   });
 }
 
