@@ -1,8 +1,7 @@
 #include "fathom/model/device.h"
 
-#include <ATen/Parallel.h>
-
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <atomic>
