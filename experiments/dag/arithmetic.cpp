@@ -23,15 +23,15 @@ struct Unclipped {
   Tensor cancelled, divided_by_zero;
 };
 
-// The distance of two logs, as a subtraction takes it.
+// Between which the distance of two logs is held where one number is taken from the other.
 struct Distance {
   double least, most;
 };
 
-// Any but 0, and but what has a slope that is not finite.
+// Any but 0, whose slope is infinite: where() multiplies the slope of what it does not take by 0.
 Distance exact_distance(at::ScalarType type) {
-  const double least =
-      type == at::kDouble ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
+  const double least = type == at::kDouble ? std::numeric_limits<double>::min()
+                                           : double{std::numeric_limits<float>::min()};
   return {least, std::numeric_limits<double>::infinity()};
 }
 
@@ -48,8 +48,7 @@ Unclipped log_sum(const Numbers& x, const Numbers& y, const Distance& distance) 
   const Tensor cancelled = equal & ~(alike | x_zero | y_zero);
 
   const Tensor sum = larger + gap.neg().exp().log1p();
-  // where() multiplies the slope of what it does not take by 0: that has to be finite too.
-  const Tensor apart = gap.masked_fill(alike | equal, 1).clamp(distance.least, distance.most);
+  const Tensor apart = gap.clamp(distance.least, distance.most);
   const Tensor difference = larger + apart.neg().expm1().neg().log();
   Tensor log = at::where(alike, sum, difference);
   log = at::where(x_zero, y.log, at::where(y_zero, x.log, log));

@@ -41,7 +41,8 @@ Numbers side_by_side(const std::vector<Numbers>& several) {
   return {{}, at::stack(first, 1), at::stack(second, 1)};
 }
 
-// (R, n) numbers and their shares -> (R). Of signs and logs each: the numbers' geometric mean.
+// (R, n) numbers and their shares, of any precision -> (R). Signs and logs each: the numbers'
+// geometric mean.
 Numbers mixed(const Numbers& numbers_Rn, const Tensor& share_Rn) {
   return of_parts(numbers_Rn, [&](const Tensor& part) { return (part * share_Rn).sum(1); });
 }
@@ -110,7 +111,6 @@ Executed plain_run_stack(const Numbers& values, const Tensor& op_RDN,
                          const ExecutorOptions& options) {
   check_stack(values, op_RDN, options);
   const Numbers wide = of_parts(values, widened);
-  const Tensor share_RDN = widened(op_RDN);
   const int64_t D = op_RDN.size(1);
   const auto at_depth = [&](int64_t i) {
     return of_parts(wide, [&](const Tensor& part_RS) { return part_RS.select(1, i); });
@@ -118,7 +118,7 @@ Executed plain_run_stack(const Numbers& values, const Tensor& op_RDN,
   Executed executed;
   executed.value = at_depth(D);
   for (int64_t k = 0; k < D; ++k) {
-    executed.value = one_step(at_depth(D - 1 - k), executed.value, share_RDN.select(1, k), options,
+    executed.value = one_step(at_depth(D - 1 - k), executed.value, op_RDN.select(1, k), options,
                               executed.counts);
     executed.steps.push_back(executed.value);
   }
@@ -129,8 +129,6 @@ Executed plain_run_scratch(const Numbers& first, const Tensor& operand1_RDS,
                            const Tensor& operand2_RDS, const Tensor& op_RDN,
                            const ExecutorOptions& options) {
   check_scratch(first, operand1_RDS, operand2_RDS, op_RDN, options);
-  const Tensor share1_RDS = widened(operand1_RDS), share2_RDS = widened(operand2_RDS);
-  const Tensor share_RDN = widened(op_RDN);
   std::vector<Numbers> slots = {of_parts(first, widened)};
   Executed executed;
   for (int64_t k = 0; k < op_RDN.size(1); ++k) {
@@ -138,7 +136,7 @@ Executed plain_run_scratch(const Numbers& first, const Tensor& operand1_RDS,
     const auto operand = [&](const Tensor& share_RDS) {
       return mixed(seen, share_RDS.select(1, k).narrow(1, 0, k + 1));
     };
-    slots.push_back(one_step(operand(share1_RDS), operand(share2_RDS), share_RDN.select(1, k),
+    slots.push_back(one_step(operand(operand1_RDS), operand(operand2_RDS), op_RDN.select(1, k),
                              options, executed.counts));
   }
   executed.value = slots.back();
