@@ -7,8 +7,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cmath>
-
 #include "experiments/dag/precision.h"
 #include "fathom/base/error.h"
 

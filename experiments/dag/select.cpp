@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "experiments/dag/precision.h"
-#include "fathom/base/error.h"
 
 namespace fathom::dag {
 namespace {

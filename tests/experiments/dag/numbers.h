@@ -6,6 +6,7 @@
 #include <ATen/ops/triu.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
