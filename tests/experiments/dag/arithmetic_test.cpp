@@ -8,7 +8,7 @@
 #include "errors.h"
 #include "experiments/dag/numbers.h"
 
-namespace fathom::testing {
+namespace fathom::testing::dag_arithmetic {
 namespace {
 
 using dag::ArithmeticCounts;
@@ -369,4 +369,4 @@ TEST(Arithmetic, JoinsNumbersOfOneDomain) {
 }
 
 }  // namespace
-}  // namespace fathom::testing
+}  // namespace fathom::testing::dag_arithmetic

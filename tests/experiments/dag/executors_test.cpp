@@ -9,7 +9,7 @@
 #include "experiments/dag/select.h"
 #include "fathom/train/batches.h"
 
-namespace fathom::testing {
+namespace fathom::testing::dag_executors {
 namespace {
 
 using dag::Executed;
@@ -388,4 +388,4 @@ TEST(NumberFeatures, AreSignLogAndWavesOfIt) {
 }
 
 }  // namespace
-}  // namespace fathom::testing
+}  // namespace fathom::testing::dag_executors

@@ -7,7 +7,7 @@
 
 #include "experiments/dag/numbers.h"
 
-namespace fathom::testing {
+namespace fathom::testing::dag_select {
 namespace {
 
 using dag::Select;
@@ -173,4 +173,4 @@ TEST(GumbelTemperature, GoesFromBeginToEndAndNeverBack) {
 }
 
 }  // namespace
-}  // namespace fathom::testing
+}  // namespace fathom::testing::dag_select
