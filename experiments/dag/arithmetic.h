@@ -20,6 +20,7 @@ struct Numbers {
   Tensor value() const;  // real, or sign * exp(log)
 };
 
+// Of the linear domain kClamp holds |v| to e^log_limit, and kTanh is kNone.
 struct ArithmeticOptions {
   Clip clip = Clip::kClamp;
   double log_limit = 60;  // of kClamp, to which |l| is held, and of kTanh: limit * tanh(l / limit)
@@ -27,20 +28,31 @@ struct ArithmeticOptions {
 
 // What happened, over all elements: for the log of a run, without a graph.
 struct ArithmeticCounts {
-  int64_t results = 0, clamped = 0, cancelled = 0, divided_by_zero = 0, nonfinite = 0;
+  int64_t results = 0;
+  int64_t clamped = 0;    // beyond kClamp's limit
+  int64_t cancelled = 0;  // sums of two numbers, neither of them 0, that are 0
+  int64_t divided_by_zero = 0;
+  int64_t nonfinite = 0;  // results with a part that is not finite
   ArithmeticCounts& operator+=(const ArithmeticCounts& other);
 };
 
-// x and y of one domain. `counts` may be null: counting waits for the device.
-//   add, signs alike  (sign, logaddexp);  unlike: l of the larger + log1p(-exp(-d)), s of the larger,
-//     d = the distance of the logs; where d is small exactly as ln((e^d - 1) ...) = expm1 gives it,
-//     without a floor; equal logs are 0: s = 0 with gradients of 0
-//   divide by zero    counted, and (s, l) = (0, lx): a finite fallback
+// x and y of one domain; computed in single precision at least. `counts` may be null: counting
+// waits for the device.
+//   add       one of them 0: the other one; both: (0, 0)
+//             signs alike: (1 or -1, logaddexp), no gradient to the signs
+//             unlike: s of the larger l, l + ln(-expm1(-d)), d = |lx - ly|: exact however small d
+//             is; d = 0: (0, 0), no gradients
+//   subtract  x + (-y)
+//   multiply  (sx sy, lx + ly)
+//   divide    (sx sy, lx - ly); by zero (0, lx), a finite fallback, and counted. Linear: by zero 0,
+//             divisors smaller than 1e-8 are 1e-8 with their sign
+//   identity  x, the only one that is not clipped
 // Gradients are finite everywhere: at ties, at zeros and at the limits.
 Numbers apply(Operation operation, const Numbers& x, const Numbers& y,
               const ArithmeticOptions& options, ArithmeticCounts* counts);
 
-// Of the notebook, for its published examples: delta clamped to [-10, -1e-3] and the soft clip.
+// Of the notebook, for its published examples: d held to [1e-3, limit], and the soft clip. Signs
+// and logs alone.
 Numbers notebook_apply(Operation operation, const Numbers& x, const Numbers& y, double limit = 10);
 
 }  // namespace fathom::dag

@@ -1,6 +1,7 @@
 // Executors: a token's whole program, over its slots, for all rows at once.
 //
-// R rows, D operations, S = D + 1 slots, N names of operations.
+// R rows, D operations, S = D + 1 slots, N names of operations. Shapes that do not fit are Errors.
+// Numbers are computed in single precision at least.
 #pragma once
 
 #include <vector>

@@ -12,15 +12,17 @@ struct SelectOptions {
   Tensor uniform;  // (..., n) in [0, 1), of kGumbel and kGumbelSt; undefined: no noise (evaluation)
 };
 
-// (..., n) logits -> (..., n) shares that add up to 1, exactly 0 where `hidden` (broadcastable bool;
-// may be undefined), of which at least one of a row is false.
-//   soft        softmax(clamp(logits, +-m) * sqrt(n) / tau), m = 40, 20 for bfloat16, 8 for float16
-//   gumbel      softmax((logits + g) / tau_gumbel), g of `uniform`
+// (..., n) logits -> (..., n) shares that add up to 1, exactly 0 where `hidden` (broadcastable
+// bool; may be undefined), of which at least one of a row is false; in single precision at least.
+// Logits are first held to +-m: 40, of bfloat16 20, of float16 8.
+//   soft        softmax(logits * sqrt(n) / tau)
+//   gumbel      softmax((logits + g) / tau_gumbel), g = -ln(-ln(uniform))
 //   gumbel_st   its argmax, one-hot, with its gradient: hard + soft - stop(soft)
 //   st_argmax   argmax of the softmax, likewise
 Tensor select(const Tensor& logits, const Tensor& hidden, const SelectOptions& options);
 
-// Gumbel's temperature after `step` of `steps` steps: from `begin` to `end`, monotone.
+// Gumbel's temperature after `step` of `steps` steps: begin * (end / begin)^(step / steps), then
+// `end`. Both are above 0.
 double temperature_at(double begin, double end, int64_t step, int64_t steps);
 
 }  // namespace fathom::dag

@@ -1,0 +1,177 @@
+#include "experiments/dag/arithmetic.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+#include <limits>
+
+#include "experiments/dag/precision.h"
+#include "fathom/base/error.h"
+
+namespace fathom::dag {
+namespace {
+
+constexpr double kLeastDivisor = 1e-8;  // of the linear domain, in magnitude
+
+// A result before it is clipped, and where what happened; masks are undefined where it cannot.
+struct Unclipped {
+  Numbers result;
+  Tensor cancelled, divided_by_zero;
+};
+
+// Between which the distance of two logs is held where one number is taken from the other.
+struct Distance {
+  double least, most;
+};
+
+// Any but 0, whose slope is infinite: where() multiplies the slope of what it does not take by 0.
+Distance exact_distance(at::ScalarType type) {
+  const double least = type == at::kDouble ? std::numeric_limits<double>::min()
+                                           : double{std::numeric_limits<float>::min()};
+  return {least, std::numeric_limits<double>::infinity()};
+}
+
+Numbers wide_numbers(const Numbers& x) {
+  if (x.is_linear()) return {widened(x.real), {}, {}};
+  return {{}, widened(x.sign), widened(x.log)};
+}
+
+Unclipped log_sum(const Numbers& x, const Numbers& y, const Distance& distance) {
+  const Tensor x_zero = x.sign == 0, y_zero = y.sign == 0;
+  const Tensor alike = (x.sign > 0) == (y.sign > 0);
+  const Tensor larger = at::maximum(x.log, y.log);
+  const Tensor gap = (x.log - y.log).abs(), equal = gap == 0;
+  const Tensor cancelled = equal & ~(alike | x_zero | y_zero);
+
+  const Tensor sum = larger + gap.neg().exp().log1p();
+  const Tensor apart = gap.clamp(distance.least, distance.most);
+  const Tensor difference = larger + apart.neg().expm1().neg().log();
+  Tensor log = at::where(alike, sum, difference);
+  log = at::where(x_zero, y.log, at::where(y_zero, x.log, log));
+  log = log.masked_fill(cancelled | (x_zero & y_zero), 0);
+
+  Tensor sign = at::where(x.log > y.log, x.sign, y.sign);
+  sign = at::where(alike, x.sign.sign(), sign);
+  sign = at::where(x_zero, y.sign, at::where(y_zero, x.sign, sign));
+  return {{{}, sign.masked_fill(cancelled, 0), log}, cancelled, {}};
+}
+
+Unclipped log_result(Operation operation, const Numbers& x, const Numbers& y,
+                     const Distance& distance) {
+  switch (operation) {
+    case Operation::kAdd:
+      return log_sum(x, y, distance);
+    case Operation::kSubtract:
+      return log_sum(x, {{}, y.sign.neg(), y.log}, distance);
+    case Operation::kMultiply:
+      return {{{}, x.sign * y.sign, x.log + y.log}, {}, {}};
+    case Operation::kDivide: {
+      const Tensor by_zero = y.sign == 0;
+      return {{{}, x.sign * y.sign, x.log - y.log.masked_fill(by_zero, 0)}, {}, by_zero};
+    }
+    case Operation::kIdentity:
+      return {x, {}, {}};
+  }
+  fail("no such operation");
+}
+
+Unclipped linear_result(Operation operation, const Tensor& x, const Tensor& y) {
+  const auto sum = [](const Tensor& a, const Tensor& b) -> Unclipped {
+    const Tensor result = a + b;
+    return {{result, {}, {}}, (result == 0) & (a != 0), {}};
+  };
+  switch (operation) {
+    case Operation::kAdd:
+      return sum(x, y);
+    case Operation::kSubtract:
+      return sum(x, y.neg());
+    case Operation::kMultiply:
+      return {{x * y, {}, {}}, {}, {}};
+    case Operation::kDivide: {
+      const Tensor by_zero = y == 0, least = y.detach().sign() * kLeastDivisor;
+      const Tensor divisor = at::where(y.abs() < kLeastDivisor, least, y).masked_fill(by_zero, 1);
+      return {{(x / divisor).masked_fill(by_zero, 0), {}, {}}, {}, by_zero};
+    }
+    case Operation::kIdentity:
+      return {{x, {}, {}}, {}, {}};
+  }
+  fail("no such operation");
+}
+
+// What a clip holds, l or the number, to how much.
+double limit_of(const Numbers& numbers, const ArithmeticOptions& options) {
+  return numbers.is_linear() ? std::exp(options.log_limit) : options.log_limit;
+}
+
+Numbers clipped(const Numbers& x, const ArithmeticOptions& options) {
+  const double limit = limit_of(x, options);
+  switch (options.clip) {
+    case Clip::kClamp:
+      if (x.is_linear()) return {x.real.clamp(-limit, limit), {}, {}};
+      return {{}, x.sign, x.log.clamp(-limit, limit)};
+    case Clip::kTanh:
+      if (x.is_linear()) return x;
+      return {{}, x.sign, limit * (x.log / limit).tanh()};
+    case Clip::kNone:
+      return x;
+  }
+  fail("no such clip");
+}
+
+ArithmeticCounts counts_of(const Unclipped& unclipped, const Numbers& result,
+                           const ArithmeticOptions& options, bool clips) {
+  const at::NoGradGuard no_grad;
+  const Numbers& before = unclipped.result;
+  const Tensor& size = before.is_linear() ? before.real : before.log;
+  const Tensor none = at::zeros({}, size.options().dtype(at::kLong));
+  const auto times = [&](const Tensor& mask) { return mask.defined() ? mask.sum() : none; };
+  const Tensor finite =
+      result.is_linear() ? result.real.isfinite() : result.sign.isfinite() & result.log.isfinite();
+  const Tensor clamped =
+      clips && options.clip == Clip::kClamp ? size.abs() > limit_of(before, options) : Tensor();
+  // In one piece: each read waits for the device.
+  const Tensor read = at::stack({times(clamped), times(unclipped.cancelled),
+                                 times(unclipped.divided_by_zero), times(~finite)})
+                          .to(at::kCPU);
+  const auto* number = read.data_ptr<int64_t>();
+  return {size.numel(), number[0], number[1], number[2], number[3]};
+}
+
+}  // namespace
+
+Tensor Numbers::value() const {
+  return is_linear() ? real : sign * log.exp();
+}
+
+ArithmeticCounts& ArithmeticCounts::operator+=(const ArithmeticCounts& other) {
+  results += other.results, clamped += other.clamped, cancelled += other.cancelled;
+  divided_by_zero += other.divided_by_zero, nonfinite += other.nonfinite;
+  return *this;
+}
+
+Numbers apply(Operation operation, const Numbers& x, const Numbers& y,
+              const ArithmeticOptions& options, ArithmeticCounts* counts) {
+  if (x.is_linear() != y.is_linear())
+    fail("arithmetic joins two linear numbers or two of signs and logs, not one of each");
+  const Numbers a = wide_numbers(x), b = wide_numbers(y);
+  const Unclipped unclipped =
+      a.is_linear() ? linear_result(operation, a.real, b.real)
+                    : log_result(operation, a, b, exact_distance(a.log.scalar_type()));
+  const bool clips = operation != Operation::kIdentity;
+  const Numbers result = clips ? clipped(unclipped.result, options) : unclipped.result;
+  if (counts != nullptr) *counts += counts_of(unclipped, result, options, clips);
+  return result;
+}
+
+Numbers notebook_apply(Operation operation, const Numbers& x, const Numbers& y, double limit) {
+  if (x.is_linear() || y.is_linear()) fail("the notebook's arithmetic has signs and logs alone");
+  const Distance distance = {1e-3, limit};
+  const Numbers result = log_result(operation, wide_numbers(x), wide_numbers(y), distance).result;
+  return operation == Operation::kIdentity ? result : clipped(result, {Clip::kTanh, limit});
+}
+
+}  // namespace fathom::dag
