@@ -118,10 +118,14 @@ Asked asked_of(const Batch& batch, Targets targets) {
   return asked;
 }
 
+bool fits(const Batch& batch, const DagSettings& settings) {
+  return label(batch, kProgramOp).size(1) <= settings.depth;
+}
+
 ProgramTargets targets_of(const Batch& batch, const Asked& asked, const DagSettings& settings) {
   Tensor op_Pd = of_asked(batch, kProgramOp, asked).to(at::kLong);
   const int64_t d = op_Pd.size(1), D = settings.depth, S = settings.slots();
-  if (d > D)
+  if (!fits(batch, settings))
     misuse(fmt::format("programs of numbers_depth = {} do not fit dag_depth = {}", d, D),
            fmt::format("use --numbers_depth={}, or a model with --dag_depth={}", D, d));
   ProgramTargets targets;

@@ -28,6 +28,9 @@ struct Asked {
 // Per token, each one that is supervised; per sequence, each one that has a program.
 Asked asked_of(const Batch& batch, Targets targets);
 
+// The labels' programs have no more operations than the model's.
+bool fits(const Batch& batch, const DagSettings& settings);
+
 struct ProgramTargets {
   // What the executor begins with: of a stack all values, of a list, which begins with one, the
   // last one that is used, with which execution begins.
