@@ -94,7 +94,7 @@ class DagModel : public DepthModel {
   // add_structure()'s to refuse.
   void add_counts(const Batch& batch, std::map<std::string, double>& counts) const override {
     if (settings_.depth == 0) return;
-    const Asked asked = asked_of(batch, settings_.targets);
+    const AskedPrograms asked = asked_of(batch, settings_.targets);
     if (asked.count() > 0 && fits(batch, settings_))
       counts.merge(structure_counts(targets_of(batch, asked, settings_)));
   }
@@ -109,7 +109,7 @@ class DagModel : public DepthModel {
                      const Pass& pass, ModelOutput& output) const {
     if (predictor_) output.loss = {"loss", {}, 0};  // the objective is it
     const LossWeights weights = weights_of(now);
-    const Asked asked = asked_of(batch, settings_.targets);
+    const AskedPrograms asked = asked_of(batch, settings_.targets);
     if (asked.count() == 0 || !weights.any()) return;
     const ProgramTargets targets = targets_of(batch, asked, now);
     const SaidPrograms said = said_of(seen, asked, batch, now);

@@ -29,7 +29,7 @@ const Tensor& label(const Batch& batch, const char* name) {
 }
 
 // (P, k) of a column of sequences.
-Tensor of_asked(const Batch& batch, const char* name, const Asked& asked) {
+Tensor of_asked(const Batch& batch, const char* name, const AskedPrograms& asked) {
   return label(batch, name).index_select(0, asked.sequence_P);
 }
 
@@ -64,7 +64,8 @@ Tensor at_least_single(const Tensor& x) {
 // (R, k) -> (P, k).
 class Asking {
  public:
-  Asking(const Asked& asked, const Batch& batch) : asked_(asked), B_(batch.tokens_BT.size(0)) {
+  Asking(const AskedPrograms& asked, const Batch& batch)
+      : asked_(asked), B_(batch.tokens_BT.size(0)) {
     if (asked.row_P.defined() || !batch.valid_BT.defined()) return;
     valid_BT1_ = batch.valid_BT.unsqueeze(2);
     count_B1_ = batch.valid_BT.sum(1, /*keepdim=*/true).clamp_min(1);
@@ -81,14 +82,14 @@ class Asking {
   }
 
  private:
-  const Asked& asked_;
+  const AskedPrograms& asked_;
   int64_t B_;
   Tensor valid_BT1_, count_B1_;
 };
 
 // weight * x_Pk over what counts.
 LossPart part_of(const char* name, double weight, const Tensor& x_Pk, const Tensor& counts_Pk,
-                 const Asked& asked, int64_t B) {
+                 const AskedPrograms& asked, int64_t B) {
   const Tensor sum_P = weight * x_Pk.masked_fill(counts_Pk.logical_not(), 0).sum(1);
   LossPart part = {name, sum_P.sum(), counts_Pk.sum().item<double>()};
   if (at::GradMode::is_enabled()) return part;
@@ -104,8 +105,8 @@ LossPart part_of(const char* name, double weight, const Tensor& x_Pk, const Tens
 
 }  // namespace
 
-Asked asked_of(const Batch& batch, Targets targets) {
-  Asked asked;
+AskedPrograms asked_of(const Batch& batch, Targets targets) {
+  AskedPrograms asked;
   if (batch.labels.count(kProgramSign) == 0) return asked;
   if (targets == Targets::kSequence) {
     // Signs are never 0 but of sequences without a program.
@@ -122,7 +123,8 @@ bool fits(const Batch& batch, const DagSettings& settings) {
   return label(batch, kProgramOp).size(1) <= settings.depth;
 }
 
-ProgramTargets targets_of(const Batch& batch, const Asked& asked, const DagSettings& settings) {
+ProgramTargets targets_of(const Batch& batch, const AskedPrograms& asked,
+                          const DagSettings& settings) {
   Tensor op_Pd = of_asked(batch, kProgramOp, asked).to(at::kLong);
   const int64_t d = op_Pd.size(1), D = settings.depth, S = settings.slots();
   if (!fits(batch, settings))
@@ -149,7 +151,7 @@ ProgramTargets targets_of(const Batch& batch, const Asked& asked, const DagSetti
   return targets;
 }
 
-SaidPrograms said_of(const Recorded& seen, const Asked& asked, const Batch& batch,
+SaidPrograms said_of(const Recorded& seen, const AskedPrograms& asked, const Batch& batch,
                      const DagSettings& settings) {
   const Asking ask(asked, batch);
   const int64_t P = asked.count(), D = settings.depth;
@@ -171,7 +173,8 @@ std::map<std::string, double> structure_counts(const ProgramTargets& targets) {
 }
 
 std::vector<LossPart> structure_losses(const SaidPrograms& said, const ProgramTargets& targets,
-                                       const Asked& asked, int64_t B, const LossWeights& weights) {
+                                       const AskedPrograms& asked, int64_t B,
+                                       const LossWeights& weights) {
   std::vector<LossPart> parts;
   const Numbers& values = said.values_PV;
   const auto add = [&](const char* name, double weight, const Tensor& x_Pk, const Tensor& counts) {

@@ -17,7 +17,7 @@
 namespace fathom::dag {
 
 // Who is asked. Of a batch without labels, and of streams, nobody is.
-struct Asked {
+struct AskedPrograms {
   Tensor sequence_P;  // int64: whose program it is; undefined: the batch has no labels
   // int64: the row that is to know it; undefined: a sequence is asked as a whole
   // (Targets::kSequence)
@@ -26,7 +26,7 @@ struct Asked {
   int64_t count() const { return sequence_P.defined() ? sequence_P.size(0) : 0; }
 };
 // Per token, each one that is supervised; per sequence, each one that has a program.
-Asked asked_of(const Batch& batch, Targets targets);
+AskedPrograms asked_of(const Batch& batch, Targets targets);
 
 // The labels' programs have no more operations than the model's.
 bool fits(const Batch& batch, const DagSettings& settings);
@@ -42,7 +42,8 @@ struct ProgramTargets {
 };
 // Programs with fewer operations than the model's are padded: identities first in execution, over
 // values on top that are not used. Throws Error(kUsage) for programs with more operations.
-ProgramTargets targets_of(const Batch& batch, const Asked& asked, const DagSettings& settings);
+ProgramTargets targets_of(const Batch& batch, const AskedPrograms& asked,
+                          const DagSettings& settings);
 
 // What is said where it is asked for. In single precision at least.
 struct SaidPrograms {
@@ -51,7 +52,7 @@ struct SaidPrograms {
   Tensor operand1_PDS, operand2_PDS;  // shares, of scratch
 };
 // Of a sequence as a whole: the mean over its valid tokens.
-SaidPrograms said_of(const Recorded& seen, const Asked& asked, const Batch& batch,
+SaidPrograms said_of(const Recorded& seen, const AskedPrograms& asked, const Batch& batch,
                      const DagSettings& settings);
 
 struct LossWeights {
@@ -71,6 +72,7 @@ std::map<std::string, double> structure_counts(const ProgramTargets& targets);
 // Without a graph they tell what each of the B sequences has of them. Throws Error(kUsage) where
 // "op" asks for an operation that the model has not.
 std::vector<LossPart> structure_losses(const SaidPrograms& said, const ProgramTargets& targets,
-                                       const Asked& asked, int64_t B, const LossWeights& weights);
+                                       const AskedPrograms& asked, int64_t B,
+                                       const LossWeights& weights);
 
 }  // namespace fathom::dag

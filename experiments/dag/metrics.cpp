@@ -27,7 +27,7 @@ std::vector<int64_t> wholes(const Tensor& x) {
   return plain<int64_t>(x, at::kLong);
 }
 
-TruePrograms true_programs(const ProgramTargets& targets, const Asked& asked) {
+TruePrograms true_programs(const ProgramTargets& targets, const AskedPrograms& asked) {
   TruePrograms truth;
   truth.P = targets.op_PD.size(0);
   truth.V = targets.sign_PV.size(1);
@@ -241,7 +241,8 @@ std::vector<double> hard_steps(const ReadPrograms& programs, int64_t p,
 }
 
 std::map<std::string, Metric> program_metrics(const SaidPrograms& said,
-                                              const ProgramTargets& targets, const Asked& asked,
+                                              const ProgramTargets& targets,
+                                              const AskedPrograms& asked,
                                               const DagSettings& settings, bool details) {
   if (asked.count() == 0) return {};
   const TruePrograms truth = true_programs(targets, asked);

@@ -53,7 +53,8 @@ std::vector<double> hard_steps(const ReadPrograms& programs, int64_t p,
 //
 // An operation that the model has not is never right.
 std::map<std::string, Metric> program_metrics(const SaidPrograms& said,
-                                              const ProgramTargets& targets, const Asked& asked,
+                                              const ProgramTargets& targets,
+                                              const AskedPrograms& asked,
                                               const DagSettings& settings, bool details);
 
 }  // namespace fathom::dag
