@@ -193,7 +193,7 @@ std::vector<double> stack_steps(const ReadPrograms& programs, int64_t p,
   for (const int64_t op : row(programs.op, p, programs.D)) {
     const double top = stack.back();
     stack.pop_back();
-    stack.back() = apply(operations.at(size_t(op)), stack.back(), top);
+    stack.back() = fathom::apply(operations.at(size_t(op)), stack.back(), top);
     steps.push_back(stack.back());
   }
   return steps;
@@ -203,9 +203,9 @@ std::vector<double> list_steps(const ReadPrograms& programs, int64_t p,
                                const std::vector<Operation>& operations) {
   std::vector<double> list = {programs.value(p, 0)};
   for (size_t at = size_t(p * programs.D); at < size_t((p + 1) * programs.D); ++at)
-    list.push_back(apply(operations.at(size_t(programs.op[at])),
-                         list.at(size_t(programs.operand1[at])),
-                         list.at(size_t(programs.operand2[at]))));
+    list.push_back(fathom::apply(operations.at(size_t(programs.op[at])),
+                                 list.at(size_t(programs.operand1[at])),
+                                 list.at(size_t(programs.operand2[at]))));
   return {list.begin() + 1, list.end()};
 }
 
