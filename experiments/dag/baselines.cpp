@@ -53,7 +53,7 @@ Guess constant_of(const TruePrograms& truth, const std::vector<int64_t>& learned
   std::vector<double> results;
   std::vector<bool> negative;
   for (const int64_t p : learned) {
-    programs.push_back(truth.program(p));
+    programs.emplace_back(truth.program(p), truth.program(p) + truth.D);
     results.push_back(truth.result[size_t(p)]);
     negative.push_back(results.back() < 0);
   }
@@ -68,10 +68,6 @@ Guess constant_of(const TruePrograms& truth, const std::vector<int64_t>& learned
 
 bool is_right(double result, double truth, double rtol) {
   return std::abs(result - truth) <= std::max(1e-6, rtol * std::abs(truth));
-}
-
-std::vector<int64_t> TruePrograms::program(int64_t p) const {
-  return {op.begin() + p * D, op.begin() + (p + 1) * D};
 }
 
 std::array<std::optional<Guess>, 2> constant_guesses(const TruePrograms& truth) {

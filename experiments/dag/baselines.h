@@ -24,7 +24,7 @@ struct TruePrograms {
   std::vector<int64_t> real, wording;  // P
   std::vector<int64_t> sequence;       // P, ascending: programs of one sequence are the same
 
-  std::vector<int64_t> program(int64_t p) const;  // its D operations
+  const int64_t* program(int64_t p) const { return op.data() + p * D; }  // its D operations
 };
 
 // What somebody says of a program.

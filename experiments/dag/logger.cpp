@@ -5,7 +5,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/norm.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/where.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,27 +17,33 @@ namespace {
 // Numbers on their way from the device, which is waited for once.
 class Figures {
  public:
-  // `sum`: a scalar; its mean is over `count`.
-  void add(std::string name, const Tensor& sum, double count = 1) {
-    if (count <= 0) return;
-    names_.push_back(std::move(name));
-    sums_.push_back(sum.to(at::kDouble));
-    counts_.push_back(count);
+  // `means`: as many as names, in any shape.
+  void add(const std::vector<std::string>& names, const Tensor& means) {
+    names_.insert(names_.end(), names.begin(), names.end());
+    means_.push_back(means.to(at::kDouble).flatten());
   }
+
   std::map<std::string, Metric> take() const {
     std::map<std::string, Metric> metrics;
-    if (sums_.empty()) return metrics;
-    const Tensor sums = at::stack(sums_).to(at::kCPU).contiguous();
+    if (means_.empty()) return metrics;
+    const Tensor means = at::cat(means_).to(at::kCPU).contiguous();
     for (size_t i = 0; i < names_.size(); ++i)
-      metrics[names_[i]] = {sums.data_ptr<double>()[i], counts_[i]};
+      metrics[names_[i]] = {means.data_ptr<double>()[i], 1};
     return metrics;
   }
 
  private:
   std::vector<std::string> names_;
-  std::vector<Tensor> sums_;
-  std::vector<double> counts_;
+  std::vector<Tensor> means_;
 };
+
+// "dag/op_share.add", ...
+std::vector<std::string> named(const char* begin, const std::vector<Operation>& operations) {
+  std::vector<std::string> names;
+  for (const Operation operation : operations)
+    names.push_back(begin + std::string(to_text(operation)));
+  return names;
+}
 
 // s * e^l, in double precision.
 Tensor real_of(const Numbers& x) {
@@ -83,24 +88,24 @@ class Chosen {
 };
 
 struct Entropies {
+  Tensor shares_N;       // mean
   Tensor of_mean, mean;  // scalars, by ln N
 };
 Entropies entropies_of(const Tensor& p_MN) {
   const double scale = 1 / std::log(static_cast<double>(p_MN.size(1)));
   const Tensor p = p_MN.to(at::kDouble);
-  return {entropy(p.mean(0)) * scale, entropy(p).mean() * scale};
+  const Tensor shares_N = p.mean(0);
+  return {shares_N, entropy(shares_N) * scale, entropy(p).mean() * scale};
 }
 
 void add_operations(const Tensor& op_RDN, const DagSettings& settings, Figures& figures) {
   const int64_t N = op_RDN.size(2);
-  const Tensor p_MN = op_RDN.reshape({-1, N}), mean_N = p_MN.to(at::kDouble).mean(0);
-  for (int64_t n = 0; n < N; ++n)
-    figures.add(fmt::format("dag/op_share.{}", to_text(settings.operations[size_t(n)])), mean_N[n]);
-  if (N < 2) return;
+  const Tensor p_MN = op_RDN.reshape({-1, N});
   const Entropies h = entropies_of(p_MN);
-  figures.add("dag/op_diversity", h.of_mean.clamp(0, 1));
-  figures.add("dag/op_sharpness", (1 - h.mean).clamp(0, 1));
-  figures.add("dag/op_mutual_info", (h.of_mean - h.mean).clamp(0, 1));
+  figures.add(named("dag/op_share.", settings.operations), h.shares_N);
+  if (N < 2) return;
+  figures.add({"dag/op_diversity", "dag/op_sharpness", "dag/op_mutual_info"},
+              at::stack({h.of_mean, 1 - h.mean, h.of_mean - h.mean}).clamp(0, 1));
 }
 
 void add_values(const Recorded& seen, const Chosen& rows, Figures& figures) {
@@ -114,28 +119,23 @@ void add_values(const Recorded& seen, const Chosen& rows, Figures& figures) {
   const Tensor finite_KX = stages_KX.isfinite();
   const Tensor sum_X = stages_KX.masked_fill(finite_KX.logical_not(), 0).sum(0);
   const Tensor mean_X = sum_X / finite_KX.sum(0).clamp_min(1);
-  for (int64_t k = 0; k < mean_X.size(0); ++k)
-    figures.add(fmt::format("dag/value/{}", k), mean_X[k]);
+  std::vector<std::string> names;
+  for (int64_t k = 0; k < mean_X.size(0); ++k) names.push_back(fmt::format("dag/value/{}", k));
+  figures.add(names, mean_X);
 }
 
 void add_norms(const Recorded& seen, const Chosen& rows, Figures& figures) {
-  const Chosen some = rows.sample(kNormRows, seen.hidden_RH);
-  const auto norm_of = [&](const Tensor& x_RH) {
-    return at::norm(some.of(x_RH).to(at::kDouble), 2, {1});
-  };
+  const auto norm_of = [&](const Tensor& x_RH) { return rows.of(x_RH).square().sum(1).sqrt(); };
   const Tensor original_K = norm_of(seen.original_RH), dag_K = norm_of(seen.hidden_RH);
-  figures.add("dag/norm_original", original_K.mean());
-  figures.add("dag/norm_dag", dag_K.mean());
-  figures.add("dag/norm_mixed", norm_of(seen.mixed_RH).mean());
-  figures.add("dag/norm_ratio", (dag_K / original_K.clamp_min(1e-30)).mean());
+  const Tensor mixed_K = norm_of(seen.mixed_RH), ratio_K = dag_K / original_K.clamp_min(1e-30);
+  figures.add({"dag/norm_original", "dag/norm_dag", "dag/norm_mixed", "dag/norm_ratio"},
+              at::stack({original_K, dag_K, mixed_K, ratio_K}).mean(1));
 }
 
 void add_counts(const Recorded& seen, Figures& figures) {
-  const Tensor counts_5 = seen.counts_RX.to(at::kDouble).sum(0);
-  const Tensor results = counts_5[0].clamp_min(1);
-  int64_t i = 1;
-  for (const char* name : {"clipped", "cancelled", "divided_by_zero", "nonfinite"})
-    figures.add(fmt::format("dag/{}", name), counts_5[i++] / results);
+  const Tensor counts_5 = seen.counts_RX.select(0, 0).to(at::kDouble);
+  figures.add({"dag/clipped", "dag/cancelled", "dag/divided_by_zero", "dag/nonfinite"},
+              counts_5.narrow(0, 1, 4) / counts_5[0].clamp_min(1));
 }
 
 // What a recorded tensor's slope is afterwards: zeros where there is none.
@@ -155,14 +155,13 @@ class Slope {
   Tensor x_;
 };
 
-void add_slopes(const char* what, const Tensor& grad, Figures& figures) {
+void add_slopes(const std::string& what, const Tensor& grad, Figures& figures) {
   const auto n = static_cast<double>(grad.numel());
   const Tensor norm = at::norm(grad).to(at::kDouble), mean = grad.mean().to(at::kDouble);
-  figures.add(fmt::format("grad/{}/norm", what), norm);
-  figures.add(fmt::format("grad/{}/mean", what), mean);
   // As the norm and the mean have it, without another look at all of them.
-  figures.add(fmt::format("grad/{}/std", what),
-              (norm.square() / n - mean.square()).clamp_min(0).sqrt());
+  const Tensor std = (norm.square() / n - mean.square()).clamp_min(0).sqrt();
+  figures.add({"grad/" + what + "/norm", "grad/" + what + "/mean", "grad/" + what + "/std"},
+              at::stack({norm, mean, std}));
 }
 
 }  // namespace
@@ -186,14 +185,14 @@ std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& va
   chosen.op_RX = rows.of(seen.op_RX);
   add_operations(chosen.op_RDN(settings), settings, figures);
   if (seen.hidden_RH.defined()) {
-    add_values(seen, rows, figures);
-    add_norms(seen, rows, figures);
+    const Chosen some = rows.sample(kLogRows, seen.hidden_RH);
+    add_values(seen, some, figures);
+    add_norms(seen, some, figures);
     add_counts(seen, figures);
   }
   if (seen.gate_R1.defined()) {
     const Tensor gate_K1 = rows.of(seen.gate_R1);
-    figures.add("dag/gate_mean", gate_K1.mean());
-    figures.add("dag/gate_max", gate_K1.max());
+    figures.add({"dag/gate_mean", "dag/gate_max"}, at::stack({gate_K1.mean(), gate_K1.max()}));
   }
   return figures.take();
 }
@@ -211,9 +210,8 @@ AfterBackward gradient_log(const Recorded& seen, const DagSettings& settings) {
     Figures figures;
     const auto N = static_cast<int64_t>(settings.operations.size());
     const Tensor op_N = op.value().view({-1, N}).to(at::kDouble).mean(0);
-    for (int64_t n = 0; n < N; ++n)
-      figures.add(fmt::format("grad/op/{}", to_text(settings.operations[size_t(n)])), op_N[n]);
-    figures.add("grad/op/mean", op_N.mean());
+    figures.add(named("grad/op/", settings.operations), op_N);
+    figures.add({"grad/op/mean"}, op_N.mean());
     if (hidden.defined()) add_slopes("final_hidden", hidden.value(), figures);
     if (original.defined()) add_slopes("original", original.value(), figures);
     if (gate.defined()) add_slopes("gate", gate.value(), figures);

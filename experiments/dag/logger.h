@@ -29,14 +29,15 @@ OperationUse operation_use(const Tensor& p_MN);
 //   dag/value/k          mean of s * e^l of what is finite: 0 what execution begins with (a stack's
 //                        top, a list's first), k what operation k gave
 //   dag/gate_mean, dag/gate_max
-//   dag/norm_original, dag/norm_dag, dag/norm_mixed    mean Euclidean norm of a row; of norm_ratio
-//   dag/norm_ratio       norm_dag by norm_original     also, row by row. Of kNormRows rows at most,
-//                        evenly spread
+//   dag/norm_original, dag/norm_dag, dag/norm_mixed     mean Euclidean norm of a row
+//   dag/norm_ratio       mean of the DAG's norm by the original's, row by row
 //   dag/clipped, dag/cancelled, dag/divided_by_zero, dag/nonfinite     share of all results of
 //                        operations: of every name, whether or not it is chosen
 //
-// Nothing where there is no DAG.
-inline constexpr int64_t kNormRows = 512;
+// Values and norms are of kLogRows rows at most, evenly spread: all of it is made in every pass,
+// and with gradient_log() costs 0.4 ms of 1,536 rows of 128 channels, of a step of more than 60.
+// Nothing where there is no DAG; of a predictor what it chooses.
+inline constexpr int64_t kLogRows = 512;
 std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& valid_R,
                                           const DagSettings& settings);
 

@@ -88,9 +88,9 @@ Metric one(bool right) {
 
 // What a guess of program p adds to each of them.
 Scores scores_of(const TruePrograms& truth, int64_t p, const Guess& said) {
-  const std::vector<int64_t> program = truth.program(p);
+  const int64_t* program = truth.program(p);
   Metric op, sign, magnitude, log;
-  for (size_t d = 0; d < program.size(); ++d) op += one(said.op[d] == program[d]);
+  for (size_t d = 0; d < said.op.size(); ++d) op += one(said.op[d] == program[d]);
   for (size_t v = 0; v < said.log.size(); ++v) {
     const size_t at = size_t(p * truth.V) + v;
     if (truth.used[at] == 0) continue;
@@ -101,7 +101,7 @@ Scores scores_of(const TruePrograms& truth, int64_t p, const Guess& said) {
   }
   const double result = truth.result[size_t(p)];
   return {op,
-          one(said.program == program),
+          one(std::equal(said.program.begin(), said.program.end(), program)),
           sign,
           magnitude,
           log,
@@ -166,10 +166,10 @@ class Collected {
                      const std::string& ending) {
     Metric named, executed;
     for (int64_t p = 0; p < truth_.P; ++p) {
-      const std::vector<int64_t> program = truth_.program(p);
-      if (!guesses[size_t(p)] || std::find(program.begin(), program.end(), k) == program.end())
-        continue;
-      for (size_t d = 0; d < program.size(); ++d)
+      const int64_t* program = truth_.program(p);
+      const auto D = static_cast<size_t>(truth_.D);
+      if (!guesses[size_t(p)] || std::find(program, program + D, k) == program + D) continue;
+      for (size_t d = 0; d < D; ++d)
         if (program[d] == k) named += one(guesses[size_t(p)]->op[d] == k);
       executed += scores[size_t(p)].at(kExecution);
     }
@@ -188,13 +188,12 @@ class Collected {
 
 std::vector<double> stack_steps(const ReadPrograms& programs, int64_t p,
                                 const std::vector<Operation>& operations) {
-  std::vector<double> stack, steps;
-  for (int64_t v = 0; v < programs.V; ++v) stack.push_back(programs.value(p, v));
-  for (const int64_t op : row(programs.op, p, programs.D)) {
-    const double top = stack.back();
-    stack.pop_back();
-    stack.back() = fathom::apply(operations.at(size_t(op)), stack.back(), top);
-    steps.push_back(stack.back());
+  std::vector<double> steps;
+  double top = programs.value(p, programs.V - 1);
+  for (int64_t d = 0; d < programs.D; ++d) {
+    const Operation operation = operations.at(size_t(programs.op[size_t(p * programs.D + d)]));
+    top = fathom::apply(operation, programs.value(p, programs.V - 2 - d), top);
+    steps.push_back(top);
   }
   return steps;
 }
