@@ -34,9 +34,9 @@ OperationUse operation_use(const Tensor& p_MN);
 //   dag/clipped, dag/cancelled, dag/divided_by_zero, dag/nonfinite     share of all results of
 //                        operations: of every name, whether or not it is chosen
 //
-// Values and norms are of kLogRows rows at most, evenly spread: all of it is made in every pass,
-// and with gradient_log() costs 0.4 ms of 1,536 rows of 128 channels, of a step of more than 60.
-// Nothing where there is no DAG; of a predictor what it chooses.
+// Values and norms are of kLogRows rows at most, evenly spread: with gradient_log() that is about
+// 0.4 ms for 1,536 rows of 128 channels. Nothing where there is no DAG; of a predictor what it
+// chooses.
 inline constexpr int64_t kLogRows = 512;
 std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& valid_R,
                                           const DagSettings& settings);
