@@ -1,0 +1,225 @@
+#include "experiments/dag/logger.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/norm.h>
+#include <ATen/ops/stack.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace fathom::dag {
+namespace {
+
+// Numbers on their way from the device, which is waited for once.
+class Figures {
+ public:
+  // `means`: as many as names, in any shape.
+  void add(const std::vector<std::string>& names, const Tensor& means) {
+    names_.insert(names_.end(), names.begin(), names.end());
+    means_.push_back(means.to(at::kDouble).flatten());
+  }
+
+  std::map<std::string, Metric> take() const {
+    std::map<std::string, Metric> metrics;
+    if (means_.empty()) return metrics;
+    const Tensor means = at::cat(means_).to(at::kCPU).contiguous();
+    for (size_t i = 0; i < names_.size(); ++i)
+      metrics[names_[i]] = {means.data_ptr<double>()[i], 1};
+    return metrics;
+  }
+
+ private:
+  std::vector<std::string> names_;
+  std::vector<Tensor> means_;
+};
+
+// "dag/op_share.add", ...
+std::vector<std::string> named(const char* begin, const std::vector<Operation>& operations) {
+  std::vector<std::string> names;
+  for (const Operation operation : operations)
+    names.push_back(begin + std::string(to_text(operation)));
+  return names;
+}
+
+// s * e^l, in double precision.
+Tensor real_of(const Numbers& x) {
+  return x.is_linear() ? x.real.to(at::kDouble) : x.sign * x.log.to(at::kDouble).exp();
+}
+
+// -sum p ln p of the last dimension; a share of 0 adds nothing.
+Tensor entropy(const Tensor& p) {
+  return -(p * p.clamp_min(1e-30).log()).sum(-1);
+}
+
+// The rows that count.
+class Chosen {
+ public:
+  Chosen(const Tensor& valid_R, int64_t R) {
+    if (valid_R.defined()) rows_K_ = valid_R.nonzero().squeeze(1);
+    count_ = rows_K_.defined() ? rows_K_.size(0) : R;
+  }
+  int64_t count() const { return count_; }
+  Tensor of(const Tensor& x_RX) const {
+    return rows_K_.defined() ? x_RX.index_select(0, rows_K_) : x_RX;
+  }
+  // `most` of them at most, evenly spread.
+  Chosen sample(int64_t most, const Tensor& like) const {
+    Chosen some = *this;
+    const int64_t stride = std::max<int64_t>(1, (count_ + most - 1) / most);
+    some.rows_K_ = (rows_K_.defined() ? rows_K_ : all(like)).slice(0, 0, count_, stride);
+    some.count_ = some.rows_K_.size(0);
+    return some;
+  }
+
+ private:
+  Tensor all(const Tensor& like) const {
+    return at::empty({count_}, like.options().dtype(at::kLong).requires_grad(false))
+        .fill_(1)
+        .cumsum(0)
+        .sub(1);
+  }
+
+  Tensor rows_K_;
+  int64_t count_ = 0;
+};
+
+struct Entropies {
+  Tensor shares_N;       // mean
+  Tensor of_mean, mean;  // scalars, by ln N
+};
+Entropies entropies_of(const Tensor& p_MN) {
+  const double scale = 1 / std::log(static_cast<double>(p_MN.size(1)));
+  const Tensor p = p_MN.to(at::kDouble);
+  const Tensor shares_N = p.mean(0);
+  return {shares_N, entropy(shares_N) * scale, entropy(p).mean() * scale};
+}
+
+void add_operations(const Tensor& op_RDN, const DagSettings& settings, Figures& figures) {
+  const int64_t N = op_RDN.size(2);
+  const Tensor p_MN = op_RDN.reshape({-1, N});
+  const Entropies h = entropies_of(p_MN);
+  figures.add(named("dag/op_share.", settings.operations), h.shares_N);
+  if (N < 2) return;
+  figures.add({"dag/op_diversity", "dag/op_sharpness", "dag/op_mutual_info"},
+              at::stack({h.of_mean, 1 - h.mean, h.of_mean - h.mean}).clamp(0, 1));
+}
+
+void add_values(const Recorded& seen, const Chosen& rows, Figures& figures) {
+  const auto chosen = [&](const Numbers& x) {
+    return x.is_linear() ? Numbers{rows.of(x.real), {}, {}}
+                         : Numbers{{}, rows.of(x.sign), rows.of(x.log)};
+  };
+  const Tensor first_KV = real_of(chosen(seen.values_RV));
+  const Tensor begin_K1 = first_KV.narrow(1, first_KV.size(1) - 1, 1);
+  const Tensor stages_KX = at::cat({begin_K1, real_of(chosen(seen.steps_RD))}, 1);
+  const Tensor finite_KX = stages_KX.isfinite();
+  const Tensor sum_X = stages_KX.masked_fill(finite_KX.logical_not(), 0).sum(0);
+  const Tensor mean_X = sum_X / finite_KX.sum(0).clamp_min(1);
+  std::vector<std::string> names;
+  for (int64_t k = 0; k < mean_X.size(0); ++k) names.push_back(fmt::format("dag/value/{}", k));
+  figures.add(names, mean_X);
+}
+
+void add_norms(const Recorded& seen, const Chosen& rows, Figures& figures) {
+  const auto norm_of = [&](const Tensor& x_RH) { return rows.of(x_RH).square().sum(1).sqrt(); };
+  const Tensor original_K = norm_of(seen.original_RH), dag_K = norm_of(seen.hidden_RH);
+  const Tensor mixed_K = norm_of(seen.mixed_RH), ratio_K = dag_K / original_K.clamp_min(1e-30);
+  figures.add({"dag/norm_original", "dag/norm_dag", "dag/norm_mixed", "dag/norm_ratio"},
+              at::stack({original_K, dag_K, mixed_K, ratio_K}).mean(1));
+}
+
+void add_counts(const Recorded& seen, Figures& figures) {
+  const Tensor counts_5 = seen.counts_RX.select(0, 0).to(at::kDouble);
+  figures.add({"dag/clipped", "dag/cancelled", "dag/divided_by_zero", "dag/nonfinite"},
+              counts_5.narrow(0, 1, 4) / counts_5[0].clamp_min(1));
+}
+
+// What a recorded tensor's slope is afterwards: zeros where there is none.
+class Slope {
+ public:
+  Slope() = default;
+  explicit Slope(const Tensor& x) : x_(x) {
+    if (x_.defined() && x_.requires_grad()) x_.retain_grad();
+  }
+  bool defined() const { return x_.defined(); }
+  Tensor value() const {
+    const Tensor grad = x_.grad();
+    return grad.defined() ? grad.detach() : x_.detach().new_zeros(x_.sizes());
+  }
+
+ private:
+  Tensor x_;
+};
+
+void add_slopes(const std::string& what, const Tensor& grad, Figures& figures) {
+  const auto n = static_cast<double>(grad.numel());
+  const Tensor norm = at::norm(grad).to(at::kDouble), mean = grad.mean().to(at::kDouble);
+  // As the norm and the mean have it, without another look at all of them.
+  const Tensor std = (norm.square() / n - mean.square()).clamp_min(0).sqrt();
+  figures.add({"grad/" + what + "/norm", "grad/" + what + "/mean", "grad/" + what + "/std"},
+              at::stack({norm, mean, std}));
+}
+
+}  // namespace
+
+OperationUse operation_use(const Tensor& p_MN) {
+  if (p_MN.size(1) < 2) return {0, 1, 0};
+  const Entropies h = entropies_of(p_MN);
+  const auto in_unit = [](double x) { return std::clamp(x, 0.0, 1.0); };
+  const double of_mean = h.of_mean.item<double>(), mean = h.mean.item<double>();
+  return {in_unit(of_mean), in_unit(1 - mean), in_unit(of_mean - mean)};
+}
+
+std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& valid_R,
+                                          const DagSettings& settings) {
+  if (settings.depth == 0) return {};
+  const at::NoGradGuard no_grad;
+  const Chosen rows(valid_R, seen.op_RX.size(0));
+  if (rows.count() == 0) return {};
+  Figures figures;
+  Recorded chosen;
+  chosen.op_RX = rows.of(seen.op_RX);
+  add_operations(chosen.op_RDN(settings), settings, figures);
+  if (seen.hidden_RH.defined()) {
+    const Chosen some = rows.sample(kLogRows, seen.hidden_RH);
+    add_values(seen, some, figures);
+    add_norms(seen, some, figures);
+    add_counts(seen, figures);
+  }
+  if (seen.gate_R1.defined()) {
+    const Tensor gate_K1 = rows.of(seen.gate_R1);
+    figures.add({"dag/gate_mean", "dag/gate_max"}, at::stack({gate_K1.mean(), gate_K1.max()}));
+  }
+  return figures.take();
+}
+
+AfterBackward gradient_log(const Recorded& seen, const DagSettings& settings) {
+  if (settings.depth == 0) return {};
+  const Slope op(seen.op_RX), hidden(seen.hidden_RH), gate(seen.gate_R1),
+      original(seen.original_RH);
+  const Numbers& steps = seen.steps_RD;
+  std::vector<Slope> values;
+  for (const Tensor& x_RD : {steps.real, steps.sign, steps.log})
+    if (x_RD.defined()) values.emplace_back(x_RD);
+  return [=] {
+    const at::NoGradGuard no_grad;
+    Figures figures;
+    const auto N = static_cast<int64_t>(settings.operations.size());
+    const Tensor op_N = op.value().view({-1, N}).to(at::kDouble).mean(0);
+    figures.add(named("grad/op/", settings.operations), op_N);
+    figures.add({"grad/op/mean"}, op_N.mean());
+    if (hidden.defined()) add_slopes("final_hidden", hidden.value(), figures);
+    if (original.defined()) add_slopes("original", original.value(), figures);
+    if (gate.defined()) add_slopes("gate", gate.value(), figures);
+    std::vector<Tensor> last_R;
+    for (const Slope& x : values) last_R.push_back(x.value().select(1, settings.depth - 1));
+    if (!last_R.empty()) add_slopes("final_values", at::stack(last_R), figures);
+    return figures.take();
+  };
+}
+
+}  // namespace fathom::dag
