@@ -32,7 +32,8 @@ struct ArithmeticCounts {
 };
 
 // x and y of one domain. `counts` may be null: counting waits for the device.
-//   add, signs alike  (sign, logaddexp);  unlike: l of the larger + log1p(-exp(-d)), s of the larger,
+//   add, signs alike  (sign, logaddexp);  unlike: l of the larger + log1p(-exp(-d)), s of the
+//   larger,
 //     d = the distance of the logs; where d is small exactly as ln((e^d - 1) ...) = expm1 gives it,
 //     without a floor; equal logs are 0: s = 0 with gradients of 0
 //   divide by zero    counted, and (s, l) = (0, lx): a finite fallback

@@ -12,8 +12,8 @@ struct SelectOptions {
   Tensor uniform;  // (..., n) in [0, 1), of kGumbel and kGumbelSt; undefined: no noise (evaluation)
 };
 
-// (..., n) logits -> (..., n) shares that add up to 1, exactly 0 where `hidden` (broadcastable bool;
-// may be undefined), of which at least one of a row is false.
+// (..., n) logits -> (..., n) shares that add up to 1, exactly 0 where `hidden` (broadcastable
+// bool; may be undefined), of which at least one of a row is false.
 //   soft        softmax(clamp(logits, +-m) * sqrt(n) / tau), m = 40, 20 for bfloat16, 8 for float16
 //   gumbel      softmax((logits + g) / tau_gumbel), g of `uniform`
 //   gumbel_st   its argmax, one-hot, with its gradient: hard + soft - stop(soft)

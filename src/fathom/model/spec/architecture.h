@@ -15,6 +15,13 @@
 
 namespace fathom {
 
+// What a setting of the experiment's own freezes, as patterns of the keys freeze and unfreeze
+// (train/recipe/freeze.h).
+struct OwnFreeze {
+  bool acts = false;
+  std::string freeze, unfreeze;
+};
+
 struct Architecture {
   std::string name;  // the engine's part is registered under it
   // Fields over slots of `settings`: list.add("gate_above", settings.number("gate_above", 0.5),
@@ -28,6 +35,9 @@ struct Architecture {
   std::function<std::vector<ParameterSpec>(const ModelConfig& config, const DepthPlan& plan,
                                            int64_t vocab_size)>
       add_parameters = {};
+  // A switch among its settings for some patterns. resolve() writes them into freeze and unfreeze
+  // while it acts, and takes them out of there while it does not.
+  std::function<OwnFreeze(const ModelConfig& config)> freezes = {};
 };
 
 // Throws Error for a setting of the architecture's whose name is taken in `list` (a run's, with

@@ -12,6 +12,7 @@
 #include "fathom/train/recipe/baseline.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/freeze.h"
 
 namespace fathom {
 namespace {
@@ -336,6 +337,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
   resolve(list, config.optimizer, notices);
+  settle_own_freeze(config.model, config.optimizer);
   settle_data_keys(list, config, notices);
   check_products(config);
   const DataConfig& d = config.data;
