@@ -206,7 +206,7 @@ std::string dag_patterns(const ModelConfig& config) {
   return join(own, ",");
 }
 
-OwnFreeze freezes(const ModelConfig& config) {
+Architecture::Freeze freezes(const ModelConfig& config) {
   if (settings_of(config.own).depth == 0) return {};
   return {config.own.flag("freeze_gpt"), "*", dag_patterns(config)};
 }
@@ -214,67 +214,78 @@ OwnFreeze freezes(const ModelConfig& config) {
 // ---- Predictors of full models
 
 struct Matched {
-  std::string key, predictor, model;
+  std::string key, ours, theirs;
 };
 
-std::vector<Matched> what_must_match(const ModelConfig& a, const ModelConfig& b) {
-  const DagSettings s = settings_of(a.own), t = settings_of(b.own);
-  const auto number = [](double x) { return fmt::format("{}", x); };
-  const auto word = [](bool x) { return std::string(x ? "true" : "false"); };
+std::vector<Matched> what_must_match(const ModelConfig& ours, const ModelConfig& theirs) {
+  const DagSettings a = settings_of(ours.own), b = settings_of(theirs.own);
+  const BackboneConfig &x = ours.backbone, &y = theirs.backbone;
+  std::vector<Matched> out;
+  const auto text = [&](const char* key, std::string of_ours, std::string of_theirs) {
+    out.push_back({key, std::move(of_ours), std::move(of_theirs)});
+  };
+  const auto number = [&](const char* key, auto of_ours, auto of_theirs) {
+    text(key, fmt::format("{}", of_ours), fmt::format("{}", of_theirs));
+  };
   const auto names = [](const std::vector<Operation>& operations) {
     std::vector<std::string> words;
     for (const Operation operation : operations) words.emplace_back(to_text(operation));
-    return join(words, ", ");
+    return fmt::format("\"{}\"", join(words, ", "));
   };
-  const auto executor = [](const ModelConfig& c) { return c.own.text("dag_executor"); };
-  const auto domain = [](const ModelConfig& c) { return c.own.text("dag_domain"); };
-  const BackboneConfig &x = a.backbone, &y = b.backbone;
-  std::vector<Matched> out = {
-      {"dag_executor", executor(a), executor(b)},
-      {"dag_depth", number(double(s.depth)), number(double(t.depth))},
-      {"dag_domain", domain(a), domain(b)},
-      {"dag_ops", names(s.operations), names(t.operations)},
-      {"n_embd", number(double(x.n_embd)), number(double(y.n_embd))},
-      {"n_head", number(double(x.n_head)), number(double(y.n_head))},
-      {"bias", word(x.bias), word(y.bias)},
-      {"activation", word(x.activation == Activation::kGeluTanh) + " (tanh form)",
-       word(y.activation == Activation::kGeluTanh) + " (tanh form)"},
-      {"dag_value_limit", number(s.value_limit), number(t.value_limit)},
+  const auto act = [](const BackboneConfig& c) {
+    return c.activation == Activation::kGelu ? "gelu" : "gelu_tanh";
   };
-  if (s.executor == Executor::kScratch)
-    out.push_back({"dag_pre_block", word(s.pre_block), word(t.pre_block)});
+  text("dag_executor", ours.own.text("dag_executor"), theirs.own.text("dag_executor"));
+  number("dag_depth", a.depth, b.depth);
+  text("dag_domain", ours.own.text("dag_domain"), theirs.own.text("dag_domain"));
+  text("dag_ops", names(a.operations), names(b.operations));
+  number("dag_value_limit", a.value_limit, b.value_limit);
+  if (b.executor == Executor::kScratch) number("dag_pre_block", a.pre_block, b.pre_block);
+  number("n_embd", x.n_embd, y.n_embd);
+  number("n_head", x.n_head, y.n_head);
+  number("bias", x.bias, y.bias);
+  text("activation", act(x), act(y));
   return out;
+}
+
+void check_match(const ModelConfig& ours, const ModelConfig& theirs) {
+  const bool is_predictor =
+      theirs.architecture != nullptr && theirs.architecture->name == kPredictorName;
+  if (!is_predictor)
+    misuse("those weights are of a model that is no predictor of programs",
+           "train one: fathom train dag_predictor_small, for example");
+  std::vector<std::string> has, asked;
+  for (const Matched& m : what_must_match(ours, theirs)) {
+    if (m.ours == m.theirs) continue;
+    has.push_back(fmt::format("{} = {}", m.key, m.theirs));
+    asked.push_back(fmt::format("{} = {}", m.key, m.ours));
+  }
+  if (!has.empty())
+    misuse(
+        fmt::format("the predictor has {}, and the model {}", join(has, ", "), join(asked, ", ")),
+        "a predictor feeds models of its own size and program: give one of them the other's "
+        "settings");
 }
 
 }  // namespace
 
-std::map<std::string, std::string> predictor_parts(const ModelConfig& predictor,
-                                                   const ModelConfig& model) {
-  std::vector<std::string> has, needs;
-  for (const Matched& m : what_must_match(predictor, model)) {
-    if (m.predictor == m.model) continue;
-    has.push_back(fmt::format("{} = {}", m.key, m.predictor));
-    needs.push_back(fmt::format("{} = {}", m.key, m.model));
-  }
-  if (!has.empty())
-    misuse(
-        fmt::format("the predictor has {}, and the model {}", join(has, ", "), join(needs, ", ")),
-        "train a predictor with the model's settings, or give the model the predictor's");
-  const DepthPlan from = make_depth_plan(predictor), to = make_depth_plan(model);
-  const LayerSpec &a = dag_layer_of(from), &b = dag_layer_of(to);
-  std::map<std::string, std::string> parts;  // "attention.1" -> "attention.12"
-  const auto pair = [&](const auto& of_a, const auto& of_b) {
-    for (size_t k = 0; k < of_a.size(); ++k) parts[of_a[k].name()] = of_b.at(k).name();
+std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig& theirs) {
+  check_match(ours, theirs);
+  const DepthPlan to = make_depth_plan(ours), from = make_depth_plan(theirs);
+  const LayerSpec &a = dag_layer_of(to), &b = dag_layer_of(from);
+  std::vector<PartName> parts, tensors;
+  const auto pair = [&](const auto& of_ours, const auto& of_theirs) {
+    for (size_t k = 0; k < of_theirs.size(); ++k)
+      parts.push_back({of_ours.at(k).name() + ".", of_theirs[k].name() + "."});
   };
   pair(a.attention, b.attention);
   pair(a.mlp, b.mlp);
   pair(a.norm, b.norm);
-  std::map<std::string, std::string> tensors;
-  for (const ParameterSpec& spec : parameter_table(predictor, /*vocab_size=*/2)) {
-    if (spec.part == Part::kOwn) tensors[spec.name] = spec.name;
-    for (const auto& [was, is] : parts)
-      if (spec.name.rfind(was + ".", 0) == 0)
-        tensors[spec.name] = is + spec.name.substr(was.size());
+  for (const ParameterSpec& spec : parameter_table(theirs, /*vocab_size=*/2)) {
+    if (spec.part == Part::kOwn) tensors.push_back({spec.name, spec.name});
+    for (const PartName& part : parts)
+      if (spec.name.rfind(part.theirs, 0) == 0)
+        tensors.push_back({part.ours + spec.name.substr(part.theirs.size()), spec.name});
   }
   return tensors;
 }
@@ -291,7 +302,14 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   out->add_parameters = [predictor](const ModelConfig& config, const DepthPlan& plan, int64_t) {
     return parameters(config, plan, predictor);
   };
-  if (!predictor) out->freezes = freezes;
+  out->program_depth = [](const ModelConfig& config) -> std::optional<int64_t> {
+    return settings_of(config.own).depth;
+  };
+  out->program_depth_key = "dag_depth";
+  if (!predictor) {
+    out->freezes = freezes;
+    out->parts_of = predictor_parts;
+  }
   return out;
 }
 

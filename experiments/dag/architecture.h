@@ -10,9 +10,8 @@
 // H channels, D operations, S = D + 1 slots, N names of operations, 66 features of a number.
 #pragma once
 
-#include <map>
 #include <memory>
-#include <string>
+#include <vector>
 
 #include "experiments/dag/settings.h"
 #include "fathom/model/spec/architecture.h"
@@ -25,10 +24,10 @@ inline constexpr int64_t kFeatures = 66;  // executors.h: features_of()
 
 std::shared_ptr<const Architecture> architecture(bool predictor);
 
-// Which tensors of a predictor a full model of the same program has, by name: predictor -> model.
-// Throws Error(kUsage) that names both where they have not the same executor, domain, dag_depth,
-// dag_ops, n_embd, n_head or biases.
-std::map<std::string, std::string> predictor_parts(const ModelConfig& predictor,
-                                                   const ModelConfig& model);
+// What a full model takes from a trained predictor: all that makes its programs. Tables and the
+// norm behind the predictor's blocks are none of it. Throws Error(kUsage) that names both where
+// `theirs` is no predictor, or where they have not the same executor, domain, dag_depth, dag_ops,
+// n_embd, n_head, biases and activation.
+std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig& theirs);
 
 }  // namespace fathom::dag

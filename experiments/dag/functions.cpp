@@ -39,8 +39,13 @@ class Program {
     options_.count = call.see != nullptr;
   }
 
+  // Its choices are made and shown; they are carried out where somebody goes on with the result.
+  void choose() { settings_.executor == Executor::kStack ? choose_stack() : choose_scratch(); }
   Numbers run() {
-    const Executed executed = settings_.executor == Executor::kStack ? stack() : scratch();
+    const Executed executed =
+        settings_.executor == Executor::kStack
+            ? run_stack(values_, op_RDN_, options_)
+            : run_scratch(only(values_), operand1_RDS_, operand2_RDS_, op_RDN_, options_);
     record_steps(executed);
     return executed.value;
   }
@@ -87,22 +92,21 @@ class Program {
     return shares(kOp, logits_RDN, {});
   }
 
-  Executed stack() {
-    const Numbers values = numbers(map_twice(call_, "dag.value", call_.args[0]));
-    const Tensor logits = map_twice(call_, "dag.op", call_.args[1]);
-    return run_stack(values, operations(logits.view({R_, D_, N_})), options_);
+  void choose_stack() {
+    values_ = numbers(map_twice(call_, "dag.value", call_.args[0]));
+    op_RDN_ = operations(map_twice(call_, "dag.op", call_.args[1]).view({R_, D_, N_}));
   }
 
-  Executed scratch() {
-    const Numbers first = numbers(map(call_, "dag.value", call_.args[1]));
+  void choose_scratch() {
+    values_ = numbers(map(call_, "dag.value", call_.args[1]));
     const Tensor plan = map_twice(call_, "dag.plan", call_.args[0]).view({R_, D_, 2 * S_ + N_});
     // Step k has the slots 0 .. k.
     const auto integer = call_.args[0].options().requires_grad(false).dtype(at::kLong);
     const Tensor hidden_DS =
         at::arange(S_, integer).unsqueeze(0).gt(at::arange(D_, integer).unsqueeze(1));
-    const Tensor p1 = shares(kOperand1, plan.narrow(2, 0, S_), hidden_DS);
-    const Tensor p2 = shares(kOperand2, plan.narrow(2, S_, S_), hidden_DS);
-    return run_scratch(only(first), p1, p2, operations(plan.narrow(2, 2 * S_, N_)), options_);
+    operand1_RDS_ = shares(kOperand1, plan.narrow(2, 0, S_), hidden_DS);
+    operand2_RDS_ = shares(kOperand2, plan.narrow(2, S_, S_), hidden_DS);
+    op_RDN_ = operations(plan.narrow(2, 2 * S_, N_));
   }
   // (R) of (R, 1).
   static Numbers only(const Numbers& x) {
@@ -137,13 +141,17 @@ class Program {
   const at::ScalarType type_;  // of the stream
   const int64_t R_, D_, S_, N_;
   ExecutorOptions options_;
+  Numbers values_;  // (R, S) of a stack, (R, 1) of a list
+  Tensor operand1_RDS_, operand2_RDS_, op_RDN_;
 };
 
 }  // namespace
 
 Tensor run_program(const FunctionCall& call, bool predictor) {
-  const Numbers result = Program(call).run();
+  Program program(call);
+  program.choose();
   if (predictor) return call.args[0];
+  const Numbers result = program.run();
   const double sigma = call.settings.number("dag_embed_sigma");
   return map(call, "dag.embed", features_of(result, sigma)).to(call.args[0].scalar_type());
 }

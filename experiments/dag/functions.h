@@ -9,8 +9,8 @@
 namespace fathom::dag {
 
 // F.dag of the scratch executor (n, p): the first number of p, the program of n; and of the stack
-// (v, c): its numbers of v, the operations of c. Runs the program and gives its result as (R, H);
-// of a predictor, which has nothing to go on to, the first argument itself.
+// (v, c): its numbers of v, the operations of c. Runs the program and gives its result as (R, H). A
+// predictor, which nothing follows, runs none: it shows its choices, and gives the first argument.
 Tensor run_program(const FunctionCall& call, bool predictor);
 
 // F.dag_fold (n, q, N q): n + scale * N q; or (n, q): n + g q, with g = sigmoid(mean_H(q * w_dag) +

@@ -204,8 +204,7 @@ void add_loss_fields(Adder& add, OwnSettings& own, bool predictor) {
   const DagSettings d;
   add.choice("dag_targets", targets(), "token",
              "what a program is learned from; token: every token from an expression's last operand "
-             "on, each by itself; sequence: what a sequence's tokens say on average")
-      .of_policy();
+             "on, each by itself; sequence: what a sequence's tokens say on average");
   const auto weight = [&](const char* key, double value, const char* help) {
     add.number(key, value, help).at_least(0).at_most(kMostWeight).of_policy();
   };

@@ -15,13 +15,6 @@
 
 namespace fathom {
 
-// What a setting of the experiment's own freezes, as patterns of the keys freeze and unfreeze
-// (train/recipe/freeze.h).
-struct OwnFreeze {
-  bool acts = false;
-  std::string freeze, unfreeze;
-};
-
 struct Architecture {
   std::string name;  // the engine's part is registered under it
   // Fields over slots of `settings`: list.add("gate_above", settings.number("gate_above", 0.5),
@@ -31,13 +24,18 @@ struct Architecture {
   // counts, loops' rules and fates of keys in what a pass does with it. The walk's own rule is the
   // setting halt_rule's.
   std::function<void(const ModelConfig& config, DepthPlan& plan, Policy& policy)> change_plan = {};
+  // A switch among its settings that freezes what patterns of the keys freeze and unfreeze name
+  // (train/recipe/freeze.h). resolve() writes them into these keys while it acts, and takes them
+  // out of there while it does not.
+  struct Freeze {
+    bool acts = false;
+    std::string freeze, unfreeze;
+  };
+  std::function<Freeze(const ModelConfig& config)> freezes = {};
   // Parameters besides the plan's. They become Part::kOwn, and their names are theirs alone.
   std::function<std::vector<ParameterSpec>(const ModelConfig& config, const DepthPlan& plan,
                                            int64_t vocab_size)>
       add_parameters = {};
-  // A switch among its settings for some patterns. resolve() writes them into freeze and unfreeze
-  // while it acts, and takes them out of there while it does not.
-  std::function<OwnFreeze(const ModelConfig& config)> freezes = {};
 };
 
 // Throws Error for a setting of the architecture's whose name is taken in `list` (a run's, with

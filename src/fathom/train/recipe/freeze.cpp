@@ -46,7 +46,7 @@ void settle(const std::string& own, bool acts, std::string& patterns) {
 
 void settle_own_freeze(const ModelConfig& model, OptimizerConfig& config) {
   if (model.architecture == nullptr || !model.architecture->freezes) return;
-  const OwnFreeze own = model.architecture->freezes(model);
+  const Architecture::Freeze own = model.architecture->freezes(model);
   settle(own.freeze, own.acts, config.freeze);
   settle(own.unfreeze, own.acts, config.unfreeze);
 }
