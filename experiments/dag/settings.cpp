@@ -158,7 +158,7 @@ void add_number_fields(Adder& add, OwnSettings& own, bool predictor) {
   add.number("dag_embed_sigma", d.embed_sigma,
              "frequencies of ln|v| in a result's embedding: sigma^(j/32), j from 0 to 31; 1 makes "
              "them all equal")
-      .at_least(1)
+      .above(0)
       .at_most(1e4)
       .shapes_weights()
       .needs(kSignLog, is_signlog);

@@ -56,7 +56,9 @@ TEST(DagTransfer, LeavesThePredictorsProgramsAsTheyWere) {
       SCOPED_TRACE(fmt::format("{}, bias {}", executor, bias));
       DagKeys keys = {{"dag_executor", executor}, {"bias", bias}, {"dag_ops", "add, identity"}};
       const ModelConfig small = dag_config(keys, /*predictor=*/true);
-      keys.insert(keys.end(), {{"n_layer", "3"}, {"dag_mix", "gate"}, {"layer_heads", "True"}});
+      keys.insert(
+          keys.end(),
+          {{"n_layer", "3"}, {"dag_mix", "gate"}, {"layer_heads", "True"}, {"tie_head", "False"}});
       const ModelConfig full = dag_config(keys);
       const auto predictor = make_model(small, kTransferVocab, 3, at::kCPU, at::kDouble);
       const auto model = make_model(full, kTransferVocab, 4, at::kCPU, at::kDouble);
