@@ -34,7 +34,7 @@ struct LayerSpec {
   std::vector<Injection> door;
   std::optional<int64_t> context;  // positions before itself that a query sees
   std::optional<ReadoutSpec> readout;
-  bool asked = true;  // false: without a readout not even by a policy that asks all layers
+  bool asked = true;       // false: without a readout not even by a policy that asks all layers
   bool cut = false;        // no gradient from here on into what came before
   bool cut_later = false;  // likewise, but at a walk's first step
 };

@@ -46,8 +46,8 @@ struct InitRule {
     kUniform,
     kDiagonal,  // (n, m n): numbers times the identity, side by side
   } kind;
-  double scale = 0;  // standard deviation, half the width of the interval around 0, the number, or
-                     // that of the first identity
+  double scale = 0;   // standard deviation, half the width of the interval around 0, the number, or
+                      // that of the first identity
   double beside = 0;  // of the other identities
 };
 
