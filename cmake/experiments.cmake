@@ -1,7 +1,8 @@
 # Every folder of experiments/ (and of FATHOM_EXPERIMENTS) that has a presets.cpp defines
 # `void register_<folder>(Registry&)`, and in a model.cpp, if it has one, `void
 # register_<folder>(Models&)`. This writes the lists that call them: registration by static
-# initialisers would vanish from static libraries. The folder's other sources belong to the engine.
+# initialisers would vanish from static libraries. A folder's settings.cpp and architecture.cpp are data
+# as presets.cpp is; its other sources belong to the engine.
 file(GLOB experiment_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/experiments/*/presets.cpp)
 foreach(folder IN LISTS FATHOM_EXPERIMENTS)
   get_filename_component(folder ${folder} ABSOLUTE BASE_DIR ${CMAKE_SOURCE_DIR})
@@ -18,6 +19,7 @@ set(experiment_calls "")
 set(model_declarations "")
 set(model_calls "")
 set(experiment_engine_sources "")
+set(experiment_data_sources "")
 foreach(source IN LISTS experiment_sources)
   get_filename_component(folder ${source} DIRECTORY)
   get_filename_component(name ${folder} NAME)
@@ -29,8 +31,10 @@ foreach(source IN LISTS experiment_sources)
   string(APPEND experiment_declarations "void register_${name}(Registry& registry);\n")
   string(APPEND experiment_calls "  register_${name}(registry);\n")
   file(GLOB engine_parts CONFIGURE_DEPENDS ${folder}/*.cpp)
-  list(REMOVE_ITEM engine_parts ${source})
+  file(GLOB data_parts CONFIGURE_DEPENDS ${folder}/settings.cpp ${folder}/architecture.cpp)
+  list(REMOVE_ITEM engine_parts ${source} ${data_parts})
   list(APPEND experiment_engine_sources ${engine_parts})
+  list(APPEND experiment_data_sources ${data_parts})
   if(EXISTS ${folder}/model.cpp)
     string(APPEND model_declarations "void register_${name}(Models& models);\n")
     string(APPEND model_calls "  register_${name}(models);\n")
@@ -58,4 +62,4 @@ configure_file(${PROJECT_SOURCE_DIR}/cmake/experiments.cpp.in
 configure_file(${PROJECT_SOURCE_DIR}/cmake/models.cpp.in
                ${PROJECT_BINARY_DIR}/generated/models.cpp @ONLY)
 list(APPEND experiment_engine_sources ${PROJECT_BINARY_DIR}/generated/models.cpp)
-list(APPEND experiment_sources ${PROJECT_BINARY_DIR}/generated/experiments.cpp)
+list(APPEND experiment_sources ${experiment_data_sources} ${PROJECT_BINARY_DIR}/generated/experiments.cpp)

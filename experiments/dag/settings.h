@@ -45,6 +45,10 @@ struct DagSettings {
   int64_t slots() const { return depth + 1; }
 };
 
+inline constexpr int64_t kMostDepth = 64;
+// Those that a program chooses among where nothing is said.
+std::vector<Operation> operations_of(Executor executor);
+
 // The fields, over slots of `own`; `predictor`: of the model that has no head.
 void add_fields(FieldList& list, OwnSettings& own, bool predictor);
 // Of a configuration whose fields were added. Throws Error(kUsage) for what has no meaning.

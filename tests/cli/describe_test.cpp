@@ -93,6 +93,11 @@ TEST_F(DescribeTest, JsonHoldsTheSameNumbers) {
   int64_t sum = 0;
   for (const auto& [part, count] : d["parameters_by_part"].items()) sum += count.get<int64_t>();
   EXPECT_EQ(sum, 120560209);
+  const json& parts = d["parameters_by_part"];
+  EXPECT_EQ(d["parameters_without_embeddings"].get<int64_t>() +
+                parts["token table"].get<int64_t>() + parts["position table"].get<int64_t>(),
+            sum);
+  EXPECT_EQ(described({"dag_predictor"})["parameters_without_embeddings"], 1654046 - 1609728);
   EXPECT_EQ(d["flops_per_token_training"], 3 * d["flops_per_token_forward"].get<double>());
 }
 

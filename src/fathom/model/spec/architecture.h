@@ -24,6 +24,14 @@ struct Architecture {
   // counts, loops' rules and fates of keys in what a pass does with it. The walk's own rule is the
   // setting halt_rule's.
   std::function<void(const ModelConfig& config, DepthPlan& plan, Policy& policy)> change_plan = {};
+  // A switch among its settings that freezes what patterns of the keys freeze and unfreeze name
+  // (train/recipe/freeze.h). resolve() writes them into these keys while it acts, and takes them
+  // out of there while it does not.
+  struct Freeze {
+    bool acts = false;
+    std::string freeze, unfreeze;
+  };
+  std::function<Freeze(const ModelConfig& config)> freezes = {};
   // Parameters besides the plan's. They become Part::kOwn, and their names are theirs alone.
   std::function<std::vector<ParameterSpec>(const ModelConfig& config, const DepthPlan& plan,
                                            int64_t vocab_size)>

@@ -34,6 +34,7 @@ struct LayerSpec {
   std::vector<Injection> door;
   std::optional<int64_t> context;  // positions before itself that a query sees
   std::optional<ReadoutSpec> readout;
+  bool asked = true;       // false: without a readout not even by a policy that asks all layers
   bool cut = false;        // no gradient from here on into what came before
   bool cut_later = false;  // likewise, but at a walk's first step
 };
@@ -67,6 +68,8 @@ struct DepthPlan {
   std::vector<Wiring> wirings;
   std::vector<PlanNode> nodes;
   bool tied_heads = false;  // head i is token table i
+  // By what layers and loops are asked that have no readout; unset: the last one that there is.
+  std::optional<ReadoutSpec> asked_by;
   // That a token passes in training, every iteration counted, on average; 0: the backbone's
   // n_layer.
   double effective_layers = 0;

@@ -74,13 +74,16 @@ class Unroller {
 
   // Who answers where the policy asks every layer, and the plan says nothing of this one.
   std::optional<ReadoutSpec> asked_of(const LayerSpec& layer) const {
-    if (layer.readout || !program_.policy.halting.asks_all || last_answering_ == nullptr ||
-        last_answering_->width != layer.width)
+    if (layer.readout || !program_.policy.halting.asks_all || !layer.asked ||
+        last_answering_ == nullptr || last_answering_->width != layer.width)
       return layer.readout;
-    ReadoutSpec readout = *last_answering_->readout;
+    ReadoutSpec readout = asked_by();
     readout.layer = layer.number;
     return readout;
   }
+
+  // Of who has none of its own.
+  ReadoutSpec asked_by() const { return plan_.asked_by.value_or(*last_answering_->readout); }
 
   int calls_of(const LayerSpec& layer) const {
     return attention_calls_.at(static_cast<size_t>(layer.wiring));
@@ -145,7 +148,7 @@ class Unroller {
     const bool own = step.layer.readout.has_value();
     const LayerSpec* const answers = own ? &step.layer : last_answering_;
     end.reads = answers != nullptr && answers->width == step.layer.width;
-    if (end.reads) end.readout = *answers->readout;
+    if (end.reads) end.readout = own ? *step.layer.readout : asked_by();
     end.gate = group.halting_gate;
     step.ends.push_back(end);
   }

@@ -69,6 +69,10 @@ InitRule ones_init() {
   return {InitRule::kOnes, 0};
 }
 
+InitRule constant_init(double number) {
+  return {InitRule::kConstant, number};
+}
+
 InitRule diagonal_init(double first, double others) {
   return {InitRule::kDiagonal, first, others};
 }

@@ -40,13 +40,14 @@ struct InitRule {
   enum Kind {
     kZeros,
     kOnes,
+    kConstant,
     kNormal,
     kTruncated,  // normal, what is beyond three standard deviations drawn again
     kUniform,
     kDiagonal,  // (n, m n): numbers times the identity, side by side
   } kind;
-  double scale = 0;  // standard deviation, half the width of the interval around 0, or of the first
-                     // identity
+  double scale = 0;   // standard deviation, half the width of the interval around 0, the number, or
+                      // that of the first identity
   double beside = 0;  // of the other identities
 };
 
@@ -63,6 +64,7 @@ struct ParameterSpec {
 InitRule normal_init(double standard_deviation);
 InitRule zeros_init();
 InitRule ones_init();
+InitRule constant_init(double number);
 InitRule diagonal_init(double first, double others);
 // Of a linear's weight with `in` inputs, by the backbone's `init`. `residual`: its output is added
 // to the residual stream, which 2 n_layer of them feed. `effective_layers`: that a token passes,

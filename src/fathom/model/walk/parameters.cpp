@@ -49,6 +49,7 @@ Tensor initialised(const ParameterSpec& spec, uint64_t seed) {
   const Tensor values = at::empty(spec.shape, at::TensorOptions(at::kDouble));
   if (spec.init.kind == InitRule::kZeros) return values.zero_();
   if (spec.init.kind == InitRule::kOnes) return values.fill_(1.0);
+  if (spec.init.kind == InitRule::kConstant) return values.fill_(spec.init.scale);
   if (spec.init.kind == InitRule::kDiagonal) return diagonal(spec);
   const RandomStream stream(seed, "init/" + spec.name);
   const Truncated truncated(seed, "init/" + spec.name);

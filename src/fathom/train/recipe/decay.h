@@ -8,6 +8,7 @@ namespace fathom {
 
 inline bool decays(const ParameterSpec& spec, DecayRule rule) {
   if (spec.decays) return *spec.decays;
+  if (rule == DecayRule::kAll) return true;
   if (spec.shape.size() < 2) return false;
   return rule == DecayRule::kMatrices || spec.part == Part::kMlp || spec.part == Part::kHead;
 }

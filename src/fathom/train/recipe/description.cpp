@@ -52,6 +52,14 @@ std::vector<std::pair<Part, int64_t>> by_part(const std::vector<ParameterSpec>& 
   return sums;
 }
 
+// Of tokens and positions.
+int64_t without_embeddings(const std::vector<ParameterSpec>& table) {
+  int64_t n = parameter_count(table);
+  for (const ParameterSpec& spec : table)
+    if (spec.part == Part::kTokenTable || spec.part == Part::kPositionTable) n -= spec.count();
+  return n;
+}
+
 nlohmann::json to_json(const Description& d, const FieldList& list) {
   nlohmann::json parts, config;
   for (const auto& [part, count] : by_part(d.table)) parts[part_name(part)] = count;
@@ -62,6 +70,7 @@ nlohmann::json to_json(const Description& d, const FieldList& list) {
           {"objective_hash", objective_hash(objective)},
           {"vocab_size", d.vocab},
           {"parameters", parameter_count(d.table)},
+          {"parameters_without_embeddings", without_embeddings(d.table)},
           {"parameters_by_part", parts},
           {"wiring", wiring_json(d.config.model)},
           {"flops_per_token_forward", d.flops.forward()},
@@ -87,8 +96,10 @@ void print_parameters(const Description& d, const Style& style) {
     else if (settings[i].weight_decay > 0)
       decayed += d.table[i].count();
   }
-  fmt::print("  {:<18}{:>15}\n  {:<18}{:>15}\n", "total", with_commas(total), "weight-decayed",
-             with_commas(decayed));
+  for (const auto& [what, count] : {std::pair{"total", total},
+                                    {"without embeddings", without_embeddings(d.table)},
+                                    {"weight-decayed", decayed}})
+    fmt::print("  {:<18}{:>15}\n", what, with_commas(count));
   if (frozen > 0) fmt::print("  {:<18}{:>15}\n", "frozen", with_commas(frozen));
 }
 

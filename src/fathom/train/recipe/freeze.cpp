@@ -8,6 +8,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/model/spec/architecture.h"
 
 namespace fathom {
 namespace {
@@ -29,7 +30,26 @@ void mark(const char* key, const std::string& patterns, const std::vector<Parame
     for (const size_t i : parameters_named(key, pattern, table)) frozen[i] = value;
 }
 
+// `patterns` without those of `own`, or with them behind the others.
+void settle(const std::string& own, bool acts, std::string& patterns) {
+  std::vector<std::string> words = split(patterns);
+  const std::vector<std::string> own_words = split(own);
+  const auto is_own = [&](const std::string& word) {
+    return std::find(own_words.begin(), own_words.end(), word) != own_words.end();
+  };
+  words.erase(std::remove_if(words.begin(), words.end(), is_own), words.end());
+  if (acts) words.insert(words.end(), own_words.begin(), own_words.end());
+  patterns = join(words, ",");
+}
+
 }  // namespace
+
+void settle_own_freeze(const ModelConfig& model, OptimizerConfig& config) {
+  if (model.architecture == nullptr || !model.architecture->freezes) return;
+  const Architecture::Freeze own = model.architecture->freezes(model);
+  settle(own.freeze, own.acts, config.freeze);
+  settle(own.unfreeze, own.acts, config.unfreeze);
+}
 
 std::vector<size_t> parameters_named(const char* key, const std::string& pattern,
                                      const std::vector<ParameterSpec>& table) {

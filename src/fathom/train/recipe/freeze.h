@@ -20,4 +20,8 @@ std::vector<bool> frozen_parameters(const OptimizerConfig& config,
 std::vector<size_t> parameters_named(const char* key, const std::string& pattern,
                                      const std::vector<ParameterSpec>& table);
 
+// For resolve(): patterns of an experiment's switch (Architecture::freezes) are in the keys once,
+// or, where it does not act, not at all.
+void settle_own_freeze(const ModelConfig& model, OptimizerConfig& config);
+
 }  // namespace fathom

@@ -64,8 +64,10 @@ void add_parameter_fields(FieldList& list, OptimizerConfig& c) {
   list.add<DecayRule>(
           "decay_rule", c.decay_rule,
           "matrices: every tensor of two dimensions (nanoGPT); mlp_and_head: only those "
-          "weights (LMPlay)",
-          {{"matrices", DecayRule::kMatrices}, {"mlp_and_head", DecayRule::kMlpAndHead}})
+          "weights (LMPlay); all: biases and norms too",
+          {{"matrices", DecayRule::kMatrices},
+           {"mlp_and_head", DecayRule::kMlpAndHead},
+           {"all", DecayRule::kAll}})
       .needs("weight_decay > 0", [&c] { return c.weight_decay > 0; });
   list.add("default_freeze", c.default_freeze, "train only the parameters that unfreeze names");
   list.add("freeze", c.freeze,

@@ -10,7 +10,7 @@
 
 namespace fathom {
 
-enum class DecayRule { kMatrices, kMlpAndHead };
+enum class DecayRule { kMatrices, kMlpAndHead, kAll };
 
 struct OptimizerConfig {
   std::string optimizer = "adamw";  // OptimizerRule::name

@@ -12,6 +12,7 @@
 #include "fathom/train/recipe/baseline.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/freeze.h"
 
 namespace fathom {
 namespace {
@@ -333,6 +334,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   settle_auto_exit(list, config.training, notices);
   add_acting(parse_evaluations(config.training.evaluations, config.model), config.model, untold);
+  settle_own_freeze(config.model, config.optimizer);
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
   resolve(list, config.optimizer, notices);

@@ -1,0 +1,316 @@
+#include "experiments/dag/architecture.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "experiments/dag/records.h"
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+
+namespace fathom::dag {
+namespace {
+
+// Writes the layer's wiring; parts are numbered as they are called.
+class WiringMaker {
+ public:
+  WiringMaker(const DagSettings& settings, bool predictor)
+      : settings_(settings), predictor_(predictor) {}
+
+  Wiring make() {
+    // Numbered last, so that the predictor's parts are the full model's first ones.
+    const std::string begin = settings_.adapter ? "x" : "n";
+    const Expr program = settings_.executor == Executor::kStack ? stack(begin) : scratch(begin);
+    if (predictor_) {
+      set("r", program);
+    } else {
+      set("d", program);
+      fold(settings_.post_block ? block("q", "d") : "d");
+    }
+    if (settings_.adapter) statements_.insert(statements_.begin(), {"x", normed(wire::name("n"))});
+    return {std::move(statements_)};
+  }
+
+ private:
+  void set(const std::string& target, Expr value) {
+    statements_.push_back({target, std::move(value)});
+  }
+  Expr normed(Expr x) { return wire::norm(std::move(x), norms_++); }
+
+  // GPT-2's block of `from`, as a name; which that is again.
+  std::string block(const std::string& name, const std::string& from) {
+    const Expr attended = wire::attention(normed(wire::name(from)), attentions_++);
+    set(name, wire::name(from) + attended);
+    const Expr made = wire::mlp(normed(wire::name(name)), mlps_++);
+    set(name, wire::name(name) + made);
+    return name;
+  }
+
+  Expr scratch(const std::string& begin) {
+    const std::string p = settings_.pre_block ? block("p", begin) : begin;
+    return wire::function(kFunction, {wire::name(begin), normed(wire::name(p))});
+  }
+  Expr stack(const std::string& begin) {
+    block("v", begin);
+    block("s", begin);
+    const Expr v = wire::name("v");
+    set("c", normed(wire::attention(wire::name("s"), v, v, attentions_++)));
+    return wire::function(kFunction, {v, wire::name("c")});
+  }
+
+  void fold(const std::string& q) {
+    std::vector<Expr> args = {wire::name("n"), wire::name(q)};
+    if (settings_.fold == Fold::kLnScale) args.push_back(normed(wire::name(q)));
+    set("r", wire::function(kFold, std::move(args)));
+  }
+
+  const DagSettings& settings_;
+  bool predictor_;
+  std::vector<Statement> statements_;
+  int attentions_ = 0, mlps_ = 0, norms_ = 0;
+};
+
+// Numbers that no part of the plan has yet.
+struct Free {
+  int attention = 0, mlp = 0, norm_mid = 0, norm_out = 0, layer = 0;
+
+  explicit Free(const DepthPlan& plan) {
+    const auto behind = [](int& free, int used) { free = std::max(free, used + 1); };
+    const auto norm = [&](const NormSpec& n) {
+      if (n.place == NormId::kMid) behind(norm_mid, n.index);
+      if (n.place == NormId::kOut) behind(norm_out, n.index);
+    };
+    each_layer(plan, [&](const LayerSpec& l) {
+      behind(layer, l.number);
+      for (const AttentionSpec& a : l.attention) behind(attention, a.instance);
+      for (const MlpSpec& m : l.mlp) behind(mlp, m.instance);
+      for (const NormSpec& n : l.norm) norm(n);
+      norm(l.norm_in);
+      if (l.readout) norm(l.readout->norm);
+    });
+  }
+};
+
+LayerSpec dag_layer(const DepthPlan& plan, const LayerSpec& last) {
+  const Wiring& wiring = plan.wirings.back();
+  const WiringParts parts = check_wiring(wiring);
+  Free free(plan);
+  LayerSpec layer;
+  layer.number = free.layer;
+  layer.width = layer.width_in = last.width;
+  layer.wiring = static_cast<int>(plan.wirings.size()) - 1;
+  for (int k = 0; k < parts.attentions; ++k) layer.attention.emplace_back(free.attention++);
+  for (int k = 0; k < parts.mlps; ++k) layer.mlp.emplace_back(free.mlp++);
+  for (int k = 0; k < parts.norms; ++k) layer.norm.emplace_back(NormId::kMid, free.norm_mid++);
+  layer.norm_in = last.readout->norm;
+  layer.readout = last.readout;
+  layer.readout->norm = NormSpec(NormId::kOut, free.norm_out);
+  layer.readout->norm.kind = NormSpec::kNone;
+  return layer;
+}
+
+LayerSpec& last_layer(DepthPlan& plan) {
+  LayerSpec* last = nullptr;
+  each_layer(plan, [&](LayerSpec& layer) { last = &layer; });
+  return *last;
+}
+
+void change_plan(const ModelConfig& config, DepthPlan& plan, bool predictor) {
+  const DagSettings settings = settings_of(config.own);
+  if (settings.depth == 0) return;
+  plan.wirings.push_back(WiringMaker(settings, predictor).make());
+  LayerSpec& last = last_layer(plan);
+  LayerSpec layer = dag_layer(plan, last);
+  if (predictor) {
+    each_layer(plan, [](LayerSpec& l) { l.readout.reset(); });
+    layer.readout.reset();
+    plan.answers = "with a program of arithmetic for each position";
+  } else {
+    // Whoever else is asked has a norm of its own before the head.
+    plan.asked_by = last.readout;
+    last.readout.reset();
+    last.asked = false;
+  }
+  plan.nodes.push_back({std::move(layer)});
+}
+
+// ---- Parameters
+
+class OwnParameters {
+ public:
+  OwnParameters(const ModelConfig& config, const DepthPlan& plan)
+      : list_(config.backbone, /*vocab_size=*/0, plan.effective_layers),
+        bias_(config.backbone.bias) {}
+
+  void linear(const std::string& name, int64_t out, int64_t in, bool always_bias = false) {
+    list_.begin("dag." + name, Part::kOwn);
+    list_.linear("", out, in, always_bias || bias_);
+  }
+  // A hidden layer as wide as its input; both maps have biases.
+  void mlp(const std::string& name, int64_t out, int64_t in) {
+    linear(name + ".up", in, in, true);
+    linear(name + ".down", out, in, true);
+  }
+  void constant(const char* part, const char* name, int64_t n, double value) {
+    list_.begin(std::string("dag.") + part, Part::kOwn);
+    list_.add(name, {n}, constant_init(value), /*decays=*/false);
+  }
+  std::vector<ParameterSpec> take() { return list_.take(); }
+
+ private:
+  ParameterList list_;
+  bool bias_;
+};
+
+std::vector<ParameterSpec> parameters(const ModelConfig& config, const DepthPlan& plan,
+                                      bool predictor) {
+  const DagSettings s = settings_of(config.own);
+  if (s.depth == 0) return {};
+  const int64_t H = config.backbone.n_embd, D = s.depth, S = s.slots();
+  const auto N = static_cast<int64_t>(s.operations.size());
+  const bool linear = s.domain == Domain::kLinear;
+  OwnParameters own(config, plan);
+  if (s.executor == Executor::kStack) {
+    own.mlp("value", linear ? S : 2 * S, H);
+    own.mlp("op", D * N, H);
+  } else {
+    own.linear("value", linear ? 1 : 2, H);
+    own.mlp("plan", D * (2 * S + N), H);
+  }
+  if (predictor) return own.take();
+  own.linear("embed", H, linear ? 1 : kFeatures);
+  constexpr double kClosed = -2;  // sigmoid(-2) = 0.119
+  if (s.fold == Fold::kLnScale) {
+    own.constant("scale", "weight", 1, s.scale);
+  } else {
+    own.constant("gate_dag", "weight", H, kClosed);
+    own.constant("gate_original", "weight", H, kClosed);
+    own.constant("gate", "bias", 1, kClosed);
+  }
+  return own.take();
+}
+
+const LayerSpec& dag_layer_of(const DepthPlan& plan) {
+  return std::get<LayerSpec>(plan.nodes.back().node);
+}
+
+// Patterns of all that the DAG's layer has to itself.
+std::string dag_patterns(const ModelConfig& config) {
+  const DepthPlan plan = make_depth_plan(config);
+  const LayerSpec& layer = dag_layer_of(plan);
+  std::vector<std::string> own = {"dag.*"};
+  for (const AttentionSpec& a : layer.attention) own.push_back(a.name() + ".*");
+  for (const MlpSpec& m : layer.mlp) own.push_back(m.name() + ".*");
+  for (const NormSpec& n : layer.norm) own.push_back(n.name() + ".*");
+  return join(own, ",");
+}
+
+Architecture::Freeze freezes(const ModelConfig& config) {
+  if (settings_of(config.own).depth == 0) return {};
+  return {config.own.flag("freeze_gpt"), "*", dag_patterns(config)};
+}
+
+// ---- Predictors of full models
+
+struct Matched {
+  std::string key, ours, theirs;
+};
+
+std::vector<Matched> what_must_match(const ModelConfig& ours, const ModelConfig& theirs) {
+  const DagSettings a = settings_of(ours.own), b = settings_of(theirs.own);
+  const BackboneConfig &x = ours.backbone, &y = theirs.backbone;
+  std::vector<Matched> out;
+  const auto text = [&](const char* key, std::string of_ours, std::string of_theirs) {
+    out.push_back({key, std::move(of_ours), std::move(of_theirs)});
+  };
+  const auto number = [&](const char* key, auto of_ours, auto of_theirs) {
+    text(key, fmt::format("{}", of_ours), fmt::format("{}", of_theirs));
+  };
+  const auto names = [](const std::vector<Operation>& operations) {
+    std::vector<std::string> words;
+    for (const Operation operation : operations) words.emplace_back(to_text(operation));
+    return fmt::format("\"{}\"", join(words, ", "));
+  };
+  const auto act = [](const BackboneConfig& c) {
+    return c.activation == Activation::kGelu ? "gelu" : "gelu_tanh";
+  };
+  text("dag_executor", ours.own.text("dag_executor"), theirs.own.text("dag_executor"));
+  number("dag_depth", a.depth, b.depth);
+  text("dag_domain", ours.own.text("dag_domain"), theirs.own.text("dag_domain"));
+  text("dag_ops", names(a.operations), names(b.operations));
+  number("dag_value_limit", a.value_limit, b.value_limit);
+  if (b.executor == Executor::kScratch) number("dag_pre_block", a.pre_block, b.pre_block);
+  number("n_embd", x.n_embd, y.n_embd);
+  number("n_head", x.n_head, y.n_head);
+  number("bias", x.bias, y.bias);
+  text("activation", act(x), act(y));
+  return out;
+}
+
+void check_match(const ModelConfig& ours, const ModelConfig& theirs) {
+  const bool is_predictor =
+      theirs.architecture != nullptr && theirs.architecture->name == kPredictorName;
+  if (!is_predictor)
+    misuse("those weights are of a model that is no predictor of programs",
+           "train one: fathom train dag_predictor_small, for example");
+  std::vector<std::string> has, asked;
+  for (const Matched& m : what_must_match(ours, theirs)) {
+    if (m.ours == m.theirs) continue;
+    has.push_back(fmt::format("{} = {}", m.key, m.theirs));
+    asked.push_back(fmt::format("{} = {}", m.key, m.ours));
+  }
+  if (!has.empty())
+    misuse(
+        fmt::format("the predictor has {}, and the model {}", join(has, ", "), join(asked, ", ")),
+        "a predictor feeds models of its own size and program: give one of them the other's "
+        "settings");
+}
+
+}  // namespace
+
+std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig& theirs) {
+  check_match(ours, theirs);
+  const DepthPlan to = make_depth_plan(ours), from = make_depth_plan(theirs);
+  const LayerSpec &a = dag_layer_of(to), &b = dag_layer_of(from);
+  std::vector<PartName> parts, tensors;
+  const auto pair = [&](const auto& of_ours, const auto& of_theirs) {
+    for (size_t k = 0; k < of_theirs.size(); ++k)
+      parts.push_back({of_ours.at(k).name() + ".", of_theirs[k].name() + "."});
+  };
+  pair(a.attention, b.attention);
+  pair(a.mlp, b.mlp);
+  pair(a.norm, b.norm);
+  for (const ParameterSpec& spec : parameter_table(theirs, /*vocab_size=*/2)) {
+    if (spec.part == Part::kOwn) tensors.push_back({spec.name, spec.name});
+    for (const PartName& part : parts)
+      if (spec.name.rfind(part.theirs, 0) == 0)
+        tensors.push_back({part.ours + spec.name.substr(part.theirs.size()), spec.name});
+  }
+  return tensors;
+}
+
+std::shared_ptr<const Architecture> architecture(bool predictor) {
+  const auto out = std::make_shared<Architecture>();
+  out->name = predictor ? kPredictorName : kModelName;
+  out->add_fields = [predictor](FieldList& list, OwnSettings& own) {
+    add_fields(list, own, predictor);
+  };
+  out->change_plan = [predictor](const ModelConfig& config, DepthPlan& plan, Policy&) {
+    change_plan(config, plan, predictor);
+  };
+  out->add_parameters = [predictor](const ModelConfig& config, const DepthPlan& plan, int64_t) {
+    return parameters(config, plan, predictor);
+  };
+  out->program_depth = [](const ModelConfig& config) -> std::optional<int64_t> {
+    return settings_of(config.own).depth;
+  };
+  out->program_depth_key = "dag_depth";
+  if (!predictor) {
+    out->freezes = freezes;
+    out->parts_of = predictor_parts;
+  }
+  return out;
+}
+
+}  // namespace fathom::dag

@@ -1,0 +1,177 @@
+// Compute with numbers: models whose tokens each run a small program of arithmetic, and the
+// predictors that learn such programs beforehand.
+#include "experiments/dag/architecture.h"
+#include "fathom/train/recipe/registry.h"
+
+namespace fathom {
+namespace {
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+void become(RunConfig& c, bool predictor) {
+  c.model.architecture = dag::architecture(predictor);
+}
+
+// ---- Full models
+
+// The notebook's recipe: GPT-2's size and nanoGPT's rates, a text of the web.
+void full(RunConfig& c) {
+  become(c, /*predictor=*/false);
+  set_keys(c, {{"dataset", "openwebtext"},
+               {"dag_depth", "4"},
+               {"n_layer", "12"},
+               {"n_head", "12"},
+               {"n_embd", "768"},
+               {"block_size", "1024"},
+               {"vocab_size", "50304"},
+               {"batch_size", "12"},
+               {"gradient_accumulation_steps", "40"},
+               {"learning_rate", "6e-4"},
+               {"min_lr", "6e-5"},
+               {"warmup_iters", "2000"},
+               {"lr_decay_iters", "600000"},
+               {"max_iters", "600000"}});
+}
+
+// The one whose executor, operations and fold are those of the predictors.
+const Settings kStack = {{"dag_executor", "stack"}, {"dag_mix", "gate"}};
+
+// The laptop recipe on lines of arithmetic: the model learns to write results.
+void small(RunConfig& c) {
+  registry().preset("gpt2ish_shakespeare_cpu").apply(c);
+  become(c, /*predictor=*/false);
+  set_keys(c, {{"dataset", "numbers"},
+               {"numbers_tokenizer", "char"},
+               {"stream_share", "1"},
+               {"english_conversion_rate", "0"},
+               {"max_decimal_places", "1"},
+               {"dag_depth", "2"},
+               {"block_size", "96"},
+               {"batch_size", "16"}});
+}
+
+// ---- Predictors
+
+// The notebook's schedule: AdamW with decay of everything, warm-up and cosine.
+void predictor(RunConfig& c) {
+  become(c, /*predictor=*/true);
+  set_keys(c, {{"dataset", "numbers"},
+               {"numbers_tokenizer", "gpt2"},
+               {"vocab_size", "50304"},
+               {"english_conversion_rate", "0.3"},
+               {"permutation_probability", "0"},
+               {"value_range", "[-10, 10]"},
+               {"result_digits", "0"},
+               {"train_seed", "42"},
+               {"val_seed", "43"},
+               {"dag_depth", "4"},
+               {"n_layer", "1"},
+               {"n_head", "1"},
+               {"n_embd", "32"},
+               {"block_size", "32"},
+               {"batch_size", "4"},
+               {"gradient_accumulation_steps", "1"},
+               {"learning_rate", "3e-4"},
+               {"min_lr", "3e-5"},
+               {"warmup_iters", "500"},
+               {"lr_decay_iters", "10000"},
+               {"max_iters", "10000"},
+               {"weight_decay", "0.1"},
+               {"decay_rule", "all"},
+               {"beta1", "0.9"},
+               {"beta2", "0.95"},
+               {"grad_clip", "1.0"},
+               {"eval_interval", "500"},
+               {"eval_iters", "50"}});
+}
+
+void large_steps(RunConfig& c) {
+  set_keys(c, {{"learning_rate", "1e-3"},
+               {"min_lr", "1e-5"},
+               {"warmup_iters", "5000"},
+               {"lr_decay_iters", "50000"},
+               {"max_iters", "50000"},
+               {"batch_size", "1024"}});
+}
+
+void cloud(RunConfig& c) {
+  predictor(c);
+  large_steps(c);
+  set_keys(c, {{"dag_depth", "6"},
+               {"n_head", "12"},
+               {"n_embd", "768"},
+               {"block_size", "128"},
+               {"dropout", "0.1"},
+               {"value_range", "[-10000, 10000]"},
+               {"gradient_accumulation_steps", "16"}});
+}
+
+// The figures of its README together, which no file of its has: the small model's size, the cloud's
+// batch and rate, and 8,000 examples a step in place of 16 passes.
+void of_readme(RunConfig& c) {
+  predictor(c);
+  large_steps(c);
+  set_keys(c, {{"train_examples_per_batch", "8000"}});
+}
+
+// Characters keep the digits of a number apart. All tokens behind the last operand know the
+// program.
+void predictor_small(RunConfig& c) {
+  predictor(c);
+  c.model.backbone.vocab_size.reset();
+  set_keys(c, {{"numbers_tokenizer", "char"},
+               {"max_decimal_places", "2"},
+               {"dag_depth", "2"},
+               {"n_layer", "4"},
+               {"n_head", "4"},
+               {"n_embd", "128"},
+               {"block_size", "128"},
+               {"batch_size", "32"},
+               {"learning_rate", "1e-3"},
+               {"min_lr", "1e-5"},
+               {"warmup_iters", "200"},
+               {"lr_decay_iters", "5000"},
+               {"max_iters", "5000"},
+               {"eval_iters", "20"}});
+}
+
+void predictor_small_d4(RunConfig& c) {
+  predictor_small(c);
+  set_keys(c, {{"dag_depth", "4"},
+               {"block_size", "224"},
+               {"lr_decay_iters", "12000"},
+               {"max_iters", "12000"}});
+}
+
+}  // namespace
+
+void register_dag(Registry& registry) {
+  registry.experiment("dag", "compute with numbers: every token runs a small program");
+  registry.add("dag", "12 blocks, 768 wide, programs of 4 operations over a list of numbers", full);
+  registry.add("dag_stack", "the same with a stack, gated: what predictors of programs feed",
+               [](RunConfig& c) {
+                 full(c);
+                 set_keys(c, kStack);
+               });
+  registry.add("dag_small", "4 blocks, 128 wide, on lines of arithmetic: minutes on two cores",
+               small);
+  registry.add("dag_small_stack", "the same with a stack, gated; dag_predictor_small feeds it",
+               [](RunConfig& c) {
+                 small(c);
+                 set_keys(c, kStack);
+               });
+  registry.add("dag_predictor",
+               "reads a program from a sentence: 1 block, 32 wide, 4 operations; its config file's",
+               predictor);
+  registry.add("dag_predictor_cloud",
+               "768 wide, 6 operations, 16 different passes of 1,024 examples a step", cloud);
+  registry.add("dag_predictor_readme",
+               "dag_predictor by the notebook's README: 8,000 examples a step, a rate of 1e-3",
+               of_readme);
+  registry.add("dag_predictor_small",
+               "characters, 4 blocks, 128 wide, 2 operations: 15 minutes on two cores",
+               predictor_small);
+  registry.add("dag_predictor_small_d4", "the same for 4 operations: an hour", predictor_small_d4);
+}
+
+}  // namespace fathom

@@ -1,0 +1,124 @@
+// A predictor's weights as a part of a full model: the same hidden states, the same programs.
+#include <gmock/gmock.h>
+
+#include "experiments/dag/dag_config.h"
+#include "experiments/dag/records.h"
+#include "model/walking.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::HasSubstr;
+using namespace testing;
+
+constexpr int64_t kTransferVocab = 11;
+
+std::vector<PartName> parts_between(const ModelConfig& model, const ModelConfig& predictor) {
+  return model.architecture->parts_of(model, predictor);
+}
+
+void load_parts(Model& model, const Model& predictor, const std::vector<PartName>& parts) {
+  const at::NoGradGuard no_grad;
+  for (const PartName& part : parts)
+    model.parameters().at(part.ours).copy_(predictor.parameters().at(part.theirs));
+}
+
+// What F.dag shows of these hidden states at the door of the DAG's layer.
+std::map<std::string, Tensor> programs_of(const Model& model, const Batch& batch,
+                                          const Tensor& r_RC, const DagKeys& keys) {
+  const DagKeys::value_type scratch = {"dag_executor", "scratch"};
+  const bool lists = std::find(keys.begin(), keys.end(), scratch) != keys.end();
+  std::vector<const char*> names = {dag::kSign, dag::kLog, dag::kOp};
+  if (lists) names.insert(names.end(), {dag::kOperand1, dag::kOperand2});
+  Kept kept;
+  for (const char* name : names) kept.keep(dag::seen_name(name));
+  const DepthWalk& w = depth(model).walk();
+  const DepthProgram& program = depth(model).program();
+  WalkOptions options;
+  options.observe = kept.observer();
+  options.read = false;
+  WalkState state = w.begin(std::make_shared<const Rows>(batch), options);
+  state.travel.carry = {r_RC, {}, {}};
+  state.next = {program.steps.size() - 1, 0};
+  w.advance(program, state, program.steps.size(), {}, options, nullptr);
+  std::map<std::string, Tensor> seen;
+  for (const char* name : names)
+    seen[name] = kept.at(program.steps.back().index, dag::seen_name(name));
+  return seen;
+}
+
+TEST(DagTransfer, LeavesThePredictorsProgramsAsTheyWere) {
+  const at::NoGradGuard no_grad;
+  const Batch batch = batch_of(random_tokens({3, 6}, kTransferVocab, 1), {});
+  const Tensor r_RC = random_normal({18, 8}, 2);
+  for (const char* executor : {"stack", "scratch"})
+    for (const char* bias : {"False", "True"}) {
+      SCOPED_TRACE(fmt::format("{}, bias {}", executor, bias));
+      DagKeys keys = {{"dag_executor", executor}, {"bias", bias}, {"dag_ops", "add, identity"}};
+      const ModelConfig small = dag_config(keys, /*predictor=*/true);
+      keys.insert(
+          keys.end(),
+          {{"n_layer", "3"}, {"dag_mix", "gate"}, {"layer_heads", "True"}, {"tie_head", "False"}});
+      const ModelConfig full = dag_config(keys);
+      const auto predictor = make_model(small, kTransferVocab, 3, at::kCPU, at::kDouble);
+      const auto model = make_model(full, kTransferVocab, 4, at::kCPU, at::kDouble);
+      for (const Parameter& p : predictor->parameters().all())
+        if (p.spec.name.rfind("norm_out", 0) != 0)  // which is the model's own
+          Tensor(p.tensor).add_(random_normal(p.tensor.sizes(), 5), 0.3);
+      const auto before = programs_of(*predictor, batch, r_RC, keys);
+      EXPECT_FALSE(
+          at::equal(programs_of(*model, batch, r_RC, keys).at(dag::kOp), before.at(dag::kOp)));
+      load_parts(*model, *predictor, parts_between(full, small));
+      const auto after = programs_of(*model, batch, r_RC, keys);
+      for (const auto& [name, x] : before) EXPECT_TRUE(at::equal(after.at(name), x)) << name;
+    }
+}
+
+// But for tables and the norm behind its blocks, all that makes programs is taken.
+TEST(DagTransfer, TakesAllThatMakesPrograms) {
+  const ModelConfig small = dag_config({}, /*predictor=*/true);
+  const ModelConfig full = dag_config({{"dag_executor", "stack"}, {"n_layer", "5"}});
+  const std::vector<PartName> parts = parts_between(full, small);
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const ParameterSpec& spec : parameter_table(full, kTransferVocab))
+    shapes[spec.name] = spec.shape;
+  int64_t taken = 0;
+  std::set<std::string> ours;
+  for (const ParameterSpec& spec : parameter_table(small, kTransferVocab))
+    for (const PartName& part : parts) {
+      if (part.theirs != spec.name) continue;
+      EXPECT_EQ(shapes.at(part.ours), spec.shape) << part.ours;
+      taken += spec.count();
+      EXPECT_TRUE(ours.insert(part.ours).second) << part.ours;
+    }
+  EXPECT_EQ(ours.size(), parts.size());
+  const int64_t H = 8, D = 3, S = 4, N = 5;
+  EXPECT_EQ(taken,
+            2 * (12 * H * H + 2 * H) + 4 * H * H + H + 2 * (H * H + H) + (H + 1) * (2 * S + D * N));
+}
+
+TEST(DagTransfer, IsRefusedWhereProgramsDiffer) {
+  const ModelConfig small = dag_config({}, /*predictor=*/true);
+  const auto refused = [&](const DagKeys& keys) {
+    try {
+      parts_between(dag_config(keys), small);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("nothing");
+  };
+  const DagKeys::value_type stack = {"dag_executor", "stack"};
+  EXPECT_EQ(refused({stack}), "nothing");
+  EXPECT_THAT(refused({}), HasSubstr("dag_executor = stack"));
+  EXPECT_THAT(refused({}), HasSubstr("dag_executor = scratch"));
+  EXPECT_EQ(
+      refused({stack, {"dag_depth", "4"}, {"n_embd", "16"}}),
+      "the predictor has dag_depth = 3, n_embd = 8, and the model dag_depth = 4, n_embd = 16");
+  EXPECT_THAT(refused({stack, {"bias", "True"}}), HasSubstr("bias = false"));
+  EXPECT_THAT(refused({stack, {"dag_ops", "add"}}), HasSubstr("dag_ops = \"add\""));
+  EXPECT_THAT(refused({stack, {"n_head", "4"}}), HasSubstr("n_head = 4"));
+  EXPECT_THROW(parts_between(dag_config({stack}), dag_config({stack})), Error);
+}
+
+}  // namespace
+}  // namespace fathom
