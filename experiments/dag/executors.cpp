@@ -14,6 +14,7 @@ namespace fathom::dag {
 namespace {
 
 constexpr int64_t kFrequencies = 32;
+constexpr double kOctaves = 8;  // from the lowest frequency to the highest
 constexpr double kTwoPi = 6.283185307179586;
 
 const Tensor& part_of(const Numbers& numbers) {
@@ -142,12 +143,12 @@ Executed plain_run_scratch(const Numbers& first, const Tensor& operand1_RDS,
   return executed;
 }
 
-Tensor features_of(const Numbers& value, double sigma) {
+Tensor features_of(const Numbers& value, double top) {
   if (value.is_linear()) return widened(value.real).unsqueeze(1);
   const Tensor sign = widened(value.sign).unsqueeze(1), log = widened(value.log).unsqueeze(1);
   const Tensor j = at::arange(kFrequencies, log.options().dtype(at::kDouble));
-  const Tensor frequency =
-      at::pow(sigma, j / double(kFrequencies)).mul(kTwoPi).to(log.scalar_type());
+  const Tensor octaves = (j / double(kFrequencies - 1) - 1) * kOctaves;
+  const Tensor frequency = at::pow(2, octaves).mul(kTwoPi * top).to(log.scalar_type());
   const Tensor angle = log * frequency;
   return at::cat({sign, log, angle.cos(), angle.sin()}, 1);
 }

@@ -46,8 +46,9 @@ Executed fused_run_scratch(const Numbers& first, const Tensor& operand1_RDS,
                            const Tensor& operand2_RDS, const Tensor& op_RDN,
                            const ExecutorOptions& options);
 
-// (R) -> (R, 66): [s, l, cos(2 pi f_j l), sin(2 pi f_j l)], f_j = sigma^(j/32), j = 0 .. 31; of the
+// (R) -> (R, 66): [s, l, cos(2 pi f_j l), sin(2 pi f_j l)], f_j from top / 256 to
+// top in equal ratios, j = 0 .. 31 (the notebook's were all 1); of the
 // linear domain (R, 1), the number itself.
-Tensor features_of(const Numbers& value, double sigma);
+Tensor features_of(const Numbers& value, double top);
 
 }  // namespace fathom::dag

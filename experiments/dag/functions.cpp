@@ -46,8 +46,7 @@ class Program {
         settings_.executor == Executor::kStack
             ? run_stack(values_, op_RDN_, options_)
             : run_scratch(only(values_), operand1_RDS_, operand2_RDS_, op_RDN_, options_);
-    record_steps(executed);
-    return executed.value;
+    return shown(executed);
   }
 
  private:
@@ -78,9 +77,10 @@ class Program {
     const int64_t n = logits_RDn.size(-1);
     if (draws && call_.training)
       options.uniform = call_.uniform(what, D_ * n, call_.args[0]).view({R_, D_, n});
-    const Tensor p_RDn = select(logits_RDn, hidden, options).to(type_);
-    call_.record(what, p_RDn.flatten(1));
-    return p_RDn;
+    // What is shown is what is gone on with, so that its gradient is the choice's.
+    const Tensor p_RX = select(logits_RDn, hidden, options).to(type_).flatten(1);
+    call_.record(what, p_RX);
+    return p_RX.view({R_, D_, n});
   }
   double temperature() const {
     if (!call_.training) return settings_.gumbel_temperature_end;
@@ -114,18 +114,26 @@ class Program {
     return {first(x.real), first(x.sign), first(x.log)};
   }
 
-  void record_steps(const Executed& executed) const {
-    if (!call_.see) return;
-    const auto record = [&](const char* what, Tensor Numbers::*of) {
+  // The result, as a part of what is shown of all steps.
+  Numbers shown(const Executed& executed) const {
+    if (!call_.see) return executed.value;
+    Numbers result;
+    for (const auto& [what, of] :
+         {std::pair{kStepReal, &Numbers::real}, std::pair{kStepSign, &Numbers::sign},
+          std::pair{kStepLog, &Numbers::log}}) {
       std::vector<Tensor> steps_R;
       for (const Numbers& step : executed.steps)
         if ((step.*of).defined()) steps_R.push_back(step.*of);
-      if (!steps_R.empty()) call_.record(what, at::stack(steps_R, 1));
-    };
-    record(kStepReal, &Numbers::real);
-    record(kStepSign, &Numbers::sign);
-    record(kStepLog, &Numbers::log);
-    const ArithmeticCounts& c = executed.counts;
+      if (steps_R.empty()) continue;
+      const Tensor steps_RD = at::stack(steps_R, 1);
+      call_.record(what, steps_RD);
+      result.*of = steps_RD.select(1, D_ - 1);
+    }
+    record_counts(executed.counts);
+    return result;
+  }
+
+  void record_counts(const ArithmeticCounts& c) const {
     const Tensor counts_R5 =
         at::zeros({R_, 5}, call_.args[0].options().requires_grad(false).dtype(at::kDouble));
     if (R_ > 0) {
@@ -152,8 +160,8 @@ Tensor run_program(const FunctionCall& call, bool predictor) {
   program.choose();
   if (predictor) return call.args[0];
   const Numbers result = program.run();
-  const double sigma = call.settings.number("dag_embed_sigma");
-  return map(call, "dag.embed", features_of(result, sigma)).to(call.args[0].scalar_type());
+  const double top = call.settings.number("dag_embed_top");
+  return map(call, "dag.embed", features_of(result, top)).to(call.args[0].scalar_type());
 }
 
 Tensor fold(const FunctionCall& call) {

@@ -152,12 +152,13 @@ void add_number_fields(Adder& add, OwnSettings& own, bool predictor) {
       .shapes_weights()
       .needs(kSignLog, is_signlog);
   if (predictor) {
-    own.number("dag_embed_sigma", d.embed_sigma);
+    own.number("dag_embed_top", d.embed_top);
     return;
   }
-  add.number("dag_embed_sigma", d.embed_sigma,
-             "frequencies of ln|v| in a result's embedding: sigma^(j/32), j from 0 to 31; 1 makes "
-             "them all equal")
+  add.number(
+         "dag_embed_top", d.embed_top,
+         "the highest of 32 frequencies by which a result's embedding has ln|v|, the lowest is a "
+         "256th of it")
       .above(0)
       .at_most(1e4)
       .shapes_weights()
@@ -277,7 +278,7 @@ DagSettings settings_of(const OwnSettings& own) {
   const double end = own.number("gumbel_temperature_end");
   s.gumbel_temperature_end = end > 0 ? end : s.gumbel_temperature;
   s.temperature_steps = own.integer("gumbel_temperature_steps");
-  s.embed_sigma = own.number("dag_embed_sigma");
+  s.embed_top = own.number("dag_embed_top");
   s.pre_block = own.flag("dag_pre_block");
   s.post_block = own.flag("dag_post_block");
   s.adapter = own.flag("dag_adapter");

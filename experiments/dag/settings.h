@@ -33,10 +33,10 @@ struct DagSettings {
   // Gumbel's at the end of training and in evaluations, reached in so many steps; 0: at once.
   double gumbel_temperature_end = 2;
   int64_t temperature_steps = 0;
-  double embed_sigma = 32;  // frequencies sigma^(j/32) of the result's embedding
-  bool pre_block = true;    // scratch: a block before the first slot's value
-  bool post_block = true;   // a block over the embedded results
-  bool adapter = false;     // a norm in front of the predictor
+  double embed_top = 4;    // highest frequency of the result's embedding
+  bool pre_block = true;   // scratch: a block before the first slot's value
+  bool post_block = true;  // a block over the embedded results
+  bool adapter = false;    // a norm in front of the predictor
   Targets targets = Targets::kToken;
   double sign_loss_weight = 1, log_loss_weight = 1, op_loss_weight = 1;
   double plan_loss_weight = 1;  // of the three together, beside the next token's loss

@@ -55,7 +55,7 @@ inline void shrink_sharing(ModelConfig& config) {
 inline void shrink_numbers(ModelConfig& config) {
   FieldList list;
   add_fields(list, config);
-  for (const auto& [key, text] : {std::pair{"dag_embed_sigma", "0.05"},
+  for (const auto& [key, text] : {std::pair{"dag_embed_top", "0.05"},
                                   std::pair{"dag_value_limit", "0.5"}, std::pair{"dag_depth", "2"}})
     if (list.find(key) != nullptr && list.find(key)->value() != 0)
       list.set_text(key, text, "a test");
