@@ -2,7 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/norm.h>
 #include <ATen/ops/stack.h>
 #include <fmt/format.h>
@@ -14,27 +14,35 @@
 namespace fathom::dag {
 namespace {
 
-// Numbers on their way from the device, which is waited for once.
+// Sums with what they are over, on their way from the device, which is waited for once: so that the
+// figures of a batch are those of its parts.
 class Figures {
  public:
-  // `means`: as many as names, in any shape.
-  void add(const std::vector<std::string>& names, const Tensor& means) {
+  // As many sums and counts as names, in any shape.
+  void add_sums(const std::vector<std::string>& names, const Tensor& sums, const Tensor& counts) {
     names_.insert(names_.end(), names.begin(), names.end());
-    means_.push_back(means.to(at::kDouble).flatten());
+    sums_.push_back(sums.to(at::kDouble).flatten());
+    counts_.push_back(counts.to(at::kDouble).flatten());
+  }
+  // Means over `count`.
+  void add(const std::vector<std::string>& names, const Tensor& means, double count = 1) {
+    const Tensor all = means.to(at::kDouble).flatten();
+    add_sums(names, all * count, at::full_like(all, count));
   }
 
   std::map<std::string, Metric> take() const {
     std::map<std::string, Metric> metrics;
-    if (means_.empty()) return metrics;
-    const Tensor means = at::cat(means_).to(at::kCPU).contiguous();
+    if (names_.empty()) return metrics;
+    const Tensor sums = at::cat(sums_).to(at::kCPU).contiguous();
+    const Tensor counts = at::cat(counts_).to(at::kCPU).contiguous();
     for (size_t i = 0; i < names_.size(); ++i)
-      metrics[names_[i]] = {means.data_ptr<double>()[i], 1};
+      metrics[names_[i]] = {sums.data_ptr<double>()[i], counts.data_ptr<double>()[i]};
     return metrics;
   }
 
  private:
   std::vector<std::string> names_;
-  std::vector<Tensor> means_;
+  std::vector<Tensor> sums_, counts_;
 };
 
 // "dag/op_share.add", ...
@@ -66,23 +74,8 @@ class Chosen {
   Tensor of(const Tensor& x_RX) const {
     return rows_K_.defined() ? x_RX.index_select(0, rows_K_) : x_RX;
   }
-  // `most` of them at most, evenly spread.
-  Chosen sample(int64_t most, const Tensor& like) const {
-    Chosen some = *this;
-    const int64_t stride = std::max<int64_t>(1, (count_ + most - 1) / most);
-    some.rows_K_ = (rows_K_.defined() ? rows_K_ : all(like)).slice(0, 0, count_, stride);
-    some.count_ = some.rows_K_.size(0);
-    return some;
-  }
 
  private:
-  Tensor all(const Tensor& like) const {
-    return at::empty({count_}, like.options().dtype(at::kLong).requires_grad(false))
-        .fill_(1)
-        .cumsum(0)
-        .sub(1);
-  }
-
   Tensor rows_K_;
   int64_t count_ = 0;
 };
@@ -98,14 +91,18 @@ Entropies entropies_of(const Tensor& p_MN) {
   return {shares_N, entropy(shares_N) * scale, entropy(p).mean() * scale};
 }
 
-void add_operations(const Tensor& op_RDN, const DagSettings& settings, Figures& figures) {
+void add_operations(const Tensor& op_RDN, const DagSettings& settings, bool training,
+                    Figures& figures) {
   const int64_t N = op_RDN.size(2);
   const Tensor p_MN = op_RDN.reshape({-1, N});
+  const auto M = static_cast<double>(p_MN.size(0));
   const Entropies h = entropies_of(p_MN);
-  figures.add(named("dag/op_share.", settings.operations), h.shares_N);
+  figures.add(named("dag/op_share.", settings.operations), h.shares_N, M);
   if (N < 2) return;
-  figures.add({"dag/op_diversity", "dag/op_sharpness", "dag/op_mutual_info"},
-              at::stack({h.of_mean, 1 - h.mean, h.of_mean - h.mean}).clamp(0, 1));
+  figures.add({"dag/op_sharpness"}, (1 - h.mean).clamp(0, 1), M);
+  if (training) return;
+  figures.add({"dag/op_diversity", "dag/op_mutual_info"},
+              at::stack({h.of_mean, h.of_mean - h.mean}).clamp(0, 1), M);
 }
 
 void add_values(const Recorded& seen, const Chosen& rows, Figures& figures) {
@@ -118,10 +115,9 @@ void add_values(const Recorded& seen, const Chosen& rows, Figures& figures) {
   const Tensor stages_KX = at::cat({begin_K1, real_of(chosen(seen.steps_RD))}, 1);
   const Tensor finite_KX = stages_KX.isfinite();
   const Tensor sum_X = stages_KX.masked_fill(finite_KX.logical_not(), 0).sum(0);
-  const Tensor mean_X = sum_X / finite_KX.sum(0).clamp_min(1);
   std::vector<std::string> names;
-  for (int64_t k = 0; k < mean_X.size(0); ++k) names.push_back(fmt::format("dag/value/{}", k));
-  figures.add(names, mean_X);
+  for (int64_t k = 0; k < sum_X.size(0); ++k) names.push_back(fmt::format("dag/value/{}", k));
+  figures.add_sums(names, sum_X, finite_KX.sum(0));
 }
 
 void add_norms(const Recorded& seen, const Chosen& rows, Figures& figures) {
@@ -129,13 +125,14 @@ void add_norms(const Recorded& seen, const Chosen& rows, Figures& figures) {
   const Tensor original_K = norm_of(seen.original_RH), dag_K = norm_of(seen.hidden_RH);
   const Tensor mixed_K = norm_of(seen.mixed_RH), ratio_K = dag_K / original_K.clamp_min(1e-30);
   figures.add({"dag/norm_original", "dag/norm_dag", "dag/norm_mixed", "dag/norm_ratio"},
-              at::stack({original_K, dag_K, mixed_K, ratio_K}).mean(1));
+              at::stack({original_K, dag_K, mixed_K, ratio_K}).mean(1),
+              static_cast<double>(rows.count()));
 }
 
 void add_counts(const Recorded& seen, Figures& figures) {
   const Tensor counts_5 = seen.counts_RX.select(0, 0).to(at::kDouble);
-  figures.add({"dag/clipped", "dag/cancelled", "dag/divided_by_zero", "dag/nonfinite"},
-              counts_5.narrow(0, 1, 4) / counts_5[0].clamp_min(1));
+  figures.add_sums({"dag/clipped", "dag/cancelled", "dag/divided_by_zero", "dag/nonfinite"},
+                   counts_5.narrow(0, 1, 4), counts_5[0].expand({4}));
 }
 
 // What a recorded tensor's slope is afterwards: zeros where there is none.
@@ -175,7 +172,7 @@ OperationUse operation_use(const Tensor& p_MN) {
 }
 
 std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& valid_R,
-                                          const DagSettings& settings) {
+                                          const DagSettings& settings, bool training) {
   if (settings.depth == 0) return {};
   const at::NoGradGuard no_grad;
   const Chosen rows(valid_R, seen.op_RX.size(0));
@@ -183,16 +180,16 @@ std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& va
   Figures figures;
   Recorded chosen;
   chosen.op_RX = rows.of(seen.op_RX);
-  add_operations(chosen.op_RDN(settings), settings, figures);
+  add_operations(chosen.op_RDN(settings), settings, training, figures);
   if (seen.hidden_RH.defined()) {
-    const Chosen some = rows.sample(kLogRows, seen.hidden_RH);
-    add_values(seen, some, figures);
-    add_norms(seen, some, figures);
+    add_values(seen, rows, figures);
+    add_norms(seen, rows, figures);
     add_counts(seen, figures);
   }
   if (seen.gate_R1.defined()) {
     const Tensor gate_K1 = rows.of(seen.gate_R1);
-    figures.add({"dag/gate_mean", "dag/gate_max"}, at::stack({gate_K1.mean(), gate_K1.max()}));
+    figures.add({"dag/gate_mean"}, gate_K1.mean(), static_cast<double>(rows.count()));
+    if (!training) figures.add({"dag/gate_max"}, gate_K1.max());
   }
   return figures.take();
 }

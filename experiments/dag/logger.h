@@ -25,21 +25,19 @@ OperationUse operation_use(const Tensor& p_MN);
 // Without gradients, over the rows that are valid (`valid_R`: bool; undefined: all of them):
 //
 //   dag/op_share.add     mean share of an operation
-//   dag/op_diversity, dag/op_sharpness, dag/op_mutual_info     as above, over rows and steps
+//   dag/op_sharpness     as above, over rows and steps; not in `training`, for a step's is not the
+//                        mean of its passes': dag/op_diversity, dag/op_mutual_info
 //   dag/value/k          mean of s * e^l of what is finite: 0 what execution begins with (a stack's
 //                        top, a list's first), k what operation k gave
-//   dag/gate_mean, dag/gate_max
+//   dag/gate_mean, and not in `training` dag/gate_max
 //   dag/norm_original, dag/norm_dag, dag/norm_mixed     mean Euclidean norm of a row
 //   dag/norm_ratio       mean of the DAG's norm by the original's, row by row
 //   dag/clipped, dag/cancelled, dag/divided_by_zero, dag/nonfinite     share of all results of
 //                        operations: of every name, whether or not it is chosen
 //
-// Values and norms are of kLogRows rows at most, evenly spread: with gradient_log() that is about
-// 0.4 ms for 1,536 rows of 128 channels. Nothing where there is no DAG; of a predictor what it
-// chooses.
-inline constexpr int64_t kLogRows = 512;
+// Nothing where there is no DAG; of a predictor what it chooses.
 std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& valid_R,
-                                          const DagSettings& settings);
+                                          const DagSettings& settings, bool training);
 
 // What to call once, after the backward pass of the graph that `seen` is in; it holds the tensors
 // until it is destroyed. Of slopes of the objective of that pass:

@@ -65,7 +65,7 @@ TEST(OperationUse, OfCornersIsTheirs) {
 
 TEST(DagLog, SaysWhatTheDagDoes) {
   const Tensor valid_R = table_of({{1, 1, 0}})[0].to(at::kBool);
-  const Metrics log = forward_log(three_rows(), valid_R, gated());
+  const Metrics log = forward_log(three_rows(), valid_R, gated(), false);
   EXPECT_EQ(mean(log, "dag/op_share.add"), 0.5);
   EXPECT_EQ(mean(log, "dag/op_share.identity"), 0) << "of the row that is padding";
   EXPECT_NEAR(mean(log, "dag/op_diversity"), std::log(2) / std::log(5), 1e-12);
@@ -84,18 +84,18 @@ TEST(DagLog, SaysWhatTheDagDoes) {
   EXPECT_NEAR(mean(log, "dag/cancelled"), 1. / 3, 1e-12);
   EXPECT_NEAR(mean(log, "dag/divided_by_zero"), 1. / 15, 1e-12);
   EXPECT_EQ(mean(log, "dag/nonfinite"), 0);
-  EXPECT_EQ(mean(forward_log(three_rows(), {}, gated()), "dag/norm_dag"), 106. / 3);
+  EXPECT_EQ(mean(forward_log(three_rows(), {}, gated(), false), "dag/norm_dag"), 106. / 3);
 }
 
 TEST(DagLog, HasNothingToSayWithoutADag) {
   EXPECT_THAT(recorded_names(stack_settings(0), false), IsEmpty());
-  EXPECT_THAT(forward_log({}, {}, stack_settings(0)), IsEmpty());
+  EXPECT_THAT(forward_log({}, {}, stack_settings(0), false), IsEmpty());
   EXPECT_FALSE(gradient_log({}, stack_settings(0)));
   // Of a predictor only what it has.
   Recorded predictor = three_rows();
   predictor.hidden_RH = predictor.gate_R1 = Tensor();
-  EXPECT_EQ(forward_log(predictor, {}, gated()).count("dag/norm_dag"), 0U);
-  EXPECT_EQ(forward_log(predictor, {}, gated()).count("dag/op_sharpness"), 1U);
+  EXPECT_EQ(forward_log(predictor, {}, gated(), false).count("dag/norm_dag"), 0U);
+  EXPECT_EQ(forward_log(predictor, {}, gated(), false).count("dag/op_sharpness"), 1U);
 }
 
 // Gradients by hand: of sum of shares * c, of values that are multiplied, of a gate.
