@@ -19,6 +19,9 @@ struct Architecture {
   std::string name;  // the engine's part is registered under it
   // Fields over slots of `settings`: list.add("gate_above", settings.number("gate_above", 0.5),
   // "..."). The command line, config files, validation and the checkpoint's copy follow from it.
+  // One that is of_policy() may differ between stages of a training plan, evaluations and what a
+  // verb is asked for: it is read of the pass (FunctionCall::settings, Policy::own), and shapes
+  // neither plan nor parameters.
   std::function<void(FieldList& list, OwnSettings& settings)> add_fields = {};
   // After the sections made both: another wiring, other doors, heads, windows, loops in the plan;
   // counts, loops' rules and fates of keys in what a pass does with it. The walk's own rule is the
