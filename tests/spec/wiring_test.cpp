@@ -155,8 +155,9 @@ TEST(Wiring, ANameHasAValueBeforeItIsRead) {
 }
 
 TEST(Wiring, PartsTakeValuesWithChannels) {
-  for (const Expr& e : {attention(number(1)), attention(mean(n)), attention(n, mean(n)), attention(n, mean(n), n),
-                        mlp(mean(n)), norm(number(1)), mean(mean(n)), mean(number(3))})
+  for (const Expr& e :
+       {attention(number(1)), attention(mean(n)), attention(n, mean(n)), attention(n, mean(n), n),
+        mlp(mean(n)), norm(number(1)), mean(mean(n)), mean(number(3))})
     EXPECT_THAT(refused(one(r + e)), HasSubstr("has no channels"));
   EXPECT_THAT(refused({{{"g", mean(n)}, {"r", r + mlp(name("g"))}}}),
               HasSubstr("g has no channels"));

@@ -112,6 +112,7 @@ TEST_F(FunctionPassTest, NoTwoNumbersOfAStepAreTheSame) {
   ModelConfig config = noisy_config();
   config.looping.groups = {"", {{0, {{1, {}, false}}, true}}};
   config.looping.max_loops = 3;
+  config.looping.sampling = LoopSampling::kFixed;
   SeenCalls seen;
   const auto model = noisy_model(config, seen);
   for (const int64_t step : {11, 12}) model->forward(noisy_batch(), training_pass(step));
@@ -198,7 +199,7 @@ TEST_F(FunctionPassTest, StagesAndEvaluationsMayHaveTheirOwn) {
   const Corpus text = corpus();
   RunConfig config = tiny_run(noisy_config());
   config.training.evaluations = "val; strict: strength=4";
-  config.training.eval_interval = 0;
+  config.training.eval_interval = 100;
   config.training.eval_iters = 1;
   RunConfig second = config;
   second.model.own.number("strength", 0) = 2;

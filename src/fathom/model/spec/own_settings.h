@@ -39,7 +39,8 @@ class OwnSettings {
     const auto found = slots.find(name);
     if (found == slots.end())
       fail(std::string("there is no setting ") + name + " that is of the kind " + kind,
-           "the experiment's add_fields makes flags, integers, numbers and texts, each by its own word");
+           "the experiment's add_fields makes flags, integers, numbers and texts, each by its own "
+           "word");
     return found->second;
   }
 

@@ -49,7 +49,8 @@ std::string place_in_wiring(const std::string& text, int column) {
 
 constexpr const char* kWiringHint =
     "names are r, n, y and temporaries assigned before; calls are A[k](x), A[k](x, values) or "
-    "A[k](x, keys, values), M[k](x), N[k](x), sigmoid(x), mean(x) and sum(x) over channels, F.name(x, ...)";
+    "A[k](x, keys, values), M[k](x), N[k](x), sigmoid(x), mean(x) and sum(x) over channels, "
+    "F.name(x, ...)";
 
 class Checker {
  public:

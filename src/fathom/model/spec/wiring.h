@@ -6,8 +6,8 @@
 // the previous block added (zero at the start; may be assigned, else it is the change of r); and
 // temporaries. A[k], M[k], N[k] are the block's k-th attention, MLP and norm; A(x, v) takes its
 // values from v, and A(x, keys, v) its keys from `keys`; sigmoid(x), and mean(x) and sum(x) over
-// the channels; F.name(x, ...) is a function of an experiment's own, of each row by itself. Only A sees other positions, and it is causal: no
-// wiring reads the future. Torch-free.
+// the channels; F.name(x, ...) is a function of an experiment's own, of each row by itself. Only A
+// sees other positions, and it is causal: no wiring reads the future. Torch-free.
 #pragma once
 
 #include <set>
