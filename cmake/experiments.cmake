@@ -1,9 +1,9 @@
 # Every folder of experiments/ (and of FATHOM_EXPERIMENTS) that has a presets.cpp defines
 # `void register_<folder>(Registry&)`, and in a model.cpp, if it has one, `void
 # register_<folder>(Models&)`. This writes the lists that call them: registration by static
-# initialisers would vanish from static libraries. Of the folder's other sources settings.cpp and
-# *_settings.cpp see no torch and belong to both programs, as presets.cpp does; verbs/<verb>/ is a verb
-# (cmake/verbs.cmake); all others belong to the engine.
+# initialisers would vanish from static libraries. Of the folder's other sources architecture.cpp,
+# settings.cpp and *_settings.cpp see no torch and belong to both programs, as presets.cpp does;
+# verbs/<verb>/ is a verb (cmake/verbs.cmake); all others belong to the engine.
 file(GLOB experiment_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/experiments/*/presets.cpp)
 foreach(folder IN LISTS FATHOM_EXPERIMENTS)
   get_filename_component(folder ${folder} ABSOLUTE BASE_DIR ${CMAKE_SOURCE_DIR})
@@ -16,7 +16,7 @@ list(SORT experiment_sources)
 
 set(experiment_names "")
 set(experiment_folders "")
-set(experiment_settings "")
+set(experiment_data_sources "")
 set(experiment_declarations "")
 set(experiment_calls "")
 set(model_declarations "")
@@ -33,10 +33,11 @@ foreach(source IN LISTS experiment_sources)
   list(APPEND experiment_folders ${folder})
   string(APPEND experiment_declarations "void register_${name}(Registry& registry);\n")
   string(APPEND experiment_calls "  register_${name}(registry);\n")
-  file(GLOB settings CONFIGURE_DEPENDS ${folder}/settings.cpp ${folder}/*_settings.cpp)
-  list(APPEND experiment_settings ${settings})
+  file(GLOB data_parts CONFIGURE_DEPENDS
+       ${folder}/architecture.cpp ${folder}/settings.cpp ${folder}/*_settings.cpp)
+  list(APPEND experiment_data_sources ${data_parts})
   file(GLOB engine_parts CONFIGURE_DEPENDS ${folder}/*.cpp)
-  list(REMOVE_ITEM engine_parts ${source} ${settings})
+  list(REMOVE_ITEM engine_parts ${source} ${data_parts})
   list(APPEND experiment_engine_sources ${engine_parts})
   if(EXISTS ${folder}/model.cpp)
     string(APPEND model_declarations "void register_${name}(Models& models);\n")
@@ -65,4 +66,4 @@ configure_file(${PROJECT_SOURCE_DIR}/cmake/experiments.cpp.in
 configure_file(${PROJECT_SOURCE_DIR}/cmake/models.cpp.in
                ${PROJECT_BINARY_DIR}/generated/models.cpp @ONLY)
 list(APPEND experiment_engine_sources ${PROJECT_BINARY_DIR}/generated/models.cpp)
-list(APPEND experiment_sources ${experiment_settings} ${PROJECT_BINARY_DIR}/generated/experiments.cpp)
+list(APPEND experiment_sources ${experiment_data_sources} ${PROJECT_BINARY_DIR}/generated/experiments.cpp)
