@@ -1,8 +1,9 @@
 # Every folder of experiments/ (and of FATHOM_EXPERIMENTS) that has a presets.cpp defines
 # `void register_<folder>(Registry&)`, and in a model.cpp, if it has one, `void
 # register_<folder>(Models&)`. This writes the lists that call them: registration by static
-# initialisers would vanish from static libraries. A folder's settings.cpp and architecture.cpp are data
-# as presets.cpp is; its other sources belong to the engine.
+# initialisers would vanish from static libraries. Of the folder's other sources architecture.cpp,
+# settings.cpp and *_settings.cpp see no torch and belong to both programs, as presets.cpp does;
+# verbs/<verb>/ is a verb (cmake/verbs.cmake); all others belong to the engine.
 file(GLOB experiment_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/experiments/*/presets.cpp)
 foreach(folder IN LISTS FATHOM_EXPERIMENTS)
   get_filename_component(folder ${folder} ABSOLUTE BASE_DIR ${CMAKE_SOURCE_DIR})
@@ -14,12 +15,13 @@ endforeach()
 list(SORT experiment_sources)
 
 set(experiment_names "")
+set(experiment_folders "")
+set(experiment_data_sources "")
 set(experiment_declarations "")
 set(experiment_calls "")
 set(model_declarations "")
 set(model_calls "")
 set(experiment_engine_sources "")
-set(experiment_data_sources "")
 foreach(source IN LISTS experiment_sources)
   get_filename_component(folder ${source} DIRECTORY)
   get_filename_component(name ${folder} NAME)
@@ -28,13 +30,15 @@ foreach(source IN LISTS experiment_sources)
     message(FATAL_ERROR "two experiments are called ${name}; the second is ${folder}")
   endif()
   list(APPEND experiment_names ${name})
+  list(APPEND experiment_folders ${folder})
   string(APPEND experiment_declarations "void register_${name}(Registry& registry);\n")
   string(APPEND experiment_calls "  register_${name}(registry);\n")
+  file(GLOB data_parts CONFIGURE_DEPENDS
+       ${folder}/architecture.cpp ${folder}/settings.cpp ${folder}/*_settings.cpp)
+  list(APPEND experiment_data_sources ${data_parts})
   file(GLOB engine_parts CONFIGURE_DEPENDS ${folder}/*.cpp)
-  file(GLOB data_parts CONFIGURE_DEPENDS ${folder}/settings.cpp ${folder}/architecture.cpp)
   list(REMOVE_ITEM engine_parts ${source} ${data_parts})
   list(APPEND experiment_engine_sources ${engine_parts})
-  list(APPEND experiment_data_sources ${data_parts})
   if(EXISTS ${folder}/model.cpp)
     string(APPEND model_declarations "void register_${name}(Models& models);\n")
     string(APPEND model_calls "  register_${name}(models);\n")

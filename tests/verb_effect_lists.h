@@ -23,6 +23,7 @@ inline constexpr const char* kVerbActsAlways[] = {
     "train reset_history",
     "train ignore_optimizer",
     "train initial_model",
+    "train initial_part",  // refused by presets that take none
     "train training_plan",
     "train override_plan",  // refused without resume
     "train exp",
@@ -171,6 +172,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "train accept_new_data",
     "train reset_history",
     "train initial_model",
+    "train initial_part",
     "train training_plan",
     "train override_plan",
     "train exp",

@@ -206,6 +206,12 @@ void VerbEffects::resume_effects() {
     EXPECT_EQ(train({"--run_name=new", "--initial_model=old"}).initial_checkpoint, folder);
     EXPECT_EQ(train({"--run_name=new"}).initial_checkpoint, "");
   };
+  effects_["train initial_part"] = [=] {  // what it finds: recipe/initial_part_test.cpp
+    EXPECT_THAT(refusal_of([&] {
+                  train({"--run_name=new", "--initial_part=old"});
+                }).what(),
+                HasSubstr("has no part that another model's weights could become"));
+  };
 }
 
 // What they do to a table: e2e/early_exit_test.cpp.

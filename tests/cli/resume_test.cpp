@@ -239,6 +239,7 @@ TEST_F(ResumePlanTest, WhatCannotBeResumedIsSaid) {
   EXPECT_THAT(refusal({}), AllOf(HasSubstr("exists already"), HasSubstr("--resume")));
   EXPECT_THAT(refusal({"--resume", "--force"}), HasSubstr("leave out one"));
   EXPECT_THAT(refusal({"--resume", "--initial_model=old"}), HasSubstr("leave out one"));
+  EXPECT_THAT(refusal({"--resume", "--initial_part=old"}), HasSubstr("resume and initial_part"));
   for (const char* key : {"accept_new_data", "reset_history"})
     EXPECT_THAT(refusal({"--force", "--dataset=rain", "--block_size=16", std::string("--") + key}),
                 HasSubstr(std::string(key) + " has a meaning only with resume"));

@@ -162,7 +162,7 @@ TEST(AttentionParts, PositionsDecideUnderAutomaticCastsToo) {
   const Tensor x_RC = random_normal({T, C}, 4).to(at::kFloat);
   const auto out = [&] {
     WalkAttention context(rows, {}, H, {});
-    return run_attention(s, w.walk.params().attention.at(0), 0, x_RC, x_RC, context);
+    return run_attention(s, w.walk.params().attention.at(0), 0, x_RC, x_RC, x_RC, context);
   };
   const at::NoGradGuard no_grad;
   const Tensor expected = out();

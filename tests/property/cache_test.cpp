@@ -151,9 +151,11 @@ class SharedPlaces {
     const DropoutSource no_dropout;
     const SeeValue nobody;
     const RowFunctions none;
-    return run_block(
-        {wiring, step, params, attention, no_dropout, settings, none, nobody, model_.keeps_y()},
-        start, n);
+    const OwnSettings own;
+    const FunctionPass pass = {own};
+    return run_block({wiring, step, params, attention, no_dropout, settings, none, pass, nobody,
+                      model_.keeps_y()},
+                     start, n);
   }
 
   const RandomModel& model_;

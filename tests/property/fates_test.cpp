@@ -243,7 +243,7 @@ class TwoTexts {
   explicit TwoTexts(KeyFate fate = KeyFate::kFilledLater) {
     plan_ = testing::plan_of({{testing::with_readout(testing::block(0, 8), 0)},
                               {testing::with_readout(testing::block(1, 8), 1)}});
-    plan_.wirings = {all_wirings().at(4)};  // keys are made of what the block before added, too
+    plan_.wirings = {all_wirings().at(5)};  // keys are made of what the block before added, too
     backbone_.n_head = kHeads, backbone_.n_embd = 8, backbone_.block_size = kBlock;
     plan_.tied_heads = backbone_.tie_head = false;
     own_.emplace(parameter_table(plan_, backbone_, kVocab), 1, at::kCPU, at::kDouble);

@@ -67,7 +67,7 @@ class RandomFormula {
   std::string value(int64_t depth) {
     if (depth == 0 || one_in(6)) return one_of(names_);
     const auto inner = [&] { return value(depth - 1); };
-    switch (any(0, 10)) {
+    switch (any(0, 11)) {
       case 0:
       case 1:
         return called("A") + "(" + (one_in(3) ? inner() : "n") + ")";
@@ -87,6 +87,8 @@ class RandomFormula {
         return fmt::format("{}*{}", atom(depth), bounded(depth));
       case 9:
         return inner() + " - " + atom(depth);
+      case 10:
+        return called("A") + "(" + inner() + ", " + one_of(names_) + ", " + inner() + ")";
       default:
         return inner() + " + " + inner();
     }
@@ -109,7 +111,7 @@ class RandomFormula {
         break;
       default:
         text +=
-            one_of({"; r = F.wish(r)", "; n = r", "; r = later", "; r = A(n, r, n)", "; r = 1"});
+            one_of({"; r = F.wish(r)", "; n = r", "; r = later", "; r = A(n, r, n, r)", "; r = 1"});
     }
   }
 

@@ -27,6 +27,8 @@ inline std::vector<Wiring> all_wirings() {
         {"r", r + number(0.5) * attention(n, wire::norm(r))}}},
       // Keys that are made of more than the norm, at two attentions.
       {{{"t", mlp(n)}, {"a", attention(name("t"), r)}, {"r", r + a + wire::norm(attention(n, 1))}}},
+      // Queries that another attention has made, of keys and values that none has.
+      {{{"t", mlp(n)}, {"r", r + attention(n + attention(r), name("t"), wire::norm(r))}}},
       // Reads what the block before added.
       {{{"a", attention(n + number(0.3) * y)}, {"r", r + a}, {"r", r + mlp(wire::norm(r) - y)}}},
       // And says itself what it added.
@@ -40,7 +42,7 @@ class RandomPlan {
  public:
   explicit RandomPlan(PlanShape shape = PlanShape::kAny) {
     plan.wirings = all_wirings();
-    if (!*rc::gen::arbitrary<bool>()) plan.wirings.resize(4);  // no y: it is not carried then
+    if (!*rc::gen::arbitrary<bool>()) plan.wirings.resize(5);  // no y: it is not carried then
     width_ = any(0, 1) == 0 ? 8 : 4;
     plan.stem = {width_, any_stem()};
     shares_ = one_in(3);

@@ -227,6 +227,8 @@ class TokenReference {
     const DropoutSource no_dropout;
     const SeeValue nobody;
     const RowFunctions none;
+    const OwnSettings own;
+    const FunctionPass pass = {own};
     const BlockRun run = {model_.random.plan.wirings[size_t(step.layer.wiring)],
                           step,
                           model_.walk.params(),
@@ -234,6 +236,7 @@ class TokenReference {
                           no_dropout,
                           settings,
                           none,
+                          pass,
                           nobody,
                           model_.keeps_y()};
     const Carry after = run_block(run, {t.carry.r_RC, t.carry.y_RC, {}}, n);

@@ -101,6 +101,11 @@ for verb in generate trace; do
   expect "headless is a run of headless, which answers how often a token has been there: $verb needs" \
     "$fathom" "$verb" headless
 done
+# A verb of its own, in both programs.
+expect "^  headless +what a model without a head says" "$fathom" --help
+expect "Tells how often a token has been there" "$fathom" headless --help
+expect "^headless says how often a token has been there" "$fathom" headless headless
+expect "unknown verb" "$built/fathom" headless headless
 expect "answers how often .*: its texts cannot be grown" "$fathom" bench decode headless
 "$fathom" eval headless --json | grep -qE 'accuracy|perplexity|bits_per_byte' &&
   die "eval headless tells what a model of tokens would"

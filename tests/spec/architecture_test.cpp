@@ -46,6 +46,43 @@ TEST(OwnSettings, AreReadByTheWordTheyWereMadeWith) {
   EXPECT_EQ(read.number("share"), 0.25);
   EXPECT_THAT(refusal_of([&] { read.integer("share"); }).what(),
               AllOf(HasSubstr("share"), HasSubstr("integer")));
+  own.text("form", "soft") = "hard";
+  EXPECT_EQ(read.text("form"), "hard");
+  EXPECT_EQ(own.text("form", "soft"), "hard");
+  EXPECT_THAT(refusal_of([&] { read.text("share"); }).what(),
+              AllOf(HasSubstr("share"), HasSubstr("text")));
+}
+
+// One of some words, or any text: typed, told and checked as the fields of fathom's own.
+TEST(OwnSettings, MayBeTexts) {
+  const auto architecture = std::make_shared<Architecture>();
+  architecture->name = "idea";
+  std::string choice = "soft";
+  architecture->add_fields = [&](FieldList& list, OwnSettings& own) {
+    list.add<std::string>("form_of_idea", own.text("form_of_idea", choice), "",
+                          {{"soft", "soft"}, {"hard", "hard"}});
+    list.add("words_of_idea", own.text("words_of_idea", "add, multiply"), "");
+  };
+  RunConfig config;
+  config.model.architecture = architecture;
+  FieldList list;
+  add_fields(list, config);
+  EXPECT_NO_THROW(check_own_settings(list, *architecture));
+  list.set_text("form_of_idea", "hard", "--form_of_idea");
+  list.set_text("words_of_idea", "[1, 2", "--words_of_idea");
+  EXPECT_EQ(config.model.own.text("form_of_idea"), "hard");
+  EXPECT_EQ(config.model.own.text("words_of_idea"), "[1, 2");
+  EXPECT_EQ(list.find("form_of_idea")->type(), "soft | hard");
+  EXPECT_THAT(refusal_of([&] { list.set_text("form_of_idea", "sofd", "--form_of_idea"); }).what(),
+              AllOf(HasSubstr("form_of_idea"), HasSubstr("soft")));
+  // A value of its own that is none of the choices.
+  choice = "other";
+  RunConfig wrong;
+  wrong.model.architecture = architecture;
+  FieldList of_wrong;
+  add_fields(of_wrong, wrong);
+  EXPECT_THAT(refusal_of([&] { check_own_settings(of_wrong, *architecture); }).what(),
+              HasSubstr("form_of_idea"));
 }
 
 // What an experiment adds is in the table, counted, and named by nobody else.

@@ -128,7 +128,7 @@ TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
       {"r = exp(r)", "column 5, in `r = exp(r)`: a wiring has no call exp"},
       {"r = mean(r, n)*r",
        "column 5, in `r = mean(r, n)*r`: an operation has 2 arguments, it takes 1"},
-      {"r = A(r, n, y)", "it takes 1 or 2"},
+      {"r = A(r, n, y, n)", "it takes 1 to 3"},
       {"r = r [per=gate]",
        "column 8, in `r = r [per=gate]`: the statements of a wiring have no attributes"},
       {"a.b = n; r = r", "column 1, in `a.b = n`: \"a.b\" cannot be assigned"},
@@ -231,8 +231,12 @@ class FormulaInterpreter {
     Row out;
     for (size_t i = 0; i < 3; ++i)
       out.push_back(std::sin(x[0][i] + 0.3 * x[0][(i + 1) % 3] + kind + 0.5 * own) +
-                    (kind == 0 ? std::cos(x.back()[i]) : 0));
+                    (kind == 0 ? std::cos(x.back()[i]) + keys_part(x, i) : 0));
     return out;
+  }
+
+  static double keys_part(const std::vector<Row>& x, size_t i) {
+    return std::sin(2 * x[x.size() > 2 ? 1 : 0][i]);
   }
 
   template <class F>
@@ -300,6 +304,10 @@ TEST(CanonicalWiring, HasAFormThatPeopleRead) {
       {"r = r*(n + 1 - 2*M(n))", "r = r*(n - 2*M(n) + 1)"},
       {"r = r*(1 - sigmoid(M(n)))", "r = r*(1 - sigmoid(M(n)))"},
       {"y = A(y)*M(y); r = r + y", "r = r + A(y)*M(y)"},
+      {"r = r + A(n, n, r)", "r = r + A(n, r)"},
+      {"r = r + A(n, 1*n, n)", "r = r + A(n)"},
+      {"r = r + A(r, n, n)", "r = r + A(r, n, n)"},
+      {"a = r + n; r = A(r, n + r, a)", "t1 = r + n; r = A(r, t1, t1)"},
   };
   for (const auto& [text, form] : cases) EXPECT_EQ(canonical_of(text), form) << text;
 }
@@ -364,6 +372,8 @@ TEST(CanonicalWiring, HashesTellFormsApart) {
   EXPECT_NE(hash("r = A[1](A(n))"), hash("r = A(A(n))"));
   EXPECT_NE(hash("r = r + A(n) + M(n)"), hash("r = r + A(n)*M(n)"));
   EXPECT_NE(hash("r = r + 2*A(n)"), hash("r = r + A(n)"));
+  EXPECT_NE(hash("r = r + A(n, r, y)"), hash("r = r + A(n, y)"));
+  EXPECT_NE(hash("r = r + A(n, r, y)"), hash("r = r + A(r, n, y)"));
   EXPECT_EQ(hash("r = r + A(n)").size(), 16U);
 }
 

@@ -96,8 +96,11 @@ class RandomFormula {
         return inner() / number();
       case 8: {
         Expr x = inner();
-        return below(3) == 0 ? wire::attention(std::move(x), inner(), below(2))
-                             : wire::attention(std::move(x), below(2));
+        const int sources = below(4);
+        if (sources > 1) return wire::attention(std::move(x), below(2));
+        Expr v = inner();
+        if (sources == 1) return wire::attention(std::move(x), std::move(v), below(2));
+        return wire::attention(std::move(x), inner(), std::move(v), below(2));
       }
       case 9:
         return wire::mlp(inner(), below(2));

@@ -129,6 +129,17 @@ TEST(Wiring, KeysAreMadeAloneWhereNoAttentionComesBeforeThem) {
                         {"r", r + name("a") * name("u") + attention(n)}}};
   EXPECT_TRUE(alone(both));
   EXPECT_EQ(makes(both), (std::vector<bool>{true, false, false, false}));
+  // Queries may come of an attention, keys and values may not.
+  const Expr t = name("t"), a = name("a");
+  const auto joined = [&](const Expr& x, const Expr& keys, const Expr& values) {
+    return Wiring{{{"a", attention(n)}, {"t", mlp(n)}, {"r", r + attention(x, keys, values)}}};
+  };
+  EXPECT_TRUE(alone(joined(a, t, n)));
+  EXPECT_TRUE(alone(joined(attention(r), t, n)));
+  EXPECT_FALSE(alone(joined(n, a, n)));
+  EXPECT_FALSE(alone(joined(n, n, a)));
+  EXPECT_EQ(makes(joined(a, t, n)), (std::vector<bool>{false, true, false}));
+  EXPECT_EQ(makes(joined(t, n, r)), (std::vector<bool>{false, false, false}));
   // What is assigned again is not what the key was made of.
   const Wiring again = {{{"t", mlp(n)}, {"t", n}, {"r", r + attention(name("t"))}}};
   EXPECT_EQ(makes(again), (std::vector<bool>{false, true, false}));
@@ -144,8 +155,9 @@ TEST(Wiring, ANameHasAValueBeforeItIsRead) {
 }
 
 TEST(Wiring, PartsTakeValuesWithChannels) {
-  for (const Expr& e : {attention(number(1)), attention(mean(n)), attention(n, mean(n)),
-                        mlp(mean(n)), norm(number(1)), mean(mean(n)), mean(number(3))})
+  for (const Expr& e :
+       {attention(number(1)), attention(mean(n)), attention(n, mean(n)), attention(n, mean(n), n),
+        mlp(mean(n)), norm(number(1)), mean(mean(n)), mean(number(3))})
     EXPECT_THAT(refused(one(r + e)), HasSubstr("has no channels"));
   EXPECT_THAT(refused({{{"g", mean(n)}, {"r", r + mlp(name("g"))}}}),
               HasSubstr("g has no channels"));
@@ -169,12 +181,15 @@ TEST(Wiring, ACallHasTheArgumentsOfItsKind) {
   };
   for (const Expr& e : {mlp(n), wire::norm(n), sigmoid(n), attention(n)}) {
     EXPECT_NO_THROW(check_wiring(with_arguments(e, 1)));
-    for (const size_t count : {0, 3})
+    for (const size_t count : {0, 4})
       EXPECT_THAT(refused(with_arguments(e, count)), HasSubstr("arguments"));
   }
   for (const Expr& e : {mlp(n), wire::norm(n), sigmoid(n), mean(n), sum(n)})
     EXPECT_THAT(refused(with_arguments(e, 2)), HasSubstr("arguments"));
-  EXPECT_NO_THROW(check_wiring(with_arguments(attention(n), 2)));
+  for (const Expr& e : {mlp(n), wire::norm(n), sigmoid(n), mean(n), sum(n)})
+    EXPECT_THAT(refused(with_arguments(e, 3)), HasSubstr("arguments"));
+  for (const size_t count : {2, 3})
+    EXPECT_NO_THROW(check_wiring(with_arguments(attention(n), count)));
   for (const Expr& e : {n + n, n - n, n * n}) {
     EXPECT_NO_THROW(check_wiring(with_arguments(e, 2)));
     EXPECT_THAT(refused(with_arguments(e, 3)), HasSubstr("arguments"));
@@ -201,6 +216,7 @@ TEST(Wiring, TextKeepsTheOrderOfTheTree) {
       {a + b * (c + a) * b, "a + b*(c + a)*b"},
       {mlp(a + b) * c, "M(a + b)*c"},
       {attention(a + b, c, 1), "A[1](a + b, c)"},
+      {attention(a + b, b * c, c, 1), "A[1](a + b, b*c, c)"},
       {sigmoid(mean(a)), "sigmoid(mean(a))"},
       {number(2) * a + number(0.5), "2*a + 0.5"},
       {norm(a, 12), "N[12](a)"},
@@ -219,6 +235,7 @@ TEST(Wiring, EqualTreesPrintAlikeAndOthersDoNot) {
       one(r - attention(n) * mlp(n)),
       one(r + attention(r) * mlp(n)),
       one(r + attention(n, n) * mlp(n)),
+      one(r + attention(n, n, n) * mlp(n)),
       one(r + attention(n) * mlp(norm(n))),
       one(r + attention(n, 1) * mlp(n)),
       one(r + number(1) * attention(n) * mlp(n)),

@@ -245,6 +245,43 @@ TEST_F(CheckpointTest, AnInitialModelGivesItsWeightsAlone) {
               HasSubstr("the model has no"));
 }
 
+// Some weights of another model, under other names: those have their bits, and all others are as
+// they were.
+TEST_F(CheckpointTest, APartIsLaidOverTheWeightsThatAreNamed) {
+  run(tiny_run(untied_config()), "run");
+  const Snapshot theirs = weights(*load_model(checkpoint("run", "last"), at::kCPU).model);
+  RunConfig config = tiny_run(untied_config());
+  config.training.seed = 7;
+  config.model.backbone.n_layer = 3;
+  Trainer t = trainer(config, temp_ / "next");
+  const Snapshot before = weights(t.model());
+  const std::vector<PartName> names = {{"mlp.2.up.weight", "mlp.0.up.weight"},
+                                       {"attention.1.out.bias", "attention.1.out.bias"}};
+  const TakenPart taken = t.take_part(checkpoint("run", "last"), names);
+  EXPECT_EQ(taken.tensors, 2);
+  EXPECT_EQ(taken.numbers, 64 * 16 + 16);
+  EXPECT_EQ(taken.checksum.size(), 16U);
+  for (const auto& [name, values] : weights(t.model())) {
+    const bool first = name == names[0].ours, second = name == names[1].ours;
+    const std::string of = first ? names[0].theirs : second ? names[1].theirs : "";
+    EXPECT_EQ(values, of.empty() ? before.at(name) : theirs.at(of)) << name;
+  }
+  // The checksum is of the numbers, in the order of the names.
+  Trainer again = trainer(config);
+  EXPECT_EQ(again.take_part(checkpoint("run", "last"), names).checksum, taken.checksum);
+  EXPECT_NE(again.take_part(checkpoint("run", "last"), {names[0]}).checksum, taken.checksum);
+  EXPECT_NE(again.take_part(checkpoint("run", "last"), {names[1], names[0]}).checksum,
+            taken.checksum);
+  // What does not fit changes nothing.
+  const Snapshot as_before = weights(again.model());
+  EXPECT_THAT(error_of([&] {
+                again.take_part(checkpoint("run", "last"),
+                                {names[1], {"mlp.2.up.weight", "mlp.0.down.weight"}});
+              }),
+              HasSubstr("mlp.0.down.weight is F32 [16, 64], the model needs F32 [64, 16]"));
+  EXPECT_EQ(weights(again.model()), as_before);
+}
+
 TEST_F(CheckpointTest, AMissingOneIsSaid) {
   EXPECT_THAT(error_of([&] { load_model(temp_ / "nowhere", at::kCPU); }), HasSubstr("nowhere"));
 }

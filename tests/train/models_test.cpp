@@ -127,6 +127,24 @@ class Watching : public DepthModel {
   std::string name_;
 };
 
+// Tells the sum of the slopes of its loss by the state that its head is given.
+class TellingSlopes : public DepthModel {
+ public:
+  explicit TellingSlopes(ModelParts parts) : DepthModel(std::move(parts)) {}
+  mutable int told = 0;
+
+ protected:
+  void add_losses(const WalkedBatch& walked, const Pass& pass, ModelOutput& output) const override {
+    const Tensor h_RC = walked.kept.head(walked.trace.readouts().back()->step);
+    if (!pass.training || !at::GradMode::is_enabled()) return;
+    h_RC.retain_grad();
+    output.after_backward = [this, h_RC] {
+      ++told;
+      return std::map<std::string, Metric>{{"slope", {h_RC.grad().abs().sum().item<double>(), 1}}};
+    };
+  }
+};
+
 class ModelsTest : public TrainTest {
  protected:
   Trainer trainer_of(const RunConfig& config, std::unique_ptr<Model> model,
@@ -196,6 +214,28 @@ TEST_F(ModelsTest, AStepOnAPreparedBatchDoesNotDependOnItsDivision) {
     // `loss` is the answer's, whatever is optimised besides.
     EXPECT_GT(*whole.report.objective, whole.report.loss);
   }
+}
+
+// Metrics of gradients are asked for once a pass, when its gradients are there.
+TEST_F(ModelsTest, MayTellOfGradients) {
+  RunConfig config = tiny_run(untied_config());
+  corpus_ = corpus();
+  const auto told = [&](int64_t batch, int64_t passes) {
+    config.data.batch_size = batch;
+    config.data.gradient_accumulation_steps = passes;
+    auto model = std::make_unique<TellingSlopes>(parts_of(config.model, corpus_->vocab_size()));
+    const TellingSlopes& teller = *model;
+    Trainer t = trainer_of(config, std::move(model));
+    const StepReport report = t.train_step().value();
+    EXPECT_EQ(teller.told, passes);
+    t.evaluate_now();
+    EXPECT_EQ(teller.told, passes) << "an evaluation has no gradients";
+    return report.metrics.at("slope");
+  };
+  const double whole = told(4, 1);
+  EXPECT_GT(whole, 0);
+  // Each pass tells of its own share, and a metric is the mean over passes.
+  EXPECT_NEAR(2 * told(2, 2), whole, 1e-5 * whole);
 }
 
 TEST_F(ModelsTest, OneThatCountsOtherwiseThanItTrainsIsCaught) {

@@ -1,6 +1,6 @@
-// The verbs of `fathom`: a folder `cli/<verb>/` each, found by CMake (cmake/verbs.cmake). Those
-// that need no tensors run in `fathom` itself; for the others it checks the request, so that every
-// mistake is told at once, and hands over to `fathom-engine`.
+// The verbs of `fathom`: a folder `cli/<verb>/` each, or one of an experiment's `verbs/`, found by
+// CMake (cmake/verbs.cmake). Those that need no tensors run in `fathom` itself; for the others it
+// checks the request, so that every mistake is told at once, and hands over to `fathom-engine`.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// XXH3 of what comes in parts. For shard_facts.cpp and row_file.cpp.
+// XXH3 of what comes in parts.
 #pragma once
 
 #include <xxhash.h>

@@ -72,6 +72,11 @@ struct ModelOutput {
   // not told.
   double flops = 0;
 
+  // Called once after the backward pass of a training step, where there is one: metrics about
+  // gradients, which join the others. Gradients are the pass's share of the step's; of tensors that
+  // are no leaves they are there after retain_grad(). Null: nothing is told.
+  std::function<std::map<std::string, Metric>()> after_backward = {};
+
   // What the model says at each position, ids; undefined: it was not asked, or says no tokens.
   Tensor predictions_BT = {};
 

@@ -11,6 +11,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/xxh3_stream.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/json_text.h"
 #include "fathom/io/safetensors.h"
@@ -41,18 +42,23 @@ struct TensorShape {
   std::vector<int64_t> shape;
 };
 
+void require_tensor(const SafetensorsFile& file, const std::string& path,
+                    const TensorShape& wanted) {
+  const TensorInfo* info = file.find(wanted.name);
+  if (info == nullptr) fail(fmt::format("{}: {} is missing", path, wanted.name));
+  if (info->shape != wanted.shape || info->dtype != Dtype::F32)
+    fail(fmt::format("{}: {} is {} [{}], the model needs F32 [{}]", path, wanted.name,
+                     dtype_name(info->dtype), fmt::join(info->shape, ", "),
+                     fmt::join(wanted.shape, ", ")));
+}
+
 // The file must hold exactly these tensors, in float32.
 void require_tensors(const SafetensorsFile& file, const std::string& path,
                      const std::vector<TensorShape>& wanted) {
   std::set<std::string> known;
   for (const TensorShape& w : wanted) {
     known.insert(w.name);
-    const TensorInfo* info = file.find(w.name);
-    if (info == nullptr) fail(fmt::format("{}: {} is missing", path, w.name));
-    if (info->shape != w.shape || info->dtype != Dtype::F32)
-      fail(fmt::format("{}: {} is {} [{}], the model needs F32 [{}]", path, w.name,
-                       dtype_name(info->dtype), fmt::join(info->shape, ", "),
-                       fmt::join(w.shape, ", ")));
+    require_tensor(file, path, w);
   }
   for (const TensorInfo& info : file.tensors())
     if (known.count(info.name) == 0)
@@ -92,6 +98,27 @@ void copy_parameters(const std::string& folder, ParameterSet& parameters,
   require_tensors(file, path, shapes_of(table));
   for (const Parameter& p : wanted) copy_from(file, p.spec.name, p.tensor);
   file.require_whole();
+}
+
+TakenPart copy_part(const std::string& folder, const std::vector<PartName>& names,
+                    ParameterSet& parameters) {
+  const std::string path = folder + "/model.safetensors";
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  for (const PartName& name : names)
+    require_tensor(file, path, {name.theirs, parameters.at(name.ours).sizes().vec()});
+  TakenPart taken;
+  Xxh3 hash;
+  for (const PartName& name : names) {
+    const Tensor target = parameters.at(name.ours);
+    copy_from(file, name.theirs, target);
+    const Span<const std::byte> bytes = file.bytes(*file.find(name.theirs));
+    hash.add(bytes.data(), bytes.size());
+    ++taken.tensors;
+    taken.numbers += target.numel();
+  }
+  file.require_whole();
+  taken.checksum = xxh3_hex(hash.value());
+  return taken;
 }
 
 // "<parameter>.<what is kept>" of all parameters.
@@ -165,6 +192,14 @@ std::vector<std::string> load_parameters(const std::string& folder, ParameterSet
     copy_parameters(steady, parameters, &missing);
   });
   return missing;
+}
+
+TakenPart load_part(const std::string& folder, const std::vector<PartName>& names,
+                    ParameterSet& parameters) {
+  TakenPart taken;
+  read_checkpoint(folder,
+                  [&](const std::string& steady) { taken = copy_part(steady, names, parameters); });
+  return taken;
 }
 
 RunState load_checkpoint(const std::string& folder, ParameterSet& parameters,

@@ -16,6 +16,7 @@
 #include "fathom/data/tokenizer.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/model.h"
+#include "fathom/model/spec/architecture.h"
 #include "fathom/train/optimizer.h"
 #include "fathom/train/recipe/run_state.h"
 
@@ -31,6 +32,15 @@ void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
 // Only the weights. An experiment's own parameters may be missing, so that it can start from a
 // model without them: they stay as they are, and their names are returned.
 std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters);
+// Of some of a checkpoint's weights, which became a model's.
+struct TakenPart {
+  int64_t tensors = 0, numbers = 0;
+  std::string checksum;  // XXH3 of the numbers as they stand in the file, in the order of the names
+};
+// Those weights alone that are named, all others stay as they are. Throws Error, before any has
+// changed, where a tensor is missing or has another shape.
+TakenPart load_part(const std::string& folder, const std::vector<PartName>& names,
+                    ParameterSet& parameters);
 // Everything that a run goes on from. Of another optimiser's checkpoint the weights alone:
 // `optimizer` then begins anew.
 RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, Optimizer& optimizer);

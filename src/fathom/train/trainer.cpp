@@ -202,6 +202,8 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
       sums.objective += loss.item<double>();
       if (!std::isfinite(sums.objective)) return true;
       torch::autograd::backward({loss}, {});
+      if (output.after_backward)
+        for (const auto& [name, metric] : output.after_backward()) sums.metrics[name] += metric;
     }
     sums.optimises_its_loss = sums.optimises_its_loss && output.optimises_its_loss();
     if (output.loss.sum.defined())

@@ -98,6 +98,8 @@ class Trainer {
   // Takes only the weights, and what they were trained to read. Returns the names of the
   // experiment's own that were not there.
   std::vector<std::string> start_from(const std::string& checkpoint);
+  // Lays the named weights of a checkpoint over the model's. Throws as load_part() does.
+  TakenPart take_part(const std::string& checkpoint, const std::vector<PartName>& names);
 
   // Optimiser steps until the last stage's budget is done, with an evaluation before the first,
   // every eval_interval steps (or validation_interval sequences) and after the last. `last` is

@@ -73,6 +73,10 @@ std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
   return missing;
 }
 
+TakenPart Trainer::take_part(const std::string& checkpoint, const std::vector<PartName>& names) {
+  return load_part(checkpoint, names, model_->parameters());
+}
+
 void Trainer::prune() {
   if (config_.training.keep_checkpoints)
     prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);

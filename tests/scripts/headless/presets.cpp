@@ -1,6 +1,7 @@
 // A model without a head, for new_experiment.sh: what it answers is no token.
 #include "fathom/model/spec/architecture.h"
 #include "fathom/train/recipe/registry.h"
+#include "settings.h"
 
 namespace fathom {
 
@@ -9,7 +10,7 @@ void register_headless(Registry& registry) {
   headless->name = "headless";
   headless->change_plan = [](const ModelConfig&, DepthPlan& plan, Policy&) {
     each_layer(plan, [](LayerSpec& layer) { layer.readout.reset(); });
-    plan.answers = "how often a token has been there";
+    plan.answers = answer_of_headless();
   };
   registry.experiment("headless", "counts instead of tokens");
   registry.add("headless", "the laptop recipe without a head", [headless](RunConfig& c) {

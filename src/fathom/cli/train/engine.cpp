@@ -87,6 +87,12 @@ int train(TrainRequest request) {
       request.notices.push_back(fmt::format("{} has no {}: they begin as initialised",
                                             request.options.initial_model, join(missing, ", ")));
   }
+  if (const InitialPart& part = request.initial_part; !part.checkpoint.empty()) {
+    const TakenPart taken = trainer.take_part(part.checkpoint, part.names);
+    request.notices.push_back(fmt::format("{} of {} with {} are a part of the model, XXH3 {}",
+                                          counted(taken.tensors, "tensor"), part.checkpoint,
+                                          counted(taken.numbers, "number"), taken.checksum));
+  }
   const SampleLines samples = samples_of(request, trainer);
   const bool is_notebook = request.config.training.log_format == LogFormat::kNotebook;
   // To the end of the process: a signal that comes while it leaves must not change how it ended.

@@ -15,10 +15,18 @@
 
 namespace fathom {
 
+// A parameter of a model and that of another one whose values become it.
+struct PartName {
+  std::string ours, theirs;
+};
+
 struct Architecture {
   std::string name;  // the engine's part is registered under it
   // Fields over slots of `settings`: list.add("gate_above", settings.number("gate_above", 0.5),
   // "..."). The command line, config files, validation and the checkpoint's copy follow from it.
+  // One that is of_policy() may differ between stages of a training plan, evaluations and what a
+  // verb is asked for: it is read of the pass (FunctionCall::settings, Policy::own), and shapes
+  // neither plan nor parameters.
   std::function<void(FieldList& list, OwnSettings& settings)> add_fields = {};
   // After the sections made both: another wiring, other doors, heads, windows, loops in the plan;
   // counts, loops' rules and fates of keys in what a pass does with it. The walk's own rule is the
@@ -36,6 +44,10 @@ struct Architecture {
   std::function<std::vector<ParameterSpec>(const ModelConfig& config, const DepthPlan& plan,
                                            int64_t vocab_size)>
       add_parameters = {};
+  // Which weights of another model, trained before, become a part of this one (--initial_part).
+  // Throws Error(kUsage) where the two do not go together. Null: none do.
+  std::function<std::vector<PartName>(const ModelConfig& ours, const ModelConfig& theirs)>
+      parts_of = {};
 };
 
 // Throws Error for a setting of the architecture's whose name is taken in `list` (a run's, with

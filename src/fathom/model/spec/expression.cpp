@@ -130,6 +130,9 @@ Expr attention(Expr x, int part) {
 Expr attention(Expr x, Expr values, int part) {
   return operation(Op::kAttention, {std::move(x), std::move(values)}, part);
 }
+Expr attention(Expr x, Expr keys, Expr values, int part) {
+  return operation(Op::kAttention, {std::move(x), std::move(keys), std::move(values)}, part);
+}
 Expr mlp(Expr x, int part) {
   return operation(Op::kMlp, {std::move(x)}, part);
 }

@@ -28,7 +28,7 @@ struct Expr {
   std::string name;        // of kName (prev.ce, too), kFunction (without F.) and kCall
   double number = 0;       // of kNumber
   int part = 0;            // k of A[k], M[k], N[k]
-  std::vector<Expr> args;  // two for + - * / >, one or two for A, else what the call takes
+  std::vector<Expr> args;  // two for + - * / >, one to three for A, else what the call takes
   int column = 0;          // where the text has it, from 1; 0: no text
 };
 
@@ -83,6 +83,7 @@ Expr name(std::string name);
 Expr number(double number);
 Expr attention(Expr x, int part = 0);
 Expr attention(Expr x, Expr values, int part = 0);
+Expr attention(Expr x, Expr keys, Expr values, int part = 0);
 Expr mlp(Expr x, int part = 0);
 Expr norm(Expr x, int part = 0);
 Expr sigmoid(Expr x);

@@ -10,6 +10,7 @@
 #include "fathom/model/spec/halting_config.h"
 #include "fathom/model/spec/injection.h"
 #include "fathom/model/spec/loop_sampler.h"
+#include "fathom/model/spec/own_settings.h"
 
 namespace fathom {
 
@@ -68,6 +69,9 @@ struct Policy {
   // Layers of the pass, of a plan whose layers share their weights in a cycle, which goes on or is
   // cut off (layer_cycle.h); 0: the plan's. Training passes have the plan's.
   int64_t layers = 0;
+  // The experiment's own settings, which its functions and losses read of the pass: those that are
+  // of_policy() may differ from pass to pass, the others are the model's in every one.
+  OwnSettings own = {};
 };
 
 // Throws Error(kUsage) for what has no meaning: counts below 1 or above the loop's, a loop's rule

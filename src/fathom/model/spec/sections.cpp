@@ -33,6 +33,7 @@ void check_wiring_is_used(const ModelConfig& config, const DepthPlan& plan) {
 Depth make_depth(const ModelConfig& config) {
   Depth depth;
   depth.plan.effective_layers = effective_layers(config);
+  depth.policy.own = config.own;
   const auto change = [&](const auto& section) { apply(section, depth.plan, depth.policy); };
   change(config.backbone);
   change(config.supervision);

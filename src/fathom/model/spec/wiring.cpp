@@ -48,9 +48,9 @@ std::string place_in_wiring(const std::string& text, int column) {
 }
 
 constexpr const char* kWiringHint =
-    "names are r, n, y and temporaries assigned before; calls are A[k](x) or A[k](x, values), "
-    "M[k](x), "
-    "N[k](x), sigmoid(x), mean(x) and sum(x) over channels, F.name(x, ...)";
+    "names are r, n, y and temporaries assigned before; calls are A[k](x), A[k](x, values) or "
+    "A[k](x, keys, values), M[k](x), N[k](x), sigmoid(x), mean(x) and sum(x) over channels, "
+    "F.name(x, ...)";
 
 class Checker {
  public:
@@ -124,7 +124,7 @@ class Checker {
       case Op::kDivide:
         return value_of_operation(e);
       case Op::kAttention:
-        return value_of_part(e, attentions_, 2);
+        return value_of_part(e, attentions_, 3);
       case Op::kMlp:
         return value_of_part(e, mlps_, 1);
       case Op::kNorm:
@@ -216,17 +216,20 @@ class Checker {
     if (e.args.size() < least || e.args.size() > most)
       refuse(
           fmt::format("an operation has {} arguments, it takes {}", e.args.size(),
-                      least == most ? std::to_string(most) : fmt::format("{} or {}", least, most)),
+                      least == most ? std::to_string(most) : fmt::format("{} to {}", least, most)),
           e.column);
   }
 
   // The value depends on an attention's output.
   bool attends(const Expr& e) {
+    const bool is_attention = e.op == Op::kAttention;
     bool depends = e.op == Op::kName && attended_.count(e.name) > 0;
-    for (const Expr& arg : e.args) depends = attends(arg) || depends;
-    if (e.op != Op::kAttention) return depends;
-    keys_alone_ = keys_alone_ && !depends;
-    return true;
+    for (size_t i = 0; i < e.args.size(); ++i) {
+      const bool arg_depends = attends(e.args[i]);
+      depends = arg_depends || depends;
+      if (is_attention && i >= first_key_argument(e)) keys_alone_ = keys_alone_ && !arg_depends;
+    }
+    return is_attention || depends;
   }
 
   std::vector<bool> makes_keys() const {
@@ -255,7 +258,10 @@ class Checker {
   // Names that the expression reads; with `keys_only`, that the keys in it are made of.
   static void add_names(const Expr& e, bool keys_only, std::set<std::string>& names) {
     if (e.op == Op::kName && !keys_only) names.insert(e.name);
-    for (const Expr& arg : e.args) add_names(arg, keys_only && e.op != Op::kAttention, names);
+    for (size_t i = 0; i < e.args.size(); ++i) {
+      const bool of_keys = e.op == Op::kAttention && i >= first_key_argument(e);
+      add_names(e.args[i], keys_only && !of_keys, names);
+    }
   }
 
   // How many there are; and how often each is called.
@@ -306,6 +312,10 @@ void require_read_parts(const Wiring& wiring, const std::vector<bool>& unread) {
 }
 
 }  // namespace
+
+size_t first_key_argument(const Expr& attention) {
+  return attention.args.size() > 2 ? 1 : 0;
+}
 
 WiringParts check_wiring(const Wiring& wiring) {
   return Checker(wiring).check();

@@ -5,9 +5,9 @@
 // Names: r, the raw residual stream (must be assigned); n, its norm at the block's door; y, what
 // the previous block added (zero at the start; may be assigned, else it is the change of r); and
 // temporaries. A[k], M[k], N[k] are the block's k-th attention, MLP and norm; A(x, v) takes its
-// values from v; sigmoid(x), and mean(x) and sum(x) over the channels; F.name(x, ...) is a function
-// of an experiment's own, of each row by itself. Only A sees other positions, and it is causal: no
-// wiring reads the future. Torch-free.
+// values from v, and A(x, keys, v) its keys from `keys`; sigmoid(x), and mean(x) and sum(x) over
+// the channels; F.name(x, ...) is a function of an experiment's own, of each row by itself. Only A
+// sees other positions, and it is causal: no wiring reads the future. Torch-free.
 #pragma once
 
 #include <set>
@@ -30,14 +30,17 @@ struct WiringParts {
   std::vector<int> calls_of_attention, calls_of_mlp, calls_of_norm;  // by part
   std::set<std::string> functions;                                   // by name
   bool reads_y = false;                                              // of the block before
-  // No attention is given what an attention before it in the block has made: a row that asks
-  // nothing has its keys without any.
+  // No attention has keys or values of what an attention before it in the block has made: a row
+  // that asks nothing has its keys without any.
   bool keys_alone = true;
   std::vector<bool> makes_keys;  // by statement: a later key is made of its value
   // By statement: neither r nor, where the wiring reads it, y is made of its value. Only who
   // observes the walk sees it.
   std::vector<bool> unread;
 };
+
+// Of a call of A: the first argument that keys are made of; the last one is what values are.
+size_t first_key_argument(const Expr& attention);
 
 // Checks the tree: known names, r assigned, parts numbered without gaps, values of a shape that the
 // operation takes. Shapes are numbers, (rows, 1) as of mean(x) and sum(x), and (rows, C); what a

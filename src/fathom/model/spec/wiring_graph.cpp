@@ -101,7 +101,9 @@ class GraphBuilder {
     node.name = e.name;
     node.part = e.part;
     for (const Expr& arg : e.args) node.args.push_back(value_of(arg));
-    // A(x) takes its values from x.
+    // A(x, v) takes its keys from x, and A(x) its values.
+    if (e.op == Expr::kAttention && node.args.size() == 3 && node.args[0] == node.args[1])
+      node.args.erase(node.args.begin());
     if (e.op == Expr::kAttention && node.args.size() == 2 && node.args[0] == node.args[1])
       node.args.pop_back();
     if (e.op != Expr::kCall) return fresh(std::move(node));

@@ -84,10 +84,11 @@ Tensor attend(AttentionContext& context, int slot, const Tensor& q, const Tensor
 }
 
 Tensor heads_of(const Spec& spec, const AttentionParams& p, int slot, const Tensor& x_RC,
-                const Tensor& values_RC, AttentionContext& context) {
+                const Tensor& keys_RC, const Tensor& values_RC, AttentionContext& context) {
   const AttentionForm form = form_of(spec);
   const bool linear_value = spec.value == Spec::kLinear;
-  const bool one_source = x_RC.is_same(values_RC);
+  const bool own_keys = x_RC.is_same(keys_RC);
+  const bool one_source = own_keys && x_RC.is_same(values_RC);
   const int64_t C = values_RC.size(-1);
   if (!spec.compares()) {
     const Tensor v_RC = values_alone(spec, p, values_RC);
@@ -101,10 +102,17 @@ Tensor heads_of(const Spec& spec, const AttentionParams& p, int slot, const Tens
     const std::vector<Tensor> qkv = qkv_RC.chunk(3, -1);
     return context.attend(slot, qkv[0], qkv[1], qkv[2], form);
   }
+  if (!own_keys && linear_value && keys_RC.is_same(values_RC)) {
+    const std::vector<Tensor> kv = some_of(p.in, keys_RC, C, 2 * C).chunk(2, -1);
+    return attend(context, slot, some_of(p.in, x_RC, 0, C), kv[0], kv[1], form);
+  }
+  const Tensor v_RC = linear_value ? some_of(p.in, values_RC, 2 * C, C) : values_RC;
+  if (!own_keys)
+    return attend(context, slot, some_of(p.in, x_RC, 0, C), some_of(p.in, keys_RC, C, C), v_RC,
+                  form);
   const Tensor qk_RC =
       linear_value ? some_of(p.in, x_RC, 0, 2 * C) : linear(x_RC, p.in.weight, p.in.bias);
   const std::vector<Tensor> qk = qk_RC.chunk(2, -1);
-  const Tensor v_RC = linear_value ? some_of(p.in, values_RC, 2 * C, C) : values_RC;
   return attend(context, slot, qk[0], qk[1], v_RC, form);
 }
 
@@ -119,26 +127,27 @@ void bind(const AttentionSpec& spec, const PartPlace& /*place*/, NamedTensors& t
 }
 
 Tensor run_attention(const AttentionSpec& spec, const AttentionParams& p, int slot,
-                     const Tensor& x_RC, const Tensor& values_RC, AttentionContext& context) {
-  const Tensor heads_RC = heads_of(spec, p, slot, x_RC, values_RC, context);
+                     const Tensor& x_RC, const Tensor& keys_RC, const Tensor& values_RC,
+                     AttentionContext& context) {
+  const Tensor heads_RC = heads_of(spec, p, slot, x_RC, keys_RC, values_RC, context);
   return spec.output_projection ? linear(heads_RC, p.out.weight, p.out.bias) : heads_RC;
 }
 
 void put_keys(const AttentionSpec& spec, const AttentionParams& p, int slot,
-              const std::shared_ptr<const Rows>& rows, const Tensor& x_RC, const Tensor& values_RC,
-              AttentionContext& context) {
+              const std::shared_ptr<const Rows>& rows, const Tensor& keys_RC,
+              const Tensor& values_RC, AttentionContext& context) {
   const bool linear_value = spec.value == Spec::kLinear;
   const int64_t C = values_RC.size(-1);
   if (!spec.compares()) {
     const Tensor v_RC = values_alone(spec, p, values_RC);
     const WithoutCasts guard;
     context.put(slot, rows, by_position(spec, *rows, context.heads(), v_RC).k_RH, v_RC);
-  } else if (linear_value && x_RC.is_same(values_RC)) {
-    const Tensor kv_RC = some_of(p.in, x_RC, C, 2 * C);
+  } else if (linear_value && keys_RC.is_same(values_RC)) {
+    const Tensor kv_RC = some_of(p.in, keys_RC, C, 2 * C);
     context.put(slot, rows, kv_RC.narrow(1, 0, C), kv_RC.narrow(1, C, C));
   } else {
     const Tensor v_RC = linear_value ? some_of(p.in, values_RC, 2 * C, C) : values_RC;
-    context.put(slot, rows, some_of(p.in, x_RC, C, C), v_RC);
+    context.put(slot, rows, some_of(p.in, keys_RC, C, C), v_RC);
   }
 }
 

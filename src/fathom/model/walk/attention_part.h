@@ -25,13 +25,14 @@ struct AttentionParams {
 
 void bind(const AttentionSpec& spec, const PartPlace& place, NamedTensors& tensors, Params& params);
 
-// Queries and keys of `x_RC`, values of `values_RC`, which may be the same tensor.
+// Queries of `x_RC`, keys of `keys_RC`, values of `values_RC`, which may be one tensor.
 Tensor run_attention(const AttentionSpec& spec, const AttentionParams& params, int slot,
-                     const Tensor& x_RC, const Tensor& values_RC, AttentionContext& context);
+                     const Tensor& x_RC, const Tensor& keys_RC, const Tensor& values_RC,
+                     AttentionContext& context);
 
 // Keys and values alone, of rows that ask nothing: the context's next call at the slot sees them.
 void put_keys(const AttentionSpec& spec, const AttentionParams& params, int slot,
-              const std::shared_ptr<const Rows>& rows, const Tensor& x_RC, const Tensor& values_RC,
-              AttentionContext& context);
+              const std::shared_ptr<const Rows>& rows, const Tensor& keys_RC,
+              const Tensor& values_RC, AttentionContext& context);
 
 }  // namespace fathom

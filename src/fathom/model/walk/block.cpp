@@ -62,8 +62,10 @@ class WiringEvaluator {
         return e.op == Op::kMultiply ? left * right : left / right;
       }
       case Op::kAttention: {
+        // In their order.
         const Tensor x = argument(0);
-        return run_attention(e.part, x, e.args.size() > 1 ? argument(1) : x);
+        const Tensor keys = e.args.size() > 2 ? argument(1) : x;
+        return run_attention(e.part, x, keys, e.args.size() > 1 ? argument(e.args.size() - 1) : x);
       }
       case Op::kMlp:
         return run_mlp(e.part, argument(0));
@@ -94,20 +96,24 @@ class WiringEvaluator {
       if (e.op == Op::kFunction) ++function_calls_;
       return;
     }
-    const Tensor x = evaluate(e.args[0], values);
-    const Tensor v = e.args.size() > 1 ? evaluate(e.args[1], values) : x;
+    // Queries of their own are not asked, but what they are made of may have keys.
+    const size_t first = first_key_argument(e);
+    if (first > 0) put_keys(e.args[0], values, rows);
+    const Tensor keys = evaluate(e.args[first], values);
+    const Tensor v = e.args.size() > first + 1 ? evaluate(e.args[first + 1], values) : keys;
     const AttentionSpec& spec = run_.step.layer.attention[size_t(e.part)];
     fathom::put_keys(spec, run_.params.attention.at(spec.instance),
-                     run_.step.cache_slot + attention_calls_++, rows, x, v, run_.context);
+                     run_.step.cache_slot + attention_calls_++, rows, keys, v, run_.context);
   }
 
  private:
-  Tensor run_attention(int part, const Tensor& x_RC, const Tensor& values_RC) {
+  Tensor run_attention(int part, const Tensor& x_RC, const Tensor& keys_RC,
+                       const Tensor& values_RC) {
     const StepSpec& step = run_.step;
     const int call = attention_calls_++, slot = step.cache_slot + call;
     const AttentionSpec& spec = step.layer.attention[size_t(part)];
     const Tensor out_RC = fathom::run_attention(spec, run_.params.attention.at(spec.instance), slot,
-                                                x_RC, values_RC, run_.context);
+                                                x_RC, keys_RC, values_RC, run_.context);
     return given("a", out_RC,
                  [&] { return step.site("attention_out", step.attention_place + call); });
   }
@@ -135,8 +141,10 @@ class WiringEvaluator {
                       const Tensor& like_RC) {
     Tensor out_RC;
     try {
-      out_RC = run_.functions.at(name)(
-          {name, run_.step, function_calls_++, run_.params, args, run_.dropout, run_.see});
+      const FunctionPass& pass = run_.pass;
+      out_RC = run_.functions.at(name)({name, run_.step, function_calls_++, run_.params, args,
+                                        run_.dropout, pass.uniform, run_.see, pass.settings,
+                                        pass.training, pass.training_step});
     } catch (const c10::Error& e) {
       fail(fmt::format("F.{} in step {}: {}", name, run_.step.index, e.what_without_backtrace()),
            "that is code of the experiment's, not of fathom's");
@@ -180,6 +188,12 @@ Tensor FunctionCall::dropout(const Tensor& x) const {
   return apply_dropout(
       x, dropout_source(fmt::format("{}.{}", step.site("function_out", step.place), number),
                         x.size(-1)));
+}
+
+Tensor FunctionCall::uniform(std::string_view what, int64_t width, const Tensor& like) const {
+  if (!uniform_source) return {};
+  const std::string site = step.site("function_uniform", step.place);
+  return uniform_source(fmt::format("{}.{}.{}", site, number, what), width, like);
 }
 
 void FunctionCall::record(std::string_view what, const Tensor& x) const {

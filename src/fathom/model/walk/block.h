@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fathom/model/spec/own_settings.h"
 #include "fathom/model/walk/attend.h"
 #include "fathom/model/walk/carry.h"
 #include "fathom/model/walk/params.h"
@@ -18,6 +19,18 @@ namespace fathom {
 // Dropout of a site for values of this width; null, or no source: none.
 using DropoutSource =
     std::function<std::shared_ptr<const RowDropout>(const std::string& site, int64_t width)>;
+
+// Numbers of [0, 1) of a site, (R, width); null: the pass is none of training's.
+using UniformSource =
+    std::function<Tensor(const std::string& site, int64_t width, const Tensor& like)>;
+
+// What functions know of the pass.
+struct FunctionPass {
+  const OwnSettings& settings;
+  bool training = false;
+  int64_t training_step = 0;
+  UniformSource uniform = {};
+};
 
 // Who sees a block's values by their names (observer.h); null: nobody.
 using SeeValue = std::function<void(std::string_view name, const Tensor& x)>;
@@ -31,13 +44,21 @@ struct FunctionCall {
   const Params& params;
   const std::vector<Tensor>& args;  // (R, C) each
   const DropoutSource& dropout_source;
+  const UniformSource& uniform_source;
   const SeeValue& see;
+  const OwnSettings& settings;  // the pass's (Policy::own): valid during the call alone
+  bool training;
+  int64_t training_step;  // optimiser steps of the run before the pass's; 0 outside of training
 
   // An own parameter by its whole name. Throws Error if there is none.
   const Tensor& own(const std::string& name) const;
   // x (R, any width) with the blocks' residual dropout, as the outputs of A and M have it; x itself
   // but in training.
   Tensor dropout(const Tensor& x) const;
+  // Numbers of [0, 1), (R, width), as `like` in type and device and without gradient; undefined
+  // outside of training. They are addressed by step, place, iteration, sequence and position, and
+  // by `what`, which names one of several draws of the function.
+  Tensor uniform(std::string_view what, int64_t width, const Tensor& like) const;
   // Shows x (R, any width) to who observes the walk, as "F.name.what".
   void record(std::string_view what, const Tensor& x) const;
 };
@@ -53,6 +74,7 @@ struct BlockRun {
   const DropoutSource& dropout;
   const BlockSettings& settings;
   const RowFunctions& functions;
+  const FunctionPass& pass;
   const SeeValue& see;
   bool keep_y = false;
 };

@@ -25,6 +25,13 @@ Tensor moved(const Tensor& t, const Tensor& like) {
   return t.to(like.device(), like.scalar_type());
 }
 
+// The largest number of the type below 1.
+double below_one(at::ScalarType type) {
+  if (type == at::kFloat) return 1 - 0x1p-24;
+  if (type == at::kHalf) return 1 - 0x1p-11;
+  return type == at::kBFloat16 ? 1 - 0x1p-8 : 1 - 0x1p-53;
+}
+
 }  // namespace
 
 uint64_t RandomField::stream(uint64_t site_hash, int64_t sequence) const {
@@ -119,8 +126,10 @@ Tensor RandomField::normal(const std::string& site, const Rows& rows, int64_t wi
 
 Tensor RandomField::uniform(const std::string& site, const Rows& rows, int64_t width,
                             const Tensor& like) const {
-  return numbers(site, rows, width, like,
-                 [](const RandomStream& s, uint64_t i) { return s.uniform(i); });
+  const double most = below_one(like.scalar_type());
+  return numbers(site, rows, width, like, [most](const RandomStream& s, uint64_t i) {
+    return std::min(s.uniform(i), most);
+  });
 }
 
 }  // namespace fathom

@@ -24,6 +24,7 @@ class RandomField {
   // Of a walk whose sequences, in every pass, have the same numbers.
   static RandomField alike(uint64_t seed);
 
+  int64_t step() const { return step_; }
   // Numbers of the whole optimiser step, whichever passes it has; and of a sequence of the batch.
   RandomStream of_step(const std::string& site) const;
   RandomStream of_sequence(const std::string& site, int64_t sequence) const;
@@ -37,7 +38,7 @@ class RandomField {
   // are addressed by it.
   WeightDropout attention_draws(const std::string& site, double p, const AttentionRows& queries,
                                 const AttentionRows& keys, int64_t span) const;
-  // Standard normal numbers (R, width), and numbers from [0, 1).
+  // Standard normal numbers (R, width), and numbers of [0, 1), which in no type are rounded to 1.
   Tensor normal(const std::string& site, const Rows& rows, int64_t width, const Tensor& like) const;
   Tensor uniform(const std::string& site, const Rows& rows, int64_t width,
                  const Tensor& like) const;

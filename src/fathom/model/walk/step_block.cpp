@@ -14,10 +14,20 @@ namespace fathom {
 class Advance::Block {
  public:
   Block(const DepthWalk& walk, const StepSpec& spec, const Params& params, const Rows& rows,
-        const WalkOptions& options, SeeValue see)
-      : walk_(walk), spec_(spec), params_(params), options_(options), see_(std::move(see)) {
+        const WalkOptions& options, const OwnSettings& own, SeeValue see)
+      : walk_(walk),
+        spec_(spec),
+        params_(params),
+        options_(options),
+        see_(std::move(see)),
+        pass_{own, options.training} {
     const BackboneConfig& b = walk.backbone_;
     dropout_ = walk.dropout(rows, b.residual_dropout.value_or(b.dropout), options);
+    if (!options.training) return;
+    pass_.training_step = options.random.step();
+    pass_.uniform = [&rows, &options](const std::string& site, int64_t width, const Tensor& like) {
+      return options.random.uniform(site, rows, width, like);
+    };
   }
 
   Carry run(AttentionContext& attention, Carry start, const Tensor& n_RC) const {
@@ -46,6 +56,7 @@ class Advance::Block {
             dropout_,
             walk_.settings_,
             walk_.functions_,
+            pass_,
             see_,
             walk_.keep_y_};
   }
@@ -55,6 +66,7 @@ class Advance::Block {
   const Params& params_;
   const WalkOptions& options_;
   SeeValue see_;
+  FunctionPass pass_;
   DropoutSource dropout_;
 };
 
@@ -81,17 +93,17 @@ void Advance::block(const StepSpec& spec, StepRecord& record) {
     WalkOptions options = options_;
     options.observe = {};
     after = recomputed(
-        [&walk = walk_, spec, frozen = options_.params, rows, options, visibility, seen = &see](
-            Carry from, bool again) {
+        [&walk = walk_, spec, frozen = options_.params, rows, options, visibility,
+         own = program_.policy.own, seen = &see](Carry from, bool again) {
           const Params& params = frozen != nullptr ? *frozen : walk.params_;
-          const Block block(walk, spec, params, *rows, options, again ? SeeValue() : *seen);
+          const Block block(walk, spec, params, *rows, options, own, again ? SeeValue() : *seen);
           WalkAttention attention = block.attention(*rows, visibility);
           const Tensor n_RC = block.norm_in(from.r_RC);
           return block.run(attention, std::move(from), n_RC);
         },
         start);
   } else {
-    const Block block(walk_, spec, params_, *rows, options_, std::move(see));
+    const Block block(walk_, spec, params_, *rows, options_, program_.policy.own, std::move(see));
     const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
     if (options_.cache != nullptr) {
       CachedAttention attention(*rows, options_.cache->keys, visibility, walk_.backbone_.n_head);
@@ -116,12 +128,13 @@ void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRec
   SeeValue see;
   if (options_.observe && options_.observe.blocks)
     see = [&](std::string_view name, const Tensor& x) { show(spec, name, x, *rows); };
-  const Block block(walk_, spec, params_, *rows, options_, std::move(see));
+  const OwnSettings& own = program_.policy.own;
+  const Block block(walk_, spec, params_, *rows, options_, own, std::move(see));
   const Visibility visibility = {spec.layer.context, {}, halting_.mask_self, walk_.plan_.causal};
   const Carry start{carry().r_RC, carry().y_RC, {}};
   const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
   const auto run = [&](AttentionContext& attention) {
-    Block(walk_, spec, params_, *standing, options_, {})
+    Block(walk_, spec, params_, *standing, options_, own, {})
         .put_keys(attention, standing, start.select(stands), n_RC.index_select(0, stands));
     if (rows->count() == 0) return;
     const Carry after = block.run(attention, start.select(moving), n_RC.index_select(0, moving));

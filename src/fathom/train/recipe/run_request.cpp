@@ -43,6 +43,10 @@ void add_fields(FieldList& list, TrainOptions& o) {
   list.add("initial_model", o.initial_model,
            "a run or a checkpoint's folder whose weights to start from; it is only read")
       .path();
+  list.add("initial_part", o.initial_part,
+           "a run or a checkpoint's folder whose weights become a part of this model, which the "
+           "experiment names; over initial_model's, and only read")
+      .path();
   list.add("reset_history", o.reset_history,
            "with resume: keep the weights, but begin at step 0 of the data and the schedule");
   list.add("ignore_optimizer", o.ignore_optimizer,
@@ -77,9 +81,11 @@ namespace {
 // What the weights start from.
 void check_start(TrainRequest& request) {
   const TrainOptions& o = request.options;
-  if (o.resume && !o.initial_model.empty())
-    misuse("resume and initial_model both say where the weights come from",
-           "a resumed run has its own; leave out one of them");
+  for (const auto& [name, key] :
+       {std::pair{&o.initial_model, "initial_model"}, {&o.initial_part, "initial_part"}})
+    if (o.resume && !name->empty())
+      misuse(fmt::format("resume and {} both say where the weights come from", key),
+             "a resumed run has its own; leave out one of them");
   if (o.resume && o.force)
     misuse("resume goes on with the run, force removes it", "leave out one of them");
   for (const auto& [given, key] : {std::pair{o.accept_new_data, "accept_new_data"},
@@ -95,18 +101,26 @@ void check_start(TrainRequest& request) {
 }
 
 // Weights mean what the tokenizer that they were trained with means.
-void compare_tokenizers(TrainRequest& request) {
-  if (request.initial_checkpoint.empty()) return;
-  const RunState state = load_state(request.initial_checkpoint);
+void compare_tokenizer(const std::string& checkpoint, const std::string& name,
+                       TrainRequest& request) {
+  const RunState state = load_state(checkpoint);
   for (const StageRun& stage : request.stages)
     for (const Corpus& corpus : stage.corpora) {
       if (corpus.tokenizer() == nullptr || !has_other_tokenizer(state, *corpus.tokenizer()))
         continue;
       request.notices.push_back(fmt::format(
-          "{} was trained with another tokenizer than {}'s: the same ids mean other text",
-          request.options.initial_model, corpus.name()));
+          "{} was trained with another tokenizer than {}'s: the same ids mean other text", name,
+          corpus.name()));
       return;
     }
+}
+
+void compare_tokenizers(TrainRequest& request) {
+  const TrainOptions& o = request.options;
+  if (!request.initial_checkpoint.empty())
+    compare_tokenizer(request.initial_checkpoint, o.initial_model, request);
+  if (!request.initial_part.checkpoint.empty())
+    compare_tokenizer(request.initial_part.checkpoint, o.initial_part, request);
 }
 
 // Weights go by their parts' numbers, into the first stage and from each to the next.
@@ -296,13 +310,16 @@ std::optional<TrainRequest> settle_request(TrainRequest& request, std::optional<
                                            const FieldList& list) {
   check_start(request);
   make_stages(request, std::move(plan), list);
-  compare_tokenizers(request);
   compare_blocks(request);
   if (request.resume) {
     tell_changes(*request.resume, present_stage(request));
     return finish_resume(std::move(request));
   }
   settle_vocabulary(request);
+  const StageRun& first = request.stages.front();
+  if (const std::string& part = request.options.initial_part; !part.empty())
+    request.initial_part = find_initial_part(part, first.config, request.vocab_size);
+  compare_tokenizers(request);
   return std::move(request);
 }
 

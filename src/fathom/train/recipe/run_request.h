@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fathom/data/corpus.h"
+#include "fathom/train/recipe/initial_part.h"
 #include "fathom/train/recipe/resume.h"
 #include "fathom/train/recipe/run_config.h"
 #include "fathom/train/recipe/stage.h"
@@ -23,6 +24,7 @@ struct TrainOptions {
   std::string training_plan;   // a file or a built-in plan's name; empty: none
   bool override_plan = false;  // with resume: training_plan in place of the run's own
   std::string initial_model;   // a run or checkpoint whose weights it starts from; empty: none
+  std::string initial_part;    // one whose weights become a part of it; empty: none
   bool resume = false;
   std::string checkpoint = "auto";  // with resume: from which
   bool accept_new_data = false;
@@ -41,6 +43,7 @@ struct TrainRequest {
   TrainingPlan plan;             // what they were made of; no stages: there is no plan
   std::optional<Resumption> resume;
   std::string initial_checkpoint;  // folder; empty: none
+  InitialPart initial_part;        // laid over it
   TrainOptions options;            // run_name settled
   Corpus corpus;                   // the first of config's data
   int64_t vocab_size = 0;

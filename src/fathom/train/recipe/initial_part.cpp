@@ -1,0 +1,85 @@
+#include "fathom/train/recipe/initial_part.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <map>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/io/safetensors.h"
+#include "fathom/train/recipe/run_checkpoint.h"
+#include "fathom/train/recipe/run_state.h"
+
+namespace fathom {
+namespace {
+
+constexpr size_t kMostToldTensors = 16;
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+// What is wrong with a tensor that becomes `ours`, of this shape; empty: nothing.
+std::string misfit(const SafetensorsFile& file, const PartName& name,
+                   const std::vector<int64_t>& shape) {
+  const TensorInfo* info = file.find(name.theirs);
+  if (info == nullptr)
+    return fmt::format("{} is not there, for {} {}", name.theirs, name.ours, shape_text(shape));
+  if (info->dtype != Dtype::F32)
+    return fmt::format("{} is {}, and F32 is taken", name.theirs, dtype_name(info->dtype));
+  if (info->shape == shape) return "";
+  return fmt::format("{} is {} there and {} {} here", name.theirs, shape_text(info->shape),
+                     name.ours, shape_text(shape));
+}
+
+std::map<std::string, std::vector<int64_t>> shapes_of(const ModelConfig& model,
+                                                      int64_t vocab_size) {
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const ParameterSpec& spec : parameter_table(model, vocab_size))
+    shapes[spec.name] = spec.shape;
+  return shapes;
+}
+
+}  // namespace
+
+InitialPart find_initial_part(const std::string& run_or_checkpoint, const RunConfig& config,
+                              int64_t vocab_size) {
+  const Architecture* architecture = config.model.architecture.get();
+  if (architecture == nullptr || !architecture->parts_of)
+    misuse(
+        fmt::format("initial_part = {}: {} has no part that another model's weights could become",
+                    in_quotes(run_or_checkpoint), config.preset),
+        "--initial_model starts from all weights of a model of the same parts");
+  InitialPart part;
+  part.checkpoint = checkpoint_or_run(run_or_checkpoint);
+  const RunState state = load_state(part.checkpoint);
+  part.names = architecture->parts_of(config.model, state.config.model);
+  if (part.names.empty())
+    fail(fmt::format("the experiment {} names no tensors of a part", architecture->name),
+         "parts_of in its presets.cpp names them, or says by an Error why there are none");
+  const auto shapes = shapes_of(config.model, vocab_size);
+  const SafetensorsFile file = SafetensorsFile::open(part.checkpoint + "/model.safetensors");
+  std::map<std::string, std::string> taken;  // ours, and what becomes it
+  std::vector<std::string> misfits;
+  for (const PartName& name : part.names) {
+    const auto ours = shapes.find(name.ours);
+    if (ours == shapes.end() || !taken.emplace(name.ours, name.theirs).second)
+      fail(
+          fmt::format("the experiment {} gives {} {}", architecture->name, in_quotes(name.ours),
+                      ours == shapes.end() ? "a part's weights, and the model has none of that name"
+                                           : "two tensors of a part"),
+          "its parts_of in presets.cpp has to be mended");
+    if (std::string why = misfit(file, name, ours->second); !why.empty())
+      misfits.push_back(std::move(why));
+  }
+  if (misfits.empty()) return part;
+  const size_t more = misfits.size() > kMostToldTensors ? misfits.size() - kMostToldTensors : 0;
+  misfits.resize(misfits.size() - more);
+  misuse(fmt::format("the weights of {} do not fit as a part of {}: {}{}", run_or_checkpoint,
+                     config.preset, join(misfits, "; "),
+                     more > 0 ? fmt::format("; and {} more", more) : ""),
+         "`fathom describe` of both shows their settings: widths and sizes of the part must agree");
+}
+
+}  // namespace fathom
