@@ -172,10 +172,8 @@ bool NumberExamples::keeps_form(const NumberProgram& program) const {
 void NumberExamples::rewrite(NumberProgram& program, std::vector<ExpressionToken>& tokens,
                              Numbers& numbers) const {
   Rewritten other = rewritten(tokens, depth_, [&numbers] { return numbers.uniform(); });
-  if (!other.is_program) return;
-  NumberProgram as_program = program_of(other.tokens, depth_);
-  if (!keeps_form(as_program) || !is_sound(as_program)) return;
-  program = std::move(as_program);
+  if (!other.program || !keeps_form(*other.program) || !is_sound(*other.program)) return;
+  program = *std::move(other.program);
   tokens = std::move(other.tokens);
 }
 
