@@ -80,7 +80,7 @@ TEST(NumberExamplesTest, NoTwoSplitsHaveAnExpressionInCommon) {
   NumbersConfig many = plain();
   many.algebraic_noise = 0.3;
   for (const auto& [config, train, rest] :
-       {std::tuple(few, 20000, 4000), std::tuple(many, 60000, 20000)}) {
+       {std::tuple(few, 20000, 4000), std::tuple(many, 80000, 10000)}) {
     std::map<std::string, std::string> owner;
     for (const auto& [split, n] :
          {std::pair("train", train), std::pair("val", rest), std::pair("test", rest)})
