@@ -4,6 +4,7 @@
 
 #include "data/rows_testing.h"
 #include "fathom/data/mixture.h"
+#include "fathom/data/numbers/numbers_data.h"
 #include "fathom/data/prefetched.h"
 #include "fathom/data/prompt_rows.h"
 #include "fathom/data/shard_windows.h"
@@ -41,6 +42,17 @@ Made rows(const Corpus& corpus) {
 }
 Made windows(const Corpus& corpus) {
   return std::make_shared<RandomWindows>(corpus, "train", 1, 8, 3);
+}
+
+// Examples and streams of them in turn, most of them longer than a row.
+Made numbers(int64_t T, int64_t ahead = 0) {
+  NumbersConfig config;
+  config.stream_share = 0.3;
+  NumbersRows rows;
+  rows.T = T;
+  rows.ahead = ahead;
+  rows.mark_answers = true;
+  return std::make_shared<NumbersData>(config, "train", rows, numbers_tokenizer("char"));
 }
 
 struct Kind {
@@ -120,6 +132,20 @@ const std::vector<Kind>& kinds() {
                                        MixtureRule::kAllExhausted),
              options, 5);
        }},
+      {"Numbers", [](const Sources&) { return numbers(8); }},
+      {"ShiftedNumbers",
+       [](const Sources&) -> Made {
+         ShiftOptions options;
+         options.odds = {3, ShiftDist::kUniform};
+         options.text_vocab = 300;
+         return std::make_shared<Shifted>(numbers(7, 2), options, 5);
+       }},
+      {"PrefetchedNumbersAmongRows",
+       [](const Sources& s) -> Made {
+         return std::make_shared<Mixture>(
+             std::vector<Made>{std::make_shared<Prefetched>(numbers(8), 4), rows(s.many)},
+             MixtureRule::kWeighted, std::vector{1.0, 1.0}, 3);
+       }},
       {"Prefetched",
        [](const Sources& s) -> Made { return std::make_shared<Prefetched>(rows(s.many), 3); }},
       {"MixtureOfPrefetched",
@@ -173,7 +199,7 @@ TEST_P(EveryDataSet, GivesOneRowThatIsSound) {
     EXPECT_TRUE(std::any_of(batch.targets.begin(), batch.targets.end(),
                             [](int64_t target) { return target >= 0; }));
     for (const Column& column : batch.columns)
-      EXPECT_EQ(std::get<WholeNumbers>(column.values).size(),
+      EXPECT_EQ(std::visit([](const auto& values) { return values.size(); }, column.values),
                 size_t(column.per_sequence > 0 ? column.per_sequence : batch.T))
           << column.name;
     EXPECT_GE(drawn.samples, 0);

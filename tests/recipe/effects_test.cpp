@@ -172,6 +172,12 @@ TEST(Effects, NoFieldIsLeftOut) {
                                   "include_prompts", "dont_include_prompts", "long_rows",
                                   "row_overlap", "pack_rows", "shuffle_rows", "mixture",
                                   "mixture_weights"};
+  // Those of the section numbers are by numbers_options_test.cpp.
+  RunConfig config;
+  FieldList list;
+  add_fields(list, config);
+  for (const Field& field : list.all())
+    if (field.section() == "numbers") tested.insert(field.name());
   for (const Effect& e : effects()) EXPECT_TRUE(tested.insert(e.field).second) << e.field;
   EXPECT_EQ(tested, std::set<std::string>(std::begin(kPlanEffects), std::end(kPlanEffects)));
 }

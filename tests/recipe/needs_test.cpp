@@ -5,7 +5,7 @@
 #include <set>
 
 #include "effect_lists.h"
-#include "recipe/config_testing.h"
+#include "recipe/in_vain.h"
 
 namespace fathom {
 namespace {
@@ -14,16 +14,12 @@ using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::InVain;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::resolved;
 using testing::Settings;
 using ::testing::StartsWith;
-// A key, a value, what must be said of it, what it is given beside, and what makes it act.
-struct InVain {
-  const char *key, *text, *needs;
-  Settings beside, acts;
-};
 
 std::vector<InVain> in_vain() {
   const Settings halts = {{"halt_rule", "max"}, {"layer_supervision", "all"}};
@@ -348,6 +344,7 @@ TEST(Needs, EachIsToldAndOnlyWhileItDoesNotHold) {
   std::set<std::pair<std::string, std::string>> told;
   std::vector<InVain> all = in_vain();
   for (InVain& v : in_vain_of_loops()) all.push_back(v);
+  for (InVain& v : testing::in_vain_of_numbers()) all.push_back(v);
   for (InVain& v : in_vain_of_wirings()) all.push_back(v);
   for (const InVain& v : all) {
     SCOPED_TRACE(std::string(v.key) + " without " + v.needs);

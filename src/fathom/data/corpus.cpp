@@ -14,6 +14,7 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus_meta.h"
 #include "fathom/data/known_corpora.h"
+#include "fathom/data/numbers/numbers_data.h"
 #include "fathom/data/shard_names.h"
 #include "fathom/data/shard_record.h"
 #include "fathom/data/tokenizer_json.h"
@@ -131,7 +132,9 @@ bool is_name(const std::string& text) {
 
 [[noreturn]] void fail_unknown(const std::string& name) {
   const std::vector<std::string> prepared = prepared_corpora();
-  const std::string nearest = nearest_name(name, prepared);
+  std::vector<std::string> known = prepared;
+  known.emplace_back(kNumbers);
+  const std::string nearest = nearest_name(name, known);
   const bool printable = is_name(name) && in_quotes(name) == '"' + name + '"';
   const std::string line = find_known_corpus(name) ? fmt::format("`fathom prepare {}`", name)
                                                    : fmt::format("`fathom prepare FILE --name {}`",
@@ -148,6 +151,7 @@ struct Corpus::State {
   CorpusContents contents;
   bool has_meta = false;
   std::vector<std::string> left;  // files that are no shards
+  std::optional<NumbersConfig> numbers;
 };
 
 std::string data_root() {
@@ -187,6 +191,19 @@ Corpus Corpus::open(const std::string& given) {
   return corpus;
 }
 
+Corpus Corpus::generated(const NumbersConfig& numbers) {
+  auto state = std::make_shared<State>();
+  state->name = kNumbers;
+  state->numbers = numbers;
+  const NumberExamples examples(numbers);
+  for (const std::string& split : numbers_splits()) examples.at(split, 0, 0);
+  state->contents.tokenizer = numbers_tokenizer(numbers.tokenizer);
+  state->contents.vocab_size = state->contents.tokenizer->vocab_size();
+  Corpus corpus;
+  corpus.state_ = std::move(state);
+  return corpus;
+}
+
 const std::string& Corpus::name() const {
   return state_->name;
 }
@@ -202,10 +219,15 @@ const Tokenizer* Corpus::tokenizer() const {
 }
 
 std::vector<std::string> Corpus::splits() const {
+  if (is_generated()) return numbers_splits();
   std::vector<std::string> names;
   for (const auto& [split, shards] : state_->contents.splits) names.push_back(split);
   for (const auto& [split, rows] : state_->contents.rows) names.push_back(split);
   return names;
+}
+
+const NumbersConfig* Corpus::numbers() const {
+  return state_->numbers ? &*state_->numbers : nullptr;
 }
 
 bool Corpus::has_rows() const {
@@ -215,6 +237,13 @@ bool Corpus::has_rows() const {
 void Corpus::require_split(const std::string& split) const {
   const CorpusContents& contents = state_->contents;
   if (contents.splits.count(split) + contents.rows.count(split) > 0) return;
+  if (is_generated()) {
+    const std::vector<std::string>& all = numbers_splits();
+    if (std::find(all.begin(), all.end(), split) != all.end()) return;
+    fail(fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
+                     join(all, ", ")),
+         "what is generated has these three");
+  }
   fail(fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
                    join(splits(), ", ")),
        has_rows() ? "`fathom prepare` makes train and val of a file of rows"
@@ -228,6 +257,9 @@ const std::vector<TokenShard>& Corpus::shards(const std::string& split) const {
   if (has_rows())
     fail(fmt::format("the corpus {} is rows of prompts and answers, not one text", name()),
          "take a corpus that was prepared from a text");
+  if (is_generated())
+    fail(fmt::format("the corpus {} is generated example by example, not one text", name()),
+         "take a corpus that was prepared from a text");
   return state_->contents.splits.at(split);
 }
 
@@ -239,12 +271,14 @@ const RowFile* Corpus::rows(const std::string& split) const {
 uint64_t Corpus::tokens(const std::string& split) const {
   require_split(split);
   if (has_rows()) return state_->contents.rows.at(split).tokens;
+  if (is_generated()) return 0;
   uint64_t total = 0;
   for (const TokenShard& shard : shards(split)) total += shard.size();
   return total;
 }
 
 std::string Corpus::fingerprint() const {
+  if (is_generated()) return fingerprint_of(*numbers());
   std::string content = state_->contents.recorded;
   if (content.empty())
     for (const auto& [split, shards] : state_->contents.splits)
@@ -264,6 +298,14 @@ void Corpus::assume_vocab_size(int64_t size) {
 }
 
 std::vector<std::string> Corpus::notices() const {
+  if (is_generated()) {
+    const fs::path folder = fs::path(data_root()) / name();
+    if (!is_corpus(folder)) return {};
+    return {
+        fmt::format("{0} is generated; the folder {1} is another corpus, which --dataset={1} "
+                    "opens",
+                    name(), folder.string())};
+  }
   if (state_->has_meta) return {};
   std::vector<std::string> taken, notices;
   std::map<std::pair<uint64_t, uint64_t>, std::string> split_of;  // by size and content
@@ -286,7 +328,7 @@ std::vector<std::string> Corpus::notices() const {
 }
 
 void require_block(const Corpus& corpus, int64_t block_size) {
-  if (corpus.has_rows()) return;
+  if (corpus.has_rows() || corpus.is_generated()) return;
   for (const std::string& split : corpus.splits()) {
     uint64_t longest = 0;
     for (const TokenShard& shard : corpus.shards(split)) longest = std::max(longest, shard.size());

@@ -20,6 +20,8 @@
 //
 // Every file is read through when the corpus is opened; of shards above 16 MiB the folder remembers
 // it (shard_record.h).
+//
+// Or one that has no files and no end: its sequences are generated (numbers/example.h).
 #pragma once
 
 #include <cstdint>
@@ -27,6 +29,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/data/numbers/example.h"
 #include "fathom/data/row_file.h"
 #include "fathom/data/shard.h"
 #include "fathom/data/tokenizer.h"
@@ -45,10 +48,13 @@ class Corpus {
   // shard's ids against the vocabulary. Throws Error with the `prepare` line to type when the
   // corpus is unknown, or a file is missing, truncated or corrupt.
   static Corpus open(const std::string& given);
+  // Generated examples of these settings, under the name kNumbers, with the splits train, val and
+  // test. Throws as check() and numbers_tokenizer() do, and Error where a split has no example.
+  static Corpus generated(const NumbersConfig& numbers);
 
   const std::string& name() const;  // of the folder
-  const std::string& path() const;
-  int64_t vocab_size() const;  // 0: unknown
+  const std::string& path() const;  // empty: it is generated
+  int64_t vocab_size() const;       // 0: unknown
   // For a corpus that does not say. Throws Error that names the first id of any split that is
   // outside.
   void assume_vocab_size(int64_t size);
@@ -58,14 +64,18 @@ class Corpus {
   void require_split(const std::string& split) const;
   const std::vector<TokenShard>& shards(const std::string& split) const;  // Error where it has rows
   const RowFile* rows(const std::string& split) const;  // owned by the corpus; null: it has shards
-  uint64_t tokens(const std::string& split) const;      // of rows: of all samples (sample.h), uncut
+  // Of rows: of all samples (sample.h), uncut; of what is generated, and has no end, 0.
+  uint64_t tokens(const std::string& split) const;
   // A corpus has rows in every split or in none.
   bool has_rows() const;
+  const NumbersConfig* numbers() const;  // owned by the corpus; null: it is not generated
+  bool is_generated() const { return numbers() != nullptr; }
   // 16 hexadecimal digits that change when the tokens of any split or the tokenizer do, and not
-  // with the folder's name or place.
+  // with the folder's name or place; of what is generated, when any setting does that decides it.
   std::string fingerprint() const;
   // What is worth saying of a folder without meta.json, a sentence each: the shards that were
-  // taken, other .bin and .npy files, a split that is a copy of another.
+  // taken, other .bin and .npy files, a split that is a copy of another. Of what is generated: a
+  // folder of its name.
   std::vector<std::string> notices() const;
 
  private:
@@ -75,7 +85,7 @@ class Corpus {
 };
 
 // Throws Error unless every split of shards has more than `block_size` tokens: a window is
-// block_size tokens and the one after them. Rows are of any length.
+// block_size tokens and the one after them. Rows, and what is generated, are of any length.
 void require_block(const Corpus& corpus, int64_t block_size);
 
 }  // namespace fathom

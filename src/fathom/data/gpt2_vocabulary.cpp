@@ -54,6 +54,14 @@ bool is_gpt2_vocabulary(const BpeVocabulary& v) {
   }
 }
 
+std::optional<BpeVocabulary> kept_gpt2_vocabulary() {
+  const std::string kept = kept_path();
+  if (kind_of(kept) != PathKind::kFile) return std::nullopt;
+  const nlohmann::json json = parse_json(read_text_file(kept, kMaxBytes), kept);
+  if (!json.is_object()) fail(fmt::format("{} is damaged: it is no JSON object", kept), kHint);
+  return checked(bpe_vocabulary_from_json(json), kept);
+}
+
 BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions options) {
   if (!file.empty()) {
     BpeVocabulary vocabulary = checked(read_bpe_vocabulary(read_once(file, kMaxBytes), file), file);
@@ -62,12 +70,7 @@ BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions opti
            "--tokenizer=bpe takes it");
     return keep(std::move(vocabulary));
   }
-  const std::string kept = kept_path();
-  if (kind_of(kept) == PathKind::kFile) {
-    const nlohmann::json json = parse_json(read_text_file(kept, kMaxBytes), kept);
-    if (!json.is_object()) fail(fmt::format("{} is damaged: it is no JSON object", kept), kHint);
-    return checked(bpe_vocabulary_from_json(json), kept);
-  }
+  if (std::optional<BpeVocabulary> kept = kept_gpt2_vocabulary()) return *std::move(kept);
   if (options.url.empty()) options.url = kUrl;
   options.max_bytes = kMaxBytes;
   const std::string text = download(options, kHint);

@@ -2,6 +2,7 @@
 // from a file or downloaded.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "fathom/data/bpe_vocabulary.h"
@@ -13,6 +14,9 @@ namespace fathom {
 // brings (its url may be empty for OpenAI's; its checksum is known). Throws Error that says how to
 // get it offline.
 BpeVocabulary load_gpt2_vocabulary(const std::string& file, DownloadOptions download);
+
+// The kept one; none: there is none. Throws Error for one that is damaged.
+std::optional<BpeVocabulary> kept_gpt2_vocabulary();
 
 // Whether it is GPT-2's, token by token.
 bool is_gpt2_vocabulary(const BpeVocabulary& vocabulary);

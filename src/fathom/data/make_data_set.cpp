@@ -7,6 +7,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/numbers/numbers_data.h"
 #include "fathom/data/shard_windows.h"
 
 namespace fathom {
@@ -28,8 +29,19 @@ RowOptions row_options(const DataOptions& o) {
   return rows;
 }
 
+std::shared_ptr<const NumbersData> numbers_data(const Corpus& corpus, const DataOptions& o) {
+  NumbersRows rows;
+  rows.T = o.rows.T;
+  rows.ahead = o.rows.ahead;
+  rows.mark_answers = o.rows.mark_answers;
+  const auto owner = std::make_shared<const Corpus>(corpus);
+  return std::make_shared<NumbersData>(*corpus.numbers(), o.split, rows,
+                                       std::shared_ptr<const Tokenizer>(owner, owner->tokenizer()));
+}
+
 std::shared_ptr<const DataSet> one_data_set(const Corpus& corpus, const DataOptions& o) {
   const int64_t T = o.rows.T, ahead = o.rows.ahead;
+  if (corpus.is_generated()) return numbers_data(corpus, o);
   if (corpus.has_rows()) return std::make_shared<PromptRows>(corpus, o.split, row_options(o));
   if (o.rows_of_batch > 0)
     return std::make_shared<SequentialShards>(corpus, o.split, o.rows_of_batch, T, 0, 1, ahead,
@@ -76,6 +88,9 @@ std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
 }
 
 WholeSplit whole_split(const Corpus& corpus, const DataOptions& options) {
+  if (corpus.is_generated())
+    return {with_shifts(numbers_data(corpus, options), {corpus}, options),
+            corpus.numbers()->evaluation_size};
   if (!corpus.has_rows()) {
     const auto windows =
         std::make_shared<EveryWindow>(corpus, options.split, 1, options.rows.T, options.rows.ahead);
@@ -101,10 +116,21 @@ std::string epoch_notice(const Corpus& corpus, const DataOptions& o) {
                      with_commas(static_cast<int64_t>(corpus.tokens(o.split))));
 }
 
+// Of examples that are longer than a row.
+std::string cut_notice(const Corpus& corpus, const DataOptions& o, int64_t most) {
+  const double share = numbers_data(corpus, o)->cut_share(most);
+  if (share == 0) return "";
+  return fmt::format(
+      "block_size cuts {:.1f} % of {}'s first {} sequences, from which no program is "
+      "learned then",
+      100 * share, corpus.name(), with_commas(most));
+}
+
 }  // namespace
 
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options) {
   constexpr int64_t kMostRows = 1000;  // of which more would take seconds
+  if (corpus.is_generated()) return cut_notice(corpus, options, kMostRows);
   if (!corpus.has_rows()) return epoch_notice(corpus, options);
   const auto seen = PromptRows(corpus, options.split, row_options(options)).coverage(kMostRows);
   if (seen.targets == seen.tokens && seen.skipped == 0) return "";

@@ -41,7 +41,8 @@ std::shared_ptr<const DataSet> make_data_set(const std::vector<Corpus>& corpora,
                                              const DataOptions& options);
 
 // Every target of a split once, for evaluation: so many draws of one sequence each, rows in their
-// order and unpacked. Of rows, all are read to know how many.
+// order and unpacked. Of rows, all are read to know how many; of what is generated and has no end,
+// as many as its evaluation_size.
 struct WholeSplit {
   std::shared_ptr<const DataSet> data;
   int64_t draws = 0;
@@ -49,8 +50,8 @@ struct WholeSplit {
 WholeSplit whole_split(const Corpus& corpus, const DataOptions& options);
 
 // "an epoch learns 1,203 targets of the 1,500 tokens of x's first 1,000 rows; ...", "an epoch of x
-// is 12,207 batches of ..." where shards are read batch by batch; empty for other token shards, and
-// where every token is learned once.
+// is 12,207 batches of ..." where shards are read batch by batch, "block_size cuts 3.1 % of ..." of
+// what is generated; empty for other token shards, and where every token is learned once.
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options);
 
 }  // namespace fathom

@@ -11,6 +11,7 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus_name.h"
 #include "fathom/data/download.h"
+#include "fathom/data/numbers/example.h"
 #include "fathom/data/prepare.h"
 #include "fathom/data/prepare_internal.h"
 #include "fathom/data/tokenizer_json.h"
@@ -23,6 +24,14 @@ namespace fathom {
 namespace {
 
 constexpr const char* kRows = "a file of JSON lines";
+
+// A corpus of this name would not be found.
+std::string free_name(std::string name) {
+  if (name == kNumbers)
+    misuse(fmt::format("{} is the name of arithmetic that is generated", kNumbers),
+           "choose another name by --name");
+  return name;
+}
 
 // A text's file: neither a folder nor nothing. Where it has no name of its own, --name gives one.
 void check_file(const PrepareOptions& o) {
@@ -121,10 +130,10 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
     misuse(fmt::format("--name {} is where {} are kept", o.name,
                        o.name == "downloads" ? "downloaded files" : "vocabularies"),
            "choose another --name");
-  if (!o.name.empty()) return o.name;
+  if (!o.name.empty()) return free_name(o.name);
   if (known) return known->name;
   const fs::path file = reads_rows(o) ? unpacked_name(o.what) : fs::path(o.what);
-  return corpus_name_of(file.stem().string());
+  return free_name(corpus_name_of(file.stem().string()));
 }
 
 std::string command_line(PrepareOptions options) {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "fathom/base/error.h"
+#include "fathom/data/numbers/numbers_data.h"
 
 namespace fathom {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 // Columns that say something of a token's target, not of the token. Of what lies behind the window
 // they say what they say of its last target.
 bool is_of_target(const std::string& name) {
-  return name == "weight" || name == "answer";
+  return name == "weight" || name == "answer" || name == kResult;
 }
 
 // A row's values become those of the row with its shift token in front.
@@ -139,7 +140,7 @@ Cursor Shifted::next_sample(const Cursor& cursor) const {
 }
 
 void require_shifts(const Corpus& corpus, int64_t block_size, int64_t max_shift) {
-  if (corpus.has_rows()) return;
+  if (corpus.has_rows() || corpus.is_generated()) return;
   const auto needed = static_cast<uint64_t>(block_size - 1 + max_shift + 1);
   for (const std::string& split : corpus.splits()) {
     uint64_t longest = 0;

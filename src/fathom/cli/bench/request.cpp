@@ -80,8 +80,7 @@ std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
   request.notices = apply_settings(*settings, preset, list);
   for (std::string& notice : resolve(list, request.config))
     request.notices.push_back(std::move(notice));
-  request.vocab_size =
-      settled_vocab_size(request.config, likely_corpus_vocab(request.config.data.dataset));
+  request.vocab_size = settled_vocab_size(request.config, likely_corpus_vocab(request.config));
   if (request.kind != BenchKind::kDecode && request.sequences != 1)
     misuse(fmt::format("sequences = {}, and {} decodes nothing", request.sequences, what),
            "--batch_size is how many sequences a training step has");

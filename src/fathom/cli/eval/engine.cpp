@@ -18,6 +18,7 @@
 #include "fathom/track/metric_text.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
+#include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/plan_data.h"
 #include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/shift_losses.h"
@@ -212,7 +213,7 @@ Corpus asked_corpus(const EvalRequest& request, const RunConfig& config) {
   if (parts.size() > 1)
     misuse(fmt::format("{} are several corpora, and eval measures one", join(parts, ", ")),
            "--dataset=" + parts.front());
-  return Corpus::open(name);
+  return open_corpus(name, config);
 }
 
 int eval(const EvalRequest& request) {

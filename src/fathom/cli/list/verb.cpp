@@ -23,7 +23,7 @@ namespace {
 
 int64_t preset_parameters(const Preset& preset) {
   const RunConfig config = preset_config(preset.name);
-  const int64_t vocab = settled_vocab_size(config, likely_corpus_vocab(config.data.dataset));
+  const int64_t vocab = settled_vocab_size(config, likely_corpus_vocab(config));
   return parameter_count(parameter_table(config.model, vocab));
 }
 

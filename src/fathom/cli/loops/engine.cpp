@@ -18,6 +18,7 @@
 #include "fathom/study/loop_trajectories.h"
 #include "fathom/study/tables/exit_table.h"
 #include "fathom/track/console.h"
+#include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/stage_data.h"
 
 namespace fathom {
@@ -45,7 +46,8 @@ Tokens tokens_of(const TokenBatch& window) {
 std::vector<Tokens> split_texts(const LoopsRequest& request, const LoadedModel& loaded,
                                 int64_t most, std::string& source) {
   const RunConfig& config = loaded.state.config;
-  Corpus corpus = Corpus::open(request.dataset.empty() ? config.data.dataset : request.dataset);
+  Corpus corpus =
+      open_corpus(request.dataset.empty() ? config.data.dataset : request.dataset, config);
   require_same_tokens(corpus, loaded);
   if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
   is_training_corpus(corpus, loaded.state, request.dataset);

@@ -12,6 +12,7 @@
 #include "fathom/base/visible.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/config/path_text.h"
+#include "fathom/data/numbers/example.h"
 #include "fathom/io/json_text.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
@@ -50,6 +51,25 @@ void print_report(const PrepareReport& r, const Style& style) {
              shell_word(r.name));
 }
 
+// What is generated needs no folder.
+int tell_generated(const FieldList& fields, bool json) {
+  for (const Field& field : fields.all())
+    if (fields.given(field.name()) && field.name() != "json")
+      say_note(fmt::format("{} has no effect: {} is generated", field.name(), kNumbers));
+  const std::string line =
+      fmt::format("fathom train {} --dataset={}", registry().example(), kNumbers);
+  if (json)
+    fmt::print(
+        "{}\n",
+        json_text(nlohmann::json{{"name", kNumbers}, {"generated", true}, {"train", line}}, 2));
+  else
+    fmt::print(
+        "{0} needs no preparation: it is generated while it is read, nothing was written\n\n"
+        "Train on it with `{1}`.\nIts settings are the section {0} of `fathom train --help`.\n",
+        kNumbers, line);
+  return 0;
+}
+
 struct Stopped : std::exception {};
 
 // One line that is written over; nothing where that cannot be.
@@ -76,12 +96,13 @@ class StageLine {
 };
 
 int run_prepare(const Arguments& arguments) {
-  CommandLine line(
-      "prepare", "CORPUS|FILE [--input FILE ...] [--key=value ...]",
-      "Turn text or JSON lines into a corpus below data/. Known by name: " + known_names() +
-          ".\nOf corpora of documents, --input takes JSON lines, Parquet, archives and texts, also "
-          "packed.",
-      "fathom prepare notes.txt --name=notes --tokenizer=byte");
+  CommandLine line("prepare", "CORPUS|FILE [--input FILE ...] [--key=value ...]",
+                   "Turn text or JSON lines into a corpus below data/. Known by name: " +
+                       known_names() + ".\n" + std::string(kNumbers) +
+                       " is generated while it is read and needs no preparation.\nOf corpora of "
+                       "documents, --input takes JSON lines, Parquet, archives and texts, also "
+                       "packed.",
+                   "fathom prepare notes.txt --name=notes --tokenizer=byte");
   PrepareOptions options;
   bool json = false;
   line.positional("CORPUS|FILE", options.what,
@@ -96,6 +117,7 @@ int run_prepare(const Arguments& arguments) {
   for (const auto& setting : *settings)
     setting.key.empty() ? options.more_inputs.push_back(setting.text)
                         : fields.set_text(setting.key, setting.text, setting.origin);
+  if (options.what == kNumbers) return tell_generated(fields, json);
   const KnownCorpus* known = find_known_corpus(options.what);
   if (known != nullptr && known->has_documents && !fields.given("val_fraction"))
     options.val_fraction = known->val_fraction;

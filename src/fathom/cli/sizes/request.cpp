@@ -135,7 +135,7 @@ std::optional<SizesRequest> parse_of_preset(const Arguments& arguments) {
   request.notices = apply_settings(*settings, request.model.run, list);
   RunConfig& config = request.config;
   for (std::string& notice : resolve(list, config)) request.notices.push_back(std::move(notice));
-  request.vocab_size = settled_vocab_size(config, likely_corpus_vocab(config.data.dataset));
+  request.vocab_size = settled_vocab_size(config, likely_corpus_vocab(config));
   const DepthPlan plan = make_depth_plan(config.model);
   if (!predicts_next_token(plan))
     misuse(fmt::format("{} {}: random tokens are no text of its", request.model.run,

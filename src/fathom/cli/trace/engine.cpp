@@ -10,6 +10,8 @@
 #include "fathom/model/device.h"
 #include "fathom/study/trace_text.h"
 #include "fathom/track/console.h"
+#include "fathom/train/recipe/data_options.h"
+#include "fathom/train/recipe/numbers_options.h"
 
 namespace fathom {
 namespace {
@@ -66,21 +68,48 @@ Place find_place(const TraceRequest& request, const Corpus& corpus, int64_t limi
          "take a smaller --start_idx, or -1 for anywhere");
 }
 
-// Tokens of the corpus, and where they come from.
-std::vector<int64_t> corpus_tokens(const TraceRequest& request, const LoadedModel& loaded,
-                                   int64_t limit, std::string& source) {
+// What is looked at, and where it comes from.
+struct TracedText {
+  std::vector<int64_t> tokens;
+  std::string source = "given text";
+  int64_t sentences = 0;  // that it ends with, unless others are asked for; 0: it has none
+};
+
+// A sequence of what is generated.
+TracedText generated_text(const TraceRequest& request, const Corpus& corpus,
+                          const RunConfig& config, int64_t limit) {
+  DataOptions options = data_options(config, request.split, /*evaluation=*/true);
+  options.rows.T = limit;
+  options.rows.ahead = 0;
+  options.shift = {};
+  const auto size = static_cast<uint64_t>(corpus.numbers()->evaluation_size);
+  const auto sequence =
+      request.start_idx >= 0
+          ? request.start_idx
+          : static_cast<int64_t>(
+                RandomStream(static_cast<uint64_t>(request.seed), "trace").below(0, size));
+  const Drawn drawn = make_data_set({corpus}, options)->next({{"sequence", sequence}});
+  return {drawn.batch.tokens,
+          fmt::format("{}/{}, sequence {}", corpus.name(), request.split, with_commas(sequence))};
+}
+
+TracedText corpus_text(const TraceRequest& request, const LoadedModel& loaded, int64_t limit) {
+  const RunConfig& config = loaded.state.config;
   Corpus corpus =
-      Corpus::open(request.dataset.empty() ? loaded.state.config.data.dataset : request.dataset);
+      open_corpus(request.dataset.empty() ? config.data.dataset : request.dataset, config);
   require_same_tokens(corpus, loaded);
   if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
   is_training_corpus(corpus, loaded.state, request.dataset);
+  if (corpus.is_generated()) return generated_text(request, corpus, config, limit);
   const Place place = find_place(request, corpus, limit);
   const auto size = static_cast<int64_t>(place.shard->size());
   std::vector<int64_t> tokens(static_cast<size_t>(std::min(limit, size - place.offset)));
   place.shard->copy(static_cast<uint64_t>(place.offset), tokens);
-  source =
-      fmt::format("{}/{} from token {}", corpus.name(), request.split, with_commas(place.in_split));
-  return tokens;
+  constexpr int64_t kSentences = 2;
+  return {
+      std::move(tokens),
+      fmt::format("{}/{} from token {}", corpus.name(), request.split, with_commas(place.in_split)),
+      kSentences};
 }
 
 int trace(const TraceRequest& request) {
@@ -97,15 +126,15 @@ int trace(const TraceRequest& request) {
   const ModelConfig& config = loaded.state.config.model;
   const int64_t most = config.backbone.block_size + (config.ahead.predict_ahead ? 0 : 1);
   const int64_t limit = token_limit(request, most);
-  std::vector<int64_t> tokens;
-  std::string source = "given text";
+  TracedText traced;
+  std::vector<int64_t>& tokens = traced.tokens;
   if (request.text) {
     const std::vector<uint32_t> ids = loaded.tokenizer->encode(*request.text);
     tokens.assign(ids.begin(), ids.end());
   } else {
-    tokens = corpus_tokens(request, loaded, limit, source);
+    traced = corpus_text(request, loaded, limit);
   }
-  const int64_t sentences = request.sentences.value_or(request.text ? 0 : 2);
+  const int64_t sentences = request.sentences.value_or(traced.sentences);
   tokens.resize(end_of_sentences(*loaded.tokenizer, tokens, sentences));
   const auto size = static_cast<int64_t>(tokens.size());
   if (size > std::min(limit, most))
@@ -118,7 +147,7 @@ int trace(const TraceRequest& request) {
   if (config.ahead.predict_ahead) shift = shift_id(text_vocab(loaded.state), 1);
   ExitTable table = trace_text(*model, *loaded.tokenizer, tokens, request.candidates, shift);
   table.run = request.model.run;
-  table.source = source;
+  table.source = traced.source;
   give(exit_report(table), request.output, fmt::format("{} rows", table.rows.size()));
   return 0;
 }

@@ -23,7 +23,8 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
       .needs(kSplit, of_split);
   list.add("split", request.split, "train or val").needs(kSplit, of_split);
   list.add("text", text, "this text, or FILE:path, in place of the split's").any_bytes();
-  list.add("start_idx", request.start_idx, "first token in the split, -1: anywhere")
+  list.add("start_idx", request.start_idx,
+           "first token in the split (of numbers, which sequence), -1: anywhere")
       .at_least(-1)
       .at_most(1e15)
       .needs(kSplit, of_split);
@@ -32,7 +33,8 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
       .at_least(2)
       .at_most(1 << 25);
   list.add("sentences", request.sentences,
-           "end with the n-th of . ! ?, 0 or less: only by num_chars; None: 2, or 0 for --text")
+           "end with the n-th of . ! ?, 0 or less: only by num_chars; None: 2, or 0 for --text and "
+           "numbers")
       .at_least(-1e9)
       .at_most(1e9);
   list.add("seed", request.seed, "of the place in the split")

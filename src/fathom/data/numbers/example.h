@@ -1,4 +1,8 @@
-// Examples of arithmetic, generated: number i of a split is a pure function of the settings.
+// Examples of arithmetic, generated: each is a pure function of the settings and its address.
+//
+// A value is uniform in value_range, rounded to k decimals, k uniform in 0 .. max_decimals, and
+// written with all of them; one that rounds to 0 becomes 0.01, or 1 where k < 2 (spec: the
+// streaming data of the predictor).
 #pragma once
 
 #include <cstdint>
@@ -25,7 +29,8 @@ struct NumbersConfig {
   std::optional<int64_t> depth;
   std::vector<double> value_range = {-10, 10};
   int64_t max_decimals = 5;
-  // Digits before the point at most, in place of what value_range allows; unset: that alone.
+  // Values have at most so many digits before the point, in place of value_range's bounds, of which
+  // only the signs count then; unset: value_range alone.
   std::optional<int64_t> max_digits;
   std::string operations = "add, subtract, multiply, divide, identity";
   IdentityPlace identity = IdentityPlace::kPad;
@@ -46,6 +51,9 @@ struct NumbersConfig {
   // Distinct examples of an optimiser step, in passes of batch_size; unset: batch_size and
   // gradient_accumulation_steps decide.
   std::optional<int64_t> train_examples_per_batch;
+  // No key: operations that labels have room for, at least `depth`; 0: depth. Programs are padded
+  // to them, by identities that are executed first over zeros that are not used.
+  int64_t label_depth = 0;
 };
 
 // Section "numbers". `acts`: the run's data are these numbers.
@@ -54,20 +62,65 @@ void add_fields(FieldList& list, NumbersConfig& config, std::function<bool()> ac
 void check(const NumbersConfig& config);
 int64_t depth_of(const NumbersConfig& config);  // settled
 
+// The name under which the data set is asked for, and its splits.
+inline constexpr const char* kNumbers = "numbers";
+const std::vector<std::string>& numbers_splits();  // test, train, val
+// One of `dataset`'s names, which may be several by commas, is that.
+bool names_numbers(const std::string& dataset);
+// 16 hexadecimal digits that change when the examples of any split do, or how they are laid out.
+std::string fingerprint_of(const NumbersConfig& config);
+
 struct NumberExample {
   NumberProgram program;
   std::vector<bool> used;  // of its values: those that the text has
   double value = 0;
-  std::string text;  // with " = result" where there is one; without a line break
+  std::string text;             // with " = result" where there is one; without a line break
   size_t last_operand_end = 0;  // bytes of the text up to and with the last operand
   size_t result_begin = 0;      // of the result; the text's size: there is none
   Wording wording = Wording::kSymbols;
 };
 
-// Whose it is: of "train", "val" and "test" no two have the same expression, whatever the seeds;
-// `sequence` and `number` are its address, nothing else is remembered. Throws Error for an unknown
-// split. Values are finite, at most 1e30 and at least 1e-12 or 0, and no divisor is 0: what is not
-// so is drawn again under the next of the example's own numbers.
+// With so many significant digits, without zeros behind the last of them: 3.142, -0.0002, 1200000;
+// below 1e-5 and from 1e15 on as 1.2e15.
+std::string result_text(double value, int64_t digits);
+
+// The examples of some settings, which are looked at once. Immutable, so safe to share.
+class NumberExamples {
+ public:
+  // Throws as check() does.
+  explicit NumberExamples(NumbersConfig config);
+
+  // Whose it is: of "train", "val" and "test" no two have the same expression, whatever the seeds:
+  // its hash says whose it is, six of eight are train's. `sequence` and `number` are its address,
+  // nothing else is remembered. Values are finite, at most 1e30 and at least 1e-12 or 0, no divisor
+  // is 0, and no sum is so near 0 that rounding decides it: what is not so is drawn again under the
+  // next of the example's own numbers. Throws Error for an unknown split, and where the split has
+  // no expression of these settings.
+  NumberExample at(const std::string& split, uint64_t sequence, uint64_t number) const;
+  // Whether the sequence is a stream of examples, or one: stream_share.
+  bool is_stream(const std::string& split, uint64_t sequence) const;
+
+  const NumbersConfig& config() const { return config_; }
+
+ private:
+  class Numbers;
+  uint64_t seed_of(const std::string& split) const;
+  Decimal draw_value(Numbers& numbers) const;
+  NumberProgram draw_program(Numbers& numbers) const;
+  bool keeps_form(const NumberProgram& program) const;
+  void rewrite(NumberProgram& program, std::vector<ExpressionToken>& tokens,
+               Numbers& numbers) const;
+  NumberExample worded(NumberProgram program, const std::vector<ExpressionToken>& tokens,
+                       Numbers& numbers) const;
+
+  NumbersConfig config_;
+  size_t depth_;
+  int64_t fewest_, most_;  // real operations, where identities only pad
+  std::vector<Operation> all_, real_;
+  double low_, high_;
+};
+
+// The same of one example.
 NumberExample number_example(const NumbersConfig& config, const std::string& split,
                              uint64_t sequence, uint64_t number);
 

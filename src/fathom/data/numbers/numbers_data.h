@@ -1,10 +1,13 @@
 // Generated arithmetic as a data set. A sequence is one example, with labels, or a stream of them.
 //
-// S values and D operations a program, T tokens a sequence.
+// S values and D operations a program, as many as labels have room for; T tokens a sequence at
+// most.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "fathom/data/data_set.h"
 #include "fathom/data/numbers/example.h"
@@ -30,22 +33,44 @@ inline constexpr const char* kResult = "result";
 // The vocabulary: a character each, of a line break and of printable ASCII. gpt2 throws Error where
 // GPT-2's vocabulary is not there, with how to get it.
 std::unique_ptr<Tokenizer> numbers_tokenizer(const std::string& kind);
+int64_t numbers_vocab_size(const std::string& kind);  // of that, without reading anything
 
-// One sequence a draw; it has no end. An example that is longer than T is cut, its labels and what
-// is supervised with it (no program is learned from a part), and counted: `cut_share`.
+// How rows are made of it.
+struct NumbersRows {
+  int64_t T = 0;
+  int64_t ahead = 0;  // S above 0: the column "ahead", S a row, what follows the last target, or -1
+  bool mark_answers = false;  // the column "answer": kResult's, by which words are compared
+};
+
+// One sequence a draw; it has no end. A sequence that is one example has its text and the line
+// break behind it for tokens, as short as they are; the last one has no target. An example that is
+// longer than T is cut, its labels with it (no program is learned from a part), and counted. A
+// stream has T tokens: examples, each with its line break, from the beginning of one.
+//
+// Cursor: "sequence", those before.
 class NumbersData : public DataSet {
  public:
-  NumbersData(NumbersConfig config, std::string split, int64_t T,
+  // Throws as NumberExamples does.
+  NumbersData(const NumbersConfig& config, std::string split, const NumbersRows& rows,
               std::shared_ptr<const Tokenizer> tokenizer);
   Drawn next(const Cursor& cursor) const override;
-  // Of the first `sequences` of the split, those that T cuts.
+
+  // Of the first `sequences` of the split that are one example, those that T cuts, as a share.
   double cut_share(int64_t sequences) const;
 
  private:
-  NumbersConfig config_;
+  struct Text;
+  Text encoded(const NumberExample& example) const;
+  TokenBatch one_example(uint64_t sequence) const;
+  TokenBatch stream(uint64_t sequence) const;
+  void add_labels(TokenBatch& batch, const NumberExample* example) const;
+  void add_ahead(TokenBatch& batch, const WholeNumbers& following) const;
+
+  NumberExamples examples_;
   std::string split_;
-  int64_t T_;
+  NumbersRows rows_;
   std::shared_ptr<const Tokenizer> tokenizer_;
+  std::vector<int64_t> bytes_by_id_;
 };
 
 }  // namespace fathom

@@ -4,7 +4,9 @@
 // builds five of them.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +50,10 @@ struct Architecture {
   // Throws Error(kUsage) where the two do not go together. Null: none do.
   std::function<std::vector<PartName>(const ModelConfig& ours, const ModelConfig& theirs)>
       parts_of = {};
+  // Operations of the programs that the model has labels for (data/numbers/program.h), and the
+  // setting that says so, for sentences; unset or 0: it has none.
+  std::function<std::optional<int64_t>(const ModelConfig& config)> program_depth = {};
+  std::string program_depth_key = {};
 };
 
 // Throws Error for a setting of the architecture's whose name is taken in `list` (a run's, with

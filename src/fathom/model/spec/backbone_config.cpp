@@ -84,6 +84,7 @@ void add_fields(FieldList& list, BackboneConfig& c) {
       .at_most(1 << 24)
       .alias("max_len")
       .alias("context_len")
+      .alias("sequence_length")
       .shapes_weights();
   list.add("vocab_size", c.vocab_size,
            "rows of the token table; None takes the corpus's, more than that pads")

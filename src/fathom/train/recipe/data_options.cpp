@@ -108,16 +108,23 @@ DataOptions data_options(const RunConfig& config, const std::string& split, bool
 std::vector<std::string> keys_without_rows(const FieldList& list,
                                            const std::vector<Corpus>& corpora) {
   std::vector<std::string> sentences, names;
+  bool is_generated = !corpora.empty();
   for (const Corpus& corpus : corpora) {
     if (corpus.has_rows()) return {};
     names.push_back(corpus.name());
+    is_generated = is_generated && corpus.is_generated();
   }
+  const char* const kind = is_generated       ? "is generated"
+                           : names.size() > 1 ? "are texts"
+                                              : "is a text";
+  if (is_generated && list.given("sampling"))
+    sentences.push_back(
+        fmt::format("sampling has no effect: {} is generated in one order", kNumbers));
   for (const char* key : {"include_prompts", "dont_include_prompts", "long_rows", "row_overlap",
                           "fresh_rows", "pack_rows", "shuffle_rows"})
     if (list.given(key))
       sentences.push_back(fmt::format("{} has no effect: {} {}, not rows of prompts and answers",
-                                      key, join(names, " and "),
-                                      names.size() > 1 ? "are texts" : "is a text"));
+                                      key, join(names, " and "), kind));
   return sentences;
 }
 

@@ -32,7 +32,7 @@ struct Description {
 Description describe(const RunConfig& config) {
   Description d;
   d.config = config;
-  d.vocab = settled_vocab_size(config, likely_corpus_vocab(config.data.dataset));
+  d.vocab = settled_vocab_size(config, likely_corpus_vocab(config));
   d.table = parameter_table(config.model, d.vocab);
   const int64_t T = config.model.backbone.block_size;
   d.flops = flops_per_token(config.model, d.vocab, T);
@@ -158,7 +158,7 @@ void print_description(const RunConfig& described, const std::vector<std::string
   fmt::print("{}: {}\n\n", style.bold(config.preset), registry().preset(config.preset).summary);
   print_parameters(d, style);
   fmt::print("  {:<18}{:>15}{}\n", "vocabulary", with_commas(d.vocab),
-             config.model.backbone.vocab_size || likely_corpus_vocab(config.data.dataset) > 0
+             config.model.backbone.vocab_size || likely_corpus_vocab(config) > 0
                  ? ""
                  : "  GPT-2's; training takes the corpus's");
   print_wiring(d, style);

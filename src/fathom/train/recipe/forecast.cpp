@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "fathom/data/data_set.h"
+#include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/schedule.h"
 #include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/stage_runs.h"
@@ -26,6 +27,20 @@ struct Sequence {
   bool is_estimate = false;
 };
 
+// Of what is generated, by its first sequences.
+double mean_tokens(const StageRun& stage, const Corpus& corpus) {
+  constexpr int kLooked = 64;
+  const auto data = make_data_set({corpus}, data_options(stage.config, "train", false));
+  Cursor cursor = data->start();
+  double tokens = 0;
+  for (int i = 0; i < kLooked; ++i) {
+    const Drawn drawn = data->next(cursor);
+    cursor = drawn.after;
+    tokens += static_cast<double>(drawn.batch.T);
+  }
+  return tokens / kLooked;
+}
+
 // Of rows that are continued as many tokens as there are, in parts of T at most.
 Sequence sequence_of(const StageRun& stage) {
   const RunConfig& c = stage.config;
@@ -33,6 +48,12 @@ Sequence sequence_of(const StageRun& stage) {
   Sequence one = {1, T, false};
   double samples = 0, tokens = 0;
   for (const Corpus& corpus : stage.corpora) {
+    if (corpus.is_generated()) {
+      one.is_estimate = one.is_estimate || corpus.numbers()->stream_share < 1;
+      samples += 1;
+      tokens += mean_tokens(stage, corpus);
+      continue;
+    }
     if (!corpus.has_rows()) {
       samples += 1;
       tokens += T;

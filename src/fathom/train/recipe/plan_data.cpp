@@ -154,6 +154,7 @@ bool is_in_data(const std::string& name) {
                                  known->part.empty() ? "" : ", " + known->part, known->what,
                                  prepare_line(known->prepare, part)));
   std::vector<std::string> names = prepared_corpora();
+  names.emplace_back(kNumbers);
   for (const PublishedData& data : published_data()) names.push_back(data.corpus);
   const std::string nearest = nearest_name(part, names);
   const bool nameable = is_bare_name(part) && is_printable(part) && part.size() <= 100;
@@ -250,6 +251,7 @@ std::vector<std::string> data_parts(const std::string& dataset) {
 }
 
 std::string prepared_data(const std::string& part) {
+  if (part == kNumbers) return part;
   const std::string path = path_from_text(part);
   if (is_in_data(path) || is_folder(path)) return part;
   std::error_code ignored;

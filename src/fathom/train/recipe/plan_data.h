@@ -29,7 +29,7 @@ std::string corpus_of_loader(const nlohmann::ordered_json& entry, const std::str
 // The parts of a `dataset` setting: a folder or a name is one, commas stand between several.
 std::vector<std::string> data_parts(const std::string& dataset);
 
-// The name under which `part` is open to Corpus::open(): of a file, the corpus that was prepared
+// The name under which `part` is open to open_corpus(): of a file, the corpus that was prepared
 // from it. Throws Error(kUsage) for data that is not prepared, with what to download and the
 // `fathom prepare` line to type.
 std::string prepared_data(const std::string& part);

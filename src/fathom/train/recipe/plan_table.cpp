@@ -85,9 +85,10 @@ struct Totals {
 json stage_json(const Stage& stage, const StageRun& run, const Forecast& f) {
   json data = json::array();
   for (const Corpus& corpus : run.corpora)
-    data.push_back({{"name", corpus.name()},
-                    {"tokens", corpus.tokens("train")},
-                    {"vocab_size", corpus.vocab_size()}});
+    data.push_back(
+        {{"name", corpus.name()},
+         {"tokens", corpus.is_generated() ? json(nullptr) : json(corpus.tokens("train"))},
+         {"vocab_size", corpus.vocab_size()}});
   json overrides = json::object();
   for (const auto& [key, text] : stage.overrides) overrides[key] = text;
   return {{"name", stage.name},

@@ -10,6 +10,7 @@
 #include "fathom/config/config_file.h"
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus.h"
+#include "fathom/data/numbers/numbers_data.h"
 #include "fathom/data/prepare.h"
 #include "fathom/io/files.h"
 #include "fathom/train/recipe/registry.h"
@@ -56,7 +57,9 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
   return notices;
 }
 
-int64_t likely_corpus_vocab(const std::string& dataset) {
+int64_t likely_corpus_vocab(const RunConfig& config) {
+  const std::string& dataset = config.data.dataset;
+  if (names_numbers(dataset)) return numbers_vocab_size(config.data.numbers.tokenizer);
   const std::vector<std::string> prepared = prepared_corpora();
   if (std::find(prepared.begin(), prepared.end(), dataset) != prepared.end()) {
     try {

@@ -20,8 +20,8 @@ std::string named_preset(const Arguments& arguments);
 std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>& settings,
                                         const std::string& preset, FieldList& list);
 
-// Vocabulary of the configured corpus: of the prepared one, else of the known one of that name,
-// else 0. Never fails.
-int64_t likely_corpus_vocab(const std::string& dataset);
+// Vocabulary of the configured corpus: of the generated or prepared one, else of the known one of
+// that name, else 0. Never fails.
+int64_t likely_corpus_vocab(const RunConfig& config);
 
 }  // namespace fathom

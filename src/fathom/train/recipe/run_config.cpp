@@ -13,6 +13,7 @@
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/numbers_options.h"
 
 namespace fathom {
 namespace {
@@ -22,7 +23,8 @@ constexpr int64_t kGpt2Vocab = 50257;
 void add_data_fields(FieldList& list, DataConfig& c) {
   list.section("data");
   list.add("dataset", c.dataset,
-           "a prepared corpus, or a folder with token shards; several by commas are mixed")
+           "a prepared corpus, a folder with token shards, or numbers: arithmetic that is "
+           "generated (section numbers); several by commas are mixed")
       .path()
       .alias("input");
   list.add<Sampling>("sampling", c.sampling,
@@ -48,6 +50,7 @@ void add_data_fields(FieldList& list, DataConfig& c) {
       .at_most(1 << 20)
       .needs("mini_batch_size = None", [&c] { return !c.mini_batch_size; });
   add_row_fields(list, c);
+  add_numbers_fields(list, c);
 }
 
 void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
@@ -99,7 +102,8 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.add("validation_batch_size", c.validation_batch_size,
            "sequences of an evaluation's batch, None: batch_size")
       .at_least(1)
-      .at_most(1 << 20);
+      .at_most(1 << 20)
+      .alias("val_examples_per_batch");
   list.add("save_interval", c.save_interval,
            "sequences seen between savings of `last`, None: before every evaluation")
       .at_least(1)
@@ -339,6 +343,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   settle_spellings(list, config.training, notices);
   resolve(list, config.optimizer, notices);
   settle_data_keys(list, config, notices);
+  settle_numbers(list, config, notices, untold);
   check_products(config);
   const DataConfig& d = config.data;
   if (d.mini_batch_size && d.gradient_accumulation_steps != 1)

@@ -9,6 +9,7 @@
 
 #include "fathom/config/fields.h"
 #include "fathom/data/mixture.h"
+#include "fathom/data/numbers/example.h"
 #include "fathom/data/prompt_rows.h"
 #include "fathom/model/spec/model_config.h"
 #include "fathom/train/recipe/optimizer_config.h"
@@ -32,7 +33,8 @@ inline constexpr double kMostThreads = 1024;
 inline constexpr double kMostSeed = 9007199254740992;
 
 struct DataConfig {
-  std::string dataset;  // a prepared corpus, or a folder with shards; several by commas
+  // A prepared corpus, a folder with shards, or `numbers`; several by commas.
+  std::string dataset;
   Sampling sampling = Sampling::kRandom;
   int64_t batch_size = 12;
   std::optional<int64_t> mini_batch_size;
@@ -48,6 +50,7 @@ struct DataConfig {
   // Of several corpora (mixture.h).
   MixtureRule mixture = MixtureRule::kFirstExhausted;
   std::vector<double> mixture_weights;
+  NumbersConfig numbers;  // of the generated corpus
 
   bool has_several_datasets() const { return dataset.find(',') != std::string::npos; }
 };

@@ -11,10 +11,11 @@ namespace fathom {
 
 std::shared_ptr<const DataSet> training_data(const StageRun& stage) {
   auto data = make_data_set(stage.corpora, data_options(stage.config, "train", false));
-  const bool has_rows = std::any_of(stage.corpora.begin(), stage.corpora.end(),
-                                    [](const Corpus& corpus) { return corpus.has_rows(); });
-  if (!has_rows) return data;
-  // The next step's rows become tokens while this one is computed.
+  const bool is_work =
+      std::any_of(stage.corpora.begin(), stage.corpora.end(),
+                  [](const Corpus& corpus) { return corpus.has_rows() || corpus.is_generated(); });
+  if (!is_work) return data;
+  // The next step's rows become tokens, and what is generated is, while this one is computed.
   const int64_t depth = std::min<int64_t>(stage.config.sequences_per_step(), 256);
   return std::make_shared<Prefetched>(std::move(data), static_cast<size_t>(depth));
 }
@@ -29,7 +30,9 @@ std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std:
 int64_t times_given_in(const StageRun& stage, const Progress& in_stage) {
   const DataOptions o = data_options(stage.config, "train", /*evaluation=*/false);
   const bool in_order = o.sequential || o.rows_of_batch > 0;
-  if (!in_order || stage.corpora.size() > 1 || stage.corpora[0].has_rows()) return 1;
+  if (!in_order || stage.corpora.size() > 1 || stage.corpora[0].has_rows() ||
+      stage.corpora[0].is_generated())
+    return 1;
   const int64_t B = std::max<int64_t>(o.rows_of_batch, 1);
   int64_t epoch = 0;
   for (const TokenShard& shard : stage.corpora[0].shards("train"))

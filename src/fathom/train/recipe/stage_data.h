@@ -18,8 +18,8 @@ std::shared_ptr<const DataSet> training_data(const StageRun& stage);
 std::shared_ptr<const DataSet> evaluation_data(const StageRun& stage, const std::string& split);
 
 // How often the last sample of `in_stage` was given in the stage, that time included, where its
-// data goes round in order: one text by sampling = sequential or batches. 1 where data is drawn,
-// and for rows and mixtures. What the wiring notebook's log calls batch-reuse.
+// data goes round in order: one text by sampling = sequential or batches. 1 where data is drawn or
+// generated, and for rows and mixtures. What the wiring notebook's log calls batch-reuse.
 int64_t times_given_in(const StageRun& stage, const Progress& in_stage);
 
 // How many of its draws an evaluation that asks for so many makes: of rows each one once at most,

@@ -9,6 +9,7 @@
 
 #include "fathom/base/text.h"
 #include "fathom/train/recipe/data_options.h"
+#include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/plan_data.h"
 #include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/training_plan.h"
@@ -19,13 +20,14 @@ namespace {
 constexpr const char* kPrepareAlike =
     "prepare both texts with the same one, for example --tokenizer=byte or gpt2";
 
-// Corpora by the name they were opened under.
-using Opened = std::map<std::string, Corpus>;
+// Corpora by the name they were opened under; of generated ones each has its own settings.
+using Opened = std::map<std::pair<std::string, std::string>, Corpus>;
 
-const Corpus& open_once(const std::string& name, Opened& opened) {
-  const auto found = opened.find(name);
+const Corpus& open_once(const std::string& name, const RunConfig& config, Opened& opened) {
+  const std::pair key(name, name == kNumbers ? fingerprint_of(numbers_of(config)) : "");
+  const auto found = opened.find(key);
   return found != opened.end() ? found->second
-                               : opened.emplace(name, Corpus::open(name)).first->second;
+                               : opened.emplace(key, open_corpus(name, config)).first->second;
 }
 
 void require_splits(const Corpus& corpus, const RunConfig& config) {
@@ -40,9 +42,10 @@ void require_dataset(const std::string& dataset) {
   if (!dataset.empty()) return;
   const std::vector<std::string> prepared = prepared_corpora();
   misuse("dataset is missing: this preset has no corpus of its own",
-         prepared.empty() ? "prepare one with `fathom prepare shakespeare_char`, then add "
-                            "--dataset=shakespeare_char"
-                          : "add --dataset=NAME; prepared: " + join(prepared, ", "));
+         prepared.empty()
+             ? "prepare one with `fathom prepare shakespeare_char`, then add "
+               "--dataset=shakespeare_char; --dataset=numbers needs no preparation"
+             : "add --dataset=NAME; prepared: " + join(prepared, ", ") + "; numbers is generated");
 }
 
 // What resolving `base` says once more, stage by stage.
@@ -69,7 +72,7 @@ std::vector<Corpus> stage_data(RunConfig& config, Opened& opened) {
   std::vector<std::string> names;
   for (const std::string& part : data_parts(config.data.dataset)) {
     names.push_back(prepared_data(part));
-    corpora.push_back(open_once(names.back(), opened));
+    corpora.push_back(open_once(names.back(), config, opened));
     require_splits(corpora.back(), config);
   }
   config.data.dataset = join(names, ",");
@@ -84,7 +87,7 @@ std::string shown_vocabulary(const Corpus& corpus) {
 }
 
 bool speak_alike(const Corpus& a, const Corpus& b) {
-  if (a.path() == b.path()) return true;
+  if (!a.is_generated() && a.path() == b.path()) return true;
   if (a.tokenizer() != nullptr && b.tokenizer() != nullptr)
     return a.tokenizer()->to_json() == b.tokenizer()->to_json();
   return a.vocab_size() == 0 || b.vocab_size() == 0 || a.vocab_size() == b.vocab_size();
@@ -137,6 +140,13 @@ void settle_steps(StageRun& run, const RunConfig& base, std::vector<std::string>
                                   s.warmup_iters, with_commas(*steps)));
 }
 
+void check_end(const StageRun& run, const DataSet& data) {
+  if (run.budget.unit != Budget::Unit::kEpochs || data.samples()) return;
+  misuse(fmt::format("{} are no length for {}: its data has no end", to_text(run.budget),
+                     run.config.data.dataset),
+         "give the stage steps, samples or tokens");
+}
+
 StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::string>& said,
                  Opened& opened, ResolvedPlan& resolved) {
   StageRun run = {stage.name, base, stage.budget, {}};
@@ -151,7 +161,7 @@ StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::
     set_overrides(stage, list, config, notices);
     run.config = config;
     run.corpora = stage_data(run.config, opened);
-    training_data(run);  // throws where they do not go together
+    check_end(run, *training_data(run));  // which throws where corpora do not go together
     settle_steps(run, base, notices);
     add_coverage(run.config, run.corpora, notices);
     for (std::string& idle : keys_without_rows(list, run.corpora)) notices.push_back(idle);
@@ -169,7 +179,7 @@ std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>&
   require_dataset(config.data.dataset);
   std::vector<Corpus> corpora;
   for (const std::string& part : data_parts(config.data.dataset)) {
-    corpora.push_back(Corpus::open(part));
+    corpora.push_back(open_corpus(part, config));
     const Corpus& corpus = corpora.back();
     for (std::string& notice : corpus.notices()) notices.push_back(std::move(notice));
     require_splits(corpus, config);
@@ -190,7 +200,7 @@ ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base) {
     resolved.stages.push_back(look_at(stage, base, said, opened, resolved));
   for (const auto& [name, corpus] : opened)
     for (const std::string& notice : corpus.notices())
-      resolved.notices.push_back(fmt::format("{}: {}", escaped(name), notice));
+      resolved.notices.push_back(fmt::format("{}: {}", escaped(name.first), notice));
   check_tokenizers(resolved);
   return resolved;
 }

@@ -22,7 +22,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array kSectionsOfStages = {"data", "optimizer", "spectral", "schedule", "guards"};
+constexpr std::array kSectionsOfStages = {"data",     "optimizer", "spectral",
+                                          "schedule", "guards",    "numbers"};
 constexpr std::array kTrainingKeysOfStages = {
     "eval_interval", "eval_iters",      "evaluations",           "validation_interval",
     "loss_norm",     "save_interval",   "validation_batch_size", "checkpoint_interval",
