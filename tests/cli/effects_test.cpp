@@ -269,6 +269,10 @@ void VerbEffects::generate_effects() {
     EXPECT_TRUE(parsed("--do_sample=False").sampler.greedy);
     EXPECT_FALSE(parsed("--do_sample").sampler.greedy);
   };
+  effects_["generate stop"] = [=] { EXPECT_EQ(parsed("--stop=\\n\\n").stop, "\n\n"); };
+  effects_["generate end_of_text"] = [=] {
+    EXPECT_FALSE(parsed("--end_of_text=False").end_of_text);
+  };
   effects_["generate top_p"] = [=] { EXPECT_EQ(parsed("--top_p=0.5").sampler.top_p, 0.5); };
   effects_["generate min_p"] = [=] { EXPECT_EQ(parsed("--min_p=0.5").sampler.min_p, 0.5); };
   // Of a model that looks ahead; what they do: decode/drafting_test.cpp.

@@ -170,7 +170,7 @@ TEST_F(ErrorsTest, Runs) {
   }
   expect({{"generate", "old", "--start="}, 2, {"start is empty"}});
   expect({{"generate", "old", "--start=FILE:no.txt"}, 1, {"no.txt"}});
-  expect({{"generate", "old", "--temperature=0"}, 2, {"temperature = 0"}});
+  expect({{"generate", "old", "--temperature=-1"}, 2, {"temperature = -1"}});
   expect({{"generate", "old", "--top_k=0"}, 2, {"top_k = 0"}});
   expect({{"eval", "old", "--device=gpu"}, 2, {"device = gpu", "cuda:N"}});
 }

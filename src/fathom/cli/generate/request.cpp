@@ -20,9 +20,10 @@ void add_sampler_fields(FieldList& list, GenerateRequest& request) {
   const char* const kDraws = "do_sample = true";
   const auto draws = [&request] { return request.do_sample; };
   list.add("do_sample", request.do_sample, "draw; False takes the likeliest token each time");
-  list.add("temperature", s.temperature, "divides the logits; small is greedy")
-      .above(0)
-      .needs(kDraws, draws);
+  list.add("temperature", s.temperature,
+           "divides the logits; 0 takes the likeliest token each time")
+      .at_least(0)
+      .needs(kDraws, [&request] { return request.do_sample || request.sampler.temperature == 0; });
   list.add("top_k", s.top_k, "only the k likeliest tokens, None: all")
       .at_least(1)
       .at_most(1 << 30)
@@ -51,7 +52,8 @@ bool outgrows_window(const GenerateRequest& request, const ModelConfig& model) {
   const int64_t capacity =
       request.window.capacity > 0 ? request.window.capacity : model.backbone.block_size;
   const int64_t seen = capacity - (model.ahead.predict_ahead ? 1 : 0);
-  return static_cast<int64_t>(request.start.size()) + request.max_new_tokens > seen;
+  const size_t given = request.start ? request.start->size() : 1;
+  return static_cast<int64_t>(given) + request.max_new_tokens > seen;
 }
 
 // `overflows`: whether a text can outgrow its window.
@@ -200,7 +202,13 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   add_fields(list, request.model);
   add_policy_field(list, request.model);
   list.section("sampling");
-  list.add("start", request.start, "text to go on from, or FILE:path").any_bytes().alias("prompt");
+  std::string start, stop;
+  list.add("start", start,
+           "text to go on from, or FILE:path; \\n and \\t are a line break and a tab, in a file "
+           "they "
+           "are themselves. Left out: a line break")
+      .any_bytes()
+      .alias("prompt");
   list.add("num_samples", request.num_samples,
            "texts; the first appears as it grows, the others when all are done")
       .at_least(1)
@@ -209,6 +217,10 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       .at_least(1)
       .at_most(1 << 30)
       .alias("max_len");
+  list.add("stop", stop, "a text ends before this one, empty: it goes on; written as start is")
+      .any_bytes();
+  list.add("end_of_text", request.end_of_text,
+           "a text ends where the model says the token of a text's end, if its vocabulary has one");
   add_sampler_fields(list, request);
   list.find("seed")->or_needs("loops that begin with noise", [&] {
     const Policy policy = make_policy(config.model);
@@ -240,8 +252,13 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       .at_most(1 << 16);
   list.add("json", request.json, "print one JSON object when all is done: texts and speed");
   if (!parse_into(line, arguments, list)) return std::nullopt;
-  request.start = start_text(request.start);
-  if (request.start.empty()) misuse("start is empty", "the model needs a token to go on from");
+  if (list.given("start")) {
+    request.start = start_text(start);
+    if (request.start->empty())
+      misuse("start is empty", "leave --start out: the text then begins with a line break");
+  }
+  request.stop = start_text(stop);
+  if (request.sampler.temperature == 0) request.do_sample = false;
   request.sampler.greedy = !request.do_sample;
   settle(request.model);
   require_next_token(request.model, "generate");
