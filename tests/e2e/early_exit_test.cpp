@@ -83,7 +83,7 @@ TEST_F(EarlyExitProgram, ATextEndsBeforeItsStop) {
     return place_->run(words);
   };
   const Outcome whole = generate({});
-  EXPECT_THAT(whole.err, HasSubstr("60 tokens were made in"));
+  EXPECT_THAT(whole.err, HasSubstr("60 tokens in "));
   const std::string stop = whole.out.substr(20, 3);
   ASSERT_EQ(stop.find('\n'), stop.npos) << whole.out;
   const size_t end = whole.out.find(stop, 4);

@@ -52,10 +52,9 @@ void print_drafts(const GenerateReport& report) {
 }
 
 void print_speed(const GenerateReport& report, double seconds) {
-  say(stderr, fmt::format("{} in {:.1f} s, {} a second\n",
-                          counted(report.tokens, "token was made", "tokens were made"), seconds,
-                          with_commas(static_cast<int64_t>(static_cast<double>(report.tokens) /
-                                                           std::max(seconds, 1e-9)))));
+  const double rate = static_cast<double>(report.tokens) / std::max(seconds, 1e-9);
+  say(stderr, fmt::format("{} in {:.1f} s, {} tokens/s\n", counted(report.tokens, "token"), seconds,
+                          with_commas(static_cast<int64_t>(rate))));
 }
 
 nlohmann::json report_json(const GenerateRequest& request, const std::vector<std::string>& texts,
