@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/cli_testing.h"
+#include "cli/saved_run.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/train/recipe/registry.h"
@@ -219,6 +220,37 @@ TEST_F(DescribeTest, ExamplesWork) {
   }
   const Words train = example("train");
   EXPECT_TRUE(parse_train({train.begin() + 1, train.end()}));
+}
+
+TEST_F(DescribeTest, ARunIsDescribedAsItWasTrained) {
+  RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+  state.config.model.backbone.n_layer = 3;
+  testing::save_state("old", "last", state);
+  const Outcome o = run({"describe", "old"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out + o.err, ::testing::HasSubstr("the run old, a gpt2ish_shakespeare_cpu"));
+  const auto layers = [&](const Words& more) {
+    Words words = {"describe", "old", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return nlohmann::json::parse(run(words).out)["config"]["n_layer"].get<int>();
+  };
+  EXPECT_EQ(layers({}), 3);
+  EXPECT_EQ(layers({"--n_layer=2"}), 2);
+  EXPECT_EQ(run({"describe", "older"}).exit_code, 2);
+}
+
+TEST_F(DescribeTest, AConfigFileInTheExperimentsPlaceIsToldSo) {
+  place_.write("x.py", "n_layer = 2\n");
+  place_.write("run.toml", "# gpt2ish_med, as resolved\n[model]\n");
+  place_.write("other.toml", "n_layer = 2\n");
+  const auto refused = [&](const Words& words) {
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 2);
+    return o.err;
+  };
+  EXPECT_THAT(refused({"train", "x.py"}), ::testing::HasSubstr("`gpt2 x.py`"));
+  EXPECT_THAT(refused({"describe", "run.toml"}), ::testing::HasSubstr("`gpt2ish_med run.toml`"));
+  EXPECT_THAT(refused({"train", "other.toml"}), ::testing::HasSubstr("`fathom list`"));
 }
 
 #if defined(__has_feature)  // clang's way to ask

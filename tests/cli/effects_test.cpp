@@ -269,6 +269,10 @@ void VerbEffects::generate_effects() {
     EXPECT_TRUE(parsed("--do_sample=False").sampler.greedy);
     EXPECT_FALSE(parsed("--do_sample").sampler.greedy);
   };
+  effects_["generate out_dir"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_generate({"--out_dir=somewhere/old"})->model.run, "old");
+  };
   effects_["generate stop"] = [=] { EXPECT_EQ(parsed("--stop=\\n\\n").stop, "\n\n"); };
   effects_["generate end_of_text"] = [=] {
     EXPECT_FALSE(parsed("--end_of_text=False").end_of_text);

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/config/path_text.h"
+#include "fathom/io/files.h"
 #include "fathom/model/spec/early_policy.h"
 #include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/fits_memory.h"
@@ -188,6 +191,23 @@ void require_room(const GenerateRequest& request, const RunState& state) {
                  "num_samples or max_new_tokens");
 }
 
+// Settles the run's name, which nanoGPT's sample.py has as --out_dir.
+void settle_run(GenerateRequest& request) {
+  std::string& run = request.model.run;
+  const std::string& out_dir = request.out_dir;
+  if (run.empty() && out_dir.empty())
+    misuse("RUN is missing: a run's name, or its folder",
+           "for example: fathom generate quickstart --start=\"ROMEO:\" --max_new_tokens=300");
+  if (!run.empty() && !out_dir.empty())
+    misuse(fmt::format("the run is {} and out_dir = {} at once", in_quotes(run),
+                       in_quotes(path_to_text(out_dir))),
+           "leave one of them out");
+  if (!run.empty()) return;
+  const std::filesystem::path path = std::filesystem::path(out_dir).lexically_normal();
+  const std::string last = path.has_filename() ? path.filename() : path.parent_path().filename();
+  run = kind_of(out_dir) == PathKind::kFolder ? out_dir : last;
+}
+
 }  // namespace
 
 std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
@@ -196,9 +216,12 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   GenerateRequest request;
   request.sampler.temperature = 0.8;
   request.sampler.top_k = 200;
-  line.positional("RUN", request.model.run, "a run's name, or its folder");
+  line.positional("RUN", request.model.run, "a run's name, or its folder", /*required=*/false);
   RunConfig config;  // the model's, once it is known
   FieldList list;
+  list.section("model");
+  list.add("out_dir", request.out_dir, "nanoGPT's spelling of RUN: a folder, or a run of its name")
+      .path();
   add_fields(list, request.model);
   add_policy_field(list, request.model);
   list.section("sampling");
@@ -252,6 +275,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       .at_most(1 << 16);
   list.add("json", request.json, "print one JSON object when all is done: texts and speed");
   if (!parse_into(line, arguments, list)) return std::nullopt;
+  settle_run(request);
   if (list.given("start")) {
     request.start = start_text(start);
     if (request.start->empty())
