@@ -254,8 +254,8 @@ TEST_F(TrainTest, EndingsAreChosenAndLayersShown) {
 
 TEST_F(TrainTest, WhatCannotBeGeneratedIsSaid) {
   expect_refusal(run({"generate", "shared", "--start=Ω"}), 1, "Ω", "");
-  expect_refusal(run({"generate", "shared", "--start="}), 2, "start is empty", "token");
-  for (const char* word : {"--temperature=0", "--top_k=0", "--top_p=0", "--top_p=1.1", "--min_p=2",
+  expect_refusal(run({"generate", "shared", "--start="}), 2, "start is empty", "line break");
+  for (const char* word : {"--temperature=-1", "--top_k=0", "--top_p=0", "--top_p=1.1", "--min_p=2",
                            "--repetition_penalty=0", "--repetition_penalty=-1", "--window=-1"}) {
     const std::string key = std::string(word).substr(2, std::string(word).find('=') - 2);
     expect_refusal(run({"generate", "shared", word}), 2, key, "");
