@@ -12,6 +12,7 @@
 #include "fathom/cli/compare/request.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/plot/request.h"
+#include "fathom/cli/run_list/request.h"
 #include "fathom/cli/sweep/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/train/request.h"
@@ -70,6 +71,7 @@ class VerbEffects : public testing::EffectsTest {
   void trace_effects();
   void plot_effects();
   void compare_effects();
+  void run_list_effects();
   void sweep_effects();
 };
 
@@ -273,6 +275,14 @@ void VerbEffects::generate_effects() {
     EXPECT_TRUE(parsed("--do_sample=False").sampler.greedy);
     EXPECT_FALSE(parsed("--do_sample").sampler.greedy);
   };
+  effects_["generate out_dir"] = [=] {
+    make_checkpoints();
+    EXPECT_EQ(parse_generate({"--out_dir=somewhere/old"})->model.run, "old");
+  };
+  effects_["generate stop"] = [=] { EXPECT_EQ(parsed("--stop=\\n\\n").stop, "\n\n"); };
+  effects_["generate end_of_text"] = [=] {
+    EXPECT_FALSE(parsed("--end_of_text=False").end_of_text);
+  };
   effects_["generate top_p"] = [=] { EXPECT_EQ(parsed("--top_p=0.5").sampler.top_p, 0.5); };
   effects_["generate min_p"] = [=] { EXPECT_EQ(parsed("--min_p=0.5").sampler.min_p, 0.5); };
   // Of a model that looks ahead; what they do: decode/drafting_test.cpp.
@@ -324,6 +334,17 @@ void VerbEffects::compare_effects() {
   effects_["compare output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
 }
 
+// What they list: run_list_test.cpp.
+void VerbEffects::run_list_effects() {
+  const auto parsed = [](const char* word) { return *parse_runs({word}); };
+  effects_["runs most"] = [=] { EXPECT_EQ(parsed("--most=3").most, 3); };
+  effects_["runs format"] = [=] {
+    EXPECT_EQ(parsed("--format=html").output.format, report::Format::kHtml);
+  };
+  effects_["runs json"] = [=] { EXPECT_EQ(parsed("--json").output.format, report::Format::kJson); };
+  effects_["runs output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
+}
+
 // What they do to its runs: sweep_test.cpp, and e2e/sweep_test.cpp.
 void VerbEffects::sweep_effects() {
   const auto parsed = [](const char* word) { return *parse_sweep({"a.toml", word}); };
@@ -352,6 +373,7 @@ TEST_F(VerbEffects, EachOptionChangesSomething) {
   trace_effects();
   plot_effects();
   compare_effects();
+  run_list_effects();
   sweep_effects();
   expect_all([](const std::string& verb) {
     return verb != "prepare" && verb != "eval" && verb != "import" && verb != "export" &&

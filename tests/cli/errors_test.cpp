@@ -169,8 +169,10 @@ TEST_F(ErrorsTest, Runs) {
     expect({{verb, "old", "--threads=-1"}, 2, {"threads = -1", "0 <= threads"}});
   }
   expect({{"generate", "old", "--start="}, 2, {"start is empty"}});
+  expect({{"generate"}, 2, {"RUN is missing"}, "for example"});
+  expect({{"generate", "old", "--out_dir=old"}, 2, {"the run is", "out_dir"}, "leave one"});
   expect({{"generate", "old", "--start=FILE:no.txt"}, 1, {"no.txt"}});
-  expect({{"generate", "old", "--temperature=0"}, 2, {"temperature = 0"}});
+  expect({{"generate", "old", "--temperature=-1"}, 2, {"temperature = -1"}});
   expect({{"generate", "old", "--top_k=0"}, 2, {"top_k = 0"}});
   expect({{"eval", "old", "--device=gpu"}, 2, {"device = gpu", "cuda:N"}});
 }

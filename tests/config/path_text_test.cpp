@@ -1,5 +1,7 @@
 #include "fathom/config/path_text.h"
 
+#include "fathom/config/fields.h"
+
 #include <gmock/gmock.h>
 
 #include <array>
@@ -94,6 +96,21 @@ TEST(PathField, TakesEveryByteAndShowsAUrl) {
   EXPECT_THAT(
       testing::refusal_of([&] { list.set("dataset", std::string("a\0b", 3), "x.json"); }).what(),
       HasSubstr("NUL"));
+}
+
+TEST(HomeExpanded, IsTheShellsTilde) {
+  ::setenv("HOME", "/home/somebody", 1);
+  EXPECT_EQ(home_expanded("~/data"), "/home/somebody/data");
+  EXPECT_EQ(home_expanded("~"), "/home/somebody");
+  for (const char* path : {"~other/data", "./~/data", "a~", "", "data/~"})
+    EXPECT_EQ(home_expanded(path), path);
+  std::string folder;
+  FieldList list;
+  list.add("folder", folder, "").path();
+  list.set_text("folder", "~/data", "--folder");
+  EXPECT_EQ(folder, "/home/somebody/data");
+  ::unsetenv("HOME");
+  EXPECT_EQ(home_expanded("~/data"), "~/data");
 }
 
 }  // namespace

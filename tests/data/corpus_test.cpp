@@ -205,6 +205,29 @@ TEST_F(ShardNamesTest, HaveTheTokenizerThatLiesBesideThem) {
   EXPECT_THAT(caught([] { Corpus::open("x"); }).what(), HasSubstr("tokenizer.json"));
 }
 
+TEST_F(ShardNamesTest, HaveTheVocabularyOfNanoGptsMetaPkl) {
+  open({"train.bin", "val.bin"});
+  const auto take = [&](const std::string& name) {
+    fs::copy_file(std::string(FATHOM_SOURCE_DIR) + "/tests/golden/meta_pickle/" + name + ".pkl",
+                  temp_ / "data/x/meta.pkl", fs::copy_options::overwrite_existing);
+    return Corpus::open("x");
+  };
+  const Corpus letters = take("protocol4");
+  ASSERT_NE(letters.tokenizer(), nullptr);
+  EXPECT_EQ(letters.tokenizer()->kind(), "char");
+  EXPECT_THAT(letters.notices()[0], HasSubstr(", meta.pkl (vocabulary 10)"));
+  const Corpus ids = take("size_alone");
+  EXPECT_EQ(ids.tokenizer(), nullptr);
+  EXPECT_EQ(ids.vocab_size(), 50257);
+  write_shard(temp_ / "data/x/val.bin", {1, 300});
+  EXPECT_THAT(caught([&] { take("protocol4"); }).what(), HasSubstr("outside the vocabulary of 10"));
+  spill(temp_ / "data/x/meta.pkl", "cos\nsystem\n.");
+  write_shard(temp_ / "data/x/val.bin", {1, 2});
+  const Corpus odd = Corpus::open("x");
+  EXPECT_EQ(odd.vocab_size(), 0);
+  EXPECT_THAT(odd.notices()[1], HasSubstr("its vocabulary is not known: "));
+}
+
 // NumPy's header is padded to a multiple of 64; nobody has to.
 TEST_F(ShardNamesTest, OfNumPyFilesAreTheNotebooksShards) {
   const auto npy = [](const std::vector<uint16_t>& ids, size_t padding) {

@@ -99,6 +99,26 @@ TEST(Generate, SeesExactlyTheBlock) {
   EXPECT_NE(first_tokens(changed), first_tokens(window));
 }
 
+// The others go on as if they were alone.
+TEST(Generate, ATokenMayEndItsText) {
+  const auto model = strong_model();
+  GenerateOptions o = options(30);
+  o.window.capacity = 8;
+  o.vocab_size = kGenerateVocab;
+  std::vector<std::vector<int64_t>> grown(2), ended(2);
+  const auto into = [](std::vector<std::vector<int64_t>>& texts) {
+    return [&texts](size_t text, int64_t token, int64_t) { texts[text].push_back(token); };
+  };
+  generate(*model, {{1}, {2, 3}}, o, into(grown));
+  const int64_t last = grown[0][9];
+  o.ends = [&](size_t text, int64_t token) { return text == 0 && token == last; };
+  const GenerateReport report = generate(*model, {{1}, {2, 3}}, o, into(ended));
+  const auto first = std::find(grown[0].begin(), grown[0].end(), last);
+  EXPECT_EQ(ended[0], std::vector<int64_t>(grown[0].begin(), first + 1));
+  EXPECT_EQ(ended[1], grown[1]);
+  EXPECT_EQ(report.tokens, int64_t(ended[0].size() + ended[1].size()));
+}
+
 TEST(Generate, NeverDrawsThePadding) {
   const auto model = strong_model();
   GenerateOptions o = options(300);

@@ -76,6 +76,26 @@ TEST_F(EarlyExitProgram, GenerationSaysWhoAnsweredBesideTheText) {
   EXPECT_EQ(generate({"--exit=early"}).exit_code, 2);
 }
 
+TEST_F(EarlyExitProgram, ATextEndsBeforeItsStop) {
+  const auto generate = [&](const Words& more) {
+    Words words = {"generate", "early", "--max_new_tokens=60", "--start=the ", "--temperature=0"};
+    words.insert(words.end(), more.begin(), more.end());
+    return place_->run(words);
+  };
+  const Outcome whole = generate({});
+  EXPECT_THAT(whole.err, HasSubstr("60 tokens in "));
+  const std::string stop = whole.out.substr(8, 3);
+  ASSERT_EQ(stop.find('\n'), stop.npos) << whole.out;
+  const size_t end = whole.out.find(stop, 4);
+  const Outcome cut = generate({"--stop=" + stop});
+  EXPECT_EQ(cut.out, whole.out.substr(0, end) + "\n");
+  EXPECT_EQ(generate({"--stop=" + stop, "--draft=exit"}).out, cut.out);
+  EXPECT_EQ(nlohmann::json::parse(generate({"--stop=" + stop, "--json"}).out)["texts"][0],
+            whole.out.substr(0, end));
+  EXPECT_EQ(generate({"--stop=no such text"}).out, whole.out);
+  EXPECT_NE(place_->run({"generate", "early"}).out, "") << "without a start, too";
+}
+
 TEST_F(EarlyExitProgram, ThresholdsMayBeOthersThanTheTrainedOnes) {
   const auto rate = [&](const Words& more) {
     Words words = {"eval", "early", "--json"};
@@ -227,9 +247,10 @@ TEST_F(EarlyExitProgram, TraceOptionsAct) {
   // num_chars may be more than the model sees where a sentence ends before.
   EXPECT_EQ(cut({"--split=train", "--start_idx=0", "--sentences=1", "--num_chars=300"}),
             "the rain falls.");
-  const Outcome far = place_->run({"trace", "early", "--num_chars=18"});
-  EXPECT_EQ(far.exit_code, 2);
-  EXPECT_THAT(far.err, HasSubstr("--num_chars=17 or less"));
+  const Outcome far = place_->run({"trace", "early", "--num_chars=30", "--sentences=0", "--json"});
+  EXPECT_EQ(far.exit_code, 0) << far.err;
+  EXPECT_THAT(far.err, HasSubstr("the text has 30 tokens and the model sees 16"));
+  EXPECT_EQ(nlohmann::json::parse(far.out)["rows"].size(), 29U);
   EXPECT_EQ(place_->run({"trace", "early", "--start_idx=100000"}).exit_code, 2);
 }
 

@@ -248,7 +248,7 @@ TEST_F(Notebook, ThePapingoRun) {
   EXPECT_THAT(o.out, HasSubstr("compile has no effect"));
   EXPECT_THAT(o.out, HasSubstr("exit_rate ["));
   const Outcome table = type(
-      "trace papingo --ckpt last --num_chars 100 --sentences 2 --start_idx 0 "
+      "trace papingo --ckpt last --num_chars 300 --sentences 2 --start_idx 0 "
       "--format=markdown");
   EXPECT_EQ(table.exit_code, 0) << table.err;
   EXPECT_THAT(table.out, HasSubstr("| L3 |"));

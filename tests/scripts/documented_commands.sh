@@ -178,7 +178,21 @@ for page in "${pages[@]}"; do
   done < <(commands_of "$page")
   printf '%s: %d commands\n' "${page#"$source_tree"/}" "$count"
 done
+# The README's lines of Python, over the run that its commands have left.
+run_python() {
+  sed -n '/^    import json/,/^$/s/^    //p' "$source_tree/README.md" >lines.py
+  if ! command -v python3 >/dev/null; then
+    skipped=$((skipped + 1))
+    echo "skipped: README.md: the lines of Python (there is no python3)"
+  elif echo 'assert len(row) == 4 and len(rows) > 0, (row, rows)' >>lines.py && python3 lines.py >output.txt 2>&1; then
+    passed=$((passed + 1))
+  else
+    fail "README.md: the lines of Python: $(cat output.txt)"
+  fi
+}
+
 if [[ $all == true ]]; then
+  run_python
   while IFS= read -r command; do run "$command" "--help"; done < <(
     sed -n 's/^Example: //p' "$source_tree/docs/reference.md")
   "$source_tree/docs/make_reference.sh" "$fathom" | diff "$source_tree/docs/reference.md" - ||

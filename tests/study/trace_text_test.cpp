@@ -88,6 +88,25 @@ TEST_F(TraceText, ShowsTheLargestShareOfWhatAllAnswer) {
   }
 }
 
+// Each row as generation would have it.
+TEST_F(TraceText, OfMoreThanTheWindowSlides) {
+  const Subject s = subject(composed_cases().front(), text_batch(6, kBlock, 5), at::kDouble);
+  const int64_t N = kBlock + 5;
+  const Tensor text = random_tokens({N}, kVocab, 3);
+  const std::vector<int64_t> tokens(text.data_ptr<int64_t>(), text.data_ptr<int64_t>() + N);
+  const ExitTable table = trace_long_text(s.depth(), *tokenizer_, tokens, kBlock, 3);
+  ASSERT_EQ(table.rows.size(), size_t(N - 1));
+  for (int64_t t = 0; t + 1 < N; ++t) {
+    const int64_t begin = std::max<int64_t>(0, t + 1 - kBlock);
+    const NextToken next = s.model->next_token(text.narrow(0, begin, t + 1 - begin).unsqueeze(0),
+                                               Exit::kFirstConfident);
+    const ExitRow& row = table.rows[size_t(t)];
+    EXPECT_EQ(table.layers[row.exit], next.layer_N[0].item<int64_t>()) << t;
+    EXPECT_EQ(row.answer().best.front().token, next.scores_NV[0].argmax().item<int64_t>()) << t;
+    EXPECT_EQ(row.token, tokens[size_t(t) + 1]);
+  }
+}
+
 TEST_F(TraceText, NeedsSomethingToPredict) {
   const Subject s = subject(composed_cases().front(), text_batch(6, kBlock, 5), at::kDouble);
   EXPECT_THAT(error_of([&] { trace_text(s.depth(), *tokenizer_, {1}, 3); }),

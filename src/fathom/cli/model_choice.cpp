@@ -23,7 +23,8 @@ void add_fields(FieldList& list, ModelChoice& c) {
            "a token halts where its score is at least this; None: as trained");
   list.add("thresholds", c.thresholds, "the same, one per layer");
   list.ignore("compile", "this program is compiled already");
-  for (const char* name : {"init_from", "out_dir"}) list.ignore(name, "RUN says what to load");
+  for (const char* name : {"init_from", "out_dir"})
+    if (list.find(name) == nullptr) list.ignore(name, "RUN says what to load");
 }
 
 void add_policy_field(FieldList& list, ModelChoice& c) {

@@ -18,7 +18,7 @@ std::string start_text(const std::string& start) {
   if (start == "FILE:") misuse("FILE: names no file", "write FILE:path");
   if (start == "FILE:-") return read_once("/dev/stdin", kMaxPromptBytes);
   if (start.rfind("FILE:", 0) == 0)
-    return read_once(path_from_text(start.substr(5)), kMaxPromptBytes);
+    return read_once(home_expanded(path_from_text(start.substr(5))), kMaxPromptBytes);
   if (!is_utf8(start))
     misuse(fmt::format("the text {} is not UTF-8", quoted_start(start)),
            "FILE:path takes bytes of every kind");

@@ -206,8 +206,9 @@ void Field::check_bytes(const std::string& text, const std::string& origin) cons
 
 void Field::assign(const Value& given, const std::string& origin) {
   check_bounds(given, origin);
-  const Value value =
-      path_ && given.is_string() ? Value(path_from_text(given.get<std::string>())) : given;
+  const Value value = path_ && given.is_string()
+                          ? Value(home_expanded(path_from_text(given.get<std::string>())))
+                          : given;
   if (value.is_string()) check_bytes(value.get_ref<const std::string&>(), origin);
   const auto before = before_ ? before_ : std::make_shared<const Value>(get_());
   if (!set_(value)) {

@@ -89,7 +89,8 @@ class Field {
   Field& needs(std::string what, std::function<bool()> holds);
   // Or this, in place of what was last said to be needed.
   Field& or_needs(std::string what, std::function<bool()> holds);
-  // A path: any bytes. value() is path_to_text() of it, and assign() takes that back.
+  // A path: any bytes; a leading ~ is $HOME. value() is path_to_text() of it, and assign() takes
+  // that back.
   Field& path();
   Field& any_bytes();  // a text that need not be UTF-8; whoever saves the value sees to it
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "fathom/base/text.h"
 #include "fathom/base/utf8.h"
@@ -99,6 +100,12 @@ std::string shell_word(std::string_view text) {
     i += piece.size();
   }
   return word + "'";
+}
+
+std::string home_expanded(const std::string& path) {
+  const char* home = std::getenv("HOME");
+  const bool begins = path == "~" || path.rfind("~/", 0) == 0;
+  return begins && home != nullptr && *home != '\0' ? home + path.substr(1) : path;
 }
 
 }  // namespace fathom

@@ -14,6 +14,7 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus_meta.h"
 #include "fathom/data/known_corpora.h"
+#include "fathom/data/meta_pickle.h"
 #include "fathom/data/numbers/numbers_data.h"
 #include "fathom/data/shard_names.h"
 #include "fathom/data/shard_record.h"
@@ -48,12 +49,35 @@ std::string shown_names(const std::vector<std::string>& names) {
 }
 
 constexpr const char* kTokenizerFile = "tokenizer.json";
+constexpr const char* kMetaPickle = "meta.pkl";
 
-// The tokenizer that lies beside shards, whose ids must be its own; null: there is none.
-std::unique_ptr<Tokenizer> tokenizer_beside(const fs::path& folder) {
-  const std::string path = (folder / kTokenizerFile).string();
-  if (kind_of(path) != PathKind::kFile) return nullptr;
-  return make_tokenizer_of(read_tokenizer_json(read_text_file(path, kMaxTokenizerBytes), path));
+// Of others' scripts it may hold anything: what is not understood is told, and the shards are ids
+// without text.
+void take_meta_pickle(const std::string& path, CorpusContents& contents) {
+  try {
+    const MetaPickle meta =
+        read_meta_pickle(read_text_file(path, kMaxMetaPickleBytes), escaped(path));
+    contents.tokenizer = tokenizer_of(meta, escaped(path));
+    contents.vocab_size = meta.vocab_size;
+    contents.vocabulary_file = kMetaPickle;
+  } catch (const Error& e) {
+    contents.vocabulary_fault = e.what();
+  }
+}
+
+// What lies beside shards, whose ids must be its own: a tokenizer.json, or else nanoGPT's meta.pkl,
+// which may know no more than the vocabulary's size.
+void take_vocabulary(const fs::path& folder, CorpusContents& contents) {
+  const std::string json = (folder / kTokenizerFile).string();
+  const std::string pickle = (folder / kMetaPickle).string();
+  if (kind_of(json) == PathKind::kFile) {
+    contents.tokenizer =
+        make_tokenizer_of(read_tokenizer_json(read_text_file(json, kMaxTokenizerBytes), json));
+    contents.vocab_size = contents.tokenizer->vocab_size();
+    contents.vocabulary_file = kTokenizerFile;
+  } else if (kind_of(pickle) == PathKind::kFile) {
+    take_meta_pickle(pickle, contents);
+  }
 }
 
 // A folder without meta.json: its shards by split, in order of number.
@@ -76,9 +100,8 @@ CorpusContents open_by_name(const fs::path& folder, const std::string& name,
       contents.facts[split].push_back(std::move(opened.facts));
     }
   record.keep();
-  contents.tokenizer = tokenizer_beside(folder);
-  if (contents.tokenizer != nullptr) {
-    contents.vocab_size = contents.tokenizer->vocab_size();
+  take_vocabulary(folder, contents);
+  if (contents.vocab_size > 0) {
     for (const auto& [split, shards] : contents.splits)
       for (size_t i = 0; i < shards.size(); ++i)
         require_ids(shards[i], contents.facts.at(split)[i], contents.vocab_size);
@@ -320,9 +343,12 @@ std::vector<std::string> Corpus::notices() const {
                         escaped(fs::path(shards[i].path()).filename().string()), first, split));
     }
   }
-  if (tokenizer() != nullptr)
-    taken.push_back(fmt::format("{} (vocabulary {})", kTokenizerFile, with_commas(vocab_size())));
+  const std::string& file = state_->contents.vocabulary_file;
+  if (!file.empty())
+    taken.push_back(fmt::format("{} (vocabulary {})", file, with_commas(vocab_size())));
   notices.insert(notices.begin(), "took " + join(taken, ", "));
+  const std::string& fault = state_->contents.vocabulary_fault;
+  if (!fault.empty()) notices.push_back("its vocabulary is not known: " + fault);
   if (!state_->left.empty()) notices.push_back("left alone: " + shown_names(state_->left));
   return notices;
 }

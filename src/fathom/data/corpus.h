@@ -15,8 +15,9 @@
 //
 // Folders made elsewhere open too, by the names of their files: {train,val}.bin, {train,val}_N.bin
 // or <name>_{train,val}_N.{bin,npy} (shard_names.h). Their tokenizer is that of a tokenizer.json
-// beside them (tokenizer_json.h); without one it is unknown: tokenizer() is null and vocab_size()
-// is 0. Files without a header that do not look like uint16 ids are refused.
+// (tokenizer_json.h) or else of nanoGPT's meta.pkl (meta_pickle.h) beside them; without one it is
+// unknown: tokenizer() is null and vocab_size() is 0. Files without a header that do not look like
+// uint16 ids are refused.
 //
 // Every file is read through when the corpus is opened; of shards above 16 MiB the folder remembers
 // it (shard_record.h).

@@ -94,6 +94,7 @@ class Drafting {
     --texts_[b].left;
     ++report_.tokens;
     emit_(b, token, layer);
+    if (options_.ends && options_.ends(b, token)) texts_[b].left = 0;
   }
 
   // Whatever was proposed stands behind the text's first `settled` tokens in view 0, and has been
@@ -109,8 +110,8 @@ class Drafting {
       const bool right = i < k && token == proposed[static_cast<size_t>(i)];
       if (!right) decoder_.truncate(b, settled + i);
       settle(b, token, layer, right ? 1 : 0);
-      if (!right) return;
-      ++report_.confirmed;
+      if (right) ++report_.confirmed;
+      if (!right || texts_[b].left == 0) return;
     }
   }
 
@@ -135,7 +136,7 @@ class Drafting {
             choose(first, first.row(sequence(static_cast<size_t>(view), b), 0), b, length(b)));
       const int64_t row = first.row(b, 0);
       settle(b, choose(first, row, b, length(b)), first.layer_N[row].item<int64_t>(), 0);
-      if (text.proposed.empty()) continue;
+      if (text.proposed.empty() || text.left == 0) continue;
       for (const int64_t token : text.proposed) decoder_.append(b, token);
       checked.push_back(b);
       longest = std::max(longest, proposals[b]);

@@ -44,11 +44,14 @@ GenerateReport generate_plainly(const NextTokenModel& model,
   GenerateReport report;
   report.texts = static_cast<int64_t>(starts.size());
   const auto V = static_cast<size_t>(options.vocab_size);
+  std::vector<bool> ended(starts.size(), false);
   for (int64_t i = 0; i < options.max_new_tokens; ++i) {
-    bool open = false;
-    for (size_t b = 0; b < starts.size(); ++b) open = open || !decoder.is_full(b);
-    if (!open) break;
-    const NextToken next = decoder.next(options.exit);
+    Decoder::Question question{options.exit};
+    for (size_t b = 0; b < starts.size(); ++b)
+      if (!ended[b] && !decoder.is_full(b)) question.texts.push_back(b);
+    if (question.texts.empty()) break;
+    const std::vector<size_t> open = question.texts;
+    const NextToken next = decoder.next(question);
     ++report.passes;
     report.computed += next.computed;
     report.dense += next.dense;
@@ -56,8 +59,7 @@ GenerateReport generate_plainly(const NextTokenModel& model,
     if (options.vocab_size > scores_BV.size(1))
       fail(fmt::format("vocab_size = {} is more than the model's {}", options.vocab_size,
                        scores_BV.size(1)));
-    for (size_t b = 0; b < starts.size(); ++b) {
-      if (decoder.is_full(b)) continue;
+    for (const size_t b : open) {
       const float* row = scores_BV.data_ptr<float>() + static_cast<int64_t>(b) * scores_BV.size(1);
       const std::vector<int64_t>& tokens = decoder.tokens(b);
       const int64_t token =
@@ -66,6 +68,7 @@ GenerateReport generate_plainly(const NextTokenModel& model,
       decoder.append(b, token);
       ++report.tokens;
       emit(b, token, next.layer_N[static_cast<int64_t>(b)].item<int64_t>());
+      ended[b] = options.ends && options.ends(b, token);
     }
   }
   return report;

@@ -27,6 +27,9 @@ struct GenerateOptions {
   int64_t draft_tokens = 4;       // how far a draft looks, 1 or more; kShift: the model's max_shift
                                   // at most
   const Policy* early = nullptr;  // kExit: of passes to the first readout (early_policy.h)
+  // Asked once a token was emitted: its text is complete, and the others go on without it. Null: no
+  // token ends one.
+  std::function<bool(size_t text, int64_t token)> ends = {};
 };
 
 struct GenerateReport {

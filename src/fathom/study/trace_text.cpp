@@ -145,4 +145,20 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
   return table;
 }
 
+ExitTable trace_long_text(const DepthModel& model, const Tokenizer& tokenizer,
+                          const std::vector<int64_t>& tokens, int64_t window, int64_t candidates,
+                          std::optional<int64_t> shift_id) {
+  const size_t most = static_cast<size_t>(window) + 1;  // the last one is predicted
+  if (tokens.size() <= most) return trace_text(model, tokenizer, tokens, candidates, shift_id);
+  const auto part = [&](size_t end) {
+    const auto last = tokens.begin() + static_cast<int64_t>(end);
+    return trace_text(model, tokenizer, {last - static_cast<int64_t>(most), last}, candidates,
+                      shift_id);
+  };
+  ExitTable table = part(most);
+  for (size_t end = most + 1; end <= tokens.size(); ++end)
+    table.rows.push_back(std::move(part(end).rows.back()));
+  return table;
+}
+
 }  // namespace fathom

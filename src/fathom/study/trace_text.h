@@ -18,4 +18,11 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
                      const std::vector<int64_t>& tokens, int64_t candidates,
                      std::optional<int64_t> shift_id = {});
 
+// The same of a text of any length, as generation goes on with it: at most the last `window` tokens
+// are seen, each later row by a walk of its own. `window` is at least 1, the shift token not
+// counted.
+ExitTable trace_long_text(const DepthModel& model, const Tokenizer& tokenizer,
+                          const std::vector<int64_t>& tokens, int64_t window, int64_t candidates,
+                          std::optional<int64_t> shift_id = {});
+
 }  // namespace fathom

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cctype>
 #include <charconv>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "fathom/base/text.h"
@@ -69,6 +71,18 @@ std::string metrics_text(const std::map<std::string, double>& metrics) {
     parts.push_back(fmt::format("{} [{}]", name, join(shown, is_plain ? " " : ", ")));
   }
   return join(parts, ", ");
+}
+
+bool is_detail(const std::string& metric) {
+  static constexpr std::string_view kHeldAgainst = "_baseline";
+  const auto begins_word = [&](size_t at) {
+    return at + 1 < metric.size() && std::isalpha(static_cast<unsigned char>(metric[at + 1])) != 0;
+  };
+  for (const char sign : {'.', '/'})
+    for (size_t at = metric.find(sign); at != metric.npos; at = metric.find(sign, at + 1))
+      if (begins_word(at)) return true;
+  return metric.size() > kHeldAgainst.size() &&
+         metric.compare(metric.size() - kHeldAgainst.size(), metric.npos, kHeldAgainst) == 0;
 }
 
 }  // namespace fathom

@@ -15,6 +15,11 @@ std::string to_text(const ListPlace& place);  // "3.0.1"
 std::map<std::string, std::map<ListPlace, double>> lists_of(
     const std::map<std::string, double>& metrics);
 
+// Stored with the others, and left out where a line has to be short: a part of another metric
+// ("accuracy.words"), one of a group ("norms/mean"), or what another one is held against
+// ("accuracy_baseline").
+bool is_detail(const std::string& metric);
+
 // "infer 1.8633, exit_rate [0.056 0.023 0.008 0.913]": such a list is shown as one, with its
 // numbers where they are not 0, 1, 2, ... ("layer_loss [1: 1.8779, 3: 1.8633]"), shares (names with
 // "rate", "accuracy" or "correct") with three decimals, other numbers with four. In the order of

@@ -293,6 +293,17 @@ std::vector<Point> RunStore::series(const std::string& name, const std::string& 
   return points;
 }
 
+std::optional<Point> RunStore::last_point(const std::string& name,
+                                          const std::string& metric) const {
+  SqlStatement query(*impl_->database,
+                     "SELECT step, value FROM metrics "
+                     "WHERE run_id = (SELECT id FROM runs WHERE runs.name = ?) AND name = ? "
+                     "ORDER BY step DESC LIMIT 1");
+  query.bind(0, name).bind(1, metric);
+  if (!query.next()) return std::nullopt;
+  return Point{query.integer(0), query.real(1)};
+}
+
 std::vector<std::string> RunStore::metric_names(const std::string& name) const {
   Database& database = *impl_->database;
   const std::optional<RunRecord> run = find(name);

@@ -131,6 +131,8 @@ class RunStore {
   std::vector<RunRecord> runs() const;  // newest first
   // Ordered by step; empty for an unknown run or metric.
   std::vector<Point> series(const std::string& name, const std::string& metric) const;
+  // The one of the highest step; nothing where there is none.
+  std::optional<Point> last_point(const std::string& name, const std::string& metric) const;
   std::vector<std::string> metric_names(const std::string& name) const;  // sorted
 
   // `names` are those of metric_names(), and the places of `row.values` are in their order.

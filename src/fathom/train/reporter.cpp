@@ -86,7 +86,9 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
     const bool has_accuracy = accuracy != e.evaluation.metrics.end();
     if (has_accuracy) losses.push_back(fmt::format("{} accuracy {:.3f}", e.name, accuracy->second));
     // What has not been said; a model with one reading has said everything.
-    std::map<std::string, double> more = e.evaluation.metrics;
+    std::map<std::string, double> more;
+    for (const auto& [name, value] : e.evaluation.metrics)
+      if (!is_detail(name)) more[name] = value;
     if (e.evaluation.objective) more["objective"] = *e.evaluation.objective;
     if (more.size() > (has_accuracy ? 1 : 0))
       more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));

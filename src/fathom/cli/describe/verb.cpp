@@ -2,24 +2,39 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "fathom/base/text.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
+#include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/run_checkpoint.h"
 
 namespace fathom {
 namespace {
 
+// A run in the experiment's place: its configuration as it was trained last. Nothing: `name` is no
+// run.
+std::optional<RunState> state_of_run(const std::string& name) {
+  if (name.empty() || registry().has(name)) return std::nullopt;
+  const std::string folder = kind_of(name) == PathKind::kFolder ? name : runs_root() + "/" + name;
+  const FolderUse use = folder_use(folder);
+  if (use != FolderUse::kRun && use != FolderUse::kHeld) return std::nullopt;
+  return verified_state(run_checkpoint(name, "auto"));
+}
+
 int run_describe(const Arguments& arguments) {
   CommandLine line("describe", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
-                   "A preset's size, cost and settings, after any changes to it.",
+                   "The size, cost and settings of a preset, or of a run, after any changes to it.",
                    "fathom describe " + registry().example() + " --num-blocks 2 --embed-dim 128");
   std::string preset, config_file;
   bool json = false;
   RunConfig config;
-  line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows");
+  line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows, or a run");
   line.takes_config_files();
   const auto make_list = [&] {
     FieldList list;
@@ -29,13 +44,20 @@ int run_describe(const Arguments& arguments) {
     add_fields(list, config);
     return list;
   };
-  if (const std::string name = named_preset(arguments); !name.empty()) config = preset_config(name);
+  const std::string name = named_preset(arguments);
+  const std::optional<RunState> run = state_of_run(name);
+  if (!name.empty()) config = run ? run->config : preset_config(name);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return 0;
-  config = preset_config(preset);
+  if (run) preset = run->config.preset;
+  config = run ? run->config : preset_config(preset);
   FieldList list = make_list();
   std::vector<std::string> notices = apply_settings(*settings, preset, list);
   for (std::string& notice : resolve(list, config)) notices.push_back(std::move(notice));
+  if (run)
+    notices.insert(notices.begin(), fmt::format("the run {}, a {}: {} of {}", escaped(name), preset,
+                                                counted(run->step, "step"),
+                                                with_commas(run->config.training.max_iters)));
 
   if (!json) {
     print_description(config, notices);

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -13,8 +12,8 @@
 #include "fathom/base/error.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
-#include "fathom/base/visible.h"
 #include "fathom/cli/engine/engine.h"
+#include "fathom/cli/generate/engine_pages.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/output_request.h"
 #include "fathom/decode/generate.h"
@@ -27,56 +26,7 @@
 #include "fathom/train/checkpoint.h"
 
 namespace fathom {
-
 namespace {
-
-// Text as it grows: of the first one each token at once, of the others when all is done. To a
-// terminal nothing that it would obey, and whole characters; elsewhere the bytes as they are.
-class Pages {
- public:
-  // `silent`: nothing is shown, only kept.
-  Pages(const Tokenizer& tokenizer, std::string start, int64_t count, bool silent)
-      : tokenizer_(tokenizer),
-        terminal_(is_terminal(stdout)),
-        silent_(silent),
-        texts_(static_cast<size_t>(count), start) {}
-
-  void add(size_t text, int64_t token) {
-    const auto id = static_cast<uint32_t>(token);
-    const std::string piece = tokenizer_.decode({&id, 1});
-    texts_[text] += piece;
-    if (text != 0 || silent_) return;
-    // The start is a part of the first piece.
-    write(terminal_ ? first_.add(begun_ ? piece : texts_[0]) : begun_ ? piece : texts_[0]);
-    begun_ = true;
-  }
-
-  // Whatever there is by now.
-  void finish() {
-    if (silent_) return;
-    write(!begun_ ? shown(texts_[0]) : terminal_ ? first_.finish() : "");
-    write("\n");
-    for (size_t i = 1; i < texts_.size(); ++i)
-      write(fmt::format("\n---------------\n{}\n", shown(texts_[i])));
-  }
-
-  const std::vector<std::string>& texts() const { return texts_; }
-
- private:
-  std::string shown(const std::string& text) const { return terminal_ ? visible(text) : text; }
-
-  static void write(const std::string& text) {
-    errno = 0;
-    const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-    if (std::fflush(stdout) != 0 || !written) fail_output(errno);
-  }
-
-  const Tokenizer& tokenizer_;
-  const bool terminal_, silent_;
-  std::vector<std::string> texts_;
-  VisibleText first_;
-  bool begun_ = false;
-};
 
 // Thrown out of the midst of generating; never leaves this file.
 struct Stopped {};
@@ -93,15 +43,18 @@ void print_answers(const std::map<int64_t, int64_t>& answers, const GenerateRepo
 }
 
 // What drafts have gained, beside the text.
-void print_drafts(const GenerateReport& report, double seconds) {
+void print_drafts(const GenerateReport& report) {
   const double right = report.drafted == 0 ? 0
                                            : static_cast<double>(report.confirmed) /
                                                  static_cast<double>(report.drafted);
-  say(stderr,
-      fmt::format("{:.2f} tokens a pass | {:.1f} % of {} drafted tokens were right | {:.0f} "
-                  "tokens/s\n",
-                  report.tokens_per_pass(), 100 * right, with_commas(report.drafted),
-                  static_cast<double>(report.tokens) / std::max(seconds, 1e-9)));
+  say(stderr, fmt::format("{:.2f} tokens a pass | {:.1f} % of {} drafted tokens were right\n",
+                          report.tokens_per_pass(), 100 * right, with_commas(report.drafted)));
+}
+
+void print_speed(const GenerateReport& report, double seconds) {
+  const double rate = static_cast<double>(report.tokens) / std::max(seconds, 1e-9);
+  say(stderr, fmt::format("{} in {:.1f} s, {} tokens/s\n", counted(report.tokens, "token"), seconds,
+                          with_commas(static_cast<int64_t>(rate))));
 }
 
 nlohmann::json report_json(const GenerateRequest& request, const std::vector<std::string>& texts,
@@ -220,10 +173,34 @@ void print_layers(const std::vector<GuessTable>& tables) {
   give(report, OutputRequest());
 }
 
+// What is shown of the texts, and what ends them.
+PagesOptions pages_of(const GenerateRequest& request, const LoadedModel& loaded,
+                      const std::string& start) {
+  PagesOptions pages;
+  pages.start = start;
+  pages.count = request.num_samples;
+  pages.silent = request.json;
+  pages.stop = request.stop;
+  pages.no_text = loaded.tokenizer->end_of_text();
+  const ModelConfig& config = loaded.state.config.model;
+  if (config.halting.acts() && request.exit == Exit::kFirstConfident && can_colour(stdout)) {
+    const DepthPlan plan = make_depth_plan(config);
+    each_layer(plan, [&](const LayerSpec& layer) {
+      if (layer.readout) pages.coloured_layers.push_back(layer.readout->layer);
+    });
+  }
+  return pages;
+}
+
 int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
-               const NextTokenModel& model, const GenerateOptions& options,
-               const std::vector<std::vector<int64_t>>& texts) {
-  Pages pages(*loaded.tokenizer, request.start, request.num_samples, request.json);
+               const NextTokenModel& model, GenerateOptions options,
+               const std::vector<std::vector<int64_t>>& texts, const std::string& start) {
+  Pages pages(*loaded.tokenizer, pages_of(request, loaded, start));
+  std::vector<bool> stopped(texts.size(), false);
+  options.ends = [&](size_t text, int64_t token) {
+    return stopped[text] ||
+           (request.end_of_text && loaded.tokenizer->end_of_text() == static_cast<uint32_t>(token));
+  };
   std::map<int64_t, int64_t> answers;  // by layer
   std::vector<int64_t> added;          // to the first text
   GenerateReport report;
@@ -233,7 +210,7 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
     report = generate(model, texts, options, [&](size_t text, int64_t token, int64_t layer) {
       ++answers[layer];
       if (text == 0) added.push_back(token);
-      pages.add(text, token);
+      stopped[text] = !pages.add(text, token, layer);
       if (StopSignal::received() != 0) throw Stopped();
     });
   } catch (const Stopped&) {
@@ -255,8 +232,28 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
   const ModelConfig& config = loaded.state.config.model;
   const bool halts = config.halting.acts() || config.loop_halting.acting_rule() != HaltRule::kNone;
   if (halts && report.dense > 0) print_answers(answers, report);
-  if (options.draft != Draft::kNone) print_drafts(report, seconds);
+  if (options.draft != Draft::kNone) print_drafts(report);
+  print_speed(report, seconds);
   return 0;
+}
+
+// What the texts begin with. Where nothing was asked for: a line break, or else the token of a
+// text's end, which stands before each text in training, or else the vocabulary's first token.
+std::vector<int64_t> start_tokens(const GenerateRequest& request, const Tokenizer& tokenizer,
+                                  std::string& text) {
+  text = request.start.value_or("\n");
+  std::vector<uint32_t> ids;
+  try {
+    ids = tokenizer.encode(text);
+  } catch (const Error&) {
+    if (request.start) throw;
+  }
+  if (ids.empty()) {
+    const uint32_t first = tokenizer.end_of_text().value_or(0);
+    ids = {first};
+    text = tokenizer.end_of_text() ? "" : tokenizer.decode({&first, 1});
+  }
+  return {ids.begin(), ids.end()};
 }
 
 int generate_text(const GenerateRequest& request) {
@@ -274,8 +271,8 @@ int generate_text(const GenerateRequest& request) {
     early = early_policy(loaded.state.config.model);
     options.early = &early;
   }
-  const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.start);
-  const std::vector<int64_t> start(ids.begin(), ids.end());
+  std::string given;
+  const std::vector<int64_t> start = start_tokens(request, *loaded.tokenizer, given);
   const int64_t room = options.window.capacity - (options.shift_id ? 1 : 0);
   if (options.window.overflow == Overflow::kStop && static_cast<int64_t>(start.size()) > room)
     misuse(fmt::format("the text has {} tokens, the window takes at most {}{}", start.size(), room,
@@ -286,7 +283,7 @@ int generate_text(const GenerateRequest& request) {
     return 0;
   }
   const std::vector<std::vector<int64_t>> texts(static_cast<size_t>(request.num_samples), start);
-  return grow_texts(request, loaded, model, options, texts);
+  return grow_texts(request, loaded, model, options, texts, given);
 }
 
 }  // namespace

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/config/path_text.h"
+#include "fathom/io/files.h"
 #include "fathom/model/spec/early_policy.h"
 #include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/fits_memory.h"
@@ -20,9 +23,10 @@ void add_sampler_fields(FieldList& list, GenerateRequest& request) {
   const char* const kDraws = "do_sample = true";
   const auto draws = [&request] { return request.do_sample; };
   list.add("do_sample", request.do_sample, "draw; False takes the likeliest token each time");
-  list.add("temperature", s.temperature, "divides the logits; small is greedy")
-      .above(0)
-      .needs(kDraws, draws);
+  list.add("temperature", s.temperature,
+           "divides the logits; 0 takes the likeliest token each time")
+      .at_least(0)
+      .needs(kDraws, [&request] { return request.do_sample || request.sampler.temperature == 0; });
   list.add("top_k", s.top_k, "only the k likeliest tokens, None: all")
       .at_least(1)
       .at_most(1 << 30)
@@ -51,7 +55,8 @@ bool outgrows_window(const GenerateRequest& request, const ModelConfig& model) {
   const int64_t capacity =
       request.window.capacity > 0 ? request.window.capacity : model.backbone.block_size;
   const int64_t seen = capacity - (model.ahead.predict_ahead ? 1 : 0);
-  return static_cast<int64_t>(request.start.size()) + request.max_new_tokens > seen;
+  const size_t given = request.start ? request.start->size() : 1;
+  return static_cast<int64_t>(given) + request.max_new_tokens > seen;
 }
 
 // `overflows`: whether a text can outgrow its window.
@@ -186,6 +191,23 @@ void require_room(const GenerateRequest& request, const RunState& state) {
                  "num_samples or max_new_tokens");
 }
 
+// Settles the run's name, which nanoGPT's sample.py has as --out_dir.
+void settle_run(GenerateRequest& request) {
+  std::string& run = request.model.run;
+  const std::string& out_dir = request.out_dir;
+  if (run.empty() && out_dir.empty())
+    misuse("RUN is missing: a run's name, or its folder",
+           "for example: fathom generate quickstart --start=\"ROMEO:\" --max_new_tokens=300");
+  if (!run.empty() && !out_dir.empty())
+    misuse(fmt::format("the run is {} and out_dir = {} at once", in_quotes(run),
+                       in_quotes(path_to_text(out_dir))),
+           "leave one of them out");
+  if (!run.empty()) return;
+  const std::filesystem::path path = std::filesystem::path(out_dir).lexically_normal();
+  const std::string last = path.has_filename() ? path.filename() : path.parent_path().filename();
+  run = kind_of(out_dir) == PathKind::kFolder ? out_dir : last;
+}
+
 }  // namespace
 
 std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
@@ -194,13 +216,22 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   GenerateRequest request;
   request.sampler.temperature = 0.8;
   request.sampler.top_k = 200;
-  line.positional("RUN", request.model.run, "a run's name, or its folder");
+  line.positional("RUN", request.model.run, "a run's name, or its folder", /*required=*/false);
   RunConfig config;  // the model's, once it is known
   FieldList list;
+  list.section("model");
+  list.add("out_dir", request.out_dir, "nanoGPT's spelling of RUN: a folder, or a run of its name")
+      .path();
   add_fields(list, request.model);
   add_policy_field(list, request.model);
   list.section("sampling");
-  list.add("start", request.start, "text to go on from, or FILE:path").any_bytes().alias("prompt");
+  std::string start, stop;
+  list.add("start", start,
+           "text to go on from, or FILE:path; \\n and \\t are a line break and a tab, in a file "
+           "they "
+           "are themselves. Left out: a line break")
+      .any_bytes()
+      .alias("prompt");
   list.add("num_samples", request.num_samples,
            "texts; the first appears as it grows, the others when all are done")
       .at_least(1)
@@ -209,6 +240,10 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       .at_least(1)
       .at_most(1 << 30)
       .alias("max_len");
+  list.add("stop", stop, "a text ends before this one, empty: it goes on; written as start is")
+      .any_bytes();
+  list.add("end_of_text", request.end_of_text,
+           "a text ends where the model says the token of a text's end, if its vocabulary has one");
   add_sampler_fields(list, request);
   list.find("seed")->or_needs("loops that begin with noise", [&] {
     const Policy policy = make_policy(config.model);
@@ -240,8 +275,14 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       .at_most(1 << 16);
   list.add("json", request.json, "print one JSON object when all is done: texts and speed");
   if (!parse_into(line, arguments, list)) return std::nullopt;
-  request.start = start_text(request.start);
-  if (request.start.empty()) misuse("start is empty", "the model needs a token to go on from");
+  settle_run(request);
+  if (list.given("start")) {
+    request.start = start_text(start);
+    if (request.start->empty())
+      misuse("start is empty", "leave --start out: the text then begins with a line break");
+  }
+  request.stop = start_text(stop);
+  if (request.sampler.temperature == 0) request.do_sample = false;
   request.sampler.greedy = !request.do_sample;
   settle(request.model);
   require_next_token(request.model, "generate");

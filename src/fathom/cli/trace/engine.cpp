@@ -1,6 +1,8 @@
 // `fathom trace`
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "fathom/base/error.h"
 #include "fathom/base/random.h"
 #include "fathom/base/text.h"
@@ -33,7 +35,8 @@ size_t end_of_sentences(const Tokenizer& tokenizer, const std::vector<int64_t>& 
 
 // Of the text before it is cut at the end of a sentence.
 int64_t token_limit(const TraceRequest& request, int64_t most) {
-  return request.num_chars.value_or(request.text ? most : std::min(kDefaultTokens, most));
+  return request.num_chars.value_or(request.text ? std::numeric_limits<int64_t>::max()
+                                                 : std::min(kDefaultTokens, most));
 }
 
 // Where a text begins: in a shard, and counted over all shards of the split.
@@ -137,15 +140,18 @@ int trace(const TraceRequest& request) {
   const int64_t sentences = request.sentences.value_or(traced.sentences);
   tokens.resize(end_of_sentences(*loaded.tokenizer, tokens, sentences));
   const auto size = static_cast<int64_t>(tokens.size());
-  if (size > std::min(limit, most))
-    misuse(fmt::format("the text has {} tokens, at most {} are shown at once", size,
-                       std::min(limit, most)),
-           size > most
-               ? fmt::format("take --num_chars={} or less, or end it earlier by --sentences", most)
-               : "give a shorter one, or a larger --num_chars");
+  if (size > limit)
+    misuse(fmt::format("the text has {} tokens, num_chars = {}", size, limit),
+           "give a shorter one, or a larger --num_chars");
+  if (size > most)
+    say_note(
+        fmt::format("the text has {} tokens and the model sees {}: each token behind those is "
+                    "computed with the {} before it, as generation does",
+                    with_commas(size), with_commas(most - 1), with_commas(most - 1)));
   std::optional<int64_t> shift;
   if (config.ahead.predict_ahead) shift = shift_id(text_vocab(loaded.state), 1);
-  ExitTable table = trace_text(*model, *loaded.tokenizer, tokens, request.candidates, shift);
+  ExitTable table =
+      trace_long_text(*model, *loaded.tokenizer, tokens, most - 1, request.candidates, shift);
   table.run = request.model.run;
   table.source = traced.source;
   give(exit_report(table), request.output, fmt::format("{} rows", table.rows.size()));

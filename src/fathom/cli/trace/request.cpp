@@ -29,7 +29,7 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
       .at_most(1e15)
       .needs(kSplit, of_split);
   list.add("num_chars", request.num_chars,
-           "tokens at most; None: as many as the model can see, 300 of a split")
+           "tokens at most; None: all of --text; of a split as many as the model sees, 300 at most")
       .at_least(2)
       .at_most(1 << 25);
   list.add("sentences", request.sentences,

@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "fathom/base/error.h"
+#include "fathom/base/lines.h"
 #include "fathom/base/random.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/objective.h"
@@ -164,18 +166,12 @@ class Checker {
 
 int64_t whole_number(const Attribute& a, std::string_view text) {
   const std::string_view digits = trim(text);
-  const bool negative = !digits.empty() && digits.front() == '-';
-  int64_t n = 0;
-  bool good = digits.size() > (negative ? 1U : 0U) && digits.size() <= 7;
-  for (const char c : digits.substr(negative ? 1 : 0)) {
-    good = good && c >= '0' && c <= '9';
-    n = 10 * n + (c - '0');
-  }
-  if (!good)
+  const std::optional<int64_t> number = parse_number<int64_t>(digits);
+  if (!number || digits.size() > 8)
     refuse(a.column,
            fmt::format("{}={}: {} is no whole number", a.name, escaped(a.text), in_quotes(digits)),
            "numbers are like 3, or -2 from the end");
-  return negative ? -n : n;
+  return *number;
 }
 
 // The parts of "[a, b]".

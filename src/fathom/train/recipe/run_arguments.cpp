@@ -17,6 +17,35 @@
 
 namespace fathom {
 
+namespace {
+
+// The experiment of a run's config.toml, whose first line is "# NAME, as resolved"; empty: it says
+// none.
+std::string experiment_of(const std::string& path) {
+  if (kind_of(path) != PathKind::kFile) return "";
+  std::string line = read_text_file(path, kMaxConfigBytes);
+  line.resize(std::min(line.find('\n'), line.size()));
+  const size_t end = line.find(", as resolved");
+  if (line.rfind("# ", 0) != 0 || end == std::string::npos) return "";
+  const std::string name = line.substr(2, end - 2);
+  return registry().has(name) ? name : "";
+}
+
+// In the experiment's place, as nanoGPT's command lines have it.
+void refuse_config_file(const std::string& word) {
+  const std::string path = path_from_text(word);
+  const std::string ending = std::filesystem::path(path).extension().string();
+  if (ending != ".py" && ending != ".toml") return;
+  const std::string of_run = experiment_of(path);
+  misuse(fmt::format("{} is a config file, and no experiment stands before it", in_quotes(word)),
+         ending == ".py"  ? fmt::format("nanoGPT's model is `gpt2 {}`; `fathom list` shows others",
+                                        escaped(word))
+         : of_run.empty() ? "`fathom list` shows the experiments"
+                          : fmt::format("that run's is `{} {}`", of_run, escaped(word)));
+}
+
+}  // namespace
+
 std::string named_preset(const Arguments& arguments) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i].rfind("--exp=", 0) == 0) return arguments[i].substr(6);
@@ -24,7 +53,9 @@ std::string named_preset(const Arguments& arguments) {
   }
   for (const std::string& word : arguments)
     if (registry().has(word)) return word;
-  return !arguments.empty() && arguments[0].rfind('-', 0) != 0 ? arguments[0] : "";
+  if (arguments.empty() || arguments[0].rfind('-', 0) == 0) return "";
+  refuse_config_file(arguments[0]);
+  return arguments[0];
 }
 
 std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>& settings,

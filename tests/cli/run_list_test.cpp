@@ -1,0 +1,92 @@
+// `fathom runs`: what the run store knows, one row a run.
+#include <nlohmann/json.hpp>
+
+#include "cli/cli_testing.h"
+#include "fathom/track/run_store.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::Outcome;
+using testing::Words;
+
+class RunListTest : public testing::CliTest {
+ protected:
+  void make_run(const std::string& name, int64_t steps, RunStatus status) const {
+    RunStore store(place_.path("runs/fathom.db"));
+    const RunHandle run = store.create_run(
+        name, "tiny", "[data]\ndataset = \"verses\"\n[training]\nmax_iters = 300\n");
+    for (int64_t step = 100; step <= steps; step += 100)
+      store.add(run, step, std::vector<MetricValue>{{"train/loss", 4.0 - 0.01 * double(step)}});
+    if (steps > 0) store.set_best(run, "eval/val/loss", steps, 2.5);
+    store.set_status(run, status);
+  }
+  nlohmann::json listed(Words words) {
+    words.insert(words.begin(), "runs");
+    words.emplace_back("--json");
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return nlohmann::json::parse(o.out);
+  }
+};
+
+TEST_F(RunListTest, WithoutRunsItSaysWhatCanBeTrained) {
+  const Outcome o = run({"runs"});
+  EXPECT_EQ(o.exit_code, 0);
+  EXPECT_THAT(o.out, HasSubstr("`fathom list`"));
+  EXPECT_TRUE(listed({}).empty());
+}
+
+TEST_F(RunListTest, TheNewestStandsFirstWithItsStepsLossesAndState) {
+  make_run("first", 300, RunStatus::kDone);
+  make_run("second", 200, RunStatus::kInterrupted);
+  make_run("third", 0, RunStatus::kFailed);
+  const nlohmann::json all = listed({});
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[0]["name"], "third");
+  EXPECT_FALSE(all[0].contains("loss"));
+  EXPECT_EQ(all[1]["step"], 200);
+  EXPECT_EQ(all[1]["max_iters"], 300);
+  EXPECT_DOUBLE_EQ(all[1]["loss"], 2.0);
+  EXPECT_DOUBLE_EQ(all[1]["best"]["value"], 2.5);
+  EXPECT_EQ(all[1]["state"], "interrupted");
+  EXPECT_EQ(all[2]["dataset"], "verses");
+  EXPECT_THAT(run({"runs"}).out, AllOf(HasSubstr("200 of 300"), HasSubstr("verses"),
+                                       HasSubstr("failed"), HasSubstr("2.0000")));
+}
+
+TEST_F(RunListTest, ARunThatSaysItIsRunningAndThatNobodyHoldsWasKilled) {
+  make_run("gone", 100, RunStatus::kRunning);
+  EXPECT_EQ(listed({})[0]["state"], "killed");
+}
+
+TEST_F(RunListTest, PatternsAndTheirMostChooseAmongThem) {
+  for (const char* name : {"a-1", "a-2", "b-1"}) make_run(name, 100, RunStatus::kDone);
+  EXPECT_EQ(listed({"a-*"}).size(), 2U);
+  EXPECT_EQ(listed({"a-1", "b-*"}).size(), 2U);
+  EXPECT_EQ(listed({"--most=1"}).size(), 1U);
+  EXPECT_EQ(listed({"--most=0"}).size(), 3U);
+  EXPECT_THAT(run({"runs", "--most=1"}).out, HasSubstr("2 runs are more: --most=0 shows all"));
+  const Outcome none = run({"runs", "c*"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.err, HasSubstr("no run's name is as"));
+}
+
+TEST_F(RunListTest, ARunOfAConfigurationThatNobodyReadsIsListed) {
+  RunStore store(place_.path("runs/fathom.db"));
+  store.create_run("odd", "tiny", "this is no TOML = = =");
+  EXPECT_EQ(listed({})[0]["name"], "odd");
+}
+
+TEST_F(RunListTest, ItIsAPageAsWell) {
+  make_run("first", 300, RunStatus::kDone);
+  const std::string page = place_.path("runs.html");
+  EXPECT_EQ(run({"runs", "--output=" + page}).exit_code, 0);
+  EXPECT_THAT(testing::slurp(page), HasSubstr("<td"));
+}
+
+}  // namespace
+}  // namespace fathom
