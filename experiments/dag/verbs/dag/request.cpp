@@ -41,8 +41,7 @@ std::optional<DagRequest> parse_dag(const Arguments& arguments) {
   list.add("text", text, "a text, such as \"2 * (7.5 - 3)\", or FILE:path").any_bytes();
   list.add("token", request.token, "whose program: 0 is the text's first; None: the last")
       .at_least(0)
-      .at_most(1 << 25)
-      .needs("all = false", [&] { return !request.all; });
+      .at_most(1 << 25);
   list.add("all", request.all, "a table of all tokens' programs in place of one");
   add_fields(list, request.output);
   if (!parse_into(line, arguments, list)) return std::nullopt;
@@ -50,6 +49,8 @@ std::optional<DagRequest> parse_dag(const Arguments& arguments) {
   if (request.text.empty())
     misuse("there is no text whose tokens would choose programs",
            "for example --text=\"2 * (7.5 - 3)\"");
+  if (request.all && request.token)
+    misuse("token names one token, and all asks for all of them", "leave out one of the two");
   settle(list, request.output);
   settle(request.model);
   require_programs(request.model, settle_state(request.model).config);
