@@ -140,15 +140,16 @@ void add(Script& script, const Graph& graph) {
   for (size_t i = 0; i < graph.edges.size(); ++i) {
     const std::vector<Place>& points = placed.edges[i].points;
     if (points.size() < 4) continue;
-    Place last = points[0];
     for (size_t k = 0; k + 3 < points.size(); k += 3)
       for (int piece = 0; piece < kPieces; ++piece) {
-        last = on_curve(&points[k], static_cast<double>(piece) / kPieces);
-        rows += fmt::format("{} {}\n", last.x, last.y);
+        const Place on = on_curve(&points[k], static_cast<double>(piece) / kPieces);
+        rows += fmt::format("{} {}\n", on.x, on.y);
       }
     rows += fmt::format("{} {}\n\n", points.back().x, points.back().y);
-    objects += fmt::format("set arrow from {},{} to {},{} head filled lc rgb '#5a5a66'\n", last.x,
-                           last.y, points.back().x, points.back().y);
+    const Place from = on_curve(&points[points.size() - 4], 0.7), &to = points.back();
+    objects += fmt::format(
+        "set arrow from {},{} to {},{} head filled size graph 0.015,20 front lc rgb '#5a5a66'\n",
+        from.x, from.y, to.x, to.y);
     if (placed.edges[i].label) label(*placed.edges[i].label, graph.edges[i].label);
   }
   for (size_t i = 0; i < graph.nodes.size(); ++i) {

@@ -17,7 +17,7 @@ namespace {
 using testing::resolved;
 
 // "norm_mid.9" of "norm_mid.9.weight".
-std::string part_of(const std::string& name) {
+std::string name_of_part(const std::string& name) {
   return name.substr(0, name.find('.', name.find('.') + 1));
 }
 
@@ -40,7 +40,7 @@ TEST(DagPlan, TrainsThePredictorAndThenTheModel) {
   // What results are folded back by, and nothing that programs are made of.
   std::set<std::string> names;
   for (size_t i = 0; i < table.size(); ++i)
-    if (frozen[i]) names.insert(part_of(table[i].name));
+    if (frozen[i]) names.insert(name_of_part(table[i].name));
   EXPECT_THAT(names,
               ::testing::ElementsAre("attention.7", "dag.embed", "dag.gate", "dag.gate_dag",
                                      "dag.gate_original", "mlp.6", "norm_mid.10", "norm_mid.9"));

@@ -30,7 +30,7 @@ std::optional<DagRequest> parse_dag(const Arguments& arguments) {
   CommandLine line("dag", "RUN --text=\"...\" [--key=value ...]",
                    "The program that a token of a text chose: its values, its operations and what "
                    "they give, beside what the text says.",
-                   "fathom dag quickstart_dag --text=\"2 * (7.5 - 3)\" --output=program.svg");
+                   "fathom dag sums --text=\"2 * (7.5 - 3)\"");
   DagRequest request;
   std::string text;
   line.positional("RUN", request.model.run, "a run's name, or its folder");

@@ -98,7 +98,7 @@ void settle_problems(const FieldList& list, EvalRequest& request) {
 
 // What was given of them, over the run's own. Where nothing is generated they are told to be in
 // vain.
-void settle_numbers(const FieldList& list, const RunConfig& run, EvalRequest& request) {
+void take_numbers(const FieldList& list, const RunConfig& run, EvalRequest& request) {
   if (!names_numbers(request.dataset.empty() ? run.data.dataset : request.dataset)) return;
   NumbersConfig numbers = run.data.numbers;
   FieldList all;
@@ -159,7 +159,7 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   const ModelConfig& model = run.model;
   run_dataset = run.data.dataset;
   numbers.identity = run.data.numbers.identity;
-  settle_numbers(list, run, request);
+  take_numbers(list, run, request);
   if (!loops.empty()) {
     request.loops = loop_counts_of("loops", loops);
     require_loops(make_depth_plan(model), request.model.run);
