@@ -17,7 +17,81 @@ class EvalEffects : public testing::EffectsTest {
       testing::save_state("old", name, testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
   }
   void eval_effects();
+  void problem_effects();
+  void numbers_effects();
 };
+
+void EvalEffects::problem_effects() {
+  const auto asked = [=](const Words& more) {
+    make_checkpoints();
+    const std::string line = "{\"question\": \"2 and 3?\", \"answer\": \"5\"}\n";
+    place_.write("problems.jsonl", line + line);
+    Words words = {"old", "--problems=" + place_.path("problems.jsonl").string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return *parse_eval(words);
+  };
+  const auto refused_alone = [](const std::string& word) {
+    EXPECT_THAT(testing::refusal_of([&] {
+                  parse_eval({"old", word});
+                }).hint(),
+                HasSubstr("--problems"));
+  };
+  effects_["eval problems"] = [=] {
+    EXPECT_EQ(asked({}).problems.size(), 2u);
+    EXPECT_EQ(asked({"--examples=1"}).problems.size(), 1u);
+    EXPECT_THAT(testing::refusal_of([&] { asked({"--value_range=[-1,1]"}); }).what(),
+                HasSubstr("problems is a file of its own, and value_range is of a corpus"));
+    EXPECT_THAT(testing::refusal_of([&] { asked({"--hellaswag=problems.jsonl"}); }).what(),
+                HasSubstr("two files"));
+  };
+  effects_["eval prompt_end"] = [=] {
+    EXPECT_EQ(asked({}).prompt_end, "\nAnswer:");
+    EXPECT_EQ(asked({"--prompt_end= = "}).prompt_end, " = ");
+    refused_alone("--prompt_end=x");
+  };
+  effects_["eval answer_tokens"] = [=] {
+    EXPECT_EQ(asked({"--answer_tokens=5"}).answer_tokens, 5);
+    refused_alone("--answer_tokens=5");
+  };
+}
+
+// What is generated is as it was trained but for what is given.
+void EvalEffects::numbers_effects() {
+  const auto asked = [=](const std::string& word) {
+    RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+    state.config.data.dataset = "numbers";
+    state.config.data.numbers.english_rate = 0.75;
+    testing::save_state("counted", "last", state);
+    EXPECT_FALSE(parse_eval({"counted"})->numbers.has_value());
+    const auto request = parse_eval({"counted", word});
+    EXPECT_EQ(request->numbers_given.size(), 1u);
+    EXPECT_THAT(request->notices, ::testing::IsEmpty());
+    return *request->numbers;
+  };
+  effects_["eval value_range"] = [=] {
+    const NumbersConfig numbers = asked("--value_range=[-1000,1000]");
+    EXPECT_EQ(numbers.value_range, (std::vector<double>{-1000, 1000}));
+    EXPECT_EQ(numbers.english_rate, 0.75);
+    EXPECT_ANY_THROW(asked("--value_range=[1,-1]"));
+  };
+  effects_["eval max_decimal_places"] = [=] {
+    EXPECT_EQ(asked("--max_decimal_places=1").max_decimals, 1);
+  };
+  effects_["eval max_digits"] = [=] { EXPECT_EQ(asked("--max_digits=3").max_digits, 3); };
+  effects_["eval min_operations"] = [=] {
+    EXPECT_EQ(asked("--min_operations=3").min_operations, 3);
+  };
+  effects_["eval max_operations"] = [=] {
+    EXPECT_EQ(asked("--max_operations=2").max_operations, 2);
+  };
+  effects_["eval english_conversion_rate"] = [=] {
+    EXPECT_EQ(asked("--english_conversion_rate=0").english_rate, 0);
+  };
+  effects_["eval stream_share"] = [=] { EXPECT_EQ(asked("--stream_share=1").stream_share, 1); };
+  effects_["eval evaluation_size"] = [=] {
+    EXPECT_EQ(asked("--evaluation_size=10").evaluation_size, 10);
+  };
+}
 
 void EvalEffects::eval_effects() {
   const auto chosen = [](const std::string& folder) { return fs::path(folder).filename(); };
@@ -68,6 +142,8 @@ void EvalEffects::eval_effects() {
                 }).hint(),
                 HasSubstr("--hellaswag"));
   };
+  problem_effects();
+  numbers_effects();
   effects_["eval output"] = [=] {
     make_checkpoints();
     EXPECT_EQ(parse_eval({"old", "--out=x.md"})->output.format, report::Format::kMarkdown);

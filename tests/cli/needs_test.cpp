@@ -57,6 +57,9 @@ class Needs : public testing::CliTest {
     RunState looped = testing::saved_state("looped_tiny", "rain", 30);
     looped.config.model.halting.rule = HaltRule::kMax;
     testing::save_state("round", "last", looped);
+    RunState counted = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+    counted.config.data.dataset = "numbers";
+    testing::save_state("counted", "last", counted);
   }
   static void save(const std::string& run, const std::string& preset) {
     testing::save_state(run, "last", testing::saved_state(preset, "rain", 30));
@@ -97,7 +100,18 @@ const std::vector<InVain>& in_vain() {
                            const char* given) {
     return InVain{"loops", key, needs, {"round", option}, {"round", given, option}};
   };
+  const auto of_numbers = [](const char* key, const char* option) {
+    return InVain{"eval", key, "dataset = numbers", {"plain", option}, {"counted", option}};
+  };
   static const std::vector<InVain> all = {
+      of_numbers("value_range", "--value_range=[-1,1]"),
+      of_numbers("max_decimal_places", "--max_decimal_places=1"),
+      of_numbers("max_digits", "--max_digits=3"),
+      of_numbers("min_operations", "--min_operations=2"),
+      of_numbers("max_operations", "--max_operations=2"),
+      of_numbers("english_conversion_rate", "--english_conversion_rate=1"),
+      of_numbers("stream_share", "--stream_share=1"),
+      of_numbers("evaluation_size", "--evaluation_size=10"),
       of_window("dataset", "--dataset=rain"),
       of_window("split", "--split=train"),
       of_window("texts", "--texts=2"),

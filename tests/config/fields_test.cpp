@@ -289,5 +289,20 @@ TEST(Needs, AreListed) {
   EXPECT_THAT(list.find("on")->needed(), IsEmpty());
 }
 
+TEST(Fields, AreTakenFromAnotherListUnderAnotherSection) {
+  Plan plan;
+  FieldList all, some;
+  add_fields(all, plan);
+  some.section("other");
+  some.take(all, {"speed"});
+  ASSERT_EQ(some.all().size(), 1u);
+  EXPECT_EQ(some.find("speed")->section(), "other");
+  some.set_text("speed", "7", "--speed");
+  EXPECT_EQ(all.find("speed")->value(), 7) << "it is the same slot";
+  EXPECT_FALSE(all.given("speed"));
+  EXPECT_THAT(without_effect(some), SizeIs(1)) << "it needs what it needed";
+  EXPECT_ANY_THROW(some.take(all, {"nothing"}));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -237,6 +237,15 @@ void Field::assign_text(const std::string& text, const std::string& origin) {
   assign(value, origin);
 }
 
+void FieldList::take(const FieldList& other, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    const Field* field = other.find(name);
+    if (field == nullptr) fail(fmt::format("there is no field {} to take", name));
+    fields_.push_back(*field);
+    fields_.back().section_ = section_;
+  }
+}
+
 Field& FieldList::push(std::string name, std::string help, std::string type) {
   Field field;
   field.name_ = std::move(name);

@@ -192,6 +192,9 @@ class FieldList {
   void ignore(std::string name, std::string reason, bool takes_value = false) {
     foreign_.push_back({std::move(name), std::move(reason), "", takes_value});
   }
+  // Some of the fields of another list, under the present section. Throws Error where it has none
+  // of a name.
+  void take(const FieldList& other, const std::vector<std::string>& names);
   void refuse(std::string name, std::string reason, std::string hint) {
     foreign_.push_back({std::move(name), std::move(reason), std::move(hint), true});
   }

@@ -1,12 +1,10 @@
 #include "fathom/report/gnuplot.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <filesystem>
 #include <string_view>
 
 #include "fathom/base/error.h"
@@ -14,7 +12,9 @@
 #include "fathom/io/files.h"
 #include "fathom/io/program.h"
 #include "fathom/report/columns.h"
+#include "fathom/report/graph_layout.h"
 #include "fathom/report/render.h"
+#include "fathom/report/scratch_folder.h"
 #include "fathom/report/svg.h"
 #include "fathom/report/ticks.h"
 
@@ -118,26 +118,59 @@ void add(Script& script, const Bars& bars) {
                                        script.block(rows), line_colour(0));
 }
 
-// A folder of its own, gone with the object.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string path = std::filesystem::temp_directory_path() / "fathom-plot-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr)
-      fail("no folder can be made in " + path, "set TMPDIR to a folder that you may write to");
-    path_ = path;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  std::string file(const char* name) const { return path_ + "/" + name; }
+// Of a Bezier curve, at t in [0, 1].
+Place on_curve(const Place* p, double t) {
+  const double u = 1 - t, a = u * u * u, b = 3 * u * u * t, c = 3 * u * t * t, d = t * t * t;
+  return {a * p[0].x + b * p[1].x + c * p[2].x + d * p[3].x,
+          a * p[0].y + b * p[1].y + c * p[2].y + d * p[3].y};
+}
 
- private:
-  std::string path_;
-};
+// Boxes, labels and the edges' heads are objects of gnuplot's, which end with the picture.
+void add(Script& script, const Graph& graph) {
+  constexpr int kPieces = 16;
+  const PlacedGraph placed = layout_of(graph);
+  const double width = std::max(placed.width, 1.0), height = std::max(placed.height, 1.0);
+  const double scale = std::min({1.0, 0.9 * kWidth / width, 0.85 * kHeight / height});
+  const int font = std::max(4, static_cast<int>(10 * scale));
+  std::string objects, rows;
+  const auto label = [&](const Place& at, const std::string& text) {
+    objects += fmt::format("set label {} at {},{} center noenhanced font ',{}' front\n",
+                           quoted(text), at.x, at.y, font);
+  };
+  for (size_t i = 0; i < graph.edges.size(); ++i) {
+    const std::vector<Place>& points = placed.edges[i].points;
+    if (points.size() < 4) continue;
+    for (size_t k = 0; k + 3 < points.size(); k += 3)
+      for (int piece = 0; piece < kPieces; ++piece) {
+        const Place on = on_curve(&points[k], static_cast<double>(piece) / kPieces);
+        rows += fmt::format("{} {}\n", on.x, on.y);
+      }
+    rows += fmt::format("{} {}\n\n", points.back().x, points.back().y);
+    const Place from = on_curve(&points[points.size() - 4], 0.7), &to = points.back();
+    objects += fmt::format(
+        "set arrow from {},{} to {},{} head filled size graph 0.015,20 front lc rgb '#5a5a66'\n",
+        from.x, from.y, to.x, to.y);
+    if (placed.edges[i].label) label(*placed.edges[i].label, graph.edges[i].label);
+  }
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Graph::Node& node = graph.nodes[i];
+    const auto& [centre, w, h] = placed.nodes[i];
+    const bool shaded = node.shade && std::isfinite(*node.shade);
+    objects += fmt::format(
+        "set object rectangle center {},{} size {},{} fs solid fc rgb '{}' lw {}\n", centre.x,
+        centre.y, w, h, shaded ? css(scale_colour(*node.shade)) : "#ffffff", node.marked ? 3 : 1);
+    Place at{centre.x, centre.y - static_cast<double>(node.lines.size()) * kNodeLine / 2};
+    label(at, node.name);
+    for (const std::string& line : node.lines) at.y += kNodeLine, label(at, line);
+  }
+  script.commands += fmt::format(
+      "set title {} noenhanced\nunset logscale\nunset xtics\nunset ytics\nunset border\nset xlabel "
+      "''\nset ylabel ''\nset xrange [0:{}]\nset yrange [{}:0]\nset size ratio {}\n{}plot {}\n"
+      "unset object\nunset label\nunset arrow\nset border\nset ytics\nset size noratio\n",
+      quoted(graph.title), width, height, height / width, objects,
+      rows.empty() ? "NaN notitle"
+                   : script.block(rows) + " using 1:2 with lines lc rgb '#5a5a66' notitle");
+}
 
 }  // namespace
 
@@ -147,6 +180,7 @@ std::string gnuplot_script(const Report& report, const std::string& output) {
   for (const Part& part : report.parts) {
     if (const auto* plot = std::get_if<Plot>(&part.body)) add(script, *plot), ++pictures;
     if (const auto* bars = std::get_if<Bars>(&part.body)) add(script, *bars), ++pictures;
+    if (const auto* graph = std::get_if<Graph>(&part.body)) add(script, *graph), ++pictures;
   }
   if (pictures == 0) return "";
   const std::string size = fmt::format("size {},{}", kWidth, kHeight * pictures);
@@ -172,7 +206,7 @@ std::string render_png(const Report& report) {
   const std::string picture = scratch.file("picture.png"), script = scratch.file("script");
   const std::string commands = gnuplot_script(report, picture);
   if (commands.empty())
-    misuse("there is nothing to draw as PNG: no line and no bar",
+    misuse("there is nothing to draw as PNG: no line, no bar and no graph",
            "--format=svg and html show tables and text too");
   write_file_durably(script, as_bytes(commands));
   const ProgramOutcome outcome = run_program(gnuplot, {"--default-settings", script}, kSeconds);

@@ -7,8 +7,8 @@
 
 namespace fathom::report {
 
-// What gnuplot is told to draw the report's plots and bars into the file `output`; empty: there are
-// none. Of texts from outside nothing means anything to it.
+// What gnuplot is told to draw the report's plots, bars and graphs into the file `output`; empty:
+// there are none. Of texts from outside nothing means anything to it.
 std::string gnuplot_script(const Report& report, const std::string& output);
 
 }  // namespace fathom::report

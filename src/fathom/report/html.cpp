@@ -118,6 +118,10 @@ std::string part_html(const Bars& bars, Page&) {
   return figure(draw(bars, kFigureWidth), bars.title);
 }
 
+std::string part_html(const Graph& graph, Page&) {
+  return figure(draw(graph, kFigureWidth), graph.title);
+}
+
 std::string word_html(const Detail::Word& word) {
   const std::string text = xml_text(word.text);
   switch (word.kind) {

@@ -88,6 +88,23 @@ json part_value(const Bars& bars) {
           {"values", numbers(bars.values)}};
 }
 
+json part_value(const Graph& graph) {
+  json nodes = json::array(), edges = json::array();
+  for (const Graph::Node& node : graph.nodes) {
+    json lines = json::array();
+    for (const std::string& line : node.lines) lines.push_back(json_word(line));
+    json value = {{"name", json_word(node.name)}, {"lines", lines}, {"marked", node.marked}};
+    if (node.shade) value["shade"] = number(*node.shade);
+    nodes.push_back(std::move(value));
+  }
+  for (const Graph::Edge& edge : graph.edges)
+    edges.push_back({{"from", edge.from}, {"to", edge.to}, {"label", json_word(edge.label)}});
+  return {{"kind", "graph"},
+          {"title", json_word(graph.title)},
+          {"nodes", std::move(nodes)},
+          {"edges", std::move(edges)}};
+}
+
 json detail_words(const std::vector<Detail::Word>& words) {
   json out = json::array();
   for (const Detail::Word& word : words) out.push_back(json_word(word.text));

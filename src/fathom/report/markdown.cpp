@@ -157,6 +157,10 @@ std::string part_text(const Bars& bars) {
   return titled(bars.title, table_text(table));
 }
 
+std::string part_text(const Graph& graph) {
+  return part_text(table_of(graph));
+}
+
 std::string part_text(const ColouredText& text) {
   std::string all;
   for (const TextRun& run : text.runs) all += run.text;

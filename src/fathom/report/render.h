@@ -19,7 +19,8 @@ struct TerminalOptions {
 // a newline, has no control character but newlines and, with colours, ANSI sequences.
 std::string render_terminal(const Report& report, const TerminalOptions& options = {});
 // Tables are tables, coloured text is a code block; plots and bars become tables, of every point
-// where all lines have the same few, else of the first, lowest, highest and last of each line.
+// where all lines have the same few, else of the first, lowest, highest and last of each line; a
+// graph is a table of its nodes, here and in a terminal.
 std::string render_markdown(const Report& report);
 // `values`, or the parts with every number in full: null for NaN, "Infinity" and "-Infinity". Bytes
 // that are no text are \xNN.
@@ -30,13 +31,16 @@ std::string json_word(const std::string& text);
 // One page, without scripts or anything from elsewhere, for dark and light. What a run of text has
 // as its detail shows on hover and on keyboard focus.
 std::string render_html(const Report& report);
-// One picture, 760 units wide or as wide as its tables; dark where the viewer is.
+// One picture, 760 units wide or as wide as its tables; dark where the viewer is. It and a page
+// throw Error where they have a graph and Graphviz is not installed or fails.
 std::string render_svg(const Report& report);
-// By gnuplot, its plots and bars below one another, as the bytes of a PNG. Throws Error where
-// gnuplot is not installed or fails, and where there is neither plot nor bar.
+// By gnuplot, its plots, bars and graphs below one another, as the bytes of a PNG. Throws Error
+// where gnuplot is not installed or fails, and where there is none of them.
 std::string render_png(const Report& report);
-// Throws Error(kUsage) where there is no gnuplot: before the work whose outcome is to be drawn.
+// Throw Error(kUsage) where there is no gnuplot, no Graphviz: before the work whose outcome is to
+// be drawn.
 void require_gnuplot();
+void require_graphviz();
 
 std::string render(const Report& report, Format format, const TerminalOptions& options = {});
 

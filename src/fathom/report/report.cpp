@@ -32,6 +32,7 @@ bool repeats_title(const Report& report, unsigned shown_in) {
   for (const Part& part : report.parts) {
     if ((part.shown_in & shown_in) == 0) continue;
     if (const auto* plot = std::get_if<Plot>(&part.body)) return plot->title == report.title;
+    if (const auto* graph = std::get_if<Graph>(&part.body)) return graph->title == report.title;
     const auto* bars = std::get_if<Bars>(&part.body);
     return bars != nullptr && bars->title == report.title;
   }
@@ -71,6 +72,24 @@ std::string shown(const Cell& cell, const NumberForm& form) {
   if (form.kind == NumberForm::Kind::kCount) return with_commas(cell.whole);
   if (form.kind == NumberForm::Kind::kPercent) return shown(static_cast<double>(cell.whole), form);
   return std::to_string(cell.whole);
+}
+
+Table table_of(const Graph& graph) {
+  std::vector<std::vector<std::string>> sources(graph.nodes.size());
+  for (const Graph::Edge& edge : graph.edges) {
+    if (edge.from >= graph.nodes.size() || edge.to >= graph.nodes.size()) continue;
+    const std::string& name = graph.nodes[edge.from].name;
+    sources[edge.to].push_back(edge.label.empty() ? name : name + " (" + edge.label + ")");
+  }
+  Table table;
+  table.title = graph.title;
+  table.columns = {{"node", Align::kLeft}, {"", Align::kLeft}, {"from", Align::kLeft}};
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    Cell name = graph.nodes[i].name;
+    name.marked = graph.nodes[i].marked;
+    table.rows.push_back({name, join(graph.nodes[i].lines, ", "), join(sources[i], ", ")});
+  }
+  return table;
 }
 
 Colour scale_colour(double place) {

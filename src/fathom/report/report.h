@@ -131,8 +131,26 @@ struct ColouredText {
   std::string mark;                  // "wrong": what is underlined
 };
 
+// A directed graph. Pictures of it are placed by Graphviz (report/graph_layout.h); where there are
+// none it is a table of its nodes and of what leads to each.
+struct Graph {
+  struct Node {
+    std::string name;                     // the first line of its box, and what edges call it
+    std::vector<std::string> lines = {};  // below it
+    std::optional<double> shade = std::nullopt;  // a place on the scale of colours; none: no colour
+    bool marked = false;                         // a thicker frame
+  };
+  struct Edge {
+    size_t from = 0, to = 0;  // numbers of nodes; others are left out
+    std::string label = {};
+  };
+  std::string title;
+  std::vector<Node> nodes;
+  std::vector<Edge> edges;
+};
+
 struct Part {
-  std::variant<Heading, Paragraph, Table, Plot, Bars, ColouredText> body;
+  std::variant<Heading, Paragraph, Table, Plot, Bars, ColouredText, Graph> body;
   unsigned shown_in = kEverywhere;
 };
 
@@ -155,6 +173,9 @@ bool repeats_title(const Report& report, unsigned shown_in);
 // As people read it; "-" for nothing and what is not a number.
 std::string shown(double number, const NumberForm& form);
 std::string shown(const Cell& cell, const NumberForm& form);
+
+// A row a node: its name, its lines, and the nodes that lead to it with their edges' labels.
+Table table_of(const Graph& graph);
 
 // A colour of the scale of categories and shades, 0 to 1: from green over yellow to rose, apart in
 // lightness as well, and light enough for dark letters.

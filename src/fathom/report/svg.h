@@ -34,6 +34,8 @@ Drawing draw(const Table& table, double width);
 Drawing draw(const Heading& heading, double width);
 Drawing draw(const Paragraph& paragraph, double width);
 Drawing draw(const ColouredText& text, double width);
+// As wide as it needs to be, and placed by Graphviz: throws Error as layout_of() does.
+Drawing draw(const Graph& graph, double width);
 
 std::string css(const Colour& colour);  // "#1b2c3d"
 // Of the `line`-th line; to be seen on white and on black.

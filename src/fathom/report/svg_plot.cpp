@@ -31,31 +31,32 @@ std::string stroke(double x0, double y0, double x1, double y1, const char* look)
 
 constexpr const char* kGrid = "class=\"grid\" stroke=\"#e2e2e8\"";
 constexpr const char* kAxis = "class=\"axis\" stroke=\"#5a5a66\"";
-constexpr const char* kInk = "class=\"ink\" fill=\"#1b1b1f\" font-size=\"12\"";
+constexpr const char* kSmallInk = "class=\"ink\" fill=\"#1b1b1f\" font-size=\"12\"";
 
 std::string axes(const Plot& plot, const PlotScales& scales, const Frame& f) {
   std::string out;
   for (const Tick& tick : scales.y.ticks(6)) {
     const double y = f.y(tick.place);
     out += stroke(f.left, y, f.right, y, kGrid);
-    out += svg_text(f.left - 7, y + 4, std::string(kInk) + " text-anchor=\"end\"", tick.label);
+    out += svg_text(f.left - 7, y + 4, std::string(kSmallInk) + " text-anchor=\"end\"", tick.label);
   }
   for (const Tick& tick : scales.x.ticks(8)) {
     const double x = f.x(tick.place);
     out += stroke(x, f.top, x, f.bottom, kGrid);
-    out += svg_text(x, f.bottom + 17, std::string(kInk) + " text-anchor=\"middle\"", tick.label);
+    out +=
+        svg_text(x, f.bottom + 17, std::string(kSmallInk) + " text-anchor=\"middle\"", tick.label);
   }
   out += stroke(f.left, f.bottom, f.right, f.bottom, kAxis);
   out += stroke(f.left, f.top, f.left, f.bottom, kAxis);
   if (!plot.x.label.empty())
     out += svg_text((f.left + f.right) / 2, f.bottom + 36,
-                    std::string(kInk) + " text-anchor=\"middle\"",
+                    std::string(kSmallInk) + " text-anchor=\"middle\"",
                     cut_to_columns(one_line(plot.x.label), 90));
   if (!plot.y.label.empty())
     out +=
         svg_text(0, 0,
                  fmt::format("{} text-anchor=\"middle\" transform=\"translate(14 {}) rotate(-90)\"",
-                             kInk, coordinate((f.top + f.bottom) / 2)),
+                             kSmallInk, coordinate((f.top + f.bottom) / 2)),
                  cut_to_columns(one_line(plot.y.label), 40));
   return out;
 }
@@ -123,7 +124,7 @@ Drawing legend(const std::vector<Line>& lines, double left, double top, double r
       out.elements += fmt::format(
           "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{}\" stroke-width=\"3\"/>\n",
           coordinate(x), coordinate(y - 4), coordinate(x + 18), coordinate(y - 4), line_colour(i));
-    out.elements += svg_text(x + 24, y, kInk, name);
+    out.elements += svg_text(x + 24, y, kSmallInk, name);
     x += size;
     if (i == kMostLegends) break;
   }
@@ -171,7 +172,7 @@ Drawing draw(const Plot& plot, double width) {
   }
   if (lines.empty())
     lines = svg_text((f.left + f.right) / 2, (f.top + f.bottom) / 2,
-                     std::string(kInk) + " text-anchor=\"middle\"", "no points");
+                     std::string(kSmallInk) + " text-anchor=\"middle\"", "no points");
   out.elements += lines;
   return out;
 }
@@ -201,16 +202,16 @@ Drawing draw(const Bars& bars, double width) {
     const double y = head.height + 4 + kStep * static_cast<double>(i);
     const bool has_bar = any && std::isfinite(bars.values[i]);
     const double end = has_bar ? f.x(scale.place(bars.values[i])) : zero;
-    out.elements += svg_text(f.left - 8, y + 14, std::string(kInk) + " text-anchor=\"end\"",
+    out.elements += svg_text(f.left - 8, y + 14, std::string(kSmallInk) + " text-anchor=\"end\"",
                              cut_to_columns(one_line(bars.names[i]), 40));
     out.elements += fmt::format(
         "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\"/>\n",
         coordinate(std::min(zero, end)), coordinate(y), coordinate(std::abs(end - zero)),
         coordinate(kBar), line_colour(bars.values[i] < 0 ? 1 : 0));
     out.elements +=
-        svg_text(std::max(zero, end) + 6, y + 14, kInk, shown(bars.values[i], bars.form));
+        svg_text(std::max(zero, end) + 6, y + 14, kSmallInk, shown(bars.values[i], bars.form));
   }
-  if (n == 0) out.elements += svg_text(f.left, head.height + 18, kInk, "no bars");
+  if (n == 0) out.elements += svg_text(f.left, head.height + 18, kSmallInk, "no bars");
   return out;
 }
 

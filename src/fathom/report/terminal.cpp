@@ -91,6 +91,10 @@ std::string part_text(const Bars& bars, const TerminalOptions& options) {
   return terminal_bars(bars, options);
 }
 
+std::string part_text(const Graph& graph, const TerminalOptions& options) {
+  return part_text(table_of(graph), options);
+}
+
 std::string legend(const ColouredText& text, const TerminalOptions& options) {
   std::string out;
   if (!options.colour && !text.categories.empty() && !text.legend.empty()) {

@@ -14,7 +14,7 @@
 namespace fathom::report {
 namespace {
 
-constexpr int kTerminalColours[] = {33, 208, 35, 175, 178, 45, 97, 245};
+constexpr int kLineTerminalColours[] = {33, 208, 35, 175, 178, 45, 97, 245};
 constexpr const char* kSigns = "*+ox#@%=abcdefghijklmnpqrstuvwyz";
 constexpr const char* kBand = "░";
 
@@ -220,8 +220,8 @@ std::string title_line(const std::string& title, const TerminalOptions& options)
 
 std::string in_line_colour(const std::string& text, size_t line, const TerminalOptions& options) {
   if (!options.colour) return text;
-  return fmt::format("\033[38;5;{}m{}\033[0m", kTerminalColours[line % std::size(kTerminalColours)],
-                     text);
+  return fmt::format("\033[38;5;{}m{}\033[0m",
+                     kLineTerminalColours[line % std::size(kLineTerminalColours)], text);
 }
 
 std::string terminal_plot(const Plot& plot, const TerminalOptions& options) {

@@ -10,10 +10,12 @@
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/eval/engine_choices.h"
 #include "fathom/cli/eval/engine_depths.h"
+#include "fathom/cli/eval/engine_problems.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/model/spec/loop_counts.h"
+#include "fathom/study/tables/metric_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
 #include "fathom/train/batches.h"
@@ -162,6 +164,7 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
                    {"loss", e.loss},
                    {"standard_error", e.standard_error},
                    {"metrics", e.metrics}};
+  if (request.numbers) report.values["numbers"] = request.numbers_given;
   report::Table facts;
   facts.header = false;
   facts.columns = {{"", report::Align::kLeft}, {"", report::Align::kLeft}};
@@ -191,6 +194,7 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   report.add(report::Paragraph{fmt::format(
       "{} at step {} on {}/{}, {} targets", request.model.run, with_commas(loaded.state.step),
       corpus.name(), request.split, with_commas(static_cast<int64_t>(e.targets)))});
+  if (request.numbers) report.add(report::Paragraph{"with " + join(request.numbers_given, ", ")});
   const ModelConfig& model = loaded.state.config.model;
   const DepthPlan plan = make_depth_plan(model);
   report::Report layers;
@@ -202,6 +206,9 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   add_shifts(layers, facts, e.metrics);
   add_loops(facts, e.metrics, plan);
   report.add(std::move(facts));
+  report::Table measured = baseline_table(e.metrics);
+  if (!measured.rows.empty()) report.add(std::move(measured));
+  add_parts_of_metrics(e.metrics, report);
   for (report::Part& part : layers.parts) report.parts.push_back(std::move(part));
   return report;
 }
@@ -225,11 +232,17 @@ int eval(const EvalRequest& request) {
     give(eval_choices(request, loaded, device), request.output);
     return 0;
   }
-  const RunConfig& config = loaded.state.config;
+  if (!request.problems.empty()) {
+    give(eval_problems(request, loaded, device), request.output);
+    return 0;
+  }
+  RunConfig config = loaded.state.config;
+  if (request.numbers) config.data.numbers = *request.numbers;
   Corpus corpus = asked_corpus(request, config);
   require_same_tokens(corpus, loaded);
   if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
-  const bool same_corpus = is_training_corpus(corpus, loaded.state, request.dataset);
+  const bool same_corpus =
+      !request.numbers && is_training_corpus(corpus, loaded.state, request.dataset);
 
   const auto whole = whole_split(corpus, config, request.split, request.batch_size);
   const int64_t batches =

@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "fathom/base/error.h"
 #include "fathom/cli/loop_request.h"
+#include "fathom/cli/text_request.h"
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 #include "fathom/model/spec/loop_counts.h"
 #include "fathom/train/recipe/evaluations.h"
 
@@ -32,24 +36,82 @@ void add_choice_fields(FieldList& list, EvalRequest& request) {
            "HellaSwag has them (ctx, endings, label); empty: none")
       .path()
       .alias("choices");
-  list.add("examples", request.examples, "of that file the first so many questions, 0: all")
+  list.add("problems", request.problems_file,
+           "in place of a split: a file of problems in words, JSON lines as GSM8K and SVAMP have "
+           "them (question, answer), answered greedily and compared as numbers; empty: none")
+      .path();
+  list.add("prompt_end", request.prompt_end, "of problems: what stands between question and answer")
+      .any_bytes();
+  list.add("answer_tokens", request.answer_tokens, "of problems: how long an answer is")
+      .at_least(1)
+      .at_most(1 << 20);
+  list.add("examples", request.examples, "of either file the first so many lines, 0: all")
       .at_least(0)
       .at_most(1e12);
 }
 
-void settle_choices(const FieldList& list, EvalRequest& request) {
-  if (request.choices_file.empty()) {
-    if (list.given("examples"))
-      misuse("examples are questions of a file, and none was given", "add --hellaswag=FILE");
-    return;
-  }
-  for (const char* key : {"split", "dataset", "max_batches", "loops", "evaluations"})
+// Settings of generated numbers that change what is asked, and neither vocabulary nor labels' form.
+const std::vector<std::string>& numbers_keys() {
+  static const std::vector<std::string> keys = {
+      "value_range",    "max_decimal_places",      "max_digits",   "min_operations",
+      "max_operations", "english_conversion_rate", "stream_share", "evaluation_size"};
+  return keys;
+}
+
+// `file`: the key that names it.
+void require_no_corpus(const FieldList& list, const char* file) {
+  std::vector<std::string> keys = {"split", "dataset", "max_batches", "loops", "evaluations"};
+  keys.insert(keys.end(), numbers_keys().begin(), numbers_keys().end());
+  for (const std::string& key : keys)
     if (list.given(key))
-      misuse(fmt::format("hellaswag is a file of its own, and {} is of a corpus", key),
+      misuse(fmt::format("{} is a file of its own, and {} is of a corpus", file, key),
              "leave one of them out; --examples says how many questions");
+}
+
+void settle_choices(const FieldList& list, EvalRequest& request) {
+  if (request.choices_file.empty() && request.problems_file.empty() && list.given("examples"))
+    misuse("examples are questions of a file, and none was given",
+           "add --hellaswag=FILE or --problems=FILE");
+  if (request.choices_file.empty()) return;
+  require_no_corpus(list, "hellaswag");
+  if (!request.problems_file.empty())
+    misuse("hellaswag and problems are two files", "evaluate one after the other");
   require_next_token(request.model, "eval --hellaswag");
   const std::string path = path_from_text(request.choices_file);
   request.choices = read_choices(read_once(path, kMostChoiceBytes), path, request.examples);
+}
+
+void settle_problems(const FieldList& list, EvalRequest& request) {
+  if (request.problems_file.empty()) {
+    for (const char* key : {"prompt_end", "answer_tokens"})
+      if (list.given(key))
+        misuse(fmt::format("{} is of problems, and no file of them was given", key),
+               "add --problems=FILE");
+    return;
+  }
+  require_no_corpus(list, "problems");
+  require_next_token(request.model, "eval --problems");
+  if (!request.prompt_end.empty()) request.prompt_end = start_text(request.prompt_end);
+  const std::string path = path_from_text(request.problems_file);
+  request.problems = read_word_problems(read_once(path, kMostProblemBytes), path, request.examples);
+}
+
+// What was given of them, over the run's own. Where nothing is generated they are told to be in
+// vain.
+void take_numbers(const FieldList& list, const RunConfig& run, EvalRequest& request) {
+  if (!names_numbers(request.dataset.empty() ? run.data.dataset : request.dataset)) return;
+  NumbersConfig numbers = run.data.numbers;
+  FieldList all;
+  add_fields(all, numbers, [] { return true; });
+  for (const std::string& key : numbers_keys()) {
+    if (!list.given(key)) continue;
+    all.set(key, list.find(key)->value(), "--" + key);
+    request.numbers_given.push_back(
+        fmt::format("{} = {}", key, json_text(list.find(key)->value())));
+  }
+  if (request.numbers_given.empty()) return;
+  check(numbers);
+  request.numbers = std::move(numbers);
 }
 
 }  // namespace
@@ -79,18 +141,32 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
            "side by side: every loop group so often, for example 1,5,15,30; empty: as trained");
   list.add("evaluations", request.evaluations,
            "side by side: as a run's evaluations, 'exits: loop_halt_rule=kl'; empty: none");
+  // Of which what was given is taken over to the run's own.
+  NumbersConfig numbers;
+  std::string run_dataset;
+  FieldList of_numbers;
+  add_fields(of_numbers, numbers, [&] {
+    return names_numbers(request.dataset.empty() ? run_dataset : request.dataset);
+  });
+  list.section("numbers");
+  list.take(of_numbers, numbers_keys());
   add_choice_fields(list, request);
   add_fields(list, request.output);
   if (!parse_into(line, arguments, list)) return std::nullopt;
   settle(list, request.output);
   settle(request.model);
-  const ModelConfig model = settle_state(request.model).config.model;
+  const RunConfig run = settle_state(request.model).config;
+  const ModelConfig& model = run.model;
+  run_dataset = run.data.dataset;
+  numbers.identity = run.data.numbers.identity;
+  take_numbers(list, run, request);
   if (!loops.empty()) {
     request.loops = loop_counts_of("loops", loops);
     require_loops(make_depth_plan(model), request.model.run);
   }
   if (!request.evaluations.empty()) check_evaluations(request, model);
   settle_choices(list, request);
+  settle_problems(list, request);
   request.notices = notices_of(list);
   return request;
 }

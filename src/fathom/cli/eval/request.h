@@ -10,6 +10,8 @@
 #include "fathom/cli/output_request.h"
 #include "fathom/config/command_line.h"
 #include "fathom/data/choices.h"
+#include "fathom/data/numbers/example.h"
+#include "fathom/data/word_problems.h"
 
 namespace fathom {
 
@@ -25,8 +27,16 @@ struct EvalRequest {
   std::string evaluations;
   // In place of a split: questions with endings to choose from; empty: none.
   std::string choices_file;
-  int64_t examples = 0;         // of the file, the first ones; 0: all
+  int64_t examples = 0;         // of the file (or of problems), the first ones; 0: all
   std::vector<Choice> choices;  // that are in it
+  // In place of a split: problems in words, whose answers are numbers; empty: none.
+  std::string problems_file;
+  std::vector<WordProblem> problems;
+  std::string prompt_end = "\\nAnswer:";  // as it is typed; behind each question
+  int64_t answer_tokens = 32;             // that are looked at
+  // Of a run on generated numbers, other settings than its own; unset: those.
+  std::optional<NumbersConfig> numbers;
+  std::vector<std::string> numbers_given;  // "value_range = [-100.0,100.0]"
   OutputRequest output;
   std::vector<std::string> notices;  // keys that have no effect
 };

@@ -1,0 +1,350 @@
+#include "experiments/dag/program_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "fathom/base/text.h"
+#include "fathom/data/numbers/english.h"
+#include "fathom/report/render.h"
+
+namespace fathom::dag {
+namespace {
+
+using report::Align;
+using report::Cell;
+using report::NumberForm;
+
+constexpr NumberForm kValue = {NumberForm::Kind::kGeneral, 4};
+constexpr NumberForm kShare = {NumberForm::Kind::kPercent, 1};
+constexpr size_t kLongestFormula = 100;
+
+bool is_identity(const std::string& operation) {
+  return operation == to_text(Operation::kIdentity);
+}
+
+std::string sign_of_operation(const std::string& operation) {
+  switch (operation_named(operation)) {
+    case Operation::kAdd:
+      return "+";
+    case Operation::kSubtract:
+      return "-";
+    case Operation::kMultiply:
+      return "*";
+    case Operation::kDivide:
+      return "/";
+    case Operation::kIdentity:
+      break;
+  }
+  return "";
+}
+
+std::string node_name(const TokenProgram& program, size_t node) {
+  const size_t V = program.values.size();
+  return node < V ? fmt::format("value {}", node + 1) : fmt::format("step {}", node - V + 1);
+}
+
+double node_value(const TokenProgram& program, size_t node) {
+  const size_t V = program.values.size();
+  return node < V ? program.values[node] : program.hard_values.at(node - V);
+}
+
+// Of each node its formula, within parentheses where it is one of two.
+std::vector<std::string> formulas_of(const TokenProgram& program) {
+  std::vector<std::string> formulas;
+  for (const double value : program.values) formulas.push_back(report::shown(value, kValue));
+  for (size_t k = 0; k < program.operations.size(); ++k) {
+    const auto [first, second] = operands_of(program, k);
+    std::string formula = formulas.at(first);
+    if (!is_identity(program.operations[k]))
+      formula = fmt::format("({} {} {})", formula, sign_of_operation(program.operations[k]),
+                            formulas.at(second));
+    const size_t node = program.values.size() + k;
+    formulas.push_back(formula.size() > kLongestFormula ? node_name(program, node) : formula);
+  }
+  return formulas;
+}
+
+// Which nodes the result is made of.
+std::vector<bool> reached_nodes(const TokenProgram& program) {
+  const size_t V = program.values.size(), D = program.operations.size();
+  std::vector<bool> reached(V + D, false);
+  reached.back() = true;
+  for (size_t k = D; k > 0; --k) {
+    if (!reached[V + k - 1]) continue;
+    const auto [first, second] = operands_of(program, k - 1);
+    reached.at(first) = true;
+    if (!is_identity(program.operations[k - 1])) reached.at(second) = true;
+  }
+  return reached;
+}
+
+// The written value that stands beside value v, where there is one: a list begins with the value
+// that execution begins with, the last one that is used.
+std::optional<size_t> written_place(const TokenProgram& program, const WrittenProgram& written,
+                                    size_t v) {
+  const size_t S = written.program.values.size();
+  if (program.values.size() == S) return written.used[v] ? std::optional(v) : std::nullopt;
+  for (size_t i = S; i > 0; --i)
+    if (written.used[i - 1]) return i - 1;
+  return {};
+}
+
+report::Table values_table(const TextPrograms& text, const TokenProgram& program) {
+  report::Table table;
+  table.title = "values";
+  table.columns = {{"", Align::kLeft},
+                   {"sign", Align::kRight, {NumberForm::Kind::kFixed, 3}},
+                   {"ln|v|", Align::kRight, {NumberForm::Kind::kFixed, 3}},
+                   {"value", Align::kRight, kValue}};
+  if (text.written)
+    table.columns.insert(table.columns.end(),
+                         {{"written", Align::kRight},
+                          {"its sign", Align::kRight},
+                          {"its ln|v|", Align::kRight, {NumberForm::Kind::kFixed, 3}}});
+  for (size_t v = 0; v < program.values.size(); ++v) {
+    std::vector<Cell> row = {node_name(program, v), program.value_signs[v], program.value_logs[v],
+                             program.values[v]};
+    if (text.written) {
+      const auto place = written_place(program, *text.written, v);
+      if (place) {
+        const Decimal& number = text.written->program.values[*place];
+        const double value = number.value();
+        row.insert(row.end(), {to_text(number), value < 0 ? -1 : 1,
+                               std::log(std::max(std::fabs(value), 1e-8))});
+      } else {
+        row.insert(row.end(), {"not in the text"});
+      }
+    }
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+report::Table operations_table(const TextPrograms& text, const TokenProgram& program) {
+  report::Table table;
+  table.title = "operations";
+  table.columns = {
+      {"", Align::kLeft},      {"operation", Align::kLeft}, {"share", Align::kRight, kShare},
+      {"first", Align::kLeft}, {"second", Align::kLeft},    {"result", Align::kRight, kValue}};
+  const bool mixed = !program.step_values.empty();
+  if (mixed) table.columns.push_back({"mixed", Align::kRight, kValue});
+  if (text.written)
+    table.columns.insert(table.columns.end(),
+                         {{"written", Align::kLeft}, {"its result", Align::kRight, kValue}});
+  for (size_t k = 0; k < program.operations.size(); ++k) {
+    const auto [first, second] = operands_of(program, k);
+    Cell operation = program.operations[k];
+    if (text.written)
+      operation.marked = program.operations[k] != to_text(text.written->program.operations[k]);
+    std::vector<Cell> row = {node_name(program, program.values.size() + k),
+                             operation,
+                             program.operation_shares[k],
+                             node_name(program, first),
+                             is_identity(program.operations[k]) ? "" : node_name(program, second),
+                             program.hard_values[k]};
+    if (mixed) row.emplace_back(program.step_values[k]);
+    if (text.written)
+      row.insert(row.end(),
+                 {to_text(text.written->program.operations[k]), text.written->results[k]});
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+// The likeliest names of each operation beside one another.
+report::Table shares_table(const TextPrograms& text, const TokenProgram& program) {
+  report::Table table;
+  table.title = "shares of operations";
+  table.columns = {{"", Align::kLeft}};
+  for (const Operation operation : text.settings.operations)
+    table.columns.push_back({to_text(operation), Align::kRight, kShare});
+  for (size_t k = 0; k < program.all_shares.size(); ++k) {
+    std::vector<Cell> row = {node_name(program, program.values.size() + k)};
+    for (const double share : program.all_shares[k]) row.emplace_back(share);
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+report::ColouredText marked_text(const TextPrograms& text, size_t token) {
+  report::ColouredText out;
+  out.categories = {{"this token", '^'}};
+  out.legend = "";
+  for (size_t i = 0; i < text.tokens.size(); ++i) {
+    report::TextRun run{text.tokens[i]};
+    if (i == token) run.category = 0;
+    out.runs.push_back(std::move(run));
+  }
+  return out;
+}
+
+nlohmann::json program_json(const TextPrograms& text, size_t token) {
+  const TokenProgram& program = text.programs[token];
+  nlohmann::json values = nlohmann::json::array(), steps = nlohmann::json::array();
+  for (size_t v = 0; v < program.values.size(); ++v)
+    values.push_back({{"value", program.values[v]},
+                      {"sign", program.value_signs[v]},
+                      {"log", program.value_logs[v]}});
+  for (size_t k = 0; k < program.operations.size(); ++k) {
+    const auto [first, second] = operands_of(program, k);
+    nlohmann::json step = {{"operation", program.operations[k]},
+                           {"share", program.operation_shares[k]},
+                           {"shares", program.all_shares[k]},
+                           {"first", first},
+                           {"second", second},
+                           {"result", program.hard_values[k]}};
+    if (!program.step_values.empty()) step["mixed"] = program.step_values[k];
+    if (!program.operand1_shares.empty()) {
+      step["first_share"] = program.operand1_shares[k];
+      step["second_share"] = program.operand2_shares[k];
+    }
+    steps.push_back(std::move(step));
+  }
+  nlohmann::json out = {{"position", program.position},
+                        {"token", report::json_word(text.tokens[token])},
+                        {"formula", formula_of(program)},
+                        {"values", values},
+                        {"steps", steps},
+                        {"result", node_value(program, values.size() + steps.size() - 1)}};
+  if (!text.predictor && text.settings.fold == Fold::kGate) out["gate"] = program.gate;
+  return out;
+}
+
+nlohmann::json written_json(const TextPrograms& text) {
+  if (!text.written) return nullptr;
+  nlohmann::json values = nlohmann::json::array(), operations = nlohmann::json::array();
+  for (size_t v = 0; v < text.written->program.values.size(); ++v)
+    values.push_back({{"value", text.written->program.values[v].value()},
+                      {"written", to_text(text.written->program.values[v])},
+                      {"used", bool{text.written->used[v]}}});
+  for (const Operation operation : text.written->program.operations)
+    operations.push_back(to_text(operation));
+  return {{"values", values}, {"operations", operations}, {"results", text.written->results}};
+}
+
+report::Report begun_report(const TextPrograms& text, const std::string& title) {
+  report::Report report;
+  report.title = title;
+  const bool stack = text.settings.executor == Executor::kStack;
+  nlohmann::json names = nlohmann::json::array();
+  for (const Operation operation : text.settings.operations) names.push_back(to_text(operation));
+  report.values = {{"run", text.run},
+                   {"checkpoint", text.checkpoint},
+                   {"step", text.step},
+                   {"executor", stack ? "stack" : "scratch"},
+                   {"operations", names},
+                   {"written", written_json(text)},
+                   {"programs", nlohmann::json::array()}};
+  report.add(report::Paragraph{fmt::format("{}, at step {}", title, with_commas(text.step))});
+  return report;
+}
+
+std::string written_sentence(const TextPrograms& text) {
+  if (!text.written) return "written: " + text.unwritten;
+  return fmt::format("written: {} = {}", to_text(expression_of(text.written->program)),
+                     report::shown(text.written->results.back(), kValue));
+}
+
+}  // namespace
+
+WrittenProgram written_program(std::string_view text, const DagSettings& settings) {
+  const std::string_view expression = trim(text.substr(0, text.find('=')));
+  WrittenProgram out;
+  out.program = program_of(from_english(expression), static_cast<size_t>(settings.depth));
+  out.used = used_values(out.program);
+  out.results = results_of(out.program);
+  return out;
+}
+
+std::pair<size_t, size_t> operands_of(const TokenProgram& program, size_t k) {
+  if (!program.operand1.empty()) return {program.operand1.at(k), program.operand2.at(k)};
+  // A stack: what the operation before left is on top, and one value less is below it.
+  const size_t V = program.values.size();
+  return {V - 2 - k, k == 0 ? V - 1 : V + k - 1};
+}
+
+std::string formula_of(const TokenProgram& program) {
+  std::string formula = formulas_of(program).back();
+  const bool wrapped = formula.size() > 1 && formula.front() == '(' && formula.back() == ')';
+  return wrapped ? formula.substr(1, formula.size() - 2) : formula;
+}
+
+report::Graph graph_of(const TokenProgram& program) {
+  const size_t V = program.values.size(), D = program.operations.size();
+  const std::vector<bool> reached = reached_nodes(program);
+  report::Graph graph;
+  graph.title = formula_of(program);
+  for (size_t node = 0; node < V + D; ++node) {
+    report::Graph::Node out{node_name(program, node)};
+    if (node >= V)
+      out.lines.push_back(fmt::format("{} {}", program.operations[node - V],
+                                      report::shown(program.operation_shares[node - V], kShare)));
+    out.lines.push_back(report::shown(node_value(program, node), kValue));
+    if (node >= V && !program.step_values.empty())
+      out.lines.push_back("mixed " + report::shown(program.step_values[node - V], kValue));
+    if (reached[node]) out.shade = node < V ? 0 : 0.5;
+    out.marked = node + 1 == V + D;
+    graph.nodes.push_back(std::move(out));
+    if (node < V) continue;
+    const auto [first, second] = operands_of(program, node - V);
+    graph.edges.push_back({first, node, "first"});
+    if (!is_identity(program.operations[node - V])) graph.edges.push_back({second, node, "second"});
+  }
+  return graph;
+}
+
+report::Report program_report(const TextPrograms& text, size_t token) {
+  const TokenProgram& program = text.programs.at(token);
+  report::Report report =
+      begun_report(text, fmt::format("{}: the program of token {}, {}", text.run, token,
+                                     quoted_start(text.tokens.at(token))));
+  report.values["programs"].push_back(program_json(text, token));
+  report.add(marked_text(text, token));
+  std::string lines = fmt::format(
+      "chosen: {} = {}", formula_of(program),
+      report::shown(node_value(program, program.values.size() + program.operations.size() - 1),
+                    kValue));
+  if (!program.step_values.empty())
+    lines +=
+        fmt::format("\nmixed by all shares: {}", report::shown(program.step_values.back(), kValue));
+  if (!text.predictor && text.settings.fold == Fold::kGate)
+    lines += fmt::format("\ngate: {}", report::shown(program.gate, kValue));
+  lines += "\n" + written_sentence(text);
+  if (text.settings.targets == Targets::kSequence)
+    lines +=
+        "\nIt was trained on what all tokens of a text say on average (dag_targets = sequence)";
+  report.add(report::Paragraph{lines});
+  report.add(graph_of(program), report::kInHtml | report::kInSvg);
+  report.add(values_table(text, program));
+  report.add(operations_table(text, program));
+  report.add(shares_table(text, program));
+  return report;
+}
+
+report::Report programs_report(const TextPrograms& text) {
+  report::Report report = begun_report(text, text.run + ": the programs of all tokens");
+  const bool gated = !text.predictor && text.settings.fold == Fold::kGate;
+  report::Table table;
+  table.columns = {{"", Align::kRight},
+                   {"token", Align::kLeft},
+                   {"chosen", Align::kLeft},
+                   {"result", Align::kRight, kValue}};
+  if (!text.predictor) table.columns.push_back({"mixed", Align::kRight, kValue});
+  if (gated) table.columns.push_back({"gate", Align::kRight, {NumberForm::Kind::kFixed, 3}});
+  for (size_t token = 0; token < text.programs.size(); ++token) {
+    const TokenProgram& program = text.programs[token];
+    report.values["programs"].push_back(program_json(text, token));
+    std::vector<Cell> row = {token, quoted_start(text.tokens.at(token)), formula_of(program),
+                             program.hard_values.back()};
+    if (!text.predictor) row.emplace_back(program.step_values.back());
+    if (gated) row.emplace_back(program.gate);
+    table.rows.push_back(std::move(row));
+  }
+  report.add(report::Paragraph{written_sentence(text)});
+  report.add(std::move(table));
+  return report;
+}
+
+}  // namespace fathom::dag

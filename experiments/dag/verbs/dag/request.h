@@ -1,0 +1,27 @@
+// `fathom dag RUN`
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fathom/cli/model_choice.h"
+#include "fathom/cli/output_request.h"
+#include "fathom/config/command_line.h"
+
+namespace fathom::dag {
+
+struct DagRequest {
+  ModelChoice model;
+  std::string text;
+  std::optional<int64_t> token;  // of the text, from 0; unset: the last
+  bool all = false;              // all of them, in place of one
+  OutputRequest output;
+  std::vector<std::string> notices;
+};
+
+// Nothing: help was printed. Throws Error(kUsage) for a run whose tokens have no programs, and
+// where the output is a picture that cannot be drawn.
+std::optional<DagRequest> parse_dag(const Arguments& arguments);
+
+}  // namespace fathom::dag

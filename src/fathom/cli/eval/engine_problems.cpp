@@ -1,0 +1,39 @@
+#include "fathom/cli/eval/engine_problems.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fathom/base/error.h"
+#include "fathom/study/answer_problems.h"
+
+namespace fathom {
+
+report::Report eval_problems(const EvalRequest& request, const LoadedModel& loaded,
+                             at::Device device) {
+  const NextTokenModel& model = next_token_model(loaded, request.model, "eval --problems");
+  if (loaded.tokenizer == nullptr)
+    fail(fmt::format("{} cannot read problems: its corpus has no tokenizer", request.model.run),
+         "prepare the corpus from text with `fathom prepare`, or train with its tokenizer.json "
+         "beside the shards");
+  const RunConfig& config = loaded.state.config;
+  AnswerOptions options;
+  options.prompt_end = request.prompt_end;
+  options.answer_tokens = request.answer_tokens;
+  options.batch_size = request.batch_size;
+  options.device = device;
+  options.dtype = config.training.dtype;
+  if (config.model.ahead.predict_ahead) options.shifted_vocab = text_vocab(loaded.state);
+  ProblemTable table;
+  table.run = request.model.run;
+  table.file = request.problems_file;
+  table.answer_tokens = request.answer_tokens;
+  table.answers = answer_problems(model, *loaded.tokenizer, request.problems,
+                                  config.model.backbone.block_size, options);
+  report::Report report = problem_report(table);
+  report.values["checkpoint"] = request.model.folder;
+  report.values["step"] = loaded.state.step;
+  return report;
+}
+
+}  // namespace fathom

@@ -1,0 +1,14 @@
+// Problems in words, put to one model.
+#pragma once
+
+#include "fathom/cli/engine/engine.h"
+#include "fathom/cli/eval/request.h"
+#include "fathom/report/report.h"
+
+namespace fathom {
+
+// Throws Error for a model whose tokens have no text, and as answer_problems() does.
+report::Report eval_problems(const EvalRequest& request, const LoadedModel& loaded,
+                             at::Device device);
+
+}  // namespace fathom

@@ -1,0 +1,94 @@
+// Runs on generated numbers through the programs: training, evaluation with other numbers, problems
+// in words, and the programs of a text.
+#include <nlohmann/json.hpp>
+
+#include "e2e/small_run.h"
+#include "fathom/io/program.h"
+
+namespace fathom::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+class NumbersRuns : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    place_ = new Workplace;
+    train("dag_small", "sums");
+    train("dag_predictor_small", "reader");
+  }
+  static void TearDownTestSuite() { delete place_; }
+
+  static void train(const std::string& preset, const std::string& run_name) {
+    const Outcome o = place_->run({"train", preset, "--run_name=" + run_name, "--n_layer=1",
+                                   "--n_head=2", "--n_embd=16", "--block_size=64", "--batch_size=4",
+                                   "--max_iters=4", "--eval_interval=2", "--eval_iters=1",
+                                   "--warmup_iters=1", "--lr_decay_iters=None", "--threads=1"});
+    ASSERT_EQ(o.exit_code, 0) << o.err;
+  }
+  static json json_of(Words words) {
+    words.emplace_back("--json");
+    words.emplace_back("--threads=1");
+    const Outcome o = place_->run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.exit_code == 0 ? json::parse(o.out) : json();
+  }
+
+  static Workplace* place_;
+};
+Workplace* NumbersRuns::place_ = nullptr;
+
+TEST_F(NumbersRuns, AreEvaluatedOnOtherNumbers) {
+  const json own = json_of({"eval", "reader", "--evaluation_size=20"});
+  const json wide =
+      json_of({"eval", "reader", "--evaluation_size=20", "--value_range=[-1000,1000]"});
+  EXPECT_EQ(own["metrics"].count("op_accuracy"), 1u);
+  EXPECT_EQ(own["metrics"].count("op_accuracy_baseline"), 1u);
+  EXPECT_NE(own["loss"], wide["loss"]);
+  EXPECT_EQ(wide["numbers"].size(), 2u);
+  EXPECT_EQ(wide["same_corpus"], false);
+  const Outcome o = place_->run({"eval", "reader", "--evaluation_size=20"});
+  EXPECT_THAT(o.out, HasSubstr("baseline"));
+  EXPECT_THAT(o.out, HasSubstr("op_accuracy"));
+}
+
+TEST_F(NumbersRuns, AnswerProblems) {
+  place_->write("problems.jsonl",
+                "{\"question\": \"2 and 3?\", \"answer\": \"5\"}\n"
+                "{\"Body\": \"I have 7.\", \"Question\": \"How many?\", \"Answer\": 7.0}\n");
+  const json e = json_of(
+      {"eval", "sums", "--problems=problems.jsonl", "--prompt_end= = ", "--answer_tokens=4"});
+  EXPECT_EQ(e["problems"], 2);
+  EXPECT_EQ(e["accuracy"]["baselines"]["question_number"], 0.5);
+  EXPECT_EQ(e["answers"][1]["truth"], 7);
+  EXPECT_EQ(e["answers"][0]["text"].get<std::string>().size(), 4u);
+  const Outcome o = place_->run({"eval", "reader", "--problems=problems.jsonl"});
+  EXPECT_EQ(o.exit_code, 2) << "it answers no tokens";
+}
+
+TEST_F(NumbersRuns, ShowTheProgramsOfAText) {
+  for (const char* name : {"sums", "reader"}) {
+    const json shown = json_of({"dag", name, "--text=1.5 plus 2 * 3"});
+    ASSERT_EQ(shown["programs"].size(), 1u) << name;
+    const json& program = shown["programs"][0];
+    EXPECT_EQ(program["token"], "3") << "the last token";
+    EXPECT_EQ(program["steps"].size(), 2u);
+    EXPECT_EQ(program["steps"][1].count("mixed"), std::string(name) == "sums" ? 1u : 0u);
+    EXPECT_EQ(shown["written"]["results"], (json{6, 7.5}));
+    EXPECT_EQ(json_of({"dag", name, "--text=1.5 plus 2 * 3", "--all"})["programs"].size(), 14u);
+  }
+  const Outcome beyond = place_->run({"dag", "sums", "--text=1 + 2", "--token=5"});
+  EXPECT_EQ(beyond.exit_code, 2);
+  EXPECT_THAT(beyond.err, HasSubstr("the text has the tokens 0 to 4"));
+  const Outcome story = place_->run({"dag", "sums", "--text=Once upon a time"});
+  EXPECT_EQ(story.exit_code, 0) << story.err;
+  EXPECT_THAT(story.out, HasSubstr("written: nothing that could be compared"));
+  if (find_program("dot").empty()) GTEST_SKIP() << "Graphviz is not installed";
+  const Outcome drawn = place_->run({"dag", "sums", "--text=1 + 2", "--output=program.svg"});
+  EXPECT_EQ(drawn.exit_code, 0) << drawn.err;
+  EXPECT_THAT(slurp(place_->path("program.svg")), HasSubstr(">step 2<"));
+}
+
+}  // namespace
+}  // namespace fathom::testing

@@ -1,0 +1,51 @@
+// The shipped training plan, over the preset that its page names.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "experiments/dag/settings.h"
+#include "fathom/model/spec/parameter_table.h"
+#include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/stage_runs.h"
+#include "fathom/train/recipe/training_plan.h"
+#include "recipe/config_testing.h"
+
+namespace fathom {
+namespace {
+
+using testing::resolved;
+
+// "norm_mid.9" of "norm_mid.9.weight".
+std::string name_of_part(const std::string& name) {
+  return name.substr(0, name.find('.', name.find('.') + 1));
+}
+
+TEST(DagPlan, TrainsThePredictorAndThenTheModel) {
+  const std::string path =
+      std::string(FATHOM_SOURCE_DIR) + "/experiments/dag/plans/predictor_then_model.json";
+  std::vector<std::string> notices;
+  const std::vector<StageRun> stages =
+      resolve_plan(find_plan(path).plan, resolved("dag_small_stack").config, notices);
+  EXPECT_TRUE(notices.empty()) << notices.front();
+  ASSERT_EQ(stages.size(), 2u);
+  const RunConfig &first = stages[0].config, &second = stages[1].config;
+  EXPECT_EQ(dag::settings_of(first.model.own).lm_loss_weight, 0);
+  EXPECT_EQ(first.data.numbers.stream_share, 0);
+  EXPECT_EQ(dag::settings_of(second.model.own).lm_loss_weight, 1);
+  EXPECT_EQ(second.data.numbers.stream_share, 0.5);
+  const std::vector<ParameterSpec> table =
+      parameter_table(first.model, stages[0].corpora[0].vocab_size());
+  const std::vector<bool> frozen = frozen_parameters(first.optimizer, table);
+  // What results are folded back by, and nothing that programs are made of.
+  std::set<std::string> names;
+  for (size_t i = 0; i < table.size(); ++i)
+    if (frozen[i]) names.insert(name_of_part(table[i].name));
+  EXPECT_THAT(names,
+              ::testing::ElementsAre("attention.7", "dag.embed", "dag.gate", "dag.gate_dag",
+                                     "dag.gate_original", "mlp.6", "norm_mid.10", "norm_mid.9"));
+  for (const bool is_frozen : frozen_parameters(second.optimizer, table)) EXPECT_FALSE(is_frozen);
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,165 @@
+// Programs of tokens as formulas, graphs, tables and JSON, beside what the text says.
+#include "experiments/dag/program_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "errors.h"
+#include "fathom/report/render.h"
+
+namespace fathom::dag {
+namespace {
+
+using testing::caught;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::Pair;
+
+DagSettings stack_of(int64_t depth) {
+  DagSettings settings;
+  settings.depth = depth;
+  settings.executor = Executor::kStack;
+  settings.operations = {kOperations.begin(), kOperations.end()};
+  settings.fold = Fold::kGate;
+  return settings;
+}
+
+// 2 * (12 - 3.4), as a stack.
+TokenProgram stack_program() {
+  TokenProgram p;
+  p.position = 1;
+  p.values = {2, 12, 3.4};
+  p.value_signs = {1, 1, 1};
+  p.value_logs = {0.693, 2.485, 1.224};
+  p.operations = {"subtract", "multiply"};
+  p.operation_shares = {0.75, 0.9};
+  p.all_shares = {{0.25, 0.75, 0, 0, 0}, {0.1, 0, 0.9, 0, 0}};
+  p.step_values = {10.3, 16.9};
+  p.hard_values = {8.6, 17.2};
+  p.gate = 0.25;
+  return p;
+}
+
+TextPrograms stack_text() {
+  TextPrograms text;
+  text.run = "r";
+  text.settings = stack_of(2);
+  text.tokens = {"2 * (12 ", "- 3.4)"};
+  text.programs = {stack_program(), stack_program()};
+  text.written = written_program("2 * (12 minus three point four) = 17.2", text.settings);
+  return text;
+}
+
+TEST(ProgramReport, AStackJoinsTheTwoOnTop) {
+  TokenProgram p = stack_program();
+  EXPECT_THAT(operands_of(p, 0), Pair(1, 2));
+  EXPECT_THAT(operands_of(p, 1), Pair(0, 3));
+  EXPECT_EQ(formula_of(p), "2 * (12 - 3.4)");
+  p.operations = {"divide", "identity"};
+  EXPECT_EQ(formula_of(p), "2");
+  p.operations = {"identity", "add"};
+  EXPECT_EQ(formula_of(p), "2 + 12");
+}
+
+TEST(ProgramReport, AListTakesAnyTwo) {
+  TokenProgram p;
+  p.values = {-3};
+  p.value_signs = {-1};
+  p.value_logs = {1.0986};
+  p.operations = {"multiply", "add", "identity"};
+  p.operation_shares = {1, 1, 1};
+  p.all_shares = {{1}, {1}, {1}};
+  p.operand1 = {0, 1, 1};
+  p.operand2 = {0, 0, 2};
+  p.operand1_shares = p.operand2_shares = {1, 1, 1};
+  p.hard_values = {9, 6, 9};
+  EXPECT_EQ(formula_of(p), "-3 * -3");
+  const report::Graph graph = graph_of(p);
+  ASSERT_EQ(graph.nodes.size(), 4u);
+  ASSERT_EQ(graph.edges.size(), 5u) << "identity drops its second operand";
+  EXPECT_EQ(graph.edges[4].from, 1u);
+  EXPECT_TRUE(graph.nodes[1].shade.has_value());
+  EXPECT_FALSE(graph.nodes[2].shade.has_value()) << "the result is not made of the sum";
+  EXPECT_TRUE(graph.nodes[3].marked);
+  EXPECT_THAT(graph.nodes[1].lines, ElementsAre("multiply 100.0 %", "9"));
+}
+
+// Each operation doubles what is written before it.
+TEST(ProgramReport, ALongFormulaNamesItsSteps) {
+  TokenProgram p;
+  p.values = {2};
+  for (size_t k = 0; k < 60; ++k) {
+    p.operations.emplace_back("multiply");
+    p.operand1.push_back(k);
+    p.operand2.push_back(k);
+  }
+  EXPECT_LT(formula_of(p).size(), 250u);
+  EXPECT_THAT(formula_of(p), HasSubstr("step "));
+}
+
+TEST(ProgramReport, WhatIsWrittenIsReadInWordsAndSigns) {
+  const WrittenProgram written =
+      written_program("2 * (12 minus three point four) = 1", stack_of(3));
+  EXPECT_THAT(written.used, ElementsAre(true, true, true, false));
+  EXPECT_NEAR(written.results.back(), 17.2, 1e-12);
+  EXPECT_ANY_THROW(written_program("the rain", stack_of(3)));
+  EXPECT_ANY_THROW(written_program("1 + 2 + 3 + 4 + 5 + 6", stack_of(3)));
+}
+
+TEST(ProgramReport, OfATokenShowsBothBesideOneAnother) {
+  const report::Report report = program_report(stack_text(), 1);
+  const std::string terminal = report::render_terminal(report);
+  for (const char* said : {"the program of token 1, \"- 3.4)\"", "chosen: 2 * (12 - 3.4) = 17.2",
+                           "all shares: 16.9", "gate: 0.25", "written: 2 * (12 - 3.4) = 17.2"})
+    EXPECT_THAT(terminal, HasSubstr(said));
+  EXPECT_THAT(terminal, ::testing::ContainsRegex("step 1 +subtract +75.0 % +value 2 +value 3"));
+  const auto json = nlohmann::json::parse(report::render_json(report));
+  ASSERT_EQ(json["programs"].size(), 1u);
+  const auto& program = json["programs"][0];
+  EXPECT_EQ(program["token"], "- 3.4)");
+  EXPECT_EQ(program["steps"][1]["first"], 0);
+  EXPECT_EQ(program["steps"][1]["second"], 3);
+  EXPECT_EQ(program["steps"][1]["mixed"], 16.9);
+  EXPECT_EQ(program["values"][2]["value"], 3.4);
+  EXPECT_EQ(program["result"], 17.2);
+  EXPECT_EQ(program["gate"], 0.25);
+  EXPECT_EQ(json["written"]["operations"], (nlohmann::json{"subtract", "multiply"}));
+  bool draws = false;
+  for (const report::Part& part : report.parts)
+    draws = draws || std::holds_alternative<report::Graph>(part.body);
+  EXPECT_TRUE(draws);
+}
+
+TEST(ProgramReport, OfAPredictorHasNothingThatItDoesNotExecute) {
+  TextPrograms text = stack_text();
+  text.predictor = true;
+  text.settings.targets = Targets::kSequence;
+  text.written.reset();
+  text.unwritten = "nothing (the rain)";
+  for (TokenProgram& program : text.programs) program.step_values.clear();
+  for (const report::Report& report : {program_report(text, 0), programs_report(text)}) {
+    const std::string terminal = report::render_terminal(report);
+    EXPECT_THAT(terminal, Not(HasSubstr("mixed")));
+    EXPECT_THAT(terminal, Not(HasSubstr("gate")));
+    EXPECT_THAT(terminal, HasSubstr("written: nothing (the rain)"));
+  }
+  EXPECT_THAT(report::render_terminal(program_report(text, 0)),
+              HasSubstr("on average (dag_targets"));
+}
+
+TEST(ProgramReport, OfAllTokensHasARowEach) {
+  TextPrograms text = stack_text();
+  text.programs[0].operations = {"add", "identity"};
+  const report::Report report = programs_report(text);
+  const auto json = nlohmann::json::parse(report::render_json(report));
+  ASSERT_EQ(json["programs"].size(), 2u);
+  EXPECT_EQ(json["programs"][0]["formula"], "2");
+  EXPECT_THAT(report::render_terminal(report),
+              ::testing::ContainsRegex("1 +\"- 3.4\\)\" +2 \\* \\(12 - 3.4\\) +17.2 +16.9 +0.250"));
+}
+
+}  // namespace
+}  // namespace fathom::dag
