@@ -1,6 +1,7 @@
 // Places in the data, as a checkpoint carries them: each source refuses one, or gives a batch.
 #include <nlohmann/json.hpp>
 
+#include "fathom/data/numbers/numbers_data.h"
 #include "fathom/data/shard_windows.h"
 #include "fathom/data/shifted.h"
 #include "fathom/io/json_text.h"
@@ -41,6 +42,19 @@ void draw_shifted(const std::shared_ptr<const DataSet>& windows, const Cursor& c
   require(drawn.after["row"] == cursor["row"] + drawn.batch.B, "so many rows further");
 }
 
+void draw_numbers(int64_t T, const Cursor& cursor) {
+  static const std::shared_ptr<const Tokenizer> tokenizer = numbers_tokenizer("char");
+  NumbersConfig config;
+  config.stream_share = 0.5;
+  NumbersRows rows;
+  rows.T = T;
+  const NumbersData source(config, "train", rows, tokenizer);
+  Drawn drawn;
+  if (!accepts(0, [&] { drawn = source.next(cursor); })) return;
+  require(drawn.batch.T >= 1 && drawn.batch.T <= T, "a row");
+  require(drawn.after["sequence"] == cursor["sequence"] + 1, "one sequence further");
+}
+
 }  // namespace
 
 FATHOM_FUZZ(in) {
@@ -62,6 +76,7 @@ FATHOM_FUZZ(in) {
                           SequentialShards::Draws::kRows),
          cursor);
   });
+  draw_numbers(length, cursor);
   accepts(0, [&] {
     draw_shifted(std::make_shared<RandomWindows>(corpus, "train", rows, length, 1, 0, world, 1, 2),
                  cursor);

@@ -194,7 +194,7 @@ TEST_F(NumbersOptions, StagesMayHaveNumbersOfTheirOwn) {
                                 .plan;
   const ResolvedPlan looked = look_over(plan, config());
   ASSERT_EQ(looked.mistakes.size(), 1U);
-  EXPECT_THAT(looked.mistakes[0].what(), HasSubstr("the stage endless: 1 epochs"));
+  EXPECT_THAT(looked.mistakes[0].what(), HasSubstr("the stage endless: a budget of 1 epoch"));
   EXPECT_THAT(looked.mistakes[0].hint(), HasSubstr("steps"));
   EXPECT_NE(looked.stages[0].corpora[0].fingerprint(), looked.stages[1].corpora[0].fingerprint());
   for (const Drawn& one : testing::draws(*training_data(looked.stages[0]), {}, 20)) {

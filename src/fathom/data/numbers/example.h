@@ -57,7 +57,7 @@ struct NumbersConfig {
 };
 
 // Section "numbers". `acts`: the run's data are these numbers.
-void add_fields(FieldList& list, NumbersConfig& config, std::function<bool()> acts);
+void add_fields(FieldList& list, NumbersConfig& config, const std::function<bool()>& acts);
 // Throws Error(kUsage) for settings without a meaning, naming both keys.
 void check(const NumbersConfig& config);
 int64_t depth_of(const NumbersConfig& config);  // settled

@@ -159,7 +159,7 @@ void check_operations(const NumbersConfig& c) {
 
 }  // namespace
 
-void add_fields(FieldList& list, NumbersConfig& config, std::function<bool()> acts) {
+void add_fields(FieldList& list, NumbersConfig& config, const std::function<bool()>& acts) {
   list.section("numbers");
   add_program_fields(list, config, acts);
   add_value_fields(list, config, acts);

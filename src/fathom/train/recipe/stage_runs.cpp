@@ -142,8 +142,8 @@ void settle_steps(StageRun& run, const RunConfig& base, std::vector<std::string>
 
 void check_end(const StageRun& run, const DataSet& data) {
   if (run.budget.unit != Budget::Unit::kEpochs || data.samples()) return;
-  misuse(fmt::format("{} are no length for {}: its data has no end", to_text(run.budget),
-                     run.config.data.dataset),
+  misuse(fmt::format("a budget of {} has no meaning for {}: its data has no end",
+                     to_text(run.budget), run.config.data.dataset),
          "give the stage steps, samples or tokens");
 }
 
