@@ -12,7 +12,6 @@
 #include "fathom/cli/compare/request.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/plot/request.h"
-#include "fathom/cli/run_list/request.h"
 #include "fathom/cli/sweep/request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/cli/train/request.h"
@@ -71,7 +70,6 @@ class VerbEffects : public testing::EffectsTest {
   void trace_effects();
   void plot_effects();
   void compare_effects();
-  void run_list_effects();
   void sweep_effects();
 };
 
@@ -334,17 +332,6 @@ void VerbEffects::compare_effects() {
   effects_["compare output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
 }
 
-// What they list: run_list_test.cpp.
-void VerbEffects::run_list_effects() {
-  const auto parsed = [](const char* word) { return *parse_runs({word}); };
-  effects_["runs most"] = [=] { EXPECT_EQ(parsed("--most=3").most, 3); };
-  effects_["runs format"] = [=] {
-    EXPECT_EQ(parsed("--format=html").output.format, report::Format::kHtml);
-  };
-  effects_["runs json"] = [=] { EXPECT_EQ(parsed("--json").output.format, report::Format::kJson); };
-  effects_["runs output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
-}
-
 // What they do to its runs: sweep_test.cpp, and e2e/sweep_test.cpp.
 void VerbEffects::sweep_effects() {
   const auto parsed = [](const char* word) { return *parse_sweep({"a.toml", word}); };
@@ -373,11 +360,10 @@ TEST_F(VerbEffects, EachOptionChangesSomething) {
   trace_effects();
   plot_effects();
   compare_effects();
-  run_list_effects();
   sweep_effects();
   expect_all([](const std::string& verb) {
     return verb != "prepare" && verb != "eval" && verb != "import" && verb != "export" &&
-           verb != "loops" && verb != "sizes";  // in files of their own
+           verb != "loops" && verb != "sizes" && verb != "runs";  // in files of their own
   });
 }
 

@@ -1,7 +1,8 @@
 // `fathom runs`: what the run store knows, one row a run.
 #include <nlohmann/json.hpp>
 
-#include "cli/cli_testing.h"
+#include "cli/effects_testing.h"
+#include "fathom/cli/run_list/request.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {
@@ -86,6 +87,19 @@ TEST_F(RunListTest, ItIsAPageAsWell) {
   const std::string page = place_.path("runs.html");
   EXPECT_EQ(run({"runs", "--output=" + page}).exit_code, 0);
   EXPECT_THAT(testing::slurp(page), HasSubstr("<td"));
+}
+
+class RunListEffects : public testing::EffectsTest {};
+
+TEST_F(RunListEffects, EveryOptionChangesSomething) {
+  const auto parsed = [](const char* word) { return *parse_runs({word}); };
+  effects_["runs most"] = [=] { EXPECT_EQ(parsed("--most=3").most, 3); };
+  effects_["runs format"] = [=] {
+    EXPECT_EQ(parsed("--format=html").output.format, report::Format::kHtml);
+  };
+  effects_["runs json"] = [=] { EXPECT_EQ(parsed("--json").output.format, report::Format::kJson); };
+  effects_["runs output"] = [=] { EXPECT_EQ(parsed("--out=x").output.output, "x"); };
+  expect_all([](const std::string& verb) { return verb == "runs"; });
 }
 
 }  // namespace
