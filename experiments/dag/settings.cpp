@@ -229,9 +229,6 @@ void add_notebook_keys(FieldList& list) {
     list.ignore(key, "`fathom eval RUN` answers word problems", /*takes_value=*/true);
   list.ignore("subset", "generated numbers have no end; a corpus is what was prepared",
               /*takes_value=*/true);
-  list.ignore("check_nans", "every step is looked at, `nonfinite` says what follows",
-              /*takes_value=*/true);
-  list.ignore("note", "--run_name says what a run is", /*takes_value=*/true);
 }
 
 void check(const DagSettings& s, const OwnSettings& own) {
