@@ -100,7 +100,7 @@ int trace(const TraceRequest& request) {
   std::vector<int64_t> tokens;
   std::string source = "given text";
   if (request.text) {
-    const std::vector<uint32_t> ids = loaded.tokenizer->encode(*request.text);
+    const std::vector<uint32_t> ids = encode_with_specials(*loaded.tokenizer, *request.text);
     tokens.assign(ids.begin(), ids.end());
   } else {
     tokens = corpus_tokens(request, loaded, limit, source);
