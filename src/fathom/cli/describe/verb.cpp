@@ -8,6 +8,7 @@
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -20,11 +21,12 @@ int run_describe(const Arguments& arguments) {
   bool json = false;
   RunConfig config;
   line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows");
+  line.suggests(suggested_presets);
   line.takes_config_files();
   const auto make_list = [&] {
     FieldList list;
     list.section("output");
-    list.add("json", json, "print one JSON object");
+    list.add("json", json, "print one JSON object").usual();
     list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same");
     add_fields(list, config);
     return list;

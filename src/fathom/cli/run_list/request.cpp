@@ -1,5 +1,7 @@
 #include "fathom/cli/run_list/request.h"
 
+#include "fathom/train/recipe/suggested_words.h"
+
 namespace fathom {
 
 std::optional<RunListRequest> parse_runs(const Arguments& arguments) {
@@ -9,6 +11,7 @@ std::optional<RunListRequest> parse_runs(const Arguments& arguments) {
       "last training loss, the best of their evaluations, and how they ended.",
       "fathom runs 'quickstart*'");
   RunListRequest request;
+  line.suggests(suggested_runs);
   line.takes_more_words(request.patterns);
   FieldList list;
   list.section("runs");
