@@ -60,8 +60,7 @@ TEST_F(Completion, VerbsAreOffered) {
 }
 
 TEST_F(Completion, EveryVerbOffersItsKeys) {
-  for (const Verb& verb : verbs())
-    EXPECT_THAT(offered({verb.name, "--hel"}), Contains("--help"));
+  for (const Verb& verb : verbs()) EXPECT_THAT(offered({verb.name, "--hel"}), Contains("--help"));
   EXPECT_THAT(offered({"train", "--n_l"}), ElementsAre("--n_layer="));
   EXPECT_THAT(offered({"train", "quickstart", "--halt_rule=m"}),
               ElementsAre("--halt_rule=max", "--halt_rule=margin"));
