@@ -61,3 +61,15 @@ configure_file(${PROJECT_SOURCE_DIR}/cmake/engine_verbs.cpp.in
                ${PROJECT_BINARY_DIR}/generated/engine_verbs.cpp @ONLY)
 list(APPEND experiment_verb_sources ${PROJECT_BINARY_DIR}/generated/verbs.cpp)
 list(APPEND experiment_verb_engine_sources ${PROJECT_BINARY_DIR}/generated/engine_verbs.cpp)
+
+# The completion scripts of shells, as text in the program.
+set(completion_scripts "")
+foreach(shell bash zsh fish)
+  set(script ${PROJECT_SOURCE_DIR}/src/fathom/cli/completion/fathom.${shell})
+  file(READ ${script} text)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${script})
+  string(APPEND completion_scripts "      {\"${shell}\", R\"script(${text})script\"},\n")
+endforeach()
+configure_file(${PROJECT_SOURCE_DIR}/cmake/completion.cpp.in
+               ${PROJECT_BINARY_DIR}/generated/completion.cpp @ONLY)
+list(APPEND verb_sources ${PROJECT_BINARY_DIR}/generated/completion.cpp)

@@ -28,6 +28,6 @@ printf '\n## Experiments and presets\n'
 block "$fathom" list
 while read -r verb; do
   printf '\n## fathom %s\n' "$verb"
-  block "$fathom" "$verb" --help
+  block "$fathom" "$verb" --help=all
 done < <("$fathom" --help | awk '/^Usage/ { on = 1; next } on && /^  [a-z]+ / { print $1 }
   /explains a verb/ { exit }')

@@ -206,6 +206,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "prepare tokenizer",
     "prepare vocab_size",
     "prepare vocabulary",
+    "prepare specials",
     "prepare format",
     "prepare rows",
     "prepare prompt_field",

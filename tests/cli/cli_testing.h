@@ -23,6 +23,15 @@ namespace fathom::testing {
 
 using Words = std::vector<std::string>;
 
+// What `fathom VERB --help=all` says, lines that go on in the next one put together.
+inline std::string whole_help(const Workplace& place, const std::string& verb) {
+  std::string help = place.run({verb, "--help=all"}).out;
+  const std::string broken = "\n" + std::string(27, ' ');
+  for (size_t at = help.find(broken); at != std::string::npos; at = help.find(broken, at))
+    help.replace(at, broken.size(), " ");
+  return help;
+}
+
 // A folder with the corpus `rain` (25 characters) in data/, for the program and, through the
 // environment, for this process.
 class CliTest : public ::testing::Test {

@@ -200,13 +200,38 @@ TEST_F(DescribeTest, HelpListsEveryFieldOfARun) {
   FieldList list;
   add_fields(list, c);
   for (const char* verb : {"describe", "train"}) {
-    const std::string help = run({verb, "--help"}).out;
+    const std::string help = testing::whole_help(place_, verb);
     for (const Field& field : list.all()) {
       EXPECT_THAT(help, HasSubstr("\n  --" + field.name() + " ")) << verb;
       EXPECT_THAT(help, HasSubstr(field.help()));
       for (const std::string& alias : field.aliases()) EXPECT_THAT(help, HasSubstr("--" + alias));
     }
   }
+}
+
+TEST_F(DescribeTest, HelpFitsATerminal) {
+  for (const Verb& verb : verbs())
+    for (const char* topic : {"--help", "--help=all"}) {
+      std::istringstream lines(run({verb.name, topic}).out);
+      for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+    }
+}
+
+TEST_F(DescribeTest, HelpBeginsWithTheUsualKeysAndNamesTheSections) {
+  for (const char* verb : {"train", "describe", "plan", "bench"}) {
+    const std::string help = run({verb, "--help"}).out;
+    EXPECT_LT(std::count(help.begin(), help.end(), '\n'), 70) << verb;
+    for (const char* key : {"n_layer", "dataset", "learning_rate", "max_iters", "halt_rule"})
+      EXPECT_THAT(help, HasSubstr("\n  --" + std::string(key) + " ")) << verb;
+    EXPECT_THAT(help, Not(HasSubstr("--spike_window"))) << verb;
+    EXPECT_THAT(help, HasSubstr("\n  guards           4  nonfinite, spike_sigma")) << verb;
+  }
+  const std::string guards = run({"train", "quickstart", "--help=guards"}).out;
+  EXPECT_THAT(guards, HasSubstr("--spike_window"));
+  EXPECT_THAT(guards, Not(HasSubstr("--n_layer")));
+  const Outcome unknown = run({"train", "--help=gards"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("did you mean guards?"));
 }
 
 // The example lines that --help shows work as they stand.
@@ -271,7 +296,10 @@ constexpr double kSlower = 1;
 
 // The least time that the processor gave it, for machines are shared and tests run beside tests.
 TEST_F(DescribeTest, AnswersAtOnce) {
-  for (const Words& words : {Words{"list"}, {"describe", "gpt2ish"}, {"train", "--help"}}) {
+  for (const Words& words : {Words{"list"},
+                             {"describe", "gpt2ish"},
+                             {"train", "--help"},
+                             {"completion", "words", "train", "--n_"}}) {
     double least = std::numeric_limits<double>::infinity();
     for (int i = 0; i < 7; ++i) {
       const std::clock_t start = std::clock();

@@ -37,7 +37,7 @@ std::set<std::string> options_of_verbs(const testing::Workplace& place) {
   add_fields(run, config);
   std::set<std::string> names;
   for (const Verb& verb : verbs()) {
-    const std::string help = place.run({verb.name, "--help"}).out;
+    const std::string help = testing::whole_help(place, verb.name);
     const std::regex option("\n  --([a-z0-9_]+) ");
     const bool trains = verb.name == "train" || verb.name == "describe" || verb.name == "bench" ||
                         verb.name == "plan";

@@ -34,7 +34,7 @@ struct Option {
 };
 
 std::vector<Option> options(const testing::Workplace& place, const std::string& verb) {
-  const std::string help = place.run({verb, "--help"}).out;
+  const std::string help = testing::whole_help(place, verb);
   const std::regex begin("\n  --([a-z0-9_]+) +([^\n]*)");
   std::vector<Option> out;
   for (std::sregex_iterator it(help.begin(), help.end(), begin), end; it != end; ++it) {
@@ -193,7 +193,7 @@ TEST_F(Needs, EveryOptionActsAlwaysOrSaysWhatItNeeds) {
   std::set<std::string> told = {"prepare vocab_size", "prepare timeout",  // below
                                 "prepare rows",       "prepare prompt_field", "prepare truth_field",
                                 "prepare text_field", "prepare title_field",  "prepare seed",
-                                "prepare max_bytes"};
+                                "prepare specials",   "prepare max_bytes"};
   for (const InVain& v : in_vain()) told.insert(std::string(v.verb) + " " + v.key);
   RunConfig config;
   FieldList run;
@@ -225,6 +225,9 @@ TEST_F(Needs, PrepareTellsOnTheConsole) {
   EXPECT_THAT(said({"--vocab_size=300"}),
               HasSubstr("note: vocab_size = 300 has no effect: it needs tokenizer = bpe"));
   EXPECT_THAT(said({"--timeout=3"}), HasSubstr("timeout = 3 has no effect: it needs a download"));
+  EXPECT_THAT(said({"--specials=text"}),
+              HasSubstr("specials = text has no effect: it needs byte pairs"));
+  EXPECT_THAT(said({"--specials=text", "--tokenizer=bpe"}), Not(HasSubstr("no effect")));
   EXPECT_THAT(said({"--max_bytes=3"}),
               HasSubstr("max_bytes = 3 has no effect: it needs a download of documents"));
   EXPECT_THAT(said({"--vocab_size=258", "--tokenizer=bpe"}), Not(HasSubstr("no effect")));

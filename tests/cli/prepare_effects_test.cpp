@@ -15,6 +15,7 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using testing::LoopbackServer;
+using ::testing::Not;
 using testing::Outcome;
 using testing::Words;
 namespace fs = std::filesystem;
@@ -60,6 +61,16 @@ void PrepareEffects::prepare_effects() {
     EXPECT_EQ(o.exit_code, 1);
     EXPECT_THAT(o.err, HasSubstr("few.tiktoken: 1 of 256 single bytes"));
     EXPECT_EQ(run({"prepare", "rain.txt", "--vocabulary=few.tiktoken"}).exit_code, 2);
+  };
+  effects_["prepare specials"] = [&] {
+    place_.write("marked.txt", testing::small_text() + "<|endoftext|>" + testing::small_text());
+    const auto notes = [&](const char* option) {
+      return run({"prepare", "marked.txt", "--tokenizer=bpe", "--vocab_size=260", "--force",
+                  option})
+          .out;
+    };
+    EXPECT_THAT(notes("--specials=tokens"), HasSubstr("<|endoftext|> stands in the text 1 time"));
+    EXPECT_THAT(notes("--specials=text"), Not(HasSubstr("stands in the text")));
   };
   effects_["prepare shard_format"] = [&] {
     prepared({"--shard_format=llmc"});

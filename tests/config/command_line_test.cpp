@@ -131,7 +131,7 @@ TEST(CommandLine, UnknownKeysAreRefusedAsTyped) {
   EXPECT_EQ(e.kind(), ErrorKind::kUsage);
   EXPECT_THAT(e.what(), HasSubstr("--mabye-count"));
   EXPECT_THAT(e.hint(), HasSubstr("--maybe_count"));
-  EXPECT_THAT(l.refusal({"one", "--zzzzzzz", "3"}).hint(), HasSubstr("fathom verb --help"));
+  EXPECT_THAT(l.refusal({"one", "--zzzzzzz", "3"}).hint(), HasSubstr("fathom verb --help=all"));
   EXPECT_THAT(l.refusal({"one", "-x"}).what(), HasSubstr("-x"));
   EXPECT_THAT(l.refusal({"one", "-count=3"}).hint(), HasSubstr("--count"));
   EXPECT_THAT(l.refusal({"one", "--=3"}).what(), HasSubstr("--"));

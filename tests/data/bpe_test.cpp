@@ -248,9 +248,15 @@ TEST(BpeFiles, MergesAreReadWithGpt2sIds) {
   EXPECT_EQ(v.tokens[258], " the");
   EXPECT_EQ(v.tokens[259], "\n\n");
   EXPECT_EQ(v.specials, Pieces{"<|endoftext|>"});
+  const BpeVocabulary headless = read_bpe_vocabulary("Ġ t\r\nh e\nĠt he\nĊ Ċ\n", "f");
+  EXPECT_EQ(headless.tokens, v.tokens) << "the first line may be missing";
+  EXPECT_EQ(headless.specials, v.specials);
   const auto error = [](const std::string& text) {
     return std::string(caught([&] { read_bpe_vocabulary(text, "f"); }).what());
   };
+  EXPECT_THAT(error("Ġ t\nx\n"), HasSubstr("f: line 2"));
+  EXPECT_THAT(error("ab c\n"), HasSubstr("f: line 1 does not begin with base64"))
+      << "no first merge: it would be of two single bytes";
   EXPECT_THAT(error("#version: 0.2\nĠ t\nx\n"), HasSubstr("f: line 3"));
   EXPECT_THAT(error("#version: 0.2\nĠ\xff t\n"), HasSubstr("stands for no byte"));
   EXPECT_THAT(error("#version: 0.2\na b\na b\n"), HasSubstr("is there twice"));

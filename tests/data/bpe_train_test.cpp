@@ -94,6 +94,13 @@ TEST(BpeTraining, TakesTheMostFrequentPairs) {
   EXPECT_EQ(v.specials, Pieces{"<|endoftext|>"});
 }
 
+TEST(BpeTraining, OfTheEndOfATextNoPairIsMade) {
+  const std::string text = "ab<|endoftext|>ab<|endoftext|>ab";
+  const BpeVocabulary v = train_bpe(text, 1000, {}, Specials::kTokens);
+  EXPECT_EQ(Pieces(v.tokens.begin() + 256, v.tokens.end()), Pieces{"ab"});
+  EXPECT_GT(train_bpe(text, 1000).tokens.size(), 257U) << "as text it is";
+}
+
 TEST(BpeTraining, EndsWhereNoPairComesTwice) {
   const BpeVocabulary v = train_bpe("ab cd", 1000);
   EXPECT_EQ(v.tokens.size(), 256U);

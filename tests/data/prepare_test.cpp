@@ -125,12 +125,13 @@ TEST_F(PrepareTest, EveryFieldHasAnEffect) {
   std::vector<std::string> names;
   for (const Field& field : list.all()) names.push_back(field.name());
   // name to force: below. input, url, timeout: known_corpora_test.cpp. vocab_size, vocabulary:
-  // cli/prepare_effects_test.cpp. format to seed: prepare_rows_test.cpp.
-  EXPECT_EQ(names,
-            (std::vector<std::string>{"name", "input", "tokenizer", "vocab_size", "vocabulary",
-                                      "format", "rows", "prompt_field", "truth_field", "text_field",
-                                      "title_field", "seed", "shard_format", "val_fraction",
-                                      "shard_tokens", "force", "url", "timeout", "max_bytes"}));
+  // cli/prepare_effects_test.cpp. specials: specials_test.cpp. format to seed:
+  // prepare_rows_test.cpp.
+  EXPECT_EQ(names, (std::vector<std::string>{
+                       "name",         "input",       "tokenizer", "vocab_size",   "vocabulary",
+                       "specials",     "format",      "rows",      "prompt_field", "truth_field",
+                       "text_field",   "title_field", "seed",      "shard_format", "val_fraction",
+                       "shard_tokens", "force",       "url",       "timeout",      "max_bytes"}));
   options.what = text(kTwentyBytes).what;
   list.set_text("name", "other", "--name");
   list.set_text("tokenizer", "byte", "--tokenizer");

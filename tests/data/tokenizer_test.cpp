@@ -72,6 +72,15 @@ TEST(CharTokenizer, NamesAnUnknownCharacterAndItsPlace) {
   EXPECT_THAT(error.hint(), HasSubstr("--tokenizer byte"));
   EXPECT_THAT(caught([&] { tokenizer->encode("a🙂"); }).what(),
               HasSubstr("(U+1F642) at position 1"));
+  const Error crlf = caught([&] { tokenizer->encode("ab\r\n"); });
+  EXPECT_THAT(crlf.what(), HasSubstr("(U+000D, the carriage return of lines that end in CRLF)"));
+  EXPECT_THAT(crlf.hint(), HasSubstr("`sed 's/\\r$//' FILE`"));
+  EXPECT_THAT(caught([&] {
+                tokenizer->encode(
+                    "\xEF\xBB\xBF"
+                    "ab");
+              }).what(),
+              HasSubstr("(U+FEFF, a byte order mark) at position 0"));
 }
 
 TEST(CharTokenizer, NamesTheByteThatIsNotUtf8) {

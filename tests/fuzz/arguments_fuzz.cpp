@@ -38,6 +38,8 @@ FATHOM_FUZZ(in) {
   });
   for (const std::string& notice : sample.fields.notices()) require_printable(notice);
   if (accepted) check_given(sample.fields);
+  if (!words.empty())
+    line.completions({words.begin(), words.end() - 1}, words.back(), sample.fields);
 }
 
 }  // namespace fathom::fuzzing

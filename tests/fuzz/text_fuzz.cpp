@@ -32,9 +32,13 @@ FATHOM_FUZZ(in) {
   std::string pieces;
   for_each_piece(text, [&](std::string_view piece) { pieces += piece; });
   require(pieces == text, "pieces leave no gap");
-  BpeVocabulary vocabulary = train_bpe(text, size);
+  const Specials specials = size % 2 == 0 ? Specials::kTokens : Specials::kText;
+  BpeVocabulary vocabulary = train_bpe(text, size, {}, specials);
   require(vocabulary.size() <= static_cast<size_t>(size), "no more tokens than asked for");
-  check_round_trip(*make_bpe_tokenizer("bpe", std::move(vocabulary)), text);
+  const auto pairs = make_bpe_tokenizer("bpe", std::move(vocabulary));
+  check_round_trip(*pairs, text);
+  require(pairs->decode(encode_with_specials(*pairs, text)) == text,
+          "specials decode as they were");
 }
 
 }  // namespace fathom::fuzzing

@@ -8,14 +8,16 @@
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/run_checkpoint.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 
 void add_fields(FieldList& list, ModelChoice& c) {
   list.section("model");
   list.add("checkpoint", c.checkpoint, "best, last or a checkpoint's folder; auto: best, else last")
-      .path();
-  list.add("device", c.device, "auto, cpu, cuda or cuda:N");
+      .path()
+      .suggests(suggested_checkpoints);
+  list.add("device", c.device, "auto, cpu, cuda or cuda:N").suggests(suggested_devices);
   list.add("threads", c.threads, "processor threads, 0: all this process may use")
       .at_least(0)
       .at_most(kMostThreads);

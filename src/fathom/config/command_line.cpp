@@ -5,12 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/config/literal.h"
 
 namespace fathom {
 namespace {
@@ -18,6 +17,8 @@ namespace {
 // Put before a text that CLI11 would interpret: it takes `--key=` for a forgotten value, and a word
 // `[1,2]` for two.
 constexpr char kGuard = '\x01';
+
+constexpr char kHelpOf[] = "--help=";
 
 std::string with_underscores(std::string name) {
   std::replace(name.begin(), name.end(), '-', '_');
@@ -66,16 +67,6 @@ std::string option_names(const Field& field) {
   return names;
 }
 
-// "int [12] 1 <= n_layer": type, value as it stands, and range.
-std::string option_facts(const Field& field) {
-  const Value value = field.value();
-  const bool bare = value.is_string() && !value.get<std::string>().empty() &&
-                    value.get<std::string>().find_first_of(" \n\t") == std::string::npos;
-  const std::string shown = bare ? value.get<std::string>() : to_literal(value);
-  return fmt::format("{} [{}]{}{}", field.type(), shown, field.range().empty() ? "" : ", ",
-                     field.range());
-}
-
 // `sink` must outlive the parsing; what it ends up with is of no interest, for the values are read
 // in the order typed.
 void add_option(CLI::App& app, const Field& field, std::string& sink) {
@@ -98,7 +89,7 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
   const std::string nearest = nearest_name(name, names);
   misuse(fmt::format("unknown key {}", escaped(typed)),
          (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
-             fmt::format("`fathom {} --help` lists every key", verb));
+             fmt::format("`fathom {} --help=all` lists every key", verb));
 }
 
 // Settings and, with an empty key, words, in the order typed; nothing where help is asked for.
@@ -162,11 +153,26 @@ CommandLine::CommandLine(std::string verb, std::string usage, std::string summar
       example_(std::move(example)) {}
 
 void CommandLine::positional(std::string name, std::string& slot, std::string help, bool required) {
-  positionals_.push_back({std::move(name), std::move(help), &slot, required});
+  positionals_.push_back({std::move(name), std::move(help), &slot, required, nullptr});
+}
+
+void CommandLine::suggests(Suggestions suggestions) {
+  if (!positionals_.empty()) positionals_.back().suggestions = suggestions;
+  of_more_words_ = std::move(suggestions);
 }
 
 std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Arguments& arguments,
                                                                     const FieldList& fields) {
+  if (!arguments.empty() && arguments[0].rfind(kComplete, 0) == 0) {
+    fmt::print("{}", completions({arguments.begin() + 1, arguments.end()},
+                                 arguments[0].substr(std::strlen(kComplete)), fields));
+    return std::nullopt;
+  }
+  for (auto word = arguments.begin(); word != arguments.end() && *word != "--"; ++word)
+    if (word->rfind(kHelpOf, 0) == 0) {
+      fmt::print("{}", help(fields, word->substr(std::strlen(kHelpOf))));
+      return std::nullopt;
+    }
   const auto all = split(arguments, fields, verb_);
   if (!all) {
     fmt::print("{}", help(fields));
@@ -191,28 +197,6 @@ std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Argume
                        positionals_[next_positional].help),
            "for example: " + example_);
   return settings;
-}
-
-std::string CommandLine::help(const FieldList& fields) const {
-  std::string out = fmt::format("{}\n\nUsage:   fathom {} {}\nExample: {}\n\n", summary_, verb_,
-                                usage_, example_);
-  for (const Positional& p : positionals_) out += fmt::format("  {:<14} {}\n", p.name, p.help);
-  std::string section;
-  for (const Field& field : fields.all()) {
-    if (field.section() != section) out += fmt::format("\n{}\n", section = field.section());
-    out += fmt::format("  --{:<20} {}\n  {:<22} {}\n", field.name(), option_facts(field), "",
-                       field.help());
-    if (const auto needed = field.needed(); !needed.empty())
-      out += fmt::format("  {:<22} needs {}\n", "", join(needed, ", and "));
-    if (!field.aliases().empty())
-      out += fmt::format("  {:<22} also --{}\n", "", fmt::join(field.aliases(), ", --"));
-  }
-  std::vector<std::string> ignored, refused;
-  for (const ForeignKey& foreign : fields.foreign_keys())
-    (foreign.hint.empty() ? ignored : refused).push_back(foreign.name);
-  if (!ignored.empty()) out += fmt::format("\nwithout effect here: {}\n", fmt::join(ignored, ", "));
-  if (!refused.empty()) out += fmt::format("refused: {}\n", fmt::join(refused, ", "));
-  return out;
 }
 
 bool parse_into(CommandLine& line, const Arguments& arguments, FieldList& fields) {

@@ -112,6 +112,12 @@ std::string shown_tree(const std::vector<IntTree>& list) {
   return to_literal(to_value(list));
 }
 
+std::vector<Suggestion> as_suggestions(const std::vector<std::string>& words) {
+  std::vector<Suggestion> out;
+  for (const std::string& word : words) out.push_back({word, ""});
+  return out;
+}
+
 Field& Field::at_least(double bound) {
   return low_ = bound, low_open_ = false, *this;
 }
@@ -155,6 +161,12 @@ Field& Field::or_needs(std::string what, std::function<bool()> holds) {
 Field& Field::path() {
   return path_ = true, *this;
 }
+Field& Field::usual() {
+  return usual_ = true, *this;
+}
+Field& Field::suggests(Suggestions suggestions) {
+  return suggestions_ = std::move(suggestions), *this;
+}
 Field& Field::any_bytes() {
   return any_bytes_ = true, *this;
 }
@@ -175,6 +187,12 @@ std::vector<std::string> Field::needed() const {
   std::vector<std::string> out;
   for (const Need& need : needs_) out.push_back(need.what);
   return out;
+}
+
+std::vector<Suggestion> Field::suggestions() const {
+  if (!choices_.empty()) return as_suggestions(choices_);
+  if (is_bool()) return as_suggestions({"true", "false"});
+  return suggestions_ ? suggestions_() : std::vector<Suggestion>();
 }
 
 Value Field::value() const {

@@ -61,6 +61,14 @@ struct ChoiceOrTree {
   std::vector<IntTree> list;
 };
 
+// A word that may be typed, and what it is; empty: it speaks for itself.
+struct Suggestion {
+  std::string word, help;
+};
+using Suggestions = std::function<std::vector<Suggestion>()>;
+// Of words that speak for themselves.
+std::vector<Suggestion> as_suggestions(const std::vector<std::string>& words);
+
 // What a ChoiceOrTree without entries is.
 enum class EmptyTree {
   kList,     // a value like others, [] or None
@@ -92,6 +100,9 @@ class Field {
   // A path: any bytes; a leading ~ is $HOME. value() is path_to_text() of it, and assign() takes
   // that back.
   Field& path();
+  Field& usual();  // one of the twenty or so that `--help` of a verb with many keys begins with
+  // Values that shells offer where the field has no choices; others are allowed.
+  Field& suggests(Suggestions suggestions);
   Field& any_bytes();  // a text that need not be UTF-8; whoever saves the value sees to it
 
   const std::string& name() const { return name_; }
@@ -106,6 +117,8 @@ class Field {
   bool does_shape_weights() const { return shapes_weights_; }
   bool is_of_policy() const { return of_policy_; }
   bool is_path() const { return path_; }
+  bool is_usual() const { return usual_; }
+  std::vector<Suggestion> suggestions() const;  // choices, truth values, or what it suggests
   bool is_text() const { return type_ == "text"; }
   std::vector<std::string> needed() const;  // what the key needs; empty: it always acts
   bool is_bool() const { return type_.rfind("bool", 0) == 0; }  // a bare flag means true
@@ -136,6 +149,8 @@ class Field {
   bool low_open_ = false, high_open_ = false;
   size_t turn_ = 0;  // when it was set, counted over the list's fields; 0: not set
   bool shapes_weights_ = false, of_policy_ = false, path_ = false, any_bytes_ = false;
+  bool usual_ = false;
+  Suggestions suggestions_;  // null: none
   std::vector<Need> needs_;
   std::shared_ptr<const Value> before_;  // its value when it was first set; null: not set
   std::function<Value()> get_;

@@ -45,8 +45,10 @@ std::unique_ptr<Tokenizer> make_bpe_tokenizer(const std::string& kind, BpeVocabu
 // again the pair that is most frequent in the text's pieces, of equal ones that with the lower ids.
 // Fewer where no pair comes twice any more. `progress` may throw. Throws Error(kUsage) unless
 // 257 <= size <= 65,536. The time goes with the places that are merged, the memory with the bytes
-// of the text's different pieces: about 25 for each.
+// of the text's different pieces: about 25 for each. With Specials::kTokens "<|endoftext|>" is none
+// of the text: no pair is made of it.
 BpeVocabulary train_bpe(std::string_view text, int64_t size,
-                        const std::function<void(int64_t done)>& progress = {});
+                        const std::function<void(int64_t done)>& progress = {},
+                        Specials specials = Specials::kText);
 
 }  // namespace fathom

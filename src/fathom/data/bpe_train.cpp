@@ -39,9 +39,13 @@ struct Cells {
     int64_t count;
   };
 
-  explicit Cells(std::string_view text) {
+  Cells(std::string_view text, Specials specials) {
     std::unordered_map<std::string_view, int64_t> counts;
-    for_each_piece(text, [&](std::string_view piece) { ++counts[piece]; });
+    for (const std::string_view mark = kEndOfText; !text.empty();) {
+      const size_t end = specials == Specials::kTokens ? text.find(mark) : text.npos;
+      for_each_piece(text.substr(0, end), [&](std::string_view piece) { ++counts[piece]; });
+      text.remove_prefix(end == text.npos ? text.size() : end + mark.size());
+    }
     uint64_t size = 1;
     for (const auto& [piece, count] : counts) size += piece.size() + 1;
     if (size > kMaxCells)
@@ -135,8 +139,8 @@ class PairTable {
 
 class Trainer {
  public:
-  explicit Trainer(std::string_view text)
-      : cells_(text), length_(256, 1), before_(256), after_(256) {
+  Trainer(std::string_view text, Specials specials)
+      : cells_(text, specials), length_(256, 1), before_(256), after_(256) {
     pairs_.reserve(std::min(cells_.ids.size(), size_t{1} << 16));  // no more pairs than places
     for_each_pair([](PairTable::Entry& entry, size_t, int64_t count) {
       entry.count += count;
@@ -312,16 +316,16 @@ class Trainer {
 }  // namespace
 
 BpeVocabulary train_bpe(std::string_view text, int64_t size,
-                        const std::function<void(int64_t)>& progress) {
+                        const std::function<void(int64_t)>& progress, Specials specials) {
   if (size < 257 || size > static_cast<int64_t>(kShardIdLimit))
     misuse(fmt::format("vocab_size = {} is no size for byte pairs", size),
            fmt::format("take 257 (the bytes and the end of a text) to {}", kShardIdLimit));
   BpeVocabulary vocabulary;
   for (int b = 0; b < 256; ++b) vocabulary.tokens.emplace_back(1, static_cast<char>(b));
-  vocabulary.specials = {"<|endoftext|>"};
+  vocabulary.specials = {kEndOfText};
   std::unordered_map<std::string, uint16_t> id_of;
   for (uint16_t id = 0; id < 256; ++id) id_of[vocabulary.tokens[id]] = id;
-  Trainer trainer(text);
+  Trainer trainer(text, specials);
   Pair pair;
   while (static_cast<int64_t>(vocabulary.size()) < size && trainer.best(pair)) {
     // Another pair may make what is a token already ("ab" "c" and "a" "bc").

@@ -146,6 +146,19 @@ BpeVocabulary read_package(std::string_view text, const std::string& name) {
   return vocabulary;
 }
 
+// GPT-2's merges by their first line: its version or, where that was cut off, the first merge,
+// which is of two single bytes. No line of ranks is: their base64 has four letters at least.
+bool begins_as_merges(std::string_view text) {
+  if (text.substr(0, 8) == "#version") return true;
+  const auto halves = words_of(without_return(text.substr(0, text.find('\n'))), ' ');
+  const ByteAlphabet alphabet;
+  return halves.size() == 2 &&
+         std::all_of(halves.begin(), halves.end(), [&](std::string_view symbol) {
+           const auto bytes = alphabet.bytes(symbol);
+           return bytes && bytes->size() == 1;
+         });
+}
+
 }  // namespace
 
 void validate(const BpeVocabulary& v) {
@@ -204,7 +217,7 @@ BpeVocabulary read_bpe_vocabulary(std::string_view text, const std::string& name
     v = read_tokenizer_json(text, name);
   else if (text[first] == '{')
     v = read_package(text, name);
-  else if (text.substr(first, 8) == "#version")
+  else if (begins_as_merges(text.substr(first)))
     v = read_merges(text.substr(first), name);
   else
     v = read_ranks(text.substr(first), name);

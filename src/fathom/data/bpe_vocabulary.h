@@ -32,8 +32,9 @@ nlohmann::json to_json(const BpeVocabulary& vocabulary);
 BpeVocabulary bpe_vocabulary_from_json(const nlohmann::json& json);
 
 // Reads what others write; `name` is for errors. Known by its content:
-//   vocab.bpe, merges.txt   GPT-2's merges, "#version" and two symbols a line. Ids are GPT-2's: the
-//                           256 bytes in its order, then the merges, then <|endoftext|>
+//   vocab.bpe, merges.txt   GPT-2's merges, "#version", which may be missing, and two symbols a
+//                           line. Ids are GPT-2's: the 256 bytes in its order, then the merges,
+//                           then <|endoftext|>
 //   *.tiktoken              base64 and rank, a line a token
 //   the JSON of the npm package tiktoken (encoders/gpt2.json): ranks and special tokens
 //   tokenizer.json          Hugging Face's (tokenizer_json.h)

@@ -92,7 +92,7 @@ class Preparation {
       tell(stage, total, done);
     };
     const auto content = reads_rows(options_) ? row_content(options_, text, progress, notices_)
-                                              : text_content(options_, text, progress);
+                                              : text_content(options_, text, progress, notices_);
     const std::string kind = choose_tokenizer(options_, known_, content->scan(), notices_);
     sha256_ = sha256_hex(
         text, [&](uint64_t done) { tell("read", text.size(), (text.size() + done) / 2); });

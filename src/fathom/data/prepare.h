@@ -27,6 +27,7 @@ struct PrepareOptions {
   std::string input;                     // a local copy of a known corpus's text
   std::vector<std::string> more_inputs;  // of a corpus of documents, beside it; words, not a flag
   std::string tokenizer = "auto";        // auto, char, byte, gpt2, bpe
+  std::string specials = "tokens";       // what <|endoftext|> in a text is: tokens, text
   int64_t vocab_size = 4096;             // of a bpe that is made for the text
   // A file with GPT-2's, empty: the kept or a downloaded one. With bpe, a file of any byte pairs;
   // empty: they are made for the text.

@@ -36,10 +36,12 @@ class Content {
   virtual nlohmann::json write(const std::string& folder, const Tokenizer& tokenizer) const = 0;
 };
 
-// Both read `text` through, which must outlive the content, as `options` and `progress` must.
+// Both read `text` through, which must outlive the content, as all else must. `notices` are told
+// what is worth saying.
 std::unique_ptr<Content> text_content(const PrepareOptions& options, std::string_view text,
-                                      const StageProgress& progress);
-// Throws Error with the line for what is no row. `notices` are told what is worth saying.
+                                      const StageProgress& progress,
+                                      std::vector<std::string>& notices);
+// Throws Error with the line for what is no row.
 std::unique_ptr<Content> row_content(const PrepareOptions& options, std::string_view text,
                                      const StageProgress& progress,
                                      std::vector<std::string>& notices);

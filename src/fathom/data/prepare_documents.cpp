@@ -12,12 +12,12 @@
 #include "fathom/base/text.h"
 #include "fathom/data/bpe.h"
 #include "fathom/data/corpus_meta.h"
-#include "fathom/data/corpus_writer.h"
 #include "fathom/data/document_files.h"
 #include "fathom/data/gpt2_vocabulary.h"
 #include "fathom/data/prepare_internal.h"
 #include "fathom/data/sample.h"
 #include "fathom/data/shard_record.h"
+#include "fathom/data/split_tokens.h"
 #include "fathom/data/tokenizer_json.h"
 #include "fathom/io/json_text.h"
 
@@ -26,7 +26,6 @@ namespace fs = std::filesystem;
 namespace fathom {
 namespace {
 
-constexpr size_t kPieceBytes = 1 << 20;
 constexpr size_t kTrainBytes = 64 << 20;  // of text that byte pairs are made of
 
 // Which documents are for validation: a draw for each, by its number.
@@ -42,38 +41,6 @@ class SplitChoice {
   double val_fraction_;
   uint64_t count_ = 0;
   RandomStream stream_{0, "documents/val"};
-};
-
-// Text that comes in parts becomes tokens as it would in one piece.
-class SplitTokens {
- public:
-  SplitTokens(const Tokenizer& tokenizer, SplitWriter writer)
-      : tokenizer_(tokenizer), writer_(std::move(writer)) {}
-
-  void text(std::string_view part) {
-    rest_ += part;
-    // What follows a part must be there, as far as a piece may reach.
-    size_t begin = 0;
-    while (rest_.size() - begin > 2 * kPieceBytes + kMaxPieceBytes) {
-      const std::string_view rest = std::string_view(rest_).substr(begin);
-      const size_t n = tokenizer_.part_end(rest, kPieceBytes);
-      writer_.append(tokenizer_.encode(rest.substr(0, n)));
-      begin += n;
-    }
-    rest_.erase(0, begin);
-  }
-  // Nothing follows.
-  void end() {
-    writer_.append(tokenizer_.encode(rest_));
-    rest_.clear();
-  }
-  void add(Span<const uint32_t> ids) { writer_.append(ids); }
-  SplitWriter& writer() { return writer_; }
-
- private:
-  const Tokenizer& tokenizer_;
-  SplitWriter writer_;
-  std::string rest_;
 };
 
 uint64_t characters_in(std::string_view text) {
@@ -166,6 +133,7 @@ class DocumentPreparation {
                              {"val_fraction", options_.val_fraction},
                              {"shard_format", options_.shard_format},
                              {"shard_tokens", options_.shard_tokens}};
+    add_specials(options_, kind_, recipe);
     if (kind_ == "bpe" && options_.vocabulary.empty()) recipe["vocab_size"] = options_.vocab_size;
     if (kind_ == "bpe" && !options_.vocabulary.empty())
       recipe["vocabulary"] = sha256_hex(read_once(options_.vocabulary, kMaxTokenizerBytes));
@@ -185,11 +153,12 @@ class DocumentPreparation {
     const std::string text = first_training_text();
     notices_.push_back(fmt::format("byte pairs are made of the first {} of the training text",
                                    human_bytes(static_cast<double>(text.size()))));
-    return make_bpe_tokenizer(kind_, train_bpe(text, options_.vocab_size, [&](int64_t done) {
-                                if (progress_)
-                                  progress_("merge", static_cast<uint64_t>(done),
-                                            static_cast<uint64_t>(options_.vocab_size));
-                              }));
+    const auto tell_merges = [&](int64_t done) {
+      if (progress_)
+        progress_("merge", static_cast<uint64_t>(done), static_cast<uint64_t>(options_.vocab_size));
+    };
+    return make_bpe_tokenizer(
+        kind_, train_bpe(text, options_.vocab_size, tell_merges, specials_of(options_)));
   }
 
   std::string first_training_text() {
@@ -222,8 +191,9 @@ class DocumentPreparation {
     SplitWriter writer(folder, split,
                        options_.shard_format == "llmc" ? ShardFormat::kLlmC : ShardFormat::kNanoGpt,
                        static_cast<uint64_t>(options_.shard_tokens));
-    return *splits_.emplace(split, std::make_unique<SplitTokens>(tokenizer, std::move(writer)))
-                .first->second;
+    auto tokens =
+        std::make_unique<SplitTokens>(tokenizer, specials_of(options_), std::move(writer));
+    return *splits_.emplace(split, std::move(tokens)).first->second;
   }
 
   void write_documents(const std::string& folder, const Tokenizer& tokenizer) {
@@ -237,12 +207,14 @@ class DocumentPreparation {
       }
       void text(std::string_view part) override {
         current->text(part);
+        preparation.windows_.add(part);
         preparation.bytes_ += part.size();
         preparation.characters_ += characters_in(part);
       }
       void end() {
         if (current == nullptr) return;
         current->end();
+        preparation.windows_.end();
         ++preparation.documents_;
         if (!preparation.known_.form.joined) current->add({&separator, 1});
         current = nullptr;
@@ -308,7 +280,13 @@ class DocumentPreparation {
              known_.has_splits || files_.front().is_shard
                  ? "give the files of both splits"
                  : "give more documents, or another --val_fraction");
-    for (const auto& [split, tokens] : splits_) splits[split] = tokens->writer().finish();
+    uint64_t specials = 0;
+    for (const auto& [split, tokens] : splits_) {
+      splits[split] = tokens->writer().finish();
+      specials += tokens->specials();
+    }
+    note_specials(specials, notices_);
+    windows_.note(notices_);
     const nlohmann::json meta = {
         {"format_version", kMetaVersion},
         {"name", name_},
@@ -346,6 +324,7 @@ class DocumentPreparation {
   nlohmann::json recipe_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::map<std::string, std::unique_ptr<SplitTokens>> splits_;
+  WindowsMarks windows_;
   int64_t documents_ = 0;
   uint64_t bytes_ = 0, characters_ = 0;
 };

@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fathom/data/corpus.h"
 #include "fathom/data/prepare.h"
+#include "fathom/data/tokenizer.h"
 
 namespace fathom {
 
@@ -19,6 +21,10 @@ std::vector<std::string> row_columns(const PrepareOptions& options);
 std::string check_options(const PrepareOptions& options, const KnownCorpus* known);
 // The line that prepares the same corpus again: every field that is not at its default.
 std::string command_line(PrepareOptions options);
+// What "<|endoftext|>" in a text is; into the recipe goes what differs from the usual, and matters.
+Specials specials_of(const PrepareOptions& options);
+void add_specials(const PrepareOptions& options, const std::string& tokenizer,
+                  nlohmann::json& recipe);
 // Equal recipes give equal files.
 nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
                       const std::string& sha256);
@@ -32,6 +38,22 @@ PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta
 // The same of the corpus in `folder`, with what its preparation said.
 PrepareReport report_of(const std::filesystem::path& folder, bool already_prepared,
                         std::vector<std::string> notices);
+
+// How often "<|endoftext|>" became its token; nothing is said of 0.
+void note_specials(uint64_t count, std::vector<std::string>& notices);
+// What editors of Windows leave in texts: it stays there, and is told. A text comes in parts.
+class WindowsMarks {
+ public:
+  void add(std::string_view part);
+  void end();  // of a text
+  void note(std::vector<std::string>& notices) const;
+
+ private:
+  std::string head_;           // a text's first three bytes
+  bool after_return_ = false;  // the part before ended with one
+  uint64_t lines_ = 0;         // that end in CRLF
+  uint64_t texts_ = 0;         // that begin with a byte order mark
+};
 
 // A folder's meta.json; null where there is none, or none that can be read as one. These throw
 // SystemError where the system is the reason.

@@ -62,6 +62,12 @@ fs::path unpacked_name(const fs::path& file) {
   return file.filename();
 }
 
+bool has_byte_pairs(const PrepareOptions& o) {
+  const KnownCorpus* known = find_known_corpus(o.what);
+  return o.tokenizer == "gpt2" || o.tokenizer == "bpe" ||
+         (o.tokenizer == "auto" && known != nullptr && known->has_documents);
+}
+
 }  // namespace
 
 bool reads_rows(const PrepareOptions& o) {
@@ -97,6 +103,7 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   list.set("timeout", o.timeout, "prepare");
   list.set("format", o.format, "prepare");
   list.set("seed", o.seed, "prepare");
+  list.set("specials", o.specials, "prepare");
 
   if (!known) check_file(o);
   if (!known && !o.input.empty())
@@ -111,9 +118,7 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
   if (!o.url.empty() && !o.input.empty())
     misuse("--url and --input are both given", "leave out one");
   const bool of_documents = known && known->has_documents;
-  const bool takes_vocabulary =
-      o.tokenizer == "gpt2" || o.tokenizer == "bpe" || (of_documents && o.tokenizer == "auto");
-  if (!o.vocabulary.empty() && !takes_vocabulary)
+  if (!o.vocabulary.empty() && !has_byte_pairs(o))
     misuse(fmt::format("--vocabulary has no meaning for --tokenizer {}", o.tokenizer),
            "it is a file of byte pairs: add --tokenizer gpt2, or bpe");
   if (of_documents && o.format != "auto")
@@ -154,6 +159,16 @@ std::string command_line(PrepareOptions options) {
   return line;
 }
 
+Specials specials_of(const PrepareOptions& options) {
+  return options.specials == "text" ? Specials::kText : Specials::kTokens;
+}
+
+void add_specials(const PrepareOptions& options, const std::string& tokenizer,
+                  nlohmann::json& recipe) {
+  if ((tokenizer == "gpt2" || tokenizer == "bpe") && options.specials == "text")
+    recipe["specials"] = options.specials;
+}
+
 nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenizer,
                       const std::string& sha256) {
   nlohmann::json recipe = {{"sha256", sha256},
@@ -161,6 +176,7 @@ nlohmann::json recipe(const PrepareOptions& options, const std::string& tokenize
                            {"val_fraction", options.val_fraction},
                            {"shard_format", options.shard_format},
                            {"shard_tokens", options.shard_tokens}};
+  add_specials(options, tokenizer, recipe);
   if (tokenizer == "bpe" && options.vocabulary.empty()) recipe["vocab_size"] = options.vocab_size;
   if (tokenizer == "bpe" && !options.vocabulary.empty())
     recipe["vocabulary"] = sha256_hex(read_once(options.vocabulary, kMaxTokenizerBytes));
@@ -193,6 +209,10 @@ void add_fields(FieldList& list, PrepareOptions& o) {
           "gpt2.json; empty: the one kept in data/tokenizers, or a download; with bpe: such a file "
           "of any byte pairs, or empty to make them")
       .path();
+  list.add("specials", o.specials,
+           "what <|endoftext|> in a text is; tokens: the token that ends a text, text: its letters",
+           {{"tokens", "tokens"}, {"text", "text"}})
+      .needs("byte pairs (tokenizer = gpt2 or bpe)", [&o] { return has_byte_pairs(o); });
   const auto rows = [&o] { return reads_rows(o); };
   list.add(
       "format", o.format,

@@ -1,4 +1,6 @@
 // What prepare() says about a corpus, read back from the corpus itself.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -7,6 +9,8 @@
 #include "fathom/base/text.h"
 #include "fathom/base/utf8.h"
 #include "fathom/config/path_text.h"
+#include "fathom/data/bpe_vocabulary.h"
+#include "fathom/data/content_kind.h"
 #include "fathom/data/prepare.h"
 #include "fathom/data/prepare_internal.h"
 #include "fathom/data/sample.h"
@@ -142,6 +146,40 @@ PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta
   ids.resize(std::min(ids.size(), kSampleIds));
   report.sample_ids = std::move(ids);
   return report;
+}
+
+void note_specials(uint64_t count, std::vector<std::string>& notices) {
+  if (count > 0)
+    notices.push_back(
+        fmt::format("{} stands in the text {}, as the token of a text's end; --specials=text "
+                    "leaves it as text",
+                    kEndOfText, counted(static_cast<int64_t>(count), "time")));
+}
+
+void WindowsMarks::add(std::string_view part) {
+  if (part.empty()) return;
+  lines_ += after_return_ && part[0] == '\n';
+  for (size_t at = part.find("\r\n"); at != part.npos; at = part.find("\r\n", at + 2)) ++lines_;
+  after_return_ = part.back() == '\r';
+  head_ += part.substr(0, 3 - std::min<size_t>(3, head_.size()));
+}
+
+void WindowsMarks::end() {
+  texts_ += !byte_order_mark(head_).empty();
+  head_.clear();
+  after_return_ = false;
+}
+
+void WindowsMarks::note(std::vector<std::string>& notices) const {
+  if (lines_ > 0)
+    notices.push_back(fmt::format(
+        "{} in CRLF, as Windows writes them: each carriage return is a character of the text; "
+        "`sed 's/\\r$//' FILE` writes it without them",
+        counted(static_cast<int64_t>(lines_), "line ends", "lines end")));
+  if (texts_ > 0)
+    notices.push_back(
+        fmt::format("{} with a byte order mark, which stays in the text",
+                    counted(static_cast<int64_t>(texts_), "text begins", "texts begin")));
 }
 
 PrepareReport report_of(const std::filesystem::path& folder, bool already_prepared,

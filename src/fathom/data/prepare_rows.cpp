@@ -13,6 +13,7 @@
 #include "fathom/data/corpus_writer.h"
 #include "fathom/data/permutation.h"
 #include "fathom/data/prepare_content.h"
+#include "fathom/data/prepare_internal.h"
 #include "fathom/data/row.h"
 #include "fathom/data/sample.h"
 #include "fathom/data/xxh3_stream.h"
@@ -88,7 +89,7 @@ class RowContent : public Content {
       for (const std::string& part : {title_prompt(row), row.text, row.prompt, row.truth})
         if (!part.empty()) all += part + "\n";
     }
-    return train_bpe(all, size, progress);
+    return train_bpe(all, size, progress, specials_of(options_));
   }
 
   nlohmann::json write(const std::string& folder, const Tokenizer& tokenizer) const override {
@@ -101,6 +102,13 @@ class RowContent : public Content {
                                       "tells their ends",
                                       with_commas(static_cast<int64_t>(of_lines_)))
                         : ""));
+    if (keeps && specials_of(options_) == Specials::kText)
+      misuse(fmt::format("specials = text has no meaning for the rows of {}, which stay text and "
+                         "become tokens when they are read",
+                         shown_name()),
+             "leave --specials out");
+    if (tokenizer.end_of_text() && specials_of(options_) == Specials::kTokens)
+      note_specials(specials_, notices_);
     nlohmann::json splits;
     for (const auto& [split, begin, end] :
          {std::tuple{"train", uint64_t{0}, train_}, {"val", train_, uint64_t(lines_.size())}})
@@ -133,6 +141,7 @@ class RowContent : public Content {
           of_lines_ += row->truth.find('\n') != std::string::npos;
           for (const std::string& part : {title_prompt(*row), row->text, row->prompt, row->truth}) {
             alphabet.add(part);
+            specials_ += count_specials(part);
             bytes_ += part.size();
           }
         } else if (++skipped_ == 1) {
@@ -201,7 +210,8 @@ class RowContent : public Content {
                        static_cast<uint64_t>(options_.shard_tokens));
     for (uint64_t i = begin; i < end; ++i) {
       tell(i);
-      const std::vector<uint32_t> tokens = make_sample(tokenizer, row_at(i)).tokens;
+      const std::vector<uint32_t> tokens =
+          make_sample(tokenizer, row_at(i), specials_of(options_)).tokens;
       writer.append(Span<const uint32_t>(tokens).subspan(1, tokens.size() - 1));
     }
     return writer.finish();
@@ -220,6 +230,7 @@ class RowContent : public Content {
   std::vector<Line> lines_;  // those that are rows
   std::string_view first_skipped_;
   uint64_t skipped_ = 0, bytes_ = 0, train_ = 0;
+  uint64_t specials_ = 0;  // "<|endoftext|>" in texts
   uint64_t of_lines_ = 0;  // answers that have a newline
   bool has_answers_ = false;
   TextScan scan_;

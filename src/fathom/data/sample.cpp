@@ -2,26 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "fathom/base/error.h"
 #include "fathom/data/bpe_vocabulary.h"
 
 namespace fathom {
 namespace {
 
-void encode_onto(std::vector<uint32_t>& tokens, const Tokenizer& tokenizer, std::string_view text) {
-  const std::optional<uint32_t> end = tokenizer.end_of_text();
-  const std::string_view mark = kEndOfText;
-  while (!text.empty()) {
-    const size_t found = end ? std::min(text.find(mark), text.size()) : text.size();
-    const std::vector<uint32_t> part = tokenizer.encode(text.substr(0, found));
-    tokens.insert(tokens.end(), part.begin(), part.end());
-    text.remove_prefix(found);
-    if (text.empty()) break;
-    tokens.push_back(*end);
-    text.remove_prefix(mark.size());
-  }
+void encode_onto(std::vector<uint32_t>& tokens, const Tokenizer& tokenizer, std::string_view text,
+                 Specials specials) {
+  const std::vector<uint32_t> ids = specials == Specials::kTokens
+                                        ? encode_with_specials(tokenizer, text)
+                                        : tokenizer.encode(text);
+  tokens.insert(tokens.end(), ids.begin(), ids.end());
 }
 
 }  // namespace
@@ -41,21 +33,22 @@ uint32_t end_token(const Tokenizer& tokenizer) {
   return newline[0];
 }
 
-Sample make_sample(const Tokenizer& tokenizer, std::string_view prompt, std::string_view truth) {
+Sample make_sample(const Tokenizer& tokenizer, std::string_view prompt, std::string_view truth,
+                   Specials specials) {
   const uint32_t end = end_token(tokenizer);
   Sample sample;
   sample.tokens.push_back(end);
-  encode_onto(sample.tokens, tokenizer, prompt);
+  encode_onto(sample.tokens, tokenizer, prompt, specials);
   sample.truth_at = sample.tokens.size();
-  encode_onto(sample.tokens, tokenizer, truth);
+  encode_onto(sample.tokens, tokenizer, truth, specials);
   const bool has_end = sample.tokens.size() > sample.truth_at && sample.tokens.back() == end;
   if (!has_end) sample.tokens.push_back(end);
   return sample;
 }
 
-Sample make_sample(const Tokenizer& tokenizer, const Row& row) {
-  return row.is_text ? make_sample(tokenizer, title_prompt(row), row.text)
-                     : make_sample(tokenizer, row.prompt, row.truth);
+Sample make_sample(const Tokenizer& tokenizer, const Row& row, Specials specials) {
+  return row.is_text ? make_sample(tokenizer, title_prompt(row), row.text, specials)
+                     : make_sample(tokenizer, row.prompt, row.truth, specials);
 }
 
 std::string title_prompt(const Row& row) {

@@ -18,16 +18,17 @@ namespace fathom {
 uint32_t end_token(const Tokenizer& tokenizer);
 
 // end, prompt, truth, end; the last one only where the truth's tokens do not end with it already.
-// Prompt and truth are encoded each for itself. "<|endoftext|>" in a text is that token, where
-// there is one.
+// Prompt and truth are encoded each for itself.
 struct Sample {
   std::vector<uint32_t> tokens;  // two at least
   size_t truth_at = 0;           // of tokens: the first of the truth
 };
-Sample make_sample(const Tokenizer& tokenizer, std::string_view prompt, std::string_view truth);
+Sample make_sample(const Tokenizer& tokenizer, std::string_view prompt, std::string_view truth,
+                   Specials specials = Specials::kTokens);
 
 // A text has its title before it as a prompt, "Title: <title>\n".
-Sample make_sample(const Tokenizer& tokenizer, const Row& row);
+Sample make_sample(const Tokenizer& tokenizer, const Row& row,
+                   Specials specials = Specials::kTokens);
 std::string title_prompt(const Row& row);  // that; empty where there is no title
 
 }  // namespace fathom

@@ -16,6 +16,7 @@ namespace fathom {
 namespace {
 
 constexpr uint32_t kNoToken = ~uint32_t{0};
+constexpr uint32_t kByteOrderMark = 0xFEFF;
 
 [[noreturn]] void fail_id(uint32_t id, int64_t vocab_size) {
   fail(fmt::format("token {} is outside the vocabulary of {} tokens", id, vocab_size),
@@ -102,10 +103,18 @@ class CharTokenizer : public Tokenizer {
 
  private:
   [[noreturn]] void fail_unknown(uint32_t code_point, size_t position) const {
-    fail(fmt::format("the character {} (U+{:04X}) at position {} is not in the vocabulary of {} "
+    const bool is_return = code_point == '\r', is_mark = code_point == kByteOrderMark;
+    fail(fmt::format("the character {} (U+{:04X}{}) at position {} is not in the vocabulary of {} "
                      "characters",
-                     in_quotes(character(code_point)), code_point, position, vocab_size()),
-         "leave it out, or prepare the corpus with --tokenizer byte, which takes any text");
+                     in_quotes(character(code_point)), code_point,
+                     is_return ? ", the carriage return of lines that end in CRLF"
+                     : is_mark ? ", a byte order mark"
+                               : "",
+                     position, vocab_size()),
+         is_return ? "`sed 's/\\r$//' FILE` writes the text without it"
+         : is_mark ? "`sed '1s/^\\xef\\xbb\\xbf//' FILE` writes the text without it"
+                   : "leave it out, or prepare the corpus with --tokenizer byte, which takes any "
+                     "text");
   }
 
   std::vector<uint32_t> alphabet_;  // code point of each id
@@ -139,6 +148,29 @@ std::unique_ptr<Tokenizer> make_char_tokenizer(std::string_view text) {
   if (scan.invalid_at) fail_utf8(*scan.invalid_at);
   if (scan.alphabet.empty()) fail("an empty text has no characters to make a vocabulary of");
   return std::make_unique<CharTokenizer>(std::move(scan.alphabet));
+}
+
+std::vector<uint32_t> encode_with_specials(const Tokenizer& tokenizer, std::string_view text) {
+  const std::optional<uint32_t> end = tokenizer.end_of_text();
+  const std::string_view mark = kEndOfText;
+  std::vector<uint32_t> ids;
+  while (!text.empty()) {
+    const size_t found = end ? std::min(text.find(mark), text.size()) : text.size();
+    const std::vector<uint32_t> part = tokenizer.encode(text.substr(0, found));
+    ids.insert(ids.end(), part.begin(), part.end());
+    text.remove_prefix(found);
+    if (text.empty()) break;
+    ids.push_back(*end);
+    text.remove_prefix(mark.size());
+  }
+  return ids;
+}
+
+uint64_t count_specials(std::string_view text) {
+  const std::string_view mark = kEndOfText;
+  uint64_t n = 0;
+  for (size_t at = text.find(mark); at != text.npos; at = text.find(mark, at + mark.size())) ++n;
+  return n;
 }
 
 std::vector<int64_t> bytes_by_id(const Tokenizer& tokenizer) {

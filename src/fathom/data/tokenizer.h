@@ -40,6 +40,16 @@ class Tokenizer {
   static std::unique_ptr<Tokenizer> from_json(const nlohmann::json& json);
 };
 
+// What "<|endoftext|>" within a text is: the token of that name, where the tokenizer has one, or
+// text like any other.
+enum class Specials { kTokens, kText };
+
+// encode(), where "<|endoftext|>" is end_of_text(). The text between two of them is encoded by
+// itself.
+std::vector<uint32_t> encode_with_specials(const Tokenizer& tokenizer, std::string_view text);
+// How often it stands there.
+uint64_t count_specials(std::string_view text);
+
 // How many bytes of text each id stands for; the end of a text is none of it.
 std::vector<int64_t> bytes_by_id(const Tokenizer& tokenizer);
 

@@ -23,7 +23,7 @@ constexpr size_t kTokens = 30, kLeastNewTokens = 16, kShownPositions = 8, kBins 
 
 // As far as the tokenizer can say it.
 std::vector<int64_t> tokens_of(const Tokenizer& tokenizer, const std::string& text) {
-  const std::vector<uint32_t> ids = tokenizer.encode(text);
+  const std::vector<uint32_t> ids = encode_with_specials(tokenizer, text);
   return {ids.begin(), ids.end()};
 }
 

@@ -5,6 +5,7 @@
 #include "experiments/dag/architecture.h"
 #include "fathom/base/error.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom::dag {
 namespace {
@@ -34,6 +35,7 @@ std::optional<DagRequest> parse_dag(const Arguments& arguments) {
   DagRequest request;
   std::string text;
   line.positional("RUN", request.model.run, "a run's name, or its folder");
+  line.suggests(suggested_runs);
   FieldList list;
   add_fields(list, request.model);
   add_policy_field(list, request.model);

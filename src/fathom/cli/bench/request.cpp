@@ -8,6 +8,7 @@
 #include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -52,25 +53,29 @@ std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
   std::string what, preset, config_file;
   BenchRequest request;
   line.positional("WHAT", what, "step, decode or ops");
+  line.suggests([] { return as_suggestions({"step", "decode", "ops"}); });
   line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows");
+  line.suggests(suggested_presets);
   line.takes_config_files();
   const auto make_list = [&] {
     FieldList list;
     list.section("measuring");
     list.add("repeats", request.repeats, "times that are measured; the middle one is reported")
         .at_least(3)
-        .at_most(1'000'000);
+        .at_most(1'000'000)
+        .usual();
     list.add("sequences", request.sequences, "with decode: texts that grow side by side")
         .at_least(1)
-        .at_most(4096);
-    list.add("json", request.json, "print one JSON object");
+        .at_most(4096)
+        .usual();
+    list.add("json", request.json, "print one JSON object").usual();
     list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same");
     add_fields(list, request.config);
     add_needs(list, request.kind);
     return list;
   };
   const Arguments without_what(arguments.begin() + (arguments.empty() ? 0 : 1), arguments.end());
-  if (const std::string name = named_preset(without_what); !name.empty())
+  if (const std::string name = named_preset(without_what); registry().has(name))
     request.config = preset_config(name);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return std::nullopt;

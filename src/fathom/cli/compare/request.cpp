@@ -1,19 +1,22 @@
 #include "fathom/cli/compare/request.h"
 
+#include "fathom/train/recipe/suggested_words.h"
+
 namespace fathom {
 
 std::optional<CompareRequest> parse_compare(const Arguments& arguments) {
   CommandLine line(
       "compare", "RUN ... [--key=value ...]",
-      "Runs side by side at equal steps, tokens, FLOPs and seconds. Runs that differ in their\n"
-      "seed only are a group. Early speed and the final value are told apart, each with its\n"
-      "difference from the first group, the interval of that, a test (paired where the same\n"
+      "Runs side by side at equal steps, tokens, FLOPs and seconds. Runs that differ in their "
+      "seed only are a group. Early speed and the final value are told apart, each with its "
+      "difference from the first group, the interval of that, a test (paired where the same "
       "seeds saw the same data, else Welch's) and what it says at this number of runs.",
       "fathom compare quickstart quickstart_early_exit --output=compare.svg");
   CompareRequest request;
   std::string first;
   line.positional("RUN", first,
                   "a run's name or folder, a pattern of names ('width-*'), or a sweep; any number");
+  line.suggests(suggested_runs);
   line.takes_more_words(request.runs);
   FieldList list;
   list.section("comparison");

@@ -13,6 +13,7 @@
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
 #include "fathom/train/recipe/run_checkpoint.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -35,11 +36,16 @@ int run_describe(const Arguments& arguments) {
   bool json = false;
   RunConfig config;
   line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows, or a run");
+  line.suggests([] {
+    std::vector<std::string> words = suggested_presets();
+    for (std::string& run : suggested_runs()) words.push_back(std::move(run));
+    return words;
+  });
   line.takes_config_files();
   const auto make_list = [&] {
     FieldList list;
     list.section("output");
-    list.add("json", json, "print one JSON object");
+    list.add("json", json, "print one JSON object").usual();
     list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same");
     add_fields(list, config);
     return list;

@@ -12,6 +12,7 @@
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/loop_counts.h"
 #include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -122,6 +123,7 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
                    "fathom eval quickstart --split=val");
   EvalRequest request;
   line.positional("RUN", request.model.run, "a run's name, or its folder");
+  line.suggests(suggested_runs);
   FieldList list;
   add_fields(list, request.model);
   add_policy_field(list, request.model);
@@ -129,7 +131,8 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   list.add("split", request.split, "train or val");
   list.add("dataset", request.dataset,
            "another corpus of the same vocabulary; empty: the run's own")
-      .path();
+      .path()
+      .suggests(suggested_corpora);
   list.add("batch_size", request.batch_size, "sequences of one forward pass")
       .at_least(1)
       .at_most(1 << 20);

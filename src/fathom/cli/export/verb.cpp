@@ -15,6 +15,7 @@
 #include "fathom/track/console.h"
 #include "fathom/track/export_metrics.h"
 #include "fathom/track/stored_run.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -90,6 +91,7 @@ int run_export(const Arguments& arguments) {
                    "fathom export quickstart --metrics=csv --output=quickstart.csv");
   ExportRequest request;
   line.positional("RUN", request.run, "a run's name, or its folder");
+  line.suggests(suggested_runs);
   FieldList list;
   list.section("export");
   list.add<Format>("metrics", request.metrics, "the numbers of every step, in this format",
@@ -101,7 +103,8 @@ int run_export(const Arguments& arguments) {
       .path();
   list.add("checkpoint", request.checkpoint,
            "with hf: best, last or a checkpoint's folder; auto: best, else last")
-      .path();
+      .path()
+      .suggests(suggested_checkpoints);
   list.add("force", request.force, "with hf: replace the folder");
   if (!parse_into(line, arguments, list)) return 0;
   const bool with_metrics = request.metrics != Format::kNone;

@@ -244,7 +244,7 @@ std::vector<int64_t> start_tokens(const GenerateRequest& request, const Tokenize
   text = request.start.value_or("\n");
   std::vector<uint32_t> ids;
   try {
-    ids = tokenizer.encode(text);
+    ids = encode_with_specials(tokenizer, text);
   } catch (const Error&) {
     if (request.start) throw;
   }

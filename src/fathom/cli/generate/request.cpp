@@ -14,6 +14,7 @@
 #include "fathom/model/spec/early_policy.h"
 #include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/fits_memory.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -217,6 +218,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   request.sampler.temperature = 0.8;
   request.sampler.top_k = 200;
   line.positional("RUN", request.model.run, "a run's name, or its folder", /*required=*/false);
+  line.suggests(suggested_runs);
   RunConfig config;  // the model's, once it is known
   FieldList list;
   list.section("model");

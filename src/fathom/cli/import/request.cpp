@@ -7,6 +7,7 @@
 #include "fathom/base/error.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -32,18 +33,20 @@ void check_place(const ImportRequest& request) {
 std::optional<ImportRequest> parse_import(const Arguments& arguments) {
   CommandLine line("import", "FOLDER [--run_name=NAME] [--key=value ...]",
                    "Make a run of a GPT-2 in Hugging Face's layout: config.json, model.safetensors "
-                   "and\ntokenizer.json, or vocab.json and merges.txt. docs/import.md says how "
-                   "nanoGPT's\ncheckpoints become such a folder.",
+                   "and tokenizer.json, or vocab.json and merges.txt. docs/import.md says how "
+                   "nanoGPT's checkpoints become such a folder.",
                    "fathom import models/gpt2 --run_name=gpt2");
   ImportRequest request;
   line.positional("FOLDER", request.folder, "the model's folder; it is only read");
   FieldList list;
   list.section("import");
   list.add("run_name", request.run_name, "folder below runs/; empty: the name of FOLDER");
-  list.add("exp", request.exp, "a preset of a plain GPT-2, whose training settings the run gets");
+  list.add("exp", request.exp, "a preset of a plain GPT-2, whose training settings the run gets")
+      .suggests(suggested_presets);
   list.add("dataset", request.dataset,
            "the corpus that eval and trace look at unless they are given one")
-      .path();
+      .path()
+      .suggests(suggested_corpora);
   list.add("force", request.force, "remove a run of the same name first");
   if (!parse_into(line, arguments, list)) return std::nullopt;
   if (request.run_name.empty()) request.run_name = name_of_folder(request.folder);

@@ -77,7 +77,7 @@ std::vector<Tokens> given_texts(const LoopsRequest& request, const Tokenizer& to
   if (request.text) words = {*request.text};
   std::vector<Tokens> texts;
   for (const std::string& text : words) {
-    const std::vector<uint32_t> ids = tokenizer.encode(text);
+    const std::vector<uint32_t> ids = encode_with_specials(tokenizer, text);
     const auto n = static_cast<int64_t>(ids.size());
     const int64_t room = most - static_cast<int64_t>(front.size());
     if (n < 2)

@@ -12,6 +12,7 @@
 #include "fathom/io/files.h"
 #include "fathom/model/spec/loop_counts.h"
 #include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -54,7 +55,8 @@ void add_text_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
   list.section("text");
   list.add("dataset", request.dataset, "another corpus of the same tokenizer; empty: the run's own")
       .path()
-      .needs(kSplit, of_split);
+      .needs(kSplit, of_split)
+      .suggests(suggested_corpora);
   list.add("split", request.split, "train or val").needs(kSplit, of_split);
   list.add("texts", request.texts, "windows of the split, its first ones")
       .at_least(1)
@@ -133,6 +135,7 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   LoopsRequest request;
   Texts texts;
   line.positional("RUN", request.model.run, "a run's name, or its folder");
+  line.suggests(suggested_runs);
   FieldList list;
   add_fields(list, request.model);
   add_text_fields(list, request, texts);

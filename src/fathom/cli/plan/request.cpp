@@ -9,6 +9,7 @@
 #include "fathom/train/recipe/plan_table.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/suggested_words.h"
 #include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
@@ -34,13 +35,19 @@ int run_plan(const Arguments& typed) {
   bool json = false;
   RunConfig config;
   line.positional("PLAN", name, "a plan's file, or a built-in one's name; list shows those");
+  line.suggests([] {
+    std::vector<Suggestion> plans = suggested_plans();
+    plans.insert(plans.begin(), {"list", "the built-in plans"});
+    return plans;
+  });
   line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows: what is to be trained",
                   /*required=*/false);
+  line.suggests(suggested_presets);
   line.takes_config_files();
   const auto make_list = [&] {
     FieldList list;
     list.section("output");
-    list.add("json", json, "print one JSON object");
+    list.add("json", json, "print one JSON object").usual();
     list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same")
         .path();
     add_fields(list, config);

@@ -1,6 +1,7 @@
 #include "fathom/cli/plot/request.h"
 
 #include "fathom/base/error.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 
@@ -13,6 +14,7 @@ std::optional<PlotRequest> parse_plot(const Arguments& arguments) {
   PlotRequest request;
   std::string first;
   line.positional("RUN", first, "a run's name, or its folder; more of them for more curves");
+  line.suggests(suggested_runs);
   line.takes_more_words(request.runs);
   FieldList list;
   list.section("curves");

@@ -107,6 +107,11 @@ int run_prepare(const Arguments& arguments) {
   bool json = false;
   line.positional("CORPUS|FILE", options.what,
                   "a known corpus (" + known_names() + ") or a text file");
+  line.suggests([] {
+    std::vector<Suggestion> known;
+    for (const KnownCorpus& corpus : known_corpora()) known.push_back({corpus.name, corpus.source});
+    return known;
+  });
   FieldList fields;
   add_fields(fields, options);
   fields.section("output");

@@ -1,5 +1,9 @@
 #include "fathom/cli/run_list/request.h"
 
+#include "fathom/train/recipe/suggested_words.h"
+
+#include "fathom/train/recipe/suggested_words.h"
+
 namespace fathom {
 
 std::optional<RunListRequest> parse_runs(const Arguments& arguments) {
@@ -9,7 +13,9 @@ std::optional<RunListRequest> parse_runs(const Arguments& arguments) {
       "last training loss, the best of their evaluations, and how they ended.",
       "fathom runs 'quickstart*'");
   RunListRequest request;
+  line.suggests(suggested_runs);
   line.takes_more_words(request.patterns);
+  line.suggests(suggested_runs);
   FieldList list;
   list.section("runs");
   list.add("most", request.most, "runs at most, the newest; 0: all").at_least(0).at_most(1 << 30);

@@ -11,6 +11,7 @@
 #include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -55,14 +56,16 @@ void add_choice_fields(FieldList& list, SizesRequest& request) {
   list.section("model");
   list.add("checkpoint", request.model.checkpoint,
            "best, last or a checkpoint's folder; auto: best, else last")
-      .path();
-  list.add("device", request.model.device, "auto, cpu, cuda or cuda:N");
+      .path()
+      .suggests(suggested_checkpoints);
+  list.add("device", request.model.device, "auto, cpu, cuda or cuda:N").suggests(suggested_devices);
   list.add("threads", request.model.threads, "processor threads, 0: all this process may use")
       .at_least(0)
       .at_most(kMostThreads);
   list.section("data");
   list.add("dataset", request.dataset, "another corpus of the same tokenizer; empty: the run's own")
-      .path();
+      .path()
+      .suggests(suggested_corpora);
   list.add("split", request.split, "train or val");
 }
 
@@ -84,6 +87,7 @@ std::optional<SizesRequest> parse_of_run(const Arguments& arguments) {
   CommandLine line("sizes", "RUN [--key=value ...]", kWhat, kExample);
   SizesRequest request;
   line.positional("RUN", request.model.run, "a run's name, or its folder");
+  line.suggests(suggested_runs);
   FieldList list;
   add_choice_fields(list, request);
   add_measure_fields(list, request);
@@ -116,6 +120,7 @@ std::optional<SizesRequest> parse_of_preset(const Arguments& arguments) {
   SizesRequest request;
   std::string config_file;
   line.positional("EXPERIMENT", request.model.run, "a preset that `fathom list` shows");
+  line.suggests(suggested_presets);
   line.takes_config_files();
   const auto make_list = [&] {
     FieldList list;

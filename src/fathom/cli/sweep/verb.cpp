@@ -12,16 +12,16 @@ namespace fathom {
 std::optional<SweepRequest> parse_sweep(const Arguments& arguments) {
   CommandLine line(
       "sweep", "RECIPE [--key=value ...]",
-      "Settings times seeds: trains what the recipe lists, one run after the other, and goes on\n"
+      "Settings times seeds: trains what the recipe lists, one run after the other, and goes on "
       "where it was interrupted. All runs are checked before the first one starts. A recipe:\n\n"
       "  preset = \"quickstart\"\n"
       "  seeds = [1, 2, 3]\n"
       "  budget = {steps = 500}     # or epochs, samples, tokens, minutes\n"
       "  [base]                     # what holds for every run\n"
       "  dropout = 0.1\n"
-      "  [grid]                     # every combination; [[settings]] lists them one by one\n"
+      "  [grid]                     # every combination; [[settings]] lists them\n"
       "  n_layer = [2, 4]\n\n"
-      "In place of a budget it may have plan = \"FILE\", or the [[stages]] of one. It is kept as\n"
+      "In place of a budget it may have plan = \"FILE\", or the [[stages]] of one. It is kept as "
       "runs/NAME.toml, and `fathom compare NAME` compares its runs.",
       "fathom sweep width.toml --dry_run");
   SweepRequest request;

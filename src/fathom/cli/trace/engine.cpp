@@ -132,7 +132,7 @@ int trace(const TraceRequest& request) {
   TracedText traced;
   std::vector<int64_t>& tokens = traced.tokens;
   if (request.text) {
-    const std::vector<uint32_t> ids = loaded.tokenizer->encode(*request.text);
+    const std::vector<uint32_t> ids = encode_with_specials(*loaded.tokenizer, *request.text);
     tokens.assign(ids.begin(), ids.end());
   } else {
     traced = corpus_text(request, loaded, limit);

@@ -2,6 +2,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
@@ -13,6 +14,7 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   const char* const kSplit = "a text of the corpus, not --text";
   const auto of_split = [&] { return text.empty(); };
   line.positional("RUN", request.model.run, "a run's name, or its folder");
+  line.suggests(suggested_runs);
   FieldList list;
   add_fields(list, request.model);
   add_policy_field(list, request.model);
@@ -20,7 +22,8 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   list.section("text");
   list.add("dataset", request.dataset, "another corpus of the same tokenizer; empty: the run's own")
       .path()
-      .needs(kSplit, of_split);
+      .needs(kSplit, of_split)
+      .suggests(suggested_corpora);
   list.add("split", request.split, "train or val").needs(kSplit, of_split);
   list.add("text", text, "this text, or FILE:path, in place of the split's").any_bytes();
   list.add("start_idx", request.start_idx,

@@ -8,6 +8,7 @@
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/suggested_words.h"
 #include "fathom/train/recipe/training_plan.h"
 
 namespace fathom {
@@ -38,6 +39,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
                    "fathom train " + registry().example() + " --max_iters=500");
   std::string preset, config_file;
   line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows", /*required=*/false);
+  line.suggests(suggested_presets);
   line.takes_config_files();
 
   TrainRequest request;

@@ -68,24 +68,28 @@ void add_fields(FieldList& list, BackboneConfig& c) {
       .at_least(1)
       .at_most(10000)
       .alias("num_blocks")
-      .shapes_weights();
+      .shapes_weights()
+      .usual();
   list.add("n_head", c.n_head, "attention heads, a divisor of n_embd")
       .at_least(1)
       .at_most(65536)
       .alias("num_heads")
-      .shapes_weights();
+      .shapes_weights()
+      .usual();
   list.add("n_embd", c.n_embd, "width of the residual stream")
       .at_least(1)
       .at_most(1 << 20)
       .alias("embed_dim")
-      .shapes_weights();
+      .shapes_weights()
+      .usual();
   list.add("block_size", c.block_size, "longest context in tokens")
       .at_least(1)
       .at_most(1 << 24)
       .alias("max_len")
       .alias("context_len")
       .alias("sequence_length")
-      .shapes_weights();
+      .shapes_weights()
+      .usual();
   list.add("vocab_size", c.vocab_size,
            "rows of the token table; None takes the corpus's, more than that pads")
       .at_least(2)
@@ -98,7 +102,8 @@ void add_fields(FieldList& list, BackboneConfig& c) {
       .at_least(0)
       .below(1)
       .needs("attn_dropout, residual_dropout or embed_dropout = None",
-             [&c] { return !c.attn_dropout || !c.residual_dropout || !c.embed_dropout; });
+             [&c] { return !c.attn_dropout || !c.residual_dropout || !c.embed_dropout; })
+      .usual();
   list.add("attn_dropout", c.attn_dropout, "dropout of attention weights, None takes dropout")
       .at_least(0)
       .below(1);

@@ -182,7 +182,8 @@ void add_fields(FieldList& list, HaltingConfig& c) {
            {"fixed", HaltRule::kFixed},
            {"learned", HaltRule::kLearned}})
       .alias("confidence_mode")
-      .of_policy();
+      .of_policy()
+      .usual();
   list.add("halt_threshold", c.threshold,
            "a token halts where its score is at least this (entropy: at most, kl, rel_latent and "
            "converge: below). None: max and gold 0.9, margin and entropy 0.5, kl 0.001, argmax 5, "

@@ -125,7 +125,8 @@ void add_fields(FieldList& list, LoopingConfig& c) {
            {"auto"})
       .at_least(0)
       .at_most(9999)
-      .shapes_weights();
+      .shapes_weights()
+      .usual();
   list.add("loop_counts", c.counts,
            "how often each group runs where no count is drawn, in the order of loop_groups, an "
            "outer group before those in it; None: max_loops, or what a drawing strategy has on "

@@ -91,7 +91,8 @@ void add_fields(FieldList& list, OptimizerConfig& c) {
   list.add("learning_rate", c.learning_rate, "peak learning rate")
       .above(0)
       .at_most(1e30)
-      .alias("lr");
+      .alias("lr")
+      .usual();
   list.add("weight_decay", c.weight_decay,
            "of the parameters decay_rule picks; " + names_of_rules([](const OptimizerRule& r) {
              return !r.decoupled;

@@ -14,6 +14,7 @@
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/numbers_options.h"
+#include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
@@ -26,7 +27,9 @@ void add_data_fields(FieldList& list, DataConfig& c) {
            "a prepared corpus, a folder with token shards, or numbers: arithmetic that is "
            "generated (section numbers); several by commas are mixed")
       .path()
-      .alias("input");
+      .alias("input")
+      .usual()
+      .suggests(suggested_corpora);
   list.add<Sampling>("sampling", c.sampling,
                      "random: windows drawn with replacement; sequential: the shards in order; "
                      "batches: in order by whole passes of mini_batch_size (else batch_size) "
@@ -39,7 +42,8 @@ void add_data_fields(FieldList& list, DataConfig& c) {
   list.add("batch_size", c.batch_size,
            "sequences of one forward pass; of one optimiser step if mini_batch_size is given")
       .at_least(1)
-      .at_most(1 << 20);
+      .at_most(1 << 20)
+      .usual();
   list.add("mini_batch_size", c.mini_batch_size,
            "sequences of one forward pass, batch_size then counts the optimiser step's")
       .at_least(1)
@@ -48,7 +52,8 @@ void add_data_fields(FieldList& list, DataConfig& c) {
            "forward passes summed into one optimiser step")
       .at_least(1)
       .at_most(1 << 20)
-      .needs("mini_batch_size = None", [&c] { return !c.mini_batch_size; });
+      .needs("mini_batch_size = None", [&c] { return !c.mini_batch_size; })
+      .usual();
   add_row_fields(list, c);
   add_numbers_fields(list, c);
 }
@@ -61,7 +66,8 @@ void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
   list.add("warmup_iters", c.warmup_iters, "steps of linear warm-up")
       .at_least(0)
       .at_most(1e12)
-      .needs(kDecays, decays);
+      .needs(kDecays, decays)
+      .usual();
   list.add<WarmupForm>("warmup_form", c.warmup_form,
                        "shifted: (i+1)/(w+1); from_zero: i/w, so that step 0 changes nothing",
                        {{"shifted", WarmupForm::kShifted}, {"from_zero", WarmupForm::kFromZero}})
@@ -78,14 +84,16 @@ void add_schedule_fields(FieldList& list, ScheduleConfig& c) {
 
 void add_training_fields(FieldList& list, TrainingConfig& c) {
   list.section("training");
-  list.add("max_iters", c.max_iters, "optimiser steps").at_least(0).at_most(1e12);
+  list.add("max_iters", c.max_iters, "optimiser steps").at_least(0).at_most(1e12).usual();
   list.add("eval_interval", c.eval_interval, "steps between evaluations")
       .at_least(1)
       .at_most(1e12)
-      .needs("validation_interval = None", [&c] { return !c.validation_interval; });
+      .needs("validation_interval = None", [&c] { return !c.validation_interval; })
+      .usual();
   list.add("eval_iters", c.eval_iters, "batches of one evaluation, per split")
       .at_least(1)
-      .at_most(1e12);
+      .at_most(1e12)
+      .usual();
   list.add("evaluations", c.evaluations,
            "what is evaluated: names, each with split, batches (eval_iters) and what a pass does "
            "otherwise; 'train; val; strict: halt_threshold=0.99'. The first one of val decides "
@@ -141,12 +149,14 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
       .needs("checkpoint_interval", [&c] { return c.checkpoint_interval.has_value(); });
   list.add("seed", c.seed, "of initialisation, data order and dropout")
       .at_least(0)
-      .at_most(kMostSeed);
-  list.add("device", c.device, "auto, cpu, cuda or cuda:N");
+      .at_most(kMostSeed)
+      .usual();
+  list.add("device", c.device, "auto, cpu, cuda or cuda:N").usual().suggests(suggested_devices);
   list.add<Precision>("dtype", c.dtype, "of the matrix products; parameters and sums stay float32",
                       {{"float32", Precision::kFloat32},
                        {"bfloat16", Precision::kBFloat16},
-                       {"float16", Precision::kFloat16}});
+                       {"float16", Precision::kFloat16}})
+      .usual();
   list.add("amp", c.amp, "LMPlay's spelling of dtype: bfloat16, or False for float32");
   list.add("threads", c.threads, "processor threads, 0: all this process may use")
       .at_least(0)

@@ -14,6 +14,7 @@
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/run_checkpoint.h"
 #include "fathom/train/recipe/stage_runs.h"
+#include "fathom/train/recipe/suggested_words.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "fathom/train/recipe/wiring_description.h"
 
@@ -21,32 +22,40 @@ namespace fathom {
 
 void add_fields(FieldList& list, TrainOptions& o) {
   list.section("run");
-  list.add("exp", o.exp, "LMPlay's spelling of EXPERIMENT; `list` shows them");
+  list.add("exp", o.exp, "LMPlay's spelling of EXPERIMENT; `list` shows them")
+      .suggests(suggested_presets);
   list.add("describe", o.describe,
            "say what would be trained, as `fathom describe` does, and stop");
-  list.add("run_name", o.run_name, "folder below runs/, empty: the preset and the time");
+  list.add("run_name", o.run_name, "folder below runs/, empty: the preset and the time")
+      .usual()
+      .suggests(suggested_runs);
   list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part").path();
   list.add<std::string>("init_from", o.init_from, "nanoGPT's switch; resume is --resume",
                         {{"scratch", "scratch"}, {"resume", "resume"}});
-  list.add("resume", o.resume, "go on with the run from a checkpoint");
+  list.add("resume", o.resume, "go on with the run from a checkpoint").usual();
   list.add("checkpoint", o.checkpoint,
-           "with resume: auto is the newest complete one; last, best, or a numbered one's name");
+           "with resume: auto is the newest complete one; last, best, or a numbered one's name")
+      .suggests(suggested_checkpoints);
   list.add("accept_new_data", o.accept_new_data,
            "with resume: another corpus than before, read from its start");
   list.add("training_plan", o.training_plan,
            "stages to train one after the other: a file, or a name that `fathom plan list` shows; "
            "`fathom plan` checks it. The run is called as without one")
-      .path();
+      .path()
+      .usual()
+      .suggests(suggested_plans);
   list.add("override_plan", o.override_plan,
            "with resume: training_plan in place of the run's own; it has the stage where the run "
            "stands");
   list.add("initial_model", o.initial_model,
            "a run or a checkpoint's folder whose weights to start from; it is only read")
-      .path();
+      .path()
+      .suggests(suggested_runs);
   list.add("initial_part", o.initial_part,
            "a run or a checkpoint's folder whose weights become a part of this model, which the "
            "experiment names; over initial_model's, and only read")
-      .path();
+      .path()
+      .suggests(suggested_runs);
   list.add("reset_history", o.reset_history,
            "with resume: keep the weights, but begin at step 0 of the data and the schedule");
   list.add("ignore_optimizer", o.ignore_optimizer,
