@@ -10,8 +10,8 @@
 namespace fathom {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::caught;
+using ::testing::HasSubstr;
 
 std::string pickled(const std::string& name) {
   return read_text_file(

@@ -16,7 +16,7 @@ namespace fathom {
 
 struct GenerateRequest {
   ModelChoice model;
-  std::string out_dir;  // nanoGPT's spelling of the run; empty: it was named
+  std::string out_dir;               // nanoGPT's spelling of the run; empty: it was named
   std::optional<std::string> start;  // unset: a line break, or what the vocabulary has instead
   std::string stop;                  // ends a text, and is not in it; empty: nothing does
   bool end_of_text = true;           // the vocabulary's token of a text's end ends one
