@@ -154,7 +154,9 @@ TEST(NumberExamplesTest, TextsHaveTheUsedOperandsInTheirOrder) {
       const double value = value_of_expression(tokens);
       ASSERT_NEAR(value, example.value, 1e-9 * std::fabs(value)) << example.text;
       ASSERT_EQ(example.value, value_of(example.program));
-      if (place == IdentityPlace::kNone) ASSERT_EQ(real_operations(example.program), 4);
+      if (place == IdentityPlace::kNone) {
+        ASSERT_EQ(real_operations(example.program), 4);
+      }
       const std::string rest = example.text.substr(example.last_operand_end);
       ASSERT_EQ(rest.substr(0, rest.find_first_not_of(" )")).find_first_not_of(" )"), rest.npos);
       ASSERT_EQ(example.text.substr(example.result_begin), result_text(example.value, 4));

@@ -155,8 +155,9 @@ TEST_F(NumbersDataTest, SomeSequencesAreStreams) {
   for (int64_t i = 0; i < 1000; ++i) {
     const bool is_stream = NumberExamples(config_).is_stream("train", static_cast<uint64_t>(i));
     streams += is_stream;
-    if (i < 50)
+    if (i < 50) {
       EXPECT_EQ(marks(column(row(i), kSupervised)).find('1') == std::string::npos, is_stream);
+    }
   }
   EXPECT_NEAR(streams, 250, 55) << "four standard deviations";
 }

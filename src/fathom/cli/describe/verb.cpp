@@ -37,8 +37,9 @@ int run_describe(const Arguments& arguments) {
   RunConfig config;
   line.positional("EXPERIMENT", preset, "a preset that `fathom list` shows, or a run");
   line.suggests([] {
-    std::vector<std::string> words = suggested_presets();
-    for (std::string& run : suggested_runs()) words.push_back(std::move(run));
+    std::vector<Suggestion> words = suggested_presets();
+    const std::vector<Suggestion> runs = suggested_runs();
+    words.insert(words.end(), runs.begin(), runs.end());
     return words;
   });
   line.takes_config_files();
