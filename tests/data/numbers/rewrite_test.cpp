@@ -85,10 +85,11 @@ TEST(Rewrite, KeepsTheValueAndSaysWhatIsAProgram) {
       ++counts[result.by];
       programs[result.by] += result.program.has_value();
       const double after = value_of_expression(result.tokens);
-      if (result.by == Rewriting::kNone)
+      if (result.by == Rewriting::kNone) {
         ASSERT_EQ(result.tokens, tokens);
-      else
+      } else {
         ASSERT_LE(std::abs(after - before), 1e-9 * std::abs(before)) << to_text(tokens);
+      }
       ASSERT_EQ(expression_tokens(to_text(result.tokens)), result.tokens);
       if (result.program.has_value()) {
         ASSERT_EQ(*result.program, program_of(result.tokens, depth));
