@@ -16,25 +16,25 @@ static void PrintTo(const Check& check, std::ostream* out) {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using Libraries = std::vector<std::string>;
 
 auto Is(Verdict verdict, const std::string& value = "", const std::string& hint = "") {
-  return AllOf(Field(&Check::verdict, verdict), Field(&Check::value, HasSubstr(value)),
-               Field(&Check::hint, HasSubstr(hint)));
+  return AllOf(::testing::Field(&Check::verdict, verdict),
+               ::testing::Field(&Check::value, HasSubstr(value)),
+               ::testing::Field(&Check::hint, HasSubstr(hint)));
 }
 auto Ok(const std::string& value = "") {
-  return AllOf(Is(Verdict::kOk, value), Field(&Check::hint, IsEmpty()));
+  return AllOf(Is(Verdict::kOk, value), ::testing::Field(&Check::hint, IsEmpty()));
 }
 auto Note(const std::string& value = "", const std::string& hint = "") {
   return Is(Verdict::kNote, value, hint);
 }
 // Whatever is wrong comes with a way to mend it.
 auto Wrong(const std::string& value = "", const std::string& hint = "") {
-  return AllOf(Is(Verdict::kWrong, value, hint), Field(&Check::hint, Not(IsEmpty())));
+  return AllOf(Is(Verdict::kWrong, value, hint), ::testing::Field(&Check::hint, Not(IsEmpty())));
 }
 
 constexpr const char* kLib = "/usr/lib/x86_64-linux-gnu/";
