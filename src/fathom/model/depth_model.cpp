@@ -106,10 +106,13 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   options.recompute_blocks = pass.recompute_blocks;
   Kept kept = {"head"};
   for (const std::string& name : watch()) {
-    if (name != "door" && name != "head" && pass.recompute_blocks && at::GradMode::is_enabled())
+    const bool is_of_function = name.rfind("F.", 0) == 0;
+    if (name != "door" && name != "head" && !is_of_function && pass.recompute_blocks &&
+        at::GradMode::is_enabled())
       fail(fmt::format("the model watches {}, which with recompute_blocks has no gradient",
                        in_quotes(name)),
            "train it without --recompute_blocks");
+    options.keep_functions = options.keep_functions || is_of_function;
     kept.keep(name);
   }
   const bool teaches_gates =
@@ -201,6 +204,7 @@ Tensor DepthModel::logits(const Tensor& tokens_BT) const {
   options.read = false;
   options.observe = kept.observer();
   const Trace trace = walk_.run(program_, batch, options);
+  if (trace.readouts().empty()) fail("the model has no head, and no scores of a next token");
   const StepRecord& last = *trace.readouts().back();
   return scores(walk_, program_, last, kept.head(last.step))
       .view({tokens_BT.size(0), tokens_BT.size(1), -1});

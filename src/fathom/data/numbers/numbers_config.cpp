@@ -9,6 +9,7 @@
 #include "fathom/base/text.h"
 #include "fathom/data/numbers/example.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 
 namespace fathom {
 namespace {
@@ -214,7 +215,7 @@ std::string fingerprint_of(const NumbersConfig& c) {
                                c.tokenizer,
                                c.train_seed,
                                c.val_seed};
-  return xxh3_hex(as_bytes(said.dump()));
+  return xxh3_hex(as_bytes(json_text(said)));
 }
 
 }  // namespace fathom

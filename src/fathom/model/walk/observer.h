@@ -23,7 +23,8 @@ namespace fathom {
 //           left it come back
 // and "F.name.what", for what an experiment's function records. All but "door", "head" and
 // "iteration" are the block's: of a skipping walk's rows that stand still there are none, and with
-// WalkOptions::recompute_blocks they are in no graph.
+// WalkOptions::recompute_blocks they are in no graph, but for those of blocks with functions where
+// WalkOptions::keep_functions says so.
 std::string iteration_name(int loop_group);
 
 struct Sight {

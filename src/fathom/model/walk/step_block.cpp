@@ -72,7 +72,9 @@ class Advance::Block {
 
 // From behind a step's door to its readout.
 void Advance::block(const StepSpec& spec, StepRecord& record) {
-  const bool recomputes = options_.recompute_blocks && at::GradMode::is_enabled();
+  const bool is_kept =
+      options_.keep_functions && !walk_.parts_[size_t(spec.layer.wiring)].functions.empty();
+  const bool recomputes = options_.recompute_blocks && at::GradMode::is_enabled() && !is_kept;
   // Rows that stand still in a skipping walk are there for their keys.
   if (options_.skip && !recomputes && walk_.parts_[size_t(spec.layer.wiring)].keys_alone) {
     const Tensor still_R = still();

@@ -33,6 +33,8 @@ struct WalkOptions {
   bool grad_of_max = false;  // Reading::ln_max_R is in the graph
   // Activations of blocks are computed again by the backward pass, for which the walk must live on.
   bool recompute_blocks = false;
+  // But not of blocks with an experiment's functions, so that what these record is in the graph.
+  bool keep_functions = false;
   RowWeights row_weights;  // null: nobody knows any
   bool cut = true;         // false: LayerSpec::cut and cut_later do not act
   RandomField random{0, 0, 0};

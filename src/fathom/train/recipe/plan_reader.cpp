@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -16,7 +17,9 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus_name.h"
 #include "fathom/io/json_text.h"
+#include "fathom/model/spec/architecture.h"
 #include "fathom/train/recipe/plan_data.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {
@@ -56,7 +59,7 @@ const std::vector<std::string> kNameKeys = {"step_name", "name"},
 class Reader {
  public:
   explicit Reader(const std::string& file) : file_(escaped(file)) {
-    add_fields(list_, scratch_);
+    scratch_.push_back(std::make_unique<Scratch>());
     result_.plan.name = corpus_name_of(std::filesystem::path(file).filename().string());
   }
 
@@ -305,12 +308,13 @@ class Reader {
     if (value.is_string() && value.get_ref<const std::string&>().size() > kLongestText)
       refuse(at, "has " + shown(value) + " as " + key,
              fmt::format("a value has at most {} bytes", kLongestText));
-    const Field* field = list_.find(key);
+    FieldList& list = list_with(key);
+    const Field* field = list.find(key);
     if (field == nullptr) {
-      const size_t told = list_.notices().size();
-      list_.set_text(key, "", at);  // refuses what is unknown
-      for (size_t i = told; i < list_.notices().size(); ++i)
-        result_.notices.push_back(at + ": " + list_.notices()[i]);
+      const size_t told = list.notices().size();
+      list.set_text(key, "", at);  // refuses what is unknown
+      for (size_t i = told; i < list.notices().size(); ++i)
+        result_.notices.push_back(at + ": " + list.notices()[i]);
       return;
     }
     if (!may_differ_between_stages(*field)) refuse_for_stages(*field, at, stage);
@@ -320,7 +324,7 @@ class Reader {
     const bool is_none = value == "none" && !field->is_text() && field->choices().empty();
     if (is_none) return add_override(key, Tree(), at, stage);
     if (value.is_string()) return set(at, stage, field->name(), value.get<std::string>());
-    list_.set(field->name(), nlohmann::json(value), at);
+    list.set(field->name(), nlohmann::json(value), at);
     add_unless_twice(field->name(), to_literal(nlohmann::json(value)), at, stage);
   }
 
@@ -336,7 +340,7 @@ class Reader {
 
   // Refuses a value that the field does not take.
   void set(const std::string& at, Stage& stage, const std::string& key, const std::string& value) {
-    list_.set_text(key, value, at);
+    list_with(key).set_text(key, value, at);
     add_unless_twice(key, value, at, stage);
   }
 
@@ -347,9 +351,34 @@ class Reader {
     stage.overrides.emplace_back(key, value);
   }
 
+  // Takes values only to see whether it takes them: of every preset, or of one whose experiment
+  // adds keys of its own. Which preset the plan is for is not known yet.
+  struct Scratch {
+    explicit Scratch(RunConfig given = {}) : config(std::move(given)) { add_fields(list, config); }
+    RunConfig config;
+    FieldList list;
+  };
+
+  // The first that has the key; the one of every preset where none has.
+  FieldList& list_with(const std::string& key) {
+    if (scratch_.front()->list.find(key) != nullptr) return scratch_.front()->list;
+    if (scratch_.size() == 1) {
+      std::set<std::string> seen;
+      for (const Preset& preset : registry().presets()) {
+        RunConfig config = preset_config(preset.name);
+        if (config.model.architecture == nullptr ||
+            !seen.insert(config.model.architecture->name).second)
+          continue;
+        scratch_.push_back(std::make_unique<Scratch>(std::move(config)));
+      }
+    }
+    for (const auto& scratch : scratch_)
+      if (scratch->list.find(key) != nullptr) return scratch->list;
+    return scratch_.front()->list;
+  }
+
   std::string file_;
-  RunConfig scratch_;  // takes values only to see whether it takes them
-  FieldList list_;
+  std::vector<std::unique_ptr<Scratch>> scratch_;
   std::optional<std::map<std::string, std::string>> data_;  // the plan's own names
   std::set<std::string> names_;
   WrittenPlan result_;
