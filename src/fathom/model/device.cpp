@@ -31,10 +31,14 @@ c10::Device choose_device(const std::string& name) {
 }
 
 ThreadChoice set_threads(int64_t threads) {
-  at::globalContext().setFlushDenormal(true);
   // ATen's own default counts half of a virtual machine's processors.
   ThreadChoice choice = choose_threads(threads, thread_limits());
+  // Each thread has its own mode. One that is there already, and may idle now and come back later,
+  // would give other bits than those that begin with this one's.
+  const auto flush = [] { at::globalContext().setFlushDenormal(true); };
+  run_on_every_thread(flush);
   at::set_num_threads(choice.threads);
+  run_on_every_thread(flush);
   if (at::get_num_threads() != choice.threads) {
     choice.threads = at::get_num_threads();
     choice.why = "all that this libtorch starts";
