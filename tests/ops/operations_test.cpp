@@ -192,9 +192,14 @@ TEST_F(Operations, BitsDoNotDependOnThreads) {
     return Tensors{y.detach(), x.grad(), w.grad(), d.grad(), b.grad(), p};
   };
   const Tensors one = all(1), two = all(2), again = all(2);
+  const auto difference = [](const Tensor& a, const Tensor& b) {
+    const Tensor d = (a.to(at::kDouble) - b.to(at::kDouble)).abs();
+    return fmt::format("{} of {} elements differ, by at most {}", d.gt(0).sum().item<int64_t>(),
+                       d.numel(), d.max().item<double>());
+  };
   for (size_t i = 0; i < one.size(); ++i) {
-    EXPECT_TRUE(same_bits(one[i], two[i])) << i;
-    EXPECT_TRUE(same_bits(two[i], again[i])) << i;
+    EXPECT_TRUE(same_bits(one[i], two[i])) << i << ": " << difference(one[i], two[i]);
+    EXPECT_TRUE(same_bits(two[i], again[i])) << i << ": " << difference(two[i], again[i]);
   }
 }
 
