@@ -65,7 +65,7 @@ Field* FieldList::require(const std::string& name, const std::string& origin) {
   }
   const std::string nearest = nearest_name(normalised(name), names);
   misuse(fmt::format("{}: unknown key {}", origin, escaped(name)),
-         nearest.empty() ? "`--help` lists every key" : fmt::format("did you mean {}?", nearest));
+         nearest.empty() ? "`--help=all` lists every key" : fmt::format("did you mean {}?", nearest));
 }
 
 void FieldList::set(const std::string& name, const Value& value, const std::string& origin) {
