@@ -55,8 +55,8 @@ class Registry {
   std::vector<Experiment> experiments_;
   std::vector<Preset> presets_;
   std::vector<ShippedConfig> configs_;
-  std::vector<ShippedPlan> plans_;
   std::string example_ = "EXPERIMENT";
+  std::vector<ShippedPlan> plans_;
 };
 
 // All experiments of this build.
