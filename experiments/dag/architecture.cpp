@@ -120,10 +120,11 @@ void change_plan(const ModelConfig& config, DepthPlan& plan, bool predictor) {
   const DagSettings settings = settings_of(config.own);
   if (settings.depth == 0) return;
   if (predictor && settings.executor == Executor::kScratch)
-    misuse("dag_executor = scratch makes lists, and a predictor learns what a text writes down, "
-           "which is a stack's program",
-           "leave dag_executor out; of the full models dag and dag_small learn lists, from the "
-           "next token");
+    misuse(
+        "dag_executor = scratch makes lists, and a predictor learns what a text writes down, "
+        "which is a stack's program",
+        "leave dag_executor out; of the full models dag and dag_small learn lists, from the "
+        "next token");
   plan.wirings.push_back(WiringMaker(settings, predictor).make());
   LayerSpec& last = last_layer(plan);
   LayerSpec layer = dag_layer(plan, last);

@@ -80,7 +80,8 @@ std::vector<bool> reached_nodes(const TokenProgram& program) {
   return reached;
 }
 
-// What is written is a stack's, value by value and step by step; of a list it says the result alone.
+// What is written is a stack's, value by value and step by step; of a list it says the result
+// alone.
 bool is_written_alike(const TextPrograms& text) {
   return text.written && text.settings.executor == Executor::kStack;
 }
@@ -311,9 +312,10 @@ report::Report program_report(const TextPrograms& text, size_t token) {
     lines +=
         "\nIt was trained on what all tokens of a text say on average (dag_targets = sequence)";
   if (!text.behind.empty())
-    lines += fmt::format("\nasked behind the text, where the run's own go on with {}: a program is "
-                         "known there, not before (--token=N asks a token)",
-                         in_quotes(text.behind));
+    lines += fmt::format(
+        "\nasked behind the text, where the run's own go on with {}: a program is "
+        "known there, not before (--token=N asks a token)",
+        in_quotes(text.behind));
   report.add(report::Paragraph{lines});
   report.add(graph_of(program), report::kInHtml | report::kInSvg);
   report.add(values_table(text, program));

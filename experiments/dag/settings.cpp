@@ -114,7 +114,8 @@ void add_full_models_slots(FieldList& list, OwnSettings& own) {
   constexpr const char* kFold = "a predictor folds no result back, full models do";
   for (const char* key : {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top"})
     refuse(key, kFold);
-  refuse("plan_loss_weight", "a predictor learns programs alone, full models beside the next token");
+  refuse("plan_loss_weight",
+         "a predictor learns programs alone, full models beside the next token");
   refuse("lm_loss_weight", "a predictor has no head, so no next token's loss");
   refuse("freeze_gpt", "all of a predictor makes programs");
 }

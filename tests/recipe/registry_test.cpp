@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/config/config_file.h"
+#include "fathom/model/spec/architecture.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "io/temp_folder.h"
 #include "recipe/config_testing.h"
@@ -157,8 +158,8 @@ TEST(ShippedConfigs, ApplyToEveryPreset) {
           });
       if (has_own && preset.experiment != file.experiment) continue;
       const std::string model = model_of_file(testing::slurp(file.path));
-      if (has_own && !model.empty() && (config.model.architecture == nullptr ||
-                                        config.model.architecture->name != model))
+      if (has_own && !model.empty() &&
+          (config.model.architecture == nullptr || config.model.architecture->name != model))
         continue;
       const int64_t layers = config.model.backbone.n_layer;
       FieldList list;

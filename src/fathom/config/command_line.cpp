@@ -96,8 +96,9 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
 // "train small", of words that a shell takes as they are.
 std::string with_words(std::string verb, const std::vector<std::string>& words, size_t most) {
   const auto is_plain = [](const std::string& word) {
-    return word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                  "_./-") == word.npos;
+    return word.find_first_not_of(
+               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+               "_./-") == word.npos;
   };
   for (size_t i = 0; i < std::min(words.size(), most); ++i)
     if (is_plain(words[i])) verb += " " + words[i];

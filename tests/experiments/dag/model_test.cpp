@@ -192,8 +192,8 @@ TEST(DagPrograms, AreComputedUnderAutomaticCasts) {
   for (const bool predictor : {false, true})
     for (const DagKeys& executor : {DagKeys{{"dag_executor", "scratch"}}, kStackKeys}) {
       if (predictor && executor != kStackKeys) continue;
-      const auto model = make_model(dag_config(executor, predictor), kDagVocab, 1, at::kCPU,
-                                    at::kFloat);
+      const auto model =
+          make_model(dag_config(executor, predictor), kDagVocab, 1, at::kCPU, at::kFloat);
       std::vector<const char*> names = {dag::kSign, dag::kLog, dag::kOp};
       if (!predictor) names.insert(names.end(), {dag::kStepSign, dag::kStepLog, dag::kMixed});
       const auto expected = shown(*model, tokens_BT, names);

@@ -219,8 +219,9 @@ TEST(DagSettings, AreRefusedWhereTheyHaveNoMeaning) {
 }
 
 TEST(DagSettings, OfAPredictorAreAStacks) {
-  const Error e = refusal_of(
-      [] { make_depth_plan(dag_config({{"dag_executor", "scratch"}}, /*predictor=*/true)); });
+  const Error e = refusal_of([] {
+    make_depth_plan(dag_config({{"dag_executor", "scratch"}}, /*predictor=*/true));
+  });
   EXPECT_THAT(e.what(), HasSubstr("dag_executor = scratch"));
   for (const char* key : {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top",
                           "plan_loss_weight", "lm_loss_weight", "freeze_gpt"}) {
@@ -236,11 +237,14 @@ TEST(DagSettings, WithoutEffectAreTold) {
   const auto told = [](const testing::Settings& typed) {
     return resolved("dag_small_stack", typed).notices;
   };
-  for (const auto& [key, text] :
-       testing::Settings{{"dag_select", "gumbel"}, {"dag_log_limit", "3"}, {"dag_scale", "1"},
-                         {"plan_loss_weight", "2"}, {"dag_ops", "add"}, {"dag_adapter", "True"}}) {
-    const auto needs = Contains(::testing::AllOf(HasSubstr(key + " = "),
-                                                 HasSubstr("it needs dag_depth > 0")));
+  for (const auto& [key, text] : testing::Settings{{"dag_select", "gumbel"},
+                                                   {"dag_log_limit", "3"},
+                                                   {"dag_scale", "1"},
+                                                   {"plan_loss_weight", "2"},
+                                                   {"dag_ops", "add"},
+                                                   {"dag_adapter", "True"}}) {
+    const auto needs =
+        Contains(::testing::AllOf(HasSubstr(key + " = "), HasSubstr("it needs dag_depth > 0")));
     EXPECT_THAT(told({{"dag_depth", "0"}, {key, text}}), needs);
     EXPECT_THAT(told({{key, text}}), Not(needs));
   }
@@ -253,7 +257,9 @@ TEST(DagSettings, WithoutEffectAreTold) {
     };
     EXPECT_THAT(told({{key, text}}), idle("stream_share = 1"));
     EXPECT_EQ(told({{key, text}, {"stream_share", "0.5"}}).size(), 0U) << key;
-    EXPECT_THAT(told({{key, text}, {"stream_share", "0"}, {"dag_executor", "scratch"},
+    EXPECT_THAT(told({{key, text},
+                      {"stream_share", "0"},
+                      {"dag_executor", "scratch"},
                       {"dag_mix", "ln_scale"}}),
                 idle("it needs dag_executor = stack"));
   }
@@ -283,8 +289,8 @@ TEST(DagSettings, ThatLeaveNothingToLearnAreRefused) {
     std::vector<std::string> notices;
     return open_data(resolved(preset, typed).config, notices).size();
   };
-  const testing::Settings::value_type no_token = {"lm_loss_weight", "0"}, examples = {"stream_share",
-                                                                                   "0"};
+  const testing::Settings::value_type no_token = {"lm_loss_weight", "0"},
+                                      examples = {"stream_share", "0"};
   EXPECT_THAT(refused("dag_small_stack", {no_token}), HasSubstr("stream_share = 1"));
   EXPECT_THAT(refused("dag_small_stack", {no_token, examples, {"plan_loss_weight", "0"}}),
               HasSubstr("plan_loss_weight = 0"));
@@ -297,10 +303,10 @@ TEST(DagSettings, ThatLeaveNothingToLearnAreRefused) {
   EXPECT_THAT(refused(kPredictor, {{"stream_share", "1"}}), HasSubstr("stream_share = 1"));
   EXPECT_THAT(refused(kPredictor, {{"dataset", "rain"}}), HasSubstr("dataset = \"rain\""));
   EXPECT_THAT(refused(kPredictor, {{"block_size", "3"}}), HasSubstr("block_size = 3"));
-  EXPECT_THAT(refused(kPredictor, {{"sign_loss_weight", "0"},
-                                   {"log_loss_weight", "0"},
-                                   {"op_loss_weight", "0"}}),
-              HasSubstr("op_loss_weight are 0"));
+  EXPECT_THAT(
+      refused(kPredictor,
+              {{"sign_loss_weight", "0"}, {"log_loss_weight", "0"}, {"op_loss_weight", "0"}}),
+      HasSubstr("op_loss_weight are 0"));
 }
 
 // Numbers are made of the model's operations, and others that it is to learn are refused.

@@ -27,8 +27,8 @@ TEST(MetricTable, HasWhatIsNoDetail) {
             "  execution_0.01    0.5         0\n"
             "  op_accuracy      0.75      0.25\n");
   report::Report plain;
-  plain.add(measured_table({{"accuracy", 0.5}, {"result_loss", 2}, {"x_baseline", 1}},
-                           {"accuracy"}));
+  plain.add(
+      measured_table({{"accuracy", 0.5}, {"result_loss", 2}, {"x_baseline", 1}}, {"accuracy"}));
   EXPECT_EQ(report::render_terminal(plain),
             "  metric       value\n"
             "  result_loss      2\n");

@@ -53,8 +53,10 @@ std::optional<DagRequest> parse_dag(const Arguments& arguments) {
   add_policy_field(list, request.model);
   list.section("text");
   list.add("text", text, "a text, such as \"2 * (7.5 - 3)\", or FILE:path").any_bytes();
-  list.add("token", request.token, "whose program: 0 is the text's first; None: behind an expression, where the run's texts "
-           "go on by \" =\" or a line break, or else the last")
+  list.add(
+          "token", request.token,
+          "whose program: 0 is the text's first; None: behind an expression, where the run's texts "
+          "go on by \" =\" or a line break, or else the last")
       .at_least(0)
       .at_most(1 << 25);
   list.add("all", request.all, "a table of all tokens' programs in place of one");
