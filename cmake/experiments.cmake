@@ -45,8 +45,10 @@ foreach(source IN LISTS experiment_sources)
   endif()
 endforeach()
 
-# The config files that the folders ship, as text in the program: they are found wherever it runs.
+# The config files and training plans that the folders ship, as text in the program: they are found
+# wherever it runs.
 set(experiment_configs "")
+set(experiment_plans "")
 foreach(source IN LISTS experiment_sources)
   get_filename_component(folder ${source} DIRECTORY)
   get_filename_component(name ${folder} NAME)
@@ -58,6 +60,15 @@ foreach(source IN LISTS experiment_sources)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${config})
     string(APPEND experiment_configs
       "  registry.add_config({\"${name}\", \"${stem}\", R\"toml(${text})toml\",\n                       \"${ending}\"});\n")
+  endforeach()
+  file(GLOB plans CONFIGURE_DEPENDS ${folder}/plans/*.json ${folder}/plans/*.toml)
+  foreach(plan IN LISTS plans)
+    get_filename_component(stem ${plan} NAME_WE)
+    get_filename_component(ending ${plan} LAST_EXT)
+    file(READ ${plan} text)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${plan})
+    string(APPEND experiment_plans
+      "  registry.add_plan({\"${name}\", \"${stem}\", R\"plan(${text})plan\",\n                     \"${ending}\"});\n")
   endforeach()
 endforeach()
 

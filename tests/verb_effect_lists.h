@@ -307,6 +307,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "eval max_digits",
     "eval min_operations",
     "eval max_operations",
+    "eval number_operations",
     "eval english_conversion_rate",
     "eval stream_share",
     "eval evaluation_size",

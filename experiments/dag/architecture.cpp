@@ -119,6 +119,12 @@ LayerSpec& last_layer(DepthPlan& plan) {
 void change_plan(const ModelConfig& config, DepthPlan& plan, bool predictor) {
   const DagSettings settings = settings_of(config.own);
   if (settings.depth == 0) return;
+  if (predictor && settings.executor == Executor::kScratch)
+    misuse(
+        "dag_executor = scratch makes lists, and a predictor learns what a text writes down, "
+        "which is a stack's program",
+        "leave dag_executor out; of the full models dag and dag_small learn lists, from the "
+        "next token");
   plan.wirings.push_back(WiringMaker(settings, predictor).make());
   LayerSpec& last = last_layer(plan);
   LayerSpec layer = dag_layer(plan, last);
@@ -211,6 +217,32 @@ Architecture::Freeze freezes(const ModelConfig& config) {
   return {config.own.flag("freeze_gpt"), "*", dag_patterns(config)};
 }
 
+std::string names_of(const std::vector<Operation>& operations) {
+  std::vector<std::string> words;
+  for (const Operation operation : operations) words.emplace_back(to_text(operation));
+  return join(words, ", ");
+}
+
+// ---- What is learned
+
+std::string no_programs(const DagSettings& s) {
+  if (s.depth == 0) return "dag_depth = 0";
+  if (s.executor == Executor::kScratch) return "dag_executor = scratch has no labels";
+  if (s.plan_loss_weight == 0) return "plan_loss_weight = 0";
+  return "sign_loss_weight, log_loss_weight and op_loss_weight are 0";
+}
+
+Learned learned(const ModelConfig& config, bool predictor) {
+  const DagSettings s = settings_of(config.own);
+  Learned out;
+  out.next_token = !predictor && s.lm_loss_weight > 0;
+  out.programs = s.learns_programs(predictor);
+  out.operations = out.programs && s.op_loss_weight > 0;
+  out.no_next_token = predictor ? "a predictor learns programs alone" : "lm_loss_weight = 0";
+  if (!out.programs) out.no_programs = no_programs(s);
+  return out;
+}
+
 // ---- Predictors of full models
 
 struct Matched {
@@ -228,9 +260,7 @@ std::vector<Matched> what_must_match(const ModelConfig& ours, const ModelConfig&
     text(key, fmt::format("{}", of_ours), fmt::format("{}", of_theirs));
   };
   const auto names = [](const std::vector<Operation>& operations) {
-    std::vector<std::string> words;
-    for (const Operation operation : operations) words.emplace_back(to_text(operation));
-    return fmt::format("\"{}\"", join(words, ", "));
+    return fmt::format("\"{}\"", names_of(operations));
   };
   const auto act = [](const BackboneConfig& c) {
     return c.activation == Activation::kGelu ? "gelu" : "gelu_tanh";
@@ -240,7 +270,6 @@ std::vector<Matched> what_must_match(const ModelConfig& ours, const ModelConfig&
   text("dag_domain", ours.own.text("dag_domain"), theirs.own.text("dag_domain"));
   text("dag_ops", names(a.operations), names(b.operations));
   number("dag_value_limit", a.value_limit, b.value_limit);
-  if (b.executor == Executor::kScratch) number("dag_pre_block", a.pre_block, b.pre_block);
   number("n_embd", x.n_embd, y.n_embd);
   number("n_head", x.n_head, y.n_head);
   number("bias", x.bias, y.bias);
@@ -306,6 +335,14 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
     return settings_of(config.own).depth;
   };
   out->program_depth_key = "dag_depth";
+  out->program_operations = [](const ModelConfig& config) {
+    const DagSettings settings = settings_of(config.own);
+    return settings.has_labels() ? names_of(settings.operations) : "";
+  };
+  out->program_operations_key = "dag_ops";
+  out->learns = [predictor](const ModelConfig& config) { return learned(config, predictor); };
+  out->label_keys = {"dag_targets", "sign_loss_weight", "log_loss_weight", "op_loss_weight"};
+  if (!predictor) out->label_keys.emplace_back("plan_loss_weight");
   if (!predictor) {
     out->freezes = freezes;
     out->parts_of = predictor_parts;

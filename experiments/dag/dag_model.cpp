@@ -93,7 +93,7 @@ class DagModel : public DepthModel {
   // Of parts whose weight is 0, too, which are then never asked for. Programs that do not fit are
   // add_structure()'s to refuse.
   void add_counts(const Batch& batch, std::map<std::string, double>& counts) const override {
-    if (settings_.depth == 0) return;
+    if (!settings_.has_labels()) return;
     const AskedPrograms asked = asked_of(batch, settings_.targets);
     if (asked.count() > 0 && fits(batch, settings_))
       counts.merge(structure_counts(targets_of(batch, asked, settings_)));
@@ -108,6 +108,7 @@ class DagModel : public DepthModel {
   void add_structure(const Batch& batch, const Recorded& seen, const DagSettings& now,
                      const Pass& pass, ModelOutput& output) const {
     if (predictor_) output.loss = {"loss", {}, 0};  // the objective is it
+    if (!settings_.has_labels()) return;
     const LossWeights weights = weights_of(now);
     const AskedPrograms asked = asked_of(batch, settings_.targets);
     if (asked.count() == 0 || !weights.any()) return;

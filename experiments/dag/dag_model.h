@@ -14,8 +14,9 @@ namespace fathom::dag {
 //
 // Objective of the full model: lm_loss_weight * the next token's + plan_loss_weight * ("sign" +
 // "log" + "op", losses.h), of the predictor these three, which are its `loss`. A weight of 0 leaves
-// its part out, a batch without programs these three. Without a DAG (dag_depth = 0) it is the plain
-// model. With plan_loss_weight = 0 programs may be of any depth and operations.
+// its part out, a batch without programs these three, and so does the scratch executor, for whose
+// list no text has labels. Without a DAG (dag_depth = 0) it is the plain model. With
+// plan_loss_weight = 0 programs may be of any depth and operations.
 //
 // Metrics: of programs where their losses are asked for (metrics.h; with details in evaluations),
 // of the DAG (logger.h), and of all models with a head "result_loss" and "result_accuracy", the

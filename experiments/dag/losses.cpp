@@ -46,15 +46,6 @@ Tensor index_in_model(const std::vector<Operation>& operations, at::Device devic
   return index_tensor(index, device);
 }
 
-// Of each program the last value that is used: (P, 1).
-Tensor last_used(const Tensor& used_PS) {
-  const int64_t S = used_PS.size(1);
-  std::vector<int64_t> places;
-  for (int64_t s = 0; s < S; ++s) places.push_back(s);
-  const Tensor place_S = index_tensor(places, used_PS.device());
-  return (place_S * used_PS.to(at::kLong)).amax(1, /*keepdim=*/true);
-}
-
 Tensor at_least_single(const Tensor& x) {
   return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
 }
@@ -132,12 +123,6 @@ ProgramTargets targets_of(const Batch& batch, const AskedPrograms& asked,
   targets.sign_PV = padded_right(of_asked(batch, kProgramSign, asked), S, 1);
   targets.log_PV = padded_right(of_asked(batch, kProgramLog, asked), S, 0);
   targets.used_PV = padded_right(of_asked(batch, kProgramUsed, asked).ne(0), S, 0);
-  if (settings.executor == Executor::kScratch) {
-    const Tensor last_P1 = last_used(targets.used_PV);
-    for (Tensor ProgramTargets::*of :
-         {&ProgramTargets::sign_PV, &ProgramTargets::log_PV, &ProgramTargets::used_PV})
-      targets.*of = (targets.*of).gather(1, last_P1);
-  }
   const auto identity = static_cast<double>(Operation::kIdentity);
   op_Pd = at::cat({at::full({op_Pd.size(0), D - d}, identity, op_Pd.options()), op_Pd}, 1);
   targets.op_PD = index_in_model(settings.operations, op_Pd.device())
@@ -159,9 +144,6 @@ SaidPrograms said_of(const Recorded& seen, const AskedPrograms& asked, const Bat
   else
     said.values_PV.sign = ask(seen.values_RV.sign), said.values_PV.log = ask(seen.values_RV.log);
   said.op_PDN = ask(seen.op_RX).view({P, D, int64_t(settings.operations.size())});
-  if (!seen.operand1_RX.defined()) return said;
-  said.operand1_PDS = ask(seen.operand1_RX).view({P, D, settings.slots()});
-  said.operand2_PDS = ask(seen.operand2_RX).view({P, D, settings.slots()});
   return said;
 }
 

@@ -2,8 +2,10 @@
 // (data/numbers/numbers_data.h), and how far from it a prediction is (spec: losses, sections 10,
 // 11).
 //
-// B sequences, T positions, R = B * T rows, P programs that are asked for, V values that the
-// executor begins with (stack: S, scratch: 1), D operations, S = D + 1, N names of operations.
+// Texts write down programs of a stack; whoever has another executor is not asked.
+//
+// B sequences, T positions, R = B * T rows, P programs that are asked for, V = S values that the
+// executor begins with, D operations, S = D + 1, N names of operations.
 #pragma once
 
 #include <map>
@@ -32,9 +34,7 @@ AskedPrograms asked_of(const Batch& batch, Targets targets);
 bool fits(const Batch& batch, const DagSettings& settings);
 
 struct ProgramTargets {
-  // What the executor begins with: of a stack all values, of a list, which begins with one, the
-  // last one that is used, with which execution begins.
-  Tensor sign_PV, log_PV;
+  Tensor sign_PV, log_PV;  // what the stack begins with
   Tensor used_PV;  // bool: not dropped by identity; what is dropped is in no loss and no metric
   Tensor op_PD;    // int64: index in DagSettings::operations; -1: it is not there
   Tensor value_P;  // the result
@@ -49,7 +49,7 @@ ProgramTargets targets_of(const Batch& batch, const AskedPrograms& asked,
 struct SaidPrograms {
   Numbers values_PV;
   Tensor op_PDN;                      // shares
-  Tensor operand1_PDS, operand2_PDS;  // shares, of scratch
+  Tensor operand1_PDS, operand2_PDS;  // shares, of scratch, which is looked at alone
 };
 // Of a sequence as a whole: the mean over its valid tokens.
 SaidPrograms said_of(const Recorded& seen, const AskedPrograms& asked, const Batch& batch,

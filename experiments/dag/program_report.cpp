@@ -80,15 +80,10 @@ std::vector<bool> reached_nodes(const TokenProgram& program) {
   return reached;
 }
 
-// The written value that stands beside value v, where there is one: a list begins with the value
-// that execution begins with, the last one that is used.
-std::optional<size_t> written_place(const TokenProgram& program, const WrittenProgram& written,
-                                    size_t v) {
-  const size_t S = written.program.values.size();
-  if (program.values.size() == S) return written.used[v] ? std::optional(v) : std::nullopt;
-  for (size_t i = S; i > 0; --i)
-    if (written.used[i - 1]) return i - 1;
-  return {};
+// What is written is a stack's, value by value and step by step; of a list it says the result
+// alone.
+bool is_written_alike(const TextPrograms& text) {
+  return text.written && text.settings.executor == Executor::kStack;
 }
 
 report::Table values_table(const TextPrograms& text, const TokenProgram& program) {
@@ -98,7 +93,7 @@ report::Table values_table(const TextPrograms& text, const TokenProgram& program
                    {"sign", Align::kRight, {NumberForm::Kind::kFixed, 3}},
                    {"ln|v|", Align::kRight, {NumberForm::Kind::kFixed, 3}},
                    {"value", Align::kRight, kValue}};
-  if (text.written)
+  if (is_written_alike(text))
     table.columns.insert(table.columns.end(),
                          {{"written", Align::kRight},
                           {"its sign", Align::kRight},
@@ -106,10 +101,9 @@ report::Table values_table(const TextPrograms& text, const TokenProgram& program
   for (size_t v = 0; v < program.values.size(); ++v) {
     std::vector<Cell> row = {node_name(program, v), program.value_signs[v], program.value_logs[v],
                              program.values[v]};
-    if (text.written) {
-      const auto place = written_place(program, *text.written, v);
-      if (place) {
-        const Decimal& number = text.written->program.values[*place];
+    if (is_written_alike(text)) {
+      if (text.written->used[v]) {
+        const Decimal& number = text.written->program.values[v];
         const double value = number.value();
         row.insert(row.end(), {to_text(number), value < 0 ? -1 : 1,
                                std::log(std::max(std::fabs(value), 1e-8))});
@@ -130,13 +124,14 @@ report::Table operations_table(const TextPrograms& text, const TokenProgram& pro
       {"first", Align::kLeft}, {"second", Align::kLeft},    {"result", Align::kRight, kValue}};
   const bool mixed = !program.step_values.empty();
   if (mixed) table.columns.push_back({"mixed", Align::kRight, kValue});
-  if (text.written)
+  const bool written = is_written_alike(text);
+  if (written)
     table.columns.insert(table.columns.end(),
                          {{"written", Align::kLeft}, {"its result", Align::kRight, kValue}});
   for (size_t k = 0; k < program.operations.size(); ++k) {
     const auto [first, second] = operands_of(program, k);
     Cell operation = program.operations[k];
-    if (text.written)
+    if (written)
       operation.marked = program.operations[k] != to_text(text.written->program.operations[k]);
     std::vector<Cell> row = {node_name(program, program.values.size() + k),
                              operation,
@@ -145,7 +140,7 @@ report::Table operations_table(const TextPrograms& text, const TokenProgram& pro
                              is_identity(program.operations[k]) ? "" : node_name(program, second),
                              program.hard_values[k]};
     if (mixed) row.emplace_back(program.step_values[k]);
-    if (text.written)
+    if (written)
       row.insert(row.end(),
                  {to_text(text.written->program.operations[k]), text.written->results[k]});
     table.rows.push_back(std::move(row));
@@ -235,6 +230,7 @@ report::Report begun_report(const TextPrograms& text, const std::string& title) 
                    {"step", text.step},
                    {"executor", stack ? "stack" : "scratch"},
                    {"operations", names},
+                   {"behind", text.behind},
                    {"written", written_json(text)},
                    {"programs", nlohmann::json::array()}};
   report.add(report::Paragraph{fmt::format("{}, at step {}", title, with_commas(text.step))});
@@ -315,6 +311,11 @@ report::Report program_report(const TextPrograms& text, size_t token) {
   if (text.settings.targets == Targets::kSequence)
     lines +=
         "\nIt was trained on what all tokens of a text say on average (dag_targets = sequence)";
+  if (!text.behind.empty())
+    lines += fmt::format(
+        "\nasked behind the text, where the run's own go on with {}: a program is "
+        "known there, not before (--token=N asks a token)",
+        in_quotes(text.behind));
   report.add(report::Paragraph{lines});
   report.add(graph_of(program), report::kInHtml | report::kInSvg);
   report.add(values_table(text, program));

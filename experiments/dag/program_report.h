@@ -32,6 +32,7 @@ struct TextPrograms {
   std::string run, checkpoint;
   int64_t step = 0;
   std::vector<std::string> tokens;     // their texts
+  std::string behind;                  // what was put behind the text, to be asked there
   std::vector<TokenProgram> programs;  // one a token
   DagSettings settings;
   bool predictor = false;

@@ -53,52 +53,89 @@ E chosen(const Names<E>& names, const OwnSettings& own, const char* key) {
   fail(fmt::format("{} = {} is none of its choices", key, text));
 }
 
-// Adds fields over slots of `own`, or the slots alone where the model has no use for the key.
+// Adds fields over slots of `own`. Without a DAG none of them acts.
 class Adder {
  public:
   Adder(FieldList& list, OwnSettings& own) : list_(list), own_(own) {}
+
+  Field& depth(const char* key, int64_t value, const char* help) {
+    return list_.add(key, own_.integer(key, value), help);
+  }
 
   template <class E>
   Field& choice(const char* key, const Names<E>& names, const char* value, const char* help) {
     Names<std::string> spellings;
     for (const auto& [name, meaning] : names) spellings.emplace_back(name, name);
-    return list_.add<std::string>(key, own_.text(key, value), help, spellings);
+    return of_dag(list_.add<std::string>(key, own_.text(key, value), help, spellings));
   }
   Field& flag(const char* key, bool value, const char* help) {
-    return list_.add(key, own_.flag(key, value), help);
+    return of_dag(list_.add(key, own_.flag(key, value), help));
   }
   Field& integer(const char* key, int64_t value, const char* help) {
-    return list_.add(key, own_.integer(key, value), help);
+    return of_dag(list_.add(key, own_.integer(key, value), help));
   }
   Field& number(const char* key, double value, const char* help) {
-    return list_.add(key, own_.number(key, value), help);
+    return of_dag(list_.add(key, own_.number(key, value), help));
   }
   Field& text(const char* key, const char* value, const char* help) {
-    return list_.add(key, own_.text(key, value), help);
+    return of_dag(list_.add(key, own_.text(key, value), help));
+  }
+  // It acts without a DAG, too.
+  Field& next_token(const char* key, double value, const char* help) {
+    return list_.add(key, own_.number(key, value), help);
   }
 
  private:
+  Field& of_dag(Field& field) {
+    return field.needs("dag_depth > 0", [&own = own_] { return own.integer("dag_depth") > 0; });
+  }
+
   FieldList& list_;
   OwnSettings& own_;
 };
 
 constexpr double kMostTemperature = 1e6, kMostWeight = 1e6;
+constexpr const char* kOfStack = "dag_executor = stack";
+
+bool is_stack(const OwnSettings& own) {
+  return own.text("dag_executor") == "stack";
+}
+
+// Settings of what a predictor has not, at the values that mean nothing of it.
+void add_full_models_slots(FieldList& list, OwnSettings& own) {
+  const DagSettings d;
+  own.flag("dag_post_block", false), own.flag("freeze_gpt", false);
+  own.text("dag_mix", "ln_scale"), own.number("dag_scale", d.scale);
+  own.number("dag_embed_top", d.embed_top);
+  own.number("plan_loss_weight", d.plan_loss_weight), own.number("lm_loss_weight", 0);
+  const auto refuse = [&](const char* key, const char* reason) {
+    list.refuse(key, reason, "leave it out, or train a full model, dag_small_stack for example");
+  };
+  constexpr const char* kFold = "a predictor folds no result back, full models do";
+  for (const char* key : {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top"})
+    refuse(key, kFold);
+  refuse("plan_loss_weight",
+         "a predictor learns programs alone, full models beside the next token");
+  refuse("lm_loss_weight", "a predictor has no head, so no next token's loss");
+  refuse("freeze_gpt", "all of a predictor makes programs");
+}
 
 void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
   const DagSettings d;
-  add.integer("dag_depth", d.depth,
-              predictor ? "operations of a token's program"
-                        : "operations of a token's program; 0: the plain model")
+  add.depth("dag_depth", d.depth,
+            predictor ? "operations of a token's program"
+                      : "operations of a token's program; 0: the plain model")
       .at_least(predictor ? 1 : 0)
       .at_most(kMostDepth)
       .shapes_weights();
-  add.integer("max_dag_depth", 0, "another key for dag_depth: they must be equal; 0: not given")
+  add.depth("max_dag_depth", 0, "another key for dag_depth: they must be equal; 0: not given")
       .at_least(0)
       .at_most(kMostDepth);
   add.choice("dag_executor", executors(), predictor ? "stack" : "scratch",
              "scratch: a list of numbers that begins with one of the token's own, every operation "
              "takes two of those before it and appends its result; stack: dag_depth + 1 numbers, "
-             "every operation joins the two on top")
+             "every operation joins the two on top, as the programs that texts write down do, "
+             "which it alone learns")
       .shapes_weights();
   add.choice("dag_domain", domains(), "signlog",
              "how a number is kept; signlog: s * exp(l), with s from -1 to 1; linear: itself")
@@ -110,9 +147,7 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
       .shapes_weights();
   const char* const kAdapter = "one more norm in front of what makes the program";
   if (predictor) {
-    own.flag("dag_adapter", d.adapter), own.flag("dag_post_block", false);
-    own.text("dag_mix", "ln_scale"), own.number("dag_scale", d.scale);
-    own.flag("freeze_gpt", false);
+    own.flag("dag_adapter", d.adapter);
   } else {
     add.flag("dag_adapter", d.adapter, kAdapter).shapes_weights();
     add.flag("dag_post_block", d.post_block, "a block over the embedded results").shapes_weights();
@@ -151,10 +186,7 @@ void add_number_fields(Adder& add, OwnSettings& own, bool predictor) {
       .at_most(60)
       .shapes_weights()
       .needs(kSignLog, is_signlog);
-  if (predictor) {
-    own.number("dag_embed_top", d.embed_top);
-    return;
-  }
+  if (predictor) return;
   add.number(
          "dag_embed_top", d.embed_top,
          "the highest of 32 frequencies by which a result's embedding has ln|v|, the lowest is a "
@@ -171,6 +203,7 @@ void add_select_fields(Adder& add, OwnSettings& own) {
     const std::string select = own.text("dag_select");
     return select == "gumbel" || select == "gumbel_st";
   };
+  const auto is_plain = [draws] { return !draws(); };
   const char* const kDraws = "dag_select = gumbel or gumbel_st";
   add.choice("dag_select", selects(), "soft",
              "how operations and operands are chosen; soft: mixed by a softmax; gumbel: by one "
@@ -181,7 +214,8 @@ void add_select_fields(Adder& add, OwnSettings& own) {
              "of soft and st_argmax: softmax(logits * sqrt(choices) / temperature)")
       .above(0)
       .at_most(kMostTemperature)
-      .of_policy();
+      .of_policy()
+      .needs("dag_select = soft or st_argmax", is_plain);
   add.number("gumbel_temperature", d.gumbel_temperature, "at the beginning")
       .above(0)
       .at_most(kMostTemperature)
@@ -203,23 +237,28 @@ void add_select_fields(Adder& add, OwnSettings& own) {
 
 void add_loss_fields(Adder& add, OwnSettings& own, bool predictor) {
   const DagSettings d;
+  const auto learns = [&own] { return is_stack(own); };
   add.choice("dag_targets", targets(), "token",
              "what a program is learned from; token: every token from an expression's last operand "
-             "on, each by itself; sequence: what a sequence's tokens say on average");
+             "on, each by itself; sequence: what a sequence's tokens say on average")
+      .needs(kOfStack, learns);
   const auto weight = [&](const char* key, double value, const char* help) {
-    add.number(key, value, help).at_least(0).at_most(kMostWeight).of_policy();
+    add.number(key, value, help)
+        .at_least(0)
+        .at_most(kMostWeight)
+        .of_policy()
+        .needs(kOfStack, learns);
   };
   weight("sign_loss_weight", d.sign_loss_weight, "of the numbers' signs: (s - target)^2");
   weight("log_loss_weight", d.log_loss_weight, "of the numbers' logarithms: (l - target)^2");
   weight("op_loss_weight", d.op_loss_weight, "of the operations: -ln of the right one's share");
-  if (predictor) {
-    own.number("plan_loss_weight", d.plan_loss_weight);
-    own.number("lm_loss_weight", 0);
-    return;
-  }
+  if (predictor) return;
   weight("plan_loss_weight", d.plan_loss_weight,
          "of these three together, beside the next token's loss");
-  weight("lm_loss_weight", d.lm_loss_weight, "of the next token's loss");
+  add.next_token("lm_loss_weight", d.lm_loss_weight, "of the next token's loss")
+      .at_least(0)
+      .at_most(kMostWeight)
+      .of_policy();
 }
 
 // What the notebook's command lines have besides.
@@ -238,6 +277,9 @@ void check(const DagSettings& s, const OwnSettings& own) {
                        s.depth),
            "leave max_dag_depth out");
   if (s.operations.empty()) fail("dag_ops names no operation");
+  if (s.depth == 0 && own.flag("freeze_gpt"))
+    misuse("freeze_gpt = true and dag_depth = 0: all would stay as it is, for there is no DAG",
+           "leave one of them out");
 }
 
 }  // namespace
@@ -248,6 +290,7 @@ void add_fields(FieldList& list, OwnSettings& own, bool predictor) {
   add_number_fields(add, own, predictor);
   add_select_fields(add, own);
   add_loss_fields(add, own, predictor);
+  if (predictor) add_full_models_slots(list, own);
   add_notebook_keys(list);
 }
 

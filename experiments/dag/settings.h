@@ -43,6 +43,14 @@ struct DagSettings {
   double lm_loss_weight = 1;    // of the next token's loss
 
   int64_t slots() const { return depth + 1; }
+  // Texts write down a stack's programs. A list begins with one number of its own, which has none
+  // of a text's operands to be.
+  bool has_labels() const { return depth > 0 && executor == Executor::kStack; }
+  // That labels teach anything: of a predictor, whose plan_loss_weight is nobody's, too.
+  bool learns_programs(bool predictor) const {
+    const bool any = sign_loss_weight > 0 || log_loss_weight > 0 || op_loss_weight > 0;
+    return has_labels() && any && (predictor || plan_loss_weight > 0);
+  }
 };
 
 inline constexpr int64_t kMostDepth = 64;

@@ -63,6 +63,26 @@ TEST_F(DagEffects, EachOptionChangesSomething) {
   expect_all([](const std::string& verb) { return verb == "dag"; });
 }
 
+// What training knows of a program it knows behind the last operand.
+TEST_F(DagEffects, AnExpressionIsAskedBehindIt) {
+  const auto behind = [](const char* preset, const char* dataset, const testing::Words& more) {
+    RunState state = testing::saved_state(preset, "rain", 30);
+    state.config.data.dataset = dataset;
+    testing::save_state("asked", "last", state);
+    testing::Words words = {"asked"};
+    words.insert(words.end(), more.begin(), more.end());
+    return parse_dag(words)->behind;
+  };
+  const char* const kStack = "dag_small_stack";
+  EXPECT_EQ(behind(kStack, "numbers", {"--text=1 + 2"}), " =") << "results follow";
+  EXPECT_EQ(behind("dag_predictor_small", "numbers", {"--text=two plus 3.5"}), "\n");
+  EXPECT_EQ(behind(kStack, "numbers", {"--text=1 + 2 = "}), "");
+  EXPECT_EQ(behind(kStack, "numbers", {"--text=the rain"}), "");
+  EXPECT_EQ(behind(kStack, "numbers", {"--text=1 + 2", "--token=4"}), "");
+  EXPECT_EQ(behind(kStack, "numbers", {"--text=1 + 2", "--all"}), "");
+  EXPECT_EQ(behind(kStack, "rain", {"--text=1 + 2"}), "");
+}
+
 TEST_F(DagEffects, ARunWithoutProgramsIsRefused) {
   testing::save_state("plain", "last", testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
   RunState flat = testing::saved_state("dag_small", "rain", 30);

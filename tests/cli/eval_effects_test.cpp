@@ -84,6 +84,9 @@ void EvalEffects::numbers_effects() {
   effects_["eval max_operations"] = [=] {
     EXPECT_EQ(asked("--max_operations=2").max_operations, 2);
   };
+  effects_["eval number_operations"] = [=] {
+    EXPECT_EQ(asked("--number_operations=add").operations, "add");
+  };
   effects_["eval english_conversion_rate"] = [=] {
     EXPECT_EQ(asked("--english_conversion_rate=0").english_rate, 0);
   };
@@ -91,6 +94,19 @@ void EvalEffects::numbers_effects() {
   effects_["eval evaluation_size"] = [=] {
     EXPECT_EQ(asked("--evaluation_size=10").evaluation_size, 10);
   };
+}
+
+// A model that learned programs alone has nothing to say of data without labels.
+TEST_F(EvalEffects, APredictorIsAskedForPrograms) {
+  RunState state = testing::saved_state("dag_predictor_small", "rain", 30);
+  state.config.data.dataset = "numbers";
+  testing::save_state("reader", "last", state);
+  EXPECT_TRUE(parse_eval({"reader"}));
+  const auto refused = [](const char* word) {
+    return std::string(testing::refusal_of([&] { parse_eval({"reader", word}); }).what());
+  };
+  EXPECT_THAT(refused("--stream_share=1"), HasSubstr("stream_share = 1"));
+  EXPECT_THAT(refused("--dataset=rain"), HasSubstr("dataset = \"rain\""));
 }
 
 void EvalEffects::eval_effects() {

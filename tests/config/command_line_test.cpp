@@ -132,6 +132,9 @@ TEST(CommandLine, UnknownKeysAreRefusedAsTyped) {
   EXPECT_THAT(e.what(), HasSubstr("--mabye-count"));
   EXPECT_THAT(e.hint(), HasSubstr("--maybe_count"));
   EXPECT_THAT(l.refusal({"one", "--zzzzzzz", "3"}).hint(), HasSubstr("fathom verb --help=all"));
+  Line trains;  // words decide which keys there are
+  trains.line.takes_config_files();
+  EXPECT_THAT(trains.refusal({"one", "--zzzzzzz"}).hint(), HasSubstr("fathom verb one --help=all"));
   EXPECT_THAT(l.refusal({"one", "-x"}).what(), HasSubstr("-x"));
   EXPECT_THAT(l.refusal({"one", "-count=3"}).hint(), HasSubstr("--count"));
   EXPECT_THAT(l.refusal({"one", "--=3"}).what(), HasSubstr("--"));

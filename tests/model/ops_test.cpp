@@ -62,6 +62,13 @@ TEST(LayerNorm, AgreesWithLoops) {
   expect_near(layer_norm(x, w, b, eps), expected, 1e-13);
   EXPECT_LE(max_difference(layer_norm(x, w, Tensor(), eps) + b, layer_norm(x, w, b, eps)), 1e-13);
   expect_gradients([&] { return weighted_sum(layer_norm(x, w, b, eps)); }, {x, w, b}, 12);
+  // What a matrix product under autocast gave is narrower than the weights.
+  const Tensor narrow = x.detach().to(at::kBFloat16);
+  const Tensor of_narrow = layer_norm(narrow, w.to(at::kFloat), b.to(at::kFloat), eps);
+  EXPECT_EQ(of_narrow.scalar_type(), at::kFloat);
+  EXPECT_LT(max_difference(of_narrow, layer_norm(narrow.to(at::kFloat), w.to(at::kFloat),
+                                                 b.to(at::kFloat), eps)),
+            1e-6);
 }
 
 TEST(Gelu, BothFormsAgreeWithTheirFormulas) {

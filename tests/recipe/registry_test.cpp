@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/config/config_file.h"
+#include "fathom/model/spec/architecture.h"
+#include "fathom/train/recipe/training_plan.h"
 #include "io/temp_folder.h"
 #include "recipe/config_testing.h"
 
@@ -57,6 +59,9 @@ TEST(Registry, AConfigFileOfTheOwnExperimentComesFirst) {
   EXPECT_EQ(r.config("one", "other")->text, "3");
   EXPECT_EQ(r.config("three", "train")->text, "1");
   EXPECT_EQ(r.config("one", "none"), nullptr);
+  r.add_plan({"one", "train", "4", ".json"});
+  EXPECT_EQ(r.plan("two", "train")->text, "4");
+  EXPECT_EQ(r.plan("one", "other"), nullptr);
 }
 
 TEST(Registry, EveryPresetResolvesAndIsDescribed) {
@@ -85,11 +90,11 @@ struct Shipped {
   std::string experiment, stem, path;
 };
 
-std::vector<Shipped> shipped_files() {
+std::vector<Shipped> shipped_files(const char* folder = "config") {
   std::vector<Shipped> files;
   for (const auto& experiment : fs::directory_iterator(FATHOM_SOURCE_DIR "/experiments")) {
-    if (!fs::exists(experiment.path() / "config")) continue;
-    for (const auto& file : fs::directory_iterator(experiment.path() / "config"))
+    if (!fs::exists(experiment.path() / folder)) continue;
+    for (const auto& file : fs::directory_iterator(experiment.path() / folder))
       files.push_back({experiment.path().filename(), file.path().stem(), file.path()});
   }
   return files;
@@ -101,6 +106,17 @@ TEST(ShippedConfigs, ArePartOfTheProgram) {
     const ShippedConfig* config = registry().config(file.experiment, file.stem);
     ASSERT_NE(config, nullptr) << file.path;
     EXPECT_EQ(config->text, testing::slurp(file.path));
+  }
+}
+
+TEST(ShippedPlans, ArePartOfTheProgram) {
+  ASSERT_FALSE(shipped_files("plans").empty());
+  for (const Shipped& file : shipped_files("plans")) {
+    const ShippedPlan* plan = registry().plan(file.experiment, file.stem);
+    ASSERT_NE(plan, nullptr) << file.path;
+    EXPECT_EQ(plan->text, testing::slurp(file.path));
+    EXPECT_EQ(read_plan(*plan).plan.name, file.stem);
+    EXPECT_EQ(find_plan(file.stem).plan.stages.size(), read_plan(*plan).plan.stages.size());
   }
 }
 
@@ -118,7 +134,18 @@ int64_t last_in_a_loop(const nlohmann::json& groups) {
   return last;
 }
 
-// An experiment's with keys of its own: to all of its presets.
+// The model that the file's first lines train, "fathom train PRESET config/..."; empty: of any.
+std::string model_of_file(const std::string& text) {
+  const std::string command = "fathom train ";
+  const size_t begin = text.find(command);
+  if (begin == text.npos) return "";
+  const size_t name = begin + command.size();
+  const auto& architecture =
+      preset_config(text.substr(name, text.find(' ', name) - name)).model.architecture;
+  return architecture == nullptr ? "" : architecture->name;
+}
+
+// An experiment's with keys of its own: to all of its presets with the model that it is for.
 TEST(ShippedConfigs, ApplyToEveryPreset) {
   for (const Shipped& file : shipped_files())
     for (const Preset& preset : registry().presets()) {
@@ -130,6 +157,10 @@ TEST(ShippedConfigs, ApplyToEveryPreset) {
                    preset_config(other.name).model.architecture != nullptr;
           });
       if (has_own && preset.experiment != file.experiment) continue;
+      const std::string model = model_of_file(testing::slurp(file.path));
+      if (has_own && !model.empty() &&
+          (config.model.architecture == nullptr || config.model.architecture->name != model))
+        continue;
       const int64_t layers = config.model.backbone.n_layer;
       FieldList list;
       add_fields(list, config);

@@ -332,6 +332,9 @@ TEST(BuiltInPlans, UnknownNamesAreToldTheNearest) {
   EXPECT_EQ(e.kind(), ErrorKind::kUsage);
   EXPECT_THAT(e.what(), HasSubstr("neither a file nor a built-in training plan \"tinystorys\""));
   EXPECT_THAT(e.hint(), AllOf(HasSubstr("did you mean tinystories?"), HasSubstr("plan list")));
+  for (const ShippedPlan& shipped : registry().plans())
+    EXPECT_THAT(refusal_of([&] { find_plan(shipped.stem + "x"); }).hint(),
+                HasSubstr("did you mean " + shipped.stem));
 }
 
 TEST(BuiltInPlans, EveryCorpusOfTheirsIsPublishedSomewhere) {

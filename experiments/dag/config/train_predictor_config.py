@@ -15,7 +15,6 @@ val_seed = 43
 
 # program
 dag_depth = 4
-max_dag_depth = 4
 softmax_temperature = 20.0
 sign_loss_weight = 1.0
 log_loss_weight = 1.0

@@ -76,7 +76,8 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
-[[noreturn]] void refuse_unknown(const std::string& word, const std::string& verb,
+// `command`: the verb, and the words that decide which keys it has.
+[[noreturn]] void refuse_unknown(const std::string& word, const std::string& command,
                                  const FieldList& fields) {
   const std::string typed = word.substr(0, word.find('='));
   const std::string name =
@@ -89,13 +90,26 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
   const std::string nearest = nearest_name(name, names);
   misuse(fmt::format("unknown key {}", escaped(typed)),
          (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
-             fmt::format("`fathom {} --help=all` lists every key", verb));
+             fmt::format("`fathom {} --help=all` lists every key", command));
+}
+
+// "train small", of words that a shell takes as they are.
+std::string with_words(std::string verb, const std::vector<std::string>& words, size_t most) {
+  const auto is_plain = [](const std::string& word) {
+    return word.find_first_not_of(
+               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+               "_./-") == word.npos;
+  };
+  for (size_t i = 0; i < std::min(words.size(), most); ++i)
+    if (is_plain(words[i])) verb += " " + words[i];
+  return verb;
 }
 
 // Settings and, with an empty key, words, in the order typed; nothing where help is asked for.
+// `deciding`: how many of the words decide which keys there are.
 std::optional<std::vector<CommandLine::Setting>> split(const Arguments& arguments,
                                                        const FieldList& fields,
-                                                       const std::string& verb) {
+                                                       const std::string& verb, size_t deciding) {
   CLI::App app;
   app.allow_extras();
   std::string sink;
@@ -125,7 +139,8 @@ std::optional<std::vector<CommandLine::Setting>> split(const Arguments& argument
   } catch (const CLI::ParseError& e) {
     misuse(escaped(e.what()), fmt::format("`fathom {} --help` shows the usage", verb));
   }
-  for (const std::string& word : app.remaining()) refuse_unknown(word, verb, fields);
+  for (const std::string& word : app.remaining())
+    refuse_unknown(word, with_words(verb, words, deciding), fields);
 
   std::vector<CommandLine::Setting> settings;
   std::map<const CLI::Option*, size_t> taken;
@@ -173,7 +188,7 @@ std::optional<std::vector<CommandLine::Setting>> CommandLine::parse(const Argume
       fmt::print("{}", help(fields, word->substr(std::strlen(kHelpOf))));
       return std::nullopt;
     }
-  const auto all = split(arguments, fields, verb_);
+  const auto all = split(arguments, fields, verb_, takes_files_ ? positionals_.size() : 0);
   if (!all) {
     fmt::print("{}", help(fields));
     return std::nullopt;

@@ -118,7 +118,7 @@ std::string epoch_notice(const Corpus& corpus, const DataOptions& o) {
 
 // Of examples that are longer than a row.
 std::string cut_notice(const Corpus& corpus, const DataOptions& o, int64_t most) {
-  const double share = numbers_data(corpus, o)->cut_share(most);
+  const double share = cut_share(corpus, o, most);
   if (share == 0) return "";
   return fmt::format(
       "block_size cuts {:.1f} % of {}'s first {} sequences, from which no program is "
@@ -127,6 +127,10 @@ std::string cut_notice(const Corpus& corpus, const DataOptions& o, int64_t most)
 }
 
 }  // namespace
+
+double cut_share(const Corpus& corpus, const DataOptions& options, int64_t most) {
+  return numbers_data(corpus, options)->cut_share(most);
+}
 
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options) {
   constexpr int64_t kMostRows = 1000;  // of which more would take seconds

@@ -53,5 +53,7 @@ WholeSplit whole_split(const Corpus& corpus, const DataOptions& options);
 // is 12,207 batches of ..." where shards are read batch by batch, "block_size cuts 3.1 % of ..." of
 // what is generated; empty for other token shards, and where every token is learned once.
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options);
+// Of what is generated: which share of the split's first `most` examples a row cuts.
+double cut_share(const Corpus& corpus, const DataOptions& options, int64_t most);
 
 }  // namespace fathom

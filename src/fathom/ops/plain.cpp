@@ -61,7 +61,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 }
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  return at::layer_norm(x, {x.size(-1)}, weight,
+  // Of a matrix product under autocast x is narrower than the weights, which not every build takes.
+  const bool narrow = x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
+  const Tensor like_weight = narrow && weight.defined() ? x.to(weight.scalar_type()) : x;
+  return at::layer_norm(like_weight, {x.size(-1)}, weight,
                         bias.defined() ? c10::optional<Tensor>(bias) : c10::nullopt, eps);
 }
 

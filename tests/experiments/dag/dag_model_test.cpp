@@ -93,6 +93,18 @@ TEST(DagModel, OfPlainTextIsTrainedOnTheNextToken) {
   EXPECT_EQ(output.metrics.count("dag/op_sharpness"), 1U);
 }
 
+// A list begins with one number of its own: none of a program's operands is its label.
+TEST(DagModel, WithAListLearnsTheNextTokenAlone) {
+  const Batch batch = labelled();
+  const auto model = dag_model({{"dag_executor", "scratch"}});
+  const ModelOutput output = model->forward(batch, training());
+  EXPECT_EQ(sums_of(output).count("loss"), 1U);
+  EXPECT_EQ(output.losses.size(), 1U);
+  EXPECT_EQ(output.metrics.count("op_accuracy"), 0U);
+  EXPECT_EQ(output.metrics.count("result_loss"), 1U);
+  EXPECT_EQ(model->known_counts(batch, training()).count("op"), 0U);
+}
+
 TEST(DagModel, ThatPredictsIsAsGoodAsItsPrograms) {
   const Batch batch = labelled();
   const auto model = dag_model({}, /*predictor=*/true);

@@ -227,21 +227,6 @@ TEST(StructureLoss, IsWhatItsFormulaSays) {
   EXPECT_NEAR(means.at("op"), -std::log(0.2), 1e-6);
 }
 
-// A list begins with one value: the last one that reaches the result.
-TEST(StructureLoss, OfAListIsOfTheValueThatExecutionBeginsWith) {
-  const Batch batch = batch_of_programs(
-      {{{2, 3, 4}, {kPlus, kTimes}, 14}, {{-1.5, 0.5, 0}, {kKeep, kPlus}, -1, {1, 1, 0}}}, 2);
-  for (const int64_t depth : {2, 4}) {
-    const DagSettings settings = list_settings(depth);
-    const ProgramTargets targets = targets_of(batch, asked_of(batch, Targets::kToken), settings);
-    EXPECT_EQ(targets.sign_PV.sizes(), (at::IntArrayRef{4, 1}));
-    EXPECT_NEAR(targets.log_PV[0][0].item<double>(), std::log(4.0), 1e-6);
-    EXPECT_NEAR(targets.log_PV[3][0].item<double>(), std::log(0.5), 1e-6);
-    EXPECT_TRUE(targets.used_PV.all().item<bool>());
-    EXPECT_EQ(targets.op_PD[0][-1].item<int64_t>(), 2) << "multiply is its third operation";
-  }
-}
-
 TEST(StructureLoss, OfRealNumbersIsNoneWhereTheyAreRight) {
   DagSettings settings = stack_settings();
   settings.domain = dag::Domain::kLinear;

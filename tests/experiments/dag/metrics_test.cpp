@@ -173,18 +173,5 @@ TEST(ProgramMetrics, AListIsExecutedByItsOperands) {
   EXPECT_NEAR(steps.at(2), -21, 1e-12);
 }
 
-// A list's operations are judged by its own names, and divide, which it has not, is never right.
-TEST(ProgramMetrics, OfAListAreOfItsOwnNames) {
-  const Batch batch = batch_of_programs(four_sequences(), 2);
-  Recorded seen = knows(batch, list_settings());
-  seen.operand1_RX = seen.op_RX.new_zeros({16, 6});
-  seen.operand2_RX = seen.operand1_RX;
-  const Metrics metrics = metrics_of(batch, seen, list_settings());
-  EXPECT_EQ(mean(metrics, "op_accuracy"), 7. / 8);
-  EXPECT_EQ(mean(metrics, "op_accuracy.subtract"), 1);
-  EXPECT_EQ(metrics.count("op_accuracy.divide"), 0U);
-  EXPECT_EQ(metrics.at("sign_accuracy").count, 8);
-}
-
 }  // namespace
 }  // namespace fathom::testing::dag_metrics

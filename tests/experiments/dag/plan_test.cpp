@@ -22,11 +22,10 @@ std::string name_of_part(const std::string& name) {
 }
 
 TEST(DagPlan, TrainsThePredictorAndThenTheModel) {
-  const std::string path =
-      std::string(FATHOM_SOURCE_DIR) + "/experiments/dag/plans/predictor_then_model.json";
   std::vector<std::string> notices;
   const std::vector<StageRun> stages =
-      resolve_plan(find_plan(path).plan, resolved("dag_small_stack").config, notices);
+      resolve_plan(find_plan("predictor_then_model", "dag_small_stack").plan,
+                   resolved("dag_small_stack").config, notices);
   EXPECT_TRUE(notices.empty()) << notices.front();
   ASSERT_EQ(stages.size(), 2u);
   const RunConfig &first = stages[0].config, &second = stages[1].config;

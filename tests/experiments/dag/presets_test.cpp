@@ -4,12 +4,15 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "experiments/dag/dag_config.h"
 #include "fathom/config/config_file.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/train/recipe/decay.h"
 #include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/numbers_options.h"
+#include "fathom/train/recipe/stage_runs.h"
 #include "recipe/config_testing.h"
 
 namespace fathom {
@@ -96,11 +99,47 @@ TEST(DagPresets, TheConfigFileSaysWhatThePresetDoes) {
     return to_toml(after);
   };
   RunConfig preset = resolved("dag_predictor").config;
-  preset.model.own.integer("max_dag_depth", 0) = 4;
   FieldList list;
   add_fields(list, preset);
   EXPECT_EQ(typed("dag_predictor", "train_predictor_config"), to_toml(list));
   EXPECT_THAT(typed("dag", "train_default"), HasSubstr("dag_depth = 0"));
+}
+
+// The file's comment has a command line for a large GPU: the cloud preset's settings.
+TEST(DagPresets, TheConfigFilesCommentIsACommandLine) {
+  const ShippedConfig* file = registry().config("dag", "train_predictor_config");
+  ASSERT_NE(file, nullptr);
+  RunConfig config = preset_config("dag_predictor");
+  FieldList list;
+  add_fields(list, config);
+  read_config_text(file->text, file->stem + file->ending, list);
+  std::istringstream words(file->text.substr(0, file->text.find("\ndataset")));
+  int typed = 0;
+  for (std::string word; words >> word;)
+    if (word.rfind("--", 0) == 0) {
+      const size_t equals = word.find('=');
+      list.set_text(word.substr(2, equals - 2), word.substr(equals + 1), "--");
+      ++typed;
+    }
+  EXPECT_GT(typed, 10);
+  resolve(list, config);
+  RunConfig cloud = resolved("dag_predictor_cloud").config;
+  config.preset = cloud.preset;
+  FieldList as_typed, as_preset;
+  add_fields(as_typed, config);
+  add_fields(as_preset, cloud);
+  EXPECT_EQ(to_toml(as_typed), to_toml(as_preset));
+}
+
+TEST(DagPresets, ThoseForCharactersHaveWhatWasMeasured) {
+  for (const char* preset : {"dag_predictor_small", "dag_predictor_small_d4"}) {
+    const RunConfig config = resolved(preset).config;
+    const dag::DagSettings settings = dag::settings_of(config.model.own);
+    EXPECT_EQ(settings.softmax_temperature, 2);
+    EXPECT_EQ(settings.log_loss_weight, 10);
+    EXPECT_EQ(config.sequences_per_step(), 64);
+    EXPECT_EQ(config.data.numbers.max_decimals, 1);
+  }
 }
 
 TEST(DagPlan, IsOneMoreLayerBehindTheLastNorm) {
@@ -179,6 +218,124 @@ TEST(DagSettings, AreRefusedWhereTheyHaveNoMeaning) {
   EXPECT_THROW(dag_config({{"softmax_temperature", "0"}}), Error);
 }
 
+TEST(DagSettings, OfAPredictorAreAStacks) {
+  const Error e = refusal_of([] {
+    make_depth_plan(dag_config({{"dag_executor", "scratch"}}, /*predictor=*/true));
+  });
+  EXPECT_THAT(e.what(), HasSubstr("dag_executor = scratch"));
+  for (const char* key : {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top",
+                          "plan_loss_weight", "lm_loss_weight", "freeze_gpt"}) {
+    const Error foreign = refusal_of([&] { dag_config({{key, "1"}}, /*predictor=*/true); });
+    EXPECT_THAT(foreign.hint(), HasSubstr("full model")) << key;
+  }
+}
+
+// Of a full model's keys, those that do nothing are told, and why.
+TEST(DagSettings, WithoutEffectAreTold) {
+  using ::testing::Contains;
+  using ::testing::Not;
+  const auto told = [](const testing::Settings& typed) {
+    return resolved("dag_small_stack", typed).notices;
+  };
+  for (const auto& [key, text] : testing::Settings{{"dag_select", "gumbel"},
+                                                   {"dag_log_limit", "3"},
+                                                   {"dag_scale", "1"},
+                                                   {"plan_loss_weight", "2"},
+                                                   {"dag_ops", "add"},
+                                                   {"dag_adapter", "True"}}) {
+    const auto needs =
+        Contains(::testing::AllOf(HasSubstr(key + " = "), HasSubstr("it needs dag_depth > 0")));
+    EXPECT_THAT(told({{"dag_depth", "0"}, {key, text}}), needs);
+    EXPECT_THAT(told({{key, text}}), Not(needs));
+  }
+  EXPECT_EQ(told({{"dag_depth", "0"}, {"lm_loss_weight", "2"}}).size(), 0U);
+  for (const char* key : {"plan_loss_weight", "sign_loss_weight", "log_loss_weight",
+                          "op_loss_weight", "dag_targets"}) {
+    const char* const text = std::string(key) == "dag_targets" ? "sequence" : "2";
+    const auto idle = [&](const char* why) {
+      return Contains(::testing::AllOf(HasSubstr(std::string(key) + " = "), HasSubstr(why)));
+    };
+    EXPECT_THAT(told({{key, text}}), idle("stream_share = 1"));
+    EXPECT_EQ(told({{key, text}, {"stream_share", "0.5"}}).size(), 0U) << key;
+    EXPECT_THAT(told({{key, text},
+                      {"stream_share", "0"},
+                      {"dag_executor", "scratch"},
+                      {"dag_mix", "ln_scale"}}),
+                idle("it needs dag_executor = stack"));
+  }
+  const auto temperature = [&](const char* key, const char* select) {
+    return told({{"dag_select", select}, {key, "3"}}).size();
+  };
+  for (const char* select : {"soft", "st_argmax"}) {
+    EXPECT_EQ(temperature("softmax_temperature", select), 0U);
+    EXPECT_EQ(temperature("gumbel_temperature", select), 1U);
+  }
+  for (const char* select : {"gumbel", "gumbel_st"}) {
+    EXPECT_EQ(temperature("softmax_temperature", select), 1U);
+    EXPECT_EQ(temperature("gumbel_temperature", select), 0U);
+  }
+}
+
+// Where an objective has nothing in the data, or no part has a weight, training does not begin.
+TEST(DagSettings, ThatLeaveNothingToLearnAreRefused) {
+  const auto refused = [](const char* preset, const testing::Settings& typed) {
+    const RunConfig config = resolved(preset, typed).config;
+    return std::string(refusal_of([&] {
+                         std::vector<std::string> notices;
+                         open_data(config, notices);
+                       }).what());
+  };
+  const auto taken = [](const char* preset, const testing::Settings& typed) {
+    std::vector<std::string> notices;
+    return open_data(resolved(preset, typed).config, notices).size();
+  };
+  const testing::Settings::value_type no_token = {"lm_loss_weight", "0"},
+                                      examples = {"stream_share", "0"};
+  EXPECT_THAT(refused("dag_small_stack", {no_token}), HasSubstr("stream_share = 1"));
+  EXPECT_THAT(refused("dag_small_stack", {no_token, examples, {"plan_loss_weight", "0"}}),
+              HasSubstr("plan_loss_weight = 0"));
+  EXPECT_THAT(refused("dag_small_stack", {no_token, examples, {"dag_depth", "0"}}),
+              HasSubstr("dag_depth = 0"));
+  EXPECT_THAT(refused("dag_small", {no_token, examples}), HasSubstr("dag_executor = scratch"));
+  EXPECT_EQ(taken("dag_small_stack", {no_token, examples}), 1U);
+  const char* const kPredictor = "dag_predictor_small";
+  EXPECT_EQ(taken(kPredictor, {}), 1U);
+  EXPECT_THAT(refused(kPredictor, {{"stream_share", "1"}}), HasSubstr("stream_share = 1"));
+  EXPECT_THAT(refused(kPredictor, {{"dataset", "rain"}}), HasSubstr("dataset = \"rain\""));
+  EXPECT_THAT(refused(kPredictor, {{"block_size", "3"}}), HasSubstr("block_size = 3"));
+  EXPECT_THAT(
+      refused(kPredictor,
+              {{"sign_loss_weight", "0"}, {"log_loss_weight", "0"}, {"op_loss_weight", "0"}}),
+      HasSubstr("op_loss_weight are 0"));
+}
+
+// Numbers are made of the model's operations, and others that it is to learn are refused.
+TEST(DagSettings, SayWhichOperationsAreDrawn) {
+  const auto drawn = [](testing::Settings typed) {
+    typed.insert(typed.begin(), {"stream_share", "0"});
+    return operations_of(numbers_of(resolved("dag_small_stack", typed).config));
+  };
+  const auto refused = [&](const testing::Settings& typed) {
+    return std::string(refusal_of([&] { drawn(typed); }).what());
+  };
+  using O = Operation;
+  const testing::Settings::value_type ops = {"dag_ops", "add, multiply, identity"};
+  EXPECT_EQ(drawn({}).size(), 5U);
+  EXPECT_EQ(drawn({ops}), (std::vector<O>{O::kAdd, O::kMultiply, O::kIdentity}));
+  EXPECT_EQ(drawn({ops, {"number_operations", "add"}}), std::vector<O>{O::kAdd});
+  EXPECT_THAT(refused({ops, {"number_operations", "add, divide"}}),
+              ::testing::AllOf(HasSubstr("number_operations = \"add, divide\""),
+                               HasSubstr("dag_ops = \"add, multiply, identity\"")));
+  EXPECT_THAT(refused({{"dag_ops", "add, multiply"}}),
+              ::testing::AllOf(HasSubstr("dag_ops"), HasSubstr("number_identity = pad")));
+  EXPECT_EQ(drawn({{"dag_ops", "add, multiply"}, {"number_identity", "none"}}).size(), 2U);
+  // Nobody is asked for what is not learned.
+  for (const testing::Settings::value_type& beside :
+       testing::Settings{{"stream_share", "1"}, {"plan_loss_weight", "0"}, {"op_loss_weight", "0"}})
+    EXPECT_EQ(drawn({ops, {"number_operations", "divide"}, beside}), std::vector<O>{O::kDivide});
+  EXPECT_EQ(drawn({{"dag_executor", "scratch"}, {"dag_mix", "ln_scale"}}).size(), 5U);
+}
+
 TEST(DagSettings, FreezeAllButTheDag) {
   const auto of = [](const testing::Settings& typed) {
     return resolved("dag_small_stack", typed).config;
@@ -200,6 +357,10 @@ TEST(DagSettings, FreezeAllButTheDag) {
   settle_own_freeze(again.model, again.optimizer);
   EXPECT_EQ(again.optimizer.freeze, "dag.gate.bias");
   EXPECT_EQ(again.optimizer.unfreeze, "");
+  EXPECT_THAT(refusal_of([&] {
+                of({{"dag_depth", "0"}, {"freeze_gpt", "True"}});
+              }).what(),
+              HasSubstr("dag_depth = 0"));
 }
 
 // No weight decay pulls at the fold.

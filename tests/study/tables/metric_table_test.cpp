@@ -18,14 +18,21 @@ const std::map<std::string, double>& some_metrics() {
   return metrics;
 }
 
-TEST(MetricTable, HasWhatHasABaseline) {
+TEST(MetricTable, HasWhatIsNoDetail) {
   report::Report report;
-  report.add(baseline_table(some_metrics()));
+  report.add(measured_table(some_metrics(), {}));
   EXPECT_EQ(report::render_terminal(report),
             "  metric          value  baseline\n"
+            "  accuracy          0.5         -\n"
             "  execution_0.01    0.5         0\n"
             "  op_accuracy      0.75      0.25\n");
-  EXPECT_TRUE(baseline_table({{"loss", 1}, {"x_baseline", 1}}).rows.empty());
+  report::Report plain;
+  plain.add(
+      measured_table({{"accuracy", 0.5}, {"result_loss", 2}, {"x_baseline", 1}}, {"accuracy"}));
+  EXPECT_EQ(report::render_terminal(plain),
+            "  metric       value\n"
+            "  result_loss      2\n");
+  EXPECT_TRUE(measured_table({{"loss", 1}, {"layer_loss/3.1", 1}}, {"loss"}).rows.empty());
 }
 
 TEST(MetricTable, PartsOfTheSameMetricsAreOneTable) {

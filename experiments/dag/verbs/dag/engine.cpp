@@ -46,7 +46,7 @@ std::vector<int64_t> encoded(const DagRequest& request, const LoadedModel& loade
   if (loaded.tokenizer == nullptr)
     fail(fmt::format("{} cannot read the text: its tokens have none", request.model.run),
          "take a run on numbers, or on a corpus prepared from text");
-  const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.text);
+  const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.text + request.behind);
   const ModelConfig& config = loaded.state.config.model;
   const int64_t most = config.backbone.block_size - (config.ahead.predict_ahead ? 1 : 0);
   if (static_cast<int64_t>(ids.size()) > most)
@@ -89,6 +89,7 @@ int show(const DagRequest& request) {
     programs.tokens.push_back(loaded.tokenizer->decode({&id, 1}));
   }
   programs.programs = programs_of(*model, tokens, shift, programs.settings, programs.predictor);
+  programs.behind = request.behind;
   write_beside(programs, request.text);
   const size_t token = static_cast<size_t>(request.token.value_or(int64_t(tokens.size()) - 1));
   give(request.all ? programs_report(programs) : program_report(programs, token), request.output);

@@ -4,7 +4,9 @@
 
 #include "experiments/dag/architecture.h"
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/data/numbers/english.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom::dag {
@@ -25,6 +27,16 @@ bool is_picture(report::Format format) {
          format == report::Format::kPng;
 }
 
+std::string behind_expression(const std::string& text, const DataConfig& data) {
+  if (!names_numbers(data.dataset) || text.find_first_of("=\n") != text.npos) return "";
+  try {
+    from_english(trim(text));
+  } catch (const Error&) {
+    return "";  // no expression
+  }
+  return data.numbers.result_digits > 0 ? " =" : "\n";
+}
+
 }  // namespace
 
 std::optional<DagRequest> parse_dag(const Arguments& arguments) {
@@ -41,7 +53,10 @@ std::optional<DagRequest> parse_dag(const Arguments& arguments) {
   add_policy_field(list, request.model);
   list.section("text");
   list.add("text", text, "a text, such as \"2 * (7.5 - 3)\", or FILE:path").any_bytes();
-  list.add("token", request.token, "whose program: 0 is the text's first; None: the last")
+  list.add(
+          "token", request.token,
+          "whose program: 0 is the text's first; None: behind an expression, where the run's texts "
+          "go on by \" =\" or a line break, or else the last")
       .at_least(0)
       .at_most(1 << 25);
   list.add("all", request.all, "a table of all tokens' programs in place of one");
@@ -55,7 +70,9 @@ std::optional<DagRequest> parse_dag(const Arguments& arguments) {
     misuse("token names one token, and all asks for all of them", "leave out one of the two");
   settle(list, request.output);
   settle(request.model);
-  require_programs(request.model, settle_state(request.model).config);
+  const RunConfig run = settle_state(request.model).config;
+  require_programs(request.model, run);
+  if (!request.token && !request.all) request.behind = behind_expression(request.text, run.data);
   if (!request.all && is_picture(request.output.format)) report::require_graphviz();
   request.notices = notices_of(list);
   return request;

@@ -16,6 +16,10 @@ struct DagRequest {
   std::string text;
   std::optional<int64_t> token;  // of the text, from 0; unset: the last
   bool all = false;              // all of them, in place of one
+  // What the run's texts go on with behind the text, which is asked there: where it is an
+  // expression and no token is named. What training knows of a program it knows behind the last
+  // operand alone, whose last digit does not say that no other one follows.
+  std::string behind;
   OutputRequest output;
   std::vector<std::string> notices;
 };

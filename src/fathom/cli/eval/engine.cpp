@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -146,6 +147,12 @@ void add_loops(report::Table& facts, const std::map<std::string, double>& metric
   }
 }
 
+// Metrics that have a sentence or a column of their own.
+const std::set<std::string> kToldByName = {
+    "accuracy",   "word_accuracy",      "infer",
+    "exit_depth", "exit_fallback",      "exit_confident_last",
+    "earlystop",  "loss_without_shift", "unigram_entropy"};
+
 // What is told of an evaluation; `bytes` are those that the targets stand for, 0: unknown.
 report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
                          const Corpus& corpus, const Evaluation& e, double bytes,
@@ -206,7 +213,7 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   add_shifts(layers, facts, e.metrics);
   add_loops(facts, e.metrics, plan);
   report.add(std::move(facts));
-  report::Table measured = baseline_table(e.metrics);
+  report::Table measured = measured_table(e.metrics, kToldByName);
   if (!measured.rows.empty()) report.add(std::move(measured));
   add_parts_of_metrics(e.metrics, report);
   for (report::Part& part : layers.parts) report.parts.push_back(std::move(part));

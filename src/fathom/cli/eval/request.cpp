@@ -12,6 +12,7 @@
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/loop_counts.h"
 #include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
@@ -54,8 +55,9 @@ void add_choice_fields(FieldList& list, EvalRequest& request) {
 // Settings of generated numbers that change what is asked, and neither vocabulary nor labels' form.
 const std::vector<std::string>& numbers_keys() {
   static const std::vector<std::string> keys = {
-      "value_range",    "max_decimal_places",      "max_digits",   "min_operations",
-      "max_operations", "english_conversion_rate", "stream_share", "evaluation_size"};
+      "value_range",    "max_decimal_places", "max_digits",
+      "min_operations", "max_operations",     "number_operations",
+      "stream_share",   "evaluation_size",    "english_conversion_rate"};
   return keys;
 }
 
@@ -115,6 +117,16 @@ void take_numbers(const FieldList& list, const RunConfig& run, EvalRequest& requ
   request.numbers = std::move(numbers);
 }
 
+// What is asked has something that the model answers.
+void require_answers(const RunConfig& run, const EvalRequest& request) {
+  if (!request.choices.empty() || !request.problems.empty()) return;
+  RunConfig asked = run;
+  if (!request.dataset.empty()) asked.data.dataset = request.dataset;
+  if (request.numbers) asked.data.numbers = *request.numbers;
+  if (names_numbers(asked.data.dataset)) check(numbers_of(asked));
+  if (!predicts_next_token(make_depth_plan(run.model))) require_objective(asked);
+}
+
 }  // namespace
 
 std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
@@ -170,6 +182,7 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   if (!request.evaluations.empty()) check_evaluations(request, model);
   settle_choices(list, request);
   settle_problems(list, request);
+  require_answers(run, request);
   request.notices = notices_of(list);
   return request;
 }

@@ -71,7 +71,7 @@ int run_plan(const Arguments& typed) {
     return 0;
   }
 
-  WrittenPlan written = find_plan(name);
+  WrittenPlan written = find_plan(name, config.preset);
   for (std::vector<std::string>& more : std::vector{resolve(list, config), written.notices})
     for (std::string& notice : more) report.notices.push_back(std::move(notice));
   ResolvedPlan resolved = look_over(written.plan, config);

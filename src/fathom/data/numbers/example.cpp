@@ -110,7 +110,7 @@ NumberExamples::NumberExamples(NumbersConfig config) : config_(std::move(config)
   depth_ = static_cast<size_t>(depth_of(config_));
   most_ = config_.max_operations.value_or(depth_of(config_));
   fewest_ = config_.min_operations.value_or(std::min<int64_t>(1, most_));
-  all_ = operations_named(config_.operations);
+  all_ = operations_of(config_);
   std::copy_if(all_.begin(), all_.end(), std::back_inserter(real_),
                [](Operation o) { return o != Operation::kIdentity; });
   low_ = config_.value_range[0];

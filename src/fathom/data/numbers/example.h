@@ -32,7 +32,7 @@ struct NumbersConfig {
   // Values have at most so many digits before the point, in place of value_range's bounds, of which
   // only the signs count then; unset: value_range alone.
   std::optional<int64_t> max_digits;
-  std::string operations = "add, subtract, multiply, divide, identity";
+  std::string operations;  // empty: those of the model's programs, where it has any, else all
   IdentityPlace identity = IdentityPlace::kPad;
   // Real operations of a program, with kPad; unset: 1 and `depth`.
   std::optional<int64_t> min_operations, max_operations;
@@ -60,7 +60,10 @@ struct NumbersConfig {
 void add_fields(FieldList& list, NumbersConfig& config, const std::function<bool()>& acts);
 // Throws Error(kUsage) for settings without a meaning, naming both keys.
 void check(const NumbersConfig& config);
-int64_t depth_of(const NumbersConfig& config);  // settled
+int64_t depth_of(const NumbersConfig& config);                      // settled
+std::vector<Operation> operations_of(const NumbersConfig& config);  // settled, in their order
+// Whether programs have identities in their labels, for which the model may have no name.
+bool has_identities(const NumbersConfig& config);
 
 // The name under which the data set is asked for, and its splits.
 inline constexpr const char* kNumbers = "numbers";

@@ -18,6 +18,9 @@ constexpr int64_t kMostDepth = 64;
 // Of a value, before and behind the point: all of them are told by a double.
 constexpr int64_t kMostValueDigits = 15;
 
+// In the order of kOperations.
+constexpr const char* kAllOperations = "add, subtract, multiply, divide, identity";
+
 constexpr const char* kNeedsNumbers = "dataset = numbers";
 
 void add_value_fields(FieldList& list, NumbersConfig& c, const std::function<bool()>& acts) {
@@ -43,7 +46,8 @@ void add_program_fields(FieldList& list, NumbersConfig& c, const std::function<b
       .at_most(static_cast<double>(kMostDepth))
       .needs(kNeedsNumbers, acts);
   list.add("number_operations", c.operations,
-           "which are drawn: add, subtract, multiply, divide, identity")
+           "which are drawn, for example \"add, multiply\"; empty: those of the model's programs, "
+           "where it has any, else add, subtract, multiply, divide, identity")
       .needs(kNeedsNumbers, acts);
   list.add<IdentityPlace>("number_identity", c.identity,
                           "identities fill a program up (pad), are drawn like the others and drop "
@@ -140,7 +144,7 @@ void check_values(const NumbersConfig& c) {
 }
 
 void check_operations(const NumbersConfig& c) {
-  const std::vector<Operation> named = operations_named(c.operations);
+  const std::vector<Operation> named = operations_of(c);
   const bool has_real = std::any_of(named.begin(), named.end(),
                                     [](Operation o) { return o != Operation::kIdentity; });
   if (!has_real)
@@ -177,6 +181,26 @@ void check(const NumbersConfig& config) {
            "what is measured must be drawn by itself: give another --val_seed");
 }
 
+std::vector<Operation> operations_of(const NumbersConfig& config) {
+  if (config.operations.empty()) return {kOperations.begin(), kOperations.end()};
+  return operations_named(config.operations);
+}
+
+bool has_identities(const NumbersConfig& c) {
+  const int64_t depth = depth_of(c);
+  if (c.label_depth > depth) return true;
+  const std::vector<Operation> named = operations_of(c);
+  switch (c.identity) {
+    case IdentityPlace::kPad:
+      return c.min_operations.value_or(1) < depth;
+    case IdentityPlace::kAnywhere:
+      return std::find(named.begin(), named.end(), Operation::kIdentity) != named.end();
+    case IdentityPlace::kNone:
+      break;
+  }
+  return false;
+}
+
 int64_t depth_of(const NumbersConfig& config) {
   constexpr int64_t kDepth = 4;
   return config.depth.value_or(kDepth);
@@ -204,7 +228,7 @@ std::string fingerprint_of(const NumbersConfig& c) {
                                c.value_range,
                                c.max_decimals,
                                c.max_digits.value_or(0),
-                               c.operations,
+                               c.operations.empty() ? kAllOperations : c.operations,
                                static_cast<int>(c.identity),
                                c.min_operations.value_or(-1),
                                c.max_operations.value_or(-1),

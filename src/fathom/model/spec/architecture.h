@@ -22,6 +22,14 @@ struct PartName {
   std::string ours, theirs;
 };
 
+struct Learned {
+  bool next_token = true;
+  bool programs = false;    // of labels (data/numbers/numbers_data.h)
+  bool operations = false;  // these programs' operations among them
+  // What is said where one of the first two is not in it: "lm_loss_weight = 0".
+  std::string no_next_token, no_programs;
+};
+
 struct Architecture {
   std::string name;  // the engine's part is registered under it
   // Fields over slots of `settings`: list.add("gate_above", settings.number("gate_above", 0.5),
@@ -54,6 +62,14 @@ struct Architecture {
   // setting that says so, for sentences; unset or 0: it has none.
   std::function<std::optional<int64_t>(const ModelConfig& config)> program_depth = {};
   std::string program_depth_key = {};
+  // Names of the operations that those programs may have, "add, multiply", and the setting that
+  // says so; null or empty: any. Generated numbers are made of them where nothing else is said.
+  std::function<std::string(const ModelConfig& config)> program_operations = {};
+  std::string program_operations_key = {};
+  // What its objective is made of; null: the next token. Configurations whose data have nothing of
+  // it are refused, and those of its settings in `label_keys` have no effect without labels.
+  std::function<Learned(const ModelConfig& config)> learns = {};
+  std::vector<std::string> label_keys = {};
 };
 
 // Throws Error for a setting of the architecture's whose name is taken in `list` (a run's, with

@@ -1,6 +1,5 @@
 #include "fathom/study/tables/metric_table.h"
 
-#include <set>
 #include <string_view>
 #include <vector>
 
@@ -21,17 +20,30 @@ size_t begin_of_part(const std::string& name) {
   return first >= 'a' && first <= 'z' ? point + 1 : name.npos;
 }
 
+bool is_detail(const std::string& name) {
+  const bool is_baseline = name.size() > kBaseline.size() &&
+                           name.compare(name.size() - kBaseline.size(), name.npos, kBaseline) == 0;
+  return is_baseline || name.find('/') != name.npos || begin_of_part(name) != name.npos;
+}
+
 }  // namespace
 
-report::Table baseline_table(const std::map<std::string, double>& metrics) {
+report::Table measured_table(const std::map<std::string, double>& metrics,
+                             const std::set<std::string>& told) {
   report::Table table;
-  table.columns = {{"metric", report::Align::kLeft},
-                   {"value", report::Align::kRight, kMeasured},
-                   {"baseline", report::Align::kRight, kMeasured}};
+  bool has_baselines = false;
   for (const auto& [name, value] : metrics) {
+    if (is_detail(name) || told.count(name) > 0) continue;
     const auto baseline = metrics.find(name + std::string(kBaseline));
-    if (baseline != metrics.end()) table.rows.push_back({name, value, baseline->second});
+    const bool has_one = baseline != metrics.end();
+    has_baselines = has_baselines || has_one;
+    table.rows.push_back({name, value, has_one ? report::Cell(baseline->second) : "-"});
   }
+  table.columns = {{"metric", report::Align::kLeft}, {"value", report::Align::kRight, kMeasured}};
+  if (has_baselines)
+    table.columns.push_back({"baseline", report::Align::kRight, kMeasured});
+  else
+    for (std::vector<report::Cell>& row : table.rows) row.pop_back();
   return table;
 }
 

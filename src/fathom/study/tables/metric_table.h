@@ -2,15 +2,18 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 
 #include "fathom/report/report.h"
 
 namespace fathom {
 
-// NAME beside NAME_baseline, what is reached without knowing anything of the text; a row each.
-// Metrics without a baseline are not in it.
-report::Table baseline_table(const std::map<std::string, double>& metrics);
+// Metrics that are of all that is evaluated, a row each: NAME, and beside it NAME_baseline, what is
+// reached without knowing anything of the text, where there is such a one. Not in it are parts,
+// members of lists, and names in `told`, which are said elsewhere.
+report::Table measured_table(const std::map<std::string, double>& metrics,
+                             const std::set<std::string>& told);
 
 // NAME.PART, the metric over a part of what is evaluated: rows are metrics, columns are parts.
 // Parts that the same metrics have are one table. Adds nothing where there are none.

@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/config/literal.h"
+#include "fathom/data/make_data_set.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/train/recipe/data_options.h"
 
 namespace fathom {
 namespace {
@@ -15,6 +20,70 @@ std::optional<int64_t> program_depth(const ModelConfig& model) {
   if (model.architecture == nullptr || !model.architecture->program_depth) return std::nullopt;
   const std::optional<int64_t> depth = model.architecture->program_depth(model);
   return depth.value_or(0) > 0 ? depth : std::nullopt;
+}
+
+// Of what is drawn and of what fills programs up.
+void check_operations(const NumbersConfig& numbers, bool given, const std::string& of_model,
+                      const std::string& key) {
+  const std::vector<Operation> known = operations_named(of_model);
+  const auto has = [&](Operation o) {
+    return std::find(known.begin(), known.end(), o) != known.end();
+  };
+  for (const Operation o : operations_of(numbers))
+    if (given && o != Operation::kIdentity && !has(o))
+      misuse(fmt::format("number_operations = {} has {}, and the model's {} = {} has not",
+                         in_quotes(numbers.operations), to_text(o), key, in_quotes(of_model)),
+             "leave it out of number_operations, or train a model that has it");
+  if (has_identities(numbers) && !has(Operation::kIdentity))
+    misuse(fmt::format("the model's {} = {} has no identity, by which number_identity = {} and "
+                       "numbers_depth = {} fill programs up",
+                       key, in_quotes(of_model),
+                       numbers.identity == IdentityPlace::kPad    ? "pad"
+                       : numbers.identity == IdentityPlace::kNone ? "none"
+                                                                  : "anywhere",
+                       depth_of(numbers)),
+           fmt::format("add it to {}, or --number_identity=none with programs as deep as the "
+                       "model's",
+                       key));
+}
+
+void settle_operations(const RunConfig& config, NumbersConfig& numbers) {
+  const auto& architecture = config.model.architecture;
+  if (architecture == nullptr || !architecture->program_operations) return;
+  const std::string of_model = architecture->program_operations(config.model);
+  if (of_model.empty()) return;
+  const bool given = !numbers.operations.empty();
+  if (!given) numbers.operations = of_model;
+  const bool learns = architecture->learns && architecture->learns(config.model).operations;
+  if (learns && has_program_labels(config.data))
+    check_operations(numbers, given, of_model, architecture->program_operations_key);
+}
+
+std::string no_labels(const DataConfig& config) {
+  if (names_numbers(config.dataset)) return "stream_share = 1 makes sequences without labels";
+  return fmt::format("dataset = {} has no programs for labels", in_quotes(config.dataset));
+}
+
+std::string as_text(const Field& field) {
+  const Value value = field.value();
+  return value.is_string() ? value.get<std::string>() : to_literal(value);
+}
+
+// Settings of labels that the model learns from, where the data have none; what the model alone
+// says is without_effect()'s (config/fields.h).
+void tell_idle_keys(const FieldList& list, const RunConfig& config,
+                    std::vector<std::string>& notices) {
+  const auto& architecture = config.model.architecture;
+  const bool may_learn = architecture != nullptr && architecture->program_operations &&
+                         !architecture->program_operations(config.model).empty();
+  if (!may_learn || has_program_labels(config.data)) return;
+  for (const std::string& key : architecture->label_keys) {
+    const Field& field = *list.find(key);
+    const bool typed = field.origin().rfind("--", 0) == 0;
+    if (typed || list.changes(key))
+      notices.push_back(
+          fmt::format("{} = {} has no effect: {}", key, as_text(field), no_labels(config.data)));
+  }
 }
 
 // An optimiser step has so many examples, a pass as many as it had.
@@ -71,16 +140,51 @@ NumbersConfig numbers_of(const RunConfig& config) {
         "a smaller numbers_depth, or None for the model's");
   if (!numbers.depth) numbers.depth = deepest;
   numbers.label_depth = *deepest;
+  settle_operations(config, numbers);
   return numbers;
+}
+
+bool has_program_labels(const DataConfig& config) {
+  return names_numbers(config.dataset) && config.numbers.stream_share < 1;
+}
+
+void require_objective(const RunConfig& config) {
+  const auto& architecture = config.model.architecture;
+  if (architecture == nullptr || !architecture->learns) return;
+  const Learned learned = architecture->learns(config.model);
+  if (learned.next_token) return;
+  const auto refuse = [&](const std::string& why, const char* hint) {
+    misuse(fmt::format("{}, and {}: nothing is left for a loss", learned.no_next_token, why), hint);
+  };
+  if (!learned.programs) refuse(learned.no_programs, "change one of these settings");
+  if (has_program_labels(config.data)) return;
+  refuse(no_labels(config.data),
+         names_numbers(config.data.dataset)
+             ? "--stream_share=0 makes each of them an example with its program"
+             : "--dataset=numbers has them");
 }
 
 void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::string>& notices,
                     std::vector<std::string>& told) {
+  tell_idle_keys(list, config, notices);
   if (!names_numbers(config.data.dataset)) return;
   const NumbersConfig settled = numbers_of(config);
   check(settled);
-  config.data.numbers.depth = settled.depth;
+  config.data.numbers.depth = settled.depth;  // operations stay open: labels come and go by stage
   settle_examples(list, config, notices, told);
+}
+
+void require_programs(const Corpus& corpus, const RunConfig& config) {
+  constexpr int64_t kLooked = 1000;
+  const auto& architecture = config.model.architecture;
+  if (!corpus.is_generated() || architecture == nullptr || !architecture->learns) return;
+  if (architecture->learns(config.model).next_token) return;
+  if (cut_share(corpus, data_options(config, "train", /*evaluation=*/false), kLooked) < 1) return;
+  misuse(fmt::format("block_size = {} cuts every one of {}'s first {} examples, and of a part no "
+                     "program is learned: nothing is left for a loss",
+                     config.model.backbone.block_size, corpus.name(), with_commas(kLooked)),
+         "a larger block_size, or shorter texts: --english_conversion_rate=0, a smaller "
+         "numbers_depth or max_decimal_places");
 }
 
 Corpus open_corpus(const std::string& name, const RunConfig& config) {

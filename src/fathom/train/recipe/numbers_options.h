@@ -14,12 +14,21 @@ namespace fathom {
 // The section numbers, and keys of other programs that belong to it.
 void add_numbers_fields(FieldList& list, DataConfig& config);
 
-// The settings of the configuration, settled: numbers_depth is the model's where it has programs,
-// and labels have room for those. Throws Error(kUsage) for a deeper one.
+// The settings of the configuration, settled: numbers_depth and number_operations are the model's
+// where it has programs, and labels have room for those. Throws Error(kUsage) for a deeper one, and
+// for operations that the model is to learn and has no name for.
 NumbersConfig numbers_of(const RunConfig& config);
 
-// For resolve(), where the data are numbers: checks them, settles numbers_depth, and turns
-// train_examples_per_batch into batch_size and mini_batch_size. Of keys in `told` all is said.
+// Whether some of the data's sequences have programs for labels.
+bool has_program_labels(const DataConfig& config);
+// Both throw Error(kUsage) that names the key where the model's objective has nothing in the data:
+// they have no labels; and none is left by block_size, of this corpus.
+void require_objective(const RunConfig& config);
+void require_programs(const Corpus& corpus, const RunConfig& config);
+
+// For resolve(): says which keys of labels have no effect, and, where the data are numbers, checks
+// them, settles numbers_depth, and turns train_examples_per_batch into batch_size and
+// mini_batch_size. Of keys in `told` all is said.
 void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::string>& notices,
                     std::vector<std::string>& told);
 

@@ -304,7 +304,7 @@ class Reader {
                     Stage& stage) {
     if (key.size() > kLongestName)
       refuse(at, "has a key of " + std::to_string(key.size()) + " bytes",
-             "`fathom train --help` lists every key");
+             "`fathom train EXPERIMENT --help=all` lists every key");
     if (value.is_string() && value.get_ref<const std::string&>().size() > kLongestText)
       refuse(at, "has " + shown(value) + " as " + key,
              fmt::format("a value has at most {} bytes", kLongestText));

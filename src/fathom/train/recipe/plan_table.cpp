@@ -148,19 +148,26 @@ void check_fit(PlanReport& report) {
 void list_plans(bool as_json) {
   nlohmann::json out = nlohmann::json::array();
   const Style style(stdout);
-  for (const BuiltInPlan& built_in : built_in_plans()) {
-    const std::vector<std::string> missing = missing_data(built_in.plan);
-    out.push_back({{"name", built_in.plan.name},
-                   {"summary", built_in.summary},
-                   {"stages", to_text(built_in.plan)},
-                   {"chosen_here", built_in.is_ours},
-                   {"missing", missing}});
-    if (as_json) continue;
-    fmt::print("{}{}: {}\n", style.bold(built_in.plan.name), built_in.is_ours ? " *" : "",
-               built_in.summary);
-    for (const std::string& line : to_text(built_in.plan)) fmt::print("    {}\n", line);
+  // `mark`: behind the name.
+  const auto show = [&](const TrainingPlan& plan, const std::string& summary, const char* mark,
+                        nlohmann::json more) {
+    const std::vector<std::string> missing = missing_data(plan);
+    more.update({{"name", plan.name},
+                 {"summary", summary},
+                 {"stages", to_text(plan)},
+                 {"missing", missing}});
+    out.push_back(std::move(more));
+    if (as_json) return;
+    fmt::print("{}{}: {}\n", style.bold(plan.name), mark, summary);
+    for (const std::string& line : to_text(plan)) fmt::print("    {}\n", line);
     fmt::print("    {}\n", shown_missing(missing));
-  }
+  };
+  for (const BuiltInPlan& built_in : built_in_plans())
+    show(built_in.plan, built_in.summary, built_in.is_ours ? " *" : "",
+         {{"chosen_here", built_in.is_ours}, {"experiment", nullptr}});
+  for (const ShippedPlan& shipped : registry().plans())
+    show(read_plan(shipped).plan, "shipped with " + shipped.experiment, "",
+         {{"chosen_here", true}, {"experiment", shipped.experiment}});
   if (as_json) {
     fmt::print("{}\n", json_text(out, 2));
     return;

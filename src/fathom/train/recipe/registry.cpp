@@ -43,15 +43,28 @@ const Preset& Registry::preset(const std::string& name) const {
              "`fathom list` shows them all");
 }
 
-const ShippedConfig* Registry::config(const std::string& experiment,
-                                      const std::string& stem) const {
+namespace {
+
+const ShippedConfig* shipped(const std::vector<ShippedConfig>& all, const std::string& experiment,
+                             const std::string& stem) {
   const ShippedConfig* found = nullptr;
-  for (const ShippedConfig& config : configs_) {
-    if (config.stem != stem) continue;
-    if (config.experiment == experiment) return &config;
-    if (found == nullptr) found = &config;
+  for (const ShippedConfig& one : all) {
+    if (one.stem != stem) continue;
+    if (one.experiment == experiment) return &one;
+    if (found == nullptr) found = &one;
   }
   return found;
+}
+
+}  // namespace
+
+const ShippedConfig* Registry::config(const std::string& experiment,
+                                      const std::string& stem) const {
+  return shipped(configs_, experiment, stem);
+}
+
+const ShippedPlan* Registry::plan(const std::string& experiment, const std::string& stem) const {
+  return shipped(plans_, experiment, stem);
 }
 
 const Registry& registry() {

@@ -24,6 +24,9 @@ struct ShippedConfig {
   std::string ending = ".toml";  // decides how it is read
 };
 
+// Likewise a training plan: `plans/<stem>.json`, or .toml.
+using ShippedPlan = ShippedConfig;
+
 class Registry {
  public:
   // The presets added next belong to this experiment (a folder name) with this one-line idea.
@@ -33,6 +36,7 @@ class Registry {
   void set_example(std::string name) { example_ = std::move(name); }
   const std::string& example() const { return example_; }
   void add_config(ShippedConfig config) { configs_.push_back(std::move(config)); }
+  void add_plan(ShippedPlan plan) { plans_.push_back(std::move(plan)); }
 
   struct Experiment {
     std::string name, idea;
@@ -44,12 +48,15 @@ class Registry {
   const Preset& preset(const std::string& name) const;
   // The experiment's own file of that stem, else any experiment's; null if there is none.
   const ShippedConfig* config(const std::string& experiment, const std::string& stem) const;
+  const ShippedPlan* plan(const std::string& experiment, const std::string& stem) const;
+  const std::vector<ShippedPlan>& plans() const { return plans_; }
 
  private:
   std::vector<Experiment> experiments_;
   std::vector<Preset> presets_;
   std::vector<ShippedConfig> configs_;
   std::string example_ = "EXPERIMENT";
+  std::vector<ShippedPlan> plans_;
 };
 
 // All experiments of this build.

@@ -293,7 +293,7 @@ std::optional<TrainingPlan> asked_plan(TrainRequest& request) {
     misuse("override_plan takes a training plan in place of the run's own, and none is given",
            "add --training_plan=FILE, or leave it out");
   if (o.training_plan.empty()) return std::nullopt;
-  WrittenPlan written = find_plan(o.training_plan);
+  WrittenPlan written = find_plan(o.training_plan, request.config.preset);
   for (std::string& notice : written.notices) request.notices.push_back(std::move(notice));
   return std::move(written.plan);
 }

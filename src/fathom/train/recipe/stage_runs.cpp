@@ -36,6 +36,7 @@ void require_splits(const Corpus& corpus, const RunConfig& config) {
   require_block(corpus, model.backbone.block_size);
   if (model.ahead.predict_ahead)
     require_shifts(corpus, model.backbone.block_size, model.ahead.max_shift);
+  require_programs(corpus, config);
 }
 
 void require_dataset(const std::string& dataset) {
@@ -68,6 +69,7 @@ void add_coverage(const RunConfig& config, const std::vector<Corpus>& corpora,
 // The configuration's `dataset` becomes the names under which it was opened.
 std::vector<Corpus> stage_data(RunConfig& config, Opened& opened) {
   require_dataset(config.data.dataset);
+  require_objective(config);
   std::vector<Corpus> corpora;
   std::vector<std::string> names;
   for (const std::string& part : data_parts(config.data.dataset)) {
@@ -177,6 +179,7 @@ StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::
 
 std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices) {
   require_dataset(config.data.dataset);
+  require_objective(config);
   std::vector<Corpus> corpora;
   for (const std::string& part : data_parts(config.data.dataset)) {
     corpora.push_back(open_corpus(part, config));

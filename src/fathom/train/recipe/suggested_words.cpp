@@ -29,6 +29,8 @@ std::vector<Suggestion> suggested_plans() {
   std::vector<Suggestion> out;
   for (const BuiltInPlan& built_in : built_in_plans())
     out.push_back({built_in.plan.name, built_in.summary});
+  for (const ShippedPlan& shipped : registry().plans())
+    out.push_back({shipped.stem, "shipped with " + shipped.experiment});
   return out;
 }
 

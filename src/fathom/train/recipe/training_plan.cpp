@@ -109,14 +109,27 @@ WrittenPlan read_plan(std::string_view text, const std::string& name) {
   }
 }
 
-WrittenPlan find_plan(const std::string& file_or_name) {
+WrittenPlan read_plan(const ShippedPlan& shipped) {
+  WrittenPlan written = read_plan(shipped.text, shipped.stem + shipped.ending);
+  written.plan.name = shipped.stem;
+  return written;
+}
+
+WrittenPlan find_plan(const std::string& file_or_name, const std::string& preset) {
   const std::string path = path_from_text(file_or_name);
   const PathKind kind = kind_of(path);
   if (kind == PathKind::kFile || kind == PathKind::kStream)
     return read_plan(read_once(path, kMaxPlanBytes), path);
-  if (const BuiltInPlan* known = find_built_in_plan(path)) return {known->plan, {}};
+  const std::string experiment =
+      registry().has(preset) ? registry().preset(preset).experiment : std::string();
+  const ShippedPlan* shipped = registry().plan(experiment, path);
+  const bool is_own = shipped != nullptr && shipped->experiment == experiment;
+  const BuiltInPlan* built_in = find_built_in_plan(path);
+  if (shipped != nullptr && (is_own || built_in == nullptr)) return read_plan(*shipped);
+  if (built_in != nullptr) return {built_in->plan, {}};
   std::vector<std::string> names;
   for (const BuiltInPlan& known : built_in_plans()) names.push_back(known.plan.name);
+  for (const ShippedPlan& known : registry().plans()) names.push_back(known.stem);
   const std::string nearest = nearest_name(path, names);
   misuse(fmt::format("there is neither a file nor a built-in training plan {}", in_quotes(path)),
          (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) +

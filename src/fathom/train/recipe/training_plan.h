@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "fathom/config/fields.h"
+#include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/stage.h"
 
 namespace fathom {
@@ -37,8 +38,11 @@ struct WrittenPlan {
 // stage_runs.h's to say. Throws Error(kUsage) that names file, stage and what is wrong.
 WrittenPlan read_plan(std::string_view text, const std::string& name);
 
-// A file, or else a built-in plan (built_in_plans.h). Throws Error(kUsage) where there is neither.
-WrittenPlan find_plan(const std::string& file_or_name);
+// A file, or else a plan of the program's: one that the preset's experiment ships, a built-in one
+// (built_in_plans.h), or one that another experiment ships (registry.h). Throws Error(kUsage) where
+// there is none of the name.
+WrittenPlan find_plan(const std::string& file_or_name, const std::string& preset = "");
+WrittenPlan read_plan(const ShippedPlan& shipped);
 
 // Whether a stage may have a value of its own: data, optimiser, schedule, guards, and how often the
 // run evaluates, saves and tells. What shapes the model, seed, device and precision are the run's.
