@@ -59,6 +59,15 @@ TEST_F(RunListTest, TheNewestStandsFirstWithItsStepsLossesAndState) {
                                        HasSubstr("failed"), HasSubstr("2.0000")));
 }
 
+TEST_F(RunListTest, OfATrainingPlanTheStepsStandAlone) {
+  make_run("planned", 200, RunStatus::kDone);
+  place_.write("runs/planned/plan.json", R"({"steps": [{"name": "a"}, {"name": "b"}]})");
+  const nlohmann::json run_of_plan = listed({})[0];
+  EXPECT_FALSE(run_of_plan.contains("max_iters")) << "it is of the last stage alone";
+  EXPECT_EQ(run_of_plan["step"], 200);
+  EXPECT_THAT(run({"runs"}).out, AllOf(HasSubstr("  200 "), Not(HasSubstr("of 300"))));
+}
+
 TEST_F(RunListTest, ARunThatSaysItIsRunningAndThatNobodyHoldsWasKilled) {
   make_run("gone", 100, RunStatus::kRunning);
   EXPECT_EQ(listed({})[0]["state"], "killed");

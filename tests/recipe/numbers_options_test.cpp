@@ -137,6 +137,10 @@ TEST_F(NumbersOptions, TheModelsProgramsDecideTheDepth) {
   c.data.numbers.depth = 7;
   EXPECT_THAT(caught([&] { numbers_of(c); }).what(),
               HasSubstr("numbers_depth = 7 is above folds_deep = 6"));
+  c.data.numbers.stream_share = 1;
+  EXPECT_EQ(numbers_of(c).depth, 7) << "a stream has no labels";
+  EXPECT_EQ(numbers_of(c).label_depth, 6);
+  c.data.numbers.stream_share = 0;
   c.model.backbone.n_layer = 0;
   EXPECT_EQ(numbers_of(c).depth, 7) << "a model without programs";
 }
@@ -156,9 +160,17 @@ TEST_F(NumbersOptions, TheNameIsTheGeneratedCorpuss) {
 }
 
 TEST_F(NumbersOptions, SaysWhatIsCutAndWhatIsIdle) {
-  std::vector<std::string> notices;
-  open_data(config({{"sequence_length", "16"}}), notices);
-  EXPECT_THAT(notices, Contains(HasSubstr("block_size cuts ")));
+  for (const char* tokenizer : {"char", "byte"}) {
+    std::vector<std::string> notices;
+    open_data(config({{"numbers_tokenizer", tokenizer}}), notices);
+    EXPECT_THAT(notices, Contains(HasSubstr("block_size = 64 cuts "))) << tokenizer;
+    const Error most = caught([&] {
+      open_data(config({{"numbers_tokenizer", tokenizer}, {"sequence_length", "16"}}), notices);
+    });
+    EXPECT_EQ(most.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(most.what(), HasSubstr("block_size = 16 cuts "));
+    EXPECT_THAT(most.hint(), HasSubstr("--block_size="));
+  }
   RunConfig c;
   FieldList list;
   add_fields(list, c);
@@ -168,6 +180,33 @@ TEST_F(NumbersOptions, SaysWhatIsCutAndWhatIsIdle) {
               ElementsAre("sampling has no effect: numbers is generated in one order",
                           "pack_rows has no effect: numbers is generated, not rows of prompts and "
                           "answers"));
+}
+
+TEST_F(NumbersOptions, AnIdentityThatIsNotDrawnIsTold) {
+  const auto told = [](Settings settings) {
+    settings.insert(settings.begin(), {"dataset", "numbers"});
+    std::string all;
+    for (const std::string& notice : resolved("gpt2ish_shakespeare", settings).notices)
+      if (notice.find("identity") != std::string::npos) all += notice;
+    return all;
+  };
+  EXPECT_EQ(told({{"number_operations", "add, identity"}}),
+            "identity in number_operations has no effect: number_identity = pad fills programs up "
+            "with it, and draws the others");
+  EXPECT_EQ(told({{"number_operations", "add, identity"}, {"number_identity", "none"}}),
+            "identity in number_operations has no effect: number_identity = none has none");
+  EXPECT_EQ(told({{"number_operations", "add, identity"}, {"number_identity", "anywhere"}}), "");
+  EXPECT_EQ(told({{"number_identity", "none"}}), "") << "nobody asked for it";
+}
+
+// test has no expression of these, and training does not read it.
+TEST_F(NumbersOptions, OnlyTheSplitsThatAreReadNeedExamples) {
+  std::vector<std::string> notices;
+  const RunConfig few =
+      config({{"value_range", "[1, 2]"}, {"max_decimal_places", "0"}, {"numbers_depth", "1"}});
+  EXPECT_EQ(open_data(few, notices).size(), 1U);
+  EXPECT_THAT(caught([&] { whole_split(open_corpus("numbers", few), few, "test", 4); }).what(),
+              HasSubstr("of the split test"));
 }
 
 TEST_F(NumbersOptions, AStagesLengthIsForeseen) {

@@ -43,6 +43,18 @@ void settle_examples(const FieldList& list, RunConfig& config, std::vector<std::
   d.numbers.train_examples_per_batch.reset();
 }
 
+// Where it is not drawn like the others.
+void tell_of_identity(const NumbersConfig& numbers, std::vector<std::string>& notices) {
+  const std::vector<Operation> named = operations_named(numbers.operations);
+  if (numbers.identity == IdentityPlace::kAnywhere ||
+      std::find(named.begin(), named.end(), Operation::kIdentity) == named.end())
+    return;
+  const bool pads = numbers.identity == IdentityPlace::kPad;
+  notices.push_back(
+      fmt::format("identity in number_operations has no effect: number_identity = {}",
+                  pads ? "pad fills programs up with it, and draws the others" : "none has none"));
+}
+
 }  // namespace
 
 void add_numbers_fields(FieldList& list, DataConfig& c) {
@@ -64,11 +76,14 @@ NumbersConfig numbers_of(const RunConfig& config) {
     numbers.depth = depth_of(numbers);
     return numbers;
   }
-  if (numbers.depth && *numbers.depth > *deepest)
+  const bool has_labels = numbers.stream_share < 1;
+  if (has_labels && numbers.depth && *numbers.depth > *deepest)
     misuse(
         fmt::format("numbers_depth = {} is above {} = {}: the model has no room for such programs",
                     *numbers.depth, config.model.architecture->program_depth_key, *deepest),
-        "a smaller numbers_depth, or None for the model's");
+        "a smaller numbers_depth, None for the model's, or --stream_share=1: a stream has no "
+        "labels, "
+        "and its programs any depth");
   if (!numbers.depth) numbers.depth = deepest;
   numbers.label_depth = *deepest;
   return numbers;
@@ -79,6 +94,7 @@ void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::s
   if (!names_numbers(config.data.dataset)) return;
   const NumbersConfig settled = numbers_of(config);
   check(settled);
+  if (list.changes("number_operations")) tell_of_identity(settled, notices);
   config.data.numbers.depth = settled.depth;
   settle_examples(list, config, notices, told);
 }

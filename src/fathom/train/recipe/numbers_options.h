@@ -15,7 +15,8 @@ namespace fathom {
 void add_numbers_fields(FieldList& list, DataConfig& config);
 
 // The settings of the configuration, settled: numbers_depth is the model's where it has programs,
-// and labels have room for those. Throws Error(kUsage) for a deeper one.
+// and labels have room for those. Throws Error(kUsage) for a deeper one, but of streams, which have
+// no labels.
 NumbersConfig numbers_of(const RunConfig& config);
 
 // For resolve(), where the data are numbers: checks them, settles numbers_depth, and turns
