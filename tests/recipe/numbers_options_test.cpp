@@ -8,6 +8,7 @@
 #include "effect_lists.h"
 #include "fathom/data/numbers/numbers_data.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
 #include "fathom/train/recipe/run_arguments.h"
@@ -140,7 +141,13 @@ TEST_F(NumbersOptions, TheModelsProgramsDecideTheDepth) {
   c.data.numbers.stream_share = 1;
   EXPECT_EQ(numbers_of(c).depth, 7) << "a stream has no labels";
   EXPECT_EQ(numbers_of(c).label_depth, 6);
+  architecture->change_plan = [](const ModelConfig&, DepthPlan& plan, Policy&) {
+    plan.answers = "with programs alone";
+  };
+  const Error idle = caught([&] { numbers_of(c); });
+  EXPECT_THAT(idle.what(), HasSubstr("streams alone, which have no labels"));
   c.data.numbers.stream_share = 0;
+  EXPECT_THAT(caught([&] { numbers_of(c); }).hint(), ::testing::Not(HasSubstr("stream_share")));
   c.model.backbone.n_layer = 0;
   EXPECT_EQ(numbers_of(c).depth, 7) << "a model without programs";
 }

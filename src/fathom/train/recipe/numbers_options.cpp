@@ -6,6 +6,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/depth_plan.h"
 
 namespace fathom {
 namespace {
@@ -15,6 +16,24 @@ std::optional<int64_t> program_depth(const ModelConfig& model) {
   if (model.architecture == nullptr || !model.architecture->program_depth) return std::nullopt;
   const std::optional<int64_t> depth = model.architecture->program_depth(model);
   return depth.value_or(0) > 0 ? depth : std::nullopt;
+}
+
+// Of a model with programs: streams have no labels, and programs of any depth.
+void check_labels(const NumbersConfig& numbers, int64_t deepest, const ModelConfig& model) {
+  const bool is_stream = numbers.stream_share == 1,
+             says_text = make_depth_plan(model).answers.empty();
+  if (is_stream && !says_text)
+    misuse(
+        "stream_share = 1 makes streams alone, which have no labels, and the model learns nothing "
+        "else",
+        "a smaller --stream_share");
+  if (is_stream || !numbers.depth || *numbers.depth <= deepest) return;
+  misuse(fmt::format("numbers_depth = {} is above {} = {}: the model has no room for such programs",
+                     *numbers.depth, model.architecture->program_depth_key, deepest),
+         says_text
+             ? "a smaller --numbers_depth, or --stream_share=1: a stream has no labels, and its "
+               "programs any depth"
+             : "a smaller --numbers_depth, or None for the model's");
 }
 
 // An optimiser step has so many examples, a pass as many as it had.
@@ -76,14 +95,7 @@ NumbersConfig numbers_of(const RunConfig& config) {
     numbers.depth = depth_of(numbers);
     return numbers;
   }
-  const bool has_labels = numbers.stream_share < 1;
-  if (has_labels && numbers.depth && *numbers.depth > *deepest)
-    misuse(
-        fmt::format("numbers_depth = {} is above {} = {}: the model has no room for such programs",
-                    *numbers.depth, config.model.architecture->program_depth_key, *deepest),
-        "a smaller numbers_depth, None for the model's, or --stream_share=1: a stream has no "
-        "labels, "
-        "and its programs any depth");
+  check_labels(numbers, *deepest, config.model);
   if (!numbers.depth) numbers.depth = deepest;
   numbers.label_depth = *deepest;
   return numbers;
