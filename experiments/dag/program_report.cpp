@@ -8,7 +8,6 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/numbers/english.h"
-#include "fathom/data/numbers/expression_tree.h"
 #include "fathom/report/render.h"
 
 namespace fathom::dag {
@@ -56,18 +55,6 @@ std::string_view expression_in(std::string_view text) {
   return trim(text.substr(0, text.find('=')));
 }
 
-bool divides_by_zero(const std::vector<ExpressionToken>& expression) {
-  const ExpressionTree tree = tree_of(expression);
-  std::vector<double> values;
-  for (const ExpressionNode& node : tree.nodes) {
-    if (node.operation == Operation::kDivide && values[node.right] == 0) return true;
-    values.push_back(node.is_number()
-                         ? node.number.value()
-                         : fathom::apply(node.operation, values[node.left], values[node.right]));
-  }
-  return false;
-}
-
 bool divides_by_zero(const TokenProgram& program) {
   for (size_t k = 0; k < program.operations.size(); ++k)
     if (program.operations[k] == to_text(Operation::kDivide) &&
@@ -76,11 +63,12 @@ bool divides_by_zero(const TokenProgram& program) {
   return false;
 }
 
-// "= 17.2"; of what is not finite, why.
+// "= 17.2", or why there is none. Of 1 / (2 / 0) the infinity within cancels, and it has none
+// either.
 std::string outcome(double value, bool divides_by_zero) {
-  if (std::isfinite(value)) return "= " + report::shown(value, kValue);
-  return divides_by_zero ? "has no value: it divides by 0, for which the executor has 0"
-                         : "is beyond what a number holds";
+  if (divides_by_zero) return "has no value: it divides by 0, for which the executor has 0";
+  return std::isfinite(value) ? "= " + report::shown(value, kValue)
+                              : "is beyond what a number holds";
 }
 
 // Of each node its formula, within parentheses where it is one of two.
@@ -247,9 +235,11 @@ nlohmann::json program_json(const TextPrograms& text, size_t token) {
 
 nlohmann::json written_json(const TextPrograms& text) {
   if (text.expression.empty()) return nullptr;
-  nlohmann::json out = {{"expression", to_text(text.expression)},
-                        {"value", text.expression_value},
-                        {"divides_by_zero", divides_by_zero(text.expression)}};
+  const bool by_zero = fathom::divides_by_zero(text.expression);
+  nlohmann::json out = {
+      {"expression", to_text(text.expression)},
+      {"value", by_zero ? nlohmann::json() : nlohmann::json(text.expression_value)},
+      {"divides_by_zero", by_zero}};
   if (!text.written) return out;
   nlohmann::json values = nlohmann::json::array(), operations = nlohmann::json::array();
   for (size_t v = 0; v < text.written->program.values.size(); ++v)
@@ -283,7 +273,7 @@ std::string written_sentence(const TextPrograms& text) {
   if (text.expression.empty())
     return fmt::format("written: nothing that could be compared ({})", text.unwritten);
   return fmt::format("written: {} {}{}", to_text(text.expression),
-                     outcome(text.expression_value, divides_by_zero(text.expression)),
+                     outcome(text.expression_value, fathom::divides_by_zero(text.expression)),
                      text.written ? "" : fmt::format(" ({})", text.unwritten));
 }
 
@@ -298,6 +288,8 @@ WrittenProgram written_program(std::string_view text, const DagSettings& setting
 }
 
 void read_written(std::string_view text, TextPrograms& programs) {
+  programs.expression.clear();
+  programs.written.reset();
   try {
     programs.expression = from_english(expression_in(text));
     programs.expression_value = value_of_expression(programs.expression);

@@ -30,7 +30,7 @@ using testing::Settings;
 class NumbersOptions : public testing::DataTest {
  protected:
   static RunConfig config(Settings settings = {}) {
-    settings.insert(settings.begin(), {{"dataset", "numbers"}, {"block_size", "64"}});
+    settings.insert(settings.begin(), {{"dataset", "numbers"}, {"block_size", "256"}});
     return resolved("gpt2ish_shakespeare", settings).config;
   }
   static StageRun stage(const RunConfig& config) {
@@ -169,7 +169,7 @@ TEST_F(NumbersOptions, TheNameIsTheGeneratedCorpuss) {
 TEST_F(NumbersOptions, SaysWhatIsCutAndWhatIsIdle) {
   for (const char* tokenizer : {"char", "byte"}) {
     std::vector<std::string> notices;
-    open_data(config({{"numbers_tokenizer", tokenizer}}), notices);
+    open_data(config({{"numbers_tokenizer", tokenizer}, {"block_size", "64"}}), notices);
     EXPECT_THAT(notices, Contains(HasSubstr("block_size = 64 cuts "))) << tokenizer;
     const Error most = caught([&] {
       open_data(config({{"numbers_tokenizer", tokenizer}, {"sequence_length", "16"}}), notices);
@@ -217,14 +217,17 @@ TEST_F(NumbersOptions, OnlyTheSplitsThatAreReadNeedExamples) {
 }
 
 TEST_F(NumbersOptions, AStagesLengthIsForeseen) {
-  StageRun run = stage(config({{"batch_size", "8"}}));
+  StageRun run = stage(config({{"batch_size", "8"}, {"block_size", "64"}}));
   const Forecast of_examples = forecast(run);
   EXPECT_TRUE(of_examples.is_estimate);
   EXPECT_FALSE(of_examples.epoch);
   ASSERT_TRUE(of_examples.tokens);
   EXPECT_GT(*of_examples.tokens, 10 * 8 * 10);
   EXPECT_LT(*of_examples.tokens, 10 * 8 * 64);
-  run = stage(config({{"batch_size", "8"}, {"stream_share", "1"}, {"sampling", "sequential"}}));
+  run = stage(config({{"batch_size", "8"},
+                      {"block_size", "64"},
+                      {"stream_share", "1"},
+                      {"sampling", "sequential"}}));
   EXPECT_FALSE(forecast(run).is_estimate);
   EXPECT_EQ(forecast(run).tokens, 10 * 8 * 64);
   Progress progress;

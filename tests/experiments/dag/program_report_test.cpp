@@ -114,8 +114,6 @@ TEST(ProgramReport, WhatIsWrittenIsReadInWordsAndSigns) {
 TEST(ProgramReport, AnyExpressionHasItsValueAndSaysWhatItLacks) {
   const auto shown = [](const std::string& written) {
     TextPrograms text = stack_text();
-    text.written.reset();
-    text.unwritten.clear();
     read_written(written, text);
     const report::Report report = program_report(text, 0);
     return std::pair(report::render_terminal(report),
@@ -176,8 +174,6 @@ TEST(ProgramReport, OfAPredictorHasNothingThatItDoesNotExecute) {
   TextPrograms text = stack_text();
   text.predictor = true;
   text.settings.targets = Targets::kSequence;
-  text.written.reset();
-  text.expression.clear();
   read_written("the rain", text);
   for (TokenProgram& program : text.programs) program.step_values.clear();
   for (const report::Report& report : {program_report(text, 0), programs_report(text)}) {

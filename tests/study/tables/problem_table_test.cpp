@@ -45,7 +45,7 @@ TEST(ProblemTable, WhatWasNotAskedIsCountedAndSaid) {
   EXPECT_EQ(report.values["questions_without_tokens"], 1);
   const std::string terminal = report::render_terminal(report);
   EXPECT_THAT(terminal, HasSubstr("2 lines are no problems and were passed over"));
-  EXPECT_THAT(terminal, HasSubstr("line 3 has no answer"));
+  EXPECT_THAT(terminal, HasSubstr("p.jsonl, line 3 has no"));
   EXPECT_THAT(terminal, HasSubstr("1 question has no tokens in the vocabulary"));
 }
 
