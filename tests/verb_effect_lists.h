@@ -302,6 +302,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "eval problems",
     "eval prompt_end",
     "eval answer_tokens",
+    "eval numbers_depth",
     "eval value_range",
     "eval max_decimal_places",
     "eval max_digits",

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/numbers/english.h"
 #include "fathom/report/render.h"
@@ -48,6 +49,26 @@ std::string node_name(const TokenProgram& program, size_t node) {
 double node_value(const TokenProgram& program, size_t node) {
   const size_t V = program.values.size();
   return node < V ? program.values[node] : program.hard_values.at(node - V);
+}
+
+std::string_view expression_in(std::string_view text) {
+  return trim(text.substr(0, text.find('=')));
+}
+
+bool divides_by_zero(const TokenProgram& program) {
+  for (size_t k = 0; k < program.operations.size(); ++k)
+    if (program.operations[k] == to_text(Operation::kDivide) &&
+        node_value(program, operands_of(program, k).second) == 0)
+      return true;
+  return false;
+}
+
+// "= 17.2", or why there is none. Of 1 / (2 / 0) the infinity within cancels, and it has none
+// either.
+std::string outcome(double value, bool divides_by_zero) {
+  if (divides_by_zero) return "has no value: it divides by 0, for which the executor has 0";
+  return std::isfinite(value) ? "= " + report::shown(value, kValue)
+                              : "is beyond what a number holds";
 }
 
 // Of each node its formula, within parentheses where it is one of two.
@@ -208,7 +229,13 @@ nlohmann::json program_json(const TextPrograms& text, size_t token) {
 }
 
 nlohmann::json written_json(const TextPrograms& text) {
-  if (!text.written) return nullptr;
+  if (text.expression.empty()) return nullptr;
+  const bool by_zero = fathom::divides_by_zero(text.expression);
+  nlohmann::json out = {
+      {"expression", to_text(text.expression)},
+      {"value", by_zero ? nlohmann::json() : nlohmann::json(text.expression_value)},
+      {"divides_by_zero", by_zero}};
+  if (!text.written) return out;
   nlohmann::json values = nlohmann::json::array(), operations = nlohmann::json::array();
   for (size_t v = 0; v < text.written->program.values.size(); ++v)
     values.push_back({{"value", text.written->program.values[v].value()},
@@ -216,7 +243,8 @@ nlohmann::json written_json(const TextPrograms& text) {
                       {"used", bool{text.written->used[v]}}});
   for (const Operation operation : text.written->program.operations)
     operations.push_back(to_text(operation));
-  return {{"values", values}, {"operations", operations}, {"results", text.written->results}};
+  out.update({{"values", values}, {"operations", operations}, {"results", text.written->results}});
+  return out;
 }
 
 report::Report begun_report(const TextPrograms& text, const std::string& title) {
@@ -238,20 +266,34 @@ report::Report begun_report(const TextPrograms& text, const std::string& title) 
 }
 
 std::string written_sentence(const TextPrograms& text) {
-  if (!text.written) return "written: " + text.unwritten;
-  return fmt::format("written: {} = {}", to_text(expression_of(text.written->program)),
-                     report::shown(text.written->results.back(), kValue));
+  if (text.expression.empty())
+    return fmt::format("written: nothing that could be compared ({})", text.unwritten);
+  return fmt::format("written: {} {}{}", to_text(text.expression),
+                     outcome(text.expression_value, fathom::divides_by_zero(text.expression)),
+                     text.written ? "" : fmt::format(" ({})", text.unwritten));
 }
 
 }  // namespace
 
 WrittenProgram written_program(std::string_view text, const DagSettings& settings) {
-  const std::string_view expression = trim(text.substr(0, text.find('=')));
   WrittenProgram out;
-  out.program = program_of(from_english(expression), static_cast<size_t>(settings.depth));
+  out.program = program_of(from_english(expression_in(text)), static_cast<size_t>(settings.depth));
   out.used = used_values(out.program);
   out.results = results_of(out.program);
   return out;
+}
+
+void read_written(std::string_view text, TextPrograms& programs) {
+  programs.expression.clear();
+  programs.written.reset();
+  try {
+    programs.expression = from_english(expression_in(text));
+    programs.expression_value = value_of_expression(programs.expression);
+    programs.written = written_program(text, programs.settings);
+  } catch (const Error& error) {
+    programs.unwritten = error.what();
+    if (!error.hint().empty()) programs.unwritten += "; " + error.hint();
+  }
 }
 
 std::pair<size_t, size_t> operands_of(const TokenProgram& program, size_t k) {
@@ -299,9 +341,9 @@ report::Report program_report(const TextPrograms& text, size_t token) {
   report.values["programs"].push_back(program_json(text, token));
   report.add(marked_text(text, token));
   std::string lines = fmt::format(
-      "chosen: {} = {}", formula_of(program),
-      report::shown(node_value(program, program.values.size() + program.operations.size() - 1),
-                    kValue));
+      "chosen: {} {}", formula_of(program),
+      outcome(node_value(program, program.values.size() + program.operations.size() - 1),
+              divides_by_zero(program)));
   if (!program.step_values.empty())
     lines +=
         fmt::format("\nmixed by all shares: {}", report::shown(program.step_values.back(), kValue));

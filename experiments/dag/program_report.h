@@ -13,6 +13,7 @@
 
 #include "experiments/dag/program_trace.h"
 #include "experiments/dag/settings.h"
+#include "fathom/data/numbers/expression.h"
 #include "fathom/data/numbers/program.h"
 #include "fathom/report/report.h"
 
@@ -36,9 +37,15 @@ struct TextPrograms {
   std::vector<TokenProgram> programs;  // one a token
   DagSettings settings;
   bool predictor = false;
+  // What the text says before the first "=", where that is an expression, and its value (not
+  // finite: it divides by 0, or is beyond what a number holds).
+  std::vector<ExpressionToken> expression;
+  double expression_value = 0;
   std::optional<WrittenProgram> written;
   std::string unwritten;  // why there is none
 };
+// Reads the text for them.
+void read_written(std::string_view text, TextPrograms& programs);
 
 // The nodes that operation k takes, the deeper one of a stack first.
 std::pair<size_t, size_t> operands_of(const TokenProgram& program, size_t k);

@@ -25,7 +25,7 @@ void EvalEffects::problem_effects() {
   const auto asked = [=](const Words& more) {
     make_checkpoints();
     const std::string line = "{\"question\": \"2 and 3?\", \"answer\": \"5\"}\n";
-    place_.write("problems.jsonl", line + line);
+    place_.write("problems.jsonl", line + "nonsense\n" + line);
     Words words = {"old", "--problems=" + place_.path("problems.jsonl").string()};
     words.insert(words.end(), more.begin(), more.end());
     return *parse_eval(words);
@@ -39,6 +39,7 @@ void EvalEffects::problem_effects() {
   effects_["eval problems"] = [=] {
     EXPECT_EQ(asked({}).problems.size(), 2u);
     EXPECT_EQ(asked({"--examples=1"}).problems.size(), 1u);
+    EXPECT_EQ(asked({}).no_problems.lines, 1);
     EXPECT_THAT(testing::refusal_of([&] { asked({"--value_range=[-1,1]"}); }).what(),
                 HasSubstr("problems is a file of its own, and value_range is of a corpus"));
     EXPECT_THAT(testing::refusal_of([&] { asked({"--hellaswag=problems.jsonl"}); }).what(),
@@ -73,6 +74,12 @@ void EvalEffects::numbers_effects() {
     EXPECT_EQ(numbers.value_range, (std::vector<double>{-1000, 1000}));
     EXPECT_EQ(numbers.english_rate, 0.75);
     EXPECT_ANY_THROW(asked("--value_range=[1,-1]"));
+  };
+  // The run's own are 4 deep.
+  effects_["eval numbers_depth"] = [=] {
+    EXPECT_EQ(asked("--numbers_depth=7").depth, 7);
+    EXPECT_THAT(testing::refusal_of([&] { asked("--max_operations=5"); }).hint(),
+                HasSubstr("--numbers_depth"));
   };
   effects_["eval max_decimal_places"] = [=] {
     EXPECT_EQ(asked("--max_decimal_places=1").max_decimals, 1);

@@ -70,7 +70,7 @@ TEST_F(NumbersVerbs, PlansKnowThatItHasNoEnd) {
   place_.write("p.json",
                R"({"a": {"steps": 5}, "b": {"steps": 3, "overrides": {"min_operations": 3}}})");
   const Words words = {
-      "plan",  "p.json", "gpt2ish_shakespeare_cpu", "--dataset=numbers", "--block_size=64",
+      "plan",  "p.json", "gpt2ish_shakespeare_cpu", "--dataset=numbers", "--block_size=128",
       "--json"};
   o = run(words);
   EXPECT_EQ(o.exit_code, 0) << o.err;

@@ -1,4 +1,5 @@
 // `fathom runs`: what the run store knows, one row a run.
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/effects_testing.h"
@@ -57,6 +58,16 @@ TEST_F(RunListTest, TheNewestStandsFirstWithItsStepsLossesAndState) {
   EXPECT_EQ(all[2]["dataset"], "verses");
   EXPECT_THAT(run({"runs"}).out, AllOf(HasSubstr("200 of 300"), HasSubstr("verses"),
                                        HasSubstr("failed"), HasSubstr("2.0000")));
+}
+
+TEST_F(RunListTest, OfATrainingPlanTheStepsStandAlone) {
+  make_run("planned", 200, RunStatus::kDone);
+  std::filesystem::create_directories(place_.path("runs/planned"));
+  place_.write("runs/planned/plan.json", R"({"steps": [{"name": "a"}, {"name": "b"}]})");
+  const nlohmann::json run_of_plan = listed({})[0];
+  EXPECT_FALSE(run_of_plan.contains("max_iters")) << "it is of the last stage alone";
+  EXPECT_EQ(run_of_plan["step"], 200);
+  EXPECT_THAT(run({"runs"}).out, AllOf(HasSubstr("  200 "), Not(HasSubstr("of 300"))));
 }
 
 TEST_F(RunListTest, ARunThatSaysItIsRunningAndThatNobodyHoldsWasKilled) {

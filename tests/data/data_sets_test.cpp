@@ -51,7 +51,6 @@ Made numbers(int64_t T, int64_t ahead = 0) {
   NumbersRows rows;
   rows.T = T;
   rows.ahead = ahead;
-  rows.mark_answers = true;
   return std::make_shared<NumbersData>(config, "train", rows, numbers_tokenizer("char"));
 }
 

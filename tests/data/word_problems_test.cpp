@@ -35,6 +35,31 @@ TEST(WordProblems, ReadThePublishedForms) {
     EXPECT_EQ(read_word_problem(word_problem_line(problem), "x"), problem);
 }
 
+TEST(WordProblems, AnAnswerMayBeMoney) {
+  const auto answer = [](const std::string& written) {
+    return read_word_problem(nlohmann::json{{"question", "a"}, {"answer", written}}.dump(), "x")
+        .answer;
+  };
+  EXPECT_EQ(answer("$12.50"), 12.5);
+  EXPECT_EQ(answer("She has\n#### $1,234"), 1234);
+  EXPECT_EQ(answer("1,234"), 1234);
+  EXPECT_EQ(answer("\u20ac 7"), 7);
+}
+
+TEST(WordProblems, LinesThatAreNoneArePassedOverAndCounted) {
+  const std::string good = R"({"question": "a", "answer": 1})", bad = R"({"question": "a"})";
+  PassedOver passed;
+  EXPECT_EQ(read_word_problems(good + "\n" + bad + "\nnonsense\n\n" + good, "p", 0, &passed).size(),
+            2u);
+  EXPECT_EQ(passed.lines, 2);
+  EXPECT_THAT(passed.first, HasSubstr("p, line 2 has no answer"));
+  EXPECT_EQ(read_word_problems(bad + "\n" + good + "\n" + bad, "p", 1, &passed).size(), 1u);
+  EXPECT_EQ(passed.lines, 1) << "behind the first so many nothing is read";
+  const Error none = caught([&] { read_word_problems(bad + "\n" + bad, "p"); });
+  EXPECT_THAT(none.what(), HasSubstr("p has no problems: p, line 1 has no answer"));
+  EXPECT_THAT(none.hint(), HasSubstr("\"question\""));
+}
+
 TEST(WordProblems, WhatIsWrongIsSaidWithItsLine) {
   const auto said = [](const std::string& line) {
     return std::string(caught([&] { read_word_problems("\n" + line, "p.jsonl"); }).what());
@@ -45,7 +70,8 @@ TEST(WordProblems, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_THAT(said(R"({"question": " ", "answer": 1})"), HasSubstr("an empty question"));
   EXPECT_THAT(said(R"({"question": "a"})"), HasSubstr("line 2 has no answer"));
   EXPECT_THAT(said(R"({"question": "a", "answer": [1]})"), HasSubstr("answer = a list, not a"));
-  for (const char* answer : {"", "five", "1 2", "3 pens", "1e3", "####", "1,00", "--1"})
+  for (const char* answer :
+       {"", "five", "1 2", "3 pens", "1e3", "####", "1,00", "--1", "$", "$five", "$$1"})
     EXPECT_THAT(said(nlohmann::json{{"question", "a"}, {"answer", answer}}.dump()),
                 HasSubstr("not one number"))
         << answer;

@@ -53,13 +53,34 @@ TEST_F(NumbersRuns, AreEvaluatedOnOtherNumbers) {
   EXPECT_THAT(o.out, HasSubstr("op_accuracy"));
 }
 
+// What is asked for is deeper than the programs that the model has.
+TEST_F(NumbersRuns, AreEvaluatedOnDeeperPrograms) {
+  const json own = json_of({"eval", "sums", "--evaluation_size=20"});
+  const json deep =
+      json_of({"eval", "sums", "--evaluation_size=20", "--numbers_depth=6", "--min_operations=5"});
+  EXPECT_EQ(deep["metrics"].count("result_loss"), 1u);
+  EXPECT_NE(deep["metrics"]["result_loss"], own["metrics"]["result_loss"]);
+  EXPECT_THAT(place_->run({"eval", "sums", "--evaluation_size=20"}).out, HasSubstr("of results"));
+  const Words words = {"eval", "reader", "--evaluation_size=20", "--numbers_depth=6"};
+  const Outcome labelled = place_->run(words);
+  EXPECT_EQ(labelled.exit_code, 2);
+  EXPECT_THAT(labelled.err, HasSubstr("numbers_depth = 6 is above dag_depth = 2"));
+  const Outcome idle = place_->run({"eval", "reader", "--stream_share=1"});
+  EXPECT_EQ(idle.exit_code, 2);
+  EXPECT_THAT(idle.err, HasSubstr("no labels"));
+}
+
 TEST_F(NumbersRuns, AnswerProblems) {
   place_->write("problems.jsonl",
                 "{\"question\": \"2 and 3?\", \"answer\": \"5\"}\n"
+                "{\"question\": \"caf\u00e9?\", \"answer\": \"$1,250\"}\n"
+                "{\"question\": \"\", \"answer\": \"five\"}\n"
                 "{\"Body\": \"I have 7.\", \"Question\": \"How many?\", \"Answer\": 7.0}\n");
   const json e = json_of(
       {"eval", "sums", "--problems=problems.jsonl", "--prompt_end= = ", "--answer_tokens=4"});
   EXPECT_EQ(e["problems"], 2);
+  EXPECT_EQ(e["lines_without_problem"], 1);
+  EXPECT_EQ(e["questions_without_tokens"], 1);
   EXPECT_EQ(e["accuracy"]["baselines"]["question_number"], 0.5);
   EXPECT_EQ(e["answers"][1]["truth"], 7);
   EXPECT_EQ(e["answers"][0]["text"].get<std::string>().size(), 4u);

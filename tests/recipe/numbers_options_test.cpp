@@ -8,6 +8,7 @@
 #include "effect_lists.h"
 #include "fathom/data/numbers/numbers_data.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/plan_data.h"
 #include "fathom/train/recipe/run_arguments.h"
@@ -29,7 +30,7 @@ using testing::Settings;
 class NumbersOptions : public testing::DataTest {
  protected:
   static RunConfig config(Settings settings = {}) {
-    settings.insert(settings.begin(), {{"dataset", "numbers"}, {"block_size", "64"}});
+    settings.insert(settings.begin(), {{"dataset", "numbers"}, {"block_size", "256"}});
     return resolved("gpt2ish_shakespeare", settings).config;
   }
   static StageRun stage(const RunConfig& config) {
@@ -137,6 +138,16 @@ TEST_F(NumbersOptions, TheModelsProgramsDecideTheDepth) {
   c.data.numbers.depth = 7;
   EXPECT_THAT(caught([&] { numbers_of(c); }).what(),
               HasSubstr("numbers_depth = 7 is above folds_deep = 6"));
+  c.data.numbers.stream_share = 1;
+  EXPECT_EQ(numbers_of(c).depth, 7) << "a stream has no labels";
+  EXPECT_EQ(numbers_of(c).label_depth, 6);
+  architecture->change_plan = [](const ModelConfig&, DepthPlan& plan, Policy&) {
+    plan.answers = "with programs alone";
+  };
+  const Error idle = caught([&] { numbers_of(c); });
+  EXPECT_THAT(idle.what(), HasSubstr("streams alone, which have no labels"));
+  c.data.numbers.stream_share = 0;
+  EXPECT_THAT(caught([&] { numbers_of(c); }).hint(), ::testing::Not(HasSubstr("stream_share")));
   c.model.backbone.n_layer = 0;
   EXPECT_EQ(numbers_of(c).depth, 7) << "a model without programs";
 }
@@ -156,9 +167,17 @@ TEST_F(NumbersOptions, TheNameIsTheGeneratedCorpuss) {
 }
 
 TEST_F(NumbersOptions, SaysWhatIsCutAndWhatIsIdle) {
-  std::vector<std::string> notices;
-  open_data(config({{"sequence_length", "16"}}), notices);
-  EXPECT_THAT(notices, Contains(HasSubstr("block_size cuts ")));
+  for (const char* tokenizer : {"char", "byte"}) {
+    std::vector<std::string> notices;
+    open_data(config({{"numbers_tokenizer", tokenizer}, {"block_size", "64"}}), notices);
+    EXPECT_THAT(notices, Contains(HasSubstr("block_size = 64 cuts "))) << tokenizer;
+    const Error most = caught([&] {
+      open_data(config({{"numbers_tokenizer", tokenizer}, {"sequence_length", "16"}}), notices);
+    });
+    EXPECT_EQ(most.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(most.what(), HasSubstr("block_size = 16 cuts "));
+    EXPECT_THAT(most.hint(), HasSubstr("--block_size="));
+  }
   RunConfig c;
   FieldList list;
   add_fields(list, c);
@@ -170,15 +189,45 @@ TEST_F(NumbersOptions, SaysWhatIsCutAndWhatIsIdle) {
                           "answers"));
 }
 
+TEST_F(NumbersOptions, AnIdentityThatIsNotDrawnIsTold) {
+  const auto told = [](Settings settings) {
+    settings.insert(settings.begin(), {"dataset", "numbers"});
+    std::string all;
+    for (const std::string& notice : resolved("gpt2ish_shakespeare", settings).notices)
+      if (notice.find("identity") != std::string::npos) all += notice;
+    return all;
+  };
+  EXPECT_EQ(told({{"number_operations", "add, identity"}}),
+            "identity in number_operations has no effect: number_identity = pad fills programs up "
+            "with it, and draws the others");
+  EXPECT_EQ(told({{"number_operations", "add, identity"}, {"number_identity", "none"}}),
+            "identity in number_operations has no effect: number_identity = none has none");
+  EXPECT_EQ(told({{"number_operations", "add, identity"}, {"number_identity", "anywhere"}}), "");
+  EXPECT_EQ(told({{"number_identity", "none"}}), "") << "nobody asked for it";
+}
+
+// test has no expression of these, and training does not read it.
+TEST_F(NumbersOptions, OnlyTheSplitsThatAreReadNeedExamples) {
+  std::vector<std::string> notices;
+  const RunConfig few =
+      config({{"value_range", "[1, 2]"}, {"max_decimal_places", "0"}, {"numbers_depth", "1"}});
+  EXPECT_EQ(open_data(few, notices).size(), 1U);
+  EXPECT_THAT(caught([&] { whole_split(open_corpus("numbers", few), few, "test", 4); }).what(),
+              HasSubstr("of the split test"));
+}
+
 TEST_F(NumbersOptions, AStagesLengthIsForeseen) {
-  StageRun run = stage(config({{"batch_size", "8"}}));
+  StageRun run = stage(config({{"batch_size", "8"}, {"block_size", "64"}}));
   const Forecast of_examples = forecast(run);
   EXPECT_TRUE(of_examples.is_estimate);
   EXPECT_FALSE(of_examples.epoch);
   ASSERT_TRUE(of_examples.tokens);
   EXPECT_GT(*of_examples.tokens, 10 * 8 * 10);
   EXPECT_LT(*of_examples.tokens, 10 * 8 * 64);
-  run = stage(config({{"batch_size", "8"}, {"stream_share", "1"}, {"sampling", "sequential"}}));
+  run = stage(config({{"batch_size", "8"},
+                      {"block_size", "64"},
+                      {"stream_share", "1"},
+                      {"sampling", "sequential"}}));
   EXPECT_FALSE(forecast(run).is_estimate);
   EXPECT_EQ(forecast(run).tokens, 10 * 8 * 64);
   Progress progress;

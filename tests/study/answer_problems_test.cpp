@@ -55,6 +55,20 @@ TEST(AnswerProblems, AreWhatTheModelWritesGreedily) {
   EXPECT_TRUE(answers[2].is_cut);
 }
 
+TEST(AnswerProblems, QuestionsThatTheVocabularyLacksAreCounted) {
+  const auto tokenizer = digits_and_space();
+  PassedOver unreadable;
+  const auto readable = readable_problems(
+      *tokenizer, {{"1", 1}, {"caf\u00e9", 1, "p, line 2"}, {"2", 2}, {"x", 3}}, " ", unreadable);
+  EXPECT_EQ(readable, (std::vector<WordProblem>{{"1", 1}, {"2", 2}}));
+  EXPECT_EQ(unreadable.lines, 2);
+  EXPECT_THAT(unreadable.first, HasSubstr("p, line 2: "));
+  EXPECT_THAT(error_of([&] {
+                readable_problems(*tokenizer, {{"x", 1}, {"y", 1}}, " ", unreadable);
+              }),
+              HasSubstr("problem 1: "));
+}
+
 TEST(AnswerProblems, AQuestionWithoutTokensIsNamed) {
   const auto model = model_of(untied_config(), kSigns, at::kDouble);
   EXPECT_THAT(error_of([&] {

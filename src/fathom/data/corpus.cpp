@@ -218,8 +218,7 @@ Corpus Corpus::generated(const NumbersConfig& numbers) {
   auto state = std::make_shared<State>();
   state->name = kNumbers;
   state->numbers = numbers;
-  const NumberExamples examples(numbers);
-  for (const std::string& split : numbers_splits()) examples.at(split, 0, 0);
+  check(numbers);
   state->contents.tokenizer = numbers_tokenizer(numbers.tokenizer);
   state->contents.vocab_size = state->contents.tokenizer->vocab_size();
   Corpus corpus;
@@ -262,7 +261,10 @@ void Corpus::require_split(const std::string& split) const {
   if (contents.splits.count(split) + contents.rows.count(split) > 0) return;
   if (is_generated()) {
     const std::vector<std::string>& all = numbers_splits();
-    if (std::find(all.begin(), all.end(), split) != all.end()) return;
+    if (std::find(all.begin(), all.end(), split) != all.end()) {
+      number_example(*numbers(), split, 0, 0);
+      return;
+    }
     fail(fmt::format("the corpus {} has no split {}, only {}", name(), in_quotes(split),
                      join(all, ", ")),
          "what is generated has these three");

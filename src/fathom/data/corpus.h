@@ -50,7 +50,7 @@ class Corpus {
   // corpus is unknown, or a file is missing, truncated or corrupt.
   static Corpus open(const std::string& given);
   // Generated examples of these settings, under the name kNumbers, with the splits train, val and
-  // test. Throws as check() and numbers_tokenizer() do, and Error where a split has no example.
+  // test. Throws as check() and numbers_tokenizer() do.
   static Corpus generated(const NumbersConfig& numbers);
 
   const std::string& name() const;  // of the folder
@@ -61,7 +61,8 @@ class Corpus {
   void assume_vocab_size(int64_t size);
   const Tokenizer* tokenizer() const;  // owned by the corpus; null: unknown
   std::vector<std::string> splits() const;
-  // These throw Error for a split that the corpus does not have.
+  // These throw Error for a split that the corpus does not have, or of which nothing can be
+  // generated.
   void require_split(const std::string& split) const;
   const std::vector<TokenShard>& shards(const std::string& split) const;  // Error where it has rows
   const RowFile* rows(const std::string& split) const;  // owned by the corpus; null: it has shards

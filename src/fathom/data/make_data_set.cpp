@@ -33,7 +33,7 @@ std::shared_ptr<const NumbersData> numbers_data(const Corpus& corpus, const Data
   NumbersRows rows;
   rows.T = o.rows.T;
   rows.ahead = o.rows.ahead;
-  rows.mark_answers = o.rows.mark_answers;
+  corpus.require_split(o.split);
   const auto owner = std::make_shared<const Corpus>(corpus);
   return std::make_shared<NumbersData>(*corpus.numbers(), o.split, rows,
                                        std::shared_ptr<const Tokenizer>(owner, owner->tokenizer()));
@@ -118,18 +118,25 @@ std::string epoch_notice(const Corpus& corpus, const DataOptions& o) {
 
 // Of examples that are longer than a row.
 std::string cut_notice(const Corpus& corpus, const DataOptions& o, int64_t most) {
-  const double share = cut_share(corpus, o, most);
-  if (share == 0) return "";
-  return fmt::format(
-      "block_size cuts {:.1f} % of {}'s first {} sequences, from which no program is "
+  constexpr double kMostCut = 0.5;
+  const NumbersData::Lengths lengths = numbers_data(corpus, o)->lengths(most);
+  if (lengths.cut == 0) return "";
+  // A shift token is one of the block's.
+  const int64_t shift = o.shift.odds.max_shift > 0;
+  const std::string cuts = fmt::format(
+      "block_size = {} cuts {:.1f} % of {}'s first {} sequences, from which no program is "
       "learned then",
-      100 * share, corpus.name(), with_commas(most));
+      o.rows.T + shift, 100 * lengths.cut, corpus.name(), with_commas(most));
+  if (lengths.cut > kMostCut)
+    misuse(cuts, fmt::format("--block_size={} holds all of them; with --stream_share=1 none is cut",
+                             lengths.longest + shift));
+  return cuts;
 }
 
 }  // namespace
 
 double cut_share(const Corpus& corpus, const DataOptions& options, int64_t most) {
-  return numbers_data(corpus, options)->cut_share(most);
+  return numbers_data(corpus, options)->lengths(most).cut;
 }
 
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options) {

@@ -109,6 +109,13 @@ std::string question_of(const json& object, const std::string& name) {
   return question;
 }
 
+// "$12.50" without its sign.
+std::string_view without_currency(std::string_view amount) {
+  for (const std::string_view sign : {"$", "\u00a3", "\u20ac"})
+    if (amount.substr(0, sign.size()) == sign) return trim(amount.substr(sign.size()));
+  return amount;
+}
+
 double answer_of(const json& object, const std::string& name) {
   const json* value = field(object, "answer");
   if (value == nullptr) value = field(object, "Answer");
@@ -120,8 +127,9 @@ double answer_of(const json& object, const std::string& name) {
   const size_t mark = text->rfind(kAnswerMark);
   const std::string_view written =
       trim(std::string_view(*text).substr(mark == text->npos ? 0 : mark + kAnswerMark.size()));
-  const auto number = next_number(written, 0);
-  if (!number || number->begin != 0 || number->end != written.size())
+  const std::string_view amount = without_currency(written);
+  const auto number = next_number(amount, 0);
+  if (!number || number->begin != 0 || number->end != amount.size())
     fail(fmt::format("{} has answer = {}, not one number", name, quoted_start(written)),
          "\"12.5\" is one, and so is what stands behind the last ####");
   return number->value;
@@ -150,18 +158,27 @@ std::string word_problem_line(const WordProblem& problem) {
 }
 
 std::vector<WordProblem> read_word_problems(std::string_view text, const std::string& path,
-                                            int64_t most) {
+                                            int64_t most, PassedOver* passed) {
   std::vector<WordProblem> problems;
+  PassedOver none;
   for (int64_t number = 1; !text.empty(); ++number) {
     if (most > 0 && static_cast<int64_t>(problems.size()) == most) break;
     const size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
-    if (!trim(line).empty())
+    if (trim(line).empty()) continue;
+    try {
       problems.push_back(
           read_word_problem(line, fmt::format("{}, line {}", escaped(path), number)));
+    } catch (const Error& error) {
+      if (++none.lines == 1) none.first = error.what();
+    }
   }
-  if (problems.empty()) fail(fmt::format("{} has no problems", escaped(path)), kProblemHint);
+  if (problems.empty())
+    fail(
+        fmt::format("{} has no problems{}", escaped(path), none.lines > 0 ? ": " + none.first : ""),
+        kProblemHint);
+  if (passed != nullptr) *passed = std::move(none);
   return problems;
 }
 

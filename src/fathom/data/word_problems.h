@@ -5,6 +5,7 @@
 //   {"Body": "Ann has 3 pens.", "Question": "...", "Answer": 5.0, ...}  as SVAMP (Patel et al.
 //   2021)
 //
+// An answer may have commas between thousands and a currency's sign before it: "$1,250.50".
 // All other fields are left alone.
 #pragma once
 
@@ -30,10 +31,16 @@ bool operator==(const WordProblem& a, const WordProblem& b);  // wherever they w
 WordProblem read_word_problem(std::string_view line, const std::string& name);
 std::string word_problem_line(const WordProblem& problem);  // reads back as it was
 
-// The lines of a file, blank ones left out; the first `most` (0: all), behind which nothing is
-// read. Throws Error for a line that is none, and for a text without any.
+// Lines that are no problems, and why the first of them is none.
+struct PassedOver {
+  int64_t lines = 0;
+  std::string first;
+};
+// The problems of a file; the first `most` (0: all), behind which nothing is read. Blank lines are
+// left out, and lines that are none passed over and counted (`passed` may be null). Throws Error
+// for a text without any problem, with what is wrong with the first line.
 std::vector<WordProblem> read_word_problems(std::string_view text, const std::string& path,
-                                            int64_t most = 0);
+                                            int64_t most = 0, PassedOver* passed = nullptr);
 
 // The numbers that a text has in digits, in order: "paid $1,250.50 for -3" has 1250.5 and -3. A
 // comma is a number's where three digits follow it as thousands have them, a point where a digit

@@ -25,7 +25,29 @@ std::vector<int64_t> prompt_of(const Tokenizer& tokenizer, const WordProblem& pr
   return {ids.begin(), ids.end()};
 }
 
+std::string name_of(const WordProblem& problem, size_t i) {
+  return problem.place.empty() ? fmt::format("problem {}", i + 1) : problem.place;
+}
+
 }  // namespace
+
+std::vector<WordProblem> readable_problems(const Tokenizer& tokenizer,
+                                           const std::vector<WordProblem>& problems,
+                                           const std::string& prompt_end, PassedOver& unreadable) {
+  std::vector<WordProblem> readable;
+  std::optional<Error> first;
+  for (size_t i = 0; i < problems.size(); ++i) try {
+      prompt_of(tokenizer, problems[i], prompt_end, name_of(problems[i], i));
+      readable.push_back(problems[i]);
+    } catch (const Error& error) {
+      ++unreadable.lines;
+      if (!first) first = error;
+    }
+  if (!first) return readable;
+  if (readable.empty()) throw Error(*first);
+  unreadable.first = first->what();
+  return readable;
+}
 
 std::vector<ProblemAnswer> answer_problems(const NextTokenModel& model, const Tokenizer& tokenizer,
                                            const std::vector<WordProblem>& problems, int64_t seen,
@@ -46,9 +68,7 @@ std::vector<ProblemAnswer> answer_problems(const NextTokenModel& model, const To
     std::vector<std::vector<int64_t>> texts;
     for (size_t i = begin; i < end; ++i) {
       const WordProblem& problem = problems[i];
-      const std::string name =
-          problem.place.empty() ? fmt::format("problem {}", i + 1) : problem.place;
-      texts.push_back(prompt_of(tokenizer, problem, options.prompt_end, name));
+      texts.push_back(prompt_of(tokenizer, problem, options.prompt_end, name_of(problem, i)));
       ProblemAnswer answer;
       answer.truth = problem.answer;
       answer.asked = numbers_in(problem.question);

@@ -23,6 +23,12 @@ struct AnswerOptions {
   std::optional<int64_t> shifted_vocab = {};
 };
 
+// Those whose questions have tokens in this vocabulary; the others are counted. Throws Error where
+// there are none.
+std::vector<WordProblem> readable_problems(const Tokenizer& tokenizer,
+                                           const std::vector<WordProblem>& problems,
+                                           const std::string& prompt_end, PassedOver& unreadable);
+
 // Each question is gone on with greedily. `seen`: tokens that the model sees at once; of what is
 // longer, the last ones. Throws Error for a question that has no tokens in this vocabulary, with
 // its place or else its number.

@@ -41,7 +41,7 @@ double chi_square(const std::map<int, double>& counts) {
 
 TEST(NumberExamplesTest, AreWhatTheyAreInEveryProcess) {
   // Another generator is another fingerprint (numbers_config.cpp) and these lines.
-  const std::vector<std::string> golden = {"0.2 / (-4.4 / -8.2400)", "9.6129 - 6.96 * -5.0620",
+  const std::vector<std::string> golden = {"4.30 / -0.99521", "9.6129 - 6.96 * -5.0620",
                                            "6.67 - -8.352"};
   EXPECT_EQ(texts_of(plain(), "train", 3), golden);
   EXPECT_EQ(texts_of(plain(), "val", 1).front(), "-0.95 / 1.06");
@@ -71,23 +71,47 @@ TEST(NumberExamplesTest, DependOnTheirPlaceAlone) {
   EXPECT_EQ(texts_of(other, "val", 3), texts_of(config, "val", 3));
 }
 
-// Of numbers without decimals there are 1,600 expressions or so, and each comes many times.
+// The expression with numbers as short as they can be written.
+std::string shortest(const std::string& text) {
+  std::vector<ExpressionToken> tokens = expression_tokens(text);
+  for (ExpressionToken& token : tokens) {
+    std::string number = to_text(token.number);
+    if (number.find('.') != std::string::npos) {
+      number.erase(number.find_last_not_of('0') + 1);
+      if (number.back() == '.') number.pop_back();
+    }
+    token.number = parse_decimal(number);
+  }
+  return to_text(tokens);
+}
+
+// Of numbers without decimals there are 1,600 expressions or so, and each comes many times; of one
+// decimal many differ from others by a zero behind the point alone.
 TEST(NumberExamplesTest, NoTwoSplitsHaveAnExpressionInCommon) {
   NumbersConfig few = plain();
   few.depth = 1;
   few.value_range = {1, 20};
   few.max_decimals = 0;
+  NumbersConfig zeros = few;
+  zeros.value_range = {-5, 5};
+  zeros.max_decimals = 1;
   NumbersConfig many = plain();
   many.algebraic_noise = 0.3;
   for (const auto& [config, train, rest] :
-       {std::tuple(few, 20000, 4000), std::tuple(many, 80000, 10000)}) {
+       {std::tuple(few, 20000, 4000), std::tuple(zeros, 80000, 10000),
+        std::tuple(many, 80000, 10000)}) {
     std::map<std::string, std::string> owner;
+    std::set<std::string> texts;
     for (const auto& [split, n] :
          {std::pair("train", train), std::pair("val", rest), std::pair("test", rest)})
       for (const std::string& text : texts_of(config, split, n)) {
-        const std::string& first = owner.emplace(text, split).first->second;
+        const std::string& first = owner.emplace(shortest(text), split).first->second;
         ASSERT_EQ(first, split) << text;
+        texts.insert(text);
       }
+    if (config.max_decimals == 1) {
+      EXPECT_GT(texts.size(), owner.size() + 1000) << "some differ by zeros alone";
+    }
   }
 }
 
@@ -204,10 +228,35 @@ TEST(NumberExamplesTest, ValuesAreOfTheirRange) {
   EXPECT_GT(largest, 900);
   config.value_range = {0, 1};
   each([&](const Decimal& v) { ASSERT_GT(v.units, 0) << "the range's signs stay"; });
-  config.max_digits.reset();
-  config.value_range = {-0.004, 0.004};
-  config.max_decimals = 2;
-  each([&](const Decimal& v) { ASSERT_EQ(v.value(), v.decimals == 2 ? 0.01 : 1); });
+  config.value_range = {-1, 0};
+  each([&](const Decimal& v) { ASSERT_LT(v.units, 0) << "also of what was a 0"; });
+}
+
+// What rounding makes 0, or moves outside, is not written.
+TEST(NumberExamplesTest, NoValueLeavesANarrowRange) {
+  const auto values = [](double low, double high, int64_t decimals) {
+    NumbersConfig config = plain();
+    config.value_range = {low, high};
+    config.max_decimals = decimals;
+    const NumberExamples examples(config);
+    std::set<double> seen;
+    for (uint64_t i = 0; i < 500; ++i) {
+      const NumberExample example = examples.at("train", i, 0);
+      for (size_t s = 0; s < example.used.size(); ++s)
+        if (example.used[s]) seen.insert(example.program.values[s].value());
+    }
+    EXPECT_EQ(seen.count(0), 0U);
+    EXPECT_GE(*seen.begin(), low);
+    EXPECT_LE(*seen.rbegin(), high);
+    return seen;
+  };
+  using Values = std::set<double>;
+  EXPECT_EQ(values(-0.4, -0.1, 1), (Values{-0.4, -0.3, -0.2, -0.1}));
+  EXPECT_EQ(values(3.4, 3.6, 1), (Values{3.4, 3.5, 3.6})) << "3 and 4 are outside";
+  EXPECT_EQ(values(-2, 0, 0), (Values{-2, -1})) << "a 0 becomes -1";
+  EXPECT_EQ(values(-0.004, 0.01, 2), (Values{0.01}));
+  values(-0.4, -0.1, 5);
+  values(0, 0.5, 5);
 }
 
 TEST(NumberExamplesTest, LabelsHaveRoomForDeeperPrograms) {
@@ -263,6 +312,22 @@ TEST(NumberExamplesTest, SettingsWithoutAMeaningAreRefused) {
   EXPECT_THAT(refusal([](Config& c) { c.operations = "identity"; }),
               HasSubstr("number_operations"));
   EXPECT_THAT(refusal([](Config& c) { c.operations = "add, power"; }), HasSubstr("power"));
+  const auto without_a_value = [&](double low, double high, int64_t decimals) {
+    return refusal([=](Config& c) {
+      c.value_range = {low, high};
+      c.max_decimals = decimals;
+    });
+  };
+  EXPECT_THAT(without_a_value(-0.004, 0.004, 2),
+              HasSubstr("max_decimal_places = 2 digits behind its point lies in value_range = "
+                        "[-0.004, 0.004]"));
+  EXPECT_THAT(without_a_value(1.1, 1.9, 0), HasSubstr("value_range = [1.1, 1.9]"));
+  EXPECT_THAT(refusal([](Config& c) {
+                c.identity = IdentityPlace::kAnywhere;
+                c.operations = "add, subtract";
+              }),
+              HasSubstr("number_identity = anywhere draws identities like the others, and "
+                        "number_operations = \"add, subtract\" has none"));
   EXPECT_EQ(refusal([](Config& c) { c.max_operations = 5; }),
             "max_operations = 5 is above numbers_depth = 4");
   EXPECT_EQ(refusal([](Config& c) { c.min_operations = 5; }),

@@ -181,5 +181,12 @@ TEST(Expression, TokensThatDoNotParseAreRefused) {
   EXPECT_THAT(error_for({number, identity, number}), HasSubstr("token 2: identity stands"));
 }
 
+TEST(Expression, ADivisionByZeroIsFoundWhereverItStands) {
+  for (const char* text : {"2 / 0", "1 / (2 / 0)", "3 + 2 / (1 - 1)", "0 / 0 * 0"})
+    EXPECT_TRUE(divides_by_zero(expression_tokens(text))) << text;
+  for (const char* text : {"0 / 2", "1 / (2 - 0)", "0 * 0"})
+    EXPECT_FALSE(divides_by_zero(expression_tokens(text))) << text;
+}
+
 }  // namespace
 }  // namespace fathom

@@ -71,10 +71,7 @@ TEST_F(NumbersDataTest, ColumnsAreTheProgramOfTheText) {
   EXPECT_THAT(real_column(batch, kProgramValue), ElementsAre(0));
   EXPECT_THAT(column(batch, kProgramReal), ElementsAre(2));
   EXPECT_THAT(column(batch, kProgramWording), ElementsAre(0));
-  EXPECT_EQ(batch.find("answer"), nullptr);
-  rows_.mark_answers = true;
-  const TokenBatch marked = row(sequence);
-  EXPECT_EQ(column(marked, "answer"), column(batch, kResult));
+  EXPECT_EQ(batch.find("answer"), nullptr) << "results are no words";
 }
 
 TEST_F(NumbersDataTest, WhatIsSupervisedIsBehindTheLastOperand) {
@@ -119,12 +116,20 @@ TEST_F(NumbersDataTest, NoProgramIsLearnedFromAPart) {
 TEST_F(NumbersDataTest, CountsWhatIsCut) {
   rows_.T = 20;
   double cut = 0;
-  for (uint64_t i = 0; i < 100; ++i) cut += example(i).text.size() + 1 > 20;
-  EXPECT_DOUBLE_EQ(data().cut_share(100), cut / 100);
+  size_t longest = 0;
+  for (uint64_t i = 0; i < 100; ++i) {
+    cut += example(i).text.size() + 1 > 20;
+    longest = std::max(longest, example(i).text.size() + 1);
+  }
+  EXPECT_DOUBLE_EQ(data().lengths(100).cut, cut / 100);
+  EXPECT_EQ(data().lengths(100).longest, static_cast<int64_t>(longest));
   EXPECT_GT(cut, 0);
   EXPECT_LT(cut, 100);
   rows_.T = 512;
-  EXPECT_EQ(data().cut_share(100), 0);
+  EXPECT_EQ(data().lengths(100).cut, 0);
+  config_.stream_share = 1;
+  rows_.T = 20;
+  EXPECT_EQ(data().lengths(100).cut, 0) << "a stream is no example";
 }
 
 TEST_F(NumbersDataTest, AStreamIsExamplesLineByLine) {
@@ -271,10 +276,35 @@ TEST_F(NumbersCorpus, IsEvaluatedByItsFirstSequences) {
   EXPECT_FALSE(whole.data->samples());
   options.evaluation = true;
   EXPECT_TRUE(testing::same(whole.data->next({}), make_data_set({corpus}, options)->next({})));
+  EXPECT_THAT(coverage_notice(corpus, options), HasSubstr("block_size = 64 cuts "));
   options.rows.T = 16;
-  EXPECT_THAT(coverage_notice(corpus, options), HasSubstr("block_size cuts "));
+  const Error most = caught([&] { coverage_notice(corpus, options); });
+  EXPECT_EQ(most.kind(), ErrorKind::kUsage);
+  EXPECT_THAT(most.what(), HasSubstr("block_size = 16 cuts "));
+  const std::string hint = most.hint();
+  const size_t number = hint.find("--block_size=") + std::string("--block_size=").size();
+  options.rows.T = std::stoll(hint.substr(number));
+  EXPECT_EQ(coverage_notice(corpus, options), "") << hint;
+  options.rows.T -= 1;
+  EXPECT_THAT(coverage_notice(corpus, options), HasSubstr("cuts 0.1 %"));
   options.rows.T = 512;
   EXPECT_EQ(coverage_notice(corpus, options), "");
+}
+
+// Of numbers without decimals below 3 there are few expressions, none of them the test's.
+TEST_F(NumbersCorpus, ASplitIsAskedForAnExampleWhereItIsRead) {
+  NumbersConfig few;
+  few.depth = 1;
+  few.value_range = {1, 2};
+  few.max_decimals = 0;
+  const Corpus corpus = Corpus::generated(few);
+  EXPECT_NO_THROW(corpus.require_split("train"));
+  EXPECT_NO_THROW(corpus.require_split("val"));
+  EXPECT_THAT(caught([&] { corpus.require_split("test"); }).what(), HasSubstr("of the split test"));
+  DataOptions options;
+  options.rows.T = 64;
+  options.split = "test";
+  EXPECT_THAT(caught([&] { whole_split(corpus, options); }).what(), HasSubstr("the split test"));
 }
 
 // Labels of the other part's rows are 0; a row of another tokenizer has other ids.

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "errors.h"
@@ -49,7 +50,7 @@ TextPrograms stack_text() {
   text.settings = stack_of(2);
   text.tokens = {"2 * (12 ", "- 3.4)"};
   text.programs = {stack_program(), stack_program()};
-  text.written = written_program("2 * (12 minus three point four) = 17.2", text.settings);
+  read_written("2 * (12 minus three point four) = 17.2", text);
   return text;
 }
 
@@ -109,6 +110,42 @@ TEST(ProgramReport, WhatIsWrittenIsReadInWordsAndSigns) {
   EXPECT_ANY_THROW(written_program("1 + 2 + 3 + 4 + 5 + 6", stack_of(3)));
 }
 
+// Whether or not the model has programs of its form, and of any value.
+TEST(ProgramReport, AnyExpressionHasItsValueAndSaysWhatItLacks) {
+  const auto shown = [](const std::string& written) {
+    TextPrograms text = stack_text();
+    read_written(written, text);
+    const report::Report report = program_report(text, 0);
+    return std::pair(report::render_terminal(report),
+                     nlohmann::json::parse(report::render_json(report))["written"]);
+  };
+  const auto [chain, chain_json] = shown("1+2+3");
+  EXPECT_THAT(chain, HasSubstr("written: 1 + 2 + 3 = 6 ("));
+  EXPECT_THAT(chain, HasSubstr("a program is nested to the right"));
+  EXPECT_EQ(chain_json["value"], 6);
+  EXPECT_EQ(chain_json.count("operations"), 0u);
+  EXPECT_THAT(shown("(2+3)*4").first, HasSubstr("written: (2 + 3) * 4 = 20 ("));
+  EXPECT_THAT(shown("1 + (2 + (3 + 4))").first, HasSubstr("= 10 (")) << "too deep";
+  const auto [by_zero, by_zero_json] = shown("5 + 2 / 0");
+  EXPECT_THAT(by_zero, HasSubstr("written: 5 + 2 / 0 has no value: it divides by 0, for which the "
+                                 "executor has 0"));
+  EXPECT_EQ(by_zero_json["divides_by_zero"], true);
+  EXPECT_EQ(by_zero_json["value"], nullptr);
+  EXPECT_EQ(shown("2 / 4").second["divides_by_zero"], false);
+  const std::string large(18, '9');
+  EXPECT_THAT(shown("1 / (" + large + " / 0)").first, HasSubstr("divides by 0"));
+  EXPECT_EQ(shown("the rain").second, nullptr);
+}
+
+TEST(ProgramReport, AChosenDivisionByZeroIsSaid) {
+  TextPrograms text = stack_text();
+  text.programs[1].operations = {"subtract", "divide"};
+  text.programs[1].values = {2, 3, 3};
+  text.programs[1].hard_values = {0, INFINITY};
+  EXPECT_THAT(report::render_terminal(program_report(text, 1)),
+              HasSubstr("chosen: 2 / (3 - 3) has no value: it divides by 0"));
+}
+
 TEST(ProgramReport, OfATokenShowsBothBesideOneAnother) {
   const report::Report report = program_report(stack_text(), 1);
   const std::string terminal = report::render_terminal(report);
@@ -137,14 +174,13 @@ TEST(ProgramReport, OfAPredictorHasNothingThatItDoesNotExecute) {
   TextPrograms text = stack_text();
   text.predictor = true;
   text.settings.targets = Targets::kSequence;
-  text.written.reset();
-  text.unwritten = "nothing (the rain)";
+  read_written("the rain", text);
   for (TokenProgram& program : text.programs) program.step_values.clear();
   for (const report::Report& report : {program_report(text, 0), programs_report(text)}) {
     const std::string terminal = report::render_terminal(report);
     EXPECT_THAT(terminal, Not(HasSubstr("mixed")));
     EXPECT_THAT(terminal, Not(HasSubstr("gate")));
-    EXPECT_THAT(terminal, HasSubstr("written: nothing (the rain)"));
+    EXPECT_THAT(terminal, HasSubstr("written: nothing that could be compared ("));
   }
   EXPECT_THAT(report::render_terminal(program_report(text, 0)),
               HasSubstr("on average (dag_targets"));

@@ -33,6 +33,22 @@ ProblemTable some_answers() {
   return table;
 }
 
+TEST(ProblemTable, WhatWasNotAskedIsCountedAndSaid) {
+  ProblemTable table = some_answers();
+  table.no_problems = 2;
+  table.first_no_problem = "p.jsonl, line 3 has no answer";
+  table.unreadable = 1;
+  table.first_unreadable = "p.jsonl, line 5: no token";
+  const report::Report report = problem_report(table);
+  EXPECT_EQ(report.values["problems"], 4);
+  EXPECT_EQ(report.values["lines_without_problem"], 2);
+  EXPECT_EQ(report.values["questions_without_tokens"], 1);
+  const std::string terminal = report::render_terminal(report);
+  EXPECT_THAT(terminal, HasSubstr("2 lines are no problems and were passed over"));
+  EXPECT_THAT(terminal, HasSubstr("p.jsonl, line 3 has no"));
+  EXPECT_THAT(terminal, HasSubstr("1 question has no tokens in the vocabulary"));
+}
+
 TEST(ProblemTable, AReportHasAccuraciesBesideBaselines) {
   const report::Report report = problem_report(some_answers());
   const auto& exact = report.values["accuracy"];

@@ -60,14 +60,6 @@ std::vector<int64_t> encoded(const DagRequest& request, const LoadedModel& loade
   return {ids.begin(), ids.end()};
 }
 
-void write_beside(TextPrograms& programs, const std::string& text) {
-  try {
-    programs.written = written_program(text, programs.settings);
-  } catch (const Error& error) {
-    programs.unwritten = fmt::format("nothing that could be compared ({})", error.what());
-  }
-}
-
 int show(const DagRequest& request) {
   for (const std::string& notice : request.notices) say_note(notice);
   set_threads(request.model.threads);
@@ -90,7 +82,7 @@ int show(const DagRequest& request) {
   }
   programs.programs = programs_of(*model, tokens, shift, programs.settings, programs.predictor);
   programs.behind = request.behind;
-  write_beside(programs, request.text);
+  read_written(request.text, programs);
   const size_t token = static_cast<size_t>(request.token.value_or(int64_t(tokens.size()) - 1));
   give(request.all ? programs_report(programs) : program_report(programs, token), request.output);
   return 0;

@@ -198,6 +198,10 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
   if (says_tokens) add("accuracy", fmt::format("{:.4f}", e.accuracy()));
   if (e.metrics.count("word_accuracy") > 0)
     add("word accuracy", fmt::format("{:.4f}", e.value("word_accuracy")));
+  // Of numbers, where the model tells them: the tokens of results alone.
+  if (e.metrics.count("result_loss") > 0)
+    add("of results", fmt::format("{:.4f} nats per token, accuracy {:.4f}", e.value("result_loss"),
+                                  e.value("result_accuracy")));
   report.add(report::Paragraph{fmt::format(
       "{} at step {} on {}/{}, {} targets", request.model.run, with_commas(loaded.state.step),
       corpus.name(), request.split, with_commas(static_cast<int64_t>(e.targets)))});

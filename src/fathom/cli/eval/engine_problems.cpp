@@ -28,8 +28,15 @@ report::Report eval_problems(const EvalRequest& request, const LoadedModel& load
   table.run = request.model.run;
   table.file = request.problems_file;
   table.answer_tokens = request.answer_tokens;
-  table.answers = answer_problems(model, *loaded.tokenizer, request.problems,
+  PassedOver unreadable;
+  const std::vector<WordProblem> problems =
+      readable_problems(*loaded.tokenizer, request.problems, request.prompt_end, unreadable);
+  table.answers = answer_problems(model, *loaded.tokenizer, problems,
                                   config.model.backbone.block_size, options);
+  table.no_problems = request.no_problems.lines;
+  table.first_no_problem = request.no_problems.first;
+  table.unreadable = unreadable.lines;
+  table.first_unreadable = unreadable.first;
   report::Report report = problem_report(table);
   report.values["checkpoint"] = request.model.folder;
   report.values["step"] = loaded.state.step;

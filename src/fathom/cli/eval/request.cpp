@@ -47,7 +47,7 @@ void add_choice_fields(FieldList& list, EvalRequest& request) {
   list.add("answer_tokens", request.answer_tokens, "of problems: how long an answer is")
       .at_least(1)
       .at_most(1 << 20);
-  list.add("examples", request.examples, "of either file the first so many lines, 0: all")
+  list.add("examples", request.examples, "of either file the first so many, 0: all")
       .at_least(0)
       .at_most(1e12);
 }
@@ -55,9 +55,9 @@ void add_choice_fields(FieldList& list, EvalRequest& request) {
 // Settings of generated numbers that change what is asked, and neither vocabulary nor labels' form.
 const std::vector<std::string>& numbers_keys() {
   static const std::vector<std::string> keys = {
-      "value_range",    "max_decimal_places", "max_digits",
-      "min_operations", "max_operations",     "number_operations",
-      "stream_share",   "evaluation_size",    "english_conversion_rate"};
+      "numbers_depth",  "value_range",    "max_decimal_places", "max_digits",
+      "min_operations", "max_operations", "number_operations",  "english_conversion_rate",
+      "stream_share",   "evaluation_size"};
   return keys;
 }
 
@@ -96,7 +96,8 @@ void settle_problems(const FieldList& list, EvalRequest& request) {
   require_next_token(request.model, "eval --problems");
   if (!request.prompt_end.empty()) request.prompt_end = start_text(request.prompt_end);
   const std::string path = path_from_text(request.problems_file);
-  request.problems = read_word_problems(read_once(path, kMostProblemBytes), path, request.examples);
+  request.problems = read_word_problems(read_once(path, kMostProblemBytes), path, request.examples,
+                                        &request.no_problems);
 }
 
 // What was given of them, over the run's own. Where nothing is generated they are told to be in
@@ -113,7 +114,9 @@ void take_numbers(const FieldList& list, const RunConfig& run, EvalRequest& requ
         fmt::format("{} = {}", key, json_text(list.find(key)->value())));
   }
   if (request.numbers_given.empty()) return;
-  check(numbers);
+  RunConfig asked = run;
+  asked.data.numbers = numbers;
+  check(numbers_of(asked));
   request.numbers = std::move(numbers);
 }
 

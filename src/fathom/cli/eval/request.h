@@ -32,6 +32,7 @@ struct EvalRequest {
   // In place of a split: problems in words, whose answers are numbers; empty: none.
   std::string problems_file;
   std::vector<WordProblem> problems;
+  PassedOver no_problems;                 // lines of it
   std::string prompt_end = "\\nAnswer:";  // as it is typed; behind each question
   int64_t answer_tokens = 32;             // that are looked at
   // Of a run on generated numbers, other settings than its own; unset: those.

@@ -30,9 +30,13 @@ int64_t power_of_ten(int64_t exponent) {
   return power;
 }
 
-// Whose an expression is, by its text alone.
-const char* owner_of(const std::string& expression) {
-  const uint64_t share = RandomStream(name_hash(expression), "numbers/split").below(0, kShares);
+// Whose an expression is, however many zeros its numbers end with: 1.0 + 2 is 1 + 2.
+const char* owner_of(std::vector<ExpressionToken> tokens) {
+  for (ExpressionToken& token : tokens)
+    while (token.number.decimals > 0 && token.number.units % 10 == 0)
+      token.number.units /= 10, --token.number.decimals;
+  const uint64_t share =
+      RandomStream(name_hash(to_text(tokens)), "numbers/split").below(0, kShares);
   return share == 0 ? "val" : share == 1 ? "test" : "train";
 }
 
@@ -134,18 +138,27 @@ bool NumberExamples::is_stream(const std::string& split, uint64_t sequence) cons
          config_.stream_share;
 }
 
+// What rounding moves out of the range is drawn again; so is a 0 where neither its replacement nor
+// that of the other sign lies within.
 Decimal NumberExamples::draw_value(Numbers& numbers) const {
-  const auto decimals =
-      static_cast<int64_t>(numbers.below(static_cast<uint64_t>(config_.max_decimals) + 1));
-  const int64_t one = power_of_ten(decimals);
-  const double value = low_ + numbers.uniform() * (high_ - low_);
-  int64_t units = std::llround(value * static_cast<double>(one));
-  if (config_.max_digits) {  // 9.96 to one decimal has a digit more
-    const int64_t bound = power_of_ten(*config_.max_digits) * one - 1;
-    units = std::clamp(units, -bound, bound);
+  for (int i = 0; i < kMostTries; ++i) {
+    Decimal drawn;
+    drawn.decimals =
+        static_cast<int>(numbers.below(static_cast<uint64_t>(config_.max_decimals) + 1));
+    const int64_t one = power_of_ten(drawn.decimals);
+    const double value = low_ + numbers.uniform() * (high_ - low_);
+    drawn.units = std::llround(value * static_cast<double>(one));
+    if (config_.max_digits) {  // 9.96 to one decimal has a digit more
+      const int64_t bound = power_of_ten(*config_.max_digits) * one - 1;
+      drawn.units = std::clamp(drawn.units, -bound, bound);
+    }
+    if (drawn.units == 0) {
+      drawn.units = drawn.decimals >= 2 ? one / 100 : one;
+      if (!is_in_range(drawn)) drawn.units = -drawn.units;
+    }
+    if (is_in_range(drawn)) return drawn;
   }
-  if (units == 0) units = decimals >= 2 ? one / 100 : one;
-  return {units, static_cast<int>(decimals)};
+  fail("no value was drawn that lies in value_range", "a wider --value_range");
 }
 
 NumberProgram NumberExamples::draw_program(Numbers& numbers) const {
@@ -206,7 +219,7 @@ NumberExample NumberExamples::at(const std::string& split, uint64_t sequence,
     const bool rewrites =
         config_.algebraic_noise > 0 && numbers.uniform() < config_.algebraic_noise;
     if (rewrites) rewrite(program, tokens, numbers);
-    if (owner_of(to_text(tokens)) == split) return worded(std::move(program), tokens, numbers);
+    if (owner_of(tokens) == split) return worded(std::move(program), tokens, numbers);
   }
   fail(fmt::format("none of {} programs that were drawn is an example of the split {}",
                    with_commas(kMostTries), split),

@@ -2,7 +2,8 @@
 //
 // A value is uniform in value_range, rounded to k decimals, k uniform in 0 .. max_decimals, and
 // written with all of them; one that rounds to 0 becomes 0.01, or 1 where k < 2 (spec: the
-// streaming data of the predictor).
+// streaming data of the predictor), negative where the range has no other. What is not in the range
+// then is drawn again, k with it.
 #pragma once
 
 #include <cstdint>
@@ -93,12 +94,12 @@ class NumberExamples {
   // Throws as check() does.
   explicit NumberExamples(NumbersConfig config);
 
-  // Whose it is: of "train", "val" and "test" no two have the same expression, whatever the seeds:
-  // its hash says whose it is, six of eight are train's. `sequence` and `number` are its address,
-  // nothing else is remembered. Values are finite, at most 1e30 and at least 1e-12 or 0, no divisor
-  // is 0, and no sum is so near 0 that rounding decides it: what is not so is drawn again under the
-  // next of the example's own numbers. Throws Error for an unknown split, and where the split has
-  // no expression of these settings.
+  // Whose it is: of "train", "val" and "test" no two have the same expression, whatever the seeds,
+  // also where its numbers end with other zeros: its hash says whose it is, six of eight are
+  // train's. `sequence` and `number` are its address, nothing else is remembered. Values are
+  // finite, at most 1e30 and at least 1e-12 or 0, no divisor is 0, and no sum is so near 0 that
+  // rounding decides it: what is not so is drawn again under the next of the example's own numbers.
+  // Throws Error for an unknown split, and where the split has no expression of these settings.
   NumberExample at(const std::string& split, uint64_t sequence, uint64_t number) const;
   // Whether the sequence is a stream of examples, or one: stream_share.
   bool is_stream(const std::string& split, uint64_t sequence) const;
@@ -108,6 +109,9 @@ class NumberExamples {
  private:
   class Numbers;
   uint64_t seed_of(const std::string& split) const;
+  bool is_in_range(const Decimal& value) const {
+    return value.value() >= low_ && value.value() <= high_;
+  }
   Decimal draw_value(Numbers& numbers) const;
   NumberProgram draw_program(Numbers& numbers) const;
   bool keeps_form(const NumberProgram& program) const;

@@ -42,6 +42,17 @@ std::string token_text(const ExpressionToken& token) {
   return ")";
 }
 
+// Of each node.
+std::vector<double> values_of(const ExpressionTree& tree) {
+  std::vector<double> values;
+  values.reserve(tree.nodes.size());
+  for (const ExpressionNode& node : tree.nodes)
+    values.push_back(node.is_number()
+                         ? node.number.value()
+                         : apply(node.operation, values[node.left], values[node.right]));
+  return values;
+}
+
 }  // namespace
 
 bool operator==(const ExpressionToken& a, const ExpressionToken& b) {
@@ -84,14 +95,15 @@ std::vector<ExpressionToken> expression_tokens(std::string_view text) {
 }
 
 double value_of_expression(const std::vector<ExpressionToken>& tokens) {
+  return values_of(tree_of(tokens)).back();
+}
+
+bool divides_by_zero(const std::vector<ExpressionToken>& tokens) {
   const ExpressionTree tree = tree_of(tokens);
-  std::vector<double> values;
-  values.reserve(tree.nodes.size());
-  for (const ExpressionNode& node : tree.nodes)
-    values.push_back(node.is_number()
-                         ? node.number.value()
-                         : apply(node.operation, values[node.left], values[node.right]));
-  return values.back();
+  const std::vector<double> values = values_of(tree);
+  return std::any_of(tree.nodes.begin(), tree.nodes.end(), [&](const ExpressionNode& node) {
+    return node.operation == Operation::kDivide && values[node.right] == 0;
+  });
 }
 
 NumberProgram program_of(const std::vector<ExpressionToken>& tokens, size_t depth) {

@@ -44,6 +44,8 @@ std::vector<ExpressionToken> expression_tokens(std::string_view text);
 // Any expression's value. Throws Error(kUsage) where it does not parse. A division by 0 gives what
 // is not finite.
 double value_of_expression(const std::vector<ExpressionToken>& tokens);
+// Whether it has a division by 0, also one whose infinity goes away: 1 / (2 / 0). Throws alike.
+bool divides_by_zero(const std::vector<ExpressionToken>& tokens);
 
 // The program of an expression that is nested to the right as programs are, a o2 (b o1 c), padded
 // to `depth` operations: identities that are executed first, over zeros on top. Throws

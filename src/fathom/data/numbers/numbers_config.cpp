@@ -127,6 +127,17 @@ double largest_value(const NumbersConfig& c) {
   return std::max(std::fabs(c.value_range[0]), std::fabs(c.value_range[1]));
 }
 
+// Whether a number other than 0 that has so many decimals, or fewer, lies within.
+bool has_value(double low, double high, int64_t decimals) {
+  const double one = std::pow(10.0, static_cast<double>(decimals));
+  const int64_t near_low = std::llround(low * one), near_high = std::llround(high * one);
+  for (const int64_t units : {int64_t{1}, int64_t{-1}, near_low, near_low + 1, near_high}) {
+    const double value = Decimal{units, static_cast<int>(decimals)}.value();
+    if (units != 0 && value >= low && value <= high) return true;
+  }
+  return false;
+}
+
 void check_values(const NumbersConfig& c) {
   const std::vector<double>& range = c.value_range;
   if (range.size() != 2 || !std::isfinite(range[0]) || !std::isfinite(range[1]) ||
@@ -141,6 +152,12 @@ void check_values(const NumbersConfig& c) {
                                     : fmt::format("value_range = [{}]", fmt::join(range, ", ")),
                        c.max_decimals, kMostValueDigits),
            "a smaller max_decimal_places, or smaller values");
+  if (!c.max_digits && !has_value(range[0], range[1], c.max_decimals))
+    misuse(
+        fmt::format("no number but 0 with max_decimal_places = {} digits behind its point lies in "
+                    "value_range = [{}]",
+                    c.max_decimals, fmt::join(range, ", ")),
+        "a wider --value_range, or more --max_decimal_places");
 }
 
 void check_operations(const NumbersConfig& c) {
@@ -150,12 +167,19 @@ void check_operations(const NumbersConfig& c) {
   if (!has_real)
     misuse(fmt::format("number_operations = {} computes nothing", in_quotes(c.operations)),
            "name one of add, subtract, multiply and divide");
+  const bool has_identity =
+      std::find(named.begin(), named.end(), Operation::kIdentity) != named.end();
+  if (c.identity == IdentityPlace::kAnywhere && !has_identity)
+    misuse(fmt::format("number_identity = anywhere draws identities like the others, and "
+                       "number_operations = {} has none",
+                       in_quotes(c.operations)),
+           "add identity to --number_operations, or --number_identity=none");
   if (c.identity != IdentityPlace::kPad) return;
   const int64_t depth = depth_of(c), fewest = c.min_operations.value_or(1),
                 most = c.max_operations.value_or(depth);
   if (most > depth)
     misuse(fmt::format("max_operations = {} is above numbers_depth = {}", most, depth),
-           "a smaller max_operations, or a deeper program");
+           "a smaller --max_operations, or a larger --numbers_depth");
   if (fewest > most)
     misuse(fmt::format("min_operations = {} is above {} = {}", fewest,
                        c.max_operations ? "max_operations" : "numbers_depth", most),
@@ -221,7 +245,7 @@ bool names_numbers(const std::string& dataset) {
 }
 
 std::string fingerprint_of(const NumbersConfig& c) {
-  constexpr int kForm = 1;  // of the generator: another one draws other examples
+  constexpr int kForm = 2;  // of the generator: another one draws other examples
   const nlohmann::json said = {kForm,
                                depth_of(c),
                                std::max(c.label_depth, depth_of(c)),

@@ -145,7 +145,6 @@ TokenBatch NumbersData::one_example(uint64_t sequence) const {
   }
   if (is_cut) following.assign(text.tokens.begin() + rows_.T + 1, text.tokens.end());
   add_labels(batch, is_cut ? nullptr : &example);
-  if (rows_.mark_answers) add_whole(batch, "answer", results, /*is_of_token=*/true);
   add_whole(batch, kResult, std::move(results), /*is_of_token=*/true);
   add_whole(batch, kSupervised, std::move(supervised), /*is_of_token=*/true);
   add_ahead(batch, following);
@@ -165,7 +164,6 @@ TokenBatch NumbersData::stream(uint64_t sequence) const {
   std::copy_n(all.tokens.begin() + 1, T, batch.targets.begin());
   WholeNumbers results(all.results.begin() + 1, all.results.begin() + 1 + rows_.T);
   add_labels(batch, nullptr);
-  if (rows_.mark_answers) add_whole(batch, "answer", results, /*is_of_token=*/true);
   add_whole(batch, kResult, std::move(results), /*is_of_token=*/true);
   add_whole(batch, kSupervised, WholeNumbers(T), /*is_of_token=*/true);
   add_ahead(batch, {all.tokens.begin() + rows_.T + 1, all.tokens.begin() + wanted});
@@ -185,16 +183,20 @@ Drawn NumbersData::next(const Cursor& cursor) const {
   return drawn;
 }
 
-double NumbersData::cut_share(int64_t sequences) const {
+NumbersData::Lengths NumbersData::lengths(int64_t sequences) const {
+  Lengths all;
   int64_t cut = 0, examples = 0;
   for (int64_t i = 0; i < sequences; ++i) {
     const auto address = static_cast<uint64_t>(i);
     if (examples_.is_stream(split_, address)) continue;
     ++examples;
     const std::string text = examples_.at(split_, address, 0).text + "\n";
-    cut += static_cast<int64_t>(tokenizer_->encode(text).size()) > rows_.T;
+    const auto tokens = static_cast<int64_t>(tokenizer_->encode(text).size());
+    all.longest = std::max(all.longest, tokens);
+    cut += tokens > rows_.T;
   }
-  return examples == 0 ? 0 : static_cast<double>(cut) / static_cast<double>(examples);
+  if (examples > 0) all.cut = static_cast<double>(cut) / static_cast<double>(examples);
+  return all;
 }
 
 }  // namespace fathom

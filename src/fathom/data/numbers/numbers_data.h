@@ -39,7 +39,6 @@ int64_t numbers_vocab_size(const std::string& kind);  // of that, without readin
 struct NumbersRows {
   int64_t T = 0;
   int64_t ahead = 0;  // S above 0: the column "ahead", S a row, what follows the last target, or -1
-  bool mark_answers = false;  // the column "answer": kResult's, by which words are compared
 };
 
 // One sequence a draw; it has no end. A sequence that is one example has its text and the line
@@ -55,8 +54,12 @@ class NumbersData : public DataSet {
               std::shared_ptr<const Tokenizer> tokenizer);
   Drawn next(const Cursor& cursor) const override;
 
-  // Of the first `sequences` of the split that are one example, those that T cuts, as a share.
-  double cut_share(int64_t sequences) const;
+  // Of the first `sequences` of the split those that are one example.
+  struct Lengths {
+    double cut = 0;       // share of them that T cuts
+    int64_t longest = 0;  // tokens, its line break with it
+  };
+  Lengths lengths(int64_t sequences) const;
 
  private:
   struct Text;

@@ -13,6 +13,8 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/config_file.h"
+#include "fathom/io/files.h"
+#include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {
@@ -22,7 +24,7 @@ struct ListedRun {
   RunRecord record;
   RunStatus status = RunStatus::kRunning;
   std::string data;
-  std::optional<int64_t> steps;  // that it is to make; unset: not known, or stages decide
+  std::optional<int64_t> steps;  // that it is to make; unset: not known, or a plan's stages decide
   std::optional<double> loss;    // of its last training step that was stored
 };
 
@@ -35,6 +37,13 @@ nlohmann::ordered_json setting_of(const nlohmann::ordered_json& tree, const std:
   return nullptr;
 }
 
+// Of a training plan: what its stages set is not in the run's configuration, but what the stage did
+// in which it was started last.
+bool has_plan(const std::string& run) {
+  return kind_of((std::filesystem::path(runs_root()) / run / "plan.json").string()) ==
+         PathKind::kFile;
+}
+
 // A run of another version, whose configuration has other keys, is listed as well.
 void add_settings(ListedRun& run) {
   nlohmann::ordered_json tree;
@@ -45,7 +54,8 @@ void add_settings(ListedRun& run) {
   }
   const auto data = setting_of(tree, "dataset"), steps = setting_of(tree, "max_iters");
   if (data.is_string()) run.data = data.get<std::string>();
-  if (steps.is_number_integer() && steps.get<int64_t>() > 0) run.steps = steps.get<int64_t>();
+  if (steps.is_number_integer() && steps.get<int64_t>() > 0 && !has_plan(run.record.name))
+    run.steps = steps.get<int64_t>();
 }
 
 bool is_asked(const std::vector<std::string>& patterns, const std::string& name) {

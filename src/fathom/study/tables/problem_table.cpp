@@ -91,6 +91,23 @@ report::Table accuracy_table(const ProblemScore& exact, const ProblemScore& near
   return table;
 }
 
+// What was not asked, or not answered, a line each.
+std::string remarks_on(const ProblemTable& table, size_t silent, size_t cut) {
+  std::vector<std::string> lines;
+  const auto add = [&](int64_t n, const char* one, const char* many, const std::string& why = "") {
+    if (n > 0) lines.push_back(counted(n, one, many) + (why.empty() ? "" : ", the first: " + why));
+  };
+  add(static_cast<int64_t>(silent), "answer has no number", "answers have no number");
+  add(static_cast<int64_t>(cut),
+      "problem is longer than what the model sees at once: its beginning was not read",
+      "problems are longer than what the model sees at once: their beginning was not read");
+  add(table.no_problems, "line is no problem and was passed over",
+      "lines are no problems and were passed over", table.first_no_problem);
+  add(table.unreadable, "question has no tokens in the vocabulary and was passed over",
+      "questions have no tokens in the vocabulary and were passed over", table.first_unreadable);
+  return join(lines, "\n");
+}
+
 }  // namespace
 
 bool is_right(double given, double truth, double rtol) {
@@ -117,20 +134,14 @@ report::Report problem_report(const ProblemTable& table) {
                    {"accuracy_near", score_json(near)},
                    {"without_a_number", silent},
                    {"questions_cut", cut},
+                   {"lines_without_problem", table.no_problems},
+                   {"questions_without_tokens", table.unreadable},
                    {"answers", answers}};
   report.add(report::Paragraph{fmt::format(
       "{} on {}, {}: the first number in {} of each answer", table.run, escaped(table.file),
       counted(static_cast<int64_t>(n), "problem"), counted(table.answer_tokens, "token"))});
   report.add(accuracy_table(exact, near));
-  std::string rest;
-  if (silent > 0)
-    rest = counted(static_cast<int64_t>(silent), "answer has no number", "answers have no number");
-  if (cut > 0)
-    rest += (rest.empty() ? "" : "\n") + counted(static_cast<int64_t>(cut),
-                                                 "problem is longer than what the model sees at "
-                                                 "once: its beginning was not read",
-                                                 "problems are longer than what the model sees at "
-                                                 "once: their beginning was not read");
+  const std::string rest = remarks_on(table, silent, cut);
   if (!rest.empty()) report.add(report::Paragraph{rest});
   return report;
 }

@@ -26,6 +26,10 @@ struct ProblemTable {
   std::string run, file;  // and where the problems come from
   int64_t answer_tokens = 0;
   std::vector<ProblemAnswer> answers;  // at least one
+  // Of the file's lines those that are no problems, and those whose questions the vocabulary lacks;
+  // and why the first of each is not asked.
+  int64_t no_problems = 0, unreadable = 0;
+  std::string first_no_problem = {}, first_unreadable = {};
 };
 
 // For people: the share that is right at both tolerances with its interval, beside what needs no

@@ -10,6 +10,7 @@
 #include "fathom/config/literal.h"
 #include "fathom/data/make_data_set.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/data_options.h"
 
 namespace fathom {
@@ -86,6 +87,24 @@ void tell_idle_keys(const FieldList& list, const RunConfig& config,
   }
 }
 
+// Of a model with programs: streams have no labels, and programs of any depth.
+void check_labels(const NumbersConfig& numbers, int64_t deepest, const ModelConfig& model) {
+  const bool is_stream = numbers.stream_share == 1,
+             says_text = make_depth_plan(model).answers.empty();
+  if (is_stream && !says_text)
+    misuse(
+        "stream_share = 1 makes streams alone, which have no labels, and the model learns nothing "
+        "else",
+        "a smaller --stream_share");
+  if (is_stream || !numbers.depth || *numbers.depth <= deepest) return;
+  misuse(fmt::format("numbers_depth = {} is above {} = {}: the model has no room for such programs",
+                     *numbers.depth, model.architecture->program_depth_key, deepest),
+         says_text
+             ? "a smaller --numbers_depth, or --stream_share=1: a stream has no labels, and its "
+               "programs any depth"
+             : "a smaller --numbers_depth, or None for the model's");
+}
+
 // An optimiser step has so many examples, a pass as many as it had.
 void settle_examples(const FieldList& list, RunConfig& config, std::vector<std::string>& notices,
                      std::vector<std::string>& told) {
@@ -112,6 +131,18 @@ void settle_examples(const FieldList& list, RunConfig& config, std::vector<std::
   d.numbers.train_examples_per_batch.reset();
 }
 
+// Where it is not drawn like the others.
+void tell_of_identity(const NumbersConfig& numbers, std::vector<std::string>& notices) {
+  const std::vector<Operation> named = operations_named(numbers.operations);
+  if (numbers.identity == IdentityPlace::kAnywhere ||
+      std::find(named.begin(), named.end(), Operation::kIdentity) == named.end())
+    return;
+  const bool pads = numbers.identity == IdentityPlace::kPad;
+  notices.push_back(
+      fmt::format("identity in number_operations has no effect: number_identity = {}",
+                  pads ? "pad fills programs up with it, and draws the others" : "none has none"));
+}
+
 }  // namespace
 
 void add_numbers_fields(FieldList& list, DataConfig& c) {
@@ -133,11 +164,7 @@ NumbersConfig numbers_of(const RunConfig& config) {
     numbers.depth = depth_of(numbers);
     return numbers;
   }
-  if (numbers.depth && *numbers.depth > *deepest)
-    misuse(
-        fmt::format("numbers_depth = {} is above {} = {}: the model has no room for such programs",
-                    *numbers.depth, config.model.architecture->program_depth_key, *deepest),
-        "a smaller numbers_depth, or None for the model's");
+  check_labels(numbers, *deepest, config.model);
   if (!numbers.depth) numbers.depth = deepest;
   numbers.label_depth = *deepest;
   settle_operations(config, numbers);
@@ -170,6 +197,7 @@ void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::s
   if (!names_numbers(config.data.dataset)) return;
   const NumbersConfig settled = numbers_of(config);
   check(settled);
+  if (list.changes("number_operations")) tell_of_identity(settled, notices);
   config.data.numbers.depth = settled.depth;  // operations stay open: labels come and go by stage
   settle_examples(list, config, notices, told);
 }

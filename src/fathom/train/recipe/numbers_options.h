@@ -15,8 +15,9 @@ namespace fathom {
 void add_numbers_fields(FieldList& list, DataConfig& config);
 
 // The settings of the configuration, settled: numbers_depth and number_operations are the model's
-// where it has programs, and labels have room for those. Throws Error(kUsage) for a deeper one, and
-// for operations that the model is to learn and has no name for.
+// where it has programs, and labels have room for those. Throws Error(kUsage) for a deeper one, but
+// of streams, which have no labels, and for operations that the model is to learn and has no name
+// for.
 NumbersConfig numbers_of(const RunConfig& config);
 
 // Whether some of the data's sequences have programs for labels.
