@@ -173,7 +173,7 @@ struct Corpus::State {
 
 std::string data_root() {
   const char* root = std::getenv("FATHOM_DATA");
-  return root && *root ? root : "data";
+  return root && *root ? home_expanded(root) : "data";
 }
 
 std::vector<std::string> prepared_corpora() {
