@@ -160,7 +160,8 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
         .at_least(-1e3)
         .at_most(1e3)
         .needs("dag_mix = ln_scale", [&own] { return own.text("dag_mix") == "ln_scale"; });
-    add.flag("freeze_gpt", false, "train the DAG alone: all else stays as it is, see freeze");
+    add.flag("freeze_gpt", false,
+             "train the DAG alone: all else stays as it is but for what unfreeze names");
   }
   add.flag("dag_pre_block", d.pre_block, "a block before the first number of the list")
       .shapes_weights()

@@ -62,6 +62,13 @@ TEST_F(Completion, VerbsAreOffered) {
 TEST_F(Completion, EveryVerbOffersItsKeys) {
   for (const Verb& verb : verbs()) EXPECT_THAT(offered({verb.name, "--hel"}), Contains("--help"));
   EXPECT_THAT(offered({"train", "--n_l"}), ElementsAre("--n_layer="));
+  // In the spelling that has been typed, and under a key's other names too.
+  EXPECT_THAT(offered({"train", "--n-l"}), ElementsAre("--n-layer="));
+  EXPECT_THAT(offered({"train", "--num-b"}), ElementsAre("--num-blocks="));
+  EXPECT_THAT(offered({"train", "--num_b"}), ElementsAre("--num_blocks="));
+  EXPECT_THAT(offered({"generate", "--max_"}), Contains("--max_len="));
+  EXPECT_THAT(offered({"train", "--halt-rule=m"}),
+              ElementsAre("--halt-rule=max", "--halt-rule=margin"));
   EXPECT_THAT(offered({"train", "quickstart", "--halt_rule=m"}),
               ElementsAre("--halt_rule=max", "--halt_rule=margin"));
   EXPECT_THAT(offered({"describe", "--bias="}), ElementsAre("--bias=true", "--bias=false"));

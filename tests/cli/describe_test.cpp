@@ -56,6 +56,24 @@ TEST_F(DescribeTest, ListNamesEveryPreset) {
   }
 }
 
+// A preset's name further on is another word, not the experiment.
+TEST_F(DescribeTest, TheFirstWordIsTheExperiment) {
+  for (const char* verb : {"describe", "train"}) {
+    EXPECT_THAT(run({verb, "g", "gpt2"}).err, HasSubstr("unknown experiment \"g\""));
+    const Outcome o = run({verb, "nope.py"});
+    EXPECT_EQ(o.exit_code, 2);
+    EXPECT_THAT(o.err, HasSubstr("there is no config file \"nope.py\""));
+  }
+  EXPECT_EQ(described({"--n_layer", "3", "gpt2"})["config"]["n_layer"], 3);
+}
+
+TEST_F(DescribeTest, HelpOfAVerbMayBeAskedBeforeIt) {
+  EXPECT_EQ(run({"--help=all"}).out, run({"--help"}).out);
+  EXPECT_EQ(run({"--help=runs"}).out, run({"runs", "--help"}).out);
+  EXPECT_THAT(run({"--help=rums"}).err, HasSubstr("did you mean runs?"));
+  EXPECT_THAT(run({"runs", "--help"}).out, HasSubstr("  PATTERN        of runs' names: `*`"));
+}
+
 // Each row is read by itself, and in any order.
 TEST_F(DescribeTest, NoPresetSaysThatItIsTheSameAsOneThatIsNotNamed) {
   for (const Preset& preset : registry().presets()) {

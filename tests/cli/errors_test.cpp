@@ -170,7 +170,11 @@ TEST_F(ErrorsTest, Runs) {
   }
   expect({{"generate", "old", "--start="}, 2, {"start is empty"}});
   expect({{"generate"}, 2, {"RUN is missing"}, "for example"});
-  expect({{"generate", "old", "--out_dir=old"}, 2, {"the run is", "out_dir"}, "leave one"});
+  expect({{"generate", "old", "--out_dir=old"}, 2, {"old", "no checkpoint"}, "state.json"});
+  expect({{"generate", "old", "--out_dir=runs/old"}, 2, {"old", "no checkpoint"}, "state.json"});
+  std::filesystem::copy(place_.path("runs/old"), place_.path("runs/other"),
+                        std::filesystem::copy_options::recursive);
+  expect({{"generate", "old", "--out_dir=other"}, 2, {"the run is", "is another"}, "leave one"});
   expect({{"generate", "old", "--start=FILE:no.txt"}, 1, {"no.txt"}});
   expect({{"generate", "old", "--temperature=-1"}, 2, {"temperature = -1"}});
   expect({{"generate", "old", "--top_k=0"}, 2, {"top_k = 0"}});

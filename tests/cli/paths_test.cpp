@@ -8,6 +8,7 @@
 
 #include "cli/cli_testing.h"
 #include "fathom/cli/text_request.h"
+#include "fathom/data/corpus.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {
@@ -69,6 +70,22 @@ TEST_F(PathsTest, ConfigFilesThatCannotBeReadSayWhy) {
   EXPECT_THAT(said(std::string(300, 'x')), HasSubstr("File name too long"));
   EXPECT_THAT(said("none.toml"), HasSubstr("is neither a config file nor an option"));
   EXPECT_THAT(said("rain.txt/none.toml"), HasSubstr("is neither a config file nor an option"));
+}
+
+// As a shell has it where it looks, which is not behind an equals sign or within quotes.
+TEST_F(PathsTest, ATildeIsTheHomeFolder) {
+  const std::string home = place_.path("").string();
+  ::setenv("HOME", home.c_str(), 1);
+  const Outcome o = run({"prepare", "~/rain.txt", "--name=tilde", "--tokenizer=byte"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  fs::create_directories(place_.path("runs/mine/checkpoints"));
+  EXPECT_THAT(run({"eval", "~/runs/mine"}).err, HasSubstr("has no checkpoint yet"));
+  ::setenv("FATHOM_RUNS", "~/my_runs", 1);
+  ::setenv("FATHOM_DATA", "~/my_data", 1);
+  EXPECT_EQ(runs_root(), home + "/my_runs");
+  EXPECT_EQ(data_root(), home + "/my_data");
+  ::unsetenv("FATHOM_RUNS");
+  ::unsetenv("FATHOM_DATA");
 }
 
 TEST_F(PathsTest, AStartMayHaveEveryByte) {

@@ -133,5 +133,35 @@ TEST(Completions, AreAskedForByTheFirstArgument) {
   EXPECT_EQ(::testing::internal::GetCapturedStdout(), "two\n");
 }
 
+TEST(Help, ExplainsMoreWordsAndHasNoTwoEmptyLines) {
+  int64_t slot = 1;
+  std::vector<std::string> words;
+  FieldList named, unnamed;
+  named.section("small");
+  named.add("key", slot, "what it is for");
+  unnamed.add("key", slot, "what it is for");
+  CommandLine line("verb", "[PATTERN ...]", "Does it.", "fathom verb one");
+  for (const FieldList* list : {&named, &unnamed})
+    EXPECT_THAT(line.help(*list), AllOf(HasSubstr("one\n\n"), Not(HasSubstr("\n\n\n"))));
+  line.takes_more_words(words, "PATTERN", "of names");
+  EXPECT_THAT(line.help(named), HasSubstr("one\n\n  PATTERN        of names\n\nsmall\n"));
+}
+
+TEST(Help, OfAnUnknownKeyTellsTheNearest) {
+  double slot = 1;
+  FieldList fields;
+  fields.add("temperature", slot, "");
+  fields.add("num_samples", slot, "");
+  CommandLine line("verb", "", "", "");
+  const auto hint = [&](const std::string& word) {
+    return refusal_of([&] { line.parse({word}, fields); }).hint();
+  };
+  EXPECT_THAT(hint("--temprature=1"), StartsWith("did you mean --temperature?"));
+  EXPECT_THAT(hint("--temp=1"), StartsWith("did you mean --temperature?"));
+  EXPECT_THAT(hint("--samples=3"), StartsWith("did you mean --num_samples?"));
+  EXPECT_THAT(hint("--hlep"), StartsWith("did you mean --help?"));
+  EXPECT_THAT(hint("--zzz"), StartsWith("`fathom verb --help=all`"));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -99,7 +99,6 @@ TEST_F(CorpusTest, OpensFoldersOfOtherPrograms) {
     write_shard(folder + "/edufineweb_train_00000" + std::to_string(i) + ".bin",
                 counting(10, 10 * i), i == 1 ? ShardFormat::kLlmC : ShardFormat::kNanoGpt);
   write_shard(folder + "/val.bin", {5});
-  spill(folder + "/meta.pkl", "never read");
   spill(folder + "/train_notes.txt", "no shard");
   const Corpus corpus = Corpus::open("edu");
   EXPECT_EQ(corpus.vocab_size(), 0);
@@ -221,11 +220,16 @@ TEST_F(ShardNamesTest, HaveTheVocabularyOfNanoGptsMetaPkl) {
   EXPECT_EQ(ids.vocab_size(), 50257);
   write_shard(temp_ / "data/x/val.bin", {1, 300});
   EXPECT_THAT(caught([&] { take("protocol4"); }).what(), HasSubstr("outside the vocabulary of 10"));
-  spill(temp_ / "data/x/meta.pkl", "cos\nsystem\n.");
   write_shard(temp_ / "data/x/val.bin", {1, 2});
-  const Corpus odd = Corpus::open("x");
-  EXPECT_EQ(odd.vocab_size(), 0);
-  EXPECT_THAT(odd.notices()[1], HasSubstr("its vocabulary is not known: "));
+  const Corpus words = take("words");
+  EXPECT_EQ(words.tokenizer(), nullptr);
+  EXPECT_EQ(words.vocab_size(), 300);
+  EXPECT_THAT(words.notices()[1], HasSubstr("its ids have no text: in meta.pkl itos has other"));
+  // Not as many ids as GPT-2's in place of those that the file has.
+  for (const char* bytes : {"", "cos\nsystem\n.", "\x80\x04}"}) {
+    spill(temp_ / "data/x/meta.pkl", bytes);
+    EXPECT_THAT(caught([] { Corpus::open("x"); }).what(), HasSubstr("x/meta.pkl is "));
+  }
 }
 
 // NumPy's header is padded to a multiple of 64; nobody has to.

@@ -239,6 +239,25 @@ TEST(Drafts, OfAModelWhoseLayersAgreeAreAllRight) {
   EXPECT_EQ(g.report.tokens_per_pass(), 5);
 }
 
+// A text that has ended is asked no more.
+TEST(Drafts, TokensOfAPassAreOfTheTextsThatAreOpen) {
+  const ModelConfig config = ahead_config();
+  const auto model = drafting_model(config);
+  GenerateOptions o = greedy_options(config, {0, 64, Overflow::kStop});
+  o.max_new_tokens = 12;
+  o.ends = [](size_t text, int64_t) { return text == 1; };
+  const GrownTexts g = texts_grown(*model, o, {{1}, {2}});
+  EXPECT_EQ(g.report.tokens, 13);
+  EXPECT_EQ(g.report.passes, 12);
+  EXPECT_EQ(g.report.asked, 13);
+  EXPECT_EQ(g.report.tokens_per_pass(), 1);
+  o.draft = Draft::kShift;
+  o.draft_tokens = 3;
+  o.shift_id = shift_id(config.backbone.vocab_size.value_or(5), 1);
+  const GrownTexts drafted = texts_grown(*model, o, {{1}, {2}});
+  EXPECT_EQ(drafted.report.asked, drafted.report.passes + 1);
+}
+
 TEST(Drafts, AreRefusedWhereTheyHaveNoMeaning) {
   const ModelConfig config = ahead_config();
   const auto model = drafting_model(config);

@@ -11,9 +11,10 @@ FATHOM_FUZZ(in) {
   if (!accepts(bytes.size(), [&] { meta = read_meta_pickle(bytes, "meta.pkl"); })) return;
   require(meta.vocab_size > 0, "a vocabulary has tokens");
   require(meta.itos.empty() || static_cast<int64_t>(meta.itos.size()) == meta.vocab_size,
-          "and each has its character");
+          "and each has its character, or none has one");
+  require(meta.itos.empty() || meta.without_text.empty(), "a reason is for what has no text");
   std::unique_ptr<Tokenizer> tokenizer;
-  if (!accepts(bytes.size(), [&] { tokenizer = tokenizer_of(meta, "meta.pkl"); })) return;
+  if (!accepts(bytes.size(), [&] { tokenizer = tokenizer_of(meta); })) return;
   require((tokenizer == nullptr) == meta.itos.empty(), "characters make a tokenizer");
   if (tokenizer == nullptr) return;
   for (size_t i = 0; i < meta.itos.size(); ++i) {

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/safetensors.h"
 #include "fathom/train/recipe/run_state.h"
 #include "io/temp_folder.h"
@@ -23,8 +24,6 @@ using testing::refusal_of;
 class InitialPartTest : public ::testing::Test {
  protected:
   InitialPartTest() {
-    RunState state;
-    write_file_durably(folder_ / "state.json", as_bytes(to_json(state).dump()));
     save({{"theirs.up", {4, 3}}, {"theirs.down", {3, 4}}});
     architecture_->name = "idea";
     architecture_->add_parameters = [](const ModelConfig&, const DepthPlan&, int64_t V) {
@@ -49,9 +48,12 @@ class InitialPartTest : public ::testing::Test {
       for (const int64_t n : shape) size *= static_cast<uint64_t>(n);
       views.push_back({name, dtype, shape, {zeros.data(), size}});
     }
-    write_safetensors(folder_ / "model.safetensors", views);
+    CheckpointWriter writer(checkpoint_);
+    write_file_durably(writer.path() + "/state.json", as_bytes(to_json(RunState()).dump()));
+    write_safetensors(writer.path() + "/model.safetensors", views);
+    writer.commit();
   }
-  InitialPart found() { return find_initial_part(folder_.path(), config_, 7); }
+  InitialPart found() { return find_initial_part(checkpoint_, config_, 7); }
   std::string refused() {
     const Error e = refusal_of([&] { found(); });
     EXPECT_FALSE(e.hint().empty());
@@ -59,6 +61,7 @@ class InitialPartTest : public ::testing::Test {
   }
 
   testing::TempFolder folder_;
+  std::string checkpoint_ = folder_ / "last";
   std::shared_ptr<Architecture> architecture_ = std::make_shared<Architecture>();
   std::vector<PartName> names_ = {{"idea.up", "theirs.up"}, {"idea.down", "theirs.down"}};
   std::pair<int64_t, int64_t> n_layers_;
@@ -67,7 +70,7 @@ class InitialPartTest : public ::testing::Test {
 
 TEST_F(InitialPartTest, IsTheExperimentsToName) {
   const InitialPart part = found();
-  EXPECT_EQ(part.checkpoint, folder_.path());
+  EXPECT_EQ(part.checkpoint, checkpoint_);
   ASSERT_EQ(part.names.size(), 2U);
   EXPECT_EQ(part.names[1].ours, "idea.down");
   EXPECT_EQ(part.names[1].theirs, "theirs.down");
@@ -95,6 +98,17 @@ TEST_F(InitialPartTest, WhatDoesNotFitIsToldAtOnceWithBothShapes) {
   EXPECT_THAT(refused(), HasSubstr("theirs.table is [8, 3] there and idea.table [7, 3] here"));
   save({{"theirs.table", {7, 3}}});
   EXPECT_NO_THROW(found());
+}
+
+// A predictor that is still trained saves while one looks at it.
+TEST_F(InitialPartTest, IsOfOneCheckpoint) {
+  int calls = 0;
+  architecture_->parts_of = [&](const ModelConfig&, const ModelConfig&) {
+    if (++calls == 1) save({{"theirs.up", {4, 5}}, {"theirs.down", {3, 4}}});
+    return names_;
+  };
+  EXPECT_THAT(refused(), AllOf(HasSubstr("theirs.up is [4, 5] there"), Not(HasSubstr("; "))));
+  EXPECT_EQ(calls, 2);
 }
 
 TEST_F(InitialPartTest, ManyMisfitsAreCounted) {

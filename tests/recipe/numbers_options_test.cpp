@@ -166,6 +166,21 @@ TEST_F(NumbersOptions, TheNameIsTheGeneratedCorpuss) {
   EXPECT_THAT(notices, Contains(HasSubstr("is another corpus")));
 }
 
+// Of a folder that has no name of a corpus, too.
+TEST_F(NumbersOptions, VocabulariesOfFoldersAreKnownBeforeTheyAreOpened) {
+  std::filesystem::create_directories(temp_ / "theirs");
+  std::filesystem::copy_file(
+      std::string(FATHOM_SOURCE_DIR) + "/tests/golden/meta_pickle/padded.pkl",
+      temp_ / "theirs/meta.pkl");
+  for (const char* file : {"theirs/train.bin", "theirs/val.bin"})
+    testing::spill(temp_ / file, std::string("\1\0\2\0", 4));
+  RunConfig c = preset_config("gpt2");
+  c.data.dataset = temp_ / "theirs";
+  EXPECT_EQ(likely_corpus_vocab(c), 64);
+  c.data.dataset = temp_ / "nobodys";
+  EXPECT_EQ(likely_corpus_vocab(c), 0);
+}
+
 TEST_F(NumbersOptions, SaysWhatIsCutAndWhatIsIdle) {
   for (const char* tokenizer : {"char", "byte"}) {
     std::vector<std::string> notices;

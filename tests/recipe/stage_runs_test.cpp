@@ -6,6 +6,7 @@
 #include "config/config_testing.h"
 #include "data/data_testing.h"
 #include "fathom/data/prepare.h"
+#include "fathom/model/spec/architecture.h"
 #include "fathom/train/recipe/built_in_plans.h"
 #include "fathom/train/recipe/due.h"
 #include "fathom/train/recipe/registry.h"
@@ -303,6 +304,44 @@ TEST_F(StageRuns, BuiltInPlansSayWhatIsMissing) {
   EXPECT_THAT(missing_data(find_built_in_plan("tinystories")->plan), IsEmpty());
   EXPECT_EQ(missing_data(find_built_in_plan("pretrain")->plan),
             (std::vector<std::string>{"wiki_en", "wiki_es"}));
+}
+
+// An experiment's key has the bounds of the preset that the plan is for, whatever another
+// experiment's of the same name has.
+TEST_F(StageRuns, KeysOfAnExperimentAreThoseOfThePreset) {
+  const auto with = [](bool of_policy) {
+    RunConfig config = base();
+    const auto own = std::make_shared<Architecture>();
+    own->name = "idea";
+    own->add_fields = [of_policy](FieldList& list, OwnSettings& settings) {
+      Field& field = list.add("lm_loss_weight", settings.number("lm_loss_weight", 0.5), "");
+      field.at_least(-5).at_most(5);
+      if (of_policy) field.of_policy();
+    };
+    config.model.architecture = own;
+    FieldList list;
+    add_fields(list, config);
+    return config;
+  };
+  const auto plan = [](const char* value) {
+    return R"({"a": {"dataset": "sea", "steps": 5, "overrides": {"lm_loss_weight": )" +
+           std::string(value) + "}}}";
+  };
+  const Architecture& known = *preset_config("dag_small").model.architecture;
+  RunConfig other = preset_config("dag_small");
+  FieldList list;
+  add_fields(list, other);
+  EXPECT_THAT(refusal_of([&] { list.set_text("lm_loss_weight", "-3", "x"); }).what(),
+              HasSubstr("lm_loss_weight"))
+      << known.name << " has other bounds";
+  RunConfig stage = stages_of(plan("-3"), with(true))[0].config;
+  EXPECT_EQ(stage.model.own.number("lm_loss_weight", 0), -3);
+  stage = stages_of(plan("\"-3\""), with(true))[0].config;
+  EXPECT_EQ(stage.model.own.number("lm_loss_weight", 0), -3);
+  EXPECT_THAT(mistakes(plan("-9"), with(true)), ElementsAre(HasSubstr("lm_loss_weight = -9")));
+  EXPECT_THAT(mistakes(plan("-3"), with(false)),
+              ElementsAre(HasSubstr("sets lm_loss_weight, which is one for the whole run")));
+  EXPECT_THAT(mistakes(plan("-3"), base()), ElementsAre(HasSubstr("lm_loss_weight")));
 }
 
 TEST_F(StageRuns, MixturesOpenTheirParts) {

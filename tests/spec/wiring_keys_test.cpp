@@ -80,6 +80,34 @@ TEST(WiringKeys, RefuseWhatHasNoMeaning) {
       Not(Contains(StartsWith("attention"))));
 }
 
+// Of scores that compare nothing: who makes queries or keys alone would never learn.
+TEST(WiringKeys, RefuseQueriesThatNobodyReads) {
+  const auto refusal = [](const std::string& wiring, const char* scores) -> std::string {
+    const DepthPlan plan = wired_plan({{"wiring", wiring}, {"attn_scores", scores}});
+    try {
+      check_queries(plan);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+      EXPECT_THAT(e.hint(), HasSubstr("attn_scores = softmax"));
+      return e.what();
+    }
+    return "";
+  };
+  const std::string query = "q = M(n); r = r + A(q, n, n)";
+  for (const char* scores : {"uniform", "fixed"}) {
+    EXPECT_THAT(refusal(query, scores),
+                HasSubstr("column 5, in `q = M(n)`: M(n) makes queries or keys"));
+    EXPECT_THAT(refusal("r = r + A(n, M(n), n)", scores), HasSubstr("M(n) makes queries or keys"));
+    EXPECT_THAT(refusal("a = N(n); b = M(a); r = r + A(b, n)", scores), HasSubstr("N(n) makes"));
+    // Values are read, and so is what stands elsewhere too.
+    for (const char* fine :
+         {"v = M(n); r = r + A(n, n, v)", "v = M(n); r = r + A(n, v)", "v = M(n); r = r + A(v)",
+          "q = M(n); r = r + q + A(q, n, n)", "r = r + A(n); r = r + M(N(r))"})
+      EXPECT_EQ(refusal(fine, scores), "") << fine;
+  }
+  for (const char* scores : {"softmax", "sigmoid"}) EXPECT_EQ(refusal(query, scores), "");
+}
+
 TEST(WiringKeys, RefusePartsThatAreCalledInVain) {
   for (const char* wiring :
        {"mid = A[1](n)*N(r); r = r + A(n)", "r = A[1](n); r = A(n)", "y = A[1](n); r = r + A(n)"})

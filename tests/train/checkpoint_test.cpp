@@ -255,15 +255,15 @@ TEST_F(CheckpointTest, APartIsLaidOverTheWeightsThatAreNamed) {
   config.model.backbone.n_layer = 3;
   Trainer t = trainer(config, temp_ / "next");
   const Snapshot before = weights(t.model());
-  const std::vector<PartName> names = {{"mlp.2.up.weight", "mlp.0.up.weight"},
-                                       {"attention.1.out.bias", "attention.1.out.bias"}};
+  const TensorNames names = {{"mlp.2.up.weight", "mlp.0.up.weight"},
+                             {"attention.1.out.bias", "attention.1.out.bias"}};
   const TakenPart taken = t.take_part(checkpoint("run", "last"), names);
   EXPECT_EQ(taken.tensors, 2);
   EXPECT_EQ(taken.numbers, 64 * 16 + 16);
   EXPECT_EQ(taken.checksum.size(), 16U);
   for (const auto& [name, values] : weights(t.model())) {
-    const bool first = name == names[0].ours, second = name == names[1].ours;
-    const std::string of = first ? names[0].theirs : second ? names[1].theirs : "";
+    const bool first = name == names[0].first, second = name == names[1].first;
+    const std::string of = first ? names[0].second : second ? names[1].second : "";
     EXPECT_EQ(values, of.empty() ? before.at(name) : theirs.at(of)) << name;
   }
   // The checksum is of the numbers, in the order of the names.

@@ -164,6 +164,95 @@ TEST_F(FunctionPassTest, AStepDependsNeitherOnItsDivisionNorOnRecomputation) {
   }
 }
 
+// r = r + A(n) in the first block, r = r + F.gain(n) in the second, where F.gain is of a parameter
+// and tells what it made.
+ModelConfig gain_config() {
+  ModelConfig config = untied_config();
+  const auto gain = std::make_shared<Architecture>();
+  gain->name = "gain";
+  gain->add_parameters = [](const ModelConfig& c, const DepthPlan&, int64_t) {
+    return std::vector<ParameterSpec>{
+        {"gain.weight", {c.backbone.n_embd}, Part::kOwn, normal_init(1)}};
+  };
+  gain->change_plan = [](const ModelConfig&, DepthPlan& plan, Policy&) {
+    using namespace wire;
+    plan.wirings = {{{{"r", name("r") + attention(name("n"))}}},
+                    {{{"r", name("r") + function("gain", {name("n")})}}}};
+    int at = 0;
+    each_layer(plan, [&](LayerSpec& layer) {
+      layer.mlp.clear(), layer.norm.clear();
+      if (at > 0) layer.attention.clear();
+      layer.wiring = at++;
+    });
+  };
+  config.architecture = gain;
+  return config;
+}
+
+// What a function records is in the graph, whatever else is computed again: the same bits, and the
+// gradient reaches the function's parameter.
+TEST_F(FunctionPassTest, WhatIsWatchedHasItsGradientWhereBlocksAreComputedAgain) {
+  const ModelConfig config = gain_config();
+  const DepthPlan plan = make_depth_plan(config);
+  ParameterSet parameters(parameter_table(config, 8), 1, at::kCPU);
+  const Tensor weight = parameters.at("gain.weight");
+  const RowFunctions functions = {{"gain", [weight](const FunctionCall& call) {
+                                     const Tensor made = call.args[0] * weight;
+                                     call.record("made", made);
+                                     return made;
+                                   }}};
+  const DepthModel model({config, 8, plan, make_policy(config),
+                          make_supervision(config.supervision, config.backbone.n_layer), parameters,
+                          functions});
+  const auto gradients = [&](bool recompute, bool keep) {
+    for (const Parameter& p : parameters.all()) p.tensor.mutable_grad() = Tensor();
+    Kept kept = {"F.gain.made"};
+    WalkOptions options;
+    options.training = true;
+    options.random = RandomField(7, 11, 0);
+    options.recompute_blocks = recompute;
+    options.keep_functions = keep;
+    options.observe = kept.observer();
+    const Trace trace = model.walk().run(model.program(), noisy_batch(), options);
+    const Tensor made = kept.at(1, "F.gain.made");
+    EXPECT_EQ(made.requires_grad(), keep || !recompute);
+    backward(trace.end.r_RC.sum() + made.square().sum());
+    std::map<std::string, Tensor> found;
+    for (const Parameter& p : parameters.all())
+      if (p.tensor.grad().defined()) found[p.spec.name] = p.tensor.grad().clone();
+    return found;
+  };
+  const auto whole = gradients(false, false), again = gradients(true, true),
+             lost = gradients(true, false);
+  ASSERT_EQ(again.size(), whole.size());
+  for (const auto& [name, gradient] : whole)
+    EXPECT_TRUE(same_bits(again.at(name), gradient)) << name;
+  EXPECT_TRUE(again.count("attention.0.out.weight"));
+  EXPECT_FALSE(same_bits(lost.at("gain.weight"), whole.at("gain.weight")));
+}
+
+// Where all blocks have such functions nothing would be computed again.
+TEST_F(FunctionPassTest, RecomputationOfNothingIsRefused) {
+  struct Watching : DepthModel {
+    using DepthModel::DepthModel;
+    std::vector<std::string> watch() const override { return {"F.noisy.u"}; }
+  };
+  const ModelConfig config = noisy_config();
+  SeenCalls seen;
+  const DepthPlan plan = make_depth_plan(config);
+  const Watching model({config, 8, plan, make_policy(config),
+                        make_supervision(config.supervision, config.backbone.n_layer),
+                        ParameterSet(parameter_table(plan, config.backbone, 8), 1, at::kCPU),
+                        seen.functions()});
+  Pass pass = training_pass(3);
+  EXPECT_NO_THROW(model.forward(noisy_batch(), pass));
+  pass.recompute_blocks = true;
+  EXPECT_THAT(caught([&] { model.forward(noisy_batch(), pass); }).what(),
+              HasSubstr("recompute_blocks computes none of them again"));
+  const at::NoGradGuard no_grad;
+  EXPECT_NO_THROW(model.forward(noisy_batch(), pass));
+}
+
 // By the policy that a pass is given, what it computes is what a model of these settings does.
 TEST_F(FunctionPassTest, SettingsAreThePasss) {
   ModelConfig weak = noisy_config(), strong = weak;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "fathom/base/utf8.h"
 #include "fathom/base/visible.h"
@@ -165,6 +166,12 @@ std::string shown_list(const std::vector<double>& list) {
 
 bool is_printable(std::string_view text) {
   return with_escapes(text, "") == text;
+}
+
+std::string home_expanded(const std::string& path) {
+  const char* home = std::getenv("HOME");
+  const bool begins = path == "~" || path.rfind("~/", 0) == 0;
+  return begins && home != nullptr && *home != '\0' ? home + path.substr(1) : path;
 }
 
 }  // namespace fathom

@@ -39,4 +39,8 @@ std::string shown_list(const std::vector<double>& list);
 // UTF-8 in one line, all of it to be seen, and nothing in it that a terminal would obey.
 bool is_printable(std::string_view text);
 
+// A leading "~" or "~/" as the shell has it, where $HOME is set: shells leave it alone behind an
+// equals sign. Any other path is itself.
+std::string home_expanded(const std::string& path);
+
 }  // namespace fathom

@@ -25,6 +25,15 @@ std::string with_underscores(std::string name) {
   return name;
 }
 
+// The first name of which `typed` is a part, up to where words of it begin and end; empty: none.
+std::string name_with_word(const std::string& typed, const std::vector<std::string>& names) {
+  constexpr size_t kLeast = 3;  // letters, or a part says little
+  if (typed.size() < kLeast) return "";
+  for (const std::string& name : names)
+    if (("_" + name).find("_" + typed) != std::string::npos) return name;
+  return "";
+}
+
 const ForeignKey* foreign_key(const FieldList& fields, const std::string& name) {
   for (const ForeignKey& foreign : fields.foreign_keys())
     if (foreign.name == name) return &foreign;
@@ -87,7 +96,9 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
     names.push_back(field.name());
     for (const std::string& alias : field.aliases()) names.push_back(alias);
   }
-  const std::string nearest = nearest_name(name, names);
+  names.emplace_back("help");
+  std::string nearest = nearest_name(name, names);
+  if (nearest.empty()) nearest = name_with_word(name, names);
   misuse(fmt::format("unknown key {}", escaped(typed)),
          (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
              fmt::format("`fathom {} --help=all` lists every key", command));
@@ -169,6 +180,13 @@ CommandLine::CommandLine(std::string verb, std::string usage, std::string summar
 
 void CommandLine::positional(std::string name, std::string& slot, std::string help, bool required) {
   positionals_.push_back({std::move(name), std::move(help), &slot, required, nullptr});
+}
+
+void CommandLine::takes_more_words(std::vector<std::string>& slot, std::string name,
+                                   std::string help) {
+  more_words_ = &slot;
+  more_words_name_ = std::move(name);
+  more_words_help_ = std::move(help);
 }
 
 void CommandLine::suggests(Suggestions suggestions) {

@@ -29,8 +29,10 @@ class CommandLine {
   void suggests(Suggestions suggestions);
   // Words beyond the positional ones are config files; without this they are refused.
   void takes_config_files() { takes_files_ = true; }
-  // Words beyond the positional ones are appended to `slot`.
-  void takes_more_words(std::vector<std::string>& slot) { more_words_ = &slot; }
+  // Words beyond the positional ones are appended to `slot`. `name` and `help` are shown as theirs
+  // are; empty: those say it.
+  void takes_more_words(std::vector<std::string>& slot, std::string name = "",
+                        std::string help = "");
 
   // A word of the command line that sets something, in the order typed.
   struct Setting {
@@ -65,6 +67,7 @@ class CommandLine {
   std::vector<Positional> positionals_;
   bool takes_files_ = false;
   std::vector<std::string>* more_words_ = nullptr;
+  std::string more_words_name_, more_words_help_;
   Suggestions of_more_words_;
 };
 

@@ -39,18 +39,25 @@ std::string fitting(const std::vector<Suggestion>& suggestions, const std::strin
   return out;
 }
 
-// Names, and aliases where none fits: their meaning is the same.
+// `--n-layer` and `--n_layer` are one key: in the spelling of what has been typed.
+std::string spelled(std::string name, const std::string& typed) {
+  const bool has_dashes = typed.find('-', 2) != typed.npos && typed.find('_') == typed.npos;
+  if (has_dashes) std::replace(name.begin(), name.end(), '_', '-');
+  return "--" + name;
+}
+
+// Names; and aliases too, once something of a name has been typed.
 std::string options(const FieldList& fields, const std::string& typed) {
-  std::vector<Suggestion> names, aliases;
+  std::vector<Suggestion> words;
   for (const Field& field : fields.all()) {
     const std::string end = field.is_bool() ? "" : "=";
-    names.push_back({"--" + field.name() + end, field.help()});
+    words.push_back({spelled(field.name(), typed) + end, field.help()});
+    if (typed.size() <= 2) continue;
     for (const std::string& alias : field.aliases())
-      aliases.push_back({"--" + alias + end, field.help()});
+      words.push_back({spelled(alias, typed) + end, field.help()});
   }
-  names.push_back({"--help", "what the verb does, and its keys"});
-  const std::string out = fitting(names, "", typed);
-  return out.empty() ? fitting(aliases, "", typed) : out;
+  words.push_back({"--help", "what the verb does, and its keys"});
+  return fitting(words, "", typed);
 }
 
 }  // namespace

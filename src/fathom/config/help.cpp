@@ -53,6 +53,10 @@ std::string shown_value(const Field& field) {
   return bare ? value.get<std::string>() : to_literal(value);
 }
 
+std::string word_line(const std::string& name, const std::string& help) {
+  return wrapped_line(fmt::format("  {:<14} {}", name, help), 17);
+}
+
 std::string key_line(const std::string& name, const std::string& text) {
   return wrapped_line(fmt::format("  {:<22} {}", name, text), kMeaning + 2);
 }
@@ -158,9 +162,12 @@ std::string CommandLine::help(const FieldList& fields, const std::string& topic)
   if (!topic.empty() && topic != kAllKeys) refuse_topic(topic, verb_, fields, sections);
 
   std::string out = wrapped_lines(summary_);
-  out += fmt::format("\nUsage:   fathom {} {}\nExample: {}\n\n", verb_, usage_, example_);
-  for (const Positional& p : positionals_)
-    out += wrapped_line(fmt::format("  {:<14} {}", p.name, p.help), 17);
+  out += fmt::format("\nUsage:   fathom {} {}\nExample: {}\n", verb_, usage_, example_);
+  std::string words;
+  for (const Positional& p : positionals_) words += word_line(p.name, p.help);
+  if (!more_words_help_.empty()) words += word_line(more_words_name_, more_words_help_);
+  const bool begins_unnamed = !sections.empty() && sections.front().name.empty();
+  if (!words.empty() || begins_unnamed) out += "\n" + words;
   const bool has_usual = std::any_of(fields.all().begin(), fields.all().end(),
                                      [](const Field& field) { return field.is_usual(); });
   if (topic.empty() && has_usual && fields.all().size() > kManyKeys)

@@ -102,10 +102,4 @@ std::string shell_word(std::string_view text) {
   return word + "'";
 }
 
-std::string home_expanded(const std::string& path) {
-  const char* home = std::getenv("HOME");
-  const bool begins = path == "~" || path.rfind("~/", 0) == 0;
-  return begins && home != nullptr && *home != '\0' ? home + path.substr(1) : path;
-}
-
 }  // namespace fathom

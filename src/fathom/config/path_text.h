@@ -14,10 +14,6 @@ std::string path_to_text(const std::string& path);
 // The path that `text` stands for; the text itself if it is no such URL.
 std::string path_from_text(const std::string& text);
 
-// A leading "~" or "~/" as the shell has it, where $HOME is set: shells leave it alone behind an
-// equals sign. Any other path is itself.
-std::string home_expanded(const std::string& path);
-
 // `text` as one word of a bash command line: bare, 'quoted', or $'with \xe9 escapes' where it has
 // control characters or is not UTF-8.
 std::string shell_word(std::string_view text);

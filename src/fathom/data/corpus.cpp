@@ -51,18 +51,12 @@ std::string shown_names(const std::vector<std::string>& names) {
 constexpr const char* kTokenizerFile = "tokenizer.json";
 constexpr const char* kMetaPickle = "meta.pkl";
 
-// Of others' scripts it may hold anything: what is not understood is told, and the shards are ids
-// without text.
 void take_meta_pickle(const std::string& path, CorpusContents& contents) {
-  try {
-    const MetaPickle meta =
-        read_meta_pickle(read_text_file(path, kMaxMetaPickleBytes), escaped(path));
-    contents.tokenizer = tokenizer_of(meta, escaped(path));
-    contents.vocab_size = meta.vocab_size;
-    contents.vocabulary_file = kMetaPickle;
-  } catch (const Error& e) {
-    contents.vocabulary_fault = e.what();
-  }
+  MetaPickle meta = read_meta_pickle(read_text_file(path, kMaxMetaPickleBytes), escaped(path));
+  contents.tokenizer = tokenizer_of(meta);
+  contents.vocab_size = meta.vocab_size;
+  contents.vocabulary_file = kMetaPickle;
+  contents.without_text = meta.without_text;
 }
 
 // What lies beside shards, whose ids must be its own: a tokenizer.json, or else nanoGPT's meta.pkl,
@@ -179,7 +173,7 @@ struct Corpus::State {
 
 std::string data_root() {
   const char* root = std::getenv("FATHOM_DATA");
-  return root && *root ? root : "data";
+  return root && *root ? home_expanded(root) : "data";
 }
 
 std::vector<std::string> prepared_corpora() {
@@ -349,8 +343,8 @@ std::vector<std::string> Corpus::notices() const {
   if (!file.empty())
     taken.push_back(fmt::format("{} (vocabulary {})", file, with_commas(vocab_size())));
   notices.insert(notices.begin(), "took " + join(taken, ", "));
-  const std::string& fault = state_->contents.vocabulary_fault;
-  if (!fault.empty()) notices.push_back("its vocabulary is not known: " + fault);
+  const std::string& why = state_->contents.without_text;
+  if (!why.empty()) notices.push_back(fmt::format("its ids have no text: in {} {}", file, why));
   if (!state_->left.empty()) notices.push_back("left alone: " + shown_names(state_->left));
   return notices;
 }

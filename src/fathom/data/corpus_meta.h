@@ -27,7 +27,7 @@ struct CorpusContents {
   int64_t vocab_size = 0;                // 0: unknown
   std::unique_ptr<Tokenizer> tokenizer;  // null: unknown
   std::string vocabulary_file;           // beside the shards, that both are from; empty: none
-  std::string vocabulary_fault;          // why one that lies there was not taken, a sentence
+  std::string without_text;              // why that one has no tokenizer; empty: nothing to tell
   std::map<std::string, std::vector<TokenShard>> splits;
   std::map<std::string, std::vector<ShardFacts>> facts;  // of the shards, in the same order
   std::map<std::string, RowSplit> rows;

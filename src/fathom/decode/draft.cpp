@@ -30,7 +30,6 @@ class Drafting {
                  RandomField(options.seed, 0, static_cast<int64_t>(options.first_sample))) {
     for (const std::vector<int64_t>& text : texts)
       texts_.push_back({text.size(), options.max_new_tokens, {}});
-    report_.texts = static_cast<int64_t>(texts_.size());
   }
 
   GenerateReport run() {
@@ -67,6 +66,10 @@ class Drafting {
   }
 
   Answers ask(std::vector<size_t> sequences, int64_t last, Exit exit, const Policy* policy) {
+    // A text's other views are of the same pass.
+    if (policy == nullptr)
+      report_.asked += std::count_if(sequences.begin(), sequences.end(),
+                                     [&](size_t s) { return s < texts_.size(); });
     const NextToken next = decoder_.next({exit, last, policy, std::move(sequences)});
     report_.computed += next.computed;
     report_.dense += next.dense;

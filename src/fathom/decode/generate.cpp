@@ -42,7 +42,6 @@ GenerateReport generate_plainly(const NextTokenModel& model,
   const RandomField random(options.seed, 0, static_cast<int64_t>(options.first_sample));
   Decoder decoder(model, std::move(texts), options.window, random);
   GenerateReport report;
-  report.texts = static_cast<int64_t>(starts.size());
   const auto V = static_cast<size_t>(options.vocab_size);
   std::vector<bool> ended(starts.size(), false);
   for (int64_t i = 0; i < options.max_new_tokens; ++i) {
@@ -53,6 +52,7 @@ GenerateReport generate_plainly(const NextTokenModel& model,
     const std::vector<size_t> open = question.texts;
     const NextToken next = decoder.next(question);
     ++report.passes;
+    report.asked += static_cast<int64_t>(open.size());
     report.computed += next.computed;
     report.dense += next.dense;
     const Tensor scores_BV = next.scores_NV.to(at::kCPU, at::kFloat).contiguous();

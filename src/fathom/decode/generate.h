@@ -34,15 +34,15 @@ struct GenerateOptions {
 
 struct GenerateReport {
   int64_t computed = 0, dense = 0;     // NextToken's, of all tokens
-  int64_t texts = 0, tokens = 0;       // emitted, of all texts together
+  int64_t tokens = 0;                  // emitted, of all texts together
   int64_t passes = 0;                  // through all layers, each for all texts that wanted it
+  int64_t asked = 0;                   // texts that wanted one, summed over these passes
   int64_t early_passes = 0;            // to the first readout
   int64_t drafted = 0, confirmed = 0;  // proposed tokens, and those that were right
 
   // Of one text, and a pass through all layers.
   double tokens_per_pass() const {
-    const int64_t of_one = texts * passes;
-    return of_one == 0 ? 0 : static_cast<double>(tokens) / static_cast<double>(of_one);
+    return asked == 0 ? 0 : static_cast<double>(tokens) / static_cast<double>(asked);
   }
 };
 

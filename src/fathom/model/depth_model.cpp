@@ -56,6 +56,16 @@ bool tells_objective(const SupervisionTable& table, const DepthProgram& program,
          (pass.training || program.policy.halting.halts() || needs_halting(table).empty());
 }
 
+// Nothing would be computed again, and the key would have no effect.
+void require_blocks_without_functions(const DepthPlan& plan, const DepthProgram& program) {
+  for (const StepSpec& step : program.steps)
+    if (check_wiring(plan.wirings[size_t(step.layer.wiring)]).functions.empty()) return;
+  fail(
+      "the model watches functions that every block has: recompute_blocks computes none of them "
+      "again",
+      "train it without --recompute_blocks");
+}
+
 // "loops/0": iterations of a sequence, by group.
 void add_counts_drawn(const Policy& policy, int64_t B, std::map<std::string, Metric>& metrics) {
   for (size_t g = 0; g < policy.loops.size(); ++g) {
@@ -115,6 +125,8 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
     options.keep_functions = options.keep_functions || is_of_function;
     kept.keep(name);
   }
+  if (options.keep_functions && pass.recompute_blocks && at::GradMode::is_enabled())
+    require_blocks_without_functions(walk_.plan(), program);
   const bool teaches_gates =
       pass.training && at::GradMode::is_enabled() && has_halting_gates(program);
   if (teaches_gates) keep_iterations(program, kept);

@@ -49,7 +49,7 @@ bool looks_like_run(const fs::path& path) {
 
 std::string runs_root() {
   const char* root = std::getenv("FATHOM_RUNS");
-  return root && *root ? root : "runs";
+  return root && *root ? home_expanded(root) : "runs";
 }
 
 std::string run_folder(const std::string& name) {
@@ -106,7 +106,7 @@ std::vector<std::string> run_names() {
 std::string resolve_run(const std::string& name_or_path) {
   if (name_fault(name_or_path).empty() && looks_like_run(run_folder(name_or_path)))
     return run_folder(name_or_path);
-  std::string path = name_or_path;
+  std::string path = home_expanded(name_or_path);
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (!path.empty() && looks_like_run(path)) return path;
 

@@ -65,13 +65,17 @@ void require_tensors(const SafetensorsFile& file, const std::string& path,
       fail(fmt::format("{}: the model has no {}", path, quoted_start(info.name)));
 }
 
-void copy_from(const SafetensorsFile& file, const std::string& name, Tensor target) {
-  const at::NoGradGuard no_grad;
+Tensor read_tensor(const SafetensorsFile& file, const std::string& name) {
   const TensorInfo& info = *file.find(name);
   const Span<const std::byte> bytes = file.bytes(info);
-  const Tensor values = at::empty(info.shape, at::TensorOptions(at::kFloat));
+  Tensor values = at::empty(info.shape, at::TensorOptions(at::kFloat));
   std::memcpy(values.data_ptr(), bytes.data(), bytes.size());
-  target.copy_(values);
+  return values;
+}
+
+void copy_from(const SafetensorsFile& file, const std::string& name, Tensor target) {
+  const at::NoGradGuard no_grad;
+  target.copy_(read_tensor(file, name));
 }
 
 std::vector<TensorShape> shapes_of(const std::vector<ParameterSpec>& table) {
@@ -100,23 +104,27 @@ void copy_parameters(const std::string& folder, ParameterSet& parameters,
   file.require_whole();
 }
 
-TakenPart copy_part(const std::string& folder, const std::vector<PartName>& names,
-                    ParameterSet& parameters) {
+TakenPart copy_part(const std::string& folder, const TensorNames& names, ParameterSet& parameters) {
   const std::string path = folder + "/model.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);
-  for (const PartName& name : names)
-    require_tensor(file, path, {name.theirs, parameters.at(name.ours).sizes().vec()});
+  for (const auto& [ours, theirs] : names)
+    require_tensor(file, path, {theirs, parameters.at(ours).sizes().vec()});
   TakenPart taken;
   Xxh3 hash;
-  for (const PartName& name : names) {
-    const Tensor target = parameters.at(name.ours);
-    copy_from(file, name.theirs, target);
-    const Span<const std::byte> bytes = file.bytes(*file.find(name.theirs));
-    hash.add(bytes.data(), bytes.size());
+  std::vector<Tensor> values;
+  for (const auto& [ours, theirs] : names) {
+    values.push_back(read_tensor(file, theirs));
+    hash.add(values.back().data_ptr(), values.back().nbytes());
     ++taken.tensors;
-    taken.numbers += target.numel();
+    taken.numbers += values.back().numel();
   }
+  // What was read of a file that shrank meanwhile is not its numbers.
   file.require_whole();
+  const at::NoGradGuard no_grad;
+  for (size_t i = 0; i < names.size(); ++i) {
+    Tensor target = parameters.at(names[i].first);
+    target.copy_(values[i]);
+  }
   taken.checksum = xxh3_hex(hash.value());
   return taken;
 }
@@ -194,8 +202,7 @@ std::vector<std::string> load_parameters(const std::string& folder, ParameterSet
   return missing;
 }
 
-TakenPart load_part(const std::string& folder, const std::vector<PartName>& names,
-                    ParameterSet& parameters) {
+TakenPart load_part(const std::string& folder, const TensorNames& names, ParameterSet& parameters) {
   TakenPart taken;
   read_checkpoint(folder,
                   [&](const std::string& steady) { taken = copy_part(steady, names, parameters); });

@@ -12,11 +12,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "fathom/data/tokenizer.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/model.h"
-#include "fathom/model/spec/architecture.h"
 #include "fathom/train/optimizer.h"
 #include "fathom/train/recipe/run_state.h"
 
@@ -37,10 +38,11 @@ struct TakenPart {
   int64_t tensors = 0, numbers = 0;
   std::string checksum;  // XXH3 of the numbers as they stand in the file, in the order of the names
 };
+// Of a parameter of the model, and of the checkpoint's tensor that becomes it.
+using TensorNames = std::vector<std::pair<std::string, std::string>>;
 // Those weights alone that are named, all others stay as they are. Throws Error, before any has
-// changed, where a tensor is missing or has another shape.
-TakenPart load_part(const std::string& folder, const std::vector<PartName>& names,
-                    ParameterSet& parameters);
+// changed, where a tensor is missing or has another shape, or the file is cut short meanwhile.
+TakenPart load_part(const std::string& folder, const TensorNames& names, ParameterSet& parameters);
 // Everything that a run goes on from. Of another optimiser's checkpoint the weights alone:
 // `optimizer` then begins anew.
 RunState load_checkpoint(const std::string& folder, ParameterSet& parameters, Optimizer& optimizer);

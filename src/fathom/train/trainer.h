@@ -99,7 +99,7 @@ class Trainer {
   // experiment's own that were not there.
   std::vector<std::string> start_from(const std::string& checkpoint);
   // Lays the named weights of a checkpoint over the model's. Throws as load_part() does.
-  TakenPart take_part(const std::string& checkpoint, const std::vector<PartName>& names);
+  TakenPart take_part(const std::string& checkpoint, const TensorNames& names);
 
   // Optimiser steps until the last stage's budget is done, with an evaluation before the first,
   // every eval_interval steps (or validation_interval sequences) and after the last. `last` is

@@ -73,7 +73,7 @@ std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
   return missing;
 }
 
-TakenPart Trainer::take_part(const std::string& checkpoint, const std::vector<PartName>& names) {
+TakenPart Trainer::take_part(const std::string& checkpoint, const TensorNames& names) {
   return load_part(checkpoint, names, model_->parameters());
 }
 

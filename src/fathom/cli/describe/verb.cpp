@@ -22,7 +22,8 @@ namespace {
 // run.
 std::optional<RunState> state_of_run(const std::string& name) {
   if (name.empty() || registry().has(name)) return std::nullopt;
-  const std::string folder = kind_of(name) == PathKind::kFolder ? name : runs_root() + "/" + name;
+  const std::string path = home_expanded(name);
+  const std::string folder = kind_of(path) == PathKind::kFolder ? path : runs_root() + "/" + name;
   const FolderUse use = folder_use(folder);
   if (use != FolderUse::kRun && use != FolderUse::kHeld) return std::nullopt;
   return verified_state(run_checkpoint(name, "auto"));

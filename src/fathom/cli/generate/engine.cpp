@@ -53,7 +53,9 @@ void print_drafts(const GenerateReport& report) {
 
 void print_speed(const GenerateReport& report, double seconds) {
   const double rate = static_cast<double>(report.tokens) / std::max(seconds, 1e-9);
-  say(stderr, fmt::format("{} in {:.1f} s, {} tokens/s\n", counted(report.tokens, "token"), seconds,
+  const std::string time = seconds < 1 ? fmt::format("{:.0f} ms", std::ceil(seconds * 1e3))
+                                       : fmt::format("{:.1f} s", seconds);
+  say(stderr, fmt::format("{} in {}, {} tokens/s\n", counted(report.tokens, "token"), time,
                           with_commas(static_cast<int64_t>(rate))));
 }
 
@@ -181,7 +183,7 @@ PagesOptions pages_of(const GenerateRequest& request, const LoadedModel& loaded,
   pages.count = request.num_samples;
   pages.silent = request.json;
   pages.stop = request.stop;
-  pages.no_text = loaded.tokenizer->end_of_text();
+  if (request.end_of_text) pages.no_text = loaded.tokenizer->end_of_text();
   const ModelConfig& config = loaded.state.config.model;
   if (config.halting.acts() && request.exit == Exit::kFirstConfident && can_colour(stdout)) {
     const DepthPlan plan = make_depth_plan(config);

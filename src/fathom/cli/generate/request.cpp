@@ -5,14 +5,18 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <system_error>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/text_request.h"
 #include "fathom/config/path_text.h"
+#include "fathom/data/tokenizer.h"
 #include "fathom/io/files.h"
 #include "fathom/model/spec/early_policy.h"
 #include "fathom/model/spec/policy.h"
+#include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/suggested_words.h"
 
@@ -192,6 +196,28 @@ void require_room(const GenerateRequest& request, const RunState& state) {
                  "num_samples or max_new_tokens");
 }
 
+bool is_one_folder(const std::string& a, const std::string& b) {
+  std::error_code ignored;
+  return std::filesystem::equivalent(a, b, ignored);
+}
+
+// Keys that the model's vocabulary leaves without a use.
+void add_idle_by_vocabulary(const FieldList& list, const RunState& state,
+                            GenerateRequest& request) {
+  if (state.tokenizer == nullptr) return;
+  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::from_json(*state.tokenizer);
+  if (list.given("end_of_text") && !tokenizer->end_of_text())
+    request.notices.push_back(
+        fmt::format("end_of_text = {} has no effect: the vocabulary has no token of a text's end",
+                    request.end_of_text));
+  try {
+    encode_with_specials(*tokenizer, request.stop);
+  } catch (const Error& e) {
+    request.notices.push_back(fmt::format("stop = {} has no effect: {}",
+                                          in_quotes(quoted_start(request.stop)), e.what()));
+  }
+}
+
 // Settles the run's name, which nanoGPT's sample.py has as --out_dir.
 void settle_run(GenerateRequest& request) {
   std::string& run = request.model.run;
@@ -199,14 +225,16 @@ void settle_run(GenerateRequest& request) {
   if (run.empty() && out_dir.empty())
     misuse("RUN is missing: a run's name, or its folder",
            "for example: fathom generate quickstart --start=\"ROMEO:\" --max_new_tokens=300");
-  if (!run.empty() && !out_dir.empty())
-    misuse(fmt::format("the run is {} and out_dir = {} at once", in_quotes(run),
-                       in_quotes(path_to_text(out_dir))),
-           "leave one of them out");
-  if (!run.empty()) return;
+  if (out_dir.empty()) return;
   const std::filesystem::path path = std::filesystem::path(out_dir).lexically_normal();
   const std::string last = path.has_filename() ? path.filename() : path.parent_path().filename();
-  run = kind_of(out_dir) == PathKind::kFolder ? out_dir : last;
+  const std::string named = kind_of(out_dir) == PathKind::kFolder ? out_dir : last;
+  if (run.empty())
+    run = named;
+  else if (!is_one_folder(resolve_run(run), resolve_run(named)))
+    misuse(fmt::format("the run is {} and out_dir = {} is another", in_quotes(run),
+                       in_quotes(path_to_text(out_dir))),
+           "leave one of them out");
 }
 
 }  // namespace
@@ -242,7 +270,9 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       .at_least(1)
       .at_most(1 << 30)
       .alias("max_len");
-  list.add("stop", stop, "a text ends before this one, empty: it goes on; written as start is")
+  list.add("stop", stop,
+           "a text ends before this one, which may be FILE:path and have \\n and \\t as start's; "
+           "empty: it goes on")
       .any_bytes();
   list.add("end_of_text", request.end_of_text,
            "a text ends where the model says the token of a text's end, if its vocabulary has one");
@@ -295,6 +325,7 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   settle_drafts(list, request, config.model);
   require_room(request, state);
   request.notices = notices_of(list);
+  add_idle_by_vocabulary(list, state, request);
   for (const char* key : {"num_samples", "max_new_tokens", "do_sample", "repetition_penalty"})
     if (request.lookahead > 0 && list.given(key))
       request.notices.push_back(fmt::format("{} has no effect: it needs lookahead = 0", key));

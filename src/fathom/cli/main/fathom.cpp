@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -35,6 +37,16 @@ int run(int argc, char** argv) {
   if (name == "--help" || name == "-h" || name == "help") {
     fmt::print("{}", overview());
     return argc > 1 ? 0 : 2;
+  }
+  // `fathom --help=train` is `fathom train --help`; the keys are the verbs'.
+  constexpr char kHelpOf[] = "--help=";
+  if (name.rfind(kHelpOf, 0) == 0) {
+    std::string verb = name.substr(std::strlen(kHelpOf)), help = "--help";
+    if (verb == "all") {
+      fmt::print("{}", overview());
+      return 0;
+    }
+    return run(3, std::vector<char*>{argv[0], verb.data(), help.data()}.data());
   }
   if (name == "--version") {
     fmt::print("fathom {}\n", FATHOM_VERSION);

@@ -119,8 +119,9 @@ int run_prepare(const Arguments& arguments) {
   line.takes_config_files();  // further files of --input
   const auto settings = line.parse(arguments, fields);
   if (!settings) return 0;
+  options.what = home_expanded(options.what);
   for (const auto& setting : *settings)
-    setting.key.empty() ? options.more_inputs.push_back(setting.text)
+    setting.key.empty() ? options.more_inputs.push_back(home_expanded(setting.text))
                         : fields.set_text(setting.key, setting.text, setting.origin);
   if (options.what == kNumbers) return tell_generated(fields, json);
   const KnownCorpus* known = find_known_corpus(options.what);

@@ -2,8 +2,6 @@
 
 #include "fathom/train/recipe/suggested_words.h"
 
-#include "fathom/train/recipe/suggested_words.h"
-
 namespace fathom {
 
 std::optional<RunListRequest> parse_runs(const Arguments& arguments) {
@@ -13,8 +11,9 @@ std::optional<RunListRequest> parse_runs(const Arguments& arguments) {
       "last training loss, the best of their evaluations, and how they ended.",
       "fathom runs 'quickstart*'");
   RunListRequest request;
-  line.suggests(suggested_runs);
-  line.takes_more_words(request.patterns);
+  line.takes_more_words(request.patterns, "PATTERN",
+                        "of runs' names: `*` is any text, `?` one character; in quotes, or the "
+                        "shell takes it for files. None: all runs");
   line.suggests(suggested_runs);
   FieldList list;
   list.section("runs");

@@ -88,7 +88,9 @@ int train(TrainRequest request) {
                                             request.options.initial_model, join(missing, ", ")));
   }
   if (const InitialPart& part = request.initial_part; !part.checkpoint.empty()) {
-    const TakenPart taken = trainer.take_part(part.checkpoint, part.names);
+    TensorNames names;
+    for (const PartName& name : part.names) names.emplace_back(name.ours, name.theirs);
+    const TakenPart taken = trainer.take_part(part.checkpoint, names);
     request.notices.push_back(fmt::format("{} of {} with {} are a part of the model, XXH3 {}",
                                           counted(taken.tensors, "tensor"), part.checkpoint,
                                           counted(taken.numbers, "number"), taken.checksum));

@@ -42,9 +42,8 @@ struct Architecture {
   // counts, loops' rules and fates of keys in what a pass does with it. The walk's own rule is the
   // setting halt_rule's.
   std::function<void(const ModelConfig& config, DepthPlan& plan, Policy& policy)> change_plan = {};
-  // A switch among its settings that freezes what patterns of the keys freeze and unfreeze name
-  // (train/recipe/freeze.h). resolve() writes them into these keys while it acts, and takes them
-  // out of there while it does not.
+  // A switch among its settings that freezes what `freeze` names and `unfreeze` does not, patterns
+  // as of the keys of these names, which have the last word (train/recipe/freeze.h).
   struct Freeze {
     bool acts = false;
     std::string freeze, unfreeze;

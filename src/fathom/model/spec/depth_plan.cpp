@@ -123,6 +123,14 @@ void check_plan(const DepthPlan& plan) {
   PlanChecker(plan).check();
 }
 
+void check_queries(const DepthPlan& plan) {
+  each_layer(plan, [&](const LayerSpec& layer) {
+    std::vector<bool> compares;
+    for (const AttentionSpec& a : layer.attention) compares.push_back(a.compares());
+    require_read_queries(plan.wirings.at(static_cast<size_t>(layer.wiring)), compares);
+  });
+}
+
 void add_readout(LayerSpec& layer) {
   if (!layer.readout) layer.readout = ReadoutSpec{0, {NormId::kOut, 0}, layer.number};
 }

@@ -87,6 +87,8 @@ bool predicts_next_token(const DepthPlan& plan);
 // parts than its layer has, a part that makes no sense, an empty group, widths that do not meet, no
 // readout at the end.
 void check_plan(const DepthPlan& plan);
+// Throws Error(kUsage) as require_read_queries() does, by the scores of each layer's attentions.
+void check_queries(const DepthPlan& plan);
 
 // Each section of the configuration in turn changes plan and policy by its `apply(section, plan,
 // policy)`, the backbone's first, which makes the plan; then the architecture changes them. Each of

@@ -41,7 +41,12 @@ bool last_has_its_own(const WiringConfig& config, Expr::Op op, int64_t n_layer) 
 
 std::vector<std::string> remarks(const WiringConfig& config, int64_t n_layer) {
   if (!config.has_wiring()) return {};
-  const Wiring wiring = typed_wiring(config);
+  AttentionSpec attention;
+  attention.scores = config.attn_scores;
+  const Wiring typed = typed_wiring(config);
+  const auto attentions = static_cast<size_t>(check_wiring(typed).attentions);
+  const Wiring wiring =
+      without_queries(typed, std::vector<bool>(attentions, attention.compares()));
   std::set<std::string> read = {"r"};  // names that this block's result is made of
   std::set<WiringPart> used, all;
   for (auto s = wiring.statements.rbegin(); s != wiring.statements.rend(); ++s) {

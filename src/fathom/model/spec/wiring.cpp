@@ -295,13 +295,22 @@ void each_part_call(const Expr& e, const F& f) {
   for (const Expr& arg : e.args) each_part_call(arg, f);
 }
 
-void require_read_parts(const Wiring& wiring, const std::vector<bool>& unread) {
-  std::set<std::pair<Op, int>> read;
+using CalledParts = std::set<std::pair<Op, int>>;
+
+// Parts whose values are read in the end.
+CalledParts read_parts(const Wiring& wiring) {
+  CalledParts read;
+  const std::vector<bool> unread = check_wiring(wiring).unread;
   for (size_t i = 0; i < unread.size(); ++i)
     if (!unread[i])
       each_part_call(wiring.statements[i].value, [&](const Expr& e) {
         read.insert({e.op, e.part});
       });
+  return read;
+}
+
+void require_read_parts(const Wiring& wiring) {
+  const CalledParts read = read_parts(wiring);
   for (const Statement& s : wiring.statements)
     each_part_call(s.value, [&](const Expr& e) {
       if (read.count({e.op, e.part}) > 0) return;
@@ -311,7 +320,34 @@ void require_read_parts(const Wiring& wiring, const std::vector<bool>& unread) {
     });
 }
 
+// An attention that compares nothing reads its values alone.
+void drop_queries(Expr& e, const std::vector<bool>& compares) {
+  for (Expr& arg : e.args) drop_queries(arg, compares);
+  if (e.op == Op::kAttention && !compares.at(static_cast<size_t>(e.part)))
+    e.args.erase(e.args.begin(), e.args.end() - 1);
+}
+
 }  // namespace
+
+Wiring without_queries(Wiring wiring, const std::vector<bool>& compares) {
+  for (Statement& s : wiring.statements) drop_queries(s.value, compares);
+  return wiring;
+}
+
+void require_read_queries(const Wiring& wiring, const std::vector<bool>& compares) {
+  const CalledParts read = read_parts(without_queries(wiring, compares));
+  // What nobody reads in any case is not for the scores to tell.
+  const CalledParts usually = read_parts(wiring);
+  for (const Statement& s : wiring.statements)
+    each_part_call(s.value, [&](const Expr& e) {
+      if (read.count({e.op, e.part}) > 0 || usually.count({e.op, e.part}) == 0) return;
+      misuse(fmt::format("{}: {} makes queries or keys, which attn_scores = uniform and fixed do "
+                         "not read",
+                         place_in_wiring(to_text(s), e.column), escaped(to_text(e))),
+             "take attn_scores = softmax or sigmoid, or leave it out: such a part would have "
+             "parameters that never learn");
+    });
+}
 
 size_t first_key_argument(const Expr& attention) {
   return attention.args.size() > 2 ? 1 : 0;
@@ -327,7 +363,7 @@ std::string to_text(const Wiring& wiring) {
 
 Wiring parse_wiring(std::string_view text, const std::string& what) {
   Wiring wiring{parse_formula(text, what)};
-  require_read_parts(wiring, check_wiring(wiring).unread);
+  require_read_parts(wiring);
   return wiring;
 }
 

@@ -48,6 +48,13 @@ size_t first_key_argument(const Expr& attention);
 // column if the wiring was parsed.
 WiringParts check_wiring(const Wiring& wiring);
 
+// By part A[k]: whether its scores compare queries with keys (AttentionSpec::compares). Of those
+// that do not, the calls with their values alone.
+Wiring without_queries(Wiring wiring, const std::vector<bool>& compares);
+// Throws Error(kUsage) for a part that is called for such queries or keys alone: its parameters
+// would never learn.
+void require_read_queries(const Wiring& wiring, const std::vector<bool>& compares);
+
 // The text of a wiring (expression.h has the grammar), parsed and checked; and each part that it
 // calls has to be read somewhere, else its parameters would never learn. `what` begins the message
 // of the Error(kUsage) for what does not parse.

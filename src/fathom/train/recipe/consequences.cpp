@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "fathom/base/text.h"
+#include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/schedule.h"
@@ -60,10 +62,14 @@ void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t 
 // Tensors that are trained from here on.
 void add_thawed(const RunConfig& before, const RunConfig& after, int64_t step,
                 std::vector<std::string>& out) {
-  const OptimizerConfig &a = before.optimizer, &b = after.optimizer;
-  if (a.default_freeze == b.default_freeze && a.freeze == b.freeze && a.unfreeze == b.unfreeze &&
-      a.parameter_groups == b.parameter_groups)
-    return;
+  OptimizerConfig a = before.optimizer, b = after.optimizer;
+  settle_own_freeze(before.model, a);
+  settle_own_freeze(after.model, b);
+  const auto says = [](const OptimizerConfig& c) {
+    return std::tie(c.default_freeze, c.freeze, c.unfreeze, c.parameter_groups, c.own_freeze,
+                    c.own_unfreeze);
+  };
+  if (says(a) == says(b)) return;
   const std::vector<ParameterSpec> table = parameter_table(after.model, /*vocab_size=*/2);
   const std::vector<ParameterSetting> was = parameter_settings(a, table),
                                       is = parameter_settings(b, table);

@@ -30,25 +30,16 @@ void mark(const char* key, const std::string& patterns, const std::vector<Parame
     for (const size_t i : parameters_named(key, pattern, table)) frozen[i] = value;
 }
 
-// `patterns` without those of `own`, or with them behind the others.
-void settle(const std::string& own, bool acts, std::string& patterns) {
-  std::vector<std::string> words = split(patterns);
-  const std::vector<std::string> own_words = split(own);
-  const auto is_own = [&](const std::string& word) {
-    return std::find(own_words.begin(), own_words.end(), word) != own_words.end();
-  };
-  words.erase(std::remove_if(words.begin(), words.end(), is_own), words.end());
-  if (acts) words.insert(words.end(), own_words.begin(), own_words.end());
-  patterns = join(words, ",");
-}
-
 }  // namespace
 
 void settle_own_freeze(const ModelConfig& model, OptimizerConfig& config) {
+  config.own_freeze.clear();
+  config.own_unfreeze.clear();
   if (model.architecture == nullptr || !model.architecture->freezes) return;
   const Architecture::Freeze own = model.architecture->freezes(model);
-  settle(own.freeze, own.acts, config.freeze);
-  settle(own.unfreeze, own.acts, config.unfreeze);
+  if (!own.acts) return;
+  config.own_freeze = own.freeze;
+  config.own_unfreeze = own.unfreeze;
 }
 
 std::vector<size_t> parameters_named(const char* key, const std::string& pattern,
@@ -70,7 +61,10 @@ std::vector<size_t> parameters_named(const char* key, const std::string& pattern
 
 std::vector<bool> frozen_parameters(const OptimizerConfig& config,
                                     const std::vector<ParameterSpec>& table) {
-  std::vector<bool> frozen(table.size(), config.default_freeze);
+  std::vector<bool> frozen(table.size());
+  mark("freeze", config.own_freeze, table, true, frozen);
+  mark("unfreeze", config.own_unfreeze, table, false, frozen);
+  if (config.default_freeze) frozen.assign(table.size(), true);
   mark("freeze", config.freeze, table, true, frozen);
   mark("unfreeze", config.unfreeze, table, false, frozen);
   if (std::find(frozen.begin(), frozen.end(), false) == frozen.end())

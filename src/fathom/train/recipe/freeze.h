@@ -9,8 +9,9 @@
 
 namespace fathom {
 
-// By parameter of the table: frozen or not. default_freeze decides, then freeze, then unfreeze;
-// both are names with `*` for any text, separated by commas. Throws Error(kUsage) for a name that
+// By parameter of the table: frozen or not. What an experiment's switch freezes is so to begin
+// with, or everything by default_freeze; freeze and then unfreeze have the last word. These are
+// names with `*` for any text, separated by commas. Throws Error(kUsage) for a name that
 // no parameter has, and where nothing would be trained.
 std::vector<bool> frozen_parameters(const OptimizerConfig& config,
                                     const std::vector<ParameterSpec>& table);
@@ -20,8 +21,9 @@ std::vector<bool> frozen_parameters(const OptimizerConfig& config,
 std::vector<size_t> parameters_named(const char* key, const std::string& pattern,
                                      const std::vector<ParameterSpec>& table);
 
-// For resolve(): patterns of an experiment's switch (Architecture::freezes) are in the keys once,
-// or, where it does not act, not at all.
+// What the experiment's switch freezes (Architecture::freezes), as OptimizerConfig::own_freeze and
+// own_unfreeze: empty where it does not act. The user's keys stay as they are. resolve() has done
+// so; a configuration that was read from a checkpoint needs it.
 void settle_own_freeze(const ModelConfig& model, OptimizerConfig& config);
 
 }  // namespace fathom

@@ -7,6 +7,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/safetensors.h"
 #include "fathom/train/recipe/run_checkpoint.h"
 #include "fathom/train/recipe/run_state.h"
@@ -41,6 +42,32 @@ std::map<std::string, std::vector<int64_t>> shapes_of(const ModelConfig& model,
   return shapes;
 }
 
+// The tensors that the experiment names, of one checkpoint; `misfits`: what does not fit.
+std::vector<PartName> look_for_part(const std::string& checkpoint, const RunConfig& config,
+                                    int64_t vocab_size, std::vector<std::string>& misfits) {
+  const Architecture& architecture = *config.model.architecture;
+  const RunState state = load_state(checkpoint);
+  std::vector<PartName> names = architecture.parts_of(config.model, state.config.model);
+  if (names.empty())
+    fail(fmt::format("the experiment {} names no tensors of a part", architecture.name),
+         "parts_of in its presets.cpp names them, or says by an Error why there are none");
+  const auto shapes = shapes_of(config.model, vocab_size);
+  const SafetensorsFile file = SafetensorsFile::open(checkpoint + "/model.safetensors");
+  std::map<std::string, std::string> taken;  // ours, and what becomes it
+  for (const PartName& name : names) {
+    const auto ours = shapes.find(name.ours);
+    if (ours == shapes.end() || !taken.emplace(name.ours, name.theirs).second)
+      fail(
+          fmt::format("the experiment {} gives {} {}", architecture.name, in_quotes(name.ours),
+                      ours == shapes.end() ? "a part's weights, and the model has none of that name"
+                                           : "two tensors of a part"),
+          "its parts_of in presets.cpp has to be mended");
+    if (std::string why = misfit(file, name, ours->second); !why.empty())
+      misfits.push_back(std::move(why));
+  }
+  return names;
+}
+
 }  // namespace
 
 InitialPart find_initial_part(const std::string& run_or_checkpoint, const RunConfig& config,
@@ -53,26 +80,12 @@ InitialPart find_initial_part(const std::string& run_or_checkpoint, const RunCon
         "--initial_model starts from all weights of a model of the same parts");
   InitialPart part;
   part.checkpoint = checkpoint_or_run(run_or_checkpoint);
-  const RunState state = load_state(part.checkpoint);
-  part.names = architecture->parts_of(config.model, state.config.model);
-  if (part.names.empty())
-    fail(fmt::format("the experiment {} names no tensors of a part", architecture->name),
-         "parts_of in its presets.cpp names them, or says by an Error why there are none");
-  const auto shapes = shapes_of(config.model, vocab_size);
-  const SafetensorsFile file = SafetensorsFile::open(part.checkpoint + "/model.safetensors");
-  std::map<std::string, std::string> taken;  // ours, and what becomes it
   std::vector<std::string> misfits;
-  for (const PartName& name : part.names) {
-    const auto ours = shapes.find(name.ours);
-    if (ours == shapes.end() || !taken.emplace(name.ours, name.theirs).second)
-      fail(
-          fmt::format("the experiment {} gives {} {}", architecture->name, in_quotes(name.ours),
-                      ours == shapes.end() ? "a part's weights, and the model has none of that name"
-                                           : "two tensors of a part"),
-          "its parts_of in presets.cpp has to be mended");
-    if (std::string why = misfit(file, name, ours->second); !why.empty())
-      misfits.push_back(std::move(why));
-  }
+  // Settings and tensors are of one checkpoint, also of a run that still saves.
+  read_checkpoint(part.checkpoint, [&](const std::string& steady) {
+    misfits.clear();
+    part.names = look_for_part(steady, config, vocab_size, misfits);
+  });
   if (misfits.empty()) return part;
   const size_t more = misfits.size() > kMostToldTensors ? misfits.size() - kMostToldTensors : 0;
   misfits.resize(misfits.size() - more);

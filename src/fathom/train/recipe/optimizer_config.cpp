@@ -74,7 +74,8 @@ void add_parameter_fields(FieldList& list, OptimizerConfig& c) {
            "parameters that stay as they are, for example token_table.*,mlp.0.*; `*` is any text")
       .needs("default_freeze = false", [&c] { return !c.default_freeze; });
   list.add("unfreeze", c.unfreeze, "parameters that are trained although freeze names them")
-      .needs("freeze or default_freeze", [&c] { return c.default_freeze || !c.freeze.empty(); });
+      .needs("freeze or default_freeze",
+             [&c] { return c.default_freeze || !c.freeze.empty() || !c.own_freeze.empty(); });
   list.add("parameter_groups", c.parameter_groups,
            "settings of some parameters, the first that fits: head.*: lr=0.1, decay=0; mlp.0.*: "
            "frozen_until=500. lr is times the learning rate, decay in place of weight_decay");

@@ -33,6 +33,7 @@ struct OptimizerConfig {
   // (parameter_groups.h).
   bool default_freeze = false;
   std::string freeze, unfreeze, parameter_groups;
+  std::string own_freeze, own_unfreeze;  // no keys: of an experiment's switch, see freeze.h
   // Of every optimiser whose state begins anew; see schedule.h.
   int64_t optimizer_warmup_steps = 0;
   double optimizer_warmup_fraction = 0.1;

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -17,9 +16,8 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/corpus_name.h"
 #include "fathom/io/json_text.h"
-#include "fathom/model/spec/architecture.h"
 #include "fathom/train/recipe/plan_data.h"
-#include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/plan_keys.h"
 
 namespace fathom {
 namespace {
@@ -59,7 +57,6 @@ const std::vector<std::string> kNameKeys = {"step_name", "name"},
 class Reader {
  public:
   explicit Reader(const std::string& file) : file_(escaped(file)) {
-    scratch_.push_back(std::make_unique<Scratch>());
     result_.plan.name = corpus_name_of(std::filesystem::path(file).filename().string());
   }
 
@@ -308,39 +305,36 @@ class Reader {
     if (value.is_string() && value.get_ref<const std::string&>().size() > kLongestText)
       refuse(at, "has " + shown(value) + " as " + key,
              fmt::format("a value has at most {} bytes", kLongestText));
-    FieldList& list = list_with(key);
-    const Field* field = list.find(key);
-    if (field == nullptr) {
+    const std::vector<const Field*> known = keys_.find(key);
+    if (known.empty()) {
+      FieldList& list = keys_.everyones();
       const size_t told = list.notices().size();
       list.set_text(key, "", at);  // refuses what is unknown
       for (size_t i = told; i < list.notices().size(); ++i)
         result_.notices.push_back(at + ": " + list.notices()[i]);
       return;
     }
-    if (!may_differ_between_stages(*field)) refuse_for_stages(*field, at, stage);
+    const auto may_set = std::find_if(known.begin(), known.end(),
+                                      [](const Field* f) { return may_differ_between_stages(*f); });
+    if (may_set == known.end()) refuse_for_stages(*known.front(), at, stage.budget);
+    const Field& field = **may_set;
     if (value.is_object())
-      refuse(at, "has an object as " + field->name(), "a value is a number, a text or a list");
+      refuse(at, "has an object as " + field.name(), "a value is a number, a text or a list");
     // TOML has no null.
-    const bool is_none = value == "none" && !field->is_text() && field->choices().empty();
+    const bool is_none = value == "none" && !field.is_text() && field.choices().empty();
     if (is_none) return add_override(key, Tree(), at, stage);
-    if (value.is_string()) return set(at, stage, field->name(), value.get<std::string>());
-    list.set(field->name(), nlohmann::json(value), at);
-    add_unless_twice(field->name(), to_literal(nlohmann::json(value)), at, stage);
-  }
-
-  [[noreturn]] static void refuse_for_stages(const Field& field, const std::string& at,
-                                             const Stage& stage) {
-    if (field.name() == "max_iters")
-      refuse(at, "sets max_iters and lasts for " + to_text(stage.budget),
-             "a stage's length is its budget: \"steps\": N beside the data set");
-    refuse(at, fmt::format("sets {}, which is one for the whole run", field.name()),
-           fmt::format("give it to `fathom train` as --{}; a stage may set {}", field.name(),
-                       keys_of_stages()));
+    const std::string text =
+        value.is_string() ? value.get<std::string>() : to_literal(nlohmann::json(value));
+    // An experiment's key is checked with the preset's own list (stage_runs.cpp).
+    const bool is_everyones = keys_.everyones().find(key) != nullptr;
+    if (is_everyones && value.is_string()) return set(at, stage, field.name(), text);
+    if (is_everyones) keys_.everyones().set(field.name(), nlohmann::json(value), at);
+    add_unless_twice(field.name(), text, at, stage);
   }
 
   // Refuses a value that the field does not take.
   void set(const std::string& at, Stage& stage, const std::string& key, const std::string& value) {
-    list_with(key).set_text(key, value, at);
+    keys_.everyones().set_text(key, value, at);
     add_unless_twice(key, value, at, stage);
   }
 
@@ -351,34 +345,8 @@ class Reader {
     stage.overrides.emplace_back(key, value);
   }
 
-  // Takes values only to see whether it takes them: of every preset, or of one whose experiment
-  // adds keys of its own. Which preset the plan is for is not known yet.
-  struct Scratch {
-    explicit Scratch(RunConfig given = {}) : config(std::move(given)) { add_fields(list, config); }
-    RunConfig config;
-    FieldList list;
-  };
-
-  // The first that has the key; the one of every preset where none has.
-  FieldList& list_with(const std::string& key) {
-    if (scratch_.front()->list.find(key) != nullptr) return scratch_.front()->list;
-    if (scratch_.size() == 1) {
-      std::set<std::string> seen;
-      for (const Preset& preset : registry().presets()) {
-        RunConfig config = preset_config(preset.name);
-        if (config.model.architecture == nullptr ||
-            !seen.insert(config.model.architecture->name).second)
-          continue;
-        scratch_.push_back(std::make_unique<Scratch>(std::move(config)));
-      }
-    }
-    for (const auto& scratch : scratch_)
-      if (scratch->list.find(key) != nullptr) return scratch->list;
-    return scratch_.front()->list;
-  }
-
   std::string file_;
-  std::vector<std::unique_ptr<Scratch>> scratch_;
+  PlanKeys keys_;
   std::optional<std::map<std::string, std::string>> data_;  // the plan's own names
   std::set<std::string> names_;
   WrittenPlan result_;

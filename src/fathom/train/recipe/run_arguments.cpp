@@ -33,9 +33,13 @@ std::string experiment_of(const std::string& path) {
 
 // In the experiment's place, as nanoGPT's command lines have it.
 void refuse_config_file(const std::string& word) {
-  const std::string path = path_from_text(word);
+  const std::string path = home_expanded(path_from_text(word));
   const std::string ending = std::filesystem::path(path).extension().string();
   if (ending != ".py" && ending != ".toml") return;
+  const std::string stem = std::filesystem::path(path).stem().string();
+  if (kind_of(path) == PathKind::kNothing && registry().config("", stem) == nullptr)
+    misuse(fmt::format("there is no config file {}", in_quotes(word)),
+           "an experiment stands before a config file's path; `fathom list` shows them");
   const std::string of_run = experiment_of(path);
   misuse(fmt::format("{} is a config file, and no experiment stands before it", in_quotes(word)),
          ending == ".py"  ? fmt::format("nanoGPT's model is `gpt2 {}`; `fathom list` shows others",
@@ -51,10 +55,14 @@ std::string named_preset(const Arguments& arguments) {
     if (arguments[i].rfind("--exp=", 0) == 0) return arguments[i].substr(6);
     if (arguments[i] == "--exp" && i + 1 < arguments.size()) return arguments[i + 1];
   }
-  for (const std::string& word : arguments)
-    if (registry().has(word)) return word;
-  if (arguments.empty() || arguments[0].rfind('-', 0) == 0) return "";
-  refuse_config_file(arguments[0]);
+  if (arguments.empty()) return "";
+  // Before the first word there may be options, whose values nobody tells from words yet.
+  if (arguments[0].rfind('-', 0) == 0) {
+    for (const std::string& word : arguments)
+      if (registry().has(word)) return word;
+    return "";
+  }
+  if (!registry().has(arguments[0])) refuse_config_file(arguments[0]);
   return arguments[0];
 }
 
@@ -66,7 +74,7 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
       list.set_text(setting.key, setting.text, setting.origin);
       continue;
     }
-    const std::string path = path_from_text(setting.text);
+    const std::string path = home_expanded(path_from_text(setting.text));
     const PathKind kind = kind_of(path);
     if (kind == PathKind::kFolder)
       misuse(fmt::format("{} is a folder, not a config file", in_quotes(path)),
@@ -92,7 +100,8 @@ int64_t likely_corpus_vocab(const RunConfig& config) {
   const std::string& dataset = config.data.dataset;
   if (names_numbers(dataset)) return numbers_vocab_size(config.data.numbers.tokenizer);
   const std::vector<std::string> prepared = prepared_corpora();
-  if (std::find(prepared.begin(), prepared.end(), dataset) != prepared.end()) {
+  const bool is_folder = kind_of(path_from_text(dataset)) == PathKind::kFolder;
+  if (is_folder || std::find(prepared.begin(), prepared.end(), dataset) != prepared.end()) {
     try {
       return Corpus::open(dataset).vocab_size();
     } catch (const Error&) {  // damaged: train and eval will say so

@@ -6,13 +6,15 @@
 #include <vector>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
 
 namespace fathom {
 
-std::string run_checkpoint(const std::string& run, const std::string& which) {
+std::string run_checkpoint(const std::string& run, const std::string& typed) {
   namespace fs = std::filesystem;
+  const std::string which = home_expanded(typed);
   const fs::path checkpoints = fs::path(resolve_run(run)) / "checkpoints";
   std::vector<fs::path> candidates = {checkpoints / which, which};
   if (which == "auto") candidates = {checkpoints / "best", checkpoints / "last"};
@@ -23,7 +25,8 @@ std::string run_checkpoint(const std::string& run, const std::string& which) {
                      checkpoints.string()));
 }
 
-std::string checkpoint_or_run(const std::string& name) {
+std::string checkpoint_or_run(const std::string& typed) {
+  const std::string name = home_expanded(typed);
   if (std::filesystem::exists(std::filesystem::path(name) / "state.json")) return name;
   return run_checkpoint(name, "auto");
 }

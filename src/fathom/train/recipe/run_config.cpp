@@ -345,6 +345,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   validate(config.model);
   settle_depth(config.model);
   check_plan(make_depth_plan(config.model));
+  check_queries(make_depth_plan(config.model));
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   settle_auto_exit(list, config.training, notices);
   add_acting(parse_evaluations(config.training.evaluations, config.model), config.model, untold);

@@ -11,6 +11,7 @@
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/plan_data.h"
+#include "fathom/train/recipe/plan_keys.h"
 #include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/training_plan.h"
 
@@ -123,7 +124,12 @@ void check_tokenizers(ResolvedPlan& resolved) {
 // max_iters is 0.
 void set_overrides(const Stage& stage, FieldList& list, RunConfig& config,
                    std::vector<std::string>& notices) {
-  for (const auto& [key, text] : stage.overrides) list.set_text(key, text, "overrides");
+  for (const auto& [key, text] : stage.overrides) {
+    // An experiment's own, which another one of that name may allow.
+    if (const Field* field = list.find(key); field && !may_differ_between_stages(*field))
+      refuse_for_stages(*field, "it", stage.budget);
+    list.set_text(key, text, "overrides");
+  }
   const bool by_steps = stage.budget.unit == Budget::Unit::kSteps;
   config.training.max_iters = by_steps ? static_cast<int64_t>(stage.budget.amount) : 0;
   notices = resolve(list, config);
