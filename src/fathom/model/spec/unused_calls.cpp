@@ -45,8 +45,7 @@ std::vector<std::string> remarks(const WiringConfig& config, int64_t n_layer) {
   attention.scores = config.attn_scores;
   const Wiring typed = typed_wiring(config);
   const auto attentions = static_cast<size_t>(check_wiring(typed).attentions);
-  const Wiring wiring =
-      without_queries(typed, std::vector<bool>(attentions, attention.compares()));
+  const Wiring wiring = without_queries(typed, std::vector<bool>(attentions, attention.compares()));
   std::set<std::string> read = {"r"};  // names that this block's result is made of
   std::set<WiringPart> used, all;
   for (auto s = wiring.statements.rbegin(); s != wiring.statements.rend(); ++s) {

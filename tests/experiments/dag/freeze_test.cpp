@@ -1,0 +1,84 @@
+// freeze_gpt beside the keys that freeze by name.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "experiments/dag/dag_config.h"
+#include "fathom/train/recipe/consequences.h"
+#include "fathom/train/recipe/freeze.h"
+#include "recipe/config_testing.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::resolved;
+
+// Names of what a run of dag_small_stack trains; `plain`: those of the model without the DAG.
+std::set<std::string> trained_with(const testing::Settings& typed) {
+  const RunConfig config = resolved("dag_small_stack", typed).config;
+  const std::vector<ParameterSpec> table = parameter_table(config.model, 50);
+  const std::vector<bool> frozen = frozen_parameters(config.optimizer, table);
+  std::set<std::string> names;
+  for (size_t i = 0; i < table.size(); ++i)
+    if (!frozen[i]) names.insert(table[i].name);
+  return names;
+}
+
+std::set<std::string> named_dag() {
+  std::set<std::string> names;
+  for (const std::string& name : trained_with({}))
+    if (name.rfind("dag.", 0) == 0) names.insert(name);
+  return names;
+}
+
+TEST(DagFreezing, FreezeAllButTheDag) {
+  std::set<std::string> of_dag = trained_with({});
+  for (const std::string& name : trained_with({{"dag_depth", "0"}})) of_dag.erase(name);
+  EXPECT_EQ(trained_with({{"freeze_gpt", "True"}}), of_dag);
+}
+
+// The keys of the user are theirs: the switch adds to them and takes nothing out of them.
+TEST(DagFreezing, FreezingByHandHasTheLastWord) {
+  const std::set<std::string> dag = named_dag();
+  EXPECT_FALSE(dag.empty());
+  EXPECT_EQ(trained_with({{"freeze", "*"}, {"unfreeze", "dag.*"}}), dag);
+  EXPECT_EQ(trained_with({{"default_freeze", "True"}, {"unfreeze", "dag.*"}}), dag);
+  std::set<std::string> both =
+      trained_with({{"default_freeze", "True"}, {"unfreeze", "dag.*,norm_out.*"}});
+  for (const std::string& name : dag) EXPECT_EQ(both.erase(name), 1U) << name;
+  EXPECT_FALSE(both.empty());
+  for (const std::string& name : both) EXPECT_EQ(name.rfind("norm_out.", 0), 0U) << name;
+
+  const std::set<std::string> alone = trained_with({{"freeze_gpt", "True"}});
+  std::set<std::string> less = alone;
+  EXPECT_EQ(less.erase("dag.gate.bias"), 1U);
+  EXPECT_EQ(trained_with({{"freeze_gpt", "True"}, {"freeze", "dag.gate.bias"}}), less);
+  std::set<std::string> wider = trained_with({{"freeze_gpt", "True"}, {"unfreeze", "norm_out.*"}});
+  EXPECT_GT(wider.size(), alone.size());
+  for (const std::string& name : alone) wider.erase(name);
+  for (const std::string& name : wider) EXPECT_EQ(name.rfind("norm_out.", 0), 0U) << name;
+}
+
+TEST(DagFreezing, FreezingLeavesTheKeysAsTheyWereGiven) {
+  const testing::Resolved given =
+      resolved("dag_small_stack",
+               {{"freeze_gpt", "True"}, {"freeze", "dag.gate.bias"}, {"unfreeze", "norm_out.*"}});
+  EXPECT_EQ(given.config.optimizer.freeze, "dag.gate.bias");
+  EXPECT_EQ(given.config.optimizer.unfreeze, "norm_out.*");
+  for (const std::string& notice : given.notices)
+    EXPECT_EQ(notice.find("freeze"), std::string::npos) << notice;
+  // Another switch of the same run: what follows from it is known of what was saved, too.
+  RunConfig before = given.config, after = given.config;
+  before.optimizer.own_freeze.clear();
+  before.optimizer.own_unfreeze.clear();
+  EXPECT_TRUE(consequences(before, after, 1).empty());
+  after.model.own.flag("freeze_gpt", true) = false;
+  const std::vector<std::string> told = consequences(before, after, 1);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_THAT(told[0], HasSubstr("frozen are trained from here on"));
+}
+
+}  // namespace
+}  // namespace fathom
