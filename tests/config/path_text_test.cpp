@@ -1,4 +1,5 @@
 #include "fathom/config/path_text.h"
+#include "fathom/base/text.h"
 
 #include "fathom/config/fields.h"
 

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "fathom/base/error.h"
+#include "fathom/config/path_text.h"
 
 namespace fathom {
 namespace {
