@@ -19,12 +19,12 @@ std::vector<Tensor> draws(const RandomField& field, const Rows& rows,
           rows.unpad(by_query.reshape({by_query.size(0), by_query.size(1), -1}))};
 }
 
-std::vector<Batch> batches() {
+std::vector<Batch> field_batches() {
   return {text_batch(5, 6, 1), ragged_batch(5, 6, 2)};
 }
 
 TEST(RandomField, SplittingABatchChangesNoNumber) {
-  for (const Batch& batch : batches()) {
+  for (const Batch& batch : field_batches()) {
     const std::vector<Tensor> whole = draws(RandomField(1, 2, 0), Rows(batch));
     for (const auto& [first, n] : {std::pair<int64_t, int64_t>{0, 2}, {2, 2}, {4, 1}, {1, 4}}) {
       const Rows part(sequences(batch, first, n));
@@ -40,7 +40,7 @@ TEST(RandomField, SplittingABatchChangesNoNumber) {
 }
 
 TEST(RandomField, RowsThatLeaveChangeNoNumber) {
-  for (const Batch& batch : batches()) {
+  for (const Batch& batch : field_batches()) {
     const Rows rows(batch);
     for (const double kept : {0.2, 0.5, 0.9}) {
       const Tensor keep_R = random_normal({rows.count()}, unsigned(10 * kept)).lt(kept);
