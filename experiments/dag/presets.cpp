@@ -151,14 +151,16 @@ void predictor_small_d4(RunConfig& c) {
 void register_dag(Registry& registry) {
   registry.experiment("dag", "compute with numbers: every token runs a small program");
   registry.add("dag", "12 blocks, 768 wide, programs of 4 operations over a list of numbers", full);
-  registry.add("dag_stack", "the same with a stack, gated: what predictors of programs feed",
-               [](RunConfig& c) {
-                 full(c);
-                 set_keys(c, kStack);
-               });
+  registry.add(
+      "dag_stack",
+      "12 blocks, 768 wide, programs of 4 operations on a stack, gated: predictors feed it",
+      [](RunConfig& c) {
+        full(c);
+        set_keys(c, kStack);
+      });
   registry.add("dag_small", "4 blocks, 128 wide, on lines of arithmetic: minutes on two cores",
                small);
-  registry.add("dag_small_stack", "the same with a stack, gated; dag_predictor_small feeds it",
+  registry.add("dag_small_stack", "dag_small with a stack, gated: dag_predictor_small feeds it",
                [](RunConfig& c) {
                  small(c);
                  set_keys(c, kStack);
@@ -174,7 +176,8 @@ void register_dag(Registry& registry) {
   registry.add("dag_predictor_small",
                "characters, 4 blocks, 128 wide, 2 operations: 15 minutes on two cores",
                predictor_small);
-  registry.add("dag_predictor_small_d4", "the same for 4 operations: an hour", predictor_small_d4);
+  registry.add("dag_predictor_small_d4", "dag_predictor_small for 4 operations: an hour",
+               predictor_small_d4);
 }
 
 }  // namespace fathom

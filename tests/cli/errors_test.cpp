@@ -70,7 +70,7 @@ TEST_F(ErrorsTest, KeysAndValues) {
   };
   refused("--n_layr=3", {"--n_layr"}, "--n_layer");
   refused("--embde-dim=3", {"--embde-dim"}, "--embed_dim");
-  refused("--zzzzzz", {"--zzzzzz"}, "fathom describe --help");
+  refused("--zzzzzz", {"--zzzzzz"}, "--help=all");
   refused("-n", {"-n"});
   refused("--n_layer", {"--n_layer", "value is missing"});
   refused("--n_layer=", {"n_layer", "int"});

@@ -104,6 +104,7 @@ const std::vector<InVain>& in_vain() {
     return InVain{"eval", key, "dataset = numbers", {"plain", option}, {"counted", option}};
   };
   static const std::vector<InVain> all = {
+      of_numbers("numbers_depth", "--numbers_depth=2"),
       of_numbers("value_range", "--value_range=[-1,1]"),
       of_numbers("max_decimal_places", "--max_decimal_places=1"),
       of_numbers("max_digits", "--max_digits=3"),

@@ -148,12 +148,15 @@ TEST_F(PlanTest, ListsTheBuiltInOnes) {
     EXPECT_THAT(o.out, HasSubstr(built_in.plan.name + (built_in.is_ours ? " *: " : ": ")));
   EXPECT_THAT(o.out, HasSubstr("not prepared: tinystories, wiki_en, wiki_es, smoltalk"));
   const json listed = json::parse(run({"plan", "list", "--json"}).out);
-  EXPECT_EQ(listed.size(), built_in_plans().size());
+  EXPECT_GT(listed.size(), built_in_plans().size()) << "experiments ship some";
   EXPECT_EQ(listed[0]["name"], "default");
   EXPECT_EQ(listed[0]["missing"].size(), 4U);
   prepare_text("tinystories");
   for (const json& plan : json::parse(run({"plan", "list", "--json"}).out))
-    EXPECT_EQ(plan["missing"].empty(), plan["name"] == "tinystories") << plan["name"];
+    // What trains on generated numbers lacks nothing.
+    EXPECT_EQ(plan["missing"].empty(),
+              plan["name"] == "tinystories" || plan["name"] == "predictor_then_model")
+        << plan["name"];
   EXPECT_EQ(run({"plan", "tinystories", kPreset, "--block_size=16"}).exit_code, 0);
 }
 

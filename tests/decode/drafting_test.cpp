@@ -243,13 +243,13 @@ TEST(Drafts, OfAModelWhoseLayersAgreeAreAllRight) {
 TEST(Drafts, TokensOfAPassAreOfTheTextsThatAreOpen) {
   const ModelConfig config = ahead_config();
   const auto model = drafting_model(config);
-  GenerateOptions o = greedy_options(config, {0, 64, Overflow::kStop});
-  o.max_new_tokens = 12;
+  GenerateOptions o = greedy_options(config, {0, kDraftWindow, Overflow::kStop});
+  o.max_new_tokens = 8;
   o.ends = [](size_t text, int64_t) { return text == 1; };
   const GrownTexts g = texts_grown(*model, o, {{1}, {2}});
-  EXPECT_EQ(g.report.tokens, 13);
-  EXPECT_EQ(g.report.passes, 12);
-  EXPECT_EQ(g.report.asked, 13);
+  EXPECT_EQ(g.report.tokens, 9);
+  EXPECT_EQ(g.report.passes, 8);
+  EXPECT_EQ(g.report.asked, 9);
   EXPECT_EQ(g.report.tokens_per_pass(), 1);
   o.draft = Draft::kShift;
   o.draft_tokens = 3;

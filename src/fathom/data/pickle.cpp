@@ -286,8 +286,8 @@ Pickle read_pickle(std::string_view bytes, const std::string& name) {
 
 void refuse_pickle(const std::string& name, const std::string& what) {
   fail(fmt::format("{} {}", name, what),
-       "such a file is a dictionary with vocab_size, and for characters itos and stoi, by "
-       "pickle.dump(meta, file); without it the shards beside it are ids alone");
+       "such a file is a dictionary with vocab_size, and for characters itos and stoi, written by "
+       "Python's pickle; without it the shards beside it are ids alone");
 }
 
 }  // namespace fathom

@@ -278,10 +278,9 @@ TEST(DagSettings, WithoutEffectAreTold) {
 // Where an objective has nothing in the data, or no part has a weight, training does not begin.
 TEST(DagSettings, ThatLeaveNothingToLearnAreRefused) {
   const auto refused = [](const char* preset, const testing::Settings& typed) {
-    const RunConfig config = resolved(preset, typed).config;
     return std::string(refusal_of([&] {
                          std::vector<std::string> notices;
-                         open_data(config, notices);
+                         open_data(resolved(preset, typed).config, notices);
                        }).what());
   };
   const auto taken = [](const char* preset, const testing::Settings& typed) {
