@@ -25,22 +25,6 @@ bool is_identity(const std::string& operation) {
   return operation == to_text(Operation::kIdentity);
 }
 
-std::string sign_of_operation(const std::string& operation) {
-  switch (operation_named(operation)) {
-    case Operation::kAdd:
-      return "+";
-    case Operation::kSubtract:
-      return "-";
-    case Operation::kMultiply:
-      return "*";
-    case Operation::kDivide:
-      return "/";
-    case Operation::kIdentity:
-      break;
-  }
-  return "";
-}
-
 std::string node_name(const TokenProgram& program, size_t node) {
   const size_t V = program.values.size();
   return node < V ? fmt::format("value {}", node + 1) : fmt::format("step {}", node - V + 1);
@@ -79,7 +63,7 @@ std::vector<std::string> formulas_of(const TokenProgram& program) {
     const auto [first, second] = operands_of(program, k);
     std::string formula = formulas.at(first);
     if (!is_identity(program.operations[k]))
-      formula = fmt::format("({} {} {})", formula, sign_of_operation(program.operations[k]),
+      formula = fmt::format("({} {} {})", formula, sign_of(operation_named(program.operations[k])),
                             formulas.at(second));
     const size_t node = program.values.size() + k;
     formulas.push_back(formula.size() > kLongestFormula ? node_name(program, node) : formula);

@@ -6,13 +6,16 @@
 #include <cctype>
 #include <charconv>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
+
+bool begins_word(const std::string& text, size_t at) {
+  return at < text.size() && std::isalpha(static_cast<unsigned char>(text[at])) != 0;
+}
 
 std::string number_text(const std::string& name, double value) {
   for (const char* share : {"rate", "accuracy", "correct", "confident", "fallback", "earlystop"})
@@ -73,16 +76,18 @@ std::string metrics_text(const std::map<std::string, double>& metrics) {
   return join(parts, ", ");
 }
 
+size_t begin_of_part(const std::string& metric) {
+  const size_t point = metric.rfind('.');
+  if (point == metric.npos || metric.find('/') != metric.npos) return metric.npos;
+  return begins_word(metric, point + 1) ? point + 1 : metric.npos;
+}
+
 bool is_detail(const std::string& metric) {
-  static constexpr std::string_view kHeldAgainst = "_baseline";
-  const auto begins_word = [&](size_t at) {
-    return at + 1 < metric.size() && std::isalpha(static_cast<unsigned char>(metric[at + 1])) != 0;
-  };
-  for (const char sign : {'.', '/'})
-    for (size_t at = metric.find(sign); at != metric.npos; at = metric.find(sign, at + 1))
-      if (begins_word(at)) return true;
-  return metric.size() > kHeldAgainst.size() &&
-         metric.compare(metric.size() - kHeldAgainst.size(), metric.npos, kHeldAgainst) == 0;
+  const size_t slash = metric.find('/'), ending = kBaselineEnding.size();
+  const bool is_of_group = slash != metric.npos && begins_word(metric, slash + 1);
+  const bool is_baseline = metric.size() > ending &&
+                           metric.compare(metric.size() - ending, ending, kBaselineEnding) == 0;
+  return is_of_group || is_baseline || begin_of_part(metric) != metric.npos;
 }
 
 }  // namespace fathom

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fathom {
@@ -19,6 +20,10 @@ std::map<std::string, std::map<ListPlace, double>> lists_of(
 // ("accuracy.words"), one of a group ("norms/mean"), or what another one is held against
 // ("accuracy_baseline").
 bool is_detail(const std::string& metric);
+inline constexpr std::string_view kBaselineEnding = "_baseline";
+// Of "accuracy.words" where the part's name begins, behind the point; npos: it is of no part. Lists
+// ("loss/3.1") and numbers in names ("execution_0.01") have points of their own.
+size_t begin_of_part(const std::string& metric);
 
 // "infer 1.8633, exit_rate [0.056 0.023 0.008 0.913]": such a list is shown as one, with its
 // numbers where they are not 0, 1, 2, ... ("layer_loss [1: 1.8779, 3: 1.8633]"), shares (names with

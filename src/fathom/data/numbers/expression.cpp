@@ -12,27 +12,12 @@
 namespace fathom {
 namespace {
 
-const char* sign_of(Operation operation) {
-  switch (operation) {
-    case Operation::kAdd:
-      return "+";
-    case Operation::kSubtract:
-      return "-";
-    case Operation::kMultiply:
-      return "*";
-    case Operation::kDivide:
-      return "/";
-    case Operation::kIdentity:
-      break;
-  }
-  fail("identity has no sign in an expression");
-}
-
 std::string token_text(const ExpressionToken& token) {
   switch (token.kind) {
     case ExpressionToken::kNumber:
       return to_text(token.number);
     case ExpressionToken::kOperator:
+      if (token.operation == Operation::kIdentity) fail("identity has no sign in an expression");
       return sign_of(token.operation);
     case ExpressionToken::kOpen:
       return "(";

@@ -33,6 +33,22 @@ const char* to_text(Operation operation) {
   return kOperationNames.at(static_cast<size_t>(operation));
 }
 
+const char* sign_of(Operation operation) {
+  switch (operation) {
+    case Operation::kAdd:
+      return "+";
+    case Operation::kSubtract:
+      return "-";
+    case Operation::kMultiply:
+      return "*";
+    case Operation::kDivide:
+      return "/";
+    case Operation::kIdentity:
+      break;
+  }
+  return "";
+}
+
 Operation operation_named(std::string_view name) {
   for (const Operation operation : kOperations)
     if (name == to_text(operation)) return operation;

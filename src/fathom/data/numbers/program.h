@@ -18,6 +18,7 @@ inline constexpr std::array<Operation, 5> kOperations = {Operation::kAdd, Operat
                                                          Operation::kMultiply, Operation::kDivide,
                                                          Operation::kIdentity};
 const char* to_text(Operation operation);  // "add", "subtract", "multiply", "divide", "identity"
+const char* sign_of(Operation operation);  // "+", "-", "*", "/"; of identity, which has none, ""
 // Throws Error(kUsage) with the nearest name.
 Operation operation_named(std::string_view name);
 // "add, identity, multiply": in their order, each once. Throws Error(kUsage) where it is not that.

@@ -21,6 +21,22 @@
 #include "fathom/track/stored_run.h"
 
 namespace fathom {
+
+std::map<std::string, std::string> settings_of(const std::string& text, const std::string& name) {
+  std::map<std::string, std::string> settings;
+  const auto take = [&](const std::string& key, const nlohmann::ordered_json& value) {
+    settings[key] = value.is_string() ? value.get<std::string>() : to_literal(value);
+  };
+  const nlohmann::ordered_json tree = read_toml_tree(text, name);
+  for (const auto& [key, value] : tree.items()) {
+    if (value.is_object())
+      for (const auto& [inner, setting] : value.items()) take(inner, setting);
+    else
+      take(key, value);
+  }
+  return settings;
+}
+
 namespace {
 
 constexpr uint64_t kMostPlanBytes = 4 << 20;
@@ -81,23 +97,6 @@ std::vector<Asked> asked_runs(const std::vector<std::string>& words,
     for (size_t i = before; i < asked.size(); ++i) asked[i].word = word;
   }
   return asked;
-}
-
-// Every key of a config file, whatever its section, with its value as a literal. No key is unknown
-// here, so also runs of other versions can be set beside one another.
-std::map<std::string, std::string> settings_of(const std::string& text, const std::string& name) {
-  std::map<std::string, std::string> settings;
-  const auto take = [&](const std::string& key, const nlohmann::ordered_json& value) {
-    settings[key] = value.is_string() ? value.get<std::string>() : to_literal(value);
-  };
-  const nlohmann::ordered_json tree = read_toml_tree(text, name);
-  for (const auto& [key, value] : tree.items()) {
-    if (value.is_object())
-      for (const auto& [inner, setting] : value.items()) take(inner, setting);
-    else
-      take(key, value);
-  }
-  return settings;
 }
 
 // A run's plan.json says what its stages set; the configuration in the store has the values of the

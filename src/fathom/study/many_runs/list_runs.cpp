@@ -7,13 +7,15 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "fathom/base/error.h"
+#include "fathom/base/lines.h"
 #include "fathom/base/text.h"
-#include "fathom/config/config_file.h"
 #include "fathom/io/files.h"
+#include "fathom/study/many_runs/gather.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
 
@@ -28,15 +30,6 @@ struct ListedRun {
   std::optional<double> loss;    // of its last training step that was stored
 };
 
-// A key of the configuration, in whatever section it stands.
-nlohmann::ordered_json setting_of(const nlohmann::ordered_json& tree, const std::string& key) {
-  for (const auto& [section, values] : tree.items()) {
-    if (section == key) return values;
-    if (values.is_object() && values.contains(key)) return values.at(key);
-  }
-  return nullptr;
-}
-
 // Of a training plan: what its stages set is not in the run's configuration, but what the stage did
 // in which it was started last.
 bool has_plan(const std::string& run) {
@@ -46,16 +39,15 @@ bool has_plan(const std::string& run) {
 
 // A run of another version, whose configuration has other keys, is listed as well.
 void add_settings(ListedRun& run) {
-  nlohmann::ordered_json tree;
+  std::map<std::string, std::string> settings;
   try {
-    tree = read_toml_tree(run.record.config_toml, run.record.name);
+    settings = settings_of(run.record.config_toml, run.record.name);
   } catch (const Error&) {
     return;
   }
-  const auto data = setting_of(tree, "dataset"), steps = setting_of(tree, "max_iters");
-  if (data.is_string()) run.data = data.get<std::string>();
-  if (steps.is_number_integer() && steps.get<int64_t>() > 0 && !has_plan(run.record.name))
-    run.steps = steps.get<int64_t>();
+  run.data = settings["dataset"];
+  const std::optional<int64_t> steps = parse_number<int64_t>(settings["max_iters"]);
+  if (steps && *steps > 0 && !has_plan(run.record.name)) run.steps = steps;
 }
 
 bool is_asked(const std::vector<std::string>& patterns, const std::string& name) {

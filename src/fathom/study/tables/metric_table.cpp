@@ -1,30 +1,13 @@
 #include "fathom/study/tables/metric_table.h"
 
-#include <string_view>
 #include <vector>
+
+#include "fathom/track/metric_text.h"
 
 namespace fathom {
 namespace {
 
-constexpr std::string_view kBaseline = "_baseline";
 constexpr report::NumberForm kMeasured = {report::NumberForm::Kind::kGeneral, 4};
-
-// Of "op_accuracy.ops2" where the part begins, behind the point; npos: of no part. Lists
-// ("loss/3.1") and shares of a number ("execution_0.01") have points of their own: a part begins
-// with a letter.
-size_t begin_of_part(const std::string& name) {
-  const size_t point = name.rfind('.');
-  if (point == name.npos || point + 1 == name.size() || name.find('/') != name.npos)
-    return name.npos;
-  const char first = name[point + 1];
-  return first >= 'a' && first <= 'z' ? point + 1 : name.npos;
-}
-
-bool is_detail(const std::string& name) {
-  const bool is_baseline = name.size() > kBaseline.size() &&
-                           name.compare(name.size() - kBaseline.size(), name.npos, kBaseline) == 0;
-  return is_baseline || name.find('/') != name.npos || begin_of_part(name) != name.npos;
-}
 
 }  // namespace
 
@@ -33,8 +16,9 @@ report::Table measured_table(const std::map<std::string, double>& metrics,
   report::Table table;
   bool has_baselines = false;
   for (const auto& [name, value] : metrics) {
-    if (is_detail(name) || told.count(name) > 0) continue;
-    const auto baseline = metrics.find(name + std::string(kBaseline));
+    const bool is_of_list = name.find('/') != name.npos;
+    if (is_detail(name) || is_of_list || told.count(name) > 0) continue;
+    const auto baseline = metrics.find(name + std::string(kBaselineEnding));
     const bool has_one = baseline != metrics.end();
     has_baselines = has_baselines || has_one;
     table.rows.push_back({name, value, has_one ? report::Cell(baseline->second) : "-"});
