@@ -143,33 +143,39 @@ TEST(Reasons, TooManyOpenFilesIsNotACheckpointsFault) {
   EXPECT_EQ(newest_complete(folder.path())->step, 2);
 }
 
-// Of many that begin with the same sight, exactly one puts its folder there.
+// Of many that begin with the same sight, exactly one puts its folder there; it is whole, and the
+// others leave nothing.
+void race_to(const TempFolder& folder, const std::string& name) {
+  std::vector<SeenFolder> seen;
+  for (int i = 0; i < 4; ++i) seen.emplace_back(folder / name);
+  std::atomic<int> committed = 0, refused = 0;
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 4; ++i)
+    writers.emplace_back([&, i] {
+      StagedFolder staged(folder / name, std::move(seen[static_cast<size_t>(i)]));
+      spill(staged.path() + "/a", std::to_string(i));
+      try {
+        staged.commit();
+        ++committed;
+      } catch (const FolderReplaced& error) {
+        ++refused;
+      }
+    });
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(committed, 1);
+  EXPECT_EQ(refused, 3);
+  EXPECT_EQ(slurp(folder / name + "/a").size(), 1U);
+}
+
+// Often: what may go wrong between two system calls does so once in a hundred rounds.
 TEST(StagedFolder, OfSeveralWritersAtOnceOneSucceeds) {
-  TempFolder folder;
-  for (const bool occupied : {false, true}) {
-    if (occupied) fs::create_directory(folder / "corpus");
-    const std::string name = folder / (occupied ? "corpus" : "fresh");
-    std::vector<SeenFolder> seen;
-    for (int i = 0; i < 4; ++i) seen.emplace_back(name);
-    std::atomic<int> committed = 0, refused = 0;
-    std::vector<std::thread> writers;
-    for (int i = 0; i < 4; ++i)
-      writers.emplace_back([&, i] {
-        StagedFolder staged(name, std::move(seen[static_cast<size_t>(i)]));
-        spill(staged.path() + "/a", std::to_string(i));
-        try {
-          staged.commit();
-          ++committed;
-        } catch (const FolderReplaced& error) {
-          ++refused;
-        }
-      });
-    for (std::thread& writer : writers) writer.join();
-    EXPECT_EQ(committed, 1);
-    EXPECT_EQ(refused, 3);
-    EXPECT_EQ(slurp(name + "/a").size(), 1U);
+  for (int round = 0; round < 500 && !HasFailure(); ++round) {
+    TempFolder folder;
+    fs::create_directory(folder / "corpus");
+    race_to(folder, "fresh");
+    race_to(folder, "corpus");
+    EXPECT_THAT(folder.entries(), ElementsAre("corpus", "fresh"));
   }
-  EXPECT_THAT(folder.entries(), ElementsAre("corpus", "fresh"));
 }
 
 TEST(StagedFolder, WhatHasVanishedMeanwhileIsWrittenAnew) {

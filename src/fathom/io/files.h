@@ -191,7 +191,7 @@ class StagedFolder {
 
  private:
   void put_where_nothing_is();
-  void exchange();
+  bool exchange();  // whether the old folder has the staging name now
   void set_aside_and_rename();
 
   std::string final_path_;

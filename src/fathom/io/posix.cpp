@@ -100,6 +100,13 @@ std::string Target::hidden_name() const {
   return "." + name.substr(0, kKept) + "~" + xxh3_hex(as_bytes(name));
 }
 
+// Whether `path` names what `fd` has open.
+bool is_still_named(int fd, const std::string& path) {
+  struct stat open, there;
+  return ::fstat(fd, &open) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+         open.st_ino == there.st_ino && open.st_dev == there.st_dev;
+}
+
 // Failure to look is no failure: the caller's own creation reports what is wrong with the folder.
 void sweep_siblings(const std::string& folder, std::string_view prefix) {
   const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), &::closedir);
@@ -110,10 +117,7 @@ void sweep_siblings(const std::string& folder, std::string_view prefix) {
     const Fd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!fd.is_open() || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) continue;
     // Another sweeper may have been faster, and the name be a living one's by now.
-    struct stat locked, there;
-    if (::fstat(fd.get(), &locked) == 0 && ::lstat(path.c_str(), &there) == 0 &&
-        locked.st_ino == there.st_ino && locked.st_dev == there.st_dev)
-      remove_quietly(path);
+    if (is_still_named(fd.get(), path)) remove_quietly(path);
   }
 }
 
@@ -136,12 +140,11 @@ Sibling create_sibling(const Target& target, SiblingKind kind) {
       if ((errno == EEXIST || (is_folder && errno == ENOENT)) && !last) continue;
       fail_errno("create", target.path(), errno);
     }
-    // Between creation and lock another process may have swept it away: take another name. Where
-    // locks are not supported nobody sweeps, so that is no error.
-    struct stat status;
-    const bool swept = (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) ||
-                       (::fstat(fd.get(), &status) == 0 && status.st_nlink == 0);
-    if (!swept) return {std::move(path), std::move(fd)};
+    // Between creation and lock another writer may have swept it away, or taken it for his own and
+    // put it in its place: take another name. Where locks are not supported nobody sweeps, so that
+    // is no error.
+    const bool locked = ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (locked && is_still_named(fd.get(), path)) return {std::move(path), std::move(fd)};
     if (last) fail_errno("lock", path, EWOULDBLOCK);
   }
 }

@@ -101,14 +101,17 @@ StagedFolder::~StagedFolder() {
 void StagedFolder::commit() {
   require_whole_mappings();
   sync_tree(path_);
+  bool old_is_staged = false;
   if (seen_.occupant_->is_there)
-    exchange();
+    old_is_staged = exchange();
   else
     put_where_nothing_is();
   sibling_.reset();  // should the next line throw, the old folder stays until the next StagedFolder
   const posix::Target target(final_path_);
   posix::sync_folder(target.folder);
-  posix::remove_quietly(path_);
+  // Otherwise the staging name is free, and may be another writer's by now: one of this process, or
+  // of a container whose process has the same number.
+  if (old_is_staged) posix::remove_quietly(path_);
   posix::remove_quietly(target.sibling(posix::kAsideSuffix));
 }
 
@@ -126,15 +129,19 @@ void StagedFolder::put_where_nothing_is() {
   posix::fail_errno("write", final_path_, errno);
 }
 
-void StagedFolder::exchange() {
+bool StagedFolder::exchange() {
   const char* staged = path_.c_str();
   const char* final_name = final_path_.c_str();
-  // From the exchange on the old folder has the staging name: hold it against sweeping until the
-  // parent is synced, in case a power cut undoes the exchange.
+  // One writer at a time holds the old folder: who waited finds it replaced. From the exchange on it
+  // has the staging name, and the lock keeps it from being swept until the parent is synced, in case
+  // a power cut undoes the exchange. Where locks are not supported there is none.
   old_ = std::make_unique<posix::Fd>(::open(final_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (old_->is_open()) ::flock(old_->get(), LOCK_EX | LOCK_NB);
+  while (old_->is_open() && ::flock(old_->get(), LOCK_EX) != 0 && errno == EINTR) {
+  }
+  if (exists(final_path_) && !is_occupant(final_path_, *seen_.occupant_))
+    throw FolderReplaced(final_path_);
   if (::renameat2(AT_FDCWD, staged, AT_FDCWD, final_name, RENAME_EXCHANGE) == 0) {
-    if (is_occupant(path_, *seen_.occupant_)) return;
+    if (is_occupant(path_, *seen_.occupant_)) return true;
     if (::renameat2(AT_FDCWD, staged, AT_FDCWD, final_name, RENAME_EXCHANGE) != 0) {
       const int error = errno;
       sibling_.reset();  // what has the staging name now is not ours to remove
@@ -142,10 +149,13 @@ void StagedFolder::exchange() {
     }
     throw FolderReplaced(final_path_);
   }
-  if (errno == ENOENT) return put_where_nothing_is();  // it has been removed meanwhile
+  if (errno == ENOENT) {  // it has been removed meanwhile
+    put_where_nothing_is();
+    return false;
+  }
   if (!is_unknown_here(errno)) posix::fail_errno("write", final_path_, errno);
-  if (!is_occupant(final_path_, *seen_.occupant_)) throw FolderReplaced(final_path_);
   set_aside_and_rename();
+  return false;
 }
 
 void StagedFolder::set_aside_and_rename() {
