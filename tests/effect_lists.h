@@ -84,6 +84,7 @@ inline constexpr const char* kPlanEffects[] = {
     "english_conversion_rate",
     "permutation_probability",
     "result_digits",
+    "shuffle_labels",
     "stream_share",
     "numbers_tokenizer",
     "train_seed",

@@ -310,6 +310,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "eval max_operations",
     "eval number_operations",
     "eval english_conversion_rate",
+    "eval shuffle_labels",
     "eval stream_share",
     "eval evaluation_size",
     "eval format",

@@ -112,6 +112,7 @@ const std::vector<InVain>& in_vain() {
       of_numbers("max_operations", "--max_operations=2"),
       of_numbers("number_operations", "--number_operations=add"),
       of_numbers("english_conversion_rate", "--english_conversion_rate=1"),
+      of_numbers("shuffle_labels", "--shuffle_labels"),
       of_numbers("stream_share", "--stream_share=1"),
       of_numbers("evaluation_size", "--evaluation_size=10"),
       of_window("dataset", "--dataset=rain"),

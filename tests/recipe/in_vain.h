@@ -29,6 +29,7 @@ inline std::vector<InVain> in_vain_of_numbers() {
                                                         {"english_conversion_rate", "0.5"},
                                                         {"permutation_probability", "0.5"},
                                                         {"result_digits", "2"},
+                                                        {"shuffle_labels", "True"},
                                                         {"stream_share", "0.5"},
                                                         {"numbers_tokenizer", "byte"},
                                                         {"train_seed", "3"},
@@ -42,6 +43,11 @@ inline std::vector<InVain> in_vain_of_numbers() {
                    "number_identity = pad",
                    {{"dataset", "numbers"}, {"number_identity", "none"}},
                    {{"number_identity", "pad"}}});
+  all.push_back({"shuffle_labels",
+                 "True",
+                 "stream_share below 1",
+                 {{"dataset", "numbers"}, {"stream_share", "1"}},
+                 {{"stream_share", "0.5"}}});
   return all;
 }
 

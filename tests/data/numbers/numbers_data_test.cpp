@@ -113,6 +113,19 @@ TEST_F(NumbersDataTest, NoProgramIsLearnedFromAPart) {
   EXPECT_EQ(column(cut, kProgramReal).front(), 0);
 }
 
+TEST_F(NumbersDataTest, ShuffledLabelsAreAnotherExamples) {
+  const TokenBatch plain = row(3), other = row(4);
+  config_.shuffle_labels = true;
+  const TokenBatch shuffled = row(3);
+  EXPECT_EQ(shuffled.tokens, plain.tokens);
+  EXPECT_EQ(column(shuffled, kSupervised), column(plain, kSupervised));
+  ASSERT_NE(real_column(other, kProgramLog), real_column(plain, kProgramLog));
+  for (const char* name : {kProgramSign, kProgramLog, kProgramValue})
+    EXPECT_EQ(real_column(shuffled, name), real_column(other, name));
+  for (const char* name : {kProgramUsed, kProgramOp, kProgramReal, kProgramWording})
+    EXPECT_EQ(column(shuffled, name), column(other, name));
+}
+
 TEST_F(NumbersDataTest, CountsWhatIsCut) {
   rows_.T = 20;
   double cut = 0;
@@ -252,6 +265,7 @@ TEST_F(NumbersCorpus, ItsFingerprintIsOfWhatDecidesTheExamples) {
   EXPECT_TRUE(changed([](Config& c) { c.english_rate = 0; }));
   EXPECT_TRUE(changed([](Config& c) { c.val_seed = 5; }));
   EXPECT_TRUE(changed([](Config& c) { c.tokenizer = "byte"; }));
+  EXPECT_TRUE(changed([](Config& c) { c.shuffle_labels = true; }));
   EXPECT_FALSE(changed([](Config& c) { c.depth = 4; })) << "what it is anyway";
   EXPECT_FALSE(changed([](Config& c) { c.evaluation_size = 9; }));
 }

@@ -57,7 +57,7 @@ const std::vector<std::string>& numbers_keys() {
   static const std::vector<std::string> keys = {
       "numbers_depth",  "value_range",    "max_decimal_places", "max_digits",
       "min_operations", "max_operations", "number_operations",  "english_conversion_rate",
-      "stream_share",   "evaluation_size"};
+      "shuffle_labels", "stream_share",   "evaluation_size"};
   return keys;
 }
 

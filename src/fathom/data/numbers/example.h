@@ -46,6 +46,8 @@ struct NumbersConfig {
   // Share of the sequences that are a stream of examples, a line each, cut at the block's end; the
   // others are one example each, with its labels.
   double stream_share = 0;
+  // A control: each example has the labels of the next one, of which its text says nothing.
+  bool shuffle_labels = false;
   std::string tokenizer = "char";  // or byte, gpt2
   int64_t train_seed = 42, val_seed = 43;
   int64_t evaluation_size = 2048;  // sequences of a split that `eval` looks at

@@ -93,6 +93,10 @@ void add_text_fields(FieldList& list, NumbersConfig& c, const std::function<bool
       .at_least(0)
       .at_most(1)
       .needs(kNeedsNumbers, acts);
+  list.add("shuffle_labels", c.shuffle_labels,
+           "a control: each example has another one's labels, so that only their rates are learned")
+      .needs(kNeedsNumbers, acts)
+      .needs("stream_share below 1", [&c] { return c.stream_share < 1; });
   list.add<std::string>("numbers_tokenizer", c.tokenizer,
                         "of the generated text; gpt2: once `fathom prepare` has got it",
                         {{"char", "char"}, {"byte", "byte"}, {"gpt2", "gpt2"}})
@@ -246,23 +250,24 @@ bool names_numbers(const std::string& dataset) {
 
 std::string fingerprint_of(const NumbersConfig& c) {
   constexpr int kForm = 2;  // of the generator: another one draws other examples
-  const nlohmann::json said = {kForm,
-                               depth_of(c),
-                               std::max(c.label_depth, depth_of(c)),
-                               c.value_range,
-                               c.max_decimals,
-                               c.max_digits.value_or(0),
-                               c.operations.empty() ? kAllOperations : c.operations,
-                               static_cast<int>(c.identity),
-                               c.min_operations.value_or(-1),
-                               c.max_operations.value_or(-1),
-                               c.english_rate,
-                               c.algebraic_noise,
-                               c.result_digits,
-                               c.stream_share,
-                               c.tokenizer,
-                               c.train_seed,
-                               c.val_seed};
+  nlohmann::json said = {kForm,
+                         depth_of(c),
+                         std::max(c.label_depth, depth_of(c)),
+                         c.value_range,
+                         c.max_decimals,
+                         c.max_digits.value_or(0),
+                         c.operations.empty() ? kAllOperations : c.operations,
+                         static_cast<int>(c.identity),
+                         c.min_operations.value_or(-1),
+                         c.max_operations.value_or(-1),
+                         c.english_rate,
+                         c.algebraic_noise,
+                         c.result_digits,
+                         c.stream_share,
+                         c.tokenizer,
+                         c.train_seed,
+                         c.val_seed};
+  if (c.shuffle_labels) said.push_back("shuffle_labels");
   return xxh3_hex(as_bytes(json_text(said)));
 }
 

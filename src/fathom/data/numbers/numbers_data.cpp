@@ -128,7 +128,7 @@ void NumbersData::add_ahead(TokenBatch& batch, const WholeNumbers& following) co
 }
 
 TokenBatch NumbersData::one_example(uint64_t sequence) const {
-  const NumberExample example = examples_.at(split_, sequence, 0);
+  NumberExample example = examples_.at(split_, sequence, 0);
   Text text = encoded(example);
   const auto all = static_cast<int64_t>(text.tokens.size());
   const bool is_cut = all > rows_.T;
@@ -144,7 +144,10 @@ TokenBatch NumbersData::one_example(uint64_t sequence) const {
     supervised[t] = is_cut ? 0 : text.supervised[t];
   }
   if (is_cut) following.assign(text.tokens.begin() + rows_.T + 1, text.tokens.end());
-  add_labels(batch, is_cut ? nullptr : &example);
+  const bool is_shuffled = examples_.config().shuffle_labels;
+  const NumberExample labelled =
+      is_shuffled ? examples_.at(split_, sequence + 1, 0) : std::move(example);
+  add_labels(batch, is_cut ? nullptr : &labelled);
   add_whole(batch, kResult, std::move(results), /*is_of_token=*/true);
   add_whole(batch, kSupervised, std::move(supervised), /*is_of_token=*/true);
   add_ahead(batch, following);
