@@ -203,13 +203,13 @@ apt_install() {
     { tail -n 20 "$folder/apt.log"; return 1; }
 }
 
-# build_in_clone CMAKE-OPTIONS -- TARGET...: with the packages that quickstart and check install.
+# build_in_clone CMAKE-OPTION... -- TARGET...: with the packages that quickstart installs.
 build_in_clone() {
   # shellcheck disable=SC2016
   in_clone bash -c '
     set -e
     source cmake/setup.sh
-    install_packages build run test
+    install_packages build run
     options=()
     while [[ $1 != -- ]]; do options+=("$1"); shift; done
     shift
@@ -274,6 +274,8 @@ run_package() {
 
 run_tests() {
   local status=0
+  # Of [test], what these are built of.
+  apt_install --no-install-recommends libgtest-dev libgmock-dev librapidcheck-dev || return 1
   build_in_clone -DFATHOM_TESTS=ON '-DFATHOM_ENGINE_TESTS=ops;model;decode' -- engine-tests e2e-tests &&
     try_programs "$checkout/build/release/fathom" || return 1
   in_clone ctest --preset release -R '^(engine|e2e)-tests$' || status=$?
