@@ -24,7 +24,8 @@ PART: only these, in the order given; the first four unless one is. FOLDER/root 
 there; the clone is made anew unless --keep is given. Takes about 4 GB.
 
   --suite SUITE     this Debian instead of bookworm: trixie (Debian 13)
-  --ccache FOLDER   compiled files are taken from this cache and added to it
+  --ccache FOLDER   compiled files are taken from this cache and added to it; the language is this
+                    shell's then
   --input FILE      train on this file: passed on as ./quickstart --input
   --user            run as an ordinary user with sudo instead of as root
   --keep            keep the clone (with its build) of the last call
@@ -173,14 +174,17 @@ unmount_all() {
   done
 }
 
-# in_root USER COMMAND...: with a new user's environment; only proxies are passed on.
+# in_root USER COMMAND...: with a new user's environment; only proxies are passed on, and what ccache needs.
 in_root() {
   local name=$1 variable environment=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
+  local passed_on=(http_proxy https_proxy no_proxy)
   shift
   environment+=("TERM=${TERM:-dumb}" "USER=$name")
   if [[ -n $cache ]]; then environment+=(CCACHE_DIR=/ccache); fi
   if [[ $name == root ]]; then environment+=(HOME=/root); else environment+=("HOME=/home/$name"); fi
-  for variable in http_proxy https_proxy no_proxy; do
+  # ccache takes the language into account, in which a compiler warns.
+  if [[ -n $cache ]]; then passed_on+=(LANG LC_ALL LC_CTYPE LC_MESSAGES); fi
+  for variable in "${passed_on[@]}"; do
     if [[ -n ${!variable:-} ]]; then environment+=("$variable=${!variable}"); fi
   done
   env -i "${environment[@]}" "${network[@]}" chroot --userspec="$name" "$root" "$@"
