@@ -280,8 +280,10 @@ run_tests() {
   local status=0
   # Of [test], what these are built of.
   apt_install --no-install-recommends libgtest-dev libgmock-dev librapidcheck-dev || return 1
-  build_in_clone -DFATHOM_TESTS=ON '-DFATHOM_ENGINE_TESTS=ops;model;decode' -- engine-tests e2e-tests &&
-    try_programs "$checkout/build/release/fathom" || return 1
+  # First what they test: a warning of the libraries shows at its start.
+  build_in_clone -DFATHOM_TESTS=ON '-DFATHOM_ENGINE_TESTS=ops;model;decode' -- fathom fathom-engine &&
+    try_programs "$checkout/build/release/fathom" &&
+    build_in_clone -- engine-tests e2e-tests || return 1
   in_clone ctest --preset release -R '^(engine|e2e)-tests$' || status=$?
   in_clone cmake --preset release -UFATHOM_ENGINE_TESTS >/dev/null   # all of them again for ./check
   return "$status"
