@@ -221,9 +221,11 @@ build_in_clone() {
     cmake --build --preset release --parallel "$(build_jobs)" --target "$@"' bash "$@"
 }
 
-# try_programs FATHOM: trains a tiny model in $root and lets it write; nothing may warn.
+# try_programs FATHOM: trains a tiny model in $root and lets it write; nothing may warn, and BLAS is the
+# one that was linked, though another is the system's.
 try_programs() {
   local log=$folder/programs.log
+  apt_install --no-install-recommends libopenblas0-pthread || return 1
   # shellcheck disable=SC2016
   in_root "$user" bash -c '
     set -e
@@ -242,6 +244,7 @@ try_programs() {
     rm -r "$trial"' bash "$1" </dev/null >"$log" 2>&1 || { cat "$log"; return 1; }
   cat "$log"
   if grep -niE 'warning|deprecat' "$log"; then return 1; fi
+  if ! grep -qE '^ok +blas +OpenBLAS \(OpenMP\)' "$log"; then return 1; fi
 }
 
 run_install() {
