@@ -7,14 +7,6 @@
 #include <filesystem>
 #include <string>
 
-// The build puts the tests into tests/ beside the programs.
-inline std::string fathom_program() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "fathom";
-}
-#ifndef FATHOM_PROGRAM
-#define FATHOM_PROGRAM fathom_program().c_str()
-#endif
-
 #include "config/config_testing.h"
 #include "e2e/program.h"
 #include "fathom/data/prepare.h"

@@ -116,7 +116,7 @@ TEST_F(Completion, BashCompletesWords) {
       "ask() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _fathom; echo \"${COMPREPLY[*]}\"; }\n"
       "COMP_WORDBREAKS=$' \\t\\n\"\\'><=;|&(:'\n";
   const auto answers = [&](const std::string& words) {
-    const std::string program = FATHOM_PROGRAM;
+    const std::string program = testing::fathom_program();
     return said_by("bash", "eval \"$('" + program + "' completion bash)\"\n" + ask + "ask '" +
                                program + "' " + words + "\n");
   };
@@ -127,7 +127,7 @@ TEST_F(Completion, BashCompletesWords) {
   EXPECT_EQ(answers("train --n_l"), "--n_layer=\n");
   EXPECT_EQ(answers("export s"), "second\n");
   EXPECT_EQ(answers("train --config = x"), "\n") << "files, which bash knows";
-  EXPECT_THAT(said_by("bash", "eval \"$('" + std::string(FATHOM_PROGRAM) +
+  EXPECT_THAT(said_by("bash", "eval \"$('" + testing::fathom_program() +
                                   "' completion bash)\"; complete -p fathom\n"),
               HasSubstr("-o default -F _fathom fathom"));
 }

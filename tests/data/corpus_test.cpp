@@ -8,6 +8,7 @@
 #include "data/data_testing.h"
 #include "fathom/data/prepare.h"
 #include "fathom/data/tokenizer_json.h"
+#include "source_path.h"
 
 namespace fs = std::filesystem;
 
@@ -207,7 +208,7 @@ TEST_F(ShardNamesTest, HaveTheTokenizerThatLiesBesideThem) {
 TEST_F(ShardNamesTest, HaveTheVocabularyOfNanoGptsMetaPkl) {
   open({"train.bin", "val.bin"});
   const auto take = [&](const std::string& name) {
-    fs::copy_file(std::string(FATHOM_SOURCE_DIR) + "/tests/golden/meta_pickle/" + name + ".pkl",
+    fs::copy_file(testing::source_path("tests/golden/meta_pickle/" + name + ".pkl"),
                   temp_ / "data/x/meta.pkl", fs::copy_options::overwrite_existing);
     return Corpus::open("x");
   };

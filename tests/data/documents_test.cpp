@@ -8,6 +8,7 @@
 #include "data/data_testing.h"
 #include "fathom/data/document_files.h"
 #include "fathom/io/program.h"
+#include "source_path.h"
 
 namespace fs = std::filesystem;
 
@@ -194,7 +195,7 @@ TEST_F(DocumentsTest, TidyTextsHaveNoWideGaps) {
 }
 
 TEST_F(DocumentsTest, ParquetRowsAreDocuments) {
-  const std::string path = FATHOM_SOURCE_DIR "/tests/golden/parquet/rain.parquet";
+  const std::string path = source_path("tests/golden/parquet/rain.parquet");
   DocumentForm form;
   form.titled = true;
   try {
@@ -214,7 +215,7 @@ TEST_F(DocumentsTest, ParquetRowsAreDocuments) {
 // The program around hyparquet, with a stand-in for that.
 TEST_F(DocumentsTest, ParquetIsReadGroupByGroup) {
   if (find_program("node").empty()) GTEST_SKIP() << "node is not installed";
-  const ScopedVariable modules("FATHOM_NODE_MODULES", FATHOM_SOURCE_DIR "/tests/golden/node");
+  const ScopedVariable modules("FATHOM_NODE_MODULES", source_path("tests/golden/node"));
   DocumentForm form;
   form.titled = true;
   EXPECT_THAT(

@@ -6,6 +6,7 @@
 
 #include "errors.h"
 #include "fathom/io/files.h"
+#include "source_path.h"
 
 namespace fathom {
 namespace {
@@ -14,9 +15,8 @@ using testing::caught;
 using ::testing::HasSubstr;
 
 std::string pickled(const std::string& name) {
-  return read_text_file(
-      std::string(FATHOM_SOURCE_DIR) + "/tests/golden/meta_pickle/" + name + ".pkl",
-      kMaxMetaPickleBytes);
+  return read_text_file(testing::source_path("tests/golden/meta_pickle/" + name + ".pkl"),
+                        kMaxMetaPickleBytes);
 }
 
 TEST(MetaPickleTest, EveryProtocolSaysTheSame) {

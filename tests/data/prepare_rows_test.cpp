@@ -8,6 +8,7 @@
 #include "fathom/base/utf8.h"
 #include "fathom/data/prepare.h"
 #include "fathom/data/sample.h"
+#include "source_path.h"
 
 namespace fs = std::filesystem;
 
@@ -242,7 +243,7 @@ TEST_F(PrepareRows, PackedRowsAreUnpacked) {
 
 TEST_F(PrepareRows, ColumnsOfParquetAreRows) {
   PrepareOptions options;
-  options.what = FATHOM_SOURCE_DIR "/tests/golden/parquet/rain.parquet";
+  options.what = testing::source_path("tests/golden/parquet/rain.parquet");
   options.prompt_field = "title";
   options.truth_field = "text";
   try {

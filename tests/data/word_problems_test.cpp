@@ -8,6 +8,7 @@
 
 #include "errors.h"
 #include "fathom/io/files.h"
+#include "source_path.h"
 
 namespace fathom {
 namespace {
@@ -95,7 +96,7 @@ TEST(WordProblems, NumbersAreThoseInDigits) {
 
 // The 200 that golden/make_word_problems.py makes.
 TEST(WordProblems, OfTheTemplatesAreRead) {
-  const std::string path = std::string(FATHOM_SOURCE_DIR) + "/tests/golden/word_problems.jsonl";
+  const std::string path = testing::source_path("tests/golden/word_problems.jsonl");
   const auto problems = read_word_problems(read_text_file(path, 1 << 20), path);
   EXPECT_EQ(problems.size(), 200u);
   for (const WordProblem& problem : problems)

@@ -23,9 +23,9 @@ class ConsoleTest : public ::testing::Test {
  protected:
   // A shell's line, in the place's folder; `fathom` is the program.
   int shell(const std::string& line) const {
-    const std::string all =
-        "cd '" + place_.path("").string() +
-        "' && unset FATHOM_RUNS FATHOM_DATA && fathom() { '" FATHOM_PROGRAM "' \"$@\"; }; " + line;
+    const std::string all = "cd '" + place_.path("").string() +
+                            "' && unset FATHOM_RUNS FATHOM_DATA && fathom() { '" +
+                            fathom_program() + "' \"$@\"; }; " + line;
     const int status = std::system(("bash -c '" + quoted(all) + "'").c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
@@ -93,7 +93,7 @@ TEST_F(ConsoleTest, ATerminalThatGoesDoesNotMakeARunFailed) {
       std::vector<char*> argv = {const_cast<char*>("fathom")};
       for (std::string& word : words) argv.push_back(word.data());
       argv.push_back(nullptr);
-      execv(FATHOM_PROGRAM, argv.data());
+      execv(fathom_program().c_str(), argv.data());
       _exit(127);
     }
     std::string seen;
@@ -251,7 +251,7 @@ std::string screen_of(const SmallRuns& place, const Words& words) {
     std::vector<char*> argv = {const_cast<char*>("fathom")};
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
-    execv(FATHOM_PROGRAM, argv.data());
+    execv(fathom_program().c_str(), argv.data());
     _exit(127);
   }
   std::string seen;

@@ -30,7 +30,7 @@ class DoctorTest : public ::testing::Test {
             slurp(place_.path("stderr.txt"))};
   }
   Outcome doctor(const Settings& settings = {}, const std::string& words = "") const {
-    return doctor(FATHOM_PROGRAM, settings, words);
+    return doctor(fathom_program(), settings, words);
   }
 
   // The answer as JSON: {name: check}. Exit code and counts must agree.
@@ -57,7 +57,7 @@ class DoctorTest : public ::testing::Test {
   // A copy of `fathom` alone, with `engine` beside it if that is not empty.
   std::string copy_of_fathom(const std::string& engine = "") const {
     fs::create_directories(place_.path("bin"));
-    fs::copy_file(FATHOM_PROGRAM, place_.path("bin/fathom"));
+    fs::copy_file(fathom_program(), place_.path("bin/fathom"));
     if (!engine.empty()) {
       place_.write("bin/fathom-engine", engine);
       fs::permissions(place_.path("bin/fathom-engine"), fs::perms::owner_all);

@@ -21,7 +21,7 @@ class Imported : public ::testing::Test {
   static void SetUpTestSuite() {
     place_ = new Workplace;
     place_->write("rain.txt", small_text());
-    const std::string model = FATHOM_SOURCE_DIR "/tests/golden/hugging_face";
+    const std::string model = golden_model();
     ASSERT_EQ(place_->run({"import", model, "--run-name", "tiny"}).exit_code, 0);
     ASSERT_EQ(place_
                   ->run({"prepare", "rain.txt", "--tokenizer=bpe",
@@ -80,7 +80,7 @@ TEST_F(Imported, ATrainingStartsFromItsWeights) {
 
 TEST_F(Imported, ItGoesOnItselfAsAResumedRun) {
   Words words = training({"--resume", "--accept_new_data"});
-  const std::string model = FATHOM_SOURCE_DIR "/tests/golden/hugging_face";
+  const std::string model = golden_model();
   ASSERT_EQ(run({"import", model, "--run-name=own"}).exit_code, 0);
   words.emplace_back("--run_name=own");
   const Outcome o = run(words);

@@ -28,6 +28,11 @@ inline std::string slurp(const std::filesystem::path& path) {
   return text.str();
 }
 
+// The build puts the tests into tests/ beside the programs.
+inline std::string fathom_program() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "fathom";
+}
+
 class Workplace {
  public:
   Workplace() {
@@ -63,7 +68,7 @@ class Workplace {
       std::vector<char*> argv = {const_cast<char*>("fathom")};
       for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
       argv.push_back(nullptr);
-      execv(FATHOM_PROGRAM, argv.data());
+      execv(fathom_program().c_str(), argv.data());
       _exit(127);
     }
     return child;

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "e2e/small_run.h"
+#include "source_path.h"
 
 namespace fathom::testing {
 
@@ -14,7 +15,7 @@ class SmallPlan {
   SmallPlan() {
     for (const char* page : {"training", "performance"}) {
       const std::string file = std::string(page) + ".txt";
-      place_.write(file, slurp(std::string(FATHOM_SOURCE_DIR "/docs/") + page + ".md"));
+      place_.write(file, slurp(source_path("docs/" + std::string(page) + ".md")));
       const Outcome o = place_.run({"prepare", file, "--tokenizer=byte"});
       EXPECT_EQ(o.exit_code, 0) << o.err;
     }

@@ -7,6 +7,7 @@
 
 #include "exchange/golden_model.h"
 #include "fathom/exchange/hugging_face.h"
+#include "source_path.h"
 
 namespace fs = std::filesystem;
 
@@ -48,7 +49,7 @@ def load(path, map_location, weights_only):
 )py";
 
 std::string converter() {
-  const std::string page = slurp(FATHOM_SOURCE_DIR "/docs/import.md");
+  const std::string page = slurp(source_path("docs/import.md"));
   const std::string open = "```python\n";
   const size_t begin = page.find(open) + open.size();
   return page.substr(begin, page.find("```", begin) - begin);

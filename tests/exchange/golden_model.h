@@ -12,11 +12,12 @@
 
 #include "fathom/io/safetensors.h"
 #include "io/temp_folder.h"
+#include "source_path.h"
 
 namespace fathom::testing {
 
 inline std::string golden_model() {
-  return FATHOM_SOURCE_DIR "/tests/golden/hugging_face";
+  return source_path("tests/golden/hugging_face");
 }
 
 inline nlohmann::json json_file(const std::string& path) {

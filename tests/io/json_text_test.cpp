@@ -8,6 +8,7 @@
 
 #include "errors.h"
 #include "fathom/base/text.h"
+#include "source_path.h"
 
 namespace fathom {
 namespace {
@@ -66,9 +67,8 @@ TEST(JsonText, WritingNeverFailsOnBytes) {
 TEST(JsonText, IsTheOnlyWriter) {
   namespace fs = std::filesystem;
   size_t files = 0;
-  for (const char* folder : {"/src", "/experiments"})
-    for (const auto& entry :
-         fs::recursive_directory_iterator(FATHOM_SOURCE_DIR + std::string(folder))) {
+  for (const char* folder : {"src", "experiments"})
+    for (const auto& entry : fs::recursive_directory_iterator(testing::source_path(folder))) {
       if (entry.path().extension() != ".cpp" && entry.path().extension() != ".h") continue;
       ++files;
       std::ifstream file(entry.path());

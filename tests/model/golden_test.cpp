@@ -18,6 +18,7 @@
 #include "fathom/train/gradients.h"
 #include "fathom/train/optimizer.h"
 #include "model/walking.h"
+#include "source_path.h"
 
 namespace fathom::testing {
 namespace {
@@ -25,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kGoldenB = 3, kGoldenT = 9, kV = 11;
-const fs::path kFolder = fs::path(FATHOM_SOURCE_DIR) / "tests" / "golden";
+const fs::path kFolder = source_path("tests/golden");
 
 // ---- The recording
 

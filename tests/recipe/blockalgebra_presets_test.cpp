@@ -15,6 +15,7 @@
 #include "fathom/train/recipe/sweep_recipe.h"
 #include "io/temp_folder.h"
 #include "recipe/config_testing.h"
+#include "source_path.h"
 
 namespace fathom {
 namespace {
@@ -254,7 +255,7 @@ TEST(WiringPresets, AreCausalAndSmallOnesAreTheSameWiring) {
 std::vector<std::string> wiring_recipes() {
   std::vector<std::string> files;
   for (const auto& file :
-       fs::directory_iterator(FATHOM_SOURCE_DIR "/experiments/blockalgebra/recipes"))
+       fs::directory_iterator(testing::source_path("experiments/blockalgebra/recipes")))
     files.push_back(file.path());
   std::sort(files.begin(), files.end());
   return files;

@@ -9,6 +9,7 @@
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/sweep_recipe.h"
 #include "recipe/config_testing.h"
+#include "source_path.h"
 
 namespace fathom {
 namespace {
@@ -222,7 +223,7 @@ TEST(LoopNotebook, MaxLoopsOfAnEvaluationIsHowOftenAllGroupsRun) {
 
 TEST(LoopedRecipe, ComparesThreeModelsAtThreeSeeds) {
   const SweepRecipe recipe =
-      read_sweep_file(FATHOM_SOURCE_DIR "/experiments/looped/recipes/looped_vs_plain.toml");
+      read_sweep_file(testing::source_path("experiments/looped/recipes/looped_vs_plain.toml"));
   const std::vector<SweepRun> runs = runs_of(recipe, "");
   ASSERT_EQ(runs.size(), 9U);
   std::vector<std::string> presets;

@@ -16,6 +16,7 @@
 #include "fathom/train/recipe/stage_runs.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "recipe/in_vain.h"
+#include "source_path.h"
 
 namespace fathom {
 namespace {
@@ -169,9 +170,8 @@ TEST_F(NumbersOptions, TheNameIsTheGeneratedCorpuss) {
 // Of a folder that has no name of a corpus, too.
 TEST_F(NumbersOptions, VocabulariesOfFoldersAreKnownBeforeTheyAreOpened) {
   std::filesystem::create_directories(temp_ / "theirs");
-  std::filesystem::copy_file(
-      std::string(FATHOM_SOURCE_DIR) + "/tests/golden/meta_pickle/padded.pkl",
-      temp_ / "theirs/meta.pkl");
+  std::filesystem::copy_file(testing::source_path("tests/golden/meta_pickle/padded.pkl"),
+                             temp_ / "theirs/meta.pkl");
   for (const char* file : {"theirs/train.bin", "theirs/val.bin"})
     testing::spill(temp_ / file, std::string("\1\0\2\0", 4));
   RunConfig c = preset_config("gpt2");

@@ -13,6 +13,7 @@
 #include "fathom/train/recipe/training_plan.h"
 #include "io/temp_folder.h"
 #include "recipe/config_testing.h"
+#include "source_path.h"
 
 namespace fathom {
 namespace {
@@ -71,7 +72,7 @@ TEST(Registry, EveryPresetResolvesAndIsDescribed) {
     EXPECT_TRUE(resolved(preset.name).notices.empty()) << preset.name;
     EXPECT_FALSE(preset.summary.empty()) << preset.name;
     EXPECT_EQ(preset_config(preset.name).preset, preset.name);
-    EXPECT_TRUE(fs::exists(fs::path(FATHOM_SOURCE_DIR) / "experiments" / preset.experiment))
+    EXPECT_TRUE(fs::exists(testing::source_path("experiments/" + preset.experiment)))
         << preset.experiment;
   }
 }
@@ -92,7 +93,7 @@ struct Shipped {
 
 std::vector<Shipped> shipped_files(const char* folder = "config") {
   std::vector<Shipped> files;
-  for (const auto& experiment : fs::directory_iterator(FATHOM_SOURCE_DIR "/experiments")) {
+  for (const auto& experiment : fs::directory_iterator(testing::source_path("experiments"))) {
     if (!fs::exists(experiment.path() / folder)) continue;
     for (const auto& file : fs::directory_iterator(experiment.path() / folder))
       files.push_back({experiment.path().filename(), file.path().stem(), file.path()});

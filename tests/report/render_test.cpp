@@ -10,6 +10,7 @@
 #include "fathom/base/visible.h"
 #include "fathom/report/columns.h"
 #include "report/report_testing.h"
+#include "source_path.h"
 
 namespace fathom::report {
 namespace {
@@ -20,7 +21,7 @@ using ::testing::Not;
 
 // With FATHOM_WRITE_GOLDEN set, what there is becomes what is written down.
 void expect_golden(const std::string& name, const std::string& text) {
-  const std::string path = std::string(FATHOM_SOURCE_DIR) + "/tests/golden/report/" + name;
+  const std::string path = testing::source_path("tests/golden/report/" + name);
   if (std::getenv("FATHOM_WRITE_GOLDEN") != nullptr) std::ofstream(path, std::ios::binary) << text;
   std::ifstream file(path, std::ios::binary);
   std::ostringstream golden;

@@ -1,6 +1,5 @@
 #include "fathom/ops/attention_form.h"
 
-#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
@@ -14,6 +13,7 @@
 #include <cmath>
 #include <limits>
 
+#include "fathom/ops/autocast.h"
 #include "fathom/ops/fused.h"
 #include "fathom/ops/plain.h"
 
@@ -175,7 +175,7 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKE, 
   setting->blocked = plain::blocked_pairs(mask, q_BQC.device());
   setting->dropout = dropout;
   setting->form = form;
-  const bool casts = at::autocast::is_cpu_enabled() || at::autocast::is_enabled();
+  const bool casts = autocast::is_on(at::kCPU) || autocast::is_on(at::kCUDA);
   if (q_BQC.size(1) <= kQueriesAtATime || casts) return whole(q_BQC, k_BKC, v_BKE, *setting);
   if (!at::GradMode::is_enabled()) return in_pieces(q_BQC, k_BKC, v_BKE, *setting);
   return PiecesFunction::apply(q_BQC, k_BKC, v_BKE, setting);

@@ -1,6 +1,5 @@
 #include "fathom/ops/ops.h"
 
-#include <ATen/autocast_mode.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
@@ -10,6 +9,7 @@
 #include "fathom/kernels/isa.h"
 #include "fathom/kernels/random_field.h"
 #include "fathom/kernels/units.h"
+#include "fathom/ops/autocast.h"
 #include "fathom/ops/fused.h"
 #include "fathom/ops/plain.h"
 
@@ -27,8 +27,7 @@ PlainOperations::~PlainOperations() {
 }
 
 bool has_kernels(const Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat && !plain_only &&
-         !at::autocast::is_cpu_enabled();
+  return x.is_cpu() && x.scalar_type() == at::kFloat && !plain_only && !autocast::is_on(at::kCPU);
 }
 
 Tensor WeightDropout::multipliers(int64_t n_head, const Tensor& like) const {

@@ -1,6 +1,5 @@
 #include "fathom/train/batches.h"
 
-#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
@@ -14,6 +13,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/word_accuracy.h"
+#include "fathom/ops/autocast.h"
 #include "fathom/train/loss_parts.h"
 
 namespace fathom {
@@ -54,19 +54,14 @@ Autocast::Autocast(Precision dtype, at::Device device)
   if (!on_) return;
   const auto type = dtype == Precision::kBFloat16 ? at::kBFloat16 : at::kHalf;
   at::autocast::increment_nesting();
-  if (cuda_) {
-    at::autocast::set_autocast_gpu_dtype(type);
-    at::autocast::set_enabled(true);
-  } else {
-    at::autocast::set_autocast_cpu_dtype(type);
-    at::autocast::set_cpu_enabled(true);
-  }
+  autocast::set_type(cuda_ ? at::kCUDA : at::kCPU, type);
+  autocast::turn(cuda_ ? at::kCUDA : at::kCPU, true);
 }
 
 Autocast::~Autocast() {
   if (!on_) return;
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
-  cuda_ ? at::autocast::set_enabled(false) : at::autocast::set_cpu_enabled(false);
+  autocast::turn(cuda_ ? at::kCUDA : at::kCPU, false);
 }
 
 namespace {

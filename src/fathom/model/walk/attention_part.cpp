@@ -1,12 +1,12 @@
 #include "fathom/model/walk/attention_part.h"
 
-#include <ATen/autocast_mode.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
 
 #include "fathom/model/walk/attend.h"
 #include "fathom/model/walk/params.h"
+#include "fathom/ops/autocast.h"
 
 namespace fathom {
 namespace {
@@ -34,18 +34,18 @@ Tensor some_of(const LinearParams& map, const Tensor& x_RC, int64_t first, int64
 class WithoutCasts {
  public:
   WithoutCasts() {
-    at::autocast::set_cpu_enabled(false);
-    at::autocast::set_enabled(false);
+    autocast::turn(at::kCPU, false);
+    autocast::turn(at::kCUDA, false);
   }
   ~WithoutCasts() {
-    at::autocast::set_cpu_enabled(cpu_);
-    at::autocast::set_enabled(gpu_);
+    autocast::turn(at::kCPU, cpu_);
+    autocast::turn(at::kCUDA, gpu_);
   }
   WithoutCasts(const WithoutCasts&) = delete;
   WithoutCasts& operator=(const WithoutCasts&) = delete;
 
  private:
-  const bool cpu_ = at::autocast::is_cpu_enabled(), gpu_ = at::autocast::is_enabled();
+  const bool cpu_ = autocast::is_on(at::kCPU), gpu_ = autocast::is_on(at::kCUDA);
 };
 
 struct QueriesKeys {

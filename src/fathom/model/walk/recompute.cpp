@@ -1,12 +1,12 @@
 #include "fathom/model/walk/recompute.h"
 
-#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "fathom/model/walk/graph.h"
+#include "fathom/ops/autocast.h"
 
 namespace fathom {
 namespace {
@@ -19,9 +19,8 @@ using torch::autograd::variable_list;
 class SameCasts {
  public:
   struct State {
-    bool cpu = at::autocast::is_cpu_enabled(), gpu = at::autocast::is_enabled();
-    at::ScalarType cpu_type = at::autocast::get_autocast_cpu_dtype(),
-                   gpu_type = at::autocast::get_autocast_gpu_dtype();
+    bool cpu = autocast::is_on(at::kCPU), gpu = autocast::is_on(at::kCUDA);
+    at::ScalarType cpu_type = autocast::type(at::kCPU), gpu_type = autocast::type(at::kCUDA);
   };
 
   explicit SameCasts(const State& state) {
@@ -37,10 +36,10 @@ class SameCasts {
 
  private:
   static void set(const State& state) {
-    at::autocast::set_autocast_cpu_dtype(state.cpu_type);
-    at::autocast::set_autocast_gpu_dtype(state.gpu_type);
-    at::autocast::set_cpu_enabled(state.cpu);
-    at::autocast::set_enabled(state.gpu);
+    autocast::set_type(at::kCPU, state.cpu_type);
+    autocast::set_type(at::kCUDA, state.gpu_type);
+    autocast::turn(at::kCPU, state.cpu);
+    autocast::turn(at::kCUDA, state.gpu);
   }
   const State before_;
 };
