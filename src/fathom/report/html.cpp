@@ -31,7 +31,7 @@ h3 {{ font-size: 1rem; }}
 .text {{ font: 17px/1.75 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
         border: 1px solid var(--line); border-radius: 6px; padding: 1rem; }}
 .t {{ position: relative; border-radius: 2px; cursor: default; }}
-.t.coloured {{ color: #1b1b1f; }}
+.t.coloured {{ color: #1b1b1f; padding-bottom: 4px; }}
 .marked {{ text-decoration: underline 2px; text-underline-offset: 3px; }}
 .t:hover, .t:focus {{ outline: 2px solid var(--ink); outline-offset: 1px; z-index: 2; }}
 .tip {{ display: none; position: fixed; left: 1rem; right: 1rem; bottom: 1rem; z-index: 2;
