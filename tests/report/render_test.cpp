@@ -291,6 +291,14 @@ TEST(Plots, OfAMillionPointsAreThinnedAndQuick) {
   EXPECT_THAT(markdown, HasSubstr(" 777777 |")) << "the highest, at its step";
 }
 
+TEST(Plots, LinesAreToldApartWithoutColours) {
+  Plot plot;
+  for (const char* name : {"a", "b", "c", "d"}) plot.lines.push_back({name, {1, 2}, {1, 2}});
+  const std::string svg = render_svg(report_of_plot(plot));
+  for (const char* dashes : {"\"7 3\"", "\"2 3\"", "\"9 3 2 3\""})
+    EXPECT_EQ(count(svg, dashes), 2U) << "a line and its key";
+}
+
 TEST(BarsReport, BeginAtZeroAndMayBeNegative) {
   Report report;
   report.add(Bars{"b", {"up", "down", "none"}, {2, -1, kNaN}});
