@@ -74,6 +74,7 @@ TEST_F(DescribeTest, LinesFitATerminalOf80Columns) {
       EXPECT_LE(text_width(line), 80) << line;
   };
   expect_fits({"list"});
+  expect_fits({"plan", "list"});
   for (const char* preset : {"dag_small", "axm", "looped_huginn", "quickstart"})
     expect_fits({"describe", preset});
   expect_fits(

@@ -177,7 +177,8 @@ void print_description(const RunConfig& described, const std::vector<std::string
 
 void print_plan(const TrainingPlan& plan) {
   fmt::print("\n{} {}\n", Style(stdout).bold("training plan"), visible(plan.name));
-  for (const std::string& line : to_text(plan)) fmt::print("  {}\n", visible(line));
+  for (const std::string& line : to_text(plan))
+    fmt::print("  {}\n", hanging(visible(line), 4, terminal_width(stdout)));
 }
 
 }  // namespace fathom
