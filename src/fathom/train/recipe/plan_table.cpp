@@ -176,8 +176,9 @@ void list_plans(bool as_json) {
     return;
   }
   fmt::print(
-      "\n* only the name is LMPlay's, what is in it was chosen here. `fathom plan NAME` says how\n"
-      "to prepare what is missing, `fathom train EXPERIMENT --training_plan=NAME` trains.\n");
+      "\n* only the name is LMPlay's, what is in it was chosen here. `fathom plan NAME`\n"
+      "says how to prepare what is missing, `fathom train EXPERIMENT\n"
+      "--training_plan=NAME` trains.\n");
 }
 
 void print_report(const PlanReport& report) {
