@@ -46,30 +46,28 @@ foreach(source IN LISTS experiment_sources)
 endforeach()
 
 # The config files and training plans that the folders ship, as text in the program: they are found
-# wherever it runs.
+# wherever it runs. `into` gets a call of `adder` for each of the files.
+function(ship_texts into adder experiment)
+  foreach(file IN LISTS ARGN)
+    get_filename_component(stem ${file} NAME_WE)
+    get_filename_component(ending ${file} LAST_EXT)
+    file(READ ${file} text)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    string(APPEND ${into}
+      "  registry.${adder}({\"${experiment}\", \"${stem}\", R\"shipped(${text})shipped\",\n    \"${ending}\"});\n")
+  endforeach()
+  set(${into} "${${into}}" PARENT_SCOPE)
+endfunction()
+
 set(experiment_configs "")
 set(experiment_plans "")
 foreach(source IN LISTS experiment_sources)
   get_filename_component(folder ${source} DIRECTORY)
   get_filename_component(name ${folder} NAME)
   file(GLOB configs CONFIGURE_DEPENDS ${folder}/config/*.toml ${folder}/config/*.py)
-  foreach(config IN LISTS configs)
-    get_filename_component(stem ${config} NAME_WE)
-    get_filename_component(ending ${config} LAST_EXT)
-    file(READ ${config} text)
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${config})
-    string(APPEND experiment_configs
-      "  registry.add_config({\"${name}\", \"${stem}\", R\"toml(${text})toml\",\n                       \"${ending}\"});\n")
-  endforeach()
   file(GLOB plans CONFIGURE_DEPENDS ${folder}/plans/*.json ${folder}/plans/*.toml)
-  foreach(plan IN LISTS plans)
-    get_filename_component(stem ${plan} NAME_WE)
-    get_filename_component(ending ${plan} LAST_EXT)
-    file(READ ${plan} text)
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${plan})
-    string(APPEND experiment_plans
-      "  registry.add_plan({\"${name}\", \"${stem}\", R\"plan(${text})plan\",\n                     \"${ending}\"});\n")
-  endforeach()
+  ship_texts(experiment_configs add_config ${name} ${configs})
+  ship_texts(experiment_plans add_plan ${name} ${plans})
 endforeach()
 
 configure_file(${PROJECT_SOURCE_DIR}/cmake/experiments.cpp.in

@@ -30,9 +30,14 @@ std::string node_name(const TokenProgram& program, size_t node) {
   return node < V ? fmt::format("value {}", node + 1) : fmt::format("step {}", node - V + 1);
 }
 
+// What the chosen program has there. A sign in between is one of 1 or -1 to it, as in its results.
 double node_value(const TokenProgram& program, size_t node) {
   const size_t V = program.values.size();
-  return node < V ? program.values[node] : program.hard_values.at(node - V);
+  if (node >= V) return program.hard_values.at(node - V);
+  const double sign = program.value_signs[node];
+  if (std::abs(sign) == 1) return program.values[node];
+  const double size = std::exp(program.value_logs[node]);
+  return sign < 0 ? -size : size;
 }
 
 std::string_view expression_in(std::string_view text) {
@@ -58,7 +63,8 @@ std::string outcome(double value, bool divides_by_zero) {
 // Of each node its formula, within parentheses where it is one of two.
 std::vector<std::string> formulas_of(const TokenProgram& program) {
   std::vector<std::string> formulas;
-  for (const double value : program.values) formulas.push_back(report::shown(value, kValue));
+  for (size_t v = 0; v < program.values.size(); ++v)
+    formulas.push_back(report::shown(node_value(program, v), kValue));
   for (size_t k = 0; k < program.operations.size(); ++k) {
     const auto [first, second] = operands_of(program, k);
     std::string formula = formulas.at(first);

@@ -4,11 +4,13 @@
 #include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
+#include "fathom/track/terminal.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {
@@ -34,6 +36,14 @@ class DescribeTest : public testing::CliTest {
   json config(const Words& words) const { return described(words)["config"]; }
 };
 
+// What was wrapped for a terminal.
+std::string in_one_line(const std::string& text) {
+  std::istringstream words(text);
+  std::string out;
+  for (std::string word; words >> word;) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
 TEST_F(DescribeTest, ListNamesEveryPreset) {
   const Outcome text = run({"list"});
   EXPECT_EQ(text.exit_code, 0);
@@ -52,8 +62,24 @@ TEST_F(DescribeTest, ListNamesEveryPreset) {
         text.out.find("\n  " + name.substr(0, name.size() - 6) + " ") != std::string::npos;
     EXPECT_EQ(text.out.find("\n  " + name + " ") == std::string::npos, is_again) << name;
     if (is_again) continue;
-    EXPECT_THAT(text.out, HasSubstr(preset.summary));
+    EXPECT_THAT(in_one_line(text.out), HasSubstr(preset.summary));
   }
+}
+
+// Whatever is not a setting, which is copied as a line of a config file.
+TEST_F(DescribeTest, LinesFitATerminalOf80Columns) {
+  const auto expect_fits = [&](const Words& words) {
+    std::istringstream lines(run(words).out);
+    for (std::string line; std::getline(lines, line) && line != "settings";)
+      EXPECT_LE(text_width(line), 80) << line;
+  };
+  expect_fits({"list"});
+  expect_fits({"plan", "list"});
+  for (const char* preset : {"dag_small", "axm", "looped_huginn", "quickstart"})
+    expect_fits({"describe", preset});
+  expect_fits(
+      {"describe", "quickstart", "--objective",
+       "loss = ce [layers=all]; sure = -0.01*p_max [layers=0..-2]; a = 0.25*ce [layers=0]"});
 }
 
 // A preset's name further on is another word, not the experiment.

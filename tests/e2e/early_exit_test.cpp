@@ -62,6 +62,23 @@ TEST_F(EarlyExitProgram, EvaluationSaysWhoAnswered) {
   EXPECT_THAT(table.out, HasSubstr("of 2 layers on average"));
 }
 
+// Side by side: the loss of the answers given, not of the last layer.
+TEST_F(EarlyExitProgram, EvaluationsTellTheLossOfTheAnswers) {
+  const auto metrics =
+      nlohmann::json::parse(place_->run({"eval", "early", "--json"}).out)["metrics"];
+  const auto rows = nlohmann::json::parse(place_
+                                              ->run({"eval", "early", "--json",
+                                                     "--evaluations=first: halt_threshold=0; "
+                                                     "never: halt_threshold=1.1"})
+                                              .out)["evaluations"];
+  ASSERT_EQ(rows.size(), 3U);
+  EXPECT_NEAR(rows[0]["infer"], metrics["infer"], 1e-6);
+  EXPECT_NEAR(rows[1]["infer"], metrics["layer_loss/0"], 1e-6);
+  EXPECT_NEAR(rows[2]["infer"], rows[2]["loss"], 1e-6);
+  EXPECT_NEAR(rows[1]["difference"],
+              rows[1]["infer"].get<double>() - rows[0]["infer"].get<double>(), 1e-9);
+}
+
 TEST_F(EarlyExitProgram, GenerationSaysWhoAnsweredBesideTheText) {
   const auto generate = [&](const Words& more) {
     Words words = {"generate", "early", "--max_new_tokens=40", "--start=the "};

@@ -64,6 +64,46 @@ TEST(TerminalReport, StaysWithinItsWidth) {
                 std::string(30, 'y') + "\n" + std::string(30, 'z') + "\n");
 }
 
+// Numbers are never cut: columns that do not fit stand below, each group behind the first column.
+TEST(TerminalReport, TablesThatAreTooWideGoOnBelow) {
+  Table table;
+  table.columns = {{"name", Align::kLeft}, {"a"}, {"b"}, {"c"}, {"d"}};
+  table.rows = {{"one", 11111111, 22222222, 33333333, 44444444}, {"two", 5, 6, 7, 8}};
+  Report report;
+  report.add(table);
+  EXPECT_EQ(render_terminal(report, {30, false}),
+            "  name         a         b\n"
+            "  one   11111111  22222222\n"
+            "  two          5         6\n"
+            "\n"
+            "  name         c         d\n"
+            "  one   33333333  44444444\n"
+            "  two          7         8\n");
+  EXPECT_EQ(lines_of(render_terminal(report, {80, false})).size(), 3U);
+}
+
+// Darker step by step, dark letters can be read on all, and red and green never tell two apart.
+TEST(ColourScale, IsReadByEyesOfAllKinds) {
+  const auto linear = [](int channel) {  // of sRGB
+    const double c = channel / 255.0;
+    return c <= 0.04045 ? c / 12.92 : std::pow((c + 0.055) / 1.055, 2.4);
+  };
+  const auto light = [&](const Colour& c) {
+    return 0.2126 * linear(c.red) + 0.7152 * linear(c.green) + 0.0722 * linear(c.blue);
+  };
+  const Colour ink = {0x1b, 0x1b, 0x1f};
+  double before = 2;
+  for (int i = 0; i <= 12; ++i) {
+    const Colour colour = scale_colour(i / 12.0);
+    EXPECT_LT(light(colour), before - 0.02) << i;
+    before = light(colour);
+    EXPECT_GT((before + 0.05) / (light(ink) + 0.05), 4.5) << "WCAG's contrast of small text";
+    EXPECT_GE(colour.green, colour.red - 10) << "no red";
+    EXPECT_GE(std::max(colour.red, colour.blue), colour.green - 20) << "no green";
+  }
+  EXPECT_NE(scale_terminal_colour(0), scale_terminal_colour(1));
+}
+
 TEST(TerminalReport, HasNothingThatATerminalWouldObey) {
   for (const std::string& text : hostile_texts()) {
     const std::string shown = render_terminal(report_of(text), {80, false});
@@ -250,6 +290,14 @@ TEST(Plots, OfAMillionPointsAreThinnedAndQuick) {
   EXPECT_LT(terminal.size(), 20'000U);
   EXPECT_THAT(markdown, HasSubstr("| l | 1,000,000 |"));
   EXPECT_THAT(markdown, HasSubstr(" 777777 |")) << "the highest, at its step";
+}
+
+TEST(Plots, LinesAreToldApartWithoutColours) {
+  Plot plot;
+  for (const char* name : {"a", "b", "c", "d"}) plot.lines.push_back({name, {1, 2}, {1, 2}});
+  const std::string svg = render_svg(report_of_plot(plot));
+  for (const char* dashes : {"\"7 3\"", "\"2 3\"", "\"9 3 2 3\""})
+    EXPECT_EQ(count(svg, dashes), 2U) << "a line and its key";
 }
 
 TEST(BarsReport, BeginAtZeroAndMayBeNegative) {

@@ -267,6 +267,29 @@ TEST(NormKeys, SayWhatAllNormsAre) {
   EXPECT_FALSE(layer.eps) << "norm_eps";
 }
 
+// A norm at the door has parameters where the block's result is made of it, and nowhere else.
+TEST(NormKeys, OfADoorThatNoResultIsMadeOf) {
+  const auto door = [](const Settings& settings) {
+    return wired_layers(and_also(settings, {{"bias", "true"}})).at(0).norm_in;
+  };
+  const auto has_parameters = [](const Settings& settings) {
+    const auto names = wired_names(and_also(settings, {{"bias", "true"}}));
+    return std::any_of(names.begin(), names.end(),
+                       [](const auto& name) { return name.rfind("norm_in", 0) == 0; });
+  };
+  for (const char* read : {"r = r + M(n)", "t = n; r = r + M(t)", "y = n; r = r + M(y)"})
+    EXPECT_TRUE(has_parameters({{"wiring", read}})) << read;
+  for (const char* unread : {"r = r + M(r)", "t = n; r = r + M(r)", "y = n; r = r + M(r)"})
+    EXPECT_FALSE(has_parameters({{"wiring", unread}})) << unread;
+  EXPECT_EQ(door({{"wiring", "r = r + M(r)"}}).kind, NormSpec::kNone);
+  EXPECT_EQ(door({{"wiring", "t = n; r = r + M(r)"}}).kind, NormSpec::kLayer)
+      << "a probe sees a norm";
+  // Queries that nobody compares with keys.
+  const Settings asked = {{"wiring", "r = r + A(n, r)"}};
+  EXPECT_TRUE(has_parameters(asked));
+  EXPECT_FALSE(has_parameters(and_also(asked, {{"attn_scores", "uniform"}})));
+}
+
 TEST(NormKeys, TieTheLastNormToTheDoors) {
   const Settings last = {
       {"share_norm", "one"}, {"norm_ties", "last"}, {"layer_supervision", "all"}};

@@ -107,6 +107,15 @@ TEST_F(TerminalTest, ProgressSuitsAFile) {
   std::fclose(file);
 }
 
+TEST(Text, HangsBehindWhatStandsBeforeIt) {
+  EXPECT_EQ(hanging("one two three", 4, 12), "one two\n    three");
+  EXPECT_EQ(hanging("one two three", 4, 17), "one two three");
+  EXPECT_EQ(hanging("unbreakable so", 4, 6), "unbreakable\n    so");
+  EXPECT_EQ(hanging("gr\xC3\xBC\xC3\x9F gr\xC3\xBC\xC3\x9F", 0, 9),
+            "gr\xC3\xBC\xC3\x9F gr\xC3\xBC\xC3\x9F");
+  EXPECT_EQ(hanging("", 4, 12), "");
+}
+
 TEST(Text, WidthCountsCharacters) {
   EXPECT_EQ(text_width(""), 0);
   EXPECT_EQ(text_width("gr\xC3\xBC\xC3\x9F"), 4);

@@ -228,6 +228,18 @@ TEST_F(CheckpointTest, RefusesSizesThatItsTensorsDoNotHave) {
   EXPECT_THAT(refused_with([](json& j) { j["config"]["n_layer"] = 1000; }), HasSubstr("n_layer"));
 }
 
+// One layer, run so often, has fewer tensors than the model has layers.
+TEST_F(CheckpointTest, ASharedLayerMayRunMoreOftenThanThereAreTensors) {
+  RunConfig config = tiny_run(untied_config());
+  config.model.backbone.n_layer = 30;
+  config.model.wiring.share.choice = "one";
+  config.training.max_iters = 1;
+  const std::string folder = trained(config);
+  const LoadedModel loaded = load_model(folder, at::kCPU);
+  EXPECT_LT(loaded.model->parameters().all().size(), 30U);
+  EXPECT_EQ(loaded.state.config.model.backbone.n_layer, 30);
+}
+
 TEST_F(CheckpointTest, AnInitialModelGivesItsWeightsAlone) {
   run(tiny_run(untied_config()), "run");
   const std::string bytes = slurp(checkpoint("run", "last") + "/model.safetensors");

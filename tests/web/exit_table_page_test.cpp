@@ -105,6 +105,31 @@ TEST_F(ExitTablePage, TipsStayOnThePage) {
   EXPECT_EQ(browser_->run("return document.documentElement.scrollWidth > innerWidth"), false);
 }
 
+// A long text has the page to itself: its key stays in view, nothing below it is empty, and what is
+// told of its last token leaves that one visible.
+TEST_F(ExitTablePage, ALongTextFillsThePage) {
+  ExitTable table = example();
+  for (int i = 0; i < 4000; ++i) table.rows.push_back(table.rows[0]);
+  std::ofstream(path_) << report::render_html(exit_report(table));
+  browser_->open_file(path_);
+  EXPECT_GT(browser_->run("return document.querySelector('.text').offsetWidth / innerWidth"), 0.9);
+  browser_->run("scrollTo(0, document.body.scrollHeight / 2)");
+  EXPECT_LT(browser_->run("return document.querySelector('.legend').getBoundingClientRect().top"),
+            5);
+  EXPECT_GE(browser_->run("return document.querySelector('.legend').getBoundingClientRect().top"),
+            0);
+  browser_->run("scrollTo(0, document.body.scrollHeight)");
+  EXPECT_LT(browser_->run("return innerHeight - document.body.lastElementChild"
+                          ".getBoundingClientRect().bottom"),
+            200);
+  browser_->hover(".t:last-of-type");
+  ASSERT_EQ(tips().size(), 1U);
+  EXPECT_GE(browser_->run("const last = [...document.querySelectorAll('.t')].pop();"
+                          "return last.lastElementChild.getBoundingClientRect().top -"
+                          "last.getBoundingClientRect().bottom"),
+            0);
+}
+
 TEST_F(ExitTablePage, TheKeyboardReachesEveryToken) {
   for (const char* truth : {"truth h", "truth \\n", "truth <"}) {
     browser_->press_tab();

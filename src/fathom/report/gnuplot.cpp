@@ -80,8 +80,8 @@ void add(Script& script, const Plot& plot) {
           line_colour(i));
     const bool named = !line.name.empty() && (plot.lines.size() > 1 || line.name != plot.title);
     lines += fmt::format(
-        "{} using 1:2 with {} lw 2 lc rgb '{}' {}, ", block,
-        there <= 30 ? "linespoints pt 7 ps 0.6" : "lines", line_colour(i),
+        "{} using 1:2 with {} lw 2 dt {} lc rgb '{}' {}, ", block,
+        there <= 30 ? "linespoints pt 7 ps 0.6" : "lines", 1 + i % 4, line_colour(i),
         named ? "title " + quoted(cut_to_columns(one_line(line.name), 60)) + " noenhanced"
               : "notitle");
   }

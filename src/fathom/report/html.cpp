@@ -21,16 +21,17 @@ constexpr char kHead[] = R"(<!doctype html>
 @media (prefers-color-scheme: dark) {{
   :root {{ --page: #17171b; --ink: #e8e8ee; --card: #232329; --line: #4a4a55; }}
 }}
-body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; background: var(--page);
+body {{ margin: 1rem auto; max-width: 110rem; padding: 0 1rem; background: var(--page);
        color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }}
-body.tips {{ padding-bottom: 45vh; }}
+body.tips {{ padding-bottom: 6rem; }}
+p {{ max-width: 60rem; }}
 h1 {{ font-size: 1.3rem; }}
 h2 {{ font-size: 1.15rem; }}
 h3 {{ font-size: 1rem; }}
-.text {{ font: 17px/2 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
+.text {{ font: 17px/1.75 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
         border: 1px solid var(--line); border-radius: 6px; padding: 1rem; }}
 .t {{ position: relative; border-radius: 2px; cursor: default; }}
-.t.coloured {{ color: #1b1b1f; }}
+.t.coloured {{ color: #1b1b1f; padding-bottom: 4px; }}
 .marked {{ text-decoration: underline 2px; text-underline-offset: 3px; }}
 .t:hover, .t:focus {{ outline: 2px solid var(--ink); outline-offset: 1px; z-index: 2; }}
 .tip {{ display: none; position: fixed; left: 1rem; right: 1rem; bottom: 1rem; z-index: 2;
@@ -51,6 +52,8 @@ thead th {{ border-bottom: 1px solid var(--line); }}
 .n {{ font-variant-numeric: tabular-nums; text-align: right; }}
 code {{ font: inherit; font-family: ui-monospace, monospace; }}
 .key {{ display: inline-block; width: 1em; height: 1em; border-radius: 2px; vertical-align: -.15em; }}
+.legend {{ position: sticky; top: 0; z-index: 3; margin: 0; padding: .5rem 0; max-width: none;
+          background: var(--page); }}
 .legend .name {{ margin-right: .5em; }}
 figure {{ margin: 1rem 0; }}
 svg {{ max-width: 100%; height: auto; }}
@@ -187,10 +190,12 @@ std::string part_html(const ColouredText& text, Page& page) {
     legend += legend.empty() ? "" : "&ensp;";
     legend += "<span class=\"marked\">underlined</span>: " + xml_text(text.mark);
   }
-  std::string out = fmt::format("<div class=\"text {}\">", name);
+  // The key stays in view while a long text moves below it.
+  std::string out =
+      legend.empty() ? "" : fmt::format("<p class=\"legend {}\">{}</p>\n", name, legend);
+  out += fmt::format("<div class=\"text {}\">", name);
   for (const TextRun& run : text.runs) out += run_html(text, run, page);
-  out += "</div>\n";
-  return legend.empty() ? out : out + fmt::format("<p class=\"legend {}\">{}</p>\n", name, legend);
+  return out + "</div>\n";
 }
 
 }  // namespace

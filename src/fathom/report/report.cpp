@@ -11,20 +11,12 @@
 namespace fathom::report {
 namespace {
 
-constexpr double kPi = 3.14159265358979;
-// The scale in terminals.
-constexpr int kTerminalColours[] = {120, 156, 192, 228, 222, 216, 210};
-
-// Of hue (degrees), saturation and lightness (0 to 1).
-Colour of_hsl(double hue, double saturation, double lightness) {
-  const double chroma = saturation * std::min(lightness, 1 - lightness);
-  const auto channel = [&](double n) {
-    const double k = std::fmod(n + hue / 30 + 12, 12);
-    const double value = lightness - chroma * std::clamp(std::min(k - 3, 9 - k), -1.0, 1.0);
-    return static_cast<int>(std::lround(255 * value));
-  };
-  return {channel(0), channel(8), channel(4)};
-}
+// Steps of the scale that are equally far apart to the eye, and to eyes that do not tell red from
+// green: it goes along yellow and blue, and ever darker, and no step of it looks like right or
+// wrong.
+constexpr Colour kScale[] = {{253, 244, 157}, {169, 199, 200}, {87, 149, 224}};
+// The same of the 256 colours of terminals.
+constexpr int kTerminalColours[] = {229, 187, 152, 116, 110, 74, 68};
 
 }  // namespace
 
@@ -93,8 +85,13 @@ Table table_of(const Graph& graph) {
 }
 
 Colour scale_colour(double place) {
-  const double x = std::clamp(place, 0.0, 1.0);
-  return of_hsl(140 - 150 * x, 0.7, 0.72 + 0.12 * std::sin(x * kPi));
+  const double x = std::clamp(place, 0.0, 1.0) * (std::size(kScale) - 1);
+  const size_t step = std::min(static_cast<size_t>(x), std::size(kScale) - 2);
+  const auto between = [&](int Colour::*channel) {
+    const double from = kScale[step].*channel, to = kScale[step + 1].*channel;
+    return static_cast<int>(std::lround(from + (to - from) * (x - static_cast<double>(step))));
+  };
+  return {between(&Colour::red), between(&Colour::green), between(&Colour::blue)};
 }
 
 int scale_terminal_colour(double place) {

@@ -177,8 +177,8 @@ std::string shown(const Cell& cell, const NumberForm& form);
 // A row a node: its name, its lines, and the nodes that lead to it with their edges' labels.
 Table table_of(const Graph& graph);
 
-// A colour of the scale of categories and shades, 0 to 1: from green over yellow to rose, apart in
-// lightness as well, and light enough for dark letters.
+// A colour of the scale of categories and shades, 0 to 1: from pale yellow to blue, ever darker,
+// and light enough for dark letters. Nothing of it is red or green.
 struct Colour {
   int red = 0, green = 0, blue = 0;
 };

@@ -13,6 +13,9 @@ namespace {
 
 constexpr const char* kLineColours[] = {"#1f77c9", "#d9660a", "#11936b", "#c0569b",
                                         "#b58900", "#2aa4c4", "#8b62c9", "#808080"};
+// Lines are told apart without colours too.
+constexpr const char* kDashes[] = {"", " stroke-dasharray=\"7 3\"", " stroke-dasharray=\"2 3\"",
+                                   " stroke-dasharray=\"9 3 2 3\""};
 constexpr size_t kMostLegends = 40;
 constexpr double kLetter = 6.6;  // of a sans-serif font of size 12, rather more than less
 
@@ -86,7 +89,8 @@ std::string band(const Line& line, const PlotScales& scales, const Frame& f, con
 }
 
 // Points that no line joins are dots; so are all points of a line that has few.
-std::string path(const Line& line, const PlotScales& scales, const Frame& f, const char* colour) {
+std::string path(const Line& line, const PlotScales& scales, const Frame& f, const char* colour,
+                 const char* dash) {
   constexpr size_t kFewPoints = 30;
   const size_t n = std::min(line.x.size(), line.y.size());
   std::string d, dots;
@@ -105,8 +109,8 @@ std::string path(const Line& line, const PlotScales& scales, const Frame& f, con
   if (d.empty()) return "";
   return fmt::format(
              "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" "
-             "stroke-linejoin=\"round\"/>\n",
-             d, colour) +
+             "stroke-linejoin=\"round\"{}/>\n",
+             d, colour, dash) +
          dots;
 }
 
@@ -122,8 +126,9 @@ Drawing legend(const std::vector<Line>& lines, double left, double top, double r
     if (x > left && x + size > right) x = left, y += 18;
     if (i < kMostLegends)
       out.elements += fmt::format(
-          "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{}\" stroke-width=\"3\"/>\n",
-          coordinate(x), coordinate(y - 4), coordinate(x + 18), coordinate(y - 4), line_colour(i));
+          "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{}\" stroke-width=\"3\"{}/>\n",
+          coordinate(x), coordinate(y - 4), coordinate(x + 18), coordinate(y - 4), line_colour(i),
+          kDashes[i % std::size(kDashes)]);
     out.elements += svg_text(x + 24, y, kSmallInk, name);
     x += size;
     if (i == kMostLegends) break;
@@ -168,7 +173,7 @@ Drawing draw(const Plot& plot, double width) {
   for (size_t i = 0; i < plot.lines.size(); ++i) {
     const Line line = thinned(plot.lines[i], scales, kPlacesAcross);
     out.elements += band(line, scales, f, line_colour(i));
-    lines += path(line, scales, f, line_colour(i));
+    lines += path(line, scales, f, line_colour(i), kDashes[i % std::size(kDashes)]);
   }
   if (lines.empty())
     lines = svg_text((f.left + f.right) / 2, (f.top + f.bottom) / 2,

@@ -61,24 +61,48 @@ void fit(std::vector<size_t>& widths, const std::vector<std::vector<std::string>
   }
 }
 
+// Columns that stand side by side: all of them where they fit, else the first one before as many of
+// the others as do.
+std::vector<std::vector<size_t>> column_groups(const std::vector<size_t>& widths, size_t width) {
+  std::vector<std::vector<size_t>> groups;
+  size_t taken = 0;
+  for (size_t i = 0; i < widths.size(); ++i) {
+    const bool fits = taken + kGap + widths[i] <= width;
+    if (groups.empty() || (!fits && groups.back().size() > 1)) {
+      groups.push_back({0});
+      taken = kIndent + widths[0];
+    }
+    if (i == 0) continue;
+    groups.back().push_back(i);
+    taken += kGap + widths[i];
+  }
+  return groups;
+}
+
 std::string part_text(const Table& table, const TerminalOptions& options) {
   const auto texts = table_texts(table);
   std::vector<size_t> widths = table_widths(texts);
   fit(widths, texts, table, static_cast<size_t>(options.width));
   std::string out;
   if (!table.title.empty()) out += styled("1", one_line(table.title), options) + "\n";
-  for (size_t r = table.header ? 0 : 1; r < texts.size(); ++r) {
-    std::string line(kIndent, ' ');
-    for (size_t i = 0; i < widths.size(); ++i) {
-      std::string cell = cut_to_columns(texts[r][i], widths[i]);
-      const bool marked = r > 0 && i < table.rows[r - 1].size() && table.rows[r - 1][i].marked;
-      const size_t bare = columns(cell);
-      if (marked) cell = styled("4", cell, options);
-      const std::string space(widths[i] - bare, ' ');
-      line += table.columns[i].align == Align::kLeft ? cell + space : space + cell;
-      if (i + 1 < widths.size()) line += std::string(kGap, ' ');
+  const auto cell_text = [&](size_t r, size_t i) {
+    std::string cell = cut_to_columns(texts[r][i], widths[i]);
+    const bool marked = r > 0 && i < table.rows[r - 1].size() && table.rows[r - 1][i].marked;
+    const std::string space(widths[i] - columns(cell), ' ');
+    if (marked) cell = styled("4", cell, options);
+    return table.columns[i].align == Align::kLeft ? cell + space : space + cell;
+  };
+  bool is_first = true;
+  for (const std::vector<size_t>& group :
+       column_groups(widths, static_cast<size_t>(options.width))) {
+    if (!is_first) out += "\n";
+    is_first = false;
+    for (size_t r = table.header ? 0 : 1; r < texts.size(); ++r) {
+      std::string line(kIndent, ' ');
+      for (size_t i = 0; i < group.size(); ++i)
+        line += (i > 0 ? std::string(kGap, ' ') : "") + cell_text(r, group[i]);
+      out += without_end_spaces(line) + "\n";
     }
-    out += without_end_spaces(line) + "\n";
   }
   return out;
 }

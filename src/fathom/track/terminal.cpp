@@ -56,6 +56,25 @@ std::string_view cut_to_width(std::string_view text, int width) {
   return text.substr(0, end);
 }
 
+std::string hanging(std::string_view text, int indent, int width) {
+  std::string out;
+  int taken = 0;  // of the line
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(' ', at), text.size());
+    const std::string_view word = text.substr(at, end - at);
+    const int columns = text_width(word);
+    if (taken > 0 && indent + taken + 1 + columns > width) {
+      out += "\n" + std::string(static_cast<size_t>(indent), ' ');
+      taken = 0;
+    }
+    if (taken > 0) out += ' ', ++taken;
+    out += word;
+    taken += columns;
+    at = end + 1;
+  }
+  return out;
+}
+
 std::string Style::wrap(const char* code, std::string_view text) const {
   return on_ && !text.empty() ? fmt::format("\033[{}m{}\033[0m", code, text) : std::string(text);
 }

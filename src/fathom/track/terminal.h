@@ -17,6 +17,9 @@ int terminal_width(std::FILE* file);  // columns; 80 if unknown
 int text_width(std::string_view text);
 // The longest beginning of `text` that takes at most `width` columns; no character is split.
 std::string_view cut_to_width(std::string_view text, int width);
+// At spaces in lines of at most `width` columns less the `indent` that stands before each, the
+// first line's by the caller; a word that is longer is not broken. No newline at the end.
+std::string hanging(std::string_view text, int indent, int width);
 
 // ANSI styles; every method returns its text unchanged when they are off.
 class Style {

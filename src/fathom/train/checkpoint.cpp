@@ -152,6 +152,14 @@ void copy_optimizer(const std::string& folder, const Optimizer& optimizer) {
   file.require_whole();
 }
 
+// Some layers have the same modules: there may be more of them than tensors.
+bool shares_layers(const ModelConfig& model) {
+  const int64_t n_layer = model.backbone.n_layer;
+  for (const ModuleClass which : {ModuleClass::kAttention, ModuleClass::kMlp, ModuleClass::kNorm})
+    if (instances_of(model.wiring, which, n_layer).count < n_layer) return true;
+  return false;
+}
+
 LoadedModel read_model(const std::string& folder, at::Device device,
                        const std::function<void(ModelConfig&)>& change) {
   LoadedModel loaded;
@@ -163,7 +171,7 @@ LoadedModel read_model(const std::string& folder, at::Device device,
     const std::string path = folder + "/model.safetensors";
     const SafetensorsFile file = SafetensorsFile::open(path);
     const auto tensors = static_cast<int64_t>(file.tensors().size());
-    if (s.config.model.backbone.n_layer > tensors)
+    if (!shares_layers(s.config.model) && s.config.model.backbone.n_layer > tensors)
       fail(fmt::format("{}: {} tensors are too few for n_layer = {}", path, tensors,
                        s.config.model.backbone.n_layer));
     require_tensors(file, path, shapes_of(parameter_table(s.config.model, s.vocab_size)));

@@ -65,6 +65,16 @@ TEST(ProgramReport, AStackJoinsTheTwoOnTop) {
   EXPECT_EQ(formula_of(p), "2 + 12");
 }
 
+// What is chosen has a sign of 1 or -1, also of a number whose sign the model is not sure of.
+TEST(ProgramReport, AFormulaGivesItsResult) {
+  TokenProgram p = stack_program();
+  p.value_signs = {0.034, -0.016, 1};
+  p.value_logs = {std::log(2), std::log(12), std::log(3.4)};
+  p.values = {0.068, -0.192, 3.4};
+  EXPECT_EQ(formula_of(p), "2 * (-12 - 3.4)");
+  EXPECT_EQ(graph_of(p).nodes.at(1).lines.back(), "-12");
+}
+
 TEST(ProgramReport, AListTakesAnyTwo) {
   TokenProgram p;
   p.values = {-3};
@@ -92,6 +102,8 @@ TEST(ProgramReport, AListTakesAnyTwo) {
 TEST(ProgramReport, ALongFormulaNamesItsSteps) {
   TokenProgram p;
   p.values = {2};
+  p.value_signs = {1};
+  p.value_logs = {0.693};
   for (size_t k = 0; k < 60; ++k) {
     p.operations.emplace_back("multiply");
     p.operand1.push_back(k);

@@ -113,9 +113,9 @@ TEST(LoopsReport, TrajectoriesAreALineATokenAndIteration) {
 DepthTable three_depths() {
   DepthTable table;
   table.trained = 8;
-  table.rows = {{"as trained", {}, 2, 0.1, 0.25, 0.05, 1e6, 4.5},
-                {"8 loops", 8, 1.75, 0.1, 0, 0, 2e6},
-                {"30 loops", 30, 1.875, NAN, 0.125, NAN, 5e6}};
+  table.rows = {{"as trained", {}, 2, 0.1, {}, 0.25, 0.05, 1e6, 4.5},
+                {"8 loops", 8, 1.75, 0.1, {}, 0, 0, 2e6},
+                {"30 loops", 30, 1.875, NAN, {}, 0.125, NAN, 5e6}};
   table.reference = 1;
   return table;
 }
@@ -132,6 +132,24 @@ TEST(DepthTable, ComparesWithItsReference) {
   EXPECT_TRUE(rows[2]["standard_error"].is_null());
   EXPECT_FALSE(rows[1].contains("difference"));
   EXPECT_EQ(rows[0]["iterations"], 4.5);
+}
+
+// Where layers answer by themselves the last one's loss is not the answer's.
+TEST(DepthTable, TellsTheLossOfTheAnswersGiven) {
+  const auto said = [](const DepthTable& table) {
+    report::Report report;
+    add_depths(table, report);
+    return report::render(report, report::Format::kMarkdown);
+  };
+  EXPECT_THAT(said(three_depths()), Not(HasSubstr("infer")));
+  DepthTable table = three_depths();
+  table.rows[2].infer = 2.125;
+  EXPECT_EQ(table.rows[2].answer_loss(), 2.125);
+  EXPECT_EQ(table.rows[1].answer_loss(), 1.75);
+  EXPECT_THAT(said(table), AllOf(HasSubstr("| infer |"), HasSubstr("| 2.1250 |"),
+                                 HasSubstr("They are of what is answered")));
+  EXPECT_EQ(depth_numbers(table)[2]["infer"], 2.125);
+  EXPECT_FALSE(depth_numbers(table)[1].contains("infer"));
 }
 
 TEST(DepthTable, DrawsWhatIsBeyondTrainingApart) {

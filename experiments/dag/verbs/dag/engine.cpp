@@ -43,10 +43,8 @@ std::vector<TokenProgram> programs_of(const DepthModel& model, const std::vector
 }
 
 std::vector<int64_t> encoded(const DagRequest& request, const LoadedModel& loaded) {
-  if (loaded.tokenizer == nullptr)
-    fail(fmt::format("{} cannot read the text: its tokens have none", request.model.run),
-         "take a run on numbers, or on a corpus prepared from text");
-  const std::vector<uint32_t> ids = loaded.tokenizer->encode(request.text + request.behind);
+  const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "asked for a text's programs");
+  const std::vector<uint32_t> ids = tokenizer.encode(request.text + request.behind);
   const ModelConfig& config = loaded.state.config.model;
   const int64_t most = config.backbone.block_size - (config.ahead.predict_ahead ? 1 : 0);
   if (static_cast<int64_t>(ids.size()) > most)

@@ -14,15 +14,16 @@ namespace fathom {
 namespace {
 
 void print(const std::vector<Check>& checks, const Style& style) {
+  const int width = terminal_width(stdout);
   for (const Check& check : checks) {
     const std::string word = fmt::format("{:<6}", verdict_name(check.verdict));
     fmt::print("{} {:<21}{}\n",
                check.verdict == Verdict::kOk     ? style.green(word)
                : check.verdict == Verdict::kNote ? style.yellow(word)
                                                  : style.red(word),
-               check.name, visible(check.value));
+               check.name, hanging(visible(check.value), 28, width));
     if (!check.hint.empty())
-      fmt::print("       {} {}\n", style.yellow("HINT:"), visible(check.hint));
+      fmt::print("       {} {}\n", style.yellow("HINT:"), hanging(visible(check.hint), 13, width));
   }
   std::fflush(stdout);
 }

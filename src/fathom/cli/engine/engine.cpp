@@ -53,4 +53,14 @@ const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelCho
   return *model;
 }
 
+const Tokenizer& tokenizer_of(const LoadedModel& loaded, const ModelChoice& choice,
+                              const std::string& asked) {
+  if (loaded.tokenizer == nullptr)
+    fail(fmt::format("{} cannot be {}: its corpus has no tokenizer, so its tokens have no text",
+                     choice.run, asked),
+         "prepare the corpus from text with `fathom prepare`, or train with its tokenizer.json "
+         "beside the shards");
+  return *loaded.tokenizer;
+}
+
 }  // namespace fathom

@@ -18,6 +18,10 @@ LoadedModel load_chosen(const ModelChoice& choice, at::Device device);
 const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelChoice& choice,
                                        const std::string& verb);
 
+// The run's tokenizer, to be `asked`: "generated from". Throws Error for a run without one.
+const Tokenizer& tokenizer_of(const LoadedModel& loaded, const ModelChoice& choice,
+                              const std::string& asked);
+
 // Throws Error(kUsage) where ids of the corpus mean something else to the model.
 void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded);
 

@@ -12,10 +12,7 @@ namespace fathom {
 report::Report eval_choices(const EvalRequest& request, const LoadedModel& loaded,
                             at::Device device) {
   const NextTokenModel& model = next_token_model(loaded, request.model, "eval --hellaswag");
-  if (loaded.tokenizer == nullptr)
-    fail(fmt::format("{} cannot read questions: its corpus has no tokenizer", request.model.run),
-         "prepare the corpus from text with `fathom prepare`, or train with its tokenizer.json "
-         "beside the shards");
+  const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "asked questions in words");
   const RunConfig& config = loaded.state.config;
   ScoreChoicesOptions options;
   options.batch_size = request.batch_size;
@@ -25,8 +22,8 @@ report::Report eval_choices(const EvalRequest& request, const LoadedModel& loade
   ChoiceTable table;
   table.run = request.model.run;
   table.file = request.choices_file;
-  table.questions = score_choices(model, *loaded.tokenizer, request.choices,
-                                  config.model.backbone.block_size, options);
+  table.questions =
+      score_choices(model, tokenizer, request.choices, config.model.backbone.block_size, options);
   report::Report report = choice_report(table);
   report.values["checkpoint"] = request.model.folder;
   report.values["step"] = loaded.state.step;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -95,14 +96,21 @@ report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded
     row.count = asked.count;
     row.loss = e.loss;
     row.standard_error = e.standard_error;
+    if (const auto infer = e.metrics.find("infer"); infer != e.metrics.end())
+      row.infer = infer->second;
     row.flops = e.flops / e.tokens;
     row.iterations = iterations_of(e);
     table.rows.push_back(std::move(row));
     evaluations.push_back(e);
   }
   for (size_t i = 0; i < evaluations.size(); ++i) {
-    table.rows[i].difference = evaluations[i].loss - evaluations[table.reference].loss;
-    table.rows[i].difference_error = paired_error(evaluations[i], evaluations[table.reference]);
+    const DepthRow& reference = table.rows[table.reference];
+    DepthRow& row = table.rows[i];
+    row.difference = row.answer_loss() - reference.answer_loss();
+    // Of the loss alone it is known what each sequence adds.
+    row.difference_error = row.infer || reference.infer
+                               ? std::numeric_limits<double>::quiet_NaN()
+                               : paired_error(evaluations[i], evaluations[table.reference]);
   }
   report::Report report;
   report.title = fmt::format("{} by depth on {}/{}", request.model.run, corpus, request.split);

@@ -12,10 +12,7 @@ namespace fathom {
 report::Report eval_problems(const EvalRequest& request, const LoadedModel& loaded,
                              at::Device device) {
   const NextTokenModel& model = next_token_model(loaded, request.model, "eval --problems");
-  if (loaded.tokenizer == nullptr)
-    fail(fmt::format("{} cannot read problems: its corpus has no tokenizer", request.model.run),
-         "prepare the corpus from text with `fathom prepare`, or train with its tokenizer.json "
-         "beside the shards");
+  const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "asked problems in words");
   const RunConfig& config = loaded.state.config;
   AnswerOptions options;
   options.prompt_end = request.prompt_end;
@@ -30,9 +27,9 @@ report::Report eval_problems(const EvalRequest& request, const LoadedModel& load
   table.answer_tokens = request.answer_tokens;
   PassedOver unreadable;
   const std::vector<WordProblem> problems =
-      readable_problems(*loaded.tokenizer, request.problems, request.prompt_end, unreadable);
-  table.answers = answer_problems(model, *loaded.tokenizer, problems,
-                                  config.model.backbone.block_size, options);
+      readable_problems(tokenizer, request.problems, request.prompt_end, unreadable);
+  table.answers =
+      answer_problems(model, tokenizer, problems, config.model.backbone.block_size, options);
   table.no_problems = request.no_problems.lines;
   table.first_no_problem = request.no_problems.first;
   table.unreadable = unreadable.lines;

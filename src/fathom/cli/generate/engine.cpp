@@ -263,10 +263,7 @@ int generate_text(const GenerateRequest& request) {
   set_threads(request.model.threads);
   const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
   const NextTokenModel& model = next_token_model(loaded, request.model, "generate");
-  if (loaded.tokenizer == nullptr)
-    fail("the model's corpus has no tokenizer, so its tokens have no text",
-         "prepare the corpus from text with `fathom prepare`, or train with its tokenizer.json "
-         "beside the shards");
+  const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "generated from");
   GenerateOptions options = options_of(request, loaded);
   Policy early;
   if (request.draft == Draft::kExit) {
@@ -274,14 +271,14 @@ int generate_text(const GenerateRequest& request) {
     options.early = &early;
   }
   std::string given;
-  const std::vector<int64_t> start = start_tokens(request, *loaded.tokenizer, given);
+  const std::vector<int64_t> start = start_tokens(request, tokenizer, given);
   const int64_t room = options.window.capacity - (options.shift_id ? 1 : 0);
   if (options.window.overflow == Overflow::kStop && static_cast<int64_t>(start.size()) > room)
     misuse(fmt::format("the text has {} tokens, the window takes at most {}{}", start.size(), room,
                        options.shift_id ? " beside the shift token" : ""),
            "shorten it, or take --overflow=recompute or half");
   if (request.lookahead > 0) {
-    print_ahead(request, *loaded.tokenizer, scores_ahead(model, start, request.lookahead, options));
+    print_ahead(request, tokenizer, scores_ahead(model, start, request.lookahead, options));
     return 0;
   }
   const std::vector<std::vector<int64_t>> texts(static_cast<size_t>(request.num_samples), start);

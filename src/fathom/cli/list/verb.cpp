@@ -41,6 +41,8 @@ bool is_small_one(const Preset& preset) {
   });
 }
 
+constexpr int kSaidAt = 39;  // the column where summaries begin
+
 // An experiment that is being written must not hide the others.
 void print_preset(const Preset& preset) {
   std::string size, said = preset.summary;
@@ -49,7 +51,10 @@ void print_preset(const Preset& preset) {
   } catch (const Error& e) {
     said = fmt::format("cannot be used: {}", e.what());
   }
-  fmt::print("  {:<26}{:>9}  {}\n", preset.name, size, said);
+  const std::string head = fmt::format("  {:<26}{:>9}", preset.name, size);
+  const bool is_long = text_width(head) + 2 > kSaidAt;
+  fmt::print("{}{}{}\n", head, is_long ? fmt::format("\n{:{}}", "", kSaidAt) : "  ",
+             hanging(said, kSaidAt, terminal_width(stdout)));
 }
 
 nlohmann::json list_json() {
@@ -77,7 +82,8 @@ int run_list(const Arguments& arguments) {
   }
   const Style style(stdout);
   for (const Registry::Experiment& experiment : registry().experiments()) {
-    fmt::print("{}: {}\n", style.bold(experiment.name), experiment.idea);
+    fmt::print("{}: {}\n", style.bold(experiment.name),
+               hanging(experiment.idea, text_width(experiment.name) + 2, terminal_width(stdout)));
     int small = 0;
     for (const Preset& preset : registry().presets()) {
       if (preset.experiment != experiment.name) continue;

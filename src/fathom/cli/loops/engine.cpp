@@ -100,14 +100,12 @@ std::vector<Tokens> asked_texts(const LoopsRequest& request, const LoadedModel& 
   if (!request.text && request.prompts.empty())
     return split_texts(request, loaded, std::min(request.tokens.value_or(kTokensOfAWindow), sees),
                        source);
-  if (loaded.tokenizer == nullptr)
-    fail(fmt::format("the tokens of {} have no text", request.model.run),
-         "look at windows of its corpus: leave out --text and --prompts");
+  const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "given texts");
   Tokens front;
   if (loaded.state.config.model.ahead.predict_ahead)
     front = {shift_id(text_vocab(loaded.state), 1)};
   const int64_t asked = request.tokens.value_or(sees) + static_cast<int64_t>(front.size());
-  return given_texts(request, *loaded.tokenizer, front, std::min(asked, sees), source);
+  return given_texts(request, tokenizer, front, std::min(asked, sees), source);
 }
 
 std::vector<std::string> words_of(const Tokenizer* tokenizer, const Tokens& tokens) {

@@ -121,10 +121,10 @@ int trace(const TraceRequest& request) {
   const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
   const auto* model =
       dynamic_cast<const DepthModel*>(&next_token_model(loaded, request.model, "trace"));
-  if (model == nullptr || loaded.tokenizer == nullptr)
-    fail(fmt::format("{} cannot be traced: {}", request.model.run,
-                     model == nullptr ? "its model is no depth walk" : "its tokens have no text"),
-         "trace a run of a preset that `fathom list` shows, on a corpus prepared from text");
+  if (model == nullptr)
+    fail(fmt::format("{} cannot be traced: its model is no depth walk", request.model.run),
+         "trace a run of a preset that `fathom list` shows");
+  const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "traced");
   // The last token is predicted, not seen.
   const ModelConfig& config = loaded.state.config.model;
   const int64_t most = config.backbone.block_size + (config.ahead.predict_ahead ? 0 : 1);
@@ -132,13 +132,13 @@ int trace(const TraceRequest& request) {
   TracedText traced;
   std::vector<int64_t>& tokens = traced.tokens;
   if (request.text) {
-    const std::vector<uint32_t> ids = encode_with_specials(*loaded.tokenizer, *request.text);
+    const std::vector<uint32_t> ids = encode_with_specials(tokenizer, *request.text);
     tokens.assign(ids.begin(), ids.end());
   } else {
     traced = corpus_text(request, loaded, limit);
   }
   const int64_t sentences = request.sentences.value_or(traced.sentences);
-  tokens.resize(end_of_sentences(*loaded.tokenizer, tokens, sentences));
+  tokens.resize(end_of_sentences(tokenizer, tokens, sentences));
   const auto size = static_cast<int64_t>(tokens.size());
   if (size > limit)
     misuse(fmt::format("the text has {} tokens, num_chars = {}", size, limit),
@@ -150,8 +150,7 @@ int trace(const TraceRequest& request) {
                     with_commas(size), with_commas(most - 1), with_commas(most - 1)));
   std::optional<int64_t> shift;
   if (config.ahead.predict_ahead) shift = shift_id(text_vocab(loaded.state), 1);
-  ExitTable table =
-      trace_long_text(*model, *loaded.tokenizer, tokens, most - 1, request.candidates, shift);
+  ExitTable table = trace_long_text(*model, tokenizer, tokens, most - 1, request.candidates, shift);
   table.run = request.model.run;
   table.source = traced.source;
   give(exit_report(table), request.output, fmt::format("{} rows", table.rows.size()));

@@ -8,6 +8,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/model/spec/layer_cycle.h"
+#include "fathom/model/spec/loop_counts.h"
 
 namespace fathom {
 namespace {
@@ -154,22 +155,24 @@ class Unroller {
   }
 
   void check_rule(const LoopEnd& end) const {
-    const int group = end.place.group;
-    const HaltRule rule = program_.loop_halting(group).config.rule;
+    const HaltRule rule = program_.loop_halting(end.place.group).config.rule;
+    const auto group = [&] {  // as it was typed, whatever its number
+      return loop_group_names(plan_).at(static_cast<size_t>(end.place.group));
+    };
     if (reads_out(rule) && !end.reads)
-      misuse(fmt::format("loop group {} halts by next-token scores of its state, and no layer of "
+      misuse(fmt::format("the loop of {} halts by next-token scores of its state, and no layer of "
                          "its width answers",
-                         group),
+                         group()),
              "halt by the change of the state, or give its last layer a head of its own");
     if (rule == HaltRule::kLearned && !end.gate.is_there())
-      misuse(fmt::format("loop group {} halts by a gate (loop_halt_rule = learned), and the model "
+      misuse(fmt::format("the loop of {} halts by a gate (loop_halt_rule = learned), and the model "
                          "has none",
-                         group),
+                         group()),
              "train it with loop_halt_gate = true, or halt by another rule");
     if (end.gate.is_there() && !end.reads)
-      misuse(fmt::format("loop group {} learns when to halt by what its state answers "
+      misuse(fmt::format("the loop of {} learns when to halt by what its state answers "
                          "(loop_halt_gate = true), and no layer of its width answers",
-                         group),
+                         group()),
              "give its last layer a head of its own, or take loop_halt_gate = false");
   }
 

@@ -8,6 +8,8 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/depth_plan.h"
+#include "fathom/model/spec/loop_counts.h"
 #include "fathom/model/spec/policy.h"
 
 namespace fathom {
@@ -144,14 +146,15 @@ void add_late_rule(const ModelConfig& config, std::vector<std::string>& out) {
 void add_late_argmax(const ModelConfig& config, std::vector<std::string>& out) {
   if (config.loop_halting.acting_rule() != HaltRule::kArgmax || !config.looping.loops()) return;
   const Policy policy = make_policy(config);
+  const std::vector<std::string> names = loop_group_names(make_depth_plan(config));
   for (size_t g = 0; g < policy.loops.size(); ++g) {
     const LoopPolicy& loop = policy.loops[g];
     const double threshold = loop.halting.config.threshold_at(0);
     if (threshold + 1 < static_cast<double>(loop.count)) continue;
     out.push_back(
         fmt::format("loop_halt_rule = argmax with a loop_halt_threshold of {} lets no token leave "
-                    "loop group {} before its end, which comes after iteration {}",
-                    threshold, g, loop.count));
+                    "the loop of {} before its end, which comes after iteration {}",
+                    threshold, names.at(g), loop.count));
   }
 }
 

@@ -78,12 +78,12 @@ Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers) {
 }
 
 void refuse_sequences(const Policy& policy) {
-  for (size_t i = 0; i < policy.loops.size(); ++i)
-    if (policy.loops[i].halting.halts() && policy.loops[i].halting.unit == HaltUnit::kSequence)
-      misuse(fmt::format("loop group {} halts by sequences (loop_halt_unit = sequence), which is "
-                         "not causal: a text's next token cannot be asked for",
-                         i),
-             "take loop_halt_unit = token; sequence is for evaluations");
+  for (const LoopPolicy& loop : policy.loops)
+    if (loop.halting.halts() && loop.halting.unit == HaltUnit::kSequence)
+      misuse(
+          "loops halt by sequences (loop_halt_unit = sequence), which is not causal: a text's "
+          "next token cannot be asked for",
+          "take loop_halt_unit = token; sequence is for evaluations");
 }
 
 }  // namespace fathom

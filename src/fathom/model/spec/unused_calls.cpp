@@ -1,4 +1,5 @@
-// Calls of a wiring whose values only a block after the last one would read.
+#include "fathom/model/spec/unused_calls.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,6 +16,21 @@ using WiringPart = std::pair<Expr::Op, int>;
 void add_reads(const Expr& e, std::set<std::string>& names) {
   if (e.op == Expr::kName) names.insert(e.name);
   for (const Expr& arg : e.args) add_reads(arg, names);
+}
+
+bool reads(const Expr& e, const char* name) {
+  std::set<std::string> names;
+  add_reads(e, names);
+  return names.count(name) > 0;
+}
+
+// Without the queries that attn_scores do not compare with keys.
+Wiring compared_wiring(const WiringConfig& config) {
+  AttentionSpec attention;
+  attention.scores = config.attn_scores;
+  const Wiring typed = typed_wiring(config);
+  const auto attentions = static_cast<size_t>(check_wiring(typed).attentions);
+  return without_queries(typed, std::vector<bool>(attentions, attention.compares()));
 }
 
 void add_parts(const Expr& e, std::set<WiringPart>& parts) {
@@ -39,13 +55,25 @@ bool last_has_its_own(const WiringConfig& config, Expr::Op op, int64_t n_layer) 
 
 }  // namespace
 
+NormReader reader_of_n(const WiringConfig& config) {
+  const std::vector<Statement> statements = compared_wiring(config).statements;
+  std::set<std::string> read = {"r"};  // names whose values a result is made of
+  for (const Statement& s : statements)
+    if (reads(s.value, "y")) read.insert("y");
+  NormReader reader = NormReader::kNobody;
+  for (auto s = statements.rbegin(); s != statements.rend(); ++s) {
+    const bool is_read = read.erase(s->target) > 0;
+    if (is_read) add_reads(s->value, read);
+    if (!reads(s->value, "n")) continue;
+    if (is_read) return NormReader::kBlock;
+    reader = NormReader::kProbe;
+  }
+  return reader;
+}
+
 std::vector<std::string> remarks(const WiringConfig& config, int64_t n_layer) {
   if (!config.has_wiring()) return {};
-  AttentionSpec attention;
-  attention.scores = config.attn_scores;
-  const Wiring typed = typed_wiring(config);
-  const auto attentions = static_cast<size_t>(check_wiring(typed).attentions);
-  const Wiring wiring = without_queries(typed, std::vector<bool>(attentions, attention.compares()));
+  const Wiring wiring = compared_wiring(config);
   std::set<std::string> read = {"r"};  // names that this block's result is made of
   std::set<WiringPart> used, all;
   for (auto s = wiring.statements.rbegin(); s != wiring.statements.rend(); ++s) {

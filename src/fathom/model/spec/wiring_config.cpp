@@ -9,19 +9,10 @@
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/model/spec/early_exit_config.h"
 #include "fathom/model/spec/sharing.h"
+#include "fathom/model/spec/unused_calls.h"
 
 namespace fathom {
 namespace {
-
-bool reads_n(const Expr& e) {
-  return (e.op == Expr::kName && e.name == "n") ||
-         std::any_of(e.args.begin(), e.args.end(), reads_n);
-}
-
-bool reads_n(const Wiring& wiring) {
-  return std::any_of(wiring.statements.begin(), wiring.statements.end(),
-                     [](const auto& statement) { return reads_n(statement.value); });
-}
 
 // Of a text that may be wrong; without one GPT-2's, as all styles call what it calls.
 WiringParts called_parts(const WiringConfig& config) {
@@ -82,9 +73,8 @@ void check_ties(const WiringConfig& c, const BackboneConfig& b) {
                        ties),
            "take another init, tie_head=false or norm_ties=none");
   if (!c.has_wiring()) return;
-  const Wiring wiring = typed_wiring(c);
-  const bool has_norms_within = check_wiring(wiring).norms > 0;
-  if (!reads_n(wiring) && (c.norm_ties == NormTies::kLast || !has_norms_within))
+  const bool has_norms_within = called_parts(c).norms > 0;
+  if (reader_of_n(c) != NormReader::kBlock && (c.norm_ties == NormTies::kLast || !has_norms_within))
     misuse(fmt::format("norm_ties = {} with wiring = {}, which does not read n: there is no norm "
                        "at the layers' doors to tie",
                        ties, in_quotes(c.wiring)),
@@ -165,7 +155,7 @@ class PartMaker {
     if (!config.has_wiring()) return;
     plan.wirings = {typed_wiring(config)};
     parts_ = check_wiring(plan.wirings.front());
-    reads_n_ = reads_n(plan.wirings.front());
+    reader_of_n_ = reader_of_n(config);
   }
 
   void give(LayerSpec& layer) {
@@ -236,10 +226,12 @@ class PartMaker {
     change(layer.norm_in);
     for (NormSpec& norm : layer.norm) change(norm);
     if (layer.readout) change(layer.readout->norm);
-    if (!reads_n_) layer.norm_in.kind = NormSpec::kNone;  // nobody would use another
+    const bool reads_n = reader_of_n_ == NormReader::kBlock;
+    if (!reads_n) layer.norm_in.weight = false;  // which would never learn
+    if (reader_of_n_ == NormReader::kNobody) layer.norm_in.kind = NormSpec::kNone;
     if (config_.norm_ties == NormTies::kNone || !config_.has_norms()) return;
-    if (!reads_n_ && layer.norm.empty()) return;  // which validate() refuses
-    const NormSpec tied = reads_n_ ? layer.norm_in : layer.norm.front();
+    if (!reads_n && layer.norm.empty()) return;  // which validate() refuses
+    const NormSpec tied = reads_n ? layer.norm_in : layer.norm.front();
     if (config_.norm_ties == NormTies::kAll) layer.norm.assign(layer.norm.size(), tied);
     if (layer.readout) layer.readout->norm = tied;
   }
@@ -248,7 +240,7 @@ class PartMaker {
   const BackboneConfig& backbone_;
   const Instances attention_, mlp_, norm_;
   WiringParts parts_;
-  bool reads_n_ = true;
+  NormReader reader_of_n_ = NormReader::kBlock;
   size_t index_ = 0;  // of the layer
 };
 

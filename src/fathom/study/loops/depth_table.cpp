@@ -62,8 +62,13 @@ void add_depths(const DepthTable& table, report::Report& report) {
   const bool iterations =
       std::any_of(table.rows.begin(), table.rows.end(),
                   [](const DepthRow& row) { return row.iterations.has_value(); });
+  const bool infer = std::any_of(table.rows.begin(), table.rows.end(),
+                                 [](const DepthRow& row) { return row.infer.has_value(); });
   report::Table out;
-  out.columns = {{"evaluation", report::Align::kLeft}, {"loss"}, {"difference"}};
+  out.columns = {{"evaluation", report::Align::kLeft}, {"loss"}};
+  if (infer)
+    out.columns.push_back({"infer", report::Align::kRight, {report::NumberForm::Kind::kFixed, 4}});
+  out.columns.push_back({"difference"});
   if (iterations)
     out.columns.push_back(
         {"iterations", report::Align::kRight, {report::NumberForm::Kind::kFixed, 2}});
@@ -75,6 +80,7 @@ void add_depths(const DepthTable& table, report::Report& report) {
     any_beyond = any_beyond || beyond;
     std::vector<report::Cell> cells = {row.name + (beyond ? " (beyond)" : ""),
                                        with_error(row.loss, row.standard_error, false)};
+    if (infer) cells.push_back(row.infer ? report::Cell(*row.infer) : report::Cell("-"));
     cells.push_back(i == table.reference
                         ? report::Cell("-")
                         : report::Cell(with_error(row.difference, row.difference_error, true)));
@@ -86,6 +92,10 @@ void add_depths(const DepthTable& table, report::Report& report) {
   report.add(std::move(out));
   std::string how =
       fmt::format("Differences are from {}, paired by sequence.", table.rows[table.reference].name);
+  if (infer)
+    how +=
+        " They are of what is answered: of infer, the loss of the layer that answers, where there "
+        "is one; loss is the last layer's.";
   if (any_beyond) how += " Beyond: more loops than training had.";
   report.add(report::Paragraph{how});
   const auto fixed = std::count_if(table.rows.begin(), table.rows.end(),
@@ -100,6 +110,7 @@ json depth_numbers(const DepthTable& table) {
     json one = {{"evaluation", report::json_word(row.name)},
                 {"loss", number(row.loss)},
                 {"standard_error", number(row.standard_error)}};
+    if (row.infer) one["infer"] = number(*row.infer);
     if (row.count) one["loops"] = *row.count;
     if (row.iterations) one["iterations"] = number(*row.iterations);
     if (row.flops > 0) one["flops_per_token"] = row.flops;

@@ -14,9 +14,14 @@ struct DepthRow {
   std::string name;              // "5 loops"
   std::optional<int64_t> count;  // fixed, of every loop group; unset: it depends
   double loss = 0, standard_error = 0;
-  double difference = 0, difference_error = 0;  // from the table's reference, paired by sequence
-  double flops = 0;                             // of a token; 0: not told
-  std::optional<double> iterations = {};        // mean of a token where rows may leave their loops
+  // Where layers answer by themselves: the loss of the one that does.
+  std::optional<double> infer = {};
+  // Of what is answered, from the table's reference; the error is paired by sequence, NaN: unknown.
+  double difference = 0, difference_error = 0;
+  double flops = 0;                       // of a token; 0: not told
+  std::optional<double> iterations = {};  // mean of a token where rows may leave their loops
+
+  double answer_loss() const { return infer.value_or(loss); }
 };
 
 struct DepthTable {

@@ -106,7 +106,7 @@ void print_parameters(const Description& d, const Style& style) {
 void print_wiring(const Description& d, const Style& style) {
   fmt::print("\n{}\n", style.bold("blocks"));
   for (const auto& [what, said] : wiring_lines(d.config.model))
-    fmt::print("  {:<18}{}\n", what, visible(said));
+    fmt::print("  {:<18}{}\n", what, hanging(visible(said), 20, terminal_width(stdout)));
 }
 
 void print_cost(const Description& d, const Style& style) {
@@ -154,8 +154,12 @@ void print_description(const RunConfig& described, const std::vector<std::string
   FieldList shown;
   add_fields(shown, config);
   const Style style(stdout);
-  for (const std::string& notice : notices) fmt::print("note: {}\n", visible(notice));
-  fmt::print("{}: {}\n\n", style.bold(config.preset), registry().preset(config.preset).summary);
+  const int width = terminal_width(stdout);
+  for (const std::string& notice : notices)
+    fmt::print("note: {}\n", hanging(visible(notice), 6, width));
+  fmt::print(
+      "{}: {}\n\n", style.bold(config.preset),
+      hanging(registry().preset(config.preset).summary, text_width(config.preset) + 2, width));
   print_parameters(d, style);
   fmt::print("  {:<18}{:>15}{}\n", "vocabulary", with_commas(d.vocab),
              config.model.backbone.vocab_size || likely_corpus_vocab(config) > 0
@@ -166,14 +170,15 @@ void print_description(const RunConfig& described, const std::vector<std::string
   if (config.model.supervision.has_objective()) {
     const Objective objective = objective_of(config.model.supervision);
     fmt::print("\n{} ({})\n  {}\n", style.bold("objective"), objective_hash(objective),
-               visible(to_text(objective)));
+               hanging(visible(to_text(objective)), 2, width));
   }
   fmt::print("\n{}\n{}", style.bold("settings"), to_toml(shown));
 }
 
 void print_plan(const TrainingPlan& plan) {
   fmt::print("\n{} {}\n", Style(stdout).bold("training plan"), visible(plan.name));
-  for (const std::string& line : to_text(plan)) fmt::print("  {}\n", visible(line));
+  for (const std::string& line : to_text(plan))
+    fmt::print("  {}\n", hanging(visible(line), 4, terminal_width(stdout)));
 }
 
 }  // namespace fathom

@@ -158,9 +158,12 @@ void list_plans(bool as_json) {
                  {"missing", missing}});
     out.push_back(std::move(more));
     if (as_json) return;
-    fmt::print("{}{}: {}\n", style.bold(plan.name), mark, summary);
-    for (const std::string& line : to_text(plan)) fmt::print("    {}\n", line);
-    fmt::print("    {}\n", shown_missing(missing));
+    const int width = terminal_width(stdout);
+    const std::string name = plan.name + mark;
+    fmt::print("{}{}: {}\n", style.bold(plan.name), mark,
+               hanging(summary, text_width(name) + 2, width));
+    for (const std::string& line : to_text(plan)) fmt::print("    {}\n", hanging(line, 6, width));
+    fmt::print("    {}\n", hanging(shown_missing(missing), 6, width));
   };
   for (const BuiltInPlan& built_in : built_in_plans())
     show(built_in.plan, built_in.summary, built_in.is_ours ? " *" : "",
@@ -173,8 +176,9 @@ void list_plans(bool as_json) {
     return;
   }
   fmt::print(
-      "\n* only the name is LMPlay's, what is in it was chosen here. `fathom plan NAME` says how\n"
-      "to prepare what is missing, `fathom train EXPERIMENT --training_plan=NAME` trains.\n");
+      "\n* only the name is LMPlay's, what is in it was chosen here. `fathom plan NAME`\n"
+      "says how to prepare what is missing, `fathom train EXPERIMENT\n"
+      "--training_plan=NAME` trains.\n");
 }
 
 void print_report(const PlanReport& report) {
