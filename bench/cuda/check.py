@@ -129,10 +129,15 @@ class PresetCheck:
         run("train", self.preset, *self.flags, f"--max_iters={steps}", f"--eval_interval={STEPS}",
             f"--run_name={self.preset}-{name}", *more)
 
+    def compares(self, key):
+        # The slope of a difference that is almost none has any size, and any rounding error.
+        heavy_tailed = self.result["experiment"] == "dag" and key.endswith("gradient_norm")
+        return COMPARED.search(key) and not heavy_tailed
+
     def series(self, name):
         lines = self.p.run(("export", f"{self.preset}-{name}", "--metrics=jsonl")).splitlines()
         return {f"{key}@{line['step']}": x for line in map(json.loads, lines)
-                for key, x in line.items() if COMPARED.search(key)}
+                for key, x in line.items() if self.compares(key)}
 
     def compare(self, what, a, b, tolerance):
         worst, name = gap(a, b)
@@ -194,6 +199,13 @@ class PresetCheck:
         if there["tokens"] != here["tokens"]:
             raise Failure(f"{there['tokens']} tokens on the device, {here['tokens']} on the processor")
 
+    def predicts_next_token(self):
+        try:
+            self.p.on_processor("generate", f"{self.preset}-device", "--max_new_tokens=1")
+        except Failure as e:
+            return "predicts the next token" not in str(e)
+        return True
+
     def exports(self):
         folder = f"{self.p.work}/{self.preset}-hf"
         self.p.run(("export", f"{self.preset}-device", f"--hf={folder}"))
@@ -206,8 +218,7 @@ class PresetCheck:
             self.part("bfloat16", self.trains_narrow)
             self.part("recompute_blocks", self.recomputes)
             self.part("evaluation", self.evaluates)
-            answers = json.loads(self.p.run(("describe", f"{self.preset}-device", "--json"))).get("answers")
-            if not answers:  # it predicts the next token
+            if self.predicts_next_token():
                 self.part("logits", self.traces)
                 self.part("decoding", self.generates)
             if self.preset == "test_runner" or self.preset.startswith("gpt2ish"):
