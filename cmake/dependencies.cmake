@@ -40,9 +40,11 @@ if(FATHOM_ENGINE)
         list(APPEND torch_libraries ${torch_root}/lib/lib${library}.so)
       endif()
     endforeach()
-    # What those need in turn, CUDA's own libraries, they find by themselves.
+    # (One word: cmake leaves out flags that it has seen.) What those need in turn, CUDA's own libraries,
+    # they find by themselves.
+    list(JOIN torch_libraries "," torch_libraries)
     target_link_libraries(fathom_torch INTERFACE
-      -Wl,--no-as-needed ${torch_libraries} -Wl,--as-needed -Wl,--allow-shlib-undefined)
+      -Wl,--push-state,--no-as-needed,${torch_libraries},--pop-state,--allow-shlib-undefined)
     target_link_options(fathom_torch INTERFACE -Wl,-rpath,${torch_root}/lib)
   elseif(Torch_DIR)
     find_package(Torch REQUIRED)
@@ -77,7 +79,8 @@ if(FATHOM_ENGINE)
     file(GLOB torch_openmp ${torch_root}/lib/libgomp-*.so* ${torch_root}/../torch.libs/libgomp-*.so*)
     if(torch_openmp)
       list(GET torch_openmp 0 torch_openmp)
-      target_link_libraries(fathom_blas INTERFACE -Wl,--no-as-needed ${torch_openmp} -Wl,--as-needed)
+      target_link_options(fathom_blas INTERFACE
+        -Wl,--push-state,--no-as-needed,${torch_openmp},--pop-state)
     endif()
   endif()
 endif()

@@ -90,10 +90,13 @@ def steps(model, a):
     decay = [p for p in model.parameters() if p.dim() > 1]
     rest = [p for p in model.parameters() if p.dim() <= 1]
     on_gpu = a.device.startswith("cuda")
-    fused = {"fused": True} if on_gpu and "fused" in inspect.signature(torch.optim.AdamW).parameters else {}
+    has_fused = "fused" in inspect.signature(torch.optim.AdamW).parameters
+    fused = {"fused": True} if on_gpu and has_fused else {}
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1},
-                                   {"params": rest, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.99), **fused)
-    narrow = torch.autocast("cuda" if on_gpu else "cpu", dtype=torch.bfloat16, enabled=a.dtype == "bfloat16")
+                                   {"params": rest, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.99),
+                                  **fused)
+    narrow = torch.autocast("cuda" if on_gpu else "cpu", dtype=torch.bfloat16,
+                            enabled=a.dtype == "bfloat16")
     run = torch.compile(model) if a.compile else model
     warm_up = 6 if a.compile else 2
     times = []

