@@ -1,7 +1,7 @@
 // What libtorch computes in one piece from 2.0 on, and only other devices than the processor are
-// given. Never run on CUDA. With 1.13, that tests are built with, both say that they cannot; with 2.6
-// they were compared with the definitions once, on a processor that was taken for another device
-// (docs/LOG.md).
+// given. Never run on CUDA. With 1.13, that tests are built with, both say that they cannot;
+// with 2.6 they were compared with the definitions once, on a processor that was taken for another
+// device (docs/LOG.md).
 #pragma once
 
 #include "fathom/kernels/optimizer.h"
