@@ -14,11 +14,39 @@ add_library(fathom_xxhash INTERFACE)
 target_link_libraries(fathom_xxhash INTERFACE PkgConfig::XXHASH)
 
 if(FATHOM_ENGINE)
-  # Torch_DIR (or CMAKE_PREFIX_PATH) picks another libtorch, a CUDA build included. Without it the
-  # distribution's is used directly: its CMake package would ask for two dozen unrelated -dev
-  # packages.
+  # Torch_DIR picks another libtorch, a CUDA build included: the folder of its TorchConfig.cmake. Without
+  # it the distribution's is used, whose CMake package would ask for two dozen unrelated -dev packages;
+  # that of a CUDA build asks for nvcc and CUDA's headers, of which nothing here is used. So libraries
+  # are taken from beside it where they lie as in libtorch's archives and in pip's torch.
   add_library(fathom_torch INTERFACE)
+  get_filename_component(torch_root "${Torch_DIR}/../../.." ABSOLUTE)
+  if(Torch_DIR AND NOT EXISTS "${Torch_DIR}/TorchConfig.cmake")
+    message(FATAL_ERROR "Torch_DIR: ${Torch_DIR} has no TorchConfig.cmake; it is <libtorch>/share/cmake/Torch")
+  endif()
   if(Torch_DIR)
+    file(STRINGS "${Torch_DIR}/TorchConfig.cmake" old_abi REGEX "_GLIBCXX_USE_CXX11_ABI=0")
+    if(old_abi)
+      message(FATAL_ERROR "Torch_DIR: this libtorch was built with the C++ ABI from before C++11, which the "
+        "distribution's libraries do not have: take the archive named cxx11-abi, or pip's torch from 2.7 on")
+    endif()
+  endif()
+  if(Torch_DIR AND EXISTS "${torch_root}/lib/libtorch_cpu.so")
+    target_include_directories(fathom_torch SYSTEM INTERFACE
+      ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
+    # Nothing of ours names a function of the CUDA libraries: they register theirs when they are loaded.
+    set(torch_libraries ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so)
+    foreach(library torch_cuda c10_cuda)
+      if(EXISTS "${torch_root}/lib/lib${library}.so")
+        list(APPEND torch_libraries ${torch_root}/lib/lib${library}.so)
+      endif()
+    endforeach()
+    # (One word: cmake leaves out flags that it has seen.) What those need in turn, CUDA's own libraries,
+    # they find by themselves.
+    list(JOIN torch_libraries "," torch_libraries)
+    target_link_libraries(fathom_torch INTERFACE
+      -Wl,--push-state,--no-as-needed,${torch_libraries},--pop-state,--allow-shlib-undefined)
+    target_link_options(fathom_torch INTERFACE -Wl,-rpath,${torch_root}/lib)
+  elseif(Torch_DIR)
     find_package(Torch REQUIRED)
     target_link_libraries(fathom_torch INTERFACE ${TORCH_LIBRARIES})
     target_include_directories(fathom_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
@@ -45,6 +73,15 @@ if(FATHOM_ENGINE)
     target_link_libraries(fathom_blas INTERFACE
       -Wl,--no-as-needed ${OPENBLAS_OPENMP_BLAS} ${OPENBLAS_OPENMP_LAPACK} -Wl,--as-needed
       -Wl,-rpath,${openblas_folder})
+  endif()
+  # pip's torch brings an OpenMP of its own: named ahead of the compiler's, it is the one that all take.
+  if(Torch_DIR)
+    file(GLOB torch_openmp ${torch_root}/lib/libgomp-*.so* ${torch_root}/../torch.libs/libgomp-*.so*)
+    if(torch_openmp)
+      list(GET torch_openmp 0 torch_openmp)
+      target_link_options(fathom_blas INTERFACE
+        -Wl,--push-state,--no-as-needed,${torch_openmp},--pop-state)
+    endif()
   endif()
 endif()
 

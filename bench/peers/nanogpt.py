@@ -6,6 +6,7 @@ pass over the whole text as nanoGPT's `generate` does it, and prints one JSON ob
 a head of its own, each trained by a cross entropy: Papingo's work without its gates and exits.
 """
 import argparse
+import inspect
 import json
 import math
 import statistics
@@ -66,7 +67,7 @@ class Model(nn.Module):
                 nn.init.normal_(p, std=0.02)
 
     def forward(self, tokens, targets):
-        x = self.tables[0](tokens) + self.positions(torch.arange(tokens.size(1)))
+        x = self.tables[0](tokens) + self.positions(torch.arange(tokens.size(1), device=tokens.device))
         losses = []
         for i, block in enumerate(self.blocks):
             if i > 0 and len(self.tables) > 1:
@@ -79,7 +80,7 @@ class Model(nn.Module):
         return sum(losses) / len(losses)
 
     def next_scores(self, tokens):
-        x = self.tables[0](tokens) + self.positions(torch.arange(tokens.size(1)))
+        x = self.tables[0](tokens) + self.positions(torch.arange(tokens.size(1), device=tokens.device))
         for block in self.blocks:
             x = block(x)
         return self.heads[0](self.norms[0](x[:, [-1], :]))[:, -1, :]
@@ -88,19 +89,32 @@ class Model(nn.Module):
 def steps(model, a):
     decay = [p for p in model.parameters() if p.dim() > 1]
     rest = [p for p in model.parameters() if p.dim() <= 1]
+    on_gpu = a.device.startswith("cuda")
+    has_fused = "fused" in inspect.signature(torch.optim.AdamW).parameters
+    fused = {"fused": True} if on_gpu and has_fused else {}
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.1},
-                                   {"params": rest, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.99))
+                                   {"params": rest, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.99),
+                                  **fused)
+    narrow = torch.autocast("cuda" if on_gpu else "cpu", dtype=torch.bfloat16,
+                            enabled=a.dtype == "bfloat16")
+    run = torch.compile(model) if a.compile else model
+    warm_up = 6 if a.compile else 2
     times = []
-    for i in range(a.steps + 2):
-        tokens = torch.randint(a.vocab, (a.batch, a.block + 1))
+    for i in range(a.steps + warm_up):
+        tokens = torch.randint(a.vocab, (a.batch, a.block + 1), device=a.device)
+        if on_gpu:
+            torch.cuda.synchronize()
         begin = time.perf_counter()
-        loss = model(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+        with narrow:
+            loss = run(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         loss.item()
-        if i >= 2:
+        if on_gpu:
+            torch.cuda.synchronize()
+        if i >= warm_up:
             times.append(time.perf_counter() - begin)
     return times
 
@@ -111,10 +125,12 @@ def tokens_one_by_one(model, a):
     times = []
     for i in range(a.steps + 3):  # the first ones warm up
         if i == 0 or text.size(1) == a.block:
-            text = torch.randint(a.vocab, (1, a.block // 2))
+            text = torch.randint(a.vocab, (1, a.block // 2), device=a.device)
         begin = time.perf_counter()
         probabilities = F.softmax(model.next_scores(text), dim=-1)
         text = torch.cat((text, torch.multinomial(probabilities, num_samples=1)), dim=1)
+        if a.device.startswith("cuda"):
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - begin)
     return times[3:]
 
@@ -126,11 +142,14 @@ def main():
     p.add_argument("--threads", type=int, default=0, help="0: as PyTorch comes")
     p.add_argument("--tables", action="store_true")
     p.add_argument("--generate", action="store_true")
+    p.add_argument("--device", default="cpu")
+    p.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of automatic casts")
+    p.add_argument("--compile", action="store_true", help="torch.compile, as nanoGPT has it")
     a = p.parse_args()
     if a.threads:
         torch.set_num_threads(a.threads)
     torch.manual_seed(1)
-    model = Model(a)
+    model = Model(a).to(a.device)
     times = tokens_one_by_one(model, a) if a.generate else steps(model, a)
     print(json.dumps({"ms_median": 1e3 * statistics.median(times), "threads": torch.get_num_threads(),
                       "torch": torch.__version__}))

@@ -252,6 +252,8 @@ TEST_F(Needs, BenchTellsWhatItDoesNotDo) {
   EXPECT_THAT(told("step", "--eval_interval=3"), ElementsAre(HasSubstr("nothing is evaluated")));
   EXPECT_THAT(told("step", "--learning_rate=0.1"), IsEmpty());
   EXPECT_THAT(told("ops", "--batch_size=3"), IsEmpty());
+  EXPECT_THAT(told("ops", "--device=cpu"), ElementsAre(HasSubstr("bench step or decode")));
+  EXPECT_THAT(told("decode", "--device=cpu"), IsEmpty());
   EXPECT_THAT(told("decode", "--n_layer=2"), IsEmpty());
 }
 

@@ -166,8 +166,9 @@ if ((${#pages[@]} == 0)); then
   all=true
   pages=("$source_tree/README.md" "$source_tree/DEVELOPERS.md" "$source_tree"/experiments/*/README.md)
   for page in "$source_tree"/docs/*.md; do
-    # LOG.md tells of commands that took hours; new_experiment.sh types new-experiment.md's.
-    case $page in */LOG.md | */new-experiment.md | */reference.md) ;; *) pages+=("$page") ;; esac
+    # LOG.md tells of commands that took hours, cloud.md's want a GPU; new_experiment.sh types
+    # new-experiment.md's.
+    case $page in */LOG.md | */cloud.md | */new-experiment.md | */reference.md) ;; *) pages+=("$page") ;; esac
   done
 fi
 for page in "${pages[@]}"; do

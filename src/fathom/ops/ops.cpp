@@ -11,6 +11,7 @@
 #include "fathom/kernels/units.h"
 #include "fathom/ops/autocast.h"
 #include "fathom/ops/fused.h"
+#include "fathom/ops/newer_libtorch.h"
 #include "fathom/ops/plain.h"
 
 namespace fathom {
@@ -86,6 +87,9 @@ Tensor attention(const Tensor& q_BQC, const Tensor& k_BKC, const Tensor& v_BKC, 
                  const AttentionMask& mask, const std::shared_ptr<const WeightDropout>& dropout) {
   if (has_kernels(q_BQC) && fused::attention_fits(q_BQC.size(-1), v_BKC.size(-1), n_head))
     return fused::attention(q_BQC, k_BKC, v_BKC, n_head, mask, dropout);
+  if (dropout == nullptr)
+    if (const Tensor out = newer::attention(q_BQC, k_BKC, v_BKC, n_head, mask); out.defined())
+      return out;
   return plain::attention(q_BQC, k_BKC, v_BKC, n_head, mask,
                           dropout ? dropout->multipliers(n_head, q_BQC) : Tensor());
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "fathom/ops/newer_libtorch.h"
 #include "fathom/ops/ops.h"
 
 namespace fathom {
@@ -27,6 +28,7 @@ void adamw(const AdamWStep& s, const Tensor& w, const Tensor& m, const Tensor& v
     for (const Tensor& t : {w, m, v}) t.unsafeGetTensorImpl()->bump_version();
     return;
   }
+  if (newer::adamw(s, w, g, m, v)) return;
   if (s.gradient_scale != 1) g = g * s.gradient_scale;
   if (s.keep != 1) w.mul_(s.keep);
   m.mul_(s.beta1).add_(g, 1 - s.beta1);

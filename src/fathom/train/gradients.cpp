@@ -1,6 +1,7 @@
 #include "fathom/train/gradients.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/stack.h>
 
 #include <cmath>
 
@@ -11,8 +12,17 @@ namespace fathom {
 double gradient_norm(const ParameterSet& parameters) {
   const at::NoGradGuard no_grad;
   double squares = 0;
-  for (const Parameter& p : parameters.all())
-    if (p.tensor.grad().defined()) squares += squared_norm(p.tensor.grad());
+  std::vector<Tensor> elsewhere;  // its numbers are waited for once, not once a parameter
+  for (const Parameter& p : parameters.all()) {
+    const Tensor& g = p.tensor.grad();
+    if (!g.defined()) continue;
+    if (g.is_cpu())
+      squares += squared_norm(g);
+    else
+      elsewhere.push_back(g.norm());
+  }
+  if (!elsewhere.empty())
+    squares += at::stack(elsewhere).to(at::kDouble).square().sum().item<double>();
   return std::sqrt(squares);
 }
 

@@ -1,5 +1,6 @@
 #include "fathom/train/guards.h"
 
+#include <ATen/ops/stack.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -64,6 +65,12 @@ void write_batches(const std::string& path, const RunState& state,
 }  // namespace
 
 std::optional<Trouble> find_trouble_in_weights(const Model& model) {
+  std::vector<Tensor> elsewhere;  // sums whose numbers are waited for at once
+  for (const Parameter& p : model.parameters().all())
+    if (!p.tensor.is_cpu()) elsewhere.push_back(p.tensor.detach().sum());
+  if (elsewhere.size() == model.parameters().all().size() && !elsewhere.empty() &&
+      is_finite(at::stack(elsewhere)))
+    return std::nullopt;
   for (const Parameter& p : model.parameters().all())
     if (!is_finite(p.tensor)) return Trouble{fmt::format("{} is not finite", p.spec.name), true};
   return std::nullopt;

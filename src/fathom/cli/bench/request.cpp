@@ -33,6 +33,8 @@ void add_needs(FieldList& list, const BenchKind& kind) {
     if (trains || splits || field.name() == "dtype" || field.name() == "recompute_blocks")
       list.find(field.name())->needs("bench step", steps);
   }
+  // Operations are measured on the processor, with kernels and without.
+  list.find("device")->needs("bench step or decode", [&kind] { return kind != BenchKind::kOps; });
   for (const char* key : {"batch_size", "mini_batch_size"})
     list.find(key)->needs("bench step or ops", [&kind] { return kind != BenchKind::kDecode; });
   for (const char* key :

@@ -63,11 +63,17 @@ class RandomCorpus {
   std::string path_;
 };
 
+// Other devices than the processor compute while the program goes on: until a number of it is here.
+void wait_for(const Tensor& x) {
+  if (!x.is_cpu()) x.flatten().select(0, 0).item();
+}
+
 // Products of the shapes that a training step is made of, by our kernels and by what libtorch has,
 // measured between the steps: what this machine can do in the very same minute.
 class ReferenceProducts {
  public:
-  ReferenceProducts(const ParameterSet& parameters, int64_t rows) : rows_(rows) {
+  ReferenceProducts(const ParameterSet& parameters, int64_t rows)
+      : rows_(rows), device_(parameters.all().front().tensor.device()) {
     for (const Parameter& p : parameters.all()) {
       const bool is_matrix = p.tensor.dim() == 2 && p.spec.part != Part::kTokenTable &&
                              p.spec.part != Part::kPositionTable;
@@ -84,11 +90,11 @@ class ReferenceProducts {
   void measure(double seconds) {
     for (double spent = 0; spent < seconds && !shapes_.empty(); ++next_) {
       Shape& shape = shapes_[next_ % shapes_.size()];
-      const Tensor x = at::randn({shape.rows, shape.in}), w = at::randn({shape.out, shape.in});
-      double time = seconds_of([&] { linear(x, w, Tensor()); });
+      const Tensor x = random(shape.rows, shape.in), w = random(shape.out, shape.in);
+      double time = seconds_of([&] { wait_for(linear(x, w, Tensor())); });
       shape.ours.push_back(time);
       spent += time;
-      time = seconds_of([&] { at::linear(x, w); });
+      time = seconds_of([&] { wait_for(at::linear(x, w)); });
       shape.torchs.push_back(time);
       spent += time;
     }
@@ -97,9 +103,9 @@ class ReferenceProducts {
   // The time of one and the same product, by libtorch.
   double one() const {
     const Shape& s = shapes_.front();
-    const Tensor x = at::randn({s.rows, s.in}), w = at::randn({s.out, s.in});
-    at::linear(x, w);
-    return seconds_of([&] { at::linear(x, w); });
+    const Tensor x = random(s.rows, s.in), w = random(s.out, s.in);
+    wait_for(at::linear(x, w));
+    return seconds_of([&] { wait_for(at::linear(x, w)); });
   }
 
   // Of the fastest one. 0: none was measured.
@@ -126,7 +132,14 @@ class ReferenceProducts {
     shapes_.push_back({std::min(rows_, std::max<int64_t>(kMostScores / out, 64)), out, in});
   }
 
+  Tensor random(int64_t rows, int64_t columns) const {
+    const Tensor x = at::randn({rows, columns}, at::TensorOptions(device_));
+    wait_for(x);
+    return x;
+  }
+
   int64_t rows_;
+  at::Device device_;
   std::vector<Shape> shapes_;
   size_t next_ = 0;
 };
@@ -245,7 +258,10 @@ nlohmann::json bench_decode(const BenchJob& job, int threads) {
     Decoder decoder(*model->next_token_model(), texts, window);
     for (int64_t at = T / 2; at < T && static_cast<int64_t>(times.size()) < job.repeats; ++at) {
       NextToken next;
-      const double time = seconds_of([&] { next = decoder.next(Exit::kFirstConfident); });
+      const double time = seconds_of([&] {
+        next = decoder.next(Exit::kFirstConfident);
+        wait_for(next.scores_NV);
+      });
       if (at >= T / 2 + kWarmUp || T / 2 <= kWarmUp) {
         times.push_back(time);
         flops.push_back(next.flops);
