@@ -16,6 +16,9 @@ namespace fathom {
 
 namespace {
 
+constexpr int64_t kUsualLines = 20;  // of a log, of steps; what is evaluated has more
+constexpr double kLongSilence = 60;  // seconds
+
 std::string loss_text(const NamedEvaluation& e, bool with_error) {
   return fmt::format("{} loss {:.4f}{}", e.name, e.evaluation.loss,
                      with_error ? fmt::format(" (+-{})", error_text(e.evaluation)) : "");
@@ -67,6 +70,11 @@ const StageRun& present_stage(const TrainRequest& request, const RunState& state
   return request.stages.front();
 }
 
+// The one that the best checkpoint goes by.
+bool is_deciding(const NamedEvaluation& e, const EvalReport& report) {
+  return report.best_metric.rfind(eval_series(e.name, ""), 0) == 0;
+}
+
 // Whether they say more than the loss does: of an objective with names of its own. Those of layers
 // without one are told as losses.
 bool tells_parts(const ModelConfig& model, const std::map<std::string, double>& parts) {
@@ -105,7 +113,9 @@ Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecord
       state_(state),
       recorder_(recorder),
       progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)),
-      log_interval_(request.config.training.log_interval) {
+      log_interval_(request.config.training.log_interval),
+      steps_of_run_(total_steps(request)),
+      last_line_(state.step) {
   if (state.step > 0) seconds_ = seconds_until(request.options.run_name, state.step);
 }
 
@@ -121,6 +131,19 @@ std::vector<MetricValue> Reporter::used_up() const {
     values.push_back({"train/flops", state_.progress.flops});
   if (std::isfinite(seconds_)) values.push_back({"train/seconds", seconds_});
   return values;
+}
+
+// Of a log: for each log step where they were asked for, else so that there are kUsualLines in all,
+// and of slow steps one a minute.
+bool Reporter::is_line_due(int64_t step) {
+  bool is_due = is_log_step(step);
+  if (!request_.options.keeps_log_lines) {
+    const int64_t spacing = (steps_of_run_ + kUsualLines - 1) / kUsualLines;
+    is_due = step == 1 || (spacing > 0 && step / spacing > last_line_ / spacing) ||
+             progress_.silence() >= kLongSilence;
+  }
+  if (is_due) last_line_ = step;
+  return is_due;
 }
 
 void Reporter::on_step(const StepReport& r) {
@@ -158,7 +181,12 @@ void Reporter::on_step(const StepReport& r) {
   sample.extra.emplace_back("lr", fmt::format("{:.2e}", r.learning_rate));
   if (const auto s = r.metrics.find("spectral/largest"); s != r.metrics.end()) s_max_ = s->second;
   if (s_max_ > 0) sample.extra.emplace_back("s_max", fmt::format("{:.3f}", s_max_));
-  progress_.update(sample, log_step);
+  for (const NamedEvaluation& e : last_.evaluations) {
+    if (!is_deciding(e, last_)) continue;
+    sample.val = e.evaluation.loss;
+    if (last_.best_metric == eval_series(e.name, "loss")) sample.best = last_.best_value;
+  }
+  progress_.update(sample, is_line_due(r.step));
 }
 
 void Reporter::on_evaluation(const EvalReport& r) {
@@ -186,6 +214,11 @@ void Reporter::on_evaluation(const EvalReport& r) {
     const double loss = infer != e.evaluation.metrics.end() ? infer->second : e.evaluation.loss;
     say(stdout, notebook_val_line(r.step, loss) + "\n");
   }
+}
+
+void Reporter::on_evaluating(const std::string& name, int64_t done, int64_t batches) {
+  if (request_.options.quiet || is_notebook()) return;
+  progress_.show_activity("evaluating " + name, done, batches);
 }
 
 void Reporter::on_sample(const std::vector<std::string>& lines) {
@@ -245,10 +278,9 @@ void Reporter::interrupted(int64_t saved_step, bool begun) {
 void Reporter::finish() {
   if (is_notebook()) return;
   if (!request_.options.quiet) progress_.finish();
-  // The one that the best checkpoint goes by.
   const NamedEvaluation* shown = &last_.evaluations.back();
   for (const NamedEvaluation& one : last_.evaluations)
-    if (last_.best_metric.rfind(eval_series(one.name, ""), 0) == 0) shown = &one;
+    if (is_deciding(one, last_)) shown = &one;
   say(stdout,
       fmt::format("{}: {} after {} in {}\n", request_.options.run_name, loss_text(*shown, false),
                   counted(last_.step, "step"), human_duration(progress_.elapsed())));
