@@ -45,18 +45,22 @@ std::string why_all(const GenerateRequest& request, const HaltingConfig& halting
   return "";
 }
 
-// Who answered, and what that saved; beside the text, which may go into a file.
-void print_answers(const GenerateRequest& request, const HaltingConfig& halting,
+// Who answered, and what that saved; beside the text, which may go into a file. On a terminal the
+// layers have the text's colours.
+void print_answers(const GenerateRequest& request, const HaltingConfig& halting, const Pages& pages,
                    const std::map<int64_t, int64_t>& answers, const GenerateReport& report) {
   double total = 0;
   for (const auto& [layer, count] : answers) total += static_cast<double>(count);
   std::string line = "answered by";
-  for (const auto& [layer, count] : answers)
-    line += fmt::format(" | layer {}: {:.1f} %", layer, 100.0 * static_cast<double>(count) / total);
+  for (const auto& [layer, count] : answers) {
+    const std::string name = fmt::format("layer {}", layer);
+    line += fmt::format(" | {}: {:.1f} %", can_colour(stderr) ? pages.coloured(name, layer) : name,
+                        100.0 * static_cast<double>(count) / total);
+  }
   const double share = static_cast<double>(report.computed) / static_cast<double>(report.dense);
   line += fmt::format("; {:.1f} % of all blocks were computed", 100 * share);
   const std::string why = report.computed < report.dense ? "" : why_all(request, halting, answers);
-  say(stderr, why.empty() ? line + "\n" : fmt::format("{}: {}\n", line, why));
+  say_raw(stderr, why.empty() ? line + "\n" : fmt::format("{}: {}\n", line, why));
 }
 
 // What drafts have gained, beside the text.
@@ -250,7 +254,7 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
   print_layers(layers);
   const ModelConfig& config = loaded.state.config.model;
   const bool halts = config.halting.acts() || config.loop_halting.acting_rule() != HaltRule::kNone;
-  if (halts && report.dense > 0) print_answers(request, config.halting, answers, report);
+  if (halts && report.dense > 0) print_answers(request, config.halting, pages, answers, report);
   if (options.draft != Draft::kNone) print_drafts(report);
   print_speed(report, seconds);
   const bool is_empty = std::all_of(pages.texts().begin(), pages.texts().end(),
