@@ -126,6 +126,11 @@ void ProgressLine::show_activity(std::string_view what, int64_t done, int64_t to
   activity_.clear();
 }
 
+void ProgressLine::set_evaluation(std::optional<double> val, std::optional<double> best) {
+  val_ = val;
+  best_ = best;
+}
+
 void ProgressLine::print(std::string_view line) {
   activity_.clear();
   const std::string text = fmt::format("{}\n", visible(shown_paths(line)));
@@ -171,12 +176,12 @@ std::vector<ProgressLine::Part> ProgressLine::parts() const {
     if (loss) parts.push_back({fmt::format("{} {:.4f}", name, *loss), true});
   };
   add_loss("loss", last_->loss);
-  if (options_.live) add_loss("val", last_->val);
+  if (options_.live) add_loss("val", val_);
   if (last_->tokens_per_second)
     parts.push_back({human_count(*last_->tokens_per_second) + " tok/s", false});
   if (const std::optional<double> left = seconds_left(); left && *left > 0)
     parts.push_back({"left " + human_duration(*left), false});
-  if (options_.live) add_loss("best", last_->best);
+  if (options_.live) add_loss("best", best_);
   parts.push_back({"elapsed " + human_duration(elapsed()), false});
   for (const auto& [name, value] : last_->extra)
     parts.push_back({visible(name + " " + value), false});
@@ -194,7 +199,8 @@ std::string ProgressLine::plain_line() const {
 
 // Of `room` columns at most; empty where that is too little, or nobody knows where the end is.
 std::string ProgressLine::bar(int room) const {
-  if (options_.total <= 0 || room < kLeastBar) return "";
+  // Beside what goes on it would be taken for that.
+  if (options_.total <= 0 || room < kLeastBar || !activity_.empty()) return "";
   const int width = std::min(room, kMostBar);
   const int64_t step = last_ ? last_->step : options_.first_step;
   const auto full = static_cast<int>(

@@ -55,8 +55,6 @@ struct ProgressSample {
   std::optional<double> loss = {};
   std::optional<double> tokens_per_second = {};
   std::vector<std::pair<std::string, std::string>> extra = {};  // name, value; after all others
-  // Of the last evaluation, and the best one so far: on a live line alone.
-  std::optional<double> val = {}, best = {};
 };
 
 struct ProgressOptions {
@@ -87,6 +85,8 @@ class ProgressLine {
   // Between steps, what goes on: "evaluating val", `done` of `total`. It stands in the live line
   // until the next step or line; without one a line says so once nothing was said for a minute.
   void show_activity(std::string_view what, int64_t done, int64_t total);
+  // The loss of the last evaluation, and of the best one so far: on a live line alone.
+  void set_evaluation(std::optional<double> val, std::optional<double> best);
   // One line of other output (without its newline) above the live line.
   void print(std::string_view line);
   // Leaves the last state on the console, as a line of its own. Later calls do nothing.
@@ -115,6 +115,7 @@ class ProgressLine {
   double start_;
   StepTimer timer_;
   std::optional<ProgressSample> last_ = {};
+  std::optional<double> val_, best_;
   std::string activity_;  // empty: none
   double last_draw_ = 0, last_line_ = 0;
   bool drawn_ = false;     // a live line is on the screen

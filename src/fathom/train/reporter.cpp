@@ -96,10 +96,9 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
     // What has not been said; a model with one reading has said everything.
     std::map<std::string, double> more;
     for (const auto& [name, value] : e.evaluation.metrics)
-      if (!is_detail(name)) more[name] = value;
+      if (name != "accuracy" && !is_detail(name)) more[name] = value;
     if (e.evaluation.objective) more["objective"] = *e.evaluation.objective;
-    if (more.size() > (has_accuracy ? 1 : 0))
-      more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));
+    if (!more.empty()) more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));
   }
   std::vector<std::string> lines = {fmt::format("step {}: {}{}", with_commas(r.step),
                                                 join(losses, ", "),
@@ -181,11 +180,6 @@ void Reporter::on_step(const StepReport& r) {
   sample.extra.emplace_back("lr", fmt::format("{:.2e}", r.learning_rate));
   if (const auto s = r.metrics.find("spectral/largest"); s != r.metrics.end()) s_max_ = s->second;
   if (s_max_ > 0) sample.extra.emplace_back("s_max", fmt::format("{:.3f}", s_max_));
-  for (const NamedEvaluation& e : last_.evaluations) {
-    if (!is_deciding(e, last_)) continue;
-    sample.val = e.evaluation.loss;
-    if (last_.best_metric == eval_series(e.name, "loss")) sample.best = last_.best_value;
-  }
   progress_.update(sample, is_line_due(r.step));
 }
 
@@ -202,6 +196,11 @@ void Reporter::on_evaluation(const EvalReport& r) {
   if (r.best) recorder_.set_best(r.best_metric, r.step, r.best_value);
   last_ = r;
   if (request_.options.quiet) return;
+  for (const NamedEvaluation& e : r.evaluations)
+    if (is_deciding(e, r))
+      progress_.set_evaluation(e.evaluation.loss, r.best_metric == eval_series(e.name, "loss")
+                                                      ? std::optional<double>(r.best_value)
+                                                      : std::nullopt);
   if (!is_notebook()) {
     for (const std::string& line : evaluation_lines(r)) progress_.print(line);
     return;
