@@ -242,12 +242,14 @@ TEST_F(ConsoleTest, AStopKeepsEverySample) {
 }
 
 // What a program shows on a terminal.
-std::string screen_of(const SmallRuns& place, const Words& words) {
+std::string screen_of(const SmallRuns& place, const Words& words, const char* term = "dumb",
+                      uint16_t columns = 80) {
   int screen = -1;
-  const pid_t child = forkpty(&screen, nullptr, nullptr, nullptr);
+  const winsize size = {24, columns, 0, 0};
+  const pid_t child = forkpty(&screen, nullptr, nullptr, &size);
   if (child == 0) {
     if (chdir(place.path("").c_str()) != 0) _exit(127);
-    setenv("TERM", "dumb", 1);
+    setenv("TERM", term, 1);
     std::vector<char*> argv = {const_cast<char*>("fathom")};
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
@@ -281,9 +283,23 @@ TEST_F(ConsoleTest, AModelDoesNotDriveATerminal) {
     EXPECT_EQ(seen.find(bad), std::string::npos) << seen;
   const Outcome piped = place_.run(generate);
   EXPECT_EQ(piped.out.rfind("\x1b[1mgo", 0), 0u) << "into a file go the bytes as they are";
+  const Outcome bytes = place_.run({"generate", "evil", "--start=\xff\xfe", "--max_new_tokens=2"});
+  EXPECT_EQ(bytes.out.rfind("\xff\xfe", 0), 0u) << "a model of bytes takes any: " << bytes.err;
   const std::string traced = screen_of(place_, {"trace", "evil", "--text=\x1b[2J\xE2\x80\xAE x"});
   EXPECT_EQ(traced.find("\x1b[2J"), std::string::npos) << traced;
   EXPECT_EQ(traced.find("\xE2\x80\xAE"), std::string::npos) << traced;
+}
+
+TEST_F(ConsoleTest, ATerminalShowsWhatGoesOn) {
+  const std::string trained =
+      screen_of(place_, SmallRuns::train_words({"--run_name=live"}), "xterm", 160);
+  for (const char* part : {"evaluating train", " val ", " best ", "━"})
+    EXPECT_THAT(trained, HasSubstr(part));
+  EXPECT_THAT(screen_of(place_, {"eval", "live"}, "xterm"), HasSubstr("evaluate 100 %\r\033[K"));
+  EXPECT_THAT(screen_of(place_, {"eval", "live", "--evaluations=val"}, "xterm"),
+              HasSubstr("evaluate val 100 %"));
+  EXPECT_THAT(screen_of(place_, {"trace", "live", "--num_chars=40", "--sentences=0"}, "xterm"),
+              AllOf(HasSubstr("--num_chars=N ends it"), HasSubstr("trace 100 %\r\033[K")));
 }
 
 TEST_F(ConsoleTest, APathDoesNotDriveATerminal) {

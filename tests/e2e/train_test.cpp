@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "e2e/small_run.h"
@@ -116,6 +117,14 @@ TEST_F(TrainTest, ProgressIsPlainLinesInALog) {
   EXPECT_THAT(o.out, HasSubstr("step 30: train loss"));
   EXPECT_THAT(o.out, Not(HasSubstr("\033")));
   EXPECT_THAT(o.out, Not(HasSubstr("layer_loss"))) << "a plain model has one reading";
+  Words words = SmallRuns::train_words({"--run_name=few", "--max_iters=100"});
+  words.erase(std::find(words.begin(), words.end(), "--log_interval=1"));
+  const std::string few = run(words).out;
+  size_t lines = 0;
+  for (size_t at = few.find("/100 "); at != few.npos; at = few.find("/100 ", at + 1)) ++lines;
+  EXPECT_GE(lines, 20U);
+  EXPECT_LE(lines, 25U) << few;  // more only where a step takes minutes
+  EXPECT_THAT(few, HasSubstr("step 100/100 "));
   const Outcome quiet = train({"--run_name=quiet", "--quiet"});
   EXPECT_THAT(quiet.out, Not(HasSubstr("tok/s")));
   EXPECT_THAT(quiet.out, HasSubstr("val loss"));

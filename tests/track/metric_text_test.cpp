@@ -82,10 +82,11 @@ TEST(MetricsText, NegativeHugeAndMissingNumbersAreShown) {
   EXPECT_EQ(metrics_text({{"x", std::nan("")}}), "x nan");
 }
 
-TEST(MetricText, PartsGroupsAndBaselinesAreDetails) {
-  for (const char* name : {"accuracy.words", "a.ops2", "norms/mean", "accuracy_baseline"})
+TEST(MetricText, PartsGroupsBaselinesAndLayersAreDetails) {
+  for (const char* name : {"accuracy.words", "a.ops2", "norms/mean", "accuracy_baseline",
+                           "layer_loss/0", "layer_loss/2.0", "exit_correct/1", "exit_depth"})
     EXPECT_TRUE(is_detail(name)) << name;
-  for (const char* name : {"accuracy", "layer_loss/0", "layer_loss/2.0", "execution_0.01",
+  for (const char* name : {"accuracy", "infer", "exit_rate/0", "x/2.0", "execution_0.01",
                            "execution_1e-6", "baseline", "_baseline", ""})
     EXPECT_FALSE(is_detail(name)) << name;
 }

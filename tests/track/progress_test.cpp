@@ -25,10 +25,17 @@ struct Console {
     options.clock = [this] { return time; };
     return options;
   }
-  std::string take() {
+  std::string take_all() {
     std::string all;
     for (const std::string& piece : pieces) all += piece;
     pieces.clear();
+    return all;
+  }
+  // Without the bars.
+  std::string take() {
+    std::string all = take_all();
+    for (const std::string part : {" ━", " ─", "━", "─"})
+      for (size_t at; (at = all.find(part)) != all.npos;) all.erase(at, part.size());
     return all;
   }
 
@@ -178,6 +185,74 @@ TEST(Progress, NarrowTerminalShowsWholePartsOnly) {
   EXPECT_EQ(drawn_at(9), "step 1/1");
   EXPECT_EQ(drawn_at(1), "");
   EXPECT_EQ(drawn_at(0), "");
+}
+
+TEST(Progress, AWideTerminalHasEvaluationsAndABar) {
+  Console console;
+  ProgressLine progress(console.options(10, true));
+  progress.set_evaluation(2.25, 2.125);
+  const auto drawn_at = [&](int width) {
+    console.width = width;
+    console.time += 1;
+    progress.update({4, 2.5, 12345.0}, false);
+    const std::string text = console.take_all();
+    return text.substr(1, text.size() - 4);
+  };
+  const std::string begin = "step 4/10 40.0% | loss 2.5000 | val 2.2500 | 12.35k tok/s";
+  EXPECT_EQ(drawn_at(static_cast<int>(begin.size()) + 1), begin);
+  const std::string all = begin + " | best 2.1250 | elapsed ";
+  const int columns = static_cast<int>(all.size()) + 2;
+  EXPECT_EQ(drawn_at(columns + 1 + 10), all + "2s");  // a bar needs ten, and a blank before it
+  EXPECT_EQ(drawn_at(columns + 2 + 10), all + "3s ━━━━──────");
+  const std::string wide = drawn_at(1000);
+  EXPECT_EQ(text_width(wide), columns + 1 + 40) << "not across the whole screen";
+  EXPECT_THAT(wide, ::testing::EndsWith("━"
+                                        "────────────────────────"));
+
+  Console log;
+  ProgressLine plain(log.options(10, false));
+  plain.set_evaluation(2.25, 2.125);
+  plain.update({4, 2.5, 12345.0}, true);
+  EXPECT_EQ(log.take(), "step 4/10 40.0% | loss 2.5000 | 12.35k tok/s | elapsed 0s\n");
+
+  Console endless;
+  endless.width = 200;
+  ProgressLine unknown(endless.options(0, true));
+  unknown.update({4}, false);
+  EXPECT_EQ(endless.take(), "\rstep 4 | elapsed 0s\033[K");
+}
+
+TEST(Progress, WhatGoesOnBetweenStepsIsInTheLiveLine) {
+  Console console;
+  ProgressLine progress(console.options(10, true));
+  progress.show_activity("evaluating val", 1, 8);  // before the first step
+  EXPECT_EQ(console.take_all(), "\rstep 0/10 0.0% | evaluating val 12.5%\033[K") << "no bar";
+  progress.show_activity("evaluating val", 2, 8);
+  EXPECT_EQ(console.take(), "") << "ten times a second at most";
+  console.time += 1;
+  progress.update({1}, false);
+  EXPECT_EQ(console.take(), "\rstep 1/10 10.0% | elapsed 1s\033[K");
+  console.time += 1;
+  progress.show_activity("evaluating val", 8, 8);
+  EXPECT_EQ(console.take(), "\rstep 1/10 10.0% | evaluating val 100.0% | elapsed 2s\033[K");
+  progress.print("val loss 1.9");
+  EXPECT_EQ(console.take(), "\r\033[Kval loss 1.9\n\rstep 1/10 10.0% | elapsed 2s\033[K");
+}
+
+TEST(Progress, ALogHearsOfWhatGoesOnOnceAMinute) {
+  Console log;
+  ProgressLine plain(log.options(10, false));
+  plain.update({1}, true);
+  log.take();
+  for (int i = 1; i <= 150; ++i) {
+    log.time += 1;
+    plain.show_activity("evaluating val", i, 200);
+  }
+  EXPECT_THAT(log.pieces, ElementsAre("step 1/10 10.0% | evaluating val 30.0%\n",
+                                      "step 1/10 10.0% | evaluating val 60.0%\n"));
+  EXPECT_DOUBLE_EQ(plain.silence(), 30);
+  plain.print("val loss 1.9");
+  EXPECT_DOUBLE_EQ(plain.silence(), 0);
 }
 
 TEST(Progress, StylesTakeNoWidth) {

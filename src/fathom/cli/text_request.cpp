@@ -19,14 +19,11 @@ std::string start_text(const std::string& start) {
   if (start == "FILE:-") return read_once("/dev/stdin", kMaxPromptBytes);
   if (start.rfind("FILE:", 0) == 0)
     return read_once(home_expanded(path_from_text(start.substr(5))), kMaxPromptBytes);
-  if (!is_utf8(start))
-    misuse(fmt::format("the text {} is not UTF-8", quoted_start(start)),
-           "FILE:path takes bytes of every kind");
   std::string out;
   for (size_t i = 0; i < start.size(); ++i) {
     const char next = i + 1 < start.size() ? start[i + 1] : '\0';
-    if (start[i] == '\\' && (next == 'n' || next == 't'))
-      out += next == 'n' ? '\n' : '\t', ++i;
+    if (start[i] == '\\' && (next == 'n' || next == 't' || next == '\\'))
+      out += next == 'n' ? '\n' : next == 't' ? '\t' : '\\', ++i;
     else
       out += start[i];
   }

@@ -86,6 +86,7 @@ std::vector<ProblemAnswer> answer_problems(const NextTokenModel& model, const To
       answer.given = first_number(answer.text);
     }
     begin = end;
+    if (options.progress) options.progress(end);
   }
   return answers;
 }

@@ -1,6 +1,7 @@
 // What a model says to problems in words.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ struct AnswerOptions {
   Precision dtype = Precision::kFloat32;
   // Of a model with shift tokens the text's vocabulary (ScoreChoicesOptions).
   std::optional<int64_t> shifted_vocab = {};
+  std::function<void(size_t done)> progress = {};  // problems, after those of a batch
 };
 
 // Those whose questions have tokens in this vocabulary; the others are counted. Throws Error where

@@ -67,6 +67,7 @@ std::vector<ChoiceScore> score_choices(const NextTokenModel& model, const Tokeni
       }
     }
     waiting.clear();
+    if (options.progress) options.progress(scored);
   };
   for (size_t i = 0; i < choices.size(); ++i) {
     ChoiceRows rows = choice_rows(tokenizer, choices[i], own, name_of(i));

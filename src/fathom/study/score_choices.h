@@ -1,6 +1,7 @@
 // What a model thinks of the endings of questions.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct ScoreChoicesOptions {
   // Of a model with shift tokens the text's vocabulary: rows then begin with the token of shift 1,
   // which takes one of the places that the model sees.
   std::optional<int64_t> shifted_vocab = {};
+  std::function<void(size_t done)> progress = {};  // questions, after each pass
 };
 
 // ln p of each ending's tokens behind the context, as the model's loss has them: at its last layer,

@@ -147,7 +147,8 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
 
 ExitTable trace_long_text(const DepthModel& model, const Tokenizer& tokenizer,
                           const std::vector<int64_t>& tokens, int64_t window, int64_t candidates,
-                          std::optional<int64_t> shift_id) {
+                          std::optional<int64_t> shift_id,
+                          const std::function<void(size_t done)>& progress) {
   const size_t most = static_cast<size_t>(window) + 1;  // the last one is predicted
   if (tokens.size() <= most) return trace_text(model, tokenizer, tokens, candidates, shift_id);
   const auto part = [&](size_t end) {
@@ -156,8 +157,10 @@ ExitTable trace_long_text(const DepthModel& model, const Tokenizer& tokenizer,
                       shift_id);
   };
   ExitTable table = part(most);
-  for (size_t end = most + 1; end <= tokens.size(); ++end)
+  for (size_t end = most + 1; end <= tokens.size(); ++end) {
     table.rows.push_back(std::move(part(end).rows.back()));
+    if (progress) progress(table.rows.size());
+  }
   return table;
 }
 

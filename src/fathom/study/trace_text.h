@@ -1,6 +1,7 @@
 // What every layer of a model thinks of a text's next tokens.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -20,9 +21,10 @@ ExitTable trace_text(const DepthModel& model, const Tokenizer& tokenizer,
 
 // The same of a text of any length, as generation goes on with it: at most the last `window` tokens
 // are seen, each later row by a walk of its own. `window` is at least 1, the shift token not
-// counted.
+// counted. `progress` is told of rows that are done, after each such walk.
 ExitTable trace_long_text(const DepthModel& model, const Tokenizer& tokenizer,
                           const std::vector<int64_t>& tokens, int64_t window, int64_t candidates,
-                          std::optional<int64_t> shift_id = {});
+                          std::optional<int64_t> shift_id = {},
+                          const std::function<void(size_t done)>& progress = {});
 
 }  // namespace fathom

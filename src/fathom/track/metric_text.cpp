@@ -83,6 +83,10 @@ size_t begin_of_part(const std::string& metric) {
 }
 
 bool is_detail(const std::string& metric) {
+  // What the table of layers has (`fathom eval`); who answers is told by exit_rate.
+  for (const char* layers : {"earlystop", "exit_confident_last", "exit_correct", "exit_depth",
+                             "exit_fallback", "layer_accuracy", "layer_loss"})
+    if (metric.substr(0, metric.find('/')) == layers) return true;
   const size_t slash = metric.find('/'), ending = kBaselineEnding.size();
   const bool is_of_group = slash != metric.npos && begins_word(metric, slash + 1);
   const bool is_baseline = metric.size() > ending &&

@@ -17,8 +17,8 @@ std::map<std::string, std::map<ListPlace, double>> lists_of(
     const std::map<std::string, double>& metrics);
 
 // Stored with the others, and left out where a line has to be short: a part of another metric
-// ("accuracy.words"), one of a group ("norms/mean"), or what another one is held against
-// ("accuracy_baseline").
+// ("accuracy.words"), one of a group ("norms/mean"), what another one is held against
+// ("accuracy_baseline"), or what every layer would have said ("layer_loss/1", "exit_depth").
 bool is_detail(const std::string& metric);
 inline constexpr std::string_view kBaselineEnding = "_baseline";
 // Of "accuracy.words" where the part's name begins, behind the point; npos: it is of no part. Lists

@@ -14,8 +14,10 @@
 namespace fathom {
 namespace {
 
-constexpr double kRedrawInterval = 0.1;  // seconds
-constexpr double kStepMemory = 50;       // steps over which the time of one is smoothed
+constexpr double kRedrawInterval = 0.1;       // seconds
+constexpr double kStepMemory = 50;            // steps over which the time of one is smoothed
+constexpr double kLongSilence = 60;           // seconds, in a log
+constexpr int kLeastBar = 10, kMostBar = 40;  // columns
 constexpr const char* kSeparator = " | ";
 constexpr const char* kEraseToEnd = "\033[K";
 
@@ -71,7 +73,7 @@ ProgressLine::ProgressLine(ProgressOptions options)
     : options_(std::move(options)), start_(0), timer_(options_.first_step, 0) {
   if (!options_.clock) options_.clock = steady_clock();
   if (!options_.width) options_.width = [] { return 80; };
-  start_ = options_.clock();
+  start_ = last_line_ = options_.clock();
   timer_ = StepTimer(options_.first_step, start_);
 }
 
@@ -87,6 +89,10 @@ double ProgressLine::elapsed() const {
   return options_.clock() - start_;
 }
 
+double ProgressLine::silence() const {
+  return options_.clock() - last_line_;
+}
+
 std::optional<double> ProgressLine::seconds_left() const {
   const std::optional<double> per_step = timer_.seconds_per_step();
   if (!per_step || !last_ || options_.total <= 0) return std::nullopt;
@@ -96,20 +102,40 @@ std::optional<double> ProgressLine::seconds_left() const {
 void ProgressLine::update(const ProgressSample& sample, bool log_step) {
   if (finished_) return;
   last_ = sample;
+  activity_.clear();
   reported_ = false;
   const double now = options_.clock();
   timer_.add(sample.step, now);
   if (options_.live) {
     if (!drawn_ || now - last_draw_ >= kRedrawInterval) draw();
   } else if (log_step) {
-    options_.write(plain_line());
+    write_plain(plain_line());
     reported_ = true;
   }
 }
 
+void ProgressLine::show_activity(std::string_view what, int64_t done, int64_t total) {
+  if (finished_) return;
+  const double now = options_.clock();
+  const bool due = options_.live ? !drawn_ || now - last_draw_ >= kRedrawInterval
+                                 : now - last_line_ >= kLongSilence;
+  if (!due) return;
+  activity_ = visible(fmt::format("{} {}", what, percentage(done, std::max<int64_t>(total, 1))));
+  if (options_.live) return draw();
+  write_plain(position() + kSeparator + activity_ + "\n");
+  activity_.clear();
+}
+
+void ProgressLine::set_evaluation(std::optional<double> val, std::optional<double> best) {
+  val_ = val;
+  best_ = best;
+}
+
 void ProgressLine::print(std::string_view line) {
+  activity_.clear();
   const std::string text = fmt::format("{}\n", visible(shown_paths(line)));
-  if (!drawn_) return options_.write(text);
+  if (!drawn_) return write_plain(text);
+  last_line_ = options_.clock();
   options_.write(fmt::format("\r{}{}", kEraseToEnd, text));
   draw();
 }
@@ -117,28 +143,45 @@ void ProgressLine::print(std::string_view line) {
 void ProgressLine::finish() {
   if (finished_) return;
   finished_ = true;
-  if (!last_) return;
+  activity_.clear();
+  if (!last_ && !drawn_) return;
   if (options_.live) {
     draw();  // the last state, which the rate limit may have held back
     options_.write("\n");
     drawn_ = false;
   } else if (!reported_) {
-    options_.write(plain_line());
+    write_plain(plain_line());
   }
+}
+
+void ProgressLine::write_plain(std::string_view text) {
+  last_line_ = options_.clock();
+  options_.write(text);
+}
+
+std::string ProgressLine::position() const {
+  const int64_t step = last_ ? last_->step : options_.first_step;
+  std::string text = fmt::format("{} {}", options_.unit, with_commas(step));
+  if (options_.total > 0)
+    text += fmt::format("/{} {}", with_commas(options_.total), percentage(step, options_.total));
+  return text;
 }
 
 // The most wanted first: a narrow terminal shows as many as fit.
 std::vector<ProgressLine::Part> ProgressLine::parts() const {
-  std::string position = fmt::format("{} {}", options_.unit, with_commas(last_->step));
-  if (options_.total > 0)
-    position +=
-        fmt::format("/{} {}", with_commas(options_.total), percentage(last_->step, options_.total));
-  std::vector<Part> parts = {{position, true}};
-  if (last_->loss) parts.push_back({fmt::format("loss {:.4f}", *last_->loss), true});
+  std::vector<Part> parts = {{position(), true}};
+  if (!activity_.empty()) parts.push_back({activity_, true});
+  if (!last_) return parts;
+  const auto add_loss = [&](const char* name, const std::optional<double>& loss) {
+    if (loss) parts.push_back({fmt::format("{} {:.4f}", name, *loss), true});
+  };
+  add_loss("loss", last_->loss);
+  if (options_.live) add_loss("val", val_);
   if (last_->tokens_per_second)
     parts.push_back({human_count(*last_->tokens_per_second) + " tok/s", false});
   if (const std::optional<double> left = seconds_left(); left && *left > 0)
     parts.push_back({"left " + human_duration(*left), false});
+  if (options_.live) add_loss("best", best_);
   parts.push_back({"elapsed " + human_duration(elapsed()), false});
   for (const auto& [name, value] : last_->extra)
     parts.push_back({visible(name + " " + value), false});
@@ -154,6 +197,20 @@ std::string ProgressLine::plain_line() const {
   return line + "\n";
 }
 
+// Of `room` columns at most; empty where that is too little, or nobody knows where the end is.
+std::string ProgressLine::bar(int room) const {
+  // Beside what goes on it would be taken for that.
+  if (options_.total <= 0 || room < kLeastBar || !activity_.empty()) return "";
+  const int width = std::min(room, kMostBar);
+  const int64_t step = last_ ? last_->step : options_.first_step;
+  const auto full = static_cast<int>(
+      std::clamp(static_cast<double>(step) / static_cast<double>(options_.total), 0.0, 1.0) *
+      width);
+  std::string done, rest;
+  for (int i = 0; i < width; ++i) (i < full ? done : rest) += i < full ? "━" : "─";
+  return done + Style(options_.colour).dim(rest);
+}
+
 // A part that does not fit is left out with all behind it: half a number would be a wrong one. Only
 // the first is cut, and one column stays free, for a full line may wrap.
 std::string ProgressLine::live_line() const {
@@ -163,12 +220,13 @@ std::string ProgressLine::live_line() const {
   for (const Part& part : parts()) {
     const std::string before = line.empty() ? "" : kSeparator;
     const int needed = text_width(before) + text_width(part.text);
-    if (needed > room && !line.empty()) break;
+    if (needed > room && !line.empty()) return line;
     const std::string_view text = cut_to_width(part.text, room);
     line += style.dim(before) + (part.strong ? std::string(text) : style.dim(text));
     room -= needed;
   }
-  return line;
+  const std::string end = bar(room - 1);
+  return end.empty() ? line : line + " " + end;
 }
 
 void ProgressLine::draw() {

@@ -1,8 +1,11 @@
-// Console output of long work. On a terminal one live line, overwritten in place:
+// Console output of long work. On a terminal one live line, overwritten in place, as much of it as
+// the terminal's width takes:
 //
-//   step 1,234/5,000 24.6% | loss 2.3456 | 12.35k tok/s | left 3m20s | elapsed 1m05s | lr 6.0e-04
+//   step 1,234/5,000 24.6% | loss 2.3456 | val 2.4012 | 12.35k tok/s | left 3m20s | best 2.3987 |
+//   elapsed 1m05s | lr 6.0e-04 ━━━━━━━━──────────────────────
 //
-// and elsewhere (a pipe, a log file, TERM=dumb) the same text as plain lines, at log steps only.
+// and elsewhere (a pipe, a log file, TERM=dumb) plain lines, at log steps only, without what lines
+// of their own have said there (val, best) and without the bar.
 //
 //   ProgressLine progress(ProgressOptions::for_stream(stdout, max_iters));
 //   progress.update({step, loss, tokens_per_second}, step % log_interval == 0);
@@ -79,12 +82,20 @@ class ProgressLine {
   // At each step. A live line is redrawn at most ten times a second; without one only log steps
   // print.
   void update(const ProgressSample& sample, bool log_step);
+  // Between steps, what goes on: "evaluating val", `done` of `total`. It stands in the live line
+  // until the next step or line; without one a line says so once nothing was said for a minute.
+  void show_activity(std::string_view what, int64_t done, int64_t total);
+  // The loss of the last evaluation, and of the best one so far: on a live line alone.
+  void set_evaluation(std::optional<double> val, std::optional<double> best);
   // One line of other output (without its newline) above the live line.
   void print(std::string_view line);
   // Leaves the last state on the console, as a line of its own. Later calls do nothing.
   void finish();
 
   double elapsed() const;  // seconds
+  // Since something was last printed, other than by redrawing the live line; at first since the
+  // beginning.
+  double silence() const;
   std::optional<double> seconds_left() const;
 
  private:
@@ -92,16 +103,21 @@ class ProgressLine {
     std::string text;
     bool strong;
   };
+  std::string position() const;
   std::vector<Part> parts() const;
   std::string plain_line() const;
   std::string live_line() const;
+  std::string bar(int room) const;
   void draw();
+  void write_plain(std::string_view text);
 
   ProgressOptions options_;
   double start_;
   StepTimer timer_;
   std::optional<ProgressSample> last_ = {};
-  double last_draw_ = 0;
+  std::optional<double> val_, best_;
+  std::string activity_;  // empty: none
+  double last_draw_ = 0, last_line_ = 0;
   bool drawn_ = false;     // a live line is on the screen
   bool reported_ = false;  // the last sample has been printed as a plain line
   bool finished_ = false;

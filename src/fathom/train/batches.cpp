@@ -234,6 +234,7 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
       metrics["word_accuracy"] +=
           words_of(*options.tokenizer, drawn.batch, answers->second, output.predictions_BT);
     e.targets += n;
+    if (options.progress) options.progress(i + 1);
   }
   if (e.targets == 0)
     fail("nothing that was to be evaluated has a target", "evaluate more batches of it");

@@ -70,8 +70,9 @@ double paired_error(const Evaluation& a, const Evaluation& b);
 std::string error_text(const Evaluation& evaluation);
 
 struct EvaluateOptions {
-  std::function<bool()> stop = {};  // asked before each batch
-  const Policy* policy = nullptr;   // as in Pass
+  std::function<bool()> stop = {};                  // asked before each batch
+  std::function<void(int64_t done)> progress = {};  // after each batch
+  const Policy* policy = nullptr;                   // as in Pass
   // In its place one for each batch, of `B` sequences the first of which is number `first`; null:
   // none.
   std::function<Policy(int64_t first, int64_t B)> policy_of = {};

@@ -16,6 +16,9 @@ namespace fathom {
 
 namespace {
 
+constexpr int64_t kUsualLines = 20;  // of a log, of steps; what is evaluated has more
+constexpr double kLongSilence = 60;  // seconds
+
 std::string loss_text(const NamedEvaluation& e, bool with_error) {
   return fmt::format("{} loss {:.4f}{}", e.name, e.evaluation.loss,
                      with_error ? fmt::format(" (+-{})", error_text(e.evaluation)) : "");
@@ -67,6 +70,11 @@ const StageRun& present_stage(const TrainRequest& request, const RunState& state
   return request.stages.front();
 }
 
+// The one that the best checkpoint goes by.
+bool is_deciding(const NamedEvaluation& e, const EvalReport& report) {
+  return report.best_metric.rfind(eval_series(e.name, ""), 0) == 0;
+}
+
 // Whether they say more than the loss does: of an objective with names of its own. Those of layers
 // without one are told as losses.
 bool tells_parts(const ModelConfig& model, const std::map<std::string, double>& parts) {
@@ -88,10 +96,9 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
     // What has not been said; a model with one reading has said everything.
     std::map<std::string, double> more;
     for (const auto& [name, value] : e.evaluation.metrics)
-      if (!is_detail(name)) more[name] = value;
+      if (name != "accuracy" && !is_detail(name)) more[name] = value;
     if (e.evaluation.objective) more["objective"] = *e.evaluation.objective;
-    if (more.size() > (has_accuracy ? 1 : 0))
-      more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));
+    if (!more.empty()) more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));
   }
   std::vector<std::string> lines = {fmt::format("step {}: {}{}", with_commas(r.step),
                                                 join(losses, ", "),
@@ -105,7 +112,9 @@ Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecord
       state_(state),
       recorder_(recorder),
       progress_(ProgressOptions::for_stream(stdout, total_steps(request), state.step)),
-      log_interval_(request.config.training.log_interval) {
+      log_interval_(request.config.training.log_interval),
+      steps_of_run_(total_steps(request)),
+      last_line_(state.step) {
   if (state.step > 0) seconds_ = seconds_until(request.options.run_name, state.step);
 }
 
@@ -121,6 +130,19 @@ std::vector<MetricValue> Reporter::used_up() const {
     values.push_back({"train/flops", state_.progress.flops});
   if (std::isfinite(seconds_)) values.push_back({"train/seconds", seconds_});
   return values;
+}
+
+// Of a log: for each log step where they were asked for, else so that there are kUsualLines in all,
+// and of slow steps one a minute.
+bool Reporter::is_line_due(int64_t step) {
+  bool is_due = is_log_step(step);
+  if (!request_.options.keeps_log_lines) {
+    const int64_t spacing = (steps_of_run_ + kUsualLines - 1) / kUsualLines;
+    is_due = step == 1 || (spacing > 0 && step / spacing > last_line_ / spacing) ||
+             progress_.silence() >= kLongSilence;
+  }
+  if (is_due) last_line_ = step;
+  return is_due;
 }
 
 void Reporter::on_step(const StepReport& r) {
@@ -158,7 +180,7 @@ void Reporter::on_step(const StepReport& r) {
   sample.extra.emplace_back("lr", fmt::format("{:.2e}", r.learning_rate));
   if (const auto s = r.metrics.find("spectral/largest"); s != r.metrics.end()) s_max_ = s->second;
   if (s_max_ > 0) sample.extra.emplace_back("s_max", fmt::format("{:.3f}", s_max_));
-  progress_.update(sample, log_step);
+  progress_.update(sample, is_line_due(r.step));
 }
 
 void Reporter::on_evaluation(const EvalReport& r) {
@@ -174,6 +196,11 @@ void Reporter::on_evaluation(const EvalReport& r) {
   if (r.best) recorder_.set_best(r.best_metric, r.step, r.best_value);
   last_ = r;
   if (request_.options.quiet) return;
+  for (const NamedEvaluation& e : r.evaluations)
+    if (is_deciding(e, r))
+      progress_.set_evaluation(e.evaluation.loss, r.best_metric == eval_series(e.name, "loss")
+                                                      ? std::optional<double>(r.best_value)
+                                                      : std::nullopt);
   if (!is_notebook()) {
     for (const std::string& line : evaluation_lines(r)) progress_.print(line);
     return;
@@ -186,6 +213,11 @@ void Reporter::on_evaluation(const EvalReport& r) {
     const double loss = infer != e.evaluation.metrics.end() ? infer->second : e.evaluation.loss;
     say(stdout, notebook_val_line(r.step, loss) + "\n");
   }
+}
+
+void Reporter::on_evaluating(const std::string& name, int64_t done, int64_t batches) {
+  if (request_.options.quiet || is_notebook()) return;
+  progress_.show_activity("evaluating " + name, done, batches);
 }
 
 void Reporter::on_sample(const std::vector<std::string>& lines) {
@@ -245,10 +277,9 @@ void Reporter::interrupted(int64_t saved_step, bool begun) {
 void Reporter::finish() {
   if (is_notebook()) return;
   if (!request_.options.quiet) progress_.finish();
-  // The one that the best checkpoint goes by.
   const NamedEvaluation* shown = &last_.evaluations.back();
   for (const NamedEvaluation& one : last_.evaluations)
-    if (last_.best_metric.rfind(eval_series(one.name, ""), 0) == 0) shown = &one;
+    if (is_deciding(one, last_)) shown = &one;
   say(stdout,
       fmt::format("{}: {} after {} in {}\n", request_.options.run_name, loss_text(*shown, false),
                   counted(last_.step, "step"), human_duration(progress_.elapsed())));

@@ -26,6 +26,8 @@ class Reporter {
 
   void on_step(const StepReport& report);
   void on_evaluation(const EvalReport& report);
+  // Within one, by its name: `done` of so many batches.
+  void on_evaluating(const std::string& name, int64_t done, int64_t batches);
   // A text that was shown: what was said of it.
   void on_sample(const std::vector<std::string>& lines);
   void on_stage(const StageRun& stage);
@@ -39,13 +41,16 @@ class Reporter {
   std::vector<MetricValue> used_up() const;
   bool is_notebook() const;  // the console has the notebook's lines and nothing else
   void print_notebook_step(const StepReport& report) const;
+  bool is_line_due(int64_t step);
 
   const TrainRequest& request_;
   const RunState& state_;
   RunRecorder& recorder_;
   ProcessMeter meter_;
   ProgressLine progress_;
-  int64_t log_interval_;  // of the present stage
+  int64_t log_interval_;   // of the present stage
+  int64_t steps_of_run_;   // 0: not known
+  int64_t last_line_ = 0;  // the step of a log's last line
   double speed_ = 0;
   double clipped_ = 0, steps_ = 0;  // since the last log step
   double seconds_ = 0;              // in steps, since the run began; NaN: not known

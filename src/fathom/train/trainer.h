@@ -56,6 +56,8 @@ struct EvalReport {
 struct TrainerEvents {
   std::function<void(const StepReport&)> step = {};  // of steps whose update was made
   std::function<void(const EvalReport&)> evaluation = {};
+  // Within one, by its name: batches of it that are done, and all.
+  std::function<void(const std::string& name, int64_t done, int64_t batches)> evaluating = {};
   std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
   std::function<void(int64_t)> rollback = {};           // back at this step, before its notice
   // Whether a sample is shown before the update that follows these steps, and showing it.

@@ -36,6 +36,8 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
   const InBatches batches(evaluation_data(shown, spec.split), B);
   EvaluateOptions options;
   options.stop = events.stop;
+  if (events.evaluating)
+    options.progress = [&](int64_t done) { events.evaluating(spec.name, done, sequences / B); };
   options.tokenizer = stage().corpora.at(0).tokenizer();
   std::optional<Policy> policy;
   if (!spec.settings.empty() || policy_) policy = make_policy(shown.config.model);

@@ -55,6 +55,9 @@ class Training {
       reporter_.on_step(r);
     };
     events.evaluation = [&](const EvalReport& r) { reporter_.on_evaluation(r); };
+    events.evaluating = [&](const std::string& name, int64_t done, int64_t batches) {
+      reporter_.on_evaluating(name, done, batches);
+    };
     const int64_t interval = sample_interval(request_.config.training);
     const int64_t steps = total_steps(request_);
     events.wants_sample = [&, interval, steps](int64_t step) {

@@ -19,6 +19,7 @@
 #include "fathom/study/tables/metric_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
+#include "fathom/track/stage_line.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/recipe/numbers_options.h"
@@ -267,13 +268,18 @@ int eval(const EvalRequest& request) {
     give(eval_depths(request, loaded, corpus.name(), at_shift, batches, device), request.output);
     return 0;
   }
+  StageLine progress;
   EvaluateOptions options;
   options.tokenizer = corpus.tokenizer();
+  options.progress = [&](int64_t done) {
+    progress.show("evaluate", static_cast<uint64_t>(done), static_cast<uint64_t>(batches));
+  };
   Evaluation e = evaluate(*loaded.model, *whole, batches, device, config.training.dtype, options);
   const AheadConfig& ahead = config.model.ahead;
   if (ahead.predict_ahead && ahead.shift_losses)
     add_shift_losses(*loaded.model, ahead, at_shift, batches, device, config.training.dtype,
                      options, e);
+  progress.clear();
   if (!std::isfinite(e.loss))
     fail(fmt::format("the loss of {} on {}/{} is {}: its scores go beyond what a number holds",
                      request.model.run, corpus.name(), request.split, e.loss),

@@ -6,6 +6,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/study/score_choices.h"
+#include "fathom/track/stage_line.h"
 
 namespace fathom {
 
@@ -22,6 +23,8 @@ report::Report eval_choices(const EvalRequest& request, const LoadedModel& loade
   ChoiceTable table;
   table.run = request.model.run;
   table.file = request.choices_file;
+  StageLine progress;
+  options.progress = [&](size_t done) { progress.show("score", done, request.choices.size()); };
   table.questions =
       score_choices(model, tokenizer, request.choices, config.model.backbone.block_size, options);
   report::Report report = choice_report(table);

@@ -14,6 +14,7 @@
 #include "fathom/model/spec/loop_counts.h"
 #include "fathom/report/render.h"
 #include "fathom/study/loops/depth_table.h"
+#include "fathom/track/stage_line.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/recipe/evaluations.h"
 
@@ -80,9 +81,14 @@ report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded
   DepthTable table;
   if (!request.loops.empty()) table.trained = most_trained_loops(config.model);
   std::vector<Evaluation> evaluations;
+  StageLine progress;
   for (const DepthLine& asked : asked_of(request, config.model, table.trained)) {
     EvaluateOptions options;
     options.policy = &asked.policy;
+    options.progress = [&](int64_t done) {
+      progress.show("evaluate " + asked.name, static_cast<uint64_t>(done),
+                    static_cast<uint64_t>(batches));
+    };
     if (asked.draws) options.policy_of = drawn_policies(asked.policy);
     const auto rows = data(asked.shift);
     const Evaluation e =
@@ -103,6 +109,7 @@ report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded
     table.rows.push_back(std::move(row));
     evaluations.push_back(e);
   }
+  progress.clear();
   for (size_t i = 0; i < evaluations.size(); ++i) {
     const DepthRow& reference = table.rows[table.reference];
     DepthRow& row = table.rows[i];

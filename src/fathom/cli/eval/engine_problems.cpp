@@ -6,6 +6,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/study/answer_problems.h"
+#include "fathom/track/stage_line.h"
 
 namespace fathom {
 
@@ -28,6 +29,8 @@ report::Report eval_problems(const EvalRequest& request, const LoadedModel& load
   PassedOver unreadable;
   const std::vector<WordProblem> problems =
       readable_problems(tokenizer, request.problems, request.prompt_end, unreadable);
+  StageLine progress;
+  options.progress = [&](size_t done) { progress.show("answer", done, problems.size()); };
   table.answers =
       answer_problems(model, tokenizer, problems, config.model.backbone.block_size, options);
   table.no_problems = request.no_problems.lines;

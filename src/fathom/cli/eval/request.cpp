@@ -133,9 +133,14 @@ void require_answers(const RunConfig& run, const EvalRequest& request) {
 }  // namespace
 
 std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
-  CommandLine line("eval", "RUN [--key=value ...]",
-                   "Loss, perplexity and accuracy of a trained model over a whole split.",
-                   "fathom eval quickstart --split=val");
+  CommandLine line(
+      "eval", "RUN [--key=value ...]",
+      "Loss, perplexity and accuracy of a trained model over a whole split.\n"
+      "loss is the last layer's at every target, objective what was optimised, where "
+      "that is another number. Where layers answer: infer is the loss of the layer that "
+      "answers, depth the mean number of layers up to there; a layer answers the share "
+      "`answers` of the tokens, and is right in `right there` of those.",
+      "fathom eval quickstart --split=val");
   EvalRequest request;
   line.positional("RUN", request.model.run, "a run's name, or its folder");
   line.suggests(suggested_runs);

@@ -31,15 +31,36 @@ namespace {
 // Thrown out of the midst of generating; never leaves this file.
 struct Stopped {};
 
-// Who answered, and what that saved; beside the text, which may go into a file.
-void print_answers(const std::map<int64_t, int64_t>& answers, const GenerateReport& report) {
+// Why nothing was saved, where it was not; empty: nothing is known to say.
+std::string why_all(const GenerateRequest& request, const HaltingConfig& halting,
+                    const std::map<int64_t, int64_t>& answers) {
+  if (!halting.acts()) return "";
+  if (request.exit == Exit::kLast) return "exit = last asks the last layer always";
+  if (answers.size() < 2) return "no earlier layer was sure of a token; a lower --threshold?";
+  if (halting.fate() == KeyFate::kHidden && halting.mask_history == MaskHistory::kPrevious)
+    return "with mask_history = previous an answered token may come back, so it is computed on; a "
+           "model trained with cumulative skips it";
+  if (halting.fate() == KeyFate::kSeen)
+    return "the keys of an answered token stay seen, so it is computed on";
+  return "";
+}
+
+// Who answered, and what that saved; beside the text, which may go into a file. On a terminal the
+// layers have the text's colours.
+void print_answers(const GenerateRequest& request, const HaltingConfig& halting, const Pages& pages,
+                   const std::map<int64_t, int64_t>& answers, const GenerateReport& report) {
   double total = 0;
   for (const auto& [layer, count] : answers) total += static_cast<double>(count);
   std::string line = "answered by";
-  for (const auto& [layer, count] : answers)
-    line += fmt::format(" | layer {}: {:.1f} %", layer, 100.0 * static_cast<double>(count) / total);
+  for (const auto& [layer, count] : answers) {
+    const std::string name = fmt::format("layer {}", layer);
+    line += fmt::format(" | {}: {:.1f} %", can_colour(stderr) ? pages.coloured(name, layer) : name,
+                        100.0 * static_cast<double>(count) / total);
+  }
   const double share = static_cast<double>(report.computed) / static_cast<double>(report.dense);
-  say(stderr, fmt::format("{}; {:.1f} % of all blocks were computed\n", line, 100 * share));
+  line += fmt::format("; {:.1f} % of all blocks were computed", 100 * share);
+  const std::string why = report.computed < report.dense ? "" : why_all(request, halting, answers);
+  say_raw(stderr, why.empty() ? line + "\n" : fmt::format("{}: {}\n", line, why));
 }
 
 // What drafts have gained, beside the text.
@@ -233,9 +254,15 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
   print_layers(layers);
   const ModelConfig& config = loaded.state.config.model;
   const bool halts = config.halting.acts() || config.loop_halting.acting_rule() != HaltRule::kNone;
-  if (halts && report.dense > 0) print_answers(answers, report);
+  if (halts && report.dense > 0) print_answers(request, config.halting, pages, answers, report);
   if (options.draft != Draft::kNone) print_drafts(report);
   print_speed(report, seconds);
+  const bool is_empty = std::all_of(pages.texts().begin(), pages.texts().end(),
+                                    [&](const std::string& text) { return text == start; });
+  if (is_empty && report.tokens > 0)
+    say_note(
+        "nothing was written behind the start: it was followed at once by what ends a text; "
+        "--end_of_text=False goes on, another --seed or --start may");
   return 0;
 }
 

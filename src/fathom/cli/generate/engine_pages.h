@@ -35,6 +35,8 @@ class Pages {
   void finish();
 
   const std::vector<std::string>& texts() const { return texts_; }
+  // In the layer's colour; as it is where there are none.
+  std::string coloured(const std::string& text, int64_t layer) const;
 
  private:
   // A piece of a text, by who answered it.
@@ -43,7 +45,6 @@ class Pages {
     int64_t layer = -1;  // -1: it was given
   };
   size_t settled(const std::string& text) const;
-  std::string coloured(const std::string& text, int64_t layer) const;
   std::string shown(size_t text) const;
   void show_until(size_t end);
 

@@ -257,9 +257,9 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   list.section("sampling");
   std::string start, stop;
   list.add("start", start,
-           "text to go on from, or FILE:path; \\n and \\t are a line break and a tab, in a file "
-           "they "
-           "are themselves. Left out: a line break")
+           "text to go on from, or FILE:path; \\n and \\t are a line break and a tab, \\\\ is one "
+           "backslash (\\\\n: a backslash and an n), in a file they are themselves. Any bytes that "
+           "the tokenizer has tokens for. Left out: a line break")
       .any_bytes()
       .alias("prompt");
   list.add("num_samples", request.num_samples,

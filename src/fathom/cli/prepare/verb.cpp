@@ -15,6 +15,7 @@
 #include "fathom/data/numbers/example.h"
 #include "fathom/io/json_text.h"
 #include "fathom/track/console.h"
+#include "fathom/track/stage_line.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/registry.h"
 
@@ -72,29 +73,6 @@ int tell_generated(const FieldList& fields, bool json) {
 
 struct Stopped : std::exception {};
 
-// One line that is written over; nothing where that cannot be.
-class StageLine {
- public:
-  void show(const std::string& stage, uint64_t done, uint64_t total) {
-    if (!live_) return;
-    const std::string now =
-        total > 0 ? fmt::format("{} {:.0f} %", stage,
-                                100.0 * static_cast<double>(done) / static_cast<double>(total))
-                  : fmt::format("{} {}", stage, human_bytes(static_cast<double>(done)));
-    if (now != last_) say_raw(stderr, fmt::format("\r\033[K{}", visible(now)));
-    last_ = now;
-  }
-  // Clears it, for another line.
-  void interrupt() {
-    if (!last_.empty()) say_raw(stderr, "\r\033[K");
-    last_.clear();
-  }
-
- private:
-  bool live_ = can_redraw(stderr);
-  std::string last_;
-};
-
 int run_prepare(const Arguments& arguments) {
   CommandLine line("prepare", "CORPUS|FILE [--input FILE ...] [--key=value ...]",
                    "Turn text or JSON lines into a corpus below data/. Known by name: " +
@@ -139,15 +117,15 @@ int run_prepare(const Arguments& arguments) {
           if (StopSignal::received() != 0) throw Stopped();
           progress.show(stage, done, total);
         },
-        [&](const std::string& warning) { progress.interrupt(), say_note(warning); });
+        [&](const std::string& warning) { progress.clear(), say_note(warning); });
   } catch (const std::exception&) {
-    progress.interrupt();
+    progress.clear();
     // Also where the signal itself was the end of what was being done.
     if (StopSignal::received() == 0) throw;
     say(stderr, "stopped by a signal, no corpus was written\n");
     return 128 + StopSignal::received();
   }
-  progress.interrupt();
+  progress.clear();
   if (json)
     fmt::print("{}\n", json_text(to_json(report), 2));
   else

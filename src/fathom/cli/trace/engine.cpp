@@ -12,6 +12,7 @@
 #include "fathom/model/device.h"
 #include "fathom/study/trace_text.h"
 #include "fathom/track/console.h"
+#include "fathom/track/stage_line.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/numbers_options.h"
 
@@ -146,11 +147,15 @@ int trace(const TraceRequest& request) {
   if (size > most)
     say_note(
         fmt::format("the text has {} tokens and the model sees {}: each token behind those is "
-                    "computed with the {} before it, as generation does",
+                    "computed with the {} before it, as generation does; --num_chars=N ends it",
                     with_commas(size), with_commas(most - 1), with_commas(most - 1)));
   std::optional<int64_t> shift;
   if (config.ahead.predict_ahead) shift = shift_id(text_vocab(loaded.state), 1);
-  ExitTable table = trace_long_text(*model, tokenizer, tokens, most - 1, request.candidates, shift);
+  StageLine progress;
+  ExitTable table = trace_long_text(
+      *model, tokenizer, tokens, most - 1, request.candidates, shift,
+      [&](size_t done) { progress.show("trace", done, static_cast<uint64_t>(size - 1)); });
+  progress.clear();
   table.run = request.model.run;
   table.source = traced.source;
   give(exit_report(table), request.output, fmt::format("{} rows", table.rows.size()));

@@ -200,6 +200,16 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
   return changed;
 }
 
+std::string evaluations_help() {
+  return "what is evaluated: names, each with split, batches (eval_iters) and what a pass does "
+         "otherwise; 'train; val; strict: halt_threshold=0.99'. The first one of val decides which "
+         "checkpoint is best. A line tells `loss`, the last layer's (+- its standard error), and "
+         "accuracy; where layers answer, `infer`, the loss of the layer that does, and "
+         "`exit_rate`, "
+         "the share of tokens that each layer answers; `objective`, what is optimised, where that "
+         "is another number. `fathom eval` has the rest";
+}
+
 std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const ModelConfig& model) {
   std::vector<EvaluationSpec> all;
   for (const std::string& part : split_at(text, ';')) {

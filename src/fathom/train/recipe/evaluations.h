@@ -27,6 +27,9 @@ struct EvaluationSpec {
   std::vector<std::pair<std::string, std::string>> settings;  // keys that belong to a policy
 };
 
+// What `--help` says of the list, and of the line that an evaluation prints.
+std::string evaluations_help();
+
 // Throws Error(kUsage) for what is no such list: a name that is there twice or cannot be a series',
 // a key that does not belong to a policy, a value that its key refuses, an empty list.
 std::vector<EvaluationSpec> parse_evaluations(const std::string& text, const ModelConfig& model);

@@ -94,10 +94,7 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
       .at_least(1)
       .at_most(1e12)
       .usual();
-  list.add("evaluations", c.evaluations,
-           "what is evaluated: names, each with split, batches (eval_iters) and what a pass does "
-           "otherwise; 'train; val; strict: halt_threshold=0.99'. The first one of val decides "
-           "which checkpoint is best");
+  list.add("evaluations", c.evaluations, evaluations_help());
   list.add(
       "enable_auto_exit_eval", c.enable_auto_exit_eval,
       "one more evaluation, auto_exit, where loops end by their loop_halt_rule (rel_latent, if "
@@ -121,7 +118,11 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                      "minibatch: the mean of its passes' means (LMPlay), which depends on "
                      "mini_batch_size",
                      {{"token", LossNorm::kToken}, {"minibatch", LossNorm::kMinibatch}});
-  list.add("log_interval", c.log_interval, "steps between log lines").at_least(1).at_most(1e12);
+  list.add("log_interval", c.log_interval,
+           "steps between stored numbers. Given, also between lines of a log (a redirected "
+           "console), which else has about 20 of steps, and of slow ones one a minute")
+      .at_least(1)
+      .at_most(1e12);
   list.add<LogFormat>("log_format", c.log_format,
                       "of the console: fathom, or notebook: lines of the notebook on wirings, and "
                       "nothing else; what is stored is the same",

@@ -318,6 +318,7 @@ int64_t total_steps(const TrainRequest& request) {
 std::optional<TrainRequest> settle_request(TrainRequest& request, std::optional<TrainingPlan> plan,
                                            const FieldList& list) {
   check_start(request);
+  request.options.keeps_log_lines = list.given("log_interval");
   make_stages(request, std::move(plan), list);
   compare_blocks(request);
   if (request.resume) {

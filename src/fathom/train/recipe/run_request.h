@@ -32,6 +32,7 @@ struct TrainOptions {
   bool ignore_optimizer = false;
   bool force = false;
   bool quiet = false;
+  bool keeps_log_lines = false;  // log_interval was given: a log has a line for each
 };
 void add_fields(FieldList& list, TrainOptions& options);
 // The run's name, where none was given, and whether that is free. Throws Error(kUsage).
