@@ -53,7 +53,8 @@ TEST_F(Elsewhere, AResumeByItsPathEndsWithTheSameBytes) {
   const Outcome o = from_away(
       SmallRuns::train_words({"--run_name=../../runs/there", "--resume", "--max_iters=9"}));
   ASSERT_EQ(o.exit_code, 0) << o.err;
-  EXPECT_THAT(o.out, HasSubstr("rain is read from"));
+  EXPECT_THAT(o.out, AllOf(HasSubstr("rain is read from"),
+                           HasSubstr("`fathom generate ../../runs/there`")));
   EXPECT_EQ(place_->bytes_of("here"), place_->bytes_of("there"))
       << "which do not say where they were made";
   const Outcome exported = place_->run({"export", "there", "--metrics=jsonl"});

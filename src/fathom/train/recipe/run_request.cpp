@@ -75,8 +75,10 @@ void settle_run_name(const std::string& preset, TrainOptions& options) {
   }
   if (options.run_name.empty() && options.resume)
     misuse("resume needs to know the run", "add --run_name=NAME; `ls runs` shows them");
-  if (options.resume && options.run_name.find('/') != std::string::npos)
-    options.run_name = enter_runs_of(options.run_name);
+  if (options.resume && options.run_name.find('/') != std::string::npos) {
+    options.run_path = options.run_name;
+    options.run_name = enter_runs_of(options.run_path);
+  }
   options.is_unnamed = options.run_name.empty();
   if (options.is_unnamed) options.run_name = default_run_name(preset);
   check_run_name(options.run_name);
