@@ -31,6 +31,14 @@ void lmplay(RunConfig& c, int64_t n_layer, int64_t n_head, int64_t n_embd) {
   c.training.save_interval = 10000;
 }
 
+// nanoGPT's defaults to the letter; what is not here is ours by default.
+void nanogpt(RunConfig& c) {
+  c.data.dataset = "openwebtext";
+  c.data.gradient_accumulation_steps = 40;
+  c.schedule.min_lr = 6e-5;
+  c.schedule.lr_decay_iters = 600000;
+}
+
 // nanoGPT: no biases, a tied head, N(0, 0.02), cosine decay.
 void shakespeare(RunConfig& c) {
   BackboneConfig& b = c.model.backbone;
@@ -78,7 +86,7 @@ void register_gpt2ish(Registry& registry) {
                [](RunConfig& c) { lmplay(c, 6, 2, 64); });
   registry.add("gpt2",
                "nanoGPT's GPT-2: 12 blocks, 768 wide, its defaults; the one for its config files",
-               [](RunConfig&) {});
+               nanogpt);
   registry.add("gpt2ish_shakespeare", "nanoGPT's baby GPT on characters: 6 blocks, 384 wide",
                shakespeare);
   registry.add("gpt2ish_shakespeare_cpu",

@@ -77,6 +77,34 @@ TEST(Registry, EveryPresetResolvesAndIsDescribed) {
   }
 }
 
+// Those of its train.py, for its config files say only what differs from them.
+TEST(Registry, Gpt2HasNanoGptsDefaults) {
+  RunConfig config = preset_config("gpt2");
+  FieldList list;
+  add_fields(list, config);
+  for (const auto& [key, value] :
+       std::vector<std::pair<const char*, Value>>{{"dataset", "openwebtext"},
+                                                  {"gradient_accumulation_steps", 40},
+                                                  {"batch_size", 12},
+                                                  {"block_size", 1024},
+                                                  {"n_layer", 12},
+                                                  {"n_embd", 768},
+                                                  {"dropout", 0.0},
+                                                  {"bias", false},
+                                                  {"learning_rate", 6e-4},
+                                                  {"max_iters", 600000},
+                                                  {"lr_decay_iters", 600000},
+                                                  {"min_lr", 6e-5},
+                                                  {"warmup_iters", 2000},
+                                                  {"weight_decay", 0.1},
+                                                  {"beta1", 0.9},
+                                                  {"beta2", 0.95},
+                                                  {"grad_clip", 1.0},
+                                                  {"eval_interval", 2000},
+                                                  {"eval_iters", 200}})
+    EXPECT_EQ(list.find(key)->value(), value) << key;
+}
+
 // What a preset sets is what the same keys would accept from a user.
 TEST(Registry, PresetsStayWithinTheFieldsRanges) {
   for (const Preset& preset : registry().presets()) {

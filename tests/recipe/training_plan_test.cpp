@@ -128,9 +128,12 @@ TEST(TrainingPlan, AStageMayBeginSpectralControl) {
 
 TEST(TrainingPlan, AStageMayChangeWhatAPassDoes) {
   const Stage stage = plan_of(R"({"a": {"dataset": "x", "overrides": {
-      "max_loops": 3, "halt_threshold": 0.5}}})")
+      "max_loops": 3, "loop_sampling_strategy": "fixed", "loops_backprop_depth": 2,
+      "halt_threshold": 0.5}}})")
                           .stages[0];
   EXPECT_EQ(override_of(stage, "max_loops"), "3");
+  EXPECT_EQ(override_of(stage, "loop_sampling_strategy"), "fixed");
+  EXPECT_EQ(override_of(stage, "loops_backprop_depth"), "2");
   EXPECT_EQ(override_of(stage, "halt_threshold"), "0.5");
 }
 
@@ -141,14 +144,21 @@ TEST(Stages, PassAlikeWhereNoKeyOfAPassDiffers) {
   EXPECT_TRUE(pass_alike(a, b)) << "that shapes weights";
   b.halting.threshold = 0.5;
   EXPECT_FALSE(pass_alike(a, b));
+  ModelConfig c;
+  c.looping.sampling = LoopSampling::kFixed;
+  EXPECT_FALSE(pass_alike(a, c)) << "how often loops run in training";
+  c = a;
+  c.looping.norm = LoopNorm::kRms;
+  EXPECT_TRUE(pass_alike(a, c)) << "a norm has weights";
 }
 
 TEST(TrainingPlan, OverridesThatAreNotAStagesAreRefused) {
   const auto with = [](const std::string& overrides) {
     return plan_refusal(R"({"a": {"dataset": "x", "steps": 5, "overrides": {)" + overrides + "}}}");
   };
-  for (const char* key : {"n_layer", "dropout", "seed", "device", "dtype", "amp", "threads",
-                          "eval_only", "keep_checkpoints", "vocab_size", "layer_heads"})
+  for (const char* key :
+       {"n_layer", "dropout", "seed", "device", "dtype", "amp", "threads", "eval_only",
+        "keep_checkpoints", "vocab_size", "layer_heads", "loop_groups", "loop_norm"})
     EXPECT_THAT(with("\"" + std::string(key) + "\": 1"),
                 AllOf(HasSubstr(std::string("sets ") + key + ", which is one for the whole run"),
                       HasSubstr("a stage may set those of data, optimizer")))

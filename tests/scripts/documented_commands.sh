@@ -5,7 +5,8 @@
 #
 # Usage: documented_commands.sh FATHOM [PAGE ...]
 # Without pages: all of them but those whose commands need a build of their own, the examples of
-# `fathom VERB --help`, and a comparison of docs/reference.md with the program.
+# `fathom VERB --help`, the notebooks' commands (notebook_commands.txt), and a comparison of
+# docs/reference.md with the program. A page may be notebook_commands.txt.
 # They train on a stand-in for Shakespeare, made here and prepared under its name: nothing depends on a
 # network. `prepare shakespeare_char` itself runs beside it, with the text in FATHOM_SHAKESPEARE or a
 # download; where there is neither it is skipped, which is said.
@@ -118,6 +119,50 @@ run() {
   fi
 }
 
+# A command of a notebook: `$1` works, with the flags `$2` behind its own, or its refusal says `$3`.
+run_notebook() {
+  local command=$1 small=$2 says=$3 status=0
+  local -a words
+  set -f
+  # shellcheck disable=SC2206  # as a shell would split it, quotes included
+  eval "words=($command $small)"
+  set +f
+  if [[ -z $says && ${words[1]} == train ]]; then
+    words+=(--max_iters=4 --eval_iters=1 --warmup_iters=1 --lr_decay_iters=None)
+    case " $command $small " in
+      *batch-size* | *" --resume "* | *"=resume "*) ;;
+      *) words+=(--batch_size=2 --mini_batch_size=None --gradient_accumulation_steps=1) ;;
+    esac
+  fi
+  timeout 60 "${words[@]}" >output.txt 2>&1 </dev/null || status=$?
+  if [[ -z $says ]] && ((status == 0)); then
+    passed=$((passed + 1))
+  elif [[ -n $says ]] && ((status == 1 || status == 2)) && grep -q '^HINT: ' output.txt && grep -qF -e "$says" output.txt; then
+    passed=$((passed + 1))
+  else
+    fail "notebook_commands.txt: \`$command\` (as: ${words[*]}) exit code $status${says:+, not refused with \"$says\"}: $(tail -n 5 output.txt)"
+  fi
+}
+
+run_notebooks() {
+  local line says small count=0
+  while IFS= read -r line; do
+    [[ -z $line || $line == '#'* ]] && continue
+    says='' small=''
+    if [[ $line == *' | fathom '* ]]; then
+      says=${line%% | fathom *}
+      line="fathom ${line#* | fathom }"
+    fi
+    if [[ $line == *' ++ '* ]]; then
+      small=${line#* ++ }
+      line=${line%% ++ *}
+    fi
+    run_notebook "$line" "$small" "$says"
+    count=$((count + 1))
+  done <"$source_tree/tests/scripts/notebook_commands.txt"
+  printf 'tests/scripts/notebook_commands.txt: %d commands\n' "$count"
+}
+
 # What the pages suppose.
 for i in $(seq 400); do
   printf 'Once upon hill %s the quick brown fox jumps over a lazy dog.\nThe end? ROMEO: And so.\n' "$((i % 10))"
@@ -172,6 +217,10 @@ if ((${#pages[@]} == 0)); then
   done
 fi
 for page in "${pages[@]}"; do
+  if [[ $page == */notebook_commands.txt ]]; then
+    run_notebooks
+    continue
+  fi
   count=0
   while IFS= read -r command; do
     run "$command" "${page#"$source_tree"/}"
@@ -193,6 +242,7 @@ run_python() {
 }
 
 if [[ $all == true ]]; then
+  run_notebooks
   run_python
   while IFS= read -r command; do run "$command" "--help"; done < <(
     sed -n 's/^Example: //p' "$source_tree/docs/reference.md")

@@ -96,6 +96,7 @@ ImportedModel read_hugging_face(const std::string& folder) {
 RunState imported_state(const ImportedModel& model, const std::string& preset) {
   RunState state;
   state.config = preset_config(preset);
+  state.config.data.dataset.clear();  // what it was trained on nobody says
   const Init init = state.config.model.backbone.init;
   state.config.model.backbone = model.backbone;
   state.config.model.backbone.init = init;

@@ -77,7 +77,8 @@ FolderUse use_of(int folder) {
     if (name == kCheckpoints) checkpoints = true;
     if (name == kCheckpoints || name == "config.toml")
       run = true;
-    else if (name != "tensorboard" && !begins(name, ".config.toml."))
+    else if (name != "tensorboard" && name != "data.json" && !begins(name, ".config.toml.") &&
+             !begins(name, ".data.json."))
       more = true;
   }
   if (empty) return FolderUse::kFree;

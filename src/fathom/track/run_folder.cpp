@@ -61,9 +61,18 @@ void check_run_name(const std::string& name) {
   const std::string fault = name_fault(name);
   if (fault.empty()) return;
   misuse(fmt::format("{} is not a name for a run: {}", in_quotes(name), fault),
-         fmt::format("allowed: 1 to {} letters, digits, `-`, `_` and `.`, the first one a letter, "
-                     "a digit or `_`",
-                     kLongestName));
+         fmt::format(
+             "allowed: 1 to {} letters, digits, `-`, `_` and `.`, the first one a letter, "
+             "a digit or `_`{}",
+             kLongestName,
+             name.find('/') == std::string::npos ? "" : "; FATHOM_RUNS names the folder of runs"));
+}
+
+std::string enter_runs_of(const std::string& path) {
+  std::error_code ignored;
+  const fs::path run = fs::absolute(resolve_run(path), ignored).lexically_normal();
+  setenv("FATHOM_RUNS", run.parent_path().c_str(), /*overwrite=*/1);
+  return run.filename().string();
 }
 
 std::string default_run_name(const std::string& preset, std::time_t now) {

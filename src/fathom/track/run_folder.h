@@ -1,5 +1,5 @@
-// The folder of a run, `<runs root>/<name>/`: config.toml, checkpoints/, tensorboard/. Its numbers
-// are in the run store (track/run_store.h) under the same name.
+// The folder of a run, `<runs root>/<name>/`: config.toml, data.json, checkpoints/, tensorboard/.
+// Its numbers are in the run store (track/run_store.h) under the same name.
 //
 // A run is never written over: claiming a name works once, and only `--force`, spelled out, removes
 // what is there. Every function throws Error; "refuses" below means ErrorKind::kUsage.
@@ -14,6 +14,10 @@ namespace fathom {
 // Folder of all runs: $FATHOM_RUNS if it is set and not empty, else "runs" in the current folder.
 std::string runs_root();
 std::string run_folder(const std::string& name);  // runs_root()/name; refuses a bad name
+
+// The folder that holds the run at `path` becomes runs_root(), of this process and of those that it
+// starts, as FATHOM_RUNS makes it; the run's name. Refuses what is no run.
+std::string enter_runs_of(const std::string& path);
 
 // Refuses what is not 1 to 128 of letters, digits, `-`, `_` and `.`, what begins with `-` or `.`,
 // and the run store's own files. A name that passes is never a path.

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "fathom/base/text.h"
+#include "fathom/config/path_text.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
@@ -271,7 +272,7 @@ void Reporter::interrupted(int64_t saved_step, bool begun) {
       fmt::format("{}: interrupted{}. To go on:\n  fathom train {} --run_name={} --resume\n", name,
                   begun ? "; saved at step " + with_commas(saved_step)
                         : " before its first step, and the run is as it was",
-                  request_.config.preset, name));
+                  request_.config.preset, shell_word(run_word(request_.options))));
 }
 
 void Reporter::finish() {

@@ -18,6 +18,7 @@
 #include "fathom/track/run_recorder.h"
 #include "fathom/track/run_store.h"
 #include "fathom/track/terminal.h"
+#include "fathom/train/recipe/data_places.h"
 #include "fathom/train/recipe/due.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/training_plan.h"
@@ -115,6 +116,8 @@ class Training {
     if (!request_.plan.stages.empty())
       write_file_durably(folder_.path() + "/plan.json",
                          as_bytes(json_text(request_.plan, /*indent=*/2) + "\n"));
+    write_file_durably(folder_.path() + "/" + kDataPlacesFile,
+                       as_bytes(to_text(places_of(request_.stages))));
     std::optional<int64_t> goes_on_at;
     if (request_.resume) {
       const bool reset = request_.options.reset_history;

@@ -247,7 +247,10 @@ TEST(DagSettings, WithoutEffectAreTold) {
     EXPECT_THAT(told({{"dag_depth", "0"}, {key, text}}), needs);
     EXPECT_THAT(told({{key, text}}), Not(needs));
   }
-  EXPECT_EQ(told({{"dag_depth", "0"}, {"lm_loss_weight", "2"}}).size(), 0U);
+  EXPECT_THAT(told({{"dag_depth", "0"}, {"lm_loss_weight", "2"}}),
+              ::testing::ElementsAre(HasSubstr("numbers_depth = 4: with dag_depth = 0")))
+      << "the data would be another than the model's with a DAG";
+  EXPECT_EQ(told({{"dag_depth", "0"}, {"lm_loss_weight", "2"}, {"numbers_depth", "2"}}).size(), 0U);
   for (const char* key : {"plan_loss_weight", "sign_loss_weight", "log_loss_weight",
                           "op_loss_weight", "dag_targets"}) {
     const char* const text = std::string(key) == "dag_targets" ? "sequence" : "2";

@@ -67,11 +67,12 @@ int run_describe(const Arguments& arguments) {
                                                 counted(run->step, "step"),
                                                 with_commas(run->config.training.max_iters)));
 
+  const int64_t vocabulary = run ? text_vocab(*run) : 0;
   if (!json) {
-    print_description(config, notices);
+    print_description(config, notices, vocabulary);
     return 0;
   }
-  fmt::print("{}\n", json_text(description_json(config), 2));
+  fmt::print("{}\n", json_text(description_json(config, vocabulary), 2));
   return 0;
 }
 

@@ -7,8 +7,12 @@
 #include "fathom/base/error.h"
 #include "fathom/track/console.h"
 #include "fathom/train/guards.h"
+#include "fathom/train/recipe/data_places.h"
+#include "fathom/train/recipe/numbers_options.h"
 
 namespace fathom {
+
+namespace {
 
 void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
   const int64_t text = text_vocab(loaded.state);
@@ -20,6 +24,21 @@ void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded) {
       corpus.tokenizer()->to_json() != loaded.tokenizer->to_json())
     misuse(fmt::format("the corpus {} has another tokenizer than the model", corpus.name()),
            "its ids mean other characters; prepare the text with the model's corpus's tokenizer");
+}
+
+}  // namespace
+
+Corpus open_for(const LoadedModel& loaded, const ModelChoice& choice, const RunConfig& config,
+                const std::string& asked) {
+  std::vector<std::string> notices;
+  Corpus corpus =
+      asked.empty()
+          ? RunData(choice.folder, loaded.state).open(config.data.dataset, config, notices)
+          : open_corpus(asked, config);
+  for (const std::string& notice : notices) say_note(notice);
+  require_same_tokens(corpus, loaded);
+  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
+  return corpus;
 }
 
 bool is_training_corpus(const Corpus& corpus, const RunState& state, const std::string& asked) {

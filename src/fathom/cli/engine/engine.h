@@ -22,8 +22,12 @@ const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelCho
 const Tokenizer& tokenizer_of(const LoadedModel& loaded, const ModelChoice& choice,
                               const std::string& asked);
 
-// Throws Error(kUsage) where ids of the corpus mean something else to the model.
-void require_same_tokens(const Corpus& corpus, const LoadedModel& loaded);
+// The corpus that is `asked` for (--dataset); empty: the one that `config` names, the run's own,
+// which is found from any folder (train/recipe/data_places.h), and where that was is said on
+// stderr. Throws Error as opening does, and Error(kUsage) where its ids mean something else to the
+// model.
+Corpus open_for(const LoadedModel& loaded, const ModelChoice& choice, const RunConfig& config,
+                const std::string& asked);
 
 // Whether the run was trained on this corpus as it is now. Says so on stderr where it should be,
 // for it is the one of that name: `asked` is --dataset, empty: the run's own.

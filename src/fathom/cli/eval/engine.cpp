@@ -22,7 +22,6 @@
 #include "fathom/track/stage_line.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
-#include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/plan_data.h"
 #include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/shift_losses.h"
@@ -226,13 +225,12 @@ report::Report report_of(const EvalRequest& request, const LoadedModel& loaded,
 }
 
 // Of a run that was trained on several, one must be said.
-Corpus asked_corpus(const EvalRequest& request, const RunConfig& config) {
+void require_one_corpus(const EvalRequest& request, const RunConfig& config) {
   const std::string& name = request.dataset.empty() ? config.data.dataset : request.dataset;
   const std::vector<std::string> parts = data_parts(name);
   if (parts.size() > 1)
     misuse(fmt::format("{} are several corpora, and eval measures one", join(parts, ", ")),
            "--dataset=" + parts.front());
-  return open_corpus(name, config);
 }
 
 int eval(const EvalRequest& request) {
@@ -250,9 +248,8 @@ int eval(const EvalRequest& request) {
   }
   RunConfig config = loaded.state.config;
   if (request.numbers) config.data.numbers = *request.numbers;
-  Corpus corpus = asked_corpus(request, config);
-  require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
+  require_one_corpus(request, config);
+  const Corpus corpus = open_for(loaded, request.model, config, request.dataset);
   const bool same_corpus =
       !request.numbers && is_training_corpus(corpus, loaded.state, request.dataset);
 

@@ -240,7 +240,7 @@ void settle_run(GenerateRequest& request) {
 }  // namespace
 
 std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
-  CommandLine line("generate", "RUN [--key=value ...]", "Text from a trained model.",
+  CommandLine line("generate", "RUN [--start=TEXT] [--key=value ...]", "Text from a trained model.",
                    "fathom generate quickstart --start=\"ROMEO:\" --max_new_tokens=300");
   GenerateRequest request;
   request.sampler.temperature = 0.8;
@@ -277,16 +277,19 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   list.add("end_of_text", request.end_of_text,
            "a text ends where the model says the token of a text's end, if its vocabulary has one");
   add_sampler_fields(list, request);
-  list.find("seed")->or_needs("loops that begin with noise", [&] {
+  const auto begins_with_noise = [&] {
     const Policy policy = make_policy(config.model);
     return std::any_of(policy.loops.begin(), policy.loops.end(), [](const LoopPolicy& loop) {
       return loop.noise > 0 && loop.noise_in_eval == NoiseInEval::kSame;
     });
-  });
-  list.find("seed")->or_needs("tokens that halt by draws", [&] {
+  };
+  const auto halts_by_draws = [&] {
     const HaltingConfig& h = config.model.halting;
     return h.acts() && h.rule == HaltRule::kBernoulli && !h.expects();
-  });
+  };
+  list.find("seed")
+      ->or_needs("loops that begin with noise", begins_with_noise)
+      .or_needs("tokens that halt by draws", halts_by_draws);
   list.add<Exit>("exit", request.exit,
                  "which layer answers; first_confident: the first that halts, last: the last",
                  {{"first_confident", Exit::kFirstConfident}, {"last", Exit::kLast}})
@@ -294,8 +297,13 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   for (const char* key : {"threshold", "thresholds"})
     list.find(key)->needs("exit = first_confident",
                           [&] { return request.exit == Exit::kFirstConfident; });
-  for (const char* key : {"temperature", "top_k", "top_p", "min_p"})
-    list.find(key)->needs("lookahead = 0", [&] { return request.lookahead == 0; });
+  const auto grows = [&] { return request.lookahead == 0; };
+  for (const char* key : {"num_samples", "max_new_tokens", "stop", "end_of_text", "do_sample",
+                          "temperature", "top_k", "top_p", "min_p", "repetition_penalty"})
+    list.find(key)->needs("lookahead = 0", grows);
+  list.find("seed")->needs("lookahead = 0", grows).or_needs("what is drawn in passes", [&] {
+    return begins_with_noise() || halts_by_draws();
+  });
   const auto overflows = [&] { return outgrows_window(request, config.model); };
   add_window_fields(list, request.window, overflows);
   add_draft_fields(list, request);
@@ -306,6 +314,11 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
       .at_least(0)
       .at_most(1 << 16);
   list.add("json", request.json, "print one JSON object when all is done: texts and speed");
+  // Of other programs that write text.
+  list.refuse("model", "RUN is a run of this program",
+              "`fathom generate RUN --start=TEXT`; `fathom runs` shows them");
+  list.ignore("exp", "RUN says what it was trained as", /*takes_value=*/true);
+  list.ignore("amp", "texts grow in single precision");
   if (!parse_into(line, arguments, list)) return std::nullopt;
   settle_run(request);
   if (list.given("start")) {
@@ -326,9 +339,6 @@ std::optional<GenerateRequest> parse_generate(const Arguments& arguments) {
   require_room(request, state);
   request.notices = notices_of(list);
   add_idle_by_vocabulary(list, state, request);
-  for (const char* key : {"num_samples", "max_new_tokens", "do_sample", "repetition_penalty"})
-    if (request.lookahead > 0 && list.given(key))
-      request.notices.push_back(fmt::format("{} has no effect: it needs lookahead = 0", key));
   if (request.draft != Draft::kNone && request.window.overflow == Overflow::kRecompute &&
       overflows())
     request.notices.emplace_back(

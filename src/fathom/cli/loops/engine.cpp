@@ -18,7 +18,6 @@
 #include "fathom/study/loop_trajectories.h"
 #include "fathom/study/tables/exit_table.h"
 #include "fathom/track/console.h"
-#include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/stage_data.h"
 
 namespace fathom {
@@ -46,10 +45,7 @@ Tokens tokens_of(const TokenBatch& window) {
 std::vector<Tokens> split_texts(const LoopsRequest& request, const LoadedModel& loaded,
                                 int64_t most, std::string& source) {
   const RunConfig& config = loaded.state.config;
-  Corpus corpus =
-      open_corpus(request.dataset.empty() ? config.data.dataset : request.dataset, config);
-  require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
+  const Corpus corpus = open_for(loaded, request.model, config, request.dataset);
   is_training_corpus(corpus, loaded.state, request.dataset);
   const auto whole = whole_split(corpus, config, request.split, 1);
   std::vector<Tokens> texts;

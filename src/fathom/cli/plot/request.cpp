@@ -28,6 +28,14 @@ std::optional<PlotRequest> parse_plot(const Arguments& arguments) {
   list.add("log_x", request.log_x, "a logarithmic axis; what is not above 0 is left out");
   list.add("log_y", request.log_y, "the same upwards");
   add_fields(list, request.output);
+  // LMPlay's.
+  list.refuse("plot_train", "curves are named by their metric", "--metric=train/loss");
+  list.refuse("out_type", "a picture is what its file's name ends with", "--output=loss.png");
+  list.refuse("target", "differences to a run are told with their interval",
+              "`fathom compare TARGET RUN`");
+  list.refuse("max_files", "curves are of the runs that are named", "name fewer of them");
+  for (const char* name : {"average_count", "min_show", "plot_raw"})
+    list.refuse(name, "numbers are drawn as they were stored", "leave it out");
   if (!parse_into(line, arguments, list)) return std::nullopt;
   request.runs.insert(request.runs.begin(), first);
   settle(list, request.output);

@@ -12,7 +12,6 @@
 #include "fathom/study/walk_sizes.h"
 #include "fathom/track/console.h"
 #include "fathom/train/batches.h"
-#include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/stage_data.h"
 
 namespace fathom {
@@ -50,10 +49,7 @@ SizeFacts sizes_of_run(const SizesRequest& request) {
   RunConfig config = loaded.state.config;
   const int64_t B = request.sequences_of(config), T = request.tokens_of(config);
   config.model.backbone.block_size = T;  // of the windows alone: the model is made
-  Corpus corpus =
-      open_corpus(request.dataset.empty() ? config.data.dataset : request.dataset, config);
-  require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
+  const Corpus corpus = open_for(loaded, request.model, config, request.dataset);
   is_training_corpus(corpus, loaded.state, request.dataset);
   const auto whole = whole_split(corpus, config, request.split, B);
   const int64_t batches = std::min(request.batches, whole->batches());

@@ -14,7 +14,6 @@
 #include "fathom/track/console.h"
 #include "fathom/track/stage_line.h"
 #include "fathom/train/recipe/data_options.h"
-#include "fathom/train/recipe/numbers_options.h"
 
 namespace fathom {
 namespace {
@@ -99,10 +98,7 @@ TracedText generated_text(const TraceRequest& request, const Corpus& corpus,
 
 TracedText corpus_text(const TraceRequest& request, const LoadedModel& loaded, int64_t limit) {
   const RunConfig& config = loaded.state.config;
-  Corpus corpus =
-      open_corpus(request.dataset.empty() ? config.data.dataset : request.dataset, config);
-  require_same_tokens(corpus, loaded);
-  if (corpus.vocab_size() == 0) corpus.assume_vocab_size(text_vocab(loaded.state));
+  const Corpus corpus = open_for(loaded, request.model, config, request.dataset);
   is_training_corpus(corpus, loaded.state, request.dataset);
   if (corpus.is_generated()) return generated_text(request, corpus, config, limit);
   const Place place = find_place(request, corpus, limit);

@@ -11,6 +11,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/train/request.h"
+#include "fathom/config/path_text.h"
 #include "fathom/data/shift.h"
 #include "fathom/model/device.h"
 #include "fathom/study/training_samples.h"
@@ -114,7 +115,7 @@ int train(TrainRequest request) {
   if (is_notebook) return 0;  // whose console has its lines alone
   const bool writes = trainer.model().next_token_model() != nullptr;
   say(stdout, fmt::format("saved in {}; `fathom {} {}` {}\n", folder->name(),
-                          writes ? "generate" : "eval", request.options.run_name,
+                          writes ? "generate" : "eval", shell_word(run_word(request.options)),
                           writes ? "writes text with it" : "says how good it is"));
   return 0;
 }

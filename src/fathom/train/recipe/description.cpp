@@ -29,10 +29,14 @@ struct Description {
   MemoryEstimate memory;
 };
 
-Description describe(const RunConfig& config) {
+int64_t known_vocabulary(const RunConfig& config, int64_t given) {
+  return given > 0 ? given : likely_corpus_vocab(config);
+}
+
+Description describe(const RunConfig& config, int64_t vocabulary) {
   Description d;
   d.config = config;
-  d.vocab = settled_vocab_size(config, likely_corpus_vocab(config));
+  d.vocab = settled_vocab_size(config, known_vocabulary(config, vocabulary));
   d.table = parameter_table(config.model, d.vocab);
   const int64_t T = config.model.backbone.block_size;
   d.flops = flops_per_token(config.model, d.vocab, T);
@@ -141,16 +145,17 @@ void print_cost(const Description& d, const Style& style) {
 
 }  // namespace
 
-nlohmann::json description_json(const RunConfig& described) {
+nlohmann::json description_json(const RunConfig& described, int64_t vocabulary) {
   RunConfig config = described;
   FieldList shown;
   add_fields(shown, config);
-  return to_json(describe(config), shown);
+  return to_json(describe(config, vocabulary), shown);
 }
 
-void print_description(const RunConfig& described, const std::vector<std::string>& notices) {
+void print_description(const RunConfig& described, const std::vector<std::string>& notices,
+                       int64_t vocabulary) {
   RunConfig config = described;
-  const Description d = describe(config);
+  const Description d = describe(config, vocabulary);
   FieldList shown;
   add_fields(shown, config);
   const Style style(stdout);
@@ -162,7 +167,7 @@ void print_description(const RunConfig& described, const std::vector<std::string
       hanging(registry().preset(config.preset).summary, text_width(config.preset) + 2, width));
   print_parameters(d, style);
   fmt::print("  {:<18}{:>15}{}\n", "vocabulary", with_commas(d.vocab),
-             config.model.backbone.vocab_size || likely_corpus_vocab(config) > 0
+             config.model.backbone.vocab_size || known_vocabulary(config, vocabulary) > 0
                  ? ""
                  : "  GPT-2's; training takes the corpus's");
   print_wiring(d, style);

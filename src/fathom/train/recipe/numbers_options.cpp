@@ -131,6 +131,19 @@ void settle_examples(const FieldList& list, RunConfig& config, std::vector<std::
   d.numbers.train_examples_per_batch.reset();
 }
 
+// Of a model whose programs were switched off, beside one that has them.
+void tell_of_depth(const NumbersConfig& settled, const RunConfig& config,
+                   std::vector<std::string>& notices) {
+  const auto& architecture = config.model.architecture;
+  if (architecture == nullptr || !architecture->program_depth || config.data.numbers.depth ||
+      program_depth(config.model))
+    return;
+  notices.push_back(
+      fmt::format("numbers_depth = {}: with {} = 0 there are no programs whose depth it would be; "
+                  "--numbers_depth gives that of the model it is compared with",
+                  depth_of(settled), architecture->program_depth_key));
+}
+
 // Where it is not drawn like the others.
 void tell_of_identity(const NumbersConfig& numbers, std::vector<std::string>& notices) {
   const std::vector<Operation> named = operations_named(numbers.operations);
@@ -198,6 +211,7 @@ void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::s
   const NumbersConfig settled = numbers_of(config);
   check(settled);
   if (list.changes("number_operations")) tell_of_identity(settled, notices);
+  tell_of_depth(settled, config, notices);
   config.data.numbers.depth = settled.depth;  // operations stay open: labels come and go by stage
   settle_examples(list, config, notices, told);
 }

@@ -26,12 +26,16 @@ void add_fields(FieldList& list, TrainOptions& o) {
       .suggests(suggested_presets);
   list.add("describe", o.describe,
            "say what would be trained, as `fathom describe` does, and stop");
-  list.add("run_name", o.run_name, "folder below runs/, empty: the preset and the time")
+  list.add("run_name", o.run_name,
+           "folder below runs/, empty: the preset and the time; with resume also a run's path")
       .usual()
       .suggests(suggested_runs);
   list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part").path();
-  list.add<std::string>("init_from", o.init_from, "nanoGPT's switch; resume is --resume",
-                        {{"scratch", "scratch"}, {"resume", "resume"}});
+  list.add<std::string>(
+      "init_from", o.init_from,
+      "nanoGPT's switch; resume is --resume, and weights of GPT-2 come by `fathom "
+      "import FOLDER` and --initial_model",
+      {{"scratch", "scratch"}, {"resume", "resume"}});
   list.add("resume", o.resume, "go on with the run from a checkpoint").usual();
   list.add("checkpoint", o.checkpoint,
            "with resume: auto is the newest complete one; last, best, or a numbered one's name")
@@ -71,6 +75,10 @@ void settle_run_name(const std::string& preset, TrainOptions& options) {
   }
   if (options.run_name.empty() && options.resume)
     misuse("resume needs to know the run", "add --run_name=NAME; `ls runs` shows them");
+  if (options.resume && options.run_name.find('/') != std::string::npos) {
+    options.run_path = options.run_name;
+    options.run_name = enter_runs_of(options.run_path);
+  }
   options.is_unnamed = options.run_name.empty();
   if (options.is_unnamed) options.run_name = default_run_name(preset);
   check_run_name(options.run_name);
@@ -210,13 +218,18 @@ void tell_idle_keys(const TrainingPlan& plan, const FieldList& list, TrainReques
 
 // request.config, resolved, becomes the stages of the run.
 void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const FieldList& list) {
+  // Who takes other data means that which is here.
+  RunData data;
+  if (request.resume && !request.options.accept_new_data)
+    data = RunData(request.resume->checkpoint, request.resume->state);
   if (!plan || plan->stages.empty()) {
     const Budget budget = {Budget::Unit::kSteps,
                            static_cast<double>(request.config.training.max_iters)};
-    request.stages = {{"", request.config, budget, open_data(request.config, request.notices)}};
+    request.stages = {
+        {"", request.config, budget, open_data(request.config, request.notices, data)}};
   } else {
     tell_idle_keys(*plan, list, request);
-    request.stages = resolve_plan(*plan, request.config, request.notices);
+    request.stages = resolve_plan(*plan, request.config, request.notices, data);
     request.plan = completed(*plan, request.config, request.stages);
   }
   // With reset_history the run begins with its first stage.

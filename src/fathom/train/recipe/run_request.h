@@ -18,6 +18,7 @@ struct TrainOptions {
   std::string exp;          // LMPlay's spelling of the preset
   bool describe = false;    // say what would be trained, and stop
   std::string run_name;     // empty: preset and time
+  std::string run_path;     // of a run that was named by it; empty: it was not
   bool is_unnamed = false;  // nobody asked for the name that it has got
   std::string out_dir;      // nanoGPT's spelling of it
   std::string init_from = "scratch";
@@ -35,6 +36,10 @@ struct TrainOptions {
   bool keeps_log_lines = false;  // log_interval was given: a log has a line for each
 };
 void add_fields(FieldList& list, TrainOptions& options);
+// What a command line calls the run.
+inline const std::string& run_word(const TrainOptions& options) {
+  return options.run_path.empty() ? options.run_name : options.run_path;
+}
 // The run's name, where none was given, and whether that is free. Throws Error(kUsage).
 void settle_run_name(const std::string& preset, TrainOptions& options);
 

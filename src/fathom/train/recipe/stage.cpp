@@ -38,13 +38,18 @@ double done(const Budget& budget, int64_t steps, const Progress& progress,
   return part(static_cast<double>(progress.samples) / static_cast<double>(*epoch));
 }
 
+bool is_of_training_pass(const Field& field) {
+  return field.is_of_policy() || (field.section() == "looping" && !field.does_shape_weights());
+}
+
 bool pass_alike(const ModelConfig& a, const ModelConfig& b) {
   ModelConfig left = a, right = b;
   FieldList of_left, of_right;
   add_fields(of_left, left);
   add_fields(of_right, right);
   for (const Field& field : of_left.all())
-    if (field.is_of_policy() && field.value() != of_right.find(field.name())->value()) return false;
+    if (is_of_training_pass(field) && field.value() != of_right.find(field.name())->value())
+      return false;
   return true;
 }
 

@@ -61,7 +61,10 @@ struct RunPlan {
   std::shared_ptr<const nlohmann::json> written = {};
 };
 
-// Both models make the same passes with the same weights: no key of a pass differs.
+// A key of training passes that shapes no weights: one of any pass, or how often loops run in them
+// and how far gradients go back through them.
+bool is_of_training_pass(const Field& field);
+// Both models make the same passes with the same weights: no such key differs.
 bool pass_alike(const ModelConfig& a, const ModelConfig& b);
 
 // A run without a plan.

@@ -22,13 +22,17 @@ constexpr const char* kPrepareAlike =
     "prepare both texts with the same one, for example --tokenizer=byte or gpt2";
 
 // Corpora by the name they were opened under; of generated ones each has its own settings.
-using Opened = std::map<std::pair<std::string, std::string>, Corpus>;
+struct Opened {
+  const RunData& data;
+  std::map<std::pair<std::string, std::string>, Corpus> corpora = {};
+};
 
-const Corpus& open_once(const std::string& name, const RunConfig& config, Opened& opened) {
+const Corpus& open_once(const std::string& name, const RunConfig& config, Opened& opened,
+                        std::vector<std::string>& notices) {
   const std::pair key(name, name == kNumbers ? fingerprint_of(numbers_of(config)) : "");
-  const auto found = opened.find(key);
-  return found != opened.end() ? found->second
-                               : opened.emplace(key, open_corpus(name, config)).first->second;
+  const auto found = opened.corpora.find(key);
+  if (found != opened.corpora.end()) return found->second;
+  return opened.corpora.emplace(key, opened.data.open(name, config, notices)).first->second;
 }
 
 void require_splits(const Corpus& corpus, const RunConfig& config) {
@@ -68,14 +72,15 @@ void add_coverage(const RunConfig& config, const std::vector<Corpus>& corpora,
 }
 
 // The configuration's `dataset` becomes the names under which it was opened.
-std::vector<Corpus> stage_data(RunConfig& config, Opened& opened) {
+std::vector<Corpus> stage_data(RunConfig& config, Opened& opened,
+                               std::vector<std::string>& notices) {
   require_dataset(config.data.dataset);
   require_objective(config);
   std::vector<Corpus> corpora;
   std::vector<std::string> names;
-  for (const std::string& part : data_parts(config.data.dataset)) {
-    names.push_back(prepared_data(part));
-    corpora.push_back(open_once(names.back(), config, opened));
+  for (const std::string& part : opened.data.parts(config.data.dataset)) {
+    names.push_back(opened.data.prepared(part));
+    corpora.push_back(open_once(names.back(), config, opened, notices));
     require_splits(corpora.back(), config);
   }
   config.data.dataset = join(names, ",");
@@ -168,7 +173,7 @@ StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::
     add_fields(list, config);
     set_overrides(stage, list, config, notices);
     run.config = config;
-    run.corpora = stage_data(run.config, opened);
+    run.corpora = stage_data(run.config, opened, notices);
     check_end(run, *training_data(run));  // which throws where corpora do not go together
     settle_steps(run, base, notices);
     add_coverage(run.config, run.corpora, notices);
@@ -183,12 +188,13 @@ StageRun look_at(const Stage& stage, const RunConfig& base, const std::set<std::
 
 }  // namespace
 
-std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices) {
+std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices,
+                              const RunData& data) {
   require_dataset(config.data.dataset);
   require_objective(config);
   std::vector<Corpus> corpora;
-  for (const std::string& part : data_parts(config.data.dataset)) {
-    corpora.push_back(open_corpus(part, config));
+  for (const std::string& part : data.parts(config.data.dataset)) {
+    corpora.push_back(data.open(part, config, notices));
     const Corpus& corpus = corpora.back();
     for (std::string& notice : corpus.notices()) notices.push_back(std::move(notice));
     require_splits(corpus, config);
@@ -201,13 +207,13 @@ std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>&
   return corpora;
 }
 
-ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base) {
+ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base, const RunData& data) {
   ResolvedPlan resolved;
   const std::set<std::string> said = said_already(base);
-  Opened opened;
+  Opened opened = {data};
   for (const Stage& stage : plan.stages)
     resolved.stages.push_back(look_at(stage, base, said, opened, resolved));
-  for (const auto& [name, corpus] : opened)
+  for (const auto& [name, corpus] : opened.corpora)
     for (const std::string& notice : corpus.notices())
       resolved.notices.push_back(fmt::format("{}: {}", escaped(name.first), notice));
   check_tokenizers(resolved);
@@ -215,8 +221,8 @@ ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base) {
 }
 
 std::vector<StageRun> resolve_plan(const TrainingPlan& plan, const RunConfig& base,
-                                   std::vector<std::string>& notices) {
-  ResolvedPlan resolved = look_over(plan, base);
+                                   std::vector<std::string>& notices, const RunData& data) {
+  ResolvedPlan resolved = look_over(plan, base, data);
   if (!resolved.mistakes.empty()) throw Error(resolved.mistakes.front());
   for (std::string& notice : resolved.notices) notices.push_back(std::move(notice));
   return std::move(resolved.stages);

@@ -8,13 +8,16 @@
 #include <vector>
 
 #include "fathom/base/error.h"
+#include "fathom/train/recipe/data_places.h"
 #include "fathom/train/recipe/stage.h"
 
 namespace fathom {
 
 // The corpora of a configuration's `dataset`, of one tokenizer, both splits of each longer than a
-// window. What is worth saying of them goes to `notices`.
-std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices);
+// window. What is worth saying of them goes to `notices`. `data` opens them: of a run that goes on,
+// its own.
+std::vector<Corpus> open_data(const RunConfig& config, std::vector<std::string>& notices,
+                              const RunData& data = {});
 
 struct ResolvedPlan {
   std::vector<StageRun> stages;  // in order; one with a mistake may lack its data
@@ -25,11 +28,11 @@ struct ResolvedPlan {
 // Each stage is `base`, which is resolved, with its overrides; its max_iters are the steps that its
 // budget comes to, as far as that is known.
 // A corpus that several stages name is opened once. All corpora have the same tokenizer.
-ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base);
+ResolvedPlan look_over(const TrainingPlan& plan, const RunConfig& base, const RunData& data = {});
 
 // The same, where the first mistake is thrown (Error(kUsage) and what opening data throws).
 std::vector<StageRun> resolve_plan(const TrainingPlan& plan, const RunConfig& base,
-                                   std::vector<std::string>& notices);
+                                   std::vector<std::string>& notices, const RunData& data = {});
 
 // The plan with all that differs between its stages spelled out in each of them, so that the same
 // stages come of it over the configuration of any stage as over `base`. What a checkpoint keeps.

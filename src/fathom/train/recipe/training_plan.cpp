@@ -53,14 +53,14 @@ const char* unit_key(Budget::Unit unit) {
 }  // namespace
 
 bool may_differ_between_stages(const Field& field) {
-  return field.is_of_policy() || holds(kSectionsOfStages, field.section()) ||
+  return is_of_training_pass(field) || holds(kSectionsOfStages, field.section()) ||
          holds(kTrainingKeysOfStages, field.name());
 }
 
 std::string keys_of_stages() {
   std::string out = "those of ";
   for (const char* section : kSectionsOfStages) out += std::string(section) + ", ";
-  out += "those of a pass (max_loops, halt_threshold, ...) and";
+  out += "those of a pass (max_loops, loop_sampling_strategy, halt_threshold, ...) and";
   for (const char* key : kTrainingKeysOfStages)
     out += std::string(key == kTrainingKeysOfStages.front() ? " " : ", ") + key;
   return out;
