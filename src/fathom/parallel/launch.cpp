@@ -223,7 +223,7 @@ Environment process_environment() {
 Launch launch_of(const Environment& environment) {
   // Before Slurm's, for an allocation's variables are there under other launchers too.
   const Reader torchrun(environment, "torchrun");
-  if (const std::optional<std::string> file = torchrun.text("FATHOM_RANKS_FILE")) {
+  if (const std::optional<std::string> file = torchrun.text(kRanksFile)) {
     Launch launch = ranks_of(torchrun, kTorchrun);
     set_local_ranks(torchrun, kTorchrun, launch);
     launch.file = *file;

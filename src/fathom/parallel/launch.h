@@ -12,6 +12,9 @@ namespace fathom {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();
 
+// Names the file of Launch::file to the ranks that --nproc starts.
+inline constexpr char kRanksFile[] = "FATHOM_RANKS_FILE";
+
 struct Launch {
   int rank = 0, size = 1;              // among all; 0 <= rank < size
   int local_rank = 0, local_size = 1;  // among those of this machine
