@@ -2,8 +2,8 @@
 // same calls in the same order; what a call returns has the same bits on each of them.
 //
 // Whatever keeps one of them from answering ends the call with an Error that names it: a process
-// that was lost, one that stopped, one that is slower than the timeout. After that none of the calls
-// can be made.
+// that was lost, one that stopped, one that is slower than the timeout. After that none of the
+// calls can be made.
 #pragma once
 
 #include <chrono>
@@ -23,8 +23,8 @@ struct RanksOptions {
   std::chrono::milliseconds timeout{20000};
   // How long the start waits for all of them to be there.
   std::chrono::milliseconds start_timeout{60000};
-  // Asked once a second while a call waits, and when one has failed: a sentence about a rank that is
-  // known to be lost; empty: none is.
+  // Asked once a second while a call waits, and when one has failed: a sentence about a rank that
+  // is known to be lost; empty: none is.
   std::function<std::string()> trouble = {};
 };
 
@@ -43,7 +43,7 @@ class Ranks {
   // Meets the others: all have the same size and the same place to meet, and each another rank. A
   // size of 1 meets nobody and opens no port. Throws Error where they do not come, or where the
   // program was built without the library for it.
-  explicit Ranks(const Launch& launch, const RanksOptions& options = {});
+  explicit Ranks(const Launch& launch, const RanksOptions& options = RanksOptions());
   Ranks(Ranks&&) noexcept;
   Ranks& operator=(Ranks&&) noexcept;
   ~Ranks();
@@ -73,9 +73,9 @@ class Ranks {
   std::vector<std::string> gather(const std::string& bytes);
   void barrier();
 
+  class Group;  // the collectives' library: group.h
+
  private:
-  class Group;  // the collectives' library
-  Group& group();
   int rank_ = 0, size_ = 1;
   std::unique_ptr<Group> group_;  // null: alone
 };
