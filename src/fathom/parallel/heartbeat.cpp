@@ -104,9 +104,6 @@ Error as_error(const LostRank& lost) {
               fmt::format("{} was stopped by signal {} ({}) and does not go on", who, lost.signal,
                           strsignal(lost.signal)),
               resume};
-    case LossKind::kSlow:
-      return {ErrorKind::kFailure,
-              who + " is behind: the others have waited for it for as long as they may", resume};
     case LossKind::kUnreachable:
       return {ErrorKind::kFailure,
               who + " does not answer: it was lost or stopped, or the network between is cut",
@@ -155,8 +152,6 @@ class Heartbeat::Threads {
         counters_(std::move(counters)),
         end_(std::move(end)) {}
 
-  void count_call() { ++calls_; }
-
   std::optional<LostRank> lost() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return lost_;
@@ -164,27 +159,20 @@ class Heartbeat::Threads {
 
   void beat() {
     HeartbeatWatch watch(rank_, size_, times_);
-    int64_t told_calls = 0;
     std::unique_lock<std::mutex> lock(mutex_);
     while (!stops_) {
-      const bool wants_fewest = wants_fewest_;
       lock.unlock();
-      std::optional<LostRank> lost, behind;
+      std::optional<LostRank> lost;
       bool answered = true;
       try {
-        const int64_t calls = calls_;
-        counters_->add(slots::calls(rank_, size_), calls - std::exchange(told_calls, calls));
         lost = watch.look(*counters_, Clock::now());
-        if (wants_fewest) behind = fewest_calls(calls);
       } catch (...) {
         answered = false;  // the clock of the other thread goes on
       }
       lock.lock();
       if (answered) answer_ = Clock::now();
       if (lost && !lost_) set_lost(*lost);
-      if (answered && wants_fewest) behind_ = behind, has_behind_ = true, changed_.notify_all();
-      changed_.wait_for(lock, times_.interval,
-                        [&] { return stops_ || (wants_fewest_ && !wants_fewest && !has_behind_); });
+      changed_.wait_for(lock, times_.interval, [&] { return stops_; });
     }
     const int64_t last_word = failed_ ? kFailed : kFinished;
     lock.unlock();
@@ -229,44 +217,20 @@ class Heartbeat::Threads {
     return changed_.wait_for(lock, times_.interval, [&] { return said_last_word_; });
   }
 
-  std::optional<LostRank> blame() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait_for(lock, times_.silence + 2 * times_.interval, [&] { return lost_ || stops_; });
-    if (lost_) return lost_;
-    wants_fewest_ = true;
-    changed_.notify_all();
-    changed_.wait_for(lock, 2 * times_.interval, [&] { return lost_ || has_behind_ || stops_; });
-    return lost_ ? lost_ : behind_;
-  }
-
  private:
   void set_lost(const LostRank& lost) {
     lost_ = lost;
     lost_since_ = Clock::now();
-    changed_.notify_all();
-  }
-
-  // The rank with the fewest calls, if it has fewer than this one.
-  std::optional<LostRank> fewest_calls(int64_t own) {
-    std::optional<LostRank> behind;
-    int64_t fewest = own;
-    for (int rank = 0; rank < size_; ++rank) {
-      const int64_t calls = counters_->add(slots::calls(rank, size_), 0);
-      if (calls < fewest) fewest = calls, behind = LostRank{rank, LossKind::kSlow};
-    }
-    return behind ? std::optional(tell_lost(*counters_, size_, *behind)) : behind;
   }
 
   const int rank_, size_;
   const HeartbeatTimes times_;
   const std::unique_ptr<Counters> counters_;
   const std::function<void(const Error&)> end_;
-  std::atomic<int64_t> calls_{0};
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool stops_ = false, failed_ = false, said_last_word_ = false;
-  bool wants_fewest_ = false, has_behind_ = false;
-  std::optional<LostRank> lost_, behind_;
+  std::optional<LostRank> lost_;
   Clock::time_point answer_, lost_since_;
 };
 
@@ -293,16 +257,8 @@ void Heartbeat::finish() noexcept {
   threads_.reset();
 }
 
-void Heartbeat::count_call() {
-  if (threads_) threads_->count_call();
-}
-
 std::optional<LostRank> Heartbeat::lost() const {
   return threads_ ? threads_->lost() : std::nullopt;
-}
-
-std::optional<LostRank> Heartbeat::blame() {
-  return threads_ ? threads_->blame() : std::nullopt;
 }
 
 }  // namespace fathom

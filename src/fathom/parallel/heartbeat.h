@@ -1,4 +1,4 @@
-// Which rank has been lost, stopped, or left behind. Each counts up a number of its own every two
+// Which rank has been lost or stopped. Each counts up a number of its own every two
 // seconds and looks at those of the ranks after it; whoever finds that one stands still tells all.
 //
 // What waits for a lost rank in a collective call cannot be woken, and what the transport says of
@@ -37,21 +37,18 @@ namespace heartbeat_slots {
 inline int beats(int rank) {
   return rank;
 }
-inline int calls(int rank, int size) {
-  return size + rank;
-}
 inline int finders(int size) {  // how many have found one lost
-  return 2 * size;
+  return size;
 }
 inline int lost(int size) {  // which, and why; 0: none
-  return 2 * size + 1;
+  return size + 1;
 }
 inline int count(int size) {
-  return 2 * size + 2;
+  return size + 2;
 }
 }  // namespace heartbeat_slots
 
-enum class LossKind { kSilent, kFailed, kKilled, kStopped, kSlow, kUnreachable };
+enum class LossKind { kSilent, kFailed, kKilled, kStopped, kUnreachable };
 struct LostRank {
   int rank = 0;
   LossKind kind = LossKind::kSilent;
@@ -105,13 +102,7 @@ class Heartbeat {
   // for the numbers may go with rank 0.
   void finish() noexcept;
 
-  // Another of the calls that all make was begun; it tells who is behind.
-  void count_call();
   std::optional<LostRank> lost() const;
-  // Why a call has failed or taken too long: waits until it is known which rank is to blame, and
-  // names the one with the fewest calls where all of them are heard of. Nothing: all are there and
-  // as far.
-  std::optional<LostRank> blame();
 
  private:
   class Threads;

@@ -21,19 +21,29 @@
 namespace fathom {
 namespace {
 
+// 128 and the signal; that came to another rank, where it was none of this one's.
+int interrupted_code() {
+  const int signal = StopSignal::received();
+  return 128 + (signal != 0 ? signal : SIGTERM);
+}
+
 // Nothing of the run changes.
-int evaluate_only(const TrainRequest& request) {
+int evaluate_only(const TrainRequest& request, WatchedRanks& ranks) {
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
+  trainer.join(ranks.ranks());
   trainer.resume(
       request.resume->checkpoint,
       {request.resume->new_data, request.options.reset_history, request.options.ignore_optimizer});
   const StopSignal signal;
   TrainerEvents events;
-  events.evaluation = [](const EvalReport& r) {
-    for (const std::string& line : evaluation_lines(r)) say(stdout, line + "\n");
-  };
+  if (request.launch.is_first())
+    events.evaluation = [](const EvalReport& r) {
+      for (const std::string& line : evaluation_lines(r)) say(stdout, line + "\n");
+    };
   events.stop = [] { return StopSignal::received() != 0; };
-  return trainer.run(events) == RunEnd::kDone ? 0 : 128 + StopSignal::received();
+  const RunEnd end = trainer.run(events);
+  ranks.part();
+  return end == RunEnd::kDone ? 0 : interrupted_code();
 }
 
 // Null: none are wanted, or, where nobody asked for them by name, the model is none to write text.
@@ -74,9 +84,16 @@ int train(TrainRequest request) {
   // Also with --quiet: they say that something was damaged, or changed.
   if (request.resume)
     for (const std::string& line : request.resume->lines) say_note(line);
-  if (request.resume && request.config.training.eval_only) return evaluate_only(request);
-  check_run_store(run_store_path());
-  settle_killed_runs(run_store_path());
+  // To the end of the process: a signal that comes while it leaves must not change how it ended.
+  // Before the others are met, for one that ends a rank with them would leave them waiting.
+  [[maybe_unused]] static const auto* const signal = new StopSignal;
+  WatchedRanks ranks(request.launch);
+  if (request.resume && request.config.training.eval_only) return evaluate_only(request, ranks);
+  const bool writes_run = request.launch.is_first();
+  if (writes_run) {
+    check_run_store(run_store_path());
+    settle_killed_runs(run_store_path());
+  }
   std::optional<RunFolder> folder;  // outlives the trainer, which tidies up in it
   // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
   // weights that do not fit leave no trace.
