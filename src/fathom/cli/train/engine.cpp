@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "fathom/cli/train/request.h"
 #include "fathom/data/shift.h"
 #include "fathom/model/device.h"
+#include "fathom/parallel/watched_ranks.h"
 #include "fathom/study/training_samples.h"
 #include "fathom/track/console.h"
 #include "fathom/train/reporter.h"
@@ -84,13 +86,9 @@ int train(TrainRequest request) {
   // Also with --quiet: they say that something was damaged, or changed.
   if (request.resume)
     for (const std::string& line : request.resume->lines) say_note(line);
-  // To the end of the process: a signal that comes while it leaves must not change how it ended.
-  // Before the others are met, for one that ends a rank with them would leave them waiting.
-  [[maybe_unused]] static const auto* const signal = new StopSignal;
   WatchedRanks ranks(request.launch);
   if (request.resume && request.config.training.eval_only) return evaluate_only(request, ranks);
-  const bool writes_run = request.launch.is_first();
-  if (writes_run) {
+  if (request.launch.is_first()) {
     check_run_store(run_store_path());
     settle_killed_runs(run_store_path());
   }
@@ -98,6 +96,7 @@ int train(TrainRequest request) {
   // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
   // weights that do not fit leave no trace.
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
+  trainer.join(ranks.ranks());
   if (!request.initial_checkpoint.empty()) {
     const std::vector<std::string> missing = trainer.start_from(request.initial_checkpoint);
     if (!missing.empty())
@@ -116,6 +115,11 @@ int train(TrainRequest request) {
   const bool is_notebook = request.config.training.log_format == LogFormat::kNotebook;
   // To the end of the process: a signal that comes while it leaves must not change how it ended.
   [[maybe_unused]] static const auto* const signal = new StopSignal;
+  if (!request.launch.is_first()) {
+    const RunEnd end = train_along(request, trainer);
+    ranks.part();
+    return end == RunEnd::kInterrupted ? interrupted_code() : 0;
+  }
   folder = take_folder(request);
   RunEnd end = RunEnd::kDone;
   try {
@@ -127,7 +131,8 @@ int train(TrainRequest request) {
     if (!trainer.has_begun()) folder->abandon();
     throw;
   }
-  if (end == RunEnd::kInterrupted) return 128 + StopSignal::received();
+  ranks.part();
+  if (end == RunEnd::kInterrupted) return interrupted_code();
   if (is_notebook) return 0;  // whose console has its lines alone
   const bool writes = trainer.model().next_token_model() != nullptr;
   say(stdout, fmt::format("saved in {}; `fathom {} {}` {}\n", folder->name(),
