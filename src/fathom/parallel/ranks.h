@@ -68,7 +68,8 @@ class Ranks {
   std::unique_ptr<PendingSum> start_sum(Tensor flat, ReduceDtype dtype = ReduceDtype::kFloat32);
   // What rank `from` has in a contiguous tensor on the processor, to all.
   void broadcast(Tensor tensor, int from = 0);
-  std::string broadcast(const std::string& text, int from = 0);
+  std::string broadcast(const std::string& bytes, int from = 0);
+  double broadcast(double number, int from = 0);
   // Of all ranks, by rank.
   std::vector<std::string> gather(const std::string& bytes);
   void barrier();
