@@ -23,6 +23,8 @@ struct RanksOptions {
   std::chrono::milliseconds timeout{20000};
   // How long the start waits for all of them to be there.
   std::chrono::milliseconds start_timeout{60000};
+  // How long one that has seen a failure waits for the others to say that they have seen it too.
+  std::chrono::milliseconds answer{3000};
   // Asked once a second while a call waits, and when one has failed: a sentence about a rank that
   // is known to be lost; empty: none is.
   std::function<std::string()> trouble = {};
