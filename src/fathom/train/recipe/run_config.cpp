@@ -163,14 +163,6 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
       .at_most(kMostThreads);
   list.add("recompute_blocks", c.recompute_blocks,
            "compute a block's activations again in the backward pass: less memory, more time");
-  list.add<Precision>("reduce_dtype", c.reduce_dtype,
-                      "of gradients on their way between ranks: bfloat16 is half as much to send, "
-                      "and rounded",
-                      {{"float32", Precision::kFloat32}, {"bfloat16", Precision::kBFloat16}});
-  list.add(
-      "shard_optimizer", c.shard_optimizer,
-      "each of several ranks keeps its part of what the optimiser keeps, and sends the updated "
-      "weights: less memory, the same numbers");
 }
 
 void add_guard_fields(FieldList& list, GuardConfig& c) {
@@ -233,23 +225,6 @@ int64_t RunConfig::sequences_per_step() const {
 
 int64_t RunConfig::micro_batch_size() const {
   return data.mini_batch_size ? std::min(*data.mini_batch_size, data.batch_size) : data.batch_size;
-}
-
-void require_equal_shares(const RunConfig& config, int64_t ranks) {
-  const DataConfig& d = config.data;
-  const int64_t micro = config.micro_batch_size();
-  const int64_t passes = (config.sequences_per_step() + micro - 1) / micro;
-  if (passes % ranks == 0) return;
-  const std::string split =
-      d.mini_batch_size
-          ? fmt::format("batch_size = {} and mini_batch_size = {}", d.batch_size,
-                        *d.mini_batch_size)
-          : fmt::format("gradient_accumulation_steps = {}", d.gradient_accumulation_steps);
-  misuse(fmt::format("a step of {} has {}, which {} ranks (nproc) cannot share equally", split,
-                     counted(passes, "pass", "passes"), ranks),
-         fmt::format("a multiple of {} passes a step, of which each rank makes its part: "
-                     "--gradient_accumulation_steps={}, or a smaller mini_batch_size",
-                     ranks, (passes + ranks - 1) / ranks * ranks));
 }
 
 int64_t sample_interval(const TrainingConfig& config) {

@@ -86,9 +86,6 @@ struct TrainingConfig {
   std::optional<bool> amp;  // LMPlay's spelling of dtype; resolve() settles that by it
   int64_t threads = 0;
   bool recompute_blocks = false;  // activations are computed again by the backward pass
-  // Of several ranks: how gradients travel, and that each keeps a part of the optimiser's state.
-  Precision reduce_dtype = Precision::kFloat32;
-  bool shard_optimizer = false;
 };
 
 // What follows a loss, gradient or weight that is not a finite number.
@@ -127,9 +124,6 @@ inline constexpr int64_t kNotebookSamples = 150;
 int64_t sample_interval(const TrainingConfig& config);
 
 void add_fields(FieldList& list, RunConfig& config);
-
-// Throws Error(kUsage) where the passes of a step cannot be shared equally between so many ranks.
-void require_equal_shares(const RunConfig& config, int64_t ranks);
 
 // Throws Error(kUsage) unless it is auto, cpu, cuda or cuda:N. Whether the machine has it is the
 // engine's to say.
