@@ -150,14 +150,20 @@ Launch by_torchrun(const Reader& in) {
     launch.port = in.number_of(kPort, kTorchrun.size, 1, 65535);
     launch.store_is_there = in.text("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
   }
+  launch.has_default_threads = in.has("TORCHELASTIC_RUN_ID") && launch.local_size > 1 &&
+                               in.text("OMP_NUM_THREADS").value_or("") == "1";
   if (in.has("TORCHELASTIC_RESTART_COUNT"))
     launch.restarts = in.number("TORCHELASTIC_RESTART_COUNT", 0, kMostRanks);
+  launch.may_restart =
+      launch.restarts > 0 || (in.has("TORCHELASTIC_MAX_RESTARTS") &&
+                              in.number("TORCHELASTIC_MAX_RESTARTS", 0, kMostRanks) > 0);
   return launch;
 }
 
 Launch by_open_mpi(const Reader& in) {
   Launch launch = ranks_of(in, kOpenMpi);
   set_local_ranks(in, kOpenMpi, launch);
+  launch.is_bound = in.text("OMPI_MCA_orte_bound_at_launch").value_or("") == "1";
   // Of Open MPI 5 and 4, and of 4 and older.
   const std::string job =
       in.text("PMIX_NAMESPACE").value_or(in.text("OMPI_MCA_ess_base_jobid").value_or(""));
@@ -178,14 +184,17 @@ Launch by_slurm(const Reader& in) {
                        quoted_start(*per_node), node, kSlurm.size, launch.size),
            "srun sets both; do not set them by hand");
   launch.local_rank = in.number_of(kSlurm.local_rank, kSlurm.rank, 0, launch.local_size - 1);
+  // Only a mask gives each task its own: threads, cores and the like name what masks are made of.
+  const std::string bind = in.text("SLURM_CPU_BIND_TYPE").value_or("");
+  launch.is_bound = bind.find("mask_cpu") == 0 || bind.find("map_cpu") == 0;
+  launch.restarts =
+      in.has("SLURM_RESTART_COUNT") ? in.number("SLURM_RESTART_COUNT", 0, kMostRanks) : 0;
   if (launch.size == 1) return launch;
   const auto list = in.text(nodes);
   if (!list && !in.has(kAddress)) in.miss(nodes, kSlurm.rank);
   const auto job = in.text("SLURM_JOB_ID");
   set_meeting_place(in, list ? first_node(*list) : "",
                     job ? *job + "." + in.text("SLURM_STEP_ID").value_or("") : "", launch);
-  launch.restarts =
-      in.has("SLURM_RESTART_COUNT") ? in.number("SLURM_RESTART_COUNT", 0, kMostRanks) : 0;
   return launch;
 }
 
@@ -223,7 +232,7 @@ Environment process_environment() {
 Launch launch_of(const Environment& environment) {
   // Before Slurm's, for an allocation's variables are there under other launchers too.
   const Reader torchrun(environment, "torchrun");
-  if (const std::optional<std::string> file = torchrun.text("FATHOM_RANKS_FILE")) {
+  if (const std::optional<std::string> file = torchrun.text(kRanksFile)) {
     Launch launch = ranks_of(torchrun, kTorchrun);
     set_local_ranks(torchrun, kTorchrun, launch);
     launch.file = *file;

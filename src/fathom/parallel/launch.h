@@ -12,6 +12,9 @@ namespace fathom {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();
 
+// Names the file of Launch::file to the ranks that --nproc starts.
+inline constexpr char kRanksFile[] = "FATHOM_RANKS_FILE";
+
 struct Launch {
   int rank = 0, size = 1;              // among all; 0 <= rank < size
   int local_rank = 0, local_size = 1;  // among those of this machine
@@ -24,8 +27,12 @@ struct Launch {
   // A c10d TCPStore listens at address:port already, the launcher's own: rank 0 opens none, and
   // keys need a prefix of their own ("attempt_<restarts>"), for it outlives a start.
   bool store_is_there = false;
-  int restarts = 0;  // how often the launcher has started the ranks anew
-  std::string by;    // "torchrun", "mpirun", "srun", "--nproc"; empty: nobody, size is 1
+  int restarts = 0;          // how often the launcher has started the ranks anew
+  bool may_restart = false;  // it does, where one fails
+  bool is_bound = false;     // the launcher has given each local rank processors of its own
+  // OMP_NUM_THREADS is torchrun's own word, who says 1 where the user has said nothing.
+  bool has_default_threads = false;
+  std::string by;  // "torchrun", "mpirun", "srun", "--nproc"; empty: nobody, size is 1
 
   bool is_first() const { return rank == 0; }
   bool is_local() const { return local_size == size; }  // all are on one machine

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fathom/data/corpus.h"
+#include "fathom/parallel/launch.h"
 #include "fathom/train/recipe/initial_part.h"
 #include "fathom/train/recipe/resume.h"
 #include "fathom/train/recipe/run_config.h"
@@ -32,8 +33,13 @@ struct TrainOptions {
   bool ignore_optimizer = false;
   bool force = false;
   bool quiet = false;
+  int64_t nproc = 1;  // ranks that this process starts
 };
 void add_fields(FieldList& list, TrainOptions& options);
+// A run that its launcher starts anew goes on from its last checkpoint: options as if that had been
+// asked for. Throws Error(kUsage) for what no launcher could go on with, and for ranks that are to
+// start ranks.
+void settle_launch(const Launch& launch, TrainOptions& options);
 // The run's name, where none was given, and whether that is free. Throws Error(kUsage).
 void settle_run_name(const std::string& preset, TrainOptions& options);
 
@@ -45,6 +51,7 @@ struct TrainRequest {
   std::string initial_checkpoint;  // folder; empty: none
   InitialPart initial_part;        // laid over it
   TrainOptions options;            // run_name settled
+  Launch launch;                   // which of the processes that train together this is
   Corpus corpus;                   // the first of config's data
   int64_t vocab_size = 0;
   std::vector<std::string> notices;  // what was decided on the way, one sentence each
