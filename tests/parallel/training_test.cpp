@@ -56,7 +56,7 @@ class RanksTraining : public TrainTest {
       const bool writes = ranks->is_first() && !folder.empty();
       Trainer t(config, *corpus_, settled_vocab_size(config, corpus_->vocab_size()),
                 writes ? std::string(temp_ / folder) : "");
-      t.join(ranks);
+      t.join(ranks, settings_);
       if (!from.empty()) t.resume(from);
       TrainerEvents events = run.history.events();
       if (change) change(t, events);
@@ -103,6 +103,7 @@ class RanksTraining : public TrainTest {
     }
   }
 
+  RankSettings settings_;
   std::vector<std::string> errors_;
 };
 
@@ -142,11 +143,12 @@ TEST_F(RanksTraining, ShardedStateHasTheSameNumbers) {
     SCOPED_TRACE(optimizer);
     RunConfig config = four_passes();
     config.optimizer.optimizer = optimizer;
+    settings_.shard_optimizer = false;
     const std::string whole_folder = std::string("whole-") + optimizer,
                       shard_folder = std::string("shard-") + optimizer;
     const std::vector<RankRun> whole = train(2, config, whole_folder);
     expect_no_errors(errors_);
-    config.training.shard_optimizer = true;
+    settings_.shard_optimizer = true;
     std::vector<int64_t> kept(2);
     const std::vector<RankRun> sharded = train(2, config, shard_folder, [&](Trainer& t, auto&) {
       for (const Optimizer::State& s : t.optimizer().state())
@@ -170,7 +172,7 @@ TEST_F(RanksTraining, GoesOnWithAnotherNumberOfRanks) {
   for (const bool sharded : {false, true}) {
     SCOPED_TRACE(sharded);
     RunConfig config = four_passes();
-    config.training.shard_optimizer = sharded;
+    settings_.shard_optimizer = sharded;
     config.training.max_iters = 12;
     const std::string folder = sharded ? "sharded" : "plain";
     const RankRun one = train(1, config)[0];
@@ -232,7 +234,7 @@ TEST_F(RanksTraining, GuardsActTogether) {
 TEST_F(RanksTraining, Bfloat16OfGradientsIsNear) {
   RunConfig config = four_passes();
   const RankRun one = train(1, config)[0];
-  config.training.reduce_dtype = Precision::kBFloat16;
+  settings_.reduce_dtype = Precision::kBFloat16;
   const std::vector<RankRun> runs = train(2, config);
   expect_no_errors(errors_);
   EXPECT_EQ(runs[0].end, runs[1].end);
@@ -268,7 +270,7 @@ TEST_F(RanksTraining, WhatCannotBeSharedIsRefused) {
     EXPECT_THAT(error, HasSubstr("gradient_accumulation_steps = 4"));
     EXPECT_THAT(error, HasSubstr("4 passes, which 3 ranks (nproc) cannot share equally"));
   }
-  config.training.shard_optimizer = true;
+  settings_.shard_optimizer = true;
   config.optimizer.optimizer = "schedule_free_adamw";
   train(2, config);
   for (const std::string& error : errors_) EXPECT_THAT(error, HasSubstr("shard_optimizer = True"));

@@ -71,13 +71,6 @@ void Optimizer::configure(const ParameterSet& parameters, const OptimizerConfig&
 }
 
 void Optimizer::shard(int rank, int size) {
-  for (const State& s : state_)
-    for (const StateTensor& t : s.about)
-      if (t.swaps)
-        misuse(fmt::format("shard_optimizer = True: {} keeps the weights that answer, which every "
-                           "rank needs whole",
-                           rule_->title),
-               "leave it out, or take another optimizer");
   rank_ = rank;
   size_ = size;
   // The largest first, to whoever has least: as even as whole parameters can be.

@@ -27,7 +27,7 @@ class Optimizer {
   // Keeps what belongs to a part of the parameters alone, the `rank`-th of `size` of about the same
   // number of numbers, and updates those: each of several optimisers of the same parameters another
   // part. To be called before the first step; whoever calls it brings the weights together again.
-  // Throws Error(kUsage) for a rule whose answering weights are not the parameters.
+  // Not of a rule whose answering weights are not the parameters (require_shares).
   void shard(int rank, int size);
   // Of the i-th parameter; 0 where it was not called.
   int owner(size_t i) const { return owners_.empty() ? 0 : owners_[i]; }

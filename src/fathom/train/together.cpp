@@ -70,7 +70,7 @@ void send_from(Ranks& ranks, int owner, const std::vector<Tensor>& tensors) {
 
 }  // namespace
 
-Agreement agreement_of(const RunPlan& plan) {
+Agreement agreement_of(const RunPlan& plan, const RankSettings& settings) {
   Agreement agreement = {
       {"the version of fathom", FATHOM_VERSION},
       {"the program's file, as XXH3", hash_of_program()},
@@ -79,13 +79,19 @@ Agreement agreement_of(const RunPlan& plan) {
       {"the instruction set of libtorch's kernels (ATEN_CPU_CAPABILITY)", libtorch_instructions()},
       {"the number of stages", std::to_string(plan.stages.size())},
   };
+  const auto add = [&](const FieldList& list, const std::string& of) {
+    for (const Field& field : list.all())
+      agreement.emplace_back(field.name() + of, field.value().dump());
+  };
+  RankSettings shared = settings;
+  FieldList ranks;
+  add_fields(ranks, shared);
+  add(ranks, "");
   for (const StageRun& stage : plan.stages) {
     RunConfig config = stage.config;
     FieldList list;
     add_fields(list, config);
-    for (const Field& field : list.all())
-      agreement.emplace_back(field.name() + (stage.name.empty() ? "" : " of stage " + stage.name),
-                             field.value().dump());
+    add(list, stage.name.empty() ? "" : " of stage " + stage.name);
   }
   return agreement;
 }

@@ -11,6 +11,7 @@
 #include "fathom/parallel/ranks.h"
 #include "fathom/train/loss_parts.h"
 #include "fathom/train/optimizer.h"
+#include "fathom/train/recipe/rank_settings.h"
 #include "fathom/train/recipe/stage.h"
 
 namespace fathom {
@@ -18,8 +19,8 @@ namespace fathom {
 // What must be the same on all ranks, by the name under which a user knows it, the more telling
 // first.
 using Agreement = std::vector<std::pair<std::string, std::string>>;
-// Configurations of all stages, by key, the program, its instruction set.
-Agreement agreement_of(const RunPlan& plan);
+// Settings and configurations of all stages, by key, the program, its instruction set.
+Agreement agreement_of(const RunPlan& plan, const RankSettings& settings);
 // Their values, bit for bit.
 std::string hash_of(const ParameterSet& parameters);
 // Throws Error(kUsage) on every rank where one differs from rank 0: it names the first that does,

@@ -19,6 +19,7 @@
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/guards.h"
 #include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/rank_settings.h"
 #include "fathom/train/recipe/stage.h"
 #include "fathom/train/spectral.h"
 
@@ -94,7 +95,7 @@ class Trainer {
   // step's passes are shared between them, pass i to rank i modulo their number, and whatever is
   // decided is decided by all. Before anything else is done with the trainer. Rank 0 alone may have
   // a folder, and events but for `stop`. Throws Error(kUsage) where the passes cannot be shared.
-  void join(std::shared_ptr<Ranks> ranks);
+  void join(std::shared_ptr<Ranks> ranks, const RankSettings& settings = RankSettings());
   const Ranks& ranks() const { return *ranks_; }
   const GradientSum* gradient_sum() const { return gradients_.get(); }  // null: alone
 
@@ -162,7 +163,7 @@ class Trainer {
                       StepSums& step) const;
   void add_up(Accumulated& sums);
   void agree();
-  bool is_sharded() const { return config_.training.shard_optimizer && !ranks_->is_alone(); }
+  bool is_sharded() const { return rank_settings_.shard_optimizer && !ranks_->is_alone(); }
   bool is_spike(double objective, double gradient_norm) const;
   void handle(const Trouble& trouble, const StepData& data, const TrainerEvents& events);
   void skip_step(const std::string& why, const StepData& data, const TrainerEvents& events);
@@ -183,6 +184,7 @@ class Trainer {
   void save_what_is_left() noexcept;
 
   std::shared_ptr<Ranks> ranks_ = std::make_shared<Ranks>();
+  RankSettings rank_settings_;
   std::unique_ptr<GradientSum> gradients_;  // null: alone
   bool is_saved_ = false;                   // a rank has a folder
   RunPlan plan_;

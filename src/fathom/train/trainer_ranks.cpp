@@ -13,17 +13,17 @@
 
 namespace fathom {
 
-void Trainer::join(std::shared_ptr<Ranks> ranks) {
+void Trainer::join(std::shared_ptr<Ranks> ranks, const RankSettings& settings) {
   ranks_ = std::move(ranks);
+  rank_settings_ = settings;
   if (ranks_->is_alone()) return;
-  for (const StageRun& stage : plan_.stages) require_equal_shares(stage.config, ranks_->size());
+  for (const StageRun& stage : plan_.stages) require_shares(stage.config, settings, ranks_->size());
   if (is_sharded()) optimizer_->shard(ranks_->rank(), ranks_->size());
   std::vector<Tensor> tensors;
   for (const Parameter& p : model_->parameters().all()) tensors.push_back(p.tensor);
-  gradients_ = std::make_unique<GradientSum>(*ranks_, std::move(tensors),
-                                             config_.training.reduce_dtype == Precision::kBFloat16
-                                                 ? ReduceDtype::kBfloat16
-                                                 : ReduceDtype::kFloat32);
+  const bool is_rounded = settings.reduce_dtype == Precision::kBFloat16;
+  gradients_ = std::make_unique<GradientSum>(
+      *ranks_, std::move(tensors), is_rounded ? ReduceDtype::kBfloat16 : ReduceDtype::kFloat32);
 }
 
 // Before the first step: that it is one run, and what rank 0 alone knows of it.
@@ -32,7 +32,7 @@ void Trainer::agree() {
     is_saved_ = !folder_.empty();
     return;
   }
-  Agreement agreement = agreement_of(plan_);
+  Agreement agreement = agreement_of(plan_, rank_settings_);
   for (const StageRun& stage : plan_.stages)
     agreement.emplace_back("the fingerprint of the training data", fingerprint(stage.corpora));
   agreement.emplace_back("the step", std::to_string(state_.step));
