@@ -28,8 +28,6 @@ using std::chrono::milliseconds;
 using WorkPtr = c10::intrusive_ptr<c10d::Work>;
 
 constexpr milliseconds kTick{1000};
-// How long one that has seen a failure waits for the others to say that they have seen it too.
-constexpr milliseconds kAnswer{3000};
 
 c10::intrusive_ptr<c10d::Store> store_of(const Launch& launch, const RanksOptions& options) {
   if (!launch.file.empty()) return c10::make_intrusive<c10d::FileStore>(launch.file, launch.size);
@@ -53,18 +51,17 @@ class GlooGroup : public Ranks::Group {
     try {
       store_ = c10::make_intrusive<c10d::PrefixStore>(fmt::format("fathom_{}", launch.restarts),
                                                       store_of(launch, options));
-      const auto gloo = c10d::ProcessGroupGloo::Options::create(options.start_timeout);
+      // All are there before connections are made, which wait no longer than any other call.
+      std::vector<std::string> there;
+      for (int r = 0; r < size_; ++r) there.push_back(fmt::format("there/{}", r));
+      store_->add(there[static_cast<size_t>(rank_)], 1);
+      store_->wait(there, options.start_timeout);
+      const auto gloo = c10d::ProcessGroupGloo::Options::create(options.timeout);
       gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(own_address(launch)));
       gloo->threads = 2;  // of which one sends a bucket while the other sums the next
       group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, rank_, size_, gloo);
-      Tensor none = at::zeros({1}, at::TensorOptions(at::kFloat));
-      std::vector<Tensor> tensors = {none};
-      group_->allreduce(tensors)->wait();
-      gloo->timeout = options.timeout;
       // What is asked of the store from now on has an answer in this time.
-      const std::string there = fmt::format("there/{}", rank_);
-      store_->add(there, 1);
-      store_->wait({there}, kAnswer);
+      store_->wait(there, options_.answer);
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
@@ -93,7 +90,7 @@ class GlooGroup : public Ranks::Group {
 
   // A second at a time: what others have seen fail would be waited for in vain.
   void wait(const WorkPtr& work) {
-    for (;;) {
+    for (milliseconds waited{0}; waited <= options_.timeout; waited += kTick) {
       try {
         work->wait(kTick);
         return;
@@ -106,6 +103,7 @@ class GlooGroup : public Ranks::Group {
       if (options_.trouble && !options_.trouble().empty()) lost("");
       if (count("failures") > 0) lost("");
     }
+    lost("");
   }
 
   template <class Begin>
@@ -166,7 +164,7 @@ class GlooGroup : public Ranks::Group {
     count(fmt::format("failed/{}", rank_), 1);
     count("failures", 1);
     std::vector<std::string> silent;
-    for (milliseconds waited{0}; waited < kAnswer; waited += milliseconds(100)) {
+    for (milliseconds waited{0}; waited < options_.answer; waited += milliseconds(100)) {
       silent.clear();
       for (int r = 0; r < size_; ++r)
         if (count(fmt::format("failed/{}", r)) == 0) silent.push_back(std::to_string(r));

@@ -75,9 +75,18 @@ void Ranks::broadcast(Tensor tensor, int from) {
   if (group_ != nullptr && tensor.numel() > 0) group_->broadcast(std::move(tensor), from);
 }
 
-std::string Ranks::broadcast(const std::string& text, int from) {
-  if (group_ == nullptr) return text;
-  return gather(rank_ == from ? text : "")[static_cast<size_t>(from)];
+std::string Ranks::broadcast(const std::string& bytes, int from) {
+  if (group_ == nullptr) return bytes;
+  return gather(rank_ == from ? bytes : "")[static_cast<size_t>(from)];
+}
+
+double Ranks::broadcast(double number, int from) {
+  if (group_ == nullptr) return number;
+  std::string bytes(sizeof number, '\0');
+  std::memcpy(bytes.data(), &number, sizeof number);
+  bytes = broadcast(bytes, from);
+  std::memcpy(&number, bytes.data(), sizeof number);
+  return number;
 }
 
 std::vector<std::string> Ranks::gather(const std::string& bytes) {

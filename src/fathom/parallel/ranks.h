@@ -23,6 +23,8 @@ struct RanksOptions {
   std::chrono::milliseconds timeout{20000};
   // How long the start waits for all of them to be there.
   std::chrono::milliseconds start_timeout{60000};
+  // How long one that has seen a failure waits for the others to say that they have seen it too.
+  std::chrono::milliseconds answer{3000};
   // Asked once a second while a call waits, and when one has failed: a sentence about a rank that
   // is known to be lost; empty: none is.
   std::function<std::string()> trouble = {};
@@ -68,7 +70,8 @@ class Ranks {
   std::unique_ptr<PendingSum> start_sum(Tensor flat, ReduceDtype dtype = ReduceDtype::kFloat32);
   // What rank `from` has in a contiguous tensor on the processor, to all.
   void broadcast(Tensor tensor, int from = 0);
-  std::string broadcast(const std::string& text, int from = 0);
+  std::string broadcast(const std::string& bytes, int from = 0);
+  double broadcast(double number, int from = 0);
   // Of all ranks, by rank.
   std::vector<std::string> gather(const std::string& bytes);
   void barrier();

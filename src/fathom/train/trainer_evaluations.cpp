@@ -36,6 +36,7 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
   const InBatches batches(evaluation_data(shown, spec.split), B);
   EvaluateOptions options;
   options.stop = events.stop;
+  options.ranks = ranks_.get();
   options.tokenizer = stage().corpora.at(0).tokenizer();
   std::optional<Policy> policy;
   if (!spec.settings.empty() || policy_) policy = make_policy(shown.config.model);

@@ -32,7 +32,7 @@ int interrupted_code() {
 // Nothing of the run changes.
 int evaluate_only(const TrainRequest& request, WatchedRanks& ranks) {
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
-  trainer.join(ranks.ranks());
+  trainer.join(ranks.ranks(), request.options.ranks);
   trainer.resume(
       request.resume->checkpoint,
       {request.resume->new_data, request.options.reset_history, request.options.ignore_optimizer});

@@ -69,6 +69,7 @@ void add_fields(FieldList& list, TrainOptions& o) {
       .at_least(1)
       .at_most(1024)
       .alias("nproc_per_node");
+  add_fields(list, o.ranks);
 }
 
 namespace {
@@ -356,6 +357,9 @@ std::optional<TrainRequest> settle_request(TrainRequest& request, std::optional<
   check_start(request);
   make_stages(request, std::move(plan), list);
   compare_blocks(request);
+  for (const StageRun& stage : request.stages)
+    require_shares(stage.config, request.options.ranks,
+                   std::max<int64_t>(request.launch.size, request.options.nproc));
   if (request.resume) {
     tell_changes(*request.resume, present_stage(request));
     return finish_resume(std::move(request));

@@ -9,6 +9,7 @@
 #include "fathom/data/corpus.h"
 #include "fathom/parallel/launch.h"
 #include "fathom/train/recipe/initial_part.h"
+#include "fathom/train/recipe/rank_settings.h"
 #include "fathom/train/recipe/resume.h"
 #include "fathom/train/recipe/run_config.h"
 #include "fathom/train/recipe/stage.h"
@@ -34,6 +35,7 @@ struct TrainOptions {
   bool force = false;
   bool quiet = false;
   int64_t nproc = 1;  // ranks that this process starts
+  RankSettings ranks;
 };
 void add_fields(FieldList& list, TrainOptions& options);
 // A run that its launcher starts anew goes on from its last checkpoint: options as if that had been
