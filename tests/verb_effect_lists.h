@@ -30,6 +30,7 @@ inline constexpr const char* kVerbActsAlways[] = {
     "train describe",
     "train force",
     "train quiet",
+    "train nproc",
     "prepare name",
     "prepare input",  // refused where it has no meaning, as vocabulary and url are
     "prepare tokenizer",
@@ -201,6 +202,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "train describe",
     "train ignore_optimizer",
     "train force",
+    "train nproc",
     "prepare name",
     "prepare input",
     "prepare tokenizer",
