@@ -96,7 +96,7 @@ int train(TrainRequest request) {
   // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
   // weights that do not fit leave no trace.
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
-  trainer.join(ranks.ranks());
+  trainer.join(ranks.ranks(), request.options.ranks);
   if (!request.initial_checkpoint.empty()) {
     const std::vector<std::string> missing = trainer.start_from(request.initial_checkpoint);
     if (!missing.empty())
