@@ -31,6 +31,8 @@ inline constexpr const char* kVerbActsAlways[] = {
     "train force",
     "train quiet",
     "train nproc",
+    "train reduce_dtype",  // where ranks are several, which a launcher says
+    "train shard_optimizer",
     "prepare name",
     "prepare input",  // refused where it has no meaning, as vocabulary and url are
     "prepare tokenizer",
@@ -359,6 +361,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "doctor json",
 };
 
+// Of several ranks: reduce_dtype and shard_optimizer, parallel/training_test.cpp.
 inline constexpr const char* kVerbEngineEffects[] = {
     "train quiet",          "eval device",      "eval threads",         "eval split",
     "eval dataset",         "eval batch_size",  "eval max_batches",     "eval json",
@@ -369,7 +372,7 @@ inline constexpr const char* kVerbEngineEffects[] = {
     "sizes device",         "sizes threads",    "loops device",         "loops threads",
     "loops threshold",      "loops thresholds", "bench repeats",        "bench sequences",
     "bench json",           "bench config",     "dag device",           "dag threads",
-    "dag threshold",        "dag thresholds",
+    "dag threshold",        "dag thresholds",   "train reduce_dtype",   "train shard_optimizer",
 };
 
 }  // namespace fathom

@@ -111,7 +111,7 @@ void Trainer::save(const std::string& name) {
 // finite, and the run is back at a checkpoint.
 bool Trainer::save_last(const TrainerEvents& events) {
   if (const auto trouble = find_trouble_in_weights(*model_)) {
-    handle(*trouble, {{}, state_.cursor}, events);
+    handle(*trouble, {{}, {}, state_.cursor}, events);
     return false;
   }
   if (suspect_) return true;

@@ -107,7 +107,7 @@ void Trainer::enter_stage_of(const std::string& name) {
   // A run that had no plan, or has none any more, is in the only stage there is.
   if (plan_.stages.size() == 1 && (name.empty() || plan_.written == nullptr)) return enter_stage(0);
   misuse(fmt::format("the run is in the stage {} of its training plan, and the plan of now has {}",
-                     in_quotes(name), join(names, ", ")),
+                     in_quotes(name), fathom::join(names, ", ")),
          "a plan that a run goes on with keeps the name of the stage where it stands");
 }
 
