@@ -61,6 +61,19 @@ if(FATHOM_ENGINE)
     target_link_libraries(fathom_torch INTERFACE ${TORCH_CPU_LIBRARY} ${C10_LIBRARY})
   endif()
 
+  # Ranks that train together talk by libtorch's c10d over gloo, whose headers are a package of their
+  # own. Without them the program says that it was built without.
+  add_library(fathom_gloo INTERFACE)
+  find_path(GLOO_INCLUDE gloo/algorithm.h)
+  find_library(GLOO_LIBRARY gloo)
+  if(GLOO_INCLUDE AND GLOO_LIBRARY)
+    target_compile_definitions(fathom_gloo INTERFACE USE_C10D_GLOO)
+    target_include_directories(fathom_gloo SYSTEM INTERFACE ${GLOO_INCLUDE})
+    target_link_libraries(fathom_gloo INTERFACE ${GLOO_LIBRARY})
+  else()
+    message(STATUS "libgloo-dev is missing: this program trains with one process alone")
+  endif()
+
   # One OpenMP pool for ATen, BLAS and our kernels: name the OpenMP flavour of OpenBLAS ahead of the
   # default one. Both files, or libtorch's liblapack brings the pthread flavour's pool back in.
   add_library(fathom_blas INTERFACE)

@@ -30,6 +30,9 @@ inline constexpr const char* kVerbActsAlways[] = {
     "train describe",
     "train force",
     "train quiet",
+    "train nproc",
+    "train reduce_dtype",  // where ranks are several, which a launcher says
+    "train shard_optimizer",
     "prepare name",
     "prepare input",  // refused where it has no meaning, as vocabulary and url are
     "prepare tokenizer",
@@ -201,6 +204,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "train describe",
     "train ignore_optimizer",
     "train force",
+    "train nproc",
     "prepare name",
     "prepare input",
     "prepare tokenizer",
@@ -358,6 +362,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "doctor json",
 };
 
+// Of several ranks: reduce_dtype and shard_optimizer, parallel/training_test.cpp.
 inline constexpr const char* kVerbEngineEffects[] = {
     "train quiet",          "eval device",      "eval threads",         "eval split",
     "eval dataset",         "eval batch_size",  "eval max_batches",     "eval json",
@@ -368,7 +373,7 @@ inline constexpr const char* kVerbEngineEffects[] = {
     "sizes device",         "sizes threads",    "loops device",         "loops threads",
     "loops threshold",      "loops thresholds", "bench repeats",        "bench sequences",
     "bench json",           "bench config",     "dag device",           "dag threads",
-    "dag threshold",        "dag thresholds",
+    "dag threshold",        "dag thresholds",   "train reduce_dtype",   "train shard_optimizer",
 };
 
 }  // namespace fathom

@@ -30,8 +30,8 @@ std::string counted(int n, const char* one, const char* many) {
   return fmt::format("{} {}", n, n == 1 ? one : many);
 }
 
-// What the processors and the quota give.
-ThreadChoice choose_by_machine(const ThreadLimits& limits) {
+// What the processors and the quota give to all that share them.
+ThreadChoice choose_for_all(const ThreadLimits& limits) {
   const int allowed = std::max(1, limits.allowed);
   if (limits.quota && std::ceil(*limits.quota) < allowed)
     return {std::max(1, static_cast<int>(std::ceil(*limits.quota))),
@@ -40,6 +40,16 @@ ThreadChoice choose_by_machine(const ThreadLimits& limits) {
     return {allowed, fmt::format("all that this process may use of the machine's {}",
                                  counted(limits.online, "processor", "processors"))};
   return {allowed, "all that this process may use"};
+}
+
+ThreadChoice choose_by_machine(const ThreadLimits& limits) {
+  ThreadChoice choice = choose_for_all(limits);
+  if (limits.sharing <= 1) return choice;
+  const int all = choice.threads;
+  choice.threads = std::max(1, all / limits.sharing);
+  choice.why = fmt::format("its part of {}, which {} processes share",
+                           counted(all, "processor", "processors"), limits.sharing);
+  return choice;
 }
 
 }  // namespace

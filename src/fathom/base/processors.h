@@ -24,6 +24,8 @@ struct ThreadLimits {
   std::optional<double> quota = {};             // processors worth of time that cgroups leave
   std::optional<std::string> setting = {};      // OMP_NUM_THREADS, as set
   std::optional<std::string> setting_why = {};  // whence it comes, if fathom itself has set it
+  // Processes like this one that have the same processors and the same quota.
+  int sharing = 1;
 };
 ThreadLimits thread_limits();  // of this process
 
@@ -31,9 +33,9 @@ ThreadLimits thread_limits();  // of this process
 int most_threads(int online);
 
 // `asked` (--threads, 0: not given) wins, then OMP_NUM_THREADS (the first number of a list), then
-// the processors that may be used, or the quota rounded up if that is less; at least 1. Throws
-// Error(kUsage) when more is asked for than the machine carries; an OMP_NUM_THREADS that is no such
-// number is passed over, and `why` says so.
+// the processors that may be used, or the quota rounded up if that is less, of which one that
+// shares them takes its part; at least 1. Throws Error(kUsage) when more is asked for than the
+// machine carries; an OMP_NUM_THREADS that is no such number is passed over, and `why` says so.
 ThreadChoice choose_threads(int64_t asked, const ThreadLimits& limits);
 
 // "2 threads: all that this process may use"

@@ -13,8 +13,10 @@ std::string engine_path() {
   return (self.parent_path() / "fathom-engine").string();
 }
 
-void set_thread_environment() {
-  set_thread_count(choose_threads(0, thread_limits()));
+void set_thread_environment(int sharing) {
+  ThreadLimits limits = thread_limits();
+  limits.sharing = sharing;
+  set_thread_count(choose_threads(0, limits));
   if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   // A step has hundreds of pieces of parallel work, and to wake a sleeping thread takes longer than

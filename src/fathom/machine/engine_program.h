@@ -10,7 +10,7 @@ std::string engine_path();  // beside this program, whether there is one or not
 // For the libraries that read their settings when they are loaded: as many OpenMP threads as
 // choose_threads() finds (base/processors.h), and threads that soon sleep while they wait, for on a
 // shared core spinning ones cost a factor of ten. What the user has set stays where it means
-// something.
-void set_thread_environment();
+// something. `sharing`: so many processes like this one have the same processors.
+void set_thread_environment(int sharing = 1);
 
 }  // namespace fathom

@@ -98,6 +98,8 @@ bool put(Console& console, int fd, std::string_view text) {
   return true;
 }
 
+int g_rank = 0;
+
 }  // namespace
 
 bool say_raw(std::FILE* stream, std::string_view text) noexcept {
@@ -125,7 +127,20 @@ bool say(std::FILE* stream, std::string_view text) noexcept {
   }
 }
 
+void speak_as_rank(int rank) {
+  g_rank = rank;
+  if (rank == 0) return;
+  std::fflush(stdout);
+  const int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (nothing >= 0) dup2(nothing, STDOUT_FILENO), close(nothing);
+}
+
+std::string rank_mark() {
+  return g_rank == 0 ? "" : fmt::format("[rank {}] ", g_rank);
+}
+
 void say_note(std::string_view sentence) noexcept {
+  if (g_rank != 0) return;
   try {
     say(stderr, fmt::format("note: {}\n", sentence));
   } catch (...) {  // no memory for a note

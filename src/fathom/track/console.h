@@ -20,6 +20,13 @@ bool say_raw(std::FILE* stream, std::string_view text) noexcept;
 // (base/visible.h), and paths of held folders get their names.
 bool say(std::FILE* stream, std::string_view text) noexcept;
 
+// Of several processes that do one work together, this one has that number. Rank 0 speaks for all:
+// from others nothing is seen but their errors, marked "[rank 1]", for say_note() is silent there,
+// and their standard output is put away. To be called before other threads are there.
+void speak_as_rank(int rank);
+// "[rank 1] ", or nothing.
+std::string rank_mark();
+
 // "note: ...\n" on standard error.
 void say_note(std::string_view sentence) noexcept;
 

@@ -35,16 +35,16 @@ std::string reason(const std::error_code& code) {
              : code.message();
 }
 
+}  // namespace
+
 void print_error(const Error& error) {
   const Style style(stderr);
   const auto line = [](const std::string& word, const std::string& text) {
-    say_raw(stderr, fmt::format("{} {}\n", word, visible(shown_paths(text))));
+    say_raw(stderr, fmt::format("{}{} {}\n", rank_mark(), word, visible(shown_paths(text))));
   };
   line(style.red("fathom:"), error.what());
   if (!error.hint().empty()) line(style.yellow("HINT:"), error.hint());
 }
-
-}  // namespace
 
 Error as_error(const std::exception& exception) {
   if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;

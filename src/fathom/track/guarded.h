@@ -12,6 +12,9 @@ namespace fathom {
 // it is only watched (track/console.h).
 int guarded(int (*body)(int, char**), int argc, char** argv);
 
+// "fathom: ...", and its HINT below, on standard error.
+void print_error(const Error& error);
+
 // Any exception as the Error that is to be printed; a net under the library's own errors.
 Error as_error(const std::exception& exception);
 

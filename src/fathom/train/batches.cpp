@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <type_traits>
 #include <utility>
 
@@ -66,33 +67,107 @@ Autocast::~Autocast() {
 
 namespace {
 
+// What one batch has of one loss.
+struct PartOfBatch {
+  double sum = 0, count = 0;
+  std::vector<Metric> means;         // of a function of means
+  std::vector<double> sums, counts;  // by sequence
+  bool told = false;                 // of every sequence
+
+  PartOfBatch() = default;
+  PartOfBatch(const LossPart& part, int64_t B) : count(part.count) {
+    if (count > 0) sum = part.sum.item<double>();
+    for (const LossPart& m : part.means) means.push_back({m.sum.item<double>(), m.count});
+    told = part.sum_B.defined() && part.count_B.defined() && part.sum_B.size(0) == B;
+    if (!told) return;
+    const auto numbers = [](const Tensor& x_B) {
+      const Tensor x = x_B.contiguous();
+      return std::vector<double>(x.data_ptr<double>(), x.data_ptr<double>() + x.numel());
+    };
+    sums = numbers(part.sum_B);
+    counts = numbers(part.count_B);
+  }
+};
+
+void to_json(nlohmann::json& json, const PartOfBatch& p) {
+  json = {p.sum, p.count, nlohmann::json::array(), p.sums, p.counts, p.told};
+  for (const Metric& m : p.means) json[2].push_back({m.sum, m.count});
+}
+
+void from_json(const nlohmann::json& json, PartOfBatch& p) {
+  json.at(0).get_to(p.sum);
+  json.at(1).get_to(p.count);
+  for (const nlohmann::json& m : json.at(2))
+    p.means.push_back({m.at(0).get<double>(), m.at(1).get<double>()});
+  json.at(3).get_to(p.sums);
+  json.at(4).get_to(p.counts);
+  json.at(5).get_to(p.told);
+}
+
+// What one batch adds to an evaluation.
+struct BatchNumbers {
+  int64_t batch = 0;  // which of them
+  double flops = 0, tokens = 0, targets = 0;
+  bool optimises_its_loss = true;
+  std::map<std::string, PartOfBatch> losses;
+  PartOfBatch answer;
+  std::map<std::string, Metric> metrics;
+};
+
+void to_json(nlohmann::json& json, const BatchNumbers& n) {
+  json = {n.batch, n.flops, n.tokens, n.targets, n.optimises_its_loss, n.losses, n.answer};
+  nlohmann::json& metrics = json.emplace_back(nlohmann::json::object());
+  for (const auto& [name, m] : n.metrics) metrics[name] = {m.sum, m.count};
+}
+
+void from_json(const nlohmann::json& json, BatchNumbers& n) {
+  json.at(0).get_to(n.batch);
+  json.at(1).get_to(n.flops);
+  json.at(2).get_to(n.tokens);
+  json.at(3).get_to(n.targets);
+  json.at(4).get_to(n.optimises_its_loss);
+  json.at(5).get_to(n.losses);
+  json.at(6).get_to(n.answer);
+  for (const auto& [name, m] : json.at(7).items())
+    n.metrics[name] = {m.at(0).get<double>(), m.at(1).get<double>()};
+}
+
+// Of all ranks, in the order of the batches: sums have the same bits however these are shared.
+// Nothing: one of them was stopped.
+std::optional<std::vector<BatchNumbers>> gathered(Ranks& ranks,
+                                                  const std::vector<BatchNumbers>& own,
+                                                  bool complete) {
+  const std::vector<uint8_t> bytes = nlohmann::json::to_cbor({{"c", complete}, {"n", own}});
+  std::vector<BatchNumbers> all;
+  for (const std::string& theirs : ranks.gather(std::string(bytes.begin(), bytes.end()))) {
+    const nlohmann::json json = nlohmann::json::from_cbor(theirs);
+    complete = complete && json.at("c").get<bool>();
+    for (const nlohmann::json& numbers : json.at("n")) all.push_back(numbers.get<BatchNumbers>());
+  }
+  if (!complete) return std::nullopt;
+  std::sort(all.begin(), all.end(),
+            [](const BatchNumbers& a, const BatchNumbers& b) { return a.batch < b.batch; });
+  return all;
+}
+
 // Sums of one loss over all that was evaluated.
 struct PartSums {
   double sum = 0, count = 0;
   std::vector<double> sums, counts;  // by sequence
   bool told = true;                  // of every sequence
   LossPart of_means = {{}, {}, 0};   // a function of means; without them
-  StepSums step;                     // its
+  std::vector<Metric> means;         // its
 
-  double mean() const {
-    return of_means.of_means ? value_of_means(of_means, step.means.at(of_means.name)) : sum / count;
-  }
-  void add(const LossPart& part, int64_t B) {
-    if (part.count > 0) sum += part.sum.item<double>();
-    if (part.of_means) {
-      of_means.name = part.name;
-      of_means.of_means = part.of_means;
-      step.add(part);
-    }
+  double mean() const { return of_means.of_means ? value_of_means(of_means, means) : sum / count; }
+  void add(const PartOfBatch& part) {
+    if (part.count > 0) sum += part.sum;
+    means.resize(std::max(means.size(), part.means.size()));
+    for (size_t k = 0; k < part.means.size(); ++k) means[k] += part.means[k];
     count += part.count;
-    told = told && part.sum_B.defined() && part.count_B.defined() && part.sum_B.size(0) == B;
+    told = told && part.told;
     if (!told) return;
-    const auto append = [](std::vector<double>& to, const Tensor& x_B) {
-      const Tensor x = x_B.contiguous();
-      to.insert(to.end(), x.data_ptr<double>(), x.data_ptr<double>() + x.numel());
-    };
-    append(sums, part.sum_B);
-    append(counts, part.count_B);
+    sums.insert(sums.end(), part.sums.begin(), part.sums.end());
+    counts.insert(counts.end(), part.counts.begin(), part.counts.end());
   }
 };
 
@@ -191,50 +266,82 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
                     Precision dtype, const EvaluateOptions& options) {
   const at::NoGradGuard no_grad;
   const Autocast autocast(dtype, device);
-  Evaluation e;
-  std::map<std::string, PartSums> losses;
-  PartSums answer;
-  bool optimises_its_loss = true;
-  std::map<std::string, Metric> metrics;
+  Ranks* const ranks =
+      options.ranks != nullptr && !options.ranks->is_alone() ? options.ranks : nullptr;
+  std::vector<BatchNumbers> numbers;
+  std::map<std::string, LossPart> functions;  // of means; without them
+  bool complete = true;
   int64_t first_sequence = 0;  // of the batch, so that no split into batches changes a draw
   Cursor cursor = source.start();
   for (int64_t i = 0; i < batches; ++i) {
-    if (options.stop && options.stop()) {
-      e.complete = false;
-      return e;
-    }
+    complete = !(options.stop && options.stop());
+    if (!complete) break;
     const Drawn drawn = source.next(cursor);
     cursor = drawn.after;
+    const int64_t B = drawn.batch.B, first = std::exchange(first_sequence, first_sequence + B);
+    // A rank for which there is none takes the first one too, for what there is to know of losses.
+    const bool is_own = ranks == nullptr || i % ranks->size() == ranks->rank();
+    if (!is_own && !(i == 0 && ranks->rank() >= batches)) continue;
     const Batch batch = to_batch(drawn.batch, device);
     const auto answers = batch.labels.find("answer");
     const bool reads_words = options.tokenizer != nullptr && answers != batch.labels.end();
     Pass pass;
-    pass.random = RandomField(0, 0, first_sequence);
+    pass.random = RandomField(0, 0, first);
     pass.policy = options.policy;
-    const int64_t B = batch.tokens_BT.size(0);
     Policy own;
     if (options.policy_of) {
-      own = options.policy_of(first_sequence, B);
+      own = options.policy_of(first, B);
       pass.policy = &own;
     }
     pass.predictions = reads_words;
     const ModelOutput output = model.forward(batch, pass);
-    first_sequence += B;
-    e.flops += output.flops;
-    e.tokens += static_cast<double>(batch.tokens_BT.numel());
-    double n = output.loss.count;  // or of the part that has most
+    BatchNumbers n;
+    n.batch = i;
+    n.flops = output.flops;
+    n.tokens = static_cast<double>(batch.tokens_BT.numel());
+    n.targets = output.loss.count;  // or of the part that has most
     for (const LossPart& part : output.losses) {
-      losses[part.name].add(part, B);
-      if (!output.loss.sum.defined()) n = std::max(n, part.count);
+      n.losses.emplace(part.name, PartOfBatch(part, B));
+      if (part.of_means) {
+        LossPart& function = functions[part.name];
+        function.name = part.name;
+        function.of_means = part.of_means;
+      }
+      if (!output.loss.sum.defined()) n.targets = std::max(n.targets, part.count);
     }
-    answer.add(output.loss, B);
-    optimises_its_loss = optimises_its_loss && output.optimises_its_loss();
-    for (const auto& [name, metric] : output.metrics) metrics[name] += metric;
+    n.answer = PartOfBatch(output.loss, B);
+    n.optimises_its_loss = output.optimises_its_loss();
+    n.metrics = output.metrics;
     if (reads_words && output.predictions_BT.defined())
-      metrics["word_accuracy"] +=
+      n.metrics["word_accuracy"] +=
           words_of(*options.tokenizer, drawn.batch, answers->second, output.predictions_BT);
-    e.targets += n;
+    if (is_own) numbers.push_back(std::move(n));
     if (options.progress) options.progress(i + 1);
+  }
+  if (ranks != nullptr) {
+    auto all = gathered(*ranks, numbers, complete);
+    complete = all.has_value();
+    if (all) numbers = std::move(*all);
+  }
+  Evaluation e;
+  e.complete = complete;
+  if (!complete) return e;
+  std::map<std::string, PartSums> losses;
+  PartSums answer;
+  bool optimises_its_loss = true;
+  std::map<std::string, Metric> metrics;
+  for (const BatchNumbers& n : numbers) {
+    e.flops += n.flops;
+    e.tokens += n.tokens;
+    e.targets += n.targets;
+    for (const auto& [name, part] : n.losses) {
+      losses[name].add(part);
+      const auto function = functions.find(name);
+      if (function != functions.end()) losses[name].of_means = function->second;
+    }
+    answer.add(n.answer);
+    optimises_its_loss = optimises_its_loss && n.optimises_its_loss;
+    for (const auto& [name, metric] : n.metrics) metrics[name] += metric;
   }
   if (e.targets == 0)
     fail("nothing that was to be evaluated has a target", "evaluate more batches of it");

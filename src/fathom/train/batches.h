@@ -12,6 +12,7 @@
 #include "fathom/data/tokenizer.h"
 #include "fathom/model/model.h"
 #include "fathom/model/spec/policy.h"
+#include "fathom/parallel/ranks.h"
 #include "fathom/train/recipe/run_config.h"
 
 namespace fathom {
@@ -79,6 +80,9 @@ struct EvaluateOptions {
   // Of data whose answers are marked (RowOptions::mark_answers): they are compared word by word
   // with what the model says where the answer so far is given, "word_accuracy". Null: they are not.
   const Tokenizer* tokenizer = nullptr;
+  // Which share the batches, each asking for the same evaluation, and have the same numbers of it,
+  // whatever their number is. Null: there is one process.
+  Ranks* ranks = nullptr;
 };
 
 // Means over the first `batches` batches of `source`, in evaluation mode and without a graph.

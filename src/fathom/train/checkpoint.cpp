@@ -130,10 +130,10 @@ TakenPart copy_part(const std::string& folder, const TensorNames& names, Paramet
 }
 
 // "<parameter>.<what is kept>" of all parameters.
-void each_state(const Optimizer& optimizer,
+void each_state(const std::vector<Optimizer::State>& states,
                 const std::function<void(const std::string& name, const Optimizer::State& of,
                                          const Tensor& tensor)>& visit) {
-  for (const Optimizer::State& s : optimizer.state())
+  for (const Optimizer::State& s : states)
     for (size_t i = 0; i < s.tensors.size(); ++i)
       visit(s.name + "." + s.about[i].name, s, s.tensors[i]);
 }
@@ -142,13 +142,15 @@ void copy_optimizer(const std::string& folder, const Optimizer& optimizer) {
   const std::string path = folder + "/optimizer.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);
   std::vector<TensorShape> shapes;
-  each_state(optimizer, [&](const std::string& name, const Optimizer::State&, const Tensor& t) {
-    shapes.push_back({name, t.sizes().vec()});
-  });
+  each_state(optimizer.state(),
+             [&](const std::string& name, const Optimizer::State&, const Tensor& t) {
+               shapes.push_back({name, t.sizes().vec()});
+             });
   require_tensors(file, path, shapes);
-  each_state(optimizer, [&](const std::string& name, const Optimizer::State& of, const Tensor& t) {
-    if (!of.frozen) copy_from(file, name, t);
-  });
+  each_state(optimizer.state(),
+             [&](const std::string& name, const Optimizer::State& of, const Tensor& t) {
+               if (!of.frozen && !of.elsewhere) copy_from(file, name, t);
+             });
   file.require_whole();
 }
 
@@ -189,11 +191,13 @@ LoadedModel read_model(const std::string& folder, at::Device device,
 }  // namespace
 
 void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
-                      const ParameterSet& parameters, Optimizer& optimizer) {
+                      const ParameterSet& parameters, Optimizer& optimizer,
+                      const std::vector<Optimizer::State>* whole) {
   const Answering answering(optimizer);
   TensorList model, kept;
   for (const Parameter& p : parameters.all()) model.add(p.spec.name, p.tensor);
-  each_state(optimizer, [&](const std::string& name, const Optimizer::State&, const Tensor& t) {
+  const std::vector<Optimizer::State>& states = whole != nullptr ? *whole : optimizer.state();
+  each_state(states, [&](const std::string& name, const Optimizer::State&, const Tensor& t) {
     kept.add(name, t);
   });
   model.write(writer.path() + "/model.safetensors");

@@ -23,9 +23,11 @@
 
 namespace fathom {
 
-// Fills it; the caller commits.
+// Fills it; the caller commits. `whole`: what the optimiser keeps, where that is not all in its own
+// memory (train/together.h).
 void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
-                      const ParameterSet& parameters, Optimizer& optimizer);
+                      const ParameterSet& parameters, Optimizer& optimizer,
+                      const std::vector<Optimizer::State>* whole = nullptr);
 
 // All loading throws Error for a damaged or incomplete checkpoint, and for a tensor that is
 // missing, surplus, or of another shape or type, by name.

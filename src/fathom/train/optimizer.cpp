@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -15,11 +16,11 @@ namespace fathom {
 namespace {
 
 std::vector<Tensor> zeros_for(const std::vector<StateTensor>& about, const Tensor& parameter,
-                              bool frozen) {
+                              bool absent) {
   std::vector<Tensor> tensors;
   for (const StateTensor& t : about)
     tensors.push_back(t.is_number ? at::zeros({}, parameter.options())
-                      : frozen    ? at::zeros({}, parameter.options()).expand(parameter.sizes())
+                      : absent    ? at::zeros({}, parameter.options()).expand(parameter.sizes())
                                   : at::zeros_like(parameter));
   return tensors;
 }
@@ -51,7 +52,9 @@ void Optimizer::settle(const ParameterSet& parameters) {
 void Optimizer::configure(const ParameterSet& parameters, const OptimizerConfig& config) {
   const bool answered = let_answer(true);
   if (config.optimizer != rule_->name) {
+    const int rank = rank_, size = size_;
     *this = Optimizer(parameters, config);
+    if (size > 1) shard(rank, size);
     return;
   }
   config_ = config;
@@ -62,9 +65,32 @@ void Optimizer::configure(const ParameterSet& parameters, const OptimizerConfig&
     if (frozen == s.frozen) continue;
     s.frozen = frozen;
     s.begun = steps_;
-    s.tensors = zeros_for(s.about, parameters_[i], frozen);
+    s.tensors = zeros_for(s.about, parameters_[i], frozen || s.elsewhere);
   }
   let_answer(answered);
+}
+
+void Optimizer::shard(int rank, int size) {
+  rank_ = rank;
+  size_ = size;
+  // The largest first, to whoever has least: as even as whole parameters can be.
+  std::vector<size_t> order(parameters_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return parameters_[a].numel() > parameters_[b].numel();
+  });
+  std::vector<int64_t> kept(static_cast<size_t>(size));
+  owners_.assign(parameters_.size(), 0);
+  for (const size_t i : order) {
+    const auto least = std::min_element(kept.begin(), kept.end());
+    owners_[i] = static_cast<int>(least - kept.begin());
+    *least += parameters_[i].numel();
+  }
+  for (size_t i = 0; i < state_.size(); ++i) {
+    State& s = state_[i];
+    s.elsewhere = owners_[i] != rank;
+    if (s.elsewhere) s.tensors = zeros_for(s.about, parameters_[i], true);
+  }
 }
 
 const Tensor& Optimizer::State::at(const std::string& tensor) const {
@@ -78,7 +104,7 @@ void Optimizer::reset() {
   set_steps(0, {});
   answers_ = false;
   for (State& s : state_)
-    if (!s.frozen)
+    if (!s.frozen && !s.elsewhere)
       for (Tensor& tensor : s.tensors) tensor.zero_();
 }
 
@@ -116,6 +142,7 @@ void Optimizer::step(double learning_rate, double gradient_scale) {
       ++state.begun;
       continue;
     }
+    if (state.elsewhere) continue;
     const int64_t n = steps_ - state.begun;
     if (n == 1)
       for (size_t t = 0; t < state.tensors.size(); ++t)

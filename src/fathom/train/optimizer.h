@@ -24,6 +24,15 @@ class Optimizer {
   // that answer.
   void configure(const ParameterSet& parameters, const OptimizerConfig& config);
 
+  // Keeps what belongs to a part of the parameters alone, the `rank`-th of `size` of about the same
+  // number of numbers, and updates those: each of several optimisers of the same parameters another
+  // part. To be called before the first step; whoever calls it brings the weights together again.
+  // Not of a rule whose answering weights are not the parameters (require_shares).
+  void shard(int rank, int size);
+  // Of the i-th parameter; 0 where it was not called.
+  int owner(size_t i) const { return owners_.empty() ? 0 : owners_[i]; }
+  const Tensor& parameter(size_t i) const { return parameters_[i]; }
+
   const OptimizerRule& rule() const { return *rule_; }
 
   // Before the passes of a step, counted in its stage: parameters that are frozen until a later one
@@ -35,8 +44,9 @@ class Optimizer {
   struct State {
     std::string name;                // of the parameter
     std::vector<StateTensor> about;  // each of the tensors
-    std::vector<Tensor> tensors;     // of a frozen parameter zeros that take no memory
+    std::vector<Tensor> tensors;     // of one frozen or kept elsewhere zeros that take no memory
     bool frozen = false;             // for good
+    bool elsewhere = false;          // another rank keeps it
     int64_t begun = 0;               // updates that the others had made when it began
     const Tensor& at(const std::string& tensor) const;  // Error if there is none
   };
@@ -67,6 +77,8 @@ class Optimizer {
   std::vector<Tensor> parameters_;
   std::vector<Group> groups_;
   std::vector<State> state_;
+  int rank_ = 0, size_ = 1;
+  std::vector<int> owners_;  // ranks, by parameter; empty: all is kept here
   int64_t steps_ = 0;
   bool answers_ = false;
 };

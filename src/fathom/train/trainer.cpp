@@ -18,6 +18,8 @@
 #include "fathom/train/loss_parts.h"
 #include "fathom/train/recipe/due.h"
 #include "fathom/train/recipe/stage_data.h"
+#include "fathom/train/together.h"
+#include "fathom/train/trainer_sums.h"
 
 namespace fathom {
 namespace {
@@ -60,16 +62,6 @@ bool stopped(const TrainerEvents& events) {
 
 }  // namespace
 
-struct Trainer::Accumulated {
-  double objective = 0, gradient_norm = 0;
-  size_t passes = 0;  // forward and backward passes made
-  Metric answer;      // ModelOutput::loss
-  double flops = 0;
-  bool optimises_its_loss = true;
-  std::map<std::string, Metric> metrics;
-  std::map<std::string, double> parts;  // of the objective
-};
-
 Trainer::Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder)
     : Trainer(one_stage(config, std::move(corpus)), vocab_size, std::move(folder)) {}
 
@@ -108,7 +100,8 @@ void Trainer::begin(const TrainerEvents& events) {
   if (events.begin) events.begin();
   begun_ = true;
   if (waiting_.empty()) return;
-  for (const auto& [name, checkpoint] : waiting_) checkpoint->commit();
+  for (const auto& [name, checkpoint] : waiting_)
+    if (checkpoint != nullptr) checkpoint->commit();
   waiting_.clear();
   saved_step_ = waiting_step_;
   prune();
@@ -132,67 +125,68 @@ ModelOutput Trainer::forward(const Batch& batch, int64_t first_sequence) const {
 }
 
 // Those of the whole step's losses that are known before its passes.
-std::map<std::string, double> Trainer::known_counts(const std::vector<Batch>& batches) const {
+std::map<std::string, double> Trainer::known_counts(const StepData& data) const {
   const at::NoGradGuard no_grad;
   const Autocast autocast(config_.training.dtype, device_);
   std::map<std::string, double> known;
-  int64_t first_sequence = 0;
-  for (const Batch& batch : batches) {
-    for (const auto& [name, count] : model_->known_counts(batch, pass(first_sequence)))
+  for (size_t i = 0; i < data.batches.size(); ++i)
+    for (const auto& [name, count] : model_->known_counts(data.batches[i], pass(data.firsts[i])))
       known[name] += count;
-    first_sequence += batch.tokens_BT.size(0);
-  }
-  return known;
+  return ranks_->sum(known);
 }
 
 // Adds what only a forward pass tells of the whole step's losses. False: stopped.
-bool Trainer::count_targets(const std::vector<Batch>& batches, const TrainerEvents& events,
+bool Trainer::count_targets(const StepData& data, const TrainerEvents& events,
                             StepSums& step) const {
   const at::NoGradGuard no_grad;
   StepSums found;
-  int64_t first_sequence = 0;
-  for (const Batch& batch : batches) {
-    if (stopped(events)) return false;
-    const ModelOutput output = forward(batch, first_sequence);
+  for (size_t i = 0; i < data.batches.size(); ++i) {
+    if (ranks_->is_alone() && stopped(events)) return false;
+    const ModelOutput output = forward(data.batches[i], data.firsts[i]);
     for (const LossPart& part : output.losses) found.add(part);
-    first_sequence += batch.tokens_BT.size(0);
   }
+  sum_over(*ranks_, found);
   step.merge(found);  // those that were known beforehand stay
   return true;
 }
 
 // False: stopped. Leaves early at a loss that is not finite.
-bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
-                         Accumulated& sums) {
-  const std::map<std::string, double> known = known_counts(batches);
-  StepSums step;                      // of all of it
-  std::map<std::string, double> had;  // counts of its passes
-  step.counts = known;
-  int64_t first_sequence = 0;
+bool Trainer::accumulate(const StepData& data, const TrainerEvents& events, Accumulated& sums) {
+  const bool is_alone = ranks_->is_alone();
+  // Once a step: all ranks make the rest of it, or none does.
+  if (!is_alone && ranks_->any(stopped(events))) return false;
+  sums.known = known_counts(data);
+  StepSums step;  // of all of it
+  step.counts = sums.known;
   const auto step_sequences = static_cast<double>(config_.sequences_per_step());
+  const size_t passes = data.batches.size() * static_cast<size_t>(ranks_->size());
   // Not where memory is what counts.
   std::optional<KeptWeights::Use> use;
   if (!config_.training.recompute_blocks) use.emplace(kept_weights_);
   const bool by_pass = config_.training.loss_norm == LossNorm::kMinibatch;
   sums.optimises_its_loss = !by_pass;  // which does not depend on how a step is split
-  for (const Batch& batch : batches) {
-    if (stopped(events)) return false;
-    const ModelOutput output = forward(batch, first_sequence);
-    const auto sequences = static_cast<double>(batch.tokens_BT.size(0));
-    first_sequence += batch.tokens_BT.size(0);
+  for (size_t i = 0; i < data.batches.size(); ++i) {
+    if (is_alone && stopped(events)) return false;
+    const ModelOutput output = forward(data.batches[i], data.firsts[i]);
+    if (i == 0 && !is_alone && !by_pass) count_together(output, data, events, step);
+    const auto sequences = static_cast<double>(data.batches[i].tokens_BT.size(0));
     Tensor loss;
     for (const LossPart& part : output.losses) {
-      had[part.name] += part.count;
+      sums.had[part.name] += part.count;
       if (part.count == 0 && (by_pass || !part.of_means)) continue;
       if (!by_pass && !step.has(part)) {
-        if (batches.size() == 1)
+        if (!is_alone)
+          fail(
+              fmt::format("the loss {} is of some passes of a step alone", in_quotes(part.name)),
+              "a model has the same losses in each pass, with a count of 0 where there is nothing");
+        if (data.batches.size() == 1)
           step.add(part);
-        else if (!count_targets(batches, events, step))
+        else if (!count_targets(data, events, step))
           return false;
       }
       if (!by_pass && step.is_of_nothing(part)) continue;
       const Tensor term = by_pass ? part.sum * (sequences / step_sequences / part.count)
-                                  : term_of_pass(part, step, batches.size());
+                                  : term_of_pass(part, step, passes);
       loss = loss.defined() ? loss + term : term;
       sums.parts[part.name] += term.item<double>();
     }
@@ -200,7 +194,11 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
     sums.flops += output.flops;
     if (loss.defined()) {
       sums.objective += loss.item<double>();
-      if (!std::isfinite(sums.objective)) return true;
+      if (!std::isfinite(sums.objective)) break;
+      // Gradients of blocks that are computed again come in parts.
+      if (gradients_ != nullptr && i + 1 == data.batches.size() &&
+          !config_.training.recompute_blocks)
+        gradients_->begin();
       torch::autograd::backward({loss}, {});
       if (output.after_backward)
         for (const auto& [name, metric] : output.after_backward()) sums.metrics[name] += metric;
@@ -210,7 +208,8 @@ bool Trainer::accumulate(const std::vector<Batch>& batches, const TrainerEvents&
       sums.answer += {output.loss.sum.item<double>(), output.loss.count};
     for (const auto& [name, metric] : output.metrics) sums.metrics[name] += metric;
   }
-  require_counts(known, had);
+  if (!is_alone) add_up(sums);
+  if (std::isfinite(sums.objective)) require_counts(sums.known, sums.had);
   return true;
 }
 
@@ -232,9 +231,10 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   model_->parameters().zero_grad();
   optimizer_->begin_step(stage_step());
   Accumulated sums;
-  if (!accumulate(data.batches, events, sums)) return std::nullopt;
+  if (!accumulate(data, events, sums)) return std::nullopt;
   report.flops = sums.flops;
-  if (std::isfinite(sums.objective)) sums.gradient_norm = gradient_norm(model_->parameters());
+  if (std::isfinite(sums.objective))
+    sums.gradient_norm = ranks_->broadcast(gradient_norm(model_->parameters()));
   if (const auto trouble = find_trouble(*model_, sums.objective, sums.gradient_norm, sums.passes)) {
     handle(*trouble, data, events);
     report.step = state_.step;
@@ -253,6 +253,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   between_states_ = true;
   const double scale = clip_scale(sums.gradient_norm, config_.optimizer.grad_clip);
   optimizer_->step(report.learning_rate, scale);
+  if (is_sharded()) send_weights(*ranks_, *optimizer_);
   report.clipped = scale < 1;
   report.metrics = spectral_.after_update(optimizer_->steps(),
                                           log_due(config_.training.log_interval, state_.step + 1));
@@ -263,7 +264,7 @@ std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   suspect_ = false;
   count_step(data);
   state_.progress.flops += sums.flops;
-  if (is_timed_) state_.progress.seconds += seconds_since(start);
+  if (is_timed_) state_.progress.seconds += ranks_->broadcast(seconds_since(start));
   report.step = state_.step;
   between_states_ = false;
   begin(events);
@@ -293,6 +294,7 @@ RunEnd Trainer::run(const TrainerEvents& events) {
 }
 
 RunEnd Trainer::train(const TrainerEvents& events) {
+  agree();
   if (goes_on_unchanged_) begin(events);
   for (;;) {
     const TrainingConfig& t = config_.training;

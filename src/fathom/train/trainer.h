@@ -13,10 +13,13 @@
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/model/spec/policy.h"
 #include "fathom/ops/kept_weights.h"
+#include "fathom/parallel/gradient_sum.h"
+#include "fathom/parallel/ranks.h"
 #include "fathom/train/batches.h"
 #include "fathom/train/checkpoint.h"
 #include "fathom/train/guards.h"
 #include "fathom/train/recipe/evaluations.h"
+#include "fathom/train/recipe/rank_settings.h"
 #include "fathom/train/recipe/stage.h"
 #include "fathom/train/spectral.h"
 
@@ -90,6 +93,14 @@ class Trainer {
   Trainer(const RunConfig& config, Corpus corpus, int64_t vocab_size, std::string folder,
           std::unique_ptr<Model> model);
 
+  // Trains with the trainers of other processes, which are made of the same and called alike: each
+  // step's passes are shared between them, pass i to rank i modulo their number, and whatever is
+  // decided is decided by all. Before anything else is done with the trainer. Rank 0 alone may have
+  // a folder, and events but for `stop`. Throws Error(kUsage) where the passes cannot be shared.
+  void join(std::shared_ptr<Ranks> ranks, const RankSettings& settings = RankSettings());
+  const Ranks& ranks() const { return *ranks_; }
+  const GradientSum* gradient_sum() const { return gradients_.get(); }  // null: alone
+
   // Where the run's files go from now on.
   void write_to(std::string folder) { folder_ = std::move(folder); }
 
@@ -129,11 +140,13 @@ class Trainer {
   struct Accumulated;  // what the passes of one step summed up
   // What one optimiser step is made of.
   struct StepData {
-    std::vector<Batch> batches;  // a forward and backward pass each
+    std::vector<Batch> batches;   // a forward and backward pass each
+    std::vector<int64_t> firsts;  // by batch: which of the step's sequences is its first
     Cursor after;
-    int64_t samples = 0, tokens = 0;
+    int64_t samples = 0, tokens = 0;  // of the passes of all ranks
   };
-  StepData draw_step() const;
+  // `whole`: the passes of all ranks, not this one's alone.
+  StepData draw_step(bool whole = false) const;
   void count_step(const StepData& data);
   const StageRun& stage() const { return plan_.stages[stage_]; }
   double stage_done() const;
@@ -143,17 +156,21 @@ class Trainer {
   void enter_stage(size_t stage);
   void enter_stage_of(const std::string& name);
   void next_stage(const TrainerEvents& events);
-  bool accumulate(const std::vector<Batch>& batches, const TrainerEvents& events,
-                  Accumulated& sums);
+  bool accumulate(const StepData& data, const TrainerEvents& events, Accumulated& sums);
   Pass pass(int64_t first_sequence) const;
   ModelOutput forward(const Batch& batch, int64_t first_sequence) const;
-  std::map<std::string, double> known_counts(const std::vector<Batch>& batches) const;
-  bool count_targets(const std::vector<Batch>& batches, const TrainerEvents& events,
-                     StepSums& step) const;
+  std::map<std::string, double> known_counts(const StepData& data) const;
+  bool count_targets(const StepData& data, const TrainerEvents& events, StepSums& step) const;
+  bool count_together(const ModelOutput& first, const StepData& data, const TrainerEvents& events,
+                      StepSums& step) const;
+  void add_up(Accumulated& sums);
+  void agree();
+  bool is_sharded() const { return rank_settings_.shard_optimizer && !ranks_->is_alone(); }
   bool is_spike(double objective, double gradient_norm) const;
   void handle(const Trouble& trouble, const StepData& data, const TrainerEvents& events);
   void skip_step(const std::string& why, const StepData& data, const TrainerEvents& events);
   void roll_back(const std::string& why, const StepData& data, const TrainerEvents& events);
+  std::optional<CheckpointChoice> newest_of_folder() const;
   void take_best_of_folder();
   void show_sample(const TrainerEvents& events);
   bool evaluate_one(const EvaluationSpec& spec, const TrainerEvents& events,
@@ -168,6 +185,10 @@ class Trainer {
   bool save_last(const TrainerEvents& events);
   void save_what_is_left() noexcept;
 
+  std::shared_ptr<Ranks> ranks_ = std::make_shared<Ranks>();
+  RankSettings rank_settings_;
+  std::unique_ptr<GradientSum> gradients_;  // null: alone
+  bool is_saved_ = false;                   // a rank has a folder
   RunPlan plan_;
   size_t stage_ = 0;              // the present one
   RunConfig config_;              // its
@@ -184,7 +205,7 @@ class Trainer {
   std::string resumed_from_;        // checkpoint; empty: none
   bool goes_on_unchanged_ = false;  // with the settings and the data of the checkpoint
   bool begun_ = false;
-  // Checkpoints that are written, but not yet in their places, by name.
+  // Checkpoints that are written, but not yet in their places, by name; null: rank 0 has it.
   std::map<std::string, std::unique_ptr<CheckpointWriter>> waiting_;
   int64_t waiting_step_ = -1;
   int64_t saved_step_ = -1;

@@ -6,6 +6,7 @@
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/files.h"
 #include "fathom/train/recipe/due.h"
+#include "fathom/train/together.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
@@ -78,23 +79,29 @@ TakenPart Trainer::take_part(const std::string& checkpoint, const TensorNames& n
 }
 
 void Trainer::prune() {
-  if (config_.training.keep_checkpoints)
+  if (config_.training.keep_checkpoints && !folder_.empty())
     prune_numbered(folder_ + "/checkpoints", *config_.training.keep_checkpoints);
 }
 
 void Trainer::save(const std::string& name) {
-  if (folder_.empty()) return;
+  if (!is_saved_) return;
   state_.optimizer_steps = optimizer_->steps();
   state_.moments_begun = optimizer_->begun();
-  make_folders(folder_ + "/checkpoints");  // whoever removed it did not mean the next one
-  auto checkpoint = std::make_unique<CheckpointWriter>(folder_ + "/checkpoints/" + name);
-  write_checkpoint(*checkpoint, state_, model_->parameters(), *optimizer_);
+  std::vector<Optimizer::State> whole;
+  if (is_sharded()) whole = whole_state(*ranks_, *optimizer_);
+  std::unique_ptr<CheckpointWriter> checkpoint;
+  if (!folder_.empty()) {
+    make_folders(folder_ + "/checkpoints");  // whoever removed it did not mean the next one
+    checkpoint = std::make_unique<CheckpointWriter>(folder_ + "/checkpoints/" + name);
+    write_checkpoint(*checkpoint, state_, model_->parameters(), *optimizer_,
+                     is_sharded() ? &whole : nullptr);
+  }
   if (!begun_) {
     waiting_[name] = std::move(checkpoint);
     waiting_step_ = state_.step;
     return;
   }
-  checkpoint->commit();
+  if (checkpoint != nullptr) checkpoint->commit();
   if (state_.step > saved_step_) fruitless_rollbacks_ = 0;
   saved_step_ = state_.step;
 }
@@ -104,20 +111,22 @@ void Trainer::save(const std::string& name) {
 // finite, and the run is back at a checkpoint.
 bool Trainer::save_last(const TrainerEvents& events) {
   if (const auto trouble = find_trouble_in_weights(*model_)) {
-    handle(*trouble, {{}, state_.cursor}, events);
+    handle(*trouble, {{}, {}, state_.cursor}, events);
     return false;
   }
   if (suspect_) return true;
   save("last");
-  if (folder_.empty() || !numbered_due(config_, state_.step)) return true;
+  if (!is_saved_ || !numbered_due(config_, state_.step)) return true;
   save(numbered_name(state_.step));
   if (begun_) prune();
   return true;
 }
 
-// After an error that is not the weights' fault: a full run store, data that vanished, no memory.
+// After an error that is not the weights' fault: a full run store, data that vanished, no memory, a
+// rank that was lost.
 void Trainer::save_what_is_left() noexcept {
   try {
+    if (is_sharded()) return;  // of what the others keep, nothing can be asked any more
     if (!suspect_ && !between_states_ && state_.step > saved_step_ &&
         !find_trouble_in_weights(*model_))
       save("last");

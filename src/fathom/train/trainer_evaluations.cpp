@@ -38,6 +38,7 @@ bool Trainer::evaluate_one(const EvaluationSpec& spec, const TrainerEvents& even
   options.stop = events.stop;
   if (events.evaluating)
     options.progress = [&](int64_t done) { events.evaluating(spec.name, done, sequences / B); };
+  options.ranks = ranks_.get();
   options.tokenizer = stage().corpora.at(0).tokenizer();
   std::optional<Policy> policy;
   if (!spec.settings.empty() || policy_) policy = make_policy(shown.config.model);

@@ -25,7 +25,10 @@ void Trainer::handle(const Trouble& trouble, const StepData& data, const Trainer
   if (resumed_from_.empty()) begin(events);  // the batch is kept in the run's folder
   std::string what = fmt::format("step {}: {}", state_.step + 1, trouble.what);
   if (!folder_.empty() && !data.batches.empty())
-    what += "; the batch is in " + dump_batch(folder_, state_, data.batches, trouble.what);
+    what += "; the batch is in " +
+            dump_batch(folder_, state_,
+                       ranks_->is_alone() ? data.batches : draw_step(/*whole=*/true).batches,
+                       trouble.what);
   // Leaving a batch out does not mend a weight.
   if (config_.guards.nonfinite == Nonfinite::kSkip && !trouble.in_weights)
     return skip_step(what, data, events);
@@ -51,14 +54,25 @@ void Trainer::skip_step(const std::string& why, const StepData& data, const Trai
   if (events.notice) events.notice(why + "; the step was skipped");
 }
 
+// As rank 0 finds it, whose folder it is.
+std::optional<CheckpointChoice> Trainer::newest_of_folder() const {
+  std::optional<CheckpointChoice> choice;
+  if (!folder_.empty()) choice = newest_complete(folder_ + "/checkpoints");
+  if (ranks_->is_alone()) return choice;
+  const std::string folder = ranks_->broadcast(choice ? choice->folder : "");
+  const double step = ranks_->broadcast(choice ? static_cast<double>(choice->step) : 0);
+  if (folder.empty()) return std::nullopt;
+  return CheckpointChoice{folder, static_cast<int64_t>(step), {}};
+}
+
 // To the newest complete checkpoint, but not to its place in the data: the batch is not met again.
 void Trainer::roll_back(const std::string& why, const StepData& data, const TrainerEvents& events) {
   const int64_t rollbacks = state_.rollbacks + 1, skipped_steps = state_.skipped_steps;
   std::optional<CheckpointChoice> choice;
   if (!begun_ && !resumed_from_.empty())  // newer ones have not been set aside
     choice = CheckpointChoice{resumed_from_, saved_step_, {}};
-  else if (!folder_.empty())
-    choice = newest_complete(folder_ + "/checkpoints");
+  else if (is_saved_)
+    choice = newest_of_folder();
   if (!choice || ++fruitless_rollbacks_ > kMaxFruitlessRollbacks)
     fail(fmt::format("{}; {}", why,
                      choice ? fmt::format("{} returns to step {} did not help",
@@ -68,6 +82,7 @@ void Trainer::roll_back(const std::string& why, const StepData& data, const Trai
                 : "begin again with a lower learning_rate");
   const std::string stage = state_.stage;
   resume(choice->folder);
+  state_.best_value = ranks_->broadcast(state_.best_value);
   // A checkpoint of the stage before is returned to where weights were not finite when this one
   // began, before a batch of it was drawn.
   if (state_.stage == stage) state_.cursor = data.after;

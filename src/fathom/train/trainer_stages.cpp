@@ -25,16 +25,19 @@ int64_t token_count(const TokenBatch& batch) {
 
 }  // namespace
 
-Trainer::StepData Trainer::draw_step() const {
+Trainer::StepData Trainer::draw_step(bool whole) const {
   const int64_t sequences = config_.sequences_per_step(), micro = config_.micro_batch_size();
   StepData data;
   data.after = config_.data.fresh_rows ? source_->next_sample(state_.cursor) : state_.cursor;
-  for (int64_t first = 0; first < sequences; first += micro) {
+  int64_t pass = 0;
+  for (int64_t first = 0; first < sequences; first += micro, ++pass) {
     Drawn drawn = take(*source_, std::min(micro, sequences - first), data.after);
     data.after = std::move(drawn.after);
     data.samples += drawn.samples;
     data.tokens += token_count(drawn.batch);
+    if (!whole && pass % ranks_->size() != ranks_->rank()) continue;
     data.batches.push_back(to_batch(drawn.batch, device_));
+    data.firsts.push_back(first);
   }
   return data;
 }
@@ -104,7 +107,7 @@ void Trainer::enter_stage_of(const std::string& name) {
   // A run that had no plan, or has none any more, is in the only stage there is.
   if (plan_.stages.size() == 1 && (name.empty() || plan_.written == nullptr)) return enter_stage(0);
   misuse(fmt::format("the run is in the stage {} of its training plan, and the plan of now has {}",
-                     in_quotes(name), join(names, ", ")),
+                     in_quotes(name), fathom::join(names, ", ")),
          "a plan that a run goes on with keeps the name of the stage where it stands");
 }
 

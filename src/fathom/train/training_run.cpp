@@ -146,6 +146,17 @@ class Training {
   Reporter reporter_;
 };
 
+// Where the run is to go on, where it is.
+void go_on(const TrainRequest& request, Trainer& trainer) {
+  if (!request.resume) return;
+  const Resumption& plan = *request.resume;
+  const bool reset = request.options.reset_history;
+  trainer.resume(plan.checkpoint, {plan.new_data, reset, request.options.ignore_optimizer});
+  if (!reset && trainer.state().step != plan.state.step)
+    fail(fmt::format("{} was trained by another process meanwhile", request.options.run_name),
+         "type the same command again");
+}
+
 }  // namespace
 
 void print_header(const TrainRequest& request, const Trainer& trainer,
@@ -197,19 +208,19 @@ RunFolder take_folder(TrainRequest& request) {
 RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
                 const std::function<void()>& ready, const SampleLines& samples) {
   trainer.write_to(folder.path());
-  if (request.resume) {
-    const Resumption& plan = *request.resume;
-    const bool reset = request.options.reset_history;
-    trainer.resume(plan.checkpoint, {plan.new_data, reset, request.options.ignore_optimizer});
-    if (!reset && trainer.state().step != plan.state.step)
-      fail(fmt::format("{} was trained by another process meanwhile", request.options.run_name),
-           "type the same command again");
-  }
+  go_on(request, trainer);
   if (folder.took_left_over())
     request.notices.push_back(fmt::format(
         "{} held what a start left that ended before its first checkpoint", folder.name()));
   ready();
   return Training(request, trainer, folder, samples).run();
+}
+
+RunEnd train_along(const TrainRequest& request, Trainer& trainer) {
+  go_on(request, trainer);
+  TrainerEvents events;
+  events.stop = [] { return StopSignal::received() != 0; };
+  return trainer.run(events);
 }
 
 }  // namespace fathom

@@ -25,6 +25,9 @@ using SampleLines = std::function<std::vector<std::string>(int64_t step)>;
 RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
                 const std::function<void()>& ready, const SampleLines& samples = {});
 
+// The part in it of a rank that is not the first: it trains along, and writes and says nothing.
+RunEnd train_along(const TrainRequest& request, Trainer& trainer);
+
 // What the console says before the first step: notices, sizes, stages, optimiser and threads.
 void print_header(const TrainRequest& request, const Trainer& trainer, const ThreadChoice& threads);
 

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -15,18 +16,21 @@
 #include "fathom/cli/verbs.h"
 #include "fathom/io/files.h"
 #include "fathom/machine/engine_program.h"
+#include "fathom/parallel/local_ranks.h"
 #include "fathom/track/guarded.h"
 
 namespace fathom {
 namespace {
 
-[[noreturn]] void become_engine(int argc, char** argv) {
+int become_engines(const Engines& engines, int argc, char** argv) {
   const std::string engine = engine_path();
   std::vector<char*> arguments(argv, argv + argc);
   arguments.push_back(nullptr);
-  set_thread_environment();
+  if (engines.forget_threads) unsetenv("OMP_NUM_THREADS");
+  set_thread_environment(engines.sharing);
   hand_over_streams();
   std::fflush(nullptr);
+  if (engines.here > 1) return run_local_ranks(engine, {argv, argv + argc}, engines.here);
   execv(engine.c_str(), arguments.data());
   fail(fmt::format("{} cannot be started: {}", engine, std::strerror(errno)),
        "fathom and fathom-engine belong into the same folder; `cmake --build` makes both");
@@ -58,8 +62,8 @@ int run(int argc, char** argv) {
     names.push_back(verb.name);
     if (verb.name != name) continue;
     if (verb.run != nullptr) return verb.run(arguments);
-    if (!verb.check(arguments)) return 0;
-    become_engine(argc, argv);
+    const Engines engines = verb.check(arguments);
+    return engines.here == 0 ? 0 : become_engines(engines, argc, argv);
   }
   misuse(fmt::format("unknown verb {}", in_quotes(name)), suggestion(name, names, "fathom --help"));
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/shift.h"
 #include "fathom/model/device.h"
+#include "fathom/parallel/watched_ranks.h"
 #include "fathom/study/training_samples.h"
 #include "fathom/track/console.h"
 #include "fathom/train/reporter.h"
@@ -22,19 +24,29 @@
 namespace fathom {
 namespace {
 
+// 128 and the signal; that came to another rank, where it was none of this one's.
+int interrupted_code() {
+  const int signal = StopSignal::received();
+  return 128 + (signal != 0 ? signal : SIGTERM);
+}
+
 // Nothing of the run changes.
-int evaluate_only(const TrainRequest& request) {
+int evaluate_only(const TrainRequest& request, WatchedRanks& ranks) {
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
+  trainer.join(ranks.ranks(), request.options.ranks);
   trainer.resume(
       request.resume->checkpoint,
       {request.resume->new_data, request.options.reset_history, request.options.ignore_optimizer});
   const StopSignal signal;
   TrainerEvents events;
-  events.evaluation = [](const EvalReport& r) {
-    for (const std::string& line : evaluation_lines(r)) say(stdout, line + "\n");
-  };
+  if (request.launch.is_first())
+    events.evaluation = [](const EvalReport& r) {
+      for (const std::string& line : evaluation_lines(r)) say(stdout, line + "\n");
+    };
   events.stop = [] { return StopSignal::received() != 0; };
-  return trainer.run(events) == RunEnd::kDone ? 0 : 128 + StopSignal::received();
+  const RunEnd end = trainer.run(events);
+  ranks.part();
+  return end == RunEnd::kDone ? 0 : interrupted_code();
 }
 
 // Null: none are wanted, or, where nobody asked for them by name, the model is none to write text.
@@ -75,13 +87,17 @@ int train(TrainRequest request) {
   // Also with --quiet: they say that something was damaged, or changed.
   if (request.resume)
     for (const std::string& line : request.resume->lines) say_note(line);
-  if (request.resume && request.config.training.eval_only) return evaluate_only(request);
-  check_run_store(run_store_path());
-  settle_killed_runs(run_store_path());
+  WatchedRanks ranks(request.launch);
+  if (request.resume && request.config.training.eval_only) return evaluate_only(request, ranks);
+  if (request.launch.is_first()) {
+    check_run_store(run_store_path());
+    settle_killed_runs(run_store_path());
+  }
   std::optional<RunFolder> folder;  // outlives the trainer, which tidies up in it
   // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
   // weights that do not fit leave no trace.
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
+  trainer.join(ranks.ranks(), request.options.ranks);
   if (!request.initial_checkpoint.empty()) {
     const std::vector<std::string> missing = trainer.start_from(request.initial_checkpoint);
     if (!missing.empty())
@@ -100,6 +116,11 @@ int train(TrainRequest request) {
   const bool is_notebook = request.config.training.log_format == LogFormat::kNotebook;
   // To the end of the process: a signal that comes while it leaves must not change how it ended.
   [[maybe_unused]] static const auto* const signal = new StopSignal;
+  if (!request.launch.is_first()) {
+    const RunEnd end = train_along(request, trainer);
+    ranks.part();
+    return end == RunEnd::kInterrupted ? interrupted_code() : 0;
+  }
   folder = take_folder(request);
   RunEnd end = RunEnd::kDone;
   try {
@@ -111,7 +132,8 @@ int train(TrainRequest request) {
     if (!trainer.has_begun()) folder->abandon();
     throw;
   }
-  if (end == RunEnd::kInterrupted) return 128 + StopSignal::received();
+  ranks.part();
+  if (end == RunEnd::kInterrupted) return interrupted_code();
   if (is_notebook) return 0;  // whose console has its lines alone
   const bool writes = trainer.model().next_token_model() != nullptr;
   say(stdout, fmt::format("saved in {}; `fathom {} {}` {}\n", folder->name(),

@@ -5,6 +5,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/list/list.h"
+#include "fathom/track/console.h"
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
@@ -43,6 +44,8 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   line.takes_config_files();
 
   TrainRequest request;
+  request.launch = launch_of(process_environment());
+  speak_as_rank(request.launch.rank);
   const auto make_list = [&] {
     FieldList list;
     add_fields(list, request.options);
@@ -65,6 +68,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   FieldList list = make_list();
   request.notices = apply_settings(*settings, preset, list);
   if (request.options.init_from == "resume") request.options.resume = true;
+  settle_launch(request.launch, request.options);
   if (request.options.resume || !request.options.describe) settle_run_name(preset, request.options);
   std::optional<TrainingPlan> plan = asked_plan(request);
   if (request.options.resume) {

@@ -8,6 +8,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/fits_memory.h"
@@ -66,13 +67,49 @@ void add_fields(FieldList& list, TrainOptions& o) {
            "with resume: what the optimiser keeps begins anew");
   list.add("force", o.force, "remove a run of the same name first");
   list.add("quiet", o.quiet, "no progress, only the outcome");
+  list.add("nproc", o.nproc,
+           "processes of this machine that train together, each with its part of every step's "
+           "sequences; torchrun, mpirun and srun start theirs themselves")
+      .at_least(1)
+      .at_most(1024)
+      .alias("nproc_per_node");
+  add_fields(list, o.ranks);
+}
+
+namespace {
+
+void take_name_of_out_dir(TrainOptions& options) {
+  if (!options.run_name.empty() || options.out_dir.empty()) return;
+  const std::filesystem::path path = std::filesystem::path(options.out_dir).lexically_normal();
+  options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
+}
+
+}  // namespace
+
+void settle_launch(const Launch& launch, TrainOptions& options) {
+  if (launch.size > 1 && options.nproc > 1 && launch.file.empty())
+    misuse(fmt::format("nproc = {} would start ranks, but {} has started this process as rank {} "
+                       "of {}",
+                       options.nproc, launch.by, launch.rank, launch.size),
+           "leave out --nproc, or the launcher");
+  take_name_of_out_dir(options);
+  if (!launch.may_restart || options.resume || options.describe) return;
+  if (options.run_name.empty())
+    misuse(
+        fmt::format("{} starts a run anew that fails, and nothing says which it would go on with",
+                    launch.by),
+        "add --run_name=NAME, or leave out --max-restarts");
+  if (launch.restarts == 0 || !newest_complete(run_folder(options.run_name) + "/checkpoints"))
+    return;
+  // What made the run when it began is in its checkpoint.
+  options.resume = true;
+  options.force = false;
+  options.initial_model.clear();
+  options.initial_part.clear();
 }
 
 void settle_run_name(const std::string& preset, TrainOptions& options) {
-  if (options.run_name.empty() && !options.out_dir.empty()) {
-    const std::filesystem::path path = std::filesystem::path(options.out_dir).lexically_normal();
-    options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
-  }
+  take_name_of_out_dir(options);
   if (options.run_name.empty() && options.resume)
     misuse("resume needs to know the run", "add --run_name=NAME; `ls runs` shows them");
   if (options.resume && options.run_name.find('/') != std::string::npos) {
@@ -334,6 +371,9 @@ std::optional<TrainRequest> settle_request(TrainRequest& request, std::optional<
   request.options.keeps_log_lines = list.given("log_interval");
   make_stages(request, std::move(plan), list);
   compare_blocks(request);
+  for (const StageRun& stage : request.stages)
+    require_shares(stage.config, request.options.ranks,
+                   std::max<int64_t>(request.launch.size, request.options.nproc));
   if (request.resume) {
     tell_changes(*request.resume, present_stage(request));
     return finish_resume(std::move(request));

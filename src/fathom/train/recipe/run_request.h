@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "fathom/data/corpus.h"
+#include "fathom/parallel/launch.h"
 #include "fathom/train/recipe/initial_part.h"
+#include "fathom/train/recipe/rank_settings.h"
 #include "fathom/train/recipe/resume.h"
 #include "fathom/train/recipe/run_config.h"
 #include "fathom/train/recipe/stage.h"
@@ -34,8 +36,14 @@ struct TrainOptions {
   bool force = false;
   bool quiet = false;
   bool keeps_log_lines = false;  // log_interval was given: a log has a line for each
+  int64_t nproc = 1;  // ranks that this process starts
+  RankSettings ranks;
 };
 void add_fields(FieldList& list, TrainOptions& options);
+// A run that its launcher starts anew goes on from its last checkpoint: options as if that had been
+// asked for. Throws Error(kUsage) for what no launcher could go on with, and for ranks that are to
+// start ranks.
+void settle_launch(const Launch& launch, TrainOptions& options);
 // What a command line calls the run.
 inline const std::string& run_word(const TrainOptions& options) {
   return options.run_path.empty() ? options.run_name : options.run_path;
@@ -51,6 +59,7 @@ struct TrainRequest {
   std::string initial_checkpoint;  // folder; empty: none
   InitialPart initial_part;        // laid over it
   TrainOptions options;            // run_name settled
+  Launch launch;                   // which of the processes that train together this is
   Corpus corpus;                   // the first of config's data
   int64_t vocab_size = 0;
   std::vector<std::string> notices;  // what was decided on the way, one sentence each

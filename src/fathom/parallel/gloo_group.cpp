@@ -1,0 +1,259 @@
+// The one file that sees libtorch's c10d.
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <thread>
+#include <utility>
+
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/parallel/group.h"
+
+#ifdef USE_C10D_GLOO
+#include <torch/csrc/distributed/c10d/FileStore.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#endif
+
+namespace fathom {
+
+#ifdef USE_C10D_GLOO
+namespace {
+
+using std::chrono::milliseconds;
+using WorkPtr = c10::intrusive_ptr<c10d::Work>;
+
+constexpr milliseconds kTick{1000};
+
+c10::intrusive_ptr<c10d::Store> store_of(const Launch& launch, const RanksOptions& options) {
+  if (!launch.file.empty()) return c10::make_intrusive<c10d::FileStore>(launch.file, launch.size);
+  c10d::TCPStoreOptions store;
+  store.port = static_cast<uint16_t>(launch.port);
+  store.isServer = launch.rank == 0 && !launch.store_is_there;
+  store.timeout = options.start_timeout;
+  if (!launch.store_is_there) store.numWorkers = static_cast<size_t>(launch.size);
+  return c10::make_intrusive<c10d::TCPStore>(launch.address, store);
+}
+
+// Of what the library says, which goes on with a trace of calls.
+std::string first_line_of(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+class GlooGroup : public Ranks::Group {
+ public:
+  GlooGroup(const Launch& launch, const RanksOptions& options)
+      : rank_(launch.rank), size_(launch.size), options_(options) {
+    try {
+      store_ = c10::make_intrusive<c10d::PrefixStore>(fmt::format("fathom_{}", launch.restarts),
+                                                      store_of(launch, options));
+      // All are there before connections are made, which wait no longer than any other call.
+      std::vector<std::string> there;
+      for (int r = 0; r < size_; ++r) there.push_back(fmt::format("there/{}", r));
+      store_->add(there[static_cast<size_t>(rank_)], 1);
+      store_->wait(there, options.start_timeout);
+      const auto gloo = c10d::ProcessGroupGloo::Options::create(options.timeout);
+      gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(own_address(launch)));
+      gloo->threads = 2;  // of which one sends a bucket while the other sums the next
+      group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, rank_, size_, gloo);
+      // What is asked of the store from now on has an answer in this time.
+      store_->wait(there, options_.answer);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& e) {
+      const std::string where =
+          launch.file.empty() ? fmt::format("{}:{}", launch.address, launch.port) : launch.file;
+      fail(fmt::format("rank {} of {} did not meet the others at {} within {} s: {}", rank_, size_,
+                       where, options.start_timeout.count() / 1000, first_line_of(e.what())),
+           "all ranks are started with the same command, and reach rank 0's machine at that port");
+    }
+  }
+
+  // What was under way when a rank was lost would be waited for: it is left to the process's end.
+  ~GlooGroup() override {
+    if (failed_) static_cast<void>(group_.release());
+  }
+
+  template <class Begin>
+  WorkPtr begin(const Begin& begin) {
+    if (failed_) fail("the other ranks are not asked after one of them was lost");
+    try {
+      return begin();
+    } catch (const std::exception& e) {
+      lost(e.what());
+    }
+  }
+
+  // A second at a time: what others have seen fail would be waited for in vain.
+  void wait(const WorkPtr& work) {
+    for (milliseconds waited{0}; waited <= options_.timeout; waited += kTick) {
+      try {
+        work->wait(kTick);
+        return;
+      } catch (const std::exception& e) {
+        if (work->isCompleted()) {
+          if (work->isSuccess()) return;
+          lost(e.what());
+        }
+      }
+      if (options_.trouble && !options_.trouble().empty()) lost("");
+      if (count("failures") > 0) lost("");
+    }
+    lost("");
+  }
+
+  template <class Begin>
+  void run(const Begin& start) {
+    wait(begin(start));
+  }
+
+  void sum(Tensor tensor) override {
+    std::vector<Tensor> tensors = {std::move(tensor)};
+    run([&] { return group_->allreduce(tensors); });
+  }
+
+  std::unique_ptr<PendingSum> start_sum(Tensor flat, ReduceDtype dtype) override;
+
+  std::vector<Tensor> gather(const Tensor& tensor) override {
+    std::vector<Tensor> given = {tensor};
+    std::vector<std::vector<Tensor>> all(1);
+    for (int r = 0; r < size_; ++r) all[0].push_back(at::empty_like(tensor));
+    run([&] { return group_->allgather(all, given); });
+    return all[0];
+  }
+
+  void broadcast(Tensor tensor, int from) override {
+    c10d::BroadcastOptions options;
+    options.rootRank = from;
+    std::vector<Tensor> tensors = {std::move(tensor)};
+    run([&] { return group_->broadcast(tensors, options); });
+  }
+
+  WorkPtr to_each(Tensor& out, Tensor& in) {
+    std::vector<int64_t> equal;
+    return begin([&] { return group_->alltoall_base(out, in, equal, equal); });
+  }
+
+  int size() const { return size_; }
+
+ private:
+  // A counter of the store. Where that does not answer, the process that has it is lost.
+  int64_t count(const std::string& name, int64_t more = 0) {
+    try {
+      return store_->add(name, more);
+    } catch (const std::exception&) {
+      end("rank 0 no longer answers");
+    }
+  }
+
+  [[noreturn]] void end(const std::string& what) {
+    failed_ = true;
+    const std::string known = options_.trouble ? options_.trouble() : "";
+    fail(fmt::format("rank {}: {}", rank_, known.empty() ? what : known),
+         "where that rank had words of its own they say why; go on from the last checkpoint with "
+         "--resume");
+  }
+
+  // All of those that are there come here, for they see it too: whoever does not is lost.
+  [[noreturn]] void lost(const std::string& why) {
+    failed_ = true;
+    count(fmt::format("failed/{}", rank_), 1);
+    count("failures", 1);
+    std::vector<std::string> silent;
+    for (milliseconds waited{0}; waited < options_.answer; waited += milliseconds(100)) {
+      silent.clear();
+      for (int r = 0; r < size_; ++r)
+        if (count(fmt::format("failed/{}", r)) == 0) silent.push_back(std::to_string(r));
+      if (silent.empty()) break;
+      std::this_thread::sleep_for(milliseconds(100));
+    }
+    if (silent.empty()) end("the connection to the other ranks broke: " + first_line_of(why));
+    end(silent.size() == 1 ? "rank " + silent.front() + " no longer answers"
+                           : "ranks " + join(silent, ", ") + " no longer answer");
+  }
+
+  int rank_, size_;
+  RanksOptions options_;
+  c10::intrusive_ptr<c10d::Store> store_;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  bool failed_ = false;
+};
+
+class WholeSum : public PendingSum {
+ public:
+  WholeSum(GlooGroup& group, WorkPtr work) : group_(group), work_(std::move(work)) {}
+  void wait() override { group_.wait(work_); }
+
+ private:
+  GlooGroup& group_;
+  WorkPtr work_;
+};
+
+// gloo sums no bfloat16: each rank is sent its part of all the others' numbers, sums them in
+// float32, and tells the others.
+class RoundedSum : public PendingSum {
+ public:
+  RoundedSum(GlooGroup& group, Tensor flat) : group_(group), flat_(std::move(flat)) {
+    const at::NoGradGuard no_grad;
+    const int64_t size = group.size(), part = (flat_.numel() + size - 1) / size;
+    given_ = at::zeros({size * part}, at::TensorOptions(at::kBFloat16));
+    given_.narrow(0, 0, flat_.numel()).copy_(flat_);
+    given_ = given_.view({size, part});
+    taken_ = at::empty_like(given_);
+    given_bytes_ = given_.view(at::kByte);
+    taken_bytes_ = taken_.view(at::kByte);
+    work_ = group.to_each(taken_bytes_, given_bytes_);
+  }
+  void wait() override {
+    const at::NoGradGuard no_grad;
+    group_.wait(work_);
+    const Tensor own = taken_.to(at::kFloat).sum(0).to(at::kBFloat16);
+    const std::vector<Tensor> parts = group_.gather(own.view(at::kByte));
+    const int64_t part = own.numel();
+    for (size_t r = 0; r < parts.size(); ++r) {
+      const int64_t first = static_cast<int64_t>(r) * part;
+      const int64_t count = std::min(part, flat_.numel() - first);
+      if (count > 0)
+        flat_.narrow(0, first, count).copy_(parts[r].view(at::kBFloat16).narrow(0, 0, count));
+    }
+  }
+
+ private:
+  GlooGroup& group_;
+  Tensor flat_, given_, taken_, given_bytes_, taken_bytes_;
+  WorkPtr work_;
+};
+
+std::unique_ptr<PendingSum> GlooGroup::start_sum(Tensor flat, ReduceDtype dtype) {
+  if (dtype == ReduceDtype::kBfloat16) return std::make_unique<RoundedSum>(*this, std::move(flat));
+  std::vector<Tensor> tensors = {std::move(flat)};
+  return std::make_unique<WholeSum>(*this, begin([&] { return group_->allreduce(tensors); }));
+}
+
+}  // namespace
+
+std::unique_ptr<Ranks::Group> MakeGroup::by_gloo(const Launch& launch,
+                                                 const RanksOptions& options) {
+  return std::make_unique<GlooGroup>(launch, options);
+}
+
+bool MakeGroup::has_gloo() {
+  return true;
+}
+#else
+std::unique_ptr<Ranks::Group> MakeGroup::by_gloo(const Launch& /*launch*/,
+                                                 const RanksOptions& /*options*/) {
+  misuse("this fathom was built without the library by which ranks talk",
+         "install libgloo-dev and build again, or train with one process");
+}
+
+bool MakeGroup::has_gloo() {
+  return false;
+}
+#endif
+
+}  // namespace fathom

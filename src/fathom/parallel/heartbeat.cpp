@@ -1,0 +1,264 @@
+#include "fathom/parallel/heartbeat.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <csignal>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "fathom/track/guarded.h"
+
+namespace fathom {
+namespace {
+
+namespace slots = heartbeat_slots;
+using Clock = HeartbeatClock;
+
+// Added to a rank's beats: it has finished, it has failed.
+constexpr int64_t kFinished = int64_t{1} << 40;
+constexpr int64_t kFailed = int64_t{1} << 41;
+
+int64_t code_of(const LostRank& lost) {
+  return (lost.rank + 1) | static_cast<int64_t>(lost.kind) << 32 |
+         static_cast<int64_t>(lost.signal) << 40;
+}
+
+LostRank lost_of(int64_t code) {
+  return {static_cast<int>(code & 0xffffffff) - 1, static_cast<LossKind>(code >> 32 & 0xff),
+          static_cast<int>(code >> 40)};
+}
+
+class FileCounters : public Counters {
+ public:
+  FileCounters(const std::string& path, int size) : count_(slots::count(size)) {
+    const size_t bytes = sizeof(Number) * count_;
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    void* at = fd < 0 || ftruncate(fd, static_cast<off_t>(bytes)) != 0
+                   ? MAP_FAILED
+                   : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    const int error = errno;
+    if (fd >= 0) close(fd);
+    if (at == MAP_FAILED)
+      fail(fmt::format("{}, by which ranks watch one another, cannot be had: {}", path,
+                       std::strerror(error)),
+           "TMPDIR names a folder with room for it");
+    numbers_ = static_cast<Number*>(at);
+  }
+  ~FileCounters() override { munmap(numbers_, sizeof(Number) * count_); }
+
+  int64_t add(int slot, int64_t by) override { return numbers_[slot].fetch_add(by) + by; }
+
+ private:
+  using Number = std::atomic<int64_t>;
+  static_assert(Number::is_always_lock_free && sizeof(Number) == 8);
+  size_t count_;
+  Number* numbers_ = nullptr;
+};
+
+[[noreturn]] void end_process(const Error& error) {
+  print_error(error);
+  _exit(1);
+}
+
+}  // namespace
+
+std::unique_ptr<Counters> counters_in_file(const std::string& path, int size) {
+  return std::make_unique<FileCounters>(path, size);
+}
+
+std::string counters_path(const Launch& launch) {
+  return launch.file + "-counters";
+}
+
+LostRank tell_lost(Counters& counters, int size, LostRank lost) {
+  if (counters.add(slots::finders(size), 1) == 1)
+    counters.add(slots::lost(size), code_of(lost));
+  else if (const int64_t told = counters.add(slots::lost(size), 0); told != 0)
+    return lost_of(told);
+  return lost;
+}
+
+Error as_error(const LostRank& lost) {
+  const std::string who = fmt::format("rank {}", lost.rank);
+  const std::string resume = "the last checkpoint is whole: --resume goes on from it";
+  switch (lost.kind) {
+    case LossKind::kFailed:
+      return {ErrorKind::kFailure, who + " has ended with an error",
+              fmt::format("it said which, marked [{}]; {}", who, resume)};
+    case LossKind::kKilled:
+      return {
+          ErrorKind::kFailure,
+          fmt::format("{} was ended by signal {} ({})", who, lost.signal, strsignal(lost.signal)),
+          resume};
+    case LossKind::kStopped:
+      return {ErrorKind::kFailure,
+              fmt::format("{} was stopped by signal {} ({}) and does not go on", who, lost.signal,
+                          strsignal(lost.signal)),
+              resume};
+    case LossKind::kUnreachable:
+      return {ErrorKind::kFailure,
+              who + " does not answer: it was lost or stopped, or the network between is cut",
+              resume};
+    case LossKind::kSilent:
+      break;
+  }
+  return {ErrorKind::kFailure,
+          who + " is not heard of any more: it was lost or stopped, or the network between is cut",
+          resume};
+}
+
+HeartbeatWatch::HeartbeatWatch(int rank, int size, HeartbeatTimes times)
+    : rank_(rank), size_(size), times_(times) {
+  for (int i = 1; i <= std::min(times.watched, size - 1); ++i)
+    seen_.push_back({(rank + i) % size, -1});
+}
+
+std::optional<LostRank> HeartbeatWatch::look(Counters& counters, Clock::time_point now) {
+  const bool slept = last_ && now - *last_ > times_.silence / 2;
+  last_ = now;
+  counters.add(slots::beats(rank_), 1);
+  if (const int64_t told = counters.add(slots::lost(size_), 0); told != 0) return lost_of(told);
+  for (Seen& seen : seen_) {
+    const int64_t beats = counters.add(slots::beats(seen.rank), 0);
+    if (beats >= kFailed) return tell_lost(counters, size_, {seen.rank, LossKind::kFailed});
+    if (beats >= kFinished || beats != seen.beats || slept) {
+      seen.beats = beats;
+      seen.since = now;
+    } else if (now - seen.since > times_.silence) {
+      return tell_lost(counters, size_, {seen.rank, LossKind::kSilent});
+    }
+  }
+  return std::nullopt;
+}
+
+// What the two threads and the object share. One asks the numbers and may hang in that; the other
+// only looks at the clock, and ends the process.
+class Heartbeat::Threads {
+ public:
+  Threads(const Launch& launch, std::unique_ptr<Counters> counters, HeartbeatTimes times,
+          std::function<void(const Error&)> end)
+      : rank_(launch.rank),
+        size_(launch.size),
+        times_(times),
+        counters_(std::move(counters)),
+        end_(std::move(end)) {}
+
+  std::optional<LostRank> lost() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return lost_;
+  }
+
+  void beat() {
+    HeartbeatWatch watch(rank_, size_, times_);
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!stops_) {
+      lock.unlock();
+      std::optional<LostRank> lost;
+      bool answered = true;
+      try {
+        lost = watch.look(*counters_, Clock::now());
+      } catch (...) {
+        answered = false;  // the clock of the other thread goes on
+      }
+      lock.lock();
+      if (answered) answer_ = Clock::now();
+      if (lost && !lost_) set_lost(*lost);
+      changed_.wait_for(lock, times_.interval, [&] { return stops_; });
+    }
+    const int64_t last_word = failed_ ? kFailed : kFinished;
+    lock.unlock();
+    try {
+      counters_->add(slots::beats(rank_), last_word);
+    } catch (...) {  // nobody is there any more to miss this rank
+    }
+    lock.lock();
+    said_last_word_ = true;
+    changed_.notify_all();
+  }
+
+  void watch_clock() {
+    const auto step = times_.interval / 4;
+    std::unique_lock<std::mutex> lock(mutex_);
+    answer_ = Clock::now();
+    Clock::time_point before = answer_;
+    while (!stops_) {
+      changed_.wait_for(lock, step, [&] { return stops_; });
+      if (stops_) return;
+      const Clock::time_point now = Clock::now();
+      if (now - before > times_.silence / 2) {  // it was not running itself
+        answer_ = now;
+        if (lost_) lost_since_ = now;
+      }
+      before = now;
+      if (!lost_ && now - answer_ > times_.silence) set_lost({0, LossKind::kUnreachable});
+      if (!lost_ || now - lost_since_ <= times_.grace) continue;
+      const Error error = as_error(*lost_);
+      lock.unlock();
+      end_(error);
+      return;
+    }
+  }
+
+  // False: the last word has not got through.
+  bool stop(bool failed) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    failed_ = failed;
+    stops_ = true;
+    changed_.notify_all();
+    return changed_.wait_for(lock, times_.interval, [&] { return said_last_word_; });
+  }
+
+ private:
+  void set_lost(const LostRank& lost) {
+    lost_ = lost;
+    lost_since_ = Clock::now();
+  }
+
+  const int rank_, size_;
+  const HeartbeatTimes times_;
+  const std::unique_ptr<Counters> counters_;
+  const std::function<void(const Error&)> end_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stops_ = false, failed_ = false, said_last_word_ = false;
+  std::optional<LostRank> lost_;
+  Clock::time_point answer_, lost_since_;
+};
+
+Heartbeat::Heartbeat(const Launch& launch, std::unique_ptr<Counters> counters, HeartbeatTimes times,
+                     std::function<void(const Error&)> end)
+    : threads_(std::make_shared<Threads>(launch, std::move(counters), times,
+                                         end ? std::move(end) : end_process)),
+      exceptions_(std::uncaught_exceptions()) {
+  // Signals are the work's.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread([threads = threads_] { threads->beat(); }).detach();
+  std::thread([threads = threads_] { threads->watch_clock(); }).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Heartbeat::~Heartbeat() {
+  if (threads_) threads_->stop(std::uncaught_exceptions() > exceptions_);
+}
+
+void Heartbeat::finish() noexcept {
+  if (threads_) threads_->stop(/*failed=*/false);
+  threads_.reset();
+}
+
+std::optional<LostRank> Heartbeat::lost() const {
+  return threads_ ? threads_->lost() : std::nullopt;
+}
+
+}  // namespace fathom

@@ -1,0 +1,59 @@
+// Who this process is among those that train together, as the environment that a launcher sets says
+// it. Torch-free: `fathom` refuses a wrong one before a tensor is made.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace fathom {
+
+// A variable's value; nothing: it is not set.
+using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+Environment process_environment();
+
+// Names the file of Launch::file to the ranks that --nproc starts.
+inline constexpr char kRanksFile[] = "FATHOM_RANKS_FILE";
+
+struct Launch {
+  int rank = 0, size = 1;              // among all; 0 <= rank < size
+  int local_rank = 0, local_size = 1;  // among those of this machine
+  // Where the ranks meet: at rank 0's machine. Empty and 0: size is 1, or `file` is set.
+  std::string address;
+  int port = 0;
+  // Ranks of one machine that --nproc started meet in this file instead, so that no port is opened
+  // for it (a c10d FileStore; the folder around it is the launcher's, who removes it).
+  std::string file;
+  // A c10d TCPStore listens at address:port already, the launcher's own: rank 0 opens none, and
+  // keys need a prefix of their own ("attempt_<restarts>"), for it outlives a start.
+  bool store_is_there = false;
+  int restarts = 0;          // how often the launcher has started the ranks anew
+  bool may_restart = false;  // it does, where one fails
+  bool is_bound = false;     // the launcher has given each local rank processors of its own
+  // OMP_NUM_THREADS is torchrun's own word, who says 1 where the user has said nothing.
+  bool has_default_threads = false;
+  std::string by;  // "torchrun", "mpirun", "srun", "--nproc"; empty: nobody, size is 1
+
+  bool is_first() const { return rank == 0; }
+  bool is_local() const { return local_size == size; }  // all are on one machine
+};
+
+// By torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK, ...; whoever sets them), else Open MPI's
+// (OMPI_COMM_WORLD_*), Slurm's of a step (SLURM_PROCID, SLURM_STEP_NUM_TASKS, ...) or those of
+// MPICH and Intel MPI (PMI_*, MPI_LOCAL*). MASTER_ADDR and MASTER_PORT, where set, win over what
+// follows from the others. Throws Error(kUsage), which names the variable, for one that is missing
+// or makes no sense.
+Launch launch_of(const Environment& environment);
+
+// The address of this machine at which the others reach it: 127.0.0.1 where all are on one machine,
+// else that of the interface by which `launch.address` is reached. Throws Error where there is no
+// way to it.
+std::string own_address(const Launch& launch);
+
+// The first name of a list as Slurm writes it, "rack[01-03,7]-n[1-2],other" -> "rack01-n1". Throws
+// Error(kUsage) for what is none.
+std::string first_node(const std::string& list);
+// Of "4(x2),3": how many tasks the node of that number has. The same.
+int tasks_of_node(const std::string& tasks_per_node, int node);
+
+}  // namespace fathom

@@ -1,0 +1,251 @@
+#include "fathom/parallel/local_ranks.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "fathom/base/error.h"
+#include "fathom/parallel/heartbeat.h"
+#include "fathom/parallel/launch.h"
+#include "fathom/track/guarded.h"
+
+namespace fathom {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kNotStarted = 127;
+
+class MeetingFolder {
+ public:
+  MeetingFolder() {
+    std::error_code error;
+    std::string name = std::filesystem::temp_directory_path(error) / "fathom-ranks-XXXXXX";
+    if (error || mkdtemp(name.data()) == nullptr)
+      fail(fmt::format("the folder {}, where ranks meet, cannot be made: {}", name,
+                       std::strerror(errno)),
+           "TMPDIR names a folder that can be written");
+    path_ = name;
+  }
+  ~MeetingFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  MeetingFolder(const MeetingFolder&) = delete;
+  MeetingFolder& operator=(const MeetingFolder&) = delete;
+  std::string file() const { return path_ + "/ranks"; }
+
+ private:
+  std::string path_;
+};
+
+bool asks_to_end(int signal) {
+  return signal == SIGINT || signal == SIGTERM || signal == SIGQUIT;
+}
+
+// What StopSignal (base/stop_signal.h) takes for an end, and what else this process waits for.
+// Those that it was told to ignore (nohup) stay so, for itself and for the ranks.
+sigset_t awaited_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  std::vector<int> signals = {SIGINT,  SIGTERM, SIGQUIT,   SIGHUP,  SIGUSR1, SIGUSR2,  SIGALRM,
+                              SIGXCPU, SIGPROF, SIGVTALRM, SIGPOLL, SIGPWR,  SIGSTKFLT};
+  for (int signal = SIGRTMIN; signal <= SIGRTMAX; ++signal) signals.push_back(signal);
+  for (const int signal : signals) {
+    struct sigaction action = {};
+    if (sigaction(signal, nullptr, &action) == 0 && action.sa_handler != SIG_IGN)
+      sigaddset(&set, signal);
+  }
+  for (const int signal : {SIGCHLD, SIGTSTP, SIGCONT}) sigaddset(&set, signal);
+  return set;
+}
+
+class LocalRanks {
+ public:
+  LocalRanks(const std::string& program, const std::vector<std::string>& words, int size,
+             LocalRanksTimes times)
+      : program_(program), words_(words), times_(times), ranks_(static_cast<size_t>(size)) {
+    launch_.size = launch_.local_size = size;
+    launch_.file = folder_.file();
+    counters_ = counters_in_file(counters_path(launch_), size);
+  }
+
+  int run() {
+    signals_ = awaited_signals();
+    sigprocmask(SIG_BLOCK, &signals_, &before_);
+    for (size_t r = 0; r < ranks_.size(); ++r) start(static_cast<int>(r));
+    while (alive() > 0) {
+      const timespec moment = {0, 200'000'000};
+      const int signal = sigtimedwait(&signals_, nullptr, &moment);
+      if (signal > 0 && signal != SIGCHLD) pass_on(signal);
+      look_after();
+      keep_deadlines();
+    }
+    sigprocmask(SIG_SETMASK, &before_, nullptr);
+    return first_failure_.value_or(0);
+  }
+
+ private:
+  struct Rank {
+    pid_t process = -1;  // 0: it has ended
+    std::optional<Clock::time_point> stopped;
+    int stop_signal = 0;
+  };
+
+  int size() const { return static_cast<int>(ranks_.size()); }
+  int64_t alive() const {
+    return std::count_if(ranks_.begin(), ranks_.end(), [](const Rank& r) { return r.process > 0; });
+  }
+
+  void start(int rank) {
+    const pid_t parent = getpid(), process = fork();
+    if (process == 0) become(rank, parent);
+    if (process < 0) {
+      const int error = errno;
+      kill_all(SIGKILL);
+      for (const Rank& r : ranks_)
+        if (r.process > 0) waitpid(r.process, nullptr, 0);
+      sigprocmask(SIG_SETMASK, &before_, nullptr);
+      fail(fmt::format("rank {} of {} cannot be started: {}", rank, size(), std::strerror(error)),
+           "fewer ranks (--nproc) need fewer processes and less memory");
+    }
+    setpgid(process, group_);
+    if (group_ == 0) group_ = process;
+    ranks_[static_cast<size_t>(rank)].process = process;
+  }
+
+  // In a process group of its own: what a terminal sends to all in the foreground comes to this
+  // process alone, which passes it on, for a second one would end ranks that are about to save.
+  [[noreturn]] void become(int rank, pid_t parent) {
+    setpgid(0, group_);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) _exit(kNotStarted);
+    sigprocmask(SIG_SETMASK, &before_, nullptr);
+    if (rank > 0) {
+      const int nothing = open("/dev/null", O_RDONLY);
+      if (nothing > 0) dup2(nothing, STDIN_FILENO), close(nothing);
+    }
+    const std::string number = std::to_string(rank), all = std::to_string(size());
+    for (const auto& [name, value] : {std::pair{"RANK", &number},
+                                      {"WORLD_SIZE", &all},
+                                      {"LOCAL_RANK", &number},
+                                      {"LOCAL_WORLD_SIZE", &all},
+                                      {kRanksFile, &launch_.file}})
+      setenv(name, value->c_str(), /*overwrite=*/1);
+    std::vector<char*> arguments;
+    for (const std::string& word : words_) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    execv(program_.c_str(), arguments.data());
+    print_error({ErrorKind::kFailure,
+                 fmt::format("{} cannot be started: {}", program_, std::strerror(errno)),
+                 "fathom and fathom-engine belong into the same folder"});
+    _exit(kNotStarted);
+  }
+
+  void kill_all(int signal) {
+    for (const Rank& rank : ranks_)
+      if (rank.process > 0) kill(rank.process, signal);
+  }
+
+  void pass_on(int signal) {
+    if (signal == SIGTSTP) {
+      kill_all(SIGSTOP);
+      raise(SIGSTOP);  // until the shell lets it go on
+      kill_all(SIGCONT);
+      return;
+    }
+    if (signal == SIGCONT) return kill_all(SIGCONT);
+    if (asks_to_end(signal)) ++asked_;
+    if (asked_ > 1 && asks_to_end(signal)) return kill_all(signal);
+    if (!std::exchange(is_ending_, true)) kill_all(signal);
+  }
+
+  void look_after() {
+    int status = 0;
+    for (int r = 0; r < size(); ++r) {
+      Rank& rank = ranks_[static_cast<size_t>(r)];
+      while (rank.process > 0 &&
+             waitpid(rank.process, &status, WNOHANG | WUNTRACED | WCONTINUED) > 0) {
+        if (WIFSTOPPED(status)) {
+          rank.stopped = Clock::now();
+          rank.stop_signal = WSTOPSIG(status);
+        } else if (WIFCONTINUED(status)) {
+          rank.stopped.reset();
+        } else {
+          rank.process = 0;
+          ended(r, status);
+        }
+      }
+    }
+  }
+
+  void ended(int rank, int status) {
+    const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    const int code = signal != 0 ? 128 + signal : WEXITSTATUS(status);
+    if (code == 0) return;
+    if (!first_failure_) first_failure_ = code;
+    // A rank that was asked to end does so with such a code when it has saved; its fellows do too.
+    if (signal == 0 && code > 128) return;
+    if (signal == 0) return end_the_others({rank, LossKind::kFailed, 0});
+    end_the_others({rank, LossKind::kKilled, signal});
+  }
+
+  void end_the_others(const LostRank& lost) {
+    if (deadline_) return;
+    deadline_ = Clock::now() + times_.ending;
+    const LostRank first = tell_lost(*counters_, size(), lost);
+    // One that ended with an error has said it, and one whose fellows were asked to end is not
+    // missed.
+    if (first.rank == lost.rank && lost.kind != LossKind::kFailed && asked_ < 2)
+      print_error(as_error(lost));
+  }
+
+  void keep_deadlines() {
+    const Clock::time_point now = Clock::now();
+    for (int r = 0; r < size(); ++r) {
+      const Rank& rank = ranks_[static_cast<size_t>(r)];
+      if (rank.process > 0 && rank.stopped && now - *rank.stopped > times_.stopped)
+        end_the_others({r, LossKind::kStopped, rank.stop_signal});
+    }
+    if (deadline_ && now > *deadline_) {
+      if (!first_failure_) first_failure_ = 1;  // what is killed now was not the first
+      kill_all(SIGKILL);
+    }
+  }
+
+  const std::string program_;
+  const std::vector<std::string> words_;
+  const LocalRanksTimes times_;
+  const MeetingFolder folder_;
+  Launch launch_;
+  std::unique_ptr<Counters> counters_;
+  std::vector<Rank> ranks_;
+  sigset_t signals_ = {}, before_ = {};
+  pid_t group_ = 0;
+  bool is_ending_ = false;  // a signal was passed on
+  int asked_ = 0;           // by INT, TERM and QUIT
+  std::optional<int> first_failure_;
+  std::optional<Clock::time_point> deadline_;
+};
+
+}  // namespace
+
+int run_local_ranks(const std::string& program, const std::vector<std::string>& words, int size,
+                    LocalRanksTimes times) {
+  return LocalRanks(program, words, size, times).run();
+}
+
+}  // namespace fathom

@@ -1,0 +1,30 @@
+// Ranks on this machine, started and watched by this process (--nproc), for those who have no
+// launcher.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace fathom {
+
+struct LocalRanksTimes {
+  std::chrono::milliseconds stopped{12000};  // after which a stopped rank is taken for lost
+  std::chrono::milliseconds ending{12000};   // that the others get to end when one has failed
+};
+
+// Starts `program` with `words` (its own name the first) `size` times, each with the variables by
+// which launch_of() knows its rank, and returns when all have ended: 0, or the exit code of the
+// first that failed (128 and the signal, if one ended it). To be called before other threads are
+// there.
+//
+// A signal that asks to end is passed on once to each of them, and then all may take the time to
+// save; a second INT, TERM or QUIT ends them at once. One that fails otherwise ends the others, who
+// are told which it was; so does one that is stopped and stays so. They end with this process,
+// whatever ends it. Standard input is nobody's but rank 0's. No port is opened.
+//
+// Throws Error where they cannot be started.
+int run_local_ranks(const std::string& program, const std::vector<std::string>& words, int size,
+                    LocalRanksTimes times = {});
+
+}  // namespace fathom

@@ -1,0 +1,74 @@
+#include "fathom/parallel/watched_ranks.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "fathom/base/error.h"
+
+#ifdef USE_C10D_GLOO
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#endif
+
+namespace fathom {
+namespace {
+
+#ifdef USE_C10D_GLOO
+// In the store of the ranks, by a connection of its own: the ranks' may wait in it for long.
+class StoreCounters : public Counters {
+ public:
+  explicit StoreCounters(const Launch& launch)
+      : prefix_(fmt::format("fathom_{}/heartbeat/", launch.restarts)) {
+    c10d::TCPStoreOptions options;
+    options.port = static_cast<uint16_t>(launch.port);
+    options.waitWorkers = false;
+    store_ = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+  }
+  int64_t add(int slot, int64_t by) override {
+    return store_->add(prefix_ + std::to_string(slot), by);
+  }
+
+ private:
+  std::string prefix_;
+  c10::intrusive_ptr<c10d::TCPStore> store_;
+};
+
+std::unique_ptr<Counters> counters_of(const Launch& launch) {
+  if (!launch.file.empty()) return counters_in_file(counters_path(launch), launch.size);
+  return std::make_unique<StoreCounters>(launch);
+}
+#else
+std::unique_ptr<Counters> counters_of(const Launch& launch) {
+  return counters_in_file(counters_path(launch), launch.size);
+}
+#endif
+
+}  // namespace
+
+WatchedRanks::WatchedRanks(const Launch& launch) {
+  if (launch.size == 1) {
+    ranks_ = std::make_shared<Ranks>();
+    return;
+  }
+  // The ranks ask a heartbeat that begins when they have met.
+  const auto begun = std::make_shared<std::weak_ptr<Heartbeat>>();
+  RanksOptions options;
+  options.trouble = [begun]() -> std::string {
+    const std::shared_ptr<Heartbeat> heartbeat = begun->lock();
+    const auto lost = heartbeat ? heartbeat->lost() : std::nullopt;
+    return lost ? as_error(*lost).what() : "";
+  };
+  ranks_ = std::make_shared<Ranks>(launch, options);
+  heartbeat_ = std::make_shared<Heartbeat>(launch, counters_of(launch));
+  *begun = heartbeat_;
+}
+
+WatchedRanks::~WatchedRanks() = default;
+
+void WatchedRanks::part() {
+  if (heartbeat_ == nullptr) return;
+  ranks_->barrier();
+  heartbeat_->finish();
+}
+
+}  // namespace fathom

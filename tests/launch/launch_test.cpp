@@ -1,0 +1,220 @@
+// Who a process is, by what torchrun, mpirun and srun set. Open MPI's variables are as
+// version 4.1.4 sets them, MPICH's as 4.0.2 does; torchrun's and Slurm's as their documentation
+// says.
+#include "fathom/parallel/launch.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "errors.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::AllOf;
+using testing::caught;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using Variables = std::map<std::string, std::string>;
+
+Launch launched(const Variables& variables) {
+  return launch_of([&](const std::string& name) -> std::optional<std::string> {
+    const auto found = variables.find(name);
+    return found == variables.end() ? std::nullopt : std::optional(found->second);
+  });
+}
+Variables with(Variables variables, const std::string& name, const std::string& value) {
+  variables[name] = value;
+  return variables;
+}
+Variables without(Variables variables, const std::string& name) {
+  variables.erase(name);
+  return variables;
+}
+
+const Variables kTorchrun = {{"RANK", "5"},
+                             {"WORLD_SIZE", "8"},
+                             {"LOCAL_RANK", "1"},
+                             {"LOCAL_WORLD_SIZE", "4"},
+                             {"MASTER_ADDR", "node0"},
+                             {"MASTER_PORT", "29500"},
+                             {"TORCHELASTIC_RUN_ID", "none"},
+                             {"TORCHELASTIC_RESTART_COUNT", "0"},
+                             {"TORCHELASTIC_MAX_RESTARTS", "0"},
+                             {"TORCHELASTIC_USE_AGENT_STORE", "False"}};
+const Variables kOpenMpi = {{"OMPI_COMM_WORLD_RANK", "1"},
+                            {"OMPI_COMM_WORLD_SIZE", "2"},
+                            {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                            {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                            {"OMPI_MCA_ess_base_jobid", "271581185"},
+                            {"PMIX_NAMESPACE", "271581185"},
+                            {"PMIX_RANK", "1"}};
+const Variables kMpich = {
+    {"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "2"}};
+const Variables kSlurm = {{"SLURM_JOB_ID", "4711"},
+                          {"SLURM_STEP_ID", "0"},
+                          {"SLURM_PROCID", "4"},
+                          {"SLURM_NTASKS", "5"},
+                          {"SLURM_STEP_NUM_TASKS", "5"},
+                          {"SLURM_LOCALID", "0"},
+                          {"SLURM_NODEID", "2"},
+                          {"SLURM_STEP_TASKS_PER_NODE", "2(x2),1"},
+                          {"SLURM_STEP_NODELIST", "n[08-10]"}};
+
+TEST(Launch, NobodyIsOneProcess) {
+  const Launch launch = launched({{"MASTER_ADDR", "left"}, {"MASTER_PORT", "over"}});
+  EXPECT_EQ(launch.size, 1);
+  EXPECT_TRUE(launch.is_first());
+  EXPECT_EQ(launch.by, "");
+}
+
+TEST(Launch, Torchrun) {
+  const Launch launch = launched(kTorchrun);
+  EXPECT_EQ(launch.rank, 5);
+  EXPECT_EQ(launch.size, 8);
+  EXPECT_EQ(launch.local_rank, 1);
+  EXPECT_EQ(launch.local_size, 4);
+  EXPECT_EQ(launch.address, "node0");
+  EXPECT_EQ(launch.port, 29500);
+  EXPECT_EQ(launch.by, "torchrun");
+  EXPECT_FALSE(launch.is_local() || launch.store_is_there || launch.may_restart);
+  EXPECT_TRUE(launched(with(kTorchrun, "TORCHELASTIC_USE_AGENT_STORE", "True")).store_is_there);
+  // Inside of an allocation, whose variables are there too.
+  Variables both = kSlurm;
+  both.insert(kTorchrun.begin(), kTorchrun.end());
+  EXPECT_EQ(launched(both).size, 8);
+  // One process a machine, by who says nothing of local ranks.
+  const Launch one = launched(without(without(kTorchrun, "LOCAL_RANK"), "LOCAL_WORLD_SIZE"));
+  EXPECT_EQ(one.local_size, 1);
+}
+
+TEST(Launch, TorchrunsRestarts) {
+  EXPECT_TRUE(launched(with(kTorchrun, "TORCHELASTIC_MAX_RESTARTS", "3")).may_restart);
+  const Launch again = launched(with(kTorchrun, "TORCHELASTIC_RESTART_COUNT", "2"));
+  EXPECT_EQ(again.restarts, 2);
+  EXPECT_TRUE(again.may_restart);
+}
+
+// It says 1 where the user has said nothing; who is alone on a machine is not meddled with.
+TEST(Launch, TorchrunsThreadsAreNobodysWord) {
+  const Variables one = with(kTorchrun, "OMP_NUM_THREADS", "1");
+  EXPECT_TRUE(launched(one).has_default_threads);
+  EXPECT_FALSE(launched(with(one, "OMP_NUM_THREADS", "2")).has_default_threads);
+  EXPECT_FALSE(launched(without(one, "TORCHELASTIC_RUN_ID")).has_default_threads);
+}
+
+TEST(Launch, HalfOfTorchrunsVariablesAreRefused) {
+  for (const char* name :
+       {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}) {
+    const Error error = caught([&] { launched(without(kTorchrun, name)); });
+    EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(error.what(), HasSubstr(std::string(name) + " is not set, though ")) << name;
+  }
+  EXPECT_THAT(caught([] { launched({{"LOCAL_RANK", "0"}}); }).what(), HasSubstr("WORLD_SIZE"));
+  for (const auto& [name, value] : {std::pair{"RANK", "8"},
+                                    {"RANK", "-1"},
+                                    {"WORLD_SIZE", "0"},
+                                    {"WORLD_SIZE", "eight"},
+                                    {"LOCAL_RANK", "4"},
+                                    {"LOCAL_WORLD_SIZE", "9"},
+                                    {"MASTER_PORT", "65536"}})
+    EXPECT_THAT(caught([&] { launched(with(kTorchrun, name, value)); }).what(),
+                AllOf(HasSubstr(name), HasSubstr(value)));
+}
+
+TEST(Launch, OpenMpi) {
+  const Launch launch = launched(kOpenMpi);
+  EXPECT_EQ(launch.rank, 1);
+  EXPECT_EQ(launch.local_rank, 1);
+  EXPECT_TRUE(launch.is_local());
+  EXPECT_EQ(launch.address, "127.0.0.1");
+  EXPECT_GE(launch.port, 15000);
+  EXPECT_LT(launch.port, 30000);
+  EXPECT_EQ(launched(with(kOpenMpi, "OMPI_COMM_WORLD_RANK", "0")).port, launch.port);
+  EXPECT_NE(launched(with(kOpenMpi, "PMIX_NAMESPACE", "271581186")).port, launch.port);
+  EXPECT_FALSE(launch.is_bound);
+  EXPECT_TRUE(launched(with(kOpenMpi, "OMPI_MCA_orte_bound_at_launch", "1")).is_bound);
+  EXPECT_THAT(caught([] { launched(without(kOpenMpi, "OMPI_COMM_WORLD_SIZE")); }).what(),
+              HasSubstr("OMPI_COMM_WORLD_SIZE"));
+}
+
+TEST(Launch, MpirunOnSeveralMachinesNeedsAnAddress) {
+  const Variables two =
+      with(with(kOpenMpi, "OMPI_COMM_WORLD_LOCAL_SIZE", "1"), "OMPI_COMM_WORLD_LOCAL_RANK", "0");
+  const Error error = caught([&] { launched(two); });
+  EXPECT_THAT(error.what(), HasSubstr("MASTER_ADDR is not set"));
+  EXPECT_THAT(error.hint(), HasSubstr("rank 0's machine"));
+  const Launch launch = launched(with(with(two, "MASTER_ADDR", " n1 "), "MASTER_PORT", "1234"));
+  EXPECT_EQ(launch.address, "n1");
+  EXPECT_EQ(launch.port, 1234);
+}
+
+TEST(Launch, Mpich) {
+  EXPECT_THAT(caught([] { launched(kMpich); }).what(), HasSubstr("MASTER_PORT is not set"));
+  const Launch launch = launched(with(kMpich, "MASTER_PORT", "2345"));
+  EXPECT_EQ(launch.rank, 1);
+  EXPECT_EQ(launch.local_size, 2);
+  EXPECT_EQ(launch.port, 2345);
+}
+
+TEST(Launch, Slurm) {
+  const Launch launch = launched(kSlurm);
+  EXPECT_EQ(launch.rank, 4);
+  EXPECT_EQ(launch.size, 5);
+  EXPECT_EQ(launch.local_rank, 0);
+  EXPECT_EQ(launch.local_size, 1);
+  EXPECT_EQ(launch.address, "n08");
+  EXPECT_EQ(launch.by, "srun");
+  EXPECT_NE(launched(with(kSlurm, "SLURM_STEP_ID", "1")).port, launch.port);
+  EXPECT_EQ(launched(with(with(kSlurm, "SLURM_NODEID", "1"), "SLURM_PROCID", "2")).local_size, 2);
+  EXPECT_TRUE(launched(with(kSlurm, "SLURM_CPU_BIND_TYPE", "mask_cpu:")).is_bound);
+  EXPECT_FALSE(launched(with(kSlurm, "SLURM_CPU_BIND_TYPE", "none")).is_bound);
+  for (const char* name : {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_STEP_NODELIST",
+                           "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NUM_TASKS"})
+    EXPECT_THAT(caught([&] { launched(without(kSlurm, name)); }).what(),
+                HasSubstr(std::string(name) + " is not set"));
+}
+
+// A batch script has an allocation's variables, and is one process until it calls srun.
+TEST(Launch, ABatchScriptIsNoStep) {
+  Variables batch = {{"SLURM_JOB_ID", "4711"}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}};
+  EXPECT_EQ(launched(batch).size, 1);
+}
+
+TEST(Launch, FirstNodes) {
+  for (const auto& [list, first] :
+       std::map<std::string, std::string>{{"login", "login"},
+                                          {"a1,a2", "a1"},
+                                          {"n[08-10]", "n08"},
+                                          {"n[7,9-12],m1", "n7"},
+                                          {"rack[01-03,7]-n[1-2].site,other", "rack01-n1.site"}})
+    EXPECT_EQ(first_node(list), first);
+  for (const char* list : {"", ",a", "n[", "n[1", "n[a-b]", "n[]", "n]", "a b", "n[1-2;3]"})
+    EXPECT_THAT(caught([&] { first_node(list); }).what(), HasSubstr("no list of nodes")) << list;
+}
+
+TEST(Launch, TasksOfNodes) {
+  EXPECT_EQ(tasks_of_node("4", 0), 4);
+  EXPECT_EQ(tasks_of_node("4(x2),3", 1), 4);
+  EXPECT_EQ(tasks_of_node("4(x2),3", 2), 3);
+  for (const char* list : {"", "0", "4(x2", "4(x0)", "4,", "4(x2),3,", "a", "4;3"})
+    EXPECT_THAT(caught([&] { tasks_of_node(list, 9); }).what(), HasSubstr("no list of tasks"));
+  EXPECT_THAT(caught([] { tasks_of_node("4(x2),3", 3); }).what(), HasSubstr("no list of tasks"));
+}
+
+TEST(Launch, TheOwnAddressLeadsToTheOthers) {
+  Launch launch;
+  EXPECT_EQ(own_address(launch), "127.0.0.1");
+  launch.size = 2;
+  launch.address = "127.0.0.1";
+  launch.port = 29500;
+  EXPECT_EQ(own_address(launch), "127.0.0.1");
+  launch.address = "no.such.host.invalid";
+  EXPECT_THAT(caught([&] { own_address(launch); }).what(),
+              HasSubstr("no.such.host.invalid, cannot be reached from rank 0"));
+}
+
+}  // namespace
+}  // namespace fathom
