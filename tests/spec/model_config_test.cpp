@@ -317,7 +317,8 @@ TEST(ModelConfig, ALikeliestTokenThatStaysTooLongIsRemarkedOn) {
         .notices;
   };
   EXPECT_THAT(said("2"), IsEmpty());
-  EXPECT_THAT(said("3"), ElementsAre(HasSubstr("lets no token leave the loop of layer 1 before its end")));
+  EXPECT_THAT(said("3"),
+              ElementsAre(HasSubstr("lets no token leave the loop of layer 1 before its end")));
 }
 
 }  // namespace

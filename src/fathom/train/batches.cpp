@@ -262,70 +262,50 @@ std::string error_text(const Evaluation& evaluation) {
   return std::isnan(error) ? "n/a" : fmt::format("{:.4f}", error);
 }
 
-Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
-                    Precision dtype, const EvaluateOptions& options) {
-  const at::NoGradGuard no_grad;
-  const Autocast autocast(dtype, device);
-  Ranks* const ranks =
-      options.ranks != nullptr && !options.ranks->is_alone() ? options.ranks : nullptr;
-  std::vector<BatchNumbers> numbers;
-  std::map<std::string, LossPart> functions;  // of means; without them
-  bool complete = true;
-  int64_t first_sequence = 0;  // of the batch, so that no split into batches changes a draw
-  Cursor cursor = source.start();
-  for (int64_t i = 0; i < batches; ++i) {
-    complete = !(options.stop && options.stop());
-    if (!complete) break;
-    const Drawn drawn = source.next(cursor);
-    cursor = drawn.after;
-    const int64_t B = drawn.batch.B, first = std::exchange(first_sequence, first_sequence + B);
-    // A rank for which there is none takes the first one too, for what there is to know of losses.
-    const bool is_own = ranks == nullptr || i % ranks->size() == ranks->rank();
-    if (!is_own && !(i == 0 && ranks->rank() >= batches)) continue;
-    const Batch batch = to_batch(drawn.batch, device);
-    const auto answers = batch.labels.find("answer");
-    const bool reads_words = options.tokenizer != nullptr && answers != batch.labels.end();
-    Pass pass;
-    pass.random = RandomField(0, 0, first);
-    pass.policy = options.policy;
-    Policy own;
-    if (options.policy_of) {
-      own = options.policy_of(first, B);
-      pass.policy = &own;
-    }
-    pass.predictions = reads_words;
-    const ModelOutput output = model.forward(batch, pass);
-    BatchNumbers n;
-    n.batch = i;
-    n.flops = output.flops;
-    n.tokens = static_cast<double>(batch.tokens_BT.numel());
-    n.targets = output.loss.count;  // or of the part that has most
-    for (const LossPart& part : output.losses) {
-      n.losses.emplace(part.name, PartOfBatch(part, B));
-      if (part.of_means) {
-        LossPart& function = functions[part.name];
-        function.name = part.name;
-        function.of_means = part.of_means;
-      }
-      if (!output.loss.sum.defined()) n.targets = std::max(n.targets, part.count);
-    }
-    n.answer = PartOfBatch(output.loss, B);
-    n.optimises_its_loss = output.optimises_its_loss();
-    n.metrics = output.metrics;
-    if (reads_words && output.predictions_BT.defined())
-      n.metrics["word_accuracy"] +=
-          words_of(*options.tokenizer, drawn.batch, answers->second, output.predictions_BT);
-    if (is_own) numbers.push_back(std::move(n));
-    if (options.progress) options.progress(i + 1);
+namespace {
+
+using MeanFunctions = std::map<std::string, LossPart>;  // losses of means, without these
+
+BatchNumbers numbers_of(const Model& model, const Drawn& drawn, int64_t first_sequence,
+                        at::Device device, const EvaluateOptions& options,
+                        MeanFunctions& functions) {
+  const Batch batch = to_batch(drawn.batch, device);
+  const auto answers = batch.labels.find("answer");
+  const bool reads_words = options.tokenizer != nullptr && answers != batch.labels.end();
+  Pass pass;
+  pass.random = RandomField(0, 0, first_sequence);
+  pass.policy = options.policy;
+  Policy own;
+  if (options.policy_of) {
+    own = options.policy_of(first_sequence, drawn.batch.B);
+    pass.policy = &own;
   }
-  if (ranks != nullptr) {
-    auto all = gathered(*ranks, numbers, complete);
-    complete = all.has_value();
-    if (all) numbers = std::move(*all);
+  pass.predictions = reads_words;
+  const ModelOutput output = model.forward(batch, pass);
+  BatchNumbers n;
+  n.flops = output.flops;
+  n.tokens = static_cast<double>(batch.tokens_BT.numel());
+  n.targets = output.loss.count;  // or of the part that has most
+  for (const LossPart& part : output.losses) {
+    n.losses.emplace(part.name, PartOfBatch(part, drawn.batch.B));
+    if (part.of_means) {
+      LossPart& function = functions[part.name];
+      function.name = part.name;
+      function.of_means = part.of_means;
+    }
+    if (!output.loss.sum.defined()) n.targets = std::max(n.targets, part.count);
   }
+  n.answer = PartOfBatch(output.loss, drawn.batch.B);
+  n.optimises_its_loss = output.optimises_its_loss();
+  n.metrics = output.metrics;
+  if (reads_words && output.predictions_BT.defined())
+    n.metrics["word_accuracy"] +=
+        words_of(*options.tokenizer, drawn.batch, answers->second, output.predictions_BT);
+  return n;
+}
+
+Evaluation evaluation_of(const std::vector<BatchNumbers>& numbers, const MeanFunctions& functions) {
   Evaluation e;
-  e.complete = complete;
-  if (!complete) return e;
   std::map<std::string, PartSums> losses;
   PartSums answer;
   bool optimises_its_loss = true;
@@ -361,6 +341,44 @@ Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, 
   e.deviations = deviations_of(parts);
   e.standard_error = error_of(e.deviations);
   return e;
+}
+
+}  // namespace
+
+Evaluation evaluate(const Model& model, const DataSet& source, int64_t batches, at::Device device,
+                    Precision dtype, const EvaluateOptions& options) {
+  const at::NoGradGuard no_grad;
+  const Autocast autocast(dtype, device);
+  Ranks* const ranks =
+      options.ranks != nullptr && !options.ranks->is_alone() ? options.ranks : nullptr;
+  std::vector<BatchNumbers> numbers;
+  MeanFunctions functions;
+  bool complete = true;
+  int64_t first_sequence = 0;  // of the batch, so that no split into batches changes a draw
+  Cursor cursor = source.start();
+  for (int64_t i = 0; i < batches; ++i) {
+    complete = !(options.stop && options.stop());
+    if (!complete) break;
+    const Drawn drawn = source.next(cursor);
+    cursor = drawn.after;
+    const int64_t first = std::exchange(first_sequence, first_sequence + drawn.batch.B);
+    // A rank for which there is none takes the first one too, for what there is to know of losses.
+    const bool is_own = ranks == nullptr || i % ranks->size() == ranks->rank();
+    if (!is_own && !(i == 0 && ranks->rank() >= batches)) continue;
+    BatchNumbers n = numbers_of(model, drawn, first, device, options, functions);
+    n.batch = i;
+    if (is_own) numbers.push_back(std::move(n));
+    if (options.progress) options.progress(i + 1);
+  }
+  if (ranks != nullptr) {
+    auto all = gathered(*ranks, numbers, complete);
+    complete = all.has_value();
+    if (all) numbers = std::move(*all);
+  }
+  if (complete) return evaluation_of(numbers, functions);
+  Evaluation stopped;
+  stopped.complete = false;
+  return stopped;
 }
 
 }  // namespace fathom

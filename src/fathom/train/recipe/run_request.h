@@ -36,7 +36,7 @@ struct TrainOptions {
   bool force = false;
   bool quiet = false;
   bool keeps_log_lines = false;  // log_interval was given: a log has a line for each
-  int64_t nproc = 1;  // ranks that this process starts
+  int64_t nproc = 1;             // ranks that this process starts
   RankSettings ranks;
 };
 void add_fields(FieldList& list, TrainOptions& options);
