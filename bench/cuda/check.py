@@ -135,6 +135,8 @@ def train_long(programs, a):
             result[checkpoint] = {"objective": e.get("objective"), "loss": e["loss"], "step": e["step"],
                                   "infer": e["metrics"].get("infer"), "accuracy": e["accuracy"],
                                   "exit_rates": [rates[k] for k in sorted(rates)]}
+            say(f"papingo_a100, {checkpoint}: {json.dumps(result[checkpoint])}")
+        say(f"papingo_a100, published: {json.dumps(PUBLISHED)}")
     except Failure as e:
         result["failures"].append(str(e))
     return result
