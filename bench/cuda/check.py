@@ -18,7 +18,8 @@ import sys
 import tempfile
 import time
 
-from presets import Failure, PresetCheck, Programs, say, write_text
+sys.dont_write_bytecode = True  # nothing is left in the source tree
+from presets import Failure, PresetCheck, Programs, say, write_text  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEER = os.path.join(HERE, "..", "peers", "nanogpt.py")
