@@ -18,7 +18,8 @@ import sys
 import tempfile
 import time
 
-from presets import Failure, PresetCheck, Programs, say, write_text
+sys.dont_write_bytecode = True  # nothing is left in the source tree
+from presets import Failure, PresetCheck, Programs, say, write_text  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEER = os.path.join(HERE, "..", "peers", "nanogpt.py")
@@ -135,6 +136,8 @@ def train_long(programs, a):
             result[checkpoint] = {"objective": e.get("objective"), "loss": e["loss"], "step": e["step"],
                                   "infer": e["metrics"].get("infer"), "accuracy": e["accuracy"],
                                   "exit_rates": [rates[k] for k in sorted(rates)]}
+            say(f"papingo_a100, {checkpoint}: {json.dumps(result[checkpoint])}")
+        say(f"papingo_a100, published: {json.dumps(PUBLISHED)}")
     except Failure as e:
         result["failures"].append(str(e))
     return result

@@ -158,7 +158,7 @@ TEST_F(Device, DecodesWhatTheProcessorDecodes) {
 }
 
 // The stand-in is as strict as what it stands for: else nothing here would show a fault.
-TEST_F(Device, MixedWithTheProcessorIsRefused) {
+TEST(DeviceDeathTest, MixedWithTheProcessorIsRefused) {
   const Tensor here = at::zeros({3}), there = here.to(kThere);
   EXPECT_THROW(there + here, c10::Error);
   EXPECT_THROW(there.index_select(0, at::zeros({1}, at::TensorOptions(at::kLong))), c10::Error);
