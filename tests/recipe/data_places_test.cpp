@@ -40,6 +40,7 @@ class DataPlacesTest : public testing::DataTest {
     spill(temp_ / "rain.txt", text);
     PrepareOptions options;
     options.what = temp_ / "rain.txt";
+    options.force = true;
     options.tokenizer = "byte";
     prepare(options);
   }
