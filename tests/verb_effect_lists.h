@@ -30,6 +30,7 @@ inline constexpr const char* kVerbActsAlways[] = {
     "train describe",
     "train force",
     "train quiet",
+    "train nproc",
     "train reduce_dtype",  // where ranks are several, which a launcher says
     "train shard_optimizer",
     "prepare name",
@@ -203,6 +204,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "train describe",
     "train ignore_optimizer",
     "train force",
+    "train nproc",
     "prepare name",
     "prepare input",
     "prepare tokenizer",

@@ -35,6 +35,20 @@ TEST(Threads, OneAProcessor) {
   EXPECT_EQ(text(0, machine(0, 0)), "1 thread: all that this process may use");
 }
 
+TEST(Threads, ProcessesThatShareTakeTheirPart) {
+  ThreadLimits limits = machine(8, 8);
+  limits.sharing = 3;
+  EXPECT_EQ(text(0, limits), "2 threads: its part of 8 processors, which 3 processes share");
+  limits.quota = 3.5;
+  limits.sharing = 2;
+  EXPECT_EQ(text(0, limits), "2 threads: its part of 4 processors, which 2 processes share");
+  limits.sharing = 9;
+  EXPECT_EQ(choose_threads(0, limits).threads, 1);
+  limits.setting = "5";
+  EXPECT_EQ(choose_threads(0, limits).threads, 5) << "what was said is for each";
+  EXPECT_EQ(choose_threads(6, limits).threads, 6);
+}
+
 TEST(Threads, AQuotaIsRoundedUp) {
   EXPECT_EQ(text(0, machine(8, 8, 1.5)), "2 threads: the cgroup's quota of 1.5 processors");
   EXPECT_EQ(text(0, machine(8, 8, 0.25)), "1 thread: the cgroup's quota of 0.25 processors");

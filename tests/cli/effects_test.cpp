@@ -131,6 +131,10 @@ void VerbEffects::run_effects() {
     EXPECT_ANY_THROW(train({"--run_name=taken"}));
     EXPECT_NO_THROW(train({"--run_name=taken", "--force"}));
   };
+  effects_["train nproc"] = [&] {  // what they do: e2e/ranks_test.cpp
+    EXPECT_EQ(train({"--nproc=2", "--gradient_accumulation_steps=2"}).options.nproc, 2);
+    EXPECT_ANY_THROW(train({"--nproc=2", "--gradient_accumulation_steps=3"}));
+  };
   const auto chosen = [](const std::string& folder) { return fs::path(folder).filename(); };
   effects_["generate checkpoint"] = [=] {
     make_checkpoints();

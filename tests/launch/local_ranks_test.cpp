@@ -79,7 +79,7 @@ TEST_F(LocalRanksTest, EachKnowsItsRank) {
 }
 
 TEST_F(LocalRanksTest, TheFirstThatFailsEndsAll) {
-  EXPECT_EQ(run("test $RANK = 1 && exit 7; sleep 100", 3), 7);
+  EXPECT_EQ(run("test $RANK = 1 && exit 7; exec sleep 100", 3), 7);
   EXPECT_EQ(text("err"), "") << "it has said itself what was wrong";
 }
 
@@ -102,7 +102,7 @@ TEST_F(LocalRanksTest, OneThatIsKilledIsNamedToAll) {
 }
 
 TEST_F(LocalRanksTest, OneThatIsStoppedEndsAllUnlessItGoesOn) {
-  const std::string script = "echo $$ > pid$RANK; echo > there$RANK; exec sleep 2";
+  const std::string script = "echo $$ > pid$RANK; echo > there$RANK; exec sleep 1";
   pid_t child = start(script, 2);
   ASSERT_TRUE(wait_until_there("there0"));
   kill(process_of("pid0"), SIGSTOP);
@@ -126,6 +126,7 @@ TEST_F(LocalRanksTest, ASignalReachesEachOnce) {
   pid_t child = start(script, 2);
   ASSERT_TRUE(wait_until_there("there0") && wait_until_there("there1"));
   kill(child, SIGTERM);
+  ASSERT_TRUE(wait_until_there("got0"));
   kill(child, SIGHUP);
   EXPECT_EQ(wait_for(child), 143);
   EXPECT_EQ(text("got0"), "TERM\n");

@@ -1,0 +1,122 @@
+// `fathom train` as one of several processes, up to where the engine would begin: what a launcher's
+// variables make of the request, and who says what.
+#include "cli/cli_testing.h"
+#include "cli/saved_run.h"
+#include "fathom/cli/train/request.h"
+#include "fathom/cli/verbs.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::Outcome;
+using ::testing::StartsWith;
+using testing::Words;
+using Variables = std::map<std::string, std::string>;
+
+class RankRequest : public testing::CliTest {
+ protected:
+  ~RankRequest() override { set({}); }
+
+  static Words words(const Words& more) {
+    Words all = {"test_runner", "--dataset=rain", "--block_size=16",
+                 "--gradient_accumulation_steps=2"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  // In this process: of rank 0, for another one's output is put away.
+  void set(const Variables& variables) {
+    for (const auto& [name, value] : set_) unsetenv(name.c_str());
+    set_ = variables;
+    for (const auto& [name, value] : set_) setenv(name.c_str(), value.c_str(), 1);
+  }
+  static Variables torchrun(const std::string& rank, const std::string& restarts = "0",
+                            const std::string& most = "0") {
+    return {{"RANK", rank},
+            {"WORLD_SIZE", "2"},
+            {"LOCAL_RANK", rank},
+            {"LOCAL_WORLD_SIZE", "2"},
+            {"MASTER_ADDR", "127.0.0.1"},
+            {"MASTER_PORT", "29500"},
+            {"TORCHELASTIC_RUN_ID", "none"},
+            {"OMP_NUM_THREADS", "1"},
+            {"TORCHELASTIC_RESTART_COUNT", restarts},
+            {"TORCHELASTIC_MAX_RESTARTS", most}};
+  }
+  Outcome run_as(const Variables& variables, const Words& more) const {
+    Words all = words(more);
+    all.insert(all.begin(), "train");
+    return place_.wait_for(place_.start(all, [&] {
+      for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
+    }));
+  }
+  static Engines engines(const Words& more) {
+    for (const Verb& verb : verbs())
+      if (verb.name == "train") return verb.check(words(more));
+    return false;
+  }
+
+ private:
+  Variables set_;
+};
+
+TEST_F(RankRequest, ManyBeginWhereTheyAreAskedFor) {
+  EXPECT_EQ(engines({}).here, 1);
+  EXPECT_EQ(engines({"--nproc=2"}).here, 2);
+  EXPECT_EQ(engines({"--nproc_per_node", "2"}).sharing, 2);
+  set(torchrun("0"));
+  EXPECT_EQ(engines({}).here, 1);
+  EXPECT_EQ(engines({}).sharing, 2);
+  EXPECT_TRUE(engines({}).forget_threads) << "the launcher's 1 is nobody's choice";
+  set({{"OMPI_COMM_WORLD_RANK", "0"},
+       {"OMPI_COMM_WORLD_SIZE", "2"},
+       {"OMPI_COMM_WORLD_LOCAL_RANK", "0"},
+       {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+       {"PMIX_NAMESPACE", "1"},
+       {"OMPI_MCA_orte_bound_at_launch", "1"}});
+  EXPECT_EQ(engines({}).sharing, 1) << "it has processors of its own";
+}
+
+TEST_F(RankRequest, TwoWhoStartRanksAreOneTooMany) {
+  const Outcome o = run_as(torchrun("0"), {"--nproc=2"});
+  EXPECT_EQ(o.exit_code, 2);
+  EXPECT_THAT(o.err, HasSubstr("nproc = 2 would start ranks, but torchrun has started this process "
+                               "as rank 0 of 2"));
+}
+
+TEST_F(RankRequest, AHalfSetEnvironmentIsRefused) {
+  const Outcome o = run_as({{"RANK", "0"}, {"WORLD_SIZE", "2"}}, {});
+  EXPECT_EQ(o.exit_code, 2);
+  EXPECT_THAT(o.err, AllOf(StartsWith("fathom: MASTER_ADDR is not set, though WORLD_SIZE is"),
+                           HasSubstr("HINT: torchrun sets them all")));
+  EXPECT_EQ(place_.wait_for(place_.start({"list"}, [] { setenv("RANK", "0", 1); })).exit_code, 0)
+      << "it is for those who train together";
+}
+
+TEST_F(RankRequest, RankZeroSpeaksForAll) {
+  EXPECT_THAT(run_as(torchrun("0"), {"--describe"}).out, HasSubstr("n_layer"));
+  const Outcome other = run_as(torchrun("1"), {"--describe"});
+  EXPECT_EQ(other.exit_code, 0);
+  EXPECT_EQ(other.out + other.err, "");
+  EXPECT_THAT(run_as(torchrun("1"), {"--n_layer=0"}).err, StartsWith("[rank 1] fathom: n_layer"));
+}
+
+TEST_F(RankRequest, WhatIsStartedAnewGoesOn) {
+  testing::save_state("mine", "last", testing::saved_state("test_runner", "rain", 30));
+  EXPECT_ANY_THROW(parse_train(words({"--run_name=mine"})));
+  set(torchrun("0", "1"));
+  const auto request = parse_train(words({"--run_name=mine", "--force", "--max_iters=90"}));
+  ASSERT_TRUE(request && request->resume);
+  EXPECT_EQ(request->resume->state.step, 30);
+  EXPECT_FALSE(request->options.force);
+  // Ended before it had anything to go on from.
+  EXPECT_FALSE(parse_train(words({"--run_name=new"}))->resume);
+  set(torchrun("0", "0", "3"));
+  EXPECT_NO_THROW(parse_train(words({"--run_name=new"})));
+  EXPECT_THAT(testing::refusal_of([] { parse_train(words({})); }).what(),
+              HasSubstr("nothing says which it would go on with"));
+}
+
+}  // namespace
+}  // namespace fathom

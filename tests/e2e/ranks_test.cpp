@@ -1,0 +1,208 @@
+// Several processes that train one run, as users start them: by --nproc, and by a launcher's
+// variables, which a stand-in sets here.
+#include <sys/wait.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "e2e/small_run.h"
+
+namespace fathom::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// Two passes a step, which two ranks share.
+const Words kTwoPasses = {"--batch_size=2", "--gradient_accumulation_steps=2",
+                          "--checkpoint_interval=5"};
+
+class SeveralRanks : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    place_ = new SmallRuns;
+    ASSERT_EQ(place_->train(words({"--run_name=alone"})).exit_code, 0);
+  }
+  static void TearDownTestSuite() { delete place_; }
+
+  static Words words(const Words& more) {
+    Words all = kTwoPasses;
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  static std::map<std::string, double> losses(const std::string& run) {
+    std::istringstream lines(place_->run({"export", run, "--metrics=jsonl"}).out);
+    std::map<std::string, double> found;
+    for (std::string line; std::getline(lines, line);) {
+      const auto all = nlohmann::json::parse(line);
+      for (const char* name : {"train/loss", "eval/val/loss"})
+        if (all.contains(name)) found[name + all.at("step").dump()] = all[name];
+    }
+    return found;
+  }
+  static void expect_same_losses(const std::string& run) {
+    const auto alone = losses("alone"), together = losses(run);
+    ASSERT_GT(alone.size(), 60U);
+    ASSERT_EQ(together.size(), alone.size());
+    for (const auto& [at, loss] : alone) EXPECT_NEAR(together.at(at), loss, 1e-6 * loss) << at;
+  }
+  // The processes that train a run, by rank, once its ranks are there.
+  static std::vector<pid_t> ranks_of(pid_t parent, size_t size) {
+    for (int i = 0; i < 3000; ++i) {
+      std::map<int, pid_t> found;
+      const std::string tasks =
+          "/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children";
+      std::istringstream children(slurp(tasks));
+      for (pid_t child = 0; children >> child;) {
+        const std::string variables = slurp("/proc/" + std::to_string(child) + "/environ");
+        const std::string name("\0RANK=", 6);
+        const size_t at = variables.find(name);
+        if (at != std::string::npos) found[std::stoi(variables.substr(at + name.size()))] = child;
+      }
+      if (found.size() == size) {
+        std::vector<pid_t> ranks;
+        for (const auto& [rank, process] : found) ranks.push_back(process);
+        return ranks;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return {};
+  }
+  // Two ranks that train without end, in their tenth step.
+  static pid_t start_long(const std::string& run) {
+    const pid_t parent = place_->start_train(
+        words({"--nproc=2", "--max_iters=1000000", "--eval_interval=100000", "--run_name=" + run}));
+    EXPECT_TRUE(place_->wait_until_said("step 10/"));
+    return parent;
+  }
+  // Ends with a sentence, and goes on from a whole checkpoint.
+  static Outcome expect_loss_of(const std::string& run, pid_t parent, const std::string& sentence) {
+    const auto begin = std::chrono::steady_clock::now();
+    const Outcome o = place_->wait_for(parent);
+    EXPECT_LT(seconds_since(begin), 30);
+    EXPECT_NE(o.exit_code, 0);
+    EXPECT_THAT(o.err, HasSubstr(sentence));
+    const int64_t step = place_->saved_step(run);
+    EXPECT_GE(step, 5);
+    EXPECT_EQ(place_
+                  ->train(words({"--nproc=2", "--resume", "--run_name=" + run,
+                                 "--max_iters=" + std::to_string(step + 1)}))
+                  .exit_code,
+              0);
+    EXPECT_EQ(place_->saved_step(run), step + 1);
+    return o;
+  }
+
+  // Not torchrun: what it sets, for each of two ranks, one after the other started and waited for.
+  // `variables` of its own for each start.
+  static std::vector<Outcome> launch(const std::map<std::string, std::string>& variables,
+                                     const Words& more) {
+    std::vector<pid_t> ranks;
+    for (int r = 0; r < 2; ++r)
+      ranks.push_back(place_->start_train(words(more), [&] {
+        for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
+        const std::string rank = std::to_string(r);
+        for (const char* name : {"RANK", "LOCAL_RANK"}) setenv(name, rank.c_str(), 1);
+        for (const auto& [name, stream] : {std::pair{"out", 1}, {"err", 2}})
+          dup2(open(place_->path(name + rank).c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), stream);
+      }));
+    std::vector<Outcome> outcomes;
+    for (int r = 0; r < 2; ++r) {
+      outcomes.push_back(place_->wait_for(ranks[static_cast<size_t>(r)]));
+      outcomes.back().out = slurp(place_->path("out" + std::to_string(r)));
+      outcomes.back().err = slurp(place_->path("err" + std::to_string(r)));
+    }
+    return outcomes;
+  }
+  static std::map<std::string, std::string> torchrun(const std::string& restarts) {
+    return {{"WORLD_SIZE", "2"},          {"LOCAL_WORLD_SIZE", "2"},
+            {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", free_port()},
+            {"TORCHELASTIC_RUN_ID", "x"}, {"TORCHELASTIC_RESTART_COUNT", restarts},
+            {"OMP_NUM_THREADS", "1"},     {"TORCHELASTIC_USE_AGENT_STORE", "False"}};
+  }
+  static std::string free_port() { return std::to_string(20000 + getpid() % 10000); }
+
+  static SmallRuns* place_;
+};
+SmallRuns* SeveralRanks::place_ = nullptr;
+
+TEST_F(SeveralRanks, HaveTheLossesOfOne) {
+  const Outcome o = place_->train(words({"--nproc=2", "--run_name=two"}));
+  ASSERT_EQ(o.exit_code, 0) << o.err;
+  expect_same_losses("two");
+  EXPECT_THAT(o.out, AllOf(HasSubstr("step 60/60"), HasSubstr("saved in runs/two")));
+  EXPECT_EQ(o.out.find("step 7/60"), o.out.rfind("step 7/60")) << "said once";
+}
+
+TEST_F(SeveralRanks, ByALaunchersVariables) {
+  std::vector<Outcome> o = launch(torchrun("0"), {"--run_name=launched", "--max_iters=40"});
+  ASSERT_EQ(o[0].exit_code, 0) << o[0].err;
+  ASSERT_EQ(o[1].exit_code, 0) << o[1].err;
+  EXPECT_EQ(o[1].out + o[1].err, "");
+  // Started anew, it goes on without being told to.
+  o = launch(torchrun("1"), {"--run_name=launched"});
+  ASSERT_EQ(o[0].exit_code, 0) << o[0].err;
+  EXPECT_THAT(o[0].out, HasSubstr("going on at step 40 of 60"));
+  expect_same_losses("launched");
+}
+
+TEST_F(SeveralRanks, OneThatIsKilledEndsAll) {
+  const pid_t parent = start_long("killed");
+  kill(ranks_of(parent, 2)[1], SIGKILL);
+  EXPECT_EQ(expect_loss_of("killed", parent, "rank 1 was ended by signal 9").exit_code, 137);
+}
+
+TEST_F(SeveralRanks, OneThatIsStoppedEndsAll) {
+  const pid_t parent = start_long("stopped");
+  kill(ranks_of(parent, 2)[1], SIGSTOP);
+  expect_loss_of("stopped", parent, "rank 1 ");
+}
+
+TEST_F(SeveralRanks, ASignalToOneSavesOnceAndEndsAll) {
+  const pid_t parent = start_long("signal");
+  kill(ranks_of(parent, 2)[1], SIGTERM);
+  const Outcome o = place_->wait_for(parent);
+  EXPECT_EQ(o.exit_code, 143);
+  EXPECT_EQ(o.err, "");
+  EXPECT_THAT(o.out, HasSubstr("interrupted; saved at step"));
+  EXPECT_GE(place_->saved_step("signal"), 10);
+}
+
+TEST_F(SeveralRanks, ASignalToTheFirstProcessDoesToo) {
+  const pid_t parent = start_long("all");
+  kill(parent, SIGINT);
+  const Outcome o = place_->wait_for(parent);
+  EXPECT_EQ(o.exit_code, 130);
+  EXPECT_EQ(o.err, "");
+  EXPECT_THAT(o.out, HasSubstr("interrupted; saved at step"));
+}
+
+// Addresses at which something listens, of this process's network: of IPv4, as the kernel has them.
+std::set<std::string> listening() {
+  std::set<std::string> found;
+  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::istringstream lines(slurp(table));
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string number, local, remote, state;
+      words >> number >> local >> remote >> state;
+      if (state == "0A") found.insert(local);
+    }
+  }
+  return found;
+}
+
+TEST_F(SeveralRanks, NobodyElseCanConnect) {
+  const auto before = listening();
+  const pid_t parent = start_long("ports");
+  std::set<std::string> beyond;
+  for (const std::string& address : listening())
+    if (before.count(address) == 0 && address.rfind("0100007F:", 0) != 0) beyond.insert(address);
+  kill(parent, SIGTERM);
+  place_->wait_for(parent);
+  EXPECT_TRUE(beyond.empty()) << *beyond.begin() << " is no address of the machine itself";
+}
+
+}  // namespace
+}  // namespace fathom::testing
