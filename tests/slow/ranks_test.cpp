@@ -1,13 +1,11 @@
-// Ranks that are killed at any moment, and two hosts with a bad network between them: network
-// namespaces, joined by a pair of virtual interfaces that delay and lose packets.
-#include <sched.h>
-#include <unistd.h>
+// Ranks that are killed at any moment, and two hosts with a bad line between them.
 
 #include <cstdio>
 #include <random>
 #include <sstream>
 
 #include "e2e/small_run.h"
+#include "slow/bad_line.h"
 
 namespace fathom::testing {
 namespace {
@@ -64,31 +62,11 @@ TEST(Ranks, TenKillsOfARandomOne) {
   EXPECT_LT(longest, 30);
 }
 
-// Two hosts, as far as the network goes.
 class TwoHosts : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!shell("ip netns add " + host(0)) || !shell("ip netns add " + host(1)))
-      GTEST_SKIP() << "only root may have network namespaces, with iproute2";
-    ASSERT_TRUE(
-        shell("ip -n " + host(0) + " link add veth0 type veth peer name veth1 netns " + host(1)));
-    for (int i = 0; i < 2; ++i) {
-      const std::string in = "ip -n " + host(i), name = "veth" + std::to_string(i);
-      ASSERT_TRUE(shell(in + " link set lo up") && shell(in + " link set " + name + " up") &&
-                  shell(in + " addr add " + address(i) + "/24 dev " + name));
-    }
+    if (!line_.is_there()) GTEST_SKIP() << "only root may have such hosts, with iproute2 and tun";
   }
-  void TearDown() override {
-    for (int i = 0; i < 2; ++i) shell("ip netns del " + host(i));
-  }
-  static bool shell(const std::string& command) {
-    return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
-  }
-  static std::string host(int i) {
-    return "fathom-" + std::to_string(getpid()) + (i == 0 ? "-a" : "-b");
-  }
-  static std::string address(int i) { return "10.77.0." + std::to_string(i + 1); }
-
   // Rank i on host i, by torchrun's variables; their consoles are files of their own.
   pid_t start(int rank, const Words& more) const {
     return place_.start_train(shared(more), [&] {
@@ -97,26 +75,22 @@ class TwoHosts : public ::testing::Test {
                                         {"WORLD_SIZE", "2"},
                                         {"LOCAL_RANK", "0"},
                                         {"LOCAL_WORLD_SIZE", "1"},
-                                        {"MASTER_ADDR", address(0)},
+                                        {"MASTER_ADDR", BadLine::address(0)},
                                         {"MASTER_PORT", "29500"}})
         setenv(name, value.c_str(), 1);
-      const int space = open(("/run/netns/" + host(rank)).c_str(), O_RDONLY);
-      if (setns(space, 0) != 0) _exit(126);
+      if (!BadLine::move_to(rank)) _exit(126);
       for (const auto& [name, stream] : {std::pair{"out", 1}, {"err", 2}})
         dup2(open(place_.path(name + number).c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), stream);
     });
   }
   std::string said(const std::string& name) const { return slurp(place_.path(name)); }
 
+  const BadLine line_{std::chrono::milliseconds(3), 0.01};
   SmallRuns place_;
 };
 
 TEST_F(TwoHosts, TrainOverALineThatDelaysAndLoses) {
   ASSERT_EQ(place_.train(shared({"--nproc=2", "--run_name=whole"})).exit_code, 0);
-  for (int i = 0; i < 2; ++i)
-    if (!shell("ip netns exec " + host(i) + " tc qdisc add dev veth" + std::to_string(i) +
-               " root netem delay 3ms loss 1%"))
-      GTEST_SKIP() << "this kernel has no netem";
   const Words words = {"--run_name=far"};
   const pid_t first = start(0, words), second = start(1, words);
   EXPECT_EQ(place_.wait_for(first).exit_code, 0) << said("err0");
@@ -130,7 +104,7 @@ TEST_F(TwoHosts, WhereOneSideIsCutOffBothEnd) {
   ASSERT_TRUE(place_.wait_until_there("runs/cut/checkpoints/last"));
   for (int i = 0; i < 3000 && said("out0").find("step 10/") == std::string::npos; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  ASSERT_TRUE(shell("ip -n " + host(1) + " link set veth1 down"));
+  line_.cut();
   const auto begin = std::chrono::steady_clock::now();
   const int codes[] = {place_.wait_for(first).exit_code, place_.wait_for(second).exit_code};
   const double seconds = seconds_since(begin);

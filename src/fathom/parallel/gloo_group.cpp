@@ -153,7 +153,7 @@ class GlooGroup : public Ranks::Group {
   [[noreturn]] void end(const std::string& what) {
     failed_ = true;
     const std::string known = options_.trouble ? options_.trouble() : "";
-    fail(fmt::format("rank {}: {}", rank_, known.empty() ? what : known),
+    fail(known.empty() ? what : known,
          "where that rank had words of its own they say why; go on from the last checkpoint with "
          "--resume");
   }

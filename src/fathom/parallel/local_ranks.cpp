@@ -220,7 +220,11 @@ class LocalRanks {
       if (rank.process > 0 && rank.stopped && now - *rank.stopped > times_.stopped)
         end_the_others({r, LossKind::kStopped, rank.stop_signal});
     }
-    if (deadline_ && now > *deadline_) {
+    // One that is stopped ends by nothing else: the others need not be waited for when they are
+    // gone.
+    const bool all_stopped = std::all_of(ranks_.begin(), ranks_.end(),
+                                         [](const Rank& r) { return r.process <= 0 || r.stopped; });
+    if (deadline_ && (all_stopped || now > *deadline_)) {
       if (!first_failure_) first_failure_ = 1;  // what is killed now was not the first
       kill_all(SIGKILL);
     }
