@@ -218,7 +218,8 @@ build_in_clone() {
     while [[ $1 != -- ]]; do options+=("$1"); shift; done
     shift
     configure release "${options[@]}"
-    cmake --build --preset release --parallel "$(build_jobs)" --target "$@"' bash "$@"
+    # All that does not compile is said at once.
+    cmake --build --preset release --parallel "$(build_jobs)" --target "$@" -- -k 0' bash "$@"
 }
 
 # try_programs FATHOM: trains a tiny model in $root and lets it write; nothing may warn, and BLAS is the
