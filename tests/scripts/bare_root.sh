@@ -13,6 +13,7 @@ Makes a bare Debian 12 in FOLDER/root, clones this repository's HEAD into it and
 
   quickstart           ./quickstart
   check                ./check
+  check-fast           ./check --fast
   quickstart-offline   ./quickstart without a network
   check-offline        ./check without a network
   install              cmake --install; then a tiny model is trained with what it installed
@@ -20,8 +21,9 @@ Makes a bare Debian 12 in FOLDER/root, clones this repository's HEAD into it and
                        and a tiny model is trained there
   tests                builds the tests of ops, model, decode and e2e, and runs them
 
-PART: only these, in the order given; the first four unless one is. FOLDER/root is used again if it is
-there; the clone is made anew unless --keep is given. Takes about 4 GB.
+PART: only these, in the order given; unless one is, quickstart and check, with a network and
+without. FOLDER/root is used again if it is there; the clone is made anew unless --keep is given.
+Takes about 4 GB.
 
   --suite SUITE     this Debian instead of bookworm: trixie (Debian 13)
   --ccache FOLDER   compiled files are taken from this cache and added to it; the language is this
@@ -47,7 +49,7 @@ while (($# > 0)); do
     --user) user=newcomer ;;
     --keep) keep=yes ;;
     -h | --help) usage; exit 0 ;;
-    quickstart | check | quickstart-offline | check-offline | install | deb | tests) parts+=("$1") ;;
+    quickstart | check | check-fast | quickstart-offline | check-offline | install | deb | tests) parts+=("$1") ;;
     -*)
       usage >&2
       exit 2
@@ -218,7 +220,8 @@ build_in_clone() {
     while [[ $1 != -- ]]; do options+=("$1"); shift; done
     shift
     configure release "${options[@]}"
-    cmake --build --preset release --parallel "$(build_jobs)" --target "$@"' bash "$@"
+    # All that does not compile is said at once.
+    cmake --build --preset release --parallel "$(build_jobs)" --target "$@" -- -k 0' bash "$@"
 }
 
 # try_programs FATHOM: trains a tiny model in $root and lets it write; nothing may warn, and BLAS is the
@@ -298,6 +301,7 @@ run_clone_script() {
     command=(./quickstart)
     if [[ -n $input ]]; then command+=(--input "$home/input.txt"); fi
   fi
+  if [[ $1 == *-fast ]]; then command+=(--fast); fi
   if [[ $1 == *-offline ]]; then network=("${without_network[@]}"); fi
   in_clone "${command[@]}"
 }
