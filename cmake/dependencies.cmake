@@ -62,11 +62,14 @@ if(FATHOM_ENGINE)
   endif()
 
   # Ranks that train together talk by libtorch's c10d over gloo, whose headers are a package of their
-  # own. Without them the program says that it was built without.
+  # own. Without them the program says that it was built without. They fit Debian's libtorch alone:
+  # another one has a gloo of its own inside.
   add_library(fathom_gloo INTERFACE)
   find_path(GLOO_INCLUDE gloo/algorithm.h)
   find_library(GLOO_LIBRARY gloo)
-  if(GLOO_INCLUDE AND GLOO_LIBRARY)
+  if(Torch_DIR)
+    message(STATUS "another libtorch than Debian's: this program trains with one process alone")
+  elseif(GLOO_INCLUDE AND GLOO_LIBRARY)
     target_compile_definitions(fathom_gloo INTERFACE USE_C10D_GLOO)
     target_include_directories(fathom_gloo SYSTEM INTERFACE ${GLOO_INCLUDE})
     target_link_libraries(fathom_gloo INTERFACE ${GLOO_LIBRARY})
