@@ -74,12 +74,6 @@ inline constexpr const char* kVerbActsAlways[] = {
     "generate policy",
     "generate out_dir",
     "generate start",
-    "generate stop",
-    "generate end_of_text",
-    "generate num_samples",
-    "generate max_new_tokens",
-    "generate do_sample",
-    "generate repetition_penalty",
     "generate window",
     "generate draft",      // refused where nothing can draft
     "generate lookahead",  // refused without predict_ahead

@@ -197,6 +197,10 @@ TEST_F(Needs, EveryOptionActsAlwaysOrSaysWhatItNeeds) {
                                 "prepare rows",       "prepare prompt_field", "prepare truth_field",
                                 "prepare text_field", "prepare title_field",  "prepare seed",
                                 "prepare specials",   "prepare max_bytes"};
+  // Without a text that grows (drafts_test.cpp).
+  for (const char* key :
+       {"stop", "end_of_text", "num_samples", "max_new_tokens", "do_sample", "repetition_penalty"})
+    told.insert(std::string("generate ") + key);
   for (const InVain& v : in_vain()) told.insert(std::string(v.verb) + " " + v.key);
   RunConfig config;
   FieldList run;
