@@ -73,7 +73,7 @@ class RanksTraining : public TrainTest {
   }
 
   static void expect_same_run(const std::vector<RankRun>& runs, const RankRun& one,
-                              double weights_within = 1e-5) {
+                              double weights_within = 5e-5) {
     for (const RankRun& run : runs) {
       ASSERT_EQ(run.history.steps.size(), one.history.steps.size());
       for (size_t i = 0; i < one.history.steps.size(); ++i) {
@@ -118,7 +118,8 @@ TEST_F(RanksTraining, IsThatOfOneProcess) {
     const RunConfig own = preset_config(preset.name);
     RunConfig config = four_passes(property::shrink(own.model));
     config.preset = preset.name;
-    if (!property::answers_with_scores(config.model)) {
+    const auto& architecture = config.model.architecture;
+    if (architecture != nullptr && !std::string(architecture->program_depth_key).empty()) {
       // Of generated numbers. Where it computes with them a last bit becomes a thousand of them in
       // two steps, in one process too.
       config.data.dataset = kNumbers;
