@@ -2,6 +2,7 @@
 // variables, which a stand-in sets here.
 #include <sys/wait.h>
 
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -12,22 +13,27 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 // Two passes a step, which two ranks share.
 const Words kTwoPasses = {"--batch_size=2", "--gradient_accumulation_steps=2",
                           "--checkpoint_interval=5", "--lr_decay_iters=60"};
 
-// Addresses at which something listens, as the kernel has them in its tables.
-std::set<std::string> listening() {
-  std::set<std::string> found;
-  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
-    std::istringstream lines(slurp(table));
+// Addresses at which a process listens, as the kernel has them in its tables.
+std::set<std::string> listening(pid_t process) {
+  std::set<std::string> sockets, found;
+  std::error_code gone;
+  const std::string folder = "/proc/" + std::to_string(process);
+  for (const auto& entry : std::filesystem::directory_iterator(folder + "/fd", gone)) {
+    const std::string link = std::filesystem::read_symlink(entry.path(), gone);
+    if (link.rfind("socket:[", 0) == 0) sockets.insert(link.substr(8, link.size() - 9));
+  }
+  for (const char* table : {"/net/tcp", "/net/tcp6"}) {
+    std::istringstream lines(slurp(folder + table));
     for (std::string line; std::getline(lines, line);) {
-      std::istringstream words(line);
-      std::string number, local, remote, state;
-      words >> number >> local >> remote >> state;
-      if (state == "0A") found.insert(local);
+      std::istringstream text(line);
+      std::vector<std::string> words{std::istream_iterator<std::string>(text), {}};
+      if (words.size() > 9 && words[3] == "0A" && sockets.count(words[9]) == 1)
+        found.insert(words[1]);
     }
   }
   return found;
@@ -187,11 +193,12 @@ TEST_F(SeveralRanks, ASignalToOneSavesOnceAndEndsAll) {
 }
 
 TEST_F(SeveralRanks, ASignalToTheFirstProcessDoesTooAndNobodyElseCouldConnect) {
-  const auto before = listening();
   const pid_t parent = start_long("all");
-  for (const std::string& address : listening())
-    EXPECT_TRUE(before.count(address) == 1 || address.rfind("0100007F:", 0) == 0)
-        << address << " is no address of the machine itself";
+  for (const pid_t rank : ranks_of(parent, 2)) {
+    EXPECT_FALSE(listening(rank).empty()) << "the ranks' own connections";
+    for (const std::string& address : listening(rank))
+      EXPECT_EQ(address.rfind("0100007F:", 0), 0U) << address << " is open to others";
+  }
   kill(parent, SIGINT);
   const Outcome o = place_->wait_for(parent);
   EXPECT_EQ(o.exit_code, 130);
