@@ -112,6 +112,36 @@ TEST(Ranks, NameOneThatIsSlow) {
   EXPECT_NE(errors[1], "");
 }
 
+// A checkpoint on a slow disk is no reason to end.
+TEST(Ranks, AwaitOneForAsLongAsItTakes) {
+  RanksOptions options;
+  options.timeout = std::chrono::milliseconds(300);
+  expect_no_errors(on_ranks(
+      2,
+      [](const std::shared_ptr<Ranks>& ranks) {
+        for (int i = 0; i < 2; ++i) {
+          if (ranks->is_first()) std::this_thread::sleep_for(std::chrono::milliseconds(900));
+          ranks->await(0);
+          ranks->barrier();
+        }
+      },
+      options));
+}
+
+TEST(Ranks, DoNotAwaitOneThatWasLost) {
+  RanksOptions options;
+  options.timeout = options.answer = std::chrono::milliseconds(300);
+  options.trouble = [] { return "rank 0 was ended by signal 9"; };
+  const std::vector<std::string> errors = on_ranks(
+      2,
+      [](const std::shared_ptr<Ranks>& ranks) {
+        if (!ranks->is_first()) ranks->await(0);
+        if (ranks->is_first()) std::this_thread::sleep_for(std::chrono::milliseconds(900));
+      },
+      options);
+  EXPECT_EQ(errors[1], "rank 0 was ended by signal 9");
+}
+
 // Of two parameters in each bucket, one of which one rank does not reach and one that none does.
 TEST(GradientSum, IsThatOfAllRanks) {
   for (const bool watched : {true, false})

@@ -133,6 +133,21 @@ class GlooGroup : public Ranks::Group {
     run([&] { return group_->broadcast(tensors, options); });
   }
 
+  void await(int other) override {
+    const std::string here = fmt::format("awaited/{}", awaited_++);
+    if (rank_ == other) {
+      count(here, 1);
+      return;
+    }
+    milliseconds pause{2};
+    while (!is_in_store(here)) {
+      if (options_.trouble && !options_.trouble().empty()) lost("");
+      if (count("failures") > 0) lost("");
+      std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, milliseconds(200));
+    }
+  }
+
   WorkPtr to_each(Tensor& out, Tensor& in) {
     std::vector<int64_t> equal;
     return begin([&] { return group_->alltoall_base(out, in, equal, equal); });
@@ -145,6 +160,14 @@ class GlooGroup : public Ranks::Group {
   int64_t count(const std::string& name, int64_t more = 0) {
     try {
       return store_->add(name, more);
+    } catch (const std::exception&) {
+      end("rank 0 no longer answers");
+    }
+  }
+
+  bool is_in_store(const std::string& name) {
+    try {
+      return store_->check({name});
     } catch (const std::exception&) {
       end("rank 0 no longer answers");
     }
@@ -177,6 +200,7 @@ class GlooGroup : public Ranks::Group {
   }
 
   int rank_, size_;
+  int64_t awaited_ = 0;
   RanksOptions options_;
   c10::intrusive_ptr<c10d::Store> store_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;

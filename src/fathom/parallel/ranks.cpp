@@ -110,6 +110,10 @@ std::vector<std::string> Ranks::gather(const std::string& bytes) {
   return all;
 }
 
+void Ranks::await(int other) {
+  if (group_ != nullptr) group_->await(other);
+}
+
 void Ranks::barrier() {
   any(false);
 }

@@ -75,6 +75,9 @@ class Ranks {
   // Of all ranks, by rank.
   std::vector<std::string> gather(const std::string& bytes);
   void barrier();
+  // Until rank `other` is here too, however long that takes it while it lives: for what one of them
+  // does alone, and what may take longer than a call.
+  void await(int other);
 
   class Group;  // the collectives' library: group.h
 
