@@ -12,6 +12,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/xxh3_stream.h"
+#include "fathom/io/json_text.h"
 #include "fathom/kernels/isa.h"
 
 namespace fathom {
@@ -81,7 +82,7 @@ Agreement agreement_of(const RunPlan& plan, const RankSettings& settings) {
   };
   const auto add = [&](const FieldList& list, const std::string& of) {
     for (const Field& field : list.all())
-      agreement.emplace_back(field.name() + of, field.value().dump());
+      agreement.emplace_back(field.name() + of, json_text(field.value()));
   };
   RankSettings shared = settings;
   FieldList ranks;
