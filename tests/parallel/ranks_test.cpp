@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -110,6 +111,27 @@ TEST(Ranks, NameOneThatIsSlow) {
       options);
   EXPECT_THAT(errors[0], HasSubstr("rank 1 no longer answers"));
   EXPECT_NE(errors[1], "");
+}
+
+// Longer than a call may take.
+TEST(Ranks, AwaitTheFirst) {
+  RanksOptions options;
+  options.timeout = std::chrono::milliseconds(1000);
+  std::atomic<bool> is_written = false;
+  expect_no_errors(on_ranks(
+      2,
+      [&](const std::shared_ptr<Ranks>& ranks) {
+        for (int i = 0; i < 2; ++i) {
+          if (ranks->is_first() && i == 1) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+            is_written = true;
+          }
+          ranks->await_first();
+        }
+        EXPECT_TRUE(is_written);
+        ranks->barrier();
+      },
+      options));
 }
 
 // Of two parameters in each bucket, one of which one rank does not reach and one that none does.

@@ -100,8 +100,7 @@ class GlooGroup : public Ranks::Group {
           lost(e.what());
         }
       }
-      if (options_.trouble && !options_.trouble().empty()) lost("");
-      if (count("failures") > 0) lost("");
+      if (is_lost()) lost("");
     }
     lost("");
   }
@@ -133,6 +132,23 @@ class GlooGroup : public Ranks::Group {
     run([&] { return group_->broadcast(tensors, options); });
   }
 
+  // By the store, which is asked, for a call that waited would run out of time.
+  void await_first() override {
+    if (failed_) fail("the other ranks are not asked after one of them was lost");
+    ++awaited_;
+    if (rank_ == 0) {
+      count("awaited", 1);
+      return;
+    }
+    constexpr milliseconds kPause{2};
+    milliseconds waited{0};
+    for (; waited < options_.patience && count("awaited") < awaited_; waited += kPause) {
+      std::this_thread::sleep_for(kPause);
+      if (waited.count() % kTick.count() == 0 && is_lost()) lost("");
+    }
+    if (waited >= options_.patience) lost("");
+  }
+
   WorkPtr to_each(Tensor& out, Tensor& in) {
     std::vector<int64_t> equal;
     return begin([&] { return group_->alltoall_base(out, in, equal, equal); });
@@ -141,6 +157,11 @@ class GlooGroup : public Ranks::Group {
   int size() const { return size_; }
 
  private:
+  // Somebody has seen that one is.
+  bool is_lost() {
+    return (options_.trouble && !options_.trouble().empty()) || count("failures") > 0;
+  }
+
   // A counter of the store. Where that does not answer, the process that has it is lost.
   int64_t count(const std::string& name, int64_t more = 0) {
     try {
@@ -180,6 +201,7 @@ class GlooGroup : public Ranks::Group {
   RanksOptions options_;
   c10::intrusive_ptr<c10d::Store> store_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  int64_t awaited_ = 0;  // await_first() calls
   bool failed_ = false;
 };
 

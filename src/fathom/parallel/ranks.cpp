@@ -114,4 +114,8 @@ void Ranks::barrier() {
   any(false);
 }
 
+void Ranks::await_first() {
+  if (group_ != nullptr) group_->await_first();
+}
+
 }  // namespace fathom
