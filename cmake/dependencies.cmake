@@ -38,12 +38,12 @@ if(FATHOM_ENGINE)
   add_library(fathom_gloo INTERFACE)
   find_path(GLOO_INCLUDE gloo/algorithm.h)
   find_library(GLOO_LIBRARY gloo)
-  if(GLOO_INCLUDE AND GLOO_LIBRARY)
+  if(GLOO_INCLUDE AND GLOO_LIBRARY AND NOT Torch_DIR)  # another libtorch has a gloo of its own
     target_compile_definitions(fathom_gloo INTERFACE USE_C10D_GLOO)
     target_include_directories(fathom_gloo SYSTEM INTERFACE ${GLOO_INCLUDE})
     target_link_libraries(fathom_gloo INTERFACE ${GLOO_LIBRARY})
   else()
-    message(STATUS "libgloo-dev is missing: this program trains with one process alone")
+    message(STATUS "libgloo-dev is missing, or libtorch is not the distribution's: this program trains with one process alone")
   endif()
 
   # One OpenMP pool for ATen, BLAS and our kernels: name the OpenMP flavour of OpenBLAS ahead of the
