@@ -74,7 +74,7 @@ if(FATHOM_ENGINE)
     target_include_directories(fathom_gloo SYSTEM INTERFACE ${GLOO_INCLUDE})
     target_link_libraries(fathom_gloo INTERFACE ${GLOO_LIBRARY})
   else()
-    message(STATUS "libgloo-dev is missing: this program trains with one process alone")
+    message(STATUS "libgloo-dev is missing, or libtorch is not the distribution's: this program trains with one process alone")
   endif()
 
   # One OpenMP pool for ATen, BLAS and our kernels: name the OpenMP flavour of OpenBLAS ahead of the

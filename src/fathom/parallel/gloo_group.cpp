@@ -100,8 +100,7 @@ class GlooGroup : public Ranks::Group {
           lost(e.what());
         }
       }
-      if (options_.trouble && !options_.trouble().empty()) lost("");
-      if (count("failures") > 0) lost("");
+      if (is_lost()) lost("");
     }
     lost("");
   }
@@ -133,19 +132,21 @@ class GlooGroup : public Ranks::Group {
     run([&] { return group_->broadcast(tensors, options); });
   }
 
-  void await(int other) override {
-    const std::string here = fmt::format("awaited/{}", awaited_++);
-    if (rank_ == other) {
-      count(here, 1);
+  // By the store, which is asked, for a call that waited would run out of time.
+  void await_first() override {
+    if (failed_) fail("the other ranks are not asked after one of them was lost");
+    ++awaited_;
+    if (rank_ == 0) {
+      count("awaited", 1);
       return;
     }
-    milliseconds pause{2};
-    while (!is_in_store(here)) {
-      if (options_.trouble && !options_.trouble().empty()) lost("");
-      if (count("failures") > 0) lost("");
-      std::this_thread::sleep_for(pause);
-      pause = std::min(2 * pause, milliseconds(200));
+    constexpr milliseconds kPause{2};
+    milliseconds waited{0};
+    for (; waited < options_.patience && count("awaited") < awaited_; waited += kPause) {
+      std::this_thread::sleep_for(kPause);
+      if (waited.count() % kTick.count() == 0 && is_lost()) lost("");
     }
+    if (waited >= options_.patience) lost("");
   }
 
   WorkPtr to_each(Tensor& out, Tensor& in) {
@@ -156,18 +157,15 @@ class GlooGroup : public Ranks::Group {
   int size() const { return size_; }
 
  private:
+  // Somebody has seen that one is.
+  bool is_lost() {
+    return (options_.trouble && !options_.trouble().empty()) || count("failures") > 0;
+  }
+
   // A counter of the store. Where that does not answer, the process that has it is lost.
   int64_t count(const std::string& name, int64_t more = 0) {
     try {
       return store_->add(name, more);
-    } catch (const std::exception&) {
-      end("rank 0 no longer answers");
-    }
-  }
-
-  bool is_in_store(const std::string& name) {
-    try {
-      return store_->check({name});
     } catch (const std::exception&) {
       end("rank 0 no longer answers");
     }
@@ -200,10 +198,10 @@ class GlooGroup : public Ranks::Group {
   }
 
   int rank_, size_;
-  int64_t awaited_ = 0;
   RanksOptions options_;
   c10::intrusive_ptr<c10d::Store> store_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
+  int64_t awaited_ = 0;  // await_first() calls
   bool failed_ = false;
 };
 

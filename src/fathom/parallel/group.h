@@ -16,7 +16,7 @@ class Ranks::Group {
   virtual std::unique_ptr<PendingSum> start_sum(Tensor flat, ReduceDtype dtype) = 0;
   virtual std::vector<Tensor> gather(const Tensor& tensor) = 0;  // of the same shape, by rank
   virtual void broadcast(Tensor tensor, int from) = 0;
-  virtual void await(int other) = 0;
+  virtual void await_first() = 0;
 };
 
 // libtorch's c10d over gloo. Throws Error as Ranks does.

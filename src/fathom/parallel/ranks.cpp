@@ -110,12 +110,12 @@ std::vector<std::string> Ranks::gather(const std::string& bytes) {
   return all;
 }
 
-void Ranks::await(int other) {
-  if (group_ != nullptr) group_->await(other);
-}
-
 void Ranks::barrier() {
   any(false);
+}
+
+void Ranks::await_first() {
+  if (group_ != nullptr) group_->await_first();
 }
 
 }  // namespace fathom

@@ -23,6 +23,8 @@ struct RanksOptions {
   std::chrono::milliseconds timeout{20000};
   // How long the start waits for all of them to be there.
   std::chrono::milliseconds start_timeout{60000};
+  // How long await_first() waits.
+  std::chrono::milliseconds patience{600000};
   // How long one that has seen a failure waits for the others to say that they have seen it too.
   std::chrono::milliseconds answer{3000};
   // Asked once a second while a call waits, and when one has failed: a sentence about a rank that
@@ -75,9 +77,9 @@ class Ranks {
   // Of all ranks, by rank.
   std::vector<std::string> gather(const std::string& bytes);
   void barrier();
-  // Until rank `other` is here too, however long that takes it while it lives: for what one of them
-  // does alone, and what may take longer than a call.
-  void await(int other);
+  // Waits for rank 0 in what the others have no part in and the timeout no say: writing a
+  // checkpoint.
+  void await_first();
 
   class Group;  // the collectives' library: group.h
 

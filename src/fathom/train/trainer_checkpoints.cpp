@@ -104,7 +104,7 @@ void Trainer::save(const std::string& name) {
     if (state_.step > saved_step_) fruitless_rollbacks_ = 0;
     saved_step_ = state_.step;
   }
-  ranks_->await(0);  // a disk may take longer than a call of the ranks
+  ranks_->await_first();
 }
 
 // `last`, and at every checkpoint_interval one that is kept under its number. Not what cannot be
@@ -127,8 +127,8 @@ bool Trainer::save_last(const TrainerEvents& events) {
 // rank that was lost.
 void Trainer::save_what_is_left() noexcept {
   try {
-    // Of what the others keep, nothing can be asked any more; nor is anybody awaited.
-    if (is_sharded() || folder_.empty()) return;
+    // Of what the others keep nothing can be asked any more, nor of rank 0 that it writes.
+    if (is_sharded() || !ranks_->is_first()) return;
     if (!suspect_ && !between_states_ && state_.step > saved_step_ &&
         !find_trouble_in_weights(*model_))
       save("last");
