@@ -78,9 +78,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     request.config = request.resume->state.config;
     list = make_list();
     apply_settings(*settings, preset, list);
-    request.options.run_name = options.run_name;
-    request.options.is_unnamed = options.is_unnamed;
-    request.options.resume = true;
+    request.options = options;  // as they were settled
     plan = plan_of(*request.resume, plan ? &*plan : nullptr, request.options.override_plan);
     keep_architecture(*request.resume, list);
   }
