@@ -20,7 +20,7 @@ class RankRequest : public testing::CliTest {
   ~RankRequest() override { set({}); }
 
   static Words words(const Words& more) {
-    Words all = {"test_runner", "--dataset=rain", "--block_size=16",
+    Words all = {"gpt2ish_shakespeare_cpu", "--dataset=rain", "--block_size=16",
                  "--gradient_accumulation_steps=2"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
@@ -99,11 +99,12 @@ TEST_F(RankRequest, RankZeroSpeaksForAll) {
   const Outcome other = run_as(torchrun("1"), {"--describe"});
   EXPECT_EQ(other.exit_code, 0);
   EXPECT_EQ(other.out + other.err, "");
-  EXPECT_THAT(run_as(torchrun("1"), {"--n_layer=0"}).err, StartsWith("[rank 1] fathom: n_layer"));
+  EXPECT_THAT(run_as(torchrun("1"), {"--n_layer=0"}).err,
+              StartsWith("[rank 1] fathom: --n_layer: n_layer = 0"));
 }
 
 TEST_F(RankRequest, WhatIsStartedAnewGoesOn) {
-  testing::save_state("mine", "last", testing::saved_state("test_runner", "rain", 30));
+  testing::save_state("mine", "last", testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
   EXPECT_ANY_THROW(parse_train(words({"--run_name=mine"})));
   set(torchrun("0", "1"));
   const auto request = parse_train(words({"--run_name=mine", "--force", "--max_iters=90"}));

@@ -103,6 +103,8 @@ run() {
         *" --resume "*) words+=(--max_iters=9) ;;
         *) words+=("${short[@]}" --n_layer=2 --n_head=2 --n_embd=32 --force) ;;
       esac
+      # Ranks share passes.
+      case " $command " in *" --nproc="*) words+=(--gradient_accumulation_steps=2) ;; esac
       case " $command " in *layer_widths* | *layer_contexts*) words+=(--layer_widths=None --layer_contexts=None) ;; esac
       case " $command " in
         *baseline* | *_params* | *_flops*) ;;

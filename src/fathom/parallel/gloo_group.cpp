@@ -61,7 +61,7 @@ class GlooGroup : public Ranks::Group {
       gloo->threads = 2;  // of which one sends a bucket while the other sums the next
       group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, rank_, size_, gloo);
       // What is asked of the store from now on has an answer in this time.
-      store_->wait(there, options_.answer);
+      store_->wait(there, options_.timeout / 2);
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
