@@ -195,7 +195,6 @@ TEST_F(SeveralRanks, ASignalToOneSavesOnceAndEndsAll) {
 TEST_F(SeveralRanks, ASignalToTheFirstProcessDoesTooAndNobodyElseCouldConnect) {
   const pid_t parent = start_long("all");
   for (const pid_t rank : ranks_of(parent, 2)) {
-    EXPECT_FALSE(listening(rank).empty()) << "the ranks' own connections";
     for (const std::string& address : listening(rank))
       EXPECT_EQ(address.rfind("0100007F:", 0), 0U) << address << " is open to others";
   }

@@ -156,8 +156,8 @@ TEST_F(Threads, OneThatIsAloneEndsWithASentence) {
 }
 
 TEST_F(Threads, AStoreThatDoesNotAnswerIsRankZeroLost) {
-  const auto own = heartbeat(1), other = heartbeat(0);
   board_->broken = true;
+  const auto own = heartbeat(1), other = heartbeat(0);
   EXPECT_THAT(said(), HasSubstr("rank 0 does not answer"));
 }
 
