@@ -214,9 +214,12 @@ bool Trainer::accumulate(const StepData& data, const TrainerEvents& events, Accu
 }
 
 void Trainer::show_sample(const TrainerEvents& events) {
-  if (!events.sample || !events.wants_sample || !events.wants_sample(state_.step)) return;
-  const Answering answering(*optimizer_);
-  events.sample(state_.step);
+  if (!events.wants_sample || !events.wants_sample(state_.step)) return;
+  if (events.sample) {
+    const Answering answering(*optimizer_);
+    events.sample(state_.step);
+  }
+  ranks_->await_first();  // who writes texts for as long as it takes
 }
 
 std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {

@@ -63,7 +63,8 @@ struct TrainerEvents {
   std::function<void(const std::string& name, int64_t done, int64_t batches)> evaluating = {};
   std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
   std::function<void(int64_t)> rollback = {};           // back at this step, before its notice
-  // Whether a sample is shown before the update that follows these steps, and showing it.
+  // Whether a sample is shown before the update that follows these steps, which all ranks know, and
+  // showing it, which the first does.
   std::function<bool(int64_t step)> wants_sample = {};
   std::function<void(int64_t step)> sample = {};
   std::function<void(const StageRun&)> stage = {};  // one begins that is not the first

@@ -36,6 +36,12 @@ std::string resolved_config(RunConfig config) {
                      wiring.empty() ? "" : "# " + wiring + "\n", to_toml(list));
 }
 
+// On each rank alike, whether it has samples to show or waits for the one that has.
+std::function<bool(int64_t)> sample_steps(const TrainRequest& request) {
+  return [interval = sample_interval(request.config.training), steps = total_steps(request)](
+             int64_t step) { return interval > 0 && sample_due(interval, step, steps); };
+}
+
 // One run in its folder, from where the trainer stands to its end.
 class Training {
  public:
@@ -59,11 +65,7 @@ class Training {
     events.evaluating = [&](const std::string& name, int64_t done, int64_t batches) {
       reporter_.on_evaluating(name, done, batches);
     };
-    const int64_t interval = sample_interval(request_.config.training);
-    const int64_t steps = total_steps(request_);
-    events.wants_sample = [&, interval, steps](int64_t step) {
-      return samples_ && interval > 0 && sample_due(interval, step, steps);
-    };
+    events.wants_sample = sample_steps(request_);
     events.sample = [&](int64_t step) { show_sample(step); };
     events.stage = [&](const StageRun& stage) { reporter_.on_stage(stage); };
     events.notice = [&](const std::string& notice) { reporter_.on_notice(notice); };
@@ -88,6 +90,7 @@ class Training {
  private:
   // Only watched: a text that cannot be made is no end of the run.
   void show_sample(int64_t step) {
+    if (!samples_) return;
     try {
       reporter_.on_sample(samples_(step));
     } catch (const std::exception& e) {
@@ -220,6 +223,7 @@ RunEnd train_along(const TrainRequest& request, Trainer& trainer) {
   go_on(request, trainer);
   TrainerEvents events;
   events.stop = [] { return StopSignal::received() != 0; };
+  events.wants_sample = sample_steps(request);
   return trainer.run(events);
 }
 
