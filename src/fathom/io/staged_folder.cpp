@@ -132,9 +132,9 @@ void StagedFolder::put_where_nothing_is() {
 bool StagedFolder::exchange() {
   const char* staged = path_.c_str();
   const char* final_name = final_path_.c_str();
-  // One writer at a time holds the old folder: who waited finds it replaced. From the exchange on it
-  // has the staging name, and the lock keeps it from being swept until the parent is synced, in case
-  // a power cut undoes the exchange. Where locks are not supported there is none.
+  // One writer at a time holds the old folder: who waited finds it replaced. From the exchange on
+  // it has the staging name, and the lock keeps it from being swept until the parent is synced, in
+  // case a power cut undoes the exchange. Where locks are not supported there is none.
   old_ = std::make_unique<posix::Fd>(::open(final_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   while (old_->is_open() && ::flock(old_->get(), LOCK_EX) != 0 && errno == EINTR) {
   }
