@@ -74,6 +74,14 @@ TEST(LayerCycle, GoesOnOrIsCutOff) {
   EXPECT_EQ(deep.steps[6].site("halt", deep.steps[6].place), "halt.6");
 }
 
+// Those of a rule that asks every layer have the layers' own numbers too.
+TEST(LayerCycle, WhoIsAskedBeyondThePlanIsNumberedOn) {
+  Policy policy;
+  policy.layers = 6;
+  policy.halting.asks_all = true;
+  EXPECT_THAT(readers_of(unroll(cycle_plan({0, 1, 0}), policy)), ElementsAre(0, 1, 2, 3, 4, 5));
+}
+
 // A door that all layers but the first have is every further layer's.
 TEST(LayerCycle, RepeatsDoorsButTheFirst) {
   DepthPlan plan = cycle_plan({0, 0, 0});

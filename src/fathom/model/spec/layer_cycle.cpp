@@ -99,6 +99,7 @@ std::vector<LayerSpec> cycled_layers(const DepthPlan& plan, int64_t count) {
     // Beyond the plan the latest layer of the cycle's place stands for it, never the first one.
     const int64_t as = i < L ? i : L - 1 - (L - 1 - i % period) % period;
     LayerSpec layer = layers[static_cast<size_t>(as)];
+    if (i >= L) layer.number = layers.back().number + static_cast<int>(i - L + 1);
     // The plan's last layer may be the only one that answers: another of its place says whether one
     // there does.
     const LayerSpec& model = i < L - 1 ? layer : layers[static_cast<size_t>(i % period)];
