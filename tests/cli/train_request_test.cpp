@@ -43,7 +43,9 @@ TEST_F(TrainRequestTest, NothingIsLeftBehindByAsking) {
 TEST_F(TrainRequestTest, NamesOfRuns) {
   EXPECT_THAT(parse({"--dataset=rain"}).options.run_name, StartsWith("gpt2ish_shakespeare_cpu-"));
   EXPECT_EQ(parse({"--dataset=rain", "--out_dir=out-x"}).options.run_name, "out-x");
-  EXPECT_EQ(parse({"--dataset=rain", "--out_dir=out/deep/x/"}).options.run_name, "x");
+  const TrainRequest deep = parse({"--dataset=rain", "--out_dir=out/deep/x/"});
+  EXPECT_EQ(deep.options.run_name, "x");
+  EXPECT_THAT(deep.notices, Contains(HasSubstr("runs/x")));
   EXPECT_EQ(parse({"--dataset=rain", "--out_dir=x", "--run_name=y"}).options.run_name, "y");
   std::filesystem::create_directories(place_.path("runs/empty"));
   EXPECT_EQ(parse({"--dataset=rain", "--run_name=empty"}).options.run_name, "empty");

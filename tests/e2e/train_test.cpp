@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "e2e/small_run.h"
+#include "fathom/track/run_store.h"
 
 namespace fathom::testing {
 namespace {
@@ -125,9 +126,11 @@ TEST_F(TrainTest, ProgressIsPlainLinesInALog) {
   EXPECT_GE(lines, 20U);
   EXPECT_LE(lines, 25U) << few;  // more only where a step takes minutes
   EXPECT_THAT(few, HasSubstr("step 100/100 "));
-  const Outcome quiet = train({"--run_name=quiet", "--quiet"});
+  const Outcome quiet = train({"--run_name=quiet", "--quiet", "--log_interval=25"});
   EXPECT_THAT(quiet.out, Not(HasSubstr("tok/s")));
   EXPECT_THAT(quiet.out, HasSubstr("val loss"));
+  const RunStore store(place_->path("runs/fathom.db"), {/*read_only=*/true});
+  EXPECT_EQ(store.last_point("quiet", "train/loss")->step, 60) << "the last one, whatever is due";
 }
 
 TEST_F(TrainTest, ARunIsNeverOverwrittenUnlessForced) {

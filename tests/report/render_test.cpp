@@ -47,6 +47,17 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+TEST(TerminalReport, CutsNothingThatIsToBeTyped) {
+  Report report;
+  Table table;
+  table.columns = {{"run", Align::kLeft, {}, {}, /*whole=*/true}, {"text", Align::kLeft}};
+  table.rows = {{std::string(60, 'r'), std::string(60, 't')}};
+  report.add(table);
+  const std::string shown = render_terminal(report, {80, false});
+  EXPECT_NE(shown.find(std::string(60, 'r')), shown.npos);
+  EXPECT_EQ(shown.find(std::string(60, 't')), shown.npos);
+}
+
 TEST(TerminalReport, StaysWithinItsWidth) {
   for (const int width : {48, 80, 160})
     for (const std::string& line : lines_of(render_terminal(example(), {width, false})))

@@ -62,6 +62,7 @@ struct Column {
   Align align = Align::kRight;
   NumberForm form = {};
   std::string unit = {};  // behind the name: "seconds"
+  bool whole = false;     // never cut: what is to be typed
 };
 
 struct Table {

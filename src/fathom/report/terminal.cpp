@@ -37,15 +37,17 @@ std::string part_text(const Paragraph& paragraph, const TerminalOptions& options
   return out;
 }
 
-// The widest columns give way until the table fits: of text down to a few letters, of numbers as
-// far as no number is cut.
+// The widest columns give way until the table fits: of text down to a few letters, of numbers and
+// of what is whole as far as none is cut.
 void fit(std::vector<size_t>& widths, const std::vector<std::vector<std::string>>& texts,
          const Table& table, size_t width) {
   constexpr size_t kFewLetters = 8;
   std::vector<size_t> least(widths.size(), kFewLetters);
-  for (size_t i = 0; i < widths.size(); ++i)
-    for (size_t r = 1; table.columns[i].align == Align::kRight && r < texts.size(); ++r)
+  for (size_t i = 0; i < widths.size(); ++i) {
+    const Column& column = table.columns[i];
+    for (size_t r = 1; (column.whole || column.align == Align::kRight) && r < texts.size(); ++r)
       least[i] = std::max(least[i], columns(texts[r][i]));
+  }
   const auto total = [&] {
     size_t sum = kIndent;
     for (const size_t w : widths) sum += w + kGap;

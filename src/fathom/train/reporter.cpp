@@ -150,7 +150,8 @@ void Reporter::on_step(const StepReport& r) {
   // A short window's speed, so that the number moves with the machine but does not flicker.
   const double speed = static_cast<double>(r.tokens) / r.seconds;
   speed_ = speed_ == 0 ? speed : 0.9 * speed_ + 0.1 * speed;
-  const bool log_step = is_log_step(r.step);
+  // The run's last step is stored too: it says where the run has come to.
+  const bool log_step = is_log_step(r.step) || r.step == steps_of_run_;
   seconds_ += r.seconds;
   clipped_ += r.clipped ? 1 : 0;
   ++steps_;

@@ -6,6 +6,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/list/list.h"
 #include "fathom/track/console.h"
+#include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
@@ -70,6 +71,11 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   if (request.options.init_from == "resume") request.options.resume = true;
   settle_launch(request.launch, request.options);
   if (request.options.resume || !request.options.describe) settle_run_name(preset, request.options);
+  const std::string& folder = request.options.out_dir;
+  if (folder.find('/') != folder.npos)
+    request.notices.push_back(
+        fmt::format("out_dir = {} gives the run a name, not a place: it is {}", folder,
+                    run_folder(request.options.run_name)));
   std::optional<TrainingPlan> plan = asked_plan(request);
   if (request.options.resume) {
     // Once more, over the run's own configuration in place of the preset's.

@@ -120,11 +120,14 @@ nlohmann::json json_of(const ListedRun& run) {
 report::Table table_of(const std::vector<ListedRun>& runs) {
   const report::NumberForm fixed4 = {report::NumberForm::Kind::kFixed, 4};
   report::Table table;
-  table.columns = {
-      {"run", report::Align::kLeft},           {"preset", report::Align::kLeft},
-      {"data", report::Align::kLeft},          {"steps"},
-      {"loss", report::Align::kRight, fixed4}, {"best", report::Align::kRight, fixed4},
-      {"state", report::Align::kLeft},         {"last change (UTC)", report::Align::kLeft}};
+  table.columns = {{"run", report::Align::kLeft, {}, {}, /*whole=*/true},
+                   {"preset", report::Align::kLeft},
+                   {"data", report::Align::kLeft},
+                   {"steps"},
+                   {"loss", report::Align::kRight, fixed4},
+                   {"best", report::Align::kRight, fixed4},
+                   {"state", report::Align::kLeft},
+                   {"last change (UTC)", report::Align::kLeft}};
   for (const ListedRun& run : runs) table.rows.push_back(row_of(run));
   return table;
 }
