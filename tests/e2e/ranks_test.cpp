@@ -170,6 +170,14 @@ TEST_F(SeveralRanks, ByALaunchersVariables) {
   expect_same_losses("launched");
 }
 
+TEST_F(SeveralRanks, ReturnToACheckpointTogether) {
+  const Outcome o = place_->train(
+      words({"--run_name=back", "--nproc=2", "--nonfinite=rollback", "--learning_rate=1e30",
+             "--warmup_iters=0", "--decay_lr=False", "--grad_clip=0", "--quiet"}));
+  EXPECT_EQ(o.exit_code, 1);
+  EXPECT_THAT(o.err, HasSubstr("10 returns to step"));
+}
+
 TEST_F(SeveralRanks, OneThatIsKilledEndsAll) {
   const pid_t parent = start_long("killed");
   kill(ranks_of(parent, 2)[1], SIGKILL);

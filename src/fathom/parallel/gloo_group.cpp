@@ -69,7 +69,10 @@ class GlooGroup : public Ranks::Group {
           launch.file.empty() ? fmt::format("{}:{}", launch.address, launch.port) : launch.file;
       fail(fmt::format("rank {} of {} did not meet the others at {} within {} s: {}", rank_, size_,
                        where, options.start_timeout.count() / 1000, first_line_of(e.what())),
-           "all ranks are started with the same command, and reach rank 0's machine at that port");
+           launch.file.empty()
+               ? "all ranks are started with the same command, and reach rank 0's machine at that "
+                 "port"
+               : "start fewer: --nproc is at most the processors that there are");
     }
   }
 

@@ -89,7 +89,8 @@ LostRank tell_lost(Counters& counters, int size, LostRank lost) {
 
 Error as_error(const LostRank& lost) {
   const std::string who = fmt::format("rank {}", lost.rank);
-  const std::string resume = "the last checkpoint is whole: --resume goes on from it";
+  const std::string resume =
+      "the last checkpoint, where there is one, is whole: --resume goes on from it";
   switch (lost.kind) {
     case LossKind::kFailed:
       return {ErrorKind::kFailure, who + " has ended with an error",

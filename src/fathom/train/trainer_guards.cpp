@@ -1,6 +1,9 @@
 // What the trainer does about what its guards find.
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <system_error>
+
 #include "fathom/base/error.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/train/trainer.h"
@@ -54,14 +57,16 @@ void Trainer::skip_step(const std::string& why, const StepData& data, const Trai
   if (events.notice) events.notice(why + "; the step was skipped");
 }
 
-// As rank 0 finds it, whose folder it is.
+// As rank 0 finds it, whose folder it is: by a descriptor, so the others are told where that leads.
 std::optional<CheckpointChoice> Trainer::newest_of_folder() const {
   std::optional<CheckpointChoice> choice;
   if (!folder_.empty()) choice = newest_complete(folder_ + "/checkpoints");
   if (ranks_->is_alone()) return choice;
-  const std::string folder = ranks_->broadcast(choice ? choice->folder : "");
+  std::error_code unknown;  // then nobody finds it
+  const std::string folder =
+      ranks_->broadcast(choice ? std::filesystem::canonical(choice->folder, unknown).string() : "");
   const double step = ranks_->broadcast(choice ? static_cast<double>(choice->step) : 0);
-  if (folder.empty()) return std::nullopt;
+  if (ranks_->is_first() || folder.empty()) return choice;
   return CheckpointChoice{folder, static_cast<int64_t>(step), {}};
 }
 

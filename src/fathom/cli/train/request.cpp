@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/list/list.h"
@@ -45,7 +47,12 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   line.takes_config_files();
 
   TrainRequest request;
-  request.launch = launch_of(process_environment());
+  std::optional<Error> no_launch;  // told where ranks would be needed
+  try {
+    request.launch = launch_of(process_environment());
+  } catch (const Error& error) {
+    no_launch = error;
+  }
   speak_as_rank(request.launch.rank);
   const auto make_list = [&] {
     FieldList list;
@@ -69,6 +76,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   FieldList list = make_list();
   request.notices = apply_settings(*settings, preset, list);
   if (request.options.init_from == "resume") request.options.resume = true;
+  if (no_launch && !request.options.describe) throw *no_launch;
   settle_launch(request.launch, request.options);
   if (request.options.resume || !request.options.describe) settle_run_name(preset, request.options);
   const std::string& folder = request.options.out_dir;
