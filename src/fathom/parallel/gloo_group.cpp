@@ -178,8 +178,8 @@ class GlooGroup : public Ranks::Group {
     failed_ = true;
     const std::string known = options_.trouble ? options_.trouble() : "";
     fail(known.empty() ? what : known,
-         "where that rank had words of its own they say why; go on from the last checkpoint with "
-         "--resume");
+         "where that rank had words of its own they say why; go on with --resume from the last "
+         "checkpoint, where there is one");
   }
 
   // All of those that are there come here, for they see it too: whoever does not is lost.
