@@ -36,7 +36,10 @@ class Programs:
         if self.a.device == "cpu":
             more["FATHOM_ISA"] = "none"
         if self.a.preload:
-            more["LD_PRELOAD"] = os.path.abspath(self.a.preload)
+            # LD_PRELOAD ends a name at a space, LD_LIBRARY_PATH does not.
+            folder, name = os.path.split(os.path.abspath(self.a.preload))
+            paths = [folder, os.environ.get("LD_LIBRARY_PATH")]
+            more |= {"LD_PRELOAD": name, "LD_LIBRARY_PATH": ":".join(filter(None, paths))}
         return self.run(words + ((f"--device={self.a.device}",) if device else ()), more)
 
     def on_processor(self, *words, device=True):
