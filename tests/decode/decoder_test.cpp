@@ -40,6 +40,23 @@ NextToken uncached(const NextTokenModel& model, size_t number, const std::vector
 
 class DecoderTest : public PropertyTest {
  protected:
+  // Of one text's next token and of three texts', once the first ones are there.
+  static void expect_no_requests(const NextTokenModel& model, const Policy* policy) {
+    for (const int64_t texts : {1, 3}) {
+      Decoder decoder(model, random_texts(std::vector<int64_t>(size_t(texts), 1), 3),
+                      {0, kBlock, Overflow::kStop});
+      Decoder::Question question{Exit::kLast};
+      question.policy = policy;
+      int64_t token = 0;
+      const auto step = [&] {
+        for (size_t b = 0; b < size_t(texts); ++b) decoder.append(b, token++ % kVocab);
+        decoder.next(question);
+      };
+      for (int i = 0; i < 6; ++i) step();
+      EXPECT_EQ(MemoryMeter::requests_of(step), 0) << texts << " texts";
+    }
+  }
+
   // Feeds `steps` random tokens to texts of several lengths and compares every answer.
   void expect_as_uncached(const NextTokenModel& model, const Window& window, Exit exit,
                           int64_t steps, double tolerance) {
@@ -227,23 +244,40 @@ TEST_F(DecoderTest, TopOneIsGreedy) {
 TEST_F(DecoderTest, AWarmStepAsksForNoMemory) {
   int cases = 0;
   for (const Case& c : all_cases()) {
-    // A loop's door, and norms and activations without kernels, are plain operations, which ask.
-    if (!c.grows() || c.acts() || c.own() || has_loops(c.config)) continue;
+    // Activations without kernels, and halting by readouts, are plain operations, which ask.
+    if (!c.grows() || c.acts() || c.own()) continue;
     SCOPED_TRACE(c.name);
     ++cases;
     const Subject s = subject(c, text_batch(6, kBlock, 5), at::kFloat);
-    for (const int64_t texts : {1, 3}) {
-      Decoder decoder(*s.model, random_texts(std::vector<int64_t>(size_t(texts), 2), 3),
-                      {0, kBlock, Overflow::kStop});
-      const auto step = [&] {
-        for (size_t b = 0; b < size_t(texts); ++b) decoder.append(b, 1);
-        decoder.next(Exit::kLast);
-      };
-      for (int i = 0; i < 3; ++i) step();
-      EXPECT_EQ(MemoryMeter::requests_of(step), 0);
-    }
+    expect_no_requests(*s.model, nullptr);
   }
-  EXPECT_GE(cases, 3);
+  EXPECT_GE(cases, 8);
+}
+
+// Nor where tokens leave loops, by rules that look at states: all of them, none, or some, whose
+// keys are kept for every iteration or in turn.
+TEST_F(DecoderTest, AWarmStepOfALoopThatIsLeftAsksForNoMemory) {
+  int cases = 0;
+  for (const Case& c : all_cases()) {
+    if (!c.grows() || c.acts() || c.own() || !has_loops(c.config)) continue;
+    const Subject s = subject(c, text_batch(6, kBlock, 5), at::kFloat);
+    for (const char* rule : {"rel_latent", "state_change", "step_norm_diff", "acceleration"})
+      for (const char* threshold : {"0", "0.2", "1e9"})
+        for (const char* cached : {"0", "2"}) {
+          SCOPED_TRACE(
+              fmt::format("{}: {} {}, {} iterations cached", c.name, rule, threshold, cached));
+          ModelConfig config = c.config;
+          FieldList list;
+          add_fields(list, config);
+          list.set_text("loop_halt_rule", rule, "a test");
+          list.set_text("loop_halt_threshold", threshold, "a test");
+          list.set_text("loop_cache", cached, "a test");
+          const Policy policy = make_policy(config);
+          ++cases;
+          expect_no_requests(*s.model, &policy);
+        }
+  }
+  EXPECT_GE(cases, 4 * 24);
 }
 
 }  // namespace

@@ -81,7 +81,7 @@ TEST_F(DepthsOfARun, AreLookedInto) {
   // For people.
   const Outcome text = place_->run({"loops", "round", "--text=the rain", "--counts=3"});
   EXPECT_EQ(text.exit_code, 0) << text.err;
-  EXPECT_THAT(text.out, HasSubstr("Convergence of group 0"));
+  EXPECT_THAT(text.out, HasSubstr("Convergence of the loop of layer"));
 }
 
 }  // namespace

@@ -1,6 +1,10 @@
 // Multiplications are counted from what a walk really did.
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
 
+#include <set>
+
+#include "fathom/base/error.h"
 #include "fathom/model/trace_flops.h"
 #include "model/corridor_program.h"
 #include "property/presets.h"
@@ -71,6 +75,58 @@ TEST(FlopsOfATrace, OfGradientsAreTwiceTheForwardPassWhereTheyGo) {
       (forward - counted(*model, one, corridor_options())) / 3;  // of the loop's four
   EXPECT_NEAR(counted(*model, some, corridor_options(), true), 3 * forward - 2 * 3 * iteration,
               1e-6 * forward);
+}
+
+// Twice what each product of the graph costs: those with weights, by the weight that a gradient
+// would reach, and those of attention, of queries with keys and with values.
+double of_products(const Tensor& loss, double rows, double of_attention) {
+  double flops = 0;
+  std::set<torch::autograd::Node*> known;
+  std::vector<torch::autograd::Node*> open = {loss.grad_fn().get()};
+  while (!open.empty()) {
+    torch::autograd::Node* const node = open.back();
+    open.pop_back();
+    if (node == nullptr || !known.insert(node).second) continue;
+    const bool is_product = node->name().rfind("Addmm", 0) == 0 || node->name().rfind("Mm", 0) == 0;
+    if (node->name().rfind("Bmm", 0) == 0) flops += 2 * of_attention;
+    for (const torch::autograd::Edge& edge : node->next_edges()) {
+      torch::autograd::Node* const next = edge.function.get();
+      open.push_back(next);
+      if (!is_product || next == nullptr || next->name() != "TBackward0") continue;
+      const auto* leaf =
+          dynamic_cast<torch::autograd::AccumulateGrad*>(next->next_edge(0).function.get());
+      if (leaf == nullptr) fail("a product with what is no weight");
+      flops += 2 * 2 * rows * static_cast<double>(leaf->variable.numel());
+    }
+  }
+  return flops;
+}
+
+// Loops that gradients go through in part, in loops of which that holds as well: an outer loop's
+// adapter stands at the door of steps that have none.
+TEST(FlopsOfATrace, OfGradientsAreThoseOfTheProductsInTheGraph) {
+  const double B = 2, T = 5;
+  for (const auto& [preset, groups] :
+       {std::pair{"looped_nested", "[[[0], [1]]]"}, std::pair{"looped_nested", "[[[0, 1]]]"},
+        std::pair{"looped_sandwich", "[[0], [1]]"}, std::pair{"looped_shakespeare", "[[0, 1]]"}})
+    for (const char* depth : {"0", "1", "2"}) {
+      SCOPED_TRACE(fmt::format("{}, {}, {}", preset, groups, depth));
+      ModelConfig config = property::shrink(preset_config(preset).model);
+      FieldList list;
+      add_fields(list, config);
+      for (const auto& [key, value] :
+           {std::pair{"loop_sampling_strategy", "fixed"}, std::pair{"max_loops", "3"},
+            std::pair{"loop_groups", groups}, std::pair{"loops_backprop_depth", depth}})
+        list.set_text(key, value, "a test");
+      const auto model = model_of(config, property::kVocab, at::kDouble);
+      const Batch batch = batch_of(random_tokens({int64_t(B), int64_t(T)}, property::kVocab, 1),
+                                   random_tokens({int64_t(B), int64_t(T)}, property::kVocab, 2));
+      const ModelOutput output = model->forward(batch, {});
+      const double backward = of_products(property::objective(output.losses), B * T,
+                                          2 * B * T * T * double(property::kWidth));
+      const at::NoGradGuard no_grad;
+      EXPECT_DOUBLE_EQ(output.flops, model->forward(batch, {}).flops + backward);
+    }
 }
 
 // By hand: the rows that have not halted meet the keys of those of their own sequence.

@@ -2,6 +2,7 @@
 // gradients: odd sizes, missing biases, masks, nothing at all; every instruction set, one thread
 // and two.
 #include "ops/twins.h"
+#include "fathom/ops/rms_norm.h"
 
 namespace fathom::testing {
 namespace {
@@ -18,7 +19,7 @@ TEST_F(Twins, Linear) {
 }
 
 TEST_F(Twins, Mlp) {
-  for (const GeluForm form : {GeluForm::kExact, GeluForm::kTanh})
+  for (const GeluForm form : {GeluForm::kExact, GeluForm::kTanh, GeluForm::kSilu})
     for (const auto& [x, F] : std::vector<std::pair<Shape, int64_t>>{
              {{1, 1}, 1}, {{3, 5, 7}, 28}, {{70, 33}, 130}, {{0, 4}, 16}, {{20, 400}, 450}}) {
       const int64_t C = x.back();
@@ -34,12 +35,13 @@ TEST_F(Twins, Mlp) {
     }
 }
 
-TEST_F(Twins, LayerNorm) {
+TEST_F(Twins, Norms) {
   for (const Shape& x : {Shape{1, 2}, Shape{3, 5, 7}, Shape{200, 33}, Shape{0, 4}})
-    for (const bool has_bias : {true, false})
-      expect_twins([](const Tensors& in) { return Tensors{layer_norm(in[0], in[1], in[2], 1e-3)}; },
-                   {random_normal(x, 1), random_normal({x.back()}, 2),
-                    has_bias ? random_normal({x.back()}, 3) : Tensor()});
+    for (const auto& norm : {layer_norm, rms_norm})
+      for (const bool has_bias : {true, false})
+        expect_twins([&](const Tensors& in) { return Tensors{norm(in[0], in[1], in[2], 1e-3)}; },
+                     {random_normal(x, 1), random_normal({x.back()}, 2),
+                      has_bias ? random_normal({x.back()}, 3) : Tensor()});
 }
 
 // The draws are the field's (tests/model/random_field_test.cpp); backward draws the same ones.

@@ -275,7 +275,7 @@ TEST(LoopHalting, OfAWalkAndOfLoopsAreNotTheSame) {
   EXPECT_THAT(refusal_of([&] { unroll(plan, policy); }).what(), HasSubstr("rule of loops"));
   policy.halting.config.rule = HaltRule::kNone;
   policy.loops[1].halting.config.rule = HaltRule::kGold;
-  EXPECT_THAT(refusal_of([&] { unroll(plan, policy); }).what(), HasSubstr("loop group 1"));
+  EXPECT_THAT(refusal_of([&] { unroll(plan, policy); }).what(), HasSubstr("the loop of layer 1"));
   policy.loops[1].halting.config.rule = HaltRule::kNone;
   policy.loops[2].stop_probability = 1;
   EXPECT_THAT(refusal_of([&] { unroll(plan, policy); }).what(), HasSubstr("probability of 1"));

@@ -6,6 +6,7 @@
 
 #include "config/config_testing.h"
 #include "fathom/model/spec/depth_program.h"
+#include "fathom/model/spec/loop_counts.h"
 #include "spec/plans.h"
 
 namespace fathom {
@@ -130,13 +131,23 @@ TEST(Unroll, ALoopRunsAtLeastOnceAndHasLayers) {
   const DepthPlan plan = plan_of({{block(0, 8)}, {loop_of({{block(1, 8)}})}});
   for (const int64_t count : {0, -1}) {
     const Error e = refusal_of([&] { unroll(plan, loops({count})); });
-    EXPECT_THAT(e.what(), HasSubstr("loop group 0"));
+    EXPECT_THAT(e.what(), HasSubstr("the loop of layer 1"));
     EXPECT_THAT(e.what(), HasSubstr(std::to_string(count)));
   }
   EXPECT_THAT(refusal_of([&] {
                 unroll(plan_of({{block(0, 8)}, {loop_of({})}}));
               }).what(),
               HasSubstr("has no layers"));
+}
+
+// A loop around one loop and nothing else has its layers, and yet another name.
+TEST(Unroll, LoopsOfTheSameLayersAreToldApart) {
+  const DepthPlan plan = plan_of({{block(0, 8)}, {loop_of({{loop_of({{block(1, 8)}})}})}});
+  EXPECT_THAT(loop_group_names(plan), ElementsAre("layer 1", "layer 1, inner"));
+  EXPECT_THAT(refusal_of([&] {
+                unroll(plan, loops({1, 0}));
+              }).what(),
+              HasSubstr("the loop of layer 1, inner cannot run 0 times"));
 }
 
 TEST(Unroll, MoreCountsThanGroupsAreRefused) {

@@ -1,5 +1,5 @@
-// LayerNorm over rows (Ba et al. 2016), and sums over rows, on all threads. Results have the same
-// bits for any number of threads.
+// LayerNorm (Ba et al. 2016) and RMSNorm (Zhang and Sennrich 2019) of rows, and sums over rows, on
+// all threads. Results have the same bits for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@ struct NormProblem {
   int64_t rows = 0, columns = 0;
   const float *weight = nullptr, *bias = nullptr;  // (columns); bias null: none
   double eps = 1e-5;
+  bool centred = true;  // false: RMSNorm, as if every row's mean were 0
 };
 
 // y = (x - mean) * scale * weight + bias with scale = 1 / sqrt(variance + eps); mean, scale (rows),

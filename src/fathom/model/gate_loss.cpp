@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "fathom/base/error.h"
+#include "fathom/model/spec/loop_counts.h"
 
 namespace fathom {
 namespace {
@@ -86,11 +87,11 @@ class GateLoss {
   void add(const StepSpec& step, const LoopEnd& end, Round& round) {
     const Tensor x_RC = walked_.kept.at(step.index, iteration_name(end.place.group)).detach();
     if (!end.reads)
-      misuse(
-          fmt::format("loop group {} learns when to halt by what its state answers, and no layer "
-                      "of its width answers",
-                      end.place.group),
-          "give its last layer a head of its own, or take loop_halt_gate = false");
+      misuse(fmt::format(
+                 "the loop of {} learns when to halt by what its state answers, and no layer "
+                 "of its width answers",
+                 loop_group_names(walked_.walk.plan()).at(static_cast<size_t>(end.place.group))),
+             "give its last layer a head of its own, or take loop_halt_gate = false");
     Tensor cost_R;
     {
       const at::NoGradGuard no_grad;

@@ -9,6 +9,7 @@ namespace fathom::fused {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+Tensor rms_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 Tensor mlp(const Tensor& x, const MlpWeights& weights, GeluForm form);
 // Widths of keys and values. Whether queries are strict is the mask's to say.
 bool attention_fits(int64_t C, int64_t C_of_values, int64_t n_head, const AttentionForm& form = {});

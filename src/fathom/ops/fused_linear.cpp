@@ -96,13 +96,13 @@ class MlpFunction : public Function<MlpFunction> {
   // Only what goes into GELU is kept; what comes out of it is cheap to have again.
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& up,
                         const c10::optional<Tensor>& up_bias, const Tensor& down,
-                        const c10::optional<Tensor>& down_bias, bool exact) {
+                        const c10::optional<Tensor>& down_bias, int64_t form) {
     const RowsOf rows(x);
     Tensor pre;
     if (ctx != nullptr) pre = new_tensor({rows.rows, up.size(0)});
     GemmFinish gelu, plain;
     gelu.kind = GemmFinish::kGelu;
-    gelu.gelu = exact ? GeluForm::kExact : GeluForm::kTanh;
+    gelu.gelu = static_cast<GeluForm>(form);
     gelu.bias = data_or_null(up_bias);
     if (pre.defined()) gelu.pre = pre.data_ptr<float>();
     const Tensor activated = map(rows, up, gelu);
@@ -110,7 +110,7 @@ class MlpFunction : public Function<MlpFunction> {
     const Tensor y = map(RowsOf(activated), down, plain);
     if (ctx != nullptr) {
       ctx->save_for_backward({x, up, down, pre});
-      ctx->saved_data["exact"] = exact;
+      ctx->saved_data["form"] = form;
       ctx->saved_data["wanted"] = Wanted({x, up, up_bias, down, down_bias}).bits();
     }
     return y;
@@ -123,7 +123,7 @@ class MlpFunction : public Function<MlpFunction> {
     const Tensor activated = new_tensor({pre.rows, pre.columns});
     GemmFinish gelu;
     gelu.kind = GemmFinish::kGeluBackward;
-    gelu.gelu = ctx->saved_data["exact"].toBool() ? GeluForm::kExact : GeluForm::kTanh;
+    gelu.gelu = static_cast<GeluForm>(ctx->saved_data["form"].toInt());
     gelu.pre = pre.data;
     gelu.activated = activated.data_ptr<float>();
     const RowsOf d_pre(input_gradient(d_y, down, gelu));
@@ -176,11 +176,11 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 Tensor mlp(const Tensor& x, const MlpWeights& w, GeluForm form) {
   check_linear(x, w.up, w.up_bias);
   check_linear(w.up.size(0), w.down, w.down_bias);
-  const bool exact = form == GeluForm::kExact;
+  const auto number = static_cast<int64_t>(form);
   const auto up_bias = maybe(w.up_bias), down_bias = maybe(w.down_bias);
   if (!at::GradMode::is_enabled())
-    return MlpFunction::forward(nullptr, x, w.up, up_bias, w.down, down_bias, exact);
-  return MlpFunction::apply(x, w.up, up_bias, w.down, down_bias, exact);
+    return MlpFunction::forward(nullptr, x, w.up, up_bias, w.down, down_bias, number);
+  return MlpFunction::apply(x, w.up, up_bias, w.down, down_bias, number);
 }
 
 }  // namespace fathom::fused

@@ -1,4 +1,4 @@
-// LayerNorm over kernels/norm.h.
+// LayerNorm and RMSNorm over kernels/norm.h.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -13,22 +13,23 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-NormProblem problem(const RowsOf& x, const Tensor& weight, double eps) {
+NormProblem problem(const RowsOf& x, const Tensor& weight, double eps, bool centred) {
   NormProblem p;
   p.x = x.data;
   p.rows = x.rows;
   p.columns = x.columns;
   p.weight = weight.data_ptr<float>();
   p.eps = eps;
+  p.centred = centred;
   return p;
 }
 
 class NormFunction : public Function<NormFunction> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const c10::optional<Tensor>& bias, double eps) {
+                        const c10::optional<Tensor>& bias, double eps, bool centred) {
     const RowsOf rows(x);
-    NormProblem p = problem(rows, weight, eps);
+    NormProblem p = problem(rows, weight, eps, centred);
     p.bias = data_or_null(bias);
     const Tensor y = new_tensor(x.sizes());
     if (ctx == nullptr) {
@@ -39,6 +40,7 @@ class NormFunction : public Function<NormFunction> {
       norm_forward(p, y.data_ptr<float>(), mean, mean + rows.rows);
       ctx->save_for_backward({rows.tensor, weight, statistics});
       ctx->saved_data["eps"] = eps;
+      ctx->saved_data["centred"] = centred;
       ctx->saved_data["wanted"] = Wanted({x, weight, bias}).bits();
     }
     return y;
@@ -48,9 +50,10 @@ class NormFunction : public Function<NormFunction> {
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &statistics = saved[2];
     const RowsOf rows(x), d_y(gradients[0]);
-    const NormProblem p = problem(rows, weight, ctx->saved_data["eps"].toDouble());
+    const NormProblem p = problem(rows, weight, ctx->saved_data["eps"].toDouble(),
+                                  ctx->saved_data["centred"].toBool());
     const auto* mean = statistics.data_ptr<float>();
-    variable_list out(4);
+    variable_list out(5);
     const Wanted wanted(ctx->saved_data["wanted"].toInt());
     const auto gradient = [&](int input, const Tensor& like) -> float* {
       if (!wanted[input]) return nullptr;
@@ -64,14 +67,23 @@ class NormFunction : public Function<NormFunction> {
   }
 };
 
-}  // namespace
-
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+Tensor norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, bool centred) {
   check_vector(weight, x.size(-1));
   check_vector(bias, x.size(-1));
   const Tensor w = weight.contiguous();
-  if (!at::GradMode::is_enabled()) return NormFunction::forward(nullptr, x, w, maybe(bias), eps);
-  return NormFunction::apply(x, w, maybe(bias), eps);
+  if (!at::GradMode::is_enabled())
+    return NormFunction::forward(nullptr, x, w, maybe(bias), eps, centred);
+  return NormFunction::apply(x, w, maybe(bias), eps, centred);
+}
+
+}  // namespace
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  return norm(x, weight, bias, eps, /*centred=*/true);
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  return norm(x, weight, bias, eps, /*centred=*/false);
 }
 
 }  // namespace fathom::fused

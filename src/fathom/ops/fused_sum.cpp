@@ -47,11 +47,13 @@ class EmbedFunction : public Function<EmbedFunction> {
 Tensor plus(const Tensor& a, const Tensor& b) {
   // A few rows without a graph: libtorch takes longer to find out what to do than to do it.
   constexpr int64_t kFew = 1 << 13;
-  const bool few = a.numel() <= kFew && a.sizes() == b.sizes() && a.is_contiguous() &&
+  const bool is_row = a.dim() == 2 && b.dim() == 2 && b.size(0) == 1 && b.size(1) == a.size(1);
+  const bool few = a.numel() <= kFew && (a.sizes() == b.sizes() || is_row) && a.is_contiguous() &&
                    b.is_contiguous() && has_kernels(b) && !at::GradMode::is_enabled();
   if (!few) return a + b;
   const Tensor sum = new_tensor(a.sizes());
-  add(a.data_ptr<float>(), b.data_ptr<float>(), a.numel(), sum.data_ptr<float>());
+  for (int64_t i = 0; i < a.numel(); i += b.numel())
+    add(a.data_ptr<float>() + i, b.data_ptr<float>(), b.numel(), sum.data_ptr<float>() + i);
   return sum;
 }
 

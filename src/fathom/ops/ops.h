@@ -79,7 +79,7 @@ Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_
 // Rows `ids_R` (R) of a table (V, C), added to x (R, C); x undefined: the rows themselves.
 Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R);
 
-// a + b; of a few rows of the same shape and without a graph it costs less.
+// a + b; of a few rows, each with its own or one row for all, and without a graph it costs less.
 Tensor plus(const Tensor& a, const Tensor& b);
 
 // What was seen in the next token's scores. Logarithms are natural.

@@ -69,6 +69,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 }
 
 Tensor gelu(const Tensor& x, GeluForm form) {
+  if (form == GeluForm::kSilu) return at::silu(x);
   return at::gelu(x, form == GeluForm::kExact ? "none" : "tanh");
 }
 

@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace fathom {
 namespace {
@@ -21,10 +22,13 @@ bool nobody_has(const Tensor& t) {
 
 Tensor TensorPool::next(at::IntArrayRef sizes, at::ScalarType type) {
   const bool known = asked_ < tensors_.size();
-  if (known) {
-    const Tensor& t = tensors_[asked_];
-    if (t.sizes() == sizes && t.scalar_type() == type && t.is_contiguous() && nobody_has(t))
-      return tensors_[asked_++];
+  const size_t end = std::min(tensors_.size(), asked_ + kFarthest);
+  for (size_t i = asked_; i < end; ++i) {
+    const Tensor& t = tensors_[i];
+    if (t.sizes() != sizes || t.scalar_type() != type || !t.is_contiguous() || !nobody_has(t))
+      continue;
+    std::swap(tensors_[i], tensors_[asked_]);
+    return tensors_[asked_++];
   }
   Tensor t = made(sizes, type);
   const size_t before = known ? tensors_[asked_].nbytes() : 0;

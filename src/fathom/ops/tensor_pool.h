@@ -21,6 +21,9 @@ class TensorPool {
   // Uses after which what none of them asked for is given up. (Tokens that leave the walk early ask
   // for less.)
   static constexpr size_t kMostIdle = 64;
+  // How far ahead one is looked for: a step in which a row leaves a loop, or stays in it, asks for
+  // others from there on, and for the same ones a little later.
+  static constexpr size_t kFarthest = 32;
 
   size_t count() const { return tensors_.size(); }
 

@@ -28,13 +28,14 @@ bool is_in(const StepSpec& step, size_t group, int64_t iteration) {
 }
 
 // The first of that number: a loop within another has several.
-Iteration steps_of(const DepthProgram& program, size_t group, int64_t iteration) {
+Iteration steps_of(const DepthProgram& program, size_t group, const std::string& name,
+                   int64_t iteration) {
   const std::vector<StepSpec>& steps = program.steps;
   const auto in = [&](const StepSpec& step) { return is_in(step, group, iteration); };
   const auto first = std::find_if(steps.begin(), steps.end(), in);
   if (iteration < 1 || first == steps.end())
     fail(
-        fmt::format("loop group {} has no iteration {} that begins with a state", group, iteration),
+        fmt::format("the loop of {} has no iteration {} that begins with a state", name, iteration),
         "iterations from 1 on have one; let the loops run once more");
   const auto end = std::find_if_not(first, steps.end(), in);
   return {static_cast<size_t>(first - steps.begin()), static_cast<size_t>(end - steps.begin()) - 1};
@@ -107,7 +108,7 @@ std::vector<double> to_vector(const Tensor& x_C) {
 
 LoopJacobian jacobian_of(const LoopWalk& walk, const LoopTrack& track, size_t group,
                          int64_t iteration, size_t token, const JacobianOptions& options) {
-  const Iteration of = steps_of(track.program, group, iteration);
+  const Iteration of = steps_of(track.program, group, walk.groups().at(group), iteration);
   const auto t = static_cast<int64_t>(token);
   if (t >= track.rows->count())
     fail(fmt::format("there is no token {} in a text of {}", token, track.rows->count()));
@@ -122,8 +123,8 @@ LoopJacobian jacobian_of(const LoopWalk& walk, const LoopTrack& track, size_t gr
     y_C = map(x_C);
   }
   if (y_C.size(0) != at_C.size(0))
-    fail(fmt::format("loop group {} begins with a width of {} and ends with {}", group,
-                     at_C.size(0), y_C.size(0)),
+    fail(fmt::format("the loop of {} begins with a width of {} and ends with {}",
+                     walk.groups().at(group), at_C.size(0), y_C.size(0)),
          "the Jacobian's eigenvalues are of maps from a width to itself");
   const LinearMap transposed = [&](const std::vector<double>& v) {
     const auto grads = torch::autograd::grad({y_C}, {x_C}, {to_tensor(v, y_C)},

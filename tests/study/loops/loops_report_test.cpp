@@ -61,7 +61,7 @@ TEST(LoopsReport, ShowsEveryPartThatIsKnown) {
   for (const auto format :
        {report::Format::kTerminal, report::Format::kMarkdown, report::Format::kHtml}) {
     const std::string text = report::render(loops_report(facts), format, {});
-    EXPECT_THAT(text, AllOf(HasSubstr("trained with up to 8"), HasSubstr("group 1 (layers 2-3)"),
+    EXPECT_THAT(text, AllOf(HasSubstr("trained with up to 8"), HasSubstr("the loop of layers 2-3"),
                             HasSubstr("spectral radius"), HasSubstr("0.0625"),
                             HasSubstr("mlp.0.up.weight"), HasSubstr("16 x 4")));
     EXPECT_THAT(text, HasSubstr("--noise gives them"));

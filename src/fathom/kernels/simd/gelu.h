@@ -1,4 +1,4 @@
-// GELU (Hendrycks and Gimpel 2016) and its derivative. Internal to kernels/simd.
+// GELU and SiLU (Hendrycks and Gimpel 2016) and their derivatives. Internal to kernels/simd.
 #pragma once
 
 #include "fathom/kernels/simd/vector.h"
@@ -41,6 +41,11 @@ struct Gelu {
   const Vec s = 1.0f / (exp(-u2) + 1.0f);
   const Vec slope = kTwoRoot * (3 * kCubic * squared + 1.0f);
   return {x * s, s + x * s * (1.0f - s) * slope};
+}
+
+[[gnu::always_inline]] static inline Gelu silu(Vec x) {
+  const Vec s = 1.0f / (exp(-x) + 1.0f);
+  return {x * s, s + x * s * (1.0f - s)};
 }
 
 }  // namespace FATHOM_ISA

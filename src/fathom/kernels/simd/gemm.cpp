@@ -42,15 +42,24 @@ void apply_gelu_backward(float* c, const float* pre, float* activated, int64_t c
   }
 }
 
-void apply(const GemmFinish& finish, float* c, int64_t row, int64_t columns) {
+template <Gelu (*kGelu)(Vec)>
+void apply_form(const GemmFinish& finish, float* c, int64_t row, int64_t columns) {
   float* pre = finish.pre == nullptr ? nullptr : finish.pre + row * finish.other_stride;
-  const bool exact = finish.gelu == GeluForm::kExact;
   if (finish.kind == GemmFinish::kGelu)
-    (exact ? apply_gelu<gelu_exact> : apply_gelu<gelu_tanh>)(c, pre, columns);
+    apply_gelu<kGelu>(c, pre, columns);
   else
-    (exact ? apply_gelu_backward<gelu_exact>
-           : apply_gelu_backward<gelu_tanh>)(c, pre, finish.activated + row * finish.other_stride,
-                                             columns);
+    apply_gelu_backward<kGelu>(c, pre, finish.activated + row * finish.other_stride, columns);
+}
+
+void apply(const GemmFinish& finish, float* c, int64_t row, int64_t columns) {
+  switch (finish.gelu) {
+    case GeluForm::kExact:
+      return apply_form<gelu_exact>(finish, c, row, columns);
+    case GeluForm::kTanh:
+      return apply_form<gelu_tanh>(finish, c, row, columns);
+    case GeluForm::kSilu:
+      return apply_form<silu>(finish, c, row, columns);
+  }
 }
 
 class BlockProduct {

@@ -6,13 +6,23 @@
 namespace fathom {
 namespace FATHOM_ISA {
 
-void norm_forward(const NormProblem& p, float* y, float* means, float* scales) {
+namespace {
+
+// The mean of a row, and 0 where it is not taken off.
+template <bool kCentred>
+[[gnu::always_inline]] inline float mean_of(const float* x, int64_t C) {
+  if (!kCentred) return 0;
+  Vec sum = {};
+  for (int64_t j = 0; j < C; j += kLanes) sum += load_part(x + j, C - j);
+  return sum_lanes(sum) / float(C);
+}
+
+template <bool kCentred>
+void forward(const NormProblem& p, float* y, float* means, float* scales) {
   const int64_t C = p.columns;
   const float* x = p.x;
   for (int64_t i = 0; i < p.rows; ++i, x += C, y += C) {
-    Vec sum = {};
-    for (int64_t j = 0; j < C; j += kLanes) sum += load_part(x + j, C - j);
-    const float mean = sum_lanes(sum) / float(C);
+    const float mean = mean_of<kCentred>(x, C);
     Vec squares = {};
     int64_t j = 0;
     for (; j + kLanes <= C; j += kLanes) {
@@ -36,8 +46,10 @@ void norm_forward(const NormProblem& p, float* y, float* means, float* scales) {
 
 // With x' = (x - mean) * scale and g = d_y * weight:
 //   d_x = scale * (g - mean(g) - x' * mean(g x')),  d_weight = sum d_y x',  d_bias = sum d_y
-void norm_backward(const NormProblem& p, const float* means, const float* scales, const float* d_y,
-                   float* d_x, float* d_weight, float* d_bias) {
+// and without mean(g) where no mean was taken off.
+template <bool kCentred>
+void backward(const NormProblem& p, const float* means, const float* scales, const float* d_y,
+              float* d_x, float* d_weight, float* d_bias) {
   const int64_t C = p.columns;
   const float* x = p.x;
   for (int64_t i = 0; i < p.rows; ++i, x += C, d_y += C) {
@@ -53,7 +65,8 @@ void norm_backward(const NormProblem& p, const float* means, const float* scales
       store_part(d_bias + j, load_part(d_bias + j, n) + d, n);
     }
     if (d_x == nullptr) continue;
-    const float mean_g = sum_lanes(sum_g) / float(C), mean_gx = sum_lanes(sum_gx) / float(C);
+    const float mean_g = kCentred ? sum_lanes(sum_g) / float(C) : 0;
+    const float mean_gx = sum_lanes(sum_gx) / float(C);
     for (int64_t j = 0; j < C; j += kLanes) {
       const int64_t n = C - j;
       const Vec g = load_part(d_y + j, n) * load_part(p.weight + j, n);
@@ -62,6 +75,17 @@ void norm_backward(const NormProblem& p, const float* means, const float* scales
     }
     d_x += C;
   }
+}
+
+}  // namespace
+
+void norm_forward(const NormProblem& p, float* y, float* means, float* scales) {
+  (p.centred ? forward<true> : forward<false>)(p, y, means, scales);
+}
+
+void norm_backward(const NormProblem& p, const float* means, const float* scales, const float* d_y,
+                   float* d_x, float* d_weight, float* d_bias) {
+  (p.centred ? backward<true> : backward<false>)(p, means, scales, d_y, d_x, d_weight, d_bias);
 }
 
 void add_rows(const float* x, int64_t rows, int64_t columns, float* sums) {

@@ -29,7 +29,7 @@ int64_t address(const LoopPlace& place) {
 class Unroller {
  public:
   Unroller(const DepthPlan& plan, const Policy& policy) : plan_(plan) {
-    check_policy(policy);
+    check_policy(policy, plan);
     program_.policy = policy;
     for (const Wiring& wiring : plan.wirings)
       attention_calls_.push_back(check_wiring(wiring).attention_calls);
@@ -50,10 +50,6 @@ class Unroller {
       walk(plan_.nodes, /*first_iteration=*/true, /*grad=*/true);
     }
     check_states();
-    if (program_.policy.loops.size() > groups_)
-      misuse(fmt::format("a policy for {} loop groups, the plan has {}",
-                         program_.policy.loops.size(), groups_),
-             "give each group of the plan one, in the order of their first layers");
     return std::move(program_);
   }
 
@@ -156,7 +152,7 @@ class Unroller {
 
   void check_rule(const LoopEnd& end) const {
     const HaltRule rule = program_.loop_halting(end.place.group).config.rule;
-    const auto group = [&] {  // as it was typed, whatever its number
+    const auto group = [&] {
       return loop_group_names(plan_).at(static_cast<size_t>(end.place.group));
     };
     if (reads_out(rule) && !end.reads)
@@ -181,7 +177,8 @@ class Unroller {
     const LoopPolicy loop =
         index < program_.policy.loops.size() ? program_.policy.loops[index] : LoopPolicy();
     const int64_t K = loop.count;
-    if (group.body.empty()) fail(fmt::format("loop group {} has no layers", index));
+    if (group.body.empty())
+      fail(fmt::format("the loop of {} has no layers", loop_group_names(plan_).at(index)));
     const bool truncated = loop.backprop_depth > 0 && K > loop.backprop_depth;
     const int64_t first_with_grad = truncated ? K - loop.backprop_depth : 0;
     // A loop of one iteration without an adapter of its own is the plain layers; but where each

@@ -25,6 +25,9 @@ FlopsCounter::FlopsCounter(const DepthPlan& plan, const DepthProgram& program,
                 using P = std::decay_t<decltype(part)>;
                 const double row = price(part, place, 0), pair = price(part, place, 1) - row;
                 (std::is_same_v<P, ReadoutSpec> ? p.read : p.row) += calls * row;
+                bool grad = step.grad;
+                if constexpr (std::is_same_v<P, Injection>) grad = part.grad;
+                if (grad && !std::is_same_v<P, ReadoutSpec>) p.row_with_gradient += calls * row;
                 p.pair += calls * pair;
                 if constexpr (std::is_same_v<P, AttentionSpec>)
                   p.keys_only += calls * part.flops_of_keys(place);
@@ -41,13 +44,15 @@ FlopsCounter::FlopsCounter(const DepthPlan& plan, const DepthProgram& program,
 }
 
 double FlopsCounter::of(int64_t rows, const std::vector<StepWork>& work, bool gradients) const {
-  const double times = gradients ? 3 : 1;
-  double flops = times * stem_ * static_cast<double>(rows);
+  const double backward = gradients ? 2 : 0;  // times the forward pass
+  double flops = (1 + backward) * stem_ * static_cast<double>(rows);
   for (const StepWork& w : work) {
     const Prices& p = steps_.at(static_cast<size_t>(w.step));
-    flops += (p.grad ? times : 1) * (static_cast<double>(w.rows) * p.row + w.met * p.pair +
-                                     static_cast<double>(w.keys_only) * p.keys_only +
-                                     static_cast<double>(w.read) * p.read);
+    const auto rows_here = static_cast<double>(w.rows);
+    const double others = w.met * p.pair + static_cast<double>(w.keys_only) * p.keys_only +
+                          static_cast<double>(w.read) * p.read;
+    flops += rows_here * p.row + others +
+             backward * (rows_here * p.row_with_gradient + (p.grad ? others : 0));
     flops += static_cast<double>(w.judged) * p.judged;  // nothing learns from it
   }
   return flops;

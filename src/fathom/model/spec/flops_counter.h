@@ -32,6 +32,9 @@ class FlopsCounter {
   struct Prices {
     double row = 0, pair = 0, keys_only = 0, read = 0, judged = 0;
     bool grad = true;
+    // Of a row, what a gradient goes through: of a step without one, injections of a loop around
+    // it.
+    double row_with_gradient = 0;
   };
   double stem_ = 0;  // of a row
   std::vector<Prices> steps_;

@@ -34,9 +34,12 @@ std::vector<LoopRange> loop_ranges(const DepthPlan& plan) {
 
 std::vector<std::string> loop_group_names(const DepthPlan& plan) {
   std::vector<std::string> names;
-  for (const LoopRange& r : loop_ranges(plan))
-    names.push_back(r.last > r.first ? fmt::format("layers {}-{}", r.first, r.last)
-                                     : fmt::format("layer {}", r.first));
+  for (const LoopRange& r : loop_ranges(plan)) {
+    std::string name = r.last > r.first ? fmt::format("layers {}-{}", r.first, r.last)
+                                        : fmt::format("layer {}", r.first);
+    while (std::count(names.begin(), names.end(), name) > 0) name += ", inner";
+    names.push_back(std::move(name));
+  }
   return names;
 }
 

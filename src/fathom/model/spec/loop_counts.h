@@ -17,8 +17,11 @@ struct LoopRange {
   int first = 0, last = 0;
 };
 std::vector<LoopRange> loop_ranges(const DepthPlan& plan);
-// The same in words: "layers 2-3", "layer 4".
+// The same in words, by which errors and reports call a group: "layers 2-3", "layer 4", and, where
+// one is all that another one has, "layer 4, inner".
 std::vector<std::string> loop_group_names(const DepthPlan& plan);
+// check_policy(), whose errors call the groups by their names.
+void check_policy(const Policy& policy, const DepthPlan& plan);
 // Throws Error(kUsage) where there are none. `who` is for the message.
 void require_loops(const DepthPlan& plan, const std::string& who);
 

@@ -5,39 +5,37 @@
 #include <algorithm>
 
 #include "fathom/base/error.h"
+#include "fathom/model/spec/loop_counts.h"
 
 namespace fathom {
 namespace {
 
-void check_loop(size_t group, const LoopPolicy& loop) {
+// `group`: what the loop is called.
+void check_loop(const std::string& group, const LoopPolicy& loop) {
   if (loop.count < 1)
-    misuse(fmt::format("loop group {} cannot run {} times", group, loop.count),
-           "a loop runs once or more");
+    misuse(fmt::format("{} cannot run {} times", group, loop.count), "a loop runs once or more");
   for (const int64_t count : loop.counts)
     if (count < 1 || count > loop.count)
-      misuse(fmt::format("loop group {} cannot run {} times for a sequence and {} times for others",
-                         group, count, loop.count),
+      misuse(fmt::format("{} cannot run {} times for a sequence and {} times for others", group,
+                         count, loop.count),
              "a sequence takes from 1 to as many iterations as the loop has");
   if (!(loop.stop_probability >= 0 && loop.stop_probability < 1))
-    misuse(fmt::format("rows leave loop group {} with a probability of {}", group,
-                       loop.stop_probability),
+    misuse(fmt::format("rows leave {} with a probability of {}", group, loop.stop_probability),
            "stop probabilities are from 0 to below 1");
   const HaltingPolicy& h = loop.halting;
   if (h.config.rule == HaltRule::kGold)
-    misuse(fmt::format("loop group {} halts by the target's probability", group),
+    misuse(fmt::format("{} halts by the target's probability", group),
            "what a loop goes by is known in generation too: take the largest one, rule max");
   if (!is_of_loops(h.config.rule))
-    misuse(fmt::format("loop group {} halts by a rule of the walk", group),
+    misuse(fmt::format("{} halts by a rule of the walk", group),
            "margin, entropy itself, converge, bernoulli and fixed are of halt_rule; loops have "
            "loop_halt_rule");
   if (h.history != MaskHistory::kCumulative)
-    misuse(fmt::format("loop group {} halts rows with mask_history = previous", group),
+    misuse(fmt::format("{} halts rows with mask_history = previous", group),
            "a row that has left a loop comes back after it; take mask_history = cumulative");
 }
 
-}  // namespace
-
-void check_policy(const Policy& policy) {
+void check_walk(const Policy& policy) {
   if (policy.halting.history == MaskHistory::kPrevious && policy.halting.keys != KeyFate::kHidden)
     misuse("mask_history = previous says whose keys are hidden, and here they are not",
            "take mask_history = cumulative");
@@ -49,7 +47,25 @@ void check_policy(const Policy& policy) {
   if (policy.layers < 0) misuse(fmt::format("a pass of {} layers", policy.layers), "1 or more");
   if (policy.halting.unit != HaltUnit::kToken)
     misuse("the walk halts by sequences", "that is for loops: LoopPolicy::halting");
-  for (size_t i = 0; i < policy.loops.size(); ++i) check_loop(i, policy.loops[i]);
+}
+
+}  // namespace
+
+void check_policy(const Policy& policy) {
+  check_walk(policy);
+  for (size_t i = 0; i < policy.loops.size(); ++i)
+    check_loop(fmt::format("loop group {}", i), policy.loops[i]);
+}
+
+void check_policy(const Policy& policy, const DepthPlan& plan) {
+  check_walk(policy);
+  const std::vector<std::string> names = loop_group_names(plan);
+  if (policy.loops.size() > names.size())
+    misuse(fmt::format("a policy for {} loop groups, the plan has {}", policy.loops.size(),
+                       names.size()),
+           "give each group of the plan one, in the order of their first layers");
+  for (size_t i = 0; i < policy.loops.size(); ++i)
+    check_loop("the loop of " + names[i], policy.loops[i]);
 }
 
 Policy as_trained(Policy policy) {

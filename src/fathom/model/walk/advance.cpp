@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/model/spec/loop_counts.h"
 #include "fathom/model/walk/graph.h"
 
 namespace fathom {
@@ -186,8 +187,8 @@ void Advance::open_loop(const StepSpec& spec, const Injection& open) {
   if (uneven) {
     const auto known = static_cast<int64_t>(program_.policy.loops[g].counts.size());
     if (known != state_.rows->batch())
-      fail(fmt::format("loop group {} has counts for {} sequences, the batch has {}", g, known,
-                       state_.rows->batch()));
+      fail(fmt::format("the loop of {} has counts for {} sequences, the batch has {}",
+                       loop_group_names(walk_.plan_).at(g), known, state_.rows->batch()));
     frame.outside_R =
         by_sequence(*state_.rows, [&](size_t b) { return first_iteration(frame.group, b) > 0; });
     frame.kept_r_RC = carry().r_RC;
@@ -242,8 +243,7 @@ void Advance::read_out(const StepSpec& spec, StepRecord& record) {
   Tensor& halts_R = decision.halts_R;
   if (halts && options_.replay != nullptr)
     halts_R = of_rows((*options_.replay)[static_cast<size_t>(record.readout)]);
-  for (const Tensor& not_R : {record.away_R, settled_R})
-    if (not_R.defined()) halts_R = halts_R.logical_and(not_R.logical_not());
+  for (const Tensor& not_R : {record.away_R, settled_R}) halts_R = both(halts_R, none_of(not_R));
 }
 
 Reading Advance::reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
@@ -261,7 +261,7 @@ Reading Advance::reading(const StepSpec& spec, StepRecord& record, const Tensor&
     request.weight_R = options_.row_weights(record, *trace_);
   record.read = n_RC.size(0);
   if (!settled_R.defined()) return readout(n_RC, head, request);
-  const Tensor open = settled_R.logical_not().nonzero().squeeze(1);
+  const Tensor open = places_of(none_of(settled_R));
   record.read = open.numel();
   if (record.read == n_RC.size(0)) return readout(n_RC, head, request);
   return readout_of_some(n_RC, open, head, request);
@@ -271,7 +271,7 @@ Reading Advance::reading(const StepSpec& spec, StepRecord& record, const Tensor&
 void Advance::halt(const StepSpec& spec, const Tensor& halts_R) {
   Travel& travel = state_.travel;
   if (options_.skip && halting_.keys == KeyFate::kHidden) {
-    state_.split(halts_R.logical_not());
+    state_.split(none_of(halts_R));
     return;
   }
   travel.done_R = either(travel.done_R, halts_R);

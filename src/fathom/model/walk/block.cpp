@@ -12,6 +12,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/ops/few_rows.h"
 
 namespace fathom {
 namespace {
@@ -58,8 +59,8 @@ class WiringEvaluator {
         // Calls are numbered as they are read.
         const Tensor left = argument(0), right = argument(1);
         if (e.op == Op::kAdd) return plus(left, right);
-        if (e.op == Op::kSubtract) return left - right;
-        return e.op == Op::kMultiply ? left * right : left / right;
+        if (e.op == Op::kSubtract) return minus(left, right);
+        return e.op == Op::kMultiply ? times(left, right) : left / right;
       }
       case Op::kAttention: {
         // In their order.
@@ -211,7 +212,7 @@ Carry run_block(const BlockRun& run, Carry carry, const Tensor& n_RC) {
     values.set(s.target, std::move(value));
     assigns_y = assigns_y || s.target == "y";
   }
-  if (run.keep_y) carry.y_RC = assigns_y ? values.at("y") : values.at("r") - carry.r_RC;
+  if (run.keep_y) carry.y_RC = assigns_y ? values.at("y") : minus(values.at("r"), carry.r_RC);
   carry.r_RC = values.at("r");
   return carry;
 }

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "fathom/ops/few_rows.h"
 #include "fathom/ops/tensor.h"
 
 namespace fathom {
@@ -27,7 +28,7 @@ struct Carry {
   }
   // The rows with these indices.
   Carry select(const Tensor& rows) const {
-    return map([&](const Tensor& t) { return t.index_select(0, rows); });
+    return map([&](const Tensor& t) { return take_rows(t, rows); });
   }
 };
 

@@ -1,15 +1,14 @@
 #include "fathom/model/walk/injection.h"
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "fathom/base/error.h"
 #include "fathom/model/walk/rows.h"
+#include "fathom/ops/few_rows.h"
 #include "fathom/ops/ops.h"
 
 namespace fathom {
@@ -20,13 +19,14 @@ constexpr uint64_t kFixedNoise = 0;  // seed
 Tensor first_state(const Injection& open, const DoorSite& site, const Rows& rows,
                    const Tensor& x0_RC, const RandomField& random) {
   if (open.plain) return x0_RC;
-  if (open.noise == 0) return open.instance >= 0 ? x0_RC : at::zeros_like(x0_RC);
+  if (open.noise == 0) return open.instance >= 0 ? x0_RC : filled_like(x0_RC, 0);
   const NoiseInEval how = site.training ? NoiseInEval::kSame : open.noise_in_eval;
-  if (how == NoiseInEval::kZero) return at::zeros_like(x0_RC);
+  if (how == NoiseInEval::kZero) return filled_like(x0_RC, 0);
   const RandomField numbers =
       how == NoiseInEval::kFixedSeed ? RandomField::alike(kFixedNoise) : random;
-  return open.noise *
-         numbers.normal(site.step->opening_site(open.loop.group), rows, x0_RC.size(-1), x0_RC);
+  return times(
+      numbers.normal(site.step->opening_site(open.loop.group), rows, x0_RC.size(-1), x0_RC),
+      open.noise);
 }
 
 // The stream after the loop's row of this iteration has met it.
@@ -36,7 +36,7 @@ Tensor signalled(const Injection& signal, const DoorSite& site, const Tensor& ta
   const Tensor row = site.iteration_R.defined()
                          ? table.index_select(0, site.iteration_R.clamp(0, last))
                          : table.narrow(0, std::min<int64_t>(signal.loop.iteration, last), 1);
-  return signal.meeting == Injection::kMultiply ? r_RC * row : r_RC + row;
+  return signal.meeting == Injection::kMultiply ? times(r_RC, row) : plus(r_RC, row);
 }
 
 // The state that an iteration begins with; that of rows whose first one it is has no iteration
@@ -52,17 +52,17 @@ Tensor loop_input(const Injection& injection, const DoorSite& site, const Params
   if (carry.x0_RC.empty()) fail("a loop's input is asked for outside of a loop");
   const Tensor& x0_RC = carry.x0_RC.back();
   const Tensor state_RC = state_of(injection, site, carry.r_RC);
-  if (injection.instance < 0) return x0_RC + state_RC;
+  if (injection.instance < 0) return plus(x0_RC, state_RC);
   const LinearParams& a = params.adapter.at(injection.instance);
   // The stream stays what it is where products are made in another precision.
-  return linear(at::cat({x0_RC, state_RC}, -1), a.weight, a.bias).to(x0_RC.scalar_type());
+  return linear(beside(x0_RC, state_RC), a.weight, a.bias).to(x0_RC.scalar_type());
 }
 
 // The stream after a table's rows have met it.
 Tensor met(const Injection& injection, const Tensor& r_RC, const Tensor& table,
            const Tensor& ids_R) {
   if (injection.meeting == Injection::kAdd || !r_RC.defined()) return embed(r_RC, table, ids_R);
-  return r_RC * embed(Tensor(), table, ids_R);
+  return times(r_RC, embed(Tensor(), table, ids_R));
 }
 
 Tensor token_table(const Injection& injection, const Tensor& table, const Tensor& r_RC,
@@ -120,14 +120,15 @@ Carry inject(const Injection& injection, const DoorSite& site, const Params& par
       carry.r_RC = met(injection, carry.r_RC, params.position_table.at(i), rows.position_R);
       break;
     case Injection::kScale:
-      carry.r_RC = carry.r_RC * injection.amount;
+      carry.r_RC = times(carry.r_RC, injection.amount);
       break;
     case Injection::kNorm:
       carry.r_RC = norm(carry.r_RC, params.norm(injection.norm), settings);
       break;
     case Injection::kNoise:
-      carry.r_RC = carry.r_RC + injection.amount * random.normal(noise_site(site), rows,
-                                                                 carry.r_RC.size(-1), carry.r_RC);
+      carry.r_RC = plus(
+          carry.r_RC, times(random.normal(noise_site(site), rows, carry.r_RC.size(-1), carry.r_RC),
+                            injection.amount));
       break;
   }
   return carry;

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/model/spec/loop_counts.h"
 #include "fathom/model/walk/advance.h"
+#include "fathom/ops/tensor_pool.h"
 
 namespace fathom {
 namespace {
@@ -134,7 +136,7 @@ Advance::Need Advance::need() const {
       if (!is_over(who, b, i) && who.is_in(l, i)) reach(last_in[l][b], who.position(i));
   });
   Need need;
-  need.stays_R = at::empty({rows.count()}, at::TensorOptions(at::kBool));
+  need.stays_R = new_tensor({rows.count()}, at::kBool);
   each_row(rows, [&](size_t b, int64_t i) {
     Leaves leaves = is_over(here, b, i) ? Leaves{kOver, 0} : Leaves{kStays, 0};
     for (size_t l = 0; l < here.loops() && leaves.how == kStays; ++l) {
@@ -153,8 +155,8 @@ Advance::Need Advance::need() const {
 void Advance::leave_out(const StepSpec& spec, const Place& now) {
   if (!options_.skip || nobody()) return;
   const Need need = this->need();
+  if (need.leaves.empty()) return;
   const WaitingRows gone = state_.split(need.stays_R.to(state_.rows->token_R.device()));
-  if (gone.rows->count() == 0) return;
   // Rows that wait for one place go there together; the others are through with the walk.
   std::vector<std::pair<Place, bool>> until(need.leaves.size());
   const bool may_follow = options_.cache != nullptr && halting_.keys == KeyFate::kFilledLater &&
@@ -175,7 +177,7 @@ void Advance::leave_out(const StepSpec& spec, const Place& now) {
     for (size_t before = 0; before < first; ++before)
       known = known || until[before] == until[first];
     if (known) continue;
-    const Tensor which_R = at::empty({gone.rows->count()}, at::TensorOptions(at::kBool));
+    const Tensor which_R = new_tensor({gone.rows->count()}, at::kBool);
     for (size_t i = 0; i < until.size(); ++i)
       which_R.data_ptr<bool>()[i] = until[i] == until[first];
     put_aside(gone, which_R.to(gone.rows->token_R.device()), until[first].first, over, leaves.loop);
@@ -189,7 +191,7 @@ void Advance::put_aside(const WaitingRows& gone, const Tensor& which_R, const Pl
   rows.on_demand = over;
   rows.rows = std::make_shared<const Rows>(gone.rows->select(which_R));
   if (over) rows.rows = std::make_shared<const Rows>(rows.rows->without_source());
-  rows.travel = gone.travel.select(which_R.nonzero().squeeze(1));
+  rows.travel = gone.travel.select(places_of(which_R));
   if (!over) {
     rows.travel.loops.resize(loop + 1);
     rows.travel.carry.x0_RC.resize(loop + 1);
@@ -217,8 +219,8 @@ Place Advance::entry_of(const StepSpec& spec, size_t frame, int64_t iteration) c
       if (door[i].kind == Injection::kLoopInput && door[i].loop == in)
         return {s, static_cast<int>(i)};
   }
-  fail(fmt::format("iteration {} of loop group {} does not begin after step {}", iteration,
-                   in.group, spec.index));
+  fail(fmt::format("iteration {} of the loop of {} does not begin after step {}", iteration,
+                   loop_group_names(walk_.plan_).at(static_cast<size_t>(in.group)), spec.index));
 }
 
 }  // namespace fathom

@@ -30,8 +30,7 @@ void Advance::end_iteration(const StepSpec& spec, size_t i) {
   const bool may_leave = may_halt(program_.loop_halting(end.place.group)) || stops;
   if (trace_ != nullptr && may_leave) {
     const Tensor out_R = either(away(), state_.travel.done_R);
-    trace_->iterations.push_back(
-        {end.place, end.closes, state_.rows, out_R.defined() ? out_R.logical_not() : Tensor()});
+    trace_->iterations.push_back({end.place, end.closes, state_.rows, none_of(out_R)});
   }
   if (may_leave && !end.closes) halt_at_end(spec, i, decide_end(spec, end, frame));
   if (end.closes) close(frame);
@@ -80,7 +79,7 @@ Tensor Advance::decide_end(const StepSpec& spec, const LoopEnd& end, LoopFrame& 
   if (options_.replay_loops != nullptr)
     halts_R = of_rows((*options_.replay_loops)[static_cast<size_t>(end.number)]);
   for (const Tensor& out_R : {away(), state_.travel.done_R})
-    if (out_R.defined()) halts_R = halts_R.logical_and(out_R.logical_not());
+    halts_R = both(halts_R, none_of(out_R));
   if (trace_ != nullptr) trace_->loop_ends.push_back(record);
   return record.decision.halts_R;
 }
@@ -90,9 +89,7 @@ HaltDecision Advance::judge(const LoopEnd& end, LoopFrame& frame) {
   const HaltingPolicy& halting = program_.loop_halting(end.place.group);
   IterationEnd seen{halting, *state_.rows, carry().r_RC.detach()};
   seen.asked_R = state_.rows->valid_R;
-  if (const Tensor out_R = either(away(), state_.travel.done_R); out_R.defined())
-    seen.asked_R = seen.asked_R.defined() ? seen.asked_R.logical_and(out_R.logical_not())
-                                          : out_R.logical_not();
+  seen.asked_R = both(seen.asked_R, none_of(either(away(), state_.travel.done_R)));
   seen.read_asked_only = options_.skip;
   if (reads_out(halting.config.rule)) {
     if (read_rows_ == state_.rows) seen.reading = last_reading_;

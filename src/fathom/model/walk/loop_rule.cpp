@@ -3,7 +3,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/full_like.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
@@ -15,6 +14,7 @@
 #include <limits>
 
 #include "fathom/base/error.h"
+#include "fathom/ops/few_rows.h"
 
 namespace fathom {
 namespace {
@@ -43,7 +43,7 @@ class LoopRule {
   LoopRule(const IterationEnd& end, LoopMemory& memory)
       : end_(end), memory_(memory), rule_(end.halting.config.rule) {
     if (!end.read_asked_only || !end.asked_R.defined()) return;
-    some_ = end.asked_R.nonzero().squeeze(1);
+    some_ = places_of(end.asked_R);
     if (some_.numel() == rows()) some_ = Tensor();
   }
 
@@ -52,12 +52,12 @@ class LoopRule {
     d.score_R = score();
     const double threshold = end_.halting.config.threshold_at(static_cast<size_t>(end_.layer));
     if (is_change(rule_))
-      d.halts_R = d.score_R.lt(threshold);
+      d.halts_R = below(d.score_R, threshold);
     else if (rule_ == HaltRule::kLowEntropy)
       d.halts_R = d.score_R.le(threshold);
     else
       d.halts_R = d.score_R.ge(rule_ == HaltRule::kArgmax ? std::max(threshold, 1.0) : threshold);
-    if (end_.asked_R.defined()) d.halts_R = d.halts_R.logical_and(end_.asked_R);
+    d.halts_R = both(d.halts_R, end_.asked_R);
     d.read = read_;
     return d;
   }
@@ -68,19 +68,18 @@ class LoopRule {
   Tensor score() {
     switch (rule_) {
       case HaltRule::kLatentChange: {
-        const Tensor change_R = distance(end_.state_RC, remember(end_.state_RC));
-        return of_unit(change_R / end_.state_RC.norm(2, {1}).to(at::kDouble));
+        const Tensor change_R = distances(end_.state_RC, remember(end_.state_RC));
+        return of_unit(quotients(change_R, lengths(end_.state_RC)));
       }
       case HaltRule::kStateChange: {
-        const Tensor d_R = of_unit(distance(end_.state_RC, memory_.input_RC));
-        const Tensor before_R = past(d_R);
-        return d_R.masked_fill(before_R.isnan(), kNone);
+        const Tensor d_R = of_unit(distances(end_.state_RC, memory_.input_RC));
+        return where_known(d_R, past(d_R));
       }
       case HaltRule::kStepNormDiff:
-        return change(of_unit(distance(end_.state_RC, memory_.input_RC)));
+        return change(of_unit(distances(end_.state_RC, memory_.input_RC)));
       case HaltRule::kAcceleration: {
-        const Tensor s_RC = end_.state_RC - memory_.input_RC;
-        return of_unit(distance(s_RC, remember(s_RC)));
+        const Tensor s_RC = minus(end_.state_RC, memory_.input_RC);
+        return of_unit(distances(s_RC, remember(s_RC)));
       }
       case HaltRule::kKl: {
         const bool first = !memory_.state_RC.defined();
@@ -89,7 +88,7 @@ class LoopRule {
         return of_unit(first ? nothing() : divergence_from(before_RC));
       }
       case HaltRule::kConverge: {
-        const Tensor change_R = distance(end_.state_RC, remember(end_.state_RC));
+        const Tensor change_R = distances(end_.state_RC, remember(end_.state_RC));
         return change_R * change_R / static_cast<double>(end_.state_RC.size(1));
       }
       case HaltRule::kMargin:
@@ -112,22 +111,19 @@ class LoopRule {
     }
   }
 
-  static Tensor distance(const Tensor& a_RC, const Tensor& b_RC) {
-    return (a_RC - b_RC).norm(2, {1}).to(at::kDouble);
-  }
   // |now - before|, and `now` is kept.
-  Tensor change(const Tensor& now_R) { return (now_R - past(now_R)).abs(); }
+  Tensor change(const Tensor& now_R) { return gaps(now_R, past(now_R)); }
 
   // What was there before, and x in its place.
   Tensor remember(const Tensor& x_RC) {
     const Tensor before_RC = memory_.state_RC;
     memory_.state_RC = x_RC;
-    return before_RC.defined() ? before_RC : at::full_like(x_RC, kNone);
+    return before_RC.defined() ? before_RC : filled_like(x_RC, kNone);
   }
   Tensor past(const Tensor& now_R) {
     const Tensor before_RM = memory_.past_RM;
     memory_.past_RM = now_R.unsqueeze(1);
-    return before_RM.defined() ? before_RM.squeeze(1) : at::full_like(now_R, kNone);
+    return before_RM.defined() ? before_RM.squeeze(1) : filled_like(now_R, kNone);
   }
 
   // For how many iterations the token has stayed; of a sequence, all of its tokens.

@@ -1,7 +1,6 @@
 #include "fathom/model/walk/mlp_part.h"
 
 #include <ATen/ops/relu.h>
-#include <ATen/ops/silu.h>
 
 #include "fathom/base/error.h"
 #include "fathom/model/walk/params.h"
@@ -10,12 +9,15 @@
 namespace fathom {
 namespace {
 
-bool is_gelu(MlpSpec::Act act) {
-  return act == MlpSpec::kOfBackbone || act == MlpSpec::kGelu || act == MlpSpec::kGeluTanh;
+// Computed with the products, where there are kernels.
+bool has_form(MlpSpec::Act act) {
+  return act == MlpSpec::kOfBackbone || act == MlpSpec::kGelu || act == MlpSpec::kGeluTanh ||
+         act == MlpSpec::kSilu;
 }
 
 GeluForm gelu_form(MlpSpec::Act act, const BlockSettings& settings) {
   if (act == MlpSpec::kOfBackbone) return settings.gelu;
+  if (act == MlpSpec::kSilu) return GeluForm::kSilu;
   return act == MlpSpec::kGelu ? GeluForm::kExact : GeluForm::kTanh;
 }
 
@@ -24,13 +26,12 @@ Tensor activated(const Tensor& x, MlpSpec::Act act, const BlockSettings& setting
     case MlpSpec::kOfBackbone:
     case MlpSpec::kGelu:
     case MlpSpec::kGeluTanh:
+    case MlpSpec::kSilu:
       return gelu(x, gelu_form(act, settings));
     case MlpSpec::kRelu:
       return at::relu(x);
     case MlpSpec::kReluSquared:
       return at::relu(x).square();
-    case MlpSpec::kSilu:
-      return at::silu(x);
     case MlpSpec::kSigmoid:
       return x.sigmoid();
     case MlpSpec::kTanh:
@@ -54,7 +55,7 @@ void bind(const MlpSpec& spec, const PartPlace& /*place*/, NamedTensors& tensors
 
 Tensor run_mlp(const MlpSpec& spec, const MlpParams& p, const Tensor& x_RC,
                const BlockSettings& settings) {
-  if (!spec.gated && is_gelu(spec.act))
+  if (!spec.gated && has_form(spec.act))
     return mlp(x_RC, {p.up.weight, p.up.bias, p.down.weight, p.down.bias},
                gelu_form(spec.act, settings));
   if (!spec.gated) return map(activated(map(x_RC, p.up), spec.act, settings), p.down);

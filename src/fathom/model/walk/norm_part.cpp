@@ -2,6 +2,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/model/walk/params.h"
+#include "fathom/ops/few_rows.h"
 #include "fathom/ops/ops.h"
 #include "fathom/ops/rms_norm.h"
 
@@ -39,7 +40,7 @@ Tensor plain_norm(const Tensor& x_RC, const NormParams& params, const BlockSetti
 
 Tensor norm(const Tensor& x_RC, const NormParams& params, const BlockSettings& settings) {
   const Tensor n_RC = plain_norm(x_RC, params, settings);
-  return params.gain == 1 ? n_RC : n_RC * params.gain;
+  return params.gain == 1 ? n_RC : times(n_RC, params.gain);
 }
 
 }  // namespace fathom

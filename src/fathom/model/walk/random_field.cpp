@@ -7,6 +7,7 @@
 
 #include "fathom/kernels/units.h"
 #include "fathom/model/walk/rows.h"
+#include "fathom/ops/tensor_pool.h"
 
 namespace fathom {
 namespace {
@@ -22,7 +23,11 @@ void each_row(const Rows& rows, const F& f) {
 }
 
 Tensor moved(const Tensor& t, const Tensor& like) {
-  return t.to(like.device(), like.scalar_type());
+  if (!like.is_cpu() || like.scalar_type() != at::kFloat)
+    return t.to(like.device(), like.scalar_type());
+  Tensor out = new_tensor(t.sizes());
+  std::copy_n(t.data_ptr<double>(), t.numel(), out.data_ptr<float>());
+  return out;
 }
 
 // The largest number of the type below 1.
@@ -106,7 +111,7 @@ WeightDropout RandomField::attention_draws(const std::string& site, double p,
 template <class Draw>
 Tensor RandomField::numbers(const std::string& site, const Rows& rows, int64_t width,
                             const Tensor& like, const Draw& draw) const {
-  const Tensor out_RC = at::empty({rows.count(), width}, at::TensorOptions(at::kDouble));
+  const Tensor out_RC = new_tensor({rows.count(), width}, at::kDouble);
   auto* data = out_RC.data_ptr<double>();
   const uint64_t hash = name_hash(site);
   each_row(rows, [&](int64_t b, int64_t row) {

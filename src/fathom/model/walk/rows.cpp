@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "fathom/ops/few_rows.h"
 #include "fathom/ops/tensor_pool.h"
 
 namespace fathom {
@@ -78,7 +79,7 @@ Tensor Rows::of(const Tensor& x_BT) const {
 }
 
 Rows Rows::select(const Tensor& keep_R) const {
-  const Tensor kept = keep_R.nonzero().squeeze(1);
+  const Tensor kept = places_of(keep_R);
   const std::vector<int64_t> indices = on_processor(kept);
   Rows rows;
   rows.offsets_.push_back(0);
@@ -87,11 +88,11 @@ Rows Rows::select(const Tensor& keep_R) const {
     rows.add_sequence(end - indices.begin() - rows.offsets_.back());
   }
   for (const int64_t i : indices) rows.positions_.push_back(positions_[static_cast<size_t>(i)]);
-  rows.token_R = token_R.index_select(0, kept);
-  rows.position_R = position_R.index_select(0, kept);
-  rows.source_R_ = source_R_.index_select(0, kept);
-  if (segment_R.defined()) rows.segment_R = segment_R.index_select(0, kept);
-  if (valid_R.defined()) rows.valid_R = valid_R.index_select(0, kept);
+  rows.token_R = take_rows(token_R, kept);
+  rows.position_R = take_rows(position_R, kept);
+  rows.source_R_ = take_rows(source_R_, kept);
+  if (segment_R.defined()) rows.segment_R = take_rows(segment_R, kept);
+  if (valid_R.defined()) rows.valid_R = take_rows(valid_R, kept);
   rows.place(token_R.device());
   return rows;
 }

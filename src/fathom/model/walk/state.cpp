@@ -3,8 +3,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <limits>
 
@@ -96,8 +94,8 @@ LoopMemory LoopMemory::kept_of(const Tensor& rows_R, const LoopMemory& before) c
   const auto either_of = [&](const Tensor& now, const Tensor& then) {
     if (!now.defined()) return then;
     const Tensor other =
-        then.defined() ? then : at::full_like(now, std::numeric_limits<double>::quiet_NaN());
-    return at::where(rows_R.unsqueeze(1), other, now);
+        then.defined() ? then : filled_like(now, std::numeric_limits<double>::quiet_NaN());
+    return where_rows(rows_R, other, now);
   };
   return {either_of(input_RC, before.input_RC), either_of(state_RC, before.state_RC),
           either_of(past_RM, before.past_RM)};
@@ -116,27 +114,18 @@ void WalkState::join(const Rows& others, const Travel& other_travel) {
 }
 
 WaitingRows WalkState::split(const Tensor& stay_R) {
-  const Tensor leave_R = stay_R.logical_not();
+  const Tensor leave_R = none_of(stay_R);
   WaitingRows gone;
   gone.rows = std::make_shared<const Rows>(rows->select(leave_R));
   if (gone.rows->count() == 0) return gone;
-  gone.travel = travel.select(leave_R.nonzero().squeeze(1));
+  gone.travel = travel.select(places_of(leave_R));
   rows = std::make_shared<const Rows>(rows->select(stay_R));
-  travel = travel.select(stay_R.nonzero().squeeze(1));
+  travel = travel.select(places_of(stay_R));
   return gone;
 }
 
-Tensor either(const Tensor& a, const Tensor& b) {
-  if (!a.defined()) return b;
-  return b.defined() ? a.logical_or(b) : a;
-}
-
 Tensor y_or_zeros(const Tensor& y_RC, const Tensor& like_RC) {
-  return y_RC.defined() ? y_RC : at::zeros_like(like_RC);
-}
-
-Tensor where_rows(const Tensor& choose_R, const Tensor& a, const Tensor& b) {
-  return at::where(choose_R.unsqueeze(1), a, b);
+  return y_RC.defined() ? y_RC : filled_like(like_RC, 0);
 }
 
 }  // namespace fathom

@@ -8,6 +8,7 @@
 
 #include "fathom/model/walk/carry.h"
 #include "fathom/model/walk/rows.h"
+#include "fathom/ops/few_rows.h"
 
 namespace fathom {
 
@@ -77,7 +78,7 @@ struct Travel {
   }
   // The rows with these indices.
   Travel select(const Tensor& rows) const {
-    return map([&](const Tensor& t) { return t.index_select(0, rows); });
+    return map([&](const Tensor& t) { return take_rows(t, rows); });
   }
 };
 
@@ -102,11 +103,7 @@ struct WalkState {
   WaitingRows split(const Tensor& stay_R);
 };
 
-// a or b, where one of them may be undefined: false.
-Tensor either(const Tensor& a, const Tensor& b);
 // y may be undefined where it is zero.
 Tensor y_or_zeros(const Tensor& y_RC, const Tensor& like_RC);
-// The rows of `a` where `choose_R`, else of `b`.
-Tensor where_rows(const Tensor& choose_R, const Tensor& a, const Tensor& b);
 
 }  // namespace fathom

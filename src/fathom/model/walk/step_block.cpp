@@ -78,8 +78,7 @@ void Advance::block(const StepSpec& spec, StepRecord& record) {
   // Rows that stand still in a skipping walk are there for their keys.
   if (options_.skip && !recomputes && walk_.parts_[size_t(spec.layer.wiring)].keys_alone) {
     const Tensor still_R = still();
-    if (still_R.defined() && still_R.any().item<bool>())
-      return block_of_some(spec, still_R, record);
+    if (any_of(still_R)) return block_of_some(spec, still_R, record);
   }
   const std::shared_ptr<const Rows> rows = state_.rows;
   SeeValue see;
@@ -123,8 +122,8 @@ void Advance::block(const StepSpec& spec, StepRecord& record) {
 
 // Keys and values of those that stand still, where somebody sees them, and the block of the others.
 void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRecord& record) {
-  const Tensor moves_R = still_R.logical_not();
-  const Tensor moving = moves_R.nonzero().squeeze(1), stands = still_R.nonzero().squeeze(1);
+  const Tensor moves_R = none_of(still_R);
+  const Tensor moving = places_of(moves_R), stands = places_of(still_R);
   const auto rows = std::make_shared<const Rows>(state_.rows->select(moves_R));
   const auto standing = std::make_shared<const Rows>(state_.rows->select(still_R));
   SeeValue see;
@@ -137,11 +136,11 @@ void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRec
   const Tensor n_RC = norms_.of(start.r_RC, spec.layer.norm_in, params_);
   const auto run = [&](AttentionContext& attention) {
     Block(walk_, spec, params_, *standing, options_, own, {})
-        .put_keys(attention, standing, start.select(stands), n_RC.index_select(0, stands));
+        .put_keys(attention, standing, start.select(stands), take_rows(n_RC, stands));
     if (rows->count() == 0) return;
-    const Carry after = block.run(attention, start.select(moving), n_RC.index_select(0, moving));
+    const Carry after = block.run(attention, start.select(moving), take_rows(n_RC, moving));
     const auto put = [&](const Tensor& into_RC, const Tensor& x_RC) {
-      return into_RC.index_copy(0, moving, x_RC.to(into_RC.scalar_type()));
+      return put_rows(into_RC, moving, x_RC.to(into_RC.scalar_type()));
     };
     carry().r_RC = put(start.r_RC, after.r_RC);
     if (after.y_RC.defined()) carry().y_RC = put(y_or_zeros(start.y_RC, start.r_RC), after.y_RC);

@@ -26,10 +26,6 @@ report::Column column(const char* name, const NumberForm& form = kThree) {
   return {name, report::Align::kRight, form};
 }
 
-std::string group_name(const LoopFacts& facts, size_t g) {
-  return fmt::format("group {} ({})", g, facts.groups[g]);
-}
-
 // Of all texts, one of the lists of one group's convergence.
 MeanCurve mean_of(const LoopFacts& facts, size_t group, std::vector<double> Convergence::*list) {
   std::vector<std::vector<double>> curves;
@@ -39,7 +35,7 @@ MeanCurve mean_of(const LoopFacts& facts, size_t group, std::vector<double> Conv
 
 report::Table convergence_table(const LoopFacts& facts, size_t g) {
   report::Table table;
-  table.title = "Convergence of " + group_name(facts, g);
+  table.title = "Convergence of the loop of " + facts.groups[g];
   table.columns = {column("iteration"), column("change"), column("relative"),
                    column("cosine"),    column("norm"),   column("KL drift")};
   std::vector<MeanCurve> curves;
@@ -63,7 +59,7 @@ report::Plot convergence_plot(const LoopFacts& facts, const char* title, const c
   plot.y = {unit, /*log=*/true};
   for (size_t g = 0; g < facts.groups.size(); ++g) {
     const MeanCurve curve = mean_of(facts, g, list);
-    report::Line line{group_name(facts, g), {}, curve.mean};
+    report::Line line{facts.groups[g], {}, curve.mean};
     for (size_t k = 0; k < curve.mean.size(); ++k) {
       line.x.push_back(static_cast<double>(k + 1));
       if (facts.texts.size() > 1) {
@@ -97,7 +93,7 @@ report::Plot trajectory_plot(const LoopFacts& facts, const TextLoops& text, cons
   const std::vector<DenseMatrix>& places = p.groups[group];
   const size_t from = zoom && places.size() > facts.zoom ? places.size() - facts.zoom : 0;
   plot.title = fmt::format(
-      "{} on the principal axes{}", group_name(facts, group),
+      "{} on the principal axes{}", facts.groups[group],
       zoom ? fmt::format(", last {} iterations, from each token's last place", places.size() - from)
            : "");
   const auto label = [&](size_t a) {
@@ -152,14 +148,14 @@ std::string mean_and_sd(const std::vector<double>& values) {
 report::Table shape_table(const LoopFacts& facts) {
   report::Table table;
   table.title = "Trajectories of tokens, mean and standard deviation";
-  table.columns = {{"group", report::Align::kLeft},
+  table.columns = {{"loop of", report::Align::kLeft},
                    column("box dimension"),
                    column("of the longest run"),
                    column("drift to loop")};
   for (size_t g = 0; g < facts.shapes.size(); ++g) {
     const LoopShapes& shapes = facts.shapes[g];
-    table.rows.push_back({group_name(facts, g), mean_and_sd(shapes.boxes),
-                          mean_and_sd(shapes.run_boxes), mean_and_sd(shapes.drift)});
+    table.rows.push_back({facts.groups[g], mean_and_sd(shapes.boxes), mean_and_sd(shapes.run_boxes),
+                          mean_and_sd(shapes.drift)});
   }
   return table;
 }
@@ -168,7 +164,7 @@ report::Table jacobian_table(const LoopFacts& facts) {
   report::Table table;
   table.title = facts.map == "block" ? "Jacobian of the layers alone, mean over tokens"
                                      : "Jacobian of an iteration, mean over tokens";
-  table.columns = {{"group", report::Align::kLeft},
+  table.columns = {{"loop of", report::Align::kLeft},
                    column("from state"),
                    column("spectral radius", kFour),
                    column("operator norm", kFour)};
@@ -180,7 +176,7 @@ report::Table jacobian_table(const LoopFacts& facts) {
       radius += j->spectral_radius / static_cast<double>(of.size());
       norm += j->operator_norm / static_cast<double>(of.size());
     }
-    table.rows.push_back({group_name(facts, place.first), place.second, radius, norm});
+    table.rows.push_back({facts.groups[place.first], place.second, radius, norm});
   }
   return table;
 }
