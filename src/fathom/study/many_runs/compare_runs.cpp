@@ -161,7 +161,7 @@ report::Report compare_runs(const CompareChoice& choice) {
     for (const std::string& notice : facts.by.back().comparison.notices)
       facts.notices.push_back(fmt::format("by {}: {}", budget.name, notice));
   }
-  return comparison_report(facts);
+  return comparison_report(std::move(facts));
 }
 
 }  // namespace fathom
