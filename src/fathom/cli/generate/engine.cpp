@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
+#include "fathom/base/lines.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
@@ -21,6 +22,7 @@
 #include "fathom/model/device.h"
 #include "fathom/model/spec/early_policy.h"
 #include "fathom/study/guess_layers.h"
+#include "fathom/study/tables/exit_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/checkpoint.h"
@@ -36,7 +38,8 @@ std::string why_all(const GenerateRequest& request, const HaltingConfig& halting
                     const std::map<int64_t, int64_t>& answers) {
   if (!halting.acts()) return "";
   if (request.exit == Exit::kLast) return "exit = last asks the last layer always";
-  if (answers.size() < 2) return "no earlier layer was sure of a token; a lower --threshold?";
+  if (answers.size() < 2)
+    return fmt::format("{} a token before the last one; a lower --threshold?", kUnsure);
   if (halting.fate() == KeyFate::kHidden && halting.mask_history == MaskHistory::kPrevious)
     return "with mask_history = previous an answered token may come back, so it is computed on; a "
            "model trained with cumulative skips it";
@@ -51,16 +54,24 @@ void print_answers(const GenerateRequest& request, const HaltingConfig& halting,
                    const std::map<int64_t, int64_t>& answers, const GenerateReport& report) {
   double total = 0;
   for (const auto& [layer, count] : answers) total += static_cast<double>(count);
-  std::string line = "answered by";
+  std::vector<std::string> parts = {"answered by"};
   for (const auto& [layer, count] : answers) {
     const std::string name = fmt::format("layer {}", layer);
-    line += fmt::format(" | {}: {:.1f} %", can_colour(stderr) ? pages.coloured(name, layer) : name,
-                        100.0 * static_cast<double>(count) / total);
+    parts.push_back(fmt::format("| {}: {:.1f} %",
+                                can_colour(stderr) ? pages.coloured(name, layer) : name,
+                                100.0 * static_cast<double>(count) / total));
   }
+  parts.back() += ';';
   const double share = static_cast<double>(report.computed) / static_cast<double>(report.dense);
-  line += fmt::format("; {:.1f} % of all blocks were computed", 100 * share);
-  const std::string why = report.computed < report.dense ? "" : why_all(request, halting, answers);
-  say_raw(stderr, why.empty() ? line + "\n" : fmt::format("{}: {}\n", line, why));
+  parts.push_back(fmt::format("{:.1f} % of all blocks were computed", 100 * share));
+  if (const std::string why =
+          report.computed < report.dense ? "" : why_all(request, halting, answers);
+      !why.empty()) {
+    parts.back() += ':';
+    for (const std::string_view word : split(why, ' ')) parts.emplace_back(word);
+  }
+  say_raw(stderr, is_terminal(stderr) ? in_lines(parts, 0, 2, terminal_width(stderr)) + "\n"
+                                      : join(parts, " ") + "\n");
 }
 
 // What drafts have gained, beside the text.
