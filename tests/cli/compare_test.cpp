@@ -141,6 +141,16 @@ TEST_F(CompareTest, TheBaselineIsAGroupOrARunOfIt) {
   EXPECT_THAT(o.err, HasSubstr("groups: n_layer = 2; n_layer = 4"));
 }
 
+TEST_F(CompareTest, SingleRunsHaveTheirNamesWhereTheirSettingsAreLong) {
+  make_run("plain", 1, "learning_rate = 0.001\nn_layer = 2\n", 0);
+  make_run("fast", 1, "learning_rate = 0.003\nn_layer = 4\n", 0.3);
+  const json all = compared({"plain", "fast", "--by=step"});
+  EXPECT_EQ(all["groups"][1]["name"], "fast");
+  EXPECT_EQ(all["notices"][1], "fast has learning_rate = 0.003, n_layer = 4");
+  make_run("short", 1, "learning_rate = 0.001\nn_layer = 3\n", 0);
+  EXPECT_EQ(compared({"plain", "short"})["groups"][1]["name"], "n_layer = 3");
+}
+
 TEST_F(CompareTest, OldRunsAreComparedByStepOnly) {
   make_run("new", 1, "n_layer = 2\n", 0);
   make_run("old", 1, "n_layer = 4\n", 0.1, /*counts=*/false);

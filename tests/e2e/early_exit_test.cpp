@@ -63,7 +63,7 @@ TEST_F(EarlyExitProgram, EvaluationSaysWhoAnswered) {
               e["objective"], 1e-6);
   const Outcome table = place_->run({"eval", "early"});
   EXPECT_THAT(table.out, HasSubstr("right there"));
-  EXPECT_THAT(table.out, HasSubstr("of 2 layers on average; "));
+  EXPECT_THAT(table.out, HasSubstr("of 2 layers on average\n"));
   EXPECT_THAT(table.out, HasSubstr(" sure of "));
 }
 

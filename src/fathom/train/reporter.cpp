@@ -98,7 +98,10 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
     std::map<std::string, double> more;
     for (const auto& [name, value] : e.evaluation.metrics)
       if (name != "accuracy" && !is_detail(name)) more[name] = value;
-    if (e.evaluation.objective) more["objective"] = *e.evaluation.objective;
+    // Where it is another number than the loss.
+    if (const auto& objective = e.evaluation.objective;
+        objective && std::abs(*objective - e.evaluation.loss) >= 5e-5)
+      more["objective"] = *objective;
     if (!more.empty()) more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));
   }
   std::vector<std::string> lines = {fmt::format("step {}: {}{}", with_commas(r.step),

@@ -38,8 +38,9 @@ std::string resolved_config(RunConfig config) {
 
 // On each rank alike, whether it has samples to show or waits for the one that has.
 std::function<bool(int64_t)> sample_steps(const TrainRequest& request) {
-  return [interval = sample_interval(request.config.training), steps = total_steps(request)](
-             int64_t step) { return interval > 0 && sample_due(interval, step, steps); };
+  return [config = request.config.training, steps = total_steps(request)](int64_t step) {
+    return sample_due(config, step, steps);
+  };
 }
 
 // One run in its folder, from where the trainer stands to its end.

@@ -81,8 +81,8 @@ void add_layers(report::Report& report, report::Table& facts,
                                                metrics.at("infer"))});
   if (exits) {
     facts.rows.push_back(
-        {"depth", fmt::format("{:.2f} of {} layers on average; {}", metrics.at("exit_depth"), depth,
-                              unsure_text(metrics.at("exit_fallback")))});
+        {"depth", fmt::format("{:.2f} of {} layers on average", metrics.at("exit_depth"), depth)});
+    facts.rows.push_back({"fallback", unsure_text(metrics.at("exit_fallback"))});
     if (metrics.count("infer") == 0)
       facts.rows.push_back({"halting", "only logged: the last layer answers (halt_use = log)"});
   }

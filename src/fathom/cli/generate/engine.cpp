@@ -17,6 +17,7 @@
 #include "fathom/cli/generate/engine_pages.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/output_request.h"
+#include "fathom/cli/text_request.h"
 #include "fathom/decode/generate.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
@@ -284,7 +285,7 @@ std::vector<int64_t> start_tokens(const GenerateRequest& request, const Tokenize
   text = request.start.value_or("\n");
   std::vector<uint32_t> ids;
   try {
-    ids = encode_with_specials(tokenizer, text);
+    ids = encode_typed(tokenizer, text);
   } catch (const Error&) {
     if (request.start) throw;
   }

@@ -72,10 +72,11 @@ int tell_generated(const FieldList& fields, bool json) {
         "{}\n",
         json_text(nlohmann::json{{"name", kNumbers}, {"generated", true}, {"train", line}}, 2));
   else
-    fmt::print(
-        "{0} needs no preparation: it is generated while it is read, nothing was written\n\n"
-        "Train on it with `{1}`.\nIts settings are the section {0} of `fathom train --help`.\n",
-        kNumbers, line);
+    fmt::print("{}", fitted(stdout, fmt::format("{0} needs no preparation: it is generated while "
+                                                "it is read, nothing was written\n\n"
+                                                "Train on it with `{1}`.\nIts settings are the "
+                                                "section {0} of `fathom train --help`.\n",
+                                                kNumbers, line)));
   return 0;
 }
 
