@@ -10,6 +10,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::Outcome;
@@ -140,6 +141,16 @@ TEST_F(CompareTest, TheBaselineIsAGroupOrARunOfIt) {
   EXPECT_THAT(o.err, HasSubstr("groups: n_layer = 2; n_layer = 4"));
 }
 
+TEST_F(CompareTest, SingleRunsHaveTheirNamesWhereTheirSettingsAreLong) {
+  make_run("plain", 1, "learning_rate = 0.001\nn_layer = 2\n", 0);
+  make_run("fast", 1, "learning_rate = 0.003\nn_layer = 4\n", 0.3);
+  const json all = compared({"plain", "fast", "--by=step"});
+  EXPECT_EQ(all["groups"][1]["name"], "fast");
+  EXPECT_EQ(all["notices"][1], "fast has learning_rate = 0.003, n_layer = 4");
+  make_run("short", 1, "learning_rate = 0.001\nn_layer = 3\n", 0);
+  EXPECT_EQ(compared({"plain", "short"})["groups"][1]["name"], "n_layer = 3");
+}
+
 TEST_F(CompareTest, OldRunsAreComparedByStepOnly) {
   make_run("new", 1, "n_layer = 2\n", 0);
   make_run("old", 1, "n_layer = 4\n", 0.1, /*counts=*/false);
@@ -149,6 +160,33 @@ TEST_F(CompareTest, OldRunsAreComparedByStepOnly) {
   const Outcome o = compare({"new", "old", "--by=flops"});
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_THAT(o.err, AllOf(HasSubstr("old stored no FLOPs"), HasSubstr("--by=step")));
+}
+
+TEST_F(CompareTest, WhatIsReadBetweenEvaluationsIsSaidAndNothingWhereNothingIs) {
+  make_run("one", 1, "n_layer = 2\n", 0);
+  make_run("two", 1, "n_layer = 3\n", 0.1);
+  const json same = compared({"one", "two", "--by=step"});
+  EXPECT_EQ(same["notices"].size(), 0U) << "evaluated at the same steps";
+  EXPECT_FALSE(final(same, "steps", 1).contains("interpolated"));
+  EXPECT_THAT(shown({"one", "two", "--by=step"}),
+              ContainsRegex("until eval/val/loss is [0-9.]+, interpolated"))
+      << "the step at which a level was passed";
+
+  // Evaluated every 150 steps: at 400, where `one` ends, it was not.
+  RunStore store(place_.path("runs/fathom.db"));
+  fs::create_directories(place_.path("runs/seldom/checkpoints/last"));
+  const RunHandle run = store.create_run("seldom", "gpt2", "[training]\nseed = 1\n");
+  for (int i = 0; i < 4; ++i) {
+    const std::vector<MetricValue> values = {{"eval/val/loss", 4.0 - 0.5 * i}};
+    store.add(run, 150 * i, values);
+  }
+  store.set_status(run, RunStatus::kDone);
+  const json apart = compared({"one", "seldom", "--by=step"});
+  EXPECT_EQ(final(apart, "steps", 1)["interpolated"], json({"seldom"}));
+  EXPECT_FALSE(final(apart, "steps", 0).contains("interpolated"));
+  EXPECT_THAT(shown({"one", "seldom", "--by=step"}),
+              HasSubstr("note: interpolated between evaluations: one and 1 more by steps"));
+  EXPECT_THAT(apart["notices"].back(), HasSubstr("interpolated between evaluations"));
 }
 
 TEST_F(CompareTest, WhatIsNotDoneIsSaid) {

@@ -174,7 +174,7 @@ TEST_F(DescribeTest, ItsSettingsAreAConfigFile) {
 TEST_F(DescribeTest, AWidthAloneGivesHeadsThatFitAndSaysSo) {
   const Outcome o = run({"describe", "gpt2ish", "--num-blocks", "2", "--embed-dim", "128"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
-  EXPECT_THAT(o.out, StartsWith("note: n_head = 8"));
+  EXPECT_THAT(o.out, HasSubstr("\nnote: n_head = 8"));
   const json d = described({"gpt2ish", "--num-blocks", "2", "--embed-dim", "128"});
   EXPECT_EQ(d["config"]["n_layer"], 2);
   EXPECT_EQ(d["config"]["n_embd"], 128);
@@ -299,10 +299,16 @@ TEST_F(DescribeTest, ExamplesWork) {
 TEST_F(DescribeTest, ARunIsDescribedAsItWasTrained) {
   RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
   state.config.model.backbone.n_layer = 3;
+  state.config.training.max_iters = 2000;
+  state.best_value = 1.625;
   testing::save_state("old", "last", state);
+  state.step = 10;
+  testing::save_state("old", "best", state);
   const Outcome o = run({"describe", "old"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
-  EXPECT_THAT(o.out + o.err, ::testing::HasSubstr("the run old, a gpt2ish_shakespeare_cpu"));
+  EXPECT_THAT(o.out, StartsWith("old: gpt2ish_shakespeare_cpu on rain, 30 of 2,000 steps, best "
+                                "eval/val/loss\n     1.6250\n\nparameters\n"))
+      << "what the run is, not what its preset is";
   const auto layers = [&](const Words& more) {
     Words words = {"describe", "old", "--json"};
     words.insert(words.end(), more.begin(), more.end());
@@ -310,6 +316,7 @@ TEST_F(DescribeTest, ARunIsDescribedAsItWasTrained) {
   };
   EXPECT_EQ(layers({}), 3);
   EXPECT_EQ(layers({"--n_layer=2"}), 2);
+  EXPECT_THAT(run({"describe", "old", "--n_layer=2"}).out, HasSubstr("note: n_layer = 2 (was 3)"));
   EXPECT_EQ(run({"describe", "older"}).exit_code, 2);
 }
 

@@ -43,6 +43,7 @@ TEST_F(ErrorsTest, Verbs) {
   expect({{"trian"}, 2, {"unknown verb", "trian"}, "train"});
   expect({{"frobnicate"}, 2, {"frobnicate"}, "fathom --help"});
   expect({{""}, 2, {"unknown verb"}});
+  expect({{"sample", "first"}, 2, {"unknown verb \"sample\""}, "`fathom generate`"});
   expect({{"--jsn"}, 2, {"--jsn"}});
   const Outcome bare = run({});
   EXPECT_EQ(bare.exit_code, 2);
@@ -60,6 +61,13 @@ TEST_F(ErrorsTest, MissingAndSurplusWords) {
   expect({{"describe", "gpt2hsi"}, 2, {"unknown experiment", "gpt2hsi"}, "gpt2ish"});
   expect({{"describe", "zzzzzz"}, 2, {"zzzzzz"}, "fathom list"});
   expect({{"describe", ""}, 2, {"unknown experiment \"\""}, "fathom list"});
+  expect({{"train", "gpt2ish", "no/x.py"}, 2, {"there is no config file \"no/x.py\""}, "ships"});
+  expect({{"train", "gpt2ish", "nope"}, 2, {"neither a config file nor an option"}});
+  expect({{"train", "no/x.py"}, 2, {"there is no config file"}, "check the path"});
+  expect({{"train", "--resume"}, 2, {"EXPERIMENT is missing"}, "train EXPERIMENT --run_name=NAME"});
+  expect({{"train", "gpt2ish", "--resume"}, 2, {"needs to know the run"}, "fathom runs"});
+  expect({{"describe", "no/such"}, 2, {"no such folder"}});
+  expect({{"train", "numbers"}, 2, {"but data"}, "--dataset=numbers"});
   expect({{"train", "gpt2ish_shakepseare"}, 2, {"unknown experiment"}, "gpt2ish_shakespeare"});
 }
 
@@ -119,7 +127,7 @@ TEST_F(ErrorsTest, ConfigFiles) {
     expect({{"describe", "gpt2ish", file}, 2, said, hint});
     expect({{"describe", "gpt2ish", "--config", file}, 2, said, hint});
   };
-  refused("no.toml", {"no.toml"}, "TOML");
+  refused("no.toml", {"no.toml"}, "check the path");
   refused("", {"\"\""});
   refused("folder", {"folder"});
   refused("bad.toml", {"bad.toml:3: n_layer = 0"});
@@ -169,6 +177,17 @@ TEST_F(ErrorsTest, Runs) {
     expect({{verb, "old", "--threads=-1"}, 2, {"threads = -1", "0 <= threads"}});
   }
   expect({{"generate", "old", "--start="}, 2, {"start is empty"}});
+  // A run in an experiment's place, and what is no run in a run's.
+  place_.write("runs/old/config.toml", "# gpt2ish_med, as resolved\n");
+  const std::string line = "`fathom train gpt2ish_med --run_name=old --resume`";
+  expect({{"train", "old"}, 2, {"no experiment, but a run"}, line});
+  expect({{"train", "old", "--resume"}, 2, {"no experiment, but a run"}, line});
+  expect({{"train", "--resume", "--run_name=old"}, 2, {"EXPERIMENT is missing"}, line});
+  expect({{"train", "rain"}, 2, {"no experiment, but data"}, "--dataset=rain"});
+  expect({{"train", "rain.txt"}, 2, {"no experiment, but a file"}, "fathom prepare rain.txt"});
+  expect({{"eval", "gpt2ish"}, 2, {"is a preset"}, "fathom train gpt2ish --run_name=NAME"});
+  expect({{"eval", "data/rain"}, 2, {"neither config.toml nor checkpoints"}, "newest: old"});
+  expect({{"eval", "runs/old/checkpoints/last"}, 2, {"no such folder"}, "the run runs/old:"});
   expect({{"generate"}, 2, {"RUN is missing"}, "for example"});
   expect({{"generate", "old", "--out_dir=old"}, 2, {"old", "no checkpoint"}, "state.json"});
   expect({{"generate", "old", "--out_dir=runs/old"}, 2, {"old", "no checkpoint"}, "state.json"});

@@ -68,8 +68,8 @@ TEST_F(PathsTest, ConfigFilesThatCannotBeReadSayWhy) {
   EXPECT_THAT(said("folder.toml"), HasSubstr("is a folder, not a config file"));
   EXPECT_THAT(said("loop.toml"), HasSubstr("Too many levels of symbolic links"));
   EXPECT_THAT(said(std::string(300, 'x')), HasSubstr("File name too long"));
-  EXPECT_THAT(said("none.toml"), HasSubstr("is neither a config file nor an option"));
-  EXPECT_THAT(said("rain.txt/none.toml"), HasSubstr("is neither a config file nor an option"));
+  EXPECT_THAT(said("none.toml"), HasSubstr("there is no config file \"none.toml\""));
+  EXPECT_THAT(said("rain.txt/none.toml"), HasSubstr("there is no config file"));
 }
 
 // As a shell has it where it looks, which is not behind an equals sign or within quotes.

@@ -70,7 +70,10 @@ TEST_F(CorpusTest, AnUnknownNameListsThePreparedOnesAndTheLineToType) {
   fs::create_directories(temp_ / "data/nano");
   write_shard(temp_ / "data/nano/train.bin", {1, 2});
   EXPECT_EQ(prepared_corpora(), (std::vector<std::string>{"nano", "toy"}));
-  EXPECT_THAT(caught([] { Corpus::open("poems"); }).what(), HasSubstr("prepared: nano, toy"));
+  EXPECT_THAT(caught([] { Corpus::open("poems"); }).what(),
+              HasSubstr(" in " + std::string(temp_ / "data") + "; prepared: nano, toy"));
+  EXPECT_THAT(caught([] { Corpus::open("other/poems"); }).what(),
+              HasSubstr(" here, nor in " + std::string(temp_ / "data")));
   EXPECT_EQ(caught([] { Corpus::open("poems"); }).hint(), "`fathom prepare FILE --name poems`");
   EXPECT_THAT(caught([] { Corpus::open("toi"); }).hint(), HasSubstr("did you mean toy?"));
   EXPECT_THAT(caught([] { Corpus::open("not_a_corpus"); }).what(), HasSubstr("no prepared corpus"));

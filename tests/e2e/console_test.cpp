@@ -10,6 +10,7 @@
 
 #include "e2e/small_run.h"
 #include "fathom/track/run_store.h"
+#include "fathom/track/terminal.h"
 
 namespace fathom::testing {
 namespace {
@@ -300,6 +301,37 @@ TEST_F(ConsoleTest, ATerminalShowsWhatGoesOn) {
               HasSubstr("evaluate val 100 %"));
   EXPECT_THAT(screen_of(place_, {"trace", "live", "--num_chars=40", "--sentences=0"}, "xterm"),
               AllOf(HasSubstr("--num_chars=N ends it"), HasSubstr("trace 100 %\r\033[K")));
+}
+
+// Of what was on a screen, but for styles, what was wider than 80 columns and not to be typed.
+std::vector<std::string> wide_lines(const std::string& seen) {
+  std::vector<std::string> wide;
+  for (size_t begin = 0; begin < seen.size();) {
+    const size_t end = std::min(seen.find_first_of("\r\n", begin), seen.size());
+    const std::string line = seen.substr(begin, end - begin);
+    if (text_width(line) > 80 && line.rfind("  fathom ", 0) != 0) wide.push_back(line);
+    begin = end + 1;
+  }
+  return wide;
+}
+
+TEST_F(ConsoleTest, LinesEndAtATerminalsEdge) {
+  const std::string name = "a_run_with_a_name_that_is_not_short";
+  place_.write("other.txt", small_text());
+  for (const char* term : {"xterm", "dumb"})
+    for (const Words& words :
+         {Words{"prepare", "other.txt", "--force"},
+          {"prepare", "numbers"},
+          SmallRuns::train_words({"--run_name=" + name, "--force", "--max_iters=5"}),
+          {"train", "--run_name=" + name, "--resume", "gpt2ish_shakespeare_cpu", "--n_layer=7"},
+          {"eval", name},
+          {"trace", name, "--num_chars=60", "--sentences=0"},
+          {"generate", name, "--max_new_tokens=20"},
+          {"eval", "no/such/run"},
+          {"train", "gpt2ish_shakespeare_cpu", "--dataset=none_of_this_name"}}) {
+      const std::string seen = screen_of(place_, words, term);
+      EXPECT_THAT(wide_lines(seen), ::testing::IsEmpty()) << seen;
+    }
 }
 
 TEST_F(ConsoleTest, APathDoesNotDriveATerminal) {

@@ -63,7 +63,8 @@ TEST_F(EarlyExitProgram, EvaluationSaysWhoAnswered) {
               e["objective"], 1e-6);
   const Outcome table = place_->run({"eval", "early"});
   EXPECT_THAT(table.out, HasSubstr("right there"));
-  EXPECT_THAT(table.out, HasSubstr("of 2 layers on average"));
+  EXPECT_THAT(table.out, HasSubstr("of 2 layers on average\n"));
+  EXPECT_THAT(table.out, HasSubstr(" sure of "));
 }
 
 // Side by side: the loss of the answers given, not of the last layer.
@@ -94,7 +95,8 @@ TEST_F(EarlyExitProgram, GenerationSaysWhoAnsweredBesideTheText) {
   EXPECT_THAT(last.err, HasSubstr("layer 1: 100.0 %; 100.0 % of all blocks were computed: exit = "
                                   "last"));
   EXPECT_THAT(first.err, Not(HasSubstr("computed: ")));
-  EXPECT_THAT(generate({"--threshold=1"}).err, HasSubstr("computed: no earlier layer was sure"));
+  EXPECT_THAT(generate({"--threshold=1"}).err,
+              HasSubstr("computed: no layer was sure of a token before the last one"));
   EXPECT_THAT(first.out, Not(HasSubstr("answered")));
   EXPECT_EQ(first.out, generate({"--exit=first_confident"}).out);
   EXPECT_EQ(generate({"--exit=early"}).exit_code, 2);

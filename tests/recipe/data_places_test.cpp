@@ -3,6 +3,7 @@
 
 #include "config/config_testing.h"
 #include "data/data_testing.h"
+#include "fathom/config/config_file.h"
 #include "fathom/data/prepare.h"
 #include "fathom/train/recipe/registry.h"
 
@@ -88,14 +89,47 @@ TEST_F(DataPlacesTest, AnotherTextOfItsNameIsNotTaken) {
       << "there is no better one: who opens it says that it is another";
   setenv("FATHOM_DATA", (temp_ / "nowhere").c_str(), 1);
   const Error e = refusal_of([&] { found_by("home/runs/first"); });
-  EXPECT_THAT(e.what(),
-              AllOf(HasSubstr("no prepared corpus \"rain\""), HasSubstr("home/data/rain either")));
+  EXPECT_THAT(e.what(), AllOf(HasSubstr("no prepared corpus \"rain\""),
+                              HasSubstr("trained on is not in "), HasSubstr("home/data/rain")));
   EXPECT_THAT(e.hint(), AllOf(HasSubstr("FATHOM_DATA"), HasSubstr("fathom prepare FILE")));
 }
 
 TEST_F(DataPlacesTest, OtherNamesAreLookedForAsEver) {
-  EXPECT_THAT(refusal_of([&] { found_by("home/runs/first", "sea"); }).what(),
-              AllOf(HasSubstr("no prepared corpus \"sea\""), ::testing::Not(HasSubstr("either"))));
+  EXPECT_THAT(
+      refusal_of([&] { found_by("home/runs/first", "sea"); }).what(),
+      AllOf(HasSubstr("no prepared corpus \"sea\""), ::testing::Not(HasSubstr("trained on"))));
+}
+
+TEST_F(DataPlacesTest, WhatIsGoneIsToldAlikeFromEverywhere) {
+  fs::rename(temp_ / "home/data/rain", temp_ / "home/data/renamed");
+  const Error away = refusal_of([&] { found_by("home/runs/first"); });
+  setenv("FATHOM_DATA", (temp_ / "home/data").c_str(), 1);
+  const Error home = refusal_of([&] { found_by("home/runs/first"); });
+  EXPECT_EQ(home.hint(), away.hint());
+  for (const Error& e : {away, home})
+    EXPECT_THAT(e.what(), ::testing::EndsWith("; what the run was trained on is not in " +
+                                              (temp_ / "home/data/rain")));
+}
+
+TEST_F(DataPlacesTest, AConfigurationFileFromElsewhereSaysWhereItsDataLies) {
+  const auto hint_of = [&](const std::string& file, const std::string& line) {
+    spill(temp_ / file, line);
+    RunConfig config = preset_config("gpt2ish_shakespeare_cpu");
+    FieldList list;
+    add_fields(list, config);
+    read_config_text(line, temp_ / file, list);
+    return with_data_beside({ErrorKind::kFailure, "no corpus", "prepare it"}, config.data.dataset,
+                            *list.find("dataset"))
+        .hint();
+  };
+  const std::string rain = "dataset = \"rain\"\n", lies = "--dataset=" + (temp_ / "home/data/rain");
+  EXPECT_THAT(hint_of("home/my.toml", rain), HasSubstr(lies));
+  EXPECT_THAT(hint_of("home/runs/first/config.toml", rain), HasSubstr(lies));
+  fs::create_directories(temp_ / "far");
+  EXPECT_EQ(hint_of("far/my.toml", rain), "prepare it");
+  EXPECT_EQ(hint_of("home/my.toml", "dataset = \"sea\"\n"), "prepare it");
+  fs::rename(temp_ / "home/runs", temp_ / "far/runs");
+  EXPECT_THAT(hint_of("far/runs/first/config.toml", rain), HasSubstr(lies)) << "by data.json";
 }
 
 TEST_F(DataPlacesTest, NamesMayHaveCommas) {

@@ -35,17 +35,29 @@ TEST(Due, EveryIntervalOfSteps) {
   EXPECT_EQ(steps_where(is_numbered, c, 12), (Steps{5, 10}));
 }
 
+Steps sampled(LogFormat format, std::optional<int64_t> interval, int64_t all) {
+  TrainingConfig c;
+  c.log_format = format;
+  c.sample_interval = interval;
+  Steps out;
+  for (int64_t step = 0; step < all; ++step)
+    if (sample_due(c, step, all)) out.push_back(step);
+  return out;
+}
+
+TEST(Due, SamplesEveryIntervalOfSteps) {
+  EXPECT_EQ(sampled(LogFormat::kFathom, 500, 1800), (Steps{500, 1000, 1500, 1799}));
+  EXPECT_EQ(sampled(LogFormat::kFathom, 1, 4), (Steps{1, 2, 3}));
+  EXPECT_EQ(sampled(LogFormat::kFathom, std::nullopt, 400), Steps{});
+}
+
 TEST(Due, SamplesAsTheNotebookHasThem) {
-  const auto steps_of = [](int64_t interval, int64_t all) {
-    Steps out;
-    for (int64_t step = 0; step < all; ++step)
-      if (sample_due(interval, step, all)) out.push_back(step);
-    return out;
-  };
-  EXPECT_EQ(steps_of(150, 400), (Steps{1, 50, 200, 350, 399}));
-  EXPECT_EQ(steps_of(20, 60), (Steps{1, 10, 30, 50, 59}));
-  EXPECT_EQ(steps_of(1, 4), (Steps{0, 1, 2, 3}));
-  EXPECT_FALSE(sample_due(150, 399, 0)) << "where the end is not known, nothing is last";
+  EXPECT_EQ(sampled(LogFormat::kNotebook, std::nullopt, 400), (Steps{1, 50, 200, 350, 399}));
+  EXPECT_EQ(sampled(LogFormat::kNotebook, 20, 60), (Steps{1, 10, 30, 50, 59}));
+  EXPECT_EQ(sampled(LogFormat::kNotebook, 1, 4), (Steps{0, 1, 2, 3}));
+  TrainingConfig c;
+  c.log_format = LogFormat::kNotebook;
+  EXPECT_FALSE(sample_due(c, 399, 0)) << "where the end is not known, nothing is last";
 }
 
 // LMPlay: next = seen + interval - seen mod interval, asked after each batch, so that an interval

@@ -125,6 +125,12 @@ TEST(Progress, OtherLinesGoAboveTheLiveOne) {
   EXPECT_EQ(console.take(), "\rstep 1/10 10.0% | elapsed 0s\033[K\n");
   progress.print("after");
   EXPECT_EQ(console.take(), "after\n");
+  ProgressLine narrow(console.options(10, true));
+  console.width = 12;
+  narrow.update({1}, false);
+  console.take();
+  narrow.print("step 1: val loss 1.9");
+  EXPECT_EQ(console.take(), "\r\033[Kstep 1: val\n  loss 1.9\n\rstep 1/10 1\033[K");
 
   Console log;
   ProgressLine plain(log.options(10, false));
@@ -187,6 +193,26 @@ TEST(Progress, NarrowTerminalShowsWholePartsOnly) {
   EXPECT_EQ(drawn_at(0), "");
 }
 
+// What a person waits for is the last to be left out.
+TEST(Progress, EightyColumnsHaveEveryLossAndTheTimeLeft) {
+  Console console;
+  console.width = 80;
+  ProgressLine progress(console.options(50000, true));
+  progress.set_evaluation(2.25, 2.125);
+  for (int64_t step = 10'000; step < 10'005; ++step) {
+    console.time += 1;
+    progress.update({step, 2.5, 12345.0, {{"lr", "6.00e-04"}}}, false);
+  }
+  console.take_all();
+  console.time += 1;
+  progress.update({10'005, 2.5, 12345.0, {{"lr", "6.00e-04"}}}, false);
+  const std::string seen = console.take_all();
+  for (const char* part : {"10,005/50,000 20.0%", "loss 2.5000", "val 2.2500", "best 2.1250"})
+    EXPECT_THAT(seen, ::testing::HasSubstr(part));
+  EXPECT_THAT(seen, ::testing::HasSubstr("| left "));
+  EXPECT_THAT(seen, ::testing::Not(::testing::HasSubstr("tok/s")));
+}
+
 TEST(Progress, AWideTerminalHasEvaluationsAndABar) {
   Console console;
   ProgressLine progress(console.options(10, true));
@@ -198,12 +224,14 @@ TEST(Progress, AWideTerminalHasEvaluationsAndABar) {
     const std::string text = console.take_all();
     return text.substr(1, text.size() - 4);
   };
-  const std::string begin = "step 4/10 40.0% | loss 2.5000 | val 2.2500 | 12.35k tok/s";
+  const std::string begin = "step 4/10 40.0% | loss 2.5000 | val 2.2500";
   EXPECT_EQ(drawn_at(static_cast<int>(begin.size()) + 1), begin);
-  const std::string all = begin + " | best 2.1250 | elapsed ";
+  const std::string losses = begin + " | best 2.1250";
+  EXPECT_EQ(drawn_at(static_cast<int>(losses.size()) + 1), losses);
+  const std::string all = losses + " | 12.35k tok/s | elapsed ";
   const int columns = static_cast<int>(all.size()) + 2;
-  EXPECT_EQ(drawn_at(columns + 1 + 10), all + "2s");  // a bar needs ten, and a blank before it
-  EXPECT_EQ(drawn_at(columns + 2 + 10), all + "3s ━━━━──────");
+  EXPECT_EQ(drawn_at(columns + 1 + 10), all + "3s");  // a bar needs ten, and a blank before it
+  EXPECT_EQ(drawn_at(columns + 2 + 10), all + "4s ━━━━──────");
   const std::string wide = drawn_at(1000);
   EXPECT_EQ(text_width(wide), columns + 1 + 40) << "not across the whole screen";
   EXPECT_THAT(wide, ::testing::EndsWith("━"

@@ -114,6 +114,21 @@ TEST_F(RunFolderTest, UnknownRunNamesTheNearestAndTheNewest) {
     EXPECT_THAT(error_of([&] { resolve_run(bad); }), HasSubstr("there is no run"));
 }
 
+TEST_F(RunFolderTest, APathThatIsNoRunSaysWhy) {
+  make_run("papingo", 1);
+  const std::string run = root_ + "/papingo";
+  fs::create_directories(run + "/checkpoints/last");
+  fs::create_directories(folder_ / "empty");
+  write_file(folder_ / "notes.txt", "");
+  const auto said = [](const std::string& path) { return error_of([&] { resolve_run(path); }); };
+  EXPECT_THAT(said(folder_ / "empty"), HasSubstr("has neither config.toml nor checkpoints in it"));
+  EXPECT_THAT(said(folder_ / "notes.txt"), HasSubstr("that is a file"));
+  EXPECT_THAT(said(folder_ / "none"),
+              AllOf(HasSubstr("there is no such folder"), Not(HasSubstr(" in " + root_))));
+  EXPECT_THAT(said(run + "/checkpoints/last"), HasSubstr("it belongs to the run " + run + ":"));
+  EXPECT_THAT(said(run + "/none"), HasSubstr("it belongs to the run " + run + ":"));
+}
+
 TEST_F(RunFolderTest, WrongUseAndFailuresDiffer) {
   const auto kind_of = [](const std::function<void()>& work) {
     try {

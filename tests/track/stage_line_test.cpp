@@ -37,6 +37,17 @@ TEST(StageLine, IsWrittenOverWhereItChanges) {
                                           "\r\033[Kmerge 3.0 MiB", "\r\033[K"));
 }
 
+// A line that wrapped would stay on the screen.
+TEST(StageLine, IsNoWiderThanItsTerminal) {
+  Written console;
+  StageLineOptions options = console.options(true);
+  options.width = [] { return 12; };
+  StageLine line(options);
+  line.show("read a long name", 1, 2);
+  line.show("read", 1, 2);
+  EXPECT_THAT(console.pieces, ElementsAre("\r\033[Kread a lon…", "\r\033[Kread 50 %"));
+}
+
 TEST(StageLine, InALogIsALineAMinute) {
   Written log;
   StageLine line(log.options(false));

@@ -116,11 +116,34 @@ TEST(Text, HangsBehindWhatStandsBeforeIt) {
   EXPECT_EQ(hanging("", 4, 12), "");
 }
 
+TEST(Text, WhatIsToBeTypedIsNotBroken) {
+  EXPECT_EQ(hanging("type `fathom eval x` or so", 0, 12), "type\n`fathom eval x`\nor so");
+  EXPECT_EQ(hanging("one ` two", 0, 6), "one `\ntwo") << "one alone";
+  EXPECT_EQ(folded("one two three\n", 9), "one two\n  three\n");
+  EXPECT_EQ(folded("  val: one two three four\nshort\n", 12),
+            "  val: one\n    two\n    three\n    four\nshort\n");
+  const std::string command = "To go on:\n  fathom train some_preset --run_name=a --resume\n";
+  EXPECT_EQ(folded(command, 20), command);
+  EXPECT_EQ(folded("saved in /a/path/that/is/longer than", 20),
+            "saved in\n  /a/path/that/is/longer\n  than");
+  EXPECT_EQ(folded("", 20), "");
+}
+
+// A sentence in a log is one line; on a terminal it ends with the screen.
+TEST_F(TerminalTest, LinesAreFittedToATerminal) {
+  const std::string line(100, 'x'), text = line + " " + line + "\n";
+  FILE* file = std::tmpfile();
+  EXPECT_EQ(fitted(file, text), text);
+  std::fclose(file);
+  EXPECT_EQ(fitted(terminal_.file(), text), line + "\n  " + line + "\n");
+}
+
 TEST(Text, WidthCountsCharacters) {
   EXPECT_EQ(text_width(""), 0);
   EXPECT_EQ(text_width("gr\xC3\xBC\xC3\x9F"), 4);
   EXPECT_EQ(text_width("\xF0\x9F\x90\x8B!"), 2);
   EXPECT_EQ(text_width("\xFF\xC3"), 2);  // not UTF-8
+  EXPECT_EQ(text_width("\033[1mab\033[0m"), 2);
   EXPECT_EQ(cut_to_width("gr\xC3\xBC\xC3\x9F", 3), "gr\xC3\xBC");
   EXPECT_EQ(cut_to_width("abc", 0), "");
   EXPECT_EQ(cut_to_width("abc", -5), "");

@@ -79,7 +79,7 @@ TEST_F(ExitTablePage, HoverShowsWhatEveryLayerThought) {
   const auto shown = tips();
   ASSERT_EQ(shown.size(), 1U);
   for (const char* text :
-       {"truth \\n", "layer 1, though not confident", "x", "0.500", "0.750", "truth 0.250"})
+       {"truth \\n", "layer 1, though not sure", "x", "0.500", "0.750", "truth 0.250"})
     EXPECT_THAT(shown[0], HasSubstr(text));
   browser_->hover("h1");
   EXPECT_TRUE(tips().empty());

@@ -30,4 +30,15 @@ std::string start_text(const std::string& start) {
   return out;
 }
 
+std::vector<uint32_t> encode_typed(const Tokenizer& tokenizer, const std::string& text) {
+  try {
+    return encode_with_specials(tokenizer, text);
+  } catch (const Error& e) {
+    if (std::string_view(e.what()).find(in_quotes("\\")) == std::string_view::npos) throw;
+    throw Error(e.kind(), e.what(),
+                R"(of escapes there are \n, \t and \\, and FILE:path takes a file's bytes; else )" +
+                    e.hint());
+  }
+}
+
 }  // namespace fathom

@@ -156,8 +156,14 @@ bool is_name(const std::string& text) {
   const std::string line = find_known_corpus(name) ? fmt::format("`fathom prepare {}`", name)
                                                    : fmt::format("`fathom prepare FILE --name {}`",
                                                                  printable ? name : "NAME");
-  fail(fmt::format("there is no prepared corpus {} in {}; prepared: {}", in_quotes(name),
-                   data_root(), prepared.empty() ? "none" : join(prepared, ", ")),
+  std::error_code ignored;
+  const std::string root = fs::absolute(data_root(), ignored).string();
+  // What looks like a path was looked for as one, too.
+  const std::string where = is_name(name) || name.empty()
+                                ? "in " + escaped(root)
+                                : fmt::format("here, nor in {}", escaped(root));
+  fail(fmt::format("there is no prepared corpus {} {}; prepared: {}", in_quotes(name), where,
+                   prepared.empty() ? "none" : join(prepared, ", ")),
        nearest.empty() ? line : fmt::format("did you mean {}? Else {}", nearest, line));
 }
 

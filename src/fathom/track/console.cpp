@@ -15,6 +15,7 @@
 #include "fathom/base/held_path.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/visible.h"
+#include "fathom/track/terminal.h"
 
 namespace fathom {
 namespace {
@@ -121,7 +122,7 @@ bool say_raw(std::FILE* stream, std::string_view text) noexcept {
 
 bool say(std::FILE* stream, std::string_view text) noexcept {
   try {
-    return say_raw(stream, visible(shown_paths(text)));
+    return say_raw(stream, fitted(stream, visible(shown_paths(text))));
   } catch (...) {
     return false;
   }

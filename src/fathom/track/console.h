@@ -17,7 +17,7 @@ namespace fathom {
 bool say_raw(std::FILE* stream, std::string_view text) noexcept;
 
 // The same for text with words from outside: what a terminal would obey or not show is escaped
-// (base/visible.h), and paths of held folders get their names.
+// (base/visible.h), paths of held folders get their names, and lines are fitted() to a terminal.
 bool say(std::FILE* stream, std::string_view text) noexcept;
 
 // Of several processes that do one work together, this one has that number. Rank 0 speaks for all:

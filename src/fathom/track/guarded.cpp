@@ -39,11 +39,14 @@ std::string reason(const std::error_code& code) {
 
 void print_error(const Error& error) {
   const Style style(stderr);
-  const auto line = [](const std::string& word, const std::string& text) {
-    say_raw(stderr, fmt::format("{}{} {}\n", rank_mark(), word, visible(shown_paths(text))));
+  const auto line = [](const std::string& word, const std::string& shown, const std::string& text) {
+    const std::string mark = rank_mark();
+    const std::string all =
+        fitted(stderr, fmt::format("{}{} {}\n", mark, word, visible(shown_paths(text))));
+    say_raw(stderr, mark + shown + all.substr(mark.size() + word.size()));
   };
-  line(style.red("fathom:"), error.what());
-  if (!error.hint().empty()) line(style.yellow("HINT:"), error.hint());
+  line("fathom:", style.red("fathom:"), error.what());
+  if (!error.hint().empty()) line("HINT:", style.yellow("HINT:"), error.hint());
 }
 
 Error as_error(const std::exception& exception) {

@@ -61,6 +61,7 @@ ProgressOptions ProgressOptions::for_stream(std::FILE* file, int64_t total, int6
   options.total = total;
   options.first_step = first_step;
   options.live = can_redraw(file);
+  options.terminal = is_terminal(file);
   options.colour = can_colour(file);
   options.write = [file](std::string_view text) {
     say_raw(file, text);  // at once: a pipe would otherwise show a line minutes late
@@ -136,7 +137,7 @@ void ProgressLine::print(std::string_view line) {
   const std::string text = fmt::format("{}\n", visible(shown_paths(line)));
   if (!drawn_) return write_plain(text);
   last_line_ = options_.clock();
-  options_.write(fmt::format("\r{}{}", kEraseToEnd, text));
+  options_.write(fmt::format("\r{}{}", kEraseToEnd, folded(text, options_.width())));
   draw();
 }
 
@@ -156,7 +157,7 @@ void ProgressLine::finish() {
 
 void ProgressLine::write_plain(std::string_view text) {
   last_line_ = options_.clock();
-  options_.write(text);
+  options_.write(options_.terminal ? folded(text, options_.width()) : std::string(text));
 }
 
 std::string ProgressLine::position() const {
@@ -167,24 +168,23 @@ std::string ProgressLine::position() const {
   return text;
 }
 
-// The most wanted first: a narrow terminal shows as many as fit.
 std::vector<ProgressLine::Part> ProgressLine::parts() const {
-  std::vector<Part> parts = {{position(), true}};
-  if (!activity_.empty()) parts.push_back({activity_, true});
+  std::vector<Part> parts = {{position(), true, 0}};
+  if (!activity_.empty()) parts.push_back({activity_, true, 1});
   if (!last_) return parts;
-  const auto add_loss = [&](const char* name, const std::optional<double>& loss) {
-    if (loss) parts.push_back({fmt::format("{} {:.4f}", name, *loss), true});
+  const auto add_loss = [&](const char* name, const std::optional<double>& loss, int place) {
+    if (loss) parts.push_back({fmt::format("{} {:.4f}", name, *loss), true, place});
   };
-  add_loss("loss", last_->loss);
-  if (options_.live) add_loss("val", val_);
+  add_loss("loss", last_->loss, 2);
+  if (options_.live) add_loss("val", val_, 3);
+  if (options_.live) add_loss("best", best_, 4);
   if (last_->tokens_per_second)
-    parts.push_back({human_count(*last_->tokens_per_second) + " tok/s", false});
+    parts.push_back({human_count(*last_->tokens_per_second) + " tok/s", false, 6});
   if (const std::optional<double> left = seconds_left(); left && *left > 0)
-    parts.push_back({"left " + human_duration(*left), false});
-  if (options_.live) add_loss("best", best_);
-  parts.push_back({"elapsed " + human_duration(elapsed()), false});
+    parts.push_back({"left " + human_duration(*left), false, 5});
+  parts.push_back({"elapsed " + human_duration(elapsed()), false, 7});
   for (const auto& [name, value] : last_->extra)
-    parts.push_back({visible(name + " " + value), false});
+    parts.push_back({visible(name + " " + value), false, 8});
   return parts;
 }
 
@@ -211,21 +211,28 @@ std::string ProgressLine::bar(int room) const {
   return done + Style(options_.colour).dim(rest);
 }
 
-// A part that does not fit is left out with all behind it: half a number would be a wrong one. Only
-// the first is cut, and one column stays free, for a full line may wrap.
+// What does not fit is left out, the least wanted first: half a number would be a wrong one. Only
+// the position is cut, and one column stays free, for a full line may wrap.
 std::string ProgressLine::live_line() const {
   const Style style(options_.colour);
-  int room = options_.width() - 1;
-  std::string line;
-  for (const Part& part : parts()) {
-    const std::string before = line.empty() ? "" : kSeparator;
-    const int needed = text_width(before) + text_width(part.text);
-    if (needed > room && !line.empty()) return line;
-    const std::string_view text = cut_to_width(part.text, room);
-    line += style.dim(before) + (part.strong ? std::string(text) : style.dim(text));
-    room -= needed;
+  const int room = options_.width() - 1, between = text_width(kSeparator);
+  std::vector<Part> shown = parts();
+  int taken = -between;
+  for (const Part& part : shown) taken += between + text_width(part.text);
+  while (taken > room && shown.size() > 1) {
+    const auto least =
+        std::max_element(shown.rbegin(), shown.rend(),
+                         [](const Part& a, const Part& b) { return a.place < b.place; });
+    taken -= between + text_width(least->text);
+    shown.erase(std::next(least).base());
   }
-  const std::string end = bar(room - 1);
+  std::string line;
+  for (const Part& part : shown) {
+    const std::string_view text = cut_to_width(part.text, room);
+    if (!line.empty()) line += style.dim(kSeparator);
+    line += part.strong ? std::string(text) : style.dim(text);
+  }
+  const std::string end = bar(room - taken - 1);
   return end.empty() ? line : line + " " + end;
 }
 

@@ -1,7 +1,7 @@
 // Console output of long work. On a terminal one live line, overwritten in place, as much of it as
-// the terminal's width takes:
+// the terminal's width takes (80 columns: losses and time left):
 //
-//   step 1,234/5,000 24.6% | loss 2.3456 | val 2.4012 | 12.35k tok/s | left 3m20s | best 2.3987 |
+//   step 1,234/5,000 24.6% | loss 2.3456 | val 2.4012 | best 2.3987 | 12.35k tok/s | left 3m20s |
 //   elapsed 1m05s | lr 6.0e-04 ━━━━━━━━──────────────────────
 //
 // and elsewhere (a pipe, a log file, TERM=dumb) plain lines, at log steps only, without what lines
@@ -62,6 +62,7 @@ struct ProgressOptions {
   int64_t first_step = 0;  // steps that were done before this process began (resume)
   std::string unit = "step";
   bool live = false;                                 // one live line instead of plain ones
+  bool terminal = false;                             // lines are folded to its width
   bool colour = false;                               // ANSI styles in it
   std::function<void(std::string_view)> write = {};  // takes whole pieces of output, flushes them
   std::function<int()> width = {};                   // of the terminal, asked at each redraw
@@ -102,6 +103,7 @@ class ProgressLine {
   struct Part {
     std::string text;
     bool strong;
+    int place;  // among those that are wanted; 0 most
   };
   std::string position() const;
   std::vector<Part> parts() const;

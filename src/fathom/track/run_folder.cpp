@@ -112,23 +112,55 @@ std::vector<std::string> run_names() {
   return names;
 }
 
+namespace {
+
+// Why `path` is no run; empty: nothing of that name is there, and nobody took it for a path.
+std::string path_fault(const fs::path& path, bool is_typed_as_path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored))
+    return "that folder has neither config.toml nor checkpoints in it";
+  if (is_there(path)) return "that is a file";
+  return is_typed_as_path ? "there is no such folder" : "";
+}
+
+// The run in whose folder it lies; empty: in none.
+std::string run_around(const fs::path& path) {
+  fs::path folder = path;
+  for (int i = 0; i < 3 && folder.has_parent_path(); ++i) {
+    folder = folder.parent_path();
+    if (looks_like_run(folder)) return folder.string();
+  }
+  return "";
+}
+
+[[noreturn]] void refuse_run(const std::string& typed, const std::string& path) {
+  std::vector<std::string> names = run_names();
+  std::string fault = path_fault(path, typed.find('/') != std::string::npos);
+  if (fault.empty() && names.empty()) fault = runs_root() + " holds no runs";
+  const std::string sentence =
+      fault.empty() ? fmt::format("there is no run {} in {}", in_quotes(typed), runs_root())
+                    : fmt::format("there is no run {}: {}", in_quotes(typed), fault);
+  if (const std::string run = run_around(path); !run.empty())
+    misuse(sentence, fmt::format("it belongs to the run {}: name that; of its checkpoints "
+                                 "--checkpoint=NAME takes another than the best",
+                                 escaped(run)));
+  if (names.empty())
+    misuse(sentence, "train one first, or set FATHOM_RUNS to the folder of your runs");
+  const std::string nearest = nearest_name(fs::path(path).filename().string(), names);
+  if (names.size() > kNewestListed) names.resize(kNewestListed);
+  misuse(sentence, (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) +
+                       fmt::format("newest: {}", join(names, ", ")));
+}
+
+}  // namespace
+
 std::string resolve_run(const std::string& name_or_path) {
   if (name_fault(name_or_path).empty() && looks_like_run(run_folder(name_or_path)))
     return run_folder(name_or_path);
   std::string path = home_expanded(name_or_path);
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (!path.empty() && looks_like_run(path)) return path;
-
-  std::vector<std::string> names = run_names();
-  if (names.empty())
-    misuse(
-        fmt::format("there is no run {}: {} holds no runs", in_quotes(name_or_path), runs_root()),
-        "train one first, or set FATHOM_RUNS to the folder of your runs");
-  const std::string nearest = nearest_name(fs::path(path).filename().string(), names);
-  if (names.size() > kNewestListed) names.resize(kNewestListed);
-  misuse(fmt::format("there is no run {} in {}", in_quotes(name_or_path), runs_root()),
-         (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) +
-             fmt::format("newest: {}", join(names, ", ")));
+  refuse_run(name_or_path, path);
 }
 
 }  // namespace fathom

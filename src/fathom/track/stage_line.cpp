@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/track/console.h"
@@ -25,18 +27,23 @@ std::string stage_text(const std::string& stage, uint64_t done, uint64_t total) 
 StageLineOptions StageLineOptions::for_stream(std::FILE* file) {
   StageLineOptions options;
   options.live = can_redraw(file);
+  options.width = [file] { return terminal_width(file); };
   options.write = [file](std::string_view text) { say_raw(file, text); };
   return options;
 }
 
 StageLine::StageLine(StageLineOptions options) : options_(std::move(options)) {
+  if (!options_.width) options_.width = [] { return 80; };
   if (!options_.clock) options_.clock = steady_clock();
   last_ = options_.clock();
 }
 
 void StageLine::show(const std::string& stage, uint64_t done, uint64_t total) {
   if (options_.live) {
-    const std::string now = stage_text(stage, done, total);
+    // A line that wraps would not be written over.
+    std::string now = stage_text(stage, done, total);
+    if (const int room = options_.width() - 1; text_width(now) > room)
+      now = std::string(cut_to_width(now, room - 1)) + "…";
     if (now != shown_) options_.write(kCleared + now);
     shown_ = now;
     return;

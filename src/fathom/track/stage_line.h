@@ -19,6 +19,7 @@ namespace fathom {
 struct StageLineOptions {
   bool live = false;                                 // one line that is written over
   std::function<void(std::string_view)> write = {};  // takes whole pieces of output, flushes them
+  std::function<int()> width = {};                   // of the terminal; default: 80
   Clock clock = {};                                  // default: steady_clock()
 
   static StageLineOptions for_stream(std::FILE* file);  // which must outlive the StageLine

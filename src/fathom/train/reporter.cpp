@@ -93,17 +93,20 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
     if (is_training_text) continue;
     const auto accuracy = e.evaluation.metrics.find("accuracy");
     const bool has_accuracy = accuracy != e.evaluation.metrics.end();
-    if (has_accuracy) losses.push_back(fmt::format("{} accuracy {:.3f}", e.name, accuracy->second));
+    if (has_accuracy) losses.push_back(fmt::format("accuracy {:.3f}", accuracy->second));
     // What has not been said; a model with one reading has said everything.
     std::map<std::string, double> more;
     for (const auto& [name, value] : e.evaluation.metrics)
       if (name != "accuracy" && !is_detail(name)) more[name] = value;
-    if (e.evaluation.objective) more["objective"] = *e.evaluation.objective;
+    // Where it is another number than the loss.
+    if (const auto& objective = e.evaluation.objective;
+        objective && std::abs(*objective - e.evaluation.loss) >= 5e-5)
+      more["objective"] = *objective;
     if (!more.empty()) more_lines.push_back(fmt::format("  {}: {}", e.name, metrics_text(more)));
   }
   std::vector<std::string> lines = {fmt::format("step {}: {}{}", with_commas(r.step),
                                                 join(losses, ", "),
-                                                r.best && r.step > 0 ? ", best so far" : "")};
+                                                r.best && r.step > 0 ? ", best" : "")};
   lines.insert(lines.end(), more_lines.begin(), more_lines.end());
   return lines;
 }
@@ -213,7 +216,7 @@ void Reporter::on_evaluation(const EvalReport& r) {
     // Where tokens halt, the loss of whoever answered.
     const auto infer = e.evaluation.metrics.find("infer");
     const double loss = infer != e.evaluation.metrics.end() ? infer->second : e.evaluation.loss;
-    say(stdout, notebook_val_line(r.step, loss) + "\n");
+    say_raw(stdout, notebook_val_line(r.step, loss) + "\n");
   }
 }
 
@@ -225,7 +228,7 @@ void Reporter::on_evaluating(const std::string& name, int64_t done, int64_t batc
 void Reporter::on_sample(const std::vector<std::string>& lines) {
   if (request_.options.quiet) return;
   for (const std::string& line : lines)
-    is_notebook() ? void(say(stdout, line + "\n")) : progress_.print(line);
+    is_notebook() ? void(say_raw(stdout, line + "\n")) : progress_.print(line);
 }
 
 bool Reporter::is_notebook() const {
@@ -258,7 +261,8 @@ void Reporter::print_notebook_step(const StepReport& r) const {
   line.flops = notebook_flops(notebook_model(c.model, state_.vocab_size), r.tokens, r.seconds);
   line.batch_reuse =
       times_given_in(present_stage(request_, state_), since(state_.stage_start, state_.progress));
-  say(stdout, notebook_line(line) + "\n");
+  // Its lines are read by programs: never folded.
+  say_raw(stdout, notebook_line(line) + "\n");
 }
 
 void Reporter::on_notice(const std::string& notice) {

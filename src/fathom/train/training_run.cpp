@@ -38,8 +38,9 @@ std::string resolved_config(RunConfig config) {
 
 // On each rank alike, whether it has samples to show or waits for the one that has.
 std::function<bool(int64_t)> sample_steps(const TrainRequest& request) {
-  return [interval = sample_interval(request.config.training), steps = total_steps(request)](
-             int64_t step) { return interval > 0 && sample_due(interval, step, steps); };
+  return [config = request.config.training, steps = total_steps(request)](int64_t step) {
+    return sample_due(config, step, steps);
+  };
 }
 
 // One run in its folder, from where the trainer stands to its end.
@@ -175,16 +176,20 @@ void print_header(const TrainRequest& request, const Trainer& trainer,
   if (!request.initial_checkpoint.empty())
     out += fmt::format("weights from {}\n", request.initial_checkpoint);
   say(stdout, out);
-  say_raw(stdout, style.bold(request.options.run_name));  // a name has nothing to escape
+  const std::string& name = request.options.run_name;
   const bool has_plan = !request.plan.stages.empty();
   const std::string how_long =
       has_plan && steps == 0 ? counted(static_cast<int64_t>(request.plan.stages.size()), "stage")
                              : counted(steps, "step");
-  out = fmt::format(": {} parameters, vocabulary {}, context {}, {} tokens a step, {}\n",
+  out = fmt::format("{}: {} parameters, vocabulary {}, context {}, {} tokens a step, {}\n", name,
                     human_count(static_cast<double>(
                         parameter_count(parameter_table(c.model, trainer.state().vocab_size)))),
                     with_commas(request.vocab_size), c.model.backbone.block_size,
                     with_commas(c.tokens_per_step()), how_long);
+  out = fitted(stdout, out);
+  // A name has nothing to escape, and is a word, which stays whole.
+  say_raw(stdout, style.bold(name) + out.substr(name.size()));
+  out.clear();
   if (const std::string wiring = given_wiring_line(c.model); !wiring.empty()) out += wiring + "\n";
   for (const std::string& stage : to_text(request.plan)) out += fmt::format("stage {}\n", stage);
   out += fmt::format("{}, learning rate {:g}, weight decay {:g}; {} on {}\n",

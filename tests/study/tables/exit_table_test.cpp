@@ -193,6 +193,14 @@ ExitTable plain_example() {
   return t;
 }
 
+// The same words for it everywhere.
+TEST(ExitTable, SaysOfHowManyTokensNoLayerWasSure) {
+  EXPECT_EQ(unsure_text(0.484), "no layer was sure of 48.4 % of the tokens");
+  EXPECT_EQ(unsure_text(0), "a layer was sure of every token");
+  for (const std::string& text : {terminal_text(example(), false), html_page(example())})
+    EXPECT_THAT(text, HasSubstr(unsure_text(0.4)));
+}
+
 TEST(PlainModel, NoTextSaysThatOneOfItsLayersAnswered) {
   const ExitTable t = plain_example();
   EXPECT_EQ(summarize(t).mean_layers, 5);
@@ -202,7 +210,7 @@ TEST(PlainModel, NoTextSaysThatOneOfItsLayersAnswered) {
     EXPECT_THAT(text,
                 HasSubstr("no layer answers early: all 5 layers are computed for every token"));
     for (const char* untrue : {" of 1 layers", "on average", "answered by", "layer that answer",
-                               "threshold</th>", "threshold  ", "nobody was confident"})
+                               "threshold</th>", "threshold  ", kUnsure})
       EXPECT_THAT(text, Not(HasSubstr(untrue))) << untrue;
   }
   EXPECT_THAT(terminal_text(t, false), HasSubstr("\nb|c \n\nplain: "));

@@ -18,15 +18,17 @@
 namespace fathom {
 namespace {
 
-// A run in the experiment's place: its configuration as it was trained last. Nothing: `name` is no
-// run.
-std::optional<RunState> state_of_run(const std::string& name) {
+// A run in the experiment's place, as it was trained last. Nothing: `name` is no run.
+std::optional<DescribedRun> described_run(const std::string& name) {
   if (name.empty() || registry().has(name)) return std::nullopt;
   const std::string path = home_expanded(name);
   const std::string folder = kind_of(path) == PathKind::kFolder ? path : runs_root() + "/" + name;
   const FolderUse use = folder_use(folder);
-  if (use != FolderUse::kRun && use != FolderUse::kHeld) return std::nullopt;
-  return verified_state(run_checkpoint(name, "auto"));
+  const bool is_run = use == FolderUse::kRun || use == FolderUse::kHeld;
+  if (!is_run && name.find('/') != std::string::npos) resolve_run(name);  // says what it is
+  if (!is_run) return std::nullopt;
+  const bool has_last = kind_of(folder + "/checkpoints/last/state.json") == PathKind::kFile;
+  return DescribedRun{name, verified_state(run_checkpoint(name, has_last ? "last" : "auto"))};
 }
 
 int run_describe(const Arguments& arguments) {
@@ -53,26 +55,22 @@ int run_describe(const Arguments& arguments) {
     return list;
   };
   const std::string name = named_preset(arguments);
-  const std::optional<RunState> run = state_of_run(name);
-  if (!name.empty()) config = run ? run->config : preset_config(name);
+  const std::optional<DescribedRun> run = described_run(name);
+  if (!name.empty()) config = run ? run->state.config : preset_config(name);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return 0;
-  if (run) preset = run->config.preset;
-  config = run ? run->config : preset_config(preset);
+  if (run) preset = run->state.config.preset;
+  config = run ? run->state.config : preset_config(preset);
   FieldList list = make_list();
   std::vector<std::string> notices = apply_settings(*settings, preset, list);
   for (std::string& notice : resolve(list, config)) notices.push_back(std::move(notice));
   if (run)
-    notices.insert(notices.begin(), fmt::format("the run {}, a {}: {} of {}", escaped(name), preset,
-                                                counted(run->step, "step"),
-                                                with_commas(run->config.training.max_iters)));
-
-  const int64_t vocabulary = run ? text_vocab(*run) : 0;
-  if (!json) {
-    print_description(config, notices, vocabulary);
-    return 0;
-  }
-  fmt::print("{}\n", json_text(description_json(config, vocabulary), 2));
+    for (std::string& change : changes(run->state.config, config))
+      notices.push_back(std::move(change));
+  if (json)
+    fmt::print("{}\n", json_text(description_json(config, run), 2));
+  else
+    print_description(config, notices, run);
   return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/model/spec/loop_counts.h"
+#include "fathom/study/tables/exit_table.h"
 #include "fathom/study/tables/metric_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
@@ -80,8 +81,8 @@ void add_layers(report::Report& report, report::Table& facts,
                                                metrics.at("infer"))});
   if (exits) {
     facts.rows.push_back(
-        {"depth", fmt::format("{:.2f} of {} layers on average; {:.1f} % never were confident",
-                              metrics.at("exit_depth"), depth, 100 * metrics.at("exit_fallback"))});
+        {"depth", fmt::format("{:.2f} of {} layers on average", metrics.at("exit_depth"), depth)});
+    facts.rows.push_back({"fallback", unsure_text(metrics.at("exit_fallback"))});
     if (metrics.count("infer") == 0)
       facts.rows.push_back({"halting", "only logged: the last layer answers (halt_use = log)"});
   }

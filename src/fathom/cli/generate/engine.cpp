@@ -10,17 +10,20 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
+#include "fathom/base/lines.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/generate/engine_pages.h"
 #include "fathom/cli/generate/request.h"
 #include "fathom/cli/output_request.h"
+#include "fathom/cli/text_request.h"
 #include "fathom/decode/generate.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
 #include "fathom/model/spec/early_policy.h"
 #include "fathom/study/guess_layers.h"
+#include "fathom/study/tables/exit_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/checkpoint.h"
@@ -36,7 +39,8 @@ std::string why_all(const GenerateRequest& request, const HaltingConfig& halting
                     const std::map<int64_t, int64_t>& answers) {
   if (!halting.acts()) return "";
   if (request.exit == Exit::kLast) return "exit = last asks the last layer always";
-  if (answers.size() < 2) return "no earlier layer was sure of a token; a lower --threshold?";
+  if (answers.size() < 2)
+    return fmt::format("{} a token before the last one; a lower --threshold?", kUnsure);
   if (halting.fate() == KeyFate::kHidden && halting.mask_history == MaskHistory::kPrevious)
     return "with mask_history = previous an answered token may come back, so it is computed on; a "
            "model trained with cumulative skips it";
@@ -51,16 +55,24 @@ void print_answers(const GenerateRequest& request, const HaltingConfig& halting,
                    const std::map<int64_t, int64_t>& answers, const GenerateReport& report) {
   double total = 0;
   for (const auto& [layer, count] : answers) total += static_cast<double>(count);
-  std::string line = "answered by";
+  std::vector<std::string> parts = {"answered by"};
   for (const auto& [layer, count] : answers) {
     const std::string name = fmt::format("layer {}", layer);
-    line += fmt::format(" | {}: {:.1f} %", can_colour(stderr) ? pages.coloured(name, layer) : name,
-                        100.0 * static_cast<double>(count) / total);
+    parts.push_back(fmt::format("| {}: {:.1f} %",
+                                can_colour(stderr) ? pages.coloured(name, layer) : name,
+                                100.0 * static_cast<double>(count) / total));
   }
+  parts.back() += ';';
   const double share = static_cast<double>(report.computed) / static_cast<double>(report.dense);
-  line += fmt::format("; {:.1f} % of all blocks were computed", 100 * share);
-  const std::string why = report.computed < report.dense ? "" : why_all(request, halting, answers);
-  say_raw(stderr, why.empty() ? line + "\n" : fmt::format("{}: {}\n", line, why));
+  parts.push_back(fmt::format("{:.1f} % of all blocks were computed", 100 * share));
+  if (const std::string why =
+          report.computed < report.dense ? "" : why_all(request, halting, answers);
+      !why.empty()) {
+    parts.back() += ':';
+    for (const std::string_view word : split(why, ' ')) parts.emplace_back(word);
+  }
+  say_raw(stderr, is_terminal(stderr) ? in_lines(parts, 0, 2, terminal_width(stderr)) + "\n"
+                                      : join(parts, " ") + "\n");
 }
 
 // What drafts have gained, beside the text.
@@ -273,7 +285,7 @@ std::vector<int64_t> start_tokens(const GenerateRequest& request, const Tokenize
   text = request.start.value_or("\n");
   std::vector<uint32_t> ids;
   try {
-    ids = encode_with_specials(tokenizer, text);
+    ids = encode_typed(tokenizer, text);
   } catch (const Error&) {
     if (request.start) throw;
   }

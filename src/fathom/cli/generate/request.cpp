@@ -211,10 +211,10 @@ void add_idle_by_vocabulary(const FieldList& list, const RunState& state,
         fmt::format("end_of_text = {} has no effect: the vocabulary has no token of a text's end",
                     request.end_of_text));
   try {
-    encode_with_specials(*tokenizer, request.stop);
+    encode_typed(*tokenizer, request.stop);
   } catch (const Error& e) {
-    request.notices.push_back(fmt::format("stop = {} has no effect: {}",
-                                          in_quotes(quoted_start(request.stop)), e.what()));
+    request.notices.push_back(
+        fmt::format("stop = {} has no effect: {}", quoted_start(request.stop), e.what()));
   }
 }
 

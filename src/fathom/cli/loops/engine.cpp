@@ -9,6 +9,7 @@
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
 #include "fathom/cli/loops/request.h"
+#include "fathom/cli/text_request.h"
 #include "fathom/data/corpus.h"
 #include "fathom/data/shift.h"
 #include "fathom/io/files.h"
@@ -73,7 +74,7 @@ std::vector<Tokens> given_texts(const LoopsRequest& request, const Tokenizer& to
   if (request.text) words = {*request.text};
   std::vector<Tokens> texts;
   for (const std::string& text : words) {
-    const std::vector<uint32_t> ids = encode_with_specials(tokenizer, text);
+    const std::vector<uint32_t> ids = encode_typed(tokenizer, text);
     const auto n = static_cast<int64_t>(ids.size());
     const int64_t room = most - static_cast<int64_t>(front.size());
     if (n < 2)

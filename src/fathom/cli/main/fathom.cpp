@@ -65,6 +65,12 @@ int run(int argc, char** argv) {
     const Engines engines = verb.check(arguments);
     return engines.here == 0 ? 0 : become_engines(engines, argc, argv);
   }
+  // As the scripts of other programs are called.
+  for (const auto& [other, here] :
+       {std::pair{"sample", "generate"}, {"finetune", "train"}, {"ls", "runs"}, {"test", "eval"}})
+    if (name == other)
+      misuse(fmt::format("unknown verb {}", in_quotes(name)),
+             fmt::format("`fathom {}` is what does that here", here));
   misuse(fmt::format("unknown verb {}", in_quotes(name)), suggestion(name, names, "fathom --help"));
 }
 

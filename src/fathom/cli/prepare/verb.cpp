@@ -29,27 +29,35 @@ std::string known_names() {
 }
 
 void print_report(const PrepareReport& r, const Style& style) {
-  for (const std::string& notice : r.notices) fmt::print("note: {}\n", visible(notice));
+  const auto line = [](const std::string& what, const std::string& said) {
+    fmt::print("  {:<16}{}\n", what, hanging(said, 18, terminal_width(stdout)));
+  };
+  for (const std::string& notice : r.notices)
+    fmt::print("{}", fitted(stdout, fmt::format("note: {}\n", visible(notice))));
   fmt::print("{} {}\n", style.bold(visible(r.name)),
              r.already_prepared ? "is prepared already, nothing was written" : "is prepared");
   fmt::print("  {:<16}{}\n", "folder", visible(r.path));
-  fmt::print("  {:<16}{}, vocabulary {}\n", "tokenizer", r.tokenizer, with_commas(r.vocab_size));
-  fmt::print("  {:<16}{} characters, {}\n", "text", with_commas(static_cast<int64_t>(r.characters)),
-             human_bytes(static_cast<double>(r.bytes)));
+  line("tokenizer", fmt::format("{}, vocabulary {}", r.tokenizer, with_commas(r.vocab_size)));
+  line("text", fmt::format("{} characters, {}", with_commas(static_cast<int64_t>(r.characters)),
+                           human_bytes(static_cast<double>(r.bytes))));
   for (const PrepareReport::Split& split : r.splits)
-    fmt::print("  {:<16}{}{} tokens\n", split.name,
-               split.rows > 0 ? with_commas(static_cast<int64_t>(split.rows)) + " rows, " : "",
-               with_commas(static_cast<int64_t>(split.tokens)));
-  fmt::print("  {:<16}{:.3f}\n", "bytes per token", r.bytes_per_token);
-  fmt::print("  {:<16}{:.4f} nats: the loss of knowing only how frequent each token is\n",
-             "unigram entropy", r.unigram_entropy);
-  std::string frequent;
-  for (const auto& token : r.frequent) frequent += in_quotes(token.text) + " ";
-  fmt::print("  {:<16}{}\n", "most frequent", frequent);
-  fmt::print("  {:<16}{}\n", "begins", in_quotes(r.sample));
-  fmt::print("  {:<16}{}\n", "as ids", fmt::join(r.sample_ids, " "));
-  fmt::print("\nTrain on it with `fathom train {} --dataset={}`.\n", registry().example(),
-             shell_word(r.name));
+    line(
+        split.name,
+        fmt::format("{}{} tokens",
+                    split.rows > 0 ? with_commas(static_cast<int64_t>(split.rows)) + " rows, " : "",
+                    with_commas(static_cast<int64_t>(split.tokens))));
+  line("bytes per token", fmt::format("{:.3f}", r.bytes_per_token));
+  line("unigram entropy",
+       fmt::format("{:.4f} nats: the loss of knowing only how frequent each token is",
+                   r.unigram_entropy));
+  std::vector<std::string> frequent;
+  for (const auto& token : r.frequent) frequent.push_back(in_quotes(token.text));
+  line("most frequent", join(frequent, " "));
+  line("begins", in_quotes(r.sample));
+  line("as ids", fmt::format("{}", fmt::join(r.sample_ids, " ")));
+  fmt::print("{}",
+             fitted(stdout, fmt::format("\nTrain on it with `fathom train {} --dataset={}`.\n",
+                                        registry().example(), shell_word(r.name))));
 }
 
 // What is generated needs no folder.
@@ -64,10 +72,11 @@ int tell_generated(const FieldList& fields, bool json) {
         "{}\n",
         json_text(nlohmann::json{{"name", kNumbers}, {"generated", true}, {"train", line}}, 2));
   else
-    fmt::print(
-        "{0} needs no preparation: it is generated while it is read, nothing was written\n\n"
-        "Train on it with `{1}`.\nIts settings are the section {0} of `fathom train --help`.\n",
-        kNumbers, line);
+    fmt::print("{}", fitted(stdout, fmt::format("{0} needs no preparation: it is generated while "
+                                                "it is read, nothing was written\n\n"
+                                                "Train on it with `{1}`.\nIts settings are the "
+                                                "section {0} of `fathom train --help`.\n",
+                                                kNumbers, line)));
   return 0;
 }
 

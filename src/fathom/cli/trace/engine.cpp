@@ -7,6 +7,7 @@
 #include "fathom/base/random.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine.h"
+#include "fathom/cli/text_request.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/data/corpus.h"
 #include "fathom/model/device.h"
@@ -129,7 +130,7 @@ int trace(const TraceRequest& request) {
   TracedText traced;
   std::vector<int64_t>& tokens = traced.tokens;
   if (request.text) {
-    const std::vector<uint32_t> ids = encode_with_specials(tokenizer, *request.text);
+    const std::vector<uint32_t> ids = encode_typed(tokenizer, *request.text);
     tokens.assign(ids.begin(), ids.end());
   } else {
     traced = corpus_text(request, loaded, limit);

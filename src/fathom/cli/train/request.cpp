@@ -30,9 +30,17 @@ void settle_experiment(std::vector<CommandLine::Setting>& settings, std::string&
     settings.insert(settings.begin(), {"", preset, preset});
   }
   if (!named.empty()) preset = named;
-  if (preset.empty())
-    misuse("EXPERIMENT is missing: a preset that `fathom list` shows",
-           "for example: fathom train " + registry().example() + " --max_iters=500");
+  if (!preset.empty()) return require_preset(preset);
+  std::string run;
+  bool resumes = false;
+  for (const auto& setting : settings) {
+    if (setting.key == "run_name" || setting.key == "out_dir") run = setting.text;
+    if (setting.key == "resume" || setting.key == "init_from") resumes = true;
+  }
+  misuse("EXPERIMENT is missing: a preset that `fathom list` shows",
+         resumes ? resume_line(run) + (run.empty() ? " goes on with a run; `fathom runs` shows them"
+                                                   : " goes on with it")
+                 : "for example: fathom train " + registry().example() + " --max_iters=500");
 }
 
 }  // namespace
@@ -67,7 +75,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     run_list({});
     return std::nullopt;
   }
-  if (!named.empty()) request.config = preset_config(named);
+  if (!named.empty()) require_preset(named), request.config = preset_config(named);
   auto settings = line.parse(arguments, make_list());
   if (!settings) return std::nullopt;
 
@@ -99,7 +107,9 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   for (std::string& notice : resolve(list, request.config))
     request.notices.push_back(std::move(notice));
   if (request.options.describe) {
-    print_description(request.config, request.notices);
+    std::optional<DescribedRun> run;
+    if (request.resume) run = DescribedRun{request.options.run_name, request.resume->state};
+    print_description(request.config, request.notices, run);
     if (plan && !plan->stages.empty()) print_plan(*plan);
     return std::nullopt;
   }

@@ -48,7 +48,12 @@ Measure measure(const Groups& groups, const ComparisonOptions& o, Measure::Kind 
   m.budget = budget;
   for (const ComparedGroup& group : groups) {
     GroupResult result;
-    for (const ComparedRun& run : group.runs) result.values.push_back(value_of(run.curve));
+    for (const ComparedRun& run : group.runs) {
+      const double value = value_of(run.curve);
+      result.values.push_back(value);
+      if (is_interpolated(run.curve, kind == Measure::Kind::kReached ? value : budget))
+        result.interpolated.push_back(run.name);
+    }
     result.summary = summary_of(result.values);
     m.groups.push_back(std::move(result));
   }

@@ -38,7 +38,8 @@ struct ComparisonOptions {
 enum class Finding { kBaseline, kBetter, kWorse, kNotDistinguishable, kNoTest };
 
 struct GroupResult {
-  std::vector<double> values;  // of each run, in order
+  std::vector<double> values;             // of each run, in order
+  std::vector<std::string> interpolated;  // runs whose value is read between two evaluations
   Summary summary;
   Difference difference;  // from the baseline; of the baseline itself: nothing
   double p = 0;           // Holm's, over the groups; NaN: no test

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -27,13 +28,19 @@ std::string budget_text(double amount, const std::string& budget) {
          " " + budget;
 }
 
+bool any_interpolated(const Measure& m) {
+  return std::any_of(m.groups.begin(), m.groups.end(),
+                     [](const GroupResult& group) { return !group.interpolated.empty(); });
+}
+
 std::string title(const ComparisonFacts& facts, const ByBudget& by, const Measure& m) {
   switch (m.kind) {
     case Measure::Kind::kEarly:
       return "Early: " + facts.metric + " at " + budget_text(m.budget, by.budget);
     case Measure::Kind::kReached:
-      return fmt::format("Early: {} until {} is {}", by.budget, facts.metric,
-                         report::shown(m.budget, kFive));
+      return fmt::format("Early: {} until {} is {}{}", by.budget, facts.metric,
+                         report::shown(m.budget, kFive),
+                         any_interpolated(m) ? ", interpolated" : "");
     case Measure::Kind::kFinal:
       break;
   }
@@ -108,6 +115,8 @@ json result_json(const ComparisonFacts& facts, const GroupResult& r, const std::
   json out = {{"group", report::json_word(name)}, {"n", r.summary.n},
               {"mean", number(r.summary.mean)},   {"spread", number(r.summary.sd)},
               {"values", numbers(r.values)},      {"verdict", finding_name(r.finding)}};
+  for (const std::string& run : r.interpolated)
+    out["interpolated"].push_back(report::json_word(run));
   if (r.finding == Finding::kBaseline) return out;
   const Difference& d = r.difference;
   out["difference"] = number(d.difference);
@@ -165,6 +174,26 @@ json to_json(const ComparisonFacts& facts) {
   for (const std::string& notice : facts.notices)
     out["notices"].push_back(report::json_word(notice));
   return out;
+}
+
+// Which runs have a value at a budget at which they were not evaluated; nothing: none has. That the
+// budget of a level is interpolated says its table's title.
+std::string interpolated(const ComparisonFacts& facts) {
+  std::vector<std::string> by_budget;
+  for (const ByBudget& by : facts.by) {
+    std::vector<std::string> runs;
+    for (const Measure& m : by.comparison.measures) {
+      if (m.kind == Measure::Kind::kReached) continue;
+      for (const GroupResult& group : m.groups)
+        for (const std::string& run : group.interpolated)
+          if (std::find(runs.begin(), runs.end(), run) == runs.end()) runs.push_back(run);
+    }
+    if (runs.empty()) continue;
+    const size_t more = runs.size() - 1;
+    by_budget.push_back(fmt::format(
+        "{} by {}", runs[0] + (more > 0 ? fmt::format(" and {} more", more) : ""), by.budget));
+  }
+  return by_budget.empty() ? "" : "interpolated between evaluations: " + join(by_budget, ", ");
 }
 
 // What the tables mean.
@@ -230,7 +259,9 @@ std::string finding_sentence(const ComparisonFacts& facts, const Measure& m, siz
   return "";
 }
 
-report::Report comparison_report(const ComparisonFacts& facts) {
+report::Report comparison_report(ComparisonFacts facts) {
+  if (std::string notice = interpolated(facts); !notice.empty())
+    facts.notices.push_back(std::move(notice));
   report::Report out;
   out.title = "Comparison by " + facts.metric;
   out.values = to_json(facts);

@@ -25,7 +25,7 @@ struct ComparisonFacts {
 
 // Tables and sentences of every budget, curves with bands of the first one in the terminal and of
 // all elsewhere; all numbers as JSON.
-report::Report comparison_report(const ComparisonFacts& facts);
+report::Report comparison_report(ComparisonFacts facts);
 
 // "b is better than a", "b: not distinguishable from a at this n (3 and 3): ...".
 std::string finding_sentence(const ComparisonFacts& facts, const Measure& measure, size_t group);

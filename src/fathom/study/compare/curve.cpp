@@ -36,6 +36,10 @@ std::optional<double> value_at(const Curve& c, double x) {
   return c.y[i - 1] + share * (c.y[i] - c.y[i - 1]);
 }
 
+bool is_interpolated(const Curve& c, double x) {
+  return value_at(c, x).has_value() && !std::binary_search(c.x.begin(), c.x.end(), x);
+}
+
 std::optional<double> mean_until(const Curve& c, double x, size_t count) {
   const std::optional<double> last = value_at(c, x);
   if (!last) return std::nullopt;

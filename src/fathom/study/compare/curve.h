@@ -18,6 +18,8 @@ Curve curve_of(const std::vector<double>& x, const std::vector<double>& y);
 
 // Nothing before the first point and beyond the last.
 std::optional<double> value_at(const Curve& curve, double x);
+// value_at() is no evaluation's own: it lies between two of them.
+bool is_interpolated(const Curve& curve, double x);
 // The mean of the value at `x` and of the evaluations before it, `count` in all where there are so
 // many. Nothing where value_at() has nothing.
 std::optional<double> mean_until(const Curve& curve, double x, size_t count);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -87,6 +88,26 @@ std::vector<RunGroup> groups_of_words(const Runs& runs) {
   return groups;
 }
 
+// Single runs whose settings are too much for a table's first column have their own names there;
+// what differs between them is told once.
+void name_single_runs(const Runs& runs, std::vector<RunGroup>& groups,
+                      std::vector<std::string>& notices) {
+  constexpr size_t kLongest = 24;
+  std::set<std::string> names;
+  bool is_long = false;
+  for (const RunGroup& group : groups) {
+    if (group.runs.size() > 1) return;
+    names.insert(runs[group.runs[0]].facts.name);
+    is_long = is_long || group.name.size() > kLongest;
+  }
+  if (!is_long || groups.size() < 2 || names.size() < groups.size()) return;
+  for (RunGroup& group : groups) {
+    const std::string& name = runs[group.runs[0]].facts.name;
+    notices.push_back(fmt::format("{} has {}", name, group.name));
+    group.name = name;
+  }
+}
+
 size_t baseline_of(const std::string& asked, const Runs& runs,
                    const std::vector<RunGroup>& groups) {
   if (asked.empty()) return 0;
@@ -145,8 +166,9 @@ report::Report compare_runs(const CompareChoice& choice) {
          "numbers are stored with every evaluation; a run needs two");
   std::vector<RunFacts> of_runs;
   for (const GatheredRun& run : runs) of_runs.push_back(run.facts);
-  const std::vector<RunGroup> groups =
+  std::vector<RunGroup> groups =
       choice.group == GroupBy::kWord ? groups_of_words(runs) : group_runs(of_runs);
+  if (choice.group == GroupBy::kSettings) name_single_runs(runs, groups, facts.notices);
   ComparisonOptions& o = facts.options;
   o.confidence = choice.confidence;
   o.lower_is_better = choice.lower_is_better();
@@ -161,7 +183,7 @@ report::Report compare_runs(const CompareChoice& choice) {
     for (const std::string& notice : facts.by.back().comparison.notices)
       facts.notices.push_back(fmt::format("by {}: {}", budget.name, notice));
   }
-  return comparison_report(facts);
+  return comparison_report(std::move(facts));
 }
 
 }  // namespace fathom

@@ -59,7 +59,7 @@ std::vector<std::string> matching(const std::string& pattern) {
     if (fnmatch(pattern.c_str(), name.c_str(), 0) == 0) found.push_back(name);
   if (found.empty())
     misuse(fmt::format("no run's name is as {}", in_quotes(pattern)),
-           names.empty() ? "there are no runs yet" : "`ls " + runs_root() + "` shows them");
+           names.empty() ? "there are no runs yet" : "`fathom runs` shows them all");
   return found;
 }
 

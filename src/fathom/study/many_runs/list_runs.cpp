@@ -127,7 +127,7 @@ report::Table table_of(const std::vector<ListedRun>& runs) {
                    {"loss", report::Align::kRight, fixed4},
                    {"best", report::Align::kRight, fixed4},
                    {"state", report::Align::kLeft},
-                   {"last change (UTC)", report::Align::kLeft}};
+                   {"changed (UTC)", report::Align::kLeft}};
   for (const ListedRun& run : runs) table.rows.push_back(row_of(run));
   return table;
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "fathom/report/render.h"
@@ -58,7 +59,7 @@ report::Detail detail_of(const ExitTable& table, const ExitRow& row) {
   detail.sentence.push_back(
       {table.answers_early()
            ? fmt::format(", {} layer {}{}", row.right ? "answered by" : "answered wrongly by",
-                         table.name(row.exit), row.confident ? "" : ", though not confident")
+                         table.name(row.exit), row.confident ? "" : ", though not sure")
        : row.right ? ", answered rightly"
                    : ", answered wrongly"});
   for (size_t i = 0; i < row.layers.size(); ++i) {
@@ -146,6 +147,12 @@ report::Table positions_of(const ExitTable& table) {
 
 }  // namespace
 
+std::string unsure_text(double share) {
+  if (share == 0) return "a layer was sure of every token";
+  return fmt::format("{} {} of the tokens", kUnsure,
+                     report::shown(share, {report::NumberForm::Kind::kPercent, 1}));
+}
+
 report::Report exit_report(const ExitTable& table) {
   const ExitSummary s = summarize(table);
   const bool early = table.answers_early();
@@ -174,14 +181,12 @@ report::Report exit_report(const ExitTable& table) {
                report::kInTerminal | report::kInHtml);
   if (early)
     report.add(layers_of(table, s), report::kInTerminal | report::kInHtml | report::kInSvg);
-  const std::string nobody =
-      fmt::format("nobody was confident about {}",
-                  table.rows.empty() ? "-"
-                                     : report::shown(share(s.fallback, table.rows.size()),
-                                                     {report::NumberForm::Kind::kPercent, 1}));
-  if (early) report.add(report::Paragraph{nobody}, report::kInTerminal);
+  const std::string unsure =
+      unsure_text(table.rows.empty() ? std::numeric_limits<double>::quiet_NaN()
+                                     : share(s.fallback, table.rows.size()));
+  if (early) report.add(report::Paragraph{unsure}, report::kInTerminal);
   report.add(report::Paragraph{"A" + quality +
-                               (early ? ", " + depth + "; " + nobody : "; " + depth) + "."},
+                               (early ? ", " + depth + "; " + unsure : "; " + depth) + "."},
              report::kInHtml | report::kInSvg);
   report.add(positions_of(table), report::kInMarkdown);
   if (!early) report.add(report::Paragraph{depth}, report::kInMarkdown);

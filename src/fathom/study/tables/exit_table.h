@@ -55,13 +55,17 @@ struct ExitTable {
 
 struct ExitSummary {
   std::vector<size_t> answers, right;  // by layer
-  size_t fallback = 0;                 // nobody was confident
+  size_t fallback = 0;                 // no layer was sure
   double accuracy = 0;
   double mean_nats = 0;    // -ln p of the truth at the layer that answered
   double mean_layers = 0;  // computed until the answer: it and all before it, those in loops as
                            // often as they were passed; all of them where nothing halts
 };
 ExitSummary summarize(const ExitTable& table);
+// Where no layer's score reached its threshold, so that the last one answered. What is said of it
+// begins so everywhere; of a share of tokens (0 to 1; NaN: of none) unsure_text().
+inline constexpr char kUnsure[] = "no layer was sure of";
+std::string unsure_text(double share);
 // "2.41 of 4 layers on average", or that no layer answers early.
 std::string depth_sentence(const ExitTable& table);
 

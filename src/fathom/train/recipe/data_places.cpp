@@ -46,6 +46,31 @@ std::string text_of(const nlohmann::json& place, const char* key, const std::str
   return place.at(key).get<std::string>();
 }
 
+// The folder of the corpus that `name` meant where the configuration file was written: beside the
+// file, as where one worked with it, or beside the runs of a run's config.toml. Empty: there is
+// none.
+std::string data_beside(const std::string& config_file, const std::string& name) {
+  const fs::path file = normal(config_file), path = path_from_text(name);
+  if (path.empty() || path.is_absolute()) return "";
+  const fs::path folder = file.parent_path();
+  std::vector<std::string> folders;
+  for (const fs::path& place : {folder, folder.parent_path().parent_path()})
+    for (const fs::path& found : {place / "data" / path, place / path})
+      folders.push_back(normal(found));
+  try {
+    const std::string places = (folder / kDataPlacesFile).string();
+    if (kind_of(places) == PathKind::kFile) {
+      const DataPlaces known = parse_data_places(read_text_file(places, kMaxBytes), places);
+      if (const auto place = known.find(name); place != known.end())
+        folders.insert(folders.begin(), place->second.folder);
+    }
+  } catch (const Error&) {  // it only helps
+  }
+  for (const std::string& candidate : folders)
+    if (open_if_sound(candidate)) return candidate;
+  return "";
+}
+
 }  // namespace
 
 DataPlaces places_of(const std::vector<StageRun>& stages) {
@@ -100,22 +125,15 @@ RunData::RunData(const std::string& checkpoint, const RunState& state) {
     places_.emplace(name, DataPlace{"", names.size() == 1 ? state.corpus_fingerprint : ""});
 }
 
-std::vector<std::string> RunData::other_folders(const std::string& name) const {
+std::vector<std::string> RunData::folders_of(const std::string& name) const {
   std::vector<std::string> folders;
   const fs::path path = path_from_text(name);
   if (path.is_relative()) {
     const bool is_name = !path.has_parent_path();
     folders.push_back(normal(is_name ? fs::path(beside_) / "data" / path : beside_ / path));
   }
-  if (const std::string& lay = places_.at(name).folder; !lay.empty()) folders.push_back(lay);
-  // Those that have been looked at.
-  const std::vector<std::string> usual = {normal(fs::path(data_root()) / path), normal(path)};
-  folders.erase(std::remove_if(folders.begin(), folders.end(),
-                               [&](const std::string& folder) {
-                                 return std::count(usual.begin(), usual.end(), folder) > 0;
-                               }),
-                folders.end());
-  if (folders.size() == 2 && folders[0] == folders[1]) folders.pop_back();
+  const std::string& lay = places_.at(name).folder;
+  if (!lay.empty() && (folders.empty() || folders[0] != lay)) folders.push_back(lay);
   return folders;
 }
 
@@ -135,8 +153,9 @@ Corpus RunData::open(const std::string& name, const RunConfig& config,
     trouble = e;
   }
   if (usual && is_it(*usual)) return *usual;
+  // The same are named from wherever the run is asked, its own place included.
   std::vector<std::string> looked;
-  for (const std::string& folder : other_folders(name)) {
+  for (const std::string& folder : folders_of(name)) {
     looked.push_back(escaped(folder));
     const std::optional<Corpus> found = open_if_sound(folder);
     if (!found || !is_it(*found)) continue;
@@ -148,7 +167,7 @@ Corpus RunData::open(const std::string& name, const RunConfig& config,
   if (usual) return *usual;
   if (looked.empty()) throw Error(*trouble);
   throw Error(trouble->kind(),
-              fmt::format("{}; what the run was trained on is not in {} either", trouble->what(),
+              fmt::format("{}; what the run was trained on is not in {}", trouble->what(),
                           join(looked, " or ")),
               "FATHOM_DATA=FOLDER says where corpora are; else " + trouble->hint());
 }
@@ -159,6 +178,18 @@ std::vector<std::string> RunData::parts(const std::string& dataset) const {
 
 std::string RunData::prepared(const std::string& part) const {
   return places_.count(part) > 0 && !is_prepared(part) ? part : prepared_data(part);
+}
+
+Error with_data_beside(const Error& error, const std::string& dataset, const Field& field) {
+  const size_t line = field.origin().rfind(':');  // "a.toml:3", or "--dataset"
+  if (line == std::string::npos || is_prepared(dataset)) return error;
+  const std::string file = field.origin().substr(0, line);
+  if (kind_of(file) != PathKind::kFile) return error;
+  const std::string there = data_beside(file, dataset);
+  if (there.empty()) return error;
+  return {error.kind(), error.what(),
+          fmt::format("one of that name lies where {} was written: `--dataset={}` takes it",
+                      escaped(file), shell_word(path_to_text(there)))};
 }
 
 }  // namespace fathom

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "fathom/base/error.h"
+#include "fathom/config/fields.h"
 #include "fathom/data/corpus.h"
 #include "fathom/train/recipe/run_state.h"
 #include "fathom/train/recipe/stage.h"
@@ -53,10 +55,15 @@ class RunData {
   std::string prepared(const std::string& part) const;
 
  private:
-  std::vector<std::string> other_folders(const std::string& name) const;
+  // Beside its runs, and where it lay.
+  std::vector<std::string> folders_of(const std::string& name) const;
 
   std::string beside_;  // the folder that holds that of the runs; empty: of no run
   DataPlaces places_;
 };
+
+// The same error where data is missing; where a configuration file has set `field`, the key
+// dataset, and data of that name lies beside that file, its hint says so.
+Error with_data_beside(const Error& error, const std::string& dataset, const Field& field);
 
 }  // namespace fathom

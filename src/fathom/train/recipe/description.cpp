@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/config/config_file.h"
+#include "fathom/config/path_text.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/optimizer_rules.h"
@@ -143,28 +145,54 @@ void print_cost(const Description& d, const Style& style) {
     fmt::print("  {:<18}{:>15}\n", name, human_bytes(value));
 }
 
+// "gpt2ish on mine, 250 of 2,000 steps, best eval/val/loss 1.6178".
+std::string what_it_is(const RunState& state) {
+  const std::string& data = state.config.data.dataset;
+  const int64_t steps = state.config.training.max_iters;
+  std::string text =
+      fmt::format("{}{}, ", state.config.preset, data.empty() ? "" : " on " + escaped(data));
+  if (!state.stage.empty())
+    text += fmt::format("{}, in the stage {}", counted(state.step, "step"), state.stage);
+  else if (state.step < steps)
+    text += fmt::format("{} of {}", with_commas(state.step), counted(steps, "step"));
+  else
+    text += counted(state.step, "step");
+  if (std::isfinite(state.best_value) && !state.best_metric.empty())
+    text += fmt::format(", best {} {:.4f}", state.best_metric, state.best_value);
+  return text;
+}
+
+int64_t vocabulary_of(const std::optional<DescribedRun>& run) {
+  return run ? text_vocab(run->state) : 0;
+}
+
 }  // namespace
 
-nlohmann::json description_json(const RunConfig& described, int64_t vocabulary) {
+nlohmann::json description_json(const RunConfig& described,
+                                const std::optional<DescribedRun>& run) {
   RunConfig config = described;
   FieldList shown;
   add_fields(shown, config);
-  return to_json(describe(config, vocabulary), shown);
+  nlohmann::json out = to_json(describe(config, vocabulary_of(run)), shown);
+  if (run) out["run"] = {{"name", path_to_text(run->name)}, {"step", run->state.step}};
+  return out;
 }
 
 void print_description(const RunConfig& described, const std::vector<std::string>& notices,
-                       int64_t vocabulary) {
+                       const std::optional<DescribedRun>& run) {
+  const int64_t vocabulary = vocabulary_of(run);
   RunConfig config = described;
   const Description d = describe(config, vocabulary);
   FieldList shown;
   add_fields(shown, config);
   const Style style(stdout);
   const int width = terminal_width(stdout);
+  const std::string name = run ? escaped(run->name) : config.preset;
+  const std::string what = run ? what_it_is(run->state) : registry().preset(config.preset).summary;
+  fmt::print("{}: {}\n", style.bold(name), hanging(what, text_width(name) + 2, width));
   for (const std::string& notice : notices)
     fmt::print("note: {}\n", hanging(visible(notice), 6, width));
-  fmt::print(
-      "{}: {}\n\n", style.bold(config.preset),
-      hanging(registry().preset(config.preset).summary, text_width(config.preset) + 2, width));
+  fmt::print("\n");
   print_parameters(d, style);
   fmt::print("  {:<18}{:>15}{}\n", "vocabulary", with_commas(d.vocab),
              config.model.backbone.vocab_size || known_vocabulary(config, vocabulary) > 0

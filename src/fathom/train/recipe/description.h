@@ -1,22 +1,30 @@
 // What `fathom describe` and `fathom train --describe` say of a configuration.
 #pragma once
 
-#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "fathom/train/recipe/run_config.h"
+#include "fathom/train/recipe/run_state.h"
 #include "fathom/train/recipe/stage.h"
 
 namespace fathom {
 
-// Parameters by part, FLOPs, memory and settings, to standard output; `notices` come first.
-// `vocabulary`: of the text, where a run knows it; 0: that of the configured corpus.
+// What the configuration is of, and where it has come to; a run's vocabulary is that of its text.
+struct DescribedRun {
+  std::string name;
+  RunState state;
+};
+
+// What is described, `notices`, then parameters by part, FLOPs, memory and settings, to standard
+// output. `run`: nothing for a preset, of whose corpus is the vocabulary.
 void print_description(const RunConfig& config, const std::vector<std::string>& notices,
-                       int64_t vocabulary = 0);
+                       const std::optional<DescribedRun>& run = {});
 // The same as one object.
-nlohmann::json description_json(const RunConfig& config, int64_t vocabulary = 0);
+nlohmann::json description_json(const RunConfig& config,
+                                const std::optional<DescribedRun>& run = {});
 // A line for each stage.
 void print_plan(const TrainingPlan& plan);
 

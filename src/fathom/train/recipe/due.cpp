@@ -25,9 +25,14 @@ bool numbered_due(const RunConfig& config, int64_t step) {
   return interval && step > 0 && step % *interval == 0;
 }
 
-bool sample_due(int64_t interval, int64_t step, int64_t steps) {
-  constexpr int64_t kFirst = 50;
-  return step == 1 || (steps > 0 && step == steps - 1) || step % interval == kFirst % interval;
+bool sample_due(const TrainingConfig& config, int64_t step, int64_t steps) {
+  constexpr int64_t kNotebookFirst = 50;
+  const int64_t interval = sample_interval(config);
+  if (interval == 0) return false;
+  if (steps > 0 && step == steps - 1) return true;
+  if (config.log_format == LogFormat::kNotebook)
+    return step == 1 || step % interval == kNotebookFirst % interval;
+  return step > 0 && step % interval == 0;
 }
 
 bool log_due(int64_t log_interval, int64_t step) {

@@ -43,6 +43,7 @@ class Registry {
   };
   const std::vector<Experiment>& experiments() const { return experiments_; }
   const std::vector<Preset>& presets() const { return presets_; }
+  const std::vector<ShippedConfig>& configs() const { return configs_; }
   bool has(const std::string& preset) const;
   // Throws Error(kUsage) with the nearest name.
   const Preset& preset(const std::string& name) const;

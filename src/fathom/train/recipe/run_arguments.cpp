@@ -13,6 +13,7 @@
 #include "fathom/data/numbers/numbers_data.h"
 #include "fathom/data/prepare.h"
 #include "fathom/io/files.h"
+#include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {
@@ -31,6 +32,31 @@ std::string experiment_of(const std::string& path) {
   return registry().has(name) ? name : "";
 }
 
+// Where a run of that name, or with that path, would lie.
+std::string named_run_folder(const std::string& run) {
+  const std::string path = home_expanded(run);
+  return run.find('/') != std::string::npos ? path
+                                            : (std::filesystem::path(runs_root()) / path).string();
+}
+
+bool is_data(const std::string& word) {
+  const std::vector<std::string> prepared = prepared_corpora();
+  return word == kNumbers || std::find(prepared.begin(), prepared.end(), word) != prepared.end();
+}
+
+bool is_file_name(const std::string& path) {
+  const std::string ending = std::filesystem::path(path).extension().string();
+  return ending == ".py" || ending == ".toml" || path.find('/') != std::string::npos;
+}
+
+// "; gpt2ish ships train_default, ...".
+std::string shipped_hint(const std::string& experiment) {
+  std::vector<std::string> stems;
+  for (const ShippedConfig& config : registry().configs())
+    if (config.experiment == experiment) stems.push_back(config.stem);
+  return stems.empty() ? "" : fmt::format("; {} ships {}", experiment, join(stems, ", "));
+}
+
 // In the experiment's place, as nanoGPT's command lines have it.
 void refuse_config_file(const std::string& word) {
   const std::string path = home_expanded(path_from_text(word));
@@ -39,7 +65,7 @@ void refuse_config_file(const std::string& word) {
   const std::string stem = std::filesystem::path(path).stem().string();
   if (kind_of(path) == PathKind::kNothing && registry().config("", stem) == nullptr)
     misuse(fmt::format("there is no config file {}", in_quotes(word)),
-           "an experiment stands before a config file's path; `fathom list` shows them");
+           "check the path; an experiment stands before it, and `fathom list` shows them");
   const std::string of_run = experiment_of(path);
   misuse(fmt::format("{} is a config file, and no experiment stands before it", in_quotes(word)),
          ending == ".py"  ? fmt::format("nanoGPT's model is `gpt2 {}`; `fathom list` shows others",
@@ -66,6 +92,30 @@ std::string named_preset(const Arguments& arguments) {
   return arguments[0];
 }
 
+std::string resume_line(const std::string& run) {
+  const std::string preset =
+      run.empty() ? "" : experiment_of(named_run_folder(run) + "/config.toml");
+  return fmt::format("`fathom train {} --run_name={} --resume`",
+                     preset.empty() ? "EXPERIMENT" : preset,
+                     run.empty() ? "NAME" : shell_word(run));
+}
+
+void require_preset(const std::string& word) {
+  if (registry().has(word)) return;
+  const FolderUse use = word.empty() ? FolderUse::kFree : folder_use(named_run_folder(word));
+  const std::string sentence = fmt::format("{} is no experiment", in_quotes(word));
+  if (use == FolderUse::kRun || use == FolderUse::kHeld)
+    misuse(sentence + ", but a run", resume_line(word) + " goes on with it");
+  if (is_data(word))
+    misuse(sentence + ", but data", fmt::format("`fathom train {} --dataset={}` trains on it",
+                                                registry().example(), shell_word(word)));
+  if (kind_of(home_expanded(word)) == PathKind::kFile)
+    misuse(sentence + ", but a file",
+           fmt::format("`fathom prepare {}` makes data of a text; `fathom list` shows experiments",
+                       shell_word(word)));
+  registry().preset(word);  // throws
+}
+
 std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>& settings,
                                         const std::string& preset, FieldList& list) {
   std::vector<std::string> notices;
@@ -86,6 +136,9 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
     const std::string& experiment = registry().preset(preset).experiment;
     const std::string stem = std::filesystem::path(path).stem().string();
     const ShippedConfig* shipped = registry().config(experiment, stem);
+    if (shipped == nullptr && is_file_name(path))
+      misuse(fmt::format("there is no config file {}", in_quotes(setting.text)),
+             "check the path" + shipped_hint(experiment));
     if (shipped == nullptr)
       misuse(fmt::format("{} is neither a config file nor an option", in_quotes(setting.text)),
              "options are --key=value; config files are TOML or nanoGPT's .py");

@@ -14,6 +14,13 @@ namespace fathom {
 // experiment's own among them, are what the line may set.
 std::string named_preset(const Arguments& arguments);
 
+// Throws Error(kUsage) for a word in the experiment's place that is none, and says what it is: a
+// run, data, or nothing that is known. Returns for one that is.
+void require_preset(const std::string& word);
+
+// "`fathom train PRESET --run_name=RUN --resume`", of what RUN says of itself; empty: of any run.
+std::string resume_line(const std::string& run);
+
 // Applies the settings to `list`, whose fields point into the run's configuration. A config file is
 // looked for as typed, then by its stem among those that experiments ship, `preset`'s own first.
 // Returns a sentence for each file that was taken from there.

@@ -9,13 +9,29 @@
 #include "fathom/base/text.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
+
+namespace {
+
+// resolve_run(), which knows of no presets.
+std::string folder_of_run(const std::string& run) {
+  try {
+    return resolve_run(run);
+  } catch (const Error& e) {
+    if (!registry().has(run)) throw;
+    throw Error(e.kind(), fmt::format("{} is a preset, and there is no run of that name", run),
+                fmt::format("`fathom train {} --run_name=NAME` trains one; {}", run, e.hint()));
+  }
+}
+
+}  // namespace
 
 std::string run_checkpoint(const std::string& run, const std::string& typed) {
   namespace fs = std::filesystem;
   const std::string which = home_expanded(typed);
-  const fs::path checkpoints = fs::path(resolve_run(run)) / "checkpoints";
+  const fs::path checkpoints = fs::path(folder_of_run(run)) / "checkpoints";
   std::vector<fs::path> candidates = {checkpoints / which, which};
   if (which == "auto") candidates = {checkpoints / "best", checkpoints / "last"};
   for (const fs::path& candidate : candidates)

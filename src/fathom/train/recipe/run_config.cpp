@@ -127,10 +127,11 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                       "of the console: fathom, or notebook: lines of the notebook on wirings, and "
                       "nothing else; what is stored is the same",
                       {{"fathom", LogFormat::kFathom}, {"notebook", LogFormat::kNotebook}});
-  list.add("sample_interval", c.sample_interval,
-           "show a text that the model goes on with before the updates of step 1, of every step s "
-           "with s mod N = 50 mod N for this N (from 0 on), and of the last one; None: never, 150 "
-           "with log_format = notebook")
+  list.add(
+          "sample_interval", c.sample_interval,
+          "show a text that the model goes on with, after every so many steps and before the last; "
+          "None: never. With log_format = notebook as there: 150, counted from step 50 on, and "
+          "step 1")
       .at_least(1)
       .at_most(1e12);
   list.add("sample_prompt", c.sample_prompt,

@@ -11,6 +11,7 @@
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/data_options.h"
+#include "fathom/train/recipe/data_places.h"
 #include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/run_checkpoint.h"
@@ -111,7 +112,7 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
 void settle_run_name(const std::string& preset, TrainOptions& options) {
   take_name_of_out_dir(options);
   if (options.run_name.empty() && options.resume)
-    misuse("resume needs to know the run", "add --run_name=NAME; `ls runs` shows them");
+    misuse("resume needs to know the run", "add --run_name=NAME; `fathom runs` shows them");
   if (options.resume && options.run_name.find('/') != std::string::npos) {
     options.run_path = options.run_name;
     options.run_name = enter_runs_of(options.run_path);
@@ -259,15 +260,19 @@ void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const 
   RunData data;
   if (request.resume && !request.options.accept_new_data)
     data = RunData(request.resume->checkpoint, request.resume->state);
-  if (!plan || plan->stages.empty()) {
-    const Budget budget = {Budget::Unit::kSteps,
-                           static_cast<double>(request.config.training.max_iters)};
-    request.stages = {
-        {"", request.config, budget, open_data(request.config, request.notices, data)}};
-  } else {
+  if (plan && !plan->stages.empty()) {
     tell_idle_keys(*plan, list, request);
     request.stages = resolve_plan(*plan, request.config, request.notices, data);
     request.plan = completed(*plan, request.config, request.stages);
+  } else {
+    const Budget budget = {Budget::Unit::kSteps,
+                           static_cast<double>(request.config.training.max_iters)};
+    try {
+      request.stages = {
+          {"", request.config, budget, open_data(request.config, request.notices, data)}};
+    } catch (const Error& e) {
+      throw with_data_beside(e, request.config.data.dataset, *list.find("dataset"));
+    }
   }
   // With reset_history the run begins with its first stage.
   if (request.resume && request.options.reset_history)
