@@ -64,6 +64,7 @@ class RankPresets : public TrainTest {
     if (architecture != nullptr && !std::string(architecture->program_depth_key).empty()) {
       config.data.dataset = kNumbers;
       config.data.numbers = own.data.numbers;
+      config.data.numbers.tokenizer = "char";  // GPT-2's would need its vocabulary
       config.model.backbone.block_size = 48;
     }
     return config;
