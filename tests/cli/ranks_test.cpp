@@ -2,6 +2,7 @@
 // variables make of the request, and who says what.
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
+#include "fathom/base/processors.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/cli/verbs.h"
 
@@ -83,6 +84,22 @@ TEST_F(RankRequest, TwoWhoStartRanksAreOneTooMany) {
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_THAT(o.err, HasSubstr("nproc = 2 would start ranks, but torchrun has started this process "
                                "as rank 0 of 2"));
+}
+
+// Some more ranks than processors start, and are told of it by a note; a crowd is refused at once.
+TEST_F(RankRequest, MoreRanksThanTheMachineCarriesAreRefused) {
+  const int most = most_threads(online_processors());
+  const auto with = [&](int n) {
+    return Words{"--nproc=" + std::to_string(n),
+                 "--gradient_accumulation_steps=" + std::to_string(n)};
+  };
+  EXPECT_EQ(engines(with(most)).here, most);
+  if (most == 1024) return;  // the field's own limit
+  const Error error = testing::refusal_of([&] { engines(with(most + 1)); });
+  EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+  EXPECT_THAT(error.what(),
+              AllOf(HasSubstr("nproc = " + std::to_string(most + 1) + " is more than the machine"),
+                    HasSubstr("allowed: 1 to " + std::to_string(most))));
 }
 
 TEST_F(RankRequest, AHalfSetEnvironmentIsRefused) {

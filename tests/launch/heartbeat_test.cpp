@@ -116,6 +116,16 @@ TEST_F(Watching, WhoFailedIsToldAtOnce) {
   EXPECT_THAT(as_error(*lost).what(), HasSubstr("rank 2 has ended with an error"));
 }
 
+// What all end with; rank 0 and its launcher may say it, and the first of them does.
+TEST_F(Watching, OneErrorIsSaidOnce) {
+  const Error error(ErrorKind::kUsage, "no such key", "");
+  EXPECT_FALSE(is_said(counters_, 3, error, /*speaks=*/false, 0ms)) << "nobody has said it";
+  EXPECT_FALSE(is_said(counters_, 3, error, /*speaks=*/true, 0ms));
+  EXPECT_TRUE(is_said(counters_, 3, error, /*speaks=*/true, 0ms));
+  EXPECT_TRUE(is_said(counters_, 3, error, /*speaks=*/false, 0ms));
+  EXPECT_FALSE(is_said(counters_, 3, {ErrorKind::kFailure, "a full disk", ""}, false, 0ms));
+}
+
 TEST_F(Watching, ManyRanksAreWatchedByFew) {
   const auto board = board_of(1000);
   BoardCounters counters(board);
@@ -130,7 +140,7 @@ class Threads : public ::testing::Test {
   std::unique_ptr<Heartbeat> heartbeat(int rank) {
     launch_.rank = rank;
     return std::make_unique<Heartbeat>(launch_, std::make_unique<BoardCounters>(board_),
-                                       HeartbeatTimes{20ms, 200ms, 100ms, 8},
+                                       HeartbeatTimes{20ms, 200ms, 100ms, 8, 10s},
                                        [this](const Error& error) {
                                          const std::lock_guard<std::mutex> lock(mutex_);
                                          said_ = error.what();
@@ -159,6 +169,19 @@ TEST_F(Threads, AStoreThatDoesNotAnswerIsRankZeroLost) {
   board_->broken = true;
   const auto own = heartbeat(1), other = heartbeat(0);
   EXPECT_THAT(said(), HasSubstr("rank 0 does not answer"));
+  EXPECT_FALSE(own->is_said({ErrorKind::kFailure, "mine", ""})) << "nobody is asked in vain";
+}
+
+// Whoever of the two is first.
+TEST_F(Threads, ARankWaitsForTheFirstToSayIt) {
+  const Error error(ErrorKind::kFailure, "the loss is nan", "");
+  const auto own = heartbeat(1), first = heartbeat(0);
+  std::thread later([&] {
+    std::this_thread::sleep_for(30ms);
+    EXPECT_FALSE(first->is_said(error));
+  });
+  EXPECT_TRUE(own->is_said(error));
+  later.join();
 }
 
 TEST_F(Threads, NorDoesOneThatHangsHoldAnybodyUp) {

@@ -5,8 +5,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <map>
+#include <sstream>
 
 #include "errors.h"
 
@@ -122,6 +125,61 @@ TEST(Launch, HalfOfTorchrunsVariablesAreRefused) {
                                     {"MASTER_PORT", "65536"}})
     EXPECT_THAT(caught([&] { launched(with(kTorchrun, name, value)); }).what(),
                 AllOf(HasSubstr(name), HasSubstr(value)));
+}
+
+// Whoever follows it is alone, whichever variable was missing.
+TEST(Launch, HintsSayWhatToUnset) {
+  for (const Variables& variables : {kTorchrun, kOpenMpi, kMpich, kSlurm})
+    for (const auto& removed : variables) {
+      Variables left = without(variables, removed.first);
+      Error error(ErrorKind::kUsage, "", "");
+      try {
+        launched(left);
+        continue;
+      } catch (const Error& e) {
+        error = e;
+      }
+      const std::string before = "to train in one process, unset ";
+      const size_t at = error.hint().find(before);
+      if (at == std::string::npos) continue;  // it says what to set
+      std::istringstream names(error.hint().substr(at + before.size()));
+      for (std::string name; names >> name;) EXPECT_EQ(left.erase(name), 1U) << name;
+      EXPECT_EQ(launched(left).size, 1) << error.what() << "\n" << error.hint();
+    }
+}
+
+// Of --nproc, which gives its ranks files that nobody else has.
+TEST(Launch, WhatIsLeftOfRanksIsNoPlaceToMeet) {
+  Variables left = {
+      {"RANK", "1"}, {"WORLD_SIZE", "2"}, {"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}};
+  for (const char* files : {"0,1", "700,701", "x", ",", "7"}) {
+    left["FATHOM_RANKS"] = files;
+    const Error error = caught([&] { launched(left); });
+    EXPECT_EQ(error.kind(), ErrorKind::kUsage);
+    EXPECT_THAT(error.what(), HasSubstr("left over from ranks that --nproc has started"));
+    EXPECT_EQ(error.hint(), "unset FATHOM_RANKS RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE");
+  }
+  EXPECT_EQ(caught([] {
+              launched({{"FATHOM_RANKS", "7,8"}});
+            }).hint(),
+            "--nproc sets them all; to train in one process, unset FATHOM_RANKS");
+  const int file = memfd_create("fathom-ranks", 0), counters = memfd_create("fathom-ranks", 0);
+  left["FATHOM_RANKS"] = std::to_string(file) + "," + std::to_string(counters);
+  const Launch launch = launched(left);
+  EXPECT_EQ(launch.by, "--nproc");
+  EXPECT_EQ(launch.file, "/proc/self/fd/" + std::to_string(file));
+  EXPECT_EQ(launch.counters, "/proc/self/fd/" + std::to_string(counters));
+  close(file), close(counters);
+}
+
+TEST(Launch, RanksThatTakeTurnsAreTold) {
+  Launch launch = launched(kTorchrun);
+  EXPECT_FALSE(crowding_note(launch, 4));
+  EXPECT_EQ(crowding_note(launch, 2),
+            "4 ranks take turns on 2 processors: they are no faster than 2 ranks");
+  EXPECT_THAT(*crowding_note(launch, 1), HasSubstr("1 processor: they are no faster than one"));
+  launch.is_bound = true;
+  EXPECT_FALSE(crowding_note(launch, 1)) << "each has its own";
 }
 
 TEST(Launch, OpenMpi) {

@@ -69,7 +69,7 @@ class LocalRanksTest : public ::testing::Test {
 
 TEST_F(LocalRanksTest, EachKnowsItsRank) {
   EXPECT_EQ(run("echo $RANK $WORLD_SIZE $LOCAL_RANK $LOCAL_WORLD_SIZE > out$RANK; "
-                "test -e $FATHOM_RANKS_FILE-counters && test -n \"$MASTER_PORT\" || "
+                "test -s /proc/self/fd/${FATHOM_RANKS#*,} && test -z \"$MASTER_PORT\" && "
                 "echo ok >> out$RANK",
                 3),
             0);
@@ -85,9 +85,8 @@ TEST_F(LocalRanksTest, TheFirstThatFailsEndsAll) {
 
 TEST_F(LocalRanksTest, OneThatIsKilledIsNamedToAll) {
   const pid_t child = start(
-      "echo $$ > pid$RANK; test $RANK = 1 || cp $FATHOM_RANKS_FILE-counters before; "
-      "echo > there$RANK; while sleep 0.05; do cp $FATHOM_RANKS_FILE-counters after$RANK; "
-      "done",
+      "echo $$ > pid$RANK; echo > there$RANK; "
+      "while sleep 0.05; do cp /proc/self/fd/${FATHOM_RANKS#*,} after$RANK; done",
       2);
   ASSERT_TRUE(wait_until_there("there1") && wait_until_there("there0"));
   kill(process_of("pid1"), SIGKILL);
@@ -99,6 +98,7 @@ TEST_F(LocalRanksTest, OneThatIsKilledIsNamedToAll) {
   ASSERT_TRUE(lost);
   EXPECT_EQ(lost->rank, 1);
   EXPECT_EQ(lost->signal, SIGKILL);
+  EXPECT_TRUE(is_said(*counters, 2, as_error(*lost), /*speaks=*/true, 0ms)) << "by the launcher";
 }
 
 TEST_F(LocalRanksTest, OneThatIsStoppedEndsAllUnlessItGoesOn) {
@@ -116,6 +116,23 @@ TEST_F(LocalRanksTest, OneThatIsStoppedEndsAllUnlessItGoesOn) {
   kill(process_of("pid0"), SIGSTOP);
   EXPECT_NE(wait_for(child), 0);
   EXPECT_THAT(text("err"), HasSubstr("rank 0 was stopped by signal 19"));
+}
+
+// A rank that trains would have saved: so nobody has anything to save, and nobody waits.
+TEST_F(LocalRanksTest, OneThatWasAskedToEndBeforeItCouldTrainEndsAllAtOnce) {
+  const std::string script =
+      "echo $$ > pid$RANK; test $RANK = 1 && echo > there1 && exec sleep 100; "
+      "trap '' TERM; echo > there$RANK; while true; do sleep 0.01; done";
+  for (const bool told_itself : {true, false}) {
+    const pid_t child = start(script, 2, {20s, 20s, 50ms});
+    ASSERT_TRUE(wait_until_there("there1") && wait_until_there("there0"));
+    const auto begin = std::chrono::steady_clock::now();
+    kill(told_itself ? process_of("pid1") : child, SIGTERM);
+    EXPECT_EQ(wait_for(child), 143);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+    EXPECT_EQ(text("err"), "") << "nobody was lost";
+    for (const char* name : {"there0", "there1"}) std::filesystem::remove(folder_ + "/" + name);
+  }
 }
 
 // Passed on once, with time to save; and a second one ends at once.
@@ -152,6 +169,7 @@ TEST_F(LocalRanksTest, TheyEndWithTheOneThatStartedThem) {
   kill(child, SIGKILL);
   wait_for(child);
   EXPECT_TRUE(wait_until_there("ended0") && wait_until_there("ended1"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ + "/tmp")) << "nor is anything left of a meeting";
 }
 
 TEST_F(LocalRanksTest, OnlyRankZeroHasTheInput) {

@@ -70,7 +70,7 @@ TEST(Ranks, SumInBfloat16) {
   expect_no_errors(on_ranks(3, [&](const std::shared_ptr<Ranks>& ranks) {
     Tensor flat = numbers * (ranks->rank() + 1.0);
     Tensor whole = flat.clone();
-    const auto rounded = ranks->start_sum(flat, ReduceDtype::kBfloat16);
+    const auto rounded = ranks->start_sum(flat, Precision::kBFloat16);
     const auto exact = ranks->start_sum(whole);
     rounded->wait();
     exact->wait();
@@ -142,7 +142,7 @@ TEST(GradientSum, IsThatOfAllRanks) {
       for (int i = 0; i < 6; ++i)
         w.push_back(at::full({2, 2}, i + 1.0, at::kFloat).set_requires_grad(true));
       w[4].set_requires_grad(false);
-      GradientSum sum(*ranks, w, ReduceDtype::kFloat32, {32, 32});
+      GradientSum sum(*ranks, w, Precision::kFloat32, {32, 32});
       for (int step = 0; step < 2; ++step) {
         for (Tensor& p : w) p.mutable_grad() = Tensor();
         Tensor loss = (w[5] * w[3] + w[2]).sum() + w[0].sum() * 3.0;
@@ -161,6 +161,34 @@ TEST(GradientSum, IsThatOfAllRanks) {
         EXPECT_EQ(sum.buckets_ahead(), watched ? 1 : 0) << "the second has one that never comes";
       }
     }));
+}
+
+// A bucket that goes while the backward pass still works for long costs nothing, but for the half
+// of a rounded sum that is begun after it; one that a late rank keeps from being summed is waited
+// for.
+TEST(GradientSum, KnowsWhatItHidAndWhatItWaitedFor) {
+  for (const Precision dtype : {Precision::kFloat32, Precision::kBFloat16})
+    for (const bool watched : {true, false})
+      expect_no_errors(on_ranks(2, [&](const std::shared_ptr<Ranks>& ranks) {
+        const bool is_first = ranks->is_first();
+        const std::vector<Tensor> w = {at::full({4}, 1.0, at::kFloat).set_requires_grad(true)};
+        GradientSum sum(*ranks, w, dtype);
+        ranks->barrier();
+        std::this_thread::sleep_for(std::chrono::milliseconds(is_first ? 0 : 200));
+        if (watched) sum.begin();
+        w[0].sum().backward();
+        if (watched) std::this_thread::sleep_for(std::chrono::milliseconds(800));
+        sum.finish();
+        EXPECT_EQ(sum.buckets_ahead(), watched ? 1 : 0);
+        EXPECT_GT(sum.seconds_waited(), is_first && !watched ? 0.1 : 0);
+        if (!watched) {
+          EXPECT_EQ(sum.seconds_hidden(), 0);
+          return;
+        }
+        EXPECT_GT(sum.seconds_hidden(), is_first ? 0.1 : 0) << "the other one came late";
+        EXPECT_LT(sum.seconds_hidden(), 0.7) << "not once it is there";
+        EXPECT_LT(sum.seconds_waited(), 0.6);
+      }));
 }
 
 }  // namespace

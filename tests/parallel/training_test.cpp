@@ -237,6 +237,24 @@ TEST_F(RanksTraining, GuardsActTogether) {
   for (const RankRun& run : runs) EXPECT_EQ(run.skipped, one.skipped);
 }
 
+// By its name below the run's folder, wherever a rank's machine has that.
+TEST_F(RanksTraining, ReturnToACheckpointWhereEachHasTheRun) {
+  RunConfig config = four_passes();
+  config.guards.nonfinite = Nonfinite::kRollback;
+  config.schedule.warmup_iters = 0;
+  config.optimizer.learning_rate = 1e30;
+  for (const bool has_it : {true, false}) {
+    const std::string run = has_it ? "there" : "missing", mirror = "mirror-of-" + run;
+    const auto read_mirror = [&](Trainer& t, auto&) {
+      if (!t.ranks().is_first()) t.read_from(temp_ / mirror);
+    };
+    if (has_it) std::filesystem::create_directory_symlink(temp_ / run, temp_ / mirror);
+    train(2, config, run, read_mirror);
+    EXPECT_EQ(errors_[0] == errors_[1], has_it) << errors_[0];
+    EXPECT_THAT(errors_[1], HasSubstr(has_it ? "returns to step" : mirror + "/checkpoints/last"));
+  }
+}
+
 TEST_F(RanksTraining, Bfloat16OfGradientsIsNear) {
   RunConfig config = four_passes();
   const RankRun one = train(1, config)[0];

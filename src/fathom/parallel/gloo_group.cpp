@@ -5,6 +5,10 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -25,6 +29,7 @@ namespace fathom {
 namespace {
 
 using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 using WorkPtr = c10::intrusive_ptr<c10d::Work>;
 
 constexpr milliseconds kTick{1000};
@@ -65,14 +70,14 @@ class GlooGroup : public Ranks::Group {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
+      const bool is_local = !launch.file.empty();
       const std::string where =
-          launch.file.empty() ? fmt::format("{}:{}", launch.address, launch.port) : launch.file;
-      fail(fmt::format("rank {} of {} did not meet the others at {} within {} s: {}", rank_, size_,
+          is_local ? "" : fmt::format(" at {}:{}", launch.address, launch.port);
+      fail(fmt::format("rank {} of {} did not meet the others{} within {} s: {}", rank_, size_,
                        where, options.start_timeout.count() / 1000, first_line_of(e.what())),
-           launch.file.empty()
-               ? "all ranks are started with the same command, and reach rank 0's machine at that "
-                 "port"
-               : "start fewer: --nproc is at most the processors that there are");
+           is_local ? "a smaller --nproc starts sooner, and so does a machine with less to do"
+                    : "all ranks are started with the same command, and reach rank 0's machine at "
+                      "that port");
     }
   }
 
@@ -118,7 +123,7 @@ class GlooGroup : public Ranks::Group {
     run([&] { return group_->allreduce(tensors); });
   }
 
-  std::unique_ptr<PendingSum> start_sum(Tensor flat, ReduceDtype dtype) override;
+  std::unique_ptr<PendingSum> start_sum(Tensor flat, Precision dtype) override;
 
   std::vector<Tensor> gather(const Tensor& tensor) override {
     std::vector<Tensor> given = {tensor};
@@ -143,13 +148,16 @@ class GlooGroup : public Ranks::Group {
       count("awaited", 1);
       return;
     }
-    constexpr milliseconds kPause{2};
-    milliseconds waited{0};
-    for (; waited < options_.patience && count("awaited") < awaited_; waited += kPause) {
-      std::this_thread::sleep_for(kPause);
-      if (waited.count() % kTick.count() == 0 && is_lost()) lost("");
+    const Clock::time_point until = Clock::now() + options_.patience;
+    Clock::time_point look = Clock::now() + kTick;
+    while (count("awaited") < awaited_) {
+      std::this_thread::sleep_for(milliseconds(2));
+      const Clock::time_point now = Clock::now();
+      if (now > until) lost("");
+      if (now < look) continue;
+      if (is_lost()) lost("");
+      look = now + kTick;
     }
-    if (waited >= options_.patience) lost("");
   }
 
   WorkPtr to_each(Tensor& out, Tensor& in) {
@@ -188,7 +196,8 @@ class GlooGroup : public Ranks::Group {
     count(fmt::format("failed/{}", rank_), 1);
     count("failures", 1);
     std::vector<std::string> silent;
-    for (milliseconds waited{0}; waited < options_.answer; waited += milliseconds(100)) {
+    const Clock::time_point until = Clock::now() + options_.answer;
+    while (Clock::now() < until) {
       silent.clear();
       for (int r = 0; r < size_; ++r)
         if (count(fmt::format("failed/{}", r)) == 0) silent.push_back(std::to_string(r));
@@ -208,14 +217,34 @@ class GlooGroup : public Ranks::Group {
   bool failed_ = false;
 };
 
+// When a call was complete, of its own thread, which outlives nobody's interest.
+class Arrival {
+ public:
+  explicit Arrival(const WorkPtr& work) {
+    work->getFuture()->addCallback(
+        [at = at_](c10::ivalue::Future&) { *at = Clock::now().time_since_epoch().count(); });
+  }
+  std::optional<Clock::time_point> time() const {
+    const Clock::rep at = *at_;
+    if (at == 0) return std::nullopt;
+    return Clock::time_point(Clock::duration(at));
+  }
+
+ private:
+  std::shared_ptr<std::atomic<Clock::rep>> at_ = std::make_shared<std::atomic<Clock::rep>>(0);
+};
+
 class WholeSum : public PendingSum {
  public:
-  WholeSum(GlooGroup& group, WorkPtr work) : group_(group), work_(std::move(work)) {}
+  WholeSum(GlooGroup& group, WorkPtr work)
+      : group_(group), work_(std::move(work)), arrival_(work_) {}
   void wait() override { group_.wait(work_); }
+  std::optional<Clock::time_point> arrived() const override { return arrival_.time(); }
 
  private:
   GlooGroup& group_;
   WorkPtr work_;
+  Arrival arrival_;
 };
 
 // gloo sums no bfloat16: each rank is sent its part of all the others' numbers, sums them in
@@ -232,6 +261,7 @@ class RoundedSum : public PendingSum {
     given_bytes_ = given_.view(at::kByte);
     taken_bytes_ = taken_.view(at::kByte);
     work_ = group.to_each(taken_bytes_, given_bytes_);
+    arrival_.emplace(work_);
   }
   void wait() override {
     const at::NoGradGuard no_grad;
@@ -246,37 +276,38 @@ class RoundedSum : public PendingSum {
         flat_.narrow(0, first, count).copy_(parts[r].view(at::kBFloat16).narrow(0, 0, count));
     }
   }
+  std::optional<Clock::time_point> arrived() const override { return arrival_->time(); }
 
  private:
   GlooGroup& group_;
   Tensor flat_, given_, taken_, given_bytes_, taken_bytes_;
   WorkPtr work_;
+  std::optional<Arrival> arrival_;
 };
 
-std::unique_ptr<PendingSum> GlooGroup::start_sum(Tensor flat, ReduceDtype dtype) {
-  if (dtype == ReduceDtype::kBfloat16) return std::make_unique<RoundedSum>(*this, std::move(flat));
+std::unique_ptr<PendingSum> GlooGroup::start_sum(Tensor flat, Precision dtype) {
+  if (dtype == Precision::kBFloat16) return std::make_unique<RoundedSum>(*this, std::move(flat));
   std::vector<Tensor> tensors = {std::move(flat)};
   return std::make_unique<WholeSum>(*this, begin([&] { return group_->allreduce(tensors); }));
 }
 
 }  // namespace
 
-std::unique_ptr<Ranks::Group> MakeGroup::by_gloo(const Launch& launch,
-                                                 const RanksOptions& options) {
+std::unique_ptr<Ranks::Group> gloo_group(const Launch& launch, const RanksOptions& options) {
   return std::make_unique<GlooGroup>(launch, options);
 }
 
-bool MakeGroup::has_gloo() {
+bool has_gloo() {
   return true;
 }
 #else
-std::unique_ptr<Ranks::Group> MakeGroup::by_gloo(const Launch& /*launch*/,
-                                                 const RanksOptions& /*options*/) {
+std::unique_ptr<Ranks::Group> gloo_group(const Launch& /*launch*/,
+                                         const RanksOptions& /*options*/) {
   misuse("this fathom was built without the library by which ranks talk",
          "install libgloo-dev and build again, or train with one process");
 }
 
-bool MakeGroup::has_gloo() {
+bool has_gloo() {
   return false;
 }
 #endif

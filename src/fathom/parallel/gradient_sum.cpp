@@ -17,6 +17,11 @@ namespace fathom {
 namespace {
 
 using torch::autograd::variable_list;
+using Clock = std::chrono::steady_clock;
+
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
 
 // Called when a gradient has been added to its leaf's.
 struct AfterGradient : torch::autograd::FunctionPostHook {
@@ -37,6 +42,7 @@ struct GradientSum::Bucket {
   Tensor flat;
   size_t missing = 0;
   std::unique_ptr<PendingSum> sum;
+  Clock::time_point sent;
 };
 
 // The node lives as long as somebody holds it, and so does its hook.
@@ -45,7 +51,7 @@ struct GradientSum::Watch {
   uintptr_t key = 0;
 };
 
-GradientSum::GradientSum(Ranks& ranks, std::vector<Tensor> parameters, ReduceDtype dtype,
+GradientSum::GradientSum(Ranks& ranks, std::vector<Tensor> parameters, Precision dtype,
                          BucketSizes sizes)
     : ranks_(ranks), parameters_(std::move(parameters)), dtype_(dtype), sizes_(sizes) {}
 
@@ -122,20 +128,35 @@ void GradientSum::send(Bucket& bucket) {
     bucket.flat.select(0, flag++).fill_(has_one ? 1 : 0);
     at += p.numel();
   }
+  bucket.sent = Clock::now();
   bucket.sum = ranks_.start_sum(bucket.flat, dtype_);
+}
+
+// Up to now, the times of buckets that were sent one after the other: each moment once.
+void GradientSum::count_hidden() {
+  const Clock::time_point now = Clock::now();
+  Clock::time_point counted;
+  for (size_t b = 0; b < next_; ++b) {
+    const Bucket& bucket = *buckets_[b];
+    const Clock::time_point end = std::min(now, bucket.sum->arrived().value_or(now));
+    const Clock::time_point from = std::max(counted, bucket.sent);
+    if (end <= from) continue;
+    seconds_hidden_ += seconds_between(from, end);
+    counted = end;
+  }
 }
 
 void GradientSum::finish() {
   if (!begun_) lay_out();
   begun_ = false;
   stop_watching();
+  count_hidden();
   for (; next_ < buckets_.size(); ++next_) send(*buckets_[next_]);
   const at::NoGradGuard no_grad;
   for (const auto& bucket : buckets_) {
-    const auto start = std::chrono::steady_clock::now();
+    const Clock::time_point start = Clock::now();
     bucket->sum->wait();
-    seconds_waited_ +=
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds_waited_ += seconds_between(start, Clock::now());
     bucket->sum.reset();
     const float* flags = bucket->flat.data_ptr<float>() + bucket->numbers;
     int64_t at = 0;

@@ -22,8 +22,8 @@ class GradientSum {
  public:
   // Of leaves, in the order in which the forward pass meets them; the same on all ranks.
   // `ranks` outlives it.
-  GradientSum(Ranks& ranks, std::vector<Tensor> parameters,
-              ReduceDtype dtype = ReduceDtype::kFloat32, BucketSizes sizes = BucketSizes());
+  GradientSum(Ranks& ranks, std::vector<Tensor> parameters, Precision dtype = Precision::kFloat32,
+              BucketSizes sizes = BucketSizes());
   ~GradientSum();
   GradientSum(const GradientSum&) = delete;
   GradientSum& operator=(const GradientSum&) = delete;
@@ -36,7 +36,9 @@ class GradientSum {
   int64_t buckets() const { return static_cast<int64_t>(buckets_.size()); }
   // Of the last step, how many of them went before its backward pass was over.
   int64_t buckets_ahead() const { return ahead_; }
-  // Since it was made: waiting in finish() for buckets that were under way.
+  // Since it was made: while backward passes still ran and a bucket or more was under way, the
+  // other ranks' lateness included; and waiting in finish() for the rest.
+  double seconds_hidden() const { return seconds_hidden_; }
   double seconds_waited() const { return seconds_waited_; }
 
  private:
@@ -46,10 +48,11 @@ class GradientSum {
   void came(size_t parameter);
   void send(Bucket& bucket);
   void stop_watching();
+  void count_hidden();
 
   Ranks& ranks_;
   std::vector<Tensor> parameters_;
-  ReduceDtype dtype_;
+  Precision dtype_;
   BucketSizes sizes_;
   std::vector<char> wanted_;  // what the buckets were laid out for: which parameters are trained
   std::vector<std::unique_ptr<Bucket>> buckets_;
@@ -59,7 +62,7 @@ class GradientSum {
   size_t next_ = 0;  // the bucket that goes next: all ranks send them in the same order
   bool begun_ = false;
   int64_t ahead_ = 0;
-  double seconds_waited_ = 0;
+  double seconds_hidden_ = 0, seconds_waited_ = 0;
 };
 
 }  // namespace fathom

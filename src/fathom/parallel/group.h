@@ -13,16 +13,14 @@ class Ranks::Group {
   virtual ~Group() = default;
   // Of flat or shaped contiguous tensors on the processor, as Ranks has them.
   virtual void sum(Tensor tensor) = 0;
-  virtual std::unique_ptr<PendingSum> start_sum(Tensor flat, ReduceDtype dtype) = 0;
+  virtual std::unique_ptr<PendingSum> start_sum(Tensor flat, Precision dtype) = 0;
   virtual std::vector<Tensor> gather(const Tensor& tensor) = 0;  // of the same shape, by rank
   virtual void broadcast(Tensor tensor, int from) = 0;
   virtual void await_first() = 0;
 };
 
 // libtorch's c10d over gloo. Throws Error as Ranks does.
-struct MakeGroup {
-  static std::unique_ptr<Ranks::Group> by_gloo(const Launch& launch, const RanksOptions& options);
-  static bool has_gloo();
-};
+std::unique_ptr<Ranks::Group> gloo_group(const Launch& launch, const RanksOptions& options);
+bool has_gloo();  // the program was built with it
 
 }  // namespace fathom

@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -41,7 +42,7 @@ class FileCounters : public Counters {
  public:
   FileCounters(const std::string& path, int size) : count_(slots::count(size)) {
     const size_t bytes = sizeof(Number) * count_;
-    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     void* at = fd < 0 || ftruncate(fd, static_cast<off_t>(bytes)) != 0
                    ? MAP_FAILED
                    : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -50,7 +51,7 @@ class FileCounters : public Counters {
     if (at == MAP_FAILED)
       fail(fmt::format("{}, by which ranks watch one another, cannot be had: {}", path,
                        std::strerror(error)),
-           "TMPDIR names a folder with room for it");
+           "it needs a few bytes of memory, and /proc to be there");
     numbers_ = static_cast<Number*>(at);
   }
   ~FileCounters() override { munmap(numbers_, sizeof(Number) * count_); }
@@ -64,19 +65,10 @@ class FileCounters : public Counters {
   Number* numbers_ = nullptr;
 };
 
-[[noreturn]] void end_process(const Error& error) {
-  print_error(error);
-  _exit(1);
-}
-
 }  // namespace
 
 std::unique_ptr<Counters> counters_in_file(const std::string& path, int size) {
   return std::make_unique<FileCounters>(path, size);
-}
-
-std::string counters_path(const Launch& launch) {
-  return launch.file + "-counters";
 }
 
 LostRank tell_lost(Counters& counters, int size, LostRank lost) {
@@ -87,6 +79,21 @@ LostRank tell_lost(Counters& counters, int size, LostRank lost) {
   return lost;
 }
 
+bool is_said(Counters& counters, int size, const Error& error, bool speaks,
+             std::chrono::milliseconds patience) {
+  // Never 0, and the same in all processes of one program.
+  const auto words = static_cast<int64_t>(std::hash<std::string>()(error.what()) >> 2 | 1);
+  if (speaks && counters.add(slots::sayers(size), 1) == 1) {
+    counters.add(slots::said(size), words);
+    return false;
+  }
+  const Clock::time_point end = Clock::now() + patience;
+  int64_t said = 0;
+  while ((said = counters.add(slots::said(size), 0)) == 0 && Clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  return said == words;
+}
+
 Error as_error(const LostRank& lost) {
   const std::string who = fmt::format("rank {}", lost.rank);
   const std::string resume =
@@ -94,7 +101,8 @@ Error as_error(const LostRank& lost) {
   switch (lost.kind) {
     case LossKind::kFailed:
       return {ErrorKind::kFailure, who + " has ended with an error",
-              fmt::format("it said which, marked [{}]; {}", who, resume)};
+              fmt::format("it said which{}; {}", lost.rank == 0 ? "" : ", marked [" + who + "]",
+                          resume)};
     case LossKind::kKilled:
       return {
           ErrorKind::kFailure,
@@ -143,7 +151,7 @@ std::optional<LostRank> HeartbeatWatch::look(Counters& counters, Clock::time_poi
 
 // What the two threads and the object share. One asks the numbers and may hang in that; the other
 // only looks at the clock, and ends the process.
-class Heartbeat::Threads {
+class Heartbeat::Threads : public std::enable_shared_from_this<Heartbeat::Threads> {
  public:
   Threads(const Launch& launch, std::unique_ptr<Counters> counters, HeartbeatTimes times,
           std::function<void(const Error&)> end)
@@ -204,9 +212,38 @@ class Heartbeat::Threads {
       if (!lost_ || now - lost_since_ <= times_.grace) continue;
       const Error error = as_error(*lost_);
       lock.unlock();
-      end_(error);
-      return;
+      if (end_) {
+        end_(error);
+        return;
+      }
+      if (!is_said(error)) print_error(error);
+      _exit(1);
     }
+  }
+
+  // The thread that asks the numbers may hang, so it is another one yet that is waited for.
+  bool is_said(const Error& error) {
+    struct Answer {
+      std::mutex mutex;
+      std::condition_variable changed;
+      std::optional<bool> is_said;
+    };
+    const auto answer = std::make_shared<Answer>();
+    std::thread([self = shared_from_this(), answer, error] {
+      bool is_said = false;
+      try {
+        is_said = fathom::is_said(*self->counters_, self->size_, error, self->rank_ == 0,
+                                  self->times_.patience);
+      } catch (...) {  // nobody is reached who could say it
+      }
+      const std::lock_guard<std::mutex> lock(answer->mutex);
+      answer->is_said = is_said;
+      answer->changed.notify_all();
+    }).detach();
+    std::unique_lock<std::mutex> lock(answer->mutex);
+    answer->changed.wait_for(lock, times_.patience + times_.interval,
+                             [&] { return answer->is_said.has_value(); });
+    return answer->is_said.value_or(false);
   }
 
   // False: the last word has not got through.
@@ -237,8 +274,7 @@ class Heartbeat::Threads {
 
 Heartbeat::Heartbeat(const Launch& launch, std::unique_ptr<Counters> counters, HeartbeatTimes times,
                      std::function<void(const Error&)> end)
-    : threads_(std::make_shared<Threads>(launch, std::move(counters), times,
-                                         end ? std::move(end) : end_process)),
+    : threads_(std::make_shared<Threads>(launch, std::move(counters), times, std::move(end))),
       exceptions_(std::uncaught_exceptions()) {
   // Signals are the work's.
   sigset_t all, before;
@@ -256,6 +292,10 @@ Heartbeat::~Heartbeat() {
 void Heartbeat::finish() noexcept {
   if (threads_) threads_->stop(/*failed=*/false);
   threads_.reset();
+}
+
+bool Heartbeat::is_said(const Error& error) {
+  return threads_ && threads_->is_said(error);
 }
 
 std::optional<LostRank> Heartbeat::lost() const {

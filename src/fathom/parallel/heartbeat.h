@@ -29,8 +29,6 @@ class Counters {
 
 // In a file that the ranks of one machine share. Throws Error.
 std::unique_ptr<Counters> counters_in_file(const std::string& path, int size);
-// That of Launch::file, for the launcher to write it before it starts ranks.
-std::string counters_path(const Launch& launch);
 
 // Where a rank's numbers are.
 namespace heartbeat_slots {
@@ -43,8 +41,14 @@ inline int finders(int size) {  // how many have found one lost
 inline int lost(int size) {  // which, and why; 0: none
   return size + 1;
 }
-inline int count(int size) {
+inline int said(int size) {  // the error that all end with, as a number; 0: none
   return size + 2;
+}
+inline int sayers(int size) {  // how many of rank 0 and its launcher wanted to say one
+  return size + 3;
+}
+inline int count(int size) {
+  return size + 4;
 }
 }  // namespace heartbeat_slots
 
@@ -59,12 +63,19 @@ LostRank tell_lost(Counters& counters, int size, LostRank lost);
 // "rank 1 has not been heard of for 10 s: ..."
 Error as_error(const LostRank& lost);
 
+// Of an error that a process ends with: whether another one says it. What all of them end with is
+// said by those that `speaks`, rank 0 and its launcher, the first of the two; the others wait for
+// them, within `patience`. False: the words are its own, or nobody says them.
+bool is_said(Counters& counters, int size, const Error& error, bool speaks,
+             std::chrono::milliseconds patience);
+
 using HeartbeatClock = std::chrono::steady_clock;
 struct HeartbeatTimes {
   std::chrono::milliseconds interval{2000};  // of beats
   std::chrono::milliseconds silence{10000};  // after which a rank is lost
   std::chrono::milliseconds grace{5000};     // that work gets to end by itself when one is
   int watched = 8;                           // ranks that each one looks at
+  std::chrono::milliseconds patience{3000};  // of is_said()
 };
 
 // One rank's looking, as a value: no thread, no clock of its own.
@@ -91,7 +102,8 @@ class HeartbeatWatch {
 class Heartbeat {
  public:
   // `end` is called from a thread where a rank was lost and the process has not ended by itself
-  // within `grace`; without one the sentence is printed and the process ends with exit code 1.
+  // within `grace`; without one the sentence is printed, unless it is_said(), and the process ends
+  // with exit code 1.
   Heartbeat(const Launch& launch, std::unique_ptr<Counters> counters, HeartbeatTimes times = {},
             std::function<void(const Error&)> end = {});
   ~Heartbeat();  // finish(); where an exception is under way, the others learn that it failed
@@ -103,6 +115,9 @@ class Heartbeat {
   void finish() noexcept;
 
   std::optional<LostRank> lost() const;
+
+  // The same of this rank's; to be asked once.
+  bool is_said(const Error& error);
 
  private:
   class Threads;

@@ -6,12 +6,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "fathom/base/error.h"
 #include "fathom/base/lines.h"
@@ -35,6 +39,8 @@ struct Names {
 };
 constexpr Names kTorchrun = {"torchrun",         "RANK",      "WORLD_SIZE", "LOCAL_RANK",
                              "LOCAL_WORLD_SIZE", "LOCAL_RANK"};
+constexpr Names kLocal = {"--nproc",          "RANK", "WORLD_SIZE", "LOCAL_RANK",
+                          "LOCAL_WORLD_SIZE", kRanks};
 constexpr Names kOpenMpi = {"mpirun",
                             "OMPI_COMM_WORLD_RANK",
                             "OMPI_COMM_WORLD_SIZE",
@@ -48,8 +54,8 @@ constexpr Names kMpich = {"mpirun",          "PMI_RANK",        "PMI_SIZE",
 
 class Reader {
  public:
-  Reader(const Environment& environment, std::string by)
-      : environment_(environment), by_(std::move(by)) {}
+  Reader(const Environment& environment, const Names& names)
+      : environment_(environment), names_(names) {}
 
   // Set to nothing is not set.
   std::optional<std::string> text(const char* name) const {
@@ -58,13 +64,11 @@ class Reader {
     return value && trim(*value).empty() ? std::nullopt : value;
   }
   bool has(const char* name) const { return text(name).has_value(); }
+  bool shows_ranks() const { return has(names_.rank) || has(names_.size) || has(names_.more); }
 
-  [[noreturn]] void miss(const char* name, const std::string& with,
-                         const std::string& hint = "") const {
+  [[noreturn]] void miss(const char* name, const std::string& with) const {
     misuse(fmt::format("{} is not set, though {} is", name, with),
-           hint.empty()
-               ? fmt::format("{} sets them all; to train in one process, unset {}", by_, with)
-               : hint);
+           fmt::format("{} sets them all; {}", names_.by, how_to_be_alone()));
   }
   int number(const char* name, int low, int high) const {
     const std::optional<std::string> value = text(name);
@@ -72,7 +76,7 @@ class Reader {
     if (!read || *read < low || *read > high)
       misuse(fmt::format("{} = {} is no whole number from {} to {}", name,
                          quoted_start(value.value_or("")), low, high),
-             fmt::format("{} sets it; to train in one process, unset it", by_));
+             fmt::format("{} sets it; {}", names_.by, how_to_be_alone()));
     return *read;
   }
   int number_of(const char* name, const char* with, int low, int high) const {
@@ -81,13 +85,18 @@ class Reader {
   }
 
  private:
-  const Environment& environment_;
-  std::string by_;
-};
+  // One that is left of a launcher's variables would be taken for half of them.
+  std::string how_to_be_alone() const {
+    std::vector<std::string> set;
+    for (const char* name :
+         {kRanks, names_.rank, names_.size, names_.local_rank, names_.local_size, names_.more})
+      if (has(name) && std::find(set.begin(), set.end(), name) == set.end()) set.emplace_back(name);
+    return "to train in one process, unset " + join(set, " ");
+  }
 
-bool shows(const Reader& in, const Names& names) {
-  return in.has(names.rank) || in.has(names.size) || in.has(names.more);
-}
+  const Environment& environment_;
+  const Names& names_;
+};
 
 // Ranks, as far as the launcher has variables for them.
 Launch ranks_of(const Reader& in, const Names& names) {
@@ -231,24 +240,51 @@ Environment process_environment() {
 
 Launch launch_of(const Environment& environment) {
   // Before Slurm's, for an allocation's variables are there under other launchers too.
-  const Reader torchrun(environment, "torchrun");
-  if (const std::optional<std::string> file = torchrun.text(kRanksFile)) {
-    Launch launch = ranks_of(torchrun, kTorchrun);
-    set_local_ranks(torchrun, kTorchrun, launch);
-    launch.file = *file;
-    launch.by = "--nproc";
+  const Reader local(environment, kLocal);
+  if (const std::optional<std::string> descriptors = local.text(kRanks)) {
+    Launch launch = ranks_of(local, kLocal);
+    set_local_ranks(local, kLocal, launch);
+    set_meeting_files(*descriptors, launch);
     return launch;
   }
-  if (shows(torchrun, kTorchrun)) return by_torchrun(torchrun);
-  const Reader mpirun(environment, "mpirun");
-  if (shows(mpirun, kOpenMpi)) return by_open_mpi(mpirun);
+  const Reader torchrun(environment, kTorchrun);
+  if (torchrun.shows_ranks()) return by_torchrun(torchrun);
+  const Reader mpirun(environment, kOpenMpi);
+  if (mpirun.shows_ranks()) return by_open_mpi(mpirun);
   // A batch script has SLURM_PROCID too, and is one process: only a step has tasks.
-  const Reader srun(environment, "srun");
+  const Reader srun(environment, kSlurm);
   if (srun.has("SLURM_STEP_ID") || srun.has(kSlurm.size)) {
     if (srun.has(kSlurm.rank) || srun.has(kSlurm.size)) return by_slurm(srun);
   }
-  if (shows(mpirun, kMpich)) return by_mpich(mpirun);
+  const Reader mpich(environment, kMpich);
+  if (mpich.shows_ranks()) return by_mpich(mpich);
   return {};
+}
+
+void set_meeting_files(const std::string& descriptors, Launch& launch) {
+  const size_t comma = descriptors.find(',');
+  for (const auto& [text, file] :
+       {std::pair{descriptors.substr(0, comma), &launch.file},
+        {comma == std::string::npos ? "" : descriptors.substr(comma + 1), &launch.counters}}) {
+    const auto descriptor = parse_number<int>(text);
+    std::error_code none;
+    if (descriptor) {
+      *file = fmt::format("/proc/self/fd/{}", *descriptor);
+      const std::string is = std::filesystem::read_symlink(*file, none);
+      if (is.rfind(fmt::format("/memfd:{}", kRanksMemory), 0) == 0) continue;
+    }
+    misuse(fmt::format("{} = {} is left over from ranks that --nproc has started, of which this "
+                       "process is none",
+                       kRanks, quoted_start(descriptors)),
+           fmt::format("unset {} RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE", kRanks));
+  }
+}
+
+std::optional<std::string> crowding_note(const Launch& launch, int processors) {
+  if (launch.is_bound || launch.local_size <= processors) return std::nullopt;
+  return fmt::format("{} ranks take turns on {}: they are no faster than {}", launch.local_size,
+                     counted(processors, "processor", "processors"),
+                     processors == 1 ? "one process" : fmt::format("{} ranks", processors));
 }
 
 std::string own_address(const Launch& launch) {

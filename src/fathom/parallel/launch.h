@@ -12,8 +12,10 @@ namespace fathom {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();
 
-// Names the file of Launch::file to the ranks that --nproc starts.
-inline constexpr char kRanksFile[] = "FATHOM_RANKS_FILE";
+// Names to the ranks that --nproc starts the descriptors "7,8" of two files in memory, by which
+// they meet; and what such a file is called.
+inline constexpr char kRanks[] = "FATHOM_RANKS";
+inline constexpr char kRanksMemory[] = "fathom-ranks";
 
 struct Launch {
   int rank = 0, size = 1;              // among all; 0 <= rank < size
@@ -22,8 +24,8 @@ struct Launch {
   std::string address;
   int port = 0;
   // Ranks of one machine that --nproc started meet in this file instead, so that no port is opened
-  // for it (a c10d FileStore; the folder around it is the launcher's, who removes it).
-  std::string file;
+  // for it (a c10d FileStore), and watch one another by the other one (heartbeat.h).
+  std::string file, counters;
   // A c10d TCPStore listens at address:port already, the launcher's own: rank 0 opens none, and
   // keys need a prefix of their own ("attempt_<restarts>"), for it outlives a start.
   bool store_is_there = false;
@@ -44,6 +46,14 @@ struct Launch {
 // follows from the others. Throws Error(kUsage), which names the variable, for one that is missing
 // or makes no sense.
 Launch launch_of(const Environment& environment);
+
+// Launch::file and counters, of what kRanks says. Throws Error(kUsage) where this process was not
+// given such files.
+void set_meeting_files(const std::string& descriptors, Launch& launch);
+
+// What a user should know of a machine's ranks that share so few processors; nothing: they have
+// enough.
+std::optional<std::string> crowding_note(const Launch& launch, int processors);
 
 // The address of this machine at which the others reach it: 127.0.0.1 where all are on one machine,
 // else that of the interface by which `launch.address` is reached. Throws Error where there is no

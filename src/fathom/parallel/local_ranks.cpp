@@ -3,16 +3,17 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <ctime>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -29,27 +30,33 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kNotStarted = 127;
 
-class MeetingFolder {
+// Two files in memory: nothing has to be removed, whatever ends the processes that know them.
+class MeetingPlace {
  public:
-  MeetingFolder() {
-    std::error_code error;
-    std::string name = std::filesystem::temp_directory_path(error) / "fathom-ranks-XXXXXX";
-    if (error || mkdtemp(name.data()) == nullptr)
-      fail(fmt::format("the folder {}, where ranks meet, cannot be made: {}", name,
-                       std::strerror(errno)),
-           "TMPDIR names a folder that can be written");
-    path_ = name;
+  MeetingPlace() {
+    for (int& descriptor : descriptors_) {
+      descriptor = memfd_create(kRanksMemory, MFD_CLOEXEC);
+      if (descriptor < 0)
+        fail(
+            fmt::format("no file in memory can be had, where ranks meet: {}", std::strerror(errno)),
+            "train with one process, or allow more memory and open files (ulimit)");
+    }
   }
-  ~MeetingFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
+  ~MeetingPlace() {
+    for (const int descriptor : descriptors_)
+      if (descriptor >= 0) close(descriptor);
   }
-  MeetingFolder(const MeetingFolder&) = delete;
-  MeetingFolder& operator=(const MeetingFolder&) = delete;
-  std::string file() const { return path_ + "/ranks"; }
+  MeetingPlace(const MeetingPlace&) = delete;
+  MeetingPlace& operator=(const MeetingPlace&) = delete;
+
+  std::string text() const { return fmt::format("{},{}", descriptors_[0], descriptors_[1]); }
+  // To what this process becomes.
+  void hand_over() const {
+    for (const int descriptor : descriptors_) fcntl(descriptor, F_SETFD, 0);
+  }
 
  private:
-  std::string path_;
+  std::array<int, 2> descriptors_ = {-1, -1};
 };
 
 bool asks_to_end(int signal) {
@@ -79,8 +86,8 @@ class LocalRanks {
              LocalRanksTimes times)
       : program_(program), words_(words), times_(times), ranks_(static_cast<size_t>(size)) {
     launch_.size = launch_.local_size = size;
-    launch_.file = folder_.file();
-    counters_ = counters_in_file(counters_path(launch_), size);
+    set_meeting_files(place_.text(), launch_);
+    counters_ = counters_in_file(launch_.counters, size);
   }
 
   int run() {
@@ -138,12 +145,14 @@ class LocalRanks {
       const int nothing = open("/dev/null", O_RDONLY);
       if (nothing > 0) dup2(nothing, STDIN_FILENO), close(nothing);
     }
+    place_.hand_over();
     const std::string number = std::to_string(rank), all = std::to_string(size());
+    const std::string place = place_.text();
     for (const auto& [name, value] : {std::pair{"RANK", &number},
                                       {"WORLD_SIZE", &all},
                                       {"LOCAL_RANK", &number},
                                       {"LOCAL_WORLD_SIZE", &all},
-                                      {kRanksFile, &launch_.file}})
+                                      {kRanks, &place}})
       setenv(name, value->c_str(), /*overwrite=*/1);
     std::vector<char*> arguments;
     for (const std::string& word : words_) arguments.push_back(const_cast<char*>(word.c_str()));
@@ -200,7 +209,16 @@ class LocalRanks {
     // A rank that was asked to end does so with such a code when it has saved; its fellows do too.
     if (signal == 0 && code > 128) return;
     if (signal == 0) return end_the_others({rank, LossKind::kFailed, 0});
+    if (sigismember(&signals_, signal) == 1) return end_the_unbegun(signal);
     end_the_others({rank, LossKind::kKilled, signal});
+  }
+
+  // A rank that trains does not die of what asks it to end. Before that it does, and no step was
+  // made without it: nobody has anything to save.
+  void end_the_unbegun(int signal) {
+    if (deadline_) return;
+    deadline_ = Clock::now() + times_.unbegun;
+    kill_all(signal);
   }
 
   void end_the_others(const LostRank& lost) {
@@ -209,8 +227,9 @@ class LocalRanks {
     const LostRank first = tell_lost(*counters_, size(), lost);
     // One that ended with an error has said it, and one whose fellows were asked to end is not
     // missed.
-    if (first.rank == lost.rank && lost.kind != LossKind::kFailed && asked_ < 2)
-      print_error(as_error(lost));
+    if (first.rank != lost.rank || lost.kind == LossKind::kFailed || asked_ > 1) return;
+    const Error error = as_error(lost);
+    if (!is_said(*counters_, size(), error, /*speaks=*/true, {})) print_error(error);
   }
 
   void keep_deadlines() {
@@ -233,7 +252,7 @@ class LocalRanks {
   const std::string program_;
   const std::vector<std::string> words_;
   const LocalRanksTimes times_;
-  const MeetingFolder folder_;
+  const MeetingPlace place_;
   Launch launch_;
   std::unique_ptr<Counters> counters_;
   std::vector<Rank> ranks_;

@@ -10,9 +10,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "fathom/base/precision.h"
 #include "fathom/ops/tensor.h"
 #include "fathom/parallel/launch.h"
 
@@ -37,9 +39,9 @@ class PendingSum {
  public:
   virtual ~PendingSum() = default;
   virtual void wait() = 0;
+  // When what travels without waiting for it had arrived; nothing: it has not yet.
+  virtual std::optional<std::chrono::steady_clock::time_point> arrived() const = 0;
 };
-
-enum class ReduceDtype { kFloat32, kBfloat16 };  // in which numbers travel
 
 class Ranks {
  public:
@@ -67,9 +69,10 @@ class Ranks {
   std::map<std::string, double> sum(const std::map<std::string, double>& numbers);
   bool any(bool here);
   // The sum of a flat float32 tensor on the processor, begun; others may be begun before it is
-  // waited for, and are waited for in the same order. With kBfloat16 what travels is rounded, once
-  // before and once after the sum, which is of float32.
-  std::unique_ptr<PendingSum> start_sum(Tensor flat, ReduceDtype dtype = ReduceDtype::kFloat32);
+  // waited for, and are waited for in the same order. `dtype`, kFloat32 or kBFloat16, is that of
+  // what travels: with kBFloat16 it is rounded, once before and once after the sum, which is of
+  // float32.
+  std::unique_ptr<PendingSum> start_sum(Tensor flat, Precision dtype = Precision::kFloat32);
   // What rank `from` has in a contiguous tensor on the processor, to all.
   void broadcast(Tensor tensor, int from = 0);
   std::string broadcast(const std::string& bytes, int from = 0);

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/base/processors.h"
+#include "fathom/track/guarded.h"
 
 #ifdef USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -34,12 +37,12 @@ class StoreCounters : public Counters {
 };
 
 std::unique_ptr<Counters> counters_of(const Launch& launch) {
-  if (!launch.file.empty()) return counters_in_file(counters_path(launch), launch.size);
+  if (!launch.file.empty()) return counters_in_file(launch.counters, launch.size);
   return std::make_unique<StoreCounters>(launch);
 }
 #else
 std::unique_ptr<Counters> counters_of(const Launch& launch) {
-  return counters_in_file(counters_path(launch), launch.size);
+  return counters_in_file(launch.counters, launch.size);
 }
 #endif
 
@@ -58,12 +61,24 @@ WatchedRanks::WatchedRanks(const Launch& launch) {
     const auto lost = heartbeat ? heartbeat->lost() : std::nullopt;
     return lost ? as_error(*lost).what() : "";
   };
+  // To load the program takes a processor's time, which ranks may have to share.
+  options.start_timeout *= std::max(1, launch.local_size / allowed_processors());
   ranks_ = std::make_shared<Ranks>(launch, options);
   heartbeat_ = std::make_shared<Heartbeat>(launch, counters_of(launch));
   *begun = heartbeat_;
 }
 
 WatchedRanks::~WatchedRanks() = default;
+
+int WatchedRanks::say_once(const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (const std::exception& exception) {
+    const Error error = fathom::as_error(exception);
+    if (heartbeat_ == nullptr || !heartbeat_->is_said(error)) throw;
+    return exit_code_of(error);
+  }
+}
 
 void WatchedRanks::part() {
   if (heartbeat_ == nullptr) return;

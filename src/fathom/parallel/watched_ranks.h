@@ -1,6 +1,7 @@
 // Ranks that a heartbeat watches: what a process that was started as one of several has.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "fathom/parallel/heartbeat.h"
@@ -19,6 +20,9 @@ class WatchedRanks {
   WatchedRanks& operator=(const WatchedRanks&) = delete;
 
   const std::shared_ptr<Ranks>& ranks() const { return ranks_; }
+  // Does the work and returns what it does. An error of all ranks is rank 0's to say: on the others
+  // it becomes its exit code. One that this rank alone ends with goes on to the caller.
+  int say_once(const std::function<int()>& work);
   // The work is done: waits for the others to say so too. Nobody is missed after it.
   void part();
 

@@ -49,6 +49,10 @@ void print_error(const Error& error) {
   if (!error.hint().empty()) line("HINT:", style.yellow("HINT:"), error.hint());
 }
 
+int exit_code_of(const Error& error) {
+  return error.kind() == ErrorKind::kUsage ? 2 : 1;
+}
+
 Error as_error(const std::exception& exception) {
   if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;
   if (dynamic_cast<const std::bad_alloc*>(&exception) != nullptr)
@@ -87,7 +91,7 @@ int guarded(int (*body)(int, char**), int argc, char** argv) {
     const Error error = as_error(e);
     std::fflush(stdout);
     print_error(error);
-    exit_code = error.kind() == ErrorKind::kUsage ? 2 : 1;
+    exit_code = exit_code_of(error);
   }
   finish_consoles();
   return exit_code;

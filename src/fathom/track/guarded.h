@@ -15,6 +15,8 @@ int guarded(int (*body)(int, char**), int argc, char** argv);
 // "fathom: ...", and its HINT below, on standard error.
 void print_error(const Error& error);
 
+int exit_code_of(const Error& error);
+
 // Any exception as the Error that is to be printed; a net under the library's own errors.
 Error as_error(const std::exception& exception);
 

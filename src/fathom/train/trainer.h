@@ -104,6 +104,8 @@ class Trainer {
 
   // Where the run's files go from now on.
   void write_to(std::string folder) { folder_ = std::move(folder); }
+  // On the other ranks: where they read what rank 0 has written, should the run return to it.
+  void read_from(std::string folder) { read_folder_ = std::move(folder); }
 
   // Goes on from a checkpoint as if there had been no interruption. The configuration stays the
   // trainer's; where it is another than the checkpoint's, or the data is, nothing of the run
@@ -194,7 +196,7 @@ class Trainer {
   size_t stage_ = 0;              // the present one
   RunConfig config_;              // its
   std::optional<Policy> policy_;  // its, where that is another than the model's own
-  std::string folder_;
+  std::string folder_, read_folder_;
   at::Device device_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Optimizer> optimizer_;

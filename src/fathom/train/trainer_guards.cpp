@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <system_error>
 
 #include "fathom/base/error.h"
 #include "fathom/io/checkpoint_folder.h"
@@ -32,6 +31,7 @@ void Trainer::handle(const Trouble& trouble, const StepData& data, const Trainer
             dump_batch(folder_, state_,
                        ranks_->is_alone() ? data.batches : draw_step(/*whole=*/true).batches,
                        trouble.what);
+  what = ranks_->broadcast(what);  // that all of them end with the same words
   // Leaving a batch out does not mend a weight.
   if (config_.guards.nonfinite == Nonfinite::kSkip && !trouble.in_weights)
     return skip_step(what, data, events);
@@ -57,17 +57,17 @@ void Trainer::skip_step(const std::string& why, const StepData& data, const Trai
   if (events.notice) events.notice(why + "; the step was skipped");
 }
 
-// As rank 0 finds it, whose folder it is: by a descriptor, so the others are told where that leads.
+// As rank 0 finds it, whose folder it is. The others are told its name there: their machine may
+// have the run at another path.
 std::optional<CheckpointChoice> Trainer::newest_of_folder() const {
   std::optional<CheckpointChoice> choice;
   if (!folder_.empty()) choice = newest_complete(folder_ + "/checkpoints");
   if (ranks_->is_alone()) return choice;
-  std::error_code unknown;  // then nobody finds it
-  const std::string folder =
-      ranks_->broadcast(choice ? std::filesystem::canonical(choice->folder, unknown).string() : "");
+  const std::string name =
+      ranks_->broadcast(choice ? std::filesystem::path(choice->folder).filename().string() : "");
   const double step = ranks_->broadcast(choice ? static_cast<double>(choice->step) : 0);
-  if (ranks_->is_first() || folder.empty()) return choice;
-  return CheckpointChoice{folder, static_cast<int64_t>(step), {}};
+  if (ranks_->is_first() || name.empty()) return choice;
+  return CheckpointChoice{read_folder_ + "/checkpoints/" + name, static_cast<int64_t>(step), {}};
 }
 
 // To the newest complete checkpoint, but not to its place in the data: the batch is not met again.

@@ -21,9 +21,7 @@ void Trainer::join(std::shared_ptr<Ranks> ranks, const RankSettings& settings) {
   if (is_sharded()) optimizer_->shard(ranks_->rank(), ranks_->size());
   std::vector<Tensor> tensors;
   for (const Parameter& p : model_->parameters().all()) tensors.push_back(p.tensor);
-  const bool is_rounded = settings.reduce_dtype == Precision::kBFloat16;
-  gradients_ = std::make_unique<GradientSum>(
-      *ranks_, std::move(tensors), is_rounded ? ReduceDtype::kBfloat16 : ReduceDtype::kFloat32);
+  gradients_ = std::make_unique<GradientSum>(*ranks_, std::move(tensors), settings.reduce_dtype);
 }
 
 // Before the first step: that it is one run, and what rank 0 alone knows of it.

@@ -225,6 +225,7 @@ RunEnd train_in(RunFolder& folder, TrainRequest& request, Trainer& trainer,
 }
 
 RunEnd train_along(const TrainRequest& request, Trainer& trainer) {
+  trainer.read_from(run_folder(request.options.run_name));
   go_on(request, trainer);
   TrainerEvents events;
   events.stop = [] { return StopSignal::received() != 0; };

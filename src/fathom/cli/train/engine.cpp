@@ -81,13 +81,20 @@ SampleLines samples_of(const TrainRequest& request, Trainer& trainer) {
   };
 }
 
-int train(TrainRequest request) {
-  console_is_only_watched();
-  const ThreadChoice threads = set_threads(request.config.training.threads);
-  // Also with --quiet: they say that something was damaged, or changed.
-  if (request.resume)
-    for (const std::string& line : request.resume->lines) say_note(line);
-  WatchedRanks ranks(request.launch);
+// How much of the time that gradients were on their way cost nothing, over all ranks.
+void say_hidden_share(const Trainer& trainer, Ranks& ranks, bool says) {
+  const GradientSum* own = trainer.gradient_sum();
+  if (own == nullptr) return;
+  const auto all =
+      ranks.sum({{"hidden", own->seconds_hidden()}, {"waited", own->seconds_waited()}});
+  const double hidden = all.at("hidden"), waited = all.at("waited"), whole = hidden + waited;
+  if (says && whole > 0)
+    say(stdout,
+        fmt::format("sums over {} ranks: {:.0f} % behind backward passes, {:.3g} s waited\n",
+                    ranks.size(), 100 * hidden / whole, waited / ranks.size()));
+}
+
+int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& ranks) {
   if (request.resume && request.config.training.eval_only) return evaluate_only(request, ranks);
   if (request.launch.is_first()) {
     check_run_store(run_store_path());
@@ -117,11 +124,14 @@ int train(TrainRequest request) {
   // To the end of the process: a signal that comes while it leaves must not change how it ended.
   [[maybe_unused]] static const auto* const signal = new StopSignal;
   if (!request.launch.is_first()) {
+    request.options.run_name = ranks.ranks()->broadcast("");
     const RunEnd end = train_along(request, trainer);
+    say_hidden_share(trainer, *ranks.ranks(), /*says=*/false);
     ranks.part();
     return end == RunEnd::kInterrupted ? interrupted_code() : 0;
   }
   folder = take_folder(request);
+  ranks.ranks()->broadcast(request.options.run_name);  // which may have become another one
   RunEnd end = RunEnd::kDone;
   try {
     const auto ready = [&] {
@@ -132,6 +142,7 @@ int train(TrainRequest request) {
     if (!trainer.has_begun()) folder->abandon();
     throw;
   }
+  say_hidden_share(trainer, *ranks.ranks(), !request.options.quiet && !is_notebook);
   ranks.part();
   if (end == RunEnd::kInterrupted) return interrupted_code();
   if (is_notebook) return 0;  // whose console has its lines alone
@@ -145,8 +156,15 @@ int train(TrainRequest request) {
 }  // namespace
 
 int run_train_in_engine(const Arguments& arguments) {
-  auto request = parse_train(arguments);
-  return request ? train(std::move(*request)) : 0;
+  std::optional<TrainRequest> request = parse_train(arguments);
+  if (!request) return 0;
+  console_is_only_watched();
+  const ThreadChoice threads = set_threads(request->config.training.threads);
+  // Also with --quiet: they say that something was damaged, or changed.
+  if (request->resume)
+    for (const std::string& line : request->resume->lines) say_note(line);
+  WatchedRanks ranks(request->launch);
+  return ranks.say_once([&] { return train(*request, threads, ranks); });
 }
 
 }  // namespace fathom

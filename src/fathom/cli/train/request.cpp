@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <optional>
+#include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/base/processors.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/list/list.h"
 #include "fathom/track/console.h"
@@ -86,6 +88,8 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   if (request.options.init_from == "resume") request.options.resume = true;
   if (no_launch && !request.options.describe) throw *no_launch;
   settle_launch(request.launch, request.options);
+  if (auto note = crowding_note(request.launch, allowed_processors()))
+    request.notices.push_back(std::move(*note));
   if (request.options.resume || !request.options.describe) settle_run_name(preset, request.options);
   const std::string& folder = request.options.out_dir;
   if (folder.find('/') != folder.npos)

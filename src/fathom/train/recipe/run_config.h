@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/base/precision.h"
 #include "fathom/config/fields.h"
 #include "fathom/data/mixture.h"
 #include "fathom/data/numbers/example.h"
@@ -25,7 +26,6 @@ enum class LossNorm { kToken, kMinibatch };
 // What the console says of a run: ours, or the lines of the notebook on wirings and nothing else
 // (track/notebook_log.h).
 enum class LogFormat { kFathom, kNotebook };
-enum class Precision { kFloat32, kBFloat16, kFloat16 };
 
 // Upper limits that several lists of fields share: a larger number of threads brings a machine
 // down, and a larger seed is no number that JSON and Python carry exactly.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
+#include "fathom/base/processors.h"
 #include "fathom/base/text.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
@@ -93,6 +94,13 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
                        "of {}",
                        options.nproc, launch.by, launch.rank, launch.size),
            "leave out --nproc, or the launcher");
+  const int processors = online_processors(), most = most_threads(processors);
+  if (options.nproc > most)
+    misuse(
+        fmt::format("nproc = {} is more than the machine carries, which has {}; allowed: 1 to {}",
+                    options.nproc, counted(processors, "processor", "processors"), most),
+        "ranks that share a processor take turns; --gradient_accumulation_steps makes as many "
+        "passes with fewer");
   take_name_of_out_dir(options);
   if (!launch.may_restart || options.resume || options.describe) return;
   if (options.run_name.empty())

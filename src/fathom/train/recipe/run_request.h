@@ -41,8 +41,8 @@ struct TrainOptions {
 };
 void add_fields(FieldList& list, TrainOptions& options);
 // A run that its launcher starts anew goes on from its last checkpoint: options as if that had been
-// asked for. Throws Error(kUsage) for what no launcher could go on with, and for ranks that are to
-// start ranks.
+// asked for. Throws Error(kUsage) for what no launcher could go on with, for ranks that are to
+// start ranks, and for more of them than the machine carries.
 void settle_launch(const Launch& launch, TrainOptions& options);
 // What a command line calls the run.
 inline const std::string& run_word(const TrainOptions& options) {
