@@ -140,7 +140,7 @@ void Advance::pass_door(const StepSpec& spec) {
     if (i > 0) join({state_.next.step, static_cast<int>(i)});
     if (nobody()) continue;
     if (injection.kind == Injection::kLoopInput) enter_late(injection);
-    const Tensor r_RC = carry().r_RC;
+    const Tensor r_RC = injection.newcomers_only ? carry().r_RC : Tensor();
     DoorSite site{spec.layer.width, &spec, static_cast<int>(i), options_.training};
     if ((injection.kind == Injection::kLoopSignal || injection.cut_state) &&
         injection.loop.late > 0)

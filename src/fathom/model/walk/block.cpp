@@ -3,6 +3,8 @@
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/Exception.h>
+#include <c10/util/MaybeOwned.h>
+#include <c10/util/SmallVector.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -22,7 +24,6 @@ using Op = Expr::Op;
 // A block's few values by name.
 class Values {
  public:
-  Values() { values_.reserve(8); }
   const Tensor& at(std::string_view name) const {
     for (const auto& [known, value] : values_)
       if (known == name) return value;
@@ -38,7 +39,8 @@ class Values {
   }
 
  private:
-  std::vector<std::pair<std::string_view, Tensor>> values_;  // names are the wiring's, or literals
+  // Names are the wiring's, or literals.
+  c10::SmallVector<std::pair<std::string_view, Tensor>, 8> values_;
 };
 
 class WiringEvaluator {
@@ -46,7 +48,7 @@ class WiringEvaluator {
   explicit WiringEvaluator(const BlockRun& run) : run_(run) {}
 
   Tensor evaluate(const Expr& e, const Values& values) {
-    const auto argument = [&](size_t i) { return evaluate(e.args[i], values); };
+    const auto argument = [&](size_t i) { return operand(e.args[i], values); };
     switch (e.op) {
       case Op::kName:
         return values.at(e.name);
@@ -57,32 +59,33 @@ class WiringEvaluator {
       case Op::kMultiply:
       case Op::kDivide: {
         // Calls are numbered as they are read.
-        const Tensor left = argument(0), right = argument(1);
-        if (e.op == Op::kAdd) return plus(left, right);
-        if (e.op == Op::kSubtract) return minus(left, right);
-        return e.op == Op::kMultiply ? times(left, right) : left / right;
+        const Operand left = argument(0), right = argument(1);
+        if (e.op == Op::kAdd) return plus(*left, *right);
+        if (e.op == Op::kSubtract) return minus(*left, *right);
+        return e.op == Op::kMultiply ? times(*left, *right) : *left / *right;
       }
       case Op::kAttention: {
         // In their order.
-        const Tensor x = argument(0);
-        const Tensor keys = e.args.size() > 2 ? argument(1) : x;
-        return run_attention(e.part, x, keys, e.args.size() > 1 ? argument(e.args.size() - 1) : x);
+        const Operand x = argument(0);
+        const Operand keys = e.args.size() > 2 ? argument(1) : Operand::borrowed(*x);
+        const Operand v = e.args.size() > 1 ? argument(e.args.size() - 1) : Operand::borrowed(*x);
+        return run_attention(e.part, *x, *keys, *v);
       }
       case Op::kMlp:
-        return run_mlp(e.part, argument(0));
+        return run_mlp(e.part, *argument(0));
       case Op::kNorm:
-        return norm(argument(0), run_.params.norm(run_.step.layer.norm[size_t(e.part)]),
+        return norm(*argument(0), run_.params.norm(run_.step.layer.norm[size_t(e.part)]),
                     run_.settings);
       case Op::kCall:
-        if (e.name == "sigmoid") return argument(0).sigmoid();
-        if (e.name == "mean") return argument(0).mean(-1, /*keepdim=*/true);
-        if (e.name == "sum") return argument(0).sum(-1, /*keepdim=*/true);
+        if (e.name == "sigmoid") return argument(0)->sigmoid();
+        if (e.name == "mean") return argument(0)->mean(-1, /*keepdim=*/true);
+        if (e.name == "sum") return argument(0)->sum(-1, /*keepdim=*/true);
         break;
       case Op::kGreater:
         break;
       case Op::kFunction: {
         std::vector<Tensor> args;
-        for (size_t i = 0; i < e.args.size(); ++i) args.push_back(argument(i));
+        for (size_t i = 0; i < e.args.size(); ++i) args.push_back(*argument(i));
         return run_function(e.name, args, values.at("r"));
       }
     }
@@ -108,6 +111,13 @@ class WiringEvaluator {
   }
 
  private:
+  // A name's own tensor, or what was computed.
+  using Operand = c10::MaybeOwned<Tensor>;
+  Operand operand(const Expr& e, const Values& values) {
+    return e.op == Op::kName ? Operand::borrowed(values.at(e.name))
+                             : Operand::owned(evaluate(e, values));
+  }
+
   Tensor run_attention(int part, const Tensor& x_RC, const Tensor& keys_RC,
                        const Tensor& values_RC) {
     const StepSpec& step = run_.step;
