@@ -28,6 +28,17 @@ Reading readout(const Tensor& n_RC, const Tensor& head, const Tensor& bias,
 
 // ---- what their files share ----
 
+// What a kernel can read. Whether it is to, has_kernels() of the first operand has said.
+inline bool has_floats(const Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat;
+}
+// data_ptr<float>() without a call into libtorch, of which a decoded token makes hundreds.
+inline float* floats(const Tensor& x) {
+  TORCH_CHECK(x.scalar_type() == at::kFloat, "numbers of ", x.scalar_type(),
+              " for a kernel of floats");
+  return static_cast<float*>(x.data_ptr());
+}
+
 // Rows of (..., C) one behind the other, as a matrix.
 struct RowsOf {
   explicit RowsOf(const Tensor& x);

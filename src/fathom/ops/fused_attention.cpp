@@ -202,8 +202,8 @@ Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_
                   p.K <= v.size(1) && v.size(0) == p.B && k.stride(2) == 1 && v.stride(2) == 1,
               "attention of [", x.sizes(), "] to ", p.K, " of [", k.sizes(), "] and [", v.sizes(),
               "]");
-  p.q = {x.data_ptr<float>(), p.Q * x.stride(0), x.stride(0)};
-  p.k = {k.data_ptr<float>(), k.stride(0), 1};
+  p.q = {floats(x), p.Q * x.stride(0), x.stride(0)};
+  p.k = {floats(k), k.stride(0), 1};
   p.k_channel_stride = k.stride(1);
   p.v = head_rows(v);
   check_mask(kept.mask, p.B, p.Q, p.K);
@@ -212,7 +212,7 @@ Tensor attention_of_rows(const Tensor& rows_RC, const KeptKeys& kept, int64_t n_
   seen.tell(p);
   const int64_t width = out_width(p);
   const Tensor out_RC = new_tensor({p.B * p.Q, width});
-  attention_forward(p, {out_RC.data_ptr<float>(), p.Q * width, width}, nullptr);
+  attention_forward(p, {floats(out_RC), p.Q * width, width}, nullptr);
   return out_RC;
 }
 

@@ -25,7 +25,7 @@ void multiply(const RowsOf& x, const Tensor& weight, bool transposed, const Tens
               GemmFinish finish) {
   const RowsOf w(weight);
   const int64_t columns = transposed ? w.rows : w.columns;
-  auto* out = y.data_ptr<float>();
+  auto* out = floats(y);
   finish.other_stride = columns;
   if (const PackedMatrix* kept = kept_weight(weight, transposed))
     gemm(matrix(x), *kept, out, columns, finish);
@@ -104,7 +104,7 @@ class MlpFunction : public Function<MlpFunction> {
     gelu.kind = GemmFinish::kGelu;
     gelu.gelu = static_cast<GeluForm>(form);
     gelu.bias = data_or_null(up_bias);
-    if (pre.defined()) gelu.pre = pre.data_ptr<float>();
+    if (pre.defined()) gelu.pre = floats(pre);
     const Tensor activated = map(rows, up, gelu);
     plain.bias = data_or_null(down_bias);
     const Tensor y = map(RowsOf(activated), down, plain);
@@ -142,7 +142,7 @@ class MlpFunction : public Function<MlpFunction> {
 
 RowsOf::RowsOf(const Tensor& x)
     : tensor(x.contiguous()),
-      data(tensor.data_ptr<float>()),
+      data(floats(tensor)),
       rows(x.size(-1) == 0 ? 0 : x.numel() / x.size(-1)),
       columns(x.size(-1)) {}
 
@@ -154,12 +154,12 @@ void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 void check_linear(int64_t columns, const Tensor& weight, const Tensor& bias) {
   TORCH_CHECK(weight.dim() == 2 && weight.size(1) == columns, "a weight of [", weight.sizes(),
               "] cannot map rows of ", columns);
-  TORCH_CHECK(has_kernels(weight), "a weight in another precision or on another device");
+  TORCH_CHECK(has_floats(weight), "a weight in another precision or on another device");
   check_vector(bias, weight.size(0));
 }
 
 void check_vector(const Tensor& x, int64_t size) {
-  TORCH_CHECK(!x.defined() || (x.dim() == 1 && x.size(0) == size && has_kernels(x)),
+  TORCH_CHECK(!x.defined() || (x.dim() == 1 && x.size(0) == size && has_floats(x)),
               "a bias or a norm's weight of [", x.sizes(), "] where ", size, " are needed");
 }
 

@@ -18,7 +18,7 @@ NormProblem problem(const RowsOf& x, const Tensor& weight, double eps, bool cent
   p.x = x.data;
   p.rows = x.rows;
   p.columns = x.columns;
-  p.weight = weight.data_ptr<float>();
+  p.weight = floats(weight);
   p.eps = eps;
   p.centred = centred;
   return p;
@@ -33,7 +33,7 @@ class NormFunction : public Function<NormFunction> {
     p.bias = data_or_null(bias);
     const Tensor y = new_tensor(x.sizes());
     if (ctx == nullptr) {
-      norm_forward(p, y.data_ptr<float>(), nullptr, nullptr);
+      norm_forward(p, floats(y), nullptr, nullptr);
     } else {
       const Tensor statistics = new_tensor({2, rows.rows});
       auto* mean = statistics.data_ptr<float>();

@@ -49,11 +49,11 @@ Tensor plus(const Tensor& a, const Tensor& b) {
   constexpr int64_t kFew = 1 << 13;
   const bool is_row = a.dim() == 2 && b.dim() == 2 && b.size(0) == 1 && b.size(1) == a.size(1);
   const bool few = a.numel() <= kFew && (a.sizes() == b.sizes() || is_row) && a.is_contiguous() &&
-                   b.is_contiguous() && has_kernels(b) && !at::GradMode::is_enabled();
+                   b.is_contiguous() && has_floats(b) && !at::GradMode::is_enabled();
   if (!few) return a + b;
   const Tensor sum = new_tensor(a.sizes());
   for (int64_t i = 0; i < a.numel(); i += b.numel())
-    add(a.data_ptr<float>() + i, b.data_ptr<float>(), b.numel(), sum.data_ptr<float>() + i);
+    add(floats(a) + i, floats(b), b.numel(), floats(sum) + i);
   return sum;
 }
 
@@ -61,7 +61,7 @@ Tensor embed(const Tensor& x_RC, const Tensor& table, const Tensor& ids_R) {
   const Tensor ids = ids_R.contiguous(), rows = table.contiguous();
   TORCH_CHECK(table.dim() == 2 && ids.dim() == 1 && ids.scalar_type() == at::kLong,
               "rows of a table of [", table.sizes(), "]");
-  TORCH_CHECK(!x_RC.defined() || (has_kernels(x_RC) && x_RC.dim() == 2 &&
+  TORCH_CHECK(!x_RC.defined() || (has_floats(x_RC) && x_RC.dim() == 2 &&
                                   x_RC.size(0) == ids.numel() && x_RC.size(1) == table.size(1)),
               "rows of a table of [", table.sizes(), "] on [", x_RC.sizes(), "]");
   const auto* id = ids.data_ptr<int64_t>();
