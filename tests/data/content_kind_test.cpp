@@ -6,6 +6,7 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "data/data_testing.h"
@@ -200,6 +201,120 @@ TEST(ContentKind, TextsAndBytesAreNoIds) {
   EXPECT_THAT(as_ids(raw(letters))->what, HasSubstr("one byte each"));
 }
 
+TEST(ContentKind, BinaryFilesHaveTheirNames) {
+  const std::string noise = random_bytes(3000);
+  for (const auto& [what, mark] :
+       std::vector<Sample>{{"BMP", "BM\x36\x10\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0"s},
+                           {"WebP", "RIFF\x10\x20\0\0WEBPVP8 "s},
+                           {"TIFF", "II*\0\x08\0\0\0"s},
+                           {"icon", "\0\0\1\0\1\0"s},
+                           {"WAV", "RIFF\x24\x08\0\0WAVEfmt "s},
+                           {"MP3", "ID3\x04\0\0"s},
+                           {"MP3", "\xff\xfb\x90\x64"s},
+                           {"MP4", "\0\0\0\x20"s + "ftypisom"},
+                           {"Ogg", "OggS\0\2"s},
+                           {"FLAC", "fLaC\0\0\0\x22"s},
+                           {"EXE", "MZ\x90\0\3\0"s},
+                           {"Java", "\xca\xfe\xba\xbe\0\0\0\x34"s},
+                           {"Python", "\xa7\x0d\r\n\0\0\0\0"s},
+                           {"WebAssembly", "\0asm\1\0\0\0"s},
+                           {"old Office", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"s},
+                           {"DjVu", "AT&TFORM\0\1\2\3DJVM"s},
+                           {"Avro", "Obj\1"s},
+                           {"ORC", "ORC"s},
+                           {"Feather", "FEA1\0\0\0\0"s},
+                           {"compress", "\x1f\x9d\x90"s},
+                           {"lzip", "LZIP\1"s},
+                           {"lzma", "\x5d\0\0\x80\0"s},
+                           {"zlib", "\x78\x9c"s},
+                           {"cpio", "070701"s},
+                           {"ar archive", "!<arch>\ndebian-binary  "s}}) {
+    ASSERT_TRUE(as_text(mark + noise)) << what;
+    EXPECT_THAT(as_text(mark + noise)->what, HasSubstr(what));
+    const std::string letters = mark.substr(0, mark.find_first_of("\0\1\2\3\4\x10\x1f"s));
+    EXPECT_FALSE(as_text(letters + " and a text behind it\n")) << what;
+  }
+  EXPECT_THAT(as_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")->what,
+              HasSubstr("Git LFS"));
+}
+
+TEST(ContentKind, BinaryWithoutANameIsNoText) {
+  for (const size_t n : {200, 4000, 70000})
+    EXPECT_THAT(as_text(random_bytes(n))->what, HasSubstr("binary data (")) << n;
+  EXPECT_EQ(as_text(std::string(5000, '\0'))->what, "zeros alone");
+  std::mt19937 generator(5);
+  const auto check_ids = [&](auto number, uint32_t vocabulary) {
+    std::vector<decltype(number)> ids(3000);
+    for (auto& id : ids) {  // the first ones are frequent, as words are
+      const double u = std::uniform_real_distribution<>(0, std::log(vocabulary))(generator);
+      id = static_cast<decltype(number)>(std::exp(u)) - 1;
+    }
+    EXPECT_TRUE(as_text(raw(ids))) << sizeof number << " " << vocabulary;
+  };
+  for (const uint32_t vocabulary : {65, 1000, 50257}) {
+    if (vocabulary == 65) check_ids(uint8_t(), vocabulary);
+    check_ids(uint16_t(), vocabulary);
+    check_ids(uint32_t(), vocabulary);
+    check_ids(uint64_t(), vocabulary);
+  }
+  EXPECT_THAT(as_text(raw(std::vector<uint32_t>{40000, 17, 50000, 3, 9, 300, 7777, 1000}))->what,
+              HasSubstr("numbers"));
+  std::vector<float> weights(3000);
+  for (float& w : weights) w = std::normal_distribution<float>(0, 0.02F)(generator);
+  EXPECT_TRUE(as_text(raw(weights)));
+  // A script with a program behind it: its first 64 KiB are a text.
+  std::string script;
+  while (script.size() < 80000) script += "echo of a script that unpacks itself\n";
+  EXPECT_FALSE(other_than_text(script));
+  EXPECT_TRUE(other_than_text(script + random_bytes(500000)));
+}
+
+std::string times(int n, const std::string& text) {
+  std::string all;
+  for (int i = 0; i < n; ++i) all += text;
+  return all;
+}
+
+TEST(ContentKind, TextsWithControlCharactersOrOfOtherEncodingsAreTexts) {
+  const std::string line = "To be, or not to be, that is the question\n";
+  for (const auto& [what, unit] : std::vector<Sample>{
+           {"colours", "\x1b[31mred\x1b[0m\a and\b\b\r\n"},
+           {"pages", line + "\f"},
+           {"names with zeros between", "/usr/share/doc/x\0/usr/share/doc/y\0"s},
+           {"columns of Hive", "k\2v\1w\3x\1y\n"},
+           {"messages of FIX", "8=FIX.4.2\0019=178\00135=8\00149=PHLX\001\n"},
+           {"MARC",
+            "01234nam\x1e\x1f"
+            "aTitle\x1f"
+            "cAuthor\x1e\x1d"},
+           {"colours of IRC",
+            "\3"
+            "04nick\3: \2bold\2 \x16rev\x16 \x0f\n"},
+           {"Latin-1",
+            "\xdc"
+            "ber den Wolken mu\xdf die Freiheit grenzenlos sein\n"},
+           {"KOI8-R",
+            "\xf7\xd9\xc8\xcf\xd6\xd5 \xcf\xc4\xc9\xce \xd1 \xce\xc1 \xc4\xcf\xd2\xcf\xc7\xd5\n"},
+           {"Shift-JIS", "\x8c\xe1\x94\x79\x82\xcd\x94\x4c\x82\xc5\x82\xa0\x82\xe9\x81\x42\n"},
+           {"ISO-2022-JP", "\x1b$B8cGZ$OG-$G$\"$k\x1b(B\n"},
+           {"ISO-2022-KR",
+            "\x0e"
+            "3*\x0f \x0e:8\x1b\x0f\n"},
+           {"EBCDIC", "\xe3\x96\x40\x82\x85\x6b\x40\x96\x99\x15"},
+           {"cp437",
+            "\x9a"
+            "ber den Wolken mu\xe1 die Freiheit\r\n"}})
+    for (const int n : {1, 3, 50, 5000}) {
+      const auto kind = other_than_text(times(n, unit));
+      EXPECT_FALSE(kind) << what << ", " << n << " times: " << kind->what;
+    }
+  std::string strayed;
+  for (int i = 0; i < 2000; ++i)
+    strayed += line.substr(0, 20) + static_cast<char>(i % 32) + line.substr(20);
+  EXPECT_FALSE(other_than_text(times(3, line) + strayed));
+  EXPECT_FALSE(other_than_text(times(2000, line) + std::string(4096, '\0') + times(2000, line)));
+}
+
 class PrepareContent : public DataTest {
  protected:
   PrepareOptions file(const std::string& bytes) {
@@ -225,6 +340,33 @@ TEST_F(PrepareContent, AByteOrderMarkIsLeftOut) {
   EXPECT_EQ(report.sample.substr(0, 5), "roses");
   ASSERT_EQ(report.notices.size(), 1U);
   EXPECT_THAT(report.notices[0], HasSubstr("byte order mark"));
+}
+
+TEST_F(PrepareContent, FoldersOfOthersAreNoNames) {
+  for (const std::string name : {"tokenizers", "downloads"}) {
+    PrepareOptions options;
+    options.what = temp_ / (name + ".txt");
+    spill(options.what, "roses are red, violets are blue\n");
+    const Error derived = caught([&] { prepare(options); });
+    EXPECT_THAT(derived.what(), HasSubstr("cannot be called " + name));
+    EXPECT_THAT(derived.hint(), HasSubstr("--name"));
+    options.name = name;
+    EXPECT_STREQ(caught([&] { prepare(options); }).what(), derived.what());
+    options.name = "roses-of-" + name;
+    EXPECT_FALSE(prepare(options).already_prepared);
+  }
+}
+
+// It never ends, and is no text: not all the memory is needed to see that.
+TEST_F(PrepareContent, AStreamIsLookedAtAfterItsBeginning) {
+  PrepareOptions options;
+  options.what = "/dev/zero";
+  options.name = "zeros";
+  EXPECT_THAT(caught([&] { prepare(options); }).what(), HasSubstr("/dev/zero is zeros alone"));
+  options.most_in_memory = 1000;
+  const Error error = caught([&] { prepare(options); });
+  EXPECT_THAT(error.what(), HasSubstr("has more than the 1,000 bytes"));
+  EXPECT_THAT(error.hint(), HasSubstr("into a file"));
 }
 
 }  // namespace

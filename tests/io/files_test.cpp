@@ -89,6 +89,13 @@ TEST(MappedFile, SaysThatItWasCutShort) {
   std::vector<std::byte> out(3);
   EXPECT_THAT(error_of([&] { a.read(1, out); }),
               ::testing::AllOf(HasSubstr("/a ends at byte 2"), HasSubstr("it had 5")));
+  EXPECT_THAT(error_of([&] {
+                a.read(4, {out.data(), 1});
+              }),
+              HasSubstr("/a ends at byte 2,"))
+      << "not at what was asked for";
+  std::filesystem::resize_file(folder / "a", 0);
+  EXPECT_THAT(error_of([&] { a.read(1, out); }), HasSubstr("/a ends at byte 0,"));
 }
 
 TEST(WriteOutput, LeavesPipesAndLinksWhatTheyAre) {

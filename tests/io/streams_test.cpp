@@ -85,6 +85,29 @@ TEST(ReadStream, AsksWhileNothingComes) {
                std::runtime_error);
 }
 
+// Longer than a piece of memory.
+TEST(ReadStream, TakesLongOnesInPieces) {
+  std::string sent(66 << 20, '\0');
+  for (size_t i = 0; i < sent.size(); i += 4096) sent[i] = static_cast<char>(i / 4096 % 251);
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  std::thread writer([&] {
+    for (size_t at = 0; at < sent.size();) {
+      const ssize_t wrote = ::write(ends[1], sent.data() + at, sent.size() - at);
+      if (wrote <= 0) break;
+      at += static_cast<size_t>(wrote);
+    }
+    ::close(ends[1]);
+  });
+  size_t looked = 0;
+  const std::string got = read_stream("/dev/fd/" + std::to_string(ends[0]), sent.size(), {},
+                                      [&](std::string_view start) { looked += start.size(); });
+  writer.join();
+  ::close(ends[0]);
+  EXPECT_TRUE(got == sent);
+  EXPECT_EQ(looked, 16U << 20) << "once";
+}
+
 // A child stands for the program that this one becomes: it has the descriptor and the environment.
 TEST(HandOverStreams, TheNextProgramKnowsThem) {
   const std::string first = piped("one"), second = piped(std::string("two\n\0three", 10));

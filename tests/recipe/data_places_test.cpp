@@ -82,7 +82,8 @@ TEST_F(DataPlacesTest, WhatMovedWithTheRunIsFoundBesideItsFolder) {
 TEST_F(DataPlacesTest, AnotherTextOfItsNameIsNotTaken) {
   prepare_in("far", "the sea falls\n");
   EXPECT_EQ(found_by("home/runs/first"), temp_ / "home/data/rain");
-  EXPECT_THAT(notices_, ElementsAre(HasSubstr("not what the run was trained on")));
+  EXPECT_THAT(notices_,
+              ElementsAre(HasSubstr("the files here are not those the run was trained on")));
   prepare_in("home", "the sea rises\n");
   setenv("FATHOM_DATA", (temp_ / "far/data").c_str(), 1);
   EXPECT_EQ(found_by("home/runs/first"), temp_ / "far/data/rain")

@@ -53,6 +53,16 @@ TEST(SweepRecipe, AGridIsEveryCombinationOfItsLists) {
                           "--max_iters=50", "--n_layer=2", "--dropout=0.1", "--seed=2"));
 }
 
+// "63" would name another recipe's runs too, the next time.
+TEST(SweepRecipe, APipeGivesNoName) {
+  for (const char* file : {"/dev/fd/63", "/dev/stdin", "/proc/self/fd/0"}) {
+    const Error e = caught([&] { read_sweep(kPreset + "seeds = [1]\n", file); });
+    EXPECT_THAT(e.what(), HasSubstr("has no name"));
+    EXPECT_THAT(e.hint(), HasSubstr("name = \"NAME\""));
+    EXPECT_EQ(read_sweep(kPreset + "name = \"w\"\nseeds = [1]\n", file).name, "w");
+  }
+}
+
 TEST(SweepRecipe, SettingsMayBeListedOneByOne) {
   const SweepRecipe recipe = read(
       "name = \"both\"\nseeds = [7]\n[base]\ndropout = 0.2\n"

@@ -161,7 +161,7 @@ TEST_F(RunRecorderTest, ALockedStoreIsWaitedForInMemory) {
   EXPECT_FALSE(recorder.finish(RunStatus::kDone));
   EXPECT_THAT(all_notes(),
               AllOf(HasSubstr("waiting for the run store"),
-                    HasSubstr("the run store lacks 1 values and that the run is done")));
+                    HasSubstr("the run store lacks 1 value and that the run is done")));
   lock.reset();
   EXPECT_EQ(record().status, RunStatus::kRunning);
 }

@@ -9,17 +9,20 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/utf8.h"
+#include "fathom/data/binary_kind.h"
 
 namespace fathom {
 namespace {
 
 using std::string_view;
 constexpr size_t kLeastTextBytes = 16;  // fewer bytes may be letters by chance
-constexpr uint16_t kGpt2Ids = 50304;    // GPT-2's, padded: no more come in its shards
+constexpr const char* kFetchPointer = "git lfs pull";
+constexpr uint16_t kGpt2Ids = 50304;  // GPT-2's, padded: no more come in its shards
 
 struct File {
   string_view head, tail;
   uint64_t bytes;
+  bool binary = false;  // no text, whatever its first bytes say
 
   unsigned char at(size_t i) const {
     return i < head.size() ? static_cast<unsigned char>(head[i]) : 0;
@@ -89,7 +92,24 @@ bool is_pickle(const File& f) {
   return f.at(2) == 0x95 && f.number(3, 8) > 0 && f.number(3, 8) <= f.bytes - 11;
 }
 bool is_parquet(const File& f) {
-  return f.ends_with("PAR1");
+  return f.ends_with("PAR1") || (f.binary && f.tail.empty());  // its end has not come yet
+}
+// For marks that ids or a text may begin with.
+bool is_binary(const File& f) {
+  return f.binary;
+}
+bool is_zlib(const File& f) {
+  return f.binary && (f.at(0) << 8 | f.at(1)) % 31 == 0 && (f.at(1) & 0x20) == 0;
+}
+bool is_bmp(const File& f) {
+  const uint64_t header = f.number(14, 4);
+  return f.number(6, 4) == 0 && header >= 12 && header <= 124 && f.number(10, 4) <= f.bytes;
+}
+bool is_python_module(const File& f) {
+  return f.at(1) >= 0x0c && f.at(1) <= 0x0f && f.number(4, 4) < 4;
+}
+bool is_mp3_frame(const File& f) {
+  return f.binary && (f.at(1) & 0xE6) == 0xE2 && (f.at(2) >> 4) != 15;
 }
 
 const std::vector<Signature>& signatures() {
@@ -105,16 +125,43 @@ const std::vector<Signature>& signatures() {
       {"1AY&SY"sv, "a bzip2 file", "bzcat FILE > text", 4,
        [](const File& f) { return f.has("BZh"); }},
       {"\x04\x22\x4d\x18"sv, "an lz4 file", "lz4cat FILE > text"},
+      {"\x1f\x9d"sv, "a file of compress", "zcat FILE > text", 0, is_binary},
+      {"LZIP\1"sv, "an lzip file", "lzip -dc FILE > text"},
+      {"\x5d\0\0"sv, "an lzma file", "xz --format=lzma -dc FILE > text", 0, is_binary},
+      {"\x78"sv, "zlib's compressed data", "pigz -dc FILE > text", 0, is_zlib},
       {"7z\xbc\xaf\x27\x1c"sv, "a 7z archive", "7z x -so FILE > text"},
       {"Rar!\x1a\x07"sv, "a rar archive", "unrar p -inul FILE > text"},
       {"ustar"sv, "a tar archive", "tar -xOf FILE > text", 257},
+      {"!<arch>\n"sv, "an ar archive", "ar p FILE > text"},
+      {"07070"sv, "a cpio archive", "cpio -i --to-stdout < FILE > text", 0, is_binary},
+      {"\xc7\x71"sv, "a cpio archive", "cpio -i --to-stdout < FILE > text", 0, is_binary},
       {"PAR1"sv, "a Parquet file", "", 0, is_parquet},
       {"ARROW1\0\0"sv, "an Arrow file", ""},
+      {"FEA1"sv, "a Feather file", "", 0, is_binary},
+      {"ORC"sv, "an ORC file", "", 0, is_binary},
+      {"Obj\1"sv, "an Avro file", ""},
       {"\x89HDF\r\n\x1a\n"sv, "an HDF5 file", ""},
       {"SQLite format 3\0"sv, "an SQLite database", ""},
       {"\x89PNG\r\n\x1a\n"sv, "a PNG picture", "", 0,
        [](const File& f) { return f.has("IHDR", 12); }},
       {"\xff\xd8\xff"sv, "a JPEG picture", "", 0, is_jpeg},
+      {"BM"sv, "a BMP picture", "", 0, is_bmp},
+      {"WEBP"sv, "a WebP picture", "", 8, [](const File& f) { return f.has("RIFF"); }},
+      {"II*\0"sv, "a TIFF picture", ""},
+      {"MM\0*"sv, "a TIFF picture", ""},
+      {"\0\0\1\0"sv, "an icon", "", 0, is_binary},
+      {"WAVE"sv, "a WAV sound", "", 8, [](const File& f) { return f.has("RIFF"); }},
+      {"ID3"sv, "an MP3 sound", "", 0, [](const File& f) { return f.binary && f.at(3) < 5; }},
+      {"\xff"sv, "an MP3 sound", "", 0, is_mp3_frame},
+      {"OggS\0"sv, "an Ogg sound or film", ""},
+      {"fLaC"sv, "a FLAC sound", "", 0, is_binary},
+      {"ftyp"sv, "an MP4 film or sound", "", 4, [](const File& f) { return f.at(0) == 0; }},
+      {"AT&TFORM"sv, "a DjVu document", "djvutxt FILE text"},
+      {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"sv, "a document of an old Office", ""},
+      {"MZ"sv, "a program (EXE)", "", 0, is_binary},
+      {"\xca\xfe\xba\xbe"sv, "a Java class", "", 0, is_binary},
+      {"\r\n"sv, "a compiled Python module", "", 2, is_python_module},
+      {"\0asm\1\0\0\0"sv, "a WebAssembly program", ""},
       {"GIF87a"sv, "a GIF picture", ""},
       {"GIF89a"sv, "a GIF picture", ""},
       {"\x7f"
@@ -139,6 +186,15 @@ std::optional<ContentKind> known_format(const File& f) {
     if (f.has(s.magic, s.offset) && (s.fits == nullptr || s.fits(f)))
       return ContentKind{s.what, s.remedy};
   return {};
+}
+
+// What git has in place of a file that was not fetched.
+std::optional<ContentKind> lfs_pointer(string_view head, uint64_t file_bytes) {
+  constexpr uint64_t kMostPointerBytes = 1024;  // Git LFS's own bound
+  if (head.substr(0, 23) != "version https://git-lfs" || file_bytes >= kMostPointerBytes ||
+      head.find("\noid sha256:") == string_view::npos)
+    return {};
+  return ContentKind{"a pointer of Git LFS, not the file itself", kFetchPointer};
 }
 
 // Whether `head` is characters of `width` bytes each, without one that no text has.
@@ -187,14 +243,6 @@ std::optional<ContentKind> wide_text(string_view head) {
   return {};
 }
 
-// Nearly every second byte is zero, and no other one.
-bool is_numbers(string_view head) {
-  size_t zeros[2] = {0, 0};
-  for (size_t i = 0; i < head.size(); ++i) zeros[i % 2] += head[i] == 0;
-  const size_t more = std::max(zeros[0], zeros[1]), units = head.size() / 2;
-  return units >= 8 && 10 * more >= 9 * units;
-}
-
 // Bytes that are ids by themselves: none of them is large, and there are as many zeros anywhere.
 bool is_narrow(string_view head) {
   size_t others[4] = {0, 0, 0, 0};  // by place in four bytes
@@ -211,20 +259,32 @@ std::string lower_case(string_view text) {
   return lower;
 }
 
+[[noreturn]] void fail_other(const ContentKind& kind, const std::string& path) {
+  fail(fmt::format("{} is {}, not a plain text", path, kind.what),
+       text_hint(kind, "give a text, in UTF-8 or one byte a letter"));
+}
+
 }  // namespace
 
-std::optional<ContentKind> other_than_text(string_view head, string_view tail,
-                                           uint64_t file_bytes) {
-  if (const auto format = known_format({head, tail, file_bytes})) return format;
+std::optional<ContentKind> other_than_text(string_view head, string_view tail, uint64_t file_bytes,
+                                           string_view sample) {
+  if (const auto pointer = lfs_pointer(head, file_bytes)) return pointer;
+  const std::string binary = binary_kind(sample.empty() ? head : sample);
+  if (const auto format = known_format({head, tail, file_bytes, !binary.empty()})) return format;
   if (const auto text = wide_text(head)) return text;
-  if (is_numbers(head)) return ContentKind{"numbers of two or more bytes, such as token ids", ""};
+  if (!binary.empty()) return ContentKind{binary, ""};
   return {};
+}
+
+std::optional<ContentKind> other_than_text(string_view text) {
+  return other_than_text(text.substr(0, kContentHead),
+                         text.substr(text.size() - std::min(text.size(), kContentTail)),
+                         text.size(), spread_sample(text));
 }
 
 std::optional<ContentKind> other_than_ids(string_view head, string_view tail, uint64_t file_bytes) {
   const File file = {head, tail, file_bytes};
-  if (file.has("version https://git-lfs"))
-    return ContentKind{"a pointer of Git LFS, not the file itself", "git lfs pull"};
+  if (const auto pointer = lfs_pointer(head, file_bytes)) return pointer;
   if (is_plain_text(head) && file_bytes >= kLeastTextBytes) {
     const std::string start = lower_case(head.substr(0, 512));
     const size_t first = start.find_first_not_of(" \t\r\n\xef\xbb\xbf");
@@ -248,12 +308,19 @@ std::optional<ContentKind> other_than_ids(string_view head, string_view tail, ui
 }
 
 void require_text(string_view text, const std::string& path) {
-  const string_view tail = text.substr(text.size() - std::min(text.size(), kContentTail));
-  const auto kind = other_than_text(text.substr(0, kContentHead), tail, text.size());
-  if (!kind) return;
-  fail(fmt::format("{} is {}, not a plain text", path, kind->what),
-       kind->remedy.empty() ? "give a text, in UTF-8 or one byte a letter"
-                            : fmt::format("`{}` makes a text of it", kind->remedy));
+  if (const auto kind = other_than_text(text)) fail_other(*kind, path);
+}
+
+void require_text_start(string_view start, const std::string& path) {
+  if (const auto kind =
+          other_than_text(start.substr(0, kContentHead), {}, start.size(), spread_sample(start)))
+    fail_other(*kind, path);
+}
+
+std::string text_hint(const ContentKind& kind, const char* otherwise) {
+  if (kind.remedy.empty()) return otherwise;
+  return fmt::format("`{}` {}", kind.remedy,
+                     kind.remedy == kFetchPointer ? "fetches it" : "makes a text of it");
 }
 
 string_view byte_order_mark(string_view text) {

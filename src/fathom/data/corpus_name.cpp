@@ -60,4 +60,9 @@ std::string corpus_name_of(std::string_view file_stem) {
   return std::string(start_of(name, kLongest - kChecksumDigits - 1)) + "-" + checksum;
 }
 
+bool is_nameless(const std::string& path) {
+  return path == "/dev/stdin" || path.rfind("/dev/fd/", 0) == 0 || path.rfind("/proc/", 0) == 0 ||
+         kind_of(path) == PathKind::kStream;
+}
+
 }  // namespace fathom

@@ -12,4 +12,8 @@ namespace fathom {
 // that two long names stay two. Never empty, never hidden.
 std::string corpus_name_of(std::string_view file_stem);
 
+// Whether nobody gave the file the name that its path has: that of a pipe or of a shell's
+// redirection.
+bool is_nameless(const std::string& path);
+
 }  // namespace fathom

@@ -140,9 +140,7 @@ class DocumentReader {
     const string_view head = bytes.peek(kContentHead);
     if (const auto kind = other_than_text(head, {}, head.size()))
       fail(fmt::format("{} is {}, not a text", name_, kind->what),
-           kind->remedy.empty()
-               ? "give JSON lines, Parquet or text, also packed by gzip, zstd or xz"
-               : fmt::format("`{}` makes a text of it", kind->remedy));
+           text_hint(*kind, "give JSON lines, Parquet or text, also packed by gzip, zstd or xz"));
     std::string piece(kPieceBytes, '\0');
     bool begun = false;
     while (const size_t n = bytes.read(piece.data(), piece.size())) {

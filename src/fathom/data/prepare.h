@@ -44,6 +44,8 @@ struct PrepareOptions {
   std::string url;                     // empty: the known corpus's own address
   int64_t timeout = 10;                // seconds
   int64_t max_bytes = 20'000'000'000;  // of a download of documents
+  // Bytes of a text that comes through a pipe or is unpacked. The machine's, not a field.
+  uint64_t most_in_memory = uint64_t{16} << 30;
 };
 
 void add_fields(FieldList& list, PrepareOptions& options);

@@ -25,10 +25,14 @@ namespace {
 
 constexpr const char* kRows = "a file of JSON lines";
 
-// A corpus of this name would not be found.
+// A corpus of this name would not be found, or its folder is another's.
 std::string free_name(std::string name) {
   if (name == kNumbers)
     misuse(fmt::format("{} is the name of arithmetic that is generated", kNumbers),
+           "choose another name by --name");
+  if (name == "tokenizers" || name == "downloads")
+    misuse(fmt::format("a corpus cannot be called {}: its folder is where {} are kept", name,
+                       name == "downloads" ? "downloaded files" : "vocabularies"),
            "choose another name by --name");
   return name;
 }
@@ -47,10 +51,7 @@ void check_file(const PrepareOptions& o) {
            nearest_name(o.what, names).empty() ? "give the path of a text file"
                                                : suggestion(o.what, names));
   }
-  // A shell's redirection gives a file another path, which is nobody's name for it.
-  const bool nameless = kind == PathKind::kStream || o.what == "/dev/stdin" ||
-                        o.what.rfind("/dev/fd/", 0) == 0 || o.what.rfind("/proc/", 0) == 0;
-  if (nameless && o.name.empty())
+  if (is_nameless(o.what) && o.name.empty())
     misuse(fmt::format("{} is no file whose name a corpus could have", in_quotes(o.what)),
            "add --name=NAME");
 }
@@ -131,10 +132,6 @@ std::string check_options(const PrepareOptions& o, const KnownCorpus* known) {
     misuse(fmt::format("--name {} is no name for a folder", in_quotes(o.name)),
            fmt::format("visible characters other than '/', at most 100 bytes, such as {}",
                        corpus_name_of(o.name)));
-  if (o.name == "tokenizers" || o.name == "downloads")
-    misuse(fmt::format("--name {} is where {} are kept", o.name,
-                       o.name == "downloads" ? "downloaded files" : "vocabularies"),
-           "choose another --name");
   if (!o.name.empty()) return free_name(o.name);
   if (known) return known->name;
   const fs::path file = reads_rows(o) ? unpacked_name(o.what) : fs::path(o.what);

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/content_kind.h"
 #include "fathom/data/documents.h"
 #include "fathom/data/download.h"
 #include "fathom/data/parquet_program.h"
@@ -55,7 +57,12 @@ void check_text(const KnownCorpus& known, std::string_view text, const std::stri
          hint);
 }
 
-constexpr uint64_t kMostOfStream = uint64_t{16} << 30;  // in memory
+void check_memory(uint64_t bytes, const std::string& path, const PrepareOptions& options) {
+  if (bytes <= options.most_in_memory) return;
+  fail(fmt::format("{} has more than the {} bytes that are held in memory", path,
+                   with_commas(static_cast<int64_t>(options.most_in_memory))),
+       "write what it gives into a file, then prepare that: a file is not held in memory");
+}
 
 // What a program makes of a file of rows that is packed, or of columns; null: it is neither.
 std::unique_ptr<ByteStream> unpacked_rows(const std::string& path, const PrepareOptions& options) {
@@ -66,7 +73,8 @@ std::unique_ptr<ByteStream> unpacked_rows(const std::string& path, const Prepare
   return program != nullptr ? open_program_stream(*program, path) : nullptr;
 }
 
-std::string read_all(ByteStream& bytes, const std::string& path, const PrepareProgress& progress) {
+std::string read_all(ByteStream& bytes, const std::string& path, const PrepareOptions& options,
+                     const PrepareProgress& progress) {
   constexpr size_t kPiece = 1 << 20;
   std::string text;
   for (size_t got = kPiece; got > 0;) {
@@ -74,9 +82,7 @@ std::string read_all(ByteStream& bytes, const std::string& path, const PreparePr
     text.resize(before + kPiece);
     got = bytes.read(text.data() + before, kPiece);
     text.resize(before + got);
-    if (text.size() > kMostOfStream)
-      fail(fmt::format("{} unpacks to more than {} bytes", path, kMostOfStream),
-           "unpack it, then prepare what comes out: a file is not held in memory");
+    check_memory(text.size(), path, options);
     if (progress) progress("read", text.size(), 0);
   }
   return text;
@@ -87,11 +93,14 @@ SourceText open_text(const std::string& path, const PrepareOptions& options,
                      const PrepareProgress& progress) {
   if (reads_rows(options) && kind_of(path) == PathKind::kFile)
     if (const auto rows = unpacked_rows(path, options))
-      return SourceText(read_all(*rows, path, progress));
+      return SourceText(read_all(*rows, path, options, progress));
   if (kind_of(path) != PathKind::kStream) return SourceText(MappedFile(path));
-  return SourceText(read_stream(path, kMostOfStream, [&](uint64_t done) {
+  const auto waiting = [&](uint64_t done) {
+    check_memory(done, path, options);
     if (progress) progress("read", done, 0);
-  }));
+  };
+  return SourceText(read_stream(path, std::numeric_limits<uint64_t>::max(), waiting,
+                                [&](std::string_view start) { require_text_start(start, path); }));
 }
 
 SourceText fetch(const PrepareOptions& options, const KnownCorpus& known,

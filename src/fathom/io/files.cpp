@@ -122,11 +122,14 @@ void MappedFile::read(uint64_t offset, Span<std::byte> out) const {
         ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) posix::fail_errno("read", path_, errno);
-    if (got == 0)
-      fail(fmt::format("{} ends at byte {}, it had {} when it was opened", path_,
-                       with_commas(static_cast<int64_t>(offset + done)),
+    if (got == 0) {
+      auto end = static_cast<int64_t>(offset + done);
+      struct stat status;  // it may end before what was asked for
+      if (::fstat(fd_, &status) == 0) end = std::min<int64_t>(end, status.st_size);
+      fail(fmt::format("{} ends at byte {}, it had {} when it was opened", path_, with_commas(end),
                        with_commas(static_cast<int64_t>(size_))),
            "something cut it short meanwhile: make it again");
+    }
     done += static_cast<size_t>(got);
   }
 }

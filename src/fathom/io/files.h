@@ -97,9 +97,11 @@ void require_whole_mappings();
 std::string read_text_file(const std::string& path, uint64_t max_bytes);
 
 // The same of a pipe, a device or a socket, to its end. `waiting` is told the bytes that are there,
-// several times a second also while nothing comes; what it throws ends the reading.
+// several times a second also while nothing comes; `look` is given the beginning of a long one,
+// once, 16 MiB. What they throw ends the reading.
 std::string read_stream(const std::string& path, uint64_t max_bytes,
-                        const std::function<void(uint64_t)>& waiting = {});
+                        const std::function<void(uint64_t)>& waiting = {},
+                        const std::function<void(std::string_view)>& look = {});
 
 // For what a command line names and more than one reader wants, the program that this one becomes
 // included: a stream is read once and remembered, a file is read each time.

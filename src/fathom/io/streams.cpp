@@ -12,6 +12,8 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "fathom/base/text.h"
 #include "fathom/io/files.h"
@@ -21,6 +23,8 @@ namespace fathom {
 namespace {
 
 constexpr int kWaitMilliseconds = 100;
+constexpr size_t kFirstBytes = 1 << 16, kPieceBytes = 64 << 20;  // a piece's memory is given back
+constexpr size_t kLookBytes = 16 << 20;
 constexpr char kVariable[] = "FATHOM_STREAMS";  // the number of the descriptor that holds them
 constexpr std::string_view kMagic = "fathom streams 1\n";
 
@@ -114,24 +118,39 @@ void check_length(size_t length, uint64_t max_bytes, const std::string& path) {
 }  // namespace
 
 std::string read_stream(const std::string& path, uint64_t max_bytes,
-                        const std::function<void(uint64_t)>& waiting) {
+                        const std::function<void(uint64_t)>& waiting,
+                        const std::function<void(std::string_view)>& look) {
   const posix::Fd fd = open_stream(path);
+  std::vector<std::string> before;  // pieces, for one that grows would be there twice
   std::string text;
-  size_t length = 0;
+  size_t length = 0, used = 0;  // of all, and of the last piece
   for (;;) {
     if (waiting) waiting(length);
     pollfd ready = {fd.get(), POLLIN, 0};
     if (::poll(&ready, 1, waiting ? kWaitMilliseconds : -1) <= 0) continue;
-    if (length == text.size()) text.resize(std::max<size_t>(1 << 16, 2 * length));
-    const ssize_t got = ::read(fd.get(), text.data() + length, text.size() - length);
+    if (used == kPieceBytes) {
+      before.push_back(std::move(text));
+      text = std::string(kPieceBytes, '\0');
+      used = 0;
+    } else if (used == text.size()) {
+      if (used == kLookBytes && before.empty() && look) look(text);
+      text.resize(std::max<size_t>(kFirstBytes, 2 * used));
+    }
+    const ssize_t got = ::read(fd.get(), text.data() + used, text.size() - used);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) posix::fail_errno("read", path, errno);
     if (got == 0) break;
     length += static_cast<size_t>(got);
+    used += static_cast<size_t>(got);
     check_length(length, max_bytes, path);
   }
-  text.resize(length);
-  return text;
+  text.resize(used);
+  if (before.empty()) return text;
+  std::string all;
+  all.reserve(length);
+  before.push_back(std::move(text));
+  for (std::string& piece : before) all += std::exchange(piece, {});
+  return all;
 }
 
 std::string read_once(const std::string& path, uint64_t max_bytes) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <set>
 #include <thread>
 #include <utility>
@@ -13,10 +14,13 @@
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/track/console.h"
+#include "fathom/track/reserved_space.h"
 #include "fathom/track/tensorboard.h"
 
 namespace fathom {
 namespace {
+
+constexpr int64_t kLastBytes = 64 << 10;  // some pages of the store, and of its log
 
 struct Step {
   int64_t step = 0;
@@ -36,8 +40,9 @@ class Backlog {
   void push(size_t values, std::function<void()> work) {
     jobs_.push_back({values, std::move(work)});
     waiting_ += values;
-    while (waiting_ > options_.most_values && drop_oldest()) {
-    }
+    while (waiting_ > options_.most_values && drop_oldest())
+      note(fmt::format("{} lacks more than {} values by now: the oldest are dropped", place_,
+                       with_commas(static_cast<int64_t>(options_.most_values))));
   }
 
   // Does what can be done now. True: nothing waits.
@@ -79,6 +84,12 @@ class Backlog {
     if (noted_.size() < 100 && noted_.insert(sentence).second) options_.note(sentence);
   }
 
+  // What is left is small.
+  void drop_values() {
+    while (drop_oldest()) {
+    }
+  }
+
   bool is_closed() const { return closed_; }
   bool is_locked() const { return locked_; }  // the last attempt failed because of a lock
   bool empty() const { return jobs_.empty(); }
@@ -101,8 +112,6 @@ class Backlog {
     waiting_ -= oldest->values;
     dropped_ += oldest->values;
     jobs_.erase(oldest);
-    note(fmt::format("{} lacks more than {} values by now: the oldest are dropped", place_,
-                     with_commas(static_cast<int64_t>(options_.most_values))));
     return true;
   }
 
@@ -133,6 +142,8 @@ struct RunRecorder::Impl {
   const RunRecorderOptions options;
   bool begun = false;
   std::optional<RunStore> store;
+  // On a full disk: for what waits at the end, and for how the run ended.
+  ReservedSpace last_values, last_words;
   RunHandle run;
   std::optional<TensorBoardWriter> events;
   Backlog to_store, to_events;
@@ -143,6 +154,9 @@ struct RunRecorder::Impl {
       o.busy_timeout_ms = options.patience_ms;
       store.emplace(options.store, o);
     }
+    const std::filesystem::path folder = std::filesystem::path(options.store).parent_path();
+    for (ReservedSpace* space : {&last_words, &last_values})
+      if (!space->is_held()) *space = ReservedSpace(folder, kLastBytes);
     store->settle_killed_runs();
     // By the name alone it would take the numbers of the next run that is called so.
     if (options.is_there && !options.is_there())
@@ -218,6 +232,17 @@ struct RunRecorder::Impl {
     const bool stored = to_store.work(again_at_once);
     const bool copied = to_events.work(again_at_once);
     return stored && copied;
+  }
+
+  // Where it is not a lock, space may help; what is first in line may take all that there is.
+  void attempt_end() {
+    attempt_last();
+    if (to_store.empty() || to_store.is_locked()) return;
+    last_values.release();
+    if (work(/*again_at_once=*/true) || to_store.empty()) return;
+    to_store.drop_values();
+    last_words.release();
+    work(/*again_at_once=*/true);
   }
 
   // Only a lock is waited for: it will be let go.
@@ -320,17 +345,18 @@ bool RunRecorder::finish(RunStatus status) noexcept {
   bool complete = false;
   quietly([&] {
     impl.store_job(0, [&impl, status] { impl.store->set_status(impl.run, status); });
-    impl.attempt_last();
+    impl.attempt_end();
     complete = impl.to_store.is_complete() && impl.to_events.is_complete();
-    const auto tell = [&impl](const Backlog& backlog, const char* place, const char* more) {
+    const auto tell = [&impl](const Backlog& backlog, const char* place, const std::string& more) {
       if (backlog.is_complete()) return;
       const auto values = static_cast<int64_t>(backlog.waiting() + backlog.dropped());
-      impl.options.note(fmt::format("{} lacks {} values{}{}{}", place, with_commas(values),
-                                    backlog.empty() ? "" : more,
+      std::string lost = values > 0 ? counted(values, "value") : "";
+      if (!backlog.empty() && !more.empty()) lost += (lost.empty() ? "" : " and ") + more;
+      impl.options.note(fmt::format("{} {}{}{}", place,
+                                    lost.empty() ? "could not be opened" : "lacks " + lost,
                                     backlog.reason().empty() ? "" : ": ", backlog.reason()));
     };
-    tell(impl.to_store, "the run store",
-         fmt::format(" and that the run is {}", status_name(status)).c_str());
+    tell(impl.to_store, "the run store", fmt::format("that the run is {}", status_name(status)));
     tell(impl.to_events, "TensorBoard's copy", "");
   });
   return complete;

@@ -76,6 +76,12 @@ std::optional<Trouble> find_trouble_in_weights(const Model& model) {
   return std::nullopt;
 }
 
+void require_finite_weights(const Model& model, const std::string& folder,
+                            const std::string& hint) {
+  if (const auto trouble = find_trouble_in_weights(model))
+    fail(fmt::format("{} cannot be used: {}", folder, trouble->what), hint);
+}
+
 std::optional<Trouble> find_trouble(const Model& model, double loss, double gradient_norm,
                                     size_t passes) {
   // Weights first: they are what makes a loss or a gradient of theirs infinite.

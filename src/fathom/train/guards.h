@@ -17,6 +17,8 @@ struct Trouble {
 
 // The first number that is not finite, nothing if all are.
 std::optional<Trouble> find_trouble_in_weights(const Model& model);
+// Of weights that were read from `folder`: throws where there is one.
+void require_finite_weights(const Model& model, const std::string& folder, const std::string& hint);
 // Among a step's loss, its gradients and the weights. `passes`: forward passes made so far, to say
 // which one the loss came from.
 std::optional<Trouble> find_trouble(const Model& model, double loss, double gradient_norm,

@@ -1,15 +1,31 @@
 // What the trainer saves, and what it goes on from.
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <limits>
 
 #include "fathom/base/error.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/files.h"
+#include "fathom/train/guards.h"
 #include "fathom/train/recipe/due.h"
 #include "fathom/train/together.h"
 #include "fathom/train/trainer.h"
 
 namespace fathom {
+namespace {
+
+// One NaN, and the first update makes the weights NaN. (An infinite second moment is only slow.)
+void require_numbers(const Optimizer& optimizer, const std::string& checkpoint) {
+  for (const Optimizer::State& state : optimizer.state())
+    for (const Tensor& t : state.tensors)
+      if (!state.frozen && !state.elsewhere && t.ne(t).any().item<bool>())
+        fail(fmt::format("{} cannot be used: the optimizer's state of {} is NaN", checkpoint,
+                         state.name),
+             "go on from an earlier one by --checkpoint; --ignore_optimizer goes on without it");
+}
+
+}  // namespace
 
 void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   // First: what there is to load depends on the stage's optimiser and on what it freezes.
@@ -18,7 +34,13 @@ void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   else
     enter_stage_of(load_state(checkpoint).stage);
   const RunState saved = load_checkpoint(checkpoint, model_->parameters(), *optimizer_);
-  if (options.new_optimizer) optimizer_->reset();
+  require_finite_weights(
+      *model_, checkpoint,
+      "go on from an earlier one by --checkpoint; a run's own guards never save such weights");
+  if (options.new_optimizer)
+    optimizer_->reset();
+  else
+    require_numbers(*optimizer_, checkpoint);
   RunState state = saved;
   state.config = config_;
   state.stage = state_.stage;
@@ -70,12 +92,16 @@ void Trainer::take_best_of_folder() {
 
 std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
   std::vector<std::string> missing = load_parameters(checkpoint, model_->parameters());
+  require_finite_weights(*model_, checkpoint,
+                         "--initial_model takes the folder of another checkpoint too");
   if (state_.tokenizer == nullptr) state_.tokenizer = load_state(checkpoint).tokenizer;
   return missing;
 }
 
 TakenPart Trainer::take_part(const std::string& checkpoint, const TensorNames& names) {
-  return load_part(checkpoint, names, model_->parameters());
+  TakenPart taken = load_part(checkpoint, names, model_->parameters());
+  require_finite_weights(*model_, checkpoint, "take the part of another checkpoint");
+  return taken;
 }
 
 void Trainer::prune() {

@@ -36,7 +36,12 @@ void Trainer::handle(const Trouble& trouble, const StepData& data, const Trainer
   if (config_.guards.nonfinite == Nonfinite::kSkip && !trouble.in_weights)
     return skip_step(what, data, events);
   if (config_.guards.nonfinite == Nonfinite::kRollback) return roll_back(what, data, events);
-  if (saved_step_ >= 0) what += fmt::format("; the newest checkpoint is of step {}", saved_step_);
+  if (saved_step_ < 0)
+    fail(what, trouble.in_weights
+                   ? "begin again with a lower learning_rate or a longer warmup_iters"
+                   : "a lower learning_rate or a longer warmup_iters usually helps; "
+                     "--nonfinite=skip leaves such steps out");
+  what += fmt::format("; the newest checkpoint is of step {}", saved_step_);
   fail(what, trouble.in_weights
                  ? "go on from it with --resume and a lower learning_rate or a longer warmup_iters"
                  : "a lower learning_rate or a longer warmup_iters usually helps, also with "

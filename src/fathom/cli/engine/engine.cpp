@@ -47,8 +47,8 @@ bool is_training_corpus(const Corpus& corpus, const RunState& state, const std::
   // Another one on purpose needs no word.
   if (!same && (asked.empty() || asked == state.config.data.dataset))
     say_note(
-        fmt::format("{} is not what the run was trained on: it was prepared anew since, so any of "
-                    "its splits may hold text that the run has seen",
+        fmt::format("the files of {} are not those that the run was trained on: it was prepared "
+                    "anew since, so any of its splits may hold text that the run has seen",
                     corpus.name()));
   return same;
 }
@@ -56,9 +56,9 @@ bool is_training_corpus(const Corpus& corpus, const RunState& state, const std::
 LoadedModel load_chosen(const ModelChoice& choice, at::Device device) {
   LoadedModel loaded = load_model(choice.folder, device,
                                   [&](ModelConfig& config) { apply_thresholds(choice, config); });
-  if (const auto trouble = find_trouble_in_weights(*loaded.model))
-    fail(fmt::format("{} cannot be used: {}", choice.folder, trouble->what),
-         "take another one by --checkpoint; a run's own guards never save such weights");
+  require_finite_weights(
+      *loaded.model, choice.folder,
+      "take another one by --checkpoint; a run's own guards never save such weights");
   return loaded;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <nlohmann/json.hpp>
@@ -14,6 +15,7 @@
 #include "fathom/config/path_text.h"
 #include "fathom/data/numbers/example.h"
 #include "fathom/io/json_text.h"
+#include "fathom/machine/machine.h"
 #include "fathom/track/console.h"
 #include "fathom/track/stage_line.h"
 #include "fathom/track/terminal.h"
@@ -115,6 +117,8 @@ int run_prepare(const Arguments& arguments) {
   if (known != nullptr && known->has_documents && !fields.given("val_fraction"))
     options.val_fraction = known->val_fraction;
   for (const std::string& idle : without_effect(fields)) say_note(idle);
+  if (const auto memory = free_memory(read_system_file))
+    options.most_in_memory = std::min(options.most_in_memory, memory->available / 4 * 3);
 
   const StopSignal stop_signal;
   StageLine progress;

@@ -159,9 +159,9 @@ Corpus RunData::open(const std::string& name, const RunConfig& config,
     looked.push_back(escaped(folder));
     const std::optional<Corpus> found = open_if_sound(folder);
     if (!found || !is_it(*found)) continue;
-    notices.push_back(fmt::format(
-        "{} is read from {}, {}", escaped(name), looked.back(),
-        usual ? "for what is here is not what the run was trained on" : "for there is none here"));
+    notices.push_back(fmt::format("{} is read from {}, {}", escaped(name), looked.back(),
+                                  usual ? "for the files here are not those the run was trained on"
+                                        : "for there is none here"));
     return *found;
   }
   if (usual) return *usual;

@@ -11,6 +11,7 @@
 #include "fathom/base/text.h"
 #include "fathom/config/config_file.h"
 #include "fathom/config/literal.h"
+#include "fathom/data/corpus_name.h"
 #include "fathom/io/files.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_config.h"
@@ -55,6 +56,9 @@ class SweepReader {
 
   SweepRecipe read() {
     check_keys();
+    if (!tree_.contains("name") && is_nameless(file_))
+      refuse("the recipe has no name, and its file none that a sweep could have",
+             "write name = \"NAME\" into the recipe");
     recipe_.name = text("name", std::filesystem::path(file_).stem().string());
     require_name(recipe_.name, "name");
     read_seeds();
