@@ -12,12 +12,12 @@
 #include <csignal>
 #include <cstring>
 #include <ctime>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/io/scratch_folder.h"
 #include "fathom/parallel/heartbeat.h"
 #include "fathom/parallel/launch.h"
 #include "fathom/track/guarded.h"
@@ -28,29 +28,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kNotStarted = 127;
-
-class MeetingFolder {
- public:
-  MeetingFolder() {
-    std::error_code error;
-    std::string name = std::filesystem::temp_directory_path(error) / "fathom-ranks-XXXXXX";
-    if (error || mkdtemp(name.data()) == nullptr)
-      fail(fmt::format("the folder {}, where ranks meet, cannot be made: {}", name,
-                       std::strerror(errno)),
-           "TMPDIR names a folder that can be written");
-    path_ = name;
-  }
-  ~MeetingFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  MeetingFolder(const MeetingFolder&) = delete;
-  MeetingFolder& operator=(const MeetingFolder&) = delete;
-  std::string file() const { return path_ + "/ranks"; }
-
- private:
-  std::string path_;
-};
 
 bool asks_to_end(int signal) {
   return signal == SIGINT || signal == SIGTERM || signal == SIGQUIT;
@@ -79,7 +56,7 @@ class LocalRanks {
              LocalRanksTimes times)
       : program_(program), words_(words), times_(times), ranks_(static_cast<size_t>(size)) {
     launch_.size = launch_.local_size = size;
-    launch_.file = folder_.file();
+    launch_.file = folder_.file("ranks");
     counters_ = counters_in_file(counters_path(launch_), size);
   }
 
@@ -233,7 +210,7 @@ class LocalRanks {
   const std::string program_;
   const std::vector<std::string> words_;
   const LocalRanksTimes times_;
-  const MeetingFolder folder_;
+  const ScratchFolder folder_{"ranks"};  // where they meet
   Launch launch_;
   std::unique_ptr<Counters> counters_;
   std::vector<Rank> ranks_;
