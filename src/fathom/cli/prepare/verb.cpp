@@ -33,7 +33,8 @@ void print_report(const PrepareReport& r, const Style& style) {
   fmt::print("{} {}\n", style.bold(visible(r.name)),
              r.already_prepared ? "is prepared already, nothing was written" : "is prepared");
   fmt::print("  {:<16}{}\n", "folder", visible(r.path));
-  fmt::print("  {:<16}{}, vocabulary {}\n", "tokenizer", r.tokenizer, with_commas(r.vocab_size));
+  fmt::print("  {:<16}{}, vocabulary {}\n", "tokenizer", visible(r.tokenizer),
+             with_commas(r.vocab_size));
   fmt::print("  {:<16}{} characters, {}\n", "text", with_commas(static_cast<int64_t>(r.characters)),
              human_bytes(static_cast<double>(r.bytes)));
   for (const PrepareReport::Split& split : r.splits)
