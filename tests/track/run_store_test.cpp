@@ -396,5 +396,27 @@ TEST_F(RunStoreTest, ALimitOnFileSizesIsNamed) {
   EXPECT_TRUE(succeeded(child));
 }
 
+// Not only of the file itself: its log and its index are opened at the first statement.
+TEST_F(RunStoreTest, AWantOfDescriptorsIsNamed) {
+  RunStore(path_).create_run("a", "e", "");
+  int refused = 0;
+  for (rlim_t more = 0; more < 5; ++more) {
+    const pid_t child = in_process([&] {
+      const int next = dup(0);
+      close(next);
+      const rlimit few = {static_cast<rlim_t>(next) + more, static_cast<rlim_t>(next) + more};
+      setrlimit(RLIMIT_NOFILE, &few);
+      const std::string message = error_of([&] { RunStore(path_).create_run("b", "e", ""); });
+      if (message.find("no error") == 0) _exit(0);
+      _exit(message.find("Too many open files HINT: raise the limit") != std::string::npos ? 1 : 2);
+    });
+    int status = 0;
+    waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) < 2) << more << ": " << status;
+    refused += WEXITSTATUS(status);
+  }
+  EXPECT_GE(refused, 2);
+}
+
 }  // namespace
 }  // namespace fathom

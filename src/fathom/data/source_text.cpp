@@ -88,7 +88,11 @@ SourceText open_text(const std::string& path, const PrepareOptions& options,
   if (reads_rows(options) && kind_of(path) == PathKind::kFile)
     if (const auto rows = unpacked_rows(path, options))
       return SourceText(read_all(*rows, path, progress));
-  if (kind_of(path) != PathKind::kStream) return SourceText(MappedFile(path));
+  if (kind_of(path) != PathKind::kStream) {
+    MappedFile file(path);
+    if (file.bytes().size() > 0) return SourceText(std::move(file));
+  }
+  // Files of /proc too, whose size is told as 0.
   return SourceText(read_stream(path, kMostOfStream, [&](uint64_t done) {
     if (progress) progress("read", done, 0);
   }));
