@@ -406,7 +406,8 @@ TEST_F(RunStoreTest, AWantOfDescriptorsIsNamed) {
       close(next);
       const rlimit few = {static_cast<rlim_t>(next) + more, static_cast<rlim_t>(next) + more};
       setrlimit(RLIMIT_NOFILE, &few);
-      const std::string message = error_of([&] { RunStore(path_).create_run("b", "e", ""); });
+      const std::string message =
+          error_of([&] { RunStore(path_).create_run("b" + std::to_string(more), "e", ""); });
       if (message.find("no error") == 0) _exit(0);
       _exit(message.find("Too many open files HINT: raise the limit") != std::string::npos ? 1 : 2);
     });
