@@ -86,7 +86,7 @@ TEST_F(RankRequest, WhatIsBetweenRanksNeedsSeveral) {
   };
   EXPECT_THAT(said({}, {}),
               AllOf(HasSubstr("reduce_dtype = bfloat16 has no effect: it needs several ranks"),
-                    HasSubstr("shard_optimizer = True has no effect: it needs several ranks")));
+                    HasSubstr("shard_optimizer = true has no effect: it needs several ranks")));
   EXPECT_THAT(said({}, {"--nproc=2"}), Not(HasSubstr("has no effect")));
   EXPECT_THAT(said(torchrun("0"), {}), Not(HasSubstr("has no effect")));
 }
