@@ -31,8 +31,6 @@ inline constexpr const char* kVerbActsAlways[] = {
     "train force",
     "train quiet",
     "train nproc",
-    "train reduce_dtype",  // where ranks are several, which a launcher says
-    "train shard_optimizer",
     "prepare name",
     "prepare input",  // refused where it has no meaning, as vocabulary and url are
     "prepare tokenizer",

@@ -87,6 +87,21 @@ TEST(Threads, WhatIsAskedForWinsWithinLimits) {
   EXPECT_EQ(choose_threads(16, machine(2, 2)).threads, 16);
 }
 
+TEST(Threads, TheLimitOfOpenmpBoundsThemAll) {
+  ThreadLimits limits = machine(8, 8, {}, "3");
+  limits.thread_limit = "2";
+  EXPECT_EQ(text(0, limits), "2 threads: as OMP_THREAD_LIMIT says, in place of 3");
+  EXPECT_EQ(text(5, limits), "2 threads: as OMP_THREAD_LIMIT says, in place of 5");
+  EXPECT_EQ(text(1, limits), "1 thread: as --threads asks");
+  for (const char* nonsense : {"", "0", "-1", "many", "1,2"}) {
+    limits.thread_limit = nonsense;
+    EXPECT_EQ(text(0, limits), "3 threads: as OMP_NUM_THREADS says") << nonsense;
+  }
+  setenv("OMP_THREAD_LIMIT", "1", 1);
+  EXPECT_EQ(choose_threads(4, thread_limits()).threads, 1);
+  unsetenv("OMP_THREAD_LIMIT");
+}
+
 // What fathom sets for the libraries is not taken for the user's word.
 TEST(Threads, TheEngineKnowsWhoSetTheNumber) {
   unsetenv("OMP_NUM_THREADS");

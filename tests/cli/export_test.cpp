@@ -137,6 +137,13 @@ TEST_F(ExportTest, OutputIsReplacedOnceComplete) {
     EXPECT_EQ(entry.path().filename().string().find(".first.csv"), std::string::npos);
 }
 
+TEST_F(ExportTest, APathIsShownAndNotObeyed) {
+  make_first();
+  const Outcome o = run({"export", "first", "--metrics=csv", "--output=a\x1b[31m\xe9.csv"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_EQ(o.out, "a\\x1b[31m\\xe9.csv: 3 steps, 3 metrics of the run first\n");
+}
+
 TEST_F(ExportTest, RunMayBeAFolder) {
   make_first();
   make_run("far", {{1, {{"a", 1}}}}, "elsewhere");

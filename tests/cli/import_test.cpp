@@ -45,6 +45,15 @@ TEST_F(ImportTest, GoesOutAsItCameIn) {
     EXPECT_TRUE(same_bytes(place_.path(std::string("models/out/") + file), tiny() + "/" + file));
 }
 
+TEST_F(ImportTest, NothingIsNoFolder) {
+  for (const Words& words : {Words{"import", ""}, Words{"import", "", "--run-name", "tiny"}}) {
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 2);
+    EXPECT_THAT(o.err, HasSubstr("FOLDER is \"\""));
+    EXPECT_THAT(o.err, HasSubstr("HINT: give the path"));
+  }
+}
+
 TEST_F(ImportTest, ItsVocabularyPreparesACorpus) {
   ASSERT_EQ(run({"import", tiny(), "--run-name", "tiny"}).exit_code, 0);
   const Outcome o = run({"prepare", "rain.txt", "--name=wet", "--tokenizer=bpe",

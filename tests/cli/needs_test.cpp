@@ -201,6 +201,8 @@ TEST_F(Needs, EveryOptionActsAlwaysOrSaysWhatItNeeds) {
   for (const char* key :
        {"stop", "end_of_text", "num_samples", "max_new_tokens", "do_sample", "repetition_penalty"})
     told.insert(std::string("generate ") + key);
+  for (const char* key : {"reduce_dtype", "shard_optimizer"})  // ranks_test.cpp
+    told.insert(std::string("train ") + key);
   for (const InVain& v : in_vain()) told.insert(std::string(v.verb) + " " + v.key);
   RunConfig config;
   FieldList run;

@@ -115,6 +115,16 @@ TEST_F(PathsTest, ATextMayComeThroughAPipe) {
   EXPECT_THAT(o.err, HasSubstr("--name"));
 }
 
+// Those of /proc are said to have no bytes.
+TEST_F(PathsTest, AFileIsReadThatDoesNotTellItsSize) {
+  ASSERT_EQ(fs::file_size("/proc/self/maps"), 0u);
+  const Outcome o = run({"prepare", "/proc/self/maps", "--name=maps", "--tokenizer=byte"});
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("maps is prepared"));
+  place_.write("nothing.txt", "");
+  EXPECT_THAT(run({"prepare", "nothing.txt"}).err, HasSubstr("the text of nothing.txt is empty"));
+}
+
 // The same bytes as with nobody interrupting, that is: none.
 TEST_F(PathsTest, APreparationEndsCleanlyOnASignal) {
   ASSERT_EQ(::mkfifo(place_.path("fifo").c_str(), 0600), 0);

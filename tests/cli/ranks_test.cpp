@@ -11,6 +11,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::Outcome;
 using ::testing::StartsWith;
 using testing::Words;
@@ -77,6 +78,18 @@ TEST_F(RankRequest, ManyBeginWhereTheyAreAskedFor) {
        {"PMIX_NAMESPACE", "1"},
        {"OMPI_MCA_orte_bound_at_launch", "1"}});
   EXPECT_EQ(engines({}).sharing, 1) << "it has processors of its own";
+}
+
+TEST_F(RankRequest, WhatIsBetweenRanksNeedsSeveral) {
+  const auto said = [&](const Variables& variables, Words words) {
+    words.insert(words.end(), {"--describe", "--reduce_dtype=bfloat16", "--shard_optimizer"});
+    return run_as(variables, words).out;
+  };
+  EXPECT_THAT(said({}, {}),
+              AllOf(HasSubstr("reduce_dtype = bfloat16 has no effect: it needs several ranks"),
+                    HasSubstr("shard_optimizer = true has no effect: it needs several ranks")));
+  EXPECT_THAT(said({}, {"--nproc=2"}), Not(HasSubstr("has no effect")));
+  EXPECT_THAT(said(torchrun("0"), {}), Not(HasSubstr("has no effect")));
 }
 
 TEST_F(RankRequest, TwoWhoStartRanksAreOneTooMany) {

@@ -1,10 +1,13 @@
 // How a resume is planned, and refused, before a tensor is made.
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
 #include "fathom/cli/train/request.h"
 #include "fathom/model/spec/parameter_table.h"
+#include "fathom/train/recipe/schedule.h"
 
 namespace fathom {
 namespace {
@@ -295,6 +298,39 @@ TEST_F(ResumePlanTest, AWarmUpOfTheOptimiserCountsItsUpdates) {
   EXPECT_THAT(resume({"--optimizer_warmup_steps=40"}).resume->lines,
               ElementsAre("optimizer_warmup_steps = 40 (was 0)",
                           "the learning rate of the next step is 5.5e-04 in place of 1.0e-03"));
+}
+
+// What is said of the next step is of the one that will be made.
+TEST_F(ResumePlanTest, AResetBeginsTheScheduleAnew) {
+  RunState s = state();
+  s.config.training.max_iters = 200;
+  save_state("old", "last", s);
+  const Words longer = {"--max_iters=400"};
+  EXPECT_THAT(resume(longer).resume->lines, Contains(HasSubstr("the learning rate of the next")));
+  EXPECT_THAT(resume({"--max_iters=400", "--reset_history"}).resume->lines,
+              Not(Contains(HasSubstr("the learning rate of the next"))))
+      << "step 0 is in the warm-up, whose end stays";
+  const auto lines = resume({"--learning_rate=2e-3", "--reset_history"}).resume->lines;
+  RunConfig first = s.config;
+  const double was = learning_rate_at(first, 0);
+  EXPECT_THAT(lines, Contains(fmt::format("the learning rate of the next step is {:.1e} in place "
+                                          "of {:.1e}",
+                                          2 * was, was)));
+}
+
+TEST_F(ResumePlanTest, APathMayHaveEveryByte) {
+  save_state("old", "last", state());
+  const std::string far = place_.path("caf\xe9").string();
+  std::filesystem::create_directories(far);
+  std::filesystem::rename(place_.path("runs"), far + "/runs");
+  const TrainRequest r =
+      parse_train({kResumedPreset, "--run_name=" + far + "/runs/old", "--resume"}).value();
+  EXPECT_EQ(r.options.run_name, "old");
+  EXPECT_EQ(r.resume->checkpoint, far + "/runs/old/checkpoints/last");
+  ::setenv("FATHOM_RUNS", place_.path("runs").c_str(), 1);  // which a path changes
+  const Outcome o = run({"train", kResumedPreset, "--run_name=caf\xe9"});
+  EXPECT_EQ(o.exit_code, 2);
+  EXPECT_THAT(o.err, HasSubstr("\"caf\\xe9\" is not a name for a run"));
 }
 
 TEST_F(ResumePlanTest, AnInitialModelIsARunOrAFolder) {

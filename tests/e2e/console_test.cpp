@@ -8,6 +8,8 @@
 #include <sqlite3.h>
 #include <sys/resource.h>
 
+#include <nlohmann/json.hpp>
+
 #include "e2e/small_run.h"
 #include "fathom/track/run_store.h"
 #include "fathom/track/terminal.h"
@@ -240,6 +242,23 @@ TEST_F(ConsoleTest, AStopKeepsEverySample) {
     EXPECT_GE(texts, count[0] - '0') << o.out.substr(0, 1000);
     EXPECT_EQ(o.out.back(), '\n');
   }
+}
+
+TEST_F(ConsoleTest, AStopKeepsEverySampleAsJsonToo) {
+  ASSERT_EQ(place_.train({"--run_name=base"}).exit_code, 0);
+  // How fast it is, and so whether a stop comes in its midst, is not known beforehand: far too much
+  // is asked for.
+  const pid_t child = place_.start({"generate", "base", "--num_samples=2", "--json",
+                                    "--max_new_tokens=100000000", "--start=the "});
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  kill(child, SIGINT);
+  const Outcome o = place_.wait_for(child);
+  EXPECT_EQ(o.exit_code, 130) << o.err;
+  const auto report = nlohmann::json::parse(o.out);
+  EXPECT_EQ(report["interrupted"], true);
+  ASSERT_EQ(report["texts"].size(), 2u);
+  for (const auto& text : report["texts"]) EXPECT_EQ(text.get<std::string>().rfind("the ", 0), 0u);
+  EXPECT_GT(report["tokens"], 0);
 }
 
 // What a program shows on a terminal.

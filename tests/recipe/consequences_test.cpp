@@ -89,6 +89,28 @@ TEST(Consequences, AnOptimisersWarmUpIsInTheRate) {
               ElementsAre("the learning rate of the next step is 5.5e-04 in place of 1.0e-03"));
 }
 
+TEST(Consequences, ANewOptimiserWarmsUpFromItsBeginning) {
+  const RunConfig c =
+      resolved("gpt2ish_shakespeare", {{"decay_lr", "false"}, {"optimizer_warmup_steps", "10"}})
+          .config;
+  Standing at;
+  EXPECT_THAT(consequences(c, c, 50, at), IsEmpty());
+  at.new_optimizer = true;
+  EXPECT_EQ(consequences(c, c, 50, at).size(), 1u);
+}
+
+TEST(Consequences, WhatIsSetBackStandsAtItsBeginning) {
+  // The tensor had thawed where the run stood; what it keeps stays.
+  const RunConfig before = resolved("gpt2ish_shakespeare",
+                                    {{"parameter_groups", "norm_out.*: frozen_until=90"}})
+                               .config,
+                  now = resolved("gpt2ish_shakespeare", {}).config;
+  Standing at;
+  EXPECT_EQ(consequences(before, now, 0, at).size(), 1u);
+  at.was_at = 100;
+  EXPECT_THAT(consequences(before, now, 0, at), IsEmpty());
+}
+
 TEST(Consequences, WhatThawsHasNoMoments) {
   EXPECT_THAT(after(100, {{"freeze", "token_table.*"}}, {{"freeze", "token_table.*,norm_out.*"}}),
               ElementsAre("one tensor that was frozen is trained from here on: the moments begin "

@@ -54,6 +54,8 @@ TEST(AsError, TheSystemAndMemoryTooAreSentences) {
                                   HasSubstr("unavailable"), Not(HasSubstr("thread:"))));
   EXPECT_THAT(error.hint(), HasSubstr("ulimit -u"));
   EXPECT_STREQ(as_error(std::bad_alloc()).what(), "out of memory");
+  EXPECT_THAT(as_error(std::bad_alloc()).hint(), HasSubstr("ulimit -v"))
+      << "true of what has no batch_size too";
   EXPECT_THAT(as_error(std::logic_error("bits")).what(),
               HasSubstr("a fault of fathom's own: bits"));
 }

@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <chrono>
 #include <cmath>
 #include <limits>
 
-#include "fathom/base/stop_signal.h"
 #include "fathom/track/sqlite.h"
 #include "track/support.h"
 
@@ -380,20 +378,6 @@ TEST_F(RunStoreTest, LockIsWaitedForAndThenNamed) {
   EXPECT_EQ(store.runs().size(), 1u);  // readers do not wait
   holding.commit();
   store.create_run("b", "e", "");
-}
-
-TEST_F(RunStoreTest, ALimitOnFileSizesIsNamed) {
-  RunStore(path_).create_run("a", "e", "");
-  const pid_t child = in_process([&] {
-    ignore_file_size_signals();
-    rlimit limit;
-    limit.rlim_cur = limit.rlim_max = 1000;
-    setrlimit(RLIMIT_FSIZE, &limit);
-    const std::string message =
-        error_of([&] { RunStore(path_).create_run("b", "e", std::string(100000, 'x')); });
-    _exit(message.find("File too large HINT: raise the limit") != std::string::npos ? 0 : 1);
-  });
-  EXPECT_TRUE(succeeded(child));
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ namespace fathom {
 namespace {
 
 constexpr const char* kSetting = "OMP_NUM_THREADS";
+constexpr const char* kLimit = "OMP_THREAD_LIMIT";
 constexpr const char* kSettingWhy = "FATHOM_THREADS_WHY";
 
 std::optional<std::string> environment(const char* name) {
@@ -52,6 +53,23 @@ ThreadChoice choose_by_machine(const ThreadLimits& limits) {
   return choice;
 }
 
+ThreadChoice choose_unlimited(int64_t asked, const ThreadLimits& limits) {
+  const int most = most_threads(limits.online);
+  if (asked < 0 || asked > most)
+    misuse(fmt::format("threads = {} is more than the machine carries, which has {}; allowed: 0 "
+                       "(as many as suit it) to {}",
+                       asked, counted(limits.online, "processor", "processors"), most),
+           "more threads than processors only get in one another's way");
+  if (asked > 0) return {static_cast<int>(asked), "as --threads asks"};
+  if (!limits.setting) return choose_by_machine(limits);
+  const std::optional<int> set = parse_thread_setting(*limits.setting);
+  if (set && *set <= most) return {*set, limits.setting_why.value_or("as OMP_NUM_THREADS says")};
+  ThreadChoice choice = choose_by_machine(limits);
+  choice.why += fmt::format("; OMP_NUM_THREADS = {} is {}", quoted_start(*limits.setting),
+                            set ? "more than the machine carries" : "not a number of threads");
+  return choice;
+}
+
 }  // namespace
 
 int allowed_processors() {
@@ -81,6 +99,7 @@ ThreadLimits thread_limits() {
   limits.quota = cpu_quota();
   limits.setting = environment(kSetting);
   limits.setting_why = environment(kSettingWhy);
+  limits.thread_limit = environment(kLimit);
   return limits;
 }
 
@@ -95,20 +114,11 @@ std::optional<int> parse_thread_setting(const std::string& text) {
 }
 
 ThreadChoice choose_threads(int64_t asked, const ThreadLimits& limits) {
-  const int most = most_threads(limits.online);
-  if (asked < 0 || asked > most)
-    misuse(fmt::format("threads = {} is more than the machine carries, which has {}; allowed: 0 "
-                       "(as many as suit it) to {}",
-                       asked, counted(limits.online, "processor", "processors"), most),
-           "more threads than processors only get in one another's way");
-  if (asked > 0) return {static_cast<int>(asked), "as --threads asks"};
-  if (!limits.setting) return choose_by_machine(limits);
-  const std::optional<int> set = parse_thread_setting(*limits.setting);
-  if (set && *set <= most) return {*set, limits.setting_why.value_or("as OMP_NUM_THREADS says")};
-  ThreadChoice choice = choose_by_machine(limits);
-  choice.why += fmt::format("; OMP_NUM_THREADS = {} is {}", quoted_start(*limits.setting),
-                            set ? "more than the machine carries" : "not a number of threads");
-  return choice;
+  const ThreadChoice choice = choose_unlimited(asked, limits);
+  const std::optional<int> limit =
+      limits.thread_limit ? parse_number<int>(trim(*limits.thread_limit)) : std::nullopt;
+  if (!limit || *limit < 1 || *limit >= choice.threads) return choice;
+  return {*limit, fmt::format("as {} says, in place of {}", kLimit, choice.threads)};
 }
 
 std::string thread_text(const ThreadChoice& choice) {

@@ -20,10 +20,11 @@ struct ThreadChoice {
 
 // What a choice depends on.
 struct ThreadLimits {
-  int allowed = 1, online = 1;                  // processors of the affinity mask, of the machine
-  std::optional<double> quota = {};             // processors worth of time that cgroups leave
-  std::optional<std::string> setting = {};      // OMP_NUM_THREADS, as set
-  std::optional<std::string> setting_why = {};  // whence it comes, if fathom itself has set it
+  int allowed = 1, online = 1;                   // processors of the affinity mask, of the machine
+  std::optional<double> quota = {};              // processors worth of time that cgroups leave
+  std::optional<std::string> setting = {};       // OMP_NUM_THREADS, as set
+  std::optional<std::string> setting_why = {};   // whence it comes, if fathom itself has set it
+  std::optional<std::string> thread_limit = {};  // OMP_THREAD_LIMIT, as set
   // Processes like this one that have the same processors and the same quota.
   int sharing = 1;
 };
@@ -36,6 +37,7 @@ int most_threads(int online);
 // the processors that may be used, or the quota rounded up if that is less, of which one that
 // shares them takes its part; at least 1. Throws Error(kUsage) when more is asked for than the
 // machine carries; an OMP_NUM_THREADS that is no such number is passed over, and `why` says so.
+// OMP_THREAD_LIMIT bounds all of them, as it does what OpenMP starts.
 ThreadChoice choose_threads(int64_t asked, const ThreadLimits& limits);
 
 // "2 threads: all that this process may use"

@@ -94,7 +94,11 @@ SourceText open_text(const std::string& path, const PrepareOptions& options,
   if (reads_rows(options) && kind_of(path) == PathKind::kFile)
     if (const auto rows = unpacked_rows(path, options))
       return SourceText(read_all(*rows, path, options, progress));
-  if (kind_of(path) != PathKind::kStream) return SourceText(MappedFile(path));
+  if (kind_of(path) != PathKind::kStream) {
+    MappedFile file(path);
+    if (file.bytes().size() > 0) return SourceText(std::move(file));
+  }
+  // Files of /proc too, whose size is told as 0.
   const auto waiting = [&](uint64_t done) {
     check_memory(done, path, options);
     if (progress) progress("read", done, 0);

@@ -1,11 +1,22 @@
 #include "fathom/machine/engine_program.h"
 
+#include <fmt/format.h>
+#include <sys/resource.h>
+
 #include <cstdlib>
 #include <filesystem>
 
+#include "fathom/base/error.h"
 #include "fathom/base/processors.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
+namespace {
+
+// On one thread and with a small model it works with 928 MiB, and with 878 no longer.
+constexpr rlim_t kLeastAddressSpace = rlim_t{1000} << 20;
+
+}  // namespace
 
 std::string engine_path() {
   std::error_code error;
@@ -23,6 +34,18 @@ void set_thread_environment(int sharing) {
   // some of them. So threads wait awake for a few microseconds first; not longer, for they may be
   // keeping another program from the processor that the work is waiting for.
   setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
+}
+
+void require_address_space() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+      limit.rlim_cur >= kLeastAddressSpace)
+    return;
+  fail(fmt::format("this process may have {} of memory (ulimit -v), and the engine needs at least "
+                   "{} to start",
+                   human_bytes(static_cast<double>(limit.rlim_cur)),
+                   human_bytes(static_cast<double>(kLeastAddressSpace))),
+       "raise that limit; `ulimit -v unlimited` takes it away");
 }
 
 }  // namespace fathom

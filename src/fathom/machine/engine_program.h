@@ -13,4 +13,8 @@ std::string engine_path();  // beside this program, whether there is one or not
 // something. `sharing`: so many processes like this one have the same processors.
 void set_thread_environment(int sharing = 1);
 
+// Throws Error where this process may have less address space (ulimit -v) than the engine's
+// libraries want while they are loaded: some of them wait for ever for what they do not get.
+void require_address_space();
+
 }  // namespace fathom

@@ -64,6 +64,11 @@ std::vector<Check> machine_checks(const Machine& machine, const ThreadChoice& wa
 std::vector<Check> engine_checks(int allowed, const ThreadChoice& wanted) {
   const std::string program = engine_path();
   set_thread_environment();
+  try {
+    require_address_space();
+  } catch (const Error& error) {
+    return {{"engine", error.what(), Verdict::kWrong, error.hint()}};
+  }
   const ProgramOutcome outcome = run_program(program, {"doctor"}, kEngineSeconds);
   const auto readings = parse_engine_readings(outcome.out);
   std::vector<Check> checks = {judge_engine(program, outcome, readings, FATHOM_VERSION)};

@@ -11,10 +11,10 @@
 #include "fathom/base/text.h"
 #include "fathom/io/files.h"
 #include "fathom/io/program.h"
+#include "fathom/io/scratch_folder.h"
 #include "fathom/report/columns.h"
 #include "fathom/report/graph_layout.h"
 #include "fathom/report/render.h"
-#include "fathom/report/scratch_folder.h"
 #include "fathom/report/svg.h"
 #include "fathom/report/ticks.h"
 
@@ -202,7 +202,7 @@ void require_gnuplot() {
 std::string render_png(const Report& report) {
   require_gnuplot();
   const std::string gnuplot = find_program("gnuplot");
-  const ScratchFolder scratch;
+  const ScratchFolder scratch("plot");
   const std::string picture = scratch.file("picture.png"), script = scratch.file("script");
   const std::string commands = gnuplot_script(report, picture);
   if (commands.empty())

@@ -10,9 +10,9 @@
 #include "fathom/base/text.h"
 #include "fathom/io/files.h"
 #include "fathom/io/program.h"
+#include "fathom/io/scratch_folder.h"
 #include "fathom/report/columns.h"
 #include "fathom/report/render.h"
-#include "fathom/report/scratch_folder.h"
 
 namespace fathom::report {
 namespace {
@@ -151,7 +151,7 @@ void require_graphviz() {
 PlacedGraph layout_of(const Graph& graph) {
   require_graphviz();
   const std::string dot = find_program("dot");
-  const ScratchFolder scratch;
+  const ScratchFolder scratch("plot");
   const std::string source = scratch.file("graph");
   write_file_durably(source, as_bytes(dot_source(graph)));
   const ProgramOutcome outcome = run_program(dot, {"-Tplain", source}, kDotSeconds);

@@ -56,7 +56,9 @@ int exit_code_of(const Error& error) {
 Error as_error(const std::exception& exception) {
   if (const auto* error = dynamic_cast<const Error*>(&exception)) return *error;
   if (dynamic_cast<const std::bad_alloc*>(&exception) != nullptr)
-    return {ErrorKind::kFailure, "out of memory", "a smaller batch_size or block_size needs less"};
+    return {ErrorKind::kFailure, "out of memory",
+            "free some, or raise the limit (ulimit -v); with a model, a smaller batch_size or "
+            "block_size needs less"};
   if (const auto* e = dynamic_cast<const std::filesystem::filesystem_error*>(&exception)) {
     const std::string other = e->path2().empty() ? "" : fmt::format(" and {}", e->path2().native());
     return SystemError("look at", e->path1().native() + other, e->code().value());

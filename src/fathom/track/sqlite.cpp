@@ -19,6 +19,14 @@ namespace {
 // A damaged cell may claim to be as long as it likes, and SQLite makes room for it.
 constexpr int64_t kMostMemory = 48 << 20;  // of all connections
 
+// Why a file could not be opened, where it was for want of something and not for the file; or 0.
+int lacking(sqlite3* handle) {
+  const int error = handle != nullptr ? sqlite3_system_errno(handle) : 0;
+  for (const int want : {EMFILE, ENFILE, ENOSPC, ENOMEM})
+    if (error == want) return error;
+  return 0;
+}
+
 }  // namespace
 
 Database::Database(const std::string& path, bool read_only, int busy_timeout_ms)
@@ -34,12 +42,11 @@ Database::Database(const std::string& path, bool read_only, int busy_timeout_ms)
     device_ = status.st_dev, inode_ = status.st_ino;
     return;
   }
-  const int error = handle_ != nullptr ? sqlite3_system_errno(handle_) : 0;
+  const int error = lacking(handle_);
   // A handle comes with a failed open too, and no destructor runs for a constructor that throws.
   sqlite3_close_v2(handle_);
   handle_ = nullptr;
-  if (error == EMFILE || error == ENFILE || error == ENOSPC || error == ENOMEM)
-    fail_system("open the run store", path, error);
+  if (error != 0) fail_system("open the run store", path, error);
   fail_with(code);
 }
 
@@ -97,7 +104,9 @@ void Database::fail_with(int code) const {
           fmt::format("run store {} is read-only for you, or its folder is", path_),
           // Readers too take part in the log's shared memory.
           "set FATHOM_RUNS to a folder that you may write to; to read these runs, copy them there");
-    case SQLITE_CANTOPEN:
+    case SQLITE_CANTOPEN:  // its log or an index of it too, at any statement
+      if (const int error = lacking(handle_); error != 0)
+        fail_system("open the run store", path_, error);
       fail(fmt::format("run store {} cannot be opened: it is missing, or the file or its folder is "
                        "read-only for you",
                        path_),

@@ -84,6 +84,7 @@ class Training {
       return end;
     } catch (...) {
       recorder_.finish(RunStatus::kFailed);
+      require_folder();  // without it everything that is written fails, in words of its own
       throw;
     }
   }

@@ -8,6 +8,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/base/visible.h"
 #include "fathom/cli/model_choice.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/exchange/hugging_face.h"
@@ -66,8 +67,8 @@ void export_numbers(const ExportRequest& request) {
       [&](std::string_view text) { output.write(text); });
   output.commit();
   if (!request.output.empty())
-    fmt::print("{}: {}, {} of the run {}\n", request.output, counted(out.steps, "step"),
-               counted(static_cast<int64_t>(out.metrics), "metric"), run.name);
+    fmt::print("{}: {}, {} of the run {}\n", visible(request.output), counted(out.steps, "step"),
+               counted(static_cast<int64_t>(out.metrics), "metric"), visible(run.name));
 }
 
 void export_model(const ExportRequest& request) {
@@ -77,7 +78,8 @@ void export_model(const ExportRequest& request) {
   settle(choice);
   const ExportReport report = export_hugging_face(choice.folder, request.hf, request.force);
   for (const std::string& notice : report.notices) say_note(notice);
-  fmt::print("{}: {} of {}\n", request.hf, join(report.files, ", "), choice.folder);
+  fmt::print("{}: {} of {}\n", visible(request.hf), join(report.files, ", "),
+             visible(choice.folder));
 }
 
 int run_export(const Arguments& arguments) {

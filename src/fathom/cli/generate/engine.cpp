@@ -92,14 +92,19 @@ void print_speed(const GenerateReport& report, double seconds) {
                           with_commas(static_cast<int64_t>(rate))));
 }
 
+nlohmann::json by_layer(const std::map<int64_t, int64_t>& answers) {
+  nlohmann::json layers = nlohmann::json::object();
+  for (const auto& [layer, count] : answers) layers[std::to_string(layer)] = count;
+  return layers;
+}
+
 nlohmann::json report_json(const GenerateRequest& request, const std::vector<std::string>& texts,
                            const std::map<int64_t, int64_t>& answers, const GenerateReport& report,
                            double seconds) {
-  nlohmann::json layers = nlohmann::json::object();
-  for (const auto& [layer, count] : answers) layers[std::to_string(layer)] = count;
   return {{"run", request.model.run},
           {"checkpoint", request.model.folder},
           {"texts", texts},
+          {"interrupted", false},
           {"tokens", report.tokens},
           {"seconds", seconds},
           {"tokens_per_second", static_cast<double>(report.tokens) / std::max(seconds, 1e-9)},
@@ -108,9 +113,24 @@ nlohmann::json report_json(const GenerateRequest& request, const std::vector<std
           {"tokens_per_pass", report.tokens_per_pass()},
           {"drafted", report.drafted},
           {"confirmed", report.confirmed},
-          {"answered_by", layers},
+          {"answered_by", by_layer(answers)},
           {"computed", report.computed},
           {"dense", report.dense}};
+}
+
+// The texts as far as they came. What is counted of the whole is left out.
+nlohmann::json stopped_json(const GenerateRequest& request, const std::vector<std::string>& texts,
+                            const std::map<int64_t, int64_t>& answers, double seconds) {
+  int64_t tokens = 0;
+  for (const auto& [layer, count] : answers) tokens += count;
+  return {{"run", request.model.run},
+          {"checkpoint", request.model.folder},
+          {"texts", texts},
+          {"interrupted", true},
+          {"tokens", tokens},
+          {"seconds", seconds},
+          {"tokens_per_second", static_cast<double>(tokens) / std::max(seconds, 1e-9)},
+          {"answered_by", by_layer(answers)}};
 }
 
 GenerateOptions options_of(const GenerateRequest& request, const LoadedModel& loaded) {
@@ -241,6 +261,9 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
   GenerateReport report;
   const StopSignal signal;
   const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
   try {
     report = generate(model, texts, options, [&](size_t text, int64_t token, int64_t layer) {
       ++answers[layer];
@@ -250,15 +273,16 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
     });
   } catch (const Stopped&) {
     pages.finish();
+    if (request.json)
+      fmt::print("{}\n", json_text(stopped_json(request, pages.texts(), answers, seconds()), 2));
     return 128 + StopSignal::received();
   }
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double took = seconds();
   pages.finish();
   const std::vector<GuessTable> layers =
       layers_of_tokens(request, loaded, model, options, texts[0], added);
   if (request.json) {
-    nlohmann::json all = report_json(request, pages.texts(), answers, report, seconds);
+    nlohmann::json all = report_json(request, pages.texts(), answers, report, took);
     for (const GuessTable& table : layers) all["layers"].push_back(guess_numbers(table));
     fmt::print("{}\n", json_text(all, 2));
     return 0;
@@ -268,7 +292,7 @@ int grow_texts(const GenerateRequest& request, const LoadedModel& loaded,
   const bool halts = config.halting.acts() || config.loop_halting.acting_rule() != HaltRule::kNone;
   if (halts && report.dense > 0) print_answers(request, config.halting, pages, answers, report);
   if (options.draft != Draft::kNone) print_drafts(report);
-  print_speed(report, seconds);
+  print_speed(report, took);
   const bool is_empty = std::all_of(pages.texts().begin(), pages.texts().end(),
                                     [&](const std::string& text) { return text == start; });
   if (is_empty && report.tokens > 0)

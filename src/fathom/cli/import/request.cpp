@@ -49,6 +49,8 @@ std::optional<ImportRequest> parse_import(const Arguments& arguments) {
       .suggests(suggested_corpora);
   list.add("force", request.force, "remove a run of the same name first");
   if (!parse_into(line, arguments, list)) return std::nullopt;
+  if (request.folder.empty())
+    misuse("FOLDER is \"\", and no folder is called so", "give the path of the model's folder");
   if (request.run_name.empty()) request.run_name = name_of_folder(request.folder);
   registry().preset(request.exp);  // throws for an unknown one
   check_place(request);

@@ -24,6 +24,7 @@ namespace {
 
 int become_engines(const Engines& engines, int argc, char** argv) {
   const std::string engine = engine_path();
+  require_address_space();
   std::vector<char*> arguments(argv, argv + argc);
   arguments.push_back(nullptr);
   if (engines.forget_threads) unsetenv("OMP_NUM_THREADS");

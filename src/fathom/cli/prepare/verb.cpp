@@ -39,7 +39,8 @@ void print_report(const PrepareReport& r, const Style& style) {
   fmt::print("{} {}\n", style.bold(visible(r.name)),
              r.already_prepared ? "is prepared already, nothing was written" : "is prepared");
   fmt::print("  {:<16}{}\n", "folder", visible(r.path));
-  line("tokenizer", fmt::format("{}, vocabulary {}", r.tokenizer, with_commas(r.vocab_size)));
+  line("tokenizer",
+       fmt::format("{}, vocabulary {}", visible(r.tokenizer), with_commas(r.vocab_size)));
   line("text", fmt::format("{} characters, {}", with_commas(static_cast<int64_t>(r.characters)),
                            human_bytes(static_cast<double>(r.bytes))));
   for (const PrepareReport::Split& split : r.splits)

@@ -67,6 +67,10 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   const auto make_list = [&] {
     FieldList list;
     add_fields(list, request.options);
+    for (const char* key : {"reduce_dtype", "shard_optimizer"})
+      list.find(key)->needs("several ranks (nproc, or a launcher)", [&request] {
+        return request.options.nproc > 1 || request.launch.size > 1;
+      });
     list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same")
         .path();
     add_fields(list, request.config);

@@ -4,10 +4,8 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -15,6 +13,7 @@
 #include "fathom/base/random.h"
 #include "fathom/data/shard.h"
 #include "fathom/decode/decoder.h"
+#include "fathom/io/scratch_folder.h"
 #include "fathom/kernels/isa.h"
 #include "fathom/kernels/read.h"
 #include "fathom/model/device.h"
@@ -31,36 +30,26 @@ constexpr int kWarmUp = 3;  // times that are not measured
 class RandomCorpus {
  public:
   RandomCorpus(int64_t vocab_size, int64_t tokens) {
-    std::string path = std::filesystem::temp_directory_path() / "fathom-bench-XXXXXX";
-    if (mkdtemp(path.data()) == nullptr)
-      fail("no folder can be made in " + path, "set TMPDIR to a folder that you may write to");
-    path_ = path;
     const RandomStream stream(1, "bench");
     std::vector<uint32_t> ids;
     for (int64_t i = 0; i < tokens; ++i)
       ids.push_back(static_cast<uint32_t>(
           stream.below(static_cast<uint64_t>(i), static_cast<uint64_t>(vocab_size))));
     for (const char* split : {"train", "val"}) {
-      ShardWriter writer(fmt::format("{}/{}.bin", path_, split), ShardFormat::kNanoGpt);
+      ShardWriter writer(folder_.file(split + std::string(".bin")), ShardFormat::kNanoGpt);
       writer.append(ids);
       writer.finish();
     }
   }
-  ~RandomCorpus() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  RandomCorpus(const RandomCorpus&) = delete;
-  RandomCorpus& operator=(const RandomCorpus&) = delete;
 
   Corpus open(int64_t vocab_size) const {
-    Corpus corpus = Corpus::open(path_);
+    Corpus corpus = Corpus::open(folder_.path());
     corpus.assume_vocab_size(vocab_size);
     return corpus;
   }
 
  private:
-  std::string path_;
+  const ScratchFolder folder_{"bench"};
 };
 
 // Other devices than the processor compute while the program goes on: until a number of it is here.

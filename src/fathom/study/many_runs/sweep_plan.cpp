@@ -1,17 +1,17 @@
 #include "fathom/study/many_runs/sweep_plan.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
+#include <optional>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/config_file.h"
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
+#include "fathom/io/scratch_folder.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/study/many_runs/sweep_record.h"
 #include "fathom/track/run_folder.h"
@@ -20,8 +20,6 @@
 namespace fathom {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr const char* kPlanOption = "--training_plan=";
 
 // A recipe's own plan in a file, while it is checked.
@@ -29,23 +27,15 @@ class TemporaryPlan {
  public:
   explicit TemporaryPlan(const std::string& json) {
     if (json.empty()) return;
-    std::string pattern = (fs::temp_directory_path() / "fathom-sweep-XXXXXX.json").string();
-    const int file = mkstemps(pattern.data(), 5);
-    if (file < 0) fail_system("create", pattern, errno);
-    close(file);
-    path_ = pattern;
+    folder_.emplace("sweep");
+    path_ = folder_->file("plan.json");
     write_file_durably(path_, as_bytes(json));
   }
-  ~TemporaryPlan() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove(path_, ignored);
-  }
-  TemporaryPlan(const TemporaryPlan&) = delete;
-  TemporaryPlan& operator=(const TemporaryPlan&) = delete;
 
   const std::string& path() const { return path_; }
 
  private:
+  std::optional<ScratchFolder> folder_;
   std::string path_;
 };
 

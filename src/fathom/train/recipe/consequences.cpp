@@ -45,7 +45,8 @@ void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t 
   };
   const int64_t updates = at.updates.value_or(step);
   const double was = rate(before, updates);
-  const double is = rate(after, has_other_optimizer(before, after) ? 0 : updates);
+  const bool begins_anew = at.new_optimizer || has_other_optimizer(before, after);
+  const double is = rate(after, begins_anew ? 0 : updates);
   const bool is_over = at.done ? *at.done >= 1 : step >= after.training.max_iters;
   if (is_over || !differ(was, is)) return;
   std::string line =
@@ -60,7 +61,7 @@ void add_learning_rate(const RunConfig& before, const RunConfig& after, int64_t 
 }
 
 // Tensors that are trained from here on.
-void add_thawed(const RunConfig& before, const RunConfig& after, int64_t step,
+void add_thawed(const RunConfig& before, const RunConfig& after, int64_t step, int64_t was_at,
                 std::vector<std::string>& out) {
   OptimizerConfig a = before.optimizer, b = after.optimizer;
   settle_own_freeze(before.model, a);
@@ -75,7 +76,7 @@ void add_thawed(const RunConfig& before, const RunConfig& after, int64_t step,
                                       is = parameter_settings(b, table);
   int64_t thawed = 0;
   for (size_t i = 0; i < table.size(); ++i)
-    thawed += was[i].frozen_at(step) && !is[i].frozen_at(step);
+    thawed += was[i].frozen_at(was_at) && !is[i].frozen_at(step);
   if (thawed > 0)
     out.push_back(
         fmt::format("{} that {} frozen {} trained from here on: the moments begin at zero",
@@ -90,7 +91,7 @@ std::vector<std::string> consequences(const RunConfig& before, const RunConfig& 
   std::vector<std::string> out;
   add_optimizer(before, after, out);
   add_learning_rate(before, after, step, at, out);
-  add_thawed(before, after, step, out);
+  add_thawed(before, after, step, at.was_at.value_or(step), out);
   const int64_t tokens = after.tokens_per_step(), old_tokens = before.tokens_per_step();
   if (tokens != old_tokens)
     out.push_back(fmt::format("a step has {} tokens in place of {}", with_commas(tokens),

@@ -13,6 +13,8 @@ namespace fathom {
 struct Standing {
   std::optional<int64_t> updates = {};  // made by its optimiser; unset: as many as steps
   std::optional<double> done = {};      // part of the stage's budget, where that is not in steps
+  std::optional<int64_t> was_at = {};   // steps made until here, if it is set back; unset: `step`
+  bool new_optimizer = false;           // begins anew, whatever the keys say
 };
 
 // One sentence each; none where nothing follows. `step`: how many steps of the stage were made.

@@ -12,6 +12,7 @@
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/consequences.h"
+#include "fathom/train/recipe/run_request.h"
 #include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "fathom/train/recipe/wiring_description.h"
@@ -134,15 +135,20 @@ void keep_architecture(Resumption& plan, FieldList& list) {
   }
 }
 
-void tell_changes(Resumption& plan, const StageRun& stage) {
+void tell_changes(Resumption& plan, const StageRun& stage, const TrainOptions& options) {
   const RunConfig& changed = stage.config;
-  std::optional<double> part;
-  if (stage.budget.unit != Budget::Unit::kSteps) part = part_done(plan.state, stage);
+  const int64_t stood = plan.state.step - plan.state.stage_start_step;
+  const bool starts_over = options.reset_history;
+  Standing at;
+  at.updates = plan.state.optimizer_steps;
+  if (stage.budget.unit != Budget::Unit::kSteps)
+    at.done = starts_over ? 0 : part_done(plan.state, stage);
+  at.was_at = stood;
+  at.new_optimizer = options.ignore_optimizer;
   for (const std::string& change : changes(plan.state.config, changed))
     plan.lines.push_back(change);
   for (const std::string& line :
-       consequences(plan.state.config, changed, plan.state.step - plan.state.stage_start_step,
-                    {plan.state.optimizer_steps, part}))
+       consequences(plan.state.config, changed, starts_over ? 0 : stood, at))
     plan.lines.push_back(line);
   if (plan.state.best_metric == "eval/val/objective")
     plan.lines.emplace_back(

@@ -12,6 +12,8 @@
 
 namespace fathom {
 
+struct TrainOptions;  // run_request.h
+
 struct Resumption {
   std::string checkpoint;          // its folder
   RunState state;                  // as saved; `state.config` is the run's, with the changes
@@ -36,8 +38,8 @@ TrainingPlan plan_of(Resumption& plan, const TrainingPlan* other, bool override_
 // the architecture return to the checkpoint's, with a line for each that differed.
 void keep_architecture(Resumption& plan, FieldList& list);
 // The configuration of `stage` becomes the run's, with a line for each key that is another than
-// before and for what follows from it.
-void tell_changes(Resumption& plan, const StageRun& stage);
+// before and for what follows from it, where the run will stand.
+void tell_changes(Resumption& plan, const StageRun& stage, const TrainOptions& options);
 
 // Refuses data that is not what the run was trained on, unless `accept_new_data`, and data with
 // another tokenizer always: its ids would mean other text.

@@ -9,6 +9,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/processors.h"
 #include "fathom/base/text.h"
+#include "fathom/base/visible.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/data_options.h"
@@ -31,6 +32,7 @@ void add_fields(FieldList& list, TrainOptions& o) {
            "say what would be trained, as `fathom describe` does, and stop");
   list.add("run_name", o.run_name,
            "folder below runs/, empty: the preset and the time; with resume also a run's path")
+      .any_bytes()  // of a path; a name is checked
       .usual()
       .suggests(suggested_runs);
   list.add("out_dir", o.out_dir, "nanoGPT's spelling of run_name: its last part").path();
@@ -313,7 +315,7 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
             ? fmt::format("max_iters is {}; a larger one would go on",
                           with_commas(request.config.training.max_iters))
             : fmt::format("the last stage of {} is done; --override_plan takes a longer plan",
-                          request.plan.name);
+                          visible(request.plan.name));
     fmt::print("{} is complete: {} made and {}\n", request.options.run_name,
                counted(plan.state.step, "step was", "steps were"), why);
     return std::nullopt;
@@ -388,7 +390,7 @@ std::optional<TrainRequest> settle_request(TrainRequest& request, std::optional<
     require_shares(stage.config, request.options.ranks,
                    std::max<int64_t>(request.launch.size, request.options.nproc));
   if (request.resume) {
-    tell_changes(*request.resume, present_stage(request));
+    tell_changes(*request.resume, present_stage(request), request.options);
     return finish_resume(std::move(request));
   }
   settle_vocabulary(request);
