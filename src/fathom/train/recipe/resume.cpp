@@ -89,6 +89,14 @@ bool is_done(const Resumption& plan, const std::vector<StageRun>& stages) {
   return stages.back().name == s.stage && part_done(s, stages.back()) >= 1;
 }
 
+void drop_history(Resumption& plan) {
+  plan.lines.emplace_back(
+      "the history is dropped: weights and moments stay, step and data begin anew");
+  plan.state.step = plan.state.stage_start_step = 0;
+  plan.state.progress = plan.state.stage_start = {};
+  plan.state.evaluated_step = -1;
+}
+
 TrainingPlan plan_of(Resumption& plan, const TrainingPlan* other, bool override_plan) {
   const RunState& state = plan.state;
   const bool takes_other = other != nullptr && override_plan;

@@ -29,6 +29,9 @@ Resumption find_checkpoint(const std::string& run, const std::string& which,
 // All was trained and evaluated, and nothing else was asked for. `stages` are those of the run.
 bool is_done(const Resumption& plan, const std::vector<StageRun>& stages);
 
+// Weights and moments stay; step and data begin anew, which is said.
+void drop_history(Resumption& plan);
+
 // The training plan that the run goes on with: its own, or `other` (null: none is given) with
 // `override_plan`. Empty where it has none. Throws Error(kUsage) where the stage in which the run
 // stands is not one of it, for then nothing would be trained.

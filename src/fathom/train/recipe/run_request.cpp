@@ -12,6 +12,7 @@
 #include "fathom/base/visible.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/track/terminal.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/data_places.h"
 #include "fathom/train/recipe/fits_memory.h"
@@ -54,8 +55,7 @@ void add_fields(FieldList& list, TrainOptions& o) {
       .usual()
       .suggests(suggested_plans);
   list.add("override_plan", o.override_plan,
-           "with resume: training_plan in place of the run's own; it has the stage where the run "
-           "stands");
+           "with resume: training_plan in place of the run's own, with the stage where it stands");
   list.add("initial_model", o.initial_model,
            "a run or a checkpoint's folder whose weights to start from; it is only read")
       .path()
@@ -302,22 +302,18 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
   Resumption& plan = *request.resume;
   const bool starts_plan = request.options.reset_history && !request.plan.stages.empty();
   check_data(plan, present_stage(request).corpora, request.options.accept_new_data || starts_plan);
-  if (request.options.reset_history) {
-    plan.lines.emplace_back(
-        "the history is dropped: weights and moments stay, step and data begin anew");
-    plan.state.step = plan.state.stage_start_step = 0;
-    plan.state.progress = plan.state.stage_start = {};
-    plan.state.evaluated_step = -1;
-  }
+  if (request.options.reset_history) drop_history(plan);
   if (is_done(plan, request.stages)) {
+    const int64_t max_iters = request.config.training.max_iters;
     const std::string why =
         request.plan.stages.empty()
-            ? fmt::format("max_iters is {}; a larger one would go on",
-                          with_commas(request.config.training.max_iters))
+            ? fmt::format("max_iters is {}; a larger one would go on", with_commas(max_iters))
             : fmt::format("the last stage of {} is done; --override_plan takes a longer plan",
                           visible(request.plan.name));
-    fmt::print("{} is complete: {} made and {}\n", request.options.run_name,
-               counted(plan.state.step, "step was", "steps were"), why);
+    const std::string line =
+        fmt::format("{} is complete: {} made and {}", visible(request.options.run_name),
+                    counted(plan.state.step, "step was", "steps were"), why);
+    fmt::print("{}\n", fitted(stdout, line));
     return std::nullopt;
   }
   request.vocab_size = plan.state.vocab_size;
