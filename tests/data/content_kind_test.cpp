@@ -231,7 +231,7 @@ TEST(ContentKind, BinaryFilesHaveTheirNames) {
                            {"ar archive", "!<arch>\ndebian-binary  "s}}) {
     ASSERT_TRUE(as_text(mark + noise)) << what;
     EXPECT_THAT(as_text(mark + noise)->what, HasSubstr(what));
-    const std::string letters = mark.substr(0, mark.find_first_of("\0\1\2\3\4\x10\x1f"s));
+    const std::string letters = mark.substr(0, mark.find_first_of("\0\1\2\3\4\x10\x11\x1f"s));
     EXPECT_FALSE(as_text(letters + " and a text behind it\n")) << what;
   }
   EXPECT_THAT(as_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")->what,
