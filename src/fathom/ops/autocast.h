@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/autocast_mode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/version.h>
 
 namespace fathom::autocast {
@@ -24,8 +25,12 @@ inline void set_type(at::DeviceType device, at::ScalarType type) {
 
 #else  // all that is not the processor is one
 
+// Of the processor by the thread's own word: every operation asks, and libtorch's is_cpu_enabled()
+// is three calls.
 inline bool is_on(at::DeviceType device) {
-  return device == at::kCPU ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled();
+  if (device != at::kCPU) return at::autocast::is_enabled();
+  const c10::impl::LocalDispatchKeySet set = c10::impl::tls_local_dispatch_key_set();
+  return !set.excluded_.has(c10::DispatchKey::AutocastCPU);
 }
 inline void turn(at::DeviceType device, bool on) {
   device == at::kCPU ? at::autocast::set_cpu_enabled(on) : at::autocast::set_enabled(on);

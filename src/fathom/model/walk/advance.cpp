@@ -86,8 +86,11 @@ void Advance::step(const StepSpec& spec) {
   join(state_.next);
   const bool cuts = spec.layer.cut || (spec.layer.cut_later && spec.index > 0);
   if (cuts && options_.cut && !nobody()) carry() = carry().detached();
-  state_.travel.door_r_RC = carry().r_RC;
-  state_.travel.door_y_RC = carry().y_RC;
+  // For rows that stand still, enter late, or join within the door.
+  if (state_.travel.done_R.defined() || !spec.path.empty() || spec.layer.door.size() > 1) {
+    state_.travel.door_r_RC = carry().r_RC;
+    state_.travel.door_y_RC = carry().y_RC;
+  }
   pass_door(spec);
   const GraphIf graph(spec.grad);
   record.rows = state_.rows;
