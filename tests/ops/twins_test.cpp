@@ -2,6 +2,7 @@
 // gradients: odd sizes, missing biases, masks, nothing at all; every instruction set, one thread
 // and two.
 #include "ops/twins.h"
+
 #include "fathom/ops/rms_norm.h"
 
 namespace fathom::testing {

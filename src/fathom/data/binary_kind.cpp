@@ -42,11 +42,14 @@ struct Counts {
   }
 };
 
-// Half of all numbers or more leave the same byte zero, and another not.
+// Half of all numbers or more leave the same bytes zero, and others not: half of each number's
+// bytes or more. Texts with zeros between have one or two in eight, where all are of one length.
 bool is_numbers(const Counts& counts, size_t bytes) {
   if (bytes < 16) return false;
   const auto [few, many] = std::minmax_element(counts.zeros_at.begin(), counts.zeros_at.end());
-  return *many * kPlaces * 2 >= bytes && *few * 2 <= *many;
+  const auto often = std::count_if(counts.zeros_at.begin(), counts.zeros_at.end(),
+                                   [&](size_t zeros) { return zeros * kPlaces * 2 >= bytes; });
+  return often * 2 >= ptrdiff_t(kPlaces) && *few * 2 <= *many;
 }
 
 }  // namespace
@@ -69,9 +72,9 @@ std::string binary_kind(std::string_view sample) {
   const Counts counts(sample);
   // Random bytes have 6 % and all 16 kinds; texts few, or the same ones again and again.
   const bool scattered = counts.kinds >= 6 && 50 * counts.others >= n;
-  // Between texts zeros stand alone.
+  // Between texts zeros stand alone, or two of them behind a list.
   const bool filled = counts.zeros >= 8 && 10 * counts.zeros >= n &&
-                      (16 * counts.neighbours >= counts.zeros || 50 * counts.others >= n);
+                      (2 * counts.neighbours > counts.zeros || 50 * counts.others >= n);
   const bool numbers = is_numbers(counts, n);
   if (!scattered && !filled && !numbers) return "";
   if (numbers) return "numbers of two or more bytes, such as token ids";

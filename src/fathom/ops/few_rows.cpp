@@ -45,6 +45,12 @@ bool is_place(const Tensor& places) {
   return places.scalar_type() == at::kLong && on_hand(places);
 }
 
+// Else libtorch says what is wrong.
+bool are_within(const Tensor& places, int64_t rows) {
+  const auto* p = places.data_ptr<int64_t>();
+  return std::all_of(p, p + places.numel(), [&](int64_t i) { return 0 <= i && i < rows; });
+}
+
 template <class F>
 Tensor mask_of(const Tensor& a, const Tensor& b, const F& f) {
   Tensor out = new_tensor(a.sizes(), at::kBool);
@@ -143,7 +149,8 @@ Tensor places_of(const Tensor& a) {
 }
 
 Tensor take_rows(const Tensor& x, const Tensor& places) {
-  if (!is_few(x) || !is_place(places)) return x.index_select(0, places);
+  if (!is_few(x) || !is_place(places) || !are_within(places, x.size(0)))
+    return x.index_select(0, places);
   at::DimVector shape(x.sizes());
   shape[0] = places.numel();
   Tensor out = new_tensor(shape, x.scalar_type());
@@ -155,7 +162,9 @@ Tensor take_rows(const Tensor& x, const Tensor& places) {
 }
 
 Tensor put_rows(const Tensor& x, const Tensor& places, const Tensor& rows) {
-  if (!are_few(x, rows) || !is_place(places)) return x.index_copy(0, places, rows);
+  if (!are_few(x, rows) || !is_place(places) || !are_within(places, x.size(0)) ||
+      row_bytes(x) != row_bytes(rows) || rows.size(0) != places.numel())
+    return x.index_copy(0, places, rows);
   Tensor out = new_tensor(x.sizes(), x.scalar_type());
   std::memcpy(bytes(out), bytes(x), x.nbytes());
   const size_t size = row_bytes(x);
@@ -178,7 +187,7 @@ Tensor where_rows(const Tensor& choose_R, const Tensor& a, const Tensor& b) {
 }
 
 Tensor beside(const Tensor& a, const Tensor& b) {
-  if (!are_floats(a, b)) return at::cat({a, b}, -1);
+  if (!are_floats(a, b) || a.size(0) != b.size(0)) return at::cat({a, b}, -1);
   const int64_t R = a.size(0), C = a.size(1), D = b.size(1);
   Tensor out = new_tensor({R, C + D});
   auto* to = out.data_ptr<float>();

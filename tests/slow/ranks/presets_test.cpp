@@ -37,6 +37,7 @@ Distance between(const Curve& a, const Curve& b) {
   EXPECT_EQ(a.losses.size(), b.losses.size());
   for (size_t i = 0; i < std::min(a.losses.size(), b.losses.size()); ++i) {
     const double loss = std::abs(a.losses[i] - b.losses[i]) / std::max(1.0, std::abs(b.losses[i]));
+    EXPECT_TRUE(std::isfinite(loss));
     d.loss = std::max(d.loss, loss);
     is_near = is_near && loss <= 1e-6;
     if (is_near) ++d.steps;

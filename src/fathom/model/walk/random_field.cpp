@@ -1,6 +1,5 @@
 #include "fathom/model/walk/random_field.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>

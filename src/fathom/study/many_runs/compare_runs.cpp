@@ -168,14 +168,14 @@ report::Report compare_runs(const CompareChoice& choice) {
   for (const GatheredRun& run : runs) of_runs.push_back(run.facts);
   std::vector<RunGroup> groups =
       choice.group == GroupBy::kWord ? groups_of_words(runs) : group_runs(of_runs);
-  if (choice.group == GroupBy::kSettings) name_single_runs(runs, groups, facts.notices);
   ComparisonOptions& o = facts.options;
+  o.baseline = baseline_of(choice.baseline, runs, groups);  // by the names that settings give
+  if (choice.group == GroupBy::kSettings) name_single_runs(runs, groups, facts.notices);
   o.confidence = choice.confidence;
   o.lower_is_better = choice.lower_is_better();
   o.early = choice.early;
   o.level = choice.level;
   o.last = choice.last;
-  o.baseline = baseline_of(choice.baseline, runs, groups);
   for (const BudgetKind& budget : budgets(choice, runs, facts.notices)) {
     const std::vector<ComparedGroup> by = compared(runs, groups, budget.by);
     if (facts.groups.empty()) facts.groups = by;
