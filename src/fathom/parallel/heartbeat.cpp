@@ -13,6 +13,7 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -229,7 +230,7 @@ class Heartbeat::Threads : public std::enable_shared_from_this<Heartbeat::Thread
       std::optional<bool> is_said;
     };
     const auto answer = std::make_shared<Answer>();
-    std::thread([self = shared_from_this(), answer, error] {
+    const auto ask = [self = shared_from_this(), answer, error] {
       bool is_said = false;
       try {
         is_said = fathom::is_said(*self->counters_, self->size_, error, self->rank_ == 0,
@@ -239,7 +240,12 @@ class Heartbeat::Threads : public std::enable_shared_from_this<Heartbeat::Thread
       const std::lock_guard<std::mutex> lock(answer->mutex);
       answer->is_said = is_said;
       answer->changed.notify_all();
-    }).detach();
+    };
+    try {
+      std::thread(ask).detach();
+    } catch (const std::system_error&) {  // no thread is to be had: the error is said
+      return false;
+    }
     std::unique_lock<std::mutex> lock(answer->mutex);
     answer->changed.wait_for(lock, times_.patience + times_.interval,
                              [&] { return answer->is_said.has_value(); });

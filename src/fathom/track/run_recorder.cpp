@@ -66,7 +66,8 @@ class Backlog {
       jobs_.pop_front();
     }
     locked_ = false;
-    if (!std::exchange(reason_, "").empty()) note(fmt::format("{} is up to date again", place_));
+    if (dropped_ == 0 && !std::exchange(reason_, "").empty())
+      note(fmt::format("{} is up to date again", place_));
     return true;
   }
 
@@ -239,7 +240,7 @@ struct RunRecorder::Impl {
     attempt_last();
     if (to_store.empty() || to_store.is_locked()) return;
     last_values.release();
-    if (work(/*again_at_once=*/true) || to_store.empty()) return;
+    if (work(/*again_at_once=*/true) || to_store.empty() || to_store.is_locked()) return;
     to_store.drop_values();
     last_words.release();
     work(/*again_at_once=*/true);

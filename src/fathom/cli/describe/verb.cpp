@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/io/files.h"
@@ -21,14 +22,21 @@ namespace {
 // A run in the experiment's place, as it was trained last. Nothing: `name` is no run.
 std::optional<DescribedRun> described_run(const std::string& name) {
   if (name.empty() || registry().has(name)) return std::nullopt;
-  const std::string path = home_expanded(name);
-  const std::string folder = kind_of(path) == PathKind::kFolder ? path : runs_root() + "/" + name;
-  const FolderUse use = folder_use(folder);
-  const bool is_run = use == FolderUse::kRun || use == FolderUse::kHeld;
-  if (!is_run && name.find('/') != std::string::npos) resolve_run(name);  // says what it is
-  if (!is_run) return std::nullopt;
-  const bool has_last = kind_of(folder + "/checkpoints/last/state.json") == PathKind::kFile;
-  return DescribedRun{name, verified_state(run_checkpoint(name, has_last ? "last" : "auto"))};
+  const auto is_run = [](const std::string& folder) {
+    const FolderUse use = folder_use(folder);
+    return use == FolderUse::kRun || use == FolderUse::kHeld;
+  };
+  std::string folder = runs_root() + "/" + name;
+  if (!is_run(folder)) folder = home_expanded(name);
+  if (!is_run(folder)) {
+    if (name.find('/') != std::string::npos) resolve_run(name);  // says what it is
+    return std::nullopt;
+  }
+  if (kind_of(folder + "/checkpoints/last/state.json") == PathKind::kFile) try {
+      return DescribedRun{name, verified_state(run_checkpoint(name, "last"))};
+    } catch (const Error&) {  // another one may be whole
+    }
+  return DescribedRun{name, verified_state(run_checkpoint(name, "auto"))};
 }
 
 int run_describe(const Arguments& arguments) {
