@@ -253,7 +253,7 @@ TEST_F(RunRecorderTest, MemoryIsBounded) {
   EXPECT_EQ(stored_steps().front(), 16);
   EXPECT_EQ(record().status, RunStatus::kDone);
   EXPECT_THAT(all_notes(), HasSubstr("the oldest are dropped"));
-  EXPECT_THAT(all_notes(), HasSubstr("the run store lacks 15 values\n"));
+  EXPECT_THAT(all_notes(), HasSubstr("the run store lacks 15 values: "));
 }
 
 TEST_F(RunRecorderTest, AttemptsAreRare) {
