@@ -145,7 +145,7 @@ void print_cost(const Description& d, const Style& style) {
     fmt::print("  {:<18}{:>15}\n", name, human_bytes(value));
 }
 
-// "gpt2ish on mine, 250 of 2,000 steps, best eval/val/loss 1.6178".
+// "PRESET on mine, 250 of 2,000 steps, best eval/val/loss 1.6178".
 std::string what_it_is(const RunState& state) {
   const std::string& data = state.config.data.dataset;
   const int64_t steps = state.config.training.max_iters;

@@ -49,7 +49,7 @@ bool is_file_name(const std::string& path) {
   return ending == ".py" || ending == ".toml" || path.find('/') != std::string::npos;
 }
 
-// "; gpt2ish ships train_default, ...".
+// "; PRESET ships train_default, ...".
 std::string shipped_hint(const std::string& experiment) {
   std::vector<std::string> stems;
   for (const ShippedConfig& config : registry().configs())
