@@ -123,8 +123,9 @@ TEST(Launch, HalfOfTorchrunsVariablesAreRefused) {
                                     {"LOCAL_RANK", "4"},
                                     {"LOCAL_WORLD_SIZE", "9"},
                                     {"MASTER_PORT", "65536"}})
-    EXPECT_THAT(caught([&] { launched(with(kTorchrun, name, value)); }).what(),
-                AllOf(HasSubstr(name), HasSubstr(value)));
+    EXPECT_THAT(
+        caught([&, name = name, value = value] { launched(with(kTorchrun, name, value)); }).what(),
+        AllOf(HasSubstr(name), HasSubstr(value)));
 }
 
 // Whoever follows it is alone, whichever variable was missing.
