@@ -19,7 +19,6 @@
 namespace fathom {
 namespace {
 
-constexpr int64_t kFew = 1 << 13;  // numbers
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 bool on_hand(const Tensor& x) {
@@ -27,7 +26,7 @@ bool on_hand(const Tensor& x) {
 }
 // Bytes may be copied: nobody wants a gradient.
 bool is_few(const Tensor& x) {
-  return x.numel() <= kFew && on_hand(x) && !at::GradMode::is_enabled();
+  return x.numel() <= kFewNumbers && on_hand(x) && !at::GradMode::is_enabled();
 }
 bool are_few(const Tensor& a, const Tensor& b) {
   return is_few(a) && is_few(b) && a.scalar_type() == b.scalar_type();
@@ -51,11 +50,12 @@ bool are_within(const Tensor& places, int64_t rows) {
   return std::all_of(p, p + places.numel(), [&](int64_t i) { return 0 <= i && i < rows; });
 }
 
-template <class F>
-Tensor mask_of(const Tensor& a, const Tensor& b, const F& f) {
-  Tensor out = new_tensor(a.sizes(), at::kBool);
-  std::transform(a.data_ptr<bool>(), a.data_ptr<bool>() + a.numel(), b.data_ptr<bool>(),
-                 out.data_ptr<bool>(), f);
+// f of the numbers of two tensors of one shape and type, T.
+template <class T, class F>
+Tensor paired(const Tensor& a, const Tensor& b, const F& f) {
+  Tensor out = new_tensor(a.sizes(), a.scalar_type());
+  std::transform(a.data_ptr<T>(), a.data_ptr<T>() + a.numel(), b.data_ptr<T>(), out.data_ptr<T>(),
+                 f);
   return out;
 }
 
@@ -86,7 +86,7 @@ Tensor row_lengths(const Tensor& like, const F& f) {
   const int64_t R = like.size(0), C = like.size(1);
   Tensor out_R = new_tensor({R}, at::kDouble);
   auto* out = out_R.data_ptr<double>();
-  run_units(R, /*small=*/R * C < kFew, [&](int64_t row) {
+  run_units(R, /*small=*/R * C < kFewNumbers, [&](int64_t row) {
     double sum = 0;
     for (int64_t c = 0; c < C; ++c) {
       const double d = f(row * C + c);
@@ -101,14 +101,6 @@ bool are_scores(const Tensor& a, const Tensor& b) {
   return a.scalar_type() == at::kDouble && a.sizes() == b.sizes() && are_few(a, b);
 }
 
-template <class F>
-Tensor of_scores(const Tensor& a, const Tensor& b, const F& f) {
-  Tensor out = new_tensor(a.sizes(), at::kDouble);
-  std::transform(a.data_ptr<double>(), a.data_ptr<double>() + a.numel(), b.data_ptr<double>(),
-                 out.data_ptr<double>(), f);
-  return out;
-}
-
 bool has_lengths(const Tensor& a) {
   return has_kernels(a) && a.is_contiguous() && !at::GradMode::is_enabled();
 }
@@ -118,18 +110,18 @@ bool has_lengths(const Tensor& a) {
 Tensor either(const Tensor& a, const Tensor& b) {
   if (!a.defined() || !b.defined()) return a.defined() ? a : b;
   if (!are_masks(a, b)) return a.logical_or(b);
-  return mask_of(a, b, std::logical_or<>());
+  return paired<bool>(a, b, std::logical_or<>());
 }
 
 Tensor both(const Tensor& a, const Tensor& b) {
   if (!a.defined() || !b.defined()) return a.defined() ? a : b;
   if (!are_masks(a, b)) return a.logical_and(b);
-  return mask_of(a, b, std::logical_and<>());
+  return paired<bool>(a, b, std::logical_and<>());
 }
 
 Tensor none_of(const Tensor& a) {
   if (!a.defined() || !is_mask(a)) return a.defined() ? a.logical_not() : a;
-  return mask_of(a, a, [](bool x, bool) { return !x; });
+  return paired<bool>(a, a, [](bool x, bool) { return !x; });
 }
 
 bool any_of(const Tensor& a) {
@@ -243,17 +235,17 @@ Tensor distances(const Tensor& a, const Tensor& b) {
 
 Tensor quotients(const Tensor& a, const Tensor& b) {
   if (!are_scores(a, b)) return a / b;
-  return of_scores(a, b, std::divides<>());
+  return paired<double>(a, b, std::divides<>());
 }
 
 Tensor gaps(const Tensor& a, const Tensor& b) {
   if (!are_scores(a, b)) return (a - b).abs();
-  return of_scores(a, b, [](double x, double y) { return std::abs(x - y); });
+  return paired<double>(a, b, [](double x, double y) { return std::abs(x - y); });
 }
 
 Tensor where_known(const Tensor& a, const Tensor& b) {
   if (!are_scores(a, b)) return a.masked_fill(b.isnan(), kNone);
-  return of_scores(a, b, [](double x, double y) { return std::isnan(y) ? kNone : x; });
+  return paired<double>(a, b, [](double x, double y) { return std::isnan(y) ? kNone : x; });
 }
 
 Tensor below(const Tensor& a, double limit) {

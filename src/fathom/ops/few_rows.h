@@ -10,6 +10,9 @@
 
 namespace fathom {
 
+// As many are few.
+inline constexpr int64_t kFewNumbers = 1 << 13;
+
 // a or b, a and b; one of them, or both, may be undefined and is then left out.
 Tensor either(const Tensor& a_R, const Tensor& b_R);
 Tensor both(const Tensor& a_R, const Tensor& b_R);

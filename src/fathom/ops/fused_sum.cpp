@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "fathom/kernels/sum.h"
+#include "fathom/ops/few_rows.h"
 #include "fathom/ops/fused.h"
 
 namespace fathom::fused {
@@ -46,10 +47,10 @@ class EmbedFunction : public Function<EmbedFunction> {
 
 Tensor plus(const Tensor& a, const Tensor& b) {
   // A few rows without a graph: libtorch takes longer to find out what to do than to do it.
-  constexpr int64_t kFew = 1 << 13;
   const bool is_row = a.dim() == 2 && b.dim() == 2 && b.size(0) == 1 && b.size(1) == a.size(1);
-  const bool few = a.numel() <= kFew && (a.sizes() == b.sizes() || is_row) && a.is_contiguous() &&
-                   b.is_contiguous() && has_floats(b) && !at::GradMode::is_enabled();
+  const bool few = a.numel() <= kFewNumbers && (a.sizes() == b.sizes() || is_row) &&
+                   a.is_contiguous() && b.is_contiguous() && has_floats(b) &&
+                   !at::GradMode::is_enabled();
   if (!few) return a + b;
   const Tensor sum = new_tensor(a.sizes());
   for (int64_t i = 0; i < a.numel(); i += b.numel())

@@ -7,7 +7,6 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/verbs.h"
-#include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/description.h"
@@ -32,10 +31,10 @@ std::optional<DescribedRun> described_run(const std::string& name) {
     if (name.find('/') != std::string::npos) resolve_run(name);  // says what it is
     return std::nullopt;
   }
-  if (kind_of(folder + "/checkpoints/last/state.json") == PathKind::kFile) try {
-      return DescribedRun{name, verified_state(run_checkpoint(name, "last"))};
-    } catch (const Error&) {  // another one may be whole
-    }
+  try {
+    return DescribedRun{name, verified_state(run_checkpoint(name, "last"))};
+  } catch (const Error&) {  // another one may be there, and whole
+  }
   return DescribedRun{name, verified_state(run_checkpoint(name, "auto"))};
 }
 
