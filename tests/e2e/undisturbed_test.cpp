@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include "e2e/small_run.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom::testing {
@@ -144,6 +145,27 @@ TEST_F(Undisturbed, AFolderThatIsGoneIsSaidWhereACheckpointMeetsIt) {
   const Outcome o = place_->wait_for(child);
   EXPECT_EQ(o.exit_code, 1);
   EXPECT_THAT(o.err, HasSubstr("fathom: the run's folder runs/swept was removed or replaced"));
+}
+
+TEST_F(Undisturbed, WhatIsRemovedWhileItIsWrittenIsTheReason) {
+  const pid_t child =
+      place_->start_train({"--run_name=picked", "--max_iters=100000", "--log_interval=100000",
+                           "--checkpoint_interval=3", "--eval_interval=100000"});
+  ASSERT_TRUE(place_->wait_until_there("runs/picked/checkpoints/last"));
+  std::error_code error;
+  // What is being written, until a write has met it.
+  siginfo_t ended = {};
+  while (waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         ended.si_pid == 0)
+    for (std::filesystem::directory_iterator it(place_->path("runs/picked/checkpoints"), error),
+         end;
+         !error && it != end; it.increment(error))
+      if (it->path().filename().string().find(".staging-") != std::string::npos)
+        std::filesystem::remove_all(it->path(), error);
+  const Outcome o = place_->wait_for(child);
+  EXPECT_EQ(o.exit_code, 1);
+  EXPECT_THAT(o.err, HasSubstr("a part of the run's folder runs/picked was removed"));
+  EXPECT_TRUE(newest_complete(place_->path("runs/picked/checkpoints")));
 }
 
 // Of which the engine's libraries would wait for ever.

@@ -41,8 +41,7 @@ RunState imported_state(const ImportedModel& model, const std::string& preset);
 
 // Fills a checkpoint; the caller commits. There is no optimizer.safetensors: no update was made,
 // and moments begin at zero.
-void write_imported(const CheckpointWriter& writer, const RunState& state,
-                    const ImportedModel& model);
+void write_imported(CheckpointWriter& writer, const RunState& state, const ImportedModel& model);
 
 struct ExportReport {
   std::vector<std::string> files;  // written, sorted

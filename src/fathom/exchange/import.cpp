@@ -114,10 +114,9 @@ RunState imported_state(const ImportedModel& model, const std::string& preset) {
   return state;
 }
 
-void write_imported(const CheckpointWriter& writer, const RunState& state,
-                    const ImportedModel& model) {
-  write_made_safetensors(writer.path() + "/model.safetensors", model.tensors);
-  write_file_durably(writer.path() + "/state.json", as_bytes(json_text(to_json(state), 1) + "\n"));
+void write_imported(CheckpointWriter& writer, const RunState& state, const ImportedModel& model) {
+  write_made_safetensors(writer.file("model.safetensors"), model.tensors);
+  write_file_durably(writer.file("state.json"), as_bytes(json_text(to_json(state), 1) + "\n"));
 }
 
 }  // namespace fathom

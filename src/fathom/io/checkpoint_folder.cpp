@@ -245,8 +245,15 @@ struct Candidate {
 CheckpointWriter::CheckpointWriter(const std::string& folder)
     : staged_(sweep_dead_writers(folder)) {}
 
+std::string CheckpointWriter::file(const std::string& name) {
+  wanted_.push_back(name);
+  return path() + "/" + name;
+}
+
 void CheckpointWriter::commit() {
   std::set<std::string> names = names_in(path());
+  for (const std::string& name : wanted_)
+    if (names.count(name) == 0) posix::fail_errno("read", path() + "/" + name, ENOENT);
   names.erase(kManifestName);
   if (names.empty() || names.size() > kMaxManifestFiles)
     fail(fmt::format("a checkpoint has 1 to {} files, not {}", kMaxManifestFiles, names.size()));
@@ -254,7 +261,9 @@ void CheckpointWriter::commit() {
   for (const std::string& name : names) {
     const std::string file = path() + "/" + name;
     std::error_code unknown;  // then it is no file
-    if (!is_plain_file_name(name) || !fs::is_regular_file(fs::symlink_status(file, unknown)))
+    const fs::file_type type = fs::symlink_status(file, unknown).type();
+    if (type == fs::file_type::not_found) posix::fail_errno("read", file, ENOENT);
+    if (!is_plain_file_name(name) || type != fs::file_type::regular)
       fail(fmt::format("{} cannot be part of a checkpoint: it is no file, or not named like one",
                        in_quotes(name)));
     files.push_back({name, size_of(path(), name), xxh3_file(file)});

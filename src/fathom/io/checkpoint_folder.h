@@ -23,17 +23,21 @@
 
 namespace fathom {
 
-// Fill path() with regular files under plain names (is_plain_file_name), then commit(). Without it
-// the destructor removes all, and what was at `folder` stays.
+// Write what file() or path() names, regular files under plain names (is_plain_file_name), then
+// commit(). Without it the destructor removes all, and what was at `folder` stays.
 class CheckpointWriter {
  public:
   explicit CheckpointWriter(const std::string& folder);
 
   const std::string& path() const { return staged_.path(); }
+  // path()/name, without which commit() fails: lest what another process removes meanwhile is left
+  // out.
+  std::string file(const std::string& name);
   // Reads every file once for its checksum. Throws as StagedFolder::commit() does.
   void commit();
 
  private:
+  std::vector<std::string> wanted_;
   StagedFolder staged_;
 };
 

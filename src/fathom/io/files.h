@@ -26,9 +26,11 @@ class SystemError : public Error {
  public:
   SystemError(const std::string& verb, const std::string& path, int error);
   int error() const { return error_; }  // an errno value
+  const std::string& path() const { return path_; }
 
  private:
   int error_;
+  std::string path_;
 };
 [[noreturn]] void fail_system(const std::string& verb, const std::string& path, int error);
 

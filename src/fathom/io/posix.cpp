@@ -175,7 +175,8 @@ SystemError::SystemError(const std::string& verb, const std::string& path, int e
           ErrorKind::kFailure,
           fmt::format("cannot {} {}: {}", verb, path.empty() ? "\"\"" : path, std::strerror(error)),
           posix::hint_for(error)),
-      error_(error) {}
+      error_(error),
+      path_(path) {}
 
 void fail_system(const std::string& verb, const std::string& path, int error) {
   throw SystemError(verb, path, error);

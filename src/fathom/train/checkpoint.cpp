@@ -190,7 +190,7 @@ LoadedModel read_model(const std::string& folder, at::Device device,
 
 }  // namespace
 
-void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
+void write_checkpoint(CheckpointWriter& writer, const RunState& state,
                       const ParameterSet& parameters, Optimizer& optimizer,
                       const std::vector<Optimizer::State>* whole) {
   const Answering answering(optimizer);
@@ -200,9 +200,9 @@ void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
   each_state(states, [&](const std::string& name, const Optimizer::State&, const Tensor& t) {
     kept.add(name, t);
   });
-  model.write(writer.path() + "/model.safetensors");
-  kept.write(writer.path() + "/optimizer.safetensors");
-  write_file_durably(writer.path() + "/state.json", as_bytes(json_text(to_json(state), 1) + "\n"));
+  model.write(writer.file("model.safetensors"));
+  kept.write(writer.file("optimizer.safetensors"));
+  write_file_durably(writer.file("state.json"), as_bytes(json_text(to_json(state), 1) + "\n"));
 }
 
 std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters) {

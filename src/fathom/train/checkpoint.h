@@ -25,7 +25,7 @@ namespace fathom {
 
 // Fills it; the caller commits. `whole`: what the optimiser keeps, where that is not all in its own
 // memory (train/together.h).
-void write_checkpoint(const CheckpointWriter& writer, const RunState& state,
+void write_checkpoint(CheckpointWriter& writer, const RunState& state,
                       const ParameterSet& parameters, Optimizer& optimizer,
                       const std::vector<Optimizer::State>* whole = nullptr);
 

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "fathom/base/error.h"
 #include "fathom/base/held_path.h"
@@ -82,14 +85,33 @@ class Training {
           : reporter_.finish();
       recorder_.finish(end == RunEnd::kDone ? RunStatus::kDone : RunStatus::kInterrupted);
       return end;
+    } catch (const SystemError& e) {
+      fail_run(&e);
+      throw;
     } catch (...) {
-      recorder_.finish(RunStatus::kFailed);
-      require_folder();  // without it everything that is written fails, in words of its own
+      fail_run(/*reason=*/nullptr);
       throw;
     }
   }
 
  private:
+  // Without its folder everything that is written fails, in words of its own.
+  void fail_run(const SystemError* reason) {
+    recorder_.finish(RunStatus::kFailed);
+    // What is in a folder is removed before the folder itself, and takes a moment.
+    const bool lost = reason != nullptr && reason->error() == ENOENT &&
+                      reason->path().rfind(folder_.path() + "/", 0) == 0;
+    for (int i = 0; lost && folder_.is_there() && i < 100; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    require_folder();
+    if (lost)
+      fail(
+          fmt::format("a part of the run's folder {} was removed by another process",
+                      folder_.name()),
+          "what else had been saved is as it was left; --resume goes on from the newest checkpoint "
+          "that is whole");
+  }
+
   // Only watched: a text that cannot be made is no end of the run.
   void show_sample(int64_t step) {
     if (!samples_) return;
