@@ -49,6 +49,13 @@ TEST_F(PlanTest, ShowsEveryStage) {
   EXPECT_FALSE(std::filesystem::exists(place_.path("runs"))) << "nothing is made";
 }
 
+TEST_F(PlanTest, WideNamesStandInTheirColumns) {
+  const Outcome o = plan(R"({"日本": {"steps": 50}, "abcd": {"steps": 100}})");
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  EXPECT_THAT(o.out, HasSubstr("\n  日本   rain"));
+  EXPECT_THAT(o.out, HasSubstr("\n  abcd   rain"));
+}
+
 TEST_F(PlanTest, AsJson) {
   const Outcome o = plan(R"({"a": {"steps": 50}, "b": {"minutes": 2}})", {"--json"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
