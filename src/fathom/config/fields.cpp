@@ -101,6 +101,12 @@ std::string shown(const json& value) {
   return value.is_string() ? quoted_start(value.get<std::string>()) : escaped(to_literal(value));
 }
 
+// A type, as one who gave another value is told.
+std::string allowed(const std::string& type) {
+  constexpr std::string_view kBool = "bool";
+  return type.rfind(kBool, 0) == 0 ? "true or false" + type.substr(kBool.size()) : type;
+}
+
 std::string shown_as_typed(const std::string& text) {
   const std::string quoted = quoted_start(text);
   return quoted == '"' + text + '"' ? text : quoted;
@@ -230,7 +236,8 @@ void Field::assign(const Value& given, const std::string& origin) {
   if (value.is_string()) check_bytes(value.get_ref<const std::string&>(), origin);
   const auto before = before_ ? before_ : std::make_shared<const Value>(get_());
   if (!set_(value)) {
-    if (choices_.empty()) refuse(shown(value), origin, "has the wrong type, allowed: " + type_);
+    if (choices_.empty())
+      refuse(shown(value), origin, "has the wrong type, allowed: " + allowed(type_));
     const std::string word = value.is_string() ? value.get<std::string>() : shown(value);
     const bool takes_list = type_ != join(choices_, " | ");
     refuse(
@@ -250,7 +257,7 @@ void Field::assign_text(const std::string& text, const std::string& origin) {
     value = parse_literal(text);
   } catch (const Error&) {
     refuse(text.empty() ? "(nothing)" : shown_as_typed(text), origin,
-           "has the wrong type, allowed: " + type_);
+           "has the wrong type, allowed: " + allowed(type_));
   }
   assign(value, origin);
 }
