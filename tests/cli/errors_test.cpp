@@ -91,8 +91,8 @@ TEST_F(ErrorsTest, KeysAndValues) {
   refused("--dropout=-0.1", {"dropout = -0.1", "0 <= dropout < 1"});
   refused("--learning_rate=0", {"learning_rate = 0", "0 < learning_rate"});
   refused("--lr=inf", {"learning_rate"});
-  refused("--bias=perhaps", {"bias = perhaps", "bool"});
-  refused("--bias=", {"bias", "bool"});
+  refused("--bias=perhaps", {"bias = perhaps", "allowed: true or false"});
+  refused("--bias=", {"bias", "allowed: true or false"});
   refused("--init=torhc", {"init", "torhc", "torch"});
   refused("--dtype=int8", {"dtype", "float32, bfloat16, float16"});
   refused("--vocab_size=65537", {"vocab_size = 65537", "65536"});

@@ -103,8 +103,7 @@ std::string shown(const json& value) {
 
 // A type, as one who gave another value is told.
 std::string allowed(const std::string& type) {
-  constexpr std::string_view kBool = "bool";
-  return type.rfind(kBool, 0) == 0 ? "true or false" + type.substr(kBool.size()) : type;
+  return type == "bool" ? "true or false" : type == "bool or None" ? "true, false or None" : type;
 }
 
 std::string shown_as_typed(const std::string& text) {
