@@ -135,24 +135,6 @@ TEST_F(ResumeTest, AStopBeforeTheFirstStepIsSavedToo) {
   EXPECT_EQ(load_state(checkpoint("run", "last")).step, 0);
 }
 
-TEST_F(ResumeTest, ASampleIsShownOnceAtAStepAndAtTheEnd) {
-  RunConfig config = tiny_run();
-  std::vector<int64_t> shown;
-  const auto train_to = [&](int64_t steps) {
-    config.training.max_iters = steps;
-    Trainer t = trainer(config, temp_ / "run");
-    if (const auto choice = newest_complete(temp_ / "run/checkpoints")) t.resume(choice->folder);
-    TrainerEvents events;
-    events.wants_sample = [](int64_t step, bool ends) { return ends || step % 4 == 2; };
-    events.sample = [&](int64_t step) { shown.push_back(step); };
-    EXPECT_EQ(t.run(events), RunEnd::kDone);
-  };
-  train_to(6);
-  EXPECT_THAT(shown, ElementsAre(2, 6));
-  train_to(9);
-  EXPECT_THAT(shown, ElementsAre(2, 6, 9)) << "6 had been shown";
-}
-
 TEST_F(ResumeTest, EveryKeptCheckpointIsAPlaceToGoOnFrom) {
   RunConfig config = eventful();
   config.training.keep_checkpoints.reset();

@@ -101,11 +101,6 @@ std::string shown(const json& value) {
   return value.is_string() ? quoted_start(value.get<std::string>()) : escaped(to_literal(value));
 }
 
-// A type, as one who gave another value is told.
-std::string allowed(const std::string& type) {
-  return type == "bool" ? "true or false" : type == "bool or None" ? "true, false or None" : type;
-}
-
 std::string shown_as_typed(const std::string& text) {
   const std::string quoted = quoted_start(text);
   return quoted == '"' + text + '"' ? text : quoted;
@@ -236,7 +231,7 @@ void Field::assign(const Value& given, const std::string& origin) {
   const auto before = before_ ? before_ : std::make_shared<const Value>(get_());
   if (!set_(value)) {
     if (choices_.empty())
-      refuse(shown(value), origin, "has the wrong type, allowed: " + allowed(type_));
+      refuse(shown(value), origin, "has the wrong type, allowed: " + type_in_words(type_));
     const std::string word = value.is_string() ? value.get<std::string>() : shown(value);
     const bool takes_list = type_ != join(choices_, " | ");
     refuse(
@@ -256,7 +251,7 @@ void Field::assign_text(const std::string& text, const std::string& origin) {
     value = parse_literal(text);
   } catch (const Error&) {
     refuse(text.empty() ? "(nothing)" : shown_as_typed(text), origin,
-           "has the wrong type, allowed: " + allowed(type_));
+           "has the wrong type, allowed: " + type_in_words(type_));
   }
   assign(value, origin);
 }
