@@ -320,6 +320,25 @@ TEST_F(DescribeTest, ARunIsDescribedAsItWasTrained) {
   EXPECT_EQ(run({"describe", "older"}).exit_code, 2);
 }
 
+// Of a run that goes on, where it will.
+TEST_F(DescribeTest, AResumeIsDescribedAsItWillGoOn) {
+  RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
+  state.config.training.max_iters = 2000;
+  state.best_value = 1.625;
+  testing::save_state("old", "last", state);
+  const auto first_line = [&](const Words& more) {
+    Words words = {"train", "gpt2ish_shakespeare_cpu", "--run_name=old", "--resume", "--describe"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.out.substr(0, o.out.find('\n'));
+  };
+  const std::string what = "old: gpt2ish_shakespeare_cpu on rain, ";
+  EXPECT_THAT(first_line({}), StartsWith(what + "30 of 2,000 steps, best"));
+  EXPECT_THAT(first_line({"--max_iters=500"}), StartsWith(what + "30 of 500 steps, best"));
+  EXPECT_EQ(first_line({"--reset_history"}), what + "0 of 2,000 steps");
+}
+
 TEST_F(DescribeTest, AConfigFileInTheExperimentsPlaceIsToldSo) {
   place_.write("x.py", "n_layer = 2\n");
   place_.write("run.toml", "# gpt2ish_med, as resolved\n[model]\n");

@@ -91,8 +91,8 @@ TEST_F(ErrorsTest, KeysAndValues) {
   refused("--dropout=-0.1", {"dropout = -0.1", "0 <= dropout < 1"});
   refused("--learning_rate=0", {"learning_rate = 0", "0 < learning_rate"});
   refused("--lr=inf", {"learning_rate"});
-  refused("--bias=perhaps", {"bias = perhaps", "bool"});
-  refused("--bias=", {"bias", "bool"});
+  refused("--bias=perhaps", {"bias = perhaps", "allowed: true or false"});
+  refused("--bias=", {"bias", "allowed: true or false"});
   refused("--init=torhc", {"init", "torhc", "torch"});
   refused("--dtype=int8", {"dtype", "float32, bfloat16, float16"});
   refused("--vocab_size=65537", {"vocab_size = 65537", "65536"});
@@ -183,11 +183,33 @@ TEST_F(ErrorsTest, Runs) {
   expect({{"train", "old"}, 2, {"no experiment, but a run"}, line});
   expect({{"train", "old", "--resume"}, 2, {"no experiment, but a run"}, line});
   expect({{"train", "--resume", "--run_name=old"}, 2, {"EXPERIMENT is missing"}, line});
+  expect({{"train", "--resume=False", "--run_name=old"}, 2, {"EXPERIMENT is missing"}, "example"});
+  expect({{"train", "--resume", "--run_name=zzz"},
+          2,
+          {"no run \"zzz\" in runs to go on with"},
+          "`fathom runs` shows those that there are; `fathom train EXPERIMENT --run_name=zzz`"});
+  expect({{"train", "--resume", "--run_name=olt"}, 2, {"no run \"olt\""}, "did you mean old?"});
+  expect({{"train", "gpt2ish", "--resume", "--run_name=zzz"},
+          2,
+          {"no run \"zzz\" in runs"},
+          "`fathom train gpt2ish --run_name=zzz` starts"});
+  expect({{"train", "--resume", "--run_name=runs/zzz"}, 2, {"no such folder"}, "newest: old"});
+  expect({{"train", "gpt2ish", "--resume=no"}, 2, {"resume = no", "allowed: true or false"}});
+  expect({{"train", "gpt2ish", "rain"}, 2, {"is data, not a config file"}, "--dataset=rain takes"});
+  expect({{"train", "gpt2ish", "data/rain"}, 2, {"is data, not a config"}, "--dataset=data/rain"});
+  expect({{"train", "gpt2ish", "data"}, 2, {"is a folder, not a config file"}, "--dataset=FOLDER"});
+  expect({{"train", "gpt2ish", "old"}, 2, {"is a run, not a config file"}, line});
+  expect({{"train", "data/rain"}, 2, {"no experiment, but data"}, "--dataset=data/rain"});
+  expect({{"train", "data"}, 2, {"no experiment, but a folder"}, "--dataset=FOLDER"});
   expect({{"train", "rain"}, 2, {"no experiment, but data"}, "--dataset=rain"});
   expect({{"train", "rain.txt"}, 2, {"no experiment, but a file"}, "fathom prepare rain.txt"});
   expect({{"eval", "gpt2ish"}, 2, {"is a preset"}, "fathom train gpt2ish --run_name=NAME"});
   expect({{"eval", "data/rain"}, 2, {"neither config.toml nor checkpoints"}, "newest: old"});
-  expect({{"eval", "runs/old/checkpoints/last"}, 2, {"no such folder"}, "the run runs/old:"});
+  expect({{"eval", "runs/old/checkpoints/last"},
+          2,
+          {"no such folder"},
+          "name that; --checkpoint=NAME"});
+  expect({{"plot", "runs/old/x"}, 2, {"no such folder"}, "the run runs/old: name that"});
   expect({{"generate"}, 2, {"RUN is missing"}, "for example"});
   expect({{"generate", "old", "--out_dir=old"}, 2, {"old", "no checkpoint"}, "state.json"});
   expect({{"generate", "old", "--out_dir=runs/old"}, 2, {"old", "no checkpoint"}, "state.json"});

@@ -5,6 +5,7 @@
 
 #include "cli/cli_testing.h"
 #include "fathom/data/corpus.h"
+#include "fathom/track/terminal.h"
 #include "fathom/train/recipe/built_in_plans.h"
 #include "fathom/train/recipe/plan_data.h"
 
@@ -47,6 +48,18 @@ TEST_F(PlanTest, ShowsEveryStage) {
   EXPECT_THAT(o.out, HasSubstr("begin: learning_rate = 0.01"));
   EXPECT_THAT(o.err, IsEmpty());
   EXPECT_FALSE(std::filesystem::exists(place_.path("runs"))) << "nothing is made";
+}
+
+TEST_F(PlanTest, WideNamesStandInTheirColumns) {
+  prepare_text("日本");
+  const Outcome o = plan(R"({"a": {"dataset": "日本", "steps": 50}, "b": {"steps": 50}})");
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  std::set<int> columns;
+  std::istringstream lines(o.out);
+  for (std::string line; std::getline(lines, line);)
+    if (const size_t at = line.find(" 50 steps  "); at != std::string::npos)
+      columns.insert(text_width(line.substr(0, at)));
+  EXPECT_EQ(columns.size(), 1U) << o.out;
 }
 
 TEST_F(PlanTest, AsJson) {

@@ -124,7 +124,8 @@ TEST_F(PlotTest, WhatIsNotThereIsNamed) {
   o = plot({"first", "--metric=eval/val/los"});
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_THAT(o.err, AllOf(HasSubstr("no metric \"eval/val/los\""),
-                           HasSubstr("it has eval/val/loss, train/learning_rate")));
+                           HasSubstr("did you mean eval/val/loss? it has eval/val/loss, train/l")));
+  EXPECT_THAT(plot({"first", "--metric=zzzzzz"}).err, HasSubstr("HINT: it has eval/val/loss"));
   for (const char* x : {"--x=seconds", "--x=flops", "--x=tokens"}) {
     o = plot({"first", x});
     EXPECT_EQ(o.exit_code, 2) << x;

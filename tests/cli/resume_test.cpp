@@ -186,7 +186,8 @@ TEST_F(ResumePlanTest, OtherDataIsRefusedUnlessAccepted) {
   s.corpus_fingerprint = "0123456789abcdef";
   save_state("old", "last", s);
   EXPECT_THAT(refusal({"--resume"}),
-              AllOf(HasSubstr("rain is not the one"), HasSubstr("HINT: --accept_new_data")));
+              AllOf(HasSubstr("rain is not the one"), HasSubstr("HINT: --accept_new_data"),
+                    HasSubstr("the same text in other shards is other data too")));
   const TrainRequest r = resume({"--accept_new_data"});
   EXPECT_TRUE(r.resume->new_data);
   EXPECT_THAT(r.resume->lines, ElementsAre(HasSubstr("rain is new data")));

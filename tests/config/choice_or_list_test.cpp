@@ -166,7 +166,7 @@ TEST(OptionalBool, RefusalsNameOriginKeyAndType) {
     const Error e = refusal_of([&] { s.fields.set_text("maybe_flag", text, "--maybe_flag"); });
     EXPECT_EQ(e.kind(), ErrorKind::kUsage) << text;
     EXPECT_THAT(e.what(),
-                AllOf(HasSubstr("--maybe_flag: maybe_flag = "), HasSubstr("bool or None")))
+                AllOf(HasSubstr("--maybe_flag: maybe_flag = "), HasSubstr("true, false or None")))
         << text;
     EXPECT_EQ(s.config.maybe_flag, true) << text;
   }

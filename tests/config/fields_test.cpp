@@ -99,10 +99,10 @@ struct Refused {
 
 TEST(Fields, EveryRefusalNamesOriginKeyValueAndWhatIsAllowed) {
   const Refused cases[] = {
-      {"flag", "maybe", "bool"},
-      {"flag", "2", "bool"},
-      {"flag", "None", "bool"},
-      {"flag", "[True]", "bool"},
+      {"flag", "maybe", "allowed: true or false"},
+      {"flag", "2", "allowed: true or false"},
+      {"flag", "None", "allowed: true or false"},
+      {"flag", "[True]", "allowed: true or false"},
       {"count", "x", "int"},
       {"count", "1.5", "int"},
       {"count", "'3'", "int"},

@@ -198,6 +198,19 @@ TEST_F(SeveralRanks, AnErrorIsSaidOnce) {
   EXPECT_EQ(o.err.find("[rank"), std::string::npos) << o.err;
 }
 
+// The others have nothing to add but that it failed.
+TEST_F(SeveralRanks, AnErrorOfOneIsSaidByThatOne) {
+  std::filesystem::create_directory(place_->path("broken"));
+  place_->write("broken/fathom.db", "no database");
+  const Outcome o =
+      place_->wait_for(place_->start_train(words({"--nproc=2", "--run_name=any"}), [&] {
+        setenv("FATHOM_RUNS", place_->path("broken").c_str(), 1);
+      }));
+  EXPECT_EQ(o.exit_code, 1);
+  EXPECT_THAT(o.err, HasSubstr("fathom.db is damaged"));
+  EXPECT_EQ(o.err.find("has ended with an error"), std::string::npos) << o.err;
+}
+
 TEST_F(SeveralRanks, ReturnToACheckpointTogether) {
   const Outcome o = place_->train(
       words({"--run_name=back", "--nproc=2", "--nonfinite=rollback", "--learning_rate=1e30",

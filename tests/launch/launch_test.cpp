@@ -3,9 +3,13 @@
 // says.
 #include "fathom/parallel/launch.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <map>
@@ -147,6 +151,26 @@ TEST(Launch, HintsSayWhatToUnset) {
       for (std::string name; names >> name;) EXPECT_EQ(left.erase(name), 1U) << name;
       EXPECT_EQ(launched(left).size, 1) << error.what() << "\n" << error.hint();
     }
+}
+
+// A process of its own, which may hide /proc from itself where that is allowed.
+TEST(Launch, WithoutProcRanksOfOneMachineSayWhatIsMissing) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const int files[] = {memfd_create(kRanksMemory, 0), memfd_create(kRanksMemory, 0)};
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, "") != 0 ||
+        mount("none", "/proc", "tmpfs", 0, "") != 0)
+      _exit(77);
+    Launch launch;
+    const Error error =
+        caught([&] { set_meeting_files(fmt::format("{},{}", files[0], files[1]), launch); });
+    _exit(std::string(error.what()).rfind("/proc is not there", 0) == 0 ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no mounts of its own here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 // Of --nproc, which gives its ranks files that nobody else has.

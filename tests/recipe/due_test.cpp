@@ -46,9 +46,18 @@ Steps sampled(LogFormat format, std::optional<int64_t> interval, int64_t all) {
 }
 
 TEST(Due, SamplesEveryIntervalOfSteps) {
-  EXPECT_EQ(sampled(LogFormat::kFathom, 500, 1800), (Steps{500, 1000, 1500, 1799}));
+  EXPECT_EQ(sampled(LogFormat::kFathom, 500, 1800), (Steps{500, 1000, 1500}));
   EXPECT_EQ(sampled(LogFormat::kFathom, 1, 4), (Steps{1, 2, 3}));
   EXPECT_EQ(sampled(LogFormat::kFathom, std::nullopt, 400), Steps{});
+}
+
+TEST(Due, ALastSampleIsOfTheFinishedModel) {
+  TrainingConfig c;
+  EXPECT_FALSE(last_sample_due(c));
+  c.sample_interval = 500;
+  EXPECT_TRUE(last_sample_due(c));
+  c.log_format = LogFormat::kNotebook;
+  EXPECT_FALSE(last_sample_due(c)) << "the notebook's is before the last update";
 }
 
 TEST(Due, SamplesAsTheNotebookHasThem) {

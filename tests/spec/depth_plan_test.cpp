@@ -1,5 +1,6 @@
 // From the sections of a configuration to a plan, and plans that do not hold together.
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/model/spec/loop_counts.h"
 #include "fathom/model/spec/policy.h"
 
 #include <gmock/gmock.h>
@@ -252,10 +253,11 @@ TEST(CheckPlan, EveryWiringIsCheckedUsedOrNot) {
 }
 
 TEST(CheckPolicy, RefusesWhatHasNoMeaning) {
-  const auto refused = [](auto change) {
+  const DepthPlan plan = plan_of({{loop_of({{block(0, 8)}})}});
+  const auto refused = [&](auto change) {
     Policy policy = testing::loops({3});
     change(policy);
-    const Error e = refusal_of([&] { check_policy(policy); });
+    const Error e = refusal_of([&] { check_policy(policy, plan); });
     EXPECT_EQ(e.kind(), ErrorKind::kUsage);
     EXPECT_FALSE(e.hint().empty()) << e.what();
     return std::string(e.what());
@@ -276,9 +278,9 @@ TEST(CheckPolicy, RefusesWhatHasNoMeaning) {
                 HasSubstr("the walk halts by a rule of loops"));
   for (const HaltRule rule : {HaltRule::kMargin, HaltRule::kBernoulli, HaltRule::kFixed})
     EXPECT_THAT(refused([&](Policy& p) { p.loops[0].halting.config.rule = rule; }),
-                HasSubstr("loop group 0 halts by a rule of the walk"));
+                HasSubstr("the loop of layer 0 halts by a rule of the walk"));
   EXPECT_THAT(refused([](Policy& p) { p.loops[0].halting.history = MaskHistory::kPrevious; }),
-              HasSubstr("loop group 0 halts rows with mask_history = previous"));
+              HasSubstr("the loop of layer 0 halts rows with mask_history = previous"));
 }
 
 }  // namespace

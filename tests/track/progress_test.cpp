@@ -19,7 +19,7 @@ struct Console {
   ProgressOptions options(int64_t total, bool live) {
     ProgressOptions options;
     options.total = total;
-    options.live = live;
+    if (live) options.console = ProgressOptions::Console::kLive;
     options.write = [this](std::string_view text) { pieces.emplace_back(text); };
     options.width = [this] { return width; };
     options.clock = [this] { return time; };

@@ -126,7 +126,10 @@ TEST_F(RunFolderTest, APathThatIsNoRunSaysWhy) {
   EXPECT_THAT(said(folder_ / "none"),
               AllOf(HasSubstr("there is no such folder"), Not(HasSubstr(" in " + root_))));
   EXPECT_THAT(said(run + "/checkpoints/last"), HasSubstr("it belongs to the run " + run + ":"));
-  EXPECT_THAT(said(run + "/none"), HasSubstr("it belongs to the run " + run + ":"));
+  EXPECT_THAT(said(run + "/none"), AllOf(HasSubstr("it belongs to the run " + run + ": name that"),
+                                         Not(HasSubstr("--checkpoint"))));
+  EXPECT_THAT(error_of([&] { resolve_run(run + "/none", /*takes_checkpoint=*/true); }),
+              HasSubstr("name that; --checkpoint=NAME takes one of its checkpoints"));
 }
 
 TEST_F(RunFolderTest, WrongUseAndFailuresDiffer) {

@@ -1,4 +1,5 @@
 // The run store where the system gives no more.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -32,6 +33,27 @@ TEST_F(RunStoreLimits, ALimitOnFileSizesIsNamed) {
     _exit(message.find("File too large HINT: raise the limit") != std::string::npos ? 0 : 1);
   });
   EXPECT_TRUE(succeeded(child));
+}
+
+// A commit, too, may meet it: where the log has grown for some time.
+TEST_F(RunStoreLimits, ALimitOnFileSizesIsNamedWhereTheLogGrows) {
+  for (const rlim_t most : {32U << 10, 40U << 10, 64U << 10}) {
+    const std::string path = folder_ / fmt::format("{}.db", most);
+    RunStore(path).create_run("a", "e", "");
+    const pid_t child = in_process([&] {
+      ignore_file_size_signals();
+      rlimit limit;
+      limit.rlim_cur = limit.rlim_max = most;
+      setrlimit(RLIMIT_FSIZE, &limit);
+      const std::string message = error_of([&] {
+        RunStore store(path);
+        for (int i = 0; i < 1000; ++i)
+          store.create_run("b" + std::to_string(i), "e", std::string(500, 'x'));
+      });
+      _exit(message.find("File too large HINT: raise the limit") != std::string::npos ? 0 : 1);
+    });
+    EXPECT_TRUE(succeeded(child)) << most;
+  }
 }
 
 // Not only of the file itself: its log and its index are opened at the first statement.

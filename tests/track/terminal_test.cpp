@@ -138,13 +138,18 @@ TEST_F(TerminalTest, LinesAreFittedToATerminal) {
   EXPECT_EQ(fitted(terminal_.file(), text), line + "\n  " + line + "\n");
 }
 
-TEST(Text, WidthCountsCharacters) {
+TEST(Text, WidthCountsColumns) {
   EXPECT_EQ(text_width(""), 0);
   EXPECT_EQ(text_width("gr\xC3\xBC\xC3\x9F"), 4);
-  EXPECT_EQ(text_width("\xF0\x9F\x90\x8B!"), 2);
+  EXPECT_EQ(text_width("\xF0\x9F\x90\x8B!"), 3) << "an emoji takes two";
+  EXPECT_EQ(text_width("日本"), 4);
+  EXPECT_EQ(text_width("e\u0301"), 1) << "an accent takes none";
   EXPECT_EQ(text_width("\xFF\xC3"), 2);  // not UTF-8
   EXPECT_EQ(text_width("\033[1mab\033[0m"), 2);
   EXPECT_EQ(cut_to_width("gr\xC3\xBC\xC3\x9F", 3), "gr\xC3\xBC");
+  EXPECT_EQ(cut_to_width("日本", 3), "日") << "half a character is none";
+  EXPECT_EQ(cut_to_width("e\u0301x", 1), "e\u0301");
+  EXPECT_EQ(hanging("日本 日本 ab", 0, 7), "日本\n日本 ab");
   EXPECT_EQ(cut_to_width("abc", 0), "");
   EXPECT_EQ(cut_to_width("abc", -5), "");
   EXPECT_EQ(cut_to_width("abc", 9), "abc");

@@ -82,7 +82,7 @@ void settle(ModelChoice& choice) {
   check_device_name(choice.device);
   if (choice.threshold && !choice.thresholds.empty())
     misuse("threshold and thresholds both say when a token halts", "leave out one of them");
-  choice.folder = run_checkpoint(choice.run, choice.checkpoint);
+  choice.folder = run_checkpoint(choice.run, choice.checkpoint, /*takes_checkpoint=*/true);
 }
 
 RunState settle_state(const ModelChoice& choice) {

@@ -230,7 +230,8 @@ void Field::assign(const Value& given, const std::string& origin) {
   if (value.is_string()) check_bytes(value.get_ref<const std::string&>(), origin);
   const auto before = before_ ? before_ : std::make_shared<const Value>(get_());
   if (!set_(value)) {
-    if (choices_.empty()) refuse(shown(value), origin, "has the wrong type, allowed: " + type_);
+    if (choices_.empty())
+      refuse(shown(value), origin, "has the wrong type, allowed: " + type_in_words(type_));
     const std::string word = value.is_string() ? value.get<std::string>() : shown(value);
     const bool takes_list = type_ != join(choices_, " | ");
     refuse(
@@ -250,7 +251,7 @@ void Field::assign_text(const std::string& text, const std::string& origin) {
     value = parse_literal(text);
   } catch (const Error&) {
     refuse(text.empty() ? "(nothing)" : shown_as_typed(text), origin,
-           "has the wrong type, allowed: " + type_);
+           "has the wrong type, allowed: " + type_in_words(type_));
   }
   assign(value, origin);
 }

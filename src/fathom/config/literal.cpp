@@ -193,4 +193,8 @@ std::string to_literal(const json& value) {
   }
 }
 
+std::string type_in_words(const std::string& type) {
+  return type == "bool" ? "true or false" : type == "bool or None" ? "true, false or None" : type;
+}
+
 }  // namespace fathom

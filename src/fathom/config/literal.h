@@ -16,4 +16,7 @@ nlohmann::json parse_literal(std::string_view text);
 // and are as short as round-tripping allows.
 std::string to_literal(const nlohmann::json& value);
 
+// A field's type, as one is told who gave another value: "bool" is "true or false".
+std::string type_in_words(const std::string& type);
+
 }  // namespace fathom

@@ -133,15 +133,6 @@ std::string shown_split(const std::vector<TokenShard>& shards) {
   return fmt::format("{} ({} tokens{})", files, with_commas(static_cast<int64_t>(tokens)), gap);
 }
 
-bool is_corpus(const fs::path& folder) {
-  if (!is_folder(folder)) return false;
-  if (has_meta(folder)) return true;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (parse_shard_name(entry.path().filename().string())) return true;
-  return false;
-}
-
 // A single component that can be asked for under data_root().
 bool is_name(const std::string& text) {
   return !text.empty() && text != "." && text != ".." && text.find('/') == std::string::npos;
@@ -182,12 +173,21 @@ std::string data_root() {
   return root && *root ? home_expanded(root) : "data";
 }
 
+bool is_corpus_folder(const std::string& path) {
+  if (!is_folder(path)) return false;
+  if (has_meta(path)) return true;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path, ignored))
+    if (parse_shard_name(entry.path().filename().string())) return true;
+  return false;
+}
+
 std::vector<std::string> prepared_corpora() {
   std::vector<std::string> names;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(data_root(), ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.front() != '.' && is_corpus(entry.path())) names.push_back(name);
+    if (name.front() != '.' && is_corpus_folder(entry.path().string())) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -325,7 +325,7 @@ void Corpus::assume_vocab_size(int64_t size) {
 std::vector<std::string> Corpus::notices() const {
   if (is_generated()) {
     const fs::path folder = fs::path(data_root()) / name();
-    if (!is_corpus(folder)) return {};
+    if (!is_corpus_folder(folder.string())) return {};
     return {
         fmt::format("{0} is generated; the folder {1} is another corpus, which --dataset={1} "
                     "opens",

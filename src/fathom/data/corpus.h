@@ -40,6 +40,7 @@ namespace fathom {
 std::string data_root();  // $FATHOM_DATA, else "data"
 std::vector<std::string>
 prepared_corpora();  // folders under data_root() with a meta.json or shards
+bool is_corpus_folder(const std::string& path);  // has a meta.json or shards
 
 // A handle: copies are cheap and share the mapped files. Reading is thread-safe.
 class Corpus {

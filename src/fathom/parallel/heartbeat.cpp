@@ -158,6 +158,7 @@ class Heartbeat::Threads : public std::enable_shared_from_this<Heartbeat::Thread
           std::function<void(const Error&)> end)
       : rank_(launch.rank),
         size_(launch.size),
+        shares_console_(!launch.file.empty()),
         times_(times),
         counters_(std::move(counters)),
         end_(std::move(end)) {}
@@ -224,6 +225,8 @@ class Heartbeat::Threads : public std::enable_shared_from_this<Heartbeat::Thread
 
   // The thread that asks the numbers may hang, so it is another one yet that is waited for.
   bool is_said(const Error& error) {
+    const std::optional<LostRank> first = lost();
+    if (shares_console_ && first && first->kind == LossKind::kFailed) return true;
     struct Answer {
       std::mutex mutex;
       std::condition_variable changed;
@@ -268,6 +271,7 @@ class Heartbeat::Threads : public std::enable_shared_from_this<Heartbeat::Thread
   }
 
   const int rank_, size_;
+  const bool shares_console_;
   const HeartbeatTimes times_;
   const std::unique_ptr<Counters> counters_;
   const std::function<void(const Error&)> end_;

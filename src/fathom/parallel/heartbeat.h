@@ -116,7 +116,8 @@ class Heartbeat {
 
   std::optional<LostRank> lost() const;
 
-  // The same of this rank's; to be asked once.
+  // The same of this rank's; to be asked once. Also of any that follows another rank's failure
+  // where --nproc has started them: they share a console, and that one has said why.
   bool is_said(const Error& error);
 
  private:

@@ -273,6 +273,9 @@ void set_meeting_files(const std::string& descriptors, Launch& launch) {
       const std::string is = std::filesystem::read_symlink(*file, none);
       if (is.rfind(fmt::format("/memfd:{}", kRanksMemory), 0) == 0) continue;
     }
+    if (!std::filesystem::exists("/proc/self", none))
+      fail("/proc is not there, by which the ranks of --nproc find the files where they meet",
+           "mount it (`mount -t proc proc /proc`), or train in one process, without --nproc");
     misuse(fmt::format("{} = {} is left over from ranks that --nproc has started, of which this "
                        "process is none",
                        kRanks, quoted_start(descriptors)),

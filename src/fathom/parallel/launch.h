@@ -48,7 +48,7 @@ struct Launch {
 Launch launch_of(const Environment& environment);
 
 // Launch::file and counters, of what kRanks says. Throws Error(kUsage) where this process was not
-// given such files.
+// given such files, and Error where there is no /proc to find them.
 void set_meeting_files(const std::string& descriptors, Launch& launch);
 
 // What a user should know of a machine's ranks that share so few processors; nothing: they have

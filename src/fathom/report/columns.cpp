@@ -1,11 +1,8 @@
 #include "fathom/report/columns.h"
 
-#include <locale.h>
-#include <wchar.h>
-
 #include <algorithm>
 
-#include "fathom/base/utf8.h"
+#include "fathom/base/display_width.h"
 #include "fathom/base/visible.h"
 
 namespace fathom::report {
@@ -19,30 +16,6 @@ std::string replaced(std::string text, std::string_view what, std::string_view b
   return text;
 }
 
-// wcwidth() as it is in UTF-8, whatever the user's locale.
-class WidthOf {
- public:
-  WidthOf() : before_(uselocale(utf8())) {}
-  ~WidthOf() { uselocale(before_); }
-  WidthOf(const WidthOf&) = delete;
-  WidthOf& operator=(const WidthOf&) = delete;
-
-  // Of the character at text[i], whose bytes `length` becomes.
-  size_t at(std::string_view text, size_t i, size_t& length) const {
-    length = utf8_length(text, i);
-    const int cells = length == 0 ? 1 : wcwidth(static_cast<wchar_t>(utf8_decode(text, i, length)));
-    length = std::max<size_t>(length, 1);
-    return cells < 0 ? 1 : static_cast<size_t>(cells);
-  }
-
- private:
-  static locale_t utf8() {
-    static const locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-    return locale;
-  }
-  locale_t before_;
-};
-
 }  // namespace
 
 std::string one_line(std::string_view text) {
@@ -54,20 +27,24 @@ std::string lines_of_text(std::string_view text) {
 }
 
 size_t columns(std::string_view line) {
-  const WidthOf width;
   size_t n = 0;
-  for (size_t i = 0, length = 0; i < line.size(); i += length) n += width.at(line, i, length);
+  for (size_t i = 0; i < line.size();) {
+    const DisplayedCharacter character = character_at(line, i);
+    n += character.columns;
+    i += character.bytes;
+  }
   return n;
 }
 
 std::string cut_to_columns(const std::string& line, size_t most) {
   if (columns(line) <= most) return line;
   if (most == 0) return "";
-  const WidthOf width;
   size_t end = 0, taken = 0;
-  for (size_t length = 0; end < line.size(); end += length) {
-    taken += width.at(line, end, length);
+  while (end < line.size()) {
+    const DisplayedCharacter character = character_at(line, end);
+    taken += character.columns;
     if (taken + 1 > most) break;
+    end += character.bytes;
   }
   return line.substr(0, end) + kEllipsis;
 }
@@ -129,7 +106,6 @@ std::vector<std::vector<Piece>> text_lines(const ColouredText& text, size_t widt
                                            bool show_breaks) {
   std::vector<std::vector<Piece>> lines(1);
   size_t taken = 0;
-  const WidthOf width_of;
   const auto next_line = [&] {
     lines.emplace_back();
     taken = 0;
@@ -143,17 +119,17 @@ std::vector<std::vector<Piece>> text_lines(const ColouredText& text, size_t widt
       if (end > begin) lines.back().push_back({piece.substr(begin, end - begin), &run});
       begin = end;
     };
-    for (size_t i = 0, length = 0; i < piece.size(); i += length) {
+    for (size_t i = 0; i < piece.size();) {
       if (piece[i] == '\n') {
         add(i);
-        begin = i + 1;
-        length = 1;
+        begin = ++i;
         next_line();
         continue;
       }
-      const size_t cells = width_of.at(piece, i, length);
-      if (taken > 0 && taken + cells > width) add(i), next_line();
-      taken += cells;
+      const DisplayedCharacter character = character_at(piece, i);
+      if (taken > 0 && taken + character.columns > width) add(i), next_line();
+      taken += character.columns;
+      i += character.bytes;
     }
     add(piece.size());
   }

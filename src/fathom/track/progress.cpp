@@ -60,8 +60,9 @@ ProgressOptions ProgressOptions::for_stream(std::FILE* file, int64_t total, int6
   ProgressOptions options;
   options.total = total;
   options.first_step = first_step;
-  options.live = can_redraw(file);
-  options.terminal = is_terminal(file);
+  options.console = can_redraw(file)    ? Console::kLive
+                    : is_terminal(file) ? Console::kTerminal
+                                        : Console::kLog;
   options.colour = can_colour(file);
   options.write = [file](std::string_view text) {
     say_raw(file, text);  // at once: a pipe would otherwise show a line minutes late
@@ -107,7 +108,7 @@ void ProgressLine::update(const ProgressSample& sample, bool log_step) {
   reported_ = false;
   const double now = options_.clock();
   timer_.add(sample.step, now);
-  if (options_.live) {
+  if (options_.is_live()) {
     if (!drawn_ || now - last_draw_ >= kRedrawInterval) draw();
   } else if (log_step) {
     write_plain(plain_line());
@@ -118,11 +119,11 @@ void ProgressLine::update(const ProgressSample& sample, bool log_step) {
 void ProgressLine::show_activity(std::string_view what, int64_t done, int64_t total) {
   if (finished_) return;
   const double now = options_.clock();
-  const bool due = options_.live ? !drawn_ || now - last_draw_ >= kRedrawInterval
-                                 : now - last_line_ >= kLongSilence;
+  const bool due = options_.is_live() ? !drawn_ || now - last_draw_ >= kRedrawInterval
+                                      : now - last_line_ >= kLongSilence;
   if (!due) return;
   activity_ = visible(fmt::format("{} {}", what, percentage(done, std::max<int64_t>(total, 1))));
-  if (options_.live) return draw();
+  if (options_.is_live()) return draw();
   write_plain(position() + kSeparator + activity_ + "\n");
   activity_.clear();
 }
@@ -146,7 +147,7 @@ void ProgressLine::finish() {
   finished_ = true;
   activity_.clear();
   if (!last_ && !drawn_) return;
-  if (options_.live) {
+  if (options_.is_live()) {
     draw();  // the last state, which the rate limit may have held back
     options_.write("\n");
     drawn_ = false;
@@ -157,7 +158,8 @@ void ProgressLine::finish() {
 
 void ProgressLine::write_plain(std::string_view text) {
   last_line_ = options_.clock();
-  options_.write(options_.terminal ? folded(text, options_.width()) : std::string(text));
+  const bool is_log = options_.console == ProgressOptions::Console::kLog;
+  options_.write(is_log ? std::string(text) : folded(text, options_.width()));
 }
 
 std::string ProgressLine::position() const {
@@ -176,8 +178,8 @@ std::vector<ProgressLine::Part> ProgressLine::parts() const {
     if (loss) parts.push_back({fmt::format("{} {:.4f}", name, *loss), true, place});
   };
   add_loss("loss", last_->loss, 2);
-  if (options_.live) add_loss("val", val_, 3);
-  if (options_.live) add_loss("best", best_, 4);
+  if (options_.is_live()) add_loss("val", val_, 3);
+  if (options_.is_live()) add_loss("best", best_, 4);
   if (last_->tokens_per_second)
     parts.push_back({human_count(*last_->tokens_per_second) + " tok/s", false, 6});
   if (const std::optional<double> left = seconds_left(); left && *left > 0)

@@ -61,14 +61,16 @@ struct ProgressOptions {
   int64_t total = 0;       // 0: unknown, so neither percentage nor time left
   int64_t first_step = 0;  // steps that were done before this process began (resume)
   std::string unit = "step";
-  bool live = false;                                 // one live line instead of plain ones
-  bool terminal = false;                             // lines are folded to its width
-  bool colour = false;                               // ANSI styles in it
+  // Plain lines as they are, or folded to a terminal's width; or one live line, others folded.
+  enum class Console { kLog, kTerminal, kLive };
+  Console console = Console::kLog;
+  bool is_live() const { return console == Console::kLive; }
+  bool colour = false;                               // ANSI styles in the live line
   std::function<void(std::string_view)> write = {};  // takes whole pieces of output, flushes them
   std::function<int()> width = {};                   // of the terminal, asked at each redraw
   Clock clock = {};                                  // default: steady_clock()
 
-  // What suits `file` (live, colour, write, width). `file` must outlive the ProgressLine.
+  // What suits `file` (console, colour, write, width). `file` must outlive the ProgressLine.
   static ProgressOptions for_stream(std::FILE* file, int64_t total, int64_t first_step = 0);
 };
 

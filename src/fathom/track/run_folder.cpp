@@ -70,7 +70,8 @@ void check_run_name(const std::string& name) {
 
 std::string enter_runs_of(const std::string& path) {
   std::error_code ignored;
-  const fs::path run = fs::absolute(resolve_run(path), ignored).lexically_normal();
+  const fs::path run =
+      fs::absolute(resolve_run(path, /*takes_checkpoint=*/true), ignored).lexically_normal();
   setenv("FATHOM_RUNS", run.parent_path().c_str(), /*overwrite=*/1);
   return run.filename().string();
 }
@@ -133,7 +134,8 @@ std::string run_around(const fs::path& path) {
   return "";
 }
 
-[[noreturn]] void refuse_run(const std::string& typed, const std::string& path) {
+[[noreturn]] void refuse_run(const std::string& typed, const std::string& path,
+                             bool takes_checkpoint) {
   std::vector<std::string> names = run_names();
   std::string fault = path_fault(path, typed.find('/') != std::string::npos);
   if (fault.empty() && names.empty()) fault = runs_root() + " holds no runs";
@@ -141,9 +143,10 @@ std::string run_around(const fs::path& path) {
       fault.empty() ? fmt::format("there is no run {} in {}", in_quotes(typed), runs_root())
                     : fmt::format("there is no run {}: {}", in_quotes(typed), fault);
   if (const std::string run = run_around(path); !run.empty())
-    misuse(sentence, fmt::format("it belongs to the run {}: name that; of its checkpoints "
-                                 "--checkpoint=NAME takes another than the best",
-                                 escaped(run)));
+    misuse(sentence, fmt::format("it belongs to the run {}: name that{}", escaped(run),
+                                 takes_checkpoint ? "; --checkpoint=NAME takes one of its "
+                                                    "checkpoints"
+                                                  : ""));
   if (names.empty())
     misuse(sentence, "train one first, or set FATHOM_RUNS to the folder of your runs");
   const std::string nearest = nearest_name(fs::path(path).filename().string(), names);
@@ -154,13 +157,13 @@ std::string run_around(const fs::path& path) {
 
 }  // namespace
 
-std::string resolve_run(const std::string& name_or_path) {
+std::string resolve_run(const std::string& name_or_path, bool takes_checkpoint) {
   if (name_fault(name_or_path).empty() && looks_like_run(run_folder(name_or_path)))
     return run_folder(name_or_path);
   std::string path = home_expanded(name_or_path);
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (!path.empty() && looks_like_run(path)) return path;
-  refuse_run(name_or_path, path);
+  refuse_run(name_or_path, path, takes_checkpoint);
 }
 
 }  // namespace fathom

@@ -16,7 +16,8 @@ std::string runs_root();
 std::string run_folder(const std::string& name);  // runs_root()/name; refuses a bad name
 
 // The folder that holds the run at `path` becomes runs_root(), of this process and of those that it
-// starts, as FATHOM_RUNS makes it; the run's name. Refuses what is no run.
+// starts, as FATHOM_RUNS makes it; the run's name. Refuses what is no run, as one that goes on with
+// a run does.
 std::string enter_runs_of(const std::string& path);
 
 // Refuses what is not 1 to 128 of letters, digits, `-`, `_` and `.`, what begins with `-` or `.`,
@@ -94,7 +95,8 @@ class RunFolder {
 std::vector<std::string> run_names();
 
 // Folder of an existing run, for the verbs that read or resume one: a name below runs_root(), or
-// else the path of a run's folder. Refuses an unknown one and names the nearest and the newest.
-std::string resolve_run(const std::string& name_or_path);
+// else the path of a run's folder. Refuses an unknown one and names the nearest and the newest, or
+// the run that it lies in. `takes_checkpoint`: whoever asks has the key `checkpoint`.
+std::string resolve_run(const std::string& name_or_path, bool takes_checkpoint = false);
 
 }  // namespace fathom

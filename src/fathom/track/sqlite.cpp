@@ -19,6 +19,16 @@ namespace {
 // A damaged cell may claim to be as long as it likes, and SQLite makes room for it.
 constexpr int64_t kMostMemory = 48 << 20;  // of all connections
 
+// Why a statement could not write or read, or 0. SQLite does not keep it where a commit failed;
+// then `left`, errno after the statement, has it where it is one that no other call leaves there.
+int fault(sqlite3* handle, int left) {
+  const int error = handle != nullptr ? sqlite3_system_errno(handle) : 0;
+  if (error != 0) return error;
+  for (const int one : {EFBIG, EDQUOT, ENOSPC, EIO})
+    if (left == one) return one;
+  return 0;
+}
+
 // Why a file could not be opened, where it was for want of something and not for the file; or 0.
 int lacking(sqlite3* handle) {
   const int error = handle != nullptr ? sqlite3_system_errno(handle) : 0;
@@ -65,11 +75,13 @@ Database::~Database() {
 }
 
 void Database::run(const char* sql) {
+  errno = 0;  // for fail_with()
   const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) fail_with(code);
 }
 
 bool Database::try_run(const char* sql) {
+  errno = 0;
   const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK && (code & 0xFF) != SQLITE_BUSY) fail_with(code);
   return code == SQLITE_OK;
@@ -89,6 +101,7 @@ int64_t Database::changes() const {
 }
 
 void Database::fail_with(int code) const {
+  const int left = errno;
   switch (code & 0xFF) {  // the low byte is the primary code
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
@@ -125,7 +138,7 @@ void Database::fail_with(int code) const {
       fail(fmt::format("run store {} cannot grow: the disk is full", path_),
            "free some space there; nothing that was stored before is lost");
     case SQLITE_IOERR:
-      if (const int error = handle_ ? sqlite3_system_errno(handle_) : 0; error != 0)
+      if (const int error = fault(handle_, left); error != 0)
         fail(fmt::format("run store {} cannot be written or read: {}", path_, std::strerror(error)),
              SystemError("", "", error).hint());
       [[fallthrough]];
@@ -167,6 +180,7 @@ SqlStatement& SqlStatement::bind(int index, std::string_view value) {
 }
 
 bool SqlStatement::next() {
+  errno = 0;
   const int code = sqlite3_step(handle_);
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) database_.fail_with(code);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 
@@ -26,6 +27,14 @@ StoredRun stored_run(const std::string& run) {
 
 RunStore open_store(const StoredRun& run) {
   return RunStore(run.store, {/*read_only=*/true});
+}
+
+void refuse_metric(const std::string& run, const std::string& metric,
+                   const std::vector<std::string>& names) {
+  const std::string nearest = nearest_name(metric, names);
+  misuse(fmt::format("the run {} has no metric {}", run, in_quotes(metric)),
+         (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) + "it has " +
+             join(names, ", "));
 }
 
 }  // namespace fathom

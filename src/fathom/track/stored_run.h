@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "fathom/track/run_store.h"
 
@@ -18,5 +19,9 @@ StoredRun stored_run(const std::string& run);
 
 // The store, to be read. Throws Error.
 RunStore open_store(const StoredRun& run);
+
+// Throws Error(kUsage) for a metric that is none of the run's, which are `names`.
+[[noreturn]] void refuse_metric(const std::string& run, const std::string& metric,
+                                const std::vector<std::string>& names);
 
 }  // namespace fathom

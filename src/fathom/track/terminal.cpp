@@ -7,15 +7,10 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "fathom/base/utf8.h"
+#include "fathom/base/display_width.h"
 
 namespace fathom {
 namespace {
-
-// Bytes of the character at text[i]; a byte that is not UTF-8 counts as a character of its own.
-size_t character_length(std::string_view text, size_t i) {
-  return std::max<size_t>(1, utf8_length(text, i));
-}
 
 // Of the word that begins at text[at]; one with a backtick ends with that which has its other one.
 size_t word_end(std::string_view text, size_t at) {
@@ -72,21 +67,27 @@ int terminal_width(std::FILE* file) {
 }
 
 int text_width(std::string_view text) {
-  int width = 0;
+  size_t width = 0;
   for (size_t i = 0; i < text.size();) {
     if (const size_t style = style_length(text, i); style > 0) {
       i += style;
       continue;
     }
-    i += character_length(text, i);
-    ++width;
+    const DisplayedCharacter character = character_at(text, i);
+    width += character.columns;
+    i += character.bytes;
   }
-  return width;
+  return static_cast<int>(width);
 }
 
 std::string_view cut_to_width(std::string_view text, int width) {
   size_t end = 0;
-  for (; width > 0 && end < text.size(); --width) end += character_length(text, end);
+  while (end < text.size()) {
+    const DisplayedCharacter character = character_at(text, end);
+    width -= static_cast<int>(character.columns);
+    if (width < 0) break;
+    end += character.bytes;
+  }
   return text.substr(0, end);
 }
 

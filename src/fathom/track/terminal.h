@@ -14,7 +14,7 @@ bool can_redraw(std::FILE* file);
 // can_redraw, and the user has not set NO_COLOR (https://no-color.org).
 bool can_colour(std::FILE* file);
 int terminal_width(std::FILE* file);  // columns; 80 if unknown
-// Columns that UTF-8 text takes, each character counted as one, styles (below) as none.
+// Columns that UTF-8 text takes (base/display_width.h), styles (below) none.
 int text_width(std::string_view text);
 // The longest beginning of `text` that takes at most `width` columns; no character is split.
 std::string_view cut_to_width(std::string_view text, int width);

@@ -213,8 +213,10 @@ bool Trainer::accumulate(const StepData& data, const TrainerEvents& events, Accu
   return true;
 }
 
-void Trainer::show_sample(const TrainerEvents& events) {
-  if (!events.wants_sample || !events.wants_sample(state_.step)) return;
+void Trainer::show_sample(const TrainerEvents& events, bool ends) {
+  if (state_.step == sampled_step_) return;
+  if (!events.wants_sample || !events.wants_sample(state_.step, ends)) return;
+  sampled_step_ = state_.step;
   if (events.sample) {
     const Answering answering(*optimizer_);
     events.sample(state_.step);
@@ -224,7 +226,7 @@ void Trainer::show_sample(const TrainerEvents& events) {
 
 std::optional<StepReport> Trainer::train_step(const TrainerEvents& events) {
   const auto start = std::chrono::steady_clock::now();
-  show_sample(events);
+  show_sample(events, /*ends=*/false);
   StepReport report;
   report.step = state_.step;
   report.updated = false;
@@ -317,7 +319,10 @@ RunEnd Trainer::train(const TrainerEvents& events) {
       if (!config_.training.eval_only && begun_) save_last(events);
       return RunEnd::kInterrupted;
     }
-    if (last) return RunEnd::kDone;
+    if (last) {
+      if (!t.eval_only && state_.step > 0) show_sample(events, /*ends=*/true);
+      return RunEnd::kDone;
+    }
     if (ends) next_stage(events);
   }
 }

@@ -63,9 +63,10 @@ struct TrainerEvents {
   std::function<void(const std::string& name, int64_t done, int64_t batches)> evaluating = {};
   std::function<void(const std::string&)> notice = {};  // what a guard did, one sentence
   std::function<void(int64_t)> rollback = {};           // back at this step, before its notice
-  // Whether a sample is shown before the update that follows these steps, which all ranks know, and
-  // showing it, which the first does.
-  std::function<bool(int64_t step)> wants_sample = {};
+  // Whether a sample is shown before the update that follows these steps, or with `ends` after the
+  // last one, which all ranks know, and showing it, which the first does. Not twice at a step, nor
+  // where a checkpoint was left after its evaluation.
+  std::function<bool(int64_t step, bool ends)> wants_sample = {};
   std::function<void(int64_t step)> sample = {};
   std::function<void(const StageRun&)> stage = {};  // one begins that is not the first
   std::function<bool()> stop = {};                  // asked between passes: save and leave
@@ -175,7 +176,7 @@ class Trainer {
   void roll_back(const std::string& why, const StepData& data, const TrainerEvents& events);
   std::optional<CheckpointChoice> newest_of_folder() const;
   void take_best_of_folder();
-  void show_sample(const TrainerEvents& events);
+  void show_sample(const TrainerEvents& events, bool ends);
   bool evaluate_one(const EvaluationSpec& spec, const TrainerEvents& events,
                     EvalReport& report) const;
   std::string best_series() const;
@@ -212,6 +213,7 @@ class Trainer {
   std::map<std::string, std::unique_ptr<CheckpointWriter>> waiting_;
   int64_t waiting_step_ = -1;
   int64_t saved_step_ = -1;
+  int64_t sampled_step_ = -1;  // whose sample was shown last
   int64_t skipped_in_a_row_ = 0;
   int64_t fruitless_rollbacks_ = 0;  // since a checkpoint was saved
   bool grads_checked_ = false;

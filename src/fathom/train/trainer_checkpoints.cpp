@@ -73,6 +73,8 @@ void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   }
   state_ = std::move(state);
   saved_step_ = state_.step;
+  // Whoever evaluated went on to show it.
+  if (state_.evaluated_step == state_.step) sampled_step_ = state_.step;
   take_best_of_folder();
 }
 

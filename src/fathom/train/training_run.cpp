@@ -40,9 +40,9 @@ std::string resolved_config(RunConfig config) {
 }
 
 // On each rank alike, whether it has samples to show or waits for the one that has.
-std::function<bool(int64_t)> sample_steps(const TrainRequest& request) {
-  return [config = request.config.training, steps = total_steps(request)](int64_t step) {
-    return sample_due(config, step, steps);
+std::function<bool(int64_t, bool)> sample_steps(const TrainRequest& request) {
+  return [config = request.config.training, steps = total_steps(request)](int64_t step, bool ends) {
+    return ends ? last_sample_due(config) : sample_due(config, step, steps);
   };
 }
 

@@ -98,39 +98,41 @@ nlohmann::json by_layer(const std::map<int64_t, int64_t>& answers) {
   return layers;
 }
 
-nlohmann::json report_json(const GenerateRequest& request, const std::vector<std::string>& texts,
-                           const std::map<int64_t, int64_t>& answers, const GenerateReport& report,
-                           double seconds) {
+// The texts, whole or as far as they came.
+nlohmann::json texts_json(const GenerateRequest& request, const std::vector<std::string>& texts,
+                          const std::map<int64_t, int64_t>& answers, int64_t tokens, double seconds,
+                          bool interrupted) {
   return {{"run", request.model.run},
           {"checkpoint", request.model.folder},
           {"texts", texts},
-          {"interrupted", false},
-          {"tokens", report.tokens},
-          {"seconds", seconds},
-          {"tokens_per_second", static_cast<double>(report.tokens) / std::max(seconds, 1e-9)},
-          {"passes", report.passes},
-          {"early_passes", report.early_passes},
-          {"tokens_per_pass", report.tokens_per_pass()},
-          {"drafted", report.drafted},
-          {"confirmed", report.confirmed},
-          {"answered_by", by_layer(answers)},
-          {"computed", report.computed},
-          {"dense", report.dense}};
-}
-
-// The texts as far as they came. What is counted of the whole is left out.
-nlohmann::json stopped_json(const GenerateRequest& request, const std::vector<std::string>& texts,
-                            const std::map<int64_t, int64_t>& answers, double seconds) {
-  int64_t tokens = 0;
-  for (const auto& [layer, count] : answers) tokens += count;
-  return {{"run", request.model.run},
-          {"checkpoint", request.model.folder},
-          {"texts", texts},
-          {"interrupted", true},
+          {"interrupted", interrupted},
           {"tokens", tokens},
           {"seconds", seconds},
           {"tokens_per_second", static_cast<double>(tokens) / std::max(seconds, 1e-9)},
           {"answered_by", by_layer(answers)}};
+}
+
+nlohmann::json report_json(const GenerateRequest& request, const std::vector<std::string>& texts,
+                           const std::map<int64_t, int64_t>& answers, const GenerateReport& report,
+                           double seconds) {
+  nlohmann::json all =
+      texts_json(request, texts, answers, report.tokens, seconds, /*interrupted=*/false);
+  all.update({{"passes", report.passes},
+              {"early_passes", report.early_passes},
+              {"tokens_per_pass", report.tokens_per_pass()},
+              {"drafted", report.drafted},
+              {"confirmed", report.confirmed},
+              {"computed", report.computed},
+              {"dense", report.dense}});
+  return all;
+}
+
+// What is counted of the whole is left out.
+nlohmann::json stopped_json(const GenerateRequest& request, const std::vector<std::string>& texts,
+                            const std::map<int64_t, int64_t>& answers, double seconds) {
+  int64_t tokens = 0;
+  for (const auto& [layer, count] : answers) tokens += count;
+  return texts_json(request, texts, answers, tokens, seconds, /*interrupted=*/true);
 }
 
 GenerateOptions options_of(const GenerateRequest& request, const LoadedModel& loaded) {

@@ -231,7 +231,7 @@ void settle_run(GenerateRequest& request) {
   const std::string named = kind_of(out_dir) == PathKind::kFolder ? out_dir : last;
   if (run.empty())
     run = named;
-  else if (!is_one_folder(resolve_run(run), resolve_run(named)))
+  else if (!is_one_folder(resolve_run(run, true), resolve_run(named, true)))
     misuse(fmt::format("the run is {} and out_dir = {} is another", in_quotes(run),
                        in_quotes(path_to_text(out_dir))),
            "leave one of them out");

@@ -20,6 +20,38 @@
 namespace fathom {
 namespace {
 
+// Where no experiment was named. Who goes on with a run finds it in the hint.
+[[noreturn]] void refuse_missing(const std::vector<CommandLine::Setting>& settings) {
+  TrainOptions options;
+  FieldList list;
+  add_fields(list, options);
+  for (const auto& setting : settings)
+    if (list.find(setting.key) != nullptr) list.set_text(setting.key, setting.text, setting.origin);
+  take_name_of_out_dir(options);
+  const std::string sentence = "EXPERIMENT is missing: a preset that `fathom list` shows";
+  const std::string& run = options.run_name;
+  if (!options.resume && options.init_from != "resume")
+    misuse(sentence, "for example: fathom train " + registry().example() + " --max_iters=500");
+  if (run.empty())
+    misuse(sentence, resume_line(run) + " goes on with a run; `fathom runs` shows them");
+  if (run.find('/') != std::string::npos)
+    resolve_run(run, /*takes_checkpoint=*/true);
+  else
+    require_run(run, /*preset=*/"");
+  misuse(sentence, resume_line(run) + " goes on with it");
+}
+
+// Where the run will stand when it goes on.
+DescribedRun described(const TrainRequest& request, const TrainingPlan* plan) {
+  Resumption resume = *request.resume;
+  resume.state.config = request.config;
+  if (request.options.reset_history) {
+    drop_history(resume);
+    if (plan != nullptr && !plan->stages.empty()) resume.state.stage = plan->stages.front().name;
+  }
+  return {request.options.run_name, std::move(resume.state)};
+}
+
 // `--exp NAME` in place of the positional word; another word is then a config file.
 void settle_experiment(std::vector<CommandLine::Setting>& settings, std::string& preset) {
   std::string named;
@@ -33,16 +65,7 @@ void settle_experiment(std::vector<CommandLine::Setting>& settings, std::string&
   }
   if (!named.empty()) preset = named;
   if (!preset.empty()) return require_preset(preset);
-  std::string run;
-  bool resumes = false;
-  for (const auto& setting : settings) {
-    if (setting.key == "run_name" || setting.key == "out_dir") run = setting.text;
-    if (setting.key == "resume" || setting.key == "init_from") resumes = true;
-  }
-  misuse("EXPERIMENT is missing: a preset that `fathom list` shows",
-         resumes ? resume_line(run) + (run.empty() ? " goes on with a run; `fathom runs` shows them"
-                                                   : " goes on with it")
-                 : "for example: fathom train " + registry().example() + " --max_iters=500");
+  refuse_missing(settings);
 }
 
 }  // namespace
@@ -116,7 +139,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     request.notices.push_back(std::move(notice));
   if (request.options.describe) {
     std::optional<DescribedRun> run;
-    if (request.resume) run = DescribedRun{request.options.run_name, request.resume->state};
+    if (request.resume) run = described(request, plan ? &*plan : nullptr);
     print_description(request.config, request.notices, run);
     if (plan && !plan->stages.empty()) print_plan(*plan);
     return std::nullopt;

@@ -20,7 +20,8 @@ std::vector<LoopRange> loop_ranges(const DepthPlan& plan);
 // The same in words, by which errors and reports call a group: "layers 2-3", "layer 4", and, where
 // one is all that another one has, "layer 4, inner".
 std::vector<std::string> loop_group_names(const DepthPlan& plan);
-// check_policy(), whose errors call the groups by their names.
+// Throws Error(kUsage) for what has no meaning: counts below 1 or above the loop's, a loop's rule
+// that needs a readout which its body has not, ...
 void check_policy(const Policy& policy, const DepthPlan& plan);
 // Throws Error(kUsage) where there are none. `who` is for the message.
 void require_loops(const DepthPlan& plan, const std::string& who);

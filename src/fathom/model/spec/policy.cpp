@@ -51,12 +51,6 @@ void check_walk(const Policy& policy) {
 
 }  // namespace
 
-void check_policy(const Policy& policy) {
-  check_walk(policy);
-  for (size_t i = 0; i < policy.loops.size(); ++i)
-    check_loop(fmt::format("loop group {}", i), policy.loops[i]);
-}
-
 void check_policy(const Policy& policy, const DepthPlan& plan) {
   check_walk(policy);
   const std::vector<std::string> names = loop_group_names(plan);

@@ -74,10 +74,6 @@ struct Policy {
   OwnSettings own = {};
 };
 
-// Throws Error(kUsage) for what has no meaning: counts below 1 or above the loop's, a loop's rule
-// that needs a readout which its body has not, ...
-void check_policy(const Policy& policy);
-
 // Of a training pass: without what only passes that nobody trains have.
 Policy as_trained(Policy policy);
 

@@ -131,9 +131,7 @@ std::optional<GatheredRun> read_run(const StoredRun& run, const std::string& lab
   const std::vector<Point> points = store.series(run.name, metric);
   if (points.empty()) {
     const std::vector<std::string> names = store.metric_names(run.name);
-    if (!names.empty())
-      misuse(fmt::format("the run {} has no metric {}", run.name, in_quotes(metric)),
-             "it has " + join(names, ", "));
+    if (!names.empty()) refuse_metric(run.name, metric, names);
     notices.push_back(fmt::format("{} has no numbers yet and is left out", run.name));
     return std::nullopt;
   }

@@ -76,8 +76,7 @@ report::Line line_of(const RunStore& store, const StoredRun& run, const std::str
     if (names.empty())
       fail(fmt::format("the run {} has no numbers yet", run.name),
            "they are stored with every evaluation and every log_interval steps");
-    misuse(fmt::format("the run {} has no metric {}", run.name, in_quotes(metric)),
-           "it has " + join(names, ", "));
+    refuse_metric(run.name, metric, names);
   }
   report::Line line;
   line.x = places(store, run, x, points);

@@ -29,10 +29,14 @@ bool sample_due(const TrainingConfig& config, int64_t step, int64_t steps) {
   constexpr int64_t kNotebookFirst = 50;
   const int64_t interval = sample_interval(config);
   if (interval == 0) return false;
-  if (steps > 0 && step == steps - 1) return true;
   if (config.log_format == LogFormat::kNotebook)
-    return step == 1 || step % interval == kNotebookFirst % interval;
+    return step == 1 || step % interval == kNotebookFirst % interval ||
+           (steps > 0 && step == steps - 1);
   return step > 0 && step % interval == 0;
+}
+
+bool last_sample_due(const TrainingConfig& config) {
+  return sample_interval(config) > 0 && config.log_format != LogFormat::kNotebook;
 }
 
 bool log_due(int64_t log_interval, int64_t step) {

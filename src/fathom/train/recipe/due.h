@@ -16,9 +16,11 @@ bool save_due(const RunConfig& config, int64_t step, const Progress& progress);
 bool numbered_due(const RunConfig& config, int64_t step);
 // Of a step's numbers, on the console and in the run store: the first step's too.
 bool log_due(int64_t log_interval, int64_t step);
-// Of a sample, before the update that makes `step` + 1 steps of it: every sample_interval steps,
-// and at `steps` - 1 (0 steps: it is not known how many there will be). The notebook's: at step 1
-// as well, and wherever `step` modulo the interval is what 50 is.
+// Of a sample, before the update that makes `step` + 1 steps of it: every sample_interval steps.
+// The notebook's: at step 1, wherever `step` modulo the interval is what 50 is, and at `steps` - 1
+// (0 steps: it is not known how many there will be).
 bool sample_due(const TrainingConfig& config, int64_t step, int64_t steps);
+// Of a sample after the last update; the notebook has none.
+bool last_sample_due(const TrainingConfig& config);
 
 }  // namespace fathom

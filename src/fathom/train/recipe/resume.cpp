@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
@@ -45,15 +46,22 @@ bool was_made_of(const TrainingPlan& own, const TrainingPlan& other) {
 
 }  // namespace
 
+void require_run(const std::string& run, const std::string& preset) {
+  if (std::filesystem::exists(run_folder(run))) return;
+  const std::vector<std::string> names = run_names();
+  const std::string nearest = nearest_name(run, names);
+  misuse(fmt::format("there is no run {} in {} to go on with", in_quotes(run), runs_root()),
+         (!nearest.empty() ? fmt::format("did you mean {}? ", nearest)
+          : names.empty()  ? ""
+                           : "`fathom runs` shows those that there are; ") +
+             fmt::format("`fathom train {} --run_name={}` starts one of that name",
+                         preset.empty() ? "EXPERIMENT" : preset, run));
+}
+
 Resumption find_checkpoint(const std::string& run, const std::string& which,
                            const std::string& preset) {
   const std::string folder = run_folder(run);
-  if (!std::filesystem::exists(folder)) {
-    const std::string nearest = nearest_name(run, run_names());
-    misuse(fmt::format("there is no run {} to go on with", in_quotes(run)),
-           nearest.empty() ? "leave out --resume to start it"
-                           : fmt::format("did you mean {}?", nearest));
-  }
+  require_run(run, preset);
   const std::string checkpoints = folder + "/checkpoints";
   std::vector<std::string> reasons;
   std::optional<CheckpointChoice> choice;
@@ -95,6 +103,7 @@ void drop_history(Resumption& plan) {
   plan.state.step = plan.state.stage_start_step = 0;
   plan.state.progress = plan.state.stage_start = {};
   plan.state.evaluated_step = -1;
+  plan.state.best_value = std::numeric_limits<double>::infinity();
 }
 
 TrainingPlan plan_of(Resumption& plan, const TrainingPlan* other, bool override_plan) {
@@ -180,10 +189,15 @@ void check_data(Resumption& plan, const std::vector<Corpus>& corpora, bool accep
              "its ids mean other text: prepare it with the run's tokenizer, or start a new run");
   }
   const bool is_one = corpora.size() == 1;
+  const bool has_files = std::any_of(corpora.begin(), corpora.end(),
+                                     [](const Corpus& corpus) { return !corpus.is_generated(); });
   if (!accept_new_data)
     misuse(fmt::format("the {} {} {} that the run was trained on", is_one ? "corpus" : "corpora",
                        names, is_one ? "is not the one" : "are not those"),
-           "--accept_new_data=true takes it from its start; the weights stay");
+           std::string("--accept_new_data=true takes it from its start; the weights stay") +
+               (has_files ? ". What is compared is files: the same text in other shards is other "
+                            "data too"
+                          : ""));
   plan.new_data = true;
   plan.lines.push_back(fmt::format(
       "{} is new data, read from its start; the best evaluation so far is forgotten", names));

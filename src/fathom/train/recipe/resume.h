@@ -21,6 +21,10 @@ struct Resumption {
   std::vector<std::string> lines;  // what will happen, one sentence each
 };
 
+// Throws Error(kUsage) where there is no such run; `preset`, empty where none was given, is for
+// what to type.
+void require_run(const std::string& run, const std::string& preset);
+
 // A checkpoint of the run: `which` is its name (last, best, step-000001000), or auto for the newest
 // complete one. Throws Error(kUsage) when there is none, or when the run is not one of `preset`.
 Resumption find_checkpoint(const std::string& run, const std::string& which,
@@ -29,7 +33,7 @@ Resumption find_checkpoint(const std::string& run, const std::string& which,
 // All was trained and evaluated, and nothing else was asked for. `stages` are those of the run.
 bool is_done(const Resumption& plan, const std::vector<StageRun>& stages);
 
-// Weights and moments stay; step and data begin anew, which is said.
+// Weights and moments stay; step, data and best value begin anew, which is said.
 void drop_history(Resumption& plan);
 
 // The training plan that the run goes on with: its own, or `other` (null: none is given) with

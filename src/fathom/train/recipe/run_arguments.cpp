@@ -41,7 +41,28 @@ std::string named_run_folder(const std::string& run) {
 
 bool is_data(const std::string& word) {
   const std::vector<std::string> prepared = prepared_corpora();
-  return word == kNumbers || std::find(prepared.begin(), prepared.end(), word) != prepared.end();
+  return word == kNumbers || std::find(prepared.begin(), prepared.end(), word) != prepared.end() ||
+         is_corpus_folder(home_expanded(path_from_text(word)));
+}
+
+bool is_run(const std::string& word) {
+  const FolderUse use = word.empty() ? FolderUse::kFree : folder_use(named_run_folder(word));
+  return use == FolderUse::kRun || use == FolderUse::kHeld;
+}
+
+// Where neither a config file nor an option is.
+[[noreturn]] void refuse_word(const std::string& word, bool is_folder) {
+  const std::string quoted = in_quotes(word);
+  if (is_run(word))
+    misuse(quoted + " is a run, not a config file", resume_line(word) + " goes on with it");
+  if (is_data(word))
+    misuse(quoted + " is data, not a config file",
+           fmt::format("--dataset={} takes it", shell_word(word)));
+  if (is_folder)
+    misuse(quoted + " is a folder, not a config file",
+           "config files are TOML or nanoGPT's .py; --dataset=FOLDER takes prepared data");
+  misuse(quoted + " is neither a config file nor an option",
+         "options are --key=value; config files are TOML or nanoGPT's .py");
 }
 
 bool is_file_name(const std::string& path) {
@@ -102,14 +123,16 @@ std::string resume_line(const std::string& run) {
 
 void require_preset(const std::string& word) {
   if (registry().has(word)) return;
-  const FolderUse use = word.empty() ? FolderUse::kFree : folder_use(named_run_folder(word));
   const std::string sentence = fmt::format("{} is no experiment", in_quotes(word));
-  if (use == FolderUse::kRun || use == FolderUse::kHeld)
-    misuse(sentence + ", but a run", resume_line(word) + " goes on with it");
+  if (is_run(word)) misuse(sentence + ", but a run", resume_line(word) + " goes on with it");
   if (is_data(word))
     misuse(sentence + ", but data", fmt::format("`fathom train {} --dataset={}` trains on it",
                                                 registry().example(), shell_word(word)));
-  if (kind_of(home_expanded(word)) == PathKind::kFile)
+  const PathKind kind = kind_of(home_expanded(word));
+  if (kind == PathKind::kFolder)
+    misuse(sentence + ", but a folder",
+           "`fathom list` shows experiments; behind one, --dataset=FOLDER takes prepared data");
+  if (kind == PathKind::kFile)
     misuse(sentence + ", but a file",
            fmt::format("`fathom prepare {}` makes data of a text; `fathom list` shows experiments",
                        shell_word(word)));
@@ -126,9 +149,7 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
     }
     const std::string path = home_expanded(path_from_text(setting.text));
     const PathKind kind = kind_of(path);
-    if (kind == PathKind::kFolder)
-      misuse(fmt::format("{} is a folder, not a config file", in_quotes(path)),
-             "config files are TOML or nanoGPT's .py");
+    if (kind == PathKind::kFolder) refuse_word(setting.text, /*is_folder=*/true);
     if (kind != PathKind::kNothing) {
       read_config_text(read_once(path, kMaxConfigBytes), path, list);
       continue;
@@ -139,9 +160,7 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
     if (shipped == nullptr && is_file_name(path))
       misuse(fmt::format("there is no config file {}", in_quotes(setting.text)),
              "check the path" + shipped_hint(experiment));
-    if (shipped == nullptr)
-      misuse(fmt::format("{} is neither a config file nor an option", in_quotes(setting.text)),
-             "options are --key=value; config files are TOML or nanoGPT's .py");
+    if (shipped == nullptr) refuse_word(setting.text, /*is_folder=*/false);
     notices.push_back(
         fmt::format("{}: using the one that {} ships", setting.text, shipped->experiment));
     read_config_text(shipped->text, shipped->stem + shipped->ending, list);

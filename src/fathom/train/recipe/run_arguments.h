@@ -15,7 +15,7 @@ namespace fathom {
 std::string named_preset(const Arguments& arguments);
 
 // Throws Error(kUsage) for a word in the experiment's place that is none, and says what it is: a
-// run, data, or nothing that is known. Returns for one that is.
+// run, data, a file, a folder, or nothing that is known. Returns for one that is.
 void require_preset(const std::string& word);
 
 // "`fathom train PRESET --run_name=RUN --resume`", of what RUN says of itself; empty: of any run.

@@ -16,9 +16,9 @@ namespace fathom {
 namespace {
 
 // resolve_run(), which knows of no presets.
-std::string folder_of_run(const std::string& run) {
+std::string folder_of_run(const std::string& run, bool takes_checkpoint) {
   try {
-    return resolve_run(run);
+    return resolve_run(run, takes_checkpoint);
   } catch (const Error& e) {
     if (!registry().has(run)) throw;
     throw Error(e.kind(), fmt::format("{} is a preset, and there is no run of that name", run),
@@ -28,10 +28,11 @@ std::string folder_of_run(const std::string& run) {
 
 }  // namespace
 
-std::string run_checkpoint(const std::string& run, const std::string& typed) {
+std::string run_checkpoint(const std::string& run, const std::string& typed,
+                           bool takes_checkpoint) {
   namespace fs = std::filesystem;
   const std::string which = home_expanded(typed);
-  const fs::path checkpoints = fs::path(folder_of_run(run)) / "checkpoints";
+  const fs::path checkpoints = fs::path(folder_of_run(run, takes_checkpoint)) / "checkpoints";
   std::vector<fs::path> candidates = {checkpoints / which, which};
   if (which == "auto") candidates = {checkpoints / "best", checkpoints / "last"};
   for (const fs::path& candidate : candidates)

@@ -8,8 +8,10 @@
 namespace fathom {
 
 // The folder of a complete checkpoint of `run`, a run's name or folder. `which`: best, last,
-// another one's name, or its path; auto: best where there is one, else last. Throws Error(kUsage).
-std::string run_checkpoint(const std::string& run, const std::string& which);
+// another one's name, or its path; auto: best where there is one, else last. `takes_checkpoint` as
+// resolve_run() has it. Throws Error(kUsage).
+std::string run_checkpoint(const std::string& run, const std::string& which,
+                           bool takes_checkpoint = false);
 
 // The folder of a complete checkpoint: `name` itself, or run_checkpoint() of the run. Throws
 // Error(kUsage).

@@ -127,11 +127,10 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
                       "of the console: fathom, or notebook: lines of the notebook on wirings, and "
                       "nothing else; what is stored is the same",
                       {{"fathom", LogFormat::kFathom}, {"notebook", LogFormat::kNotebook}});
-  list.add(
-          "sample_interval", c.sample_interval,
-          "show a text that the model goes on with, after every so many steps and before the last; "
-          "None: never. With log_format = notebook as there: 150, counted from step 50 on, and "
-          "step 1")
+  list.add("sample_interval", c.sample_interval,
+           "show a text that the model goes on with, after every so many steps and after the last; "
+           "None: never. With log_format = notebook as there: 150, counted from step 50 on, step 1 "
+           "and before the last")
       .at_least(1)
       .at_most(1e12);
   list.add("sample_prompt", c.sample_prompt,

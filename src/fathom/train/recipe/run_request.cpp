@@ -80,15 +80,11 @@ void add_fields(FieldList& list, TrainOptions& o) {
   add_fields(list, o.ranks);
 }
 
-namespace {
-
 void take_name_of_out_dir(TrainOptions& options) {
   if (!options.run_name.empty() || options.out_dir.empty()) return;
   const std::filesystem::path path = std::filesystem::path(options.out_dir).lexically_normal();
   options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
 }
-
-}  // namespace
 
 void settle_launch(const Launch& launch, TrainOptions& options) {
   if (launch.size > 1 && options.nproc > 1 && launch.file.empty())

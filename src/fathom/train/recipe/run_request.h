@@ -44,6 +44,8 @@ void add_fields(FieldList& list, TrainOptions& options);
 // asked for. Throws Error(kUsage) for what no launcher could go on with, for ranks that are to
 // start ranks, and for more of them than the machine carries.
 void settle_launch(const Launch& launch, TrainOptions& options);
+// run_name, where out_dir gives it.
+void take_name_of_out_dir(TrainOptions& options);
 // What a command line calls the run.
 inline const std::string& run_word(const TrainOptions& options) {
   return options.run_path.empty() ? options.run_name : options.run_path;
