@@ -55,22 +55,10 @@ class Workplace {
   // The same in the background, one at a time; `prepare` is called in the child.
   pid_t start(
       const std::vector<std::string>& words, const std::function<void()>& prepare = [] {}) const {
-    const auto out = path("stdout.txt"), err = path("stderr.txt");
-    for (const auto& file : {out, err}) std::filesystem::remove(file);
+    for (const char* file : {"stdout.txt", "stderr.txt"}) std::filesystem::remove(path(file));
+    const std::string program = fathom_program();
     const pid_t child = fork();
-    if (child == 0) {
-      if (chdir(folder_.c_str()) != 0) _exit(127);
-      unsetenv("FATHOM_DATA");
-      unsetenv("FATHOM_RUNS");
-      for (const auto& [file, stream] : {std::pair{out, 1}, {err, 2}})
-        dup2(open(file.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), stream);
-      prepare();
-      std::vector<char*> argv = {const_cast<char*>("fathom")};
-      for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-      argv.push_back(nullptr);
-      execv(fathom_program().c_str(), argv.data());
-      _exit(127);
-    }
+    if (child == 0) become(program, words, prepare);
     return child;
   }
   Outcome wait_for(pid_t child) const {
@@ -81,6 +69,22 @@ class Workplace {
   }
 
  private:
+  // What throws here ends the child: it must never go on with the tests beside its parent.
+  [[noreturn]] void become(const std::string& program, const std::vector<std::string>& words,
+                           const std::function<void()>& prepare) const noexcept {
+    if (chdir(folder_.c_str()) != 0) _exit(127);
+    unsetenv("FATHOM_DATA");
+    unsetenv("FATHOM_RUNS");
+    for (const auto& [file, stream] : {std::pair{"stdout.txt", 1}, {"stderr.txt", 2}})
+      dup2(open(path(file).c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), stream);
+    prepare();
+    std::vector<char*> argv = {const_cast<char*>("fathom")};
+    for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(nullptr);
+    execv(program.c_str(), argv.data());
+    _exit(127);
+  }
+
   std::filesystem::path folder_;
 };
 

@@ -68,6 +68,8 @@ TEST(Ticks, AreRoundNumbers) {
   EXPECT_THAT(labels(0, 5000, 5), ElementsAre("0", "1000", "2000", "3000", "4000", "5000"));
   EXPECT_THAT(labels(0, 300000, 3), ElementsAre("0", "100k", "200k", "300k"));
   EXPECT_THAT(labels(-2, 2, 4), ElementsAre("-2", "-1", "0", "1", "2"));
+  EXPECT_THAT(labels(0, 4e12, 4), ElementsAre("0", "1T", "2T", "3T", "4T"));
+  EXPECT_THAT(labels(0, 1.5e9, 3), ElementsAre("0", "0.5G", "1.0G", "1.5G"));
   EXPECT_THAT(labels(0, 2.5e7, 5), ElementsAre("0", "5M", "10M", "15M", "20M", "25M"));
   EXPECT_THAT(labels(1e-5, 4e-5, 3), ElementsAre("1e-5", "2e-5", "3e-5", "4e-5"));
   EXPECT_THAT(labels(0, 1e300, 2), ElementsAre("0", "5e299", "1e300"));

@@ -75,6 +75,30 @@ TEST(TerminalReport, StaysWithinItsWidth) {
                 std::string(30, 'y') + "\n" + std::string(30, 'z') + "\n");
 }
 
+TEST(TerminalReport, NamesOfNumbersAreCutOnlyWhereTheTableThenFits) {
+  Table table;
+  table.columns = {{"name", Align::kLeft}, {"difference"}, {"interval"}, {"p"}};
+  table.rows = {{"one", "12345678", "123456789012", "0.123456"}};
+  const auto at = [&](int width) {
+    Report report;
+    report.add(table);
+    return render_terminal(report, {width, false});
+  };
+  EXPECT_EQ(at(41).find("\n\n"), std::string::npos);
+  EXPECT_THAT(at(41), ::testing::HasSubstr("…"));
+  EXPECT_THAT(at(36), ::testing::HasSubstr("difference"));
+  EXPECT_THAT(at(36), ::testing::HasSubstr("\n\n  name"));
+}
+
+TEST(TerminalReport, AHeadingStandsApartFromWhatIsBeforeIt) {
+  Report report;
+  report.add(Heading{"one"});
+  report.add(Paragraph{"text"});
+  report.add(Heading{"two"});
+  report.add(Paragraph{"text"});
+  EXPECT_EQ(render_terminal(report, {40, false}), "one\ntext\n\ntwo\ntext\n");
+}
+
 // Numbers are never cut: columns that do not fit stand below, each group behind the first column.
 TEST(TerminalReport, TablesThatAreTooWideGoOnBelow) {
   Table table;

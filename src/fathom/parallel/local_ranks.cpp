@@ -136,7 +136,7 @@ class LocalRanks {
 
   // In a process group of its own: what a terminal sends to all in the foreground comes to this
   // process alone, which passes it on, for a second one would end ranks that are about to save.
-  [[noreturn]] void become(int rank, pid_t parent) {
+  [[noreturn]] void become(int rank, pid_t parent) noexcept {
     setpgid(0, group_);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(kNotStarted);

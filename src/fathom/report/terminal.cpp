@@ -38,14 +38,14 @@ std::string part_text(const Paragraph& paragraph, const TerminalOptions& options
 }
 
 // The widest columns give way until the table fits: of text down to a few letters, of numbers and
-// of what is whole as far as none is cut.
+// of what is whole as far as none is cut, nor its name from row `first` = 0 on.
 void fit(std::vector<size_t>& widths, const std::vector<std::vector<std::string>>& texts,
-         const Table& table, size_t width) {
+         const Table& table, size_t width, size_t first) {
   constexpr size_t kFewLetters = 8;
   std::vector<size_t> least(widths.size(), kFewLetters);
   for (size_t i = 0; i < widths.size(); ++i) {
     const Column& column = table.columns[i];
-    for (size_t r = 1; (column.whole || column.align == Align::kRight) && r < texts.size(); ++r)
+    for (size_t r = first; (column.whole || column.align == Align::kRight) && r < texts.size(); ++r)
       least[i] = std::max(least[i], columns(texts[r][i]));
   }
   const auto total = [&] {
@@ -83,8 +83,13 @@ std::vector<std::vector<size_t>> column_groups(const std::vector<size_t>& widths
 
 std::string part_text(const Table& table, const TerminalOptions& options) {
   const auto texts = table_texts(table);
+  const auto width = static_cast<size_t>(options.width);
   std::vector<size_t> widths = table_widths(texts);
-  fit(widths, texts, table, static_cast<size_t>(options.width));
+  fit(widths, texts, table, width, 1);
+  if (column_groups(widths, width).size() > 1) {  // then no name need be cut
+    widths = table_widths(texts);
+    fit(widths, texts, table, width, 0);
+  }
   std::string out;
   if (!table.title.empty()) out += styled("1", one_line(table.title), options) + "\n";
   const auto cell_text = [&](size_t r, size_t i) {
@@ -95,8 +100,7 @@ std::string part_text(const Table& table, const TerminalOptions& options) {
     return table.columns[i].align == Align::kLeft ? cell + space : space + cell;
   };
   bool is_first = true;
-  for (const std::vector<size_t>& group :
-       column_groups(widths, static_cast<size_t>(options.width))) {
+  for (const std::vector<size_t>& group : column_groups(widths, width)) {
     if (!is_first) out += "\n";
     is_first = false;
     for (size_t r = table.header ? 0 : 1; r < texts.size(); ++r) {
@@ -180,11 +184,10 @@ std::string render_terminal(const Report& report, const TerminalOptions& given) 
   bool was_text = false;
   for (const Part& part : report.parts) {
     if ((part.shown_in & kInTerminal) == 0) continue;
-    // Paragraphs follow one another closely; what has a form of its own stands apart.
-    const bool is_text =
-        std::holds_alternative<Paragraph>(part.body) || std::holds_alternative<Heading>(part.body);
-    if (!out.empty() && !(was_text && is_text)) out += "\n";
-    was_text = is_text;
+    // Paragraphs follow a heading and one another closely; what has a form of its own stands apart.
+    const bool is_paragraph = std::holds_alternative<Paragraph>(part.body);
+    if (!out.empty() && !(was_text && is_paragraph)) out += "\n";
+    was_text = is_paragraph || std::holds_alternative<Heading>(part.body);
     out += std::visit([&](const auto& body) { return part_text(body, options); }, part.body);
   }
   return out;

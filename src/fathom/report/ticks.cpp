@@ -46,7 +46,7 @@ std::string tick_label(long double value, long double step, long double largest)
     const char* name;
   };
   for (const Unit& unit : {Unit{1e12L, "T"}, {1e9L, "G"}, {1e6L, "M"}, {1e3L, "k"}}) {
-    if (largest < 10 * unit.size) continue;
+    if (largest < (unit.size > 1e3L ? 1 : 10) * unit.size) continue;  // 5000 needs no letter
     const int digits = std::max(0, exponent_of(unit.size) - last);
     if (digits > 3) continue;  // a large number that changes little
     return fmt::format("{:.{}f}{}", static_cast<double>(value / unit.size), digits, unit.name);
