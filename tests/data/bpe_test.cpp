@@ -14,6 +14,7 @@
 
 #include "data/data_testing.h"
 #include "fathom/data/gpt2_vocabulary.h"
+#include "fathom/data/shard.h"
 #include "fathom/data/text_scan.h"
 
 namespace fathom::testing {
@@ -133,6 +134,19 @@ TEST(Bpe, MergesAsDefined) {
       while (text.size() < length) text += "abeth"[generator() % 5];
       ASSERT_EQ(tokenizer->encode(text), plainly_encoded(vocabulary, text)) << length;
     }
+}
+
+// All ids of 16 bits are tokens, the last one too.
+TEST(Bpe, TheLargestVocabularyHasItsLastToken) {
+  BpeVocabulary v;
+  for (int b = 0; b < 256; ++b) v.tokens.emplace_back(1, char(b));
+  for (int i = 0; v.tokens.size() < kShardIdLimit; ++i)  // no two letters among them
+    v.tokens.push_back({char('a' + i % 26), char(128 + i / 26 % 128), char(128 + i / 3328)});
+  v.tokens[65534] = "xy", v.tokens[65535] = "xyz";
+  const auto tokenizer = make_bpe_tokenizer("bpe", v);
+  EXPECT_THAT(tokenizer->encode("xyz"), ElementsAre(65535));
+  v.tokens.pop_back();
+  EXPECT_THAT(make_bpe_tokenizer("bpe", v)->encode("xyz"), ElementsAre(65534, 'z'));
 }
 
 TEST(Bpe, AMegabyteOfOneLetterIsNoTrap) {

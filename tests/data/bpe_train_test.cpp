@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
+#include <functional>
 #include <map>
 #include <random>
 
@@ -136,6 +137,27 @@ TEST(BpeTraining, OfATextWithoutSpacesIsNoTrap) {
   EXPECT_EQ(dna.size(), 1000U);
   EXPECT_NO_THROW(validate(dna));
   EXPECT_EQ(train_bpe(std::string(4 << 20, 'a'), 300).tokens.back().size(), kMaxTokenBytes);
+}
+
+// Counted and not timed: twice the text is twice the work, whatever script it is in.
+TEST(BpeTraining, CostsWhatItsPlacesCost) {
+  const auto cost_of = [](const std::string& text) {
+    BpeCost cost;
+    EXPECT_EQ(train_bpe(text, 800, {}, Specials::kText, &cost).size(), 800U);
+    return cost;
+  };
+  const auto dna = [](size_t length) { return letters(1, length, "ACGT"); };
+  const auto han = [](size_t length) { return chinese(1, length); };
+  for (const auto& text_of : {std::function<std::string(size_t)>(dna), {han}}) {
+    const BpeCost once = cost_of(text_of(100'000)), twice = cost_of(text_of(200'000));
+    EXPECT_LT(twice.places, 2.3 * once.places) << once.places;
+    EXPECT_LT(twice.offers, 2.3 * once.offers) << once.offers;
+    EXPECT_LT(once.places, 20 * 100'000U) << "of 544 merges";
+    EXPECT_LT(once.offers, 2 * 100'000U);
+    EXPECT_GT(once.places, 100'000U) << "it is counted";
+  }
+  // Words that come again stand there once.
+  EXPECT_LT(cost_of(han(50'000) + "\n" + han(50'000)).places, 1.1 * cost_of(han(50'000)).places);
 }
 
 }  // namespace

@@ -76,9 +76,9 @@ TEST_F(ConsoleTest, ABrokenConsoleDoesNotEndARun) {
     EXPECT_EQ(shell(train_line(name) + " " + console), 0) << name;
     EXPECT_EQ(status_of(name), "done") << name;
     EXPECT_EQ(stored(name, "train/loss"), 60u) << name;
-    auto bytes = place_.bytes_of(name);
-    for (const char* file : {"last/model.safetensors", "last/optimizer.safetensors"})
-      EXPECT_EQ(bytes[file], whole.at(file)) << name;
+    const auto bytes = place_.bytes_of(name);
+    for (const auto& [file, wanted] : whole)
+      EXPECT_TRUE(wanted.size() > 100 && bytes.at(file) == wanted) << name << ": " << file;
   }
 }
 
@@ -173,13 +173,13 @@ TEST_F(ConsoleTest, ALimitOnFileSizesIsASentence) {
 // The store ---------------------------------------------------------------------------------------
 
 TEST_F(ConsoleTest, AStoreThatIsLockedForLongGetsAllInTheEnd) {
-  ASSERT_EQ(place_.train({"--run_name=first", "--max_iters=2"}).exit_code, 0);
+  ASSERT_EQ(place_.train({"--run_name=whole"}).exit_code, 0);
   sqlite3* other = nullptr;
   ASSERT_EQ(sqlite3_open(place_.path("runs/fathom.db").c_str(), &other), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
   const pid_t child = place_.start_train({"--run_name=locked"});
-  std::this_thread::sleep_for(std::chrono::seconds(4));
-  EXPECT_GT(place_.saved_step("locked"), 0) << "it goes on meanwhile";
+  EXPECT_TRUE(place_.wait_until_said("is locked"));
+  EXPECT_TRUE(place_.wait_until_said("step 60/60")) << "it goes on meanwhile";
   ASSERT_EQ(sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(other);
   const Outcome o = place_.wait_for(child);
@@ -187,6 +187,7 @@ TEST_F(ConsoleTest, AStoreThatIsLockedForLongGetsAllInTheEnd) {
   EXPECT_THAT(o.out, HasSubstr("is locked"));
   EXPECT_EQ(status_of("locked"), "done");
   EXPECT_EQ(stored("locked", "train/loss"), 60u);
+  EXPECT_EQ(place_.bytes_of("locked"), place_.bytes_of("whole"));
 }
 
 TEST_F(ConsoleTest, AKilledRunDoesNotRunForEver) {

@@ -2,6 +2,8 @@
 // folder.
 #include <sys/resource.h>
 
+#include <algorithm>
+
 #include "e2e/small_run.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_store.h"
@@ -45,6 +47,11 @@ class Undisturbed : public ::testing::Test {
     std::string bytes;
     for (const uint32_t id : ids) bytes += {static_cast<char>(id), static_cast<char>(id >> 8)};
     place_->write(name, bytes);
+  }
+  // With another character for one of its own.
+  static std::string swapped(std::string text) {
+    std::replace(text.begin(), text.end(), 'v', 'w');
+    return text;
   }
   static void interrupted_run(const std::string& name) {
     const pid_t child = place_->start_train({"--run_name=" + name});
@@ -132,6 +139,28 @@ TEST_F(Undisturbed, TheTokenizerCannotBeWalkedAround) {
   EXPECT_EQ(sea.exit_code, 2);
   EXPECT_THAT(sea.err, HasSubstr("another tokenizer than the run"));
   EXPECT_EQ(with("rain", "30").exit_code, 0);
+}
+
+// Neither by a run that began with ids alone: what its first text was is its tokenizer from then
+// on.
+TEST_F(Undisturbed, TheFirstTokenizerOfRawIdsStays) {
+  place_->write("tide.txt", swapped(small_text()));
+  ASSERT_EQ(place_->run({"prepare", "tide.txt"}).exit_code, 0);
+  Words words = SmallRuns::train_words(
+      {"--run_name=ids", "--dataset=bare", "--vocab_size=25", "--max_iters=2"});
+  ASSERT_EQ(place_->run(words).exit_code, 0);
+  const auto on = [&](const std::string& dataset, const std::string& steps) {
+    return place_->train({"--run_name=ids", "--resume", "--accept_new_data", "--dataset=" + dataset,
+                          "--max_iters=" + steps});
+  };
+  const Outcome rain = on("rain", "4");
+  EXPECT_EQ(rain.exit_code, 0) << rain.err;
+  EXPECT_EQ(on("bare", "6").exit_code, 0);
+  const Outcome tide = on("tide", "8");
+  EXPECT_EQ(tide.exit_code, 2) << "as many characters, but others: " << tide.out;
+  EXPECT_THAT(tide.err, HasSubstr("another tokenizer than the run"));
+  EXPECT_EQ(place_->saved_step("ids"), 6);
+  EXPECT_EQ(on("rain", "8").exit_code, 0);
 }
 
 TEST_F(Undisturbed, AFolderThatIsGoneIsSaidWhereACheckpointMeetsIt) {

@@ -1,4 +1,5 @@
 // Gradients of the objective against differences, and of a batch against those of its parts.
+#include "fathom/train/loss_parts.h"
 #include "property/presets.h"
 
 namespace fathom::property {
@@ -110,37 +111,62 @@ struct Sums {
   std::vector<Tensor> gradients;
 };
 
-// Sums over the batch's parts of so many sequences, every loss divided by the whole batch's count.
+// Sums over the batch's parts of so many sequences, as a step of these passes has them: every loss
+// by the counts of the whole batch, which passes without gradients have gathered where the walk
+// alone tells them.
 Sums summed(const Subject& s, const Batch& batch, const std::vector<int64_t>& parts) {
-  const std::map<std::string, double> counts =
-      s.model->known_counts(batch, {true, RandomField(5, 1, 0)});
-  Sums sums;
+  std::vector<ModelOutput> outputs;
+  StepSums step, found;
+  step.counts = s.model->known_counts(batch, {true, RandomField(5, 1, 0)});
   s.model->parameters().zero_grad();
   int64_t first = 0;
   for (const int64_t n : parts) {
-    const Pass pass = {true, RandomField(5, 1, first)};
-    const ModelOutput output = s.model->forward(sequences(batch, first, n), pass);
+    outputs.push_back(
+        s.model->forward(sequences(batch, first, n), {true, RandomField(5, 1, first)}));
+    for (const LossPart& part : outputs.back().losses) found.add(part);
     first += n;
+  }
+  EXPECT_EQ(first, batch.tokens_BT.size(0));
+  step.merge(found);
+  Sums sums;
+  for (const ModelOutput& output : outputs) {
     Tensor total;  // the parts share a graph
     for (const LossPart& part : output.losses) {
-      const Tensor mean = part.sum / counts.at(part.name);
-      total = total.defined() ? total + mean : mean;
-      sums.losses[part.name] += mean.item<double>();
+      if (part.count == 0 && !part.of_means) continue;
+      const Tensor term = term_of_pass(part, step, parts.size());
+      total = total.defined() ? total + term : term;
+      sums.losses[part.name] += term.item<double>();
     }
-    backward(total);
+    if (total.defined()) backward(total);
     for (const auto& [name, metric] : output.metrics) {
       sums.metrics[name].first += metric.sum;
       sums.metrics[name].second += metric.count;
     }
   }
-  EXPECT_EQ(first, batch.tokens_BT.size(0));
   for (const Parameter& p : s.model->parameters().all()) sums.gradients.push_back(p.tensor.grad());
   return sums;
 }
 
+// Every case, and again by the weight whose counts the walk alone tells.
+std::vector<Case> cases_of_every_weight() {
+  std::vector<Case> cases = all_cases(), more;
+  for (Case c : cases) {
+    SupervisionConfig& supervision = c.config.supervision;
+    if (c.own() || !c.acts() || !c.config.early_exit.layer_heads || supervision.has_objective())
+      continue;
+    supervision.layer_supervision = {"skip_easy", {}};
+    supervision.skip_easy_weight = SkipEasyWeight::kLayer;
+    validate(c.config);
+    c.name += ", skip_easy by layer";
+    more.push_back(std::move(c));
+  }
+  for (Case& c : more) cases.push_back(std::move(c));
+  return cases;
+}
+
 TEST_F(Gradients, OfABatchAreThoseOfItsParts) {
-  int64_t known = 0;
-  for (const Case& c : all_cases())
+  int64_t known = 0, told_by_the_walk = 0;
+  for (const Case& c : cases_of_every_weight())
     for (const Batch& batch : {text_batch(5, kBlock, 3), ragged_batch(5, 7, 4)}) {
       SCOPED_TRACE(c.name + (batch.valid_BT.defined() ? ", ragged" : ""));
       const Subject s = subject(c, batch, at::kDouble, true);
@@ -148,8 +174,7 @@ TEST_F(Gradients, OfABatchAreThoseOfItsParts) {
                             c.config.supervision.skip_easy_weight == SkipEasyWeight::kLayer;
       const bool unknown = s.model->known_counts(batch, {}).empty();
       ASSERT_TRUE(c.own() || unknown == by_layer);
-      if (unknown) continue;  // it averages over what the walk itself decides
-      ++known;
+      ++(unknown ? told_by_the_walk : known);
       const Sums whole = summed(s, batch, {5});
       for (const std::vector<int64_t>& parts :
            {std::vector<int64_t>{1, 1, 1, 1, 1}, std::vector<int64_t>{2, 3}}) {
@@ -168,6 +193,7 @@ TEST_F(Gradients, OfABatchAreThoseOfItsParts) {
       }
     }
   EXPECT_GE(known, 30);
+  EXPECT_GE(told_by_the_walk, 30);
 }
 
 // What known_counts says beforehand is what the losses count afterwards.

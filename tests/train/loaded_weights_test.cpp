@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "fathom/io/checkpoint_folder.h"
+#include "fathom/train/guards.h"
 #include "train/testing.h"
 
 namespace fathom::testing {
@@ -50,6 +51,17 @@ TEST_F(LoadedWeights, WhatIsNotFiniteIsRefusedWhenItIsLoaded) {
       EXPECT_THAT(error.hint(), HasSubstr(resumes ? "--checkpoint" : "--initial_model"));
     }
   }
+}
+
+TEST_F(LoadedWeights, LargeOnesWhoseSumIsInfiniteAreFinite) {
+  Trainer t = trainer(tiny_run(untied_config()));
+  const at::NoGradGuard no_grad;
+  Tensor weight = t.parameters().at("mlp.1.up.weight");
+  weight.fill_(3e38);
+  EXPECT_FALSE(find_trouble_in_weights(t.model()));
+  weight.view(-1)[7] = kLoadedNan;
+  EXPECT_THAT(find_trouble_in_weights(t.model()).value().what,
+              HasSubstr("mlp.1.up.weight is not finite"));
 }
 
 TEST_F(LoadedWeights, TheHintNamesNoCheckpointThatIsNotThere) {

@@ -9,12 +9,14 @@
 #include <unordered_map>
 
 #include "fathom/base/error.h"
+#include "fathom/data/shard.h"
 
 namespace fathom {
 namespace {
 
 constexpr uint32_t kNone = ~uint32_t{0};
 constexpr size_t kShortPiece = 64;  // bytes; below it looking at all pairs is faster than a heap
+constexpr int16_t kMakesNothing = 32767;  // id 65,535, where ids begin with -32,768
 
 // The token that two tokens make together. Filled once, then asked for every pair of a text.
 class PairTable {
@@ -175,7 +177,7 @@ class BpeTokenizer : public Tokenizer {
     std::vector<uint32_t> parts;
     parts.reserve(piece.size());
     for (const char c : piece) parts.push_back(byte_id_[static_cast<unsigned char>(c)]);
-    if (piece.size() <= kShortPiece)
+    if (piece.size() <= kShortPiece && vocabulary_.tokens.size() < kShardIdLimit)
       merge_short(parts);
     else
       merge_long(parts, waiting);
@@ -184,24 +186,35 @@ class BpeTokenizer : public Tokenizer {
 
   // Again and again the pair that makes the lowest id, the first of equal ones.
   void merge_short(std::vector<uint32_t>& parts) const {
-    // What each makes with the one after it.
-    std::array<uint32_t, kShortPiece> makes;
-    size_t n = parts.size();
-    for (size_t i = 0; i + 1 < n; ++i) makes[i] = pairs_.find(parts[i], parts[i + 1]);
-    while (n > 1) {
-      const size_t at =
-          size_t(std::min_element(makes.begin(), makes.begin() + int64_t(n) - 1) - makes.begin());
-      if (makes[at] == kNone) break;
-      parts[at] = makes[at];
-      std::copy(parts.begin() + int64_t(at) + 2, parts.begin() + int64_t(n),
-                parts.begin() + int64_t(at) + 1);
-      std::copy(makes.begin() + int64_t(at) + 2, makes.begin() + int64_t(n),
-                makes.begin() + int64_t(at) + 1);
-      --n;
-      if (at + 1 < n) makes[at] = pairs_.find(parts[at], parts[at + 1]);
-      if (at > 0) makes[at - 1] = pairs_.find(parts[at - 1], parts[at]);
+    // What the part at a place makes with the next one: ids of 16 bits, the lowest of which a loop
+    // of a fixed length finds eight at a time. Places that were merged away make nothing.
+    std::array<int16_t, kShortPiece> makes;
+    std::array<uint8_t, kShortPiece> next, before;
+    makes.fill(kMakesNothing);
+    const size_t n = parts.size();
+    const auto look = [&](size_t i) {
+      const uint32_t id = next[i] < n ? pairs_.find(parts[i], parts[next[i]]) : kNone;
+      makes[i] = id == kNone ? kMakesNothing : static_cast<int16_t>(int32_t(id) - 32768);
+    };
+    for (size_t i = 0; i < n; ++i) {
+      next[i] = static_cast<uint8_t>(i + 1), before[i] = static_cast<uint8_t>(i - 1);
+      look(i);
     }
-    parts.resize(n);
+    for (;;) {
+      int16_t lowest = kMakesNothing;
+      for (const int16_t made : makes) lowest = std::min(lowest, made);
+      if (lowest == kMakesNothing) break;
+      const auto at = size_t(std::find(makes.begin(), makes.end(), lowest) - makes.begin());
+      const size_t gone = next[at];
+      parts[at] = static_cast<uint32_t>(lowest + 32768);
+      parts[gone] = kNone;
+      makes[gone] = kMakesNothing;
+      next[at] = next[gone];
+      if (next[at] < n) before[next[at]] = static_cast<uint8_t>(at);
+      look(at);
+      if (at > 0) look(before[at]);
+    }
+    parts.erase(std::remove(parts.begin(), parts.end(), kNone), parts.end());
   }
 
   // The same for a piece of any length: a megabyte of one letter must not take an hour. Places

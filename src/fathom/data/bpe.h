@@ -41,6 +41,12 @@ void for_each_piece(std::string_view text, const std::function<void(std::string_
 // Throws Error for a vocabulary that does not hold together. `kind` is "gpt2" or "bpe".
 std::unique_ptr<Tokenizer> make_bpe_tokenizer(const std::string& kind, BpeVocabulary vocabulary);
 
+// What merging looked at: neither depends on the machine.
+struct BpeCost {
+  uint64_t places = 0;  // visited, noted or moved
+  uint64_t offers = 0;  // of pairs, to be the next one
+};
+
 // A vocabulary of `size` tokens for `text`, <|endoftext|> among them: the 256 bytes, then again and
 // again the pair that is most frequent in the text's pieces, of equal ones that with the lower ids.
 // Fewer where no pair comes twice any more. `progress` may throw. Throws Error(kUsage) unless
@@ -49,6 +55,6 @@ std::unique_ptr<Tokenizer> make_bpe_tokenizer(const std::string& kind, BpeVocabu
 // of the text: no pair is made of it.
 BpeVocabulary train_bpe(std::string_view text, int64_t size,
                         const std::function<void(int64_t done)>& progress = {},
-                        Specials specials = Specials::kText);
+                        Specials specials = Specials::kText, BpeCost* cost = nullptr);
 
 }  // namespace fathom

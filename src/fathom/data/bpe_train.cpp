@@ -182,6 +182,7 @@ class Trainer {
     std::vector<uint32_t> places(noted, noted + entry.size);
     if (!std::is_sorted(places.begin(), places.end()))  // more than one merge made the pair
       std::sort(places.begin(), places.end());
+    cost_.places += places.size();
     pairs_.reserve(2 * std::min(places.size(), length_.size()));
     std::vector<uint16_t>& ids = cells_.ids;
     for (size_t i = 0; i < places.size(); ++i) {
@@ -199,6 +200,8 @@ class Trainer {
     }
     settle(key_of(pair));
   }
+
+  const BpeCost& cost() const { return cost_; }
 
  private:
   // What a merge changes beside one neighbour: the pair that was there, and the one that is.
@@ -271,18 +274,24 @@ class Trainer {
     std::copy_n(places_.begin() + entry.start, entry.size,
                 places_.begin() + static_cast<int64_t>(start));
     entry.start = static_cast<uint32_t>(start);
+    cost_.places += entry.size;
   }
   void note(PairTable::Entry& entry, size_t place) {
     places_[entry.start + entry.size++] = static_cast<uint32_t>(place);
+    ++cost_.places;
   }
   // Keeps the places where a pair still stands: not more than there are cells.
   void forget_places() {
+    cost_.places += places_.size();
     std::vector<uint32_t> kept;
     kept.reserve(cells_.ids.size());
     for (PairTable::Entry& entry : pairs_.entries()) {
-      const size_t start = kept.size();
-      for (size_t i = entry.start; i < entry.start + entry.size; ++i)
-        if (stands_at(pair_of(entry.key), places_[i])) kept.push_back(places_[i]);
+      const size_t start = kept.size(), end = size_t{entry.start} + entry.size;
+      const Pair pair = pair_of(entry.key);
+      for (size_t i = entry.start; i < end; ++i) {
+        if (i + 16 < end) __builtin_prefetch(&cells_.ids[places_[i + 16]]);
+        if (stands_at(pair, places_[i])) kept.push_back(places_[i]);
+      }
       entry.start = static_cast<uint32_t>(start);
       entry.size = static_cast<uint32_t>(kept.size() - start);
     }
@@ -293,9 +302,11 @@ class Trainer {
     if (entry.count < 2) return;
     heap_.push_back({entry.count, entry.key});
     std::push_heap(heap_.begin(), heap_.end());
+    ++cost_.offers;
   }
   void offer_all() {
     heap_.clear();
+    cost_.offers += pairs_.size();
     for (const PairTable::Entry& entry : pairs_.entries())
       if (entry.count >= 2) heap_.push_back({entry.count, entry.key});
     std::make_heap(heap_.begin(), heap_.end());
@@ -306,6 +317,7 @@ class Trainer {
   std::vector<uint32_t> places_;  // cells where pairs begin, pair by pair, or began
   std::vector<uint16_t> length_;  // bytes of each id
   std::vector<Offer> heap_;       // of every pair that comes twice, with its count or a larger one
+  BpeCost cost_;
   // Of one merge:
   std::vector<Change> before_, after_;  // by the neighbour's id
   std::vector<Change*> changed_;
@@ -316,7 +328,8 @@ class Trainer {
 }  // namespace
 
 BpeVocabulary train_bpe(std::string_view text, int64_t size,
-                        const std::function<void(int64_t)>& progress, Specials specials) {
+                        const std::function<void(int64_t)>& progress, Specials specials,
+                        BpeCost* cost) {
   if (size < 257 || size > static_cast<int64_t>(kShardIdLimit))
     misuse(fmt::format("vocab_size = {} is no size for byte pairs", size),
            fmt::format("take 257 (the bytes and the end of a text) to {}", kShardIdLimit));
@@ -336,6 +349,7 @@ BpeVocabulary train_bpe(std::string_view text, int64_t size,
     trainer.merge(pair, at->second);
     if (progress) progress(static_cast<int64_t>(vocabulary.size()));
   }
+  if (cost != nullptr) *cost = trainer.cost();
   return vocabulary;
 }
 
