@@ -131,6 +131,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
       pass.training && at::GradMode::is_enabled() && has_halting_gates(program);
   if (teaches_gates) keep_iterations(program, kept);
   options = with_needs(supervision_, options, kept);
+  if (has_objective && pass.training) options.uses = readout_uses(supervision_, program);
   if (has_objective && at::GradMode::is_enabled())
     options.row_weights =
         row_weights(supervision_, batch, program.policy.halting.config.probability_cap());
