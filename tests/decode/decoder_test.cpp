@@ -41,11 +41,12 @@ NextToken uncached(const NextTokenModel& model, size_t number, const std::vector
 class DecoderTest : public PropertyTest {
  protected:
   // Of one text's next token and of three texts', once the first ones are there.
-  static void expect_no_requests(const NextTokenModel& model, const Policy* policy) {
+  static void expect_no_requests(const NextTokenModel& model, const Policy* policy,
+                                 Exit exit = Exit::kLast) {
     for (const int64_t texts : {1, 3}) {
       Decoder decoder(model, random_texts(std::vector<int64_t>(size_t(texts), 1), 3),
                       {0, kBlock, Overflow::kStop});
-      Decoder::Question question{Exit::kLast};
+      Decoder::Question question{exit};
       question.policy = policy;
       int64_t token = 0;
       const auto step = [&] {
@@ -244,7 +245,7 @@ TEST_F(DecoderTest, TopOneIsGreedy) {
 TEST_F(DecoderTest, AWarmStepAsksForNoMemory) {
   int cases = 0;
   for (const Case& c : all_cases()) {
-    // Activations without kernels, and halting by readouts, are plain operations, which ask.
+    // Activations without kernels are plain operations, which ask.
     if (!c.grows() || c.acts() || c.own()) continue;
     SCOPED_TRACE(c.name);
     ++cases;
@@ -254,14 +255,15 @@ TEST_F(DecoderTest, AWarmStepAsksForNoMemory) {
   EXPECT_GE(cases, 8);
 }
 
-// Nor where tokens leave loops, by rules that look at states: all of them, none, or some, whose
-// keys are kept for every iteration or in turn.
+// Nor where tokens leave loops, by states or by scores: all of them, none, or some, whose keys are
+// kept for every iteration or in turn.
 TEST_F(DecoderTest, AWarmStepOfALoopThatIsLeftAsksForNoMemory) {
   int cases = 0;
   for (const Case& c : all_cases()) {
     if (!c.grows() || c.acts() || c.own() || !has_loops(c.config)) continue;
     const Subject s = subject(c, text_batch(6, kBlock, 5), at::kFloat);
-    for (const char* rule : {"rel_latent", "state_change", "step_norm_diff", "acceleration"})
+    for (const char* rule : {"rel_latent", "state_change", "step_norm_diff", "acceleration", "kl",
+                             "kl_diff", "entropy", "argmax", "max"})
       for (const char* threshold : {"0", "0.2", "1e9"})
         for (const char* cached : {"0", "2"}) {
           SCOPED_TRACE(
@@ -277,7 +279,22 @@ TEST_F(DecoderTest, AWarmStepOfALoopThatIsLeftAsksForNoMemory) {
           expect_no_requests(*s.model, &policy);
         }
   }
-  EXPECT_GE(cases, 4 * 24);
+  EXPECT_GE(cases, 9 * 24);
+}
+
+// Nor where layers are asked whether the token halts there.
+TEST_F(DecoderTest, AWarmStepOfAWalkThatHaltsAsksForNoMemory) {
+  int cases = 0;
+  for (const Case& c : all_cases()) {
+    if (!c.grows() || !c.acts() || c.own() || c.config.halting.rule == HaltRule::kBernoulli)
+      continue;
+    SCOPED_TRACE(c.name);
+    ++cases;
+    const Subject s = subject(c, text_batch(6, kBlock, 5), at::kFloat);
+    for (const Exit exit : {Exit::kLast, Exit::kFirstConfident})
+      expect_no_requests(*s.model, nullptr, exit);
+  }
+  EXPECT_GE(cases, 8);
 }
 
 }  // namespace

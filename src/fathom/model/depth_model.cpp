@@ -335,16 +335,15 @@ void DepthModel::choose_answers(const Rows& rows, const Asked& asked, const Dept
     Tensor n_KC = n_RC;  // both are in order
     if (static_cast<int64_t>(here.size()) < n_RC.size(0))
       n_KC = here.size() == 1 ? n_RC.narrow(0, here.front(), 1)
-                              : n_RC.index_select(0, index_tensor(here, n_RC.device()));
+                              : take_rows(n_RC, index_tensor(here, n_RC.device()));
     const Tensor scores_KV = scores(walk_, program, *record, n_KC);
     next.flops += 2 * static_cast<double>(scores_KV.numel() * n_KC.size(1));
     if (static_cast<int64_t>(here.size()) == N) {
       next.scores_NV = scores_KV;
       return;
     }
-    if (!next.scores_NV.defined())
-      next.scores_NV = at::zeros({N, scores_KV.size(1)}, scores_KV.options().requires_grad(false));
-    next.scores_NV.index_copy_(0, index_tensor(numbers, n_RC.device()), scores_KV);
+    if (!next.scores_NV.defined()) next.scores_NV = zero_rows(scores_KV, N);
+    next.scores_NV = put_rows(next.scores_NV, index_tensor(numbers, n_RC.device()), scores_KV);
   }
 }
 
