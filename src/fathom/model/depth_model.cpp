@@ -17,6 +17,7 @@
 #include "fathom/base/text.h"
 #include "fathom/model/gate_loss.h"
 #include "fathom/model/loop_metrics.h"
+#include "fathom/model/spec/loop_metric_names.h"
 #include "fathom/model/trace_flops.h"
 #include "fathom/ops/ops.h"
 
@@ -66,15 +67,16 @@ void require_blocks_without_functions(const DepthPlan& plan, const DepthProgram&
       "train it without --recompute_blocks");
 }
 
-// "loops/0": iterations of a sequence, by group.
-void add_counts_drawn(const Policy& policy, int64_t B, std::map<std::string, Metric>& metrics) {
+// "loops/layers_1-2": iterations of a sequence, by group.
+void add_counts_drawn(const Policy& policy, int64_t B, const std::vector<std::string>& groups,
+                      std::map<std::string, Metric>& metrics) {
   for (size_t g = 0; g < policy.loops.size(); ++g) {
     const LoopPolicy& loop = policy.loops[g];
     double sum = 0;
     for (int64_t b = 0; b < B; ++b)
       sum += static_cast<double>(loop.counts.empty() ? loop.count
                                                      : loop.counts[static_cast<size_t>(b)]);
-    metrics[fmt::format("loops/{}", g)] = {sum, static_cast<double>(B)};
+    metrics["loops/" + groups.at(g)] = {sum, static_cast<double>(B)};
   }
 }
 
@@ -94,6 +96,7 @@ DepthModel::DepthModel(ModelParts parts)
             without_gradient(bind(parameters_, parts.plan), frozen_parts(parts.config.supervision)),
             std::move(parts.functions)),
       program_(unroll(walk_.plan(), parts.policy)),
+      groups_(loop_group_keys(walk_.plan())),
       supervision_(std::move(parts.supervision)),
       vocab_size_(parts.vocab_size),
       counter_(walk_.plan(), program_, walk_.backbone(), vocab_size_) {
@@ -146,8 +149,8 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   ModelOutput output;
   if (has_objective) output.losses = supervise(supervision_, walked);
   output.metrics = exit_metrics(program, trace, batch, pass.training);
-  if (draws) add_counts_drawn(program.policy, batch.tokens_BT.size(0), output.metrics);
-  output.metrics.merge(loop_metrics(program, trace, batch));
+  if (draws) add_counts_drawn(program.policy, batch.tokens_BT.size(0), groups_, output.metrics);
+  output.metrics.merge(loop_metrics(program, trace, batch, groups_));
   if (pass.predictions) {
     output.predictions_BT = predictions(program, trace, batch, pass.training);
     if (output.predictions_BT.defined())

@@ -55,6 +55,7 @@ class DepthModel : public NextTokenModel {
 
   DepthWalk walk_;
   DepthProgram program_;
+  std::vector<std::string> groups_;  // loop_group_keys() of the plan
   SupervisionTable supervision_;
   int64_t vocab_size_;
   FlopsCounter counter_;  // of program_
