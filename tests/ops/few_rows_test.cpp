@@ -68,6 +68,8 @@ TEST(FewRows, RowsAreLibtorchs) {
     expect_the_same([&] { return take_rows(x, places); });
     expect_the_same([&] { return take_rows(x.select(1, 0).contiguous(), places); });
     expect_the_same([&] { return take_rows(x, places.narrow(0, 0, 0)); });
+    expect_the_same([&] { return take_rows_of_both(x, others, index_of({5, 0, 7, 3})); });
+    expect_the_same([&] { return take_rows_of_both(x.narrow(0, 0, 0), others, places); });
     expect_the_same([&] { return put_rows(x, places, others.narrow(0, 0, 2)); });
     expect_the_same([&] { return where_rows(mask({true, false, false, true}), x, others); });
     expect_the_same([&] { return take_rows(x.t(), index_of({2, 0})); });

@@ -183,6 +183,23 @@ Tensor take_rows(const Tensor& x, const Tensor& places) {
   return out;
 }
 
+Tensor take_rows_of_both(const Tensor& x, const Tensor& y, const Tensor& places) {
+  if (!are_few(x, y) || x.sizes().slice(1) != y.sizes().slice(1) || !is_place(places) ||
+      !are_within(places, x.size(0) + y.size(0)))
+    return at::cat({x, y}).index_select(0, places);
+  at::DimVector shape(x.sizes());
+  shape[0] = places.numel();
+  Tensor out = new_tensor(shape, x.scalar_type());
+  const size_t size = std::max(row_bytes(x), row_bytes(y));
+  for (int64_t i = 0; i < places.numel(); ++i) {
+    const int64_t from = places.data_ptr<int64_t>()[i];
+    const bool of_x = from < x.size(0);
+    std::memcpy(bytes(out) + size_t(i) * size,
+                bytes(of_x ? x : y) + size_t(of_x ? from : from - x.size(0)) * size, size);
+  }
+  return out;
+}
+
 Tensor put_rows(const Tensor& x, const Tensor& places, const Tensor& rows) {
   if (!are_few(x, rows) || !is_place(places) || !are_within(places, x.size(0)) ||
       row_bytes(x) != row_bytes(rows) || rows.size(0) != places.numel())
