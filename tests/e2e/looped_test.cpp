@@ -5,6 +5,8 @@
 #include <sstream>
 
 #include "e2e/small_run.h"
+#include "fathom/track/run_store.h"
+#include "fathom/track/sqlite.h"
 
 namespace fathom::testing {
 namespace {
@@ -103,6 +105,57 @@ TEST_F(LoopedProgram, AResumedRunEndsAsTheWholeOne) {
     EXPECT_FALSE(whole.empty());
     EXPECT_TRUE(whole == slurp(place_->checkpoint("parts", "last") + "/" + file)) << file;
   }
+}
+
+// Series of loop groups are called by layers; those of a run that an older program began keep the
+// numbers that they have, before the resume and after it.
+TEST_F(LoopedProgram, ARunThatNumbersItsGroupsGoesOnToDoSo) {
+  const auto run = [&](const char* name, const char* steps, const char* more) {
+    const Outcome o = train("looped_tiny", {std::string("--run_name=") + name, steps,
+                                            "--log_interval=1", "--enable_auto_exit_eval", more});
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.out;
+  };
+  const auto csv_of = [&](const char* name) {
+    const Outcome o = place_->run({"export", name, "--metrics=csv"});
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.out;
+  };
+  EXPECT_THAT(run("newer", "--max_iters=12", "--resume=False"), HasSubstr("loop_saved [layer 1: "));
+  run("older", "--max_iters=6", "--resume=False");
+  const char* series[] = {"train/loops/", "eval/auto_exit/loop_iterations/",
+                          "eval/auto_exit/loop_saved/", "eval/auto_exit/loop_exits/"};
+  for (const char* name : series)
+    EXPECT_THAT(csv_of("older"), HasSubstr(std::string(name) + "layer_1"));
+  Database(place_->path("runs/fathom.db").string(), /*read_only=*/false, 1000)
+      .run(
+          "UPDATE metrics SET name = replace(name, '/layer_1', '/0') WHERE run_id = "
+          "(SELECT id FROM runs WHERE name = 'older')");
+  run("older", "--max_iters=12", "--resume");
+  const std::string csv = csv_of("older");
+  for (const char* name : series) EXPECT_THAT(csv, HasSubstr(std::string(name) + "0"));
+  EXPECT_THAT(csv, ::testing::Not(HasSubstr("layer_1")));
+  const auto values = [&](const char* name, const char* metric) {
+    std::vector<double> out;
+    for (const Point& p : RunStore(place_->path("runs/fathom.db").string(), {/*read_only=*/true})
+                              .series(name, metric))
+      out.push_back(p.value);
+    return out;
+  };
+  EXPECT_EQ(values("older", "train/loops/0").size(), 12U);
+  EXPECT_EQ(values("older", "train/loops/0"), values("newer", "train/loops/layer_1"));
+  EXPECT_EQ(values("older", "eval/auto_exit/loop_iterations/0"),
+            values("newer", "eval/auto_exit/loop_iterations/layer_1"));
+  for (const Words& words : {Words{"plot", "older", "--metric=train/loops/0"},
+                             {"plot", "newer", "--metric=train/loops/layer_1"},
+                             {"plot", "older", "newer"}}) {
+    const Outcome o = place_->run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+  }
+  // Begun anew, it has the names of today.
+  const Outcome anew = train("looped_tiny", {"--run_name=older", "--force", "--max_iters=2"});
+  EXPECT_EQ(anew.exit_code, 0) << anew.err;
+  EXPECT_TRUE(std::isfinite(last_of("older", "train/loops/layer_1")));
 }
 
 TEST_F(LoopedProgram, LooksAheadToo) {

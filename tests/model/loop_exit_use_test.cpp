@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "fathom/model/gate_loss.h"
+#include "fathom/model/spec/loop_metric_names.h"
 #include "model/loop_exit.h"
 
 namespace fathom::testing {
@@ -35,19 +36,21 @@ TEST(LoopExit, IsSavedAndToldInEvaluation) {
       EXPECT_NEAR(saved.metrics.at(name).sum, metric.sum, 1e-10) << name;
       EXPECT_EQ(saved.metrics.at(name).count, metric.count) << name;
     }
+    const std::string group = loop_group_keys(plan).at(0);
     double sum = 0, targets = 0;
     std::vector<double> exits_at(kExitLoops + 1);
     for (int64_t i = 0; i < kExitRows; ++i) {
       if (batch.targets_BT.view(-1)[i].item<int64_t>() < 0) continue;
       sum += double(exits[size_t(i)]), ++targets, ++exits_at[size_t(exits[size_t(i)])];
     }
-    EXPECT_EQ(saved.metrics.at("loop_iterations/0").sum, sum);
-    EXPECT_EQ(saved.metrics.at("loop_iterations/0").count, targets);
-    EXPECT_EQ(saved.metrics.at("loop_saved/0").sum, kExitLoops * targets - sum);
-    EXPECT_EQ(saved.metrics.at("loop_saved/0").count, kExitLoops * targets);
+    EXPECT_EQ(saved.metrics.at("loop_iterations/" + group).sum, sum);
+    EXPECT_EQ(saved.metrics.at("loop_iterations/" + group).count, targets);
+    EXPECT_EQ(saved.metrics.at("loop_saved/" + group).sum, kExitLoops * targets - sum);
+    EXPECT_EQ(saved.metrics.at("loop_saved/" + group).count, kExitLoops * targets);
     for (int64_t k = 1; k <= kExitLoops; ++k)
-      EXPECT_EQ(saved.metrics.at(fmt::format("loop_exits/0.{}", k)).sum, exits_at[size_t(k)]);
-    EXPECT_EQ(all.metrics.count("loop_iterations/0"), 0U);
+      EXPECT_EQ(saved.metrics.at(fmt::format("loop_exits/{}.{}", group, k)).sum,
+                exits_at[size_t(k)]);
+    EXPECT_EQ(all.metrics.count("loop_iterations/" + group), 0U);
     // The rule rests in training.
     Pass training = corridor_pass();
     training.training = true;

@@ -2,6 +2,7 @@
 #include "fathom/ops/few_rows.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -67,6 +68,8 @@ TEST(FewRows, RowsAreLibtorchs) {
     expect_the_same([&] { return take_rows(x, places); });
     expect_the_same([&] { return take_rows(x.select(1, 0).contiguous(), places); });
     expect_the_same([&] { return take_rows(x, places.narrow(0, 0, 0)); });
+    expect_the_same([&] { return take_rows_of_both(x, others, index_of({5, 0, 7, 3})); });
+    expect_the_same([&] { return take_rows_of_both(x.narrow(0, 0, 0), others, places); });
     expect_the_same([&] { return put_rows(x, places, others.narrow(0, 0, 2)); });
     expect_the_same([&] { return where_rows(mask({true, false, false, true}), x, others); });
     expect_the_same([&] { return take_rows(x.t(), index_of({2, 0})); });
@@ -96,6 +99,38 @@ TEST(FewRows, NumbersAreLibtorchs) {
   }
 }
 
+TEST(FewRows, RowsOfZerosAreLikeOthers) {
+  for (const auto type : {at::kFloat, at::kLong, at::kBool}) {
+    const Tensor x = random_normal({2, 3}, 1).to(type);
+    for (const int64_t rows : {0, 4, 5000}) {
+      const Tensor zeros = zero_rows(x, rows);
+      EXPECT_TRUE(same_bits(zeros, at::zeros({rows, 3}, at::TensorOptions(type))));
+    }
+    EXPECT_EQ(zero_rows(x.select(1, 0), 4).sizes(), (std::vector<int64_t>{4}));
+  }
+  for (const int64_t rows : {0, 3, 10'000}) {
+    const Tensor like = random_normal({2, 3}, 1).to(at::kFloat);
+    EXPECT_TRUE(same_bits(numbers_like(like, rows, 0.3),
+                          at::full({rows}, 0.3, at::TensorOptions(at::kDouble))));
+  }
+}
+
+// Nearly what libtorch makes of them, and one alone as among many.
+TEST(FewRows, ExponentialsAreOfEachNumber) {
+  const Tensor x = (3 * random_normal({20'000}, 1)).to(at::kFloat);
+  const at::NoGradGuard no_grad;
+  for (const auto& [by_hand, exact] : {std::pair<Tensor, Tensor>{exps(x), x.to(at::kDouble).exp()},
+                                       {sigmoids(x), x.to(at::kDouble).sigmoid()}}) {
+    EXPECT_EQ(by_hand.scalar_type(), at::kFloat);
+    EXPECT_LE((by_hand.to(at::kDouble) / exact - 1).abs().max().item<double>(), 3e-7);
+  }
+  for (const int64_t i : {0, 8191, 8192, 19'999}) {
+    EXPECT_TRUE(same_bits(exps(x).narrow(0, i, 1), exps(x.narrow(0, i, 1))));
+    EXPECT_TRUE(same_bits(sigmoids(x).narrow(0, i, 1), sigmoids(x.narrow(0, i, 1))));
+  }
+  EXPECT_EQ(exps(x.to(at::kDouble)).scalar_type(), at::kDouble);
+}
+
 // Not to the last bit: they are in double precision.
 TEST(FewRows, LengthsAreOfEachRow) {
   const at::NoGradGuard no_grad;
@@ -118,6 +153,15 @@ TEST(FewRows, ScoresAreLibtorchs) {
   expect_the_same([&] { return gaps(a, b); });
   expect_the_same([&] { return where_known(a, b); });
   expect_the_same([&] { return below(b, 0.1); });
+  expect_the_same([&] { return products(a, b); });
+  expect_the_same([&] { return known_or(b, 7); });
+  for (const Tensor& x : {a, b, a.to(at::kFloat), b.to(at::kFloat)})
+    for (const double limit : {0.1, x[0].item<double>(), 1e300}) {
+      expect_the_same([&] { return at_least(x, limit); });
+      expect_the_same([&] { return at_most(x, limit); });
+    }
+  for (const auto type : {at::kFloat, at::kLong, at::kDouble})
+    expect_the_same([&] { return in_double((10 * a).to(type)); });
   EXPECT_FALSE(below(b, 1e9)[2].item<bool>()) << "no number is below nothing";
 }
 

@@ -64,6 +64,23 @@ TEST(MetricsText, AListMayHavePlacesInLoops) {
   EXPECT_EQ(to_text(ListPlace{3, 0, 1}), "3.0.1");
 }
 
+// Metrics of loops: by the layers that go round.
+TEST(MetricsText, AListMayBeOfGroupsOfLayers) {
+  EXPECT_EQ(metrics_text({{"loops/layer_10", 1}, {"loops/layers_2-3", 2}, {"loops/layer_2", 3}}),
+            "loops [layer 2: 3.0000; layers 2-3: 2.0000; layer 10: 1.0000]");
+  EXPECT_EQ(metrics_text({{"loop_exits/layer_4.10", 2},
+                          {"loop_exits/layer_4.2", 1},
+                          {"loop_exits/layer_4_inner.1", 3},
+                          {"a", 4}}),
+            "a 4.0000, loop_exits [layer 4, inner.1: 3.0000; layer 4.2: 1.0000; layer 4.10: "
+            "2.0000]");
+  EXPECT_EQ(metrics_text({{"x/layer_", 1}, {"x/layered_1", 2}}),
+            "x/layer_ 1.0000, x/layered_1 2.0000");
+  EXPECT_FALSE(is_detail("loop_iterations/layers_1-2"));
+  EXPECT_FALSE(is_detail("loop_exits/layer_4.3"));
+  EXPECT_TRUE(lists_of({{"loops/layer_1", 1}}).empty());
+}
+
 TEST(MetricsText, AListMayHaveGapsAndStandAlone) {
   EXPECT_EQ(metrics_text({{"layer_loss/1", 1}, {"layer_loss/3", 2}}),
             "layer_loss [1: 1.0000, 3: 2.0000]");

@@ -119,7 +119,7 @@ TEST_F(ResumeTest, DrawnLoopsAreThoseOfTheUndividedRun) {
   History whole, parts;
   EXPECT_EQ(stretch(config, "whole", 1'000'000, &whole), RunEnd::kDone);
   std::set<double> counts;
-  for (const StepReport& step : whole.steps) counts.insert(step.metrics.at("loops/0"));
+  for (const StepReport& step : whole.steps) counts.insert(step.metrics.at("loops/layer_0"));
   EXPECT_GT(counts.size(), 2U);
   int stretches = 1;
   while (stretch(config, "parts", 17, &parts) == RunEnd::kInterrupted) ASSERT_LT(++stretches, 100);

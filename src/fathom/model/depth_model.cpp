@@ -17,6 +17,7 @@
 #include "fathom/base/text.h"
 #include "fathom/model/gate_loss.h"
 #include "fathom/model/loop_metrics.h"
+#include "fathom/model/spec/loop_metric_names.h"
 #include "fathom/model/trace_flops.h"
 #include "fathom/ops/ops.h"
 
@@ -66,15 +67,16 @@ void require_blocks_without_functions(const DepthPlan& plan, const DepthProgram&
       "train it without --recompute_blocks");
 }
 
-// "loops/0": iterations of a sequence, by group.
-void add_counts_drawn(const Policy& policy, int64_t B, std::map<std::string, Metric>& metrics) {
+// "loops/layers_1-2": iterations of a sequence, by group.
+void add_counts_drawn(const Policy& policy, int64_t B, const std::vector<std::string>& groups,
+                      std::map<std::string, Metric>& metrics) {
   for (size_t g = 0; g < policy.loops.size(); ++g) {
     const LoopPolicy& loop = policy.loops[g];
     double sum = 0;
     for (int64_t b = 0; b < B; ++b)
       sum += static_cast<double>(loop.counts.empty() ? loop.count
                                                      : loop.counts[static_cast<size_t>(b)]);
-    metrics[fmt::format("loops/{}", g)] = {sum, static_cast<double>(B)};
+    metrics["loops/" + groups.at(g)] = {sum, static_cast<double>(B)};
   }
 }
 
@@ -94,6 +96,7 @@ DepthModel::DepthModel(ModelParts parts)
             without_gradient(bind(parameters_, parts.plan), frozen_parts(parts.config.supervision)),
             std::move(parts.functions)),
       program_(unroll(walk_.plan(), parts.policy)),
+      groups_(loop_group_keys(walk_.plan())),
       supervision_(std::move(parts.supervision)),
       vocab_size_(parts.vocab_size),
       counter_(walk_.plan(), program_, walk_.backbone(), vocab_size_) {
@@ -131,6 +134,7 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
       pass.training && at::GradMode::is_enabled() && has_halting_gates(program);
   if (teaches_gates) keep_iterations(program, kept);
   options = with_needs(supervision_, options, kept);
+  if (has_objective && pass.training) options.uses = readout_uses(supervision_, program);
   if (has_objective && at::GradMode::is_enabled())
     options.row_weights =
         row_weights(supervision_, batch, program.policy.halting.config.probability_cap());
@@ -145,8 +149,8 @@ ModelOutput DepthModel::forward(const Batch& given, const Pass& pass) const {
   ModelOutput output;
   if (has_objective) output.losses = supervise(supervision_, walked);
   output.metrics = exit_metrics(program, trace, batch, pass.training);
-  if (draws) add_counts_drawn(program.policy, batch.tokens_BT.size(0), output.metrics);
-  output.metrics.merge(loop_metrics(program, trace, batch));
+  if (draws) add_counts_drawn(program.policy, batch.tokens_BT.size(0), groups_, output.metrics);
+  output.metrics.merge(loop_metrics(program, trace, batch, groups_));
   if (pass.predictions) {
     output.predictions_BT = predictions(program, trace, batch, pass.training);
     if (output.predictions_BT.defined())
@@ -334,16 +338,15 @@ void DepthModel::choose_answers(const Rows& rows, const Asked& asked, const Dept
     Tensor n_KC = n_RC;  // both are in order
     if (static_cast<int64_t>(here.size()) < n_RC.size(0))
       n_KC = here.size() == 1 ? n_RC.narrow(0, here.front(), 1)
-                              : n_RC.index_select(0, index_tensor(here, n_RC.device()));
+                              : take_rows(n_RC, index_tensor(here, n_RC.device()));
     const Tensor scores_KV = scores(walk_, program, *record, n_KC);
     next.flops += 2 * static_cast<double>(scores_KV.numel() * n_KC.size(1));
     if (static_cast<int64_t>(here.size()) == N) {
       next.scores_NV = scores_KV;
       return;
     }
-    if (!next.scores_NV.defined())
-      next.scores_NV = at::zeros({N, scores_KV.size(1)}, scores_KV.options().requires_grad(false));
-    next.scores_NV.index_copy_(0, index_tensor(numbers, n_RC.device()), scores_KV);
+    if (!next.scores_NV.defined()) next.scores_NV = zero_rows(scores_KV, N);
+    next.scores_NV = put_rows(next.scores_NV, index_tensor(numbers, n_RC.device()), scores_KV);
   }
 }
 

@@ -32,8 +32,9 @@ class DepthModel : public NextTokenModel {
   virtual Batch prepare(const Batch& batch, const Pass& /*pass*/) const { return batch; }
   // For models that are trained on something more. `walked.trace` is the walk of `walked.batch` (as
   // prepared); its rows are the batch's, (B * T, C). `walked.kept` has what the heads were given,
-  // and what watch() asked for. (Without a graph, and where watch() asks for nothing, rows that
-  // have left a loop are not computed: within the loop the heads were given the others.)
+  // and what watch() asked for. In training the trace has the readings that the objective asks for
+  // (readout_uses), and the last one. (Without a graph, and where watch() asks for nothing, rows
+  // that have left a loop are not computed: within the loop the heads were given the others.)
   virtual void add_losses(const WalkedBatch& /*walked*/, const Pass& /*pass*/,
                           ModelOutput& /*output*/) const {}
   // Names of what add_losses() reads in `walked.kept` besides "head" (walk/observer.h). Throws
@@ -54,6 +55,7 @@ class DepthModel : public NextTokenModel {
 
   DepthWalk walk_;
   DepthProgram program_;
+  std::vector<std::string> groups_;  // loop_group_keys() of the plan
   SupervisionTable supervision_;
   int64_t vocab_size_;
   FlopsCounter counter_;  // of program_

@@ -32,7 +32,7 @@ class Rounds {
     if (r.closes) end();
   }
 
-  void put(int group, std::map<std::string, Metric>& metrics) const {
+  void put(const std::string& group, std::map<std::string, Metric>& metrics) const {
     metrics[fmt::format("loop_iterations/{}", group)] = {made_, entered_};
     metrics[fmt::format("loop_saved/{}", group)] = {possible_ - made_, possible_};
     for (size_t k = 1; k < exits_.size(); ++k)
@@ -100,7 +100,8 @@ bool rows_may_leave_loops(const DepthProgram& program) {
 }
 
 std::map<std::string, Metric> loop_metrics(const DepthProgram& program, const Trace& trace,
-                                           const Batch& batch) {
+                                           const Batch& batch,
+                                           const std::vector<std::string>& keys) {
   std::map<std::string, Metric> metrics;
   if (trace.iterations.empty() || !batch.targets_BT.defined()) return metrics;
   const at::NoGradGuard no_grad;
@@ -109,7 +110,7 @@ std::map<std::string, Metric> loop_metrics(const DepthProgram& program, const Tr
   for (const IterationRecord& r : trace.iterations)
     groups.try_emplace(r.place.group, program.loop(r.place.group), trace, counts_N)
         .first->second.add(r);
-  for (const auto& [group, rounds] : groups) rounds.put(group, metrics);
+  for (const auto& [group, rounds] : groups) rounds.put(keys.at(size_t(group)), metrics);
   return metrics;
 }
 

@@ -12,6 +12,7 @@ std::vector<StepWork> work_of(const Trace& trace) {
     w.keys_only = record.keys_only;
     w.met = record.met;
     w.read = record.read;
+    w.taught = record.taught;
     w.judged = record.judged;
     work.push_back(w);
   }

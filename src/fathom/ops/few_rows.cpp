@@ -3,8 +3,11 @@
 #include <ATen/core/DimVector.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
 #include <cmath>
@@ -97,6 +100,33 @@ Tensor row_lengths(const Tensor& like, const F& f) {
   return out_R;
 }
 
+// holds(number, limit) of each, the limit in the numbers' type.
+template <class T, class F>
+Tensor compared(const Tensor& a, double limit, const F& holds) {
+  Tensor out = new_tensor(a.sizes(), at::kBool);
+  const auto by = static_cast<T>(limit);
+  std::transform(a.data_ptr<T>(), a.data_ptr<T>() + a.numel(), out.data_ptr<bool>(),
+                 [&](T x) { return holds(x, by); });
+  return out;
+}
+
+// f of each number, of however many.
+template <class F>
+Tensor each_number(const Tensor& x, const F& f) {
+  Tensor out = new_tensor(x.sizes());
+  const auto* from = x.data_ptr<float>();
+  auto* to = out.data_ptr<float>();
+  run_units((x.numel() + kFewNumbers - 1) / kFewNumbers, /*small=*/x.numel() <= kFewNumbers,
+            [&](int64_t unit) {
+              const int64_t end = std::min((unit + 1) * kFewNumbers, x.numel());
+              for (int64_t i = unit * kFewNumbers; i < end; ++i) to[i] = f(from[i]);
+            });
+  return out;
+}
+bool has_numbers(const Tensor& x) {
+  return has_kernels(x) && x.is_contiguous() && !(at::GradMode::is_enabled() && x.requires_grad());
+}
+
 bool are_scores(const Tensor& a, const Tensor& b) {
   return a.scalar_type() == at::kDouble && a.sizes() == b.sizes() && are_few(a, b);
 }
@@ -150,6 +180,23 @@ Tensor take_rows(const Tensor& x, const Tensor& places) {
   for (int64_t i = 0; i < places.numel(); ++i)
     std::memcpy(bytes(out) + size_t(i) * size,
                 bytes(x) + size_t(places.data_ptr<int64_t>()[i]) * size, size);
+  return out;
+}
+
+Tensor take_rows_of_both(const Tensor& x, const Tensor& y, const Tensor& places) {
+  if (!are_few(x, y) || x.sizes().slice(1) != y.sizes().slice(1) || !is_place(places) ||
+      !are_within(places, x.size(0) + y.size(0)))
+    return at::cat({x, y}).index_select(0, places);
+  at::DimVector shape(x.sizes());
+  shape[0] = places.numel();
+  Tensor out = new_tensor(shape, x.scalar_type());
+  const size_t size = std::max(row_bytes(x), row_bytes(y));
+  for (int64_t i = 0; i < places.numel(); ++i) {
+    const int64_t from = places.data_ptr<int64_t>()[i];
+    const bool of_x = from < x.size(0);
+    std::memcpy(bytes(out) + size_t(i) * size,
+                bytes(of_x ? x : y) + size_t(of_x ? from : from - x.size(0)) * size, size);
+  }
   return out;
 }
 
@@ -233,6 +280,11 @@ Tensor distances(const Tensor& a, const Tensor& b) {
   return row_lengths(a, [x, y](int64_t i) { return double{x[i]} - double{y[i]}; });
 }
 
+Tensor products(const Tensor& a, const Tensor& b) {
+  if (!are_scores(a, b)) return a * b;
+  return paired<double>(a, b, std::multiplies<>());
+}
+
 Tensor quotients(const Tensor& a, const Tensor& b) {
   if (!are_scores(a, b)) return a / b;
   return paired<double>(a, b, std::divides<>());
@@ -250,10 +302,72 @@ Tensor where_known(const Tensor& a, const Tensor& b) {
 
 Tensor below(const Tensor& a, double limit) {
   if (a.scalar_type() != at::kDouble || !is_few(a)) return a.lt(limit);
-  Tensor out = new_tensor(a.sizes(), at::kBool);
-  std::transform(a.data_ptr<double>(), a.data_ptr<double>() + a.numel(), out.data_ptr<bool>(),
-                 [limit](double x) { return x < limit; });
+  return compared<double>(a, limit, std::less<>());
+}
+
+Tensor at_least(const Tensor& a, double limit) {
+  if (is_few(a) && a.scalar_type() == at::kDouble)
+    return compared<double>(a, limit, std::greater_equal<>());
+  if (is_few(a) && a.scalar_type() == at::kFloat)
+    return compared<float>(a, limit, std::greater_equal<>());
+  return a.ge(limit);
+}
+
+Tensor at_most(const Tensor& a, double limit) {
+  if (is_few(a) && a.scalar_type() == at::kDouble)
+    return compared<double>(a, limit, std::less_equal<>());
+  if (is_few(a) && a.scalar_type() == at::kFloat)
+    return compared<float>(a, limit, std::less_equal<>());
+  return a.le(limit);
+}
+
+Tensor known_or(const Tensor& a, double value) {
+  if (!is_few(a) || a.scalar_type() != at::kDouble) return a.masked_fill(a.isnan(), value);
+  return paired<double>(a, a, [value](double x, double) { return std::isnan(x) ? value : x; });
+}
+
+Tensor in_double(const Tensor& a) {
+  const at::ScalarType type = a.scalar_type();
+  if (!is_few(a) || (type != at::kFloat && type != at::kLong)) return a.to(at::kDouble);
+  Tensor out = new_tensor(a.sizes(), at::kDouble);
+  const auto copy = [&](const auto* from) {
+    std::transform(from, from + a.numel(), out.data_ptr<double>(),
+                   [](auto x) { return static_cast<double>(x); });
+  };
+  if (type == at::kFloat)
+    copy(a.data_ptr<float>());
+  else
+    copy(a.data_ptr<int64_t>());
   return out;
+}
+
+Tensor numbers_like(const Tensor& x, int64_t rows, double value) {
+  if (!x.is_cpu() || rows > kFewNumbers)
+    return at::full({rows}, value, x.options().dtype(at::kDouble).requires_grad(false));
+  Tensor out = new_tensor({rows}, at::kDouble);
+  std::fill_n(out.data_ptr<double>(), rows, value);
+  return out;
+}
+
+Tensor zero_rows(const Tensor& x, int64_t rows) {
+  at::DimVector shape(x.sizes());
+  shape[0] = rows;
+  const int64_t numbers = c10::multiply_integers(shape);
+  if (!x.is_cpu() || numbers > kFewNumbers)
+    return at::zeros(shape, x.options().requires_grad(false));
+  Tensor out = new_tensor(shape, x.scalar_type());
+  std::memset(bytes(out), 0, out.nbytes());
+  return out;
+}
+
+Tensor exps(const Tensor& x) {
+  if (!has_numbers(x)) return x.exp();
+  return each_number(x, [](float v) { return std::exp(v); });
+}
+
+Tensor sigmoids(const Tensor& x) {
+  if (!has_numbers(x)) return x.sigmoid();
+  return each_number(x, [](float v) { return 1 / (1 + std::exp(-v)); });
 }
 
 }  // namespace fathom

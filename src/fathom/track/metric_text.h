@@ -27,8 +27,9 @@ size_t begin_of_part(const std::string& metric);
 
 // "infer 1.8633, exit_rate [0.056 0.023 0.008 0.913]": such a list is shown as one, with its
 // numbers where they are not 0, 1, 2, ... ("layer_loss [1: 1.8779, 3: 1.8633]"), shares (names with
-// "rate", "accuracy" or "correct") with three decimals, other numbers with four. In the order of
-// their names, lists last.
+// "rate", "accuracy" or "correct") with three decimals, other numbers with four. Metrics of groups
+// of layers, "loops/layers_1-2", are lists with words: "loops [layers 1-2: 3.0000; layer
+// 4: 2.0000]". In the order of their names, lists last.
 std::string metrics_text(const std::map<std::string, double>& metrics);
 
 }  // namespace fathom

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "fathom/base/text.h"
 #include "fathom/config/path_text.h"
+#include "fathom/model/spec/loop_metric_names.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/console.h"
 #include "fathom/track/metric_text.h"
@@ -49,6 +51,20 @@ double seconds_until(const std::string& run, int64_t step) {
                : before->value * static_cast<double>(step) / static_cast<double>(before->step);
   } catch (const Error&) {
     return kUnknown;  // only watched
+  }
+}
+
+// Whether the run goes on whose series of loop groups have numbers.
+bool numbers_groups(const TrainRequest& request) {
+  if (!request.resume || request.options.reset_history) return false;
+  try {
+    RunStoreOptions options;
+    options.read_only = true;
+    const RunStore store(run_store_path(), options);
+    const std::vector<std::string> names = store.metric_names(request.options.run_name);
+    return std::any_of(names.begin(), names.end(), numbers_loop_group);
+  } catch (const Error&) {
+    return false;  // only watched
   }
 }
 
@@ -120,6 +136,8 @@ Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecord
       steps_of_run_(total_steps(request)),
       last_line_(state.step) {
   if (state.step > 0) seconds_ = seconds_until(request.options.run_name, state.step);
+  if (numbers_groups(request))
+    numbered_groups_ = loop_group_keys(make_depth_plan(state.config.model));
 }
 
 void Reporter::on_stage(const StageRun& stage) {
@@ -173,7 +191,7 @@ void Reporter::on_step(const StepReport& r) {
     for (const MetricValue& use : meter_.read().values()) values.push_back(use);
     for (const MetricValue& used : used_up()) values.push_back(used);
     used_up_at_ = r.step;
-    recorder_.add(r.step, values);
+    record(r.step, std::move(values));
   }
   if (request_.options.quiet) return;
   if (is_notebook()) {
@@ -188,6 +206,14 @@ void Reporter::on_step(const StepReport& r) {
   progress_.update(sample, is_line_due(r.step));
 }
 
+// A run has one name for each of its series.
+void Reporter::record(int64_t step, std::vector<MetricValue> values) {
+  if (!numbered_groups_.empty())
+    for (MetricValue& value : values)
+      value.name = with_numbered_group(value.name, numbered_groups_);
+  recorder_.add(step, std::move(values));
+}
+
 void Reporter::on_evaluation(const EvalReport& r) {
   std::vector<MetricValue> values;
   for (const NamedEvaluation& e : r.evaluations)
@@ -197,7 +223,7 @@ void Reporter::on_evaluation(const EvalReport& r) {
   if (used_up_at_ != r.step)
     for (const MetricValue& used : used_up()) values.push_back(used);
   used_up_at_ = r.step;
-  recorder_.add(r.step, values);
+  record(r.step, std::move(values));
   if (r.best) recorder_.set_best(r.best_metric, r.step, r.best_value);
   last_ = r;
   if (request_.options.quiet) return;

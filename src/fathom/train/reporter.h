@@ -42,6 +42,7 @@ class Reporter {
   bool is_notebook() const;  // the console has the notebook's lines and nothing else
   void print_notebook_step(const StepReport& report) const;
   bool is_line_due(int64_t step);
+  void record(int64_t step, std::vector<MetricValue> values);
 
   const TrainRequest& request_;
   const RunState& state_;
@@ -56,6 +57,9 @@ class Reporter {
   double seconds_ = 0;              // in steps, since the run began; NaN: not known
   double s_max_ = 0;                // the largest singular value, as reported last; 0: not at all
   int64_t used_up_at_ = -1;         // the step whose used_up() is recorded
+  // Keys of loop groups, in the order of their numbers, of a run that has those in its series;
+  // empty: it has the keys.
+  std::vector<std::string> numbered_groups_;
   EvalReport last_;
 };
 

@@ -16,6 +16,7 @@
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/model/spec/loop_counts.h"
+#include "fathom/model/spec/loop_metric_names.h"
 #include "fathom/study/tables/exit_table.h"
 #include "fathom/study/tables/metric_table.h"
 #include "fathom/track/console.h"
@@ -137,14 +138,14 @@ void add_shifts(report::Report& report, report::Table& facts,
 // How often tokens went round the loops that they may leave.
 void add_loops(report::Table& facts, const std::map<std::string, double>& metrics,
                const DepthPlan& plan) {
-  const std::vector<std::string> names = loop_group_names(plan);
-  for (const auto& [name, iterations] : metrics) {
-    const std::string list = "loop_iterations/";
-    if (name.rfind(list, 0) != 0) continue;
-    const std::string group = name.substr(list.size());
-    facts.rows.push_back({"loop of " + names.at(std::stoul(group)),
-                          fmt::format("{:.2f} iterations on average; {:.1f} % saved", iterations,
-                                      100 * metrics.at("loop_saved/" + group))});
+  const std::vector<std::string> names = loop_group_names(plan), keys = loop_group_keys(plan);
+  for (size_t g = 0; g < keys.size(); ++g) {
+    const auto iterations = metrics.find("loop_iterations/" + keys[g]);
+    if (iterations == metrics.end()) continue;
+    facts.rows.push_back(
+        {"loop of " + names[g],
+         fmt::format("{:.2f} iterations on average; {:.1f} % saved", iterations->second,
+                     100 * metrics.at("loop_saved/" + keys[g]))});
   }
 }
 

@@ -49,10 +49,11 @@ double FlopsCounter::of(int64_t rows, const std::vector<StepWork>& work, bool gr
   for (const StepWork& w : work) {
     const Prices& p = steps_.at(static_cast<size_t>(w.step));
     const auto rows_here = static_cast<double>(w.rows);
-    const double others = w.met * p.pair + static_cast<double>(w.keys_only) * p.keys_only +
-                          static_cast<double>(w.read) * p.read;
-    flops += rows_here * p.row + others +
-             backward * (rows_here * p.row_with_gradient + (p.grad ? others : 0));
+    const double others = w.met * p.pair + static_cast<double>(w.keys_only) * p.keys_only;
+    const double read = static_cast<double>(w.read) * p.read;
+    const double back = others + (w.taught ? read : 0);
+    flops += rows_here * p.row + others + read +
+             backward * (rows_here * p.row_with_gradient + (p.grad ? back : 0));
     flops += static_cast<double>(w.judged) * p.judged;  // nothing learns from it
   }
   return flops;

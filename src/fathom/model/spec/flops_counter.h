@@ -16,6 +16,7 @@ struct StepWork {
   int64_t keys_only = 0;  // other rows, of which nothing but keys and values was made
   double met = 0;         // pairs of such a row and a key that was there for it
   int64_t read = 0;       // rows that were read out
+  bool taught = true;     // and the objective learns from that
   int64_t judged = 0;     // states that a loop's rule read out, at the end of an iteration
 };
 

@@ -50,7 +50,7 @@ Advance::Advance(const DepthWalk& walk, const DepthProgram& program, WalkState& 
       halting_(program.policy.halting),
       norms_(walk.settings_) {
   for (const StepSpec& step : program.steps)
-    if (step.layer.readout) ++reads_[step.layer.readout->head];
+    if (step.layer.readout && use_of(step) != ReadoutUse::kNone) ++reads_[step.layer.readout->head];
   if (options.skip && halting_.halts() && halting_.history != MaskHistory::kCumulative)
     fail("rows cannot leave the walk with mask_history = previous",
          "a token that may come back has to be computed; take mask_history = cumulative");
@@ -219,10 +219,22 @@ void Advance::enter_late(const Injection& input) {
   frame.outside_R = frame.outside_R.logical_and(enter_R.logical_not());
 }
 
+ReadoutUse Advance::use_of(const StepSpec& spec) const {
+  return options_.uses.empty() ? ReadoutUse::kTaught
+                               : options_.uses.at(static_cast<size_t>(spec.readout));
+}
+
 // The reading after a step and, with a halting rule, the decision that follows from it.
 void Advance::read_out(const StepSpec& spec, StepRecord& record) {
   const ReadoutSpec& readout_spec = *spec.layer.readout;
   const Rows& rows = *record.rows;
+  const ReadoutUse use = use_of(spec);
+  if (use == ReadoutUse::kNone) {
+    if (options_.observe)
+      show(spec, "head", norms_.of(carry().r_RC, readout_spec.norm, params_), rows);
+    return;
+  }
+  record.taught = use == ReadoutUse::kTaught;
   record.readout = spec.readout;
   record.layer = readout_spec.layer;
   const bool follows = options_.follow != nullptr;

@@ -39,6 +39,7 @@ class Advance {
   double pairs(const StepSpec& spec, const Rows& rows, const Rows* beside) const;
   Tensor still() const;
   void stand_still();
+  ReadoutUse use_of(const StepSpec& spec) const;
   void read_out(const StepSpec& spec, StepRecord& record);
   Reading reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
                   const Tensor& settled_R) const;
@@ -92,7 +93,7 @@ class Advance {
   const Params& params_;
   const HaltingPolicy& halting_;  // of the walk
   SharedNorms norms_;
-  std::map<int, int> reads_;  // readouts of the program, by head
+  std::map<int, int> reads_;  // readouts of the program that are used, by head
   // Of the step, if it has a readout, as long as its rows are as they were read.
   Reading last_reading_;
   std::shared_ptr<const Rows> read_rows_;

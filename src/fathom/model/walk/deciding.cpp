@@ -1,10 +1,9 @@
 // Who halts at a readout: the rules of walks.
-#include <ATen/ops/full.h>
-
 #include <limits>
 
 #include "fathom/model/walk/advance.h"
 #include "fathom/model/walk/loop_rule.h"
+#include "fathom/ops/few_rows.h"
 
 namespace fathom {
 
@@ -15,9 +14,9 @@ HaltDecision Advance::decide_at(const StepSpec& spec, StepRecord& record, const 
   if (config.rule == HaltRule::kFixed) {
     HaltDecision d;
     const auto number = static_cast<double>(record.layer);
-    d.score_R = at::full({rows.count()}, number, n_RC.options().requires_grad(false));
-    d.halts_R = d.score_R.ge(config.threshold_at(static_cast<size_t>(record.layer)));
-    if (rows.valid_R.defined()) d.halts_R = d.halts_R.logical_and(rows.valid_R);
+    d.score_R = numbers_like(n_RC, rows.count(), number);
+    d.halts_R = at_least(d.score_R, config.threshold_at(static_cast<size_t>(record.layer)));
+    d.halts_R = both(d.halts_R, rows.valid_R);
     return d;
   }
   if (config.rule == HaltRule::kArgmax || !needs_reading(config.rule))
@@ -31,7 +30,7 @@ HaltDecision Advance::decide_at(const StepSpec& spec, StepRecord& record, const 
       options_.random.uniform(spec.site("halt", spec.place), rows, 1, d.score_R.to(at::kDouble))
           .squeeze(1);
   d.halts_R = draws_R.lt(d.score_R.to(at::kDouble));
-  if (rows.valid_R.defined()) d.halts_R = d.halts_R.logical_and(rows.valid_R);
+  d.halts_R = both(d.halts_R, rows.valid_R);
   return d;
 }
 
@@ -42,7 +41,7 @@ HaltDecision Advance::decide_by_memory(const StepSpec& spec, StepRecord& record,
   const bool of_stream = config.rule == HaltRule::kLatentChange;
   const Tensor state_RC = (of_stream ? carry().r_RC : n_RC).detach();
   IterationEnd seen{halting_, *record.rows, state_RC};
-  if (settled_R.defined()) seen.asked_R = settled_R.logical_not();
+  seen.asked_R = none_of(settled_R);
   seen.read_asked_only = options_.skip;
   seen.reading = record.reading;
   seen.last_norm = [](const Tensor& x_RC) { return x_RC; };  // the head is given n itself
@@ -57,10 +56,8 @@ HaltDecision Advance::decide_by_memory(const StepSpec& spec, StepRecord& record,
   state_.travel.readings = state_.travel.readings.kept_of(record.away_R, before);
   record.judged += decision.read;
   // Where there was nothing to compare with: no change is that large.
-  Tensor& score_R = decision.score_R;
-  score_R = score_R.masked_fill(score_R.isnan(), std::numeric_limits<double>::infinity());
-  if (record.rows->valid_R.defined())
-    decision.halts_R = decision.halts_R.logical_and(record.rows->valid_R);
+  decision.score_R = known_or(decision.score_R, std::numeric_limits<double>::infinity());
+  decision.halts_R = both(decision.halts_R, record.rows->valid_R);
   return decision;
 }
 

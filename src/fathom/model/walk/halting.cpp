@@ -3,6 +3,7 @@
 #include <ATen/ops/full_like.h>
 
 #include "fathom/base/error.h"
+#include "fathom/ops/few_rows.h"
 
 namespace fathom {
 
@@ -20,13 +21,12 @@ HaltDecision decide(const HaltingConfig& config, size_t layer, const Reading& re
   if (config.rule == HaltRule::kGold && gold && targets_R.defined())
     d.score_R = reading.ln_p_confidence_R.exp().masked_fill(targets_R.lt(0), 0);
   else
-    d.score_R = reading.ln_max_confidence_R.exp();
+    d.score_R = exps(reading.ln_max_confidence_R);
   if (config.rule == HaltRule::kBernoulli) {
     if (config.cap) d.score_R = d.score_R.clamp_max(*config.cap);
     return d;
   }
-  d.halts_R = d.score_R.ge(config.threshold_at(layer));
-  if (valid_R.defined()) d.halts_R = d.halts_R.logical_and(valid_R);
+  d.halts_R = both(at_least(d.score_R, config.threshold_at(layer)), valid_R);
   return d;
 }
 

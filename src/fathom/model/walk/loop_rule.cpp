@@ -3,10 +3,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/topk.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -15,6 +13,8 @@
 
 #include "fathom/base/error.h"
 #include "fathom/ops/few_rows.h"
+#include "fathom/ops/score_rows.h"
+#include "fathom/ops/tensor_pool.h"
 
 namespace fathom {
 namespace {
@@ -26,15 +26,17 @@ constexpr int64_t kScoresAtOnce = 1 << 23;  // 64 MiB of float64
 template <class F>
 Tensor in_pieces(int64_t rows, int64_t vocab_size, const F& f) {
   const int64_t at_once = std::max<int64_t>(1, kScoresAtOnce / vocab_size);
+  if (rows <= at_once) return f(0, rows);
   std::vector<Tensor> pieces;
   for (int64_t first = 0; first < rows; first += at_once)
     pieces.push_back(f(first, std::min(at_once, rows - first)));
-  return pieces.size() == 1 ? pieces.front() : at::cat(pieces);
+  return at::cat(pieces);
 }
 
-Tensor ln_p(const Tensor& n_RC, const LinearParams& head, double temperature) {
-  const Tensor scores_RV = linear(n_RC, head.weight, head.bias).to(at::kDouble);
-  return at::log_softmax(temperature == 1 ? scores_RV : scores_RV / temperature, -1);
+// (count, V)
+Tensor scores(const Tensor& n_RC, int64_t first, int64_t count, const LinearParams& head) {
+  return linear(count == n_RC.size(0) ? n_RC : n_RC.narrow(0, first, count), head.weight,
+                head.bias);
 }
 
 // One rule at one end.
@@ -54,9 +56,10 @@ class LoopRule {
     if (is_change(rule_))
       d.halts_R = below(d.score_R, threshold);
     else if (rule_ == HaltRule::kLowEntropy)
-      d.halts_R = d.score_R.le(threshold);
+      d.halts_R = at_most(d.score_R, threshold);
     else
-      d.halts_R = d.score_R.ge(rule_ == HaltRule::kArgmax ? std::max(threshold, 1.0) : threshold);
+      d.halts_R =
+          at_least(d.score_R, rule_ == HaltRule::kArgmax ? std::max(threshold, 1.0) : threshold);
     d.halts_R = both(d.halts_R, end_.asked_R);
     d.read = read_;
     return d;
@@ -89,7 +92,8 @@ class LoopRule {
       }
       case HaltRule::kConverge: {
         const Tensor change_R = distances(end_.state_RC, remember(end_.state_RC));
-        return change_R * change_R / static_cast<double>(end_.state_RC.size(1));
+        const auto C = static_cast<double>(end_.state_RC.size(1));
+        return quotients(products(change_R, change_R), numbers_like(end_.state_RC, rows(), C));
       }
       case HaltRule::kMargin:
         return of_head(
@@ -102,12 +106,12 @@ class LoopRule {
       case HaltRule::kEntropy:
         return change(of_unit(entropies()));
       case HaltRule::kArgmax:
-        return age(reading().prediction_R.to(at::kDouble));
+        return age(in_double(reading().prediction_R));
       case HaltRule::kLearned:
         return of_unit(
-            linear(end_.state_RC, end_.gate.weight, end_.gate.bias).squeeze(1).sigmoid());
+            sigmoids(linear(end_.state_RC, end_.gate.weight, end_.gate.bias)).squeeze(1));
       default:
-        return of_unit(reading().ln_max_confidence_R.exp());
+        return of_unit(exps(reading().ln_max_confidence_R));
     }
   }
 
@@ -128,6 +132,7 @@ class LoopRule {
 
   // For how many iterations the token has stayed; of a sequence, all of its tokens.
   Tensor age(const Tensor& token_R) {
+    if (end_.halting.unit == HaltUnit::kToken && token_R.is_cpu()) return own_age(token_R);
     const Tensor before_RM = memory_.past_RM.defined()
                                  ? memory_.past_RM
                                  : at::full({token_R.size(0), 2}, kNone, token_R.options());
@@ -137,9 +142,26 @@ class LoopRule {
     return age_R;
   }
 
+  // Of tokens alone, on the processor.
+  Tensor own_age(const Tensor& token_R) {
+    const int64_t R = token_R.size(0);
+    const Tensor before_R2 = memory_.past_RM.defined() ? memory_.past_RM.contiguous() : Tensor();
+    const auto* before = before_R2.defined() ? before_R2.data_ptr<double>() : nullptr;
+    Tensor now_R2 = new_tensor({R, 2}, at::kDouble), age_R = new_tensor({R}, at::kDouble);
+    auto *now = now_R2.data_ptr<double>(), *age = age_R.data_ptr<double>();
+    const auto* token = token_R.data_ptr<double>();
+    for (int64_t i = 0; i < R; ++i) {
+      const bool stays = before != nullptr && before[2 * i] == token[i];
+      now[2 * i] = token[i];
+      now[2 * i + 1] = age[i] = stays ? before[2 * i + 1] + 1 : 0;
+    }
+    memory_.past_RM = now_R2;
+    return age_R;
+  }
+
   // The mean over the rows of its sequence that are asked, or the row's own.
   Tensor of_unit(const Tensor& x_R) const {
-    const Tensor x = x_R.to(at::kDouble);
+    const Tensor x = in_double(x_R);
     if (end_.halting.unit == HaltUnit::kToken) return x;
     const Tensor counts_R =
         end_.asked_R.defined() ? end_.asked_R.to(at::kDouble) : at::ones_like(x);
@@ -155,12 +177,10 @@ class LoopRule {
   Tensor read(const F& f) {
     if (!some_.defined()) return f([](const Tensor& x) { return x; });
     if (some_.numel() == 0) return nothing();
-    const Tensor x_K = f([this](const Tensor& x) { return x.index_select(0, some_); });
-    return nothing().index_copy(0, some_, x_K.to(at::kDouble));
+    const Tensor x_K = f([this](const Tensor& x) { return take_rows(x, some_); });
+    return put_rows(nothing(), some_, in_double(x_K));
   }
-  Tensor nothing() const {
-    return at::full({rows()}, kNone, end_.state_RC.options().dtype(at::kDouble));
-  }
+  Tensor nothing() const { return numbers_like(end_.state_RC, rows(), kNone); }
   int64_t read_rows() const { return some_.defined() ? some_.numel() : rows(); }
 
   Tensor divergence_from(const Tensor& other_RC) {
@@ -182,20 +202,18 @@ class LoopRule {
   // From what each row's last head made of its last state; rows that had none have none.
   Tensor divergence_by_heads(const Tensor& before_RC) {
     const Tensor here_R =
-        at::full({rows()}, static_cast<double>(end_.head_number), nothing().options());
+        numbers_like(end_.state_RC, rows(), static_cast<double>(end_.head_number));
     const Tensor last_R = past(here_R);
     Tensor score_R = nothing();
     for (const auto& [number, head] : *end_.heads) {
-      Tensor of_it_R = last_R.eq(number);
-      if (end_.read_asked_only && end_.asked_R.defined())
-        of_it_R = of_it_R.logical_and(end_.asked_R);
-      const Tensor rows_K = of_it_R.nonzero().squeeze(1);
+      Tensor of_it_R = both(at_least(last_R, number), at_most(last_R, number));
+      if (end_.read_asked_only) of_it_R = both(of_it_R, end_.asked_R);
+      const Tensor rows_K = places_of(of_it_R);
       if (rows_K.numel() == 0) continue;
       read_ += 2 * rows_K.numel();
-      score_R.index_copy_(
-          0, rows_K,
-          divergence(end_.state_RC.index_select(0, rows_K), end_.head,
-                     before_RC.index_select(0, rows_K), head, end_.scores_temperature));
+      score_R = put_rows(score_R, rows_K,
+                         divergence(take_rows(end_.state_RC, rows_K), end_.head,
+                                    take_rows(before_RC, rows_K), head, end_.scores_temperature));
     }
     return score_R;
   }
@@ -238,27 +256,22 @@ Tensor divergence(const Tensor& a_RC, const LinearParams& head_of_a, const Tenso
                   const LinearParams& head_of_b, double temperature) {
   const at::NoGradGuard no_grad;
   return in_pieces(a_RC.size(0), head_of_a.weight.size(0), [&](int64_t first, int64_t count) {
-    const Tensor a_RV = ln_p(a_RC.narrow(0, first, count), head_of_a, temperature);
-    const Tensor b_RV = ln_p(b_RC.narrow(0, first, count), head_of_b, temperature);
-    return (a_RV.exp() * (a_RV - b_RV)).sum(1);
+    return divergences(scores(a_RC, first, count, head_of_a), scores(b_RC, first, count, head_of_b),
+                       temperature);
   });
 }
 
 Tensor entropy(const Tensor& n_RC, const LinearParams& head, double temperature) {
   const at::NoGradGuard no_grad;
   return in_pieces(n_RC.size(0), head.weight.size(0), [&](int64_t first, int64_t count) {
-    const Tensor ln_p_RV = ln_p(n_RC.narrow(0, first, count), head, temperature);
-    return -(ln_p_RV.exp() * ln_p_RV).sum(1);
+    return entropies(scores(n_RC, first, count, head), temperature);
   });
 }
 
 Tensor margin(const Tensor& n_RC, const LinearParams& head, double temperature) {
   const at::NoGradGuard no_grad;
   return in_pieces(n_RC.size(0), head.weight.size(0), [&](int64_t first, int64_t count) {
-    const Tensor ln_p_RV = ln_p(n_RC.narrow(0, first, count), head, temperature);
-    if (ln_p_RV.size(1) < 2) return ln_p_RV.select(1, 0).exp();  // there is no second one
-    const Tensor two_R2 = std::get<0>(at::topk(ln_p_RV, 2, 1)).exp();
-    return two_R2.select(1, 0) - two_R2.select(1, 1);
+    return margins(scores(n_RC, first, count, head), temperature);
   });
 }
 

@@ -1,7 +1,6 @@
 #include "fathom/model/walk/rows.h"
 
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -116,7 +115,7 @@ Rows Rows::joined(const Rows& others, Tensor* index_R) const {
   }
   *index_R = index_tensor(index, token_R.device());
   const auto both = [&](const Tensor& x, const Tensor& y) {
-    return at::cat({x, y}).index_select(0, *index_R);
+    return take_rows_of_both(x, y, *index_R);
   };
   rows.token_R = both(token_R, others.token_R);
   rows.position_R = both(position_R, others.position_R);

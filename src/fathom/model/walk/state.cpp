@@ -1,9 +1,5 @@
 #include "fathom/model/walk/state.h"
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/full_like.h>
-
 #include <limits>
 
 #include "fathom/base/error.h"
@@ -38,21 +34,16 @@ class Joiner {
   }
 
  private:
-  Tensor both(const Tensor& x, const Tensor& y) const {
-    return at::cat({x, y}).index_select(0, index_);
-  }
+  Tensor both(const Tensor& x, const Tensor& y) const { return take_rows_of_both(x, y, index_); }
   static Tensor filled(const Tensor& x, const Travel& like, double value) {
-    return x.defined() ? x : at::full_like(like.carry.r_RC.detach(), value);
+    return x.defined() ? x : filled_like(like.carry.r_RC.detach(), value);
   }
   Tensor mask(const Tensor& x, const Tensor& y) const {
     if (!x.defined() && !y.defined()) return {};
-    const auto filled = [](const Tensor& m, const Travel& like) {
-      const Tensor& r = like.carry.r_RC;
-      return m.defined()
-                 ? m
-                 : at::full({r.size(0)}, false, r.options().dtype(at::kBool).requires_grad(false));
+    const auto filled = [](const Tensor& m, const Tensor& other, const Travel& like) {
+      return m.defined() ? m : zero_rows(other, like.carry.r_RC.size(0));
     };
-    return both(filled(x, a_), filled(y, b_));
+    return both(filled(x, y, a_), filled(y, x, b_));
   }
   LoopFrame frame(const LoopFrame& x, const LoopFrame& y) const {
     LoopFrame out;
@@ -76,9 +67,8 @@ class Joiner {
   Tensor remembered(const Tensor& x, const Tensor& y) const {
     if (!x.defined() && !y.defined()) return {};
     const auto nothing = [](const Tensor& like, const Travel& of) {
-      return at::full({of.carry.r_RC.size(0), like.size(1)},
-                      std::numeric_limits<double>::quiet_NaN(),
-                      like.options().requires_grad(false));
+      return filled_like(zero_rows(like, of.carry.r_RC.size(0)),
+                         std::numeric_limits<double>::quiet_NaN());
     };
     return both(x.defined() ? x : nothing(y, a_), y.defined() ? y : nothing(x, b_));
   }

@@ -25,12 +25,20 @@ struct Trace;
 // rows, layer and done_R, and the records of the steps before. Undefined: the objective cannot say.
 using RowWeights = std::function<Tensor(const StepRecord& record, const Trace& so_far)>;
 
+// What somebody makes of a readout's scores.
+enum class ReadoutUse : char {
+  kNone,   // nothing: they are not made, and the step is as if it had no readout
+  kRead,   // they are looked at
+  kTaught  // the objective learns from them as well
+};
+
 struct WalkOptions {
-  bool training = false;     // dropout acts, and gold scores look at targets
-  bool skip = false;         // rows that have halted are computed no further
-  bool read = true;          // false: no readings, unless halting needs them
-  Observer observe;          // null: nobody looks
-  bool grad_of_max = false;  // Reading::ln_max_R is in the graph
+  bool training = false;         // dropout acts, and gold scores look at targets
+  bool skip = false;             // rows that have halted are computed no further
+  bool read = true;              // false: no readings, unless halting needs them
+  Observer observe;              // null: nobody looks
+  bool grad_of_max = false;      // Reading::ln_max_R is in the graph
+  std::vector<ReadoutUse> uses;  // by number of the readout; empty: all of them teach
   // Activations of blocks are computed again by the backward pass, for which the walk must live on.
   bool recompute_blocks = false;
   // But not of blocks with an experiment's functions, so that what these record is in the graph.
@@ -53,7 +61,7 @@ struct WalkOptions {
 struct StepRecord {
   int step = 0;  // of the program
   std::shared_ptr<const Rows> rows;
-  int readout = -1;       // number of the readout among the program's; -1: the step has none
+  int readout = -1;       // number of the readout among the program's; -1: nobody read the step
   int layer = -1;         // ReadoutSpec::layer
   Tensor hidden_R;        // keys that the step's attention did not see; undefined: none
   Tensor done_R;          // bool: the row had halted at an earlier readout; undefined: none had
@@ -61,6 +69,7 @@ struct StepRecord {
   int64_t computed = 0;   // rows that went through the block
   int64_t keys_only = 0;  // others, of which keys and values were made and nothing else
   int64_t read = 0;       // rows whose scores were made
+  bool taught = true;     // false: the objective learns nothing from them
   int64_t judged = 0;     // states of which a rule made scores besides
   double met = 0;         // pairs of a row that was computed and a key that was there for it
   Reading reading;
@@ -91,7 +100,7 @@ struct Trace {
   std::vector<IterationRecord> iterations;  // in the order in which they ended
   Carry end;                                // after the last step
 
-  // The records that have a readout, in order. They are this trace's: a temporary one has none.
+  // The records of steps that were read, in order. They are this trace's: a temporary one has none.
   std::vector<const StepRecord*> readouts() const&;
   std::vector<const StepRecord*> readouts() && = delete;
 };

@@ -1,0 +1,121 @@
+#include "fathom/ops/score_rows.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/topk.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "fathom/kernels/units.h"
+#include "fathom/ops/few_rows.h"
+#include "fathom/ops/ops.h"
+#include "fathom/ops/tensor_pool.h"
+
+namespace fathom {
+namespace {
+
+bool are_on_hand(const Tensor& scores_RV) {
+  return has_kernels(scores_RV) && scores_RV.is_contiguous();
+}
+
+Tensor ln_p(const Tensor& scores_RV, double temperature) {
+  const Tensor wide_RV = scores_RV.to(at::kDouble);
+  return at::log_softmax(temperature == 1 ? wide_RV : wide_RV / temperature, -1);
+}
+
+// A row's scores, less the largest: p = exp(z) / sum.
+class RowScores {
+ public:
+  RowScores(const float* scores, int64_t V, double temperature)
+      : scores_(scores), V_(V), temperature_(temperature) {
+    for (int64_t v = 0; v < V; ++v) largest_ = std::max(largest_, scaled(v));
+  }
+  double z(int64_t v) const { return scaled(v) - largest_; }
+  int64_t size() const { return V_; }
+
+ private:
+  double scaled(int64_t v) const { return double{scores_[v]} / temperature_; }
+
+  const float* scores_;
+  int64_t V_;
+  double temperature_, largest_ = -std::numeric_limits<double>::infinity();
+};
+
+// f(row) of each.
+template <class F>
+Tensor of_rows(const Tensor& scores_RV, const F& f) {
+  const int64_t R = scores_RV.size(0);
+  Tensor out_R = new_tensor({R}, at::kDouble);
+  auto* out = out_R.data_ptr<double>();
+  run_units(R, /*small=*/scores_RV.numel() < kFewNumbers, [&](int64_t row) { out[row] = f(row); });
+  return out_R;
+}
+
+RowScores row_of(const Tensor& scores_RV, int64_t row, double temperature) {
+  const int64_t V = scores_RV.size(1);
+  return {scores_RV.data_ptr<float>() + row * V, V, temperature};
+}
+
+}  // namespace
+
+Tensor entropies(const Tensor& scores_RV, double temperature) {
+  const at::NoGradGuard no_grad;
+  if (!are_on_hand(scores_RV)) {
+    const Tensor ln_p_RV = ln_p(scores_RV, temperature);
+    return -(ln_p_RV.exp() * ln_p_RV).sum(1);
+  }
+  return of_rows(scores_RV, [&](int64_t row) {
+    const RowScores a = row_of(scores_RV, row, temperature);
+    double sum = 0, weighted = 0;
+    for (int64_t v = 0; v < a.size(); ++v) {
+      const double z = a.z(v), e = std::exp(z);
+      sum += e;
+      weighted += e * z;
+    }
+    return std::log(sum) - weighted / sum;
+  });
+}
+
+Tensor margins(const Tensor& scores_RV, double temperature) {
+  const at::NoGradGuard no_grad;
+  if (!are_on_hand(scores_RV)) {
+    const Tensor ln_p_RV = ln_p(scores_RV, temperature);
+    if (ln_p_RV.size(1) < 2) return ln_p_RV.select(1, 0).exp();
+    const Tensor two_R2 = std::get<0>(at::topk(ln_p_RV, 2, 1)).exp();
+    return two_R2.select(1, 0) - two_R2.select(1, 1);
+  }
+  return of_rows(scores_RV, [&](int64_t row) {
+    const RowScores a = row_of(scores_RV, row, temperature);
+    double sum = 0, first = 0, second = 0;
+    for (int64_t v = 0; v < a.size(); ++v) {
+      const double e = std::exp(a.z(v));
+      sum += e;
+      second = std::max(second, std::min(first, e));
+      first = std::max(first, e);
+    }
+    return (first - second) / sum;
+  });
+}
+
+Tensor divergences(const Tensor& a_RV, const Tensor& b_RV, double temperature) {
+  const at::NoGradGuard no_grad;
+  if (!are_on_hand(a_RV) || !are_on_hand(b_RV) || a_RV.sizes() != b_RV.sizes()) {
+    const Tensor ln_a_RV = ln_p(a_RV, temperature), ln_b_RV = ln_p(b_RV, temperature);
+    return (ln_a_RV.exp() * (ln_a_RV - ln_b_RV)).sum(1);
+  }
+  return of_rows(a_RV, [&](int64_t row) {
+    const RowScores a = row_of(a_RV, row, temperature), b = row_of(b_RV, row, temperature);
+    double sum_a = 0, sum_b = 0, weighted = 0;
+    for (int64_t v = 0; v < a.size(); ++v) {
+      const double z_a = a.z(v), z_b = b.z(v), e = std::exp(z_a);
+      sum_a += e;
+      sum_b += std::exp(z_b);
+      weighted += e * (z_a - z_b);
+    }
+    return weighted / sum_a - (std::log(sum_a) - std::log(sum_b));
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,67 @@
+// Entropies, margins and divergences of next-token distributions are those of the definition.
+#include "fathom/ops/score_rows.h"
+
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/topk.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "fathom/ops/ops.h"
+#include "ops/testing.h"
+
+namespace fathom::testing {
+namespace {
+
+Tensor scores(int64_t R, int64_t V, unsigned seed) {
+  return (4 * random_normal({R, V}, seed)).to(at::kFloat);
+}
+
+TEST(ScoreRows, AreThoseOfTheDefinition) {
+  for (const int64_t R : {0, 1, 5, 300})
+    for (const int64_t V : {1, 2, 11, 200})
+      for (const double temperature : {1.0, 1.7}) {
+        SCOPED_TRACE(::testing::Message() << R << " " << V << " " << temperature);
+        const Tensor a = scores(R, V, 1), b = scores(R, V, 2);
+        const Tensor by_hand[] = {entropies(a, temperature), margins(a, temperature),
+                                  divergences(a, b, temperature)};
+        const PlainOperations plain;
+        const Tensor exact[] = {entropies(a, temperature), margins(a, temperature),
+                                divergences(a, b, temperature)};
+        for (int i = 0; i < 3; ++i) {
+          ASSERT_EQ(by_hand[i].sizes(), exact[i].sizes());
+          EXPECT_EQ(by_hand[i].scalar_type(), at::kDouble);
+          EXPECT_LE(max_difference(by_hand[i], exact[i]), 1e-12) << i;
+        }
+      }
+}
+
+TEST(ScoreRows, ARowDoesNotDependOnTheOthers) {
+  const Tensor a = scores(300, 50, 1), b = scores(300, 50, 2);
+  for (const int64_t i : {0, 7, 299}) {
+    const Tensor x = a.narrow(0, i, 1), y = b.narrow(0, i, 1);
+    EXPECT_TRUE(same_bits(entropies(a, 1).narrow(0, i, 1), entropies(x, 1)));
+    EXPECT_TRUE(same_bits(margins(a, 1).narrow(0, i, 1), margins(x, 1)));
+    EXPECT_TRUE(same_bits(divergences(a, b, 1).narrow(0, i, 1), divergences(x, y, 1)));
+  }
+}
+
+TEST(ScoreRows, OfWhatIsTheSameNothingDiffers) {
+  const Tensor a = scores(4, 30, 1);
+  EXPECT_EQ(divergences(a, a.clone(), 1).abs().max().item<double>(), 0);
+  const Tensor flat = at::zeros({1, 8}, at::TensorOptions(at::kFloat));
+  EXPECT_NEAR(entropies(flat, 1).item<double>(), std::log(8), 1e-15);
+  EXPECT_EQ(margins(flat, 1).item<double>(), 0);
+  // What is no number is no score.
+  Tensor broken = scores(1, 8, 3);
+  broken.data_ptr<float>()[5] = std::numeric_limits<float>::quiet_NaN();
+  for (const Tensor& score : {entropies(broken, 1), margins(broken, 1),
+                              divergences(broken, flat, 1), divergences(flat, broken, 1)})
+    EXPECT_TRUE(std::isnan(score.item<double>()));
+}
+
+}  // namespace
+}  // namespace fathom::testing
