@@ -8,7 +8,6 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/engine/engine.h"
 #include "fathom/cli/eval/engine_choices.h"
 #include "fathom/cli/eval/engine_depths.h"
 #include "fathom/cli/eval/engine_problems.h"
@@ -16,6 +15,7 @@
 #include "fathom/model/device.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/model/spec/loop_counts.h"
+#include "fathom/study/chosen_model.h"
 #include "fathom/study/tables/exit_table.h"
 #include "fathom/study/tables/metric_table.h"
 #include "fathom/track/console.h"

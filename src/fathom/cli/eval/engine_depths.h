@@ -4,10 +4,10 @@
 #include <functional>
 #include <memory>
 
-#include "fathom/cli/engine/engine.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/data/in_batches.h"
 #include "fathom/report/report.h"
+#include "fathom/study/chosen_model.h"
 
 namespace fathom {
 

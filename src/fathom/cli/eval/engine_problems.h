@@ -1,9 +1,9 @@
 // Problems in words, put to one model.
 #pragma once
 
-#include "fathom/cli/engine/engine.h"
 #include "fathom/cli/eval/request.h"
 #include "fathom/report/report.h"
+#include "fathom/study/chosen_model.h"
 
 namespace fathom {
 

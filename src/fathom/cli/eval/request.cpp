@@ -5,12 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
-#include "fathom/cli/loop_request.h"
-#include "fathom/cli/text_request.h"
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/spec/loop_counts.h"
+#include "fathom/study/asked/loop_lists.h"
+#include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/suggested_words.h"

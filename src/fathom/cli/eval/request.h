@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/model_choice.h"
 #include "fathom/cli/output_request.h"
 #include "fathom/config/command_line.h"
 #include "fathom/data/choices.h"
 #include "fathom/data/numbers/example.h"
 #include "fathom/data/word_problems.h"
+#include "fathom/study/asked/model_choice.h"
 
 namespace fathom {
 

@@ -7,10 +7,10 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/loop_request.h"
-#include "fathom/cli/text_request.h"
 #include "fathom/io/files.h"
 #include "fathom/model/spec/loop_counts.h"
+#include "fathom/study/asked/loop_lists.h"
+#include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/suggested_words.h"
 
