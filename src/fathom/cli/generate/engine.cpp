@@ -1,7 +1,5 @@
 // `fathom generate`
 #include "fathom/cli/generate/request.h"
-#include "fathom/model/device.h"
-#include "fathom/study/chosen_model.h"
 #include "fathom/study/generation/generate_text.h"
 #include "fathom/track/console.h"
 
@@ -11,8 +9,7 @@ int run_generate_in_engine(const Arguments& arguments) {
   const auto request = parse_generate(arguments);
   if (!request) return 0;
   for (const std::string& notice : request->notices) say_note(notice);
-  set_threads(request->model.threads);
-  return generate_text(*request, load_chosen(request->model, choose_device(request->model.device)));
+  return generate_text(*request);
 }
 
 }  // namespace fathom

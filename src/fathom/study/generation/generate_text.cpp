@@ -16,6 +16,7 @@
 #include "fathom/data/shift.h"
 #include "fathom/decode/generate.h"
 #include "fathom/io/json_text.h"
+#include "fathom/model/device.h"
 #include "fathom/model/spec/early_policy.h"
 #include "fathom/report/render.h"
 #include "fathom/study/asked/typed_text.h"
@@ -225,7 +226,9 @@ std::vector<int64_t> start_tokens(const GenerateRequest& request, const Tokenize
 
 }  // namespace
 
-int generate_text(const GenerateRequest& request, const LoadedModel& loaded) {
+int generate_text(const GenerateRequest& request) {
+  set_threads(request.model.threads);
+  const LoadedModel loaded = load_chosen(request.model, choose_device(request.model.device));
   const NextTokenModel& model = next_token_model(loaded, request.model, "generate");
   const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "generated from");
   GenerateOptions options = options_of(request, loaded);
