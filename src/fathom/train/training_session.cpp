@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <optional>
 
-#include "fathom/base/error.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/model/device.h"
