@@ -8,6 +8,7 @@
 
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
+#include "fathom/config/path_text.h"
 #include "fathom/model/device.h"
 #include "fathom/parallel/watched_ranks.h"
 #include "fathom/track/console.h"
