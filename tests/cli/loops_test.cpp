@@ -4,8 +4,8 @@
 #include "cli/effects_testing.h"
 #include "cli/saved_run.h"
 #include "fathom/cli/eval/request.h"
-#include "fathom/cli/loop_request.h"
 #include "fathom/cli/loops/request.h"
+#include "fathom/study/asked/loop_lists.h"
 
 namespace fathom {
 namespace {

@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "cli/cli_testing.h"
-#include "fathom/cli/text_request.h"
 #include "fathom/data/corpus.h"
+#include "fathom/study/asked/typed_text.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {

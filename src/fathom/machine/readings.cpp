@@ -1,13 +1,18 @@
 #include "fathom/machine/readings.h"
 
+#include <fmt/format.h>
+
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
 #include "fathom/base/error.h"
+#include "fathom/base/visible.h"
 #include "fathom/data/corpus.h"
 #include "fathom/machine/engine_program.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/run_store.h"
+#include "fathom/track/terminal.h"
 
 namespace fathom {
 namespace {
@@ -81,6 +86,22 @@ std::vector<Check> engine_checks(int allowed, const ThreadChoice& wanted) {
   checks.push_back(judge_lapack(readings->libraries, readings->openblas_parallel));
   checks.push_back(judge_openmp(readings->libraries));
   return checks;
+}
+
+void print_checks(const std::vector<Check>& checks) {
+  const Style style(stdout);
+  const int width = terminal_width(stdout);
+  for (const Check& check : checks) {
+    const std::string word = fmt::format("{:<6}", verdict_name(check.verdict));
+    fmt::print("{} {:<21}{}\n",
+               check.verdict == Verdict::kOk     ? style.green(word)
+               : check.verdict == Verdict::kNote ? style.yellow(word)
+                                                 : style.red(word),
+               check.name, hanging(visible(check.value), 28, width));
+    if (!check.hint.empty())
+      fmt::print("       {} {}\n", style.yellow("HINT:"), hanging(visible(check.hint), 13, width));
+  }
+  std::fflush(stdout);
 }
 
 }  // namespace fathom

@@ -16,4 +16,7 @@ std::vector<Check> machine_checks(const Machine& machine, const ThreadChoice& wa
 // the engine's libraries read. Takes a second, 120 at the most.
 std::vector<Check> engine_checks(int allowed, const ThreadChoice& wanted);
 
+// A line each, and a hint where there is one, to standard output at once.
+void print_checks(const std::vector<Check>& checks);
+
 }  // namespace fathom

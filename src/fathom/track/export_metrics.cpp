@@ -3,12 +3,17 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
+#include "fathom/base/visible.h"
+#include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
+#include "fathom/track/stored_run.h"
 
 namespace fathom {
 namespace {
@@ -52,6 +57,32 @@ std::string json_line(const std::vector<std::string>& names, const StepValues& r
   return out + "}\n";
 }
 
+// Standard output, or a file that appears when it is complete.
+class Output {
+ public:
+  explicit Output(const std::string& path) {
+    if (path.empty()) return;
+    // It will be replaced, and /dev/null should not be.
+    const PathKind kind = kind_of(path);
+    if (kind == PathKind::kFolder || kind == PathKind::kStream)
+      misuse(fmt::format("output = {} is not a regular file, so it is not replaced", path),
+             "name a new file; without --output the text goes to standard output");
+    file_.emplace(path);
+  }
+  void write(std::string_view text) {
+    if (file_)
+      file_->write(as_bytes(text));
+    else
+      fmt::print("{}", text);
+  }
+  void commit() {
+    if (file_) file_->commit();
+  }
+
+ private:
+  std::optional<NewFile> file_;
+};
+
 }  // namespace
 
 ExportedMetrics export_metrics(const RunStore& store, const std::string& run, MetricFormat format,
@@ -67,6 +98,18 @@ ExportedMetrics export_metrics(const RunStore& store, const std::string& run, Me
     fail(fmt::format("the run {} has no numbers yet", run),
          "they are stored with every evaluation and every log_interval steps");
   return out;
+}
+
+void export_numbers(const std::string& named, MetricFormat format, const std::string& output) {
+  const StoredRun run = stored_run(named);
+  const RunStore store = open_store(run);
+  Output to(output);
+  const ExportedMetrics out =
+      export_metrics(store, run.name, format, [&](std::string_view text) { to.write(text); });
+  to.commit();
+  if (!output.empty())
+    fmt::print("{}: {}, {} of the run {}\n", visible(output), counted(out.steps, "step"),
+               counted(static_cast<int64_t>(out.metrics), "metric"), visible(run.name));
 }
 
 }  // namespace fathom

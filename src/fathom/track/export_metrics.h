@@ -23,4 +23,9 @@ struct ExportedMetrics {
 ExportedMetrics export_metrics(const RunStore& store, const std::string& run, MetricFormat format,
                                const std::function<void(std::string_view)>& write);
 
+// Of the run that a name or a folder names, to standard output or into a file, which appears, or is
+// replaced, when all is written, and is told then. Throws Error, and Error(kUsage) for what is not
+// to be replaced.
+void export_numbers(const std::string& named, MetricFormat format, const std::string& output);
+
 }  // namespace fathom

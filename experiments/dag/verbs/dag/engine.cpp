@@ -9,10 +9,10 @@
 #include "experiments/dag/verbs/dag/request.h"
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/engine/engine.h"
 #include "fathom/data/shifted.h"
 #include "fathom/model/depth_model.h"
 #include "fathom/model/device.h"
+#include "fathom/study/chosen_model.h"
 #include "fathom/track/console.h"
 
 namespace fathom {

@@ -5,8 +5,8 @@
 #include "experiments/dag/architecture.h"
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/text_request.h"
 #include "fathom/data/numbers/english.h"
+#include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom::dag {

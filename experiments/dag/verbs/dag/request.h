@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "fathom/cli/model_choice.h"
 #include "fathom/cli/output_request.h"
 #include "fathom/config/command_line.h"
+#include "fathom/study/asked/model_choice.h"
 
 namespace fathom::dag {
 

@@ -4,39 +4,15 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "fathom/base/error.h"
-#include "fathom/base/text.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/io/json_text.h"
-#include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
-#include "fathom/train/recipe/run_checkpoint.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
-
-// A run in the experiment's place, as it was trained last. Nothing: `name` is no run.
-std::optional<DescribedRun> described_run(const std::string& name) {
-  if (name.empty() || registry().has(name)) return std::nullopt;
-  const auto is_run = [](const std::string& folder) {
-    const FolderUse use = folder_use(folder);
-    return use == FolderUse::kRun || use == FolderUse::kHeld;
-  };
-  std::string folder = runs_root() + "/" + name;
-  if (!is_run(folder)) folder = home_expanded(name);
-  if (!is_run(folder)) {
-    if (name.find('/') != std::string::npos) resolve_run(name);  // says what it is
-    return std::nullopt;
-  }
-  try {
-    return DescribedRun{name, verified_state(run_checkpoint(name, "last"))};
-  } catch (const Error&) {  // another one may be there, and whole
-  }
-  return DescribedRun{name, verified_state(run_checkpoint(name, "auto"))};
-}
 
 int run_describe(const Arguments& arguments) {
   CommandLine line("describe", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",

@@ -2,34 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "fathom/base/error.h"
-#include "fathom/cli/loop_request.h"
-#include "fathom/cli/text_request.h"
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
-#include "fathom/io/json_text.h"
 #include "fathom/model/spec/loop_counts.h"
-#include "fathom/train/recipe/evaluations.h"
+#include "fathom/study/asked/loop_lists.h"
+#include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
 namespace {
-
-// Refuses evaluations of other batches than the others'.
-void check_evaluations(const EvalRequest& request, const ModelConfig& model) {
-  for (const EvaluationSpec& spec : parse_evaluations(request.evaluations, model)) {
-    if (spec.batches)
-      misuse(fmt::format("the evaluation {} has batches of its own", spec.name),
-             "all are compared on the same ones: --max_batches says how many");
-    if (spec.split == "train" && request.split != "train")
-      misuse(fmt::format("the evaluation {} is of the split train, the others of {}", spec.name,
-                         request.split),
-             "all are compared on the same batches: --split says of which split");
-  }
-}
 
 void add_choice_fields(FieldList& list, EvalRequest& request) {
   list.section("choices");
@@ -50,15 +33,6 @@ void add_choice_fields(FieldList& list, EvalRequest& request) {
   list.add("examples", request.examples, "of either file the first so many, 0: all")
       .at_least(0)
       .at_most(1e12);
-}
-
-// Settings of generated numbers that change what is asked, and neither vocabulary nor labels' form.
-const std::vector<std::string>& numbers_keys() {
-  static const std::vector<std::string> keys = {
-      "numbers_depth",  "value_range",    "max_decimal_places", "max_digits",
-      "min_operations", "max_operations", "number_operations",  "english_conversion_rate",
-      "shuffle_labels", "stream_share",   "evaluation_size"};
-  return keys;
 }
 
 // `file`: the key that names it.
@@ -98,36 +72,6 @@ void settle_problems(const FieldList& list, EvalRequest& request) {
   const std::string path = path_from_text(request.problems_file);
   request.problems = read_word_problems(read_once(path, kMostProblemBytes), path, request.examples,
                                         &request.no_problems);
-}
-
-// What was given of them, over the run's own. Where nothing is generated they are told to be in
-// vain.
-void take_numbers(const FieldList& list, const RunConfig& run, EvalRequest& request) {
-  if (!names_numbers(request.dataset.empty() ? run.data.dataset : request.dataset)) return;
-  NumbersConfig numbers = run.data.numbers;
-  FieldList all;
-  add_fields(all, numbers, [] { return true; });
-  for (const std::string& key : numbers_keys()) {
-    if (!list.given(key)) continue;
-    all.set(key, list.find(key)->value(), "--" + key);
-    request.numbers_given.push_back(
-        fmt::format("{} = {}", key, json_text(list.find(key)->value())));
-  }
-  if (request.numbers_given.empty()) return;
-  RunConfig asked = run;
-  asked.data.numbers = numbers;
-  check(numbers_of(asked));
-  request.numbers = std::move(numbers);
-}
-
-// What is asked has something that the model answers.
-void require_answers(const RunConfig& run, const EvalRequest& request) {
-  if (!request.choices.empty() || !request.problems.empty()) return;
-  RunConfig asked = run;
-  if (!request.dataset.empty()) asked.data.dataset = request.dataset;
-  if (request.numbers) asked.data.numbers = *request.numbers;
-  if (names_numbers(asked.data.dataset)) check(numbers_of(asked));
-  if (!predicts_next_token(make_depth_plan(run.model))) require_objective(asked);
 }
 
 }  // namespace

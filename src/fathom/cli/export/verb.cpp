@@ -1,21 +1,16 @@
 // `fathom export RUN`
 #include <fmt/format.h>
 
-#include <cstdio>
-#include <optional>
-#include <string_view>
 #include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
-#include "fathom/cli/model_choice.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/exchange/hugging_face.h"
-#include "fathom/io/files.h"
+#include "fathom/study/asked/model_choice.h"
 #include "fathom/track/console.h"
 #include "fathom/track/export_metrics.h"
-#include "fathom/track/stored_run.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
@@ -31,45 +26,6 @@ struct ExportRequest {
   std::string checkpoint = "auto";
   bool force = false;
 };
-
-// Standard output, or a file that appears when it is complete.
-class Output {
- public:
-  explicit Output(const std::string& path) {
-    if (path.empty()) return;
-    // It will be replaced, and /dev/null should not be.
-    const PathKind kind = kind_of(path);
-    if (kind == PathKind::kFolder || kind == PathKind::kStream)
-      misuse(fmt::format("output = {} is not a regular file, so it is not replaced", path),
-             "name a new file; without --output the text goes to standard output");
-    file_.emplace(path);
-  }
-  void write(std::string_view text) {
-    if (file_)
-      file_->write(as_bytes(text));
-    else
-      fmt::print("{}", text);
-  }
-  void commit() {
-    if (file_) file_->commit();
-  }
-
- private:
-  std::optional<NewFile> file_;
-};
-
-void export_numbers(const ExportRequest& request) {
-  const StoredRun run = stored_run(request.run);
-  const RunStore store = open_store(run);
-  Output output(request.output);
-  const ExportedMetrics out = export_metrics(
-      store, run.name, request.metrics == Format::kCsv ? MetricFormat::kCsv : MetricFormat::kJsonl,
-      [&](std::string_view text) { output.write(text); });
-  output.commit();
-  if (!request.output.empty())
-    fmt::print("{}: {}, {} of the run {}\n", visible(request.output), counted(out.steps, "step"),
-               counted(static_cast<int64_t>(out.metrics), "metric"), visible(run.name));
-}
 
 void export_model(const ExportRequest& request) {
   ModelChoice choice;
@@ -120,7 +76,9 @@ int run_export(const Arguments& arguments) {
       misuse(fmt::format("{} has a meaning only with hf", key), "add --hf=FOLDER, or leave it out");
   if (with_model()) export_model(request);
   if (!with_metrics) return 0;
-  export_numbers(request);
+  export_numbers(request.run,
+                 request.metrics == Format::kCsv ? MetricFormat::kCsv : MetricFormat::kJsonl,
+                 request.output);
   return 0;
 }
 

@@ -1,11 +1,8 @@
 #include "fathom/cli/import/request.h"
 
-#include <fmt/format.h>
-
 #include <filesystem>
 
 #include "fathom/base/error.h"
-#include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/suggested_words.h"
 
@@ -15,17 +12,6 @@ namespace {
 std::string name_of_folder(const std::string& folder) {
   const std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
   return (path.has_filename() ? path : path.parent_path()).filename().string();
-}
-
-void check_place(const ImportRequest& request) {
-  const std::string folder = run_folder(request.run_name);
-  const FolderUse use = folder_use(folder);
-  if (use == FolderUse::kOther)
-    misuse(fmt::format("{} is there and is no run", folder),
-           "choose another --run_name, or move what is there away");
-  if (use == FolderUse::kFree || use == FolderUse::kLeftOver || request.force) return;
-  misuse(fmt::format("the run {} exists already: {}", request.run_name, folder),
-         "choose another --run_name, or remove it with --force");
 }
 
 }  // namespace

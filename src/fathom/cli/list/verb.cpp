@@ -1,73 +1,14 @@
 // `fathom list`
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
-#include <string>
-#include <string_view>
-#include <vector>
 
-#include "fathom/base/error.h"
-#include "fathom/base/text.h"
-#include "fathom/cli/list/list.h"
 #include "fathom/cli/verbs.h"
 #include "fathom/io/json_text.h"
-#include "fathom/model/spec/parameter_table.h"
-#include "fathom/track/terminal.h"
-#include "fathom/train/recipe/registry.h"
-#include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/preset_list.h"
 
 namespace fathom {
 namespace {
-
-int64_t preset_parameters(const Preset& preset) {
-  const RunConfig config = preset_config(preset.name);
-  const int64_t vocab = settled_vocab_size(config, likely_corpus_vocab(config));
-  return parameter_count(parameter_table(config.model, vocab));
-}
-
-constexpr std::string_view kSmall = "_small";
-
-// NAME_small of a preset NAME of the same experiment.
-bool is_small_one(const Preset& preset) {
-  const std::string& name = preset.name;
-  if (name.size() <= kSmall.size() || name.substr(name.size() - kSmall.size()) != kSmall)
-    return false;
-  const std::string full = name.substr(0, name.size() - kSmall.size());
-  const std::vector<Preset>& all = registry().presets();
-  return std::any_of(all.begin(), all.end(), [&](const Preset& other) {
-    return other.name == full && other.experiment == preset.experiment;
-  });
-}
-
-constexpr int kSaidAt = 39;  // the column where summaries begin
-
-// An experiment that is being written must not hide the others.
-void print_preset(const Preset& preset) {
-  std::string size, said = preset.summary;
-  try {
-    size = human_count(static_cast<double>(preset_parameters(preset)));
-  } catch (const Error& e) {
-    said = fmt::format("cannot be used: {}", e.what());
-  }
-  const std::string head = fmt::format("  {:<26}{:>9}", preset.name, size);
-  const bool is_long = text_width(head) + 2 > kSaidAt;
-  fmt::print("{}{}{}\n", head, is_long ? fmt::format("\n{:{}}", "", kSaidAt) : "  ",
-             hanging(said, kSaidAt, terminal_width(stdout)));
-}
-
-nlohmann::json list_json() {
-  nlohmann::json out = nlohmann::json::array();
-  for (const Preset& preset : registry().presets())
-    out.push_back({{"name", preset.name},
-                   {"experiment", preset.experiment},
-                   {"summary", preset.summary},
-                   {"parameters", preset_parameters(preset)}});
-  return out;
-}
-
-}  // namespace
 
 int run_list(const Arguments& arguments) {
   CommandLine line("list", "[--json]", "Every experiment and its presets.", "fathom list");
@@ -76,27 +17,14 @@ int run_list(const Arguments& arguments) {
   fields.section("output");
   fields.add("json", json, "print one JSON list");
   if (!parse_into(line, arguments, fields)) return 0;
-  if (json) {
-    fmt::print("{}\n", json_text(list_json(), 2));
-    return 0;
-  }
-  const Style style(stdout);
-  for (const Registry::Experiment& experiment : registry().experiments()) {
-    fmt::print("{}: {}\n", style.bold(experiment.name),
-               hanging(experiment.idea, text_width(experiment.name) + 2, terminal_width(stdout)));
-    int small = 0;
-    for (const Preset& preset : registry().presets()) {
-      if (preset.experiment != experiment.name) continue;
-      if (is_small_one(preset))
-        ++small;
-      else
-        print_preset(preset);
-    }
-    if (small > 0) fmt::print("  and {} of these as NAME{} too, smaller\n", small, kSmall);
-  }
-  fmt::print("\n`fathom describe NAME` shows one whole, `fathom train NAME` trains it.\n");
+  if (json)
+    fmt::print("{}\n", json_text(presets_json(), 2));
+  else
+    print_presets();
   return 0;
 }
+
+}  // namespace
 
 Verb verb_list() {
   return {"list", "every experiment and its presets", 10, run_list};

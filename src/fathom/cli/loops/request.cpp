@@ -2,16 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/loop_request.h"
-#include "fathom/cli/text_request.h"
 #include "fathom/io/files.h"
 #include "fathom/model/spec/loop_counts.h"
-#include "fathom/train/recipe/evaluations.h"
+#include "fathom/study/asked/loop_lists.h"
+#include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
@@ -33,16 +31,6 @@ std::vector<std::string> read_prompts(const std::string& path) {
         fmt::format("{} has {} prompts, 1 to {} are looked at", path, prompts.size(), kMostPrompts),
         "write one a line");
   return prompts;
-}
-
-// The rule that the model's loops have; rel_latent where they have none.
-std::string rule_of(const ModelConfig& model) {
-  ModelConfig config = model;
-  FieldList list;
-  add_fields(list, config);
-  const Field* field = list.find("loop_halt_rule");
-  const Value value = field == nullptr ? Value() : field->value();
-  return value.is_string() && value != "none" ? value.get<std::string>() : "rel_latent";
 }
 
 struct Texts {
@@ -109,25 +97,6 @@ void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
 
 }  // namespace
 
-ModelConfig with_noise(const ModelConfig& model, std::optional<double> scale) {
-  if (!scale) return model;
-  EvaluationSpec spec;
-  spec.name = "noise";
-  spec.settings = {{"loop_noise_scale", fmt::format("{}", *scale)}, {"loop_noise_eval", "same"}};
-  return with_settings(spec, model);
-}
-
-ModelConfig with_loop_rule(const ModelConfig& model, const std::string& rule, double threshold) {
-  EvaluationSpec spec;
-  spec.name = "sweep";
-  // Whatever the run's own say: a text that grows has tokens and no whole sequence.
-  spec.settings = {{"automatic_loop_exit", "true"},
-                   {"loop_halt_rule", rule},
-                   {"loop_halt_unit", "token"},
-                   {"loop_halt_threshold", fmt::format("{}", threshold)}};
-  return with_settings(spec, model);
-}
-
 std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   CommandLine line("loops", "RUN [--key=value ...]",
                    "Where a model's loops take the tokens of a text, and whether they settle.",
@@ -163,7 +132,7 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   require_loops(make_depth_plan(model), request.model.run);
   with_noise(model, request.noise);  // throws
   if (!request.sweep.empty()) {
-    if (request.rule.empty()) request.rule = rule_of(model);
+    if (request.rule.empty()) request.rule = loop_rule_of(model);
     for (const double threshold : request.sweep) with_loop_rule(model, request.rule, threshold);
   }
   request.notices = notices_of(list);

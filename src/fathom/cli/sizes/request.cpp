@@ -182,30 +182,6 @@ bool asks_for_untrained(const Arguments& arguments) {
 
 }  // namespace
 
-void require_room(const SizesRequest& request, const RunConfig& config, int64_t vocab_size,
-                  int64_t sequences) {
-  const BackboneConfig& b = config.model.backbone;
-  const int64_t tokens = request.tokens_of(config);
-  // Of each layer the carry, its norm, and what attention and MLP give; of one of them in double
-  // precision the carry before and after it, and the difference.
-  const double bytes = static_cast<double>(sequences) * static_cast<double>(tokens) *
-                       static_cast<double>(16 * b.n_layer + 24) * static_cast<double>(b.n_embd);
-  require_memory(
-      config, vocab_size, bytes,
-      fmt::format("{} of {} and what {} of them", counted(sequences, "sequence"),
-                  counted(tokens, "token"),
-                  b.n_layer == 1 ? "a layer makes" : fmt::format("{} layers make", b.n_layer)),
-      "sequences or tokens");
-}
-
-int64_t SizesRequest::sequences_of(const RunConfig& of) const {
-  return sequences.value_or(untrained ? 1 : of.micro_batch_size());
-}
-
-int64_t SizesRequest::tokens_of(const RunConfig& of) const {
-  return tokens.value_or(of.model.backbone.block_size);
-}
-
 std::optional<SizesRequest> parse_sizes(const Arguments& arguments) {
   if (asks_for_untrained(arguments)) return parse_of_preset(arguments);
   std::optional<SizesRequest> request = parse_of_run(arguments);

@@ -1,7 +1,7 @@
 #include "fathom/cli/trace/request.h"
 
 #include "fathom/base/error.h"
-#include "fathom/cli/text_request.h"
+#include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {

@@ -8,10 +8,10 @@
 #include "fathom/base/error.h"
 #include "fathom/base/processors.h"
 #include "fathom/base/text.h"
-#include "fathom/cli/list/list.h"
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/description.h"
+#include "fathom/train/recipe/preset_list.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
 #include "fathom/train/recipe/suggested_words.h"
@@ -101,7 +101,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   };
   const std::string named = named_preset(arguments);
   if (named == "list") {
-    run_list({});
+    print_presets();
     return std::nullopt;
   }
   if (!named.empty()) require_preset(named), request.config = preset_config(named);

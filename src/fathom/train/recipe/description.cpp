@@ -7,16 +7,19 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/config/config_file.h"
 #include "fathom/config/path_text.h"
 #include "fathom/model/spec/parameter_table.h"
+#include "fathom/track/run_folder.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
+#include "fathom/train/recipe/run_checkpoint.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "fathom/train/recipe/wiring_description.h"
 
@@ -167,6 +170,25 @@ int64_t vocabulary_of(const std::optional<DescribedRun>& run) {
 }
 
 }  // namespace
+
+std::optional<DescribedRun> described_run(const std::string& name) {
+  if (name.empty() || registry().has(name)) return std::nullopt;
+  const auto is_run = [](const std::string& folder) {
+    const FolderUse use = folder_use(folder);
+    return use == FolderUse::kRun || use == FolderUse::kHeld;
+  };
+  std::string folder = runs_root() + "/" + name;
+  if (!is_run(folder)) folder = home_expanded(name);
+  if (!is_run(folder)) {
+    if (name.find('/') != std::string::npos) resolve_run(name);  // says what it is
+    return std::nullopt;
+  }
+  try {
+    return DescribedRun{name, verified_state(run_checkpoint(name, "last"))};
+  } catch (const Error&) {  // another one may be there, and whole
+  }
+  return DescribedRun{name, verified_state(run_checkpoint(name, "auto"))};
+}
 
 nlohmann::json description_json(const RunConfig& described,
                                 const std::optional<DescribedRun>& run) {

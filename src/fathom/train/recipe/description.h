@@ -17,6 +17,8 @@ struct DescribedRun {
   std::string name;
   RunState state;
 };
+// A run in an experiment's place, as it was trained last. Nothing: `name` is no run. Throws Error.
+std::optional<DescribedRun> described_run(const std::string& name);
 
 // What is described, `notices`, then parameters by part, FLOPs, memory and settings, to standard
 // output. `run`: nothing for a preset, of whose corpus is the vocabulary.

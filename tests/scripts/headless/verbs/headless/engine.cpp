@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include "fathom/cli/engine/engine.h"
 #include "fathom/model/device.h"
+#include "fathom/study/chosen_model.h"
 #include "request.h"
 
 namespace fathom {

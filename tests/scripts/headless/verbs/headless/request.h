@@ -2,8 +2,8 @@
 
 #include <optional>
 
-#include "fathom/cli/model_choice.h"
 #include "fathom/config/command_line.h"
+#include "fathom/study/asked/model_choice.h"
 
 namespace fathom {
 

@@ -1,4 +1,4 @@
-#include "fathom/cli/loop_request.h"
+#include "fathom/study/asked/loop_lists.h"
 
 #include <fmt/format.h>
 

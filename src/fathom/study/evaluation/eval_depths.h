@@ -4,10 +4,10 @@
 #include <functional>
 #include <memory>
 
-#include "fathom/cli/engine/engine.h"
-#include "fathom/cli/eval/request.h"
 #include "fathom/data/in_batches.h"
 #include "fathom/report/report.h"
+#include "fathom/study/asked/eval_job.h"
+#include "fathom/study/chosen_model.h"
 
 namespace fathom {
 
@@ -16,7 +16,7 @@ using DepthData = std::function<std::shared_ptr<const FirstInBatches>(int64_t sh
 
 // What `--loops` and `--evaluations` ask for, over the first `batches` batches of `data`: a row for
 // the model as it was trained, each count and each evaluation, with paired differences.
-report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded,
+report::Report eval_depths(const EvalJob& request, const LoadedModel& loaded,
                            const std::string& corpus, const DepthData& data, int64_t batches,
                            at::Device device);
 

@@ -1,4 +1,4 @@
-#include "fathom/cli/model_choice.h"
+#include "fathom/study/asked/model_choice.h"
 
 #include <fmt/format.h>
 

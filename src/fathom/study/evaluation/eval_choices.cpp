@@ -1,4 +1,4 @@
-#include "fathom/cli/eval/engine_choices.h"
+#include "fathom/study/evaluation/eval_choices.h"
 
 #include <fmt/format.h>
 
@@ -10,8 +10,7 @@
 
 namespace fathom {
 
-report::Report eval_choices(const EvalRequest& request, const LoadedModel& loaded,
-                            at::Device device) {
+report::Report eval_choices(const EvalJob& request, const LoadedModel& loaded, at::Device device) {
   const NextTokenModel& model = next_token_model(loaded, request.model, "eval --hellaswag");
   const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "asked questions in words");
   const RunConfig& config = loaded.state.config;

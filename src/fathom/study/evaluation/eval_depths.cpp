@@ -1,4 +1,4 @@
-#include "fathom/cli/eval/engine_depths.h"
+#include "fathom/study/evaluation/eval_depths.h"
 
 #include <fmt/format.h>
 
@@ -31,7 +31,7 @@ struct DepthLine {
 
 // The model as it is, and then what was asked for. The count that differences are from is there
 // too.
-std::vector<DepthLine> asked_of(const EvalRequest& request, const ModelConfig& model,
+std::vector<DepthLine> asked_of(const EvalJob& request, const ModelConfig& model,
                                 std::optional<int64_t> trained) {
   std::vector<DepthLine> all = {{"as trained", {}, make_policy(model), false}};
   std::vector<int64_t> counts = request.loops;
@@ -74,7 +74,7 @@ std::optional<double> iterations_of(const Evaluation& e) {
 
 }  // namespace
 
-report::Report eval_depths(const EvalRequest& request, const LoadedModel& loaded,
+report::Report eval_depths(const EvalJob& request, const LoadedModel& loaded,
                            const std::string& corpus, const DepthData& data, int64_t batches,
                            at::Device device) {
   const RunConfig& config = loaded.state.config;

@@ -1,4 +1,4 @@
-#include "fathom/cli/text_request.h"
+#include "fathom/study/asked/typed_text.h"
 
 #include <fmt/format.h>
 

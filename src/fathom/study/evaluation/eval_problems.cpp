@@ -1,4 +1,4 @@
-#include "fathom/cli/eval/engine_problems.h"
+#include "fathom/study/evaluation/eval_problems.h"
 
 #include <fmt/format.h>
 
@@ -10,8 +10,7 @@
 
 namespace fathom {
 
-report::Report eval_problems(const EvalRequest& request, const LoadedModel& loaded,
-                             at::Device device) {
+report::Report eval_problems(const EvalJob& request, const LoadedModel& loaded, at::Device device) {
   const NextTokenModel& model = next_token_model(loaded, request.model, "eval --problems");
   const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "asked problems in words");
   const RunConfig& config = loaded.state.config;

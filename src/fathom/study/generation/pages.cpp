@@ -1,4 +1,4 @@
-#include "fathom/cli/generate/engine_pages.h"
+#include "fathom/study/generation/pages.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "fathom/cli/engine/engine.h"
+#include "fathom/study/chosen_model.h"
 
 #include <fmt/format.h>
 

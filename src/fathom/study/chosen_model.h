@@ -1,11 +1,11 @@
-// What the engine's halves of the verbs share.
+// The model that was chosen, as studies take it: loaded, with its tokenizer and its corpus.
 #pragma once
 
 #include <string>
 
-#include "fathom/cli/model_choice.h"
 #include "fathom/data/corpus.h"
 #include "fathom/model/next_token_model.h"
+#include "fathom/study/asked/model_choice.h"
 #include "fathom/train/checkpoint.h"
 
 namespace fathom {

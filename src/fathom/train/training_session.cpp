@@ -1,0 +1,129 @@
+#include "fathom/train/training_session.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <optional>
+
+#include "fathom/base/stop_signal.h"
+#include "fathom/base/text.h"
+#include "fathom/config/path_text.h"
+#include "fathom/model/device.h"
+#include "fathom/parallel/watched_ranks.h"
+#include "fathom/track/console.h"
+#include "fathom/train/reporter.h"
+
+namespace fathom {
+namespace {
+
+// 128 and the signal; that came to another rank, where it was none of this one's.
+int interrupted_code() {
+  const int signal = StopSignal::received();
+  return 128 + (signal != 0 ? signal : SIGTERM);
+}
+
+// Nothing of the run changes.
+int evaluate_only(const TrainRequest& request, WatchedRanks& ranks) {
+  Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
+  trainer.join(ranks.ranks(), request.options.ranks);
+  trainer.resume(
+      request.resume->checkpoint,
+      {request.resume->new_data, request.options.reset_history, request.options.ignore_optimizer});
+  const StopSignal signal;
+  TrainerEvents events;
+  if (request.launch.is_first())
+    events.evaluation = [](const EvalReport& r) {
+      for (const std::string& line : evaluation_lines(r)) say(stdout, line + "\n");
+    };
+  events.stop = [] { return StopSignal::received() != 0; };
+  const RunEnd end = trainer.run(events);
+  ranks.part();
+  return end == RunEnd::kDone ? 0 : interrupted_code();
+}
+
+// How much of the time that gradients were on their way cost nothing, over all ranks.
+void say_hidden_share(const Trainer& trainer, Ranks& ranks, bool says) {
+  const GradientSum* own = trainer.gradient_sum();
+  if (own == nullptr) return;
+  const auto all =
+      ranks.sum({{"hidden", own->seconds_hidden()}, {"waited", own->seconds_waited()}});
+  const double hidden = all.at("hidden"), waited = all.at("waited"), whole = hidden + waited;
+  if (says && whole > 0)
+    say(stdout,
+        fmt::format("sums over {} ranks: {:.0f} % behind backward passes, {:.3g} s waited\n",
+                    ranks.size(), 100 * hidden / whole, waited / ranks.size()));
+}
+
+int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& ranks,
+          const SamplesOf& samples_of) {
+  if (request.resume && request.config.training.eval_only) return evaluate_only(request, ranks);
+  if (request.launch.is_first()) {
+    check_run_store(run_store_path());
+    settle_killed_runs(run_store_path());
+  }
+  std::optional<RunFolder> folder;  // outlives the trainer, which tidies up in it
+  // Built and loaded before anything is claimed or removed: a wrong device, too little memory or
+  // weights that do not fit leave no trace.
+  Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
+  trainer.join(ranks.ranks(), request.options.ranks);
+  if (!request.initial_checkpoint.empty()) {
+    const std::vector<std::string> missing = trainer.start_from(request.initial_checkpoint);
+    if (!missing.empty())
+      request.notices.push_back(fmt::format("{} has no {}: they begin as initialised",
+                                            request.options.initial_model, join(missing, ", ")));
+  }
+  if (const InitialPart& part = request.initial_part; !part.checkpoint.empty()) {
+    TensorNames names;
+    for (const PartName& name : part.names) names.emplace_back(name.ours, name.theirs);
+    const TakenPart taken = trainer.take_part(part.checkpoint, names);
+    request.notices.push_back(fmt::format("{} of {} with {} are a part of the model, XXH3 {}",
+                                          counted(taken.tensors, "tensor"), part.checkpoint,
+                                          counted(taken.numbers, "number"), taken.checksum));
+  }
+  const SampleLines samples = samples_of(request, trainer);
+  const bool is_notebook = request.config.training.log_format == LogFormat::kNotebook;
+  // To the end of the process: a signal that comes while it leaves must not change how it ended.
+  [[maybe_unused]] static const auto* const signal = new StopSignal;
+  if (!request.launch.is_first()) {
+    request.options.run_name = ranks.ranks()->broadcast("");
+    const RunEnd end = train_along(request, trainer);
+    say_hidden_share(trainer, *ranks.ranks(), /*says=*/false);
+    ranks.part();
+    return end == RunEnd::kInterrupted ? interrupted_code() : 0;
+  }
+  folder = take_folder(request);
+  ranks.ranks()->broadcast(request.options.run_name);  // which may have become another one
+  RunEnd end = RunEnd::kDone;
+  try {
+    const auto ready = [&] {
+      if (!request.options.quiet && !is_notebook) print_header(request, trainer, threads);
+    };
+    end = train_in(*folder, request, trainer, ready, samples);
+  } catch (...) {
+    if (!trainer.has_begun()) folder->abandon();
+    throw;
+  }
+  say_hidden_share(trainer, *ranks.ranks(), !request.options.quiet && !is_notebook);
+  ranks.part();
+  if (end == RunEnd::kInterrupted) return interrupted_code();
+  if (is_notebook) return 0;  // whose console has its lines alone
+  const bool writes = trainer.model().next_token_model() != nullptr;
+  say(stdout, fmt::format("saved in {}; `fathom {} {}` {}\n", folder->name(),
+                          writes ? "generate" : "eval", shell_word(run_word(request.options)),
+                          writes ? "writes text with it" : "says how good it is"));
+  return 0;
+}
+
+}  // namespace
+
+int run_training(TrainRequest& request, const SamplesOf& samples_of) {
+  const ThreadChoice threads = set_threads(request.config.training.threads);
+  // Also with --quiet: they say that something was damaged, or changed.
+  if (request.resume)
+    for (const std::string& line : request.resume->lines) say_note(line);
+  WatchedRanks ranks(request.launch);
+  return ranks.say_once([&] { return train(request, threads, ranks, samples_of); });
+}
+
+}  // namespace fathom
