@@ -49,6 +49,24 @@ TEST(ScoreRows, ARowDoesNotDependOnTheOthers) {
   }
 }
 
+// A rule that leaves where nothing changed must not be told of less than nothing.
+TEST(ScoreRows, NothingDiffersByLessThanNothing) {
+  const Tensor a = scores(2000, 200, 5);
+  const Tensor b = a + 1e-7 * scores(2000, 200, 6);
+  EXPECT_GE(divergences(a, b, 1).min().item<double>(), 0);
+  const PlainOperations plain;
+  EXPECT_GE(divergences(a, b, 1).min().item<double>(), 0);
+}
+
+TEST(ScoreRows, OfOtherLayoutsAndTypesAreTheSame) {
+  const Tensor a = scores(20, 6, 1), b = scores(20, 6, 2);
+  const Tensor columns = a.t().contiguous().t();
+  ASSERT_FALSE(columns.is_contiguous());
+  EXPECT_LE(max_difference(entropies(columns, 1), entropies(a, 1)), 1e-14);
+  EXPECT_LE(max_difference(divergences(columns, b, 1), divergences(a, b, 1)), 1e-14);
+  EXPECT_LE(max_difference(margins(a.to(at::kDouble), 1), margins(a, 1)), 1e-14);
+}
+
 TEST(ScoreRows, OfWhatIsTheSameNothingDiffers) {
   const Tensor a = scores(4, 30, 1);
   EXPECT_EQ(divergences(a, a.clone(), 1).abs().max().item<double>(), 0);

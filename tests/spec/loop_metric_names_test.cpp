@@ -25,9 +25,9 @@ TEST(LoopMetricNames, NumbersAreToldFromNames) {
   for (const char* old : {"train/loops/0", "loops/12", "eval/val/loop_iterations/1",
                           "eval/val/loop_saved/0", "eval/a/b/loop_exits/0.3"})
     EXPECT_TRUE(numbers_loop_group(old)) << old;
-  for (const char* other :
-       {"train/loops/layer_0", "eval/val/loop_exits/layers_1-2.3", "train/layer_loss/0",
-        "eval/val/loop_depth/1", "loops", "loops/", "", "train/myloops/0"})
+  for (const char* other : {"train/loops/layer_0", "eval/val/loop_exits/layers_1-2.3",
+                            "train/layer_loss/0", "eval/val/loop_depth/1", "loops", "loops/", "",
+                            "train/myloops/0", "train/part/loops/0", "part/loops/0"})
     EXPECT_FALSE(numbers_loop_group(other)) << other;
 }
 

@@ -21,11 +21,11 @@ bool any_of(const Tensor& a_R);     // false: undefined
 
 // The places that are true, int64.
 Tensor places_of(const Tensor& a_R);
-// Of the rows of x and, behind them, of y, those at the places.
-Tensor take_rows_of_both(const Tensor& x, const Tensor& y, const Tensor& places_K);
 // Those rows of x (R, ...), and x with others in their place.
 Tensor take_rows(const Tensor& x, const Tensor& places_K);
 Tensor put_rows(const Tensor& x, const Tensor& places_K, const Tensor& rows_K);
+// Of the rows of x and, behind them, of y, those at the places.
+Tensor take_rows_of_both(const Tensor& x, const Tensor& y, const Tensor& places_K);
 // The rows of `a` where `choose_R`, else of `b`; (R, C).
 Tensor where_rows(const Tensor& choose_R, const Tensor& a, const Tensor& b);
 

@@ -103,7 +103,7 @@ Tensor divergences(const Tensor& a_RV, const Tensor& b_RV, double temperature) {
   const at::NoGradGuard no_grad;
   if (!are_on_hand(a_RV) || !are_on_hand(b_RV) || a_RV.sizes() != b_RV.sizes()) {
     const Tensor ln_a_RV = ln_p(a_RV, temperature), ln_b_RV = ln_p(b_RV, temperature);
-    return (ln_a_RV.exp() * (ln_a_RV - ln_b_RV)).sum(1);
+    return (ln_a_RV.exp() * (ln_a_RV - ln_b_RV)).sum(1).clamp_min(0);
   }
   return of_rows(a_RV, [&](int64_t row) {
     const RowScores a = row_of(a_RV, row, temperature), b = row_of(b_RV, row, temperature);
@@ -114,7 +114,8 @@ Tensor divergences(const Tensor& a_RV, const Tensor& b_RV, double temperature) {
       sum_b += std::exp(z_b);
       weighted += e * (z_a - z_b);
     }
-    return weighted / sum_a - (std::log(sum_a) - std::log(sum_b));
+    const double kl = weighted / sum_a - (std::log(sum_a) - std::log(sum_b));
+    return kl < 0 ? 0 : kl;  // by rounding; what is no number stays so
   });
 }
 

@@ -12,7 +12,7 @@ namespace fathom {
 Tensor entropies(const Tensor& scores_RV, double temperature);
 // The largest probability less the second one; with one token, its own.
 Tensor margins(const Tensor& scores_RV, double temperature);
-// KL(p(a) | p(b)).
+// KL(p(a) | p(b)), not below 0.
 Tensor divergences(const Tensor& a_RV, const Tensor& b_RV, double temperature);
 
 }  // namespace fathom

@@ -14,6 +14,9 @@ std::optional<size_t> begin_of_group(const std::string& series) {
   const size_t slash = series.rfind('/');
   if (slash == std::string::npos || slash + 1 == series.size()) return std::nullopt;
   const std::string before = series.substr(0, slash);
+  // A term of an objective may have any name.
+  if (before.rfind("part/", 0) == 0 || before.find("/part/") != std::string::npos)
+    return std::nullopt;
   const std::string metric = before.substr(before.rfind('/') + 1);
   for (const char* of_groups : {"loops", "loop_iterations", "loop_saved", "loop_exits"})
     if (metric == of_groups) return slash + 1;

@@ -50,7 +50,8 @@ Advance::Advance(const DepthWalk& walk, const DepthProgram& program, WalkState& 
       halting_(program.policy.halting),
       norms_(walk.settings_) {
   for (const StepSpec& step : program.steps)
-    if (step.layer.readout && use_of(step) != ReadoutUse::kNone) ++reads_[step.layer.readout->head];
+    if (step.layer.readout && use_of(step) == ReadoutUse::kTaught)
+      ++taught_[step.layer.readout->head];
   if (options.skip && halting_.halts() && halting_.history != MaskHistory::kCumulative)
     fail("rows cannot leave the walk with mask_history = previous",
          "a token that may come back has to be computed; take mask_history = cumulative");
@@ -271,8 +272,8 @@ Reading Advance::reading(const StepSpec& spec, StepRecord& record, const Tensor&
   // A gradient made now is there until backward; beside one that is there already (of another pass
   // of the step, or of a head that reads several times) it would be memory for nothing.
   const bool has_gradient = head.weight.is_leaf() && head.weight.grad().defined();
-  if (options_.row_weights && trace_ != nullptr && !has_gradient &&
-      reads_.at(spec.layer.readout->head) == 1)
+  if (options_.row_weights && trace_ != nullptr && !has_gradient && record.taught &&
+      taught_.at(spec.layer.readout->head) == 1)
     request.weight_R = options_.row_weights(record, *trace_);
   record.read = n_RC.size(0);
   if (!settled_R.defined()) return readout(n_RC, head, request);

@@ -93,7 +93,7 @@ class Advance {
   const Params& params_;
   const HaltingPolicy& halting_;  // of the walk
   SharedNorms norms_;
-  std::map<int, int> reads_;  // readouts of the program that are used, by head
+  std::map<int, int> taught_;  // readouts of the program that teach, by head
   // Of the step, if it has a readout, as long as its rows are as they were read.
   Reading last_reading_;
   std::shared_ptr<const Rows> read_rows_;

@@ -8,6 +8,8 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -20,7 +22,7 @@ namespace fathom {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr int64_t kScoresAtOnce = 1 << 23;  // 64 MiB of float64
+constexpr int64_t kScoresAtOnce = 1 << 23;  // 64 MiB of float64, where there are no kernels
 
 // f(first, count) -> (count) of so many rows at a time, one behind the other.
 template <class F>
@@ -146,6 +148,8 @@ class LoopRule {
   Tensor own_age(const Tensor& token_R) {
     const int64_t R = token_R.size(0);
     const Tensor before_R2 = memory_.past_RM.defined() ? memory_.past_RM.contiguous() : Tensor();
+    if (before_R2.defined() && before_R2.size(0) != R)
+      fail(fmt::format("a loop remembers {} rows and ends with {}", before_R2.size(0), R));
     const auto* before = before_R2.defined() ? before_R2.data_ptr<double>() : nullptr;
     Tensor now_R2 = new_tensor({R, 2}, at::kDouble), age_R = new_tensor({R}, at::kDouble);
     auto *now = now_R2.data_ptr<double>(), *age = age_R.data_ptr<double>();
