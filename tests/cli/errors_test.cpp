@@ -182,7 +182,19 @@ TEST_F(ErrorsTest, Runs) {
   const std::string line = "`fathom train gpt2ish_med --run_name=old --resume`";
   expect({{"train", "old"}, 2, {"no experiment, but a run"}, line});
   expect({{"train", "old", "--resume"}, 2, {"no experiment, but a run"}, line});
-  expect({{"train", "--resume", "--run_name=old"}, 2, {"EXPERIMENT is missing"}, line});
+  expect({{"train", "--resume", "--run_name=old"},
+          2,
+          {"EXPERIMENT is missing"},
+          "no checkpoint to go on from: `fathom train gpt2ish_med --run_name=old --force`"});
+  place_.write("notes.txt", "no run");
+  std::filesystem::create_directory(place_.path("runs/notes"));
+  std::filesystem::rename(place_.path("notes.txt"), place_.path("runs/notes/notes.txt"));
+  for (const char* experiment : {"", "gpt2ish"})
+    expect({experiment[0] == 0 ? Words{"train", "--resume", "--run_name=notes"}
+                               : Words{"train", experiment, "--resume", "--run_name=notes"},
+            2,
+            {"runs/notes is there and is no run"},
+            "another --run_name"});
   expect({{"train", "--resume=False", "--run_name=old"}, 2, {"EXPERIMENT is missing"}, "example"});
   expect({{"train", "--resume", "--run_name=zzz"},
           2,
@@ -199,6 +211,10 @@ TEST_F(ErrorsTest, Runs) {
   expect({{"train", "gpt2ish", "data/rain"}, 2, {"is data, not a config"}, "--dataset=data/rain"});
   expect({{"train", "gpt2ish", "data"}, 2, {"is a folder, not a config file"}, "--dataset=FOLDER"});
   expect({{"train", "gpt2ish", "old"}, 2, {"is a run, not a config file"}, line});
+  expect({{"train", "gpt2ish", "gpt2ish_med"}, 2, {"is an experiment, and one is named"}, "leave"});
+  std::filesystem::create_directory(place_.path("web"));
+  place_.write("web/meta.json", "{}");
+  expect({{"train", "gpt2ish", "web"}, 2, {"is a folder, not a config file"}, "--dataset=FOLDER"});
   expect({{"train", "data/rain"}, 2, {"no experiment, but data"}, "--dataset=data/rain"});
   expect({{"train", "data"}, 2, {"no experiment, but a folder"}, "--dataset=FOLDER"});
   expect({{"train", "rain"}, 2, {"no experiment, but data"}, "--dataset=rain"});

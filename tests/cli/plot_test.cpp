@@ -125,6 +125,9 @@ TEST_F(PlotTest, WhatIsNotThereIsNamed) {
   EXPECT_EQ(o.exit_code, 2);
   EXPECT_THAT(o.err, AllOf(HasSubstr("no metric \"eval/val/los\""),
                            HasSubstr("did you mean eval/val/loss? it has eval/val/loss, train/l")));
+  for (const char* part : {"loss", "Loss", "val/loss"})
+    EXPECT_THAT(plot({"first", "--metric=" + std::string(part)}).err,
+                HasSubstr("did you mean eval/val/loss"));
   EXPECT_THAT(plot({"first", "--metric=zzzzzz"}).err, HasSubstr("HINT: it has eval/val/loss"));
   for (const char* x : {"--x=seconds", "--x=flops", "--x=tokens"}) {
     o = plot({"first", x});

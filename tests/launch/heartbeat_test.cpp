@@ -187,13 +187,14 @@ TEST_F(Threads, ARankWaitsForTheFirstToSayIt) {
 // Where they share a console, that one rank failed is no news of the others.
 TEST_F(Threads, AnErrorThatFollowsAnothersIsSaidToo) {
   launch_.file = "ranks of --nproc";
-  const auto own = heartbeat(1);
   try {
     const auto first = heartbeat(0);
     throw std::runtime_error("a full disk");
   } catch (const std::runtime_error&) {
   }
-  while (!own->lost()) std::this_thread::sleep_for(1ms);
+  const auto own = heartbeat(1);
+  for (int i = 0; i < 10'000 && !own->lost(); ++i) std::this_thread::sleep_for(1ms);
+  ASSERT_TRUE(own->lost());
   EXPECT_EQ(own->lost()->kind, LossKind::kFailed);
   EXPECT_TRUE(own->is_said({ErrorKind::kFailure, "rank 0 has ended with an error", ""}));
 }

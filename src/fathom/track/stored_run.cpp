@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 
 #include "fathom/base/error.h"
@@ -25,16 +27,38 @@ StoredRun stored_run(const std::string& run) {
   return stored;
 }
 
+namespace {
+
+// "eval/val/loss" in "loss" and in "Val/Loss".
+bool ends_in(const std::string& name, const std::string& typed) {
+  if (typed.empty() || typed.size() > name.size()) return false;
+  const size_t begin = name.size() - typed.size();
+  const auto alike = [](char a, char b) {
+    return std::tolower(static_cast<unsigned char>(a)) ==
+           std::tolower(static_cast<unsigned char>(b));
+  };
+  return (begin == 0 || name[begin - 1] == '/') &&
+         std::equal(typed.begin(), typed.end(), name.begin() + static_cast<std::ptrdiff_t>(begin),
+                    alike);
+}
+
+}  // namespace
+
 RunStore open_store(const StoredRun& run) {
   return RunStore(run.store, {/*read_only=*/true});
 }
 
 void refuse_metric(const std::string& run, const std::string& metric,
                    const std::vector<std::string>& names) {
-  const std::string nearest = nearest_name(metric, names);
+  // A name's last parts are what people type.
+  constexpr size_t kMost = 3;
+  std::vector<std::string> meant;
+  for (const std::string& name : names)
+    if (meant.size() < kMost && ends_in(name, metric)) meant.push_back(name);
+  if (meant.empty()) meant = {nearest_name(metric, names)};
   misuse(fmt::format("the run {} has no metric {}", run, in_quotes(metric)),
-         (nearest.empty() ? "" : fmt::format("did you mean {}? ", nearest)) + "it has " +
-             join(names, ", "));
+         (meant.front().empty() ? "" : fmt::format("did you mean {}? ", join(meant, " or "))) +
+             "it has " + join(names, ", "));
 }
 
 }  // namespace fathom

@@ -17,8 +17,8 @@ namespace {
 
 constexpr int kMaxDumps = 20;  // of a run: a bad disk must not be filled by a bad run
 
-// One pass over the numbers: infinities and NaN survive a sum. That of large numbers may be infinite
-// where none of them is.
+// One pass over the numbers: infinities and NaN survive a sum. That of large numbers may be
+// infinite where none of them is.
 bool is_finite(const Tensor& t) {
   return std::isfinite(t.detach().sum().item<double>()) || t.detach().isfinite().all().item<bool>();
 }

@@ -73,8 +73,9 @@ void Trainer::resume(const std::string& checkpoint, ResumeOptions options) {
   }
   state_ = std::move(state);
   saved_step_ = state_.step;
-  // Whoever evaluated went on to show it.
-  if (state_.evaluated_step == state_.step) sampled_step_ = state_.step;
+  // Whoever ended there went on to show it, where the end has a sample.
+  const bool is_shown = state_.evaluated_step == state_.step && last_sample_due(config_.training);
+  sampled_step_ = is_shown ? state_.step : -1;
   take_best_of_folder();
 }
 

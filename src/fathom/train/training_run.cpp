@@ -80,6 +80,7 @@ class Training {
     events.stop = [] { return StopSignal::received() != 0; };
     try {
       const RunEnd end = trainer_.run(events);
+      require_folder();  // or what is said of the run would be of another one, or of none
       end == RunEnd::kInterrupted
           ? reporter_.interrupted(trainer_.saved_step(), trainer_.has_begun())
           : reporter_.finish();
@@ -105,11 +106,19 @@ class Training {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     require_folder();
     if (lost)
-      fail(
-          fmt::format("a part of the run's folder {} was removed by another process",
-                      folder_.name()),
-          "what else had been saved is as it was left; --resume goes on from the newest checkpoint "
-          "that is whole");
+      fail(fmt::format("a part of the run's folder {} was removed by another process",
+                       folder_.name()),
+           has_checkpoint()
+               ? "--resume goes on from the newest checkpoint that is whole"
+               : "no checkpoint is left that is whole; --force in place of --resume begins anew");
+  }
+
+  bool has_checkpoint() const {
+    try {
+      return newest_complete(folder_.path() + "/checkpoints").has_value();
+    } catch (const Error&) {
+      return false;
+    }
   }
 
   // Only watched: a text that cannot be made is no end of the run.

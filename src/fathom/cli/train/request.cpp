@@ -8,6 +8,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/processors.h"
 #include "fathom/base/text.h"
+#include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/description.h"
@@ -34,11 +35,16 @@ namespace {
     misuse(sentence, "for example: fathom train " + registry().example() + " --max_iters=500");
   if (run.empty())
     misuse(sentence, resume_line(run) + " goes on with a run; `fathom runs` shows them");
-  if (run.find('/') != std::string::npos)
-    resolve_run(run, /*takes_checkpoint=*/true);
-  else
-    require_run(run, /*preset=*/"");
-  misuse(sentence, resume_line(run) + " goes on with it");
+  if (run.find('/') == std::string::npos) require_run(run, /*preset=*/"");
+  const std::string folder = run.find('/') != std::string::npos
+                                 ? resolve_run(run, /*takes_checkpoint=*/true)
+                                 : run_folder(run);
+  std::string line = resume_line(run);
+  if (newest_complete(folder + "/checkpoints")) misuse(sentence, line + " goes on with it");
+  const std::string resume = "--resume";
+  line.replace(line.rfind(resume), resume.size(), "--force");
+  misuse(sentence,
+         fmt::format("{} has no checkpoint to go on from: {} starts it afresh", folder, line));
 }
 
 // Where the run will stand when it goes on.

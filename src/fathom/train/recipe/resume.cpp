@@ -47,7 +47,12 @@ bool was_made_of(const TrainingPlan& own, const TrainingPlan& other) {
 }  // namespace
 
 void require_run(const std::string& run, const std::string& preset) {
-  if (std::filesystem::exists(run_folder(run))) return;
+  const std::string folder = run_folder(run);
+  const FolderUse use = folder_use(folder);
+  if (use == FolderUse::kOther)
+    misuse(folder + " is there and is no run",
+           "`fathom runs` shows the runs that there are; a new one needs another --run_name");
+  if (use != FolderUse::kFree) return;
   const std::vector<std::string> names = run_names();
   const std::string nearest = nearest_name(run, names);
   misuse(fmt::format("there is no run {} in {} to go on with", in_quotes(run), runs_root()),

@@ -41,8 +41,16 @@ std::string named_run_folder(const std::string& run) {
 
 bool is_data(const std::string& word) {
   const std::vector<std::string> prepared = prepared_corpora();
-  return word == kNumbers || std::find(prepared.begin(), prepared.end(), word) != prepared.end() ||
-         is_corpus_folder(home_expanded(path_from_text(word)));
+  if (word == kNumbers || std::find(prepared.begin(), prepared.end(), word) != prepared.end())
+    return true;
+  const std::string folder = home_expanded(path_from_text(word));
+  if (!is_corpus_folder(folder)) return false;
+  try {
+    Corpus::open(folder);
+    return true;
+  } catch (const Error&) {  // a meta.json of something else
+    return false;
+  }
 }
 
 bool is_run(const std::string& word) {
@@ -53,6 +61,8 @@ bool is_run(const std::string& word) {
 // Where neither a config file nor an option is.
 [[noreturn]] void refuse_word(const std::string& word, bool is_folder) {
   const std::string quoted = in_quotes(word);
+  if (registry().has(word))
+    misuse(quoted + " is an experiment, and one is named already", "leave one of them out");
   if (is_run(word))
     misuse(quoted + " is a run, not a config file", resume_line(word) + " goes on with it");
   if (is_data(word))
