@@ -85,7 +85,7 @@ TEST(EarlyExitConfig, RangesOfTheLists) {
       {{{"layer_contexts", "[1, 1, 1, -1]"}}, {"0 <= layer_contexts"}, "layer_contexts"},
       {{{"gate_mode", "learnt"}}, {"gate_mode", "did you mean learned?"}, "gate_mode"},
       {{{"mask_history", "all"}}, {"mask_history", "previous, cumulative"}, "mask_history"},
-      {{{"mask_self", "some"}}, {"mask_self", "bool or None"}, "mask_self"},
+      {{{"mask_self", "some"}}, {"mask_self", "true, false or None"}, "mask_self"},
   });
 }
 
