@@ -372,23 +372,5 @@ TEST_F(TrainerTest, StandardErrorIsTheSpreadOfRepeatedEvaluations) {
   EXPECT_NEAR(claimed / spread, 1.0, 0.2);
 }
 
-TEST_F(TrainerTest, ASampleIsShownOnceAtAStepAndAtTheEnd) {
-  RunConfig config = tiny_run();
-  std::vector<int64_t> shown;
-  const auto train_to = [&](int64_t steps) {
-    config.training.max_iters = steps;
-    Trainer t = trainer(config, temp_ / "run");
-    if (const auto choice = newest_complete(temp_ / "run/checkpoints")) t.resume(choice->folder);
-    TrainerEvents events;
-    events.wants_sample = [](int64_t step, bool ends) { return ends || step % 4 == 2; };
-    events.sample = [&](int64_t step) { shown.push_back(step); };
-    EXPECT_EQ(t.run(events), RunEnd::kDone);
-  };
-  train_to(6);
-  EXPECT_THAT(shown, ElementsAre(2, 6));
-  train_to(9);
-  EXPECT_THAT(shown, ElementsAre(2, 6, 9)) << "6 had been shown";
-}
-
 }  // namespace
 }  // namespace fathom::testing
