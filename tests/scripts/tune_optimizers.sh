@@ -26,11 +26,11 @@ mkdir -p "$FATHOM_RUNS"
 
 # Optimiser, the key that is tuned, its values in ascending order, and what else it is given.
 rules=(
-  "adamw learning_rate 3e-4,1e-3,3e-3,1e-2"
+  "adamw learning_rate 3e-4,1e-3,3e-3,1e-2,3e-2"
   "adam learning_rate 3e-4,1e-3,3e-3,1e-2"
   "adagrad learning_rate 3e-3,1e-2,3e-2,1e-1"
-  "sgd learning_rate 1e-2,3e-2,1e-1,3e-1"
-  "rmsprop learning_rate 1e-4,3e-4,1e-3,3e-3"
+  "sgd learning_rate 1e-2,3e-2,1e-1,3e-1,1"
+  "rmsprop learning_rate 1e-4,3e-4,1e-3,3e-3,1e-2"
   "muon muon_lr 5e-3,1e-2,2e-2,5e-2"
   "schedule_free_adamw learning_rate 1e-3,3e-3,1e-2,3e-2 --decay_lr=False --optimizer_warmup_steps=100 --optimizer_warmup_fraction=0"
 )
