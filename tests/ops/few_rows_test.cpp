@@ -71,6 +71,12 @@ TEST(FewRows, RowsAreLibtorchs) {
     expect_the_same([&] { return take_rows_of_both(x, others, index_of({5, 0, 7, 3})); });
     expect_the_same([&] { return take_rows_of_both(x.narrow(0, 0, 0), others, places); });
     expect_the_same([&] { return put_rows(x, places, others.narrow(0, 0, 2)); });
+    expect_the_same([&] {
+      const Tensor own = x.clone();
+      put_rows_into(own, places, others.narrow(0, 0, 2));
+      EXPECT_TRUE(own.equal(put_rows(x, places, others.narrow(0, 0, 2))));
+      return own;
+    });
     expect_the_same([&] { return where_rows(mask({true, false, false, true}), x, others); });
     expect_the_same([&] { return take_rows(x.t(), index_of({2, 0})); });
   }

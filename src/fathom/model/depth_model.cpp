@@ -346,11 +346,7 @@ void DepthModel::choose_answers(const Rows& rows, const Asked& asked, const Dept
       return;
     }
     if (!next.scores_NV.defined()) next.scores_NV = zero_rows(scores_KV, N);
-    const Tensor places_K = index_tensor(numbers, n_RC.device());
-    if (next.scores_NV.numel() <= kFewNumbers)
-      next.scores_NV = put_rows(next.scores_NV, places_K, scores_KV);
-    else
-      next.scores_NV.index_copy_(0, places_K, scores_KV);  // nobody else has seen it
+    put_rows_into(next.scores_NV, index_tensor(numbers, n_RC.device()), scores_KV);
   }
 }
 

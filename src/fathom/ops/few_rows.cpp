@@ -127,6 +127,12 @@ bool has_numbers(const Tensor& x) {
   return has_kernels(x) && x.is_contiguous() && !(at::GradMode::is_enabled() && x.requires_grad());
 }
 
+// Rows that may be copied to those places of x, byte by byte.
+bool are_rows_of(const Tensor& x, const Tensor& places, const Tensor& rows) {
+  return are_few(x, rows) && is_place(places) && are_within(places, x.size(0)) &&
+         row_bytes(x) == row_bytes(rows) && rows.size(0) == places.numel();
+}
+
 bool are_scores(const Tensor& a, const Tensor& b) {
   return a.scalar_type() == at::kDouble && a.sizes() == b.sizes() && are_few(a, b);
 }
@@ -200,16 +206,22 @@ Tensor take_rows_of_both(const Tensor& x, const Tensor& y, const Tensor& places)
   return out;
 }
 
-Tensor put_rows(const Tensor& x, const Tensor& places, const Tensor& rows) {
-  if (!are_few(x, rows) || !is_place(places) || !are_within(places, x.size(0)) ||
-      row_bytes(x) != row_bytes(rows) || rows.size(0) != places.numel())
-    return x.index_copy(0, places, rows);
-  Tensor out = new_tensor(x.sizes(), x.scalar_type());
-  std::memcpy(bytes(out), bytes(x), x.nbytes());
+void put_rows_into(const Tensor& x, const Tensor& places, const Tensor& rows) {
+  if (!are_rows_of(x, places, rows)) {
+    x.index_copy_(0, places, rows);
+    return;
+  }
   const size_t size = row_bytes(x);
   for (int64_t i = 0; i < places.numel(); ++i)
-    std::memcpy(bytes(out) + size_t(places.data_ptr<int64_t>()[i]) * size,
+    std::memcpy(bytes(x) + size_t(places.data_ptr<int64_t>()[i]) * size,
                 bytes(rows) + size_t(i) * size, size);
+}
+
+Tensor put_rows(const Tensor& x, const Tensor& places, const Tensor& rows) {
+  if (!are_rows_of(x, places, rows)) return x.index_copy(0, places, rows);
+  Tensor out = new_tensor(x.sizes(), x.scalar_type());
+  std::memcpy(bytes(out), bytes(x), x.nbytes());
+  put_rows_into(out, places, rows);
   return out;
 }
 

@@ -24,6 +24,8 @@ Tensor places_of(const Tensor& a_R);
 // Those rows of x (R, ...), and x with others in their place.
 Tensor take_rows(const Tensor& x, const Tensor& places_K);
 Tensor put_rows(const Tensor& x, const Tensor& places_K, const Tensor& rows_K);
+// The same in x itself, which nobody else has, and without a graph.
+void put_rows_into(const Tensor& x, const Tensor& places_K, const Tensor& rows_K);
 // Of the rows of x and, behind them, of y, those at the places.
 Tensor take_rows_of_both(const Tensor& x, const Tensor& y, const Tensor& places_K);
 // The rows of `a` where `choose_R`, else of `b`; (R, C).

@@ -1,10 +1,7 @@
 #include "fathom/study/evaluation/eval_choices.h"
 
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 
-#include "fathom/base/error.h"
 #include "fathom/study/score_choices.h"
 #include "fathom/track/stage_line.h"
 
