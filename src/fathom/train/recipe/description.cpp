@@ -120,7 +120,7 @@ void print_wiring(const Description& d, const Style& style) {
 
 void print_cost(const Description& d, const Style& style) {
   const int64_t T = d.config.model.backbone.block_size;
-  fmt::print("\n{} (multiplications and additions of one token, context {})\n",
+  fmt::print("\n{} in training (multiplications and additions, context {})\n",
              style.bold("FLOPs per token"), T);
   for (const auto& [name, value] : {std::pair{"attention linears", d.flops.attention_linear},
                                     {"attention scores", d.flops.attention_scores},
