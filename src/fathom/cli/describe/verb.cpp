@@ -6,6 +6,7 @@
 
 #include "fathom/cli/verbs.h"
 #include "fathom/io/json_text.h"
+#include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
@@ -48,6 +49,9 @@ int run_describe(const Arguments& arguments) {
   std::vector<std::string> notices = apply_settings(*settings, preset, list);
   for (std::string& notice : resolve(list, config)) notices.push_back(std::move(notice));
   if (run)
+  if (!run)
+    if (std::string note = rate_left_high(list, config); !note.empty())
+      notices.push_back(std::move(note));
     for (std::string& change : changes(run->state.config, config))
       notices.push_back(std::move(change));
   if (json)

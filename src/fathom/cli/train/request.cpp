@@ -11,6 +11,7 @@
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/preset_list.h"
 #include "fathom/train/recipe/registry.h"
@@ -132,6 +133,9 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   std::optional<TrainingPlan> plan = asked_plan(request);
   if (request.options.resume) {
     // Once more, over the run's own configuration in place of the preset's.
+  if (!request.resume && !plan)  // whose stages have their own lengths
+    if (std::string note = rate_left_high(list, request.config); !note.empty())
+      request.notices.push_back(std::move(note));
     request.resume = find_checkpoint(request.options.run_name, request.options.checkpoint, preset);
     const TrainOptions options = request.options;
     request.config = request.resume->state.config;
