@@ -40,6 +40,7 @@ int run_describe(const Arguments& arguments) {
   };
   const std::string name = named_preset(arguments);
   const std::optional<DescribedRun> run = described_run(name);
+  if (!name.empty() && !run) require_preset(name);
   if (!name.empty()) config = run ? run->state.config : preset_config(name);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return 0;
