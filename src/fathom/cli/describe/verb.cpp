@@ -49,10 +49,10 @@ int run_describe(const Arguments& arguments) {
   FieldList list = make_list();
   std::vector<std::string> notices = apply_settings(*settings, preset, list);
   for (std::string& notice : resolve(list, config)) notices.push_back(std::move(notice));
-  if (run)
   if (!run)
     if (std::string note = rate_left_high(list, config); !note.empty())
       notices.push_back(std::move(note));
+  if (run)
     for (std::string& change : changes(run->state.config, config))
       notices.push_back(std::move(change));
   if (json)
