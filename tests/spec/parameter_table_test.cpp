@@ -6,6 +6,7 @@
 #include <set>
 
 #include "fathom/model/spec/depth_program.h"
+#include "fathom/model/spec/readout_uses.h"
 #include "fathom/train/recipe/decay.h"
 #include "recipe/config_testing.h"
 #include "spec/shrink_loops.h"
@@ -163,8 +164,10 @@ TEST(Flops, EqualACountOverTheTable) {
     const auto steps = static_cast<int64_t>(program.steps.size());
     EXPECT_TRUE(has_loops(config.model) || steps == b.n_layer ||
                 (config.model.architecture != nullptr && steps > b.n_layer));
-    // Heads that a rule asks, and no loss teaches.
-    const std::vector<double> taught = config.model.supervision.layer_weights(b.n_layer);
+    // Heads that a rule asks, and no loss teaches; of one that compares layers all count.
+    std::vector<double> taught = config.model.supervision.layer_weights(b.n_layer);
+    if (readout_uses(make_supervision(config.model.supervision, b.n_layer), program).empty())
+      taught.assign(taught.size(), 1);
     double untaught = 0;
     for (const StepSpec& step : program.steps) {
       expected += 2 * scores_met(step, plan, b.n_head, T);
