@@ -237,5 +237,29 @@ TEST_F(CompareTest, ASweepIsAllItsRunsAndKeepsItsNames) {
   EXPECT_THAT(all["notices"].dump(), HasSubstr("2 runs of the sweep w are not there yet"));
 }
 
+// A run of before loop groups were named by their layers has its group's numbers.
+TEST_F(CompareTest, LoopsOfOlderRunsAreFoundByTheirGroupsNames) {
+  const auto make = [&](const char* name, const char* group, double loops) {
+    fs::create_directories(place_.path(std::string("runs/") + name + "/checkpoints/last"));
+    RunStore store(place_.path("runs/fathom.db"));
+    const RunHandle run = store.create_run(
+        name, "gpt2", "[looping]\nloop_groups = [[0], [2, 3]]\n[training]\nseed = 1\n");
+    for (int i = 0; i < 3; ++i) {
+      const std::vector<MetricValue> values = {{std::string("train/loops/") + group, loops + i},
+                                               {"train/loops/0", -1.0}};
+      store.add(run, 100 * i, values);
+    }
+    store.set_status(run, RunStatus::kDone);
+  };
+  make("new", "layers_2-3", 5);
+  make("old", "1", 7);
+  const json all =
+      compared({"old", "new", "--group=word", "--metric=train/loops/layers_2-3", "--by=step"});
+  EXPECT_EQ(all["groups"].size(), 2U);
+  EXPECT_EQ(final(all, "steps", 0)["values"][0], 9);
+  EXPECT_EQ(compare({"old", "new", "--metric=train/loops/layers_0-1"}).exit_code, 2);
+  EXPECT_EQ(run({"plot", "old", "new", "--metric=train/loops/layers_2-3"}).exit_code, 0);
+}
+
 }  // namespace
 }  // namespace fathom

@@ -337,6 +337,21 @@ TEST_F(DescribeTest, AResumeIsDescribedAsItWillGoOn) {
   EXPECT_THAT(first_line({}), StartsWith(what + "30 of 2,000 steps, best"));
   EXPECT_THAT(first_line({"--max_iters=500"}), StartsWith(what + "30 of 500 steps, best"));
   EXPECT_EQ(first_line({"--reset_history"}), what + "0 of 2,000 steps");
+  // A best value that other numbers would be compared with is forgotten.
+  EXPECT_EQ(first_line({"--eval_iters=7"}), what + "30 of 2,000 steps");
+  place_.write("rain.txt", testing::small_text() + testing::small_text());
+  prepare_text("snow");
+  EXPECT_EQ(first_line({"--dataset=snow", "--accept_new_data"}),
+            "old: gpt2ish_shakespeare_cpu on snow, 30 of 2,000 steps");
+  const auto refused = [&](const Words& more) {
+    Words words = {"train", "gpt2ish_shakespeare_cpu", "--run_name=old", "--resume"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 2);
+    return o.err;
+  };
+  EXPECT_THAT(refused({"--dataset=snow", "--describe"}), HasSubstr("--accept_new_data=true takes"));
+  EXPECT_EQ(refused({"--dataset=snow", "--describe"}), refused({"--dataset=snow"}));
 }
 
 TEST_F(DescribeTest, AConfigFileInTheExperimentsPlaceIsToldSo) {

@@ -218,9 +218,9 @@ TEST_F(ErrorsTest, Runs) {
   expect({{"train", "data/rain"}, 2, {"no experiment, but data"}, "--dataset=data/rain"});
   expect({{"train", "data"}, 2, {"no experiment, but a folder"}, "--dataset=FOLDER"});
   expect({{"train", "rain"}, 2, {"no experiment, but data"}, "--dataset=rain"});
-  expect({{"train", "rain.txt"}, 2, {"no experiment, but a file"}, "fathom prepare rain.txt"});
+  expect({{"train", "rain.txt"}, 2, {"no experiment, but a text"}, "fathom prepare rain.txt"});
   expect({{"eval", "gpt2ish"}, 2, {"is a preset"}, "fathom train gpt2ish --run_name=NAME"});
-  expect({{"eval", "data/rain"}, 2, {"neither config.toml nor checkpoints"}, "newest: old"});
+  expect({{"eval", "data"}, 2, {"neither config.toml nor checkpoints"}, "newest: old"});
   expect({{"eval", "runs/old/checkpoints/last"},
           2,
           {"no such folder"},
@@ -236,6 +236,46 @@ TEST_F(ErrorsTest, Runs) {
   expect({{"generate", "old", "--temperature=-1"}, 2, {"temperature = -1"}});
   expect({{"generate", "old", "--top_k=0"}, 2, {"top_k = 0"}});
   expect({{"eval", "old", "--device=gpu"}, 2, {"device = gpu", "cuda:N"}});
+}
+
+// Data, a text and other files in a config file's, an experiment's and a run's place.
+TEST_F(ErrorsTest, WhatIsGivenInsteadIsToldSo) {
+  std::filesystem::copy_file(place_.path("data/rain/train.bin"), place_.path("lone.bin"));
+  place_.write("plan.json", R"({"a": {"dataset": "rain", "steps": 3}})");
+  place_.write("long.txt", std::string(2 << 20, 'x') + "\n");
+  place_.write("rain.gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\3", 10) + std::string(99, '\xfe'));
+  place_.write("typo.cfg", "# two lines\n\nn_layer == 3\n");
+  place_.write("ok.txt", "n_layer = 3\n");
+  struct Given {
+    const char *word, *what, *in_config, *elsewhere;
+  };
+  for (const Given& g : std::vector<Given>{
+           {"rain.txt", "a text",
+            "`fathom prepare rain.txt` makes data of it, which --dataset=rain",
+            "`fathom prepare rain.txt`"},
+           {"long.txt", "a text", "`fathom prepare long.txt`", "`fathom prepare long.txt`"},
+           {"data/rain", "data", "--dataset=data/rain takes it", "--dataset=data/rain` trains on"},
+           {"rain", "data", "--dataset=rain takes it", "--dataset=rain` trains on it"},
+           {"data/rain/train.bin", "a file of token ids", "--dataset=data/rain takes it",
+            "--dataset=data/rain` trains on it"}}) {
+    expect({{"train", "gpt2ish", g.word}, 2, {g.word, g.what, "not a config file"}, g.in_config});
+    expect({{"describe", "gpt2ish", g.word}, 2, {g.what, "not a config file"}, g.in_config});
+    expect({{"train", g.word}, 2, {"no experiment, but ", g.what}, g.elsewhere});
+    expect({{"describe", g.word}, 2, {"no experiment, but ", g.what}, g.elsewhere});
+    for (const char* verb : {"eval", "generate", "trace"})
+      expect({{verb, g.word}, 2, {"there is no run", "that is ", g.what}, g.elsewhere});
+  }
+  const auto no_config = [&](const char* word, const char* what, const char* hint) {
+    expect(
+        {{"train", "gpt2ish", std::string("--config=") + word}, 2, {what, "not a config"}, hint});
+  };
+  no_config("plan.json", "JSON", "--training_plan=plan.json takes");
+  no_config("data/rain/meta.json", "a file of prepared data", "--dataset=data/rain takes");
+  no_config("rain.gz", "a gzip file", "zcat");
+  no_config("lone.bin", "token ids", "config files are TOML");
+  // What may be settings, mistakes included, is read as such.
+  expect({{"train", "gpt2ish", "typo.cfg"}, 2, {"typo.cfg:3"}, "a config file is TOML"});
+  EXPECT_EQ(run({"describe", "gpt2ish", "ok.txt"}).exit_code, 0);
 }
 
 TEST_F(ErrorsTest, Prepare) {

@@ -2,15 +2,18 @@
 #include <set>
 
 #include "cli/cli_testing.h"
+#include "cli/saved_run.h"
 #include "fathom/cli/train/request.h"
 
 namespace fathom {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::StartsWith;
 using ::testing::UnorderedElementsAre;
 using testing::Words;
@@ -70,6 +73,29 @@ TEST_F(TrainRequestTest, EveryDecisionIsSaid) {
   EXPECT_THAT(
       parse({"train_shakespeare_char.py", "--dataset=rain", "--block_size=64"}).notices,
       ElementsAre(StartsWith("train_shakespeare_char.py: using the one that gpt2ish ships")));
+}
+
+// Of a new run, on the line or in a stage; a run that goes on keeps its schedule.
+TEST_F(TrainRequestTest, AShorterRunThatEndsHighIsTold) {
+  const auto told = HasSubstr("HINT: --lr_decay_iters=1500");
+  const auto notices = [](Words more) {
+    more.insert(more.begin(), "dag_predictor_small");
+    return parse_train(more)->notices;
+  };
+  EXPECT_THAT(notices({"--max_iters=1500"}), Contains(told));
+  EXPECT_THAT(run({"describe", "dag_predictor_small", "--max_iters=1500"}).out,
+              HasSubstr("--lr_decay_iters=1500"));
+  EXPECT_THAT(notices({"--max_iters=1500", "--lr_decay_iters=1500"}), Not(Contains(told)));
+  place_.write("plan.json", R"({"short": {"dataset": "numbers", "steps": 1500}})");
+  EXPECT_THAT(
+      notices({"--training_plan=" + place_.path("plan.json").string()}),
+      Contains(AllOf(StartsWith("the stage short: "), HasSubstr("\"lr_decay_iters\": 1500"))));
+  testing::save_state("old", "last", testing::saved_state("gpt2", "rain", 100));
+  Words more = {"gpt2", "--run_name=old", "--max_iters=9000", "--resume"};
+  EXPECT_THAT(parse_train(more)->notices, Not(Contains(HasSubstr("--lr_decay_iters"))));
+  more.back() = "--force";
+  more.insert(more.end(), {"--dataset=rain", "--block_size=16"});
+  EXPECT_THAT(parse_train(more)->notices, Contains(HasSubstr("--lr_decay_iters=9000")));
 }
 
 // A file that sets n_head and n_embd decides both: a width that no longer fits is refused.

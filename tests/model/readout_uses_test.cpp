@@ -109,6 +109,19 @@ TEST(ReadoutUses, HeadsThatNobodyAsksAreAsIfTheyWereNotThere) {
                    end->forward(corridor_batch(), corridor_pass()).flops + 4 * a_head);
 }
 
+// Nor is the norm before such a head computed.
+TEST(ReadoutUses, WhatNobodyReadsIsNotNormedEither) {
+  const SupervisionTable table = {last_of(2)};
+  const auto model = with_dropout(plan_with({true, true}), noisy(3), table);
+  Kept kept = {"head"};
+  WalkOptions options = with_needs(table, corridor_options(), kept);
+  options.uses = readout_uses(table, model->program());
+  ASSERT_THAT(options.uses, ElementsAre(kNone, kNone, kNone, kTaught));
+  model->walk().run(model->program(), corridor_batch(), options);
+  for (const int step : {0, 1, 2}) EXPECT_FALSE(kept.head(step).defined()) << step;
+  EXPECT_TRUE(kept.head(3).defined());
+}
+
 // The head of a loop that is the end of the model: read once, after the last iteration.
 TEST(ReadoutUses, AHeadInALoopIsReadWhereItTeaches) {
   const SupervisionTable table = {last_of(2)};

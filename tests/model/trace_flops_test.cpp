@@ -5,9 +5,11 @@
 #include <set>
 
 #include "fathom/base/error.h"
+#include "fathom/model/gate_loss.h"
 #include "fathom/model/trace_flops.h"
 #include "model/corridor_program.h"
 #include "property/presets.h"
+#include "recipe/config_testing.h"
 
 namespace fathom::testing {
 namespace {
@@ -39,13 +41,30 @@ TEST(FlopsOfATrace, OfADenseWalkAreThoseOfItsTokens) {
   }
 }
 
-TEST(FlopsOfATrace, OfThePresetsAreDescribes) {
-  for (property::Case c : property::all_cases()) {
-    if (c.config.architecture != nullptr) continue;
+// What `describe` says of a token of a training step: of heads that are read there and of what is
+// learned from, wherever the loops end and the gradients do.
+TEST(FlopsOfATrace, OfATrainingStepAreDescribes) {
+  std::vector<property::Case> cases = property::all_cases();
+  const auto add = [&](const char* name, const Settings& settings) {
+    property::Case c = {name, property::shrink(preset_config("looped_shakespeare").model)};
+    FieldList list;
+    add_fields(list, c.config);
+    for (const auto& [key, value] : settings) list.set_text(key, value, name);
+    validate(c.config);
+    cases.push_back(c);
+  };
+  add("a loop at the end", {{"loop_groups", "[[2]]"}});
+  add("a loop at the end, all taught",
+      {{"loop_groups", "[[2]]"}, {"layer_supervision", "all"}, {"loops_backprop_depth", "2"}});
+  add("gradients through the last iteration",
+      {{"loop_groups", "[[1, [2]]]"}, {"loops_backprop_depth", "1"}});
+  add("gates", {{"loop_groups", "[[0, [1]], [2]]"}, {"loop_halt_gate", "true"}});
+  for (property::Case& c : cases) {
     const HaltRule rule = c.config.halting.rule;
     // Their scores are made besides, by rows that are asked.
     if (rule == HaltRule::kKl || rule == HaltRule::kLowEntropy || rule == HaltRule::kMargin)
       continue;
+    if (c.config.architecture != nullptr) continue;
     SCOPED_TRACE(c.name);
     if (has_loops(c.config)) {  // what is told is of the mean count, which may be no whole number
       FieldList list;
@@ -55,10 +74,13 @@ TEST(FlopsOfATrace, OfThePresetsAreDescribes) {
     const auto model = model_of(c.config, property::kVocab);
     const Batch batch = batch_of(random_tokens({2, 5}, property::kVocab, 1),
                                  random_tokens({2, 5}, property::kVocab, 2));
-    const double expected = 10 * flops_per_token(c.config, property::kVocab, 5).forward();
-    EXPECT_DOUBLE_EQ(model->forward(batch, {}).flops, 3 * expected);
+    const Flops told = flops_per_token(c.config, property::kVocab, 5);
+    Pass pass;
+    pass.training = true;
+    EXPECT_EQ(model->forward(batch, pass).flops, 10 * told.training());
+    if (has_halting_gates(depth(*model).program())) continue;
     const at::NoGradGuard no_grad;
-    EXPECT_DOUBLE_EQ(model->forward(batch, {}).flops, expected);
+    EXPECT_EQ(model->forward(batch, pass).flops, 10 * told.forward());
   }
 }
 

@@ -1,4 +1,4 @@
-// What a resume says that follows from the keys it changes.
+// What is said that follows from keys: of a resume from those it changes, and of a shorter run.
 #include "fathom/train/recipe/consequences.h"
 
 #include <gmock/gmock.h>
@@ -126,6 +126,63 @@ TEST(Consequences, WhatThawsHasNoMoments) {
               ElementsAre(kThawed));
   EXPECT_THAT(after(100, {{"parameter_groups", "norm_out.*: frozen_until=101"}}, until), IsEmpty());
   EXPECT_THAT(after(160, {{"parameter_groups", "norm_out.*: lr=2"}}, until), IsEmpty());
+}
+
+// A key's value and where it was given.
+struct Given {
+  const char *key, *text, *origin = "--key";
+};
+std::string left_high(const std::string& preset, const std::vector<Given>& given,
+                      bool of_stage = false) {
+  RunConfig config = preset_config(preset);
+  FieldList list;
+  add_fields(list, config);
+  for (const Given& g : given) list.set_text(g.key, g.text, g.origin);
+  resolve(list, config);
+  if (!of_stage) return rate_left_high(list, config);
+  FieldList overrides;
+  add_fields(overrides, config);
+  return rate_left_high_in_stage(overrides, config);
+}
+
+// The preset's decay ends at step 5,000.
+TEST(RateLeftHigh, IsSaidOfAShorterRun) {
+  const char* const preset = "dag_predictor_small";
+  EXPECT_EQ(left_high(preset, {{"max_iters", "1500"}}),
+            "the last step's learning rate is 8.3e-04 and not 1.0e-05: max_iters = 1500 is over "
+            "before lr_decay_iters = 5000; HINT: --lr_decay_iters=1500 lets the decay end with it");
+  EXPECT_NE(left_high(preset, {{"max_iters", "1500", "mine.toml:3"}}), "");
+  for (const std::vector<Given>& fine : std::vector<std::vector<Given>>{
+           {},
+           {{"max_iters", "5000"}},
+           {{"max_iters", "9000"}},
+           {{"max_iters", "4999"}},  // as good as the end
+           {{"max_iters", "0"}},
+           {{"max_iters", "100"}},  // within the warm-up, which is said otherwise
+           {{"max_iters", "1500"}, {"lr_decay_iters", "1500"}},
+           {{"max_iters", "1500"}, {"lr_decay_iters", "None"}},
+           {{"max_iters", "1500"}, {"lr_decay_iters", "4000"}},
+           {{"lr_decay_iters", "4000"}, {"max_iters", "1500"}},
+           {{"max_iters", "1500", "mine.toml:3"}, {"lr_decay_iters", "5000", "mine.toml:4"}},
+           {{"max_iters", "1500"}, {"decay_lr", "False"}},
+           {{"max_iters", "1500"}, {"eval_only", "True"}},
+           {{"lr_decay_iters", "9000"}}})
+    EXPECT_EQ(left_high(preset, fine), "");
+  EXPECT_EQ(left_high("gpt2ish_shakespeare", {{"max_iters", "20"}, {"warmup_iters", "5"}}), "")
+      << "where the decay ends with the run";
+  // A file's decay, and fewer steps on the line behind it.
+  EXPECT_NE(left_high("gpt2ish_shakespeare",
+                      {{"lr_decay_iters", "600", "mine.toml:1"}, {"max_iters", "200"}}),
+            "");
+}
+
+TEST(RateLeftHigh, IsSaidOfAStageBeneathThePresetsDecay) {
+  EXPECT_THAT(left_high("dag_predictor_small", {{"max_iters", "1500"}}, /*of_stage=*/true),
+              ::testing::HasSubstr("HINT: \"lr_decay_iters\": 1500"));
+  EXPECT_EQ(left_high("dag_predictor_small", {{"max_iters", "1500"}, {"lr_decay_iters", "4000"}},
+                      /*of_stage=*/true),
+            "")
+      << "it is the line's";
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ std::map<std::string, double> observed(const Settings& settings) {
     seen["parameters"] += n;
     if (decays(spec, c.optimizer.decay_rule)) seen["decayed"] += n;
   }
-  seen["flops"] = flops_per_token(c.model, V, T).forward();
+  seen["flops"] = flops_per_token(c.model, V, T).training();
   seen["memory"] = training_memory(c.model, V, c.micro_batch_size(), T).total();
   seen["tokens"] = static_cast<double>(c.tokens_per_step());
   for (const int64_t step : {0, 10, 99, 200, 1000, 3000, 6000})
@@ -111,7 +111,7 @@ std::vector<Effect> effects() {
       {"gate_mode", "learned", size, {{"layer_tables", "true"}}},
       {"layer_contexts", "[1, 2, 4, 8, 16, 255]", {"flops"}},
       {"halt_rule", "max", readouts},
-      {"loop_halt_gate", "true", tables, {{"loop_groups", "[[1]]"}}},
+      {"loop_halt_gate", "true", size, {{"loop_groups", "[[1]]"}}},
       {"layer_supervision", "all", readouts},
       {"predict_ahead", "true", size},
       {"max_shift", "7", size, {{"predict_ahead", "true"}}},
@@ -141,7 +141,7 @@ std::vector<Effect> effects() {
       {"loop_sample_clamp", "4", readouts, with_loops({})},
       {"concatenate_initial_representation", "false", size, with_loops({})},
       {"loop_adapter", "group", tables, {{"loop_groups", "[[1], [3]]"}}},
-      {"loops_backprop_depth", "3", {"memory"}, with_loops({})},
+      {"loops_backprop_depth", "3", readouts, with_loops({})},
       {"loop_norm", "rms", {"parameters", "memory"}, with_loops({})},
       {"loop_signal", "vector", tables, with_loops({})},
   };

@@ -1,4 +1,4 @@
-// From the section `looping` to groups, doors, counts and costs.
+// From the section `looping` to groups, doors and counts.
 #include "fathom/model/spec/looping_config.h"
 
 #include <gmock/gmock.h>
@@ -304,34 +304,6 @@ TEST(LoopDoors, ParametersBeginAsTheirKindSays) {
   EXPECT_EQ(parameter(scale, "loop_signal.0.weight").decays, false);
   const auto norm = table({{"loop_norm", "layer"}, {"bias", "true"}});
   EXPECT_EQ(parameter(norm, "norm_loop.0.bias").shape, std::vector<int64_t>{20});
-}
-
-TEST(LoopCosts, AreOfTheMeanCountAndMemoryOfTheLargest) {
-  const auto flops = [](Settings settings) {
-    settings.emplace_back("loop_groups", "[[1], [2, [3]]]");
-    return flops_per_token(model_with(settings), kLoopVocab, 8).forward();
-  };
-  // Counts that are drawn independently: the mean over all of them.
-  double mean = 0;
-  for (const int a : {1, 2, 3})
-    for (const int b : {1, 2, 3})
-      for (const int c : {1, 2, 3})
-        mean += flops({{"loop_sampling_strategy", "fixed"},
-                       {"loop_counts", "[" + std::to_string(a) + "," + std::to_string(b) + "," +
-                                           std::to_string(c) + "]"}}) /
-                27;
-  EXPECT_NEAR(flops({{"max_loops", "3"}}), mean, 1e-9 * mean);
-  const auto memory = [](Settings settings) {
-    settings.emplace_back("loop_groups", "[[1]]");
-    return training_memory(model_with(settings), kLoopVocab, 2, 8).activations;
-  };
-  const auto of_count = [&](const char* count) {
-    return memory({{"loop_sampling_strategy", "fixed"}, {"max_loops", count}});
-  };
-  EXPECT_EQ(memory({{"max_loops", "9"}}), of_count("9"));
-  EXPECT_EQ(memory({{"max_loops", "9"}, {"loop_sample_clamp", "4"}}), of_count("4"));
-  EXPECT_EQ(memory({{"max_loops", "9"}, {"loops_backprop_depth", "3"}}), of_count("3"));
-  EXPECT_EQ(memory({{"max_loops", "2"}, {"loops_backprop_depth", "3"}}), of_count("2"));
 }
 
 TEST(LoopRemarks, TellWhatIsProbablyNotMeant) {

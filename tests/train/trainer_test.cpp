@@ -7,6 +7,8 @@
 #include <limits>
 
 #include "fathom/io/checkpoint_folder.h"
+#include "fathom/model/spec/parameter_table.h"
+#include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/schedule.h"
 #include "train/testing.h"
 
@@ -37,6 +39,25 @@ TEST_F(TrainerTest, MakesExactlyTheStepsAsked) {
   }
   EXPECT_THAT(history.evaluated_at(), ElementsAre(0, 3, 6, 7));
   EXPECT_EQ(load_state(checkpoint("run", "last")).step, 7);
+}
+
+// What `describe` says of a token is what a step counts of it.
+TEST_F(TrainerTest, AStepTakesWhatIsToldOfItsTokens) {
+  for (const char* taught : {"last", "all"})
+    for (const char* depth : {"0", "1"}) {
+      RunConfig config = tiny_run();
+      config.data.gradient_accumulation_steps = 2;
+      set_keys(config, {{"loop_groups", "[[1]]"},
+                        {"loop_sampling_strategy", "fixed"},
+                        {"max_loops", "3"},
+                        {"layer_supervision", taught},
+                        {"loops_backprop_depth", depth}});
+      Trainer trained = trainer(config);
+      const StepReport step = trained.train_step().value();
+      EXPECT_EQ(step.flops, static_cast<double>(step.tokens) *
+                                flops_per_token(config.model, corpus_->vocab_size(), 8).training())
+          << taught << " " << depth;
+    }
 }
 
 TEST_F(TrainerTest, EvaluatesTheEndOnce) {

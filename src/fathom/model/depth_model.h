@@ -31,10 +31,11 @@ class DepthModel : public NextTokenModel {
   // For models that are trained on something else: what is walked in place of the trainer's batch.
   virtual Batch prepare(const Batch& batch, const Pass& /*pass*/) const { return batch; }
   // For models that are trained on something more. `walked.trace` is the walk of `walked.batch` (as
-  // prepared); its rows are the batch's, (B * T, C). `walked.kept` has what the heads were given,
-  // and what watch() asked for. In training the trace has the readings that the objective asks for
-  // (readout_uses), and the last one. (Without a graph, and where watch() asks for nothing, rows
-  // that have left a loop are not computed: within the loop the heads were given the others.)
+  // prepared); its rows are the batch's, (B * T, C). `walked.kept` has what the heads were given
+  // that were read, and what watch() asked for. In training the trace has the readings that the
+  // objective asks for (readout_uses), and the last one. (Without a graph, and where watch() asks
+  // for nothing, rows that have left a loop are not computed: within the loop the heads were given
+  // the others.)
   virtual void add_losses(const WalkedBatch& /*walked*/, const Pass& /*pass*/,
                           ModelOutput& /*output*/) const {}
   // Names of what add_losses() reads in `walked.kept` besides "head" (walk/observer.h). Throws

@@ -30,10 +30,6 @@ WalkOptions with_needs(const SupervisionTable& table, WalkOptions options, Kept&
 // `cap` is that of the probability that a row halts with (HaltingConfig::probability_cap).
 RowWeights row_weights(const SupervisionTable& table, const Batch& batch, double cap = 1);
 
-// What a training pass makes of the program's readouts: those that no term reads and no rule asks
-// are not made, but for the program's last one, which answers. Empty: all of them teach.
-std::vector<ReadoutUse> readout_uses(const SupervisionTable& table, const DepthProgram& program);
-
 // Denominators that are known beforehand, by the name of the loss part.
 std::map<std::string, double> known_counts(const SupervisionTable& table, const Batch& batch);
 

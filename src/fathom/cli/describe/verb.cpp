@@ -6,6 +6,7 @@
 
 #include "fathom/cli/verbs.h"
 #include "fathom/io/json_text.h"
+#include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
@@ -39,6 +40,7 @@ int run_describe(const Arguments& arguments) {
   };
   const std::string name = named_preset(arguments);
   const std::optional<DescribedRun> run = described_run(name);
+  if (!name.empty() && !run) require_preset(name);
   if (!name.empty()) config = run ? run->state.config : preset_config(name);
   const auto settings = line.parse(arguments, make_list());
   if (!settings) return 0;
@@ -47,6 +49,9 @@ int run_describe(const Arguments& arguments) {
   FieldList list = make_list();
   std::vector<std::string> notices = apply_settings(*settings, preset, list);
   for (std::string& notice : resolve(list, config)) notices.push_back(std::move(notice));
+  if (!run)
+    if (std::string note = rate_left_high(list, config); !note.empty())
+      notices.push_back(std::move(note));
   if (run)
     for (std::string& change : changes(run->state.config, config))
       notices.push_back(std::move(change));

@@ -11,6 +11,7 @@
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/console.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/description.h"
 #include "fathom/train/recipe/preset_list.h"
 #include "fathom/train/recipe/registry.h"
@@ -45,17 +46,6 @@ namespace {
   line.replace(line.rfind(resume), resume.size(), "--force");
   misuse(sentence,
          fmt::format("{} has no checkpoint to go on from: {} starts it afresh", folder, line));
-}
-
-// Where the run will stand when it goes on.
-DescribedRun described(const TrainRequest& request, const TrainingPlan* plan) {
-  Resumption resume = *request.resume;
-  resume.state.config = request.config;
-  if (request.options.reset_history) {
-    drop_history(resume);
-    if (plan != nullptr && !plan->stages.empty()) resume.state.stage = plan->stages.front().name;
-  }
-  return {request.options.run_name, std::move(resume.state)};
 }
 
 // `--exp NAME` in place of the positional word; another word is then a config file.
@@ -143,9 +133,13 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   }
   for (std::string& notice : resolve(list, request.config))
     request.notices.push_back(std::move(notice));
+  if (!request.resume && !plan)  // whose stages have their own lengths
+    if (std::string note = rate_left_high(list, request.config); !note.empty())
+      request.notices.push_back(std::move(note));
   if (request.options.describe) {
     std::optional<DescribedRun> run;
-    if (request.resume) run = described(request, plan ? &*plan : nullptr);
+    if (request.resume)
+      run = DescribedRun{request.options.run_name, state_to_go_on(request, *plan)};
     print_description(request.config, request.notices, run);
     if (plan && !plan->stages.empty()) print_plan(*plan);
     return std::nullopt;

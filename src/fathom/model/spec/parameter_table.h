@@ -26,15 +26,17 @@ std::vector<ParameterSpec> parameter_table(const ModelConfig& config, int64_t vo
 
 int64_t parameter_count(const std::vector<ParameterSpec>& table);
 
-// Of one token in a forward pass over a full context of T tokens; an experiment's own matrices are
-// not known to the program, only to the configuration. Of a configuration whose loops draw their
-// counts in training: on average.
+// Of one token in a pass over a full context of T tokens in which every head answers and teaches;
+// an experiment's own matrices are not known to the program, only to the configuration.
 Flops flops_per_token(const DepthPlan& plan, const DepthProgram& program,
                       const BackboneConfig& backbone, int64_t vocab_size, int64_t T);
+// In a training pass, with the heads that are read there (readout_uses) and the gradients that
+// there are. Of a configuration whose loops draw their counts: at the mean ones. What a rule reads
+// of states besides depends on who is still asked, and is not in it.
 Flops flops_per_token(const ModelConfig& config, int64_t vocab_size, int64_t T);
 
 // Bytes of a training step at fp32: what the plain operations keep for backward, of the largest
-// counts that training draws.
+// counts that training draws and the heads that are read.
 struct MemoryEstimate {
   double parameters = 0, gradients = 0, optimizer = 0, activations = 0;
   double total() const { return parameters + gradients + optimizer + activations; }

@@ -129,8 +129,9 @@ class ParameterList {
 };
 
 // Multiplications and additions (2 per multiply-add) of one token in a forward pass over a full
-// context of T tokens, by part. Attention scores are counted dense over the context or a step's
-// window, as in Chowdhery et al. 2022 (PaLM), appendix B; norms and activations are not counted.
+// context of T tokens, by part, and of the gradients behind it. Attention scores are counted dense
+// over the context or a step's window, as in Chowdhery et al. 2022 (PaLM), appendix B; norms and
+// activations are not counted.
 struct Flops {
   double attention_linear = 0;
   double attention_scores = 0;
@@ -138,9 +139,11 @@ struct Flops {
   double head = 0;
   double doors = 0;  // gates and adapters
   double own = 0;    // an experiment's matrices, as if each were used once a token
+  // Twice what the forward pass of those parts takes that gradients go through. Not cost()'s.
+  double backward = 0;
 
   double forward() const { return attention_linear + attention_scores + mlp + head + doors + own; }
-  double training() const { return 3 * forward(); }  // backward is twice the forward
+  double training() const { return forward() + backward; }
 };
 
 // Of one token.

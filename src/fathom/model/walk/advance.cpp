@@ -230,11 +230,7 @@ void Advance::read_out(const StepSpec& spec, StepRecord& record) {
   const ReadoutSpec& readout_spec = *spec.layer.readout;
   const Rows& rows = *record.rows;
   const ReadoutUse use = use_of(spec);
-  if (use == ReadoutUse::kNone) {
-    if (options_.observe)
-      show(spec, "head", norms_.of(carry().r_RC, readout_spec.norm, params_), rows);
-    return;
-  }
+  if (use == ReadoutUse::kNone) return;
   record.taught = use == ReadoutUse::kTaught;
   record.readout = spec.readout;
   record.layer = readout_spec.layer;

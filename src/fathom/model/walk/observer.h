@@ -18,7 +18,7 @@ namespace fathom {
 //   "n"     its norm, which the block begins with
 //   "a" "m" what an attention or an MLP gives to the stream, as often as the wiring calls one
 //   "r" "y" and every other name that the wiring assigns: the value, as often as it is assigned
-//   "head"  what the head is given, at steps that read out
+//   "head"  what the head is given, at steps that are read (ReadoutUse::kNone: they are not)
 //   "iteration.0"  the stream at the end of an iteration of loop group 0, before rows that have
 //           left it come back
 // and "F.name.what", for what an experiment's function records. All but "door", "head" and

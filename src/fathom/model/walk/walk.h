@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "fathom/model/spec/readout_uses.h"
 #include "fathom/model/walk/block.h"
 #include "fathom/model/walk/halting.h"
 #include "fathom/model/walk/injection.h"
@@ -24,13 +25,6 @@ struct Trace;
 // ReadoutRequest::weight_R for a step that is about to be read, of what its record says by then,
 // rows, layer and done_R, and the records of the steps before. Undefined: the objective cannot say.
 using RowWeights = std::function<Tensor(const StepRecord& record, const Trace& so_far)>;
-
-// What somebody makes of a readout's scores.
-enum class ReadoutUse : char {
-  kNone,   // nothing: they are not made, and the step is as if it had no readout
-  kRead,   // they are looked at
-  kTaught  // the objective learns from them as well
-};
 
 struct WalkOptions {
   bool training = false;         // dropout acts, and gold scores look at targets

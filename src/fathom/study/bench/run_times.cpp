@@ -218,7 +218,7 @@ nlohmann::json bench_step(const BenchJob& job, int threads) {
   nlohmann::json out = about(job, threads);
   out["parameters"] = parameter_count(parameter_table(c.model, job.vocab_size));
   add_times(out, times, c.tokens_per_step());
-  out["gflop_per_s"] = 1e-9 * quantile(flops, 0.5) / quantile(times, 0.5);
+  out["gflop_per_s"] = 1e-9 * median_rate(flops, times);
   out["best_matmul_gflop_per_s"] = products.best_gflop_per_s();
   out["peak_rss_bytes"] = peak_rss_bytes;
   constexpr size_t kManyRatios = 50;
@@ -261,7 +261,7 @@ nlohmann::json bench_decode(const BenchJob& job, int threads) {
   nlohmann::json out = about(job, threads);
   out["sequences"] = job.sequences;
   add_times(out, times, job.sequences);
-  out["gflop_per_s"] = 1e-9 * quantile(flops, 0.5) / quantile(times, 0.5);
+  out["gflop_per_s"] = 1e-9 * median_rate(flops, times);
   out["weight_gb_per_s"] = 1e-9 * bytes / quantile(times, 0.5);
   out["read_gb_per_s"] = reference.gb_per_s();
   out["share_of_read"] = 1e-9 * bytes / quantile(times, 0.5) / reference.gb_per_s();

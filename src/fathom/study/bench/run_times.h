@@ -18,8 +18,9 @@ struct BenchJob {
 
 // What was measured, and with what.
 nlohmann::json about(const BenchJob& job, int threads);
-// Training steps on random tokens: about(), times in ms, tokens_per_s, gflop_per_s, the share of
-// the best product's. Throws Error where no corpus can be written.
+// Training steps on random tokens: about(), times in ms, tokens_per_s, gflop_per_s (the median of
+// the steps', whose work may differ), the share of the best product's. Throws Error where no corpus
+// can be written.
 nlohmann::json bench_step(const BenchJob& job, int threads);
 // Tokens one by one; half of the window is there before, the other half is what is measured.
 nlohmann::json bench_decode(const BenchJob& job, int threads);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 namespace fathom {
@@ -20,6 +21,13 @@ inline double quantile(std::vector<double> times, double share) {
   std::sort(times.begin(), times.end());
   const auto n = static_cast<double>(times.size());
   return times[static_cast<size_t>(std::clamp(std::ceil(share * n) - 1, 0.0, n - 1))];
+}
+
+// The median of what a second did: of repeats whose work differs each one's own.
+inline double median_rate(const std::vector<double>& work, const std::vector<double>& times) {
+  std::vector<double> rates;
+  for (size_t i = 0; i < times.size(); ++i) rates.push_back(work.at(i) / times[i]);
+  return quantile(std::move(rates), 0.5);
 }
 
 }  // namespace fathom

@@ -15,6 +15,7 @@
 #include "fathom/config/literal.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
+#include "fathom/study/many_runs/stored_series.h"
 #include "fathom/study/many_runs/sweep_record.h"
 #include "fathom/study/many_runs/used_up.h"
 #include "fathom/track/run_folder.h"
@@ -128,7 +129,7 @@ std::optional<GatheredRun> read_run(const StoredRun& run, const std::string& lab
                                     const std::string& metric, std::vector<std::string>& notices) {
   const RunStore store = open_store(run);
   const RunRecord record = *store.find(run.name);
-  const std::vector<Point> points = store.series(run.name, metric);
+  const std::vector<Point> points = series_of(store, record, metric);
   if (points.empty()) {
     const std::vector<std::string> names = store.metric_names(run.name);
     if (!names.empty()) refuse_metric(run.name, metric, names);

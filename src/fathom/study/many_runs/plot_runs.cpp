@@ -8,10 +8,9 @@
 #include "fathom/base/error.h"
 #include "fathom/base/lines.h"
 #include "fathom/base/text.h"
-#include "fathom/config/config_file.h"
+#include "fathom/study/many_runs/stored_series.h"
 #include "fathom/study/many_runs/used_up.h"
 #include "fathom/track/stored_run.h"
-#include "fathom/train/recipe/registry.h"
 
 namespace fathom {
 namespace {
@@ -36,15 +35,8 @@ double step_size(const StoredRun& run, const RunRecord& record) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   if (fs::exists(fs::path(run.store).parent_path() / run.name / "plan.json", ignored)) return 0;
-  try {
-    RunConfig config = preset_config(record.experiment);
-    FieldList fields;
-    add_fields(fields, config);
-    read_config_text(record.config_toml, record.name + "/config.toml", fields);
-    return static_cast<double>(config.tokens_per_step());
-  } catch (const Error&) {
-    return 0;
-  }
+  const std::optional<RunConfig> config = config_of(record);
+  return config ? static_cast<double>(config->tokens_per_step()) : 0;
 }
 
 UsedUp used_up(const RunStore& store, const StoredRun& run, PlotX x) {
@@ -70,7 +62,7 @@ std::vector<double> places(const RunStore& store, const StoredRun& run, PlotX x,
 
 report::Line line_of(const RunStore& store, const StoredRun& run, const std::string& metric,
                      PlotX x) {
-  const std::vector<Point> points = store.series(run.name, metric);
+  const std::vector<Point> points = series_of(store, *store.find(run.name), metric);
   if (points.empty()) {
     const std::vector<std::string> names = store.metric_names(run.name);
     if (names.empty())

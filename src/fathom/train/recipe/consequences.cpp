@@ -10,6 +10,7 @@
 #include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/parameter_groups.h"
+#include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/schedule.h"
 
 namespace fathom {
@@ -107,6 +108,48 @@ std::vector<std::string> consequences(const RunConfig& before, const RunConfig& 
     out.push_back(fmt::format("an evaluation sees {} sequences of a split in place of {}",
                               with_commas(seen), with_commas(old_seen)));
   return out;
+}
+
+namespace {
+
+// Empty: the last step has min_lr, or what prints alike. `remedy`: the key that ends the decay with
+// the run.
+std::string high_end(const RunConfig& c, const std::string& remedy) {
+  const int64_t steps = c.training.max_iters;
+  const ScheduleConfig& s = c.schedule;
+  if (!s.decay_lr || !s.lr_decay_iters || *s.lr_decay_iters <= steps || c.training.eval_only ||
+      s.warmup_iters >= steps)  // which has a sentence of its own
+    return {};
+  const auto shown = [](double rate) { return fmt::format("{:.1e}", rate); };
+  const std::string last = shown(learning_rate_at(c, steps - 1)),
+                    least = shown(learning_rate_at(c, *s.lr_decay_iters));
+  if (last == least) return {};
+  return fmt::format(
+      "the last step's learning rate is {} and not {}: max_iters = {} is over before "
+      "lr_decay_iters = {}; HINT: {} lets the decay end with it",
+      last, least, steps, *s.lr_decay_iters, remedy);
+}
+
+}  // namespace
+
+std::string rate_left_high(const FieldList& list, const RunConfig& config) {
+  const auto typed = [&](const char* key) {
+    const Field* field = list.find(key);
+    return field != nullptr && field->origin().rfind("--", 0) == 0;
+  };
+  // A file that has both means both.
+  const bool is_meant =
+      typed("lr_decay_iters") || (list.given("lr_decay_iters") && !typed("max_iters"));
+  if (!list.given("max_iters") || is_meant) return {};
+  return high_end(config, fmt::format("--lr_decay_iters={}", config.training.max_iters));
+}
+
+std::string rate_left_high_in_stage(const FieldList& list, const RunConfig& config) {
+  const bool is_presets =
+      registry().has(config.preset) &&
+      config.schedule.lr_decay_iters == preset_config(config.preset).schedule.lr_decay_iters;
+  if (list.given("lr_decay_iters") || !is_presets) return {};
+  return high_end(config, fmt::format("\"lr_decay_iters\": {}", config.training.max_iters));
 }
 
 }  // namespace fathom

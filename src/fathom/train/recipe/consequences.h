@@ -1,4 +1,5 @@
-// What follows from the keys that a resume changes, beyond what they say themselves.
+// What follows from keys beyond what they say themselves: those that a resume changes, and a
+// shorter run.
 #pragma once
 
 #include <optional>
@@ -21,5 +22,11 @@ struct Standing {
 // Throws Error(kUsage) where `after` freezes what there is not, or everything.
 std::vector<std::string> consequences(const RunConfig& before, const RunConfig& after, int64_t step,
                                       const Standing& at = {});
+
+// Of a new run whose max_iters was given, and whose preset has its decay end later: a sentence that
+// says at which learning rate the run would end. Empty: nothing is wrong.
+std::string rate_left_high(const FieldList& list, const RunConfig& config);
+// The same of a stage with so many steps, whose overrides are `list`.
+std::string rate_left_high_in_stage(const FieldList& list, const RunConfig& config);
 
 }  // namespace fathom

@@ -15,6 +15,7 @@
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/terminal.h"
+#include "fathom/train/recipe/given_instead.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
@@ -120,7 +121,7 @@ void print_wiring(const Description& d, const Style& style) {
 
 void print_cost(const Description& d, const Style& style) {
   const int64_t T = d.config.model.backbone.block_size;
-  fmt::print("\n{} (multiplications and additions of one token, context {})\n",
+  fmt::print("\n{} in training (multiplications and additions, context {})\n",
              style.bold("FLOPs per token"), T);
   for (const auto& [name, value] : {std::pair{"attention linears", d.flops.attention_linear},
                                     {"attention scores", d.flops.attention_scores},
@@ -180,7 +181,8 @@ std::optional<DescribedRun> described_run(const std::string& name) {
   std::string folder = runs_root() + "/" + name;
   if (!is_run(folder)) folder = home_expanded(name);
   if (!is_run(folder)) {
-    if (name.find('/') != std::string::npos) resolve_run(name);  // says what it is
+    if (name.find('/') != std::string::npos && !given_instead(name))
+      resolve_run(name);  // says what it is
     return std::nullopt;
   }
   try {

@@ -10,11 +10,13 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
+#include "fathom/data/numbers/example.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/run_request.h"
 #include "fathom/train/recipe/stage_data.h"
+#include "fathom/train/recipe/stage_runs.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "fathom/train/recipe/wiring_description.h"
 
@@ -206,6 +208,31 @@ void check_data(Resumption& plan, const std::vector<Corpus>& corpora, bool accep
   plan.new_data = true;
   plan.lines.push_back(fmt::format(
       "{} is new data, read from its start; the best evaluation so far is forgotten", names));
+}
+
+RunState state_to_go_on(TrainRequest& request, const TrainingPlan& plan) {
+  Resumption resume = *request.resume;
+  const RunState before = resume.state;
+  const TrainOptions& options = request.options;
+  const std::string& dataset = request.config.data.dataset;
+  if (plan.stages.empty() && (dataset != before.config.data.dataset || names_numbers(dataset))) {
+    RunData data;
+    if (!options.accept_new_data) data = RunData(resume.checkpoint, before);
+    std::vector<std::string> unsaid;
+    const std::vector<Corpus> corpora = open_data(request.config, unsaid, data);
+    resume.lines.clear();
+    check_data(resume, corpora, options.accept_new_data);
+    for (const std::string& line : resume.lines) request.notices.push_back(line);
+    resume.state.corpus_fingerprint = fingerprint(corpora);
+  }
+  resume.state.config = request.config;
+  if (!compares(before, resume.state))
+    resume.state.best_value = std::numeric_limits<double>::infinity();
+  if (options.reset_history) {
+    drop_history(resume);
+    if (!plan.stages.empty()) resume.state.stage = plan.stages.front().name;
+  }
+  return std::move(resume.state);
 }
 
 }  // namespace fathom

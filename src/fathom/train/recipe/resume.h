@@ -13,6 +13,7 @@
 namespace fathom {
 
 struct TrainOptions;  // run_request.h
+struct TrainRequest;
 
 struct Resumption {
   std::string checkpoint;          // its folder
@@ -51,5 +52,11 @@ void tell_changes(Resumption& plan, const StageRun& stage, const TrainOptions& o
 // Refuses data that is not what the run was trained on, unless `accept_new_data`, and data with
 // another tokenizer always: its ids would mean other text.
 void check_data(Resumption& plan, const std::vector<Corpus>& corpora, bool accept_new_data);
+
+// Where a run stands when it goes on as the request says, its best evaluation forgotten where that
+// will be; for who only tells it. Of a run without a training plan (`plan` has no stages) that is
+// given other data that is looked at, and refused, as check_data() does; what that says becomes a
+// notice.
+RunState state_to_go_on(TrainRequest& request, const TrainingPlan& plan);
 
 }  // namespace fathom

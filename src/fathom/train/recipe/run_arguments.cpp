@@ -14,6 +14,7 @@
 #include "fathom/data/prepare.h"
 #include "fathom/io/files.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/recipe/given_instead.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {
@@ -39,23 +40,19 @@ std::string named_run_folder(const std::string& run) {
                                             : (std::filesystem::path(runs_root()) / path).string();
 }
 
-bool is_data(const std::string& word) {
-  const std::vector<std::string> prepared = prepared_corpora();
-  if (word == kNumbers || std::find(prepared.begin(), prepared.end(), word) != prepared.end())
-    return true;
-  const std::string folder = home_expanded(path_from_text(word));
-  if (!is_corpus_folder(folder)) return false;
-  try {
-    Corpus::open(folder);
-    return true;
-  } catch (const Error&) {  // a meta.json of something else
-    return false;
-  }
-}
-
 bool is_run(const std::string& word) {
   const FolderUse use = word.empty() ? FolderUse::kFree : folder_use(named_run_folder(word));
   return use == FolderUse::kRun || use == FolderUse::kHeld;
+}
+
+// Data, or a file that has no settings.
+void refuse_other(const std::string& word) {
+  const auto other = given_instead(word);
+  if (!other) return;
+  misuse(fmt::format("{} is {}, not a config file", in_quotes(word), other->what),
+         !other->data.empty()     ? fmt::format("--dataset={} takes it", shell_word(other->data))
+         : !other->remedy.empty() ? other->remedy
+                                  : "config files are TOML or nanoGPT's .py");
 }
 
 // Where neither a config file nor an option is.
@@ -65,9 +62,7 @@ bool is_run(const std::string& word) {
     misuse(quoted + " is an experiment, and one is named already", "leave one of them out");
   if (is_run(word))
     misuse(quoted + " is a run, not a config file", resume_line(word) + " goes on with it");
-  if (is_data(word))
-    misuse(quoted + " is data, not a config file",
-           fmt::format("--dataset={} takes it", shell_word(word)));
+  refuse_other(word);
   if (is_folder)
     misuse(quoted + " is a folder, not a config file",
            "config files are TOML or nanoGPT's .py; --dataset=FOLDER takes prepared data");
@@ -135,9 +130,8 @@ void require_preset(const std::string& word) {
   if (registry().has(word)) return;
   const std::string sentence = fmt::format("{} is no experiment", in_quotes(word));
   if (is_run(word)) misuse(sentence + ", but a run", resume_line(word) + " goes on with it");
-  if (is_data(word))
-    misuse(sentence + ", but data", fmt::format("`fathom train {} --dataset={}` trains on it",
-                                                registry().example(), shell_word(word)));
+  if (const auto other = given_instead(word))
+    misuse(fmt::format("{}, but {}", sentence, other->what), other->hint());
   const PathKind kind = kind_of(home_expanded(word));
   if (kind == PathKind::kFolder)
     misuse(sentence + ", but a folder",
@@ -161,6 +155,7 @@ std::vector<std::string> apply_settings(const std::vector<CommandLine::Setting>&
     const PathKind kind = kind_of(path);
     if (kind == PathKind::kFolder) refuse_word(setting.text, /*is_folder=*/true);
     if (kind != PathKind::kNothing) {
+      refuse_other(setting.text);
       read_config_text(read_once(path, kMaxConfigBytes), path, list);
       continue;
     }

@@ -9,6 +9,7 @@
 #include "fathom/base/text.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
+#include "fathom/train/recipe/given_instead.h"
 #include "fathom/train/recipe/registry.h"
 
 namespace fathom {
@@ -20,6 +21,10 @@ std::string folder_of_run(const std::string& run, bool takes_checkpoint) {
   try {
     return resolve_run(run, takes_checkpoint);
   } catch (const Error& e) {
+    if (const auto other = given_instead(run); other && (!other->data.empty() || other->is_text))
+      throw Error(e.kind(),
+                  fmt::format("there is no run {}: that is {}", in_quotes(run), other->what),
+                  other->hint() + (run_names().empty() ? "" : "; " + e.hint()));
     if (!registry().has(run)) throw;
     throw Error(e.kind(), fmt::format("{} is a preset, and there is no run of that name", run),
                 fmt::format("`fathom train {} --run_name=NAME` trains one; {}", run, e.hint()));

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "fathom/base/text.h"
+#include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/data_options.h"
 #include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/plan_data.h"
@@ -138,6 +139,9 @@ void set_overrides(const Stage& stage, FieldList& list, RunConfig& config,
   const bool by_steps = stage.budget.unit == Budget::Unit::kSteps;
   config.training.max_iters = by_steps ? static_cast<int64_t>(stage.budget.amount) : 0;
   notices = resolve(list, config);
+  if (!by_steps) return;
+  if (std::string note = rate_left_high_in_stage(list, config); !note.empty())
+    notices.push_back(std::move(note));
 }
 
 // max_iters becomes what the budget comes to, whatever it was in the run's configuration, for a
