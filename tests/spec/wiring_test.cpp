@@ -85,7 +85,7 @@ TEST(Wiring, ShapesGrowToTheLargerOperand) {
 }
 
 TEST(Wiring, RIsAssignedAndWhatItGetsHasChannels) {
-  EXPECT_THAT(refused({}), HasSubstr("does not assign r"));
+  EXPECT_THAT(refused({}), HasSubstr("no statement assigns r"));
   EXPECT_THAT(refused({{{"t", attention(n)}}}),
               AllOf(HasSubstr("t = A(n)"), HasSubstr("assign r")));
   EXPECT_THAT(refused(one(number(1))), AllOf(HasSubstr("r = 1"), HasSubstr("channels")));

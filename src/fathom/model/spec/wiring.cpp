@@ -41,10 +41,11 @@ double result_of(Op op, double a, double b) {
 constexpr double kLargestNumber = std::numeric_limits<float>::max();
 constexpr double kSmallestDivisor = std::numeric_limits<float>::min();
 
-// "wiring, column 14, in `r = u*q`"; columns are of the whole text, and 0 if there is none.
-std::string place_in_wiring(const std::string& text, int column) {
+// "wiring, column 14, in `r=u*q`", as it was typed; columns are of the whole text, and 0 if there is
+// none.
+std::string place_in_wiring(const Statement& s, int column) {
   return fmt::format("wiring{}, in `{}`", column > 0 ? fmt::format(", column {}", column) : "",
-                     escaped(text));
+                     escaped(s.typed.empty() ? to_text(s) : s.typed));
 }
 
 constexpr const char* kWiringHint =
@@ -75,8 +76,10 @@ class Checker {
       assigns_y_ = assigns_y_ || s.target == "y";
     }
     if (!assigns_r)
-      misuse(fmt::format("{}: it does not assign r",
-                         place_in_wiring(to_text(wiring_), statement_ ? statement_->column : 0)),
+      misuse(fmt::format("{}: no statement assigns r",
+                         statement_ == nullptr
+                             ? "wiring"
+                             : place_in_wiring(*statement_, statement_->column)),
              "the last word of a block is r = ...");
     WiringParts parts;
     parts.attentions = count(attentions_, "A", parts.calls_of_attention);
@@ -95,7 +98,7 @@ class Checker {
   // `column`: 0, if there is no text.
   [[noreturn]] void refuse(const std::string& why, int column,
                            const std::string& hint = kWiringHint) const {
-    misuse(fmt::format("{}: {}", place_in_wiring(to_text(*statement_), column), why), hint);
+    misuse(fmt::format("{}: {}", place_in_wiring(*statement_, column), why), hint);
   }
 
   void check_target(const Statement& s) const {
@@ -314,7 +317,7 @@ void require_read_parts(const Wiring& wiring) {
   for (const Statement& s : wiring.statements)
     each_part_call(s.value, [&](const Expr& e) {
       if (read.count({e.op, e.part}) > 0) return;
-      misuse(fmt::format("{}: nothing reads what {} gives", place_in_wiring(to_text(s), e.column),
+      misuse(fmt::format("{}: nothing reads what {} gives", place_in_wiring(s, e.column),
                          escaped(to_text(e))),
              "read it, or leave it out: such a part would have parameters that never learn");
     });
@@ -343,7 +346,7 @@ void require_read_queries(const Wiring& wiring, const std::vector<bool>& compare
       if (read.count({e.op, e.part}) > 0 || usually.count({e.op, e.part}) == 0) return;
       misuse(fmt::format("{}: {} makes queries or keys, which attn_scores = uniform and fixed do "
                          "not read",
-                         place_in_wiring(to_text(s), e.column), escaped(to_text(e))),
+                         place_in_wiring(s, e.column), escaped(to_text(e))),
              "take attn_scores = softmax or sigmoid, or leave it out: such a part would have "
              "parameters that never learn");
     });
