@@ -138,7 +138,7 @@ class RandomFormula {
   }
 
   std::mt19937 generator_;
-  std::vector<std::string> names_ = {"r", "n", "n", "r", "y"};
+  std::vector<std::string> names_ = {"r", "n", "n", "r", "y", "pos"};
 };
 
 }  // namespace fathom::property

@@ -117,6 +117,7 @@ TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
   const std::pair<const char*, const char*> cases[] = {
       {"a = n; r = r + t", "column 16, in `r = r + t`: t has no value here"},
       {"a = n; n = r", "column 8, in `n = r`: n is computed at the block's door"},
+      {"pos = n; r = r", "column 1, in `pos = n`: pos is the position's row"},
       {"r = mean(r)", "column 5, in `r = mean(r)`: r needs a value with channels"},
       {"r = r + M(2*mean(n))", "column 12, in `r = r + M(2*mean(n))`: 2*mean(n) has no channels"},
       {"r = r + A[1](n)", "wiring, column 9: A[1] is called but not all before it"},

@@ -103,6 +103,22 @@ void check_shared_widths(const WiringConfig& c, const BackboneConfig& b, const E
     misuse(fmt::format("positions = every_layer with {}: one table of positions fits one width",
                        shown),
            "add --positions=add, or --layer_widths=None");
+  if (c.has_wiring() && called_parts(c).names_pos)
+    misuse(fmt::format("wiring = {} with {}: it reads pos, and one table of positions fits one "
+                       "width",
+                       in_quotes(c.wiring), shown),
+           "leave pos out of the wiring, or add --layer_widths=None");
+}
+
+// A table that is there for the blocks alone has to be read by them.
+void check_positions(const WiringConfig& c) {
+  if (!c.has_wiring() || c.positions != Positions::kNone) return;
+  const WiringParts parts = called_parts(c);
+  if (parts.names_pos && !parts.reads_pos)
+    misuse(fmt::format("positions = none with wiring = {}: neither r nor y is made of pos, so that "
+                       "its table would never learn",
+                       in_quotes(c.wiring)),
+           "make r of it, leave it out, or take positions = add");
 }
 
 }  // namespace
@@ -139,6 +155,7 @@ void validate(const WiringConfig& c, const BackboneConfig& b, const EarlyExitCon
   for (const ModuleClass which : {ModuleClass::kAttention, ModuleClass::kMlp, ModuleClass::kNorm})
     instances_of(c, which, b.n_layer);
   check_shared_widths(c, b, early_exit);
+  check_positions(c);
 }
 
 namespace {
@@ -157,6 +174,8 @@ class PartMaker {
     parts_ = check_wiring(plan.wirings.front());
     reader_of_n_ = reader_of_n(config);
   }
+
+  bool reads_pos() const { return parts_.reads_pos; }
 
   void give(LayerSpec& layer) {
     if (config_.has_wiring()) take_called(layer);
@@ -244,12 +263,13 @@ class PartMaker {
   size_t index_ = 0;  // of the layer
 };
 
-void place_positions(Positions positions, DepthPlan& plan) {
+void place_positions(Positions positions, bool blocks_read, DepthPlan& plan) {
   std::vector<Injection>& door = plan.stem.door;
   const auto table = std::find_if(door.begin(), door.end(), [](const Injection& injection) {
     return injection.kind == Injection::kPositionTable;
   });
-  if (positions == Positions::kNone) door.erase(table);
+  if (positions == Positions::kNone && blocks_read) table->meeting = Injection::kNotMet;
+  if (positions == Positions::kNone && !blocks_read) door.erase(table);
   if (positions == Positions::kMultiply) table->meeting = Injection::kMultiply;
   if (positions != Positions::kEveryLayer) return;
   bool is_first = true;
@@ -264,7 +284,7 @@ void place_positions(Positions positions, DepthPlan& plan) {
 void apply(const WiringConfig& section, const BackboneConfig& backbone, DepthPlan& plan) {
   PartMaker maker(section, backbone, plan);
   each_layer(plan, [&](LayerSpec& layer) { maker.give(layer); });
-  place_positions(section.positions, plan);
+  place_positions(section.positions, maker.reads_pos(), plan);
 }
 
 }  // namespace fathom

@@ -142,7 +142,7 @@ void add_fields(FieldList& list, WiringConfig& c) {
   list.section("wiring");
   list.add("wiring", c.wiring,
            "how a block joins attention A, MLP M, norms N and the stream r, 'r = r + A(n) * M(n)', "
-           "n being r's norm; None: block_style's")
+           "n being r's norm and pos the position's row; None: block_style's")
       .shapes_weights();
   add_attention_fields(list, c);
   add_mlp_fields(list, c);
@@ -150,7 +150,8 @@ void add_fields(FieldList& list, WiringConfig& c) {
   add_sharing_fields(list, c);
   list.add<Positions>("positions", c.positions,
                       "add: a table's row added to the token's; mul: the token's row times it; "
-                      "none: no table; every_layer: added at each later layer's door again",
+                      "none: no table, or the wiring alone reads it (pos); every_layer: added at "
+                      "each later layer's door again",
                       {{"add", Positions::kAdd},
                        {"mul", Positions::kMultiply},
                        {"none", Positions::kNone},
