@@ -2,7 +2,7 @@
 // data.
 //
 // A row is a name, a line of help, a wiring and settings. Each is registered twice: at the
-// notebook's size, and as NAME_small, for a few minutes on two cores.
+// notebook's size, and as NAME_small, for a minute or a few on two cores.
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
@@ -274,7 +274,7 @@ void add(Registry& registry, const WiringRow& row) {
   registry.add(row.name, row.help, [row](RunConfig& c) { notebook(c, row); });
 }
 void add_small(Registry& registry, const std::string& name, const WiringRow& row) {
-  registry.add(name + "_small", name + " small: 8 layers, 128 wide, for some minutes on two cores",
+  registry.add(name + "_small", name + " small: 8 layers, 128 wide, for a minute or a few on two cores",
                [row](RunConfig& c) { small(c, row); });
 }
 
