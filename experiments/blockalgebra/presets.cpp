@@ -171,9 +171,13 @@ std::vector<WiringRow> objective_rows() {
       {"5-test", "who halts answers, and confidence is penalised, as logged", kVanilla, 2.4e-3,
        halts + objective("conf_5")},
       {"5-test2", "5-test, run again", kVanilla, 2.4e-3, halts + objective("conf_5")},
-      {"6-test-1", "the next layer is asked, its p of the target rewarded; blocks stay as they are",
+      {"6-test-1",
+       "the next layer is asked, its p of the target rewarded, blocks stay as they are; who halts "
+       "goes by the layer's own p_max, there by the next one's",
        kVanilla, 6e-4, next + objective("conf_6_1")},
-      {"6-test-2", "the next layer is asked, its confidence rewarded; blocks stay as they are",
+      {"6-test-2",
+       "the next layer is asked, its confidence rewarded, blocks stay as they are; who halts goes "
+       "by the layer's own p_max, there by the next one's",
        kVanilla, 3e-4, next + objective("conf_6_2")},
       {"7-test-4", "every layer trained, and drawn to the next row's state a layer before",
        kVanilla, 6e-4, kAffine + objective("prevnext_dot")},
