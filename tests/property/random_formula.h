@@ -132,7 +132,7 @@ class RandomFormula {
     maybe("mlp_gated", {"true", "false"});
     maybe("norm_kind", {"layer", "rms"});
     maybe("norm_affine", {"true", "false"});
-    maybe("norm_ties", {"none", "last", "all"});
+    maybe("norm_ties", {"none", "last", "all", "blocks", "within"});
     maybe("positions", {"add", "mul", "none", "every_layer"});
     maybe("layer_supervision", {"all", "[0.5, 1]"});
   }

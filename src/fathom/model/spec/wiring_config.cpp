@@ -51,34 +51,49 @@ void check_style(const WiringConfig& c, const BackboneConfig& b) {
     misuse(fmt::format("norm_kind = {} with block_style = {}, whose blocks have RMS norms",
                        c.norm_kind == NormChoice::kLayer ? "layer" : "none", style),
            "add --norm_kind=rms, or write the block out as a wiring with --block_style=gpt2");
-  if (c.norm_ties != NormTies::kNone && c.norm_kind == NormChoice::kStyle)
+  if (ties_the_last(c.norm_ties) && c.norm_kind == NormChoice::kStyle)
     misuse(fmt::format("norm_ties = {} with block_style = {}: its blocks have RMS norms and the "
                        "last norm is a layer norm, which one module cannot be",
-                       c.norm_ties == NormTies::kLast ? "last" : "all", style),
+                       name_of(c.norm_ties), style),
            "add --norm_kind=rms");
+}
+
+void check_last_tie(const WiringConfig& c, const BackboneConfig& b) {
+  if (!ties_the_last(c.norm_ties)) return;
+  const char* ties = name_of(c.norm_ties);
+  const int count = instances_of(c, ModuleClass::kNorm, b.n_layer).count;
+  if (count != 1)
+    misuse(fmt::format("norm_ties = {} needs share_norm = one: there are {} norms {}, and the last "
+                       "one can be only one of them",
+                       ties, count,
+                       c.norm_ties == NormTies::kWithin ? "within the layers' blocks"
+                                                        : "at the layers' doors"),
+           "add --share_norm=one, or --norm_ties=none");
+  if (b.init == Init::kTakase && b.tie_head)
+    misuse(fmt::format("norm_ties = {} with init = takase, whose last norm is multiplied where a "
+                       "table is the head (tie_head = true): it cannot be the {} too",
+                       ties, c.norm_ties == NormTies::kWithin ? "blocks'" : "doors'"),
+           "take another init, tie_head=false or norm_ties=none");
 }
 
 void check_ties(const WiringConfig& c, const BackboneConfig& b) {
   if (c.norm_ties == NormTies::kNone || !c.has_norms()) return;
-  const char* ties = c.norm_ties == NormTies::kLast ? "last" : "all";
-  const int count = instances_of(c, ModuleClass::kNorm, b.n_layer).count;
-  if (count != 1)
-    misuse(fmt::format("norm_ties = {} needs share_norm = one: there are {} norms at the layers' "
-                       "doors, and the last one can be only one of them",
-                       ties, count),
-           "add --share_norm=one, or --norm_ties=none");
-  if (b.init == Init::kTakase && b.tie_head)
-    misuse(fmt::format("norm_ties = {} with init = takase, whose last norm is multiplied where a "
-                       "table is the head (tie_head = true): it cannot be the doors' too",
-                       ties),
-           "take another init, tie_head=false or norm_ties=none");
+  check_last_tie(c, b);
   if (!c.has_wiring()) return;
-  const bool has_norms_within = called_parts(c).norms > 0;
-  if (reader_of_n(c) != NormReader::kBlock && (c.norm_ties == NormTies::kLast || !has_norms_within))
+  const bool has_within = called_parts(c).norms > 0;
+  const bool has_doors = reader_of_n(c) == NormReader::kBlock;
+  // All: those of the three that there are.
+  if (!has_doors &&
+      (c.norm_ties == NormTies::kAll ? !has_within : c.norm_ties != NormTies::kWithin))
     misuse(fmt::format("norm_ties = {} with wiring = {}, which does not read n: there is no norm "
                        "at the layers' doors to tie",
-                       ties, in_quotes(c.wiring)),
+                       name_of(c.norm_ties), in_quotes(c.wiring)),
            "let the wiring read n, or take norm_ties = none");
+  if (!has_within && (c.norm_ties == NormTies::kBlocks || c.norm_ties == NormTies::kWithin))
+    misuse(fmt::format("norm_ties = {} with wiring = {}, which does not call N: there is no norm "
+                       "within the blocks to tie",
+                       name_of(c.norm_ties), in_quotes(c.wiring)),
+           "let the wiring call N, or take norm_ties = last or none");
 }
 
 // Layers that share a module are equally wide.
@@ -122,6 +137,30 @@ void check_positions(const WiringConfig& c) {
 }
 
 }  // namespace
+
+bool ties_the_last(NormTies ties) {
+  return ties == NormTies::kLast || ties == NormTies::kAll || ties == NormTies::kWithin;
+}
+
+bool ties_those_within(NormTies ties) {
+  return ties == NormTies::kAll || ties == NormTies::kBlocks || ties == NormTies::kWithin;
+}
+
+const char* name_of(NormTies ties) {
+  switch (ties) {
+    case NormTies::kLast:
+      return "last";
+    case NormTies::kAll:
+      return "all";
+    case NormTies::kBlocks:
+      return "blocks";
+    case NormTies::kWithin:
+      return "within";
+    case NormTies::kNone:
+      break;
+  }
+  return "none";
+}
 
 bool WiringConfig::has_wiring() const {
   return !trim(wiring).empty() && trim(wiring) != "None" && trim(wiring) != "none";
@@ -250,9 +289,10 @@ class PartMaker {
     if (reader_of_n_ == NormReader::kNobody) layer.norm_in.kind = NormSpec::kNone;
     if (config_.norm_ties == NormTies::kNone || !config_.has_norms()) return;
     if (!reads_n && layer.norm.empty()) return;  // which validate() refuses
-    const NormSpec tied = reads_n ? layer.norm_in : layer.norm.front();
-    if (config_.norm_ties == NormTies::kAll) layer.norm.assign(layer.norm.size(), tied);
-    if (layer.readout) layer.readout->norm = tied;
+    const bool of_doors = reads_n && config_.norm_ties != NormTies::kWithin;
+    const NormSpec tied = of_doors ? layer.norm_in : layer.norm.front();
+    if (ties_those_within(config_.norm_ties)) layer.norm.assign(layer.norm.size(), tied);
+    if (layer.readout && ties_the_last(config_.norm_ties)) layer.readout->norm = tied;
   }
 
   const WiringConfig& config_;

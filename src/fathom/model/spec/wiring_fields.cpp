@@ -92,9 +92,14 @@ void add_norm_fields(FieldList& list, WiringConfig& c) {
       .needs("norm_kind = style, layer or rms", [&c] { return c.has_norms(); });
   list.add<NormTies>(
           "norm_ties", c.norm_ties,
-          "last: the norms at all doors and the last one are one module, which needs "
-          "share_norm = one; all: those within the blocks too",
-          {{"none", NormTies::kNone}, {"last", NormTies::kLast}, {"all", NormTies::kAll}})
+          "norms that are one module; last: at all doors and the last one; within: in the blocks "
+          "and the last one; all: these three; each needs share_norm = one; blocks: at a door and "
+          "in its block",
+          {{"none", NormTies::kNone},
+           {"last", NormTies::kLast},
+           {"all", NormTies::kAll},
+           {"blocks", NormTies::kBlocks},
+           {"within", NormTies::kWithin}})
       .shapes_weights()
       .needs("norms with weights (norm_affine = true, norm_kind other than none)",
              [&c] { return c.has_norms() && c.norm_affine; });
