@@ -2,7 +2,7 @@
 // data.
 //
 // A row is a name, a line of help, a wiring and settings. Each is registered twice: at the
-// notebook's size, and as NAME_small, for a few minutes on two cores.
+// notebook's size, and as NAME_small, for a minute or a few on two cores.
 #include <fmt/format.h>
 
 #include "fathom/base/error.h"
@@ -171,9 +171,13 @@ std::vector<WiringRow> objective_rows() {
       {"5-test", "who halts answers, and confidence is penalised, as logged", kVanilla, 2.4e-3,
        halts + objective("conf_5")},
       {"5-test2", "5-test, run again", kVanilla, 2.4e-3, halts + objective("conf_5")},
-      {"6-test-1", "the next layer is asked, its p of the target rewarded; blocks stay as they are",
+      {"6-test-1",
+       "the next layer is asked, its p of the target rewarded, blocks stay as they are; who halts "
+       "goes by the layer's own p_max, there by the next one's",
        kVanilla, 6e-4, next + objective("conf_6_1")},
-      {"6-test-2", "the next layer is asked, its confidence rewarded; blocks stay as they are",
+      {"6-test-2",
+       "the next layer is asked, its confidence rewarded, blocks stay as they are; who halts goes "
+       "by the layer's own p_max, there by the next one's",
        kVanilla, 3e-4, next + objective("conf_6_2")},
       {"7-test-4", "every layer trained, and drawn to the next row's state a layer before",
        kVanilla, 6e-4, kAffine + objective("prevnext_dot")},
@@ -274,7 +278,7 @@ void add(Registry& registry, const WiringRow& row) {
   registry.add(row.name, row.help, [row](RunConfig& c) { notebook(c, row); });
 }
 void add_small(Registry& registry, const std::string& name, const WiringRow& row) {
-  registry.add(name + "_small", name + " small: 8 layers, 128 wide, for some minutes on two cores",
+  registry.add(name + "_small", name + " small: 8 layers, 128 wide, for a minute or a few on two cores",
                [row](RunConfig& c) { small(c, row); });
 }
 

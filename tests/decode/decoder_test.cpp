@@ -8,7 +8,7 @@
 #include "errors.h"
 #include "fathom/decode/generate.h"
 #include "model/memory_meter.h"
-#include "property/presets.h"
+#include "property/wiring_rows.h"
 
 namespace fathom::property {
 namespace {
@@ -101,6 +101,22 @@ TEST_F(DecoderTest, EveryPresetAtEveryPosition) {
     EXPECT_EQ(answers_.size(), c.halts() ? size_t(c.config.backbone.n_layer) : 1U)
         << "not every layer answered";
   }
+}
+
+// Rows of a notebook of wirings, drawn halts, which hide nothing, among them.
+TEST_F(DecoderTest, EveryWiringAtEveryPosition) {
+  const std::vector<Case> cases = preset_cases(true);
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    ASSERT_TRUE(c.grows());
+    answers_.clear();
+    const Subject s = subject(c, text_batch(6, kBlock, 5), at::kDouble);
+    for (const Exit exit : {Exit::kFirstConfident, Exit::kLast})
+      for (const Overflow overflow : {Overflow::kRecompute, Overflow::kHalf})
+        expect_as_uncached(*s.model, {0, kBlock, overflow}, exit, kBlock + 3, 1e-11);
+    EXPECT_EQ(answers_.size() > 1, c.acts()) << "a walk that halts answers at several layers";
+  }
+  expect_all_wirings(cases);
 }
 
 // A cache has a place for every iteration, however many there are.

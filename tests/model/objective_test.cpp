@@ -276,19 +276,19 @@ TEST(NamedObjectives, AreWhatTheirDefinitionsSay) {
 
 // Who halts does not survive: the fourth test's first factor is 1 wherever it counts.
 TEST(NamedObjectives, TheFourthTestIsDegenerateToTheBit) {
-  const auto first_part = [](const std::string& objective) {
+  const auto part = [](const std::string& objective) {
     return objective_model(objective_config(objective))
         ->forward(objective_batch(), {})
         .losses.at(0)
         .sum.item<double>();
   };
-  EXPECT_EQ(first_part("conf_4"),
-            first_part("x = (-ln(1 - p_max))*survives [layers=all, judge=self_frozen]"));
-  EXPECT_EQ(first_part("x = halts*survives*ce [layers=all]"), 0);
-  EXPECT_EQ(first_part("x = ce [layers=all, weights=[0, 0, 1]]"), first_part("last"));
-  const double parts = first_part("x = ce*answers [layers=all]");
-  EXPECT_NEAR(first_part("x = ce*answers [layers=0..1]") + first_part("x = ce*answers"), parts,
-              1e-12);
+  EXPECT_EQ(part("conf_4"), part("x = (-ln(1 - p_max))*survives [layers=all, judge=self_frozen]"));
+  EXPECT_EQ(part("x = halts*survives*ce [layers=all]"), 0);
+  EXPECT_EQ(part("x = ce [layers=all, weights=[0, 0, 1]]"), part("last"));
+  const double parts = part("x = ce*answers [layers=all]");
+  EXPECT_NEAR(part("x = ce*answers [layers=0..1]") + part("x = ce*answers"), parts, 1e-12);
+  // Without a forced last layer.
+  EXPECT_NEAR(part("x = ce*halts [layers=all]") + part("x = ce*survives"), parts, 1e-12);
   EXPECT_NEAR(objective_value("loss = ce [layers=all]"), 3 * objective_value("all"), 1e-12);
 }
 

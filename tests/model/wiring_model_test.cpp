@@ -128,6 +128,30 @@ TEST(CarryLayout, WithTiedNormsIsTheTextbooksLoop) {
   EXPECT_FALSE(w.model->parameters().find("norm_out.0.weight").defined());
 }
 
+// The table's rows as they are there, and nothing at the stem.
+TEST(CarryLayout, PositionsMayComeByTheWiringAlone) {
+  const Settings settings = {{"wiring", "r = r + A(n + pos) + M(n)*pos"}, {"positions", "none"}};
+  const WiredModel w(settings);
+  Tensor r = w.tokens();
+  for (const char* layer : {".0", ".1", ".2"}) {
+    const std::string at = layer;
+    const Tensor n = w.normed(r, "norm_in" + at);
+    r = r + w.attention(n + w.positions(), "attention" + at) + w.mlp(n, "mlp" + at) * w.positions();
+  }
+  EXPECT_LT(max_difference(w.logits(), w.scores(w.normed(r, "norm_out.0"))), 1e-11);
+  const auto learns = [&](const Settings& more) {
+    Settings all = settings;
+    all.insert(all.end(), more.begin(), more.end());
+    const WiredModel model(all);
+    backward(model.model->forward(model.batch, {}).losses.at(0).sum);
+    const Tensor gradient = model.at("position_table.weight").grad();
+    return gradient.defined() && gradient.abs().max().item<double>() > 0;
+  };
+  EXPECT_TRUE(learns({}));
+  EXPECT_FALSE(learns({{"reach_embeddings", "false"}}));
+  EXPECT_FALSE(learns({{"freeze_parts", "embedding"}}));
+}
+
 TEST(CarryLayout, WithUntiedNormsIsGpt2) {
   const at::NoGradGuard no_grad;
   const WiredModel typed({{"wiring", "u = r + A(n); r = u + M(N(u))"}, {"bias", "true"}});

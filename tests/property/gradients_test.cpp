@@ -1,6 +1,6 @@
 // Gradients of the objective against differences, and of a batch against those of its parts.
 #include "fathom/train/loss_parts.h"
-#include "property/presets.h"
+#include "property/wiring_rows.h"
 
 namespace fathom::property {
 namespace {
@@ -164,6 +164,35 @@ std::vector<Case> cases_of_every_weight() {
   return cases;
 }
 
+// Whatever the parts, the step is that of the whole batch.
+void expect_step_of(const Subject& s, const Batch& batch, const Sums& whole,
+                    const std::vector<int64_t>& parts) {
+  const Sums split = summed(s, batch, parts);
+  for (size_t i = 0; i < whole.gradients.size(); ++i) {
+    const Tensor &a = whole.gradients[i], &b = split.gradients[i];
+    ASSERT_EQ(a.defined(), b.defined());
+    EXPECT_LE(a.defined() ? relative_gap(a, b) : 0, 1e-12);
+  }
+  for (const auto& [name, loss] : whole.losses)
+    EXPECT_NEAR(split.losses.at(name), loss, 1e-12) << name;
+  for (const auto& [name, metric] : whole.metrics) {
+    EXPECT_NEAR(split.metrics.at(name).first, metric.first, 1e-11) << name;
+    EXPECT_EQ(split.metrics.at(name).second, metric.second) << name;
+  }
+}
+
+// With objectives of means over the step (2-test), and with drawn halts.
+TEST_F(Gradients, OfABatchOfEveryWiringAreThoseOfItsParts) {
+  const std::vector<Case> cases = preset_cases(true);
+  for (const Case& c : cases)
+    for (const Batch& batch : {text_batch(5, kBlock, 3), ragged_batch(5, 7, 4)}) {
+      SCOPED_TRACE(c.name + (batch.valid_BT.defined() ? ", ragged" : ""));
+      const Subject s = subject(c, batch, at::kDouble, true);
+      expect_step_of(s, batch, summed(s, batch, {5}), {2, 3});
+    }
+  expect_all_wirings(cases);
+}
+
 TEST_F(Gradients, OfABatchAreThoseOfItsParts) {
   int64_t known = 0, told_by_the_walk = 0;
   for (const Case& c : cases_of_every_weight())
@@ -177,20 +206,8 @@ TEST_F(Gradients, OfABatchAreThoseOfItsParts) {
       ++(unknown ? told_by_the_walk : known);
       const Sums whole = summed(s, batch, {5});
       for (const std::vector<int64_t>& parts :
-           {std::vector<int64_t>{1, 1, 1, 1, 1}, std::vector<int64_t>{2, 3}}) {
-        const Sums split = summed(s, batch, parts);
-        for (size_t i = 0; i < whole.gradients.size(); ++i) {
-          const Tensor &a = whole.gradients[i], &b = split.gradients[i];
-          ASSERT_EQ(a.defined(), b.defined());
-          EXPECT_LE(a.defined() ? gap(a, b) : 0, 1e-12);
-        }
-        for (const auto& [name, loss] : whole.losses)
-          EXPECT_NEAR(split.losses.at(name), loss, 1e-12) << name;
-        for (const auto& [name, metric] : whole.metrics) {
-          EXPECT_NEAR(split.metrics.at(name).first, metric.first, 1e-11) << name;
-          EXPECT_EQ(split.metrics.at(name).second, metric.second) << name;
-        }
-      }
+           {std::vector<int64_t>{1, 1, 1, 1, 1}, std::vector<int64_t>{2, 3}})
+        expect_step_of(s, batch, whole, parts);
     }
   EXPECT_GE(known, 30);
   EXPECT_GE(told_by_the_walk, 30);

@@ -20,6 +20,7 @@
 #include "fathom/train/recipe/registry.h"
 #include "model/walking.h"
 #include "property/halting_cases.h"
+#include "property/slope.h"
 #include "spec/shrink_loops.h"
 
 namespace fathom::property {
@@ -196,6 +197,12 @@ inline std::vector<Case> composed_cases() {
     c.backbone.attn_dropout = 0.4;
   });
   for (const HaltingCase& h : kHaltingCases) add(h.name, exit, [&](C& c) { h.change(c.halting); });
+  add("positions that blocks read", plain, [](C& c) {
+    c.wiring.wiring = "r = r + A(n + pos); r = r + M(N(r)*pos)";
+    c.wiring.positions = Positions::kNone;
+  });
+  add("positions that blocks read, exits", exit,
+      [](C& c) { c.wiring.wiring = "a = A(pos - n, r*pos); r = r + a + M(n)"; });
   add("detach", exit, [](C& c) { c.early_exit.detach_between_layers = true; });
   return cases;
 }
@@ -333,45 +340,6 @@ inline Tensor objective(const std::vector<LossPart>& parts) {
     sum = sum.defined() ? sum + mean : mean;
   }
   return sum.defined() ? sum : at::zeros({}).set_requires_grad(true);
-}
-
-// d f along a random direction that moves every entry of the leaves: by their gradients, and by
-// central differences of five points. A leaf without a gradient must not matter.
-struct Slope {
-  double gradient = 0, difference = 0;
-
-  bool agrees() const {
-    // Below 1e-3 the rounding of f itself shows in the difference.
-    return std::abs(gradient - difference) <= 1e-6 * std::max(std::abs(difference), 1e-3);
-  }
-};
-inline Slope slope_of(const std::function<Tensor()>& f, const std::vector<Parameter>& leaves,
-                      unsigned seed) {
-  const at::NoGradGuard no_grad;
-  Slope slope;
-  std::vector<Tensor> directions, kept;
-  int64_t n = 0;
-  for (const Parameter& p : leaves) {
-    directions.push_back(random_normal(p.tensor.sizes(), seed++));
-    kept.push_back(p.tensor.clone());
-    n += p.tensor.numel();
-    if (p.tensor.grad().defined())
-      slope.gradient += (p.tensor.grad() * directions.back()).sum().item<double>();
-  }
-  const double h = 2e-4 / std::sqrt(double(n));
-  const auto move = [&](double steps) {
-    for (size_t i = 0; i < leaves.size(); ++i)
-      Tensor(leaves[i].tensor).copy_(kept[i] + steps * h * directions[i]);
-  };
-  const auto at_offset = [&](double steps) {
-    move(steps);
-    const double value = f().item<double>();
-    move(0);
-    return value;
-  };
-  slope.difference =
-      (8 * (at_offset(1) - at_offset(-1)) - (at_offset(2) - at_offset(-2))) / (12 * h);
-  return slope;
 }
 
 // The largest difference of two tensors' numbers; infinite where one of them is not a number.

@@ -132,13 +132,13 @@ class RandomFormula {
     maybe("mlp_gated", {"true", "false"});
     maybe("norm_kind", {"layer", "rms"});
     maybe("norm_affine", {"true", "false"});
-    maybe("norm_ties", {"none", "last", "all"});
+    maybe("norm_ties", {"none", "last", "all", "blocks", "within"});
     maybe("positions", {"add", "mul", "none", "every_layer"});
     maybe("layer_supervision", {"all", "[0.5, 1]"});
   }
 
   std::mt19937 generator_;
-  std::vector<std::string> names_ = {"r", "n", "n", "r", "y"};
+  std::vector<std::string> names_ = {"r", "n", "n", "r", "y", "pos"};
 };
 
 }  // namespace fathom::property

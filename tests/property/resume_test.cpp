@@ -1,6 +1,6 @@
 // 200 steps are 100 steps, a resume in another trainer, and 100 steps: to the byte, for every
 // preset.
-#include "property/presets.h"
+#include "property/wiring_rows.h"
 #include "train/testing.h"
 
 namespace fathom::property {
@@ -55,6 +55,16 @@ TEST_F(ExactResume, OfEveryPreset) {
     SCOPED_TRACE(c.name);
     expect_exact(config_of(c, steps_of(c)));
   }
+}
+
+// Rows of a notebook of wirings are many and alike: a few steps of each, drawn halts among them.
+TEST_F(ExactResume, OfEveryWiring) {
+  const std::vector<Case> cases = preset_cases(true);
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    expect_exact(config_of(c, 12));
+  }
+  expect_all_wirings(cases);
 }
 
 TEST_F(ExactResume, OfComposedSettings) {

@@ -3,7 +3,7 @@
 
 #include "fathom/train/gradients.h"
 #include "fathom/train/optimizer.h"
-#include "property/presets.h"
+#include "property/wiring_rows.h"
 
 namespace fathom::property {
 namespace {
@@ -47,6 +47,19 @@ TEST_F(SameBits, OfTwoTrainings) {
   }
 }
 
+TEST_F(SameBits, OfTwoTrainingsOfEveryWiring) {
+  const std::vector<Case> cases = preset_cases(true);
+  for (const int threads : {1, 2}) {
+    set_threads(threads);
+    for (const Case& c : cases) {
+      SCOPED_TRACE(c.name);
+      const std::string once = bytes_after_training(c.config, 4, 7, 1);
+      EXPECT_TRUE(once == bytes_after_training(c.config, 4, 7, 1));
+    }
+  }
+  expect_all_wirings(cases);
+}
+
 // On a busy machine threads that share so little work mostly wait: one step each.
 TEST_F(SameBits, OfTwoTrainingsWithTwoThreads) {
   set_threads(2);
@@ -77,6 +90,16 @@ TEST_F(SameBits, OfRecomputedBlocks) {
     c.config.backbone.dropout = 0.1;
     EXPECT_TRUE(bytes_after_training(c.config, 4, 7) ==
                 bytes_after_training(c.config, 4, 7, 3, /*recompute=*/true));
+  }
+}
+
+TEST_F(SameBits, OfRecomputedBlocksOfEveryWiring) {
+  set_threads(1);
+  for (Case c : preset_cases(true)) {
+    SCOPED_TRACE(c.name);
+    c.config.backbone.dropout = 0.1;
+    EXPECT_TRUE(bytes_after_training(c.config, 4, 7, 1) ==
+                bytes_after_training(c.config, 4, 7, 1, /*recompute=*/true));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "fathom/base/error.h"
 #include "property/walks.h"
+#include "property/wiring_rows.h"
 
 namespace fathom::property {
 namespace {
@@ -31,6 +32,27 @@ TEST_F(Skip, EqualsTheDenseWalkWithItsDecisions) {
             "");
       }
   }
+}
+
+// Wirings as the notebook has them hide nobody: who halts is computed on (halt_keys = seen), so
+// that there is nobody to skip. With a rule that hides each of them may be left.
+TEST_F(Skip, OfEveryWiringEqualsTheDenseWalk) {
+  const std::vector<Case> cases = preset_cases(true);
+  for (Case c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_TRUE(!c.acts() || !c.hides());
+    c.config.halting = {};
+    c.config.halting.rule = HaltRule::kMax;
+    validate(c.config);
+    ASSERT_TRUE(c.may_skip() && c.halts());
+    for (const Batch& batch : batches()) {
+      const Subject s = subject(c, batch, at::kDouble);
+      const Walks walks = both(s.walk(), s.program(), batch, false);
+      EXPECT_EQ(compare(s.walk(), walks, 1e-10), "");
+      EXPECT_LT(walks.skipping.steps[1].rows->count(), walks.dense.steps[1].rows->count());
+    }
+  }
+  expect_all_wirings(cases);
 }
 
 // Whose decisions hide a key from a layer: those of all layers before it, or of the last of them.

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "fathom/train/gradients.h"
+#include "fathom/train/guards.h"
 #include "fathom/train/optimizer.h"
 #include "property/random_formula.h"
 #include "property/random_plan.h"
@@ -153,6 +155,26 @@ TEST_F(Wirings, GradientsAgreeWithDifferences) {
   EXPECT_GT(cases, 25);
 }
 
+// What the notebook's runs of 6-test had at their first step: 2.0, where the same objective with
+// blocks that learn has 16.9. At least a factor of 5 of the whole norm is the blocks'.
+TEST_F(Wirings, FrozenBlocksLeaveAFifthOfTheNormAtMost) {
+  for (const char* preset : {"6-test-1_small", "6-test-2_small"}) {
+    SCOPED_TRACE(preset);
+    double norms[2];
+    for (const bool frozen : {false, true}) {
+      ModelConfig config = preset_config(preset).model;
+      EXPECT_EQ(config.supervision.freeze_parts, "block");
+      if (!frozen) config.supervision.freeze_parts = "";
+      const auto model = model_of(config, kVocab, at::kFloat);
+      backward(
+          objective(model->forward(text_batch(4, 32, 3), {true, RandomField(3, 0, 0)}).losses));
+      norms[frozen] = gradient_norm(model->parameters());
+    }
+    EXPECT_GT(norms[1], 0);
+    EXPECT_GE(norms[0], 5 * norms[1]);
+  }
+}
+
 // ---- All layers, or one
 
 std::vector<Tensor> wired_gradients(NextTokenModel& model, const Batch& batch, Tensor* loss) {
@@ -253,6 +275,13 @@ int64_t leaks_at(const NextTokenModel& model, const Batch& batch, int64_t j) {
   return -1;
 }
 
+// What a trainer says of the model's first loss; empty: it is a number.
+std::string trouble_of(NextTokenModel& model, const Batch& batch) {
+  const Tensor loss = objective(model.forward(batch, {true, RandomField(3, 0, 0)}).losses);
+  const auto trouble = find_trouble(model, loss.item<double>(), 0, 1);
+  return trouble ? trouble->what : "";
+}
+
 TEST_F(Wirings, FormulasAtRandomAreTrainedCausalAndCachedOrRefused) {
   constexpr int64_t kTokens = 6;
   int taken = 0, blown_up = 0;
@@ -268,9 +297,11 @@ TEST_F(Wirings, FormulasAtRandomAreTrainedCausalAndCachedOrRefused) {
     const auto model = model_of(config, kVocab, at::kDouble);
     disturb(*model, 0.2);
     const Batch batch = text_batch(2, kTokens, seed);
-    // Products of products may grow beyond all numbers, which is for the trainer to say.
+    // Products of products may grow beyond all numbers, which the trainer says before it moves a
+    // weight.
     if (!at::isfinite(end_of_walk(*model, batch)).all().item<bool>()) {
       ++blown_up;
+      EXPECT_EQ(trouble_of(*model, batch).rfind("the loss of pass 1 is not finite: ", 0), 0u);
       continue;
     }
     EXPECT_EQ(leaks_at(*model, batch, formula.any(1, kTokens - 1)), -1);
@@ -278,7 +309,10 @@ TEST_F(Wirings, FormulasAtRandomAreTrainedCausalAndCachedOrRefused) {
     EXPECT_TRUE(can_be_trained(*model, batch));
   }
   EXPECT_GT(taken, static_cast<int>(tries) / 4);
-  EXPECT_LT(blown_up, static_cast<int>(tries) / 50);
+  // So that nearly all that is taken is tested: 2 % of it at most.
+  RecordProperty("taken", taken);
+  RecordProperty("blown_up", blown_up);
+  EXPECT_LE(blown_up * 50, taken) << "of " << taken << " formulas";
 }
 
 }  // namespace

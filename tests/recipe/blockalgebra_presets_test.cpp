@@ -162,6 +162,14 @@ TEST(WiringPresets, HaveTheNotebooksRates) {
   for (const char* name : {"6-test-2", "7-test-1"}) EXPECT_EQ(most(name), 3e-4) << name;
 }
 
+// What is not as it was there is told where the preset is chosen.
+TEST(WiringPresets, SayWhereTheirHaltingIsNotTheNotebooks) {
+  for (const char* name : {"6-test-1", "6-test-2"})
+    EXPECT_NE(registry().preset(name).help.find("who halts goes by the layer's own p_max"),
+              std::string::npos)
+        << name;
+}
+
 // Matrices and their numbers, and what is no matrix.
 struct WeightCounts {
   int64_t matrices = 0, in_matrices = 0, vectors = 0, in_vectors = 0;

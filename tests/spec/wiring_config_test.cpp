@@ -315,7 +315,36 @@ TEST(NormKeys, TieTheLastNormToTheDoors) {
   EXPECT_EQ(within.norm_in.kind, NormSpec::kNone);
 }
 
+// Each set of the three places, and nothing else of it.
+TEST(NormKeys, TieAnyOfDoorsBlocksAndTheLast) {
+  const auto names = [](const Settings& settings) {
+    const LayerSpec layer = wired_layers(settings).at(5);
+    return std::vector<std::string>{layer.norm_in.name(), layer.norm.at(0).name(),
+                                    layer.readout->norm.name()};
+  };
+  const Settings one = {{"share_norm", "one"}};
+  EXPECT_THAT(names(and_also(one, {{"norm_ties", "blocks"}})),
+              ElementsAre("norm_in.0", "norm_in.0", "norm_out.0"));
+  EXPECT_THAT(names(and_also(one, {{"norm_ties", "within"}})),
+              ElementsAre("norm_in.0", "norm_mid.0", "norm_mid.0"));
+  EXPECT_THAT(names({{"norm_ties", "blocks"}}), ElementsAre("norm_in.5", "norm_in.5", "norm_out.0"))
+      << "each layer's own";
+  const char* const two = "u = r + N[1](A(n)); r = u + M(N(u))";
+  const LayerSpec layer =
+      wired_layers(and_also(one, {{"norm_ties", "within"}, {"wiring", two}})).at(5);
+  EXPECT_EQ(layer.norm.at(1).name(), "norm_mid.0");
+  EXPECT_THAT(wired_names({{"norm_ties", "blocks"}}), Not(Contains(StartsWith("norm_mid"))));
+}
+
 TEST(NormKeys, RefuseTiesThatAreNone) {
+  EXPECT_THAT(wiring_refusal({{"norm_ties", "within"}}),
+              HasSubstr("there are 6 norms within the layers' blocks"));
+  for (const char* ties : {"blocks", "within"})
+    EXPECT_THAT(wiring_refusal({{"norm_ties", ties}, {"share", "one"}, {"wiring", "r = r + A(n)"}}),
+                HasSubstr("which does not call N"));
+  EXPECT_THAT(
+      wiring_refusal({{"norm_ties", "blocks"}, {"share", "one"}, {"wiring", "r = r + M(N(r))"}}),
+      HasSubstr("does not read n"));
   EXPECT_THAT(wiring_refusal({{"norm_ties", "last"}}),
               HasSubstr("norm_ties = last needs share_norm = one"));
   EXPECT_THAT(wiring_refusal({{"norm_ties", "all"}, {"share", "[0, 1, 0, 1, 0, 1]"}}),

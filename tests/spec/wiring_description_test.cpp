@@ -71,6 +71,13 @@ TEST(WiringDescription, SaysWhatBlocksAreMadeOf) {
                   Pair("  tied", "the last norm is the doors'"),
                   Pair("  instances", "1, shared by 6 layers"),
                   Pair("positions", "the token's row times the position's")));
+  const auto positions = [](const char* wiring, const char* how) {
+    return wiring_lines(model_with({{"wiring", wiring}, {"positions", how}})).back();
+  };
+  EXPECT_EQ(positions("r = r + A(pos)", "none").second, "read by the blocks alone");
+  EXPECT_EQ(positions("r = r + A(pos)", "add").second,
+            "added to the token's row, and read by the blocks");
+  EXPECT_EQ(positions("r = r + A(n)", "none").second, "none");
   const nlohmann::json said = wiring_json(config);
   EXPECT_EQ(said["blocks"][0]["hash"], hash);
   EXPECT_EQ(said["mlp"]["by_layer"].dump(), "[[0],[1],[0],[1],[0],[1]]");

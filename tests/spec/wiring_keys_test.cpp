@@ -58,6 +58,25 @@ TEST(Positions, MeetTheStreamAsTyped) {
               HasSubstr("positions = every_layer with layer_widths"));
 }
 
+// One table, whoever reads it.
+TEST(Positions, AreReadByAWiringThatNamesThem) {
+  const Settings read = {{"wiring", "r = r + A(n + pos); r = r + M(N(r))"}};
+  EXPECT_EQ(wired_plan(read).stem.door.at(1).meeting, Injection::kAdd);
+  const Settings alone = {read.front(), {"positions", "none"}};
+  EXPECT_EQ(wired_plan(alone).stem.door.at(1).meeting, Injection::kNotMet);
+  EXPECT_THAT(wired_names(alone), Contains("position_table.weight"));
+  EXPECT_EQ(wired_names(alone), wired_names(read));
+  EXPECT_THAT(wiring_refusal({{"wiring", "t = r + pos; r = r + A(n)"}, {"positions", "none"}}),
+              HasSubstr("neither r nor y is made of pos"));
+  EXPECT_EQ(wired_names({{"wiring", "t = r + pos; r = r + A(n)"}}),
+            wired_names({{"wiring", "r = r + A(n)"}}))
+      << "a probe shows what is there anyway";
+  EXPECT_THAT(wiring_refusal({{"wiring", "r = r + A(n)*pos"},
+                              {"layer_widths", "[10, 10, 10, 20, 20, 20]"},
+                              {"tie_head", "false"}}),
+              HasSubstr("it reads pos, and one table of positions fits one width"));
+}
+
 // ---- Bad input, and what goes together
 
 TEST(WiringKeys, RefuseWhatHasNoMeaning) {

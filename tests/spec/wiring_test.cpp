@@ -85,9 +85,9 @@ TEST(Wiring, ShapesGrowToTheLargerOperand) {
 }
 
 TEST(Wiring, RIsAssignedAndWhatItGetsHasChannels) {
-  EXPECT_THAT(refused({}), HasSubstr("does not assign r"));
+  EXPECT_THAT(refused({}), HasSubstr("no statement assigns r"));
   EXPECT_THAT(refused({{{"t", attention(n)}}}),
-              AllOf(HasSubstr("t = A(n)"), HasSubstr("assign r")));
+              AllOf(HasSubstr("t = A(n)"), HasSubstr("assigns r")));
   EXPECT_THAT(refused(one(number(1))), AllOf(HasSubstr("r = 1"), HasSubstr("channels")));
   EXPECT_THAT(refused(one(mean(r))), HasSubstr("channels"));
   EXPECT_THAT(refused(one(mean(r) + number(1))), HasSubstr("channels"));

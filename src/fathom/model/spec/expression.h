@@ -43,9 +43,10 @@ struct Statement {
   Expr value;
   std::vector<Attribute> attributes = {};
   int column = 0;
+  std::string typed = {};  // its text, as far as there was one
 };
 
-// The same formula; columns do not count.
+// The same formula; columns and what was typed do not count.
 bool operator==(const Expr& a, const Expr& b);
 bool operator==(const Attribute& a, const Attribute& b);
 bool operator==(const Statement& a, const Statement& b);

@@ -48,7 +48,8 @@ struct Injection {
     kNorm,           // norm(stream)
     kNoise,          // stream + amount * N(0, 1), in every pass
   };
-  enum Meeting { kAdd, kMultiply };  // stream + row, or stream * row
+  // stream + row; stream * row; the stream as it is, and only blocks read the row (kPositionTable)
+  enum Meeting { kAdd, kMultiply, kNotMet };
   Kind kind;
   int instance = -1;                   // of gate, table or adapter; -1 at kLoopInput: added
   bool every_iteration = true;         // false: on a loop's first iteration only

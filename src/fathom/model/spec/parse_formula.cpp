@@ -123,7 +123,8 @@ class FormulaParser {
 
   Statement statement() {
     Statement s;
-    s.column = columns_[at_];
+    const size_t begin = at_;
+    s.column = columns_[begin];
     s.target = take_name();
     if (s.target.empty()) miss("the name that a statement assigns");
     expect('=', "=");
@@ -136,6 +137,7 @@ class FormulaParser {
     skip_space();
     if (at_ < text_.size() && !next_is(';') && !next_is('\n') && !next_is('#'))
       miss("an operation or the statement's end");
+    s.typed = trim(text_.substr(begin, at_ - begin));
     return s;
   }
 

@@ -42,7 +42,8 @@ void add_parts(const Expr& e, std::set<WiringPart>& parts) {
 // The weights of such parts in the last layer are no other layer's.
 bool last_has_its_own(const WiringConfig& config, Expr::Op op, int64_t n_layer) {
   const bool is_norm = op == Expr::kNorm;
-  if (is_norm && (!config.has_norms() || !config.norm_affine || config.norm_ties == NormTies::kAll))
+  if (is_norm &&
+      (!config.has_norms() || !config.norm_affine || ties_those_within(config.norm_ties)))
     return false;
   const Instances instances = instances_of(config,
                                            is_norm                  ? ModuleClass::kNorm

@@ -41,14 +41,15 @@ double result_of(Op op, double a, double b) {
 constexpr double kLargestNumber = std::numeric_limits<float>::max();
 constexpr double kSmallestDivisor = std::numeric_limits<float>::min();
 
-// "wiring, column 14, in `r = u*q`"; columns are of the whole text, and 0 if there is none.
-std::string place_in_wiring(const std::string& text, int column) {
+// "wiring, column 14, in `r=u*q`", as it was typed; columns are of the whole text, and 0 if there
+// is none.
+std::string place_in_wiring(const Statement& s, int column) {
   return fmt::format("wiring{}, in `{}`", column > 0 ? fmt::format(", column {}", column) : "",
-                     escaped(text));
+                     escaped(s.typed.empty() ? to_text(s) : s.typed));
 }
 
 constexpr const char* kWiringHint =
-    "names are r, n, y and temporaries assigned before; calls are A[k](x), A[k](x, values) or "
+    "names are r, n, y, pos and temporaries assigned before; calls are A[k](x), A[k](x, values) or "
     "A[k](x, keys, values), M[k](x), N[k](x), sigmoid(x), mean(x) and sum(x) over channels, "
     "F.name(x, ...)";
 
@@ -75,8 +76,9 @@ class Checker {
       assigns_y_ = assigns_y_ || s.target == "y";
     }
     if (!assigns_r)
-      misuse(fmt::format("{}: it does not assign r",
-                         place_in_wiring(to_text(wiring_), statement_ ? statement_->column : 0)),
+      misuse(fmt::format("{}: no statement assigns r",
+                         statement_ == nullptr ? "wiring"
+                                               : place_in_wiring(*statement_, statement_->column)),
              "the last word of a block is r = ...");
     WiringParts parts;
     parts.attentions = count(attentions_, "A", parts.calls_of_attention);
@@ -88,6 +90,11 @@ class Checker {
     parts.keys_alone = keys_alone_;
     parts.makes_keys = makes_keys();
     parts.unread = unread();
+    for (size_t i = 0; i < parts.unread.size(); ++i) {
+      const bool named = names_pos(wiring_.statements[i].value);
+      parts.names_pos = parts.names_pos || named;
+      parts.reads_pos = parts.reads_pos || (named && !parts.unread[i]);
+    }
     return parts;
   }
 
@@ -95,12 +102,15 @@ class Checker {
   // `column`: 0, if there is no text.
   [[noreturn]] void refuse(const std::string& why, int column,
                            const std::string& hint = kWiringHint) const {
-    misuse(fmt::format("{}: {}", place_in_wiring(to_text(*statement_), column), why), hint);
+    misuse(fmt::format("{}: {}", place_in_wiring(*statement_, column), why), hint);
   }
 
   void check_target(const Statement& s) const {
     if (s.target == "n")
       refuse("n is computed at the block's door and cannot be assigned", s.column);
+    if (s.target == "pos")
+      refuse("pos is the position's row of the table of positions and cannot be assigned", s.column,
+             "give the value another name");
     // Names of what else a walk shows (walk/observer.h).
     if (s.target == "door" || s.target == "head")
       refuse(s.target + " cannot be assigned: a walk shows something else by that name", s.column);
@@ -255,6 +265,11 @@ class Checker {
     return unread;
   }
 
+  static bool names_pos(const Expr& e) {
+    return (e.op == Op::kName && e.name == "pos") ||
+           std::any_of(e.args.begin(), e.args.end(), names_pos);
+  }
+
   // Names that the expression reads; with `keys_only`, that the keys in it are made of.
   static void add_names(const Expr& e, bool keys_only, std::set<std::string>& names) {
     if (e.op == Op::kName && !keys_only) names.insert(e.name);
@@ -280,8 +295,10 @@ class Checker {
 
   const Wiring& wiring_;
   const Statement* statement_ = nullptr;
-  std::map<std::string, WireValue> values_ = {
-      {"r", {Shape::kChannels}}, {"n", {Shape::kChannels}}, {"y", {Shape::kChannels}}};
+  std::map<std::string, WireValue> values_ = {{"r", {Shape::kChannels}},
+                                              {"n", {Shape::kChannels}},
+                                              {"y", {Shape::kChannels}},
+                                              {"pos", {Shape::kChannels}}};
   std::map<int, PartCalls> attentions_, mlps_, norms_;  // by part
   std::set<std::string> functions_;
   std::set<std::string> attended_;  // names whose values depend on an attention's output
@@ -314,7 +331,7 @@ void require_read_parts(const Wiring& wiring) {
   for (const Statement& s : wiring.statements)
     each_part_call(s.value, [&](const Expr& e) {
       if (read.count({e.op, e.part}) > 0) return;
-      misuse(fmt::format("{}: nothing reads what {} gives", place_in_wiring(to_text(s), e.column),
+      misuse(fmt::format("{}: nothing reads what {} gives", place_in_wiring(s, e.column),
                          escaped(to_text(e))),
              "read it, or leave it out: such a part would have parameters that never learn");
     });
@@ -343,7 +360,7 @@ void require_read_queries(const Wiring& wiring, const std::vector<bool>& compare
       if (read.count({e.op, e.part}) > 0 || usually.count({e.op, e.part}) == 0) return;
       misuse(fmt::format("{}: {} makes queries or keys, which attn_scores = uniform and fixed do "
                          "not read",
-                         place_in_wiring(to_text(s), e.column), escaped(to_text(e))),
+                         place_in_wiring(s, e.column), escaped(to_text(e))),
              "take attn_scores = softmax or sigmoid, or leave it out: such a part would have "
              "parameters that never learn");
     });

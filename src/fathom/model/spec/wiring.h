@@ -3,11 +3,12 @@
 //   r = r + A(n); r = r + M(N(r))
 //
 // Names: r, the raw residual stream (must be assigned); n, its norm at the block's door; y, what
-// the previous block added (zero at the start; may be assigned, else it is the change of r); and
-// temporaries. A[k], M[k], N[k] are the block's k-th attention, MLP and norm; A(x, v) takes its
-// values from v, and A(x, keys, v) its keys from `keys`; sigmoid(x), and mean(x) and sum(x) over
-// the channels; F.name(x, ...) is a function of an experiment's own, of each row by itself. Only A
-// sees other positions, and it is causal: no wiring reads the future. Torch-free.
+// the previous block added (zero at the start; may be assigned, else it is the change of r); pos,
+// the position's row of the table of positions; and temporaries. A[k], M[k], N[k] are the block's
+// k-th attention, MLP and norm; A(x, v) takes its values from v, and A(x, keys, v) its keys from
+// `keys`; sigmoid(x), and mean(x) and sum(x) over the channels; F.name(x, ...) is a function of an
+// experiment's own, of each row by itself. Only A sees other positions, and it is causal: no wiring
+// reads the future. Torch-free.
 #pragma once
 
 #include <set>
@@ -30,6 +31,8 @@ struct WiringParts {
   std::vector<int> calls_of_attention, calls_of_mlp, calls_of_norm;  // by part
   std::set<std::string> functions;                                   // by name
   bool reads_y = false;                                              // of the block before
+  bool names_pos = false;  // somewhere; and in what r or a read y is made of
+  bool reads_pos = false;
   // No attention has keys or values of what an attention before it in the block has made: a row
   // that asks nothing has its keys without any.
   bool keys_alone = true;

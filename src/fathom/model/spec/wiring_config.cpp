@@ -51,34 +51,49 @@ void check_style(const WiringConfig& c, const BackboneConfig& b) {
     misuse(fmt::format("norm_kind = {} with block_style = {}, whose blocks have RMS norms",
                        c.norm_kind == NormChoice::kLayer ? "layer" : "none", style),
            "add --norm_kind=rms, or write the block out as a wiring with --block_style=gpt2");
-  if (c.norm_ties != NormTies::kNone && c.norm_kind == NormChoice::kStyle)
+  if (ties_the_last(c.norm_ties) && c.norm_kind == NormChoice::kStyle)
     misuse(fmt::format("norm_ties = {} with block_style = {}: its blocks have RMS norms and the "
                        "last norm is a layer norm, which one module cannot be",
-                       c.norm_ties == NormTies::kLast ? "last" : "all", style),
+                       name_of(c.norm_ties), style),
            "add --norm_kind=rms");
+}
+
+void check_last_tie(const WiringConfig& c, const BackboneConfig& b) {
+  if (!ties_the_last(c.norm_ties)) return;
+  const char* ties = name_of(c.norm_ties);
+  const int count = instances_of(c, ModuleClass::kNorm, b.n_layer).count;
+  if (count != 1)
+    misuse(fmt::format("norm_ties = {} needs share_norm = one: there are {} norms {}, and the last "
+                       "one can be only one of them",
+                       ties, count,
+                       c.norm_ties == NormTies::kWithin ? "within the layers' blocks"
+                                                        : "at the layers' doors"),
+           "add --share_norm=one, or --norm_ties=none");
+  if (b.init == Init::kTakase && b.tie_head)
+    misuse(fmt::format("norm_ties = {} with init = takase, whose last norm is multiplied where a "
+                       "table is the head (tie_head = true): it cannot be the {} too",
+                       ties, c.norm_ties == NormTies::kWithin ? "blocks'" : "doors'"),
+           "take another init, tie_head=false or norm_ties=none");
 }
 
 void check_ties(const WiringConfig& c, const BackboneConfig& b) {
   if (c.norm_ties == NormTies::kNone || !c.has_norms()) return;
-  const char* ties = c.norm_ties == NormTies::kLast ? "last" : "all";
-  const int count = instances_of(c, ModuleClass::kNorm, b.n_layer).count;
-  if (count != 1)
-    misuse(fmt::format("norm_ties = {} needs share_norm = one: there are {} norms at the layers' "
-                       "doors, and the last one can be only one of them",
-                       ties, count),
-           "add --share_norm=one, or --norm_ties=none");
-  if (b.init == Init::kTakase && b.tie_head)
-    misuse(fmt::format("norm_ties = {} with init = takase, whose last norm is multiplied where a "
-                       "table is the head (tie_head = true): it cannot be the doors' too",
-                       ties),
-           "take another init, tie_head=false or norm_ties=none");
+  check_last_tie(c, b);
   if (!c.has_wiring()) return;
-  const bool has_norms_within = called_parts(c).norms > 0;
-  if (reader_of_n(c) != NormReader::kBlock && (c.norm_ties == NormTies::kLast || !has_norms_within))
+  const bool has_within = called_parts(c).norms > 0;
+  const bool has_doors = reader_of_n(c) == NormReader::kBlock;
+  // All: those of the three that there are.
+  if (!has_doors &&
+      (c.norm_ties == NormTies::kAll ? !has_within : c.norm_ties != NormTies::kWithin))
     misuse(fmt::format("norm_ties = {} with wiring = {}, which does not read n: there is no norm "
                        "at the layers' doors to tie",
-                       ties, in_quotes(c.wiring)),
+                       name_of(c.norm_ties), in_quotes(c.wiring)),
            "let the wiring read n, or take norm_ties = none");
+  if (!has_within && (c.norm_ties == NormTies::kBlocks || c.norm_ties == NormTies::kWithin))
+    misuse(fmt::format("norm_ties = {} with wiring = {}, which does not call N: there is no norm "
+                       "within the blocks to tie",
+                       name_of(c.norm_ties), in_quotes(c.wiring)),
+           "let the wiring call N, or take norm_ties = last or none");
 }
 
 // Layers that share a module are equally wide.
@@ -103,9 +118,49 @@ void check_shared_widths(const WiringConfig& c, const BackboneConfig& b, const E
     misuse(fmt::format("positions = every_layer with {}: one table of positions fits one width",
                        shown),
            "add --positions=add, or --layer_widths=None");
+  if (c.has_wiring() && called_parts(c).names_pos)
+    misuse(fmt::format("wiring = {} with {}: it reads pos, and one table of positions fits one "
+                       "width",
+                       in_quotes(c.wiring), shown),
+           "leave pos out of the wiring, or add --layer_widths=None");
+}
+
+// A table that is there for the blocks alone has to be read by them.
+void check_positions(const WiringConfig& c) {
+  if (!c.has_wiring() || c.positions != Positions::kNone) return;
+  const WiringParts parts = called_parts(c);
+  if (parts.names_pos && !parts.reads_pos)
+    misuse(fmt::format("positions = none with wiring = {}: neither r nor y is made of pos, so that "
+                       "its table would never learn",
+                       in_quotes(c.wiring)),
+           "make r of it, leave it out, or take positions = add");
 }
 
 }  // namespace
+
+bool ties_the_last(NormTies ties) {
+  return ties == NormTies::kLast || ties == NormTies::kAll || ties == NormTies::kWithin;
+}
+
+bool ties_those_within(NormTies ties) {
+  return ties == NormTies::kAll || ties == NormTies::kBlocks || ties == NormTies::kWithin;
+}
+
+const char* name_of(NormTies ties) {
+  switch (ties) {
+    case NormTies::kLast:
+      return "last";
+    case NormTies::kAll:
+      return "all";
+    case NormTies::kBlocks:
+      return "blocks";
+    case NormTies::kWithin:
+      return "within";
+    case NormTies::kNone:
+      break;
+  }
+  return "none";
+}
 
 bool WiringConfig::has_wiring() const {
   return !trim(wiring).empty() && trim(wiring) != "None" && trim(wiring) != "none";
@@ -139,6 +194,7 @@ void validate(const WiringConfig& c, const BackboneConfig& b, const EarlyExitCon
   for (const ModuleClass which : {ModuleClass::kAttention, ModuleClass::kMlp, ModuleClass::kNorm})
     instances_of(c, which, b.n_layer);
   check_shared_widths(c, b, early_exit);
+  check_positions(c);
 }
 
 namespace {
@@ -157,6 +213,8 @@ class PartMaker {
     parts_ = check_wiring(plan.wirings.front());
     reader_of_n_ = reader_of_n(config);
   }
+
+  bool reads_pos() const { return parts_.reads_pos; }
 
   void give(LayerSpec& layer) {
     if (config_.has_wiring()) take_called(layer);
@@ -231,9 +289,10 @@ class PartMaker {
     if (reader_of_n_ == NormReader::kNobody) layer.norm_in.kind = NormSpec::kNone;
     if (config_.norm_ties == NormTies::kNone || !config_.has_norms()) return;
     if (!reads_n && layer.norm.empty()) return;  // which validate() refuses
-    const NormSpec tied = reads_n ? layer.norm_in : layer.norm.front();
-    if (config_.norm_ties == NormTies::kAll) layer.norm.assign(layer.norm.size(), tied);
-    if (layer.readout) layer.readout->norm = tied;
+    const bool of_doors = reads_n && config_.norm_ties != NormTies::kWithin;
+    const NormSpec tied = of_doors ? layer.norm_in : layer.norm.front();
+    if (ties_those_within(config_.norm_ties)) layer.norm.assign(layer.norm.size(), tied);
+    if (layer.readout && ties_the_last(config_.norm_ties)) layer.readout->norm = tied;
   }
 
   const WiringConfig& config_;
@@ -244,12 +303,13 @@ class PartMaker {
   size_t index_ = 0;  // of the layer
 };
 
-void place_positions(Positions positions, DepthPlan& plan) {
+void place_positions(Positions positions, bool blocks_read, DepthPlan& plan) {
   std::vector<Injection>& door = plan.stem.door;
   const auto table = std::find_if(door.begin(), door.end(), [](const Injection& injection) {
     return injection.kind == Injection::kPositionTable;
   });
-  if (positions == Positions::kNone) door.erase(table);
+  if (positions == Positions::kNone && blocks_read) table->meeting = Injection::kNotMet;
+  if (positions == Positions::kNone && !blocks_read) door.erase(table);
   if (positions == Positions::kMultiply) table->meeting = Injection::kMultiply;
   if (positions != Positions::kEveryLayer) return;
   bool is_first = true;
@@ -264,7 +324,7 @@ void place_positions(Positions positions, DepthPlan& plan) {
 void apply(const WiringConfig& section, const BackboneConfig& backbone, DepthPlan& plan) {
   PartMaker maker(section, backbone, plan);
   each_layer(plan, [&](LayerSpec& layer) { maker.give(layer); });
-  place_positions(section.positions, plan);
+  place_positions(section.positions, maker.reads_pos(), plan);
 }
 
 }  // namespace fathom

@@ -24,11 +24,17 @@ enum class NormChoice {
   kNone,
 };
 
+// Which norms are one module: those at the doors, within the blocks, and the last one.
 enum class NormTies {
   kNone,
-  kLast,  // the norms at all doors and the last one are one module
-  kAll,   // and those within the blocks too
+  kLast,    // doors and last
+  kAll,     // all three
+  kBlocks,  // doors and within, of each instance
+  kWithin,  // within and last
 };
+bool ties_the_last(NormTies ties);
+bool ties_those_within(NormTies ties);
+const char* name_of(NormTies ties);
 
 // How a table of positions meets the stream.
 enum class Positions {

@@ -92,9 +92,14 @@ void add_norm_fields(FieldList& list, WiringConfig& c) {
       .needs("norm_kind = style, layer or rms", [&c] { return c.has_norms(); });
   list.add<NormTies>(
           "norm_ties", c.norm_ties,
-          "last: the norms at all doors and the last one are one module, which needs "
-          "share_norm = one; all: those within the blocks too",
-          {{"none", NormTies::kNone}, {"last", NormTies::kLast}, {"all", NormTies::kAll}})
+          "norms that are one module; last: at all doors and the last one; within: in the blocks "
+          "and the last one; all: these three; each needs share_norm = one; blocks: at a door and "
+          "in its block",
+          {{"none", NormTies::kNone},
+           {"last", NormTies::kLast},
+           {"all", NormTies::kAll},
+           {"blocks", NormTies::kBlocks},
+           {"within", NormTies::kWithin}})
       .shapes_weights()
       .needs("norms with weights (norm_affine = true, norm_kind other than none)",
              [&c] { return c.has_norms() && c.norm_affine; });
@@ -142,7 +147,7 @@ void add_fields(FieldList& list, WiringConfig& c) {
   list.section("wiring");
   list.add("wiring", c.wiring,
            "how a block joins attention A, MLP M, norms N and the stream r, 'r = r + A(n) * M(n)', "
-           "n being r's norm; None: block_style's")
+           "n being r's norm and pos the position's row; None: block_style's")
       .shapes_weights();
   add_attention_fields(list, c);
   add_mlp_fields(list, c);
@@ -150,7 +155,8 @@ void add_fields(FieldList& list, WiringConfig& c) {
   add_sharing_fields(list, c);
   list.add<Positions>("positions", c.positions,
                       "add: a table's row added to the token's; mul: the token's row times it; "
-                      "none: no table; every_layer: added at each later layer's door again",
+                      "none: no table, or the wiring alone reads it (pos); every_layer: added at "
+                      "each later layer's door again",
                       {{"add", Positions::kAdd},
                        {"mul", Positions::kMultiply},
                        {"none", Positions::kNone},

@@ -40,7 +40,7 @@ class GraphBuilder {
  public:
   ValueGraph build(const Wiring& wiring, bool y_is_read) {
     const WiringParts parts = check_wiring(wiring);
-    for (const char* name : {"r", "n", "y"}) {
+    for (const char* name : {"r", "n", "y", "pos"}) {
       ValueNode input;
       input.name = name;
       values_[name] = fresh(std::move(input));
@@ -308,9 +308,10 @@ class UseFactors {
 }  // namespace
 
 int reading_rank(const ValueNode& node) {
-  if (node.kind == ValueNode::kInput) return node.name == "r" ? 0 : node.name == "n" ? 1 : 2;
-  if (node.kind == ValueNode::kProduct) return 3;
-  return node.kind == ValueNode::kSum ? 100 : 4 + int(node.op);
+  if (node.kind == ValueNode::kInput)
+    return node.name == "r" ? 0 : node.name == "n" ? 1 : node.name == "y" ? 2 : 3;
+  if (node.kind == ValueNode::kProduct) return 4;
+  return node.kind == ValueNode::kSum ? 100 : 5 + int(node.op);
 }
 
 ValueGraph value_graph(const Wiring& wiring, bool y_is_read) {

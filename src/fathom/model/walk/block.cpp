@@ -177,6 +177,7 @@ Values values_at_door(const BlockRun& run, const Carry& carry, const Tensor& n_R
   Values values;
   values.set("r", carry.r_RC);
   values.set("n", n_RC);
+  if (run.pos_RC.defined()) values.set("pos", run.pos_RC);
   if (run.keep_y) values.set("y", carry.y_RC.defined() ? carry.y_RC : at::zeros_like(carry.r_RC));
   return values;
 }

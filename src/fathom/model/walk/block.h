@@ -77,6 +77,7 @@ struct BlockRun {
   const FunctionPass& pass;
   const SeeValue& see;
   bool keep_y = false;
+  Tensor pos_RC = {};  // where the wiring names it
 };
 
 // The carry after the step's block. `n_RC` is the norm of carry.r_RC that the step's norm_in makes.

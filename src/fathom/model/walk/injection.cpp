@@ -117,7 +117,8 @@ Carry inject(const Injection& injection, const DoorSite& site, const Params& par
       carry.r_RC = token_table(injection, params.token_table.at(i), carry.r_RC, rows, gate_R1);
       break;
     case Injection::kPositionTable:
-      carry.r_RC = met(injection, carry.r_RC, params.position_table.at(i), rows.position_R);
+      if (injection.meeting != Injection::kNotMet)
+        carry.r_RC = met(injection, carry.r_RC, params.position_table.at(i), rows.position_R);
       break;
     case Injection::kScale:
       carry.r_RC = times(carry.r_RC, injection.amount);

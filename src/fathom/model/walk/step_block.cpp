@@ -23,6 +23,11 @@ class Advance::Block {
         pass_{own, options.training} {
     const BackboneConfig& b = walk.backbone_;
     dropout_ = walk.dropout(rows, b.residual_dropout.value_or(b.dropout), options);
+    if (walk.parts_[size_t(spec.layer.wiring)].names_pos) {
+      const Tensor& table = params.position_table.at(0);
+      // Where the stem teaches its tables nothing, neither do the blocks.
+      pos_RC_ = embed(Tensor(), walk.plan_.stem.cut ? table.detach() : table, rows.position_R);
+    }
     if (!options.training) return;
     pass_.training_step = options.random.step();
     pass_.uniform = [&rows, &options](const std::string& site, int64_t width, const Tensor& like) {
@@ -58,7 +63,8 @@ class Advance::Block {
             walk_.functions_,
             pass_,
             see_,
-            walk_.keep_y_};
+            walk_.keep_y_,
+            pos_RC_};
   }
 
   const DepthWalk& walk_;
@@ -68,6 +74,7 @@ class Advance::Block {
   SeeValue see_;
   FunctionPass pass_;
   DropoutSource dropout_;
+  Tensor pos_RC_;
 };
 
 // From behind a step's door to its readout.

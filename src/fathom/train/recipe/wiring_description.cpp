@@ -96,16 +96,22 @@ std::vector<int> numbers_of_norms(const std::vector<NormSpec>& norms) {
 
 std::string positions_of(const DepthPlan& plan) {
   std::string out = "none";
-  for (const Injection& injection : plan.stem.door)
-    if (injection.kind == Injection::kPositionTable)
-      out = injection.meeting == Injection::kMultiply ? "the token's row times the position's"
-                                                      : "added to the token's row";
+  for (const Injection& injection : plan.stem.door) {
+    if (injection.kind != Injection::kPositionTable) continue;
+    out = injection.meeting == Injection::kMultiply ? "the token's row times the position's"
+          : injection.meeting == Injection::kAdd    ? "added to the token's row"
+                                                    : "";
+  }
   bool again = false;
   each_layer(plan, [&](const LayerSpec& layer) {
     for (const Injection& injection : layer.door)
       again = again || injection.kind == Injection::kPositionTable;
   });
-  return again ? out + ", and again at later layers' doors" : out;
+  if (again) out += ", and again at later layers' doors";
+  const bool read = std::any_of(plan.wirings.begin(), plan.wirings.end(),
+                                [](const Wiring& w) { return check_wiring(w).names_pos; });
+  if (read) out += out.empty() ? "read by the blocks alone" : ", and read by the blocks";
+  return out;
 }
 
 // Factors are taken up by an output's map, which not every attention has.
