@@ -1,6 +1,7 @@
 #include "fathom/train/recipe/run_request.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/io/checkpoint_folder.h"
+#include "fathom/parallel/launcher.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/data_options.h"
@@ -86,6 +88,19 @@ void take_name_of_out_dir(TrainOptions& options) {
   options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
 }
 
+namespace {
+
+// A start that was refused, because there is such a run already, is not to go on with that one when
+// torchrun tries again. Clocks may differ by a minute.
+bool is_of_an_earlier_launch(const std::string& checkpoint) {
+  struct stat state = {};
+  const auto start = launcher_start(kTorchrunRun);
+  return start && stat((checkpoint + "/state.json").c_str(), &state) == 0 &&
+         state.st_mtime + 60 < *start;
+}
+
+}  // namespace
+
 void settle_launch(const Launch& launch, TrainOptions& options) {
   if (launch.size > 1 && options.nproc > 1 && launch.file.empty())
     misuse(fmt::format("nproc = {} would start ranks, but {} has started this process as rank {} "
@@ -106,8 +121,9 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
         fmt::format("{} starts a run anew that fails, and nothing says which it would go on with",
                     launch.by),
         "add --run_name=NAME, or leave out --max-restarts");
-  if (launch.restarts == 0 || !newest_complete(run_folder(options.run_name) + "/checkpoints"))
-    return;
+  if (launch.restarts == 0) return;
+  const auto kept = newest_complete(run_folder(options.run_name) + "/checkpoints");
+  if (!kept || is_of_an_earlier_launch(kept->folder)) return;
   // What made the run when it began is in its checkpoint.
   options.resume = true;
   options.force = false;
