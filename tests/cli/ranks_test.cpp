@@ -195,6 +195,19 @@ TEST_F(RankRequest, WhatWasThereBeforeTheLauncherIsNotGoneOnWith) {
   const auto request = parse_train(words({"--run_name=old", "--force"}));
   ASSERT_TRUE(request);
   EXPECT_FALSE(request->resume) << "it is to be removed";
+  // A job that Slurm has queued again may have waited for days.
+  set({{"SLURM_JOB_ID", "7"},
+       {"SLURM_STEP_ID", "0"},
+       {"SLURM_PROCID", "0"},
+       {"SLURM_STEP_NUM_TASKS", "2"},
+       {"SLURM_LOCALID", "0"},
+       {"SLURM_NODEID", "0"},
+       {"SLURM_STEP_TASKS_PER_NODE", "2"},
+       {"SLURM_STEP_NODELIST", "n1"},
+       {"SLURM_RESTART_COUNT", "1"}});
+  const auto queued_again = parse_train(words({"--run_name=old"}));
+  ASSERT_TRUE(queued_again && queued_again->resume);
+  EXPECT_EQ(queued_again->resume->state.step, 30);
 }
 
 }  // namespace

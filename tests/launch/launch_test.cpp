@@ -257,6 +257,8 @@ TEST(Launch, Slurm) {
   EXPECT_EQ(launch.local_size, 1);
   EXPECT_EQ(launch.address, "n08");
   EXPECT_EQ(launch.by, "srun");
+  EXPECT_FALSE(launch.may_restart);
+  EXPECT_TRUE(launched(with(kSlurm, "SLURM_RESTART_COUNT", "1")).may_restart);
   EXPECT_NE(launched(with(kSlurm, "SLURM_STEP_ID", "1")).port, launch.port);
   EXPECT_EQ(launched(with(with(kSlurm, "SLURM_NODEID", "1"), "SLURM_PROCID", "2")).local_size, 2);
   EXPECT_TRUE(launched(with(kSlurm, "SLURM_CPU_BIND_TYPE", "mask_cpu:")).is_bound);

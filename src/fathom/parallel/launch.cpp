@@ -203,6 +203,7 @@ Launch by_slurm(const Reader& in) {
   launch.is_bound = bind.find("mask_cpu") == 0 || bind.find("map_cpu") == 0;
   launch.restarts =
       in.has("SLURM_RESTART_COUNT") ? in.number("SLURM_RESTART_COUNT", 0, kMostRanks) : 0;
+  launch.may_restart = launch.restarts > 0;
   if (launch.size == 1) return launch;
   const auto list = in.text(nodes);
   if (!list && !in.has(kAddress)) in.miss(nodes, kSlurm.rank);

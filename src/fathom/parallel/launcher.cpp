@@ -1,6 +1,7 @@
 #include "fathom/parallel/launcher.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -63,6 +64,12 @@ std::optional<int64_t> launcher_start(const char* variable) {
     number = process->parent;
   }
   return std::nullopt;
+}
+
+bool is_older_than_launcher(const std::string& file, const char* variable) {
+  struct stat state = {};
+  const auto start = launcher_start(variable);
+  return start && stat(file.c_str(), &state) == 0 && state.st_mtime + 60 < *start;
 }
 
 }  // namespace fathom

@@ -1,7 +1,6 @@
 #include "fathom/train/recipe/run_request.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -88,19 +87,6 @@ void take_name_of_out_dir(TrainOptions& options) {
   options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
 }
 
-namespace {
-
-// A start that was refused, because there is such a run already, is not to go on with that one when
-// torchrun tries again. Clocks may differ by a minute.
-bool is_of_an_earlier_launch(const std::string& checkpoint) {
-  struct stat state = {};
-  const auto start = launcher_start(kTorchrunRun);
-  return start && stat((checkpoint + "/state.json").c_str(), &state) == 0 &&
-         state.st_mtime + 60 < *start;
-}
-
-}  // namespace
-
 void settle_launch(const Launch& launch, TrainOptions& options) {
   if (launch.size > 1 && options.nproc > 1 && launch.file.empty())
     misuse(fmt::format("nproc = {} would start ranks, but {} has started this process as rank {} "
@@ -123,7 +109,10 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
         "add --run_name=NAME, or leave out --max-restarts");
   if (launch.restarts == 0) return;
   const auto kept = newest_complete(run_folder(options.run_name) + "/checkpoints");
-  if (!kept || is_of_an_earlier_launch(kept->folder)) return;
+  // Nor with one for which torchrun's first start was refused.
+  if (!kept ||
+      (launch.leaves_alone && is_older_than_launcher(kept->folder + "/state.json", kTorchrunRun)))
+    return;
   // What made the run when it began is in its checkpoint.
   options.resume = true;
   options.force = false;
