@@ -109,11 +109,11 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
         "add --run_name=NAME, or leave out --max-restarts");
   if (launch.restarts == 0) return;
   const auto kept = newest_complete(run_folder(options.run_name) + "/checkpoints");
-  // Nor with one for which torchrun's first start was refused.
+  // Not with a run for which torchrun's first start was refused; what made one is in its
+  // checkpoint.
   if (!kept ||
       (launch.leaves_alone && is_older_than_launcher(kept->folder + "/state.json", kTorchrunRun)))
     return;
-  // What made the run when it began is in its checkpoint.
   options.resume = true;
   options.force = false;
   options.initial_model.clear();
