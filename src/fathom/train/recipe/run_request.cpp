@@ -109,8 +109,7 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
         "add --run_name=NAME, or leave out --max-restarts");
   if (launch.restarts == 0) return;
   const auto kept = newest_complete(run_folder(options.run_name) + "/checkpoints");
-  // Not with a run for which torchrun's first start was refused; what made one is in its
-  // checkpoint.
+  // Not a run for which torchrun's first start was refused; what made one is in its checkpoint.
   if (!kept ||
       (launch.leaves_alone && is_older_than_launcher(kept->folder + "/state.json", kTorchrunRun)))
     return;
