@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <set>
+#include <thread>
 
 namespace fathom {
 namespace {
@@ -48,6 +49,19 @@ TEST(StopSignal, TheSecondEndsTheProcess) {
   EXPECT_EXIT(two(SIGINT, SIGTERM), ::testing::ExitedWithCode(143), "");
   EXPECT_EXIT(two(SIGTERM, SIGTERM), ::testing::ExitedWithCode(143), "");
   EXPECT_EXIT(two(SIGINT, SIGQUIT), ::testing::ExitedWithCode(131), "");
+}
+
+// What a terminal sends to all in the foreground, and torchrun, which is one of them, once more.
+TEST(StopSignal, AnEchoIsNotCounted) {
+  const auto two = [](std::chrono::nanoseconds echo) {
+    const StopSignal stop(echo);
+    std::raise(SIGINT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::raise(SIGINT);
+    std::_Exit(StopSignal::received());
+  };
+  EXPECT_EXIT(two(std::chrono::hours(1)), ::testing::ExitedWithCode(SIGINT), "");
+  EXPECT_EXIT(two(std::chrono::milliseconds(1)), ::testing::ExitedWithCode(130), "");
 }
 
 // SLURM sends TERM after USR1, XCPU comes every second: the run needs its time to save.

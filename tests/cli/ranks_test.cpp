@@ -129,8 +129,41 @@ TEST_F(RankRequest, RankZeroSpeaksForAll) {
   const Outcome other = run_as(torchrun("1"), {"--describe"});
   EXPECT_EQ(other.exit_code, 0);
   EXPECT_EQ(other.out + other.err, "");
-  EXPECT_THAT(run_as(torchrun("1"), {"--n_layer=0"}).err,
+  // Who only sets torchrun's variables may end nobody.
+  Variables plain = torchrun("1");
+  plain.erase("TORCHELASTIC_RUN_ID");
+  EXPECT_THAT(run_as(plain, {"--n_layer=0"}).err,
               StartsWith("[rank 1] fathom: --n_layer: n_layer = 0"));
+}
+
+// Of the ranks that one launcher ends together, the first of a machine says what all refuse; where
+// nobody ends the others, they had reasons of their own.
+TEST_F(RankRequest, OfTorchrunsRanksTheFirstRefusesAloud) {
+  const auto refused = [&](const std::string& rank) {
+    Variables variables = torchrun(rank);
+    variables["TORCHELASTIC_ERROR_FILE"] = place_.path("error" + rank);
+    return place_.start({"train", "gpt2ish_shakespeare_cpu", "--dataset=rain", "--n_layer=0"}, [=] {
+      for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
+    });
+  };
+  const Outcome first = place_.wait_for(refused("0"));
+  EXPECT_THAT(first.err, StartsWith("fathom: --n_layer: n_layer = 0"));
+  EXPECT_EQ(first.exit_code, 2);
+  const auto left = nlohmann::json::parse(testing::slurp(place_.path("error0"))).at("message");
+  EXPECT_THAT(left.at("message").get<std::string>(),
+              AllOf(StartsWith("--n_layer: n_layer = 0"), HasSubstr("\nHINT: ")));
+  EXPECT_NO_THROW(std::stoll(left.at("extraInfo").at("timestamp").get<std::string>()));
+
+  const pid_t ended = refused("1");
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  kill(ended, SIGTERM);
+  const Outcome quiet = place_.wait_for(ended);
+  EXPECT_EQ(quiet.exit_code, 143);
+  EXPECT_EQ(quiet.out + quiet.err, "");
+
+  const Outcome alone = place_.wait_for(refused("1"));
+  EXPECT_EQ(alone.exit_code, 2);
+  EXPECT_THAT(alone.err, StartsWith("[rank 1] fathom: --n_layer: n_layer = 0"));
 }
 
 TEST_F(RankRequest, WhatIsStartedAnewGoesOn) {
@@ -147,6 +180,34 @@ TEST_F(RankRequest, WhatIsStartedAnewGoesOn) {
   EXPECT_NO_THROW(parse_train(words({"--run_name=new"})));
   EXPECT_THAT(testing::refusal_of([] { parse_train(words({})); }).what(),
               HasSubstr("nothing says which it would go on with"));
+}
+
+// Its first start was refused, for there is such a run; the second one is not to go on with it.
+TEST_F(RankRequest, WhatWasThereBeforeTheLauncherIsNotGoneOnWith) {
+  const std::string last = testing::save_state(
+      "old", "last", testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
+  std::filesystem::last_write_time(
+      last + "/state.json",
+      std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * 365));
+  set(torchrun("0", "1"));
+  EXPECT_THAT(testing::refusal_of([] { parse_train(words({"--run_name=old"})); }).what(),
+              HasSubstr("the run old exists already"));
+  const auto request = parse_train(words({"--run_name=old", "--force"}));
+  ASSERT_TRUE(request);
+  EXPECT_FALSE(request->resume) << "it is to be removed";
+  // A job that Slurm has queued again may have waited for days.
+  set({{"SLURM_JOB_ID", "7"},
+       {"SLURM_STEP_ID", "0"},
+       {"SLURM_PROCID", "0"},
+       {"SLURM_STEP_NUM_TASKS", "2"},
+       {"SLURM_LOCALID", "0"},
+       {"SLURM_NODEID", "0"},
+       {"SLURM_STEP_TASKS_PER_NODE", "2"},
+       {"SLURM_STEP_NODELIST", "n1"},
+       {"SLURM_RESTART_COUNT", "1"}});
+  const auto queued_again = parse_train(words({"--run_name=old"}));
+  ASSERT_TRUE(queued_again && queued_again->resume);
+  EXPECT_EQ(queued_again->resume->state.step, 30);
 }
 
 }  // namespace

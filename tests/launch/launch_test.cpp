@@ -87,7 +87,14 @@ TEST(Launch, Torchrun) {
   EXPECT_EQ(launch.port, 29500);
   EXPECT_EQ(launch.by, "torchrun");
   EXPECT_FALSE(launch.is_local() || launch.store_is_there || launch.may_restart);
+  EXPECT_TRUE(launch.ends_all && launch.leaves_alone);
+  EXPECT_FALSE(launched(without(kTorchrun, "TORCHELASTIC_RUN_ID")).ends_all);
+  EXPECT_EQ(launched(with(kTorchrun, "TORCHELASTIC_ERROR_FILE", "/tmp/e")).error_file, "/tmp/e");
   EXPECT_TRUE(launched(with(kTorchrun, "TORCHELASTIC_USE_AGENT_STORE", "True")).store_is_there);
+  // All on one machine, whose name nobody has to know, unless another one has the store.
+  const Variables local = with(kTorchrun, "LOCAL_WORLD_SIZE", "8");
+  EXPECT_EQ(launched(local).address, "127.0.0.1");
+  EXPECT_EQ(launched(with(local, "TORCHELASTIC_USE_AGENT_STORE", "True")).address, "node0");
   // Inside of an allocation, whose variables are there too.
   Variables both = kSlurm;
   both.insert(kTorchrun.begin(), kTorchrun.end());
@@ -250,6 +257,8 @@ TEST(Launch, Slurm) {
   EXPECT_EQ(launch.local_size, 1);
   EXPECT_EQ(launch.address, "n08");
   EXPECT_EQ(launch.by, "srun");
+  EXPECT_FALSE(launch.may_restart);
+  EXPECT_TRUE(launched(with(kSlurm, "SLURM_RESTART_COUNT", "1")).may_restart);
   EXPECT_NE(launched(with(kSlurm, "SLURM_STEP_ID", "1")).port, launch.port);
   EXPECT_EQ(launched(with(with(kSlurm, "SLURM_NODEID", "1"), "SLURM_PROCID", "2")).local_size, 2);
   EXPECT_TRUE(launched(with(kSlurm, "SLURM_CPU_BIND_TYPE", "mask_cpu:")).is_bound);

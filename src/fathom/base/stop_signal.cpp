@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <utility>
 #include <vector>
 
@@ -22,12 +24,23 @@ std::vector<int> caught_signals() {
 std::vector<std::pair<int, struct sigaction>> g_old_actions;
 // A signal may come in any thread.
 std::atomic<int> g_received{0};
-std::atomic<int> g_asked{0};  // by INT, TERM and QUIT
-static_assert(std::atomic<int>::is_always_lock_free);
+std::atomic<int64_t> g_asked{0};  // when, by INT, TERM and QUIT; 0: not yet
+std::atomic<int64_t> g_echo{0};   // how long a second one is the same
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free);
+
+int64_t nanoseconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
+}
 
 extern "C" void remember(int signal) {
   const bool asks = signal == SIGINT || signal == SIGTERM || signal == SIGQUIT;
-  if (asks && g_asked.exchange(1) != 0) _exit(128 + signal);
+  if (asks) {
+    const int64_t now = nanoseconds();
+    int64_t first = 0;
+    if (!g_asked.compare_exchange_strong(first, now) && now - first >= g_echo) _exit(128 + signal);
+  }
   int none = 0;
   g_received.compare_exchange_strong(none, signal);
 }
@@ -52,9 +65,10 @@ void ask_for_a_warning() {
 
 }  // namespace
 
-StopSignal::StopSignal() {
+StopSignal::StopSignal(std::chrono::nanoseconds echo) {
   g_received = 0;
   g_asked = 0;
+  g_echo = echo.count();
   struct sigaction action = {};
   action.sa_handler = remember;
   sigemptyset(&action.sa_mask);

@@ -1,6 +1,8 @@
 // The signals that end a process, as a question that long work asks between its steps.
 #pragma once
 
+#include <chrono>
+
 namespace fathom {
 
 // While it lives, every signal whose default ends the process and that is no fault of the program
@@ -14,7 +16,9 @@ namespace fathom {
 // stays ignored. One object at a time; the old handlers return with its end.
 class StopSignal {
  public:
-  StopSignal();
+  // Of a second one within `echo` of the first nothing is made: where a launcher passes on what it
+  // gets, what a terminal or a scheduler sends to all comes twice, and was asked once.
+  explicit StopSignal(std::chrono::nanoseconds echo = {});
   ~StopSignal();
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;

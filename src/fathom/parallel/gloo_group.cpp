@@ -44,6 +44,19 @@ c10::intrusive_ptr<c10d::Store> store_of(const Launch& launch, const RanksOption
   return c10::make_intrusive<c10d::TCPStore>(launch.address, store);
 }
 
+// A name may become known only when its machine has started. Asked here, for the store would say
+// every second that it does not know it.
+std::string address_within(const Launch& launch, milliseconds time) {
+  for (const Clock::time_point until = Clock::now() + time;;) {
+    try {
+      return own_address(launch);
+    } catch (const Error&) {
+      if (Clock::now() + kTick > until) throw;
+    }
+    std::this_thread::sleep_for(kTick);
+  }
+}
+
 // Of what the library says, which goes on with a trace of calls.
 std::string first_line_of(const std::string& text) {
   return text.substr(0, text.find('\n'));
@@ -54,6 +67,7 @@ class GlooGroup : public Ranks::Group {
   GlooGroup(const Launch& launch, const RanksOptions& options)
       : rank_(launch.rank), size_(launch.size), options_(options) {
     try {
+      const std::string own = address_within(launch, options.start_timeout);
       store_ = c10::make_intrusive<c10d::PrefixStore>(fmt::format("fathom_{}", launch.restarts),
                                                       store_of(launch, options));
       // All are there before connections are made, which wait no longer than any other call.
@@ -62,7 +76,7 @@ class GlooGroup : public Ranks::Group {
       store_->add(there[static_cast<size_t>(rank_)], 1);
       store_->wait(there, options.start_timeout);
       const auto gloo = c10d::ProcessGroupGloo::Options::create(options.timeout);
-      gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(own_address(launch)));
+      gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(own));
       gloo->threads = 2;  // of which one sends a bucket while the other sums the next
       group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, rank_, size_, gloo);
       // What is asked of the store from now on has an answer in this time.

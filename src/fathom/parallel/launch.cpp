@@ -158,9 +158,13 @@ Launch by_torchrun(const Reader& in) {
     if (launch.address.empty()) in.miss(kAddress, kTorchrun.size);
     launch.port = in.number_of(kPort, kTorchrun.size, 1, 65535);
     launch.store_is_there = in.text("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
+    // It gives the machine's name, which the machine itself need not know.
+    if (launch.is_local() && !launch.store_is_there) launch.address = "127.0.0.1";
   }
-  launch.has_default_threads = in.has("TORCHELASTIC_RUN_ID") && launch.local_size > 1 &&
+  launch.has_default_threads = in.has(kTorchrunRun) && launch.local_size > 1 &&
                                in.text("OMP_NUM_THREADS").value_or("") == "1";
+  launch.ends_all = launch.leaves_alone = in.has(kTorchrunRun);
+  launch.error_file = in.text("TORCHELASTIC_ERROR_FILE").value_or("");
   if (in.has("TORCHELASTIC_RESTART_COUNT"))
     launch.restarts = in.number("TORCHELASTIC_RESTART_COUNT", 0, kMostRanks);
   launch.may_restart =
@@ -173,6 +177,7 @@ Launch by_open_mpi(const Reader& in) {
   Launch launch = ranks_of(in, kOpenMpi);
   set_local_ranks(in, kOpenMpi, launch);
   launch.is_bound = in.text("OMPI_MCA_orte_bound_at_launch").value_or("") == "1";
+  launch.ends_all = true;
   // Of Open MPI 5 and 4, and of 4 and older.
   const std::string job =
       in.text("PMIX_NAMESPACE").value_or(in.text("OMPI_MCA_ess_base_jobid").value_or(""));
@@ -198,6 +203,7 @@ Launch by_slurm(const Reader& in) {
   launch.is_bound = bind.find("mask_cpu") == 0 || bind.find("map_cpu") == 0;
   launch.restarts =
       in.has("SLURM_RESTART_COUNT") ? in.number("SLURM_RESTART_COUNT", 0, kMostRanks) : 0;
+  launch.may_restart = launch.restarts > 0;
   if (launch.size == 1) return launch;
   const auto list = in.text(nodes);
   if (!list && !in.has(kAddress)) in.miss(nodes, kSlurm.rank);

@@ -17,6 +17,9 @@ Environment process_environment();
 inline constexpr char kRanks[] = "FATHOM_RANKS";
 inline constexpr char kRanksMemory[] = "fathom-ranks";
 
+// What torchrun gives to its ranks, whoever else sets RANK and WORLD_SIZE.
+inline constexpr char kTorchrunRun[] = "TORCHELASTIC_RUN_ID";
+
 struct Launch {
   int rank = 0, size = 1;              // among all; 0 <= rank < size
   int local_rank = 0, local_size = 1;  // among those of this machine
@@ -29,9 +32,12 @@ struct Launch {
   // A c10d TCPStore listens at address:port already, the launcher's own: rank 0 opens none, and
   // keys need a prefix of their own ("attempt_<restarts>"), for it outlives a start.
   bool store_is_there = false;
-  int restarts = 0;          // how often the launcher has started the ranks anew
-  bool may_restart = false;  // it does, where one fails
-  bool is_bound = false;     // the launcher has given each local rank processors of its own
+  int restarts = 0;           // how often the launcher has started the ranks anew
+  bool may_restart = false;   // it does, where one fails
+  bool ends_all = false;      // it ends the others within seconds, where one fails
+  bool leaves_alone = false;  // ranks go on where it is killed, and nobody would end them
+  std::string error_file;     // where it reads why this rank failed; empty: it does not
+  bool is_bound = false;      // the launcher has given each local rank processors of its own
   // OMP_NUM_THREADS is torchrun's own word, who says 1 where the user has said nothing.
   bool has_default_threads = false;
   std::string by;  // "torchrun", "mpirun", "srun", "--nproc"; empty: nobody, size is 1

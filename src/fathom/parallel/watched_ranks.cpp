@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <string>
 #include <utility>
 
 #include "fathom/base/error.h"
@@ -36,11 +38,34 @@ class StoreCounters : public Counters {
   c10::intrusive_ptr<c10d::TCPStore> store_;
 };
 
+// The launcher's own store may be one of another version than libtorch here, which ends connections
+// that do not begin as its own do. All ranks see that, and meet at another port of that machine.
+Launch with_store(Launch launch) {
+  if (!launch.store_is_there) return launch;
+  try {
+    c10d::TCPStoreOptions options;
+    options.port = static_cast<uint16_t>(launch.port);
+    options.waitWorkers = false;
+    options.timeout = RanksOptions().start_timeout;
+    c10d::TCPStore(launch.address, options).add(fmt::format("fathom_{}/asked", launch.restarts), 1);
+  } catch (const std::exception&) {
+    const std::string place = fmt::format("{}:{} {}", launch.address, launch.port, launch.restarts);
+    launch.port = 15000 + static_cast<int>(std::hash<std::string>()(place) % 15000);
+    launch.store_is_there = false;
+    if (launch.is_local()) launch.address = "127.0.0.1";
+  }
+  return launch;
+}
+
 std::unique_ptr<Counters> counters_of(const Launch& launch) {
   if (!launch.file.empty()) return counters_in_file(launch.counters, launch.size);
   return std::make_unique<StoreCounters>(launch);
 }
 #else
+Launch with_store(Launch launch) {
+  return launch;
+}
+
 std::unique_ptr<Counters> counters_of(const Launch& launch) {
   return counters_in_file(launch.counters, launch.size);
 }
@@ -48,7 +73,8 @@ std::unique_ptr<Counters> counters_of(const Launch& launch) {
 
 }  // namespace
 
-WatchedRanks::WatchedRanks(const Launch& launch) {
+WatchedRanks::WatchedRanks(const Launch& given) {
+  const Launch launch = with_store(given);
   if (launch.size == 1) {
     ranks_ = std::make_shared<Ranks>();
     return;
@@ -64,6 +90,7 @@ WatchedRanks::WatchedRanks(const Launch& launch) {
   // To load the program takes a processor's time, which ranks may have to share.
   options.start_timeout *= std::max(1, launch.local_size / allowed_processors());
   ranks_ = std::make_shared<Ranks>(launch, options);
+  delay_errors({});  // what ends one of them now is not what ends all
   heartbeat_ = std::make_shared<Heartbeat>(launch, counters_of(launch));
   *begun = heartbeat_;
 }

@@ -7,8 +7,11 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <system_error>
+#include <thread>
 
 #include "fathom/base/error.h"
 #include "fathom/base/held_path.h"
@@ -35,7 +38,31 @@ std::string reason(const std::error_code& code) {
              : code.message();
 }
 
+std::chrono::milliseconds g_delay{0};
+std::string g_error_file;
+
+void leave(const Error& error) {
+  if (g_error_file.empty()) return;
+  const std::string text = error.what() + std::string(error.hint().empty() ? "" : "\nHINT: ");
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const std::string seconds =
+      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(now).count());
+  const nlohmann::json left = {{"message",
+                                {{"message", visible(shown_paths(text + error.hint()))},
+                                 {"extraInfo", {{"timestamp", seconds}}}}}};
+  std::ofstream(g_error_file) << left.dump(-1, ' ', false,
+                                           nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
+
+void delay_errors(std::chrono::milliseconds delay) {
+  g_delay = delay;
+}
+
+void leave_errors_in(const std::string& file) {
+  g_error_file = file;
+}
 
 void print_error(const Error& error) {
   const Style style(stderr);
@@ -47,6 +74,7 @@ void print_error(const Error& error) {
   };
   line("fathom:", style.red("fathom:"), error.what());
   if (!error.hint().empty()) line("HINT:", style.yellow("HINT:"), error.hint());
+  leave(error);
 }
 
 int exit_code_of(const Error& error) {
@@ -92,6 +120,7 @@ int guarded(int (*body)(int, char**), int argc, char** argv) {
   } catch (const std::exception& e) {
     const Error error = as_error(e);
     std::fflush(stdout);
+    std::this_thread::sleep_for(g_delay);
     print_error(error);
     exit_code = exit_code_of(error);
   }

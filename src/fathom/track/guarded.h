@@ -1,7 +1,9 @@
 // What surrounds a program: the process as it should be, and every failure as a sentence.
 #pragma once
 
+#include <chrono>
 #include <exception>
+#include <string>
 
 #include "fathom/base/error.h"
 
@@ -16,6 +18,14 @@ int guarded(int (*body)(int, char**), int argc, char** argv);
 void print_error(const Error& error);
 
 int exit_code_of(const Error& error);
+
+// Of ranks that a launcher ends when one of them fails: guarded() says an error only after so long,
+// for local rank 0 says the same at once, and this process is ended meanwhile. 0: at once.
+void delay_errors(std::chrono::milliseconds delay);
+
+// What is said is also left in this file, as torchrun reads it there (TORCHELASTIC_ERROR_FILE) and
+// repeats it in its own report.
+void leave_errors_in(const std::string& file);
 
 // Any exception as the Error that is to be printed; a net under the library's own errors.
 Error as_error(const std::exception& exception);

@@ -1,7 +1,9 @@
 #include "fathom/train/training_session.h"
 
 #include <fmt/format.h>
+#include <sys/prctl.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <optional>
@@ -23,6 +25,12 @@ int interrupted_code() {
   return 128 + (signal != 0 ? signal : SIGTERM);
 }
 
+// torchrun passes on what a terminal has sent to it and its ranks alike, at once; --nproc keeps its
+// ranks out of the terminal's reach.
+std::chrono::seconds echo_of(const Launch& launch) {
+  return std::chrono::seconds(launch.by.empty() || !launch.file.empty() ? 0 : 3);
+}
+
 // Nothing of the run changes.
 int evaluate_only(const TrainRequest& request, WatchedRanks& ranks) {
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
@@ -30,7 +38,7 @@ int evaluate_only(const TrainRequest& request, WatchedRanks& ranks) {
   trainer.resume(
       request.resume->checkpoint,
       {request.resume->new_data, request.options.reset_history, request.options.ignore_optimizer});
-  const StopSignal signal;
+  const StopSignal signal(echo_of(request.launch));
   TrainerEvents events;
   if (request.launch.is_first())
     events.evaluation = [](const EvalReport& r) {
@@ -83,8 +91,9 @@ int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& rank
   }
   const SampleLines samples = samples_of(request, trainer);
   const bool is_notebook = request.config.training.log_format == LogFormat::kNotebook;
+  if (request.launch.leaves_alone) prctl(PR_SET_PDEATHSIG, SIGTERM);
   // To the end of the process: a signal that comes while it leaves must not change how it ended.
-  [[maybe_unused]] static const auto* const signal = new StopSignal;
+  [[maybe_unused]] static const auto* const signal = new StopSignal(echo_of(request.launch));
   if (!request.launch.is_first()) {
     request.options.run_name = ranks.ranks()->broadcast("");
     const RunEnd end = train_along(request, trainer);

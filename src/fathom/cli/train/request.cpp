@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "fathom/base/text.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/console.h"
+#include "fathom/track/guarded.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/description.h"
@@ -83,6 +85,10 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     no_launch = error;
   }
   speak_as_rank(request.launch.rank);
+  // torchrun looks at its ranks every five seconds.
+  delay_errors(
+      std::chrono::seconds(request.launch.ends_all && request.launch.local_rank > 0 ? 12 : 0));
+  leave_errors_in(request.launch.error_file);
   const auto make_list = [&] {
     FieldList list;
     add_fields(list, request.options);

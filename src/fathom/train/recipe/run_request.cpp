@@ -11,6 +11,7 @@
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/io/checkpoint_folder.h"
+#include "fathom/parallel/launcher.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/data_options.h"
@@ -106,9 +107,12 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
         fmt::format("{} starts a run anew that fails, and nothing says which it would go on with",
                     launch.by),
         "add --run_name=NAME, or leave out --max-restarts");
-  if (launch.restarts == 0 || !newest_complete(run_folder(options.run_name) + "/checkpoints"))
+  if (launch.restarts == 0) return;
+  const auto kept = newest_complete(run_folder(options.run_name) + "/checkpoints");
+  // Not a run for which torchrun's first start was refused; what made one is in its checkpoint.
+  if (!kept ||
+      (launch.leaves_alone && is_older_than_launcher(kept->folder + "/state.json", kTorchrunRun)))
     return;
-  // What made the run when it began is in its checkpoint.
   options.resume = true;
   options.force = false;
   options.initial_model.clear();
