@@ -105,6 +105,57 @@ TEST(LoopCache, HasSoManyPlacesAsThePassSays) {
   EXPECT_GT(max_difference(scores(1, 1), scores(4, 4)), 1e-6);
 }
 
+// Whoever has left a loop makes its keys once for all later iterations, where these are the same to
+// it. Pieces of a text see through the cache what they see of rows that go round with the others.
+TEST(LoopExit, PutsKeysOnceWhereIterationsAreAlike) {
+  const at::NoGradGuard no_grad;
+  const Batch batch = corridor_batch();
+  for (const bool alike : {true, false}) {
+    DepthPlan plan = exit_plan(ExitBody::kBlock);
+    if (!alike) {
+      Injection signal{Injection::kLoopSignal, 0};
+      signal.rows = kExitLoops;
+      std::get<LoopGroup>(plan.nodes[0].node).input = {signal};
+    }
+    const auto model = exit_model(plan, loops({kExitLoops}));
+    const double threshold = FreeWalk(*model, batch).threshold(HaltRule::kAcceleration);
+    for (const int64_t places : {0, 1, 2})
+      for (const int64_t piece : {int64_t{1}, int64_t{2}, kLength}) {
+        SCOPED_TRACE(fmt::format("alike {}, places {}, pieces of {}", alike, places, piece));
+        Policy policy = exit_policy(HaltRule::kAcceleration, threshold);
+        policy.loops[0].cached_iterations = places;
+        const DepthProgram program = unroll(plan, policy);
+        WalkCache kept_by_all(kSequences, kLength), kept(kSequences, kLength);
+        std::set<int64_t> kinds;
+        for (int64_t t = 0; t < kLength; t += piece) {
+          const int64_t n = std::min(piece, kLength - t);
+          std::vector<std::vector<int64_t>> tokens(static_cast<size_t>(kSequences));
+          for (int64_t b = 0; b < kSequences; ++b)
+            for (int64_t i = t; i < t + n; ++i)
+              tokens[size_t(b)].push_back(batch.tokens_BT[b][i].item<int64_t>());
+          const auto rows = std::make_shared<const Rows>(
+              tokens, std::vector<int64_t>(static_cast<size_t>(kSequences), t), at::kCPU);
+          WalkOptions options;
+          options.cache = &kept_by_all;
+          const Trace dense = model->walk().run(program, rows, {}, options);
+          options.cache = &kept;
+          options.skip = true;
+          const Trace less = model->walk().run(program, rows, {}, options);
+          const std::vector<int64_t> exits = exits_of(dense);
+          kinds.insert(exits.begin(), exits.end());
+          EXPECT_EQ(exits_of(less), exits);
+          EXPECT_LE(max_difference(less.end.r_RC, dense.end.r_RC), 1e-12);
+          int64_t keys_only = 0, expected = 0;
+          for (const StepRecord& step : less.steps) keys_only += step.keys_only;
+          for (const int64_t exit : exits)
+            expected += alike ? std::min<int64_t>(kExitLoops - exit, 1) : kExitLoops - exit;
+          EXPECT_EQ(keys_only, expected);
+        }
+        EXPECT_GT(kinds.size(), 1U);
+      }
+  }
+}
+
 // What a rule reads out is paid for, at every end but the last: two states a row for kl, which has
 // nothing to compare with at the first one, and kl_diff.
 TEST(LoopExit, CostsWhatItsRuleReads) {

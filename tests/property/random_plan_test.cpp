@@ -37,6 +37,7 @@ RC_GTEST_PROP(RandomPlans, MaskAndSkipAreOneRule, ()) {
   const RandomModel model(at::kDouble);
   RC_PRE(model.random.policy.halting.history == MaskHistory::kCumulative);
   const Batch batch = any_batch();
+  RC_PRE(stays_moderate(model.walk, model.program, batch));
   const Decisions decisions = any_decisions(batch, model.program);
   const bool training = *rc::gen::arbitrary<bool>();
   const Walks walks = both(model.walk, model.program, batch, training, &decisions);
@@ -47,6 +48,7 @@ RC_GTEST_PROP(RandomPlans, SequencesDoNotSeeEachOther, ()) {
   set_threads(1);
   const RandomModel model(at::kDouble);
   const Batch batch = any_batch();
+  RC_PRE(stays_moderate(model.walk, model.program, batch));
   WalkOptions options = walk_options(*rc::gen::arbitrary<bool>());
   const Decisions decisions = any_decisions(batch, model.program);
   options.replay = &decisions;
@@ -70,6 +72,7 @@ RC_GTEST_PROP(RandomPlans, ASegmentRepeatsTheWalk, ()) {
   const at::NoGradGuard no_grad;
   const RandomModel model(at::kFloat);
   const Batch batch = any_batch();
+  RC_PRE(stays_moderate(model.walk, model.program, batch));
   const WalkOptions options = walk_options(*rc::gen::arbitrary<bool>());
   const KeptTrace trace = run_kept(model.walk, model.program, batch, options);
   const auto steps = int64_t(trace.steps.size());
@@ -92,6 +95,7 @@ RC_GTEST_PROP(RandomPlans, GradientsAgreeWithDifferences, ()) {
   const RandomModel model(at::kDouble);
   RC_PRE(!model.random.cuts);
   const Batch batch = any_batch();
+  RC_PRE(stays_moderate(model.walk, model.program, batch));
   const Decisions decisions = any_decisions(batch, model.program);
   WalkOptions options = walk_options(*rc::gen::arbitrary<bool>());
   options.replay = &decisions;

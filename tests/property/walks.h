@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "property/seen.h"
 
 namespace fathom::property {
@@ -15,6 +18,22 @@ inline Decisions decisions_of(const Trace& trace, const Batch& batch) {
   for (const StepRecord* r : trace.readouts())
     decisions.push_back(r->decision.halts_R.view(batch.tokens_BT.sizes()));
   return decisions;
+}
+
+// Loops in loops may let a stream grow until precision ends, or cancel what has grown; then nothing
+// is said by how far two walks are apart.
+inline bool stays_moderate(const DepthWalk& walk, const DepthProgram& program, const Batch& batch) {
+  const at::NoGradGuard no_grad;
+  WalkOptions options = walk_options(/*training=*/false);
+  options.read = false;
+  const KeptTrace trace = run_kept(walk, program, batch, options);
+  double most = 0;
+  for (size_t i = 0; i <= trace.steps.size(); ++i) {
+    const Carry& carry = i < trace.steps.size() ? trace.door(i) : trace.end;
+    for (const double x : numbers(carry.r_RC))
+      most = std::max(most, std::isfinite(x) ? std::abs(x) : HUGE_VAL);
+  }
+  return most < 1e4;
 }
 
 struct Walks {

@@ -39,6 +39,8 @@ class Advance {
   double pairs(const StepSpec& spec, const Rows& rows, const Rows* beside) const;
   Tensor still() const;
   void stand_still();
+  bool keys_go_ahead(const StepSpec& spec);
+  std::vector<int> later_slots(const StepSpec& spec) const;
   ReadoutUse use_of(const StepSpec& spec) const;
   void read_out(const StepSpec& spec, StepRecord& record);
   Reading reading(const StepSpec& spec, StepRecord& record, const Tensor& n_RC,
@@ -65,7 +67,8 @@ class Advance {
   // leaving.cpp: who is taken out of a skipping walk, and comes back.
   static Place place_of_end(const StepSpec& spec, size_t end);
   bool join(const Place& place);
-  void leave_out(const StepSpec& spec, const Place& now);
+  // `ahead_R`: whose keys are known to all later iterations of the innermost loop; undefined: none.
+  void leave_out(const StepSpec& spec, const Place& now, const Tensor& ahead_R = {});
   class Standing;
   // How a row leaves: for good, or until a loop (its number among the open ones) is over or
   // entered.
@@ -78,7 +81,7 @@ class Advance {
     Tensor stays_R;              // bool, on the processor: somebody needs the row's state or keys
     std::vector<Leaves> leaves;  // of the others, in their order
   };
-  Need need() const;
+  Need need(const Tensor& ahead_R) const;
   void put_aside(const WaitingRows& gone, const Tensor& which_R, const Place& until, bool over,
                  size_t loop);
   Place close_of(const StepSpec& spec, size_t frame) const;
@@ -93,7 +96,8 @@ class Advance {
   const Params& params_;
   const HaltingPolicy& halting_;  // of the walk
   SharedNorms norms_;
-  std::map<int, int> taught_;  // readouts of the program that teach, by head
+  std::map<int, int> taught_;      // readouts of the program that teach, by head
+  std::map<int, bool> same_keys_;  // loops, by group, whose later iterations have the same doors
   // Of the step, if it has a readout, as long as its rows are as they were read.
   Reading last_reading_;
   std::shared_ptr<const Rows> read_rows_;

@@ -227,7 +227,11 @@ Tensor CachedAttention::attend(int slot, const Tensor& qkv_RC) {
 
 void CachedAttention::put(int slot, const std::shared_ptr<const Rows>& rows, const Tensor& k_RC,
                           const Tensor& v_RC) {
-  cache_.put(slot, *rows, {k_RC, 0, k_RC.size(1)}, {v_RC, 0, v_RC.size(1)}, Tensor());
+  const auto put = [&](int to) {
+    cache_.put(to, *rows, {k_RC, 0, k_RC.size(1)}, {v_RC, 0, v_RC.size(1)}, Tensor());
+  };
+  put(slot);
+  for (const int distance : ahead_) put(slot + distance);
 }
 
 Tensor CachedAttention::attend_to_kept(int slot, const Tensor& q_RC, const AttentionForm& form) {

@@ -75,6 +75,8 @@ class CachedAttention : public AttentionContext {
   Tensor attend(int slot, const Tensor& qkv_RC) override;
   void put(int slot, const std::shared_ptr<const Rows>& rows, const Tensor& k_RC,
            const Tensor& v_RC) override;
+  // What is put (not what attends) from now on goes to these slots as well, so far from its own.
+  void put_ahead(std::vector<int> distances) { ahead_ = std::move(distances); }
   const Rows& rows() const override { return rows_; }
   int64_t heads() const override { return n_head_; }
 
@@ -86,6 +88,7 @@ class CachedAttention : public AttentionContext {
   AttentionCache& cache_;
   Visibility visibility_;
   int64_t n_head_;
+  std::vector<int> ahead_;
 };
 
 }  // namespace fathom

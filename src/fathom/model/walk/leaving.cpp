@@ -103,9 +103,10 @@ class Advance::Standing {
   std::vector<OnProcessor> outside_, left_;
 };
 
-Advance::Need Advance::need() const {
+Advance::Need Advance::need(const Tensor& ahead_R) const {
   const Rows& rows = *state_.rows;
   const Standing here(rows, state_.travel);
+  const OnProcessor ahead(ahead_R);
   const auto B = static_cast<size_t>(rows.batch());
   // With a cache later rows will come that nobody knows of.
   const bool others_will_come = options_.cache != nullptr;
@@ -140,7 +141,8 @@ Advance::Need Advance::need() const {
   each_row(rows, [&](size_t b, int64_t i) {
     Leaves leaves = is_over(here, b, i) ? Leaves{kOver, 0} : Leaves{kStays, 0};
     for (size_t l = 0; l < here.loops() && leaves.how == kStays; ++l) {
-      const bool seen = fate(state_.travel.loops[l]) != KeyFate::kHidden &&
+      const bool is_ahead = l + 1 == here.loops() && ahead[i];
+      const bool seen = fate(state_.travel.loops[l]) != KeyFate::kHidden && !is_ahead &&
                         (others_will_come || here.position(i) < last_in[l][b]);
       if (here.left(l, i) && !seen) leaves = {kUntilClosed, l};
       if (here.outside(l, i)) leaves = {kUntilEntry, l};
@@ -152,9 +154,9 @@ Advance::Need Advance::need() const {
 }
 
 // In a skipping walk rows that nobody needs here are taken out.
-void Advance::leave_out(const StepSpec& spec, const Place& now) {
+void Advance::leave_out(const StepSpec& spec, const Place& now, const Tensor& ahead_R) {
   if (!options_.skip || nobody()) return;
-  const Need need = this->need();
+  const Need need = this->need(ahead_R);
   if (need.leaves.empty()) return;
   const WaitingRows gone = state_.split(need.stays_R.to(state_.rows->token_R.device()));
   // Rows that wait for one place go there together; the others are through with the walk.

@@ -44,8 +44,9 @@ void Advance::halt_at_end(const StepSpec& spec, size_t i, const Tensor& halts_R)
   };
   keep(frame.kept_r_RC, carry().r_RC);
   keep(frame.kept_y_RC, carry().y_RC);
+  const Tensor ahead_R = keys_go_ahead(spec) ? frame.left_R : Tensor();
   frame.left_R = either(frame.left_R, halts_R);
-  leave_out(spec, place_of_end(spec, i + 1));
+  leave_out(spec, place_of_end(spec, i + 1), ahead_R);
 }
 
 void Advance::close(const LoopFrame& frame) {

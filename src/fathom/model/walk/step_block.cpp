@@ -154,6 +154,7 @@ void Advance::block_of_some(const StepSpec& spec, const Tensor& still_R, StepRec
   };
   if (options_.cache != nullptr) {
     CachedAttention attention(*rows, options_.cache->keys, visibility, walk_.backbone_.n_head);
+    if (keys_go_ahead(spec)) attention.put_ahead(later_slots(spec));
     run(attention);
   } else {
     WalkAttention attention = block.attention(*rows, visibility);
@@ -177,6 +178,41 @@ double Advance::pairs(const StepSpec& spec, const Rows& rows, const Rows* beside
     pairs += static_cast<double>(count(rows)) * static_cast<double>(keys);
   }
   return pairs;
+}
+
+// Do rows that have left the step's loop have the same keys in all its later iterations? Then they
+// are put once, in a cache, where all of these look, and the rows need not be there. In loops
+// within loops others would look, by their own iterations.
+bool Advance::keys_go_ahead(const StepSpec& spec) {
+  if (!options_.skip || options_.cache == nullptr || spec.path.size() != 1) return false;
+  const LoopFrame& frame = state_.travel.loops.back();
+  if (fate(frame) != KeyFate::kFrozen || frame.outside_R.defined()) return false;
+  if (halting_.keys == KeyFate::kFrozen && state_.travel.done_R.defined()) return false;
+  const auto [known, is_new] = same_keys_.emplace(frame.group, true);
+  if (!is_new) return known->second;
+  const auto same_each_time = [&](const StepSpec& s) {
+    return s.path.size() == 1 && walk_.parts_[size_t(s.layer.wiring)].keys_alone &&
+           std::none_of(s.layer.door.begin(), s.layer.door.end(), [](const Injection& i) {
+             return i.kind == Injection::kLoopSignal || i.kind == Injection::kNoise;
+           });
+  };
+  for (const StepSpec& s : program_.steps)
+    if (!s.path.empty() && s.path.front().group == frame.group)
+      known->second = known->second && same_each_time(s);
+  return known->second;
+}
+
+// Of the step's layer in later iterations, as distances from its own; 0 is not among them.
+std::vector<int> Advance::later_slots(const StepSpec& spec) const {
+  std::vector<int> slots;
+  for (size_t i = static_cast<size_t>(spec.index) + 1; i < program_.steps.size(); ++i) {
+    const StepSpec& later = program_.steps[i];
+    if (later.path.empty() || later.path.front().group != spec.path.front().group) break;
+    const int distance = later.cache_slot - spec.cache_slot;
+    const bool is_known = std::find(slots.begin(), slots.end(), distance) != slots.end();
+    if (later.place == spec.place && distance != 0 && !is_known) slots.push_back(distance);
+  }
+  return slots;
 }
 
 // Rows that are in the loop, or in the walk, no longer keep the state that they had, but where
