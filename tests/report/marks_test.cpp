@@ -153,6 +153,14 @@ TEST(Marks, AreNumbersToProgramsAndGnuplot) {
                             HasSubstr("title \"depth 5\""), Not(HasSubstr("linespoints"))));
 }
 
+// A long key has a place of its own.
+TEST(GnuplotScript, HasLongKeysBesideThePicture) {
+  Plot plot = example_plot();
+  EXPECT_THAT(gnuplot_script(report_with(plot), "o"), HasSubstr("set key inside right"));
+  for (int i = 0; i < 6; ++i) plot.lines.push_back(plot.lines[0]);
+  EXPECT_THAT(gnuplot_script(report_with(plot), "o"), HasSubstr("set key outside right"));
+}
+
 TEST(Marks, HaveTextsThatAreObeyedNowhere) {
   for (const std::string& text : hostile_texts()) {
     const Report report = report_with(marked_plot(text));

@@ -114,6 +114,8 @@ std::string mark_titles(const Plot& plot) {
 
 void add(Script& script, const Plot& plot) {
   const PlotScales scales = scales_of(plot);
+  constexpr size_t kMostInside = 6;  // names that leave the lines in sight
+  size_t names = 0;
   std::string bands, lines, marks;
   for (size_t i = 0; i < plot.lines.size(); ++i) {
     const Line line = thinned(plot.lines[i], scales, kPlacesAcross);
@@ -136,6 +138,7 @@ void add(Script& script, const Plot& plot) {
           "{} using 1:3:4 with filledcurves fs transparent solid 0.2 lc rgb '{}' notitle, ", block,
           line_colour(i));
     const bool named = !line.name.empty() && (plot.lines.size() > 1 || line.name != plot.title);
+    names += named;
     lines += fmt::format(
         "{} using 1:2 with {} lw 2 dt {} lc rgb '{}' {}, ", block,
         there <= 30 && !line.marks.at_points() ? "linespoints pt 7 ps 0.6" : "lines", 1 + i % 4,
@@ -148,8 +151,9 @@ void add(Script& script, const Plot& plot) {
   if (all.empty()) all = "NaN notitle, ";
   all.resize(all.size() - 2);
   script.commands += fmt::format(
-      "set title {} noenhanced\nset xtics auto\nunset style fill\n{}{}plot {}\n",
-      quoted(plot.title), axis("x", plot.x, scales.x), axis("y", plot.y, scales.y), all);
+      "set title {} noenhanced\nset xtics auto\nunset style fill\nset key {} right\n{}{}plot {}\n",
+      quoted(plot.title), names > kMostInside ? "outside" : "inside", axis("x", plot.x, scales.x),
+      axis("y", plot.y, scales.y), all);
 }
 
 void add(Script& script, const Bars& bars) {
