@@ -8,6 +8,7 @@
 #include "fathom/report/render.h"
 #include "fathom/study/loops/depth_table.h"
 #include "fathom/study/loops/loop_facts.h"
+#include "fathom/study/loops/loop_pictures.h"
 
 namespace fathom {
 namespace {
@@ -108,6 +109,81 @@ TEST(LoopsReport, TrajectoriesAreALineATokenAndIteration) {
                          HasSubstr("\n0,1,20,1,\"say, \"\"b\"\"\",")));
   // What entered a group is on no axis.
   EXPECT_THAT(csv, HasSubstr("\n0,0,0,0,a,2,,,,\n"));
+}
+
+const report::Plot& plot_called(const std::vector<report::Plot>& plots, const std::string& title) {
+  for (const report::Plot& plot : plots)
+    if (plot.title == title) return plot;
+  ADD_FAILURE() << title;
+  return plots.front();
+}
+
+TEST(LoopPictures, ShadeByDepthAndShapeByGroup) {
+  LoopFacts facts = spiral_facts();
+  std::vector<report::Plot> plots = trajectory_plots(facts);
+  EXPECT_EQ(plots.size(), 2U * (1 + 2 * 2)) << "of two pairs of axes";
+  const report::Plot& all = plot_called(plots, "all loops on the principal axes");
+  EXPECT_THAT(all.shapes, ElementsAre("layer 1", "layers 2-3"));
+  EXPECT_EQ(all.shades->last, "40");
+  ASSERT_EQ(all.lines.size(), 3U) << "a token each";
+  const report::Marks& marks = all.lines[1].marks;
+  ASSERT_EQ(marks.shapes.size(), 40U);
+  EXPECT_TRUE(marks.ends);
+  EXPECT_EQ(marks.shapes[19], 0U);
+  EXPECT_EQ(marks.shapes[20], 1U);
+  EXPECT_EQ(marks.shades.front(), 0);
+  EXPECT_EQ(marks.shades.back(), 1);
+  EXPECT_EQ(all.lines[1].y[20], facts.projections[0].groups[1][0].at(1, 1));
+  const report::Plot& zoomed =
+      plot_called(plots, "layer 1, last 15 iterations, from each token's last place");
+  EXPECT_EQ(zoomed.shades->first, "6");
+  EXPECT_EQ(zoomed.shades->last, "20");
+  EXPECT_EQ(zoomed.lines[0].x.size(), 15U);
+  EXPECT_EQ(zoomed.lines[0].x.back(), 0);
+  EXPECT_EQ(plot_called(plots, "layers 2-3 on the principal axes").lines[0].marks.shapes[0], 1U);
+  EXPECT_TRUE(zoomed.shapes.empty()) << "one group needs no shape";
+  facts.token_pictures = true;
+  plots = trajectory_plots(facts);
+  EXPECT_EQ(plots.size(), 2U * (1 + 2 * 2 + 3));
+  EXPECT_EQ(plots.back().title, "token 2 c on the principal axes");
+  ASSERT_EQ(plots.back().lines.size(), 1U);
+  EXPECT_EQ(plots.back().lines[0].x.size(), 40U);
+  facts.token_pictures = false;
+  // A group within another goes on elsewhere, so no one way leads through both.
+  facts.outer = {true, false};
+  EXPECT_EQ(trajectory_plots(facts).size(), 2U * (2 * 2));
+}
+
+TEST(LoopPictures, TellHowFarEachTokenGoes) {
+  const LoopFacts facts = spiral_facts();
+  const std::vector<report::Plot> plots = token_plots(facts);
+  ASSERT_EQ(plots.size(), 2U);
+  ASSERT_EQ(plots[1].lines.size(), 3U);
+  EXPECT_EQ(plots[1].lines[1].name, "1 say, \"b\"");
+  ASSERT_EQ(plots[1].lines[0].y.size(), 20U);
+  for (const size_t k : {0U, 7U, 19U}) {
+    double mean = 0;
+    for (const report::Line& line : plots[1].lines) mean += line.y[k] / 3;
+    EXPECT_NEAR(mean, facts.texts[0].groups[1].convergence.relative[k], 1e-12) << k;
+  }
+}
+
+// Twelve tokens at the most, the last one among them.
+TEST(LoopPictures, AreOfAFewTokens) {
+  LoopFacts facts = spiral_facts();
+  for (GroupLoops& group : facts.texts[0].groups)
+    for (DenseMatrix& x : group.states) {
+      DenseMatrix wide(64, 4);
+      for (size_t i = 0; i < wide.values.size(); ++i)
+        wide.values[i] = x.values[i % x.values.size()] + double(i);
+      x = wide;
+    }
+  analyse(facts);
+  for (const report::Plot& plot : token_plots(facts)) {
+    EXPECT_LE(plot.lines.size(), 12U);
+    EXPECT_EQ(plot.lines.back().name, "63");
+  }
+  EXPECT_EQ(trajectory_plots(facts)[0].lines.size(), token_plots(facts)[0].lines.size());
 }
 
 DepthTable three_depths() {

@@ -68,6 +68,8 @@ void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
   list.add("zoom", request.zoom, "last iterations that are drawn once more")
       .at_least(2)
       .at_most(4096);
+  list.add("token_pictures", request.token_pictures,
+           "a picture of each drawn token's way alone too, in HTML, SVG and PNG");
   list.add("jacobian", request.jacobian,
            "spectral radius and operator norm of iterations as maps of a token's state");
   list.add("block_only", request.block_only,

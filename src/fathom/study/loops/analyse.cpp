@@ -56,14 +56,13 @@ LoopShapes shapes_of(const LoopFacts& facts, size_t g) {
       out.boxes.push_back(box_dimension(way));
       out.run_boxes.push_back(box_dimension_of_run(way));
     }
-    const auto is_outer = [&](size_t i) { return i >= facts.outer.size() || facts.outer[i]; };
-    if (!is_outer(g)) continue;  // it goes on elsewhere in each round of the one around it
+    if (!facts.is_outer(g)) continue;  // it goes on elsewhere in each round of the one around it
     std::vector<std::vector<DenseMatrix>> ways;
     size_t place = 0;
-    for (size_t i = 0; i < text.groups.size(); ++i) {
-      if (!is_outer(i)) continue;
-      if (i == g) place = ways.size();
-      const GroupLoops& of = text.groups[i];
+    for (size_t j = 0; j < text.groups.size(); ++j) {
+      if (!facts.is_outer(j)) continue;
+      if (j == g) place = ways.size();
+      const GroupLoops& of = text.groups[j];
       ways.push_back({of.states.begin() + 1, of.states.end()});
     }
     const std::vector<double> drift = drift_to_loop(ways);

@@ -87,9 +87,11 @@ struct LoopFacts {
   std::vector<std::string> groups;  // "layers 2-3"
   // Whether a group is within no other; shorter: so.
   std::vector<bool> outer;
+  bool is_outer(size_t group) const { return group >= outer.size() || outer[group]; }
   int64_t count = 0;               // iterations of every group
   std::optional<int64_t> trained;  // most that training had; unset: unknown
   size_t components = 2, zoom = 15;
+  bool token_pictures = false;  // of each drawn token's way too
   std::vector<TextLoops> texts;
   std::vector<Projection> projections;  // of each text
   std::vector<LoopShapes> shapes;       // of each group

@@ -21,12 +21,6 @@ std::string text_cell(const std::string& text) {
   return out + '"';
 }
 
-double distance(const double* a, const double* b, size_t n) {
-  double squares = 0;
-  for (size_t j = 0; j < n; ++j) squares += (a[j] - b[j]) * (a[j] - b[j]);
-  return std::sqrt(squares);
-}
-
 // Of one group of one text: the lines of all its states.
 void add_lines(const LoopFacts& facts, size_t text, size_t g, std::string& out) {
   const std::vector<DenseMatrix>& states = facts.texts[text].groups[g].states;

@@ -8,6 +8,7 @@
 
 #include "fathom/study/loops/dynamics.h"
 #include "fathom/study/loops/loop_facts.h"
+#include "fathom/study/loops/loop_pictures.h"
 
 namespace fathom {
 namespace {
@@ -19,7 +20,6 @@ constexpr NumberForm kFour = {NumberForm::Kind::kGeneral, 4};
 constexpr NumberForm kFixed4 = {NumberForm::Kind::kFixed, 4};
 constexpr NumberForm kFixed2 = {NumberForm::Kind::kFixed, 2};
 constexpr NumberForm kPercent = {NumberForm::Kind::kPercent, 1};
-constexpr size_t kMostLines = 12;  // tokens of a picture
 constexpr unsigned kPictures = report::kInHtml | report::kInSvg;
 
 report::Column column(const char* name, const NumberForm& form = kThree) {
@@ -85,41 +85,8 @@ report::Plot global_plot(const LoopFacts& facts) {
   return plot;
 }
 
-// A line a token: its places on two axes. `zoom`: of the last iterations, from its last place, for
-// tokens settle far from one another and move little by then.
-report::Plot trajectory_plot(const LoopFacts& facts, const TextLoops& text, const Projection& p,
-                             size_t group, size_t axis, bool zoom) {
-  report::Plot plot;
-  const std::vector<DenseMatrix>& places = p.groups[group];
-  const size_t from = zoom && places.size() > facts.zoom ? places.size() - facts.zoom : 0;
-  plot.title = fmt::format(
-      "{} on the principal axes{}", facts.groups[group],
-      zoom ? fmt::format(", last {} iterations, from each token's last place", places.size() - from)
-           : "");
-  const auto label = [&](size_t a) {
-    return fmt::format("axis {} ({})", a + 1, report::shown(p.pca.ratios[a], kPercent));
-  };
-  plot.x.label = label(0);
-  plot.y.label = label(axis);
-  const size_t T = places.front().rows, step = std::max<size_t>(1, T / kMostLines);
-  for (size_t t = (T - 1) % step; t < T; t += step) {
-    const std::string token = t < text.tokens.size() ? " " + text.tokens[t] : "";
-    report::Line line{fmt::format("{}{}", t, token), {}, {}};
-    const auto place = [&](size_t k, size_t a) {
-      return places[k].at(t, a) - (zoom ? places.back().at(t, a) : 0);
-    };
-    for (size_t k = from; k < places.size(); ++k) {
-      line.x.push_back(place(k, 0));
-      line.y.push_back(place(k, axis));
-    }
-    plot.lines.push_back(std::move(line));
-  }
-  return plot;
-}
-
 void add_trajectories(const LoopFacts& facts, report::Report& report) {
   if (facts.projections.empty()) return;
-  const TextLoops& text = facts.texts.front();
   const Projection& p = facts.projections.front();
   report::Table table;
   table.title = "Principal axes of all states of the first text";
@@ -127,14 +94,7 @@ void add_trajectories(const LoopFacts& facts, report::Report& report) {
   for (size_t a = 0; a < p.pca.ratios.size(); ++a)
     table.rows.push_back({static_cast<int64_t>(a + 1), p.pca.ratios[a]});
   report.add(std::move(table));
-  for (size_t g = 0; g < p.groups.size(); ++g) {
-    if (p.groups[g].empty()) continue;
-    for (size_t axis = 1; axis < facts.components; ++axis) {
-      report.add(trajectory_plot(facts, text, p, g, axis, false), kPictures);
-      if (p.groups[g].size() > facts.zoom)
-        report.add(trajectory_plot(facts, text, p, g, axis, true), kPictures);
-    }
-  }
+  for (report::Plot& plot : trajectory_plots(facts)) report.add(std::move(plot), kPictures);
 }
 
 std::string mean_and_sd(const std::vector<double>& values) {
@@ -258,6 +218,7 @@ report::Report loops_report(const LoopFacts& facts) {
     report.add(
         convergence_plot(facts, "drift of the answer by iteration", "nats", &Convergence::drift),
         kPictures);
+    for (report::Plot& plot : token_plots(facts)) report.add(std::move(plot), kPictures);
     report.add(global_plot(facts), kPictures);
     add_trajectories(facts, report);
     if (!facts.shapes.empty()) report.add(shape_table(facts));
