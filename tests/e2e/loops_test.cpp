@@ -82,6 +82,7 @@ TEST_F(DepthsOfARun, AreLookedInto) {
   const Outcome text = place_->run({"loops", "round", "--text=the rain", "--counts=3"});
   EXPECT_EQ(text.exit_code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("Convergence of the loop of layer"));
+  EXPECT_THAT(text.out, HasSubstr("The whole walk"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "fathom/report/render.h"
 #include "fathom/study/loops/depth_table.h"
@@ -46,6 +47,8 @@ LoopFacts spiral_facts() {
     for (size_t k = 0; k < 20; ++k) group.convergence.drift[k] = std::pow(0.5, double(k));
     text.groups.push_back(group);
   }
+  // As if the first group were the whole walk.
+  for (size_t k = 0; k < 20; ++k) text.walk.push_back({1, {int64_t(k) + 1}});
   text.global = text.groups[0].convergence;
   facts.texts = {text};
   analyse(facts);
@@ -109,6 +112,27 @@ TEST(LoopsReport, TrajectoriesAreALineATokenAndIteration) {
                          HasSubstr("\n0,1,20,1,\"say, \"\"b\"\"\",")));
   // What entered a group is on no axis.
   EXPECT_THAT(csv, HasSubstr("\n0,0,0,0,a,2,,,,\n"));
+}
+
+TEST(LoopsReport, ShowsTheEndsOfLoopsInTheWholeWalk) {
+  LoopFacts facts = spiral_facts();
+  facts.texts[0].walk.front() = {0, {}};
+  facts.texts[0].walk.back() = {2, {20, 1}};
+  const std::string text = report::render(loops_report(facts), report::Format::kTerminal, {});
+  const size_t at = text.find("The whole walk");
+  ASSERT_NE(at, text.npos);
+  std::istringstream lines(text.substr(at));
+  std::vector<std::string> rows;
+  for (std::string line; std::getline(lines, line) && !line.empty();) rows.push_back(line);
+  ASSERT_EQ(rows.size(), 4U) << text;
+  EXPECT_THAT(rows[1], HasSubstr("step  layer  iteration  change  relative  cosine  norm"));
+  EXPECT_THAT(rows[2], HasSubstr("     1      0          -"));
+  EXPECT_THAT(rows[3], HasSubstr("    20      2       20.1")) << "iterations 2 to 19 are left out";
+  for (const std::string& row : rows) EXPECT_LE(row.size(), 80U);
+  EXPECT_EQ(loop_numbers(facts)["texts"][0]["walk"][19]["iterations"], json({20, 1}));
+  facts.texts[0].walk.clear();
+  EXPECT_THAT(report::render(loops_report(facts), report::Format::kMarkdown),
+              Not(HasSubstr("The whole walk")));
 }
 
 const report::Plot& plot_called(const std::vector<report::Plot>& plots, const std::string& title) {

@@ -100,9 +100,17 @@ void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
 }  // namespace
 
 std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
-  CommandLine line("loops", "RUN [--key=value ...]",
-                   "Where a model's loops take the tokens of a text, and whether they settle.",
-                   "fathom loops round --jacobian --format=html --output=loops.html");
+  CommandLine line(
+      "loops", "RUN [--key=value ...]",
+      "Where a model's loops take the tokens of a text, and whether they settle.\n\n"
+      "From a state x to the next one x', as means over tokens: change |x' - x|,\n"
+      "relative |x' - x| / |x'|, cosine between this change and the one before,\n"
+      "norm |x'|, KL drift KL(p(x') || p(x)) of what the model would answer, nats.\n"
+      "Drift to loop: from a group's last state to the next group's first, over the\n"
+      "mean change within the group. Box dimension: how a token's way fills space,\n"
+      "0 a point, 1 a line. Below 1 an iteration brings states that are near one\n"
+      "another nearer: the operator norm at once, the spectral radius in the long run.",
+      "fathom loops round --jacobian --format=html --output=loops.html");
   LoopsRequest request;
   Texts texts;
   line.positional("RUN", request.model.run, "a run's name, or its folder");

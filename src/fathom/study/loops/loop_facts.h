@@ -29,10 +29,17 @@ struct GroupLoops {
   Convergence convergence;
 };
 
+// A step of a walk: a layer, once.
+struct WalkStep {
+  int layer = 0;
+  std::vector<int64_t> iterations;  // of the loops that it stands in, from 1, outermost first
+};
+
 struct TextLoops {
   std::vector<std::string> tokens;  // as text; empty: unknown
   std::vector<GroupLoops> groups;
-  Convergence global;  // from the embedding over every step of the walk
+  Convergence global;          // from the embedding over every step of the walk
+  std::vector<WalkStep> walk;  // the steps of `global`; empty: unknown
 };
 
 // The states of all groups of a text, without what entered them, on the axes of all of them

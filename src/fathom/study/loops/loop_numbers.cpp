@@ -34,7 +34,13 @@ json text_json(const TextLoops& text) {
   for (const GroupLoops& group : text.groups) groups.push_back(convergence_json(group.convergence));
   json tokens = json::array();
   for (const std::string& token : text.tokens) tokens.push_back(report::json_word(token));
-  return {{"tokens", tokens}, {"groups", groups}, {"global", convergence_json(text.global)}};
+  json steps = json::array();
+  for (const WalkStep& step : text.walk)
+    steps.push_back({{"layer", step.layer}, {"iterations", step.iterations}});
+  return {{"tokens", tokens},
+          {"groups", groups},
+          {"global", convergence_json(text.global)},
+          {"walk", steps}};
 }
 
 // [group][token][iteration][axis]

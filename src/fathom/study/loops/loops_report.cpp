@@ -1,5 +1,6 @@
 // Loops as people read them.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -70,6 +71,32 @@ report::Plot convergence_plot(const LoopFacts& facts, const char* title, const c
     plot.lines.push_back(std::move(line));
   }
   return plot;
+}
+
+// Of loops their first and their last iteration: what is between stands in their own tables.
+report::Table walk_table(const LoopFacts& facts) {
+  report::Table table;
+  table.title = "The whole walk, of loops the first and the last iteration";
+  table.columns = {column("step"),     column("layer"),  column("iteration"), column("change"),
+                   column("relative"), column("cosine"), column("norm"),      column("KL drift")};
+  std::vector<MeanCurve> curves;
+  for (const auto list : {&Convergence::change, &Convergence::relative, &Convergence::angle,
+                          &Convergence::norm, &Convergence::drift}) {
+    std::vector<std::vector<double>> of_texts;
+    for (const TextLoops& text : facts.texts) of_texts.push_back(text.global.*list);
+    curves.push_back(mean_curve(of_texts));
+  }
+  const std::vector<WalkStep>& walk = facts.texts.front().walk;
+  for (size_t i = 0; i < std::min(walk.size(), curves.front().mean.size()); ++i) {
+    const std::vector<int64_t>& at = walk[i].iterations;
+    if (std::any_of(at.begin(), at.end(), [&](int64_t k) { return k > 1 && k < facts.count; }))
+      continue;
+    std::vector<report::Cell> row = {i + 1, walk[i].layer,
+                                     at.empty() ? "-" : fmt::format("{}", fmt::join(at, "."))};
+    for (const MeanCurve& curve : curves) row.emplace_back(curve.mean[i]);
+    table.rows.push_back(std::move(row));
+  }
+  return table;
 }
 
 report::Plot global_plot(const LoopFacts& facts) {
@@ -219,6 +246,7 @@ report::Report loops_report(const LoopFacts& facts) {
         convergence_plot(facts, "drift of the answer by iteration", "nats", &Convergence::drift),
         kPictures);
     for (report::Plot& plot : token_plots(facts)) report.add(std::move(plot), kPictures);
+    if (!facts.texts.front().walk.empty()) report.add(walk_table(facts));
     report.add(global_plot(facts), kPictures);
     add_trajectories(facts, report);
     if (!facts.shapes.empty()) report.add(shape_table(facts));
