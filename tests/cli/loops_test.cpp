@@ -69,6 +69,7 @@ TEST_F(LoopsVerb, EachOptionChangesSomething) {
   changes("jacobian_tokens", [] {
     EXPECT_EQ(parsed({"--jacobian", "--jacobian_tokens=4"}).jacobian_tokens, 4);
   });
+  changes("box_pca", [] { EXPECT_TRUE(parsed({"--box_pca"}).box_pca); });
   changes("token_pictures", [] { EXPECT_TRUE(parsed({"--token_pictures"}).token_pictures); });
   changes("seeds", [] { EXPECT_EQ(parsed({"--seeds=3"}).seeds, 3); });
   changes("noise", [] { EXPECT_EQ(parsed({"--noise=0.5"}).noise, 0.5); });

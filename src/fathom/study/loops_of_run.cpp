@@ -173,6 +173,7 @@ LoopFacts loop_facts_of(const LoopsJob& request, const LoadedModel& loaded,
   facts.trained = most_trained_loops(config);
   facts.components = static_cast<size_t>(request.components);
   facts.zoom = static_cast<size_t>(request.zoom);
+  facts.boxes_on_axes = request.box_pca;
   facts.token_pictures = request.token_pictures;
   const std::vector<Tokens> texts = asked_texts(request, loaded, facts.source);
   int last = -1;  // layer of the group before

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "fathom/report/render.h"
+#include "fathom/study/loops/box_counting.h"
 #include "fathom/study/loops/depth_table.h"
 #include "fathom/study/loops/loop_facts.h"
 #include "fathom/study/loops/loop_pictures.h"
@@ -133,6 +134,29 @@ TEST(LoopsReport, ShowsTheEndsOfLoopsInTheWholeWalk) {
   facts.texts[0].walk.clear();
   EXPECT_THAT(report::render(loops_report(facts), report::Format::kMarkdown),
               Not(HasSubstr("The whole walk")));
+}
+
+// The spiral is flat but for what tells tokens apart, so nothing is lost on its axes.
+TEST(LoopsReport, BoxesAreCountedOnTheAxesToo) {
+  LoopFacts facts = spiral_facts();
+  EXPECT_TRUE(facts.shapes[0].axis_boxes.empty());
+  EXPECT_THAT(report::render(loops_report(facts), report::Format::kMarkdown),
+              Not(HasSubstr("axes |")));
+  facts.boxes_on_axes = true;
+  analyse(facts);
+  for (const LoopShapes& shapes : facts.shapes) {
+    ASSERT_EQ(shapes.axis_boxes.size(), shapes.boxes.size());
+    ASSERT_EQ(shapes.axis_run_boxes.size(), shapes.run_boxes.size());
+    for (const double d : shapes.axis_boxes) EXPECT_TRUE(d > 0 && d < 3) << d;
+  }
+  EXPECT_NE(facts.shapes[0].axis_boxes, facts.shapes[0].boxes) << "other coordinates, other boxes";
+  DenseMatrix way(20, 3);
+  for (size_t k = 0; k < 20; ++k)
+    for (size_t a = 0; a < 3; ++a) way.at(k, a) = facts.projections[0].groups[0][k].at(2, a);
+  EXPECT_EQ(facts.shapes[0].axis_boxes.back(), box_dimension(way));
+  EXPECT_THAT(report::render(loops_report(facts), report::Format::kTerminal, {}),
+              AllOf(HasSubstr("layers 2-3, all channels"), HasSubstr("layers 2-3, 3 axes")));
+  EXPECT_EQ(loop_numbers(facts)["groups"][1]["box_dimension_on_axes"].size(), 3U);
 }
 
 const report::Plot& plot_called(const std::vector<report::Plot>& plots, const std::string& title) {

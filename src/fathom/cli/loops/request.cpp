@@ -70,6 +70,8 @@ void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
       .at_most(4096);
   list.add("token_pictures", request.token_pictures,
            "a picture of each drawn token's way alone too, in HTML, SVG and PNG");
+  list.add("box_pca", request.box_pca,
+           "box-counting dimensions of tokens' ways on the principal axes too");
   list.add("jacobian", request.jacobian,
            "spectral radius and operator norm of iterations as maps of a token's state");
   list.add("block_only", request.block_only,

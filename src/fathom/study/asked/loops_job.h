@@ -20,6 +20,7 @@ struct LoopsJob {
   std::optional<int64_t> tokens;     // of a text; unset: 64 of a split, else all
   std::vector<int64_t> counts;       // ascending; trajectories are of the last one
   int64_t components = 2, zoom = 15;
+  bool box_pca = false;  // box-counting dimensions on the principal axes too
   bool token_pictures = false;
   bool jacobian = false, block_only = false;
   int64_t jacobian_tokens = 1;

@@ -54,6 +54,7 @@ struct Projection {
 // apart), both ways of counting, and the drift from each text's group to the next that follows it.
 struct LoopShapes {
   std::vector<double> boxes, run_boxes, drift;
+  std::vector<double> axis_boxes, axis_run_boxes;  // of the ways on the principal axes
 };
 
 // One iteration's map at one token, the others held fast.
@@ -98,6 +99,7 @@ struct LoopFacts {
   int64_t count = 0;               // iterations of every group
   std::optional<int64_t> trained;  // most that training had; unset: unknown
   size_t components = 2, zoom = 15;
+  bool boxes_on_axes = false;   // box-counting dimensions of the projected ways too
   bool token_pictures = false;  // of each drawn token's way too
   std::vector<TextLoops> texts;
   std::vector<Projection> projections;  // of each text

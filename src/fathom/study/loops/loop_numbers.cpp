@@ -106,6 +106,10 @@ json loop_numbers(const LoopFacts& facts) {
       group["box_dimension"] = numbers(facts.shapes[g].boxes);
       group["box_dimension_of_run"] = numbers(facts.shapes[g].run_boxes);
       group["drift_to_loop"] = numbers(facts.shapes[g].drift);
+      if (facts.boxes_on_axes) {
+        group["box_dimension_on_axes"] = numbers(facts.shapes[g].axis_boxes);
+        group["box_dimension_of_run_on_axes"] = numbers(facts.shapes[g].axis_run_boxes);
+      }
     }
     groups.push_back(std::move(group));
   }

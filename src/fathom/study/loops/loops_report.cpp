@@ -139,10 +139,15 @@ report::Table shape_table(const LoopFacts& facts) {
                    column("box dimension"),
                    column("of the longest run"),
                    column("drift to loop")};
+  if (facts.boxes_on_axes) table.columns[0].name = "loop of, points on";
   for (size_t g = 0; g < facts.shapes.size(); ++g) {
     const LoopShapes& shapes = facts.shapes[g];
     table.rows.push_back({facts.groups[g], mean_and_sd(shapes.boxes), mean_and_sd(shapes.run_boxes),
                           mean_and_sd(shapes.drift)});
+    if (!facts.boxes_on_axes) continue;
+    table.rows.back()[0].text += ", all channels";
+    table.rows.push_back({fmt::format("{}, {} axes", facts.groups[g], facts.components),
+                          mean_and_sd(shapes.axis_boxes), mean_and_sd(shapes.axis_run_boxes)});
   }
   return table;
 }
