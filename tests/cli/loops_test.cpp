@@ -84,6 +84,16 @@ TEST_F(LoopsVerb, EachOptionChangesSomething) {
     EXPECT_THAT(refused({"--csv=a.json", "--output=./a.json"}).what(),
                 HasSubstr("csv and output are both"));
   });
+  changes("convergence_csv", [] {
+    EXPECT_EQ(parsed({"--convergence_csv=a.csv"}).convergence_csv, "a.csv");
+    EXPECT_THAT(refused({"--csv=a.csv", "--convergence_csv=./a.csv"}).what(),
+                HasSubstr("csv and convergence_csv are both"));
+  });
+  changes("numbers_csv", [] {
+    EXPECT_EQ(parsed({"--numbers_csv=a.csv"}).numbers_csv, "a.csv");
+    EXPECT_THAT(refused({"--numbers_csv=a.json", "--output=a.json"}).what(),
+                HasSubstr("numbers_csv and output are both"));
+  });
   changes("format",
           [] { EXPECT_EQ(parsed({"--format=svg"}).output.format, report::Format::kSvg); });
   changes("json", [] { EXPECT_EQ(parsed({"--json"}).output.format, report::Format::kJson); });

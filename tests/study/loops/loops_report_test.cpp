@@ -1,4 +1,5 @@
 // What is said of loops and depths, and that all formats can say it.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -134,6 +135,36 @@ TEST(LoopsReport, ShowsTheEndsOfLoopsInTheWholeWalk) {
   facts.texts[0].walk.clear();
   EXPECT_THAT(report::render(loops_report(facts), report::Format::kMarkdown),
               Not(HasSubstr("The whole walk")));
+}
+
+TEST(LoopsReport, ConvergenceIsALineAnIterationAndAStep) {
+  LoopFacts facts = spiral_facts();
+  facts.texts[0].walk.back() = {3, {20, 2}};
+  const std::string csv = convergence_csv(facts);
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 2 * 20 + 20);
+  EXPECT_THAT(
+      csv, AllOf(HasSubstr("text,group,step,layer,iteration,change,relative,cosine,norm,"
+                           "kl_drift\n0,0,,,1,"),
+                 HasSubstr("\n0,1,,,20,"), HasSubstr("\n0,,1,1,1,"), HasSubstr("\n0,,20,3,20.2,")));
+  const Convergence& c = facts.texts[0].groups[1].convergence;
+  EXPECT_THAT(csv, HasSubstr(fmt::format("\n0,1,,,3,{},{},{},{},0.25\n", c.change[2], c.relative[2],
+                                         c.angle[2], c.norm[2])));
+  // The first change has none before it.
+  EXPECT_THAT(csv, HasSubstr(fmt::format("\n0,1,,,1,{},{},,{},1\n", c.change[0], c.relative[0],
+                                         c.norm[0])));
+}
+
+TEST(LoopsReport, SingleNumbersAreALineEach) {
+  LoopFacts facts = spiral_facts();
+  facts.jacobians = {{1, 5, 2, 0.75, 1.25}};
+  facts.spreads = {{5, 0.125, 0.0625, NAN}};
+  const std::string csv = numbers_csv(facts);
+  EXPECT_THAT(csv, ::testing::StartsWith("quantity,group,iteration,token,sample,value\n"
+                                         "box_dimension,0,,,0,"));
+  EXPECT_THAT(csv, AllOf(HasSubstr("\nspectral_radius,1,5,2,,0.75\noperator_norm,1,5,2,,1.25\n"),
+                         HasSubstr("\nspread_of_states,,5,,,0.125\n"),
+                         HasSubstr("\nspread_kl,,5,,,\n"), HasSubstr("\ndrift_to_loop,0,,,0,"),
+                         HasSubstr("\nexplained_by_axis,,,,3,"), Not(HasSubstr("on_axes"))));
 }
 
 // The spiral is flat but for what tells tokens apart, so nothing is lost on its axes.

@@ -123,6 +123,12 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   add_loop_fields(list, request, texts);
   add_fields(list, request.output);
   list.add("csv", request.csv, "a file for the trajectories, a line a token and iteration").path();
+  list.add("convergence_csv", request.convergence_csv,
+           "a file for how far states go, a line an iteration of a group and a step of the walk")
+      .path();
+  list.add("numbers_csv", request.numbers_csv,
+           "a file for box dimensions, drifts, Jacobians, spreads and axes, a line a number")
+      .path();
   if (!parse_into(line, arguments, list)) return std::nullopt;
   if (list.given("text") && list.given("prompts"))
     misuse("text and prompts both say what is looked at", "leave out one of them");
@@ -137,7 +143,10 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
            "take --counts=2 or more");
   if (!texts.sweep.empty()) request.sweep = thresholds_of("sweep", texts.sweep);
   settle(list, request.output);
-  require_own_file(request.csv, request.output);
+  require_own_files({{"csv", request.csv},
+                     {"convergence_csv", request.convergence_csv},
+                     {"numbers_csv", request.numbers_csv}},
+                    request.output);
   settle(request.model);
   require_next_token(request.model, "loops");
   const ModelConfig model = settle_state(request.model).config.model;

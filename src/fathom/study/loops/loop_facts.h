@@ -125,5 +125,11 @@ std::vector<int64_t> shown_iterations(int64_t count);
 // A line a token and iteration: text, group, iteration (0: what entered), position, token, its
 // place on the principal axes, its norm and change.
 std::string trajectories_csv(const LoopFacts& facts);
+// A line an iteration of a group, and one a step of the whole walk (its group is empty): how far
+// the states went.
+std::string convergence_csv(const LoopFacts& facts);
+// Of box dimensions, drifts, Jacobians, spreads and axes a line a number: quantity, group,
+// iteration, token, sample (its place in a list of several texts' and tokens'), value.
+std::string numbers_csv(const LoopFacts& facts);
 
 }  // namespace fathom
