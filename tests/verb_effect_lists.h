@@ -281,6 +281,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "loops numbers_csv",
     "loops box_pca",
     "loops token_pictures",
+    "loops jacobian_iterations",
     "loops format",
     "loops json",
     "loops output",

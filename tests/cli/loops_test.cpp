@@ -69,6 +69,14 @@ TEST_F(LoopsVerb, EachOptionChangesSomething) {
   changes("jacobian_tokens", [] {
     EXPECT_EQ(parsed({"--jacobian", "--jacobian_tokens=4"}).jacobian_tokens, 4);
   });
+  changes("jacobian_iterations", [] {
+    EXPECT_THAT(parsed({"--jacobian"}).jacobian_iterations, ElementsAre());
+    EXPECT_THAT(parsed({"--jacobian", "--jacobian_iterations=29,1"}).jacobian_iterations,
+                ElementsAre(1, 29));
+    const Error late = refused({"--jacobian", "--jacobian_iterations=1,30"});
+    EXPECT_THAT(late.what(), HasSubstr("the last one begins with state 29"));
+    EXPECT_THAT(late.hint(), HasSubstr("--counts=31"));
+  });
   changes("box_pca", [] { EXPECT_TRUE(parsed({"--box_pca"}).box_pca); });
   changes("token_pictures", [] { EXPECT_TRUE(parsed({"--token_pictures"}).token_pictures); });
   changes("seeds", [] { EXPECT_EQ(parsed({"--seeds=3"}).seeds, 3); });

@@ -190,6 +190,25 @@ TEST(LoopsReport, BoxesAreCountedOnTheAxesToo) {
   EXPECT_EQ(loop_numbers(facts)["groups"][1]["box_dimension_on_axes"].size(), 3U);
 }
 
+TEST(LoopsReport, SaysWhereJacobiansWereTaken) {
+  LoopFacts facts = spiral_facts();
+  facts.jacobian_steps = 3;
+  facts.jacobians = {
+      {0, 5, 1, 0.75, 1.25}, {0, 5, 2, 0.25, 0.75}, {1, 5, 1, 2, 3}, {1, 5, 2, 2, 3}};
+  const std::string text = report::render(loops_report(facts), report::Format::kMarkdown);
+  EXPECT_THAT(text, AllOf(HasSubstr("| spectral radius | sd | operator norm | sd |"),
+                          HasSubstr("| layer 1 | 5 | 0.5 | 0.354 | 1 | 0.354 |"),
+                          HasSubstr("| layers 2-3 | 5 | 2 | 0 | 3 | 0 |"),
+                          HasSubstr("tokens 1, 2 (its first is 0)"),
+                          HasSubstr("estimates by 3 applications")));
+  facts.jacobian_steps = 4;  // as many as there are channels
+  facts.jacobians = {{0, 5, 1, 0.75, 1.25}};
+  const std::string exact = report::render(loops_report(facts), report::Format::kMarkdown);
+  EXPECT_THAT(exact,
+              AllOf(HasSubstr("text's token 1 (its first is 0)."),
+                    HasSubstr("| layer 1 | 5 | 0.75 | 1.25 |"), Not(HasSubstr("estimates"))));
+}
+
 const report::Plot& plot_called(const std::vector<report::Plot>& plots, const std::string& title) {
   for (const report::Plot& plot : plots)
     if (plot.title == title) return plot;

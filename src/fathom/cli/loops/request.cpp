@@ -34,7 +34,7 @@ std::vector<std::string> read_prompts(const std::string& path) {
 }
 
 struct Texts {
-  std::string text, prompts, counts = "1,5,15,30", sweep;
+  std::string text, prompts, counts = "1,5,15,30", sweep, jacobian_iterations;
 };
 
 void add_text_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
@@ -78,9 +78,12 @@ void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
            "of the layers alone: no context, no adapter, no injection")
       .needs("jacobian = true", [&request] { return request.jacobian; });
   list.add("jacobian_tokens", request.jacobian_tokens,
-           "tokens of the first text, its last among them")
+           "tokens of the first text that it is taken at, evenly apart, the last among them")
       .at_least(1)
       .at_most(1 << 16)
+      .needs("jacobian = true", [&request] { return request.jacobian; });
+  list.add("jacobian_iterations", texts.jacobian_iterations,
+           "states that iterations begin with, for example 1,5,29; empty: those that tables show")
       .needs("jacobian = true", [&request] { return request.jacobian; });
   list.add("seeds", request.seeds,
            "draws of the loops' first states; None: 4 where they are drawn, else 1")
@@ -141,6 +144,16 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   if (request.jacobian && !request.counts.empty() && request.counts.back() < 2)
     misuse("jacobian is of an iteration that begins with a state, and counts ends at 1",
            "take --counts=2 or more");
+  if (!texts.jacobian_iterations.empty()) {
+    request.jacobian_iterations = loop_counts_of("jacobian_iterations", texts.jacobian_iterations);
+    if (request.jacobian && request.jacobian_iterations.back() >= request.counts.back())
+      misuse(
+          fmt::format("jacobian_iterations has {}, and of {} iterations the last one begins with "
+                      "state {}",
+                      request.jacobian_iterations.back(), request.counts.back(),
+                      request.counts.back() - 1),
+          fmt::format("take --counts={} or more", request.jacobian_iterations.back() + 1));
+  }
   if (!texts.sweep.empty()) request.sweep = thresholds_of("sweep", texts.sweep);
   settle(list, request.output);
   require_own_files({{"csv", request.csv},

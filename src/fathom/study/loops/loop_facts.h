@@ -105,6 +105,7 @@ struct LoopFacts {
   std::vector<Projection> projections;  // of each text
   std::vector<LoopShapes> shapes;       // of each group
   std::string map = "loop";             // what `jacobians` are of: "loop", "block"
+  int64_t jacobian_steps = 0;           // applications of the map that each took; 0: unknown
   std::vector<LoopJacobian> jacobians;
   bool noisy = false;  // the loops' first states are drawn
   std::vector<LoopSpread> spreads;

@@ -131,6 +131,7 @@ json loop_numbers(const LoopFacts& facts) {
               {"texts", texts},
               {"jacobian", facts.map},
               {"jacobians", jacobians_json(facts)},
+              {"jacobian_steps", facts.jacobian_steps},
               {"spreads", spreads},
               {"exits", exits_json(facts)},
               {"weights", weights}};

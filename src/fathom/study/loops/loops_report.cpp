@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "fathom/study/loops/dynamics.h"
@@ -152,25 +153,90 @@ report::Table shape_table(const LoopFacts& facts) {
   return table;
 }
 
+// By group and iteration, over tokens.
+struct StretchAt {
+  MeanCurve radius, norm;
+};
+std::map<std::pair<size_t, int64_t>, StretchAt> stretches_of(const LoopFacts& facts) {
+  std::map<std::pair<size_t, int64_t>, std::vector<const LoopJacobian*>> places;
+  for (const LoopJacobian& j : facts.jacobians) places[{j.group, j.iteration}].push_back(&j);
+  std::map<std::pair<size_t, int64_t>, StretchAt> out;
+  for (const auto& [place, of] : places) {
+    std::vector<std::vector<double>> radii, norms;
+    for (const LoopJacobian* j : of) {
+      radii.push_back({j->spectral_radius});
+      norms.push_back({j->operator_norm});
+    }
+    out[place] = {mean_curve(radii), mean_curve(norms)};
+  }
+  return out;
+}
+
+std::set<size_t> jacobian_tokens(const LoopFacts& facts) {
+  std::set<size_t> tokens;
+  for (const LoopJacobian& j : facts.jacobians) tokens.insert(j.token);
+  return tokens;
+}
+
 report::Table jacobian_table(const LoopFacts& facts) {
   report::Table table;
   table.title = facts.map == "block" ? "Jacobian of the layers alone, mean over tokens"
                                      : "Jacobian of an iteration, mean over tokens";
-  table.columns = {{"loop of", report::Align::kLeft},
-                   column("from state"),
-                   column("spectral radius", kFour),
-                   column("operator norm", kFour)};
-  std::map<std::pair<size_t, int64_t>, std::vector<const LoopJacobian*>> places;
-  for (const LoopJacobian& j : facts.jacobians) places[{j.group, j.iteration}].push_back(&j);
-  for (const auto& [place, of] : places) {
-    double radius = 0, norm = 0;
-    for (const LoopJacobian* j : of) {
-      radius += j->spectral_radius / static_cast<double>(of.size());
-      norm += j->operator_norm / static_cast<double>(of.size());
+  const bool spread = jacobian_tokens(facts).size() > 1;
+  table.columns = {{"loop of", report::Align::kLeft}, column("from state")};
+  for (const char* name : {"spectral radius", "operator norm"}) {
+    table.columns.push_back(column(name, kFour));
+    if (spread) table.columns.push_back(column("sd"));
+  }
+  for (const auto& [place, at] : stretches_of(facts)) {
+    table.rows.push_back({facts.groups[place.first], place.second});
+    for (const MeanCurve* curve : {&at.radius, &at.norm}) {
+      table.rows.back().emplace_back(curve->mean[0]);
+      if (spread) table.rows.back().emplace_back(curve->sd[0]);
     }
-    table.rows.push_back({facts.groups[place.first], place.second, radius, norm});
   }
   return table;
+}
+
+// What was sampled, for it is not all there is.
+report::Paragraph jacobian_words(const LoopFacts& facts) {
+  const std::set<size_t> tokens = jacobian_tokens(facts);
+  std::string text = fmt::format("Of the first text's token{} {} (its first is 0)",
+                                 tokens.size() == 1 ? "" : "s", fmt::join(tokens, ", "));
+  const int64_t steps = facts.jacobian_steps;
+  const bool estimated =
+      !facts.texts.empty() &&
+      std::any_of(facts.texts.front().groups.begin(), facts.texts.front().groups.end(),
+                  [&](const GroupLoops& group) {
+                    return static_cast<int64_t>(group.states.back().columns) > steps;
+                  });
+  if (steps > 0 && estimated)
+    text += fmt::format("; estimates by {} applications of the map and of its transpose", steps);
+  return {text + "."};
+}
+
+report::Plot jacobian_plot(const LoopFacts& facts) {
+  report::Plot plot;
+  plot.title = "how an iteration stretches, by the state that it begins with";
+  plot.x.label = "from state";
+  std::map<size_t, std::pair<report::Line, report::Line>> lines;
+  const auto add_point = [](report::Line& line, int64_t k, const MeanCurve& curve) {
+    line.x.push_back(static_cast<double>(k));
+    line.y.push_back(curve.mean[0]);
+    line.low.push_back(curve.mean[0] - curve.sd[0]);
+    line.high.push_back(curve.mean[0] + curve.sd[0]);
+  };
+  for (const auto& [place, at] : stretches_of(facts)) {
+    add_point(lines[place.first].first, place.second, at.radius);
+    add_point(lines[place.first].second, place.second, at.norm);
+  }
+  for (auto& [g, of] : lines) {
+    of.first.name = "spectral radius, " + facts.groups[g];
+    of.second.name = "operator norm, " + facts.groups[g];
+    plot.lines.push_back(std::move(of.first));
+    plot.lines.push_back(std::move(of.second));
+  }
+  return plot;
 }
 
 report::Table spread_table(const LoopFacts& facts) {
@@ -256,7 +322,11 @@ report::Report loops_report(const LoopFacts& facts) {
     add_trajectories(facts, report);
     if (!facts.shapes.empty()) report.add(shape_table(facts));
   }
-  if (!facts.jacobians.empty()) report.add(jacobian_table(facts));
+  if (!facts.jacobians.empty()) {
+    report.add(jacobian_table(facts));
+    report.add(jacobian_words(facts));
+    report.add(jacobian_plot(facts), kPictures);
+  }
   if (!facts.spreads.empty()) {
     report.add(spread_table(facts));
     if (!facts.noisy)
