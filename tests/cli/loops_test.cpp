@@ -69,6 +69,16 @@ TEST_F(LoopsVerb, EachOptionChangesSomething) {
   changes("jacobian_tokens", [] {
     EXPECT_EQ(parsed({"--jacobian", "--jacobian_tokens=4"}).jacobian_tokens, 4);
   });
+  changes("jacobian_iterations", [] {
+    EXPECT_THAT(parsed({"--jacobian"}).jacobian_iterations, ElementsAre());
+    EXPECT_THAT(parsed({"--jacobian", "--jacobian_iterations=29,1"}).jacobian_iterations,
+                ElementsAre(1, 29));
+    const Error late = refused({"--jacobian", "--jacobian_iterations=1,30"});
+    EXPECT_THAT(late.what(), HasSubstr("the last one begins with state 29"));
+    EXPECT_THAT(late.hint(), HasSubstr("--counts=31"));
+  });
+  changes("box_pca", [] { EXPECT_TRUE(parsed({"--box_pca"}).box_pca); });
+  changes("token_pictures", [] { EXPECT_TRUE(parsed({"--token_pictures"}).token_pictures); });
   changes("seeds", [] { EXPECT_EQ(parsed({"--seeds=3"}).seeds, 3); });
   changes("noise", [] { EXPECT_EQ(parsed({"--noise=0.5"}).noise, 0.5); });
   changes("sweep", [] { EXPECT_THAT(parsed({"--sweep=0.1,0.01"}).sweep, ElementsAre(0.1, 0.01)); });
@@ -81,6 +91,16 @@ TEST_F(LoopsVerb, EachOptionChangesSomething) {
     EXPECT_EQ(parsed({"--csv=a.csv"}).csv, "a.csv");
     EXPECT_THAT(refused({"--csv=a.json", "--output=./a.json"}).what(),
                 HasSubstr("csv and output are both"));
+  });
+  changes("convergence_csv", [] {
+    EXPECT_EQ(parsed({"--convergence_csv=a.csv"}).convergence_csv, "a.csv");
+    EXPECT_THAT(refused({"--csv=a.csv", "--convergence_csv=./a.csv"}).what(),
+                HasSubstr("csv and convergence_csv are both"));
+  });
+  changes("numbers_csv", [] {
+    EXPECT_EQ(parsed({"--numbers_csv=a.csv"}).numbers_csv, "a.csv");
+    EXPECT_THAT(refused({"--numbers_csv=a.json", "--output=a.json"}).what(),
+                HasSubstr("numbers_csv and output are both"));
   });
   changes("format",
           [] { EXPECT_EQ(parsed({"--format=svg"}).output.format, report::Format::kSvg); });

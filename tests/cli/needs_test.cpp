@@ -120,6 +120,7 @@ const std::vector<InVain>& in_vain() {
       of_window("texts", "--texts=2"),
       of_loops("block_only", "jacobian = true", "--block_only", "--jacobian"),
       of_loops("jacobian_tokens", "jacobian = true", "--jacobian_tokens=2", "--jacobian"),
+      of_loops("jacobian_iterations", "jacobian = true", "--jacobian_iterations=2", "--jacobian"),
       of_loops("rule", "a sweep", "--rule=kl", "--sweep=0.1"),
       of_loops("threshold", "a sweep", "--threshold=0.5", "--sweep=0.1"),
       of_loops("thresholds", "a sweep", "--thresholds=[1,1,1]", "--sweep=0.1"),

@@ -1,5 +1,6 @@
 // What is said about a run's loops, through the programs: its depths side by side, and where its
 // tokens go.
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -59,12 +60,21 @@ TEST_F(DepthsOfARun, AreEvaluatedOnTheSameBatches) {
 TEST_F(DepthsOfARun, AreLookedInto) {
   const json all =
       asked({"loops", "round", "--tokens=6", "--counts=1,4", "--jacobian", "--pca=3", "--weights",
-             "--sweep=1e9,0", "--csv=" + place_->path("way.csv").string()});
+             "--sweep=1e9,0", "--box_pca", "--csv=" + place_->path("way.csv").string(),
+             "--convergence_csv=" + place_->path("far.csv").string(),
+             "--numbers_csv=" + place_->path("numbers.csv").string()});
   ASSERT_EQ(all["groups"].size(), 1U);
   EXPECT_EQ(all["explained"].size(), 3U);
   EXPECT_EQ(all["trajectories"][0].size(), 6U);
   EXPECT_EQ(all["trajectories"][0][0].size(), 4U);
-  EXPECT_EQ(all["jacobians"].size(), 3U) << "of the iterations 1 to 3";
+  EXPECT_EQ(all["jacobians"].size(), 3U * 4) << "of the iterations 1 to 3, at four tokens";
+  EXPECT_EQ(all["groups"][0]["box_dimension_on_axes"].size(), 6U) << "a token each";
+  const json& walk = all["texts"][0]["walk"];
+  ASSERT_EQ(walk.size(), all["texts"][0]["global"]["relative"].size());
+  EXPECT_EQ(walk[0]["layer"], 0);
+  EXPECT_EQ(walk[0]["iterations"], json::array());
+  EXPECT_EQ(walk[1]["iterations"], json({1}));
+  EXPECT_EQ(walk[4]["iterations"], json({4}));
   EXPECT_GT(all["jacobians"][0]["operator_norm"], 0);
   EXPECT_EQ(all["spreads"].size(), 2U);
   EXPECT_NEAR(all["spreads"][0]["states"].get<double>(), 0, 1e-12)
@@ -78,10 +88,19 @@ TEST_F(DepthsOfARun, AreLookedInto) {
   EXPECT_EQ(exits[3]["iterations"], 4) << "none is below 0";
   EXPECT_NEAR(exits[3]["loss"][0].get<double>(), exits[1]["loss"][0].get<double>(), 1e-5);
   EXPECT_THAT(slurp(place_->path("way.csv")), HasSubstr("axis3\n0,0,0,0,"));
+  // A line an iteration, and one a step of the walk.
+  const std::string far = slurp(place_->path("far.csv"));
+  EXPECT_EQ(static_cast<size_t>(std::count(far.begin(), far.end(), '\n')), 1 + 4 + walk.size());
+  EXPECT_THAT(slurp(place_->path("numbers.csv")), HasSubstr("\noperator_norm,0,3,5,,"));
+  EXPECT_EQ(asked({"loops", "round", "--tokens=6", "--counts=4", "--jacobian",
+                   "--jacobian_iterations=2", "--jacobian_tokens=1"})["jacobians"]
+                .size(),
+            1U);
   // For people.
   const Outcome text = place_->run({"loops", "round", "--text=the rain", "--counts=3"});
   EXPECT_EQ(text.exit_code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("Convergence of the loop of layer"));
+  EXPECT_THAT(text.out, HasSubstr("The whole walk"));
 }
 
 }  // namespace

@@ -81,6 +81,11 @@ TEST(LoopStates, FollowTheRecurrence) {
   }
   // Embedding, four iterations and the last layer, which changes nothing.
   EXPECT_EQ(text.global.change.size(), 5U);
+  ASSERT_EQ(text.walk.size(), 5U);
+  for (size_t k = 0; k < 4; ++k) EXPECT_THAT(text.walk[k].iterations, ElementsAre(k + 1));
+  EXPECT_EQ(text.walk[3].layer, 0);
+  EXPECT_EQ(text.walk[4].layer, 1);
+  EXPECT_TRUE(text.walk[4].iterations.empty());
   EXPECT_NEAR(text.global.change.back(), 0, 1e-14);
   EXPECT_NEAR(text.global.drift.back(), 0, 1e-14) << "the same state twice";
 }

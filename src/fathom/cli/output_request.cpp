@@ -70,9 +70,19 @@ void settle(const FieldList& list, OutputRequest& output) {
 }
 
 void require_own_file(const std::string& csv, const OutputRequest& output) {
-  if (is_same_file(csv, output.output))
-    misuse(fmt::format("csv and output are both {}", quoted_start(csv)),
-           "one would replace the other: give them two names");
+  require_own_files({{"csv", csv}}, output);
+}
+
+void require_own_files(const std::vector<std::pair<std::string, std::string>>& files,
+                       const OutputRequest& output) {
+  auto all = files;
+  all.emplace_back("output", output.output);
+  for (size_t i = 0; i < all.size(); ++i)
+    for (size_t j = i + 1; j < all.size(); ++j)
+      if (is_same_file(all[i].second, all[j].second))
+        misuse(fmt::format("{} and {} are both {}", all[i].first, all[j].first,
+                           quoted_start(all[i].second)),
+               "one would replace the other: give them two names");
 }
 
 void give(const report::Report& given, const OutputRequest& output, const std::string& what) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "fathom/config/fields.h"
 #include "fathom/report/render.h"
@@ -24,6 +26,9 @@ void settle(const FieldList& list, OutputRequest& output);
 
 // Throws Error(kUsage) where `csv` (empty: there is none) and the report would be one file.
 void require_own_file(const std::string& csv, const OutputRequest& output);
+// The same for several files by the names of their keys, which must not be one another either.
+void require_own_files(const std::vector<std::pair<std::string, std::string>>& files,
+                       const OutputRequest& output);
 
 // Renders and prints or writes it; a terminal's width and colours are those of standard output. A
 // word about a written file goes to standard output: "12,345 bytes" or, if it is given, `what`, "in

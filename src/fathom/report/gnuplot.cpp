@@ -14,6 +14,7 @@
 #include "fathom/io/scratch_folder.h"
 #include "fathom/report/columns.h"
 #include "fathom/report/graph_layout.h"
+#include "fathom/report/marks.h"
 #include "fathom/report/render.h"
 #include "fathom/report/svg.h"
 #include "fathom/report/ticks.h"
@@ -55,9 +56,67 @@ struct Script {
   }
 };
 
+// By shape, as gnuplot numbers them: filled ones.
+constexpr int kPointTypes[kMarkShapes] = {7, 5, 9, 13, 11, 15};
+constexpr int kRing = 6, kCross = 2;
+
+std::string colour_of(double shade) {
+  return css(scale_colour(shade));
+}
+
+// Marks of a line: each shape's as a block of its own, edged in the line's colour by a larger one
+// beneath.
+std::string marks_of(Script& script, const Line& line, const PlotScales& scales, size_t number) {
+  std::string shaped[kMarkShapes], ends[2], out;
+  for (const MarkedPoint& mark : marked_points(line, scales)) {
+    const std::string at = fmt::format("{} {}", line.x[mark.point], line.y[mark.point]);
+    const std::string colour = mark.shade ? colour_of(*mark.shade) : line_colour(number);
+    if (line.marks.at_points())
+      shaped[mark.shape] += fmt::format("{} {}\n", at, std::stoi(colour.substr(1), nullptr, 16));
+    if (mark.first) ends[0] += at + "\n";
+    if (mark.last) ends[1] += at + "\n";
+  }
+  for (size_t shape = 0; shape < kMarkShapes; ++shape) {
+    if (shaped[shape].empty()) continue;
+    const std::string block = script.block(shaped[shape]);
+    out += fmt::format(
+        "{0} using 1:2 with points pt {1} ps 1.2 lc rgb '{2}' notitle, {0} using 1:2:3 with points "
+        "pt {1} ps 0.8 lc rgb variable notitle, ",
+        block, kPointTypes[shape], line_colour(number));
+  }
+  for (const bool last : {false, true})
+    if (!ends[last].empty())
+      out += fmt::format("{} using 1:2 with points pt {} ps 2 lw 2 lc rgb '{}' notitle, ",
+                         script.block(ends[last]), last ? kCross : kRing, line_colour(number));
+  return out;
+}
+
+// What marks stand for, as lines of the key that no point has.
+std::string mark_titles(const Plot& plot) {
+  const MarkKeys keys = mark_keys(plot);
+  std::string out;
+  const auto add_title = [&](int type, const std::string& colour, const std::string& name) {
+    out += fmt::format("NaN with points pt {} ps 1.4 lc rgb '{}' title {} noenhanced, ", type,
+                       colour, quoted(cut_to_columns(one_line(name), 60)));
+  };
+  for (size_t i = 0; keys.shapes && i < plot.shapes.size(); ++i)
+    add_title(kPointTypes[i % kMarkShapes], "#808080", plot.shapes[i]);
+  if (keys.shades) {
+    add_title(5, colour_of(0), plot.shades->label + " " + plot.shades->first);
+    add_title(5, colour_of(1), plot.shades->label + " " + plot.shades->last);
+  }
+  if (keys.ends) {
+    add_title(kRing, "#808080", kFirstPoint);
+    add_title(kCross, "#808080", kLastPoint);
+  }
+  return out;
+}
+
 void add(Script& script, const Plot& plot) {
   const PlotScales scales = scales_of(plot);
-  std::string bands, lines;
+  constexpr size_t kMostInside = 6;  // names that leave the lines in sight
+  size_t names = 0;
+  std::string bands, lines, marks;
   for (size_t i = 0; i < plot.lines.size(); ++i) {
     const Line line = thinned(plot.lines[i], scales, kPlacesAcross);
     std::string rows;
@@ -79,18 +138,22 @@ void add(Script& script, const Plot& plot) {
           "{} using 1:3:4 with filledcurves fs transparent solid 0.2 lc rgb '{}' notitle, ", block,
           line_colour(i));
     const bool named = !line.name.empty() && (plot.lines.size() > 1 || line.name != plot.title);
+    names += named;
     lines += fmt::format(
         "{} using 1:2 with {} lw 2 dt {} lc rgb '{}' {}, ", block,
-        there <= 30 ? "linespoints pt 7 ps 0.6" : "lines", 1 + i % 4, line_colour(i),
+        there <= 30 && !line.marks.at_points() ? "linespoints pt 7 ps 0.6" : "lines", 1 + i % 4,
+        line_colour(i),
         named ? "title " + quoted(cut_to_columns(one_line(line.name), 60)) + " noenhanced"
               : "notitle");
+    marks += marks_of(script, line, scales, i);
   }
-  std::string all = bands + lines;
+  std::string all = bands + lines + marks + mark_titles(plot);
   if (all.empty()) all = "NaN notitle, ";
   all.resize(all.size() - 2);
   script.commands += fmt::format(
-      "set title {} noenhanced\nset xtics auto\nunset style fill\n{}{}plot {}\n",
-      quoted(plot.title), axis("x", plot.x, scales.x), axis("y", plot.y, scales.y), all);
+      "set title {} noenhanced\nset xtics auto\nunset style fill\nset key {} right\n{}{}plot {}\n",
+      quoted(plot.title), names > kMostInside ? "outside" : "inside", axis("x", plot.x, scales.x),
+      axis("y", plot.y, scales.y), all);
 }
 
 void add(Script& script, const Bars& bars) {

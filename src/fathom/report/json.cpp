@@ -70,13 +70,22 @@ json part_value(const Plot& plot) {
     json value = {{"name", json_word(line.name)}, {"x", numbers(line.x)}, {"y", numbers(line.y)}};
     if (!line.low.empty()) value["low"] = numbers(line.low);
     if (!line.high.empty()) value["high"] = numbers(line.high);
+    if (!line.marks.shapes.empty()) value["shapes"] = line.marks.shapes;
+    if (!line.marks.shades.empty()) value["shades"] = numbers(line.marks.shades);
+    if (line.marks.ends) value["ends"] = true;
     lines.push_back(std::move(value));
   }
-  return {{"kind", "plot"},
-          {"title", json_word(plot.title)},
-          {"x", axis_value(plot.x)},
-          {"y", axis_value(plot.y)},
-          {"lines", std::move(lines)}};
+  json out = {{"kind", "plot"},
+              {"title", json_word(plot.title)},
+              {"x", axis_value(plot.x)},
+              {"y", axis_value(plot.y)},
+              {"lines", std::move(lines)}};
+  for (const std::string& shape : plot.shapes) out["shapes"].push_back(json_word(shape));
+  if (plot.shades)
+    out["shades"] = {{"label", json_word(plot.shades->label)},
+                     {"first", json_word(plot.shades->first)},
+                     {"last", json_word(plot.shades->last)}};
+  return out;
 }
 
 json part_value(const Bars& bars) {

@@ -99,6 +99,10 @@ int scale_terminal_colour(double place) {
   return kTerminalColours[static_cast<size_t>(std::clamp(place, 0.0, 1.0) * last + 1e-9)];
 }
 
+char shade_digit(double place) {
+  return static_cast<char>('0' + std::min(9, static_cast<int>(10 * std::clamp(place, 0.0, 1.0))));
+}
+
 std::optional<double> scale_place(const ColouredText& text, const TextRun& run) {
   if (run.shade && std::isfinite(*run.shade)) return std::clamp(*run.shade, 0.0, 1.0);
   if (!run.category || *run.category >= text.categories.size()) return std::nullopt;
@@ -107,8 +111,7 @@ std::optional<double> scale_place(const ColouredText& text, const TextRun& run) 
 }
 
 char sign_of(const ColouredText& text, const TextRun& run) {
-  if (run.shade && std::isfinite(*run.shade))
-    return static_cast<char>('0' + std::min(9, static_cast<int>(10 * *scale_place(text, run))));
+  if (run.shade && std::isfinite(*run.shade)) return shade_digit(*scale_place(text, run));
   return scale_place(text, run) ? text.categories[*run.category].sign : ' ';
 }
 

@@ -72,12 +72,23 @@ struct Table {
   bool header = true;                   // false: the first column names the rows
 };
 
+// Signs at the points of a line, beside its colour and its dashes. Lists are as long as y; empty:
+// the points are not told apart in this.
+struct Marks {
+  std::vector<size_t> shapes = {};  // numbers of Plot::shapes
+  std::vector<double> shades = {};  // places on the scale of colours, first (0) to last (1)
+  bool ends = false;                // the first point has a ring around it, the last one a cross
+
+  bool at_points() const { return !shapes.empty() || !shades.empty(); }
+};
+
 // Points in the order in which they are joined. A point that is not finite, or that a logarithmic
 // axis cannot show, is a gap. `low` and `high` are the band around y, as long as it; empty: none.
 struct Line {
   std::string name;
   std::vector<double> x, y;
   std::vector<double> low = {}, high = {};
+  Marks marks = {};
 };
 
 struct Axis {
@@ -85,10 +96,17 @@ struct Axis {
   bool log = false;
 };
 
+// What the shades of marks say: what it is that grows, and its least and greatest.
+struct ShadeKey {
+  std::string label, first, last;
+};
+
 struct Plot {
   std::string title;
   Axis x, y;
   std::vector<Line> lines;
+  std::vector<std::string> shapes = {};  // what each shape of marks stands for
+  std::optional<ShadeKey> shades = {};
 };
 
 // A bar a name; bins of a histogram have their edges for names.
@@ -185,6 +203,7 @@ struct Colour {
 };
 Colour scale_colour(double place);
 int scale_terminal_colour(double place);  // of the 256
+char shade_digit(double place);           // '0' to '9', for where there are no colours
 // Where a run's colour stands on the scale; nothing: it has none.
 std::optional<double> scale_place(const ColouredText& text, const TextRun& run);
 // The sign of a run's colour for where there are none; a shade's is a digit. ' ': it has no colour.

@@ -6,6 +6,7 @@
 
 #include "fathom/report/columns.h"
 #include "fathom/report/svg.h"
+#include "fathom/report/svg_legend.h"
 #include "fathom/report/ticks.h"
 
 namespace fathom::report {
@@ -13,11 +14,6 @@ namespace {
 
 constexpr const char* kLineColours[] = {"#1f77c9", "#d9660a", "#11936b", "#c0569b",
                                         "#b58900", "#2aa4c4", "#8b62c9", "#808080"};
-// Lines are told apart without colours too.
-constexpr const char* kDashes[] = {"", " stroke-dasharray=\"7 3\"", " stroke-dasharray=\"2 3\"",
-                                   " stroke-dasharray=\"9 3 2 3\""};
-constexpr size_t kMostLegends = 40;
-constexpr double kLetter = 6.6;  // of a sans-serif font of size 12, rather more than less
 
 // Where the lines are drawn.
 struct Frame {
@@ -34,7 +30,6 @@ std::string stroke(double x0, double y0, double x1, double y1, const char* look)
 
 constexpr const char* kGrid = "class=\"grid\" stroke=\"#e2e2e8\"";
 constexpr const char* kAxis = "class=\"axis\" stroke=\"#5a5a66\"";
-constexpr const char* kSmallInk = "class=\"ink\" fill=\"#1b1b1f\" font-size=\"12\"";
 
 std::string axes(const Plot& plot, const PlotScales& scales, const Frame& f) {
   std::string out;
@@ -88,7 +83,23 @@ std::string band(const Line& line, const PlotScales& scales, const Frame& f, con
   return out;
 }
 
-// Points that no line joins are dots; so are all points of a line that has few.
+// What lies over the lines.
+struct Overlay {
+  std::string marks, ends;
+};
+
+void add_marks(const Line& line, const PlotScales& scales, const Frame& f, const char* colour,
+               Overlay& overlay) {
+  for (const MarkedPoint& mark : marked_points(line, scales)) {
+    const double x = f.x(scales.x.place(line.x[mark.point]));
+    const double y = f.y(scales.y.place(line.y[mark.point]));
+    if (line.marks.at_points()) overlay.marks += mark_element(mark, x, y, colour);
+    if (mark.first) overlay.ends += end_element(true, x, y, colour);
+    if (mark.last) overlay.ends += end_element(false, x, y, colour);
+  }
+}
+
+// Points that no line joins are dots; so are all points of a line that has few and no marks.
 std::string path(const Line& line, const PlotScales& scales, const Frame& f, const char* colour,
                  const char* dash) {
   constexpr size_t kFewPoints = 30;
@@ -103,7 +114,7 @@ std::string path(const Line& line, const PlotScales& scales, const Frame& f, con
     const std::string x = coordinate(f.x(scales.x.place(line.x[i])));
     const std::string y = coordinate(f.y(scales.y.place(line.y[i])));
     d += (begins ? "M" : "L") + x + " " + y;
-    if ((begins && !shows(i + 1)) || n <= kFewPoints)
+    if (!line.marks.at_points() && ((begins && !shows(i + 1)) || n <= kFewPoints))
       dots += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"2.5\" fill=\"{}\"/>\n", x, y, colour);
   }
   if (d.empty()) return "";
@@ -112,29 +123,6 @@ std::string path(const Line& line, const PlotScales& scales, const Frame& f, con
              "stroke-linejoin=\"round\"{}/>\n",
              d, colour, dash) +
          dots;
-}
-
-// Names in rows from `top` on; what they take is its height.
-Drawing legend(const std::vector<Line>& lines, double left, double top, double right) {
-  Drawing out;
-  double x = left, y = top + 12;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    std::string name = cut_to_columns(one_line(lines[i].name), 60);
-    if (i == kMostLegends) name = fmt::format("and {} more", lines.size() - i);
-    if (name.empty()) continue;
-    const double size = 26 + kLetter * static_cast<double>(columns(name)) + 16;
-    if (x > left && x + size > right) x = left, y += 18;
-    if (i < kMostLegends)
-      out.elements += fmt::format(
-          "<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" stroke=\"{}\" stroke-width=\"3\"{}/>\n",
-          coordinate(x), coordinate(y - 4), coordinate(x + 18), coordinate(y - 4), line_colour(i),
-          kDashes[i % std::size(kDashes)]);
-    out.elements += svg_text(x + 24, y, kSmallInk, name);
-    x += size;
-    if (i == kMostLegends) break;
-  }
-  out.height = out.elements.empty() ? 0 : y + 10 - top;
-  return out;
 }
 
 Drawing title(const std::string& text, double left) {
@@ -160,9 +148,7 @@ Drawing draw(const Plot& plot, double width) {
   f.left = (plot.y.label.empty() ? 8 : 26) + kLetter * static_cast<double>(label_width) + 7;
   f.right = width - kMargin;
   const Drawing head = title(plot.title, f.left);
-  const bool named =
-      plot.lines.size() > 1 || (plot.lines.size() == 1 && plot.lines.front().name != plot.title);
-  const Drawing names = named ? legend(plot.lines, f.left, head.height, f.right) : Drawing();
+  const Drawing names = legend(plot, f.left, head.height, f.right);
   f.top = head.height + names.height + 8;
   f.bottom = f.top + kHeight;
   Drawing out;
@@ -170,15 +156,17 @@ Drawing draw(const Plot& plot, double width) {
   out.height = f.bottom + (plot.x.label.empty() ? 26 : 46);
   out.elements = head.elements + names.elements + axes(plot, scales, f);
   std::string lines;
+  Overlay over;
   for (size_t i = 0; i < plot.lines.size(); ++i) {
     const Line line = thinned(plot.lines[i], scales, kPlacesAcross);
     out.elements += band(line, scales, f, line_colour(i));
-    lines += path(line, scales, f, line_colour(i), kDashes[i % std::size(kDashes)]);
+    lines += path(line, scales, f, line_colour(i), line_dashes(i));
+    add_marks(line, scales, f, line_colour(i), over);
   }
   if (lines.empty())
     lines = svg_text((f.left + f.right) / 2, (f.top + f.bottom) / 2,
                      std::string(kSmallInk) + " text-anchor=\"middle\"", "no points");
-  out.elements += lines;
+  out.elements += lines + over.marks + over.ends;
   return out;
 }
 

@@ -9,6 +9,7 @@
 
 #include "fathom/base/utf8.h"
 #include "fathom/report/columns.h"
+#include "fathom/report/marks.h"
 #include "fathom/report/ticks.h"
 
 namespace fathom::report {
@@ -17,9 +18,25 @@ namespace {
 constexpr int kLineTerminalColours[] = {33, 208, 35, 175, 178, 45, 97, 245};
 constexpr const char* kSigns = "*+ox#@%=abcdefghijklmnpqrstuvwyz";
 constexpr const char* kBand = "░";
+// By shape: of the first point, and of others; and of the last one, whatever its shape is.
+constexpr const char* kHollow[kMarkShapes] = {"○", "□", "△", "◇", "▽", "☆"};
+constexpr const char* kFilled[kMarkShapes] = {"●", "■", "▲", "◆", "▼", "★"};
+constexpr const char* kLast = "×";
 
 char sign_of_line(size_t line) {
   return kSigns[line % std::char_traits<char>::length(kSigns)];
+}
+
+// A shade is a colour behind the mark, or, where there are none and one shape, a digit in its
+// place.
+std::string mark_text(const MarkedPoint& mark, size_t line, bool digits,
+                      const TerminalOptions& options) {
+  const char* glyph = mark.last ? kLast : mark.first ? kHollow[mark.shape] : kFilled[mark.shape];
+  if (options.colour && mark.shade)
+    return fmt::format("\033[30;48;5;{}m{}\033[0m", scale_terminal_colour(*mark.shade), glyph);
+  if (digits && mark.shade && !mark.first && !mark.last)
+    return std::string(1, shade_digit(*mark.shade));
+  return in_line_colour(glyph, line, options);
 }
 
 // A field of cells, each of `wide` times `high` dots: 2 by 4 in braille, 1 by 1 for signs.
@@ -52,6 +69,11 @@ class Canvas {
           y0 + static_cast<int>(std::lround(t * (y1 - y0))), line);
     }
   }
+  // A whole cell, over all lines.
+  void mark(int x, int y, const std::string& text) {
+    if (x >= 0 && y >= 0 && x < dots_across() && y < dots_down())
+      at(x / wide_, y / high_).mark = text;
+  }
   // Whole cells, beneath all lines.
   void band(int x, int top, int bottom, size_t line) {
     for (int y = top / high_; y <= bottom / high_; ++y) at(x / wide_, y).band = line;
@@ -62,6 +84,11 @@ class Canvas {
     size_t end = 0;
     for (int x = 0; x < width_; ++x) {
       const Cell& cell = cells_[static_cast<size_t>(y * width_ + x)];
+      if (!cell.mark.empty()) {
+        out += cell.mark;
+        end = out.size();
+        continue;
+      }
       std::string shown = " ";
       if (cell.dots != 0 && wide_ > 1) {
         shown.clear();
@@ -83,6 +110,7 @@ class Canvas {
   struct Cell {
     uint8_t dots = 0;
     size_t line = kNone, band = kNone;
+    std::string mark;  // in its colours
   };
   Cell& at(int x, int y) { return cells_[static_cast<size_t>(y * width_ + x)]; }
 
@@ -152,6 +180,24 @@ void draw_line(Canvas& canvas, const Line& line, const PlotScales& scales, size_
   }
 }
 
+bool has_shade_digits(const Plot& plot, const TerminalOptions& options) {
+  return !options.colour && !mark_keys(plot).shapes;
+}
+
+// Those at ends go over all others.
+void draw_marks(Canvas& canvas, const Plot& plot, const PlotScales& scales,
+                const TerminalOptions& options) {
+  const int across = canvas.dots_across(), down = canvas.dots_down();
+  const bool digits = has_shade_digits(plot, options);
+  for (const bool ends : {false, true})
+    for (size_t i = 0; i < plot.lines.size(); ++i)
+      for (const MarkedPoint& mark : marked_points(plot.lines[i], scales))
+        if ((mark.first || mark.last) == ends)
+          canvas.mark(dot_of(scales.x.place(plot.lines[i].x[mark.point]), across),
+                      down - 1 - dot_of(scales.y.place(plot.lines[i].y[mark.point]), down),
+                      mark_text(mark, i, digits, options));
+}
+
 std::string dimmed(const std::string& text, const TerminalOptions& options) {
   return options.colour && !text.empty() ? "\033[2m" + text + "\033[0m" : text;
 }
@@ -183,24 +229,69 @@ std::string axis_lines(const Scale& scale, int width, size_t left, const std::st
   return out;
 }
 
+// Signs and what they stand for, beside one another as far as they fit.
+class LegendLines {
+ public:
+  explicit LegendLines(const TerminalOptions& options) : options_(options) {}
+
+  // `sign` as it is, `width` columns of it.
+  void add(const std::string& sign, size_t width, const std::string& name) {
+    const size_t size = width + (width > 0 && !name.empty() ? 1 : 0) + columns(name);
+    if (taken_ > 0 && taken_ + 3 + size > static_cast<size_t>(options_.width)) new_line();
+    out_ += (taken_ > 0 ? "   " : "  ") + sign + (width > 0 && !name.empty() ? " " : "") + name;
+    taken_ += (taken_ > 0 ? 3 : 2) + size;
+  }
+  void new_line() {
+    if (taken_ > 0) out_ += "\n";
+    taken_ = 0;
+  }
+  std::string lines() {
+    new_line();
+    return out_;
+  }
+  // Room for a name.
+  size_t room() const { return static_cast<size_t>(options_.width) - 6; }
+
+ private:
+  TerminalOptions options_;
+  std::string out_;
+  size_t taken_ = 0;
+};
+
+void add_shade_key(const ShadeKey& key, const TerminalOptions& options, LegendLines& lines) {
+  constexpr int kSteps = 10;
+  std::string scale;
+  for (int i = 0; i < kSteps; ++i) {
+    const double place = static_cast<double>(i) / (kSteps - 1);
+    scale += options.colour ? fmt::format("\033[48;5;{}m \033[0m", scale_terminal_colour(place))
+                            : std::string(1, static_cast<char>('0' + i));
+  }
+  const std::string from = cut_to_columns(one_line(key.label + " " + key.first), lines.room() / 2);
+  lines.add(from + " " + scale, columns(from) + 1 + kSteps,
+            cut_to_columns(one_line(key.last), lines.room() / 4));
+}
+
 std::string legend_lines(const Plot& plot, bool braille, const TerminalOptions& options) {
-  std::string out, line;
-  size_t taken = 0;
-  const auto width = static_cast<size_t>(options.width);
-  for (size_t i = 0; i < plot.lines.size(); ++i) {
-    const std::string name = cut_to_columns(one_line(plot.lines[i].name), width - 6);
+  LegendLines lines(options);
+  const bool named =
+      plot.lines.size() > 1 || (plot.lines.size() == 1 && plot.lines[0].name != plot.title);
+  for (size_t i = 0; named && i < plot.lines.size(); ++i) {
+    const std::string name = cut_to_columns(one_line(plot.lines[i].name), lines.room());
     if (name.empty()) continue;
     const std::string sign = braille ? "⠤⠤" : std::string(1, sign_of_line(i));
-    const size_t size = columns(sign) + 1 + columns(name);
-    if (taken > 0 && taken + 3 + size > width) {
-      out += line + "\n";
-      line.clear();
-      taken = 0;
-    }
-    line += (taken > 0 ? "   " : "  ") + in_line_colour(sign, i, options) + " " + name;
-    taken += (taken > 0 ? 3 : 2) + size;
+    lines.add(in_line_colour(sign, i, options), columns(sign), name);
   }
-  return line.empty() ? out : out + line + "\n";
+  const MarkKeys keys = mark_keys(plot);
+  lines.new_line();
+  for (size_t i = 0; keys.shapes && i < plot.shapes.size(); ++i)
+    lines.add(kFilled[i % kMarkShapes], 1, cut_to_columns(one_line(plot.shapes[i]), lines.room()));
+  if (keys.shades && (options.colour || has_shade_digits(plot, options)))
+    add_shade_key(*plot.shades, options, lines);
+  if (keys.ends) {
+    lines.add(kHollow[0], 1, kFirstPoint);
+    lines.add(kLast, 1, kLastPoint);
+  }
+  return lines.lines();
 }
 
 bool has_points(const Plot& plot, const PlotScales& scales) {
@@ -237,14 +328,14 @@ std::string terminal_plot(const Plot& plot, const TerminalOptions& options) {
   Canvas canvas(width, height, braille);
   for (size_t i = 0; i < plot.lines.size(); ++i) draw_band(canvas, plot.lines[i], scales, i);
   for (size_t i = 0; i < plot.lines.size(); ++i) draw_line(canvas, plot.lines[i], scales, i);
+  draw_marks(canvas, plot, scales, options);
 
   std::vector<std::string> labels(static_cast<size_t>(height));
   for (const Tick& tick : ticks)
     labels[static_cast<size_t>(
         std::clamp(height - 1 - dot_of(tick.place, height), 0, height - 1))] = tick.label;
   std::string out = title_line(plot.title, options);
-  if (plot.lines.size() > 1 || (plot.lines.size() == 1 && plot.lines[0].name != plot.title))
-    out += legend_lines(plot, braille, options);
+  out += legend_lines(plot, braille, options);
   const std::string y_label =
       cut_to_columns(one_line(plot.y.label), static_cast<size_t>(options.width));
   if (!y_label.empty()) out += y_label + "\n";

@@ -195,6 +195,8 @@ struct Bucket {
 void add_point(Line& out, const Line& line, size_t i, const Bucket& bucket) {
   out.x.push_back(line.x[i]);
   out.y.push_back(line.y[i]);
+  if (i < line.marks.shapes.size()) out.marks.shapes.push_back(line.marks.shapes[i]);
+  if (i < line.marks.shades.size()) out.marks.shades.push_back(line.marks.shades[i]);
   if (line.low.empty() || line.high.empty()) return;
   out.low.push_back(bucket.any ? bucket.low : line.low[i]);
   out.high.push_back(bucket.any ? bucket.high : line.high[i]);
@@ -216,6 +218,7 @@ Line thinned(const Line& line, const PlotScales& scales, size_t width) {
   if (n <= 4 * width) return line;
   Line out;
   out.name = line.name;
+  out.marks.ends = line.marks.ends;
   Bucket bucket;
   double at = -1;
   for (size_t i = 0; i < n; ++i) {

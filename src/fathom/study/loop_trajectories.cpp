@@ -60,6 +60,13 @@ std::vector<DenseMatrix> to_matrices(const std::vector<Tensor>& states) {
   return out;
 }
 
+WalkStep walk_step(const StepSpec& step) {
+  WalkStep out;
+  out.layer = step.place;
+  for (const LoopPlace& place : step.path) out.iterations.push_back(place.iteration + 1);
+  return out;
+}
+
 // A divergence, rounding aside; what is no number stays so.
 double not_below_0(double kl) {
   return kl < 0 ? 0 : kl;
@@ -84,11 +91,16 @@ TextLoops loops_of_text(const LoopWalk& walk, const LoopTrack& track) {
                                                        : fathom::convergence_of(group.states);
     text.groups.push_back(std::move(group));
   }
-  std::vector<Tensor> all = {track.doors.front()->travel.carry.r_RC};
-  all.insert(all.end(), track.after_RC.begin(), track.after_RC.end());
-  all.erase(std::remove_if(all.begin(), all.end(),
-                           [&](const Tensor& x_TC) { return x_TC.size(1) != width; }),
-            all.end());
+  std::vector<Tensor> all;
+  const auto take = [&](const Tensor& x_TC) {
+    const bool fits = x_TC.size(1) == width;
+    if (fits) all.push_back(x_TC);
+    return fits;
+  };
+  take(track.doors.front()->travel.carry.r_RC);
+  for (size_t i = 0; i < track.after_RC.size(); ++i)
+    if (take(track.after_RC[i]) && all.size() > 1)
+      text.walk.push_back(walk_step(track.program.steps[i]));
   text.global = convergence_of(walk, all, to_matrices(all));
   return text;
 }

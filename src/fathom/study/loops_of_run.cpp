@@ -121,8 +121,12 @@ void add_jacobians(const LoopsJob& request, const LoopWalk& walk, const LoopTrac
   JacobianOptions options;
   options.block_only = request.block_only;
   facts.map = request.block_only ? "block" : "loop";
+  facts.jacobian_steps = options.steps;
+  const std::vector<int64_t> iterations = request.jacobian_iterations.empty()
+                                              ? shown_iterations(facts.count - 1)
+                                              : request.jacobian_iterations;
   for (size_t g = 0; g < facts.groups.size(); ++g)
-    for (const int64_t k : shown_iterations(facts.count - 1))
+    for (const int64_t k : iterations)
       for (size_t i = 1; i <= count; ++i)
         facts.jacobians.push_back(jacobian_of(walk, track, g, k, i * T / count - 1, options));
 }
@@ -173,6 +177,8 @@ LoopFacts loop_facts_of(const LoopsJob& request, const LoadedModel& loaded,
   facts.trained = most_trained_loops(config);
   facts.components = static_cast<size_t>(request.components);
   facts.zoom = static_cast<size_t>(request.zoom);
+  facts.boxes_on_axes = request.box_pca;
+  facts.token_pictures = request.token_pictures;
   const std::vector<Tokens> texts = asked_texts(request, loaded, facts.source);
   int last = -1;  // layer of the group before
   for (const LoopRange& range : loop_ranges(model.walk().plan())) {

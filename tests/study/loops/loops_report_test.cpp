@@ -1,13 +1,17 @@
 // What is said of loops and depths, and that all formats can say it.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "fathom/report/render.h"
+#include "fathom/study/loops/box_counting.h"
 #include "fathom/study/loops/depth_table.h"
 #include "fathom/study/loops/loop_facts.h"
+#include "fathom/study/loops/loop_pictures.h"
 
 namespace fathom {
 namespace {
@@ -45,6 +49,8 @@ LoopFacts spiral_facts() {
     for (size_t k = 0; k < 20; ++k) group.convergence.drift[k] = std::pow(0.5, double(k));
     text.groups.push_back(group);
   }
+  // As if the first group were the whole walk.
+  for (size_t k = 0; k < 20; ++k) text.walk.push_back({1, {int64_t(k) + 1}});
   text.global = text.groups[0].convergence;
   facts.texts = {text};
   analyse(facts);
@@ -108,6 +114,174 @@ TEST(LoopsReport, TrajectoriesAreALineATokenAndIteration) {
                          HasSubstr("\n0,1,20,1,\"say, \"\"b\"\"\",")));
   // What entered a group is on no axis.
   EXPECT_THAT(csv, HasSubstr("\n0,0,0,0,a,2,,,,\n"));
+}
+
+TEST(LoopsReport, ShowsTheEndsOfLoopsInTheWholeWalk) {
+  LoopFacts facts = spiral_facts();
+  facts.texts[0].walk.front() = {0, {}};
+  facts.texts[0].walk.back() = {2, {20, 1}};
+  const std::string text = report::render(loops_report(facts), report::Format::kTerminal, {});
+  const size_t at = text.find("The whole walk");
+  ASSERT_NE(at, text.npos);
+  std::istringstream lines(text.substr(at));
+  std::vector<std::string> rows;
+  for (std::string line; std::getline(lines, line) && !line.empty();) rows.push_back(line);
+  ASSERT_EQ(rows.size(), 4U) << text;
+  EXPECT_THAT(rows[1], HasSubstr("step  layer  iteration  change  relative  cosine  norm"));
+  EXPECT_THAT(rows[2], HasSubstr("     1      0          -"));
+  EXPECT_THAT(rows[3], HasSubstr("    20      2       20.1")) << "iterations 2 to 19 are left out";
+  for (const std::string& row : rows) EXPECT_LE(row.size(), 80U);
+  EXPECT_EQ(loop_numbers(facts)["texts"][0]["walk"][19]["iterations"], json({20, 1}));
+  facts.texts[0].walk.clear();
+  EXPECT_THAT(report::render(loops_report(facts), report::Format::kMarkdown),
+              Not(HasSubstr("The whole walk")));
+}
+
+TEST(LoopsReport, ConvergenceIsALineAnIterationAndAStep) {
+  LoopFacts facts = spiral_facts();
+  facts.texts[0].walk.back() = {3, {20, 2}};
+  const std::string csv = convergence_csv(facts);
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 2 * 20 + 20);
+  EXPECT_THAT(
+      csv, AllOf(HasSubstr("text,group,step,layer,iteration,change,relative,cosine,norm,"
+                           "kl_drift\n0,0,,,1,"),
+                 HasSubstr("\n0,1,,,20,"), HasSubstr("\n0,,1,1,1,"), HasSubstr("\n0,,20,3,20.2,")));
+  const Convergence& c = facts.texts[0].groups[1].convergence;
+  EXPECT_THAT(csv, HasSubstr(fmt::format("\n0,1,,,3,{},{},{},{},0.25\n", c.change[2], c.relative[2],
+                                         c.angle[2], c.norm[2])));
+  // The first change has none before it.
+  EXPECT_THAT(csv, HasSubstr(fmt::format("\n0,1,,,1,{},{},,{},1\n", c.change[0], c.relative[0],
+                                         c.norm[0])));
+}
+
+TEST(LoopsReport, SingleNumbersAreALineEach) {
+  LoopFacts facts = spiral_facts();
+  facts.jacobians = {{1, 5, 2, 0.75, 1.25}};
+  facts.spreads = {{5, 0.125, 0.0625, NAN}};
+  const std::string csv = numbers_csv(facts);
+  EXPECT_THAT(csv, ::testing::StartsWith("quantity,group,iteration,token,sample,value\n"
+                                         "box_dimension,0,,,0,"));
+  EXPECT_THAT(csv, AllOf(HasSubstr("\nspectral_radius,1,5,2,,0.75\noperator_norm,1,5,2,,1.25\n"),
+                         HasSubstr("\nspread_of_states,,5,,,0.125\n"),
+                         HasSubstr("\nspread_kl,,5,,,\n"), HasSubstr("\ndrift_to_loop,0,,,0,"),
+                         HasSubstr("\nexplained_by_axis,,,,3,"), Not(HasSubstr("on_axes"))));
+}
+
+// The spiral is flat but for what tells tokens apart, so nothing is lost on its axes.
+TEST(LoopsReport, BoxesAreCountedOnTheAxesToo) {
+  LoopFacts facts = spiral_facts();
+  EXPECT_TRUE(facts.shapes[0].axis_boxes.empty());
+  EXPECT_THAT(report::render(loops_report(facts), report::Format::kMarkdown),
+              Not(HasSubstr("axes |")));
+  facts.boxes_on_axes = true;
+  analyse(facts);
+  for (const LoopShapes& shapes : facts.shapes) {
+    ASSERT_EQ(shapes.axis_boxes.size(), shapes.boxes.size());
+    ASSERT_EQ(shapes.axis_run_boxes.size(), shapes.run_boxes.size());
+    for (const double d : shapes.axis_boxes) EXPECT_TRUE(d > 0 && d < 3) << d;
+  }
+  EXPECT_NE(facts.shapes[0].axis_boxes, facts.shapes[0].boxes) << "other coordinates, other boxes";
+  DenseMatrix way(20, 3);
+  for (size_t k = 0; k < 20; ++k)
+    for (size_t a = 0; a < 3; ++a) way.at(k, a) = facts.projections[0].groups[0][k].at(2, a);
+  EXPECT_EQ(facts.shapes[0].axis_boxes.back(), box_dimension(way));
+  EXPECT_THAT(report::render(loops_report(facts), report::Format::kTerminal, {}),
+              AllOf(HasSubstr("layers 2-3, all channels"), HasSubstr("layers 2-3, 3 axes")));
+  EXPECT_EQ(loop_numbers(facts)["groups"][1]["box_dimension_on_axes"].size(), 3U);
+}
+
+TEST(LoopsReport, SaysWhereJacobiansWereTaken) {
+  LoopFacts facts = spiral_facts();
+  facts.jacobian_steps = 3;
+  facts.jacobians = {
+      {0, 5, 1, 0.75, 1.25}, {0, 5, 2, 0.25, 0.75}, {1, 5, 1, 2, 3}, {1, 5, 2, 2, 3}};
+  const std::string text = report::render(loops_report(facts), report::Format::kMarkdown);
+  EXPECT_THAT(text, AllOf(HasSubstr("| spectral radius | sd | operator norm | sd |"),
+                          HasSubstr("| layer 1 | 5 | 0.5 | 0.354 | 1 | 0.354 |"),
+                          HasSubstr("| layers 2-3 | 5 | 2 | 0 | 3 | 0 |"),
+                          HasSubstr("tokens 1, 2 (its first is 0)"),
+                          HasSubstr("estimates by 3 applications")));
+  facts.jacobian_steps = 4;  // as many as there are channels
+  facts.jacobians = {{0, 5, 1, 0.75, 1.25}};
+  const std::string exact = report::render(loops_report(facts), report::Format::kMarkdown);
+  EXPECT_THAT(exact,
+              AllOf(HasSubstr("text's token 1 (its first is 0)."),
+                    HasSubstr("| layer 1 | 5 | 0.75 | 1.25 |"), Not(HasSubstr("estimates"))));
+}
+
+const report::Plot& plot_called(const std::vector<report::Plot>& plots, const std::string& title) {
+  for (const report::Plot& plot : plots)
+    if (plot.title == title) return plot;
+  ADD_FAILURE() << title;
+  return plots.front();
+}
+
+TEST(LoopPictures, ShadeByDepthAndShapeByGroup) {
+  LoopFacts facts = spiral_facts();
+  std::vector<report::Plot> plots = trajectory_plots(facts);
+  EXPECT_EQ(plots.size(), 2U * (1 + 2 * 2)) << "of two pairs of axes";
+  const report::Plot& all = plot_called(plots, "all loops on the principal axes");
+  EXPECT_THAT(all.shapes, ElementsAre("layer 1", "layers 2-3"));
+  EXPECT_EQ(all.shades->last, "40");
+  ASSERT_EQ(all.lines.size(), 3U) << "a token each";
+  const report::Marks& marks = all.lines[1].marks;
+  ASSERT_EQ(marks.shapes.size(), 40U);
+  EXPECT_TRUE(marks.ends);
+  EXPECT_EQ(marks.shapes[19], 0U);
+  EXPECT_EQ(marks.shapes[20], 1U);
+  EXPECT_EQ(marks.shades.front(), 0);
+  EXPECT_EQ(marks.shades.back(), 1);
+  EXPECT_EQ(all.lines[1].y[20], facts.projections[0].groups[1][0].at(1, 1));
+  const report::Plot& zoomed =
+      plot_called(plots, "layer 1, last 15 iterations, from each token's last place");
+  EXPECT_EQ(zoomed.shades->first, "6");
+  EXPECT_EQ(zoomed.shades->last, "20");
+  EXPECT_EQ(zoomed.lines[0].x.size(), 15U);
+  EXPECT_EQ(zoomed.lines[0].x.back(), 0);
+  EXPECT_EQ(plot_called(plots, "layers 2-3 on the principal axes").lines[0].marks.shapes[0], 1U);
+  EXPECT_TRUE(zoomed.shapes.empty()) << "one group needs no shape";
+  facts.token_pictures = true;
+  plots = trajectory_plots(facts);
+  EXPECT_EQ(plots.size(), 2U * (1 + 2 * 2 + 3));
+  EXPECT_EQ(plots.back().title, "token 2 c on the principal axes");
+  ASSERT_EQ(plots.back().lines.size(), 1U);
+  EXPECT_EQ(plots.back().lines[0].x.size(), 40U);
+  facts.token_pictures = false;
+  // A group within another goes on elsewhere, so no one way leads through both.
+  facts.outer = {true, false};
+  EXPECT_EQ(trajectory_plots(facts).size(), 2U * (2 * 2));
+}
+
+TEST(LoopPictures, TellHowFarEachTokenGoes) {
+  const LoopFacts facts = spiral_facts();
+  const std::vector<report::Plot> plots = token_plots(facts);
+  ASSERT_EQ(plots.size(), 2U);
+  ASSERT_EQ(plots[1].lines.size(), 3U);
+  EXPECT_EQ(plots[1].lines[1].name, "1 say, \"b\"");
+  ASSERT_EQ(plots[1].lines[0].y.size(), 20U);
+  for (const size_t k : {0U, 7U, 19U}) {
+    double mean = 0;
+    for (const report::Line& line : plots[1].lines) mean += line.y[k] / 3;
+    EXPECT_NEAR(mean, facts.texts[0].groups[1].convergence.relative[k], 1e-12) << k;
+  }
+}
+
+// Twelve tokens at the most, the last one among them.
+TEST(LoopPictures, AreOfAFewTokens) {
+  LoopFacts facts = spiral_facts();
+  for (GroupLoops& group : facts.texts[0].groups)
+    for (DenseMatrix& x : group.states) {
+      DenseMatrix wide(64, 4);
+      for (size_t i = 0; i < wide.values.size(); ++i)
+        wide.values[i] = x.values[i % x.values.size()] + double(i);
+      x = wide;
+    }
+  analyse(facts);
+  for (const report::Plot& plot : token_plots(facts)) {
+    EXPECT_LE(plot.lines.size(), 12U);
+    EXPECT_EQ(plot.lines.back().name, "63");
+  }
+  EXPECT_EQ(trajectory_plots(facts)[0].lines.size(), token_plots(facts)[0].lines.size());
 }
 
 DepthTable three_depths() {

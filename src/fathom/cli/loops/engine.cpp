@@ -11,10 +11,12 @@ int run_loops_in_engine(const Arguments& arguments) {
   if (!request) return 0;
   for (const std::string& notice : request->notices) say_note(notice);
   const LoopFacts facts = loops_of_run(*request);
-  if (!request->csv.empty()) {
-    const std::string csv = trajectories_csv(facts);
-    write_output(request->csv, as_bytes(csv));
-  }
+  const auto write = [](const std::string& file, const std::string& csv) {
+    write_output(file, as_bytes(csv));
+  };
+  if (!request->csv.empty()) write(request->csv, trajectories_csv(facts));
+  if (!request->convergence_csv.empty()) write(request->convergence_csv, convergence_csv(facts));
+  if (!request->numbers_csv.empty()) write(request->numbers_csv, numbers_csv(facts));
   give(loops_report(facts), request->output);
   return 0;
 }

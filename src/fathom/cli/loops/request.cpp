@@ -34,7 +34,7 @@ std::vector<std::string> read_prompts(const std::string& path) {
 }
 
 struct Texts {
-  std::string text, prompts, counts = "1,5,15,30", sweep;
+  std::string text, prompts, counts = "1,5,15,30", sweep, jacobian_iterations;
 };
 
 void add_text_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
@@ -68,15 +68,22 @@ void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
   list.add("zoom", request.zoom, "last iterations that are drawn once more")
       .at_least(2)
       .at_most(4096);
+  list.add("token_pictures", request.token_pictures,
+           "a picture of each drawn token's way alone too, in HTML, SVG and PNG");
+  list.add("box_pca", request.box_pca,
+           "box-counting dimensions of tokens' ways on the principal axes too");
   list.add("jacobian", request.jacobian,
            "spectral radius and operator norm of iterations as maps of a token's state");
   list.add("block_only", request.block_only,
            "of the layers alone: no context, no adapter, no injection")
       .needs("jacobian = true", [&request] { return request.jacobian; });
   list.add("jacobian_tokens", request.jacobian_tokens,
-           "tokens of the first text, its last among them")
+           "tokens of the first text that it is taken at, evenly apart, the last among them")
       .at_least(1)
       .at_most(1 << 16)
+      .needs("jacobian = true", [&request] { return request.jacobian; });
+  list.add("jacobian_iterations", texts.jacobian_iterations,
+           "states that iterations begin with, for example 1,5,29; empty: those that tables show")
       .needs("jacobian = true", [&request] { return request.jacobian; });
   list.add("seeds", request.seeds,
            "draws of the loops' first states; None: 4 where they are drawn, else 1")
@@ -98,9 +105,17 @@ void add_loop_fields(FieldList& list, LoopsRequest& request, Texts& texts) {
 }  // namespace
 
 std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
-  CommandLine line("loops", "RUN [--key=value ...]",
-                   "Where a model's loops take the tokens of a text, and whether they settle.",
-                   "fathom loops round --jacobian --format=html --output=loops.html");
+  CommandLine line(
+      "loops", "RUN [--key=value ...]",
+      "Where a model's loops take the tokens of a text, and whether they settle.\n\n"
+      "From a state x to the next one x', as means over tokens: change |x' - x|,\n"
+      "relative |x' - x| / |x'|, cosine between this change and the one before,\n"
+      "norm |x'|, KL drift KL(p(x') || p(x)) of what the model would answer, nats.\n"
+      "Drift to loop: from a group's last state to the next group's first, over the\n"
+      "mean change within the group. Box dimension: how a token's way fills space,\n"
+      "0 a point, 1 a line. Below 1 an iteration brings states that are near one\n"
+      "another nearer: the operator norm at once, the spectral radius in the long run.",
+      "fathom loops round --jacobian --format=html --output=loops.html");
   LoopsRequest request;
   Texts texts;
   line.positional("RUN", request.model.run, "a run's name, or its folder");
@@ -111,6 +126,12 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   add_loop_fields(list, request, texts);
   add_fields(list, request.output);
   list.add("csv", request.csv, "a file for the trajectories, a line a token and iteration").path();
+  list.add("convergence_csv", request.convergence_csv,
+           "a file for how far states go, a line an iteration of a group and a step of the walk")
+      .path();
+  list.add("numbers_csv", request.numbers_csv,
+           "a file for box dimensions, drifts, Jacobians, spreads and axes, a line a number")
+      .path();
   if (!parse_into(line, arguments, list)) return std::nullopt;
   if (list.given("text") && list.given("prompts"))
     misuse("text and prompts both say what is looked at", "leave out one of them");
@@ -123,9 +144,22 @@ std::optional<LoopsRequest> parse_loops(const Arguments& arguments) {
   if (request.jacobian && !request.counts.empty() && request.counts.back() < 2)
     misuse("jacobian is of an iteration that begins with a state, and counts ends at 1",
            "take --counts=2 or more");
+  if (!texts.jacobian_iterations.empty()) {
+    request.jacobian_iterations = loop_counts_of("jacobian_iterations", texts.jacobian_iterations);
+    if (request.jacobian && request.jacobian_iterations.back() >= request.counts.back())
+      misuse(
+          fmt::format("jacobian_iterations has {}, and of {} iterations the last one begins with "
+                      "state {}",
+                      request.jacobian_iterations.back(), request.counts.back(),
+                      request.counts.back() - 1),
+          fmt::format("take --counts={} or more", request.jacobian_iterations.back() + 1));
+  }
   if (!texts.sweep.empty()) request.sweep = thresholds_of("sweep", texts.sweep);
   settle(list, request.output);
-  require_own_file(request.csv, request.output);
+  require_own_files({{"csv", request.csv},
+                     {"convergence_csv", request.convergence_csv},
+                     {"numbers_csv", request.numbers_csv}},
+                    request.output);
   settle(request.model);
   require_next_token(request.model, "loops");
   const ModelConfig model = settle_state(request.model).config.model;

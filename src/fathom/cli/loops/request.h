@@ -12,7 +12,8 @@
 namespace fathom {
 
 struct LoopsRequest : LoopsJob {
-  std::string csv;  // a file for the trajectories; empty: none
+  // Files for the trajectories, for how far states go, and for single numbers; empty: none.
+  std::string csv, convergence_csv, numbers_csv;
   OutputRequest output;
   std::vector<std::string> notices;
 };

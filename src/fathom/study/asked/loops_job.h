@@ -20,12 +20,15 @@ struct LoopsJob {
   std::optional<int64_t> tokens;     // of a text; unset: 64 of a split, else all
   std::vector<int64_t> counts;       // ascending; trajectories are of the last one
   int64_t components = 2, zoom = 15;
+  bool box_pca = false;  // box-counting dimensions on the principal axes too
+  bool token_pictures = false;
   bool jacobian = false, block_only = false;
-  int64_t jacobian_tokens = 1;
-  std::optional<int64_t> seeds;  // unset: 4 where loops begin with noise, else 1
-  std::optional<double> noise;   // loop_noise_scale in place of the model's
-  std::vector<double> sweep;     // thresholds; empty: texts are not scored token by token
-  std::string rule;              // of the sweep, settled where there is one
+  int64_t jacobian_tokens = 4;
+  std::vector<int64_t> jacobian_iterations;  // ascending; empty: those that tables show
+  std::optional<int64_t> seeds;              // unset: 4 where loops begin with noise, else 1
+  std::optional<double> noise;               // loop_noise_scale in place of the model's
+  std::vector<double> sweep;  // thresholds; empty: texts are not scored token by token
+  std::string rule;           // of the sweep, settled where there is one
   bool weights = false;
 };
 

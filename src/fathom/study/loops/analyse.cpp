@@ -10,12 +10,12 @@ namespace {
 
 constexpr size_t kMostWays = 16;
 
-// A token's way: (iterations, C).
-DenseMatrix way_of(const GroupLoops& group, size_t t) {
-  const size_t K = group.states.size() - 1, C = group.states.back().columns;
+// A token's way over places or states from number `from` on: (iterations, C).
+DenseMatrix way_of(const std::vector<DenseMatrix>& places, size_t from, size_t t) {
+  const size_t K = places.size() - from, C = places.back().columns;
   DenseMatrix way(K, C);
   for (size_t k = 0; k < K; ++k)
-    std::copy(group.states[k + 1].row(t), group.states[k + 1].row(t) + C, way.row(k));
+    std::copy(places[from + k].row(t), places[from + k].row(t) + C, way.row(k));
   return way;
 }
 
@@ -47,23 +47,28 @@ Projection projection_of(const TextLoops& text, size_t components) {
 
 LoopShapes shapes_of(const LoopFacts& facts, size_t g) {
   LoopShapes out;
-  for (const TextLoops& text : facts.texts) {
+  for (size_t i = 0; i < facts.texts.size(); ++i) {
+    const TextLoops& text = facts.texts[i];
     const GroupLoops& group = text.groups[g];
+    const std::vector<DenseMatrix>& places = facts.projections[i].groups[g];
     if (group.states.size() < 2) continue;
     const size_t T = group.states.back().rows, step = std::max<size_t>(1, T / kMostWays);
     for (size_t t = (T - 1) % step; t < T; t += step) {
-      const DenseMatrix way = way_of(group, t);
+      const DenseMatrix way = way_of(group.states, 1, t);
       out.boxes.push_back(box_dimension(way));
       out.run_boxes.push_back(box_dimension_of_run(way));
+      if (!facts.boxes_on_axes || places.empty()) continue;
+      const DenseMatrix on_axes = way_of(places, 0, t);
+      out.axis_boxes.push_back(box_dimension(on_axes));
+      out.axis_run_boxes.push_back(box_dimension_of_run(on_axes));
     }
-    const auto is_outer = [&](size_t i) { return i >= facts.outer.size() || facts.outer[i]; };
-    if (!is_outer(g)) continue;  // it goes on elsewhere in each round of the one around it
+    if (!facts.is_outer(g)) continue;  // it goes on elsewhere in each round of the one around it
     std::vector<std::vector<DenseMatrix>> ways;
     size_t place = 0;
-    for (size_t i = 0; i < text.groups.size(); ++i) {
-      if (!is_outer(i)) continue;
-      if (i == g) place = ways.size();
-      const GroupLoops& of = text.groups[i];
+    for (size_t j = 0; j < text.groups.size(); ++j) {
+      if (!facts.is_outer(j)) continue;
+      if (j == g) place = ways.size();
+      const GroupLoops& of = text.groups[j];
       ways.push_back({of.states.begin() + 1, of.states.end()});
     }
     const std::vector<double> drift = drift_to_loop(ways);

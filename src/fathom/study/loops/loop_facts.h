@@ -29,10 +29,17 @@ struct GroupLoops {
   Convergence convergence;
 };
 
+// A step of a walk: a layer, once.
+struct WalkStep {
+  int layer = 0;
+  std::vector<int64_t> iterations;  // of the loops that it stands in, from 1, outermost first
+};
+
 struct TextLoops {
   std::vector<std::string> tokens;  // as text; empty: unknown
   std::vector<GroupLoops> groups;
-  Convergence global;  // from the embedding over every step of the walk
+  Convergence global;          // from the embedding over every step of the walk
+  std::vector<WalkStep> walk;  // the steps of `global`; empty: unknown
 };
 
 // The states of all groups of a text, without what entered them, on the axes of all of them
@@ -47,6 +54,7 @@ struct Projection {
 // apart), both ways of counting, and the drift from each text's group to the next that follows it.
 struct LoopShapes {
   std::vector<double> boxes, run_boxes, drift;
+  std::vector<double> axis_boxes, axis_run_boxes;  // of the ways on the principal axes
 };
 
 // One iteration's map at one token, the others held fast.
@@ -87,13 +95,17 @@ struct LoopFacts {
   std::vector<std::string> groups;  // "layers 2-3"
   // Whether a group is within no other; shorter: so.
   std::vector<bool> outer;
+  bool is_outer(size_t group) const { return group >= outer.size() || outer[group]; }
   int64_t count = 0;               // iterations of every group
   std::optional<int64_t> trained;  // most that training had; unset: unknown
   size_t components = 2, zoom = 15;
+  bool boxes_on_axes = false;   // box-counting dimensions of the projected ways too
+  bool token_pictures = false;  // of each drawn token's way too
   std::vector<TextLoops> texts;
   std::vector<Projection> projections;  // of each text
   std::vector<LoopShapes> shapes;       // of each group
   std::string map = "loop";             // what `jacobians` are of: "loop", "block"
+  int64_t jacobian_steps = 0;           // applications of the map that each took; 0: unknown
   std::vector<LoopJacobian> jacobians;
   bool noisy = false;  // the loops' first states are drawn
   std::vector<LoopSpread> spreads;
@@ -114,5 +126,11 @@ std::vector<int64_t> shown_iterations(int64_t count);
 // A line a token and iteration: text, group, iteration (0: what entered), position, token, its
 // place on the principal axes, its norm and change.
 std::string trajectories_csv(const LoopFacts& facts);
+// A line an iteration of a group, and one a step of the whole walk (its group is empty): how far
+// the states went.
+std::string convergence_csv(const LoopFacts& facts);
+// Of box dimensions, drifts, Jacobians, spreads and axes a line a number: quantity, group,
+// iteration, token, sample (its place in a list of several texts' and tokens'), value.
+std::string numbers_csv(const LoopFacts& facts);
 
 }  // namespace fathom

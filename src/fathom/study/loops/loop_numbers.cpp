@@ -34,7 +34,13 @@ json text_json(const TextLoops& text) {
   for (const GroupLoops& group : text.groups) groups.push_back(convergence_json(group.convergence));
   json tokens = json::array();
   for (const std::string& token : text.tokens) tokens.push_back(report::json_word(token));
-  return {{"tokens", tokens}, {"groups", groups}, {"global", convergence_json(text.global)}};
+  json steps = json::array();
+  for (const WalkStep& step : text.walk)
+    steps.push_back({{"layer", step.layer}, {"iterations", step.iterations}});
+  return {{"tokens", tokens},
+          {"groups", groups},
+          {"global", convergence_json(text.global)},
+          {"walk", steps}};
 }
 
 // [group][token][iteration][axis]
@@ -100,6 +106,10 @@ json loop_numbers(const LoopFacts& facts) {
       group["box_dimension"] = numbers(facts.shapes[g].boxes);
       group["box_dimension_of_run"] = numbers(facts.shapes[g].run_boxes);
       group["drift_to_loop"] = numbers(facts.shapes[g].drift);
+      if (facts.boxes_on_axes) {
+        group["box_dimension_on_axes"] = numbers(facts.shapes[g].axis_boxes);
+        group["box_dimension_of_run_on_axes"] = numbers(facts.shapes[g].axis_run_boxes);
+      }
     }
     groups.push_back(std::move(group));
   }
@@ -121,6 +131,7 @@ json loop_numbers(const LoopFacts& facts) {
               {"texts", texts},
               {"jacobian", facts.map},
               {"jacobians", jacobians_json(facts)},
+              {"jacobian_steps", facts.jacobian_steps},
               {"spreads", spreads},
               {"exits", exits_json(facts)},
               {"weights", weights}};

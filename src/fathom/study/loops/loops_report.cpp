@@ -1,13 +1,16 @@
 // Loops as people read them.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "fathom/study/loops/dynamics.h"
 #include "fathom/study/loops/loop_facts.h"
+#include "fathom/study/loops/loop_pictures.h"
 
 namespace fathom {
 namespace {
@@ -19,7 +22,6 @@ constexpr NumberForm kFour = {NumberForm::Kind::kGeneral, 4};
 constexpr NumberForm kFixed4 = {NumberForm::Kind::kFixed, 4};
 constexpr NumberForm kFixed2 = {NumberForm::Kind::kFixed, 2};
 constexpr NumberForm kPercent = {NumberForm::Kind::kPercent, 1};
-constexpr size_t kMostLines = 12;  // tokens of a picture
 constexpr unsigned kPictures = report::kInHtml | report::kInSvg;
 
 report::Column column(const char* name, const NumberForm& form = kThree) {
@@ -72,6 +74,32 @@ report::Plot convergence_plot(const LoopFacts& facts, const char* title, const c
   return plot;
 }
 
+// Of loops their first and their last iteration: what is between stands in their own tables.
+report::Table walk_table(const LoopFacts& facts) {
+  report::Table table;
+  table.title = "The whole walk, of loops the first and the last iteration";
+  table.columns = {column("step"),     column("layer"),  column("iteration"), column("change"),
+                   column("relative"), column("cosine"), column("norm"),      column("KL drift")};
+  std::vector<MeanCurve> curves;
+  for (const auto list : {&Convergence::change, &Convergence::relative, &Convergence::angle,
+                          &Convergence::norm, &Convergence::drift}) {
+    std::vector<std::vector<double>> of_texts;
+    for (const TextLoops& text : facts.texts) of_texts.push_back(text.global.*list);
+    curves.push_back(mean_curve(of_texts));
+  }
+  const std::vector<WalkStep>& walk = facts.texts.front().walk;
+  for (size_t i = 0; i < std::min(walk.size(), curves.front().mean.size()); ++i) {
+    const std::vector<int64_t>& at = walk[i].iterations;
+    if (std::any_of(at.begin(), at.end(), [&](int64_t k) { return k > 1 && k < facts.count; }))
+      continue;
+    std::vector<report::Cell> row = {i + 1, walk[i].layer,
+                                     at.empty() ? "-" : fmt::format("{}", fmt::join(at, "."))};
+    for (const MeanCurve& curve : curves) row.emplace_back(curve.mean[i]);
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 report::Plot global_plot(const LoopFacts& facts) {
   report::Plot plot;
   plot.title = "relative change over the whole walk";
@@ -85,41 +113,8 @@ report::Plot global_plot(const LoopFacts& facts) {
   return plot;
 }
 
-// A line a token: its places on two axes. `zoom`: of the last iterations, from its last place, for
-// tokens settle far from one another and move little by then.
-report::Plot trajectory_plot(const LoopFacts& facts, const TextLoops& text, const Projection& p,
-                             size_t group, size_t axis, bool zoom) {
-  report::Plot plot;
-  const std::vector<DenseMatrix>& places = p.groups[group];
-  const size_t from = zoom && places.size() > facts.zoom ? places.size() - facts.zoom : 0;
-  plot.title = fmt::format(
-      "{} on the principal axes{}", facts.groups[group],
-      zoom ? fmt::format(", last {} iterations, from each token's last place", places.size() - from)
-           : "");
-  const auto label = [&](size_t a) {
-    return fmt::format("axis {} ({})", a + 1, report::shown(p.pca.ratios[a], kPercent));
-  };
-  plot.x.label = label(0);
-  plot.y.label = label(axis);
-  const size_t T = places.front().rows, step = std::max<size_t>(1, T / kMostLines);
-  for (size_t t = (T - 1) % step; t < T; t += step) {
-    const std::string token = t < text.tokens.size() ? " " + text.tokens[t] : "";
-    report::Line line{fmt::format("{}{}", t, token), {}, {}};
-    const auto place = [&](size_t k, size_t a) {
-      return places[k].at(t, a) - (zoom ? places.back().at(t, a) : 0);
-    };
-    for (size_t k = from; k < places.size(); ++k) {
-      line.x.push_back(place(k, 0));
-      line.y.push_back(place(k, axis));
-    }
-    plot.lines.push_back(std::move(line));
-  }
-  return plot;
-}
-
 void add_trajectories(const LoopFacts& facts, report::Report& report) {
   if (facts.projections.empty()) return;
-  const TextLoops& text = facts.texts.front();
   const Projection& p = facts.projections.front();
   report::Table table;
   table.title = "Principal axes of all states of the first text";
@@ -127,14 +122,7 @@ void add_trajectories(const LoopFacts& facts, report::Report& report) {
   for (size_t a = 0; a < p.pca.ratios.size(); ++a)
     table.rows.push_back({static_cast<int64_t>(a + 1), p.pca.ratios[a]});
   report.add(std::move(table));
-  for (size_t g = 0; g < p.groups.size(); ++g) {
-    if (p.groups[g].empty()) continue;
-    for (size_t axis = 1; axis < facts.components; ++axis) {
-      report.add(trajectory_plot(facts, text, p, g, axis, false), kPictures);
-      if (p.groups[g].size() > facts.zoom)
-        report.add(trajectory_plot(facts, text, p, g, axis, true), kPictures);
-    }
-  }
+  for (report::Plot& plot : trajectory_plots(facts)) report.add(std::move(plot), kPictures);
 }
 
 std::string mean_and_sd(const std::vector<double>& values) {
@@ -152,33 +140,103 @@ report::Table shape_table(const LoopFacts& facts) {
                    column("box dimension"),
                    column("of the longest run"),
                    column("drift to loop")};
+  if (facts.boxes_on_axes) table.columns[0].name = "loop of, points on";
   for (size_t g = 0; g < facts.shapes.size(); ++g) {
     const LoopShapes& shapes = facts.shapes[g];
     table.rows.push_back({facts.groups[g], mean_and_sd(shapes.boxes), mean_and_sd(shapes.run_boxes),
                           mean_and_sd(shapes.drift)});
+    if (!facts.boxes_on_axes) continue;
+    table.rows.back()[0].text += ", all channels";
+    table.rows.push_back({fmt::format("{}, {} axes", facts.groups[g], facts.components),
+                          mean_and_sd(shapes.axis_boxes), mean_and_sd(shapes.axis_run_boxes)});
   }
   return table;
+}
+
+// By group and iteration, over tokens.
+struct StretchAt {
+  MeanCurve radius, norm;
+};
+std::map<std::pair<size_t, int64_t>, StretchAt> stretches_of(const LoopFacts& facts) {
+  std::map<std::pair<size_t, int64_t>, std::vector<const LoopJacobian*>> places;
+  for (const LoopJacobian& j : facts.jacobians) places[{j.group, j.iteration}].push_back(&j);
+  std::map<std::pair<size_t, int64_t>, StretchAt> out;
+  for (const auto& [place, of] : places) {
+    std::vector<std::vector<double>> radii, norms;
+    for (const LoopJacobian* j : of) {
+      radii.push_back({j->spectral_radius});
+      norms.push_back({j->operator_norm});
+    }
+    out[place] = {mean_curve(radii), mean_curve(norms)};
+  }
+  return out;
+}
+
+std::set<size_t> jacobian_tokens(const LoopFacts& facts) {
+  std::set<size_t> tokens;
+  for (const LoopJacobian& j : facts.jacobians) tokens.insert(j.token);
+  return tokens;
 }
 
 report::Table jacobian_table(const LoopFacts& facts) {
   report::Table table;
   table.title = facts.map == "block" ? "Jacobian of the layers alone, mean over tokens"
                                      : "Jacobian of an iteration, mean over tokens";
-  table.columns = {{"loop of", report::Align::kLeft},
-                   column("from state"),
-                   column("spectral radius", kFour),
-                   column("operator norm", kFour)};
-  std::map<std::pair<size_t, int64_t>, std::vector<const LoopJacobian*>> places;
-  for (const LoopJacobian& j : facts.jacobians) places[{j.group, j.iteration}].push_back(&j);
-  for (const auto& [place, of] : places) {
-    double radius = 0, norm = 0;
-    for (const LoopJacobian* j : of) {
-      radius += j->spectral_radius / static_cast<double>(of.size());
-      norm += j->operator_norm / static_cast<double>(of.size());
+  const bool spread = jacobian_tokens(facts).size() > 1;
+  table.columns = {{"loop of", report::Align::kLeft}, column("from state")};
+  for (const char* name : {"spectral radius", "operator norm"}) {
+    table.columns.push_back(column(name, kFour));
+    if (spread) table.columns.push_back(column("sd"));
+  }
+  for (const auto& [place, at] : stretches_of(facts)) {
+    table.rows.push_back({facts.groups[place.first], place.second});
+    for (const MeanCurve* curve : {&at.radius, &at.norm}) {
+      table.rows.back().emplace_back(curve->mean[0]);
+      if (spread) table.rows.back().emplace_back(curve->sd[0]);
     }
-    table.rows.push_back({facts.groups[place.first], place.second, radius, norm});
   }
   return table;
+}
+
+// What was sampled, for it is not all there is.
+report::Paragraph jacobian_words(const LoopFacts& facts) {
+  const std::set<size_t> tokens = jacobian_tokens(facts);
+  std::string text = fmt::format("Of the first text's token{} {} (its first is 0)",
+                                 tokens.size() == 1 ? "" : "s", fmt::join(tokens, ", "));
+  const int64_t steps = facts.jacobian_steps;
+  const bool estimated =
+      !facts.texts.empty() &&
+      std::any_of(facts.texts.front().groups.begin(), facts.texts.front().groups.end(),
+                  [&](const GroupLoops& group) {
+                    return static_cast<int64_t>(group.states.back().columns) > steps;
+                  });
+  if (steps > 0 && estimated)
+    text += fmt::format("; estimates by {} applications of the map and of its transpose", steps);
+  return {text + "."};
+}
+
+report::Plot jacobian_plot(const LoopFacts& facts) {
+  report::Plot plot;
+  plot.title = "how an iteration stretches, by the state that it begins with";
+  plot.x.label = "from state";
+  std::map<size_t, std::pair<report::Line, report::Line>> lines;
+  const auto add_point = [](report::Line& line, int64_t k, const MeanCurve& curve) {
+    line.x.push_back(static_cast<double>(k));
+    line.y.push_back(curve.mean[0]);
+    line.low.push_back(curve.mean[0] - curve.sd[0]);
+    line.high.push_back(curve.mean[0] + curve.sd[0]);
+  };
+  for (const auto& [place, at] : stretches_of(facts)) {
+    add_point(lines[place.first].first, place.second, at.radius);
+    add_point(lines[place.first].second, place.second, at.norm);
+  }
+  for (auto& [g, of] : lines) {
+    of.first.name = "spectral radius, " + facts.groups[g];
+    of.second.name = "operator norm, " + facts.groups[g];
+    plot.lines.push_back(std::move(of.first));
+    plot.lines.push_back(std::move(of.second));
+  }
+  return plot;
 }
 
 report::Table spread_table(const LoopFacts& facts) {
@@ -258,11 +316,17 @@ report::Report loops_report(const LoopFacts& facts) {
     report.add(
         convergence_plot(facts, "drift of the answer by iteration", "nats", &Convergence::drift),
         kPictures);
+    for (report::Plot& plot : token_plots(facts)) report.add(std::move(plot), kPictures);
+    if (!facts.texts.front().walk.empty()) report.add(walk_table(facts));
     report.add(global_plot(facts), kPictures);
     add_trajectories(facts, report);
     if (!facts.shapes.empty()) report.add(shape_table(facts));
   }
-  if (!facts.jacobians.empty()) report.add(jacobian_table(facts));
+  if (!facts.jacobians.empty()) {
+    report.add(jacobian_table(facts));
+    report.add(jacobian_words(facts));
+    report.add(jacobian_plot(facts), kPictures);
+  }
   if (!facts.spreads.empty()) {
     report.add(spread_table(facts));
     if (!facts.noisy)

@@ -83,6 +83,12 @@ double norm_of(const std::vector<double>& x) {
   return std::sqrt(dot(x.data(), x.data(), x.size()));
 }
 
+double distance(const double* a, const double* b, size_t n) {
+  double squares = 0;
+  for (size_t i = 0; i < n; ++i) squares += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(squares);
+}
+
 Eigen symmetric_eigen(const DenseMatrix& given) {
   DenseMatrix a = given;
   const size_t n = a.rows;

@@ -21,6 +21,7 @@ struct DenseMatrix {
 
 double dot(const double* a, const double* b, size_t n);
 double norm_of(const std::vector<double>& x);
+double distance(const double* a, const double* b, size_t n);
 
 struct Eigen {
   std::vector<double> values;  // descending
