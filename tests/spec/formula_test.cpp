@@ -145,9 +145,7 @@ TEST(Formula, WhatAWiringCannotComputeIsShownByItsColumn) {
       {"r = (sigmoid(800) - 1e60)*n", "column 21, in "},
       {"r = 1e30*1e30*1e-50*n", "column 9, in `r = 1e30*1e30*1e-50*n`: 1e+30*1e+30 is no"},
       {"r = (3e38 + 3e38)*n", "column 11, in `r = (3e38 + 3e38)*n`: 3e+38 + 3e+38 is no"},
-      {"r = r/1e39", "column 7, in `r = r/1e39`: 1e+39 is no"},
       {"r = r/1e-50", "column 6, in `r = r/1e-50`: 1e-50 is too small to divide by"},
-      {"r = 1/1e-50*n", "column 6, in `r = 1/1e-50*n`: 1e-50 is too small to divide by"},
   };
   for (const auto& [text, message] : cases)
     EXPECT_THAT(formula_refusal(text), HasSubstr(message)) << text;

@@ -18,6 +18,7 @@
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/visible.h"
 #include "fathom/io/files.h"
+#include "fathom/io/json_text.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
 
@@ -50,8 +51,7 @@ void leave(const Error& error) {
   const nlohmann::json left = {{"message",
                                 {{"message", visible(shown_paths(text + error.hint()))},
                                  {"extraInfo", {{"timestamp", seconds}}}}}};
-  std::ofstream(g_error_file) << left.dump(-1, ' ', false,
-                                           nlohmann::json::error_handler_t::replace);
+  std::ofstream(g_error_file) << json_text(left);
 }
 
 }  // namespace
