@@ -278,7 +278,8 @@ void add(Registry& registry, const WiringRow& row) {
   registry.add(row.name, row.help, [row](RunConfig& c) { notebook(c, row); });
 }
 void add_small(Registry& registry, const std::string& name, const WiringRow& row) {
-  registry.add(name + "_small", name + " small: 8 layers, 128 wide, for a minute or a few on two cores",
+  registry.add(name + "_small",
+               name + " small: 8 layers, 128 wide, for a minute or a few on two cores",
                [row](RunConfig& c) { small(c, row); });
 }
 
