@@ -35,10 +35,11 @@ class DepthsOfARun : public ::testing::Test {
 SmallRuns* DepthsOfARun::place_ = nullptr;
 
 TEST_F(DepthsOfARun, AreEvaluatedOnTheSameBatches) {
-  const json all = asked({"eval", "round", "--loops=1,4,12", "--max_batches=2",
-                          "--evaluations=again: loop_counts=[12]"});
+  const json all =
+      asked({"eval", "round", "--loops=1,4,12", "--max_batches=2",
+             "--evaluations=again: loop_counts=[12]; drawn: loop_counts_eval=sampled"});
   const json& rows = all["evaluations"];
-  ASSERT_EQ(rows.size(), 7U) << all;
+  ASSERT_EQ(rows.size(), 8U) << all;
   const auto row = [&](const std::string& name) {
     for (const json& r : rows)
       if (r["evaluation"] == name) return r;
@@ -52,6 +53,15 @@ TEST_F(DepthsOfARun, AreEvaluatedOnTheSameBatches) {
   EXPECT_EQ(row("again")["loss"], row("12 loops")["loss"]) << "the same batches, the same noise";
   EXPECT_NE(row("1 loop")["loss"], row("12 loops")["loss"]);
   EXPECT_TRUE(std::isfinite(row("sampled")["loss"].get<double>()));
+  EXPECT_EQ(row("drawn")["loss"], row("sampled")["loss"]) << "the same draws";
+  EXPECT_NE(row("drawn")["loss"], row("4 loops")["loss"]);
+  EXPECT_GT(row("drawn")["iterations"], 1);
+  EXPECT_LT(row("drawn")["iterations"], 7);
+  const auto alone = [&](const char* batch) {
+    return asked({"eval", "round", "--policy=loop_counts_eval=sampled", batch, "--max_batches=0"});
+  };
+  const double one = alone("--batch_size=32")["loss"], other = alone("--batch_size=5")["loss"];
+  EXPECT_NEAR(one, other, 1e-6) << "a sequence has its count in whatever batch it is";
   EXPECT_GT(row("12 loops")["flops_per_token"], row("4 loops")["flops_per_token"]);
   EXPECT_GT(row("4 loops")["difference_error"], 0);
 }

@@ -255,6 +255,8 @@ std::vector<InVain> in_vain_of_loops() {
       {"loop_sample_clamp", "3", kDraws, {group, fixed}, {uniform}},
       {"loop_sampling_unit", "sequence", kGroups, {}, loops},
       {"loop_sampling_unit", "sequence", kDraws, {group, fixed}, {uniform}},
+      {"loop_counts_eval", "sampled", kGroups, {}, loops},
+      {"loop_counts_eval", "sampled", kDraws, {group, fixed}, {uniform}},
       {"concatenate_initial_representation", "false", kGroups, {}, loops},
       {"loop_adapter", "group", kGroups, {}, loops},
       {"loop_adapter", "group", kAdapts, {group, adds}, {adapts}},
