@@ -111,6 +111,8 @@ class Field {
   const std::string& help() const { return help_; }
   const std::string& type() const { return type_; }  // "int", "float or None", "list of int", ...
   const std::string& origin() const { return origin_; }  // "--n_layer", "a.toml:3"; empty: not set
+  bool is_typed() const { return origin_.rfind("--", 0) == 0; }  // on the command line
+  std::string setting() const;                                   // "halt_rule = max", for messages
   const std::vector<std::string>& aliases() const { return aliases_; }
   const std::vector<std::string>& choices() const { return choices_; }
   std::string range() const;  // "1 <= n_layer", empty if unbounded
@@ -133,6 +135,8 @@ class Field {
  private:
   friend class FieldList;
   friend std::vector<std::string> without_effect(const FieldList& list);
+  friend void refuse_contradictions(const FieldList& list, const std::vector<std::string>& sections,
+                                    const std::vector<std::string>& acting);
   struct Need {
     std::string what;
     std::function<bool()> holds;
@@ -250,5 +254,12 @@ class FieldList {
 // for None, which asks for nothing, and not for a file's value that changes nothing: a run's own
 // config.toml has every key.
 std::vector<std::string> without_effect(const FieldList& list);
+
+// Throws Error(kUsage) where a key of these sections and one that its needs name were both typed,
+// and the need does not hold: "max_shift = 4 with predict_ahead = false". Not for a key that asks
+// for nothing (None, an empty list, none, false), nor for those of `acting`, which act in another
+// way. What files and presets say is without_effect()'s.
+void refuse_contradictions(const FieldList& list, const std::vector<std::string>& sections,
+                           const std::vector<std::string>& acting);
 
 }  // namespace fathom

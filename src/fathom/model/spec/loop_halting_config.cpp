@@ -70,7 +70,7 @@ bool LoopHaltingConfig::is_off() const {
 }
 
 void add_fields(FieldList& list, LoopHaltingConfig& c) {
-  const char* const kRule = "a loop_halt_rule";
+  const char* const kRule = "a loop_halt_rule that acts (automatic_loop_exit)";
   const auto halts = [&c] { return c.acting_rule() != HaltRule::kNone; };
   list.section("looping");
   list.add<HaltRule>("loop_halt_rule", c.rule,
