@@ -30,9 +30,14 @@ void later_form(RunConfig& c, const char* mean) {
                {"loops_backprop_depth", "8"}});
 }
 
+// Its fixed counts, beside what is evaluated anyway.
+constexpr const char* kFixedCounts =
+    "train; val; loops_1: max_loops=1, batches=20; loops_5: max_loops=5, batches=20; "
+    "loops_15: max_loops=15, batches=20; loops_30: max_loops=30, batches=20";
+
 void defaults(RunConfig& c) {
   loops(c);
-  set_keys(c, {{"spectral_clip_beta", "1.0"}});
+  set_keys(c, {{"spectral_clip_beta", "1.0"}, {"evaluations", kFixedCounts}});
 }
 
 void fineweb(RunConfig& c) {
@@ -48,11 +53,7 @@ void fineweb(RunConfig& c) {
   c.training.max_iters = 60000;
   c.training.eval_interval = 1000;
   c.training.eval_iters = 100;
-  set_keys(c, {{"loop_groups", "[[1, 2], [3]]"},
-               {"spectral_clip_beta", "0.9"},
-               {"evaluations",
-                "train; val; loops_1: max_loops=1, batches=20; loops_5: max_loops=5, batches=20; "
-                "loops_15: max_loops=15, batches=20; loops_30: max_loops=30, batches=20"}});
+  set_keys(c, {{"loop_groups", "[[1, 2], [3]]"}, {"spectral_clip_beta", "0.9"}});
 }
 
 void gpt2(RunConfig& c) {

@@ -144,6 +144,10 @@ Field& Field::of_policy() {
   return of_policy_ = true, *this;
 }
 
+Field& Field::or_alone(std::string text) {
+  return alone_ = std::move(text), *this;
+}
+
 Field& Field::shapes_weights() {
   return shapes_weights_ = true, *this;
 }

@@ -104,6 +104,8 @@ class Field {
   // Values that shells offer where the field has no choices; others are allowed.
   Field& suggests(Suggestions suggestions);
   Field& any_bytes();  // a text that need not be UTF-8; whoever saves the value sees to it
+  // Of a list of numbers: what the key means where it is typed without a value.
+  Field& or_alone(std::string text);
 
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }
@@ -120,7 +122,8 @@ class Field {
   bool is_of_policy() const { return of_policy_; }
   bool is_path() const { return path_; }
   bool is_usual() const { return usual_; }
-  std::vector<Suggestion> suggestions() const;  // choices, truth values, or what it suggests
+  const std::string& alone() const { return alone_; }  // empty: it has to have a value
+  std::vector<Suggestion> suggestions() const;         // choices, truth values, or what it suggests
   bool is_text() const { return type_ == "text"; }
   std::vector<std::string> needed() const;  // what the key needs; empty: it always acts
   bool is_bool() const { return type_.rfind("bool", 0) == 0; }  // a bare flag means true
@@ -146,7 +149,7 @@ class Field {
   [[noreturn]] void refuse(const std::string& given, const std::string& origin,
                            const std::string& why) const;
 
-  std::string name_, section_, help_, type_, origin_;
+  std::string name_, section_, help_, type_, origin_, alone_;
   std::vector<std::string> aliases_, choices_, former_sections_;
   double low_ = -std::numeric_limits<double>::infinity();
   double high_ = std::numeric_limits<double>::infinity();
