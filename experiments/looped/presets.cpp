@@ -82,7 +82,7 @@ void shakespeare(RunConfig& c) {
 
 // ---- Small ones, of the laptop recipe
 
-// The run of the small ones, sized for three minutes on two cores.
+// The run of the small ones: looped_tiny takes 35 s on two quiet cores, minutes on busy ones.
 void short_run(RunConfig& c) {
   registry().preset("gpt2ish_shakespeare_cpu").apply(c);
   c.training.max_iters = 1500;
@@ -160,7 +160,7 @@ void register_looped(Registry& registry) {
   registry.add("looped_shakespeare",
                "its Shakespeare recipe: 6 layers, 384 wide, [[2], [3], [4]] up to 20 times",
                shakespeare);
-  registry.add("looped_tiny", "3 layers, the middle one up to 7 times: a few minutes on two cores",
+  registry.add("looped_tiny", "3 layers, the middle one up to 7 times: a minute on two cores",
                tiny);
   registry.add("looped_tiny_params", "a plain model of looped_tiny's number of parameters",
                as_many_parameters);
