@@ -137,7 +137,8 @@ TEST(Evaluations, ThatFixCountsAreLeftOnlyByARuleOfTheirOwn) {
         "x: max_loops=15, automatic_loop_exit=true", "x: loop_noise_scale=1"})
     EXPECT_EQ(with(text).loop_halting.acting_rule(), HaltRule::kKl) << text;
   exits.loop_halting.automatic = true;
-  EXPECT_EQ(with("x: max_loops=15").loop_halting.acting_rule(), HaltRule::kNone);
+  for (const char* text : {"x: max_loops=15", "x: loop_counts_eval=sampled"})
+    EXPECT_EQ(with(text).loop_halting.acting_rule(), HaltRule::kNone) << text;
 }
 
 TEST(Evaluations, MayDrawCountsAsTrainingDoes) {

@@ -43,6 +43,7 @@ std::vector<DepthLine> asked_of(const EvalJob& request, const ModelConfig& model
                    with_loop_counts(plan, make_policy(model), count)});
   ModelConfig sampled = model;
   sampled.looping.eval_counts = EvalCounts::kSampled;
+  sampled.loop_halting.automatic = false;  // as in training
   if (!request.loops.empty() && draws_counts(make_policy(sampled), /*training=*/false))
     all.push_back({"sampled", {}, make_policy(sampled)});
   for (DepthLine& line : all) line.shift = model.ahead.shift;

@@ -116,8 +116,9 @@ bool sets(const EvaluationSpec& evaluation, const FieldList& list, const std::st
   });
 }
 
-// Counts that the evaluation fixes are those of every sequence and token: none is drawn, and by a
-// rule they are left only where the evaluation says something of it.
+// Counts that the evaluation fixes are those of every sequence and token, and none is drawn. Those,
+// and counts drawn as in training, where rules rest, are left by a rule only where the evaluation
+// says something of it.
 void settle_counts(const EvaluationSpec& evaluation, const FieldList& list, ModelConfig& c) {
   const auto first_set = [&](const std::vector<const char*>& keys) {
     const auto it = std::find_if(keys.begin(), keys.end(),
@@ -125,8 +126,9 @@ void settle_counts(const EvaluationSpec& evaluation, const FieldList& list, Mode
     return it == keys.end() ? nullptr : *it;
   };
   const char* const fixed = first_set({"max_loops", "loop_counts"});
-  const bool draws = c.looping.eval_counts == EvalCounts::kSampled;
-  if (draws && sets(evaluation, list, "loop_counts_eval")) {
+  const bool draws =
+      c.looping.eval_counts == EvalCounts::kSampled && sets(evaluation, list, "loop_counts_eval");
+  if (draws) {
     if (fixed != nullptr)
       misuse(
           fmt::format("evaluation {}: loop_counts_eval = sampled draws counts, and {} fixes them",
@@ -137,8 +139,8 @@ void settle_counts(const EvaluationSpec& evaluation, const FieldList& list, Mode
                          evaluation.name),
              "it is of models with loop_groups and a loop_sampling_strategy other than fixed");
   }
-  if (fixed == nullptr) return;
-  c.looping.eval_counts = EvalCounts::kFixed;
+  if (fixed == nullptr && !draws) return;
+  if (!draws) c.looping.eval_counts = EvalCounts::kFixed;
   const char* const rule =
       first_set({"loop_halt_rule", "automatic_loop_exit", "loop_halt_threshold", "loop_halt_unit"});
   if (rule == nullptr && c.loop_halting.acting_rule() != HaltRule::kNone)
