@@ -115,6 +115,7 @@ inline constexpr const char* kEngineEffects[] = {
     "loop_noise_scale",
     "loop_noise_eval",
     "loop_sampling_unit",
+    "loop_counts_eval",
     "sampling",
     "fresh_rows",
     "weight_decay",

@@ -2,7 +2,9 @@
 // the engine is loaded.
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
+#include "fathom/cli/eval/request.h"
 #include "fathom/cli/generate/request.h"
+#include "fathom/cli/trace/request.h"
 
 namespace fathom {
 namespace {
@@ -96,6 +98,39 @@ TEST_F(DraftRequests, AreRefusedWhereTheyContradict) {
     for (const char* part : c.said) EXPECT_THAT(e.what(), HasSubstr(part));
     EXPECT_FALSE(e.hint().empty()) << e.what();
   }
+}
+
+// Keys that a later token cannot see, be they the model's own or of this pass.
+TEST_F(DraftRequests, HaveTheKeysOfEveryIteration) {
+  const auto save_round = [](const char* run, int64_t cache) {
+    RunState state = testing::saved_state("looped_ahead", "rain", 30);
+    state.config.model.loop_halting.cache = cache;
+    state.vocab_size += state.config.model.ahead.shift_tokens();
+    testing::save_state(run, "last", state);
+  };
+  save_round("own", 2);
+  save_round("whole", 0);
+  const Words drafts = {"--draft=shift", "--do_sample=False"};
+  const auto with = [&](Words words) {
+    words.insert(words.end(), drafts.begin(), drafts.end());
+    return words;
+  };
+  for (const Words& words : {Words{"own"}, Words{"whole", "--policy=loop_cache=2"}}) {
+    const Error e = refusal_of([&] { parse_generate(with(words)); });
+    EXPECT_THAT(e.what(), HasSubstr("loop_cache = 2"));
+    EXPECT_THAT(e.hint(), HasSubstr("take loop_cache=0 in --policy"));
+    EXPECT_NO_THROW(parse_generate(with({words.front(), "--policy=loop_cache=0"})));
+  }
+}
+
+// What is drawn for whole sequences is of evaluations.
+TEST_F(DraftRequests, GrowWithCountsThatAreFixed) {
+  testing::save_state("round", "last", testing::saved_state("looped_tiny", "rain", 30));
+  const auto refused = [](const auto& parse) { return refusal_of(parse).what(); };
+  const Words words = {"round", "--policy=loop_counts_eval=sampled"};
+  EXPECT_THAT(refused([&] { parse_generate(words); }), HasSubstr("a count for each sequence"));
+  EXPECT_THAT(refused([&] { parse_trace(words); }), HasSubstr("a count for each sequence"));
+  EXPECT_NO_THROW(parse_eval(words));
 }
 
 // The table of a checkpoint has the rows that its shifts need.

@@ -138,6 +138,8 @@ TEST_F(LoopsVerb, EvaluationsSideBySideAreOfTheSameBatches) {
   const auto eval = [](const char* word) { return *parse_eval({"round", word}); };
   EXPECT_TRUE(eval("--split=val").loops.empty());
   EXPECT_THAT(eval("--loops=15,1").loops, ElementsAre(1, 15));
+  EXPECT_THAT(eval("--loops").loops, ElementsAre(1, 5, 15, 30));
+  EXPECT_THAT(parse_eval({"--loops", "round"})->loops, ElementsAre(1, 5, 15, 30));
   EXPECT_EQ(eval("--evaluations=exits: loop_halt_rule=kl").evaluations, "exits: loop_halt_rule=kl");
   const auto refused_eval = [](const char* word) {
     return refusal_of([&] { parse_eval({"round", word}); });

@@ -45,6 +45,18 @@ TEST(CommandLine, BothSpellingsOfAValueAndBareSwitches) {
   EXPECT_THAT(l.parse({"one", "--flag=False", "--flag=0"}), ElementsAre("flag=False", "flag=0"));
 }
 
+TEST(CommandLine, AKeyMayMeanSomethingWithoutAValue) {
+  Line l;
+  EXPECT_THAT(l.parse({"one", "--ints"}), ElementsAre("ints=[4, 5]"));
+  EXPECT_THAT(l.parse({"--ints", "one", "--count=2"}), ElementsAre("ints=[4, 5]", "count=2"));
+  EXPECT_EQ(l.first, "one");
+  EXPECT_THAT(l.parse({"one", "--ints", "--count=2"}), ElementsAre("ints=[4, 5]", "count=2"));
+  EXPECT_THAT(l.parse({"one", "--ints", "[1, 2]", "--ints", "3"}),
+              ElementsAre("ints=[1, 2]", "ints=3"));
+  EXPECT_THAT(l.parse({"one", "--ints=[1]", "--ints="}), ElementsAre("ints=[1]", "ints="));
+  EXPECT_THAT(l.refusal({"one", "--groups"}).what(), HasSubstr("a value is missing"));
+}
+
 TEST(CommandLine, PositionalWordsMayStandAnywhere) {
   Line l;
   EXPECT_THAT(l.parse({"--count=2", "one", "--flag", "two"}), ElementsAre("count=2", "flag=true"));

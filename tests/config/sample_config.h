@@ -35,7 +35,7 @@ inline void add_fields(FieldList& list, SampleConfig& c) {
   list.add("maybe_count", c.maybe_count, "how many, or None").at_least(0);
   list.add("maybe_rate", c.maybe_rate, "how fast, or None");
   list.add("maybe_flag", c.maybe_flag, "a switch, or None");
-  list.add("ints", c.ints, "whole numbers").at_least(-5);
+  list.add("ints", c.ints, "whole numbers").at_least(-5).or_alone("[4, 5]");
   list.add("floats", c.floats, "numbers");
   list.add("groups", c.groups, "groups of layers").at_least(0);
   list.add<Colour>("colour", c.colour, "of the bike",

@@ -282,7 +282,7 @@ TEST_F(DecoderTest, AWarmStepOfALoopThatIsLeftAsksForNoMemory) {
     if (!c.grows() || c.acts() || c.own() || !has_loops(c.config)) continue;
     const Subject s = subject(c, text_batch(6, kBlock, 5), at::kFloat);
     for (const char* rule : {"rel_latent", "state_change", "step_norm_diff", "acceleration", "kl",
-                             "kl_diff", "entropy", "argmax", "max"})
+                             "kl_min_p", "kl_diff", "entropy", "argmax", "max"})
       for (const char* threshold : {"0", "0.2", "1e9"})
         for (const char* cached : {"0", "2"}) {
           SCOPED_TRACE(

@@ -6,6 +6,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,11 +18,11 @@
 namespace fathom::testing {
 
 inline constexpr int64_t kExitLoops = 6, kExitRows = kSequences * kLength;
-inline constexpr HaltRule kExitRules[] = {HaltRule::kLatentChange, HaltRule::kStateChange,
-                                          HaltRule::kStepNormDiff, HaltRule::kAcceleration,
-                                          HaltRule::kKl,           HaltRule::kKlDiff,
-                                          HaltRule::kEntropy,      HaltRule::kArgmax,
-                                          HaltRule::kMax,          HaltRule::kLearned};
+inline constexpr HaltRule kExitRules[] = {
+    HaltRule::kLatentChange, HaltRule::kStateChange, HaltRule::kStepNormDiff,
+    HaltRule::kAcceleration, HaltRule::kKl,          HaltRule::kKlDiff,
+    HaltRule::kKlMinP,       HaltRule::kEntropy,     HaltRule::kArgmax,
+    HaltRule::kMax,          HaltRule::kLearned};
 
 enum class ExitBody { kBlock, kRowsAlone, kHalf };
 
@@ -103,6 +104,8 @@ class FreeWalk {
         return k == 0 ? none : length(x(k + 1) - u(k) - x(k) + u(k - 1));
       case HaltRule::kKl:
         return k == 0 ? none : kl(x(k + 1), x(k));
+      case HaltRule::kKlMinP:
+        return k == 0 ? none : kl_of(likely(p(x(k + 1))), likely(p(x(k))));
       case HaltRule::kKlDiff:
         return k == 0 ? none : (kl(x(k + 1), u(k)) - kl(x(k), u(k - 1))).abs();
       case HaltRule::kEntropy:
@@ -159,8 +162,15 @@ class FreeWalk {
  private:
   static Tensor length(const Tensor& x_RC) { return x_RC.pow(2).sum(1).sqrt(); }
   Tensor d(int64_t k) const { return length(x(k + 1) - u(k)); }
-  Tensor kl(const Tensor& a_RC, const Tensor& b_RC) const {
-    return (p(a_RC) * (p(a_RC) / p(b_RC)).log()).sum(1);
+  static Tensor kl_of(const Tensor& a_RV, const Tensor& b_RV) {
+    return (a_RV * (a_RV / b_RV).log()).sum(1);
+  }
+  Tensor kl(const Tensor& a_RC, const Tensor& b_RC) const { return kl_of(p(a_RC), p(b_RC)); }
+  // Tokens below a tenth of the likeliest one's probability have 1 / V.
+  static Tensor likely(const Tensor& p_RV) {
+    const Tensor kept_RV = at::where(p_RV.lt(p_RV.amax(1, true) / 10),
+                                     at::full_like(p_RV, 1.0 / double(kVocab)), p_RV);
+    return kept_RV / kept_RV.sum(1, true);
   }
   Tensor entropy_of(const Tensor& x_RC) const { return -(p(x_RC) * p(x_RC).log()).sum(1); }
   Tensor age(int64_t k) const {

@@ -67,6 +67,8 @@ TEST(LoopExit, ByEveryRuleIsWhereItsScoreSaysSo) {
     const DepthPlan plan = exit_plan(ExitBody::kRowsAlone, adapter);
     const auto model = exit_model(plan, loops({kExitLoops}));
     const FreeWalk free(*model, batch);
+    EXPECT_GT(max_difference(free.score(HaltRule::kKlMinP, 1), free.score(HaltRule::kKl, 1)), 1e-6)
+        << "some tokens are unlikely";
     for (const HaltRule rule : kExitRules) {
       SCOPED_TRACE(fmt::format("rule {}, adapter {}", int(rule), adapter));
       const double threshold = free.threshold(rule);

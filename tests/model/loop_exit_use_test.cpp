@@ -172,6 +172,7 @@ TEST(LoopExit, CostsWhatItsRuleReads) {
     EXPECT_DOUBLE_EQ(cost(HaltRule::kStepNormDiff, 0), none);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kKl, 0),
                      none + 2 * reading * (kExitLoops - 2) / (kExitLoops - 1));
+    EXPECT_DOUBLE_EQ(cost(HaltRule::kKlMinP, 0), cost(HaltRule::kKl, 0));
     EXPECT_DOUBLE_EQ(cost(HaltRule::kKlDiff, 0), none + 2 * reading);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kEntropy, 0), none + reading);
     EXPECT_DOUBLE_EQ(cost(HaltRule::kMax, 2), none + (answers ? 0 : reading));

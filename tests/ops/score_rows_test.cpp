@@ -2,6 +2,7 @@
 #include "fathom/ops/score_rows.h"
 
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/topk.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
@@ -27,11 +28,11 @@ TEST(ScoreRows, AreThoseOfTheDefinition) {
         SCOPED_TRACE(::testing::Message() << R << " " << V << " " << temperature);
         const Tensor a = scores(R, V, 1), b = scores(R, V, 2);
         const Tensor by_hand[] = {entropies(a, temperature), margins(a, temperature),
-                                  divergences(a, b, temperature)};
+                                  divergences(a, b, temperature), divergences_min_p(a, b)};
         const PlainOperations plain;
         const Tensor exact[] = {entropies(a, temperature), margins(a, temperature),
-                                divergences(a, b, temperature)};
-        for (int i = 0; i < 3; ++i) {
+                                divergences(a, b, temperature), divergences_min_p(a, b)};
+        for (int i = 0; i < 4; ++i) {
           ASSERT_EQ(by_hand[i].sizes(), exact[i].sizes());
           EXPECT_EQ(by_hand[i].scalar_type(), at::kDouble);
           EXPECT_LE(max_difference(by_hand[i], exact[i]), 1e-12) << i;
@@ -46,7 +47,28 @@ TEST(ScoreRows, ARowDoesNotDependOnTheOthers) {
     EXPECT_TRUE(same_bits(entropies(a, 1).narrow(0, i, 1), entropies(x, 1)));
     EXPECT_TRUE(same_bits(margins(a, 1).narrow(0, i, 1), margins(x, 1)));
     EXPECT_TRUE(same_bits(divergences(a, b, 1).narrow(0, i, 1), divergences(x, y, 1)));
+    EXPECT_TRUE(same_bits(divergences_min_p(a, b).narrow(0, i, 1), divergences_min_p(x, y)));
   }
+}
+
+// 0.6, 0.3, 0.05, 0.05 becomes 0.6, 0.3, 0.25, 0.25 of 1.4, and 0.5, 0.4, 0.09, 0.01 becomes 0.5,
+// 0.4, 0.09, 0.25 of 1.24.
+TEST(ScoreRows, MinPLeavesWhatIsNotFarBelowTheLikeliest) {
+  const auto ln = [](std::vector<float> p) {
+    return at::tensor(p, at::TensorOptions(at::kFloat)).log().unsqueeze(0);
+  };
+  const Tensor a = ln({0.6F, 0.3F, 0.05F, 0.05F}), b = ln({0.5F, 0.4F, 0.09F, 0.01F});
+  const Tensor tails = ln({0.6F, 0.3F, 0.02F, 0.08F}) + 3;  // 0.08 stays, 0.02 does not
+  const auto expect = [&] {
+    EXPECT_NEAR(divergences_min_p(a, b).item<double>(), 0.0775685, 1e-6);
+    EXPECT_GT(divergences_min_p(a, tails).item<double>(), 0.01);
+    // Below a tenth: how far below is no matter.
+    EXPECT_NEAR(divergences_min_p(a, ln({0.6F, 0.3F, 0.059F, 0.041F})).item<double>(), 0, 1e-6);
+    EXPECT_GT(divergences(a, ln({0.6F, 0.3F, 0.059F, 0.041F}), 1).item<double>(), 1e-3);
+  };
+  expect();
+  const PlainOperations plain;
+  expect();
 }
 
 // A rule that leaves where nothing changed must not be told of less than nothing.
@@ -77,7 +99,8 @@ TEST(ScoreRows, OfWhatIsTheSameNothingDiffers) {
   Tensor broken = scores(1, 8, 3);
   broken.data_ptr<float>()[5] = std::numeric_limits<float>::quiet_NaN();
   for (const Tensor& score : {entropies(broken, 1), margins(broken, 1),
-                              divergences(broken, flat, 1), divergences(flat, broken, 1)})
+                              divergences(broken, flat, 1), divergences(flat, broken, 1),
+                              divergences_min_p(broken, flat), divergences_min_p(flat, broken)})
     EXPECT_TRUE(std::isnan(score.item<double>()));
 }
 

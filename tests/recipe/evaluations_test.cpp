@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "errors.h"
+#include "fathom/model/spec/policy.h"
 #include "recipe/config_testing.h"
 
 namespace fathom {
@@ -115,6 +116,51 @@ TEST(Evaluations, HaltByTheRuleThatTheyAskFor) {
   for (const char* text : {"x: loop_halt_threshold=0.5", "x: loop_halt_unit=sequence"})
     EXPECT_THAT(caught([&] { parse_evaluations(text, off); }).what(),
                 HasSubstr("by which tokens leave loops, and there is none"));
+}
+
+// They run as often as they say, by whatever rule tokens of the run leave its loops.
+TEST(Evaluations, ThatFixCountsAreLeftOnlyByARuleOfTheirOwn) {
+  ModelConfig exits = looping_model();
+  exits.loop_halting.rule = HaltRule::kKl;
+  const auto with = [&](const char* text) {
+    return with_settings(parse_evaluations(text, exits).front(), exits);
+  };
+  for (const char* text : {"x: max_loops=15", "x: loop_counts=[15]"}) {
+    const Policy policy = make_policy(with(text));
+    ASSERT_EQ(policy.loops.size(), 1U);
+    EXPECT_EQ(policy.loops[0].count, 15) << text;
+    EXPECT_FALSE(policy.loops[0].halting.halts()) << text;
+  }
+  for (const char* text :
+       {"x: max_loops=15, loop_halt_rule=kl", "x: max_loops=15, automatic_loop_exit_mode=kl",
+        "x: max_loops=15, loop_halt_threshold=0.5", "x: loop_counts=[15], loop_halt_unit=sequence",
+        "x: max_loops=15, automatic_loop_exit=true", "x: loop_noise_scale=1"})
+    EXPECT_EQ(with(text).loop_halting.acting_rule(), HaltRule::kKl) << text;
+  exits.loop_halting.automatic = true;
+  for (const char* text : {"x: max_loops=15", "x: loop_counts_eval=sampled"})
+    EXPECT_EQ(with(text).loop_halting.acting_rule(), HaltRule::kNone) << text;
+}
+
+TEST(Evaluations, MayDrawCountsAsTrainingDoes) {
+  const auto draws = [](const char* text, const ModelConfig& model) {
+    return draws_counts(make_policy(with_settings(parse_evaluations(text, model).front(), model)),
+                        /*training=*/false);
+  };
+  ModelConfig model = looping_model();
+  EXPECT_FALSE(draws("val", model));
+  EXPECT_TRUE(draws("x: loop_counts_eval=sampled", model));
+  model.looping.eval_counts = EvalCounts::kSampled;
+  EXPECT_TRUE(draws("val", model));
+  EXPECT_FALSE(draws("x: max_loops=3", model)) << "which are fixed";
+  EXPECT_FALSE(draws("x: loop_counts_eval=fixed", model));
+  for (const char* both :
+       {"x: max_loops=3, loop_counts_eval=sampled", "x: loop_counts_eval=sampled, loop_counts=[3]"})
+    EXPECT_THAT(caught([&] { parse_evaluations(both, model); }).what(),
+                HasSubstr("loop_counts_eval = sampled draws counts"));
+  model.looping.sampling = LoopSampling::kFixed;
+  for (const ModelConfig& never : {model, ModelConfig()})
+    EXPECT_THAT(caught([&] { parse_evaluations("x: loop_counts_eval=sampled", never); }).what(),
+                HasSubstr("training draws no counts"));
 }
 
 // Of a model that was trained without: where all layers can be asked by the head that is there.

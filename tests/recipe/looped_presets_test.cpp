@@ -80,6 +80,14 @@ TEST(LoopedPresets, HaveTheNotebooksGroupsAndCounts) {
   has("looped_tiny", "[[1]]", 7);
   has("looped_nested", "[[[1], [2]]]", 3);
   EXPECT_EQ(preset_value("looped", "loop_groups"), "auto");
+  for (const char* preset : {"looped", "looped_fineweb", "looped_gpt2"}) {
+    const RunConfig c = preset_config(preset);
+    std::vector<std::string> fixed;
+    for (const EvaluationSpec& e : parse_evaluations(c.training.evaluations, c.model))
+      for (const auto& [key, value] : e.settings) fixed.push_back(key + "=" + value);
+    EXPECT_THAT(fixed, ElementsAre("max_loops=1", "max_loops=5", "max_loops=15", "max_loops=30"))
+        << preset;
+  }
   EXPECT_EQ(preset_value("looped_gpt2", "block_style"), "sandwich");
   EXPECT_EQ(preset_value("looped_huginn", "block_style"), "huginn");
   EXPECT_EQ(preset_value("looped_gpt2", "loop_sampling_strategy"), "log_poisson");

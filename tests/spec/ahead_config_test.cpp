@@ -22,9 +22,7 @@ constexpr const char* kAheadPreset = "gpt2ish_shakespeare_cpu";
 
 TEST(AheadConfig, TheVocabularyGrowsByTheShifts) {
   const auto config = [](const Settings& more) {
-    Settings settings = {{"predict_ahead", "true"}, {"max_shift", "7"}};
-    settings.insert(settings.end(), more.begin(), more.end());
-    return resolved(kAheadPreset, settings).config;
+    return resolved(kAheadPreset, more, {{"predict_ahead", "true"}, {"max_shift", "7"}}).config;
   };
   EXPECT_EQ(settled_vocab_size(config({}), 65), 72);
   EXPECT_EQ(settled_vocab_size(config({}), 0), 50257 + 7);

@@ -273,7 +273,8 @@ TEST(CheckPolicy, RefusesWhatHasNoMeaning) {
                 p.halting.keys = KeyFate::kFrozen;
               }),
               HasSubstr("mask_history = previous"));
-  for (const HaltRule rule : {HaltRule::kKlDiff, HaltRule::kEntropy, HaltRule::kLearned})
+  for (const HaltRule rule :
+       {HaltRule::kKlDiff, HaltRule::kKlMinP, HaltRule::kEntropy, HaltRule::kLearned})
     EXPECT_THAT(refused([&](Policy& p) { p.halting.config.rule = rule; }),
                 HasSubstr("the walk halts by a rule of loops"));
   for (const HaltRule rule : {HaltRule::kMargin, HaltRule::kBernoulli, HaltRule::kFixed})

@@ -65,6 +65,7 @@ TEST(LoopHalting, RulesHaveThresholdsOfTheirOwn) {
       {"step_norm_diff", HaltRule::kStepNormDiff, 0.01},
       {"acceleration", HaltRule::kAcceleration, 0.01},
       {"kl", HaltRule::kKl, 1e-3},
+      {"kl_min_p", HaltRule::kKlMinP, 1e-5},
       {"kl_diff", HaltRule::kKlDiff, 1e-3},
       {"kl_div_diff", HaltRule::kKlDiff, 1e-3},
       {"entropy", HaltRule::kEntropy, 1e-3},

@@ -1,6 +1,7 @@
 // How often loops run in training: distributions, their moments, and that a draw is its address's.
 #include "fathom/model/spec/loop_sampler.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <map>
 #include <vector>
 
+#include "errors.h"
 #include "fathom/model/spec/policy.h"
 
 namespace fathom {
@@ -154,11 +156,31 @@ TEST(DrawnCounts, FixedGroupsKeepTheirs) {
   Policy policy = sampled_policy(2, false);
   policy.loops[1].sampler = {};
   policy.loops[1].count = 5;
-  EXPECT_TRUE(draws_counts(policy));
+  EXPECT_TRUE(draws_counts(policy, /*training=*/true));
   const auto numbers = [](size_t, int64_t) { return RandomStream(1, uint64_t{2}); };
   EXPECT_EQ(with_drawn_counts(policy, 2, numbers).loops[1].count, 5);
   policy.loops[0].sampler = {};
-  EXPECT_FALSE(draws_counts(policy));
+  EXPECT_FALSE(draws_counts(policy, /*training=*/true));
+}
+
+TEST(DrawnCounts, OfEvaluationAreOfEachSequence) {
+  Policy policy = sampled_policy(2, /*by_sequence=*/false);
+  policy.loops[1].count = 5;
+  EXPECT_FALSE(draws_counts(policy, /*training=*/false));
+  EXPECT_NO_THROW(refuse_sequences(policy));
+  policy.loops[0].sampled_in_eval = true;
+  EXPECT_TRUE(draws_counts(policy, /*training=*/false));
+  const auto numbers = [](size_t group, int64_t sequence) {
+    return RandomStream(1, uint64_t(1000 * group + uint64_t(sequence + 1)));
+  };
+  const Policy drawn = with_drawn_counts(policy, 3, numbers, /*training=*/false);
+  EXPECT_EQ(drawn.loops[0].counts,
+            with_drawn_counts(sampled_policy(1, true), 3, numbers).loops[0].counts);
+  EXPECT_TRUE(drawn.loops[1].counts.empty()) << "its counts are training's alone";
+  EXPECT_EQ(drawn.loops[1].count, 5);
+  const Error e = testing::caught([&] { refuse_sequences(policy); });
+  EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+  EXPECT_THAT(e.what(), ::testing::HasSubstr("loop_counts_eval = sampled"));
 }
 
 }  // namespace

@@ -199,7 +199,8 @@ TEST(LoopPolicies, NoiseIsOfTheWidthAndTheNesting) {
                                          {"loop_noise_eval", "zero"},
                                          {"loops_backprop_depth", "8"},
                                          {"single_pass_adapter", "false"},
-                                         {"loop_sampling_unit", "sequence"}});
+                                         {"loop_sampling_unit", "sequence"},
+                                         {"loop_counts_eval", "sampled"}});
   const Policy policy = make_policy(config);
   ASSERT_EQ(policy.loops.size(), 3U);
   const double once = 3 * std::sqrt(2 / (5 * 20.0));
@@ -211,6 +212,7 @@ TEST(LoopPolicies, NoiseIsOfTheWidthAndTheNesting) {
     EXPECT_EQ(loop.backprop_depth, 8);
     EXPECT_FALSE(loop.single_pass_adapter);
     EXPECT_TRUE(loop.sampled_by_sequence);
+    EXPECT_TRUE(loop.sampled_in_eval);
     EXPECT_EQ(loop.sampler.max_loops, 30);
   }
   const DepthProgram program = unroll(make_depth_plan(config), policy);

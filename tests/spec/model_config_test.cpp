@@ -307,6 +307,60 @@ TEST(ModelConfig, LoopKeysThatContradictEachOtherAreRefused) {
               ElementsAre(HasSubstr("loop_counts = [2] has no effect")));
 }
 
+// Both keys are named; what a file or a preset says is no contradiction.
+TEST(ModelConfig, WhatWasTypedOfLoopsAndShiftsMustGoTogether) {
+  const Settings::value_type loops = {"loop_groups", "[[1]]"}, rule = {"loop_halt_rule", "kl"},
+                             no_exit = {"automatic_loop_exit", "false"},
+                             plain = {"predict_ahead", "false"},
+                             fixed = {"loop_sampling_strategy", "fixed"},
+                             adds = {"concatenate_initial_representation", "false"};
+  const std::vector<std::pair<Settings::value_type, Settings::value_type>> pairs = {
+      {rule, no_exit},
+      {{"loop_halt_threshold", "0.5"}, no_exit},
+      {{"loop_halt_unit", "sequence"}, {"loop_halt_rule", "none"}},
+      {{"max_shift", "4"}, plain},
+      {{"label_shift_prob", "0.5"}, plain},
+      {{"shift_dist", "uniform"}, plain},
+      {{"shift", "2"}, plain},
+      {{"label_shift_prob", "0.5"}, {"shift_dist", "uniform"}},
+      {{"loop_sampling_rbar", "4.0"}, fixed},
+      {{"loop_sampling_sigma", "1.0"}, {"loop_sampling_strategy", "uniform"}},
+      {{"loop_sample_clamp", "4"}, fixed},
+      {{"loop_sampling_unit", "sequence"}, fixed},
+      {{"loop_counts_eval", "sampled"}, fixed},
+      {{"loop_adapter", "group"}, adds},
+      {{"loop_adapter_init", "half"}, adds},
+      {{"max_loops", "4"}, {"loop_groups", "[]"}},
+  };
+  for (const auto& [key, against] : pairs) {
+    const std::string said = key.first + " = " + key.second + " with " + against.first + " = " +
+                             against.second + ": it needs ";
+    SCOPED_TRACE(said);
+    const bool groups = against.first == "loop_groups";
+    for (const Settings& typed : {Settings{key, against}, Settings{against, key}}) {
+      const Error e =
+          refusal_of([&] { resolved(kPreset, typed, groups ? Settings{} : Settings{loops}); });
+      EXPECT_EQ(e.kind(), ErrorKind::kUsage);
+      EXPECT_THAT(e.what(), ::testing::StartsWith(said));
+      EXPECT_EQ(e.hint(), "leave out --" + key.first + " or --" + against.first);
+    }
+    for (const auto& [typed, file] : {std::pair{key, against}, std::pair{against, key}}) {
+      Settings of_file = {file};
+      if (!groups) of_file.push_back(loops);
+      EXPECT_NO_THROW(resolved(kPreset, {typed}, of_file));
+    }
+  }
+  // What asks for nothing contradicts nothing.
+  EXPECT_NO_THROW(resolved(kPreset, {loops, no_exit, {"loop_halt_rule", "none"}}));
+  EXPECT_NO_THROW(resolved(kPreset, {plain, {"shift_losses", "false"}}));
+  EXPECT_NO_THROW(resolved(kPreset, {loops, fixed, {"loop_sampling_rbar", "None"}}));
+  // A rule that only an evaluation goes by has the threshold.
+  EXPECT_NO_THROW(resolved(kPreset, {loops,
+                                     no_exit,
+                                     {"loop_halt_threshold", "0.5"},
+                                     {"evaluations", "val; exits: loop_halt_rule=kl"}}));
+}
+
 TEST(ModelConfig, ALikeliestTokenThatStaysTooLongIsRemarkedOn) {
   const auto said = [](const char* threshold) {
     return resolved(kPreset, {{"loop_groups", "[[1]]"},

@@ -84,6 +84,7 @@ const std::vector<Row> kEffectsRows = {
     {"single_pass_adapter", "False", kOnceSettings},
     {"loop_noise_scale", "5", kLoopSettings}, {"loop_noise_eval", "zero", kNoiseSettings},
     {"loop_sampling_unit", "sequence", kLoopSettings},
+    {"loop_counts_eval", "sampled", kLoopSettings},
     {"sampling", "sequential"}, {"batch_size", "4"},
     {"mini_batch_size", "2", {{"batch_size", "4"}}}, {"gradient_accumulation_steps", "2"},
     {"learning_rate", "0.02"}, {"weight_decay", "0.5"}, {"beta1", "0.5"}, {"beta2", "0.5"},

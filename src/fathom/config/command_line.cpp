@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -44,12 +45,19 @@ bool is_truth(const std::string& word) {
   return word == "true" || word == "false" || word == "True" || word == "False";
 }
 
-// The words as CLI11 shall read them: names of known keys with underscores, and the value of a
-// switch attached to it (`--bias false`). All else stays as typed.
+bool begins_a_list(const std::string& word) {
+  return !word.empty() &&
+         (word[0] == '[' || std::isdigit(static_cast<unsigned char>(word[0])) != 0);
+}
+
+// The words as CLI11 shall read them: names of known keys with underscores, the value of a switch
+// attached to it (`--bias false`), and to a key that stands alone what it means then. All else
+// stays as typed.
 std::vector<std::string> for_cli11(const Arguments& arguments, const FieldList& fields) {
   std::vector<std::string> out;
   bool after_switch = false;
-  for (const std::string& word : arguments) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
     const size_t equals = std::min(word.find('='), word.size());
     const bool option = word.size() > 2 && word.rfind("--", 0) == 0;
     const std::string name = option ? with_underscores(word.substr(2, equals - 2)) : "";
@@ -65,6 +73,9 @@ std::vector<std::string> for_cli11(const Arguments& arguments, const FieldList& 
     out.push_back(field == nullptr && foreign == nullptr ? word
                                                          : "--" + name + word.substr(equals));
     if (option && equals + 1 == word.size()) out.back() += kGuard;
+    const bool alone = i + 1 == arguments.size() || !begins_a_list(arguments[i + 1]);
+    if (field != nullptr && !field->alone().empty() && equals == word.size() && alone)
+      out.back() += "=" + field->alone();
     if (!word.empty() && word[0] == '[') out.back().insert(0, 1, kGuard);
   }
   return out;

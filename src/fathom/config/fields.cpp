@@ -144,6 +144,10 @@ Field& Field::of_policy() {
   return of_policy_ = true, *this;
 }
 
+Field& Field::or_alone(std::string text) {
+  return alone_ = std::move(text), *this;
+}
+
 Field& Field::shapes_weights() {
   return shapes_weights_ = true, *this;
 }
@@ -181,6 +185,11 @@ std::string Field::range() const {
   out += name_;
   if (std::isfinite(high_)) out += fmt::format(" {} {}", high_open_ ? "<" : "<=", high_);
   return out;
+}
+
+std::string Field::setting() const {
+  const Value v = value();
+  return name_ + " = " + (v.is_string() && !is_text() ? v.get<std::string>() : shown(v));
 }
 
 std::vector<std::string> Field::needed() const {
@@ -375,26 +384,6 @@ Field& FieldList::add_choice(std::string name, std::string help, std::vector<std
     return value.is_string() && set(value.get<std::string>());
   };
   return field;
-}
-
-std::vector<std::string> without_effect(const FieldList& list) {
-  std::vector<std::string> out;
-  for (const Field& field : list.all()) {
-    if (field.origin_.empty()) continue;
-    const Value value = field.value();
-    const bool nothing = value.is_null() || (value.is_array() && value.empty()) || value == "";
-    const bool typed = field.origin_.rfind("--", 0) == 0;
-    if (nothing || (!typed && value == *field.before_)) continue;
-    for (const Field::Need& need : field.needs_) {
-      if (need.holds()) continue;
-      out.push_back(fmt::format(
-          "{} = {} has no effect: it needs {}", field.name(),
-          value.is_string() && !field.is_text() ? value.get<std::string>() : shown(value),
-          need.what));
-      break;
-    }
-  }
-  return out;
 }
 
 }  // namespace fathom

@@ -104,6 +104,8 @@ class Field {
   // Values that shells offer where the field has no choices; others are allowed.
   Field& suggests(Suggestions suggestions);
   Field& any_bytes();  // a text that need not be UTF-8; whoever saves the value sees to it
+  // Of a list of numbers: what the key means where it is typed without a value.
+  Field& or_alone(std::string text);
 
   const std::string& name() const { return name_; }
   const std::string& section() const { return section_; }
@@ -111,6 +113,8 @@ class Field {
   const std::string& help() const { return help_; }
   const std::string& type() const { return type_; }  // "int", "float or None", "list of int", ...
   const std::string& origin() const { return origin_; }  // "--n_layer", "a.toml:3"; empty: not set
+  bool is_typed() const { return origin_.rfind("--", 0) == 0; }  // on the command line
+  std::string setting() const;                                   // "halt_rule = max", for messages
   const std::vector<std::string>& aliases() const { return aliases_; }
   const std::vector<std::string>& choices() const { return choices_; }
   std::string range() const;  // "1 <= n_layer", empty if unbounded
@@ -118,7 +122,8 @@ class Field {
   bool is_of_policy() const { return of_policy_; }
   bool is_path() const { return path_; }
   bool is_usual() const { return usual_; }
-  std::vector<Suggestion> suggestions() const;  // choices, truth values, or what it suggests
+  const std::string& alone() const { return alone_; }  // empty: it has to have a value
+  std::vector<Suggestion> suggestions() const;         // choices, truth values, or what it suggests
   bool is_text() const { return type_ == "text"; }
   std::vector<std::string> needed() const;  // what the key needs; empty: it always acts
   bool is_bool() const { return type_.rfind("bool", 0) == 0; }  // a bare flag means true
@@ -133,6 +138,8 @@ class Field {
  private:
   friend class FieldList;
   friend std::vector<std::string> without_effect(const FieldList& list);
+  friend void refuse_contradictions(const FieldList& list, const std::vector<std::string>& sections,
+                                    const std::vector<std::string>& acting);
   struct Need {
     std::string what;
     std::function<bool()> holds;
@@ -142,7 +149,7 @@ class Field {
   [[noreturn]] void refuse(const std::string& given, const std::string& origin,
                            const std::string& why) const;
 
-  std::string name_, section_, help_, type_, origin_;
+  std::string name_, section_, help_, type_, origin_, alone_;
   std::vector<std::string> aliases_, choices_, former_sections_;
   double low_ = -std::numeric_limits<double>::infinity();
   double high_ = std::numeric_limits<double>::infinity();
@@ -250,5 +257,12 @@ class FieldList {
 // for None, which asks for nothing, and not for a file's value that changes nothing: a run's own
 // config.toml has every key.
 std::vector<std::string> without_effect(const FieldList& list);
+
+// Throws Error(kUsage) where a key of these sections and one that its needs name were both typed,
+// and the need does not hold: "max_shift = 4 with predict_ahead = false". Not for a key that asks
+// for nothing (None, an empty list, none, false), nor for those of `acting`, which act in another
+// way. What files and presets say is without_effect()'s.
+void refuse_contradictions(const FieldList& list, const std::vector<std::string>& sections,
+                           const std::vector<std::string>& acting);
 
 }  // namespace fathom

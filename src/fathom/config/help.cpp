@@ -68,6 +68,8 @@ std::string entry(const Field& field) {
       key_line("--" + field.name(), fmt::format("{} [{}]{}{}", field.type(), shown_value(field),
                                                 range.empty() ? "" : ", ", range)) +
       key_line("", field.help());
+  if (!field.alone().empty())
+    out += key_line("", fmt::format("--{} alone: {}", field.name(), field.alone()));
   if (const auto needed = field.needed(); !needed.empty())
     out += key_line("", "needs " + join(needed, ", and "));
   if (!field.aliases().empty()) out += key_line("", "also --" + join(field.aliases(), ", --"));

@@ -40,13 +40,14 @@ int64_t row_at(const Rows& rows, size_t sequence, int64_t position) {
   return found == end || *found != position ? -1 : found - begin;
 }
 
-// The policy of a training pass: its draws depend on seed and step, and on a sequence's number in
-// the step, but neither on state nor on how the step is split.
-Policy drawn(const Policy& policy, const RandomField& random, int64_t B) {
-  return with_drawn_counts(policy, B, [&](size_t group, int64_t sequence) {
+// The policy of a pass: its draws depend on seed and step, and on a sequence's number in the step,
+// or evaluation, but neither on state nor on how that is split.
+Policy drawn(const Policy& policy, const Pass& pass, int64_t B) {
+  const auto numbers = [&](size_t group, int64_t sequence) {
     const std::string site = fmt::format("loop_count.{}", group);
-    return sequence < 0 ? random.of_step(site) : random.of_sequence(site, sequence);
-  });
+    return sequence < 0 ? pass.random.of_step(site) : pass.random.of_sequence(site, sequence);
+  };
+  return with_drawn_counts(policy, B, numbers, pass.training);
 }
 
 // Else the answer's loss stands for it: weights by layer say nothing of other layers than those
@@ -173,13 +174,13 @@ bool DepthModel::may_skip(const DepthProgram& program, const WalkOptions& option
 }
 
 bool DepthModel::draws_in(const Pass& pass) const {
-  return pass.training && draws_counts(pass.policy != nullptr ? *pass.policy : program_.policy);
+  return draws_counts(pass.policy != nullptr ? *pass.policy : program_.policy, pass.training);
 }
 
 DepthProgram DepthModel::program_of(const Pass& pass, int64_t sequences) const {
   const Policy& given = pass.policy != nullptr ? *pass.policy : program_.policy;
   const Policy policy = pass.training ? as_trained(given) : given;
-  return unroll(walk_.plan(), draws_in(pass) ? drawn(policy, pass.random, sequences) : policy);
+  return unroll(walk_.plan(), draws_in(pass) ? drawn(policy, pass, sequences) : policy);
 }
 
 double DepthModel::flops(const DepthProgram& program, const Trace& trace, bool gradients) const {

@@ -24,7 +24,7 @@ class DepthModel : public NextTokenModel {
   const DepthWalk& walk() const { return walk_; }
   // One walk's steps, by the model's own policy; in training its loops may run otherwise.
   const DepthProgram& program() const { return program_; }
-  // Of a pass over so many sequences: by its policy, and with the counts that training draws.
+  // Of a pass over so many sequences: by its policy, and with the counts that it draws.
   DepthProgram program_of(const Pass& pass, int64_t sequences) const;
 
  protected:

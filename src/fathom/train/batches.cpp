@@ -275,11 +275,6 @@ BatchNumbers numbers_of(const Model& model, const Drawn& drawn, int64_t first_se
   Pass pass;
   pass.random = RandomField(0, 0, first_sequence);
   pass.policy = options.policy;
-  Policy own;
-  if (options.policy_of) {
-    own = options.policy_of(first_sequence, drawn.batch.B);
-    pass.policy = &own;
-  }
   pass.predictions = reads_words;
   const ModelOutput output = model.forward(batch, pass);
   BatchNumbers n;

@@ -74,9 +74,6 @@ struct EvaluateOptions {
   std::function<bool()> stop = {};                  // asked before each batch
   std::function<void(int64_t done)> progress = {};  // after each batch
   const Policy* policy = nullptr;                   // as in Pass
-  // In its place one for each batch, of `B` sequences the first of which is number `first`; null:
-  // none.
-  std::function<Policy(int64_t first, int64_t B)> policy_of = {};
   // Of data whose answers are marked (RowOptions::mark_answers): they are compared word by word
   // with what the model says where the answer so far is given, "word_accuracy". Null: they are not.
   const Tokenizer* tokenizer = nullptr;

@@ -105,7 +105,8 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
       .at_most(1e12);
   std::string loops;
   list.add("loops", loops,
-           "side by side: every loop group so often, for example 1,5,15,30; empty: as trained");
+           "side by side: every loop group so often, for example 1,2,4; empty: as trained")
+      .or_alone("1,5,15,30");
   list.add("evaluations", request.evaluations,
            "side by side: as a run's evaluations, 'exits: loop_halt_rule=kl'; empty: none");
   // Of which what was given is taken over to the run's own.

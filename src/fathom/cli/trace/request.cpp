@@ -1,6 +1,7 @@
 #include "fathom/cli/trace/request.h"
 
 #include "fathom/base/error.h"
+#include "fathom/model/spec/policy.h"
 #include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/suggested_words.h"
 
@@ -62,7 +63,9 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   settle(list, request.output);
   settle(request.model);
   require_next_token(request.model, "trace");
-  settle_state(request.model);
+  ModelConfig model = settle_state(request.model).config.model;
+  apply_thresholds(request.model, model);
+  refuse_draws(make_policy(model));
   request.notices = notices_of(list);
   return request;
 }

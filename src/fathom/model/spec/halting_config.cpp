@@ -18,6 +18,7 @@ bool is_of_walks(HaltRule rule) {
     case HaltRule::kStateChange:
     case HaltRule::kStepNormDiff:
     case HaltRule::kAcceleration:
+    case HaltRule::kKlMinP:
     case HaltRule::kKlDiff:
     case HaltRule::kEntropy:
     case HaltRule::kLearned:
@@ -48,6 +49,7 @@ bool is_change(HaltRule rule) {
     case HaltRule::kStepNormDiff:
     case HaltRule::kAcceleration:
     case HaltRule::kKl:
+    case HaltRule::kKlMinP:
     case HaltRule::kKlDiff:
     case HaltRule::kEntropy:
     case HaltRule::kConverge:
@@ -67,8 +69,8 @@ bool needs_reading(HaltRule rule) {
 }
 
 bool reads_out(HaltRule rule) {
-  return rule == HaltRule::kMax || rule == HaltRule::kKl || rule == HaltRule::kKlDiff ||
-         rule == HaltRule::kEntropy || rule == HaltRule::kArgmax;
+  return rule == HaltRule::kMax || rule == HaltRule::kKl || rule == HaltRule::kKlMinP ||
+         rule == HaltRule::kKlDiff || rule == HaltRule::kEntropy || rule == HaltRule::kArgmax;
 }
 
 double default_threshold(HaltRule rule) {
@@ -84,6 +86,8 @@ double default_threshold(HaltRule rule) {
     case HaltRule::kKlDiff:
     case HaltRule::kEntropy:
       return 1e-3;
+    case HaltRule::kKlMinP:
+      return 1e-5;
     case HaltRule::kArgmax:
       return 5;
     case HaltRule::kLearned:

@@ -27,6 +27,7 @@ enum class HaltRule {
   kAcceleration,  // |s_k - s_{k-1}|, s_k = x_{k+1} - u_k
   // Changes of the next-token distribution p, likewise (kKl and kEntropy: Geiping et al. 2025).
   kKl,       // KL(p(x_{k+1}) | p(x_k))
+  kKlMinP,   // the same of what min-p leaves of both (divergences_min_p)
   kKlDiff,   // |q_k - q_{k-1}|, q_k = KL(p(x_{k+1}) | p(u_k))
   kEntropy,  // |H_k - H_{k-1}|, H_k the entropy of p(x_{k+1})
   kArgmax,   // for how many iterations in a row its likeliest token has stayed; >= threshold

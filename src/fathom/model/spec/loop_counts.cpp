@@ -55,6 +55,7 @@ Policy with_loop_counts(const DepthPlan& plan, Policy policy, int64_t count) {
   for (LoopPolicy& loop : policy.loops) {
     loop.count = count;
     loop.counts.clear();
+    loop.sampled_in_eval = false;
     loop.halting = {};
   }
   return policy;

@@ -22,6 +22,7 @@ const Names& rule_names() {
                               {"step_norm_diff", HaltRule::kStepNormDiff},
                               {"acceleration", HaltRule::kAcceleration},
                               {"kl", HaltRule::kKl},
+                              {"kl_min_p", HaltRule::kKlMinP},
                               {"kl_diff", HaltRule::kKlDiff},
                               {"kl_div_diff", HaltRule::kKlDiff},
                               {"entropy", HaltRule::kEntropy},
@@ -70,14 +71,16 @@ bool LoopHaltingConfig::is_off() const {
 }
 
 void add_fields(FieldList& list, LoopHaltingConfig& c) {
-  const char* const kRule = "a loop_halt_rule";
+  const char* const kRule = "a loop_halt_rule that acts (automatic_loop_exit)";
   const auto halts = [&c] { return c.acting_rule() != HaltRule::kNone; };
   list.section("looping");
   list.add<HaltRule>("loop_halt_rule", c.rule,
                      "when a token leaves a loop, in evaluation and generation, by the change over "
                      "an iteration, of its state (rel_latent, state_change, step_norm_diff, "
-                     "acceleration) or of its next-token scores (kl, kl_diff, entropy, argmax), by "
-                     "its largest probability, or by a gate of the loop's own (learned)",
+                     "acceleration) or of its next-token scores (kl, kl_min_p, kl_diff, entropy, "
+                     "argmax), by its largest probability, or by a gate of the loop's own "
+                     "(learned); kl_min_p: kl where tokens below a tenth of the likeliest one's "
+                     "probability count alike",
                      rule_names())
       .alias("automatic_loop_exit_mode")
       .of_policy()
@@ -90,7 +93,7 @@ void add_fields(FieldList& list, LoopHaltingConfig& c) {
            "a change is below it (0: "
            "never), another score at least it; argmax: iterations that the likeliest token has "
            "stayed. None: rel_latent 0.03, state_change, step_norm_diff and acceleration 0.01, kl, "
-           "kl_diff and entropy 0.001, argmax 5, max 0.9, learned 0.5")
+           "kl_diff and entropy 0.001, kl_min_p 0.00001, argmax 5, max 0.9, learned 0.5")
       .alias("automatic_loop_exit_threshold")
       .at_least(0)
       .of_policy()

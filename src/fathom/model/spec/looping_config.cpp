@@ -168,6 +168,7 @@ class Grouping {
     loop.count = count_of(config_, sampler_, mean_, span);
     loop.sampler = sampler_;
     loop.sampled_by_sequence = config_.unit == SamplingUnit::kSequence;
+    loop.sampled_in_eval = config_.eval_counts == EvalCounts::kSampled;
     loop.single_pass_adapter = config_.single_pass_adapter;
     const auto& layer = std::get<LayerSpec>(layers_.at(static_cast<size_t>(span.first)).node);
     loop.noise =

@@ -21,6 +21,8 @@ enum class LoopNorm { kNone, kLayer, kRms };
 enum class LoopSignal { kNone, kVector, kScale };
 // What a drawn count is of: of all sequences of an optimiser step, or of each by itself.
 enum class SamplingUnit { kStep, kSequence };
+// In evaluation; kSampled: of each sequence as training draws them.
+enum class EvalCounts { kFixed, kSampled };
 
 struct LoopingConfig {
   bool use_baseline_model = false;  // train/recipe/baseline.h
@@ -32,6 +34,7 @@ struct LoopingConfig {
   double sigma = 0.5;
   std::optional<int64_t> clamp;
   SamplingUnit unit = SamplingUnit::kStep;
+  EvalCounts eval_counts = EvalCounts::kFixed;
   bool concatenate = true;  // the adapter's linear map of [x0; state]; false: x0 + state
   LoopAdapter adapter = LoopAdapter::kShared;
   AdapterInit adapter_init = AdapterInit::kNormal;

@@ -41,6 +41,16 @@ void add_sampling_fields(FieldList& list, LoopingConfig& c) {
           {{"step", SamplingUnit::kStep}, {"sequence", SamplingUnit::kSequence}})
       .needs("loop_groups", loops)
       .needs(kDraws, draws);
+  list.add<EvalCounts>(
+          "loop_counts_eval", c.eval_counts,
+          "how often groups run in evaluation; fixed: loop_counts, else the mean of what training "
+          "draws; sampled: a count for each sequence, drawn as training draws it, the same in "
+          "every "
+          "evaluation",
+          {{"fixed", EvalCounts::kFixed}, {"sampled", EvalCounts::kSampled}})
+      .of_policy()
+      .needs("loop_groups", loops)
+      .needs(kDraws, draws);
 }
 
 void add_door_fields(FieldList& list, LoopingConfig& c) {

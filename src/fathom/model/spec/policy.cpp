@@ -67,17 +67,17 @@ Policy as_trained(Policy policy) {
   return policy;
 }
 
-bool draws_counts(const Policy& policy) {
+bool draws_counts(const Policy& policy, bool training) {
   return std::any_of(policy.loops.begin(), policy.loops.end(),
-                     [](const LoopPolicy& loop) { return loop.sampler.draws(); });
+                     [&](const LoopPolicy& loop) { return loop.draws(training); });
 }
 
-Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers) {
+Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers, bool training) {
   for (size_t g = 0; g < policy.loops.size(); ++g) {
     LoopPolicy& loop = policy.loops[g];
-    if (!loop.sampler.draws()) continue;
+    if (!loop.draws(training)) continue;
     loop.counts.clear();
-    if (!loop.sampled_by_sequence) {
+    if (training && !loop.sampled_by_sequence) {
       loop.count = loop.sampler.draw(numbers(g, -1));
       continue;
     }
@@ -87,7 +87,16 @@ Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers) {
   return policy;
 }
 
+void refuse_draws(const Policy& policy) {
+  if (draws_counts(policy, /*training=*/false))
+    misuse(
+        "loops draw a count for each sequence of an evaluation (loop_counts_eval = sampled), of "
+        "which there is none here",
+        "--policy='loop_counts_eval=fixed' takes the mean, and max_loops=4 in it four iterations");
+}
+
 void refuse_sequences(const Policy& policy) {
+  refuse_draws(policy);
   for (const LoopPolicy& loop : policy.loops)
     if (loop.halting.halts() && loop.halting.unit == HaltUnit::kSequence)
       misuse(

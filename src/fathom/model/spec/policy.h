@@ -47,6 +47,8 @@ struct LoopPolicy {
   // Of `counts` in training passes, in place of both; kFixed: none.
   LoopSampler sampler = {};
   bool sampled_by_sequence = false;  // a draw for each sequence; false: for the step
+  // The sampler's counts in passes that nobody trains as well, of each sequence by itself.
+  bool sampled_in_eval = false;
   // What happens at the door, adapter, norms and signals, does so in a loop of one iteration too.
   bool single_pass_adapter = true;
   double noise = 0;  // standard deviation of the first iteration's state
@@ -60,6 +62,8 @@ struct LoopPolicy {
   // not before: stochastic stopping.
   double stop_probability = 0;
   double gate_entropy = 0;  // weight of the entropy in the objective of the loop's halting gate
+
+  bool draws(bool training) const { return sampler.draws() && (training || sampled_in_eval); }
 };
 
 struct Policy {
@@ -77,13 +81,18 @@ struct Policy {
 // Of a training pass: without what only passes that nobody trains have.
 Policy as_trained(Policy policy);
 
-// Some count is drawn in training passes.
-bool draws_counts(const Policy& policy);
+// Some count is drawn in passes that are, or are not, of training.
+bool draws_counts(const Policy& policy, bool training);
 // Numbers of a loop group's draw: for a sequence of the pass, or (-1) for the whole optimiser step.
 using LoopNumbers = std::function<RandomStream(size_t group, int64_t sequence)>;
-// The policy of a training pass of B sequences.
-Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers);
-// Throws Error(kUsage) where a loop halts by whole sequences, of which a text that grows has none.
+// The policy of a pass of B sequences.
+Policy with_drawn_counts(Policy policy, int64_t B, const LoopNumbers& numbers,
+                         bool training = true);
+// Throws Error(kUsage) where counts are drawn in passes that nobody trains, for what shows one
+// pass.
+void refuse_draws(const Policy& policy);
+// Throws Error(kUsage) where a loop halts by whole sequences, or draws a count for each: a text
+// that grows has none.
 void refuse_sequences(const Policy& policy);
 
 // Of the sections, as make_depth_plan().

@@ -92,6 +92,11 @@ class LoopRule {
         if (end_.heads != nullptr) return divergence_by_heads(before_RC);
         return of_unit(first ? nothing() : divergence_from(before_RC));
       }
+      case HaltRule::kKlMinP: {
+        const bool first = !memory_.state_RC.defined();
+        const Tensor before_RC = remember(end_.state_RC);
+        return of_unit(first ? nothing() : divergence_from(before_RC, divergence_min_p));
+      }
       case HaltRule::kConverge: {
         const Tensor change_R = distances(end_.state_RC, remember(end_.state_RC));
         const auto C = static_cast<double>(end_.state_RC.size(1));
@@ -187,11 +192,12 @@ class LoopRule {
   Tensor nothing() const { return numbers_like(end_.state_RC, rows(), kNone); }
   int64_t read_rows() const { return some_.defined() ? some_.numel() : rows(); }
 
-  Tensor divergence_from(const Tensor& other_RC) {
+  using Divergence = Tensor(const Tensor& a_RC, const Tensor& b_RC, const LinearParams& head);
+  Tensor divergence_from(const Tensor& other_RC, Divergence& measure = divergence) {
     read_ += 2 * read_rows();
     return read([&](const auto& some) {
-      return divergence(end_.last_norm(some(end_.state_RC)), end_.last_norm(some(other_RC)),
-                        end_.head);
+      return measure(end_.last_norm(some(end_.state_RC)), end_.last_norm(some(other_RC)),
+                     end_.head);
     });
   }
   Tensor entropies() {
@@ -262,6 +268,13 @@ Tensor divergence(const Tensor& a_RC, const LinearParams& head_of_a, const Tenso
   return in_pieces(a_RC.size(0), head_of_a.weight.size(0), [&](int64_t first, int64_t count) {
     return divergences(scores(a_RC, first, count, head_of_a), scores(b_RC, first, count, head_of_b),
                        temperature);
+  });
+}
+
+Tensor divergence_min_p(const Tensor& a_RC, const Tensor& b_RC, const LinearParams& head) {
+  const at::NoGradGuard no_grad;
+  return in_pieces(a_RC.size(0), head.weight.size(0), [&](int64_t first, int64_t count) {
+    return divergences_min_p(scores(a_RC, first, count, head), scores(b_RC, first, count, head));
   });
 }
 

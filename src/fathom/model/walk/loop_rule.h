@@ -50,6 +50,7 @@ bool compares_with_input(HaltRule rule);
 // probability exceeds the second one's: (R) float64, natural logarithms, without a graph. States
 // after the last norm, (R, C); scores are divided by the temperature.
 Tensor divergence(const Tensor& a_RC, const Tensor& b_RC, const LinearParams& head);
+Tensor divergence_min_p(const Tensor& a_RC, const Tensor& b_RC, const LinearParams& head);
 Tensor divergence(const Tensor& a_RC, const LinearParams& head_of_a, const Tensor& b_RC,
                   const LinearParams& head_of_b, double temperature);
 Tensor entropy(const Tensor& n_RC, const LinearParams& head, double temperature = 1);

@@ -68,10 +68,12 @@ void settle_drafts(const FieldList& list, GenerateRequest& request, const ModelC
   const Policy policy = make_policy(model);
   for (const LoopPolicy& loop : policy.loops)
     if (loop.cached_iterations > 0)
-      misuse(fmt::format("{} checks several tokens in a pass, and loop_cache = {} keeps keys that "
-                         "only a token at a time sees",
-                         draft, loop.cached_iterations),
-             "add --loop_cache=0 where the model is trained, or leave --draft out");
+      misuse(
+          fmt::format("{} checks several tokens in a pass, and loop_cache = {} keeps keys that "
+                      "only a token at a time sees",
+                      draft, loop.cached_iterations),
+          "take loop_cache=0 in --policy, which keeps those of every iteration, or leave --draft "
+          "out");
   if (request.draft == Draft::kExit) {
     early_policy(model);  // throws where there is none
     return;

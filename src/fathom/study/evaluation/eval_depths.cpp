@@ -25,15 +25,14 @@ struct DepthLine {
   std::string name;
   std::optional<int64_t> count;
   Policy policy;
-  bool draws = false;  // counts as training draws them, of each sequence by itself
-  int64_t shift = 1;   // of the rows
+  int64_t shift = 1;  // of the rows
 };
 
 // The model as it is, and then what was asked for. The count that differences are from is there
 // too.
 std::vector<DepthLine> asked_of(const EvalJob& request, const ModelConfig& model,
                                 std::optional<int64_t> trained) {
-  std::vector<DepthLine> all = {{"as trained", {}, make_policy(model), false}};
+  std::vector<DepthLine> all = {{"as trained", {}, make_policy(model)}};
   std::vector<int64_t> counts = request.loops;
   if (!counts.empty() && trained &&
       std::find(counts.begin(), counts.end(), *trained) == counts.end())
@@ -41,35 +40,30 @@ std::vector<DepthLine> asked_of(const EvalJob& request, const ModelConfig& model
   const DepthPlan plan = make_depth_plan(model);
   for (const int64_t count : counts)
     all.push_back({fmt::format("{} loop{}", count, count == 1 ? "" : "s"), count,
-                   with_loop_counts(plan, make_policy(model), count), false});
-  if (!request.loops.empty() && draws_counts(all.front().policy))
-    all.push_back({"sampled", {}, make_policy(model), /*draws=*/true});
+                   with_loop_counts(plan, make_policy(model), count)});
+  ModelConfig sampled = model;
+  sampled.looping.eval_counts = EvalCounts::kSampled;
+  sampled.loop_halting.automatic = false;  // as in training
+  if (!request.loops.empty() && draws_counts(make_policy(sampled), /*training=*/false))
+    all.push_back({"sampled", {}, make_policy(sampled)});
   for (DepthLine& line : all) line.shift = model.ahead.shift;
   if (request.evaluations.empty()) return all;
   for (const EvaluationSpec& spec : parse_evaluations(request.evaluations, model)) {
     const ModelConfig set = with_settings(spec, model);
-    all.push_back({spec.name, {}, make_policy(set), false, set.ahead.shift});
+    all.push_back({spec.name, {}, make_policy(set), set.ahead.shift});
   }
   return all;
 }
 
-// The same counts for a sequence whatever batch it is in.
-std::function<Policy(int64_t first, int64_t B)> drawn_policies(Policy policy) {
-  for (LoopPolicy& loop : policy.loops) loop.sampled_by_sequence = true;
-  return [policy](int64_t first, int64_t B) {
-    const RandomField random(0, 0, first);
-    return with_drawn_counts(policy, B, [&](size_t group, int64_t sequence) {
-      return random.of_sequence(fmt::format("loop_count.{}", group), sequence);
-    });
-  };
-}
-
-// The mean over loop groups, where rows may leave them.
+// The mean over loop groups, where rows may leave them or counts are drawn.
 std::optional<double> iterations_of(const Evaluation& e) {
-  double sum = 0, n = 0;
-  for (const auto& [name, value] : e.metrics)
-    if (name.rfind("loop_iterations/", 0) == 0) sum += value, n += 1;
-  return n > 0 ? std::optional<double>(sum / n) : std::nullopt;
+  for (const char* series : {"loop_iterations/", "loops/"}) {
+    double sum = 0, n = 0;
+    for (const auto& [name, value] : e.metrics)
+      if (name.rfind(series, 0) == 0) sum += value, n += 1;
+    if (n > 0) return sum / n;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -89,7 +83,6 @@ report::Report eval_depths(const EvalJob& request, const LoadedModel& loaded,
       progress.show("evaluate " + asked.name, static_cast<uint64_t>(done),
                     static_cast<uint64_t>(batches));
     };
-    if (asked.draws) options.policy_of = drawn_policies(asked.policy);
     const auto rows = data(asked.shift);
     const Evaluation e =
         evaluate(*loaded.model, *rows, batches, device, config.training.dtype, options);

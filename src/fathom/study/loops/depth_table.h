@@ -18,8 +18,9 @@ struct DepthRow {
   std::optional<double> infer = {};
   // Of what is answered, from the table's reference; the error is paired by sequence, NaN: unknown.
   double difference = 0, difference_error = 0;
-  double flops = 0;                       // of a token; 0: not told
-  std::optional<double> iterations = {};  // mean of a token where rows may leave their loops
+  double flops = 0;  // of a token; 0: not told
+  // Mean of a token where rows may leave their loops, of a sequence where counts are drawn.
+  std::optional<double> iterations = {};
 
   double answer_loss() const { return infer.value_or(loss); }
 };

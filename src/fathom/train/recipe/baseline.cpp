@@ -29,7 +29,7 @@ bool is_beyond_plain(Init init) {
 
 bool typed(const FieldList& list, const std::string& name) {
   const Field* field = list.find(name);
-  return field != nullptr && field->origin().rfind("--", 0) == 0;
+  return field != nullptr && field->is_typed();
 }
 
 // Evaluations that the plain model has not; true if there were some.

@@ -116,6 +116,37 @@ bool sets(const EvaluationSpec& evaluation, const FieldList& list, const std::st
   });
 }
 
+// Counts that the evaluation fixes are those of every sequence and token, and none is drawn. Those,
+// and counts drawn as in training, where rules rest, are left by a rule only where the evaluation
+// says something of it.
+void settle_counts(const EvaluationSpec& evaluation, const FieldList& list, ModelConfig& c) {
+  const auto first_set = [&](const std::vector<const char*>& keys) {
+    const auto it = std::find_if(keys.begin(), keys.end(),
+                                 [&](const char* key) { return sets(evaluation, list, key); });
+    return it == keys.end() ? nullptr : *it;
+  };
+  const char* const fixed = first_set({"max_loops", "loop_counts"});
+  const bool draws =
+      c.looping.eval_counts == EvalCounts::kSampled && sets(evaluation, list, "loop_counts_eval");
+  if (draws) {
+    if (fixed != nullptr)
+      misuse(
+          fmt::format("evaluation {}: loop_counts_eval = sampled draws counts, and {} fixes them",
+                      evaluation.name, fixed),
+          "leave one of them out, or make two evaluations");
+    if (!c.looping.loops() || !c.looping.sampler().draws())
+      misuse(fmt::format("evaluation {}: loop_counts_eval = sampled, and training draws no counts",
+                         evaluation.name),
+             "it is of models with loop_groups and a loop_sampling_strategy other than fixed");
+  }
+  if (fixed == nullptr && !draws) return;
+  if (!draws) c.looping.eval_counts = EvalCounts::kFixed;
+  const char* const rule =
+      first_set({"loop_halt_rule", "automatic_loop_exit", "loop_halt_threshold", "loop_halt_unit"});
+  if (rule == nullptr && c.loop_halting.acting_rule() != HaltRule::kNone)
+    c.loop_halting.automatic = false;
+}
+
 // A rule that the evaluation asks for acts, whatever the run's own switch says.
 void settle_rule(const EvaluationSpec& evaluation, const FieldList& list, LoopHaltingConfig& c) {
   if (sets(evaluation, list, "loop_halt_rule") && c.rule != HaltRule::kNone &&
@@ -193,6 +224,7 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
     list.set_text(key, value, origin);
     if (counts) count_loops(list, own, origin);
   }
+  settle_counts(evaluation, list, changed);
   settle_rule(evaluation, list, changed.loop_halting);
   settle_halting(evaluation, list, changed);
   check_changed(evaluation, changed);

@@ -5,7 +5,9 @@
 //   train; val; strict: halt_threshold=0.99, batches=50; at_once: split=val, halt_threshold=0
 //   train; val; loops_1: max_loops=1; loops_30: max_loops=30
 //
-// max_loops is here how often every loop group runs; loop_counts says it group by group.
+// max_loops is here how often every loop group runs; loop_counts says it group by group. `drawn:
+// loop_counts_eval=sampled` has counts as training draws them. All of these run so often: nobody
+// leaves a loop before, unless the line says something of a rule by which they do.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,6 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/config/literal.h"
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/baseline.h"
 #include "fathom/train/recipe/data_options.h"
@@ -270,25 +269,6 @@ void settle_spellings(const FieldList& list, TrainingConfig& t, std::vector<std:
   t.amp.reset();
 }
 
-// Loops that were typed away, and what was typed for them.
-void check_typed_loops(const FieldList& list) {
-  const auto typed = [](const Field& field) { return field.origin().rfind("--", 0) == 0; };
-  const auto is_nothing = [](const Value& v) { return v.is_null() || (v.is_array() && v.empty()); };
-  const Field* groups = list.find("loop_groups");
-  if (!typed(*groups) || !is_nothing(groups->value())) return;
-  for (const Field& field : list.all()) {
-    const std::vector<std::string> needed = field.needed();
-    const Value value = field.value();
-    if (!typed(field) || is_nothing(value) ||
-        std::find(needed.begin(), needed.end(), groups->name()) == needed.end())
-      continue;
-    misuse(fmt::format("{} = {} with loop_groups = []: nothing loops", field.name(),
-                       to_literal(value)),
-           fmt::format("leave out --{}, or name groups, for example --loop_groups=auto",
-                       field.name()));
-  }
-}
-
 // Keys of halting that act in an evaluation, if not in the run's own passes.
 void add_acting(const std::vector<EvaluationSpec>& evaluations, const ModelConfig& model,
                 std::vector<std::string>& keys) {
@@ -335,7 +315,6 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   std::vector<std::string> notices = list.notices();
   // Keys that are not told to have no effect.
   std::vector<std::string> untold = settle_baseline(list, config, notices);
-  check_typed_loops(list);
   BackboneConfig& b = config.model.backbone;
   if (list.given("n_embd") && !list.given("n_head") && b.n_embd % b.n_head != 0) {
     const int64_t heads = fitting_heads(b.n_embd, b.n_head);
@@ -350,6 +329,7 @@ std::vector<std::string> resolve(const FieldList& list, RunConfig& config) {
   for (std::string& remark : remarks(config.model)) notices.push_back(std::move(remark));
   settle_auto_exit(list, config.training, notices);
   add_acting(parse_evaluations(config.training.evaluations, config.model), config.model, untold);
+  refuse_contradictions(list, {"looping", "ahead"}, untold);
   settle_own_freeze(config.model, config.optimizer);
   check_device_name(config.training.device);
   settle_spellings(list, config.training, notices);
