@@ -11,6 +11,7 @@
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/train/recipe/decay.h"
 #include "fathom/train/recipe/numbers_options.h"
+#include "fathom/train/recipe/schedule.h"
 #include "fathom/train/recipe/stage_runs.h"
 #include "recipe/config_testing.h"
 
@@ -139,6 +140,19 @@ TEST(DagPresets, ThoseForCharactersHaveWhatWasMeasured) {
     EXPECT_EQ(config.sequences_per_step(), 64);
     EXPECT_EQ(config.data.numbers.max_decimals, 1);
   }
+}
+
+// Nobody published these: a run of another length is a whole one, with the least rate at its end.
+TEST(DagPresets, ThoseForCharactersDecayOverTheStepsThatAreTyped) {
+  for (const char* preset : {"dag_predictor_small", "dag_predictor_small_d4", "dag_small"})
+    for (const char* steps : {"3000", "7000"}) {
+      const RunConfig config = resolved(preset, {{"max_iters", steps}}).config;
+      const double peak = config.optimizer.learning_rate;
+      EXPECT_DOUBLE_EQ(learning_rate_at(config, config.training.max_iters),
+                       config.schedule.min_lr.value_or(peak / 10))
+          << preset;
+      EXPECT_GT(learning_rate_at(config, config.training.max_iters / 2), 0.3 * peak) << preset;
+    }
 }
 
 TEST(DagPlan, IsOneMoreLayerBehindTheLastNorm) {
