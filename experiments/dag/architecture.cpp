@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "experiments/dag/records.h"
@@ -243,6 +244,17 @@ Learned learned(const ModelConfig& config, bool predictor) {
   return out;
 }
 
+// In the linear domain a number is what a map gives, of any size.
+void check_values(const ModelConfig& config, double largest, const std::string& by) {
+  const DagSettings s = settings_of(config.own);
+  if (s.domain == Domain::kLinear || largest < std::exp(s.value_limit)) return;
+  const double room = std::floor(std::log(largest)) + 1;
+  misuse(fmt::format("{} has numbers of up to {:.6g}, and with dag_value_limit = {} the model "
+                     "says none beyond {:.6g}",
+                     by, largest, s.value_limit, std::exp(s.value_limit)),
+         fmt::format("--dag_value_limit={:g} has room for them; or smaller numbers", room));
+}
+
 // ---- Predictors of full models
 
 struct Matched {
@@ -343,6 +355,7 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   out->learns = [predictor](const ModelConfig& config) { return learned(config, predictor); };
   out->label_keys = {"dag_targets", "sign_loss_weight", "log_loss_weight", "op_loss_weight"};
   if (!predictor) out->label_keys.emplace_back("plan_loss_weight");
+  out->check_values = check_values;
   if (!predictor) {
     out->freezes = freezes;
     out->parts_of = predictor_parts;

@@ -65,6 +65,10 @@ struct Architecture {
   // says so; null or empty: any. Generated numbers are made of them where nothing else is said.
   std::function<std::string(const ModelConfig& config)> program_operations = {};
   std::string program_operations_key = {};
+  // Throws Error(kUsage) where the model cannot say numbers of such a magnitude, which the programs
+  // that it learns have by a setting: "value_range = [-10, 10]". Null: it says all.
+  std::function<void(const ModelConfig& config, double largest, const std::string& by)>
+      check_values = {};
   // What its objective is made of; null: the next token. Configurations whose data have nothing of
   // it are refused, and those of its settings in `label_keys` have no effect without labels.
   std::function<Learned(const ModelConfig& config)> learns = {};
