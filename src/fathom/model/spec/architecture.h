@@ -57,6 +57,11 @@ struct Architecture {
   // Throws Error(kUsage) where the two do not go together. Null: none do.
   std::function<std::vector<PartName>(const ModelConfig& ours, const ModelConfig& theirs)>
       parts_of = {};
+  // Names of parameters that begin as initialised where a model starts from all weights of
+  // `theirs` (--initial_model), which has none of those names; what is Part::kOwn may be missing
+  // anyway. Throws Error(kUsage) where the two do not go together. Null: none do.
+  std::function<std::vector<std::string>(const ModelConfig& ours, const ModelConfig& theirs)>
+      begins_anew = {};
   // Operations of the programs that the model has labels for (data/numbers/program.h), and the
   // setting that says so, for sentences; unset or 0: it has none.
   std::function<std::optional<int64_t>(const ModelConfig& config)> program_depth = {};
