@@ -150,10 +150,11 @@ TEST(DagScratch, OperandsAreSharesOfEarlierSlots) {
 TEST(DagStack, HasValuesForAllSlots) {
   const auto model = disturbed(dag_config(kStackKeys), nullptr, at::kDouble);
   const auto seen = shown(*model, random_tokens({2, 5}, kDagVocab, 1),
-                          {dag::kSign, dag::kLog, dag::kSignLogits, dag::kOp});
+                          {dag::kSign, dag::kLog, dag::kSignLogits, dag::kLogLogits, dag::kOp});
   EXPECT_EQ(seen.at(dag::kLog).sizes(), (at::IntArrayRef{10, 4}));
   EXPECT_EQ(seen.at(dag::kOp).sizes(), (at::IntArrayRef{10, 15}));
   EXPECT_TRUE(at::equal(seen.at(dag::kSignLogits).tanh(), seen.at(dag::kSign)));
+  EXPECT_TRUE(at::equal(10 * seen.at(dag::kLogLogits).tanh(), seen.at(dag::kLog)));
   EXPECT_LT(seen.at(dag::kLog).min().item<double>(), 0) << "numbers below 1 can be said";
 }
 
