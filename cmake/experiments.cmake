@@ -1,7 +1,7 @@
 # Every folder of experiments/ (and of FATHOM_EXPERIMENTS) that has a presets.cpp defines
 # `void register_<folder>(Registry&)`, and in a model.cpp, if it has one, `void
 # register_<folder>(Models&)`. This writes the lists that call them: registration by static
-# initialisers would vanish from static libraries. Of the folder's other sources architecture.cpp,
+# initialisers would vanish from static libraries. Of the folder's other sources architecture*.cpp,
 # settings.cpp and *_settings.cpp see no torch and belong to both programs, as presets.cpp does;
 # verbs/<verb>/ is a verb (cmake/verbs.cmake); all others belong to the engine.
 file(GLOB experiment_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/experiments/*/presets.cpp)
@@ -34,7 +34,7 @@ foreach(source IN LISTS experiment_sources)
   string(APPEND experiment_declarations "void register_${name}(Registry& registry);\n")
   string(APPEND experiment_calls "  register_${name}(registry);\n")
   file(GLOB data_parts CONFIGURE_DEPENDS
-       ${folder}/architecture.cpp ${folder}/settings.cpp ${folder}/*_settings.cpp)
+       ${folder}/architecture*.cpp ${folder}/settings.cpp ${folder}/*_settings.cpp)
   list(APPEND experiment_data_sources ${data_parts})
   file(GLOB engine_parts CONFIGURE_DEPENDS ${folder}/*.cpp)
   list(REMOVE_ITEM engine_parts ${source} ${data_parts})

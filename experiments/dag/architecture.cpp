@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "experiments/dag/records.h"
@@ -197,10 +198,6 @@ std::vector<ParameterSpec> parameters(const ModelConfig& config, const DepthPlan
   return own.take();
 }
 
-const LayerSpec& dag_layer_of(const DepthPlan& plan) {
-  return std::get<LayerSpec>(plan.nodes.back().node);
-}
-
 // Patterns of all that the DAG's layer has to itself.
 std::string dag_patterns(const ModelConfig& config) {
   const DepthPlan plan = make_depth_plan(config);
@@ -215,12 +212,6 @@ std::string dag_patterns(const ModelConfig& config) {
 Architecture::Freeze freezes(const ModelConfig& config) {
   if (settings_of(config.own).depth == 0) return {};
   return {config.own.flag("freeze_gpt"), "*", dag_patterns(config)};
-}
-
-std::string names_of(const std::vector<Operation>& operations) {
-  std::vector<std::string> words;
-  for (const Operation operation : operations) words.emplace_back(to_text(operation));
-  return join(words, ", ");
 }
 
 // ---- What is learned
@@ -243,80 +234,27 @@ Learned learned(const ModelConfig& config, bool predictor) {
   return out;
 }
 
-// ---- Predictors of full models
-
-struct Matched {
-  std::string key, ours, theirs;
-};
-
-std::vector<Matched> what_must_match(const ModelConfig& ours, const ModelConfig& theirs) {
-  const DagSettings a = settings_of(ours.own), b = settings_of(theirs.own);
-  const BackboneConfig &x = ours.backbone, &y = theirs.backbone;
-  std::vector<Matched> out;
-  const auto text = [&](const char* key, std::string of_ours, std::string of_theirs) {
-    out.push_back({key, std::move(of_ours), std::move(of_theirs)});
-  };
-  const auto number = [&](const char* key, auto of_ours, auto of_theirs) {
-    text(key, fmt::format("{}", of_ours), fmt::format("{}", of_theirs));
-  };
-  const auto names = [](const std::vector<Operation>& operations) {
-    return fmt::format("\"{}\"", names_of(operations));
-  };
-  const auto act = [](const BackboneConfig& c) {
-    return c.activation == Activation::kGelu ? "gelu" : "gelu_tanh";
-  };
-  text("dag_executor", ours.own.text("dag_executor"), theirs.own.text("dag_executor"));
-  number("dag_depth", a.depth, b.depth);
-  text("dag_domain", ours.own.text("dag_domain"), theirs.own.text("dag_domain"));
-  text("dag_ops", names(a.operations), names(b.operations));
-  number("dag_value_limit", a.value_limit, b.value_limit);
-  number("n_embd", x.n_embd, y.n_embd);
-  number("n_head", x.n_head, y.n_head);
-  number("bias", x.bias, y.bias);
-  text("activation", act(x), act(y));
-  return out;
-}
-
-void check_match(const ModelConfig& ours, const ModelConfig& theirs) {
-  const bool is_predictor =
-      theirs.architecture != nullptr && theirs.architecture->name == kPredictorName;
-  if (!is_predictor)
-    misuse("those weights are of a model that is no predictor of programs",
-           "train one: fathom train dag_predictor_small, for example");
-  std::vector<std::string> has, asked;
-  for (const Matched& m : what_must_match(ours, theirs)) {
-    if (m.ours == m.theirs) continue;
-    has.push_back(fmt::format("{} = {}", m.key, m.theirs));
-    asked.push_back(fmt::format("{} = {}", m.key, m.ours));
-  }
-  if (!has.empty())
-    misuse(
-        fmt::format("the predictor has {}, and the model {}", join(has, ", "), join(asked, ", ")),
-        "a predictor feeds models of its own size and program: give one of them the other's "
-        "settings");
+// In the linear domain a number is what a map gives, of any size.
+void check_values(const ModelConfig& config, double largest, const std::string& by) {
+  const DagSettings s = settings_of(config.own);
+  if (s.domain == Domain::kLinear || largest < std::exp(s.value_limit)) return;
+  const double room = std::floor(std::log(largest)) + 1;
+  misuse(fmt::format("{} has numbers of up to {:.6g}, and with dag_value_limit = {} the model "
+                     "says none beyond {:.6g}",
+                     by, largest, s.value_limit, std::exp(s.value_limit)),
+         fmt::format("--dag_value_limit={:g} has room for them; or smaller numbers", room));
 }
 
 }  // namespace
 
-std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig& theirs) {
-  check_match(ours, theirs);
-  const DepthPlan to = make_depth_plan(ours), from = make_depth_plan(theirs);
-  const LayerSpec &a = dag_layer_of(to), &b = dag_layer_of(from);
-  std::vector<PartName> parts, tensors;
-  const auto pair = [&](const auto& of_ours, const auto& of_theirs) {
-    for (size_t k = 0; k < of_theirs.size(); ++k)
-      parts.push_back({of_ours.at(k).name() + ".", of_theirs[k].name() + "."});
-  };
-  pair(a.attention, b.attention);
-  pair(a.mlp, b.mlp);
-  pair(a.norm, b.norm);
-  for (const ParameterSpec& spec : parameter_table(theirs, /*vocab_size=*/2)) {
-    if (spec.part == Part::kOwn) tensors.push_back({spec.name, spec.name});
-    for (const PartName& part : parts)
-      if (spec.name.rfind(part.theirs, 0) == 0)
-        tensors.push_back({part.ours + spec.name.substr(part.theirs.size()), spec.name});
-  }
-  return tensors;
+const LayerSpec& dag_layer_of(const DepthPlan& plan) {
+  return std::get<LayerSpec>(plan.nodes.back().node);
+}
+
+std::string names_of(const std::vector<Operation>& operations) {
+  std::vector<std::string> words;
+  for (const Operation operation : operations) words.emplace_back(to_text(operation));
+  return join(words, ", ");
 }
 
 std::shared_ptr<const Architecture> architecture(bool predictor) {
@@ -343,9 +281,11 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   out->learns = [predictor](const ModelConfig& config) { return learned(config, predictor); };
   out->label_keys = {"dag_targets", "sign_loss_weight", "log_loss_weight", "op_loss_weight"};
   if (!predictor) out->label_keys.emplace_back("plan_loss_weight");
+  out->check_values = check_values;
   if (!predictor) {
     out->freezes = freezes;
     out->parts_of = predictor_parts;
+    out->begins_anew = begins_anew;
   }
   return out;
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "experiments/dag/settings.h"
@@ -23,6 +24,14 @@ inline constexpr const char* kPredictorName = "dag_predictor";
 inline constexpr int64_t kFeatures = 66;  // executors.h: features_of()
 
 std::shared_ptr<const Architecture> architecture(bool predictor);
+
+const LayerSpec& dag_layer_of(const DepthPlan& plan);            // of one that has a DAG
+std::string names_of(const std::vector<Operation>& operations);  // "add, identity"
+
+// What begins as initialised where a full model starts from all weights of the plain one: what only
+// the DAG has. Nothing of another model. Throws Error(kUsage) for a predictor, and for a plain
+// model that has other parts than this one without its DAG.
+std::vector<std::string> begins_anew(const ModelConfig& ours, const ModelConfig& theirs);
 
 // What a full model takes from a trained predictor: all that makes its programs. Tables and the
 // norm behind the predictor's blocks are none of it. Throws Error(kUsage) that names both where

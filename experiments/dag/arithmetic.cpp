@@ -23,16 +23,11 @@ struct Unclipped {
   Tensor cancelled, divided_by_zero;
 };
 
-// Between which the distance of two logs is held where one number is taken from the other.
-struct Distance {
-  double least, most;
-};
-
-// Any but 0, whose slope is infinite: where() multiplies the slope of what it does not take by 0.
-Distance exact_distance(at::ScalarType type) {
-  const double least = type == at::kDouble ? std::numeric_limits<double>::min()
-                                           : double{std::numeric_limits<float>::min()};
-  return {least, std::numeric_limits<double>::infinity()};
+// The least distance of two logs where one number is taken from the other: any but 0, whose slope
+// is infinite: where() multiplies the slope of what it does not take by 0.
+double least_distance(at::ScalarType type) {
+  return type == at::kDouble ? std::numeric_limits<double>::min()
+                             : double{std::numeric_limits<float>::min()};
 }
 
 Numbers wide_numbers(const Numbers& x) {
@@ -40,7 +35,7 @@ Numbers wide_numbers(const Numbers& x) {
   return {{}, widened(x.sign), widened(x.log)};
 }
 
-Unclipped log_sum(const Numbers& x, const Numbers& y, const Distance& distance) {
+Unclipped log_sum(const Numbers& x, const Numbers& y) {
   const Tensor x_zero = x.sign == 0, y_zero = y.sign == 0;
   const Tensor alike = (x.sign > 0) == (y.sign > 0);
   const Tensor larger = at::maximum(x.log, y.log);
@@ -48,7 +43,7 @@ Unclipped log_sum(const Numbers& x, const Numbers& y, const Distance& distance) 
   const Tensor cancelled = equal & ~(alike | x_zero | y_zero);
 
   const Tensor sum = larger + gap.neg().exp().log1p();
-  const Tensor apart = gap.clamp(distance.least, distance.most);
+  const Tensor apart = gap.clamp_min(least_distance(gap.scalar_type()));
   const Tensor difference = larger + apart.neg().expm1().neg().log();
   Tensor log = at::where(alike, sum, difference);
   log = at::where(x_zero, y.log, at::where(y_zero, x.log, log));
@@ -60,13 +55,12 @@ Unclipped log_sum(const Numbers& x, const Numbers& y, const Distance& distance) 
   return {{{}, sign.masked_fill(cancelled, 0), log}, cancelled, {}};
 }
 
-Unclipped log_result(Operation operation, const Numbers& x, const Numbers& y,
-                     const Distance& distance) {
+Unclipped log_result(Operation operation, const Numbers& x, const Numbers& y) {
   switch (operation) {
     case Operation::kAdd:
-      return log_sum(x, y, distance);
+      return log_sum(x, y);
     case Operation::kSubtract:
-      return log_sum(x, {{}, y.sign.neg(), y.log}, distance);
+      return log_sum(x, {{}, y.sign.neg(), y.log});
     case Operation::kMultiply:
       return {{{}, x.sign * y.sign, x.log + y.log}, {}, {}};
     case Operation::kDivide: {
@@ -159,19 +153,11 @@ Numbers apply(Operation operation, const Numbers& x, const Numbers& y,
     fail("arithmetic joins two linear numbers or two of signs and logs, not one of each");
   const Numbers a = wide_numbers(x), b = wide_numbers(y);
   const Unclipped unclipped =
-      a.is_linear() ? linear_result(operation, a.real, b.real)
-                    : log_result(operation, a, b, exact_distance(a.log.scalar_type()));
+      a.is_linear() ? linear_result(operation, a.real, b.real) : log_result(operation, a, b);
   const bool clips = operation != Operation::kIdentity;
   const Numbers result = clips ? clipped(unclipped.result, options) : unclipped.result;
   if (counts != nullptr) *counts += counts_of(unclipped, result, options, clips);
   return result;
-}
-
-Numbers notebook_apply(Operation operation, const Numbers& x, const Numbers& y, double limit) {
-  if (x.is_linear() || y.is_linear()) fail("the notebook's arithmetic has signs and logs alone");
-  const Distance distance = {1e-3, limit};
-  const Numbers result = log_result(operation, wide_numbers(x), wide_numbers(y), distance).result;
-  return operation == Operation::kIdentity ? result : clipped(result, {Clip::kTanh, limit});
 }
 
 }  // namespace fathom::dag

@@ -51,8 +51,4 @@ struct ArithmeticCounts {
 Numbers apply(Operation operation, const Numbers& x, const Numbers& y,
               const ArithmeticOptions& options, ArithmeticCounts* counts);
 
-// Of the notebook, for its published examples: d held to [1e-3, limit], and the soft clip. Signs
-// and logs alone.
-Numbers notebook_apply(Operation operation, const Numbers& x, const Numbers& y, double limit = 10);
-
 }  // namespace fathom::dag

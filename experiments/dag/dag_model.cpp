@@ -86,7 +86,8 @@ class DagModel : public DepthModel {
     const Recorded seen =
         recorded(walked.kept, static_cast<int>(walked.program.depth()), now, predictor_);
     add_structure(walked.batch, seen, now, pass, output);
-    output.metrics.merge(forward_log(seen, walked.trace.all->valid_R, now, pass.training));
+    output.metrics.merge(forward_log(seen, walked.trace.all->valid_R,
+                                     walked.batch.tokens_BT.size(0), now, pass.training));
     if (at::GradMode::is_enabled()) output.after_backward = gradient_log(seen, now);
   }
 

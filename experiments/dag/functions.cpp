@@ -62,6 +62,7 @@ class Program {
     values.sign = halves[0].tanh();
     values.log = settings_.value_limit * halves[1].tanh();
     call_.record(kSignLogits, halves[0]);
+    call_.record(kLogLogits, halves[1]);
     call_.record(kSign, values.sign);
     call_.record(kLog, values.log);
     return values;

@@ -1,6 +1,7 @@
 #include "experiments/dag/logger.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/norm.h>
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 namespace fathom::dag {
@@ -70,6 +72,7 @@ class Chosen {
     if (valid_R.defined()) rows_K_ = valid_R.nonzero().squeeze(1);
     count_ = rows_K_.defined() ? rows_K_.size(0) : R;
   }
+  explicit Chosen(Tensor rows_K) : rows_K_(std::move(rows_K)), count_(rows_K_.size(0)) {}
   int64_t count() const { return count_; }
   Tensor of(const Tensor& x_RX) const {
     return rows_K_.defined() ? x_RX.index_select(0, rows_K_) : x_RX;
@@ -114,19 +117,60 @@ void add_values(const Recorded& seen, const Chosen& rows, Figures& figures) {
   const Tensor begin_K1 = first_KV.narrow(1, first_KV.size(1) - 1, 1);
   const Tensor stages_KX = at::cat({begin_K1, real_of(chosen(seen.steps_RD))}, 1);
   const Tensor finite_KX = stages_KX.isfinite();
-  const Tensor sum_X = stages_KX.masked_fill(finite_KX.logical_not(), 0).sum(0);
-  std::vector<std::string> names;
-  for (int64_t k = 0; k < sum_X.size(0); ++k) names.push_back(fmt::format("dag/value/{}", k));
-  figures.add_sums(names, sum_X, finite_KX.sum(0));
+  const Tensor held_KX = stages_KX.masked_fill(finite_KX.logical_not(), 0), n_X = finite_KX.sum(0);
+  const auto add = [&](const char* name, const Tensor& x_KX) {
+    std::vector<std::string> names;
+    for (int64_t k = 0; k < x_KX.size(1); ++k) names.push_back(fmt::format("{}/{}", name, k));
+    figures.add_sums(names, x_KX.sum(0), n_X);
+  };
+  add("dag/value", held_KX);
+  add("dag/signed_log", held_KX.sign() * held_KX.abs().log1p());
 }
 
-void add_norms(const Recorded& seen, const Chosen& rows, Figures& figures) {
-  const auto norm_of = [&](const Tensor& x_RH) { return rows.of(x_RH).square().sum(1).sqrt(); };
+Tensor norms_of(const Tensor& x_KX) {
+  return x_KX.to(at::kDouble).square().sum(1).sqrt();
+}
+
+// Of the chosen rows, with `begin` before the names.
+void add_norms(const std::string& begin, const Recorded& seen, const Chosen& rows,
+               Figures& figures) {
+  if (rows.count() == 0) return;
+  const auto norm_of = [&](const Tensor& x_RH) { return norms_of(rows.of(x_RH)); };
   const Tensor original_K = norm_of(seen.original_RH), dag_K = norm_of(seen.hidden_RH);
   const Tensor mixed_K = norm_of(seen.mixed_RH), ratio_K = dag_K / original_K.clamp_min(1e-30);
-  figures.add({"dag/norm_original", "dag/norm_dag", "dag/norm_mixed", "dag/norm_ratio"},
-              at::stack({original_K, dag_K, mixed_K, ratio_K}).mean(1),
-              static_cast<double>(rows.count()));
+  figures.add(
+      {begin + "norm_original", begin + "norm_dag", begin + "norm_mixed", begin + "norm_ratio"},
+      at::stack({original_K, dag_K, mixed_K, ratio_K}).mean(1), static_cast<double>(rows.count()));
+}
+
+// Of what programs are made of and, of a full model, of what they give.
+void add_program_norms(const Recorded& seen, const Chosen& rows, Figures& figures) {
+  std::vector<std::string> names;
+  std::vector<Tensor> means;
+  const auto add = [&](const char* name, const Tensor& x_RX) {
+    if (!x_RX.defined()) return;
+    names.emplace_back(name);
+    means.push_back(norms_of(rows.of(x_RX)).mean());
+  };
+  add("dag/norm_sign_logits", seen.sign_logits_RV);
+  add("dag/norm_log_logits", seen.log_logits_RV);
+  add("dag/norm_op_logits", seen.op_logits_RX);
+  std::vector<Tensor> last_R;
+  for (const Tensor& x_RD : {seen.steps_RD.real, seen.steps_RD.sign, seen.steps_RD.log})
+    if (x_RD.defined()) last_R.push_back(x_RD.select(1, x_RD.size(1) - 1).to(at::kDouble));
+  if (!last_R.empty()) add("dag/norm_final_values", at::stack(last_R, 1));
+  if (!names.empty()) figures.add(names, at::stack(means), static_cast<double>(rows.count()));
+}
+
+// The last row that is valid of each of B sequences that has one.
+Tensor last_rows(const Tensor& valid_R, const Tensor& x_RX, int64_t B) {
+  const auto integer = x_RX.options().requires_grad(false).dtype(at::kLong);
+  const int64_t T = x_RX.size(0) / B;
+  const Tensor place_T = at::arange(1, T + 1, integer), first_B = at::arange(B, integer) * T;
+  Tensor place_BT = place_T.expand({B, T});  // 0: not valid
+  if (valid_R.defined()) place_BT = place_BT * valid_R.view({B, T});
+  const Tensor last_B = place_BT.amax(1);
+  return (first_B + last_B - 1).masked_select(last_B.gt(0));
 }
 
 void add_counts(const Recorded& seen, Figures& figures) {
@@ -171,7 +215,7 @@ OperationUse operation_use(const Tensor& p_MN) {
   return {in_unit(of_mean), in_unit(1 - mean), in_unit(of_mean - mean)};
 }
 
-std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& valid_R,
+std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& valid_R, int64_t B,
                                           const DagSettings& settings, bool training) {
   if (settings.depth == 0) return {};
   const at::NoGradGuard no_grad;
@@ -181,9 +225,11 @@ std::map<std::string, Metric> forward_log(const Recorded& seen, const Tensor& va
   Recorded chosen;
   chosen.op_RX = rows.of(seen.op_RX);
   add_operations(chosen.op_RDN(settings), settings, training, figures);
+  add_program_norms(seen, rows, figures);
   if (seen.hidden_RH.defined()) {
     add_values(seen, rows, figures);
-    add_norms(seen, rows, figures);
+    add_norms("dag/", seen, rows, figures);
+    add_norms("dag/last/", seen, Chosen(last_rows(valid_R, seen.hidden_RH, B)), figures);
     add_counts(seen, figures);
   }
   if (seen.gate_R1.defined()) {
@@ -198,6 +244,8 @@ AfterBackward gradient_log(const Recorded& seen, const DagSettings& settings) {
   if (settings.depth == 0) return {};
   const Slope op(seen.op_RX), hidden(seen.hidden_RH), gate(seen.gate_R1),
       original(seen.original_RH);
+  const Numbers& first = seen.values_RV;
+  const Slope first_sign(first.sign), first_log(first.log), first_real(first.real);
   const Numbers& steps = seen.steps_RD;
   std::vector<Slope> values;
   for (const Tensor& x_RD : {steps.real, steps.sign, steps.log})
@@ -209,6 +257,9 @@ AfterBackward gradient_log(const Recorded& seen, const DagSettings& settings) {
     const Tensor op_N = op.value().view({-1, N}).to(at::kDouble).mean(0);
     figures.add(named("grad/op/", settings.operations), op_N);
     figures.add({"grad/op/mean"}, op_N.mean());
+    if (first_sign.defined()) add_slopes("first_signs", first_sign.value(), figures);
+    if (first_log.defined()) add_slopes("first_logs", first_log.value(), figures);
+    if (first_real.defined()) add_slopes("first_values", first_real.value(), figures);
     if (hidden.defined()) add_slopes("final_hidden", hidden.value(), figures);
     if (original.defined()) add_slopes("original", original.value(), figures);
     if (gate.defined()) add_slopes("gate", gate.value(), figures);

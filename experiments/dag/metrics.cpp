@@ -80,6 +80,7 @@ constexpr std::array<const char*, kScores> kNames = {
     "op_accuracy", "full_program_match", "sign_accuracy",  "magnitude_error",
     "log_mse",     "execution_1e-6",     "execution_0.01", "result_sign_accuracy"};
 constexpr size_t kExecution = 6;  // of 0.01
+constexpr std::array<size_t, 2> kExecutions = {5, kExecution};
 using Scores = std::array<Metric, kScores>;
 
 Metric one(bool right) {
@@ -128,7 +129,10 @@ class Collected {
  public:
   Collected(const TruePrograms& truth, const DagSettings& settings)
       : truth_(truth), settings_(settings) {
-    for (int64_t p = 0; p < truth.P; ++p) all_.push_back(p);
+    for (int64_t p = 0; p < truth.P; ++p) {
+      all_.push_back(p);
+      if (truth.result[size_t(p)] != 0) nonzero_.push_back(p);
+    }
   }
 
   // `ending` of the names: whose guesses they are.
@@ -138,6 +142,8 @@ class Collected {
       scores.push_back(guesses[size_t(p)] ? scores_of(truth_, p, *guesses[size_t(p)]) : Scores());
     add_sums(scores, all_, ending);
     if (!details) return;
+    // A difference that is 0 is right only where both values are, to the last bit.
+    for (const size_t i : kExecutions) add_sum(i, scores, nonzero_, ending + ".nonzero");
     for (const auto& [group, programs] : groups_of(truth_))
       add_sums(scores, programs, ending + group);
     for (size_t k = 0; k < settings_.operations.size(); ++k)
@@ -154,11 +160,13 @@ class Collected {
  private:
   void add_sums(const std::vector<Scores>& scores, const std::vector<int64_t>& programs,
                 const std::string& ending) {
-    for (size_t i = 0; i < kScores; ++i) {
-      Metric sum;
-      for (const int64_t p : programs) sum += scores[size_t(p)].at(i);
-      if (sum.count > 0) metrics_[kNames.at(i) + ending] = sum;
-    }
+    for (size_t i = 0; i < kScores; ++i) add_sum(i, scores, programs, ending);
+  }
+  void add_sum(size_t i, const std::vector<Scores>& scores, const std::vector<int64_t>& programs,
+               const std::string& ending) {
+    Metric sum;
+    for (const int64_t p : programs) sum += scores[size_t(p)].at(i);
+    if (sum.count > 0) metrics_[kNames.at(i) + ending] = sum;
   }
 
   // Of operations that are to be number k, and of the programs that they are in.
@@ -182,7 +190,7 @@ class Collected {
 
   const TruePrograms& truth_;
   const DagSettings& settings_;
-  std::vector<int64_t> all_;
+  std::vector<int64_t> all_, nonzero_;
   std::map<std::string, Metric> metrics_;
 };
 

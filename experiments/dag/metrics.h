@@ -48,6 +48,8 @@ std::vector<double> hard_steps(const ReadPrograms& programs, int64_t p,
 //                         sequence.
 //   <name>.ops2           of programs with 2 real operations
 //   <name>.words          of texts that are worded so: symbols, mixed, words
+//   execution_0.01.nonzero    of programs whose true result is not 0, which a regression of values
+//                         that cancel does not reach; and of 1e-6
 //   op_accuracy.add, execution_0.01.add     operations that are to be add; programs with one
 //   op_target.add         share of add among the operations asked for
 //

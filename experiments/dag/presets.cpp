@@ -133,17 +133,14 @@ void predictor_small(RunConfig& c) {
                {"learning_rate", "1e-3"},
                {"min_lr", "1e-5"},
                {"warmup_iters", "200"},
-               {"lr_decay_iters", "5000"},
+               {"lr_decay_iters", "None"},  // max_iters, also where that is typed
                {"max_iters", "5000"},
                {"eval_iters", "20"}});
 }
 
 void predictor_small_d4(RunConfig& c) {
   predictor_small(c);
-  set_keys(c, {{"dag_depth", "4"},
-               {"block_size", "224"},
-               {"lr_decay_iters", "12000"},
-               {"max_iters", "12000"}});
+  set_keys(c, {{"dag_depth", "4"}, {"block_size", "224"}, {"max_iters", "12000"}});
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ std::vector<std::string> recorded_names(const DagSettings& settings, bool predic
   std::vector<const char*> names;
   if (settings.depth == 0) return {};
   const bool is_linear = settings.domain == Domain::kLinear;
-  names = is_linear ? std::vector{kReal} : std::vector{kSign, kLog};
-  names.push_back(kOp);
+  names = is_linear ? std::vector{kReal} : std::vector{kSign, kLog, kSignLogits, kLogLogits};
+  names.insert(names.end(), {kOp, kOpLogits});
   if (settings.executor == Executor::kScratch) names.insert(names.end(), {kOperand1, kOperand2});
   if (!predictor) {
     if (is_linear)
@@ -62,7 +62,10 @@ Recorded recorded(const Kept& kept, int steps, const DagSettings& settings, bool
     return x;
   };
   seen.op_RX = get(kOp);
+  seen.op_logits_RX = get(kOpLogits);
   seen.values_RV = numbers(kReal, kSign, kLog);
+  if (settings.domain == Domain::kSignLog)
+    seen.sign_logits_RV = get(kSignLogits), seen.log_logits_RV = get(kLogLogits);
   if (settings.executor == Executor::kScratch)
     seen.operand1_RX = get(kOperand1), seen.operand2_RX = get(kOperand2);
   if (predictor) return seen;

@@ -15,8 +15,9 @@ namespace fathom::dag {
 // Tensors as they were recorded, in the graph where there is one; undefined: it has none of it.
 struct Recorded {
   Numbers values_RV;
-  Tensor op_RX;                     // D * N: shares
-  Tensor operand1_RX, operand2_RX;  // D * S: shares, of scratch
+  Tensor sign_logits_RV, log_logits_RV;  // of signlog
+  Tensor op_RX, op_logits_RX;            // D * N: shares, and what they are the softmax of
+  Tensor operand1_RX, operand2_RX;       // D * S: shares, of scratch
   // Of a full model:
   Numbers steps_RD;  // what each operation gave
   Tensor counts_RX;  // 5, as ArithmeticCounts has them

@@ -42,27 +42,28 @@ struct TensorShape {
   std::vector<int64_t> shape;
 };
 
-void require_tensor(const SafetensorsFile& file, const std::string& path,
-                    const TensorShape& wanted) {
+void require_tensor(const SafetensorsFile& file, const std::string& path, const TensorShape& wanted,
+                    const char* hint = "") {
   const TensorInfo* info = file.find(wanted.name);
-  if (info == nullptr) fail(fmt::format("{}: {} is missing", path, wanted.name));
+  if (info == nullptr) fail(fmt::format("{}: {} is missing", path, wanted.name), hint);
   if (info->shape != wanted.shape || info->dtype != Dtype::F32)
     fail(fmt::format("{}: {} is {} [{}], the model needs F32 [{}]", path, wanted.name,
                      dtype_name(info->dtype), fmt::join(info->shape, ", "),
-                     fmt::join(wanted.shape, ", ")));
+                     fmt::join(wanted.shape, ", ")),
+         hint);
 }
 
 // The file must hold exactly these tensors, in float32.
 void require_tensors(const SafetensorsFile& file, const std::string& path,
-                     const std::vector<TensorShape>& wanted) {
+                     const std::vector<TensorShape>& wanted, const char* hint = "") {
   std::set<std::string> known;
   for (const TensorShape& w : wanted) {
     known.insert(w.name);
-    require_tensor(file, path, w);
+    require_tensor(file, path, w, hint);
   }
   for (const TensorInfo& info : file.tensors())
     if (known.count(info.name) == 0)
-      fail(fmt::format("{}: the model has no {}", path, quoted_start(info.name)));
+      fail(fmt::format("{}: the model has no {}", path, quoted_start(info.name)), hint);
 }
 
 Tensor read_tensor(const SafetensorsFile& file, const std::string& name) {
@@ -84,22 +85,34 @@ std::vector<TensorShape> shapes_of(const std::vector<ParameterSpec>& table) {
   return shapes;
 }
 
-// `missing`: takes the names of an experiment's own parameters that the file lacks; null: it must
-// not lack any.
+// What another model may lack, where one starts from its weights: an experiment's own parameters,
+// and those that it names.
+struct Lacks {
+  const std::set<std::string>& named;
+  std::vector<std::string>& missing;  // takes the names
+
+  bool takes(const SafetensorsFile& file, const ParameterSpec& spec) const {
+    const bool may_be_missing = spec.part == Part::kOwn || named.count(spec.name) > 0;
+    if (!may_be_missing || file.find(spec.name) != nullptr) return false;
+    missing.push_back(spec.name);
+    return true;
+  }
+};
+constexpr const char* kOtherParts =
+    "it is another model than the one to be trained: `fathom describe` of both shows their "
+    "settings, and those that shape weights must agree";
+
+// `lacks` null: nothing may be missing.
 void copy_parameters(const std::string& folder, ParameterSet& parameters,
-                     std::vector<std::string>* missing = nullptr) {
+                     const Lacks* lacks = nullptr) {
   const std::string path = folder + "/model.safetensors";
   const SafetensorsFile file = SafetensorsFile::open(path);
   std::vector<Parameter> wanted;
-  for (const Parameter& p : parameters.all()) {
-    if (missing != nullptr && p.spec.part == Part::kOwn && file.find(p.spec.name) == nullptr)
-      missing->push_back(p.spec.name);
-    else
-      wanted.push_back(p);
-  }
+  for (const Parameter& p : parameters.all())
+    if (lacks == nullptr || !lacks->takes(file, p.spec)) wanted.push_back(p);
   std::vector<ParameterSpec> table;
   for (const Parameter& p : wanted) table.push_back(p.spec);
-  require_tensors(file, path, shapes_of(table));
+  require_tensors(file, path, shapes_of(table), lacks == nullptr ? "" : kOtherParts);
   for (const Parameter& p : wanted) copy_from(file, p.spec.name, p.tensor);
   file.require_whole();
 }
@@ -205,11 +218,13 @@ void write_checkpoint(CheckpointWriter& writer, const RunState& state,
   write_file_durably(writer.file("state.json"), as_bytes(json_text(to_json(state), 1) + "\n"));
 }
 
-std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters) {
+std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters,
+                                         const std::set<std::string>& begin_anew) {
   std::vector<std::string> missing;
+  const Lacks lacks = {begin_anew, missing};
   read_checkpoint(folder, [&](const std::string& steady) {
     missing.clear();
-    copy_parameters(steady, parameters, &missing);
+    copy_parameters(steady, parameters, &lacks);
   });
   return missing;
 }

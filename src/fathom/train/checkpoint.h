@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,9 +33,10 @@ void write_checkpoint(CheckpointWriter& writer, const RunState& state,
 // All loading throws Error for a damaged or incomplete checkpoint, and for a tensor that is
 // missing, surplus, or of another shape or type, by name.
 
-// Only the weights. An experiment's own parameters may be missing, so that it can start from a
-// model without them: they stay as they are, and their names are returned.
-std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters);
+// Only the weights. An experiment's own parameters may be missing, and those of `begin_anew`, so
+// that it can start from a model without them: they stay as they are, and their names are returned.
+std::vector<std::string> load_parameters(const std::string& folder, ParameterSet& parameters,
+                                         const std::set<std::string>& begin_anew = {});
 // Of some of a checkpoint's weights, which became a model's.
 struct TakenPart {
   int64_t tensors = 0, numbers = 0;

@@ -112,9 +112,10 @@ class Trainer {
   // trainer's; where it is another than the checkpoint's, or the data is, nothing of the run
   // changes before the first step has been made. After an Error the trainer is of no use.
   void resume(const std::string& checkpoint, ResumeOptions options = {});
-  // Takes only the weights, and what they were trained to read. Returns the names of the
-  // experiment's own that were not there.
-  std::vector<std::string> start_from(const std::string& checkpoint);
+  // Takes only the weights, and what they were trained to read. Returns the names of those that
+  // were not there: of the experiment's own, and of `begin_anew`.
+  std::vector<std::string> start_from(const std::string& checkpoint,
+                                      const std::set<std::string>& begin_anew = {});
   // Lays the named weights of a checkpoint over the model's. Throws as load_part() does.
   TakenPart take_part(const std::string& checkpoint, const TensorNames& names);
 

@@ -93,8 +93,9 @@ void Trainer::take_best_of_folder() {
   }
 }
 
-std::vector<std::string> Trainer::start_from(const std::string& checkpoint) {
-  std::vector<std::string> missing = load_parameters(checkpoint, model_->parameters());
+std::vector<std::string> Trainer::start_from(const std::string& checkpoint,
+                                             const std::set<std::string>& begin_anew) {
+  std::vector<std::string> missing = load_parameters(checkpoint, model_->parameters(), begin_anew);
   require_finite_weights(*model_, checkpoint,
                          "--initial_model takes the folder of another checkpoint too");
   if (state_.tokenizer == nullptr) state_.tokenizer = load_state(checkpoint).tokenizer;

@@ -93,7 +93,8 @@ double Trainer::deciding_value(const NamedEvaluation& decider) {
 std::string Trainer::best_series() const {
   const std::vector<EvaluationSpec> specs =
       parse_evaluations(config_.training.evaluations, config_.model);
-  return eval_series(specs[deciding_evaluation(specs)].name, model_->best_metric());
+  return eval_series(specs[deciding_evaluation(specs)].name,
+                     objective_decides(config_.model) ? "objective" : model_->best_metric());
 }
 
 }  // namespace fathom

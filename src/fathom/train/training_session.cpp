@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <optional>
+#include <set>
 
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
@@ -63,6 +65,30 @@ void say_hidden_share(const Trainer& trainer, Ranks& ranks, bool says) {
                     ranks.size(), 100 * hidden / whole, waited / ranks.size()));
 }
 
+// What a model that has more parts took of another one.
+std::string initial_notice(const std::string& initial, const ParameterSet& parameters,
+                           const std::vector<std::string>& missing) {
+  constexpr size_t kMostNames = 8;
+  const std::set<std::string> begin(missing.begin(), missing.end());
+  int64_t tensors = 0, numbers = 0, anew = 0;
+  for (const Parameter& p : parameters.all()) {
+    if (begin.count(p.spec.name) > 0) {
+      anew += p.spec.count();
+      continue;
+    }
+    ++tensors;
+    numbers += p.spec.count();
+  }
+  const size_t named = std::min(missing.size(), kMostNames);
+  const std::vector<std::string> names(missing.begin(), missing.begin() + long(named));
+  const size_t more = missing.size() - named;
+  return fmt::format(
+      "{} of {} with {} are taken; {} with {} begin as initialised, for it has no {}{}",
+      counted(tensors, "tensor"), initial, counted(numbers, "number"),
+      counted(int64_t(missing.size()), "tensor"), counted(anew, "number"), join(names, ", "),
+      more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
 int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& ranks,
           const SamplesOf& samples_of) {
   if (request.resume && request.config.training.eval_only) return evaluate_only(request, ranks);
@@ -76,10 +102,11 @@ int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& rank
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
   trainer.join(ranks.ranks(), request.options.ranks);
   if (!request.initial_checkpoint.empty()) {
-    const std::vector<std::string> missing = trainer.start_from(request.initial_checkpoint);
+    const std::vector<std::string> missing =
+        trainer.start_from(request.initial_checkpoint, request.begin_anew);
     if (!missing.empty())
-      request.notices.push_back(fmt::format("{} has no {}: they begin as initialised",
-                                            request.options.initial_model, join(missing, ", ")));
+      request.notices.push_back(
+          initial_notice(request.options.initial_model, trainer.parameters(), missing));
   }
   if (const InitialPart& part = request.initial_part; !part.checkpoint.empty()) {
     TensorNames names;

@@ -99,6 +99,22 @@ TEST(ProgramMetrics, SplitsAddUp) {
   EXPECT_EQ(few.size(), 8U) << "no more while it trains";
 }
 
+// 3 - 3.003 is none of 0's hundredth; of the other results all are.
+TEST(ProgramMetrics, ExecutionIsToldOfResultsOtherThanZero) {
+  std::vector<Written> sequences = four_sequences();
+  sequences.push_back({{3, 3, 0}, {kKeep, kMinus}, 0, {1, 1, 0}, 1});
+  const Batch batch = batch_of_programs(sequences, 2);
+  Recorded seen = knows(batch, stack_settings());
+  for (const int64_t row : {18, 19}) seen.values_RV.log[row][1] += std::log(1.001);
+  const Metrics metrics = metrics_of(batch, seen, stack_settings());
+  EXPECT_EQ(mean(metrics, "execution_0.01"), 8. / 10);
+  EXPECT_EQ(mean(metrics, "execution_0.01.nonzero"), 1);
+  EXPECT_EQ(mean(metrics, "execution_1e-6.nonzero"), 1);
+  EXPECT_EQ(metrics.at("execution_0.01.nonzero").count, 8) << "four programs at two tokens each";
+  EXPECT_EQ(metrics.count("execution_0.01_baseline.nonzero"), 1U);
+  EXPECT_EQ(metrics.count("op_accuracy.nonzero"), 0U);
+}
+
 // Labels that are all alike are what a constant knows.
 TEST(ProgramMetrics, ABaselineIsTheConstantOfTheOthers) {
   const Written a = {{2, -3, 4}, {kPlus, kTimes}, 2}, b = {{5, 6, 7}, {kOver, kMinus}, 5 - 6. / 7};

@@ -150,10 +150,11 @@ TEST(DagScratch, OperandsAreSharesOfEarlierSlots) {
 TEST(DagStack, HasValuesForAllSlots) {
   const auto model = disturbed(dag_config(kStackKeys), nullptr, at::kDouble);
   const auto seen = shown(*model, random_tokens({2, 5}, kDagVocab, 1),
-                          {dag::kSign, dag::kLog, dag::kSignLogits, dag::kOp});
+                          {dag::kSign, dag::kLog, dag::kSignLogits, dag::kLogLogits, dag::kOp});
   EXPECT_EQ(seen.at(dag::kLog).sizes(), (at::IntArrayRef{10, 4}));
   EXPECT_EQ(seen.at(dag::kOp).sizes(), (at::IntArrayRef{10, 15}));
   EXPECT_TRUE(at::equal(seen.at(dag::kSignLogits).tanh(), seen.at(dag::kSign)));
+  EXPECT_TRUE(at::equal(10 * seen.at(dag::kLogLogits).tanh(), seen.at(dag::kLog)));
   EXPECT_LT(seen.at(dag::kLog).min().item<double>(), 0) << "numbers below 1 can be said";
 }
 
@@ -183,6 +184,36 @@ TEST(DagPrograms, DoNotDependOnLaterTokens) {
         }
       }
     }
+}
+
+// A token's list is its own: only attention, of the blocks before it and of its own, mixes
+// positions.
+TEST(DagPrograms, OfAListAreEachTokensOwnWithoutAttention) {
+  const Tensor tokens_BT = random_tokens({2, 6}, kDagVocab, 1);
+  Tensor changed_BT = tokens_BT.clone();
+  changed_BT.select(1, 2).add_(1).remainder_(kDagVocab);
+  const std::vector<const char*> names = {dag::kSign,     dag::kLog,      dag::kOp,
+                                          dag::kOperand1, dag::kOperand2, dag::kStepSign,
+                                          dag::kStepLog,  dag::kMixed};
+  // Whether what is shown of the tokens before, at and behind the one that was changed is as it
+  // was.
+  const auto same = [&](const DagKeys& keys, const char* name) {
+    const auto model = disturbed(dag_config(keys), nullptr);
+    const Tensor x = shown(*model, tokens_BT, {name}).at(name).view({2, 6, -1});
+    const Tensor y = shown(*model, changed_BT, {name}).at(name).view({2, 6, -1});
+    std::vector<bool> parts;
+    for (const auto& [begin, n] : {std::pair<int64_t, int64_t>{0, 2}, {2, 1}, {3, 3}})
+      parts.push_back(at::equal(x.narrow(1, begin, n), y.narrow(1, begin, n)));
+    return parts;
+  };
+  const DagKeys alone = {
+      {"wiring", "r = r + M(n)"}, {"dag_pre_block", "False"}, {"dag_post_block", "False"}};
+  for (const char* name : names) {
+    EXPECT_EQ(same(alone, name), (std::vector<bool>{true, false, true})) << name;
+    EXPECT_EQ(same({}, name), (std::vector<bool>{true, false, false})) << name;
+  }
+  // A list's own block looks back for its first number.
+  EXPECT_EQ(same({{"wiring", "r = r + M(n)"}}, dag::kLog), (std::vector<bool>{true, false, false}));
 }
 
 // Under automatic casts the stack's c has no stream under it, and its numbers stay near those of

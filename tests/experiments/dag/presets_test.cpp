@@ -11,6 +11,7 @@
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/train/recipe/decay.h"
 #include "fathom/train/recipe/numbers_options.h"
+#include "fathom/train/recipe/schedule.h"
 #include "fathom/train/recipe/stage_runs.h"
 #include "recipe/config_testing.h"
 
@@ -139,6 +140,19 @@ TEST(DagPresets, ThoseForCharactersHaveWhatWasMeasured) {
     EXPECT_EQ(config.sequences_per_step(), 64);
     EXPECT_EQ(config.data.numbers.max_decimals, 1);
   }
+}
+
+// Nobody published these: a run of another length is a whole one, with the least rate at its end.
+TEST(DagPresets, ThoseForCharactersDecayOverTheStepsThatAreTyped) {
+  for (const char* preset : {"dag_predictor_small", "dag_predictor_small_d4", "dag_small"})
+    for (const char* steps : {"3000", "7000"}) {
+      const RunConfig config = resolved(preset, {{"max_iters", steps}}).config;
+      const double peak = config.optimizer.learning_rate;
+      EXPECT_DOUBLE_EQ(learning_rate_at(config, config.training.max_iters),
+                       config.schedule.min_lr.value_or(peak / 10))
+          << preset;
+      EXPECT_GT(learning_rate_at(config, config.training.max_iters / 2), 0.3 * peak) << preset;
+    }
 }
 
 TEST(DagPlan, IsOneMoreLayerBehindTheLastNorm) {
@@ -308,6 +322,35 @@ TEST(DagSettings, ThatLeaveNothingToLearnAreRefused) {
       refused(kPredictor,
               {{"sign_loss_weight", "0"}, {"log_loss_weight", "0"}, {"op_loss_weight", "0"}}),
       HasSubstr("op_loss_weight are 0"));
+}
+
+// No label is a number that the model has no way to say, and the hint is one that is taken.
+TEST(DagSettings, WhoseNumbersDoNotReachTheLabelsAreRefused) {
+  const char* const kPredictor = "dag_predictor_small";
+  const auto refused = [&](const testing::Settings& typed) {
+    const Error e = refusal_of([&] { resolved(kPredictor, typed); });
+    testing::Settings hinted = typed;
+    const size_t begin = e.hint().find('=') + 1;
+    hinted.emplace_back("dag_value_limit",
+                        e.hint().substr(begin, e.hint().find(' ', begin) - begin));
+    EXPECT_NO_THROW(resolved(kPredictor, hinted)) << e.hint();
+    return std::string(e.what());
+  };
+  EXPECT_EQ(refused({{"value_range", "[-1000000, 1000000]"}}),
+            "value_range = [-1000000, 1000000] has numbers of up to 1e+06, and with "
+            "dag_value_limit = 10 the model says none beyond 22026.5");
+  EXPECT_THAT(refused({{"dag_value_limit", "1"}}),
+              ::testing::AllOf(HasSubstr("value_range = [-10, 10]"), HasSubstr("beyond 2.71828")));
+  EXPECT_THAT(refused({{"max_digits", "5"}}), HasSubstr("max_digits = 5"));
+  EXPECT_NO_THROW(resolved(kPredictor, {{"value_range", "[-22000, 22000]"}}));
+  EXPECT_NO_THROW(resolved(kPredictor, {{"max_digits", "4"}}));
+  // Of a map's own size, and of what no label asks for.
+  const testing::Settings::value_type wide = {"value_range", "[-1000000, 1000000]"};
+  EXPECT_NO_THROW(resolved(kPredictor, {wide, {"dag_domain", "linear"}}));
+  EXPECT_NO_THROW(resolved("dag_small_stack", {wide}));
+  EXPECT_NO_THROW(
+      resolved("dag_small_stack", {wide, {"stream_share", "0.5"}, {"plan_loss_weight", "0"}}));
+  EXPECT_THROW(resolved("dag_small_stack", {wide, {"stream_share", "0.5"}}), Error);
 }
 
 // Numbers are made of the model's operations, and others that it is to learn are refused.

@@ -67,6 +67,10 @@ int64_t depth_of(const NumbersConfig& config);                      // settled
 std::vector<Operation> operations_of(const NumbersConfig& config);  // settled, in their order
 // Whether programs have identities in their labels, for which the model may have no name.
 bool has_identities(const NumbersConfig& config);
+// The largest magnitude that a value may have, or what it is below; and the setting that says so,
+// "value_range = [-10, 10]" or "max_digits = 3".
+double largest_value(const NumbersConfig& config);
+std::string values_text(const NumbersConfig& config);
 
 // The name under which the data set is asked for, and its splits.
 inline constexpr const char* kNumbers = "numbers";

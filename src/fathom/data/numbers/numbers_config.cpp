@@ -125,12 +125,6 @@ void add_draw_fields(FieldList& list, NumbersConfig& c, const std::function<bool
       .needs(kNeedsNumbers, acts);
 }
 
-// The largest magnitude that a value may have, or what it is below.
-double largest_value(const NumbersConfig& c) {
-  if (c.max_digits) return std::pow(10.0, static_cast<double>(*c.max_digits));
-  return std::max(std::fabs(c.value_range[0]), std::fabs(c.value_range[1]));
-}
-
 // Whether a number other than 0 that has so many decimals, or fewer, lies within.
 bool has_value(double low, double high, int64_t decimals) {
   const double one = std::pow(10.0, static_cast<double>(decimals));
@@ -152,9 +146,7 @@ void check_values(const NumbersConfig& c) {
   const double digits = std::ceil(std::log10(std::max(largest_value(c), 1.0)));
   if (digits + static_cast<double>(c.max_decimals) > static_cast<double>(kMostValueDigits))
     misuse(fmt::format("{} with max_decimal_places = {} makes numbers of more than {} digits",
-                       c.max_digits ? fmt::format("max_digits = {}", *c.max_digits)
-                                    : fmt::format("value_range = [{}]", fmt::join(range, ", ")),
-                       c.max_decimals, kMostValueDigits),
+                       values_text(c), c.max_decimals, kMostValueDigits),
            "a smaller max_decimal_places, or smaller values");
   if (!c.max_digits && !has_value(range[0], range[1], c.max_decimals))
     misuse(
@@ -227,6 +219,16 @@ bool has_identities(const NumbersConfig& c) {
       break;
   }
   return false;
+}
+
+double largest_value(const NumbersConfig& c) {
+  if (c.max_digits) return std::pow(10.0, static_cast<double>(*c.max_digits));
+  return std::max(std::fabs(c.value_range[0]), std::fabs(c.value_range[1]));
+}
+
+std::string values_text(const NumbersConfig& c) {
+  if (c.max_digits) return fmt::format("max_digits = {}", *c.max_digits);
+  return fmt::format("value_range = [{}]", fmt::join(c.value_range, ", "));
 }
 
 int64_t depth_of(const NumbersConfig& config) {

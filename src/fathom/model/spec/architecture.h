@@ -57,6 +57,11 @@ struct Architecture {
   // Throws Error(kUsage) where the two do not go together. Null: none do.
   std::function<std::vector<PartName>(const ModelConfig& ours, const ModelConfig& theirs)>
       parts_of = {};
+  // Names of parameters that begin as initialised where a model starts from all weights of
+  // `theirs` (--initial_model), which has none of those names; what is Part::kOwn may be missing
+  // anyway. Throws Error(kUsage) where the two do not go together. Null: none do.
+  std::function<std::vector<std::string>(const ModelConfig& ours, const ModelConfig& theirs)>
+      begins_anew = {};
   // Operations of the programs that the model has labels for (data/numbers/program.h), and the
   // setting that says so, for sentences; unset or 0: it has none.
   std::function<std::optional<int64_t>(const ModelConfig& config)> program_depth = {};
@@ -65,6 +70,10 @@ struct Architecture {
   // says so; null or empty: any. Generated numbers are made of them where nothing else is said.
   std::function<std::string(const ModelConfig& config)> program_operations = {};
   std::string program_operations_key = {};
+  // Throws Error(kUsage) where the model cannot say numbers of such a magnitude, which the programs
+  // that it learns have by a setting: "value_range = [-10, 10]". Null: it says all.
+  std::function<void(const ModelConfig& config, double largest, const std::string& by)>
+      check_values = {};
   // What its objective is made of; null: the next token. Configurations whose data have nothing of
   // it are refused, and those of its settings in `label_keys` have no effect without labels.
   std::function<Learned(const ModelConfig& config)> learns = {};

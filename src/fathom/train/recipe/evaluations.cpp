@@ -8,6 +8,8 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/literal.h"
+#include "fathom/model/spec/architecture.h"
+#include "fathom/model/spec/depth_plan.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/model/spec/parameter_table.h"
 
@@ -322,6 +324,12 @@ void settle_auto_exit(const FieldList& list, TrainingConfig& t, std::vector<std:
       "; auto_exit: automatic_loop_exit=true, loop_halt_rule={}, "
       "max_loops={}",
       rule == "none" ? "rel_latent" : rule, list.find("max_loops")->value().get<int64_t>());
+}
+
+bool objective_decides(const ModelConfig& config) {
+  const auto& architecture = config.architecture;
+  return architecture != nullptr && architecture->learns &&
+         !architecture->learns(config).next_token && predicts_next_token(make_depth_plan(config));
 }
 
 size_t deciding_evaluation(const std::vector<EvaluationSpec>& evaluations) {

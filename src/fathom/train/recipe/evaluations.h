@@ -54,5 +54,8 @@ void settle_auto_exit(const FieldList& list, TrainingConfig& training,
 // Which of them decides what the best checkpoint is: the first one of the split val, or else the
 // first.
 size_t deciding_evaluation(const std::vector<EvaluationSpec>& evaluations);
+// And that by the least objective, not by the loss: the model has a head, and its next token's loss
+// is not what it is trained on, so that says nothing of what it learns.
+bool objective_decides(const ModelConfig& config);
 
 }  // namespace fathom

@@ -1,8 +1,10 @@
-// Weights of another model that become a part of a new one: --initial_part. Torch-free, so that
+// Weights of another model that become a part of a new one, --initial_part, or all but some of
+// them, --initial_model. Torch-free, so that
 // what does not fit is told before a run begins.
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,5 +24,9 @@ struct InitialPart {
 // in one sentence, with both shapes.
 InitialPart find_initial_part(const std::string& run_or_checkpoint, const RunConfig& config,
                               int64_t vocab_size);
+
+// Names of parameters that the model of a checkpoint need not have to be the start of one of this
+// configuration: the experiment's begins_anew. Throws Error(kUsage) as that does.
+std::set<std::string> begins_anew(const std::string& checkpoint, const ModelConfig& config);
 
 }  // namespace fathom

@@ -131,6 +131,14 @@ void settle_examples(const FieldList& list, RunConfig& config, std::vector<std::
   d.numbers.train_examples_per_batch.reset();
 }
 
+// Of numbers that are labels: what a text alone has may be of any size.
+void check_values(const RunConfig& config, const NumbersConfig& settled) {
+  const auto& architecture = config.model.architecture;
+  if (architecture == nullptr || !architecture->check_values || !architecture->learns) return;
+  if (has_program_labels(config.data) && architecture->learns(config.model).programs)
+    architecture->check_values(config.model, largest_value(settled), values_text(settled));
+}
+
 // Of a model whose programs were switched off, beside one that has them.
 void tell_of_depth(const NumbersConfig& settled, const RunConfig& config,
                    std::vector<std::string>& notices) {
@@ -210,6 +218,7 @@ void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::s
   if (!names_numbers(config.data.dataset)) return;
   const NumbersConfig settled = numbers_of(config);
   check(settled);
+  check_values(config, settled);
   if (list.changes("number_operations")) tell_of_identity(settled, notices);
   tell_of_depth(settled, config, notices);
   config.data.numbers.depth = settled.depth;  // operations stay open: labels come and go by stage

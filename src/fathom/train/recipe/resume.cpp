@@ -14,6 +14,7 @@
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/consequences.h"
+#include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/run_request.h"
 #include "fathom/train/recipe/stage_data.h"
 #include "fathom/train/recipe/stage_runs.h"
@@ -174,7 +175,8 @@ void tell_changes(Resumption& plan, const StageRun& stage, const TrainOptions& o
   for (const std::string& line :
        consequences(plan.state.config, changed, starts_over ? 0 : stood, at))
     plan.lines.push_back(line);
-  if (plan.state.best_metric == "eval/val/objective")
+  if (plan.state.best_metric == "eval/val/objective" &&
+      !objective_decides(plan.state.config.model))
     plan.lines.emplace_back(
         "this run's best is the least objective, and stays so; what its numbers called loss was "
         "the "

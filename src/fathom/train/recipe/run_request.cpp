@@ -391,6 +391,8 @@ std::optional<TrainRequest> settle_request(TrainRequest& request, std::optional<
   }
   settle_vocabulary(request);
   const StageRun& first = request.stages.front();
+  if (const std::string& initial = request.initial_checkpoint; !initial.empty())
+    request.begin_anew = begins_anew(initial, first.config.model);
   if (const std::string& part = request.options.initial_part; !part.empty())
     request.initial_part = find_initial_part(part, first.config, request.vocab_size);
   compare_tokenizers(request);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,11 +59,12 @@ struct TrainRequest {
   std::vector<StageRun> stages;  // at least one; those before it too, where a run goes on
   TrainingPlan plan;             // what they were made of; no stages: there is no plan
   std::optional<Resumption> resume;
-  std::string initial_checkpoint;  // folder; empty: none
-  InitialPart initial_part;        // laid over it
-  TrainOptions options;            // run_name settled
-  Launch launch;                   // which of the processes that train together this is
-  Corpus corpus;                   // the first of config's data
+  std::string initial_checkpoint;    // folder; empty: none
+  std::set<std::string> begin_anew;  // parameters that the experiment lets it be without
+  InitialPart initial_part;          // laid over it
+  TrainOptions options;              // run_name settled
+  Launch launch;                     // which of the processes that train together this is
+  Corpus corpus;                     // the first of config's data
   int64_t vocab_size = 0;
   std::vector<std::string> notices;  // what was decided on the way, one sentence each
 };

@@ -1,0 +1,135 @@
+// Which weights of other models a full one begins with.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "experiments/dag/architecture.h"
+#include "fathom/base/error.h"
+#include "fathom/base/text.h"
+
+namespace fathom::dag {
+namespace {
+
+// ---- The plain model of a full one
+
+std::vector<std::string> parameter_names(const ModelConfig& config) {
+  std::vector<std::string> names;
+  for (const ParameterSpec& spec : parameter_table(config, /*vocab_size=*/2))
+    names.push_back(spec.name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+std::vector<std::string> without(const std::vector<std::string>& names,
+                                 const std::vector<std::string>& others) {
+  std::vector<std::string> rest;
+  std::set_difference(names.begin(), names.end(), others.begin(), others.end(),
+                      std::back_inserter(rest));
+  return rest;
+}
+
+// ---- Predictors of full models
+
+struct Matched {
+  std::string key, ours, theirs;
+};
+
+std::vector<Matched> what_must_match(const ModelConfig& ours, const ModelConfig& theirs) {
+  const DagSettings a = settings_of(ours.own), b = settings_of(theirs.own);
+  const BackboneConfig &x = ours.backbone, &y = theirs.backbone;
+  std::vector<Matched> out;
+  const auto text = [&](const char* key, std::string of_ours, std::string of_theirs) {
+    out.push_back({key, std::move(of_ours), std::move(of_theirs)});
+  };
+  const auto number = [&](const char* key, auto of_ours, auto of_theirs) {
+    text(key, fmt::format("{}", of_ours), fmt::format("{}", of_theirs));
+  };
+  const auto names = [](const std::vector<Operation>& operations) {
+    return fmt::format("\"{}\"", names_of(operations));
+  };
+  const auto act = [](const BackboneConfig& c) {
+    return c.activation == Activation::kGelu ? "gelu" : "gelu_tanh";
+  };
+  text("dag_executor", ours.own.text("dag_executor"), theirs.own.text("dag_executor"));
+  number("dag_depth", a.depth, b.depth);
+  text("dag_domain", ours.own.text("dag_domain"), theirs.own.text("dag_domain"));
+  text("dag_ops", names(a.operations), names(b.operations));
+  number("dag_value_limit", a.value_limit, b.value_limit);
+  number("n_embd", x.n_embd, y.n_embd);
+  number("n_head", x.n_head, y.n_head);
+  number("bias", x.bias, y.bias);
+  text("activation", act(x), act(y));
+  return out;
+}
+
+void check_match(const ModelConfig& ours, const ModelConfig& theirs) {
+  const bool is_predictor =
+      theirs.architecture != nullptr && theirs.architecture->name == kPredictorName;
+  if (!is_predictor)
+    misuse("those weights are of a model that is no predictor of programs",
+           "train one: fathom train dag_predictor_small, for example");
+  std::vector<std::string> has, asked;
+  for (const Matched& m : what_must_match(ours, theirs)) {
+    if (m.ours == m.theirs) continue;
+    has.push_back(fmt::format("{} = {}", m.key, m.theirs));
+    asked.push_back(fmt::format("{} = {}", m.key, m.ours));
+  }
+  if (!has.empty())
+    misuse(
+        fmt::format("the predictor has {}, and the model {}", join(has, ", "), join(asked, ", ")),
+        "a predictor feeds models of its own size and program: give one of them the other's "
+        "settings");
+}
+
+}  // namespace
+
+// The DAG's parts are numbered behind those that the plain model has: a deeper one's would be taken
+// for them.
+std::vector<std::string> begins_anew(const ModelConfig& ours, const ModelConfig& theirs) {
+  const Architecture* other = theirs.architecture.get();
+  if (other != nullptr && other->name == kPredictorName)
+    misuse("initial_model is a predictor of programs, which has no head",
+           "--initial_part takes what makes programs of it");
+  const bool is_plain =
+      other == nullptr || (other->name == kModelName && settings_of(theirs.own).depth == 0);
+  if (settings_of(ours.own).depth == 0 || !is_plain) return {};
+  ModelConfig plain = ours;
+  plain.own.integer("dag_depth", 0) = plain.own.integer("max_dag_depth", 0) = 0;
+  plain.own.flag("freeze_gpt", false) = false;
+  const std::vector<std::string> all = parameter_names(ours), our_plain = parameter_names(plain),
+                                 their_plain = parameter_names(theirs);
+  const std::vector<std::string> surplus = without(their_plain, our_plain),
+                                 missing = without(our_plain, their_plain);
+  if (!surplus.empty() || !missing.empty())
+    misuse(fmt::format("initial_model has {}{}, which this model without its programs has{}",
+                       surplus.empty() ? "no " : "",
+                       surplus.empty() ? missing.front() : surplus.front(),
+                       surplus.empty() ? "" : " not"),
+           "`fathom describe` of both shows their settings: give this one that one's n_layer, bias "
+           "and heads");
+  return without(all, our_plain);
+}
+
+std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig& theirs) {
+  check_match(ours, theirs);
+  const DepthPlan to = make_depth_plan(ours), from = make_depth_plan(theirs);
+  const LayerSpec &a = dag_layer_of(to), &b = dag_layer_of(from);
+  std::vector<PartName> parts, tensors;
+  const auto pair = [&](const auto& of_ours, const auto& of_theirs) {
+    for (size_t k = 0; k < of_theirs.size(); ++k)
+      parts.push_back({of_ours.at(k).name() + ".", of_theirs[k].name() + "."});
+  };
+  pair(a.attention, b.attention);
+  pair(a.mlp, b.mlp);
+  pair(a.norm, b.norm);
+  for (const ParameterSpec& spec : parameter_table(theirs, /*vocab_size=*/2)) {
+    if (spec.part == Part::kOwn) tensors.push_back({spec.name, spec.name});
+    for (const PartName& part : parts)
+      if (spec.name.rfind(part.theirs, 0) == 0)
+        tensors.push_back({part.ours + spec.name.substr(part.theirs.size()), spec.name});
+  }
+  return tensors;
+}
+
+}  // namespace fathom::dag
