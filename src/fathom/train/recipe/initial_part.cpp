@@ -97,7 +97,7 @@ InitialPart find_initial_part(const std::string& run_or_checkpoint, const RunCon
 
 std::set<std::string> begins_anew(const std::string& checkpoint, const ModelConfig& config) {
   const Architecture* architecture = config.architecture.get();
-  if (architecture == nullptr || !architecture->begins_anew) return {};
+  if (checkpoint.empty() || architecture == nullptr || !architecture->begins_anew) return {};
   const RunState state = load_state(checkpoint);
   const std::vector<std::string> names = architecture->begins_anew(config, state.config.model);
   return {names.begin(), names.end()};

@@ -110,9 +110,7 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
   if (launch.restarts == 0) return;
   const auto kept = newest_complete(run_folder(options.run_name) + "/checkpoints");
   // Not a run for which torchrun's first start was refused; what made one is in its checkpoint.
-  if (!kept ||
-      (launch.leaves_alone && is_older_than_launcher(kept->folder + "/state.json", kTorchrunRun)))
-    return;
+  if (!kept || (launch.leaves_alone && is_older_than_launcher(kept->folder, kTorchrunRun))) return;
   options.resume = true;
   options.force = false;
   options.initial_model.clear();
@@ -391,8 +389,7 @@ std::optional<TrainRequest> settle_request(TrainRequest& request, std::optional<
   }
   settle_vocabulary(request);
   const StageRun& first = request.stages.front();
-  if (const std::string& initial = request.initial_checkpoint; !initial.empty())
-    request.begin_anew = begins_anew(initial, first.config.model);
+  request.begin_anew = begins_anew(request.initial_checkpoint, first.config.model);
   if (const std::string& part = request.options.initial_part; !part.empty())
     request.initial_part = find_initial_part(part, first.config, request.vocab_size);
   compare_tokenizers(request);
