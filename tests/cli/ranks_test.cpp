@@ -187,8 +187,7 @@ TEST_F(RankRequest, WhatWasThereBeforeTheLauncherIsNotGoneOnWith) {
   const std::string last = testing::save_state(
       "old", "last", testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
   std::filesystem::last_write_time(
-      last + "/state.json",
-      std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * 365));
+      last, std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * 365));
   set(torchrun("0", "1"));
   EXPECT_THAT(testing::refusal_of([] { parse_train(words({"--run_name=old"})); }).what(),
               HasSubstr("the run old exists already"));
