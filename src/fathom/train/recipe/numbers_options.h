@@ -28,8 +28,8 @@ void require_objective(const RunConfig& config);
 void require_programs(const Corpus& corpus, const RunConfig& config);
 
 // For resolve(): says which keys of labels have no effect, and, where the data are numbers, checks
-// them, also against the model that is to say them, settles numbers_depth, and turns train_examples_per_batch into batch_size and
-// mini_batch_size. Of keys in `told` all is said.
+// them, also against the model that is to say them, settles numbers_depth, and turns
+// train_examples_per_batch into batch_size and mini_batch_size. Of keys in `told` all is said.
 void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::string>& notices,
                     std::vector<std::string>& told);
 

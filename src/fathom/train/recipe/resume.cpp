@@ -173,8 +173,7 @@ void tell_changes(Resumption& plan, const StageRun& stage, const TrainOptions& o
   for (const std::string& line :
        consequences(plan.state.config, changed, starts_over ? 0 : stood, at))
     plan.lines.push_back(line);
-  if (plan.state.best_metric == "eval/val/objective" &&
-      !objective_decides(plan.state.config.model))
+  if (plan.state.best_metric == "eval/val/objective" && !objective_decides(plan.state.config.model))
     plan.lines.emplace_back(
         "this run's best is the least objective, and stays so; what its numbers called loss was "
         "the "
