@@ -164,6 +164,7 @@ Launch by_torchrun(const Reader& in) {
   launch.has_default_threads = in.has(kTorchrunRun) && launch.local_size > 1 &&
                                in.text("OMP_NUM_THREADS").value_or("") == "1";
   launch.ends_all = launch.leaves_alone = in.has(kTorchrunRun);
+  launch.parent = getppid();
   launch.error_file = in.text("TORCHELASTIC_ERROR_FILE").value_or("");
   if (in.has("TORCHELASTIC_RESTART_COUNT"))
     launch.restarts = in.number("TORCHELASTIC_RESTART_COUNT", 0, kMostRanks);

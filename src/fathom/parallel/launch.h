@@ -36,6 +36,7 @@ struct Launch {
   bool may_restart = false;   // it does, where one fails
   bool ends_all = false;      // it ends the others within seconds, where one fails
   bool leaves_alone = false;  // ranks go on where it is killed, and nobody would end them
+  int parent = 0;             // whose child this process was when it began
   std::string error_file;     // where it reads why this rank failed; empty: it does not
   bool is_bound = false;      // the launcher has given each local rank processors of its own
   // OMP_NUM_THREADS is torchrun's own word, who says 1 where the user has said nothing.

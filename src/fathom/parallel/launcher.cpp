@@ -69,7 +69,7 @@ std::optional<int64_t> launcher_start(const char* variable) {
 bool is_older_than_launcher(const std::string& file, const char* variable) {
   struct stat state = {};
   const auto start = launcher_start(variable);
-  return start && stat(file.c_str(), &state) == 0 && state.st_mtime + 60 < *start;
+  return start && stat(file.c_str(), &state) == 0 && state.st_mtime + 2 < *start;
 }
 
 }  // namespace fathom

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -121,6 +122,8 @@ int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& rank
   if (request.launch.leaves_alone) prctl(PR_SET_PDEATHSIG, SIGTERM);
   // To the end of the process: a signal that comes while it leaves must not change how it ended.
   [[maybe_unused]] static const auto* const signal = new StopSignal(echo_of(request.launch));
+  // It was killed while the ranks met.
+  if (request.launch.leaves_alone && getppid() != request.launch.parent) raise(SIGTERM);
   if (!request.launch.is_first()) {
     request.options.run_name = ranks.ranks()->broadcast("");
     const RunEnd end = train_along(request, trainer);

@@ -102,6 +102,7 @@ void settle_launch(const Launch& launch, TrainOptions& options) {
         "passes with fewer");
   take_name_of_out_dir(options);
   if (!launch.may_restart || options.resume || options.describe) return;
+  if (options.run_name.empty() && !launch.leaves_alone) return;  // named by its time, as before
   if (options.run_name.empty())
     misuse(
         fmt::format("{} starts a run anew that fails, and nothing says which it would go on with",
