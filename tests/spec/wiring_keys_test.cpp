@@ -68,6 +68,11 @@ TEST(Positions, AreReadByAWiringThatNamesThem) {
   EXPECT_EQ(wired_names(alone), wired_names(read));
   EXPECT_THAT(wiring_refusal({{"wiring", "t = r + pos; r = r + A(n)"}, {"positions", "none"}}),
               HasSubstr("neither r nor y is made of pos"));
+  EXPECT_THAT(wiring_refusal({{"wiring", "r = r + A(n + pos, n); r = r + M(N(r))"},
+                              {"positions", "none"},
+                              {"attn_scores", "uniform"}}),
+              HasSubstr("neither r nor y is made of pos"))
+      << "queries and keys are not compared";
   EXPECT_EQ(wired_names({{"wiring", "t = r + pos; r = r + A(n)"}}),
             wired_names({{"wiring", "r = r + A(n)"}}))
       << "a probe shows what is there anyway";

@@ -351,6 +351,12 @@ TEST(DagSettings, WhoseNumbersDoNotReachTheLabelsAreRefused) {
   EXPECT_NO_THROW(
       resolved("dag_small_stack", {wide, {"stream_share", "0.5"}, {"plan_loss_weight", "0"}}));
   EXPECT_THROW(resolved("dag_small_stack", {wide, {"stream_share", "0.5"}}), Error);
+  // A run that has such numbers goes on.
+  RunConfig run = resolved(kPredictor, {wide, {"dag_value_limit", "14"}}).config;
+  run.model.own.number("dag_value_limit", 0) = 10;
+  FieldList list;
+  add_fields(list, run);
+  EXPECT_NO_THROW(resolve(list, run));
 }
 
 // Numbers are made of the model's operations, and others that it is to learn are refused.

@@ -6,6 +6,7 @@
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
 #include "fathom/model/spec/loop_counts.h"
+#include "fathom/model/spec/policy.h"
 #include "fathom/study/asked/loop_lists.h"
 #include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/numbers_options.h"
@@ -45,6 +46,13 @@ void require_no_corpus(const FieldList& list, const char* file) {
              "leave one of them out; --examples says how many questions");
 }
 
+// Each text is to be asked at the same depth.
+void require_no_draws(const ModelChoice& choice) {
+  ModelConfig model = settle_state(choice).config.model;
+  apply_thresholds(choice, model);
+  refuse_draws(make_policy(model));
+}
+
 void settle_choices(const FieldList& list, EvalRequest& request) {
   if (request.choices_file.empty() && request.problems_file.empty() && list.given("examples"))
     misuse("examples are questions of a file, and none was given",
@@ -54,6 +62,7 @@ void settle_choices(const FieldList& list, EvalRequest& request) {
   if (!request.problems_file.empty())
     misuse("hellaswag and problems are two files", "evaluate one after the other");
   require_next_token(request.model, "eval --hellaswag");
+  require_no_draws(request.model);
   const std::string path = path_from_text(request.choices_file);
   request.choices = read_choices(read_once(path, kMostChoiceBytes), path, request.examples);
 }
@@ -68,6 +77,7 @@ void settle_problems(const FieldList& list, EvalRequest& request) {
   }
   require_no_corpus(list, "problems");
   require_next_token(request.model, "eval --problems");
+  require_no_draws(request.model);
   if (!request.prompt_end.empty()) request.prompt_end = start_text(request.prompt_end);
   const std::string path = path_from_text(request.problems_file);
   request.problems = read_word_problems(read_once(path, kMostProblemBytes), path, request.examples,

@@ -193,9 +193,11 @@ void check_steps(const LoopingConfig& c, const std::vector<LoopSpan>& spans, int
     return static_cast<double>(sampler.draws() ? std::max(count, sampler.largest()) : count);
   });
   if (steps > kMostPassed)
-    misuse(fmt::format("{} with max_loops = {} makes passes of {} steps", shown_groups(c),
-                       c.max_loops, human_count(steps)),
-           "a smaller max_loops, loop_sampling_rbar or loop_counts, or fewer groups in groups");
+    misuse(
+        fmt::format("{} with max_loops = {} makes passes of {} steps", shown_groups(c), c.max_loops,
+                    human_count(steps)),
+        "a smaller max_loops, loop_sampling_rbar or loop_counts, or fewer groups in groups; where "
+        "an evaluation has them, other --evaluations");
 }
 
 }  // namespace

@@ -56,6 +56,10 @@ bool last_has_its_own(const WiringConfig& config, Expr::Op op, int64_t n_layer) 
 
 }  // namespace
 
+bool reads_pos(const WiringConfig& config) {
+  return check_wiring(compared_wiring(config)).reads_pos;
+}
+
 NormReader reader_of_n(const WiringConfig& config) {
   const std::vector<Statement> statements = compared_wiring(config).statements;
   std::set<std::string> read = {"r"};  // names whose values a result is made of

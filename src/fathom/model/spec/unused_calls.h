@@ -10,5 +10,7 @@ namespace fathom {
 // Queries that attn_scores do not compare with keys are no readers. Throws as typed_wiring() does.
 enum class NormReader { kNobody, kProbe, kBlock };
 NormReader reader_of_n(const WiringConfig& config);
+// Whether r, or a y that is read, is made of pos; queries as above.
+bool reads_pos(const WiringConfig& config);
 
 }  // namespace fathom

@@ -128,8 +128,7 @@ void check_shared_widths(const WiringConfig& c, const BackboneConfig& b, const E
 // A table that is there for the blocks alone has to be read by them.
 void check_positions(const WiringConfig& c) {
   if (!c.has_wiring() || c.positions != Positions::kNone) return;
-  const WiringParts parts = called_parts(c);
-  if (parts.names_pos && !parts.reads_pos)
+  if (called_parts(c).names_pos && !reads_pos(c))
     misuse(fmt::format("positions = none with wiring = {}: neither r nor y is made of pos, so that "
                        "its table would never learn",
                        in_quotes(c.wiring)),
@@ -212,9 +211,10 @@ class PartMaker {
     plan.wirings = {typed_wiring(config)};
     parts_ = check_wiring(plan.wirings.front());
     reader_of_n_ = reader_of_n(config);
+    reads_pos_ = fathom::reads_pos(config);
   }
 
-  bool reads_pos() const { return parts_.reads_pos; }
+  bool reads_pos() const { return reads_pos_; }
 
   void give(LayerSpec& layer) {
     if (config_.has_wiring()) take_called(layer);
@@ -300,6 +300,7 @@ class PartMaker {
   const Instances attention_, mlp_, norm_;
   WiringParts parts_;
   NormReader reader_of_n_ = NormReader::kBlock;
+  bool reads_pos_ = false;
   size_t index_ = 0;  // of the layer
 };
 

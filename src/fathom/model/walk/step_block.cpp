@@ -191,7 +191,9 @@ bool Advance::keys_go_ahead(const StepSpec& spec) {
   const auto [known, is_new] = same_keys_.emplace(frame.group, true);
   if (!is_new) return known->second;
   const auto same_each_time = [&](const StepSpec& s) {
-    return s.path.size() == 1 && walk_.parts_[size_t(s.layer.wiring)].keys_alone &&
+    const WiringParts& parts = walk_.parts_[size_t(s.layer.wiring)];
+    // What an experiment's function knows of its step is the experiment's.
+    return s.path.size() == 1 && parts.keys_alone && parts.functions.empty() &&
            std::none_of(s.layer.door.begin(), s.layer.door.end(), [](const Injection& i) {
              return i.kind == Injection::kLoopSignal || i.kind == Injection::kNoise;
            });

@@ -131,10 +131,22 @@ void settle_examples(const FieldList& list, RunConfig& config, std::vector<std::
   d.numbers.train_examples_per_batch.reset();
 }
 
+// What a run has had goes on: who asks for its model or its numbers now is told.
+bool asks_for_values(const FieldList& list, const ModelConfig& model) {
+  FieldList own;
+  OwnSettings settings = model.own;
+  if (model.architecture->add_fields) model.architecture->add_fields(own, settings);
+  std::vector<std::string> names = {"value_range", "max_digits", "dataset", "stream_share"};
+  for (const Field& field : own.all()) names.push_back(field.name());
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return list.changes(name); });
+}
+
 // Of numbers that are labels: what a text alone has may be of any size.
-void check_values(const RunConfig& config, const NumbersConfig& settled) {
+void check_values(const FieldList& list, const RunConfig& config, const NumbersConfig& settled) {
   const auto& architecture = config.model.architecture;
   if (architecture == nullptr || !architecture->check_values || !architecture->learns) return;
+  if (!asks_for_values(list, config.model)) return;
   if (has_program_labels(config.data) && architecture->learns(config.model).programs)
     architecture->check_values(config.model, largest_value(settled), values_text(settled));
 }
@@ -218,7 +230,7 @@ void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::s
   if (!names_numbers(config.data.dataset)) return;
   const NumbersConfig settled = numbers_of(config);
   check(settled);
-  check_values(config, settled);
+  check_values(list, config, settled);
   if (list.changes("number_operations")) tell_of_identity(settled, notices);
   tell_of_depth(settled, config, notices);
   config.data.numbers.depth = settled.depth;  // operations stay open: labels come and go by stage
