@@ -77,19 +77,20 @@ TEST_F(TrainRequestTest, EveryDecisionIsSaid) {
 
 // Of a new run, on the line or in a stage; a run that goes on keeps its schedule.
 TEST_F(TrainRequestTest, AShorterRunThatEndsHighIsTold) {
-  const auto told = HasSubstr("HINT: --lr_decay_iters=1500");
-  const auto notices = [](Words more) {
-    more.insert(more.begin(), "dag_predictor_small");
-    return parse_train(more)->notices;
+  const auto told = HasSubstr("HINT: --lr_decay_iters=9000");
+  const auto notices = [](const Words& more) {
+    Words words = {"gpt2", "--dataset=rain", "--block_size=16"};
+    words.insert(words.end(), more.begin(), more.end());
+    return parse_train(words)->notices;
   };
-  EXPECT_THAT(notices({"--max_iters=1500"}), Contains(told));
-  EXPECT_THAT(run({"describe", "dag_predictor_small", "--max_iters=1500"}).out,
-              HasSubstr("--lr_decay_iters=1500"));
-  EXPECT_THAT(notices({"--max_iters=1500", "--lr_decay_iters=1500"}), Not(Contains(told)));
-  place_.write("plan.json", R"({"short": {"dataset": "numbers", "steps": 1500}})");
+  EXPECT_THAT(notices({"--max_iters=9000"}), Contains(told));
+  EXPECT_THAT(run({"describe", "gpt2", "--max_iters=9000"}).out,
+              HasSubstr("--lr_decay_iters=9000"));
+  EXPECT_THAT(notices({"--max_iters=9000", "--lr_decay_iters=9000"}), Not(Contains(told)));
+  place_.write("plan.json", R"({"short": {"dataset": "rain", "steps": 9000}})");
   EXPECT_THAT(
       notices({"--training_plan=" + place_.path("plan.json").string()}),
-      Contains(AllOf(StartsWith("the stage short: "), HasSubstr("\"lr_decay_iters\": 1500"))));
+      Contains(AllOf(StartsWith("the stage short: "), HasSubstr("\"lr_decay_iters\": 9000"))));
   testing::save_state("old", "last", testing::saved_state("gpt2", "rain", 100));
   Words more = {"gpt2", "--run_name=old", "--max_iters=9000", "--resume"};
   EXPECT_THAT(parse_train(more)->notices, Not(Contains(HasSubstr("--lr_decay_iters"))));

@@ -132,9 +132,7 @@ TEST(Consequences, WhatThawsHasNoMoments) {
 struct Given {
   const char *key, *text, *origin = "--key";
 };
-std::string left_high(const std::string& preset, const std::vector<Given>& given,
-                      bool of_stage = false) {
-  RunConfig config = preset_config(preset);
+std::string left_high(RunConfig config, const std::vector<Given>& given, bool of_stage = false) {
   FieldList list;
   add_fields(list, config);
   for (const Given& g : given) list.set_text(g.key, g.text, g.origin);
@@ -145,9 +143,15 @@ std::string left_high(const std::string& preset, const std::vector<Given>& given
   return rate_left_high_in_stage(overrides, config);
 }
 
-// The preset's decay ends at step 5,000.
+// As of a preset whose decay ends at step 5,000, with its run.
+RunConfig decaying() {
+  RunConfig config = preset_config("dag_predictor_small");
+  config.schedule.lr_decay_iters = config.training.max_iters = 5000;
+  return config;
+}
+
 TEST(RateLeftHigh, IsSaidOfAShorterRun) {
-  const char* const preset = "dag_predictor_small";
+  const RunConfig preset = decaying();
   EXPECT_EQ(left_high(preset, {{"max_iters", "1500"}}),
             "the last step's learning rate is 8.3e-04 and not 1.0e-05: max_iters = 1500 is over "
             "before lr_decay_iters = 5000; HINT: --lr_decay_iters=1500 lets the decay end with it");
@@ -168,20 +172,23 @@ TEST(RateLeftHigh, IsSaidOfAShorterRun) {
            {{"max_iters", "1500"}, {"eval_only", "True"}},
            {{"lr_decay_iters", "9000"}}})
     EXPECT_EQ(left_high(preset, fine), "");
-  EXPECT_EQ(left_high("gpt2ish_shakespeare", {{"max_iters", "20"}, {"warmup_iters", "5"}}), "")
+  EXPECT_EQ(
+      left_high(preset_config("gpt2ish_shakespeare"), {{"max_iters", "20"}, {"warmup_iters", "5"}}),
+      "")
       << "where the decay ends with the run";
   // A file's decay, and fewer steps on the line behind it.
-  EXPECT_NE(left_high("gpt2ish_shakespeare",
+  EXPECT_NE(left_high(preset_config("gpt2ish_shakespeare"),
                       {{"lr_decay_iters", "600", "mine.toml:1"}, {"max_iters", "200"}}),
             "");
 }
 
 TEST(RateLeftHigh, IsSaidOfAStageBeneathThePresetsDecay) {
-  EXPECT_THAT(left_high("dag_predictor_small", {{"max_iters", "1500"}}, /*of_stage=*/true),
+  EXPECT_THAT(left_high(preset_config("dag_predictor"), {{"max_iters", "1500"}}, /*of_stage=*/true),
               ::testing::HasSubstr("HINT: \"lr_decay_iters\": 1500"));
-  EXPECT_EQ(left_high("dag_predictor_small", {{"max_iters", "1500"}, {"lr_decay_iters", "4000"}},
-                      /*of_stage=*/true),
-            "")
+  EXPECT_EQ(
+      left_high(preset_config("dag_predictor"), {{"max_iters", "1500"}, {"lr_decay_iters", "4000"}},
+                /*of_stage=*/true),
+      "")
       << "it is the line's";
 }
 
