@@ -126,7 +126,7 @@ TEST_F(DraftRequests, HaveTheKeysOfEveryIteration) {
 // What is drawn for whole sequences is of evaluations.
 TEST_F(DraftRequests, GrowWithCountsThatAreFixed) {
   testing::save_state("round", "last", testing::saved_state("looped_tiny", "rain", 30));
-  const auto refused = [](const auto& parse) { return refusal_of(parse).what(); };
+  const auto refused = [](const auto& parse) { return std::string(refusal_of(parse).what()); };
   const Words words = {"round", "--policy=loop_counts_eval=sampled"};
   EXPECT_THAT(refused([&] { parse_generate(words); }), HasSubstr("a count for each sequence"));
   EXPECT_THAT(refused([&] { parse_trace(words); }), HasSubstr("a count for each sequence"));
