@@ -282,7 +282,7 @@ TEST(WiringRecipes, EachCanBeRun) {
       EXPECT_TRUE(is_small(setting.preset));
       RunConfig config;
       EXPECT_NO_THROW(config = resolved(setting.preset, setting.values).config);
-      EXPECT_LE(config.training.max_iters, 600);
+      EXPECT_LE(config.training.max_iters, 4000);
     }
   }
 }
