@@ -11,8 +11,8 @@ namespace fathom {
 // gives to its ranks; a script between the two has it as well. Nothing: that is not known.
 std::optional<int64_t> launcher_start(const char* variable);
 
-// Whether a file or a folder was written before that, by clocks that may differ by two seconds. False:
-// it was not, or nobody knows.
+// Whether a file or a folder was written before that, by clocks that may differ by two seconds.
+// False: it was not, or nobody knows.
 bool is_older_than_launcher(const std::string& file, const char* variable);
 
 }  // namespace fathom
