@@ -6,7 +6,6 @@
 #include "fathom/config/path_text.h"
 #include "fathom/io/files.h"
 #include "fathom/model/spec/loop_counts.h"
-#include "fathom/model/spec/policy.h"
 #include "fathom/study/asked/loop_lists.h"
 #include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/numbers_options.h"
@@ -44,13 +43,6 @@ void require_no_corpus(const FieldList& list, const char* file) {
     if (list.given(key))
       misuse(fmt::format("{} is a file of its own, and {} is of a corpus", file, key),
              "leave one of them out; --examples says how many questions");
-}
-
-// Each text is to be asked at the same depth.
-void require_no_draws(const ModelChoice& choice) {
-  ModelConfig model = settle_state(choice).config.model;
-  apply_thresholds(choice, model);
-  refuse_draws(make_policy(model));
 }
 
 void settle_choices(const FieldList& list, EvalRequest& request) {

@@ -1,7 +1,6 @@
 #include "fathom/cli/trace/request.h"
 
 #include "fathom/base/error.h"
-#include "fathom/model/spec/policy.h"
 #include "fathom/study/asked/typed_text.h"
 #include "fathom/train/recipe/suggested_words.h"
 
@@ -63,9 +62,8 @@ std::optional<TraceRequest> parse_trace(const Arguments& arguments) {
   settle(list, request.output);
   settle(request.model);
   require_next_token(request.model, "trace");
-  ModelConfig model = settle_state(request.model).config.model;
-  apply_thresholds(request.model, model);
-  refuse_draws(make_policy(model));
+  settle_state(request.model);
+  require_no_draws(request.model);
   request.notices = notices_of(list);
   return request;
 }

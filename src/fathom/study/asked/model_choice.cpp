@@ -5,6 +5,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
+#include "fathom/model/spec/policy.h"
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/run_checkpoint.h"
@@ -111,6 +112,12 @@ void require_next_token(const ModelChoice& choice, const std::string& verb) {
                      "those before it",
                      choice.run, config.preset, why, verb),
          "`fathom eval` shows how good it is at what it was trained for");
+}
+
+void require_no_draws(const ModelChoice& choice) {
+  ModelConfig model = verified_state(choice.folder).config.model;
+  apply_thresholds(choice, model);
+  refuse_draws(make_policy(model));
 }
 
 }  // namespace fathom

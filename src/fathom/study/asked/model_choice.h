@@ -31,6 +31,9 @@ void apply_thresholds(const ModelChoice& choice, ModelConfig& config);
 // Refuses a model that answers something else than the next token, as its checkpoint says. `verb`
 // is for the message.
 void require_next_token(const ModelChoice& choice, const std::string& verb);
+// Refuses loops that draw a count for each sequence of an evaluation, as the choice's settings have
+// it: a text is asked at one depth.
+void require_no_draws(const ModelChoice& choice);
 // Finds the checkpoint's folder. Throws Error(kUsage) when there is none.
 void settle(ModelChoice& choice);
 

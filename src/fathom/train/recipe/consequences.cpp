@@ -135,7 +135,7 @@ std::string high_end(const RunConfig& c, const std::string& remedy) {
 std::string rate_left_high(const FieldList& list, const RunConfig& config) {
   const auto typed = [&](const char* key) {
     const Field* field = list.find(key);
-    return field != nullptr && field->origin().rfind("--", 0) == 0;
+    return field != nullptr && field->is_typed();
   };
   // A file that has both means both.
   const bool is_meant =

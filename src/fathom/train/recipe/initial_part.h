@@ -1,6 +1,5 @@
 // Weights of another model that become a part of a new one, --initial_part, or all but some of
-// them, --initial_model. Torch-free, so that
-// what does not fit is told before a run begins.
+// them, --initial_model. Torch-free, so that what does not fit is told before a run begins.
 #pragma once
 
 #include <cstdint>

@@ -80,8 +80,7 @@ void tell_idle_keys(const FieldList& list, const RunConfig& config,
   if (!may_learn || has_program_labels(config.data)) return;
   for (const std::string& key : architecture->label_keys) {
     const Field& field = *list.find(key);
-    const bool typed = field.origin().rfind("--", 0) == 0;
-    if (typed || list.changes(key))
+    if (field.is_typed() || list.changes(key))
       notices.push_back(
           fmt::format("{} = {} has no effect: {}", key, as_text(field), no_labels(config.data)));
   }
