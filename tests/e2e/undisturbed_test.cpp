@@ -182,15 +182,20 @@ TEST_F(Undisturbed, WhatIsRemovedWhileItIsWrittenIsTheReason) {
                            "--checkpoint_interval=3", "--eval_interval=100000"});
   ASSERT_TRUE(place_->wait_until_there("runs/picked/checkpoints/last"));
   std::error_code error;
-  // What is being written, until a write has met it.
+  const std::string away = place_->path("removed");
+  // What is being written, until a write has met it. By a rename: remove_all() of a folder that is
+  // committed meanwhile would go on in the checkpoint that it became.
   siginfo_t ended = {};
   while (waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
          ended.si_pid == 0)
     for (std::filesystem::directory_iterator it(place_->path("runs/picked/checkpoints"), error),
          end;
          !error && it != end; it.increment(error))
-      if (it->path().filename().string().find(".staging-") != std::string::npos)
-        std::filesystem::remove_all(it->path(), error);
+      if (it->path().filename().string().find(".staging-") != std::string::npos) {
+        std::filesystem::rename(it->path(), away, error);
+        std::filesystem::remove_all(away, error);
+        error.clear();
+      }
   const Outcome o = place_->wait_for(child);
   EXPECT_EQ(o.exit_code, 1);
   EXPECT_THAT(o.err, HasSubstr("a part of the run's folder runs/picked was removed"));
