@@ -11,6 +11,14 @@
 
 namespace fathom::testing {
 
+// Of the totals that are reported: signed to libtorch 1.13, unsigned later.
+template <class Method>
+struct TotalOf;
+template <class T>
+struct TotalOf<void (c10::MemoryReportingInfoBase::*)(void*, int64_t, T, T, c10::Device)> {
+  using type = T;
+};
+
 class MemoryMeter : public c10::MemoryReportingInfoBase {
  public:
   // Bytes beyond those that were there before f, at most at once. Our kernels' own working memory
@@ -18,8 +26,9 @@ class MemoryMeter : public c10::MemoryReportingInfoBase {
   static int64_t peak_of(const std::function<void()>& f) { return measure(f)->peak_; }
   static int64_t requests_of(const std::function<void()>& f) { return measure(f)->requests_; }
 
-  void reportMemoryUsage(void* /*ptr*/, int64_t bytes, int64_t /*total_allocated*/,
-                         int64_t /*total_reserved*/, at::Device /*device*/) override {
+  using Total = TotalOf<decltype(&c10::MemoryReportingInfoBase::reportMemoryUsage)>::type;
+  void reportMemoryUsage(void* /*ptr*/, int64_t bytes, Total /*total_allocated*/,
+                         Total /*total_reserved*/, c10::Device /*device*/) override {
     now_ += bytes;
     peak_ = std::max(peak_, now_);
     requests_ += bytes > 0;
