@@ -21,6 +21,23 @@ std::vector<int> caught_signals() {
   return signals;
 }
 
+// What the process was told to ignore. The loader calls what stands in .preinit_array before the
+// constructors of any library.
+bool g_ignored_at_start[65] = {};
+
+__attribute__((no_sanitize("address", "undefined"))) void note_ignored(int /*argc*/,
+                                                                       char** /*argv*/,
+                                                                       char** /*environment*/) {
+  for (int signal = 1; signal < 65; ++signal) {
+    struct sigaction action;
+    g_ignored_at_start[signal] =
+        sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+  }
+}
+
+__attribute__((section(".preinit_array"), used)) void (*g_note_ignored)(int, char**,
+                                                                        char**) = note_ignored;
+
 std::vector<std::pair<int, struct sigaction>> g_old_actions;
 // A signal may come in any thread.
 std::atomic<int> g_received{0};
@@ -45,9 +62,9 @@ extern "C" void remember(int signal) {
   g_received.compare_exchange_strong(none, signal);
 }
 
-void ignore(int signal) {
+void set_handler(int signal, void (*handler)(int)) {
   struct sigaction action = {};
-  action.sa_handler = SIG_IGN;
+  action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
   sigaction(signal, &action, nullptr);
 }
@@ -97,12 +114,17 @@ int StopSignal::received() {
   return g_received;
 }
 
+void undo_signals_of_libraries() {
+  for (const int signal : caught_signals())
+    set_handler(signal, g_ignored_at_start[signal] ? SIG_IGN : SIG_DFL);
+}
+
 void ignore_broken_pipes() {
-  ignore(SIGPIPE);
+  set_handler(SIGPIPE, SIG_IGN);
 }
 
 void ignore_file_size_signals() {
-  ignore(SIGXFSZ);
+  set_handler(SIGXFSZ, SIG_IGN);
 }
 
 }  // namespace fathom

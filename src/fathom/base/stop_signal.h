@@ -27,6 +27,11 @@ class StopSignal {
   static int received();
 };
 
+// Libraries put handlers of their own on signals while they are loaded (libtorch of Debian 13 links
+// one that takes HUP, whatever nohup said). From now on what StopSignal catches ends this process
+// or is ignored by it as it was told when it was started. Of use in a program's main, once.
+void undo_signals_of_libraries();
+
 // From now on a write to a pipe whose reader has gone, or beyond the limit on file sizes, fails
 // with EPIPE or EFBIG where it would have ended the process. StopSignal does the first too, for
 // work must not die of whoever read its progress.

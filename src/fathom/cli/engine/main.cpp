@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include "fathom/base/error.h"
+#include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/cli/engine/engine_verbs.h"
 #include "fathom/cli/verbs.h"
@@ -58,6 +59,7 @@ int run(int argc, char** argv) {
 }  // namespace fathom
 
 int main(int argc, char** argv) {
+  fathom::undo_signals_of_libraries();
   fathom::keep_freed_memory();
   return fathom::guarded(fathom::run, argc, argv);
 }
