@@ -285,6 +285,7 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   if (!predictor) {
     out->freezes = freezes;
     out->parts_of = predictor_parts;
+    out->tells_of_part = told_of_predictor;
     out->begins_anew = begins_anew;
   }
   return out;

@@ -105,6 +105,7 @@ bool is_stack(const OwnSettings& own) {
 void add_full_models_slots(FieldList& list, OwnSettings& own) {
   const DagSettings d;
   own.flag("dag_post_block", false), own.flag("freeze_gpt", false);
+  own.flag("dag_take_tables", false);
   own.text("dag_mix", "ln_scale"), own.number("dag_scale", d.scale);
   own.number("dag_embed_top", d.embed_top);
   own.number("plan_loss_weight", d.plan_loss_weight), own.number("lm_loss_weight", 0);
@@ -118,6 +119,7 @@ void add_full_models_slots(FieldList& list, OwnSettings& own) {
          "a predictor learns programs alone, full models beside the next token");
   refuse("lm_loss_weight", "a predictor has no head, so no next token's loss");
   refuse("freeze_gpt", "all of a predictor makes programs");
+  refuse("dag_take_tables", "a predictor takes no other's part");
 }
 
 void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
@@ -162,6 +164,9 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
         .needs("dag_mix = ln_scale", [&own] { return own.text("dag_mix") == "ln_scale"; });
     add.flag("freeze_gpt", false,
              "train the DAG alone: all else stays as it is but for what unfreeze names");
+    add.flag("dag_take_tables", false,
+             "what initial_part takes from a predictor: its token and position tables, too")
+        .needs(kOfStack, [&own] { return is_stack(own); });
   }
   add.flag("dag_pre_block", d.pre_block, "a block before the first number of the list")
       .shapes_weights()

@@ -76,6 +76,11 @@ TEST_F(InitialPartTest, IsTheExperimentsToName) {
   EXPECT_EQ(part.names[1].theirs, "theirs.down");
   EXPECT_EQ(n_layers_, (std::pair<int64_t, int64_t>(config_.model.backbone.n_layer,
                                                     RunState().config.model.backbone.n_layer)));
+  EXPECT_TRUE(part.notices.empty());
+  architecture_->tells_of_part = [](const ModelConfig&, const ModelConfig&) {
+    return std::vector<std::string>{"it will sing"};
+  };
+  EXPECT_THAT(found().notices, ::testing::ElementsAre("it will sing"));
   architecture_->parts_of = [](const ModelConfig&, const ModelConfig&) -> std::vector<PartName> {
     misuse("they do not go together", "take another");
   };

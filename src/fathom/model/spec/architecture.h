@@ -57,6 +57,10 @@ struct Architecture {
   // Throws Error(kUsage) where the two do not go together. Null: none do.
   std::function<std::vector<PartName>(const ModelConfig& ours, const ModelConfig& theirs)>
       parts_of = {};
+  // What such a part would do otherwise here than there though all of its weights fit, a sentence
+  // each; null: nothing.
+  std::function<std::vector<std::string>(const ModelConfig& ours, const ModelConfig& theirs)>
+      tells_of_part = {};
   // Names of parameters that begin as initialised where a model starts from all weights of
   // `theirs` (--initial_model), which has none of those names; what is Part::kOwn may be missing
   // anyway. Throws Error(kUsage) where the two do not go together. Null: none do.

@@ -13,8 +13,9 @@
 namespace fathom {
 
 struct InitialPart {
-  std::string checkpoint;       // folder; empty: there is none
-  std::vector<PartName> names;  // each of both models, of equal shapes
+  std::string checkpoint;            // folder; empty: there is none
+  std::vector<PartName> names;       // each of both models, of equal shapes
+  std::vector<std::string> notices;  // the experiment's tells_of_part
 };
 
 // The part that `run_or_checkpoint` gives a model of `config`, with so many rows of its token
