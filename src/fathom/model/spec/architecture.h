@@ -43,10 +43,11 @@ struct Architecture {
   // setting halt_rule's.
   std::function<void(const ModelConfig& config, DepthPlan& plan, Policy& policy)> change_plan = {};
   // A switch among its settings that freezes what `freeze` names and `unfreeze` does not, patterns
-  // as of the keys of these names, which have the last word (train/recipe/freeze.h).
+  // as of the keys of these names, which have the last word (train/recipe/freeze.h); and settings
+  // of parts of it, `groups`, as of the key parameter_groups, whose own groups come first.
   struct Freeze {
     bool acts = false;
-    std::string freeze, unfreeze;
+    std::string freeze, unfreeze, groups;
   };
   std::function<Freeze(const ModelConfig& config)> freezes = {};
   // Parameters besides the plan's. They become Part::kOwn, and their names are theirs alone.
