@@ -119,6 +119,7 @@ TEST_F(NumbersRuns, APredictorBecomesAPart) {
   const std::string same = given("same", {});
   EXPECT_THAT(same, HasSubstr("are a part of the model"));
   EXPECT_THAT(same, ::testing::Not(HasSubstr("the predictor chose"))) << "they are made for it";
+  EXPECT_THAT(same, HasSubstr("trained with result_digits = 0"));
   EXPECT_THAT(given("other", {"--softmax_temperature=20"}), HasSubstr("the predictor chose"));
   const auto bytes_of = [](const std::string& run, const std::string& name) {
     const auto file =

@@ -42,6 +42,18 @@ std::map<std::string, std::vector<int64_t>> shapes_of(const ModelConfig& model,
   return shapes;
 }
 
+// Of generated texts, where one model's end with the expression and the other's go on.
+std::string told_of_results(const DataConfig& ours, const DataConfig& theirs) {
+  const int64_t a = ours.numbers.result_digits, b = theirs.numbers.result_digits;
+  if (!names_numbers(ours.dataset) || !names_numbers(theirs.dataset) || (a > 0) == (b > 0))
+    return "";
+  return fmt::format(
+      "initial_part was trained with result_digits = {}, and the texts of this run have "
+      "result_digits = {}: what follows an expression is new to it, and --result_digits={} where "
+      "it is trained would show it the same texts",
+      b, a, a);
+}
+
 // The tensors that the experiment names, of one checkpoint; `misfits`: what does not fit.
 void look_for_part(const std::string& checkpoint, const RunConfig& config, int64_t vocab_size,
                    InitialPart& part, std::vector<std::string>& misfits) {
@@ -65,8 +77,11 @@ void look_for_part(const std::string& checkpoint, const RunConfig& config, int64
     if (std::string why = misfit(file, name, ours->second); !why.empty())
       misfits.push_back(std::move(why));
   }
+  part.notices.clear();
   if (architecture.tells_of_part)
     part.notices = architecture.tells_of_part(config.model, state.config.model);
+  if (std::string told = told_of_results(config.data, state.config.data); !told.empty())
+    part.notices.push_back(std::move(told));
 }
 
 }  // namespace
