@@ -92,6 +92,13 @@ bool has_step(const TokenProgram& program, const Is& is) {
   return false;
 }
 
+bool divides_by_zero(const TokenProgram& program) {
+  return has_step(program, [&](size_t k) {
+    return program.operations[k] == to_text(Operation::kDivide) &&
+           node_value(program, operands_of(program, k).second) == 0;
+  });
+}
+
 // What is written is a stack's, value by value and step by step; of a list it says the result
 // alone.
 bool is_written_alike(const TextPrograms& text) {
@@ -237,7 +244,8 @@ nlohmann::json program_json(const TextPrograms& text, size_t token) {
                         {"formula", formula_of(program)},
                         {"values", values},
                         {"steps", steps},
-                        {"result", node_value(program, values.size() + steps.size() - 1)}};
+                        {"result", node_value(program, values.size() + steps.size() - 1)},
+                        {"divides_by_zero", divides_by_zero(program)}};
   if (!text.predictor && text.settings.fold == Fold::kGate) out["gate"] = program.gate;
   return out;
 }
@@ -307,12 +315,8 @@ std::string formula_of(const TokenProgram& program) {
 }
 
 std::string equation_of(const TokenProgram& program) {
-  const auto by_zero = [&](size_t k) {
-    return program.operations[k] == to_text(Operation::kDivide) &&
-           node_value(program, operands_of(program, k).second) == 0;
-  };
   return equation(formula_of(program), has_step(program, [](size_t) { return true; }),
-                  program.hard_values.back(), has_step(program, by_zero), kValue);
+                  program.hard_values.back(), divides_by_zero(program), kValue);
 }
 
 report::Graph graph_of(const TokenProgram& program) {

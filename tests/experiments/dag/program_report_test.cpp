@@ -240,6 +240,9 @@ TEST(ProgramReport, AChosenDivisionByZeroIsSaid) {
   EXPECT_THAT(report::render_terminal(program_report(text, 1)),
               HasSubstr("chosen: 2 / (3 - 3) has no value: it divides by 0"));
   EXPECT_THAT(graph_of(text.programs[1]).title, HasSubstr("has no value"));
+  const auto json = nlohmann::json::parse(report::render_json(program_report(text, 1)));
+  EXPECT_EQ(json["programs"][0]["divides_by_zero"], true);
+  EXPECT_EQ(json["programs"][0]["result"], nullptr);
   // One that identity drops is none of the result's.
   TokenProgram& dropped = text.programs[1];
   dropped.operations = {"divide", "identity"};
@@ -265,6 +268,7 @@ TEST(ProgramReport, OfATokenShowsBothBesideOneAnother) {
   EXPECT_EQ(program["steps"][1]["mixed"], 16.9);
   EXPECT_EQ(program["values"][2]["value"], 3.4);
   EXPECT_EQ(program["result"], 17.2);
+  EXPECT_EQ(program["divides_by_zero"], false);
   EXPECT_EQ(program["gate"], 0.25);
   EXPECT_EQ(json["written"]["operations"], (nlohmann::json{"subtract", "multiply"}));
   bool draws = false;
