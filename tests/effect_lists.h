@@ -86,6 +86,7 @@ inline constexpr const char* kPlanEffects[] = {
     "result_digits",
     "shuffle_labels",
     "stream_share",
+    "max_cut_share",
     "numbers_tokenizer",
     "train_seed",
     "val_seed",

@@ -198,20 +198,44 @@ std::vector<ParameterSpec> parameters(const ModelConfig& config, const DepthPlan
   return own.take();
 }
 
+// Patterns of so many of a layer's parts, which are its first ones.
+std::vector<std::string> part_patterns(const LayerSpec& layer, const WiringParts& parts) {
+  std::vector<std::string> patterns;
+  const auto add = [&](const auto& all, int n) {
+    for (int k = 0; k < n; ++k) patterns.push_back(all.at(size_t(k)).name() + ".*");
+  };
+  add(layer.attention, parts.attentions);
+  add(layer.mlp, parts.mlps);
+  add(layer.norm, parts.norms);
+  return patterns;
+}
+
 // Patterns of all that the DAG's layer has to itself.
-std::string dag_patterns(const ModelConfig& config) {
-  const DepthPlan plan = make_depth_plan(config);
-  const LayerSpec& layer = dag_layer_of(plan);
-  std::vector<std::string> own = {"dag.*"};
-  for (const AttentionSpec& a : layer.attention) own.push_back(a.name() + ".*");
-  for (const MlpSpec& m : layer.mlp) own.push_back(m.name() + ".*");
-  for (const NormSpec& n : layer.norm) own.push_back(n.name() + ".*");
+std::string dag_patterns(const DepthPlan& plan) {
+  std::vector<std::string> own =
+      part_patterns(dag_layer_of(plan), check_wiring(plan.wirings.back()));
+  own.insert(own.begin(), "dag.*");
   return join(own, ",");
+}
+
+// Of all that a predictor has of it.
+std::string predictor_groups(const ModelConfig& config, const DepthPlan& plan) {
+  DagSettings settings = settings_of(config.own);
+  const int64_t until = config.own.integer("predictor_frozen_until");
+  const double rate = config.own.number("predictor_lr");
+  if (settings.executor != Executor::kStack || (until == 0 && rate == 1)) return "";
+  settings.adapter = false;  // which is the full model's own
+  const Wiring alone = WiringMaker(settings, /*predictor=*/true).make();
+  std::vector<std::string> own = part_patterns(dag_layer_of(plan), check_wiring(alone));
+  own.insert(own.begin(), {"dag.value.*", "dag.op.*"});
+  for (std::string& pattern : own) pattern += fmt::format(": lr={}, frozen_until={}", rate, until);
+  return join(own, "; ");
 }
 
 Architecture::Freeze freezes(const ModelConfig& config) {
   if (settings_of(config.own).depth == 0) return {};
-  return {config.own.flag("freeze_gpt"), "*", dag_patterns(config)};
+  const DepthPlan plan = make_depth_plan(config);
+  return {config.own.flag("freeze_gpt"), "*", dag_patterns(plan), predictor_groups(config, plan)};
 }
 
 // ---- What is learned
@@ -285,6 +309,7 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   if (!predictor) {
     out->freezes = freezes;
     out->parts_of = predictor_parts;
+    out->tells_of_part = told_of_predictor;
     out->begins_anew = begins_anew;
   }
   return out;

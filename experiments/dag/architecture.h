@@ -33,10 +33,13 @@ std::string names_of(const std::vector<Operation>& operations);  // "add, identi
 // model that has other parts than this one without its DAG.
 std::vector<std::string> begins_anew(const ModelConfig& ours, const ModelConfig& theirs);
 
-// What a full model takes from a trained predictor: all that makes its programs. Tables and the
-// norm behind the predictor's blocks are none of it. Throws Error(kUsage) that names both where
-// `theirs` is no predictor, or where they have not the same executor, domain, dag_depth, dag_ops,
-// n_embd, n_head, biases and activation.
+// What a full model takes from a trained predictor: all that makes its programs, and with
+// dag_take_tables the tables of tokens and positions that both have. The norm behind the
+// predictor's blocks is none of it. Throws Error(kUsage) that names both where `theirs` is no
+// predictor, or where they have not the same executor, domain, dag_depth, dag_ops, n_embd, n_head,
+// biases, activation and norm_eps.
 std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig& theirs);
+// That these weights choose otherwise here, by another dag_select or temperature.
+std::vector<std::string> told_of_predictor(const ModelConfig& ours, const ModelConfig& theirs);
 
 }  // namespace fathom::dag

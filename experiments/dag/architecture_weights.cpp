@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "experiments/dag/architecture.h"
@@ -60,6 +61,7 @@ std::vector<Matched> what_must_match(const ModelConfig& ours, const ModelConfig&
   number("n_head", x.n_head, y.n_head);
   number("bias", x.bias, y.bias);
   text("activation", act(x), act(y));
+  number("norm_eps", x.norm_eps, y.norm_eps);
   return out;
 }
 
@@ -80,6 +82,19 @@ void check_match(const ModelConfig& ours, const ModelConfig& theirs) {
         fmt::format("the predictor has {}, and the model {}", join(has, ", "), join(asked, ", ")),
         "a predictor feeds models of its own size and program: give one of them the other's "
         "settings");
+}
+
+// How it chooses where nobody learns, as its command line says it.
+std::string choices_of(const OwnSettings& own) {
+  const DagSettings s = settings_of(own);
+  const bool draws = s.select == Select::kGumbel || s.select == Select::kGumbelSt;
+  return fmt::format("--dag_select={} --{}={:g}", own.text("dag_select"),
+                     draws ? "gumbel_temperature_end" : "softmax_temperature",
+                     draws ? s.gumbel_temperature_end : s.softmax_temperature);
+}
+
+bool is_table(const ParameterSpec& spec) {
+  return spec.part == Part::kTokenTable || spec.part == Part::kPositionTable;
 }
 
 }  // namespace
@@ -129,7 +144,22 @@ std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig
       if (spec.name.rfind(part.theirs, 0) == 0)
         tensors.push_back({part.ours + spec.name.substr(part.theirs.size()), spec.name});
   }
+  if (!ours.own.flag("dag_take_tables")) return tensors;
+  std::set<std::string> tables;
+  for (const ParameterSpec& spec : parameter_table(theirs, /*vocab_size=*/2))
+    if (is_table(spec)) tables.insert(spec.name);
+  for (const ParameterSpec& spec : parameter_table(ours, /*vocab_size=*/2))
+    if (is_table(spec) && tables.count(spec.name) > 0) tensors.push_back({spec.name, spec.name});
   return tensors;
+}
+
+std::vector<std::string> told_of_predictor(const ModelConfig& ours, const ModelConfig& theirs) {
+  const std::string a = choices_of(ours.own), b = choices_of(theirs.own);
+  if (a == b) return {};
+  return {
+      fmt::format("the predictor chose operations by {}, and this model chooses by {}: its "
+                  "programs are not the predictor's, which {} keeps",
+                  b, a, b)};
 }
 
 }  // namespace fathom::dag

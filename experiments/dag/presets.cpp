@@ -36,6 +36,10 @@ void full(RunConfig& c) {
 // The one whose executor, operations and fold are those of the predictors.
 const Settings kStack = {{"dag_executor", "stack"}, {"dag_mix", "gate"}};
 
+// Of predictors for characters and of what they feed: with another one its programs would be
+// others.
+constexpr std::pair<const char*, const char*> kSharp = {"softmax_temperature", "2"};
+
 // The laptop recipe on lines of arithmetic: the model learns to write results.
 void small(RunConfig& c) {
   registry().preset("gpt2ish_shakespeare_cpu").apply(c);
@@ -122,7 +126,7 @@ void predictor_small(RunConfig& c) {
   c.model.backbone.vocab_size.reset();
   set_keys(c, {{"numbers_tokenizer", "char"},
                {"max_decimal_places", "1"},
-               {"softmax_temperature", "2"},
+               kSharp,
                {"log_loss_weight", "10"},
                {"dag_depth", "2"},
                {"n_layer", "4"},
@@ -161,6 +165,7 @@ void register_dag(Registry& registry) {
                [](RunConfig& c) {
                  small(c);
                  set_keys(c, kStack);
+                 set_keys(c, {kSharp});
                });
   registry.add("dag_predictor",
                "reads a program from a sentence: 1 block, 32 wide, 4 operations; its config file's",

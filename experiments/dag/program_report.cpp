@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/data/numbers/english.h"
 #include "fathom/report/render.h"
 
 namespace fathom::dag {
@@ -18,6 +16,8 @@ using report::Cell;
 using report::NumberForm;
 
 constexpr NumberForm kValue = {NumberForm::Kind::kGeneral, 4};
+// What is written is exact, where the model has three digits of it.
+constexpr NumberForm kWritten = {NumberForm::Kind::kGeneral, 9};
 constexpr NumberForm kShare = {NumberForm::Kind::kPercent, 1};
 constexpr size_t kLongestFormula = 100;
 
@@ -40,24 +40,15 @@ double node_value(const TokenProgram& program, size_t node) {
   return sign < 0 ? -size : size;
 }
 
-std::string_view expression_in(std::string_view text) {
-  return trim(text.substr(0, text.find('=')));
-}
-
-bool divides_by_zero(const TokenProgram& program) {
-  for (size_t k = 0; k < program.operations.size(); ++k)
-    if (program.operations[k] == to_text(Operation::kDivide) &&
-        node_value(program, operands_of(program, k).second) == 0)
-      return true;
-  return false;
-}
-
-// "= 17.2", or why there is none. Of 1 / (2 / 0) the infinity within cancels, and it has none
-// either.
-std::string outcome(double value, bool divides_by_zero) {
-  if (divides_by_zero) return "has no value: it divides by 0, for which the executor has 0";
-  return std::isfinite(value) ? "= " + report::shown(value, kValue)
-                              : "is beyond what a number holds";
+// "2 * 8.6 = 17.2", or why there is no value. Of 1 / (2 / 0) the infinity within cancels, and it
+// has none either. Of a number alone that number.
+std::string equation(const std::string& formula, bool computes, double value, bool divides_by_zero,
+                     const NumberForm& form) {
+  if (!computes) return formula;
+  if (divides_by_zero)
+    return formula + " has no value: it divides by 0, for which the executor has 0";
+  return formula + (std::isfinite(value) ? " = " + report::shown(value, form)
+                                         : " is beyond what a number holds");
 }
 
 // Of each node its formula, within parentheses where it is one of two.
@@ -91,10 +82,27 @@ std::vector<bool> reached_nodes(const TokenProgram& program) {
   return reached;
 }
 
+// Whether the result is made of an operation, other than identity, of which `is` says so.
+template <class Is>
+bool has_step(const TokenProgram& program, const Is& is) {
+  const std::vector<bool> reached = reached_nodes(program);
+  for (size_t k = 0; k < program.operations.size(); ++k)
+    if (reached[program.values.size() + k] && !is_identity(program.operations[k]) && is(k))
+      return true;
+  return false;
+}
+
+bool divides_by_zero(const TokenProgram& program) {
+  return has_step(program, [&](size_t k) {
+    return program.operations[k] == to_text(Operation::kDivide) &&
+           node_value(program, operands_of(program, k).second) == 0;
+  });
+}
+
 // What is written is a stack's, value by value and step by step; of a list it says the result
 // alone.
 bool is_written_alike(const TextPrograms& text) {
-  return text.written && text.settings.executor == Executor::kStack;
+  return text.written.program && text.settings.executor == Executor::kStack;
 }
 
 report::Table values_table(const TextPrograms& text, const TokenProgram& program) {
@@ -104,56 +112,73 @@ report::Table values_table(const TextPrograms& text, const TokenProgram& program
                    {"sign", Align::kRight, {NumberForm::Kind::kFixed, 3}},
                    {"ln|v|", Align::kRight, {NumberForm::Kind::kFixed, 3}},
                    {"value", Align::kRight, kValue}};
-  if (is_written_alike(text))
+  // What is chosen has whole signs: beside a number whose sign the model is not sure of.
+  const size_t V = program.values.size();
+  bool has_chosen = false;
+  for (size_t v = 0; v < V; ++v)
+    has_chosen = has_chosen || report::shown(program.values[v], kValue) !=
+                                   report::shown(node_value(program, v), kValue);
+  if (has_chosen) table.columns.push_back({"chosen", Align::kRight, kValue});
+  const bool written = is_written_alike(text);
+  if (written)
     table.columns.insert(table.columns.end(),
                          {{"written", Align::kRight},
                           {"its sign", Align::kRight},
                           {"its ln|v|", Align::kRight, {NumberForm::Kind::kFixed, 3}}});
-  for (size_t v = 0; v < program.values.size(); ++v) {
+  for (size_t v = 0; v < V; ++v) {
     std::vector<Cell> row = {node_name(program, v), program.value_signs[v], program.value_logs[v],
                              program.values[v]};
-    if (is_written_alike(text)) {
-      if (text.written->used[v]) {
-        const Decimal& number = text.written->program.values[v];
-        const double value = number.value();
-        row.insert(row.end(), {to_text(number), value < 0 ? -1 : 1,
-                               std::log(std::max(std::fabs(value), 1e-8))});
-      } else {
-        row.insert(row.end(), {"not in the text"});
-      }
+    if (has_chosen) row.emplace_back(node_value(program, v));
+    if (written && !text.written.program->used[v]) row.insert(row.end(), {"none"});
+    if (written && text.written.program->used[v]) {
+      const Decimal& number = text.written.program->program.values[v];
+      const double value = number.value();
+      row.insert(row.end(),
+                 {to_text(number), value < 0 ? -1 : 1, std::log(std::max(std::fabs(value), 1e-8))});
     }
     table.rows.push_back(std::move(row));
   }
   return table;
 }
 
+// An operand, and of a list, which chooses it, its share.
+std::string operand_text(const TokenProgram& program, size_t node,
+                         const std::vector<double>& shares, size_t k) {
+  const std::string name = node_name(program, node);
+  return shares.empty() ? name : name + ", " + report::shown(shares.at(k), kShare);
+}
+
 report::Table operations_table(const TextPrograms& text, const TokenProgram& program) {
   report::Table table;
   table.title = "operations";
-  table.columns = {
-      {"", Align::kLeft},      {"operation", Align::kLeft}, {"share", Align::kRight, kShare},
-      {"first", Align::kLeft}, {"second", Align::kLeft},    {"result", Align::kRight, kValue}};
+  // Shares of operations are shares_table()'s: all of it is to fit a line.
+  table.columns = {{"", Align::kLeft},
+                   {"operation", Align::kLeft},
+                   {"first", Align::kLeft},
+                   {"second", Align::kLeft},
+                   {"result", Align::kRight, kValue}};
   const bool mixed = !program.step_values.empty();
   if (mixed) table.columns.push_back({"mixed", Align::kRight, kValue});
   const bool written = is_written_alike(text);
   if (written)
     table.columns.insert(table.columns.end(),
-                         {{"written", Align::kLeft}, {"its result", Align::kRight, kValue}});
+                         {{"written", Align::kLeft}, {"its result", Align::kRight, kWritten}});
   for (size_t k = 0; k < program.operations.size(); ++k) {
     const auto [first, second] = operands_of(program, k);
     Cell operation = program.operations[k];
     if (written)
-      operation.marked = program.operations[k] != to_text(text.written->program.operations[k]);
-    std::vector<Cell> row = {node_name(program, program.values.size() + k),
-                             operation,
-                             program.operation_shares[k],
-                             node_name(program, first),
-                             is_identity(program.operations[k]) ? "" : node_name(program, second),
+      operation.marked =
+          program.operations[k] != to_text(text.written.program->program.operations[k]);
+    std::vector<Cell> row = {node_name(program, program.values.size() + k), operation,
+                             operand_text(program, first, program.operand1_shares, k),
+                             is_identity(program.operations[k])
+                                 ? ""
+                                 : operand_text(program, second, program.operand2_shares, k),
                              program.hard_values[k]};
     if (mixed) row.emplace_back(program.step_values[k]);
     if (written)
-      row.insert(row.end(),
-                 {to_text(text.written->program.operations[k]), text.written->results[k]});
+      row.insert(row.end(), {to_text(text.written.program->program.operations[k]),
+                             text.written.program->results[k]});
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -179,9 +204,14 @@ report::ColouredText marked_text(const TextPrograms& text, size_t token) {
   out.categories = {{"this token", '^'}};
   out.legend = "";
   for (size_t i = 0; i < text.tokens.size(); ++i) {
-    report::TextRun run{text.tokens[i]};
-    if (i == token) run.category = 0;
-    out.runs.push_back(std::move(run));
+    out.runs.push_back({text.tokens[i]});
+    if (i != token) continue;
+    report::TextRun& chosen = out.runs.back();
+    chosen.category = 0;
+    // A line break is to be seen, too.
+    for (size_t at = 0; (at = chosen.text.find('\n', at)) != std::string::npos; at += 2)
+      chosen.text.replace(at, 1, "\\n");
+    if (chosen.text != text.tokens[i] && i + 1 < text.tokens.size()) out.runs.push_back({"\n"});
   }
   return out;
 }
@@ -192,7 +222,8 @@ nlohmann::json program_json(const TextPrograms& text, size_t token) {
   for (size_t v = 0; v < program.values.size(); ++v)
     values.push_back({{"value", program.values[v]},
                       {"sign", program.value_signs[v]},
-                      {"log", program.value_logs[v]}});
+                      {"log", program.value_logs[v]},
+                      {"chosen", node_value(program, v)}});
   for (size_t k = 0; k < program.operations.size(); ++k) {
     const auto [first, second] = operands_of(program, k);
     nlohmann::json step = {{"operation", program.operations[k]},
@@ -213,27 +244,28 @@ nlohmann::json program_json(const TextPrograms& text, size_t token) {
                         {"formula", formula_of(program)},
                         {"values", values},
                         {"steps", steps},
-                        {"result", node_value(program, values.size() + steps.size() - 1)}};
+                        {"result", node_value(program, values.size() + steps.size() - 1)},
+                        {"divides_by_zero", divides_by_zero(program)}};
   if (!text.predictor && text.settings.fold == Fold::kGate) out["gate"] = program.gate;
   return out;
 }
 
-nlohmann::json written_json(const TextPrograms& text) {
-  if (text.expression.empty()) return nullptr;
-  const bool by_zero = fathom::divides_by_zero(text.expression);
-  nlohmann::json out = {
-      {"expression", to_text(text.expression)},
-      {"value", by_zero ? nlohmann::json() : nlohmann::json(text.expression_value)},
-      {"divides_by_zero", by_zero}};
-  if (!text.written) return out;
+nlohmann::json written_json(const WrittenText& written) {
+  if (written.expression.empty()) return nullptr;
+  const bool by_zero = fathom::divides_by_zero(written.expression);
+  nlohmann::json out = {{"expression", to_text(written.expression)},
+                        {"value", by_zero ? nlohmann::json() : nlohmann::json(written.value)},
+                        {"divides_by_zero", by_zero}};
+  if (!written.program) return out;
+  const NumberProgram& program = written.program->program;
   nlohmann::json values = nlohmann::json::array(), operations = nlohmann::json::array();
-  for (size_t v = 0; v < text.written->program.values.size(); ++v)
-    values.push_back({{"value", text.written->program.values[v].value()},
-                      {"written", to_text(text.written->program.values[v])},
-                      {"used", bool{text.written->used[v]}}});
-  for (const Operation operation : text.written->program.operations)
-    operations.push_back(to_text(operation));
-  out.update({{"values", values}, {"operations", operations}, {"results", text.written->results}});
+  for (size_t v = 0; v < program.values.size(); ++v)
+    values.push_back({{"value", program.values[v].value()},
+                      {"written", to_text(program.values[v])},
+                      {"used", bool{written.program->used[v]}}});
+  for (const Operation operation : program.operations) operations.push_back(to_text(operation));
+  out.update(
+      {{"values", values}, {"operations", operations}, {"results", written.program->results}});
   return out;
 }
 
@@ -249,42 +281,25 @@ report::Report begun_report(const TextPrograms& text, const std::string& title) 
                    {"executor", stack ? "stack" : "scratch"},
                    {"operations", names},
                    {"behind", text.behind},
-                   {"written", written_json(text)},
+                   {"written", written_json(text.written)},
+                   {"reason", text.written.reason},
                    {"programs", nlohmann::json::array()}};
   report.add(report::Paragraph{fmt::format("{}, at step {}", title, with_commas(text.step))});
   return report;
 }
 
-std::string written_sentence(const TextPrograms& text) {
-  if (text.expression.empty())
-    return fmt::format("written: nothing that could be compared ({})", text.unwritten);
-  return fmt::format("written: {} {}{}", to_text(text.expression),
-                     outcome(text.expression_value, fathom::divides_by_zero(text.expression)),
-                     text.written ? "" : fmt::format(" ({})", text.unwritten));
+std::string written_sentence(const WrittenText& written) {
+  if (written.expression.empty())
+    return fmt::format("written: nothing that could be compared ({})", written.reason);
+  const bool computes = written.expression.size() > 1;
+  return fmt::format("written: {}{}{}",
+                     equation(to_text(written.expression), computes, written.value,
+                              fathom::divides_by_zero(written.expression), kWritten),
+                     computes ? "" : ", no operation",
+                     written.reason.empty() ? "" : fmt::format(" ({})", written.reason));
 }
 
 }  // namespace
-
-WrittenProgram written_program(std::string_view text, const DagSettings& settings) {
-  WrittenProgram out;
-  out.program = program_of(from_english(expression_in(text)), static_cast<size_t>(settings.depth));
-  out.used = used_values(out.program);
-  out.results = results_of(out.program);
-  return out;
-}
-
-void read_written(std::string_view text, TextPrograms& programs) {
-  programs.expression.clear();
-  programs.written.reset();
-  try {
-    programs.expression = from_english(expression_in(text));
-    programs.expression_value = value_of_expression(programs.expression);
-    programs.written = written_program(text, programs.settings);
-  } catch (const Error& error) {
-    programs.unwritten = error.what();
-    if (!error.hint().empty()) programs.unwritten += "; " + error.hint();
-  }
-}
 
 std::pair<size_t, size_t> operands_of(const TokenProgram& program, size_t k) {
   if (!program.operand1.empty()) return {program.operand1.at(k), program.operand2.at(k)};
@@ -299,11 +314,16 @@ std::string formula_of(const TokenProgram& program) {
   return wrapped ? formula.substr(1, formula.size() - 2) : formula;
 }
 
+std::string equation_of(const TokenProgram& program) {
+  return equation(formula_of(program), has_step(program, [](size_t) { return true; }),
+                  program.hard_values.back(), divides_by_zero(program), kValue);
+}
+
 report::Graph graph_of(const TokenProgram& program) {
   const size_t V = program.values.size(), D = program.operations.size();
   const std::vector<bool> reached = reached_nodes(program);
   report::Graph graph;
-  graph.title = formula_of(program);
+  graph.title = equation_of(program);
   for (size_t node = 0; node < V + D; ++node) {
     report::Graph::Node out{node_name(program, node)};
     if (node >= V)
@@ -330,16 +350,13 @@ report::Report program_report(const TextPrograms& text, size_t token) {
                                      quoted_start(text.tokens.at(token))));
   report.values["programs"].push_back(program_json(text, token));
   report.add(marked_text(text, token));
-  std::string lines = fmt::format(
-      "chosen: {} {}", formula_of(program),
-      outcome(node_value(program, program.values.size() + program.operations.size() - 1),
-              divides_by_zero(program)));
+  std::string lines = "chosen: " + equation_of(program);
   if (!program.step_values.empty())
     lines +=
         fmt::format("\nmixed by all shares: {}", report::shown(program.step_values.back(), kValue));
   if (!text.predictor && text.settings.fold == Fold::kGate)
     lines += fmt::format("\ngate: {}", report::shown(program.gate, kValue));
-  lines += "\n" + written_sentence(text);
+  lines += "\n" + written_sentence(text.written);
   if (text.settings.targets == Targets::kSequence)
     lines +=
         "\nIt was trained on what all tokens of a text say on average (dag_targets = sequence)";
@@ -375,7 +392,7 @@ report::Report programs_report(const TextPrograms& text) {
     if (gated) row.emplace_back(program.gate);
     table.rows.push_back(std::move(row));
   }
-  report.add(report::Paragraph{written_sentence(text)});
+  report.add(report::Paragraph{written_sentence(text.written)});
   report.add(std::move(table));
   return report;
 }

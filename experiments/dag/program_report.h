@@ -5,29 +5,16 @@
 // 0 .. V - 1, then the operations' results V .. V + D - 1.
 #pragma once
 
-#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "experiments/dag/program_trace.h"
 #include "experiments/dag/settings.h"
-#include "fathom/data/numbers/expression.h"
-#include "fathom/data/numbers/program.h"
+#include "experiments/dag/written_text.h"
 #include "fathom/report/report.h"
 
 namespace fathom::dag {
-
-// What a text says itself.
-struct WrittenProgram {
-  NumberProgram program;  // padded to the model's depth
-  std::vector<bool> used;
-  std::vector<double> results;  // D
-};
-// Of what stands before the first "=". Throws Error(kUsage) where that is no expression, or none of
-// which programs are made.
-WrittenProgram written_program(std::string_view text, const DagSettings& settings);
 
 struct TextPrograms {
   std::string run, checkpoint;
@@ -37,21 +24,16 @@ struct TextPrograms {
   std::vector<TokenProgram> programs;  // one a token
   DagSettings settings;
   bool predictor = false;
-  // What the text says before the first "=", where that is an expression, and its value (not
-  // finite: it divides by 0, or is beyond what a number holds).
-  std::vector<ExpressionToken> expression;
-  double expression_value = 0;
-  std::optional<WrittenProgram> written;
-  std::string unwritten;  // why there is none
+  WrittenText written;
 };
-// Reads the text for them.
-void read_written(std::string_view text, TextPrograms& programs);
 
 // The nodes that operation k takes, the deeper one of a stack first.
 std::pair<size_t, size_t> operands_of(const TokenProgram& program, size_t k);
 // "2 * (12 - 3.4)", of the likeliest operations and operands; what would be longer than a line has
 // names of nodes in it.
 std::string formula_of(const TokenProgram& program);
+// "2 * (12 - 3.4) = 17.2", or why it has no value.
+std::string equation_of(const TokenProgram& program);
 report::Graph graph_of(const TokenProgram& program);
 
 report::Report program_report(const TextPrograms& text, size_t token);

@@ -105,6 +105,8 @@ bool is_stack(const OwnSettings& own) {
 void add_full_models_slots(FieldList& list, OwnSettings& own) {
   const DagSettings d;
   own.flag("dag_post_block", false), own.flag("freeze_gpt", false);
+  own.flag("dag_take_tables", false);
+  own.integer("predictor_frozen_until", 0), own.number("predictor_lr", 1);
   own.text("dag_mix", "ln_scale"), own.number("dag_scale", d.scale);
   own.number("dag_embed_top", d.embed_top);
   own.number("plan_loss_weight", d.plan_loss_weight), own.number("lm_loss_weight", 0);
@@ -118,6 +120,25 @@ void add_full_models_slots(FieldList& list, OwnSettings& own) {
          "a predictor learns programs alone, full models beside the next token");
   refuse("lm_loss_weight", "a predictor has no head, so no next token's loss");
   refuse("freeze_gpt", "all of a predictor makes programs");
+  for (const char* key : {"dag_take_tables", "predictor_frozen_until", "predictor_lr"})
+    refuse(key, "it is of the part that a full model takes from a predictor");
+}
+
+// What a full model does with the part of it that a predictor may have been.
+void add_predictor_fields(Adder& add, OwnSettings& own) {
+  const auto has_one = [&own] { return is_stack(own); };
+  add.flag("dag_take_tables", false,
+           "what initial_part takes from a predictor: its token and position tables, too")
+      .needs(kOfStack, has_one);
+  add.integer("predictor_frozen_until", 0,
+              "before this step of a stage all that makes programs stays as it is")
+      .at_least(0)
+      .at_most(1e12)
+      .needs(kOfStack, has_one);
+  add.number("predictor_lr", 1, "times the learning rate, of all that makes programs")
+      .above(0)
+      .at_most(1e6)
+      .needs(kOfStack, has_one);
 }
 
 void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
@@ -162,6 +183,7 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
         .needs("dag_mix = ln_scale", [&own] { return own.text("dag_mix") == "ln_scale"; });
     add.flag("freeze_gpt", false,
              "train the DAG alone: all else stays as it is but for what unfreeze names");
+    add_predictor_fields(add, own);
   }
   add.flag("dag_pre_block", d.pre_block, "a block before the first number of the list")
       .shapes_weights()

@@ -70,6 +70,7 @@ TEST(CharTokenizer, NamesAnUnknownCharacterAndItsPlace) {
       error.what(),
       "the character \"\\t\" (U+0009) at position 3 is not in the vocabulary of 4 characters");
   EXPECT_THAT(error.hint(), HasSubstr("--tokenizer byte"));
+  EXPECT_THAT(error.hint(), HasSubstr("--numbers_tokenizer=byte")) << "which nobody prepares";
   EXPECT_THAT(caught([&] { tokenizer->encode("a🙂"); }).what(),
               HasSubstr("(U+1F642) at position 1"));
   const Error crlf = caught([&] { tokenizer->encode("ab\r\n"); });

@@ -1,9 +1,11 @@
 // Runs on generated numbers through the programs: training, evaluation with other numbers, problems
 // in words, and the programs of a text.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "e2e/small_run.h"
 #include "fathom/io/program.h"
+#include "fathom/io/safetensors.h"
 
 namespace fathom::testing {
 namespace {
@@ -88,6 +90,50 @@ TEST_F(NumbersRuns, AnswerProblems) {
   EXPECT_EQ(o.exit_code, 2) << "it answers no tokens";
 }
 
+// What is told of it, and what comes along.
+TEST_F(NumbersRuns, APredictorBecomesAPart) {
+  const auto given = [](const std::string& name, const Words& more) {
+    Words words = {"train",
+                   "dag_small_stack",
+                   "--initial_part=runs/reader/checkpoints/last",
+                   "--run_name=" + name,
+                   "--n_layer=1",
+                   "--n_head=2",
+                   "--n_embd=16",
+                   "--block_size=64",
+                   "--batch_size=4",
+                   "--max_iters=2",
+                   "--eval_interval=2",
+                   "--eval_iters=1",
+                   "--warmup_iters=1",
+                   "--lr_decay_iters=None",
+                   "--threads=1"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = place_->run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    // Sentences are folded.
+    std::string all = o.out;
+    std::replace(all.begin(), all.end(), '\n', ' ');
+    return all;
+  };
+  const std::string same = given("same", {});
+  EXPECT_THAT(same, HasSubstr("are a part of the model"));
+  EXPECT_THAT(same, ::testing::Not(HasSubstr("the predictor chose"))) << "they are made for it";
+  EXPECT_THAT(same, HasSubstr("trained with result_digits = 0"));
+  EXPECT_THAT(given("other", {"--softmax_temperature=20"}), HasSubstr("the predictor chose"));
+  const auto bytes_of = [](const std::string& run, const std::string& name) {
+    const auto file =
+        SafetensorsFile::open(place_->path("runs/" + run + "/checkpoints/last/model.safetensors"));
+    const auto bytes = file.bytes(*file.find(name));
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  given("still", {"--dag_take_tables=True", "--freeze=*_table.*", "--predictor_frozen_until=2"});
+  for (const char* name : {"token_table.0.weight", "position_table.0.weight", "dag.op.up.weight"})
+    EXPECT_EQ(bytes_of("still", name), bytes_of("reader", name)) << name;
+  EXPECT_NE(bytes_of("same", "token_table.0.weight"), bytes_of("reader", "token_table.0.weight"));
+  EXPECT_NE(bytes_of("same", "dag.op.up.weight"), bytes_of("reader", "dag.op.up.weight"));
+}
+
 TEST_F(NumbersRuns, ShowTheProgramsOfAText) {
   for (const char* name : {"sums", "reader"}) {
     const json shown = json_of({"dag", name, "--text=1.5 plus 2 * 3"});
@@ -106,6 +152,9 @@ TEST_F(NumbersRuns, ShowTheProgramsOfAText) {
   const Outcome story = place_->run({"dag", "sums", "--text=Once upon a time"});
   EXPECT_EQ(story.exit_code, 0) << story.err;
   EXPECT_THAT(story.out, HasSubstr("written: nothing that could be compared"));
+  const Outcome strange = place_->run({"dag", "sums", "--text=3 \u00d7 4"});
+  EXPECT_EQ(strange.exit_code, 2);
+  EXPECT_THAT(strange.err, HasSubstr("--numbers_tokenizer=byte"));
   if (find_program("dot").empty()) GTEST_SKIP() << "Graphviz is not installed";
   const Outcome drawn = place_->run({"dag", "sums", "--text=1 + 2", "--output=program.svg"});
   EXPECT_EQ(drawn.exit_code, 0) << drawn.err;

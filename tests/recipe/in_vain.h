@@ -31,6 +31,7 @@ inline std::vector<InVain> in_vain_of_numbers() {
                                                         {"result_digits", "2"},
                                                         {"shuffle_labels", "True"},
                                                         {"stream_share", "0.5"},
+                                                        {"max_cut_share", "0.4"},
                                                         {"numbers_tokenizer", "byte"},
                                                         {"train_seed", "3"},
                                                         {"val_seed", "4"},
@@ -43,11 +44,12 @@ inline std::vector<InVain> in_vain_of_numbers() {
                    "number_identity = pad",
                    {{"dataset", "numbers"}, {"number_identity", "none"}},
                    {{"number_identity", "pad"}}});
-  all.push_back({"shuffle_labels",
-                 "True",
-                 "stream_share below 1",
-                 {{"dataset", "numbers"}, {"stream_share", "1"}},
-                 {{"stream_share", "0.5"}}});
+  for (const auto& [key, text] : {std::pair{"shuffle_labels", "True"}, {"max_cut_share", "0.4"}})
+    all.push_back({key,
+                   text,
+                   "stream_share below 1",
+                   {{"dataset", "numbers"}, {"stream_share", "1"}},
+                   {{"stream_share", "0.5"}}});
   return all;
 }
 

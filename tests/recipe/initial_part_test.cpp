@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/text.h"
 #include "fathom/io/checkpoint_folder.h"
 #include "fathom/io/safetensors.h"
 #include "fathom/train/recipe/run_state.h"
@@ -49,7 +50,7 @@ class InitialPartTest : public ::testing::Test {
       views.push_back({name, dtype, shape, {zeros.data(), size}});
     }
     CheckpointWriter writer(checkpoint_);
-    write_file_durably(writer.path() + "/state.json", as_bytes(to_json(RunState()).dump()));
+    write_file_durably(writer.path() + "/state.json", as_bytes(to_json(state_).dump()));
     write_safetensors(writer.path() + "/model.safetensors", views);
     writer.commit();
   }
@@ -61,6 +62,7 @@ class InitialPartTest : public ::testing::Test {
   }
 
   testing::TempFolder folder_;
+  RunState state_;  // of the checkpoint
   std::string checkpoint_ = folder_ / "last";
   std::shared_ptr<Architecture> architecture_ = std::make_shared<Architecture>();
   std::vector<PartName> names_ = {{"idea.up", "theirs.up"}, {"idea.down", "theirs.down"}};
@@ -76,10 +78,35 @@ TEST_F(InitialPartTest, IsTheExperimentsToName) {
   EXPECT_EQ(part.names[1].theirs, "theirs.down");
   EXPECT_EQ(n_layers_, (std::pair<int64_t, int64_t>(config_.model.backbone.n_layer,
                                                     RunState().config.model.backbone.n_layer)));
+  EXPECT_TRUE(part.notices.empty());
+  architecture_->tells_of_part = [](const ModelConfig&, const ModelConfig&) {
+    return std::vector<std::string>{"it will sing"};
+  };
+  EXPECT_THAT(found().notices, ::testing::ElementsAre("it will sing"));
   architecture_->parts_of = [](const ModelConfig&, const ModelConfig&) -> std::vector<PartName> {
     misuse("they do not go together", "take another");
   };
   EXPECT_THAT(refused(), HasSubstr("they do not go together"));
+}
+
+TEST_F(InitialPartTest, TextsThatGoOnWhereItsOwnEndedAreTold) {
+  const auto told = [this](const char* theirs, int64_t digits, const char* ours, int64_t here) {
+    state_.config.data.dataset = theirs;
+    state_.config.data.numbers.result_digits = digits;
+    save({{"theirs.up", {4, 3}}, {"theirs.down", {3, 4}}});
+    config_.data.dataset = ours;
+    config_.data.numbers.result_digits = here;
+    return join(found().notices, "; ");
+  };
+  EXPECT_EQ(told("numbers", 0, "numbers", 4),
+            "initial_part was trained with result_digits = 0, and the texts of this run have "
+            "result_digits = 4: what follows an expression is new to it, and --result_digits=4 "
+            "where it is trained would show it the same texts");
+  EXPECT_THAT(told("numbers", 4, "rain, numbers", 0), HasSubstr("--result_digits=0"));
+  EXPECT_EQ(told("numbers", 3, "numbers", 4), "") << "both have them";
+  EXPECT_EQ(told("numbers", 0, "numbers", 0), "");
+  EXPECT_EQ(told("numbers", 0, "rain", 4), "");
+  EXPECT_EQ(told("rain", 0, "numbers", 4), "");
 }
 
 TEST_F(InitialPartTest, WhatDoesNotFitIsToldAtOnceWithBothShapes) {

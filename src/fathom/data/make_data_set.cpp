@@ -118,7 +118,6 @@ std::string epoch_notice(const Corpus& corpus, const DataOptions& o) {
 
 // Of examples that are longer than a row.
 std::string cut_notice(const Corpus& corpus, const DataOptions& o, int64_t most) {
-  constexpr double kMostCut = 0.5;
   const NumbersData::Lengths lengths = numbers_data(corpus, o)->lengths(most);
   if (lengths.cut == 0) return "";
   // A shift token is one of the block's.
@@ -127,9 +126,10 @@ std::string cut_notice(const Corpus& corpus, const DataOptions& o, int64_t most)
       "block_size = {} cuts {:.1f} % of {}'s first {} sequences, from which no program is "
       "learned then",
       o.rows.T + shift, 100 * lengths.cut, corpus.name(), with_commas(most));
-  if (lengths.cut > kMostCut)
-    misuse(cuts, fmt::format("--block_size={} holds all of them; with --stream_share=1 none is cut",
-                             lengths.longest + shift));
+  if (const double most_cut = corpus.numbers()->max_cut_share; lengths.cut > most_cut)
+    misuse(cuts + fmt::format(" (max_cut_share = {:g})", most_cut),
+           fmt::format("--block_size={} holds all of them; with --stream_share=1 none is cut",
+                       lengths.longest + shift));
   return cuts;
 }
 

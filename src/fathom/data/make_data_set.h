@@ -52,8 +52,8 @@ WholeSplit whole_split(const Corpus& corpus, const DataOptions& options);
 // "an epoch learns 1,203 targets of the 1,500 tokens of x's first 1,000 rows; ...", "an epoch of x
 // is 12,207 batches of ..." where shards are read batch by batch, "block_size = 64 cuts 3.1 % ..."
 // of what is generated; empty for other token shards, and where every token is learned once. Throws
-// Error(kUsage) where more than half of the generated examples are cut, with the block that would
-// do.
+// Error(kUsage) where more than max_cut_share of the generated examples are cut, with the block
+// that would do.
 std::string coverage_notice(const Corpus& corpus, const DataOptions& options);
 // Of what is generated: which share of the split's first `most` examples a row cuts.
 double cut_share(const Corpus& corpus, const DataOptions& options, int64_t most);

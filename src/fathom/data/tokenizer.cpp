@@ -114,7 +114,7 @@ class CharTokenizer : public Tokenizer {
          is_return ? "`sed 's/\\r$//' FILE` writes the text without it"
          : is_mark ? "`sed '1s/^\\xef\\xbb\\xbf//' FILE` writes the text without it"
                    : "leave it out, or prepare the corpus with --tokenizer byte, which takes any "
-                     "text");
+                     "text; of generated numbers that is --numbers_tokenizer=byte");
   }
 
   std::vector<uint32_t> alphabet_;  // code point of each id

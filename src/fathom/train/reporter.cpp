@@ -127,7 +127,8 @@ std::vector<std::string> evaluation_lines(const EvalReport& r) {
   return lines;
 }
 
-Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder)
+Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder,
+                   std::optional<int> gpu)
     : request_(request),
       state_(state),
       recorder_(recorder),
@@ -138,6 +139,10 @@ Reporter::Reporter(const TrainRequest& request, const RunState& state, RunRecord
   if (state.step > 0) seconds_ = seconds_until(request.options.run_name, state.step);
   if (numbers_groups(request))
     numbered_groups_ = loop_group_keys(make_depth_plan(state.config.model));
+  if (!gpu) return;
+  gpu_.emplace(*gpu);
+  if (!gpu_->problem().empty() && !request.options.quiet)
+    on_notice("what the GPU does is not logged: " + gpu_->problem());
 }
 
 void Reporter::on_stage(const StageRun& stage) {
@@ -189,6 +194,8 @@ void Reporter::on_step(const StepReport& r) {
     clipped_ = steps_ = 0;
     for (const auto& [name, value] : r.metrics) values.push_back({"train/" + name, value});
     for (const MetricValue& use : meter_.read().values()) values.push_back(use);
+    if (gpu_)
+      for (const MetricValue& use : gpu_->read().values()) values.push_back(use);
     for (const MetricValue& used : used_up()) values.push_back(used);
     used_up_at_ = r.step;
     record(r.step, std::move(values));

@@ -1,8 +1,10 @@
 // What a training run says on the console and hands to its recorder.
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "fathom/machine/gpu_use.h"
 #include "fathom/track/process_use.h"
 #include "fathom/track/progress.h"
 #include "fathom/track/run_recorder.h"
@@ -21,8 +23,10 @@ std::vector<std::string> evaluation_lines(const EvalReport& report);
 class Reporter {
  public:
   // `state`: where the run is, kept up to date by its trainer. All must outlive it. What a resumed
-  // run had used up before is looked up in the run store.
-  Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder);
+  // run had used up before is looked up in the run store. `gpu`: the CUDA device that trains;
+  // unset: another one.
+  Reporter(const TrainRequest& request, const RunState& state, RunRecorder& recorder,
+           std::optional<int> gpu);
 
   void on_step(const StepReport& report);
   void on_evaluation(const EvalReport& report);
@@ -48,6 +52,7 @@ class Reporter {
   const RunState& state_;
   RunRecorder& recorder_;
   ProcessMeter meter_;
+  std::optional<GpuMeter> gpu_;
   ProgressLine progress_;
   int64_t log_interval_;   // of the present stage
   int64_t steps_of_run_;   // 0: not known

@@ -46,6 +46,12 @@ std::function<bool(int64_t, bool)> sample_steps(const TrainRequest& request) {
   };
 }
 
+// Its number, where it is one.
+std::optional<int> gpu_of(const Trainer& trainer) {
+  const at::Device device = trainer.parameters().all().front().tensor.device();
+  return device.is_cuda() ? std::optional<int>(device.index()) : std::nullopt;
+}
+
 // One run in its folder, from where the trainer stands to its end.
 class Training {
  public:
@@ -56,7 +62,7 @@ class Training {
         folder_(folder),
         samples_(samples),
         recorder_(recorder_options()),
-        reporter_(request, trainer.state(), recorder_) {}
+        reporter_(request, trainer.state(), recorder_, gpu_of(trainer)) {}
 
   RunEnd run() {
     TrainerEvents events;

@@ -116,6 +116,7 @@ int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& rank
     request.notices.push_back(fmt::format("{} of {} with {} are a part of the model, XXH3 {}",
                                           counted(taken.tensors, "tensor"), part.checkpoint,
                                           counted(taken.numbers, "number"), taken.checksum));
+    request.notices.insert(request.notices.end(), part.notices.begin(), part.notices.end());
   }
   const SampleLines samples = samples_of(request, trainer);
   const bool is_notebook = request.config.training.log_format == LogFormat::kNotebook;

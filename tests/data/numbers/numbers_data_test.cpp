@@ -295,6 +295,14 @@ TEST_F(NumbersCorpus, IsEvaluatedByItsFirstSequences) {
   const Error most = caught([&] { coverage_notice(corpus, options); });
   EXPECT_EQ(most.kind(), ErrorKind::kUsage);
   EXPECT_THAT(most.what(), HasSubstr("block_size = 16 cuts "));
+  EXPECT_THAT(most.what(), HasSubstr("(max_cut_share = 0.5)"));
+  options.rows.T = 64;
+  config.max_cut_share = 0;
+  EXPECT_THAT(caught([&] { coverage_notice(Corpus::generated(config), options); }).what(),
+              HasSubstr("block_size = 64 cuts "));
+  config.max_cut_share = 1;
+  options.rows.T = 16;
+  EXPECT_THAT(coverage_notice(Corpus::generated(config), options), HasSubstr("= 16 cuts "));
   const std::string hint = most.hint();
   const size_t number = hint.find("--block_size=") + std::string("--block_size=").size();
   options.rows.T = std::stoll(hint.substr(number));

@@ -2,11 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 #include "experiments/dag/dag_config.h"
 #include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/parameter_groups.h"
 #include "recipe/config_testing.h"
 
 namespace fathom {
@@ -59,6 +61,37 @@ TEST(DagFreezing, FreezingByHandHasTheLastWord) {
   EXPECT_GT(wider.size(), alone.size());
   for (const std::string& name : alone) wider.erase(name);
   for (const std::string& name : wider) EXPECT_EQ(name.rfind("norm_out.", 0), 0U) << name;
+}
+
+// All that a predictor has of the model, and nothing else.
+TEST(DagFreezing, ThePredictorHasSettingsOfItsOwn) {
+  const auto settings = [](testing::Settings typed) {
+    typed.push_back({"dag_adapter", "True"});
+    const RunConfig config = resolved("dag_small_stack", typed).config;
+    const std::vector<ParameterSpec> table = parameter_table(config.model, 50);
+    std::map<std::string, ParameterSetting> out;
+    const std::vector<ParameterSetting> of = parameter_settings(config.optimizer, table);
+    for (size_t i = 0; i < table.size(); ++i) out[table[i].name] = of[i];
+    return out;
+  };
+  const ModelConfig full = resolved("dag_small_stack", {{"dag_adapter", "True"}}).config.model;
+  std::set<std::string> predictors;
+  for (const PartName& part :
+       full.architecture->parts_of(full, resolved("dag_predictor_small").config.model))
+    predictors.insert(part.ours);
+  for (const auto& [name, s] :
+       settings({{"predictor_frozen_until", "500"}, {"predictor_lr", "0.1"}})) {
+    EXPECT_EQ(s.frozen_until, predictors.count(name) > 0 ? 500 : 0) << name;
+    EXPECT_EQ(s.rate, predictors.count(name) > 0 ? 0.1 : 1) << name;
+  }
+  // The user's groups come first.
+  const auto mixed = settings(
+      {{"predictor_lr", "0.1"}, {"parameter_groups", "dag.value.*: lr=3; token_table.*: lr=2"}});
+  EXPECT_EQ(mixed.at("dag.value.up.weight").rate, 3);
+  EXPECT_EQ(mixed.at("token_table.0.weight").rate, 2);
+  EXPECT_EQ(mixed.at("dag.op.up.weight").rate, 0.1);
+  const auto all = settings({{"predictor_lr", "0.1"}, {"parameter_groups", "*: decay=0"}});
+  EXPECT_EQ(all.at("dag.op.up.weight").rate, 1);
 }
 
 TEST(DagFreezing, FreezingLeavesTheKeysAsTheyWereGiven) {

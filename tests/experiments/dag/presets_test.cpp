@@ -237,7 +237,7 @@ TEST(DagSettings, OfAPredictorAreAStacks) {
   });
   EXPECT_THAT(e.what(), HasSubstr("dag_executor = scratch"));
   for (const char* key : {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top",
-                          "plan_loss_weight", "lm_loss_weight", "freeze_gpt"}) {
+                          "plan_loss_weight", "lm_loss_weight", "freeze_gpt", "predictor_lr"}) {
     const Error foreign = refusal_of([&] { dag_config({{key, "1"}}, /*predictor=*/true); });
     EXPECT_THAT(foreign.hint(), HasSubstr("full model")) << key;
   }

@@ -50,7 +50,7 @@ TextPrograms stack_text() {
   text.settings = stack_of(2);
   text.tokens = {"2 * (12 ", "- 3.4)"};
   text.programs = {stack_program(), stack_program()};
-  read_written("2 * (12 minus three point four) = 17.2", text);
+  text.written = written_text("2 * (12 minus three point four) = 17.2", text.settings);
   return text;
 }
 
@@ -59,6 +59,7 @@ TEST(ProgramReport, AStackJoinsTheTwoOnTop) {
   EXPECT_THAT(operands_of(p, 0), Pair(1, 2));
   EXPECT_THAT(operands_of(p, 1), Pair(0, 3));
   EXPECT_EQ(formula_of(p), "2 * (12 - 3.4)");
+  EXPECT_EQ(graph_of(p).title, "2 * (12 - 3.4) = 17.2");
   p.operations = {"divide", "identity"};
   EXPECT_EQ(formula_of(p), "2");
   p.operations = {"identity", "add"};
@@ -126,7 +127,7 @@ TEST(ProgramReport, WhatIsWrittenIsReadInWordsAndSigns) {
 TEST(ProgramReport, AnyExpressionHasItsValueAndSaysWhatItLacks) {
   const auto shown = [](const std::string& written) {
     TextPrograms text = stack_text();
-    read_written(written, text);
+    text.written = written_text(written, text.settings);
     const report::Report report = program_report(text, 0);
     return std::pair(report::render_terminal(report),
                      nlohmann::json::parse(report::render_json(report))["written"]);
@@ -149,6 +150,88 @@ TEST(ProgramReport, AnyExpressionHasItsValueAndSaysWhatItLacks) {
   EXPECT_EQ(shown("the rain").second, nullptr);
 }
 
+// Whatever is typed: a number alone, numbers that the model has no values for, operations that it
+// has not, nothing.
+TEST(ProgramReport, SaysWhyTheModelCannotSayWhatIsWritten) {
+  TextPrograms text = stack_text();
+  const auto line = [&](const std::string& written) {
+    text.written = written_text(written, text.settings);
+    const std::string terminal = report::render_terminal(program_report(text, 0), {2000});
+    const size_t begin = terminal.find("written: ");
+    return terminal.substr(begin, terminal.find('\n', begin) - begin);
+  };
+  EXPECT_EQ(line("12345 + 1"), "written: 12345 + 1 = 12346") << "exact";
+  EXPECT_EQ(line("1000000 * 2"),
+            "written: 1000000 * 2 = 2000000 (the model's numbers are 4.5e-05 to 22026 large, and "
+            "1000000 is not: dag_value_limit = 10)");
+  EXPECT_THAT(line("5 + 0.00001"), HasSubstr("and 0.00001 is not"));
+  EXPECT_THAT(line("5 + 0"), HasSubstr("and 0 is not"));
+  EXPECT_EQ(line("42"), "written: 42, no operation");
+  EXPECT_THAT(line("(42)"), HasSubstr("42"));
+  EXPECT_THAT(line(""), HasSubstr("nothing that could be compared (the expression, character 1"));
+  text.settings.domain = Domain::kLinear;
+  EXPECT_EQ(line("1000000 * 2"), "written: 1000000 * 2 = 2000000");
+  text.settings.operations = {Operation::kAdd};
+  EXPECT_EQ(line("2 * (3 + 4)"), "written: 2 * (3 + 4) = 14 (the model has no multiply: dag_ops)");
+  EXPECT_THAT(line("3 + 4"), HasSubstr("has no identity"));
+  text.settings.executor = Executor::kScratch;
+  EXPECT_EQ(line("3 + 4"), "written: 3 + 4 = 7");
+  EXPECT_EQ(nlohmann::json::parse(report::render_json(program_report(text, 0)))["reason"], "");
+  line("3 - 4");
+  EXPECT_EQ(nlohmann::json::parse(report::render_json(program_report(text, 0)))["reason"],
+            "the model has no subtract: dag_ops");
+}
+
+TEST(ProgramReport, ALineBreakThatIsAskedIsSeen) {
+  TextPrograms text = stack_text();
+  text.tokens = {"1 + 2", "\n"};
+  EXPECT_THAT(report::render_terminal(program_report(text, 1)), HasSubstr("1 + 2\\n\n     ^\n"));
+  text.tokens = {"\n", "1 + 2"};
+  EXPECT_THAT(report::render_terminal(program_report(text, 0)), HasSubstr("\\n\n^\n1 + 2\n"));
+}
+
+// The formula's numbers, where those of the table have soft signs.
+TEST(ProgramReport, SoftSignsStandBesideWhatIsChosen) {
+  TextPrograms text = stack_text();
+  EXPECT_THAT(report::render_terminal(program_report(text, 1)),
+              Not(::testing::ContainsRegex("value +chosen")));
+  TokenProgram& p = text.programs[1];
+  p.value_signs = {0.5, -0.25, 1};
+  p.value_logs = {std::log(2), std::log(12), std::log(3.4)};
+  p.values = {1, -3, 3.4};
+  const report::Report report = program_report(text, 1);
+  EXPECT_THAT(report::render_terminal(report),
+              ::testing::ContainsRegex("value 2 +-0.250 +2.485 +-3 +-12 +12 +1 +2.485"));
+  const auto json = nlohmann::json::parse(report::render_json(report));
+  EXPECT_NEAR(json["programs"][0]["values"][1]["chosen"].get<double>(), -12, 1e-12);
+}
+
+// All of it, in a terminal of 80 columns.
+TEST(ProgramReport, TablesFitATerminal) {
+  TextPrograms text = stack_text();
+  text.programs[1].step_values = {-0.07623, -0.09811};
+  text.programs[1].hard_values = {-0.5812, -0.6315};
+  text.programs[1].value_signs = {0.023, -0.01, 0.046};
+  text.programs[1].values = {0.02464, -0.01241, 0.03075};
+  text.written = written_text("2 + 12.25", text.settings);
+  EXPECT_THAT(report::render_terminal(program_report(text, 1)), Not(HasSubstr("\u2026")));
+}
+
+TEST(ProgramReport, AListsOperandsHaveTheirShares) {
+  TextPrograms text = stack_text();
+  text.settings.executor = Executor::kScratch;
+  TokenProgram& p = text.programs[1];
+  p.values = {3};
+  p.value_signs = {1};
+  p.value_logs = {std::log(3)};
+  p.operations = {"multiply", "add"};
+  p.hard_values = {9, 12};
+  p.operand1 = {0, 1}, p.operand2 = {0, 0};
+  p.operand1_shares = {1, 0.75}, p.operand2_shares = {1, 0.5};
+  EXPECT_THAT(report::render_terminal(program_report(text, 1)),
+              ::testing::ContainsRegex("step 2 +add +step 1, 75.0 % +value 1, 50.0 % +12"));
+}
+
 TEST(ProgramReport, AChosenDivisionByZeroIsSaid) {
   TextPrograms text = stack_text();
   text.programs[1].operations = {"subtract", "divide"};
@@ -156,6 +239,17 @@ TEST(ProgramReport, AChosenDivisionByZeroIsSaid) {
   text.programs[1].hard_values = {0, INFINITY};
   EXPECT_THAT(report::render_terminal(program_report(text, 1)),
               HasSubstr("chosen: 2 / (3 - 3) has no value: it divides by 0"));
+  EXPECT_THAT(graph_of(text.programs[1]).title, HasSubstr("has no value"));
+  const auto json = nlohmann::json::parse(report::render_json(program_report(text, 1)));
+  EXPECT_EQ(json["programs"][0]["divides_by_zero"], true);
+  EXPECT_EQ(json["programs"][0]["result"], nullptr);
+  // One that identity drops is none of the result's.
+  TokenProgram& dropped = text.programs[1];
+  dropped.operations = {"divide", "identity"};
+  dropped.values = {2, 3, 0};
+  dropped.value_signs = {1, 1, 1};
+  dropped.hard_values = {INFINITY, 2};
+  EXPECT_EQ(equation_of(dropped), "2");
 }
 
 TEST(ProgramReport, OfATokenShowsBothBesideOneAnother) {
@@ -164,7 +258,7 @@ TEST(ProgramReport, OfATokenShowsBothBesideOneAnother) {
   for (const char* said : {"the program of token 1, \"- 3.4)\"", "chosen: 2 * (12 - 3.4) = 17.2",
                            "all shares: 16.9", "gate: 0.25", "written: 2 * (12 - 3.4) = 17.2"})
     EXPECT_THAT(terminal, HasSubstr(said));
-  EXPECT_THAT(terminal, ::testing::ContainsRegex("step 1 +subtract +75.0 % +value 2 +value 3"));
+  EXPECT_THAT(terminal, ::testing::ContainsRegex("step 1 +subtract +value 2 +value 3 +8.6 +10.3"));
   const auto json = nlohmann::json::parse(report::render_json(report));
   ASSERT_EQ(json["programs"].size(), 1u);
   const auto& program = json["programs"][0];
@@ -174,6 +268,7 @@ TEST(ProgramReport, OfATokenShowsBothBesideOneAnother) {
   EXPECT_EQ(program["steps"][1]["mixed"], 16.9);
   EXPECT_EQ(program["values"][2]["value"], 3.4);
   EXPECT_EQ(program["result"], 17.2);
+  EXPECT_EQ(program["divides_by_zero"], false);
   EXPECT_EQ(program["gate"], 0.25);
   EXPECT_EQ(json["written"]["operations"], (nlohmann::json{"subtract", "multiply"}));
   bool draws = false;
@@ -186,7 +281,7 @@ TEST(ProgramReport, OfAPredictorHasNothingThatItDoesNotExecute) {
   TextPrograms text = stack_text();
   text.predictor = true;
   text.settings.targets = Targets::kSequence;
-  read_written("the rain", text);
+  text.written = written_text("the rain", text.settings);
   for (TokenProgram& program : text.programs) program.step_values.clear();
   for (const report::Report& report : {program_report(text, 0), programs_report(text)}) {
     const std::string terminal = report::render_terminal(report);

@@ -1,9 +1,14 @@
 // A predictor's weights as a part of a full model: the same hidden states, the same programs.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "experiments/dag/dag_config.h"
 #include "experiments/dag/records.h"
+#include "fathom/base/text.h"
 #include "model/walking.h"
+#include "recipe/config_testing.h"
 
 namespace fathom {
 namespace {
@@ -92,6 +97,60 @@ TEST(DagTransfer, TakesAllThatMakesPrograms) {
             2 * (12 * H * H + 2 * H) + 4 * H * H + H + 2 * (H * H + H) + (H + 1) * (2 * S + D * N));
 }
 
+TEST(DagTransfer, TakesTablesWhereThatIsAsked) {
+  const ModelConfig small = dag_config({}, /*predictor=*/true);
+  const auto names = [&](const DagKeys& more) {
+    DagKeys keys = {{"dag_executor", "stack"}};
+    keys.insert(keys.end(), more.begin(), more.end());
+    std::set<std::string> taken;
+    for (const PartName& part : parts_between(dag_config(keys), small)) taken.insert(part.ours);
+    return taken;
+  };
+  const std::set<std::string> without = names({}), with = names({{"dag_take_tables", "True"}});
+  std::vector<std::string> more;
+  std::set_difference(with.begin(), with.end(), without.begin(), without.end(),
+                      std::back_inserter(more));
+  EXPECT_THAT(more, ::testing::ElementsAre("position_table.0.weight", "token_table.0.weight"));
+  EXPECT_EQ(with.size(), without.size() + 2);
+}
+
+// All weights fit, and programs are others: shares of operations by another temperature.
+TEST(DagTransfer, TellsWhereItsChoicesBecomeOthers) {
+  const ModelConfig small = dag_config({{"softmax_temperature", "2"}}, /*predictor=*/true);
+  const auto told = [&](DagKeys keys) {
+    keys.push_back({"dag_executor", "stack"});
+    const ModelConfig full = dag_config(keys);
+    return join(full.architecture->tells_of_part(full, small), "; ");
+  };
+  EXPECT_EQ(told({{"softmax_temperature", "2"}}), "");
+  EXPECT_EQ(told({}),
+            "the predictor chose operations by --dag_select=soft --softmax_temperature=2, and this "
+            "model chooses by --dag_select=soft --softmax_temperature=20: its programs are not the "
+            "predictor's, which --dag_select=soft --softmax_temperature=2 keeps");
+  EXPECT_THAT(told({{"dag_select", "gumbel_st"}}),
+              HasSubstr("--dag_select=gumbel_st --gumbel_temperature_end=2: its"));
+}
+
+// The README's table of which predictor feeds which model.
+TEST(DagTransfer, PresetsThatFeedOneAnotherHaveTheSamePrograms) {
+  struct Pair {
+    const char *predictor, *model;
+    testing::Settings typed;
+  };
+  for (const Pair& pair :
+       {Pair{"dag_predictor_small", "dag_small_stack", {}},
+        {"dag_predictor_small_d4", "dag_small_stack", {{"dag_depth", "4"}}},
+        {"dag_predictor", "dag_stack", {{"n_embd", "32"}, {"n_head", "1"}}},
+        {"dag_predictor_readme", "dag_stack", {{"n_embd", "32"}, {"n_head", "1"}}},
+        {"dag_predictor_cloud", "dag_stack", {{"dag_depth", "6"}}}}) {
+    SCOPED_TRACE(pair.predictor);
+    const ModelConfig full = resolved(pair.model, pair.typed).config.model,
+                      small = resolved(pair.predictor).config.model;
+    EXPECT_FALSE(parts_between(full, small).empty());
+    EXPECT_EQ(join(full.architecture->tells_of_part(full, small), "; "), "");
+  }
+}
+
 TEST(DagTransfer, IsRefusedWhereProgramsDiffer) {
   const ModelConfig small = dag_config({}, /*predictor=*/true);
   const auto refused = [&](const DagKeys& keys) {
@@ -112,6 +171,7 @@ TEST(DagTransfer, IsRefusedWhereProgramsDiffer) {
   EXPECT_THAT(refused({stack, {"bias", "True"}}), HasSubstr("bias = false"));
   EXPECT_THAT(refused({stack, {"dag_ops", "add"}}), HasSubstr("dag_ops = \"add\""));
   EXPECT_THAT(refused({stack, {"n_head", "4"}}), HasSubstr("n_head = 4"));
+  EXPECT_THAT(refused({stack, {"norm_eps", "1e-4"}}), HasSubstr("norm_eps = 0.0001"));
   EXPECT_THROW(parts_between(dag_config({stack}), dag_config({stack})), Error);
 }
 

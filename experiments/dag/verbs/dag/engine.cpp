@@ -12,6 +12,7 @@
 #include "fathom/data/shifted.h"
 #include "fathom/model/depth_model.h"
 #include "fathom/model/device.h"
+#include "fathom/study/asked/typed_text.h"
 #include "fathom/study/chosen_model.h"
 #include "fathom/track/console.h"
 
@@ -44,7 +45,7 @@ std::vector<TokenProgram> programs_of(const DepthModel& model, const std::vector
 
 std::vector<int64_t> encoded(const DagRequest& request, const LoadedModel& loaded) {
   const Tokenizer& tokenizer = tokenizer_of(loaded, request.model, "asked for a text's programs");
-  const std::vector<uint32_t> ids = tokenizer.encode(request.text + request.behind);
+  const std::vector<uint32_t> ids = encode_typed(tokenizer, request.text + request.behind);
   const ModelConfig& config = loaded.state.config.model;
   const int64_t most = config.backbone.block_size - (config.ahead.predict_ahead ? 1 : 0);
   if (static_cast<int64_t>(ids.size()) > most)
@@ -80,7 +81,7 @@ int show(const DagRequest& request) {
   }
   programs.programs = programs_of(*model, tokens, shift, programs.settings, programs.predictor);
   programs.behind = request.behind;
-  read_written(request.text, programs);
+  programs.written = written_text(request.text, programs.settings);
   const size_t token = static_cast<size_t>(request.token.value_or(int64_t(tokens.size()) - 1));
   give(request.all ? programs_report(programs) : program_report(programs, token), request.output);
   return 0;

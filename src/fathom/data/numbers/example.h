@@ -49,6 +49,7 @@ struct NumbersConfig {
   // A control: each example has the labels of the next one, of which its text says nothing.
   bool shuffle_labels = false;
   std::string tokenizer = "char";  // or byte, gpt2
+  double max_cut_share = 0.5;      // of examples that are longer than a block; more are refused
   int64_t train_seed = 42, val_seed = 43;
   int64_t evaluation_size = 2048;  // sequences of a split that `eval` looks at
   // Distinct examples of an optimiser step, in passes of batch_size; unset: batch_size and

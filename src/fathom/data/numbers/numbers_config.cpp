@@ -97,6 +97,13 @@ void add_text_fields(FieldList& list, NumbersConfig& c, const std::function<bool
            "a control: each example has another one's labels, so that only their rates are learned")
       .needs(kNeedsNumbers, acts)
       .needs("stream_share below 1", [&c] { return c.stream_share < 1; });
+  list.add("max_cut_share", c.max_cut_share,
+           "largest share of the examples that block_size may cut, of which none is learned from; "
+           "0: a block that cuts any is refused")
+      .at_least(0)
+      .at_most(1)
+      .needs(kNeedsNumbers, acts)
+      .needs("stream_share below 1", [&c] { return c.stream_share < 1; });
   list.add<std::string>("numbers_tokenizer", c.tokenizer,
                         "of the generated text; gpt2: once `fathom prepare` has got it",
                         {{"char", "char"}, {"byte", "byte"}, {"gpt2", "gpt2"}})

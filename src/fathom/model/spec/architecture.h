@@ -43,10 +43,11 @@ struct Architecture {
   // setting halt_rule's.
   std::function<void(const ModelConfig& config, DepthPlan& plan, Policy& policy)> change_plan = {};
   // A switch among its settings that freezes what `freeze` names and `unfreeze` does not, patterns
-  // as of the keys of these names, which have the last word (train/recipe/freeze.h).
+  // as of the keys of these names, which have the last word (train/recipe/freeze.h); and settings
+  // of parts of it, `groups`, as of the key parameter_groups, whose own groups come first.
   struct Freeze {
     bool acts = false;
-    std::string freeze, unfreeze;
+    std::string freeze, unfreeze, groups;
   };
   std::function<Freeze(const ModelConfig& config)> freezes = {};
   // Parameters besides the plan's. They become Part::kOwn, and their names are theirs alone.
@@ -57,6 +58,10 @@ struct Architecture {
   // Throws Error(kUsage) where the two do not go together. Null: none do.
   std::function<std::vector<PartName>(const ModelConfig& ours, const ModelConfig& theirs)>
       parts_of = {};
+  // What such a part would do otherwise here than there though all of its weights fit, a sentence
+  // each; null: nothing.
+  std::function<std::vector<std::string>(const ModelConfig& ours, const ModelConfig& theirs)>
+      tells_of_part = {};
   // Names of parameters that begin as initialised where a model starts from all weights of
   // `theirs` (--initial_model), which has none of those names; what is Part::kOwn may be missing
   // anyway. Throws Error(kUsage) where the two do not go together. Null: none do.

@@ -69,7 +69,7 @@ void add_thawed(const RunConfig& before, const RunConfig& after, int64_t step, i
   settle_own_freeze(after.model, b);
   const auto says = [](const OptimizerConfig& c) {
     return std::tie(c.default_freeze, c.freeze, c.unfreeze, c.parameter_groups, c.own_freeze,
-                    c.own_unfreeze);
+                    c.own_unfreeze, c.own_groups);
   };
   if (says(a) == says(b)) return;
   const std::vector<ParameterSpec> table = parameter_table(after.model, /*vocab_size=*/2);

@@ -35,8 +35,10 @@ void mark(const char* key, const std::string& patterns, const std::vector<Parame
 void settle_own_freeze(const ModelConfig& model, OptimizerConfig& config) {
   config.own_freeze.clear();
   config.own_unfreeze.clear();
+  config.own_groups.clear();
   if (model.architecture == nullptr || !model.architecture->freezes) return;
   const Architecture::Freeze own = model.architecture->freezes(model);
+  config.own_groups = own.groups;
   if (!own.acts) return;
   config.own_freeze = own.freeze;
   config.own_unfreeze = own.unfreeze;

@@ -21,9 +21,9 @@ std::vector<bool> frozen_parameters(const OptimizerConfig& config,
 std::vector<size_t> parameters_named(const char* key, const std::string& pattern,
                                      const std::vector<ParameterSpec>& table);
 
-// What the experiment's switch freezes (Architecture::freezes), as OptimizerConfig::own_freeze and
-// own_unfreeze: empty where it does not act. The user's keys stay as they are. resolve() has done
-// so; a configuration that was read from a checkpoint needs it.
+// What the experiment's switches say (Architecture::freezes), as OptimizerConfig::own_freeze,
+// own_unfreeze and own_groups: empty where they do not act. The user's keys stay as they are.
+// resolve() has done so; a configuration that was read from a checkpoint needs it.
 void settle_own_freeze(const ModelConfig& model, OptimizerConfig& config);
 
 }  // namespace fathom

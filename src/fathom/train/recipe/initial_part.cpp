@@ -42,19 +42,31 @@ std::map<std::string, std::vector<int64_t>> shapes_of(const ModelConfig& model,
   return shapes;
 }
 
+// Of generated texts, where one model's end with the expression and the other's go on.
+std::string told_of_results(const DataConfig& ours, const DataConfig& theirs) {
+  const int64_t a = ours.numbers.result_digits, b = theirs.numbers.result_digits;
+  if (!names_numbers(ours.dataset) || !names_numbers(theirs.dataset) || (a > 0) == (b > 0))
+    return "";
+  return fmt::format(
+      "initial_part was trained with result_digits = {}, and the texts of this run have "
+      "result_digits = {}: what follows an expression is new to it, and --result_digits={} where "
+      "it is trained would show it the same texts",
+      b, a, a);
+}
+
 // The tensors that the experiment names, of one checkpoint; `misfits`: what does not fit.
-std::vector<PartName> look_for_part(const std::string& checkpoint, const RunConfig& config,
-                                    int64_t vocab_size, std::vector<std::string>& misfits) {
+void look_for_part(const std::string& checkpoint, const RunConfig& config, int64_t vocab_size,
+                   InitialPart& part, std::vector<std::string>& misfits) {
   const Architecture& architecture = *config.model.architecture;
   const RunState state = load_state(checkpoint);
-  std::vector<PartName> names = architecture.parts_of(config.model, state.config.model);
-  if (names.empty())
+  part.names = architecture.parts_of(config.model, state.config.model);
+  if (part.names.empty())
     fail(fmt::format("the experiment {} names no tensors of a part", architecture.name),
          "parts_of in its presets.cpp names them, or says by an Error why there are none");
   const auto shapes = shapes_of(config.model, vocab_size);
   const SafetensorsFile file = SafetensorsFile::open(checkpoint + "/model.safetensors");
   std::map<std::string, std::string> taken;  // ours, and what becomes it
-  for (const PartName& name : names) {
+  for (const PartName& name : part.names) {
     const auto ours = shapes.find(name.ours);
     if (ours == shapes.end() || !taken.emplace(name.ours, name.theirs).second)
       fail(
@@ -65,7 +77,11 @@ std::vector<PartName> look_for_part(const std::string& checkpoint, const RunConf
     if (std::string why = misfit(file, name, ours->second); !why.empty())
       misfits.push_back(std::move(why));
   }
-  return names;
+  part.notices.clear();
+  if (architecture.tells_of_part)
+    part.notices = architecture.tells_of_part(config.model, state.config.model);
+  if (std::string told = told_of_results(config.data, state.config.data); !told.empty())
+    part.notices.push_back(std::move(told));
 }
 
 }  // namespace
@@ -84,7 +100,7 @@ InitialPart find_initial_part(const std::string& run_or_checkpoint, const RunCon
   // Settings and tensors are of one checkpoint, also of a run that still saves.
   read_checkpoint(part.checkpoint, [&](const std::string& steady) {
     misfits.clear();
-    part.names = look_for_part(steady, config, vocab_size, misfits);
+    look_for_part(steady, config, vocab_size, part, misfits);
   });
   if (misfits.empty()) return part;
   const size_t more = misfits.size() > kMostToldTensors ? misfits.size() - kMostToldTensors : 0;

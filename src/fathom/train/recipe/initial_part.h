@@ -15,6 +15,9 @@ namespace fathom {
 struct InitialPart {
   std::string checkpoint;       // folder; empty: there is none
   std::vector<PartName> names;  // each of both models, of equal shapes
+  // What it would do otherwise here: the experiment's tells_of_part, and texts that go on where its
+  // own ended.
+  std::vector<std::string> notices;
 };
 
 // The part that `run_or_checkpoint` gives a model of `config`, with so many rows of its token

@@ -33,7 +33,8 @@ struct OptimizerConfig {
   // (parameter_groups.h).
   bool default_freeze = false;
   std::string freeze, unfreeze, parameter_groups;
-  std::string own_freeze, own_unfreeze;  // no keys: of an experiment's switch, see freeze.h
+  // No keys: of an experiment's switches, see freeze.h.
+  std::string own_freeze, own_unfreeze, own_groups;
   // Of every optimiser whose state begins anew; see schedule.h.
   int64_t optimizer_warmup_steps = 0;
   double optimizer_warmup_fraction = 0.1;

@@ -105,7 +105,8 @@ std::vector<ParameterSetting> parameter_settings(const OptimizerConfig& config,
     settings[i].frozen = frozen[i];
     if (decays(table[i], config.decay_rule)) settings[i].weight_decay = config.weight_decay;
   }
-  for (const ParameterGroup& group : read_parameter_groups(config.parameter_groups)) {
+  // Whether any of its parameters was in none before.
+  const auto set_group = [&](const ParameterGroup& group) {
     bool acts = false;
     for (const size_t i : parameters_named("parameter_groups", group.pattern, table)) {
       if (grouped[i]) continue;
@@ -114,11 +115,14 @@ std::vector<ParameterSetting> parameter_settings(const OptimizerConfig& config,
       settings[i].frozen_until = group.frozen_until;
       if (group.decay) settings[i].weight_decay = *group.decay;
     }
-    if (!acts)
+    return acts;
+  };
+  for (const ParameterGroup& group : read_parameter_groups(config.parameter_groups))
+    if (!set_group(group))
       misuse(fmt::format("parameter_groups: all that {} names is in the groups before it",
                          quoted_start(group.pattern)),
              "the first group that fits counts: put the narrower pattern first");
-  }
+  for (const ParameterGroup& group : read_parameter_groups(config.own_groups)) set_group(group);
   if (std::all_of(settings.begin(), settings.end(), [](auto& s) { return s.frozen_at(0); }))
     misuse(
         "parameter_groups: every parameter is frozen in the first step: nothing would be trained",

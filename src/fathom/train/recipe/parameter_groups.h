@@ -30,7 +30,8 @@ struct ParameterSetting {
   bool frozen_at(int64_t step) const { return frozen || step < frozen_until; }
 };
 
-// By parameter of the table. The first group that fits counts, and what is frozen stays so. Throws
+// By parameter of the table. The first group that fits counts, those of the experiment's switches
+// (freeze.h) behind the user's, and what is frozen stays so. Throws
 // Error(kUsage) as frozen_parameters() does, for a group that fits nothing or nothing that is left,
 // and where nothing would be trained in the first step.
 std::vector<ParameterSetting> parameter_settings(const OptimizerConfig& config,
