@@ -50,12 +50,51 @@ std::vector<std::string> lines_of(const std::string& text) {
 TEST(TerminalReport, CutsNothingThatIsToBeTyped) {
   Report report;
   Table table;
-  table.columns = {{"run", Align::kLeft, {}, {}, /*whole=*/true}, {"text", Align::kLeft}};
+  table.columns = {{"run", Align::kLeft, {}, {}, Narrow::kWhole}, {"text", Align::kLeft}};
   table.rows = {{std::string(60, 'r'), std::string(60, 't')}};
   report.add(table);
   const std::string shown = render_terminal(report, {80, false});
   EXPECT_NE(shown.find(std::string(60, 'r')), shown.npos);
   EXPECT_EQ(shown.find(std::string(60, 't')), shown.npos);
+}
+
+// Runs as `fathom runs` has them.
+TEST(TerminalReport, LeavesOutAndFoldsBeforeItCuts) {
+  const auto at = [](int width) {
+    Table table;
+    table.columns = {{"run", Align::kLeft, {}, {}, Narrow::kWhole},
+                     {"preset", Align::kLeft, {}, {}, Narrow::kFold},
+                     {"data", Align::kLeft, {}, {}, Narrow::kLeftOut},
+                     {"loss"},
+                     {"changed", Align::kLeft, {}, {}, Narrow::kLeftOut}};
+    table.rows = {{"wirings-s1", "10-resmlp-single_small", "verses", 2.25, "2026-01-02 03:04"},
+                  {"a", "tiny"}};
+    Report report;
+    report.add(table);
+    return render_terminal(report, {width, false});
+  };
+  EXPECT_EQ(at(69),
+            "  run         preset                  data    loss  changed\n"
+            "  wirings-s1  10-resmlp-single_small  verses  2.25  2026-01-02 03:04\n"
+            "  a           tiny\n");
+  EXPECT_EQ(at(60),
+            "  run         preset                  data    loss\n"
+            "  wirings-s1  10-resmlp-single_small  verses  2.25\n"
+            "  a           tiny\n\n"
+            "Not shown for want of width: changed.\n");
+  EXPECT_EQ(at(45),
+            "  run         preset                  loss\n"
+            "  wirings-s1  10-resmlp-single_small  2.25\n"
+            "  a           tiny\n\n"
+            "Not shown for want of width: data, changed.\n");
+  EXPECT_EQ(at(40),
+            "  run         preset               loss\n"
+            "  wirings-s1  10-resmlp-single_    2.25\n"
+            "              small\n"
+            "  a           tiny\n\n"
+            "Not shown for want of width: data,\n"
+            "changed.\n");
+  EXPECT_THAT(at(30), AllOf(HasSubstr("10-resml"), Not(HasSubstr("…"))));
 }
 
 TEST(TerminalReport, StaysWithinItsWidth) {

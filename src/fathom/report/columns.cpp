@@ -49,6 +49,26 @@ std::string cut_to_columns(const std::string& line, size_t most) {
   return line.substr(0, end) + kEllipsis;
 }
 
+std::vector<std::string> folded_name(const std::string& line, size_t width) {
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < line.size();) {
+    size_t end = begin, taken = 0, broken = begin;
+    while (end < line.size()) {
+      const DisplayedCharacter character = character_at(line, end);
+      if (end > begin && taken + character.columns > width) break;
+      taken += character.columns;
+      end += character.bytes;
+      if (2 * taken >= width && std::string_view("-_./ ").find(line[end - 1]) != std::string::npos)
+        broken = end;
+    }
+    if (end < line.size() && broken > begin) end = broken;
+    lines.push_back(line.substr(begin, end - begin));
+    begin = end;
+  }
+  if (lines.empty()) lines.emplace_back();
+  return lines;
+}
+
 std::string padded(const std::string& line, size_t width, Align align) {
   const size_t there = columns(line);
   if (there >= width) return line;
