@@ -122,6 +122,7 @@ TEST(Completions, OfSwitchesChoicesAndAliases) {
   EXPECT_EQ(words("--flag="), "--flag=true\n--flag=false\n");
   EXPECT_EQ(words("--colour=g"), "--colour=green\n");
   EXPECT_EQ(words("--num"), "--num_things=\thow many\n");
+  EXPECT_EQ(words("--only"), "--only_one\thow many, or None\n") << "a switch";
   EXPECT_EQ(words("--hel"), "--help\twhat the verb does, and its keys\n");
 }
 

@@ -178,6 +178,12 @@ Field& Field::alias(std::string name) {
   return aliases_.push_back(std::move(name)), *this;
 }
 
+Field& Field::switch_alias(std::string name, std::string if_true, std::string if_false) {
+  aliases_.push_back(name);
+  return switch_aliases_.push_back({std::move(name), std::move(if_true), std::move(if_false)}),
+         *this;
+}
+
 std::string Field::range() const {
   std::string out;
   if (std::isfinite(low_)) out += fmt::format("{} {} ", low_, low_open_ ? "<" : "<=");

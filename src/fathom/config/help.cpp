@@ -72,7 +72,14 @@ std::string entry(const Field& field) {
     out += key_line("", fmt::format("--{} alone: {}", field.name(), field.alone()));
   if (const auto needed = field.needed(); !needed.empty())
     out += key_line("", "needs " + join(needed, ", and "));
-  if (!field.aliases().empty()) out += key_line("", "also --" + join(field.aliases(), ", --"));
+  std::vector<std::string> aliases;
+  for (const std::string& name : field.aliases()) {
+    const Field::SwitchAlias* alias = field.switch_alias(name);
+    aliases.push_back(alias == nullptr ? name
+                                       : fmt::format("{} (true: {}, false: {})", name,
+                                                     alias->if_true, alias->if_false));
+  }
+  if (!aliases.empty()) out += key_line("", "also --" + join(aliases, ", --"));
   return out;
 }
 

@@ -145,7 +145,7 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
            "numbered checkpoints to keep, the newest; None: all. `best` and `last` always stay")
       .at_least(0)
       .at_most(1 << 30)
-      .alias("clear_previous_checkpoints")
+      .switch_alias("clear_previous_checkpoints", "1", "None")
       .needs("checkpoint_interval", [&c] { return c.checkpoint_interval.has_value(); });
   list.add("seed", c.seed, "of initialisation, data order and dropout")
       .at_least(0)
