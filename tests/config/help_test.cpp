@@ -48,7 +48,7 @@ TEST(Help, OfManyKeysTheUsualOnesAndTheSections) {
   EXPECT_THAT(help, Not(HasSubstr("nobody reads")));
   EXPECT_THAT(help, HasSubstr("\n  small           30  key_0, key_1, key_2, "));
   EXPECT_THAT(help, HasSubstr("\n  large_ones      30  key_30, "));
-  EXPECT_THAT(help, HasSubstr("`fathom verb --help=SECTION`"));
+  EXPECT_THAT(help, HasSubstr("`fathom verb WORD FILE --help=SECTION`"));
 }
 
 TEST(Help, OfASectionItsKeysAndOfAllEveryKey) {

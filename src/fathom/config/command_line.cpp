@@ -109,6 +109,9 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
   const std::string typed = word.substr(0, word.find('='));
   const std::string name =
       with_underscores(typed.substr(std::min(typed.find_first_not_of('-'), typed.size())));
+  const std::string sentence = fmt::format("unknown key {}", escaped(typed));
+  if (const std::string there = fields.unknown_explained(name); !there.empty())
+    misuse(sentence, there);
   std::vector<std::string> names;
   for (const Field& field : fields.all()) {
     names.push_back(field.name());
@@ -117,9 +120,8 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
   names.emplace_back("help");
   std::string nearest = nearest_name(name, names);
   if (nearest.empty()) nearest = name_with_word(name, names);
-  misuse(fmt::format("unknown key {}", escaped(typed)),
-         (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
-             fmt::format("`fathom {} --help=all` lists every key", command));
+  misuse(sentence, (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
+                       fmt::format("`fathom {} --help=all` lists every key", command));
 }
 
 // "train small", of words that a shell takes as they are.

@@ -69,6 +69,10 @@ bool FieldList::given_after(const std::string& name, const std::string& other) c
   return one != nullptr && one->turn_ > (two == nullptr ? 0 : two->turn_);
 }
 
+std::string FieldList::unknown_explained(const std::string& name) const {
+  return explain_unknown_ ? explain_unknown_(normalised(name)) : "";
+}
+
 Field* FieldList::require(const std::string& name, const std::string& origin) {
   if (Field* field = find(name)) return field;
   for (const ForeignKey& foreign : foreign_) {
@@ -79,15 +83,18 @@ Field* FieldList::require(const std::string& name, const std::string& origin) {
     notices_.push_back(fmt::format("{} has no effect: {}", foreign.name, foreign.reason));
     return nullptr;
   }
-  std::vector<std::string> names;
-  for (const Field& field : fields_) {
-    names.push_back(field.name_);
-    for (const std::string& alias : field.aliases_) names.push_back(alias);
+  std::string hint = unknown_explained(name);
+  if (hint.empty()) {
+    std::vector<std::string> names;
+    for (const Field& field : fields_) {
+      names.push_back(field.name_);
+      for (const std::string& alias : field.aliases_) names.push_back(alias);
+    }
+    const std::string nearest = nearest_name(normalised(name), names);
+    hint =
+        nearest.empty() ? "`--help=all` lists every key" : fmt::format("did you mean {}?", nearest);
   }
-  const std::string nearest = nearest_name(normalised(name), names);
-  misuse(
-      fmt::format("{}: unknown key {}", origin, escaped(name)),
-      nearest.empty() ? "`--help=all` lists every key" : fmt::format("did you mean {}?", nearest));
+  misuse(fmt::format("{}: unknown key {}", origin, escaped(name)), hint);
 }
 
 void FieldList::set(const std::string& name, const Value& value, const std::string& origin) {

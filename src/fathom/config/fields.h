@@ -230,6 +230,12 @@ class FieldList {
     foreign_.push_back({std::move(name), std::move(reason), std::move(hint), true});
   }
 
+  // Says where a key is that this list has not, for the HINT of its refusal; empty: nowhere.
+  void explain_unknown(std::function<std::string(const std::string&)> explain) {
+    explain_unknown_ = std::move(explain);
+  }
+  std::string unknown_explained(const std::string& name) const;
+
   const std::vector<Field>& all() const { return fields_; }
   const std::vector<ForeignKey>& foreign_keys() const { return foreign_; }
   // By name or alias, `-` and `_` alike; null if there is none.
@@ -258,6 +264,7 @@ class FieldList {
   std::string section_;
   std::vector<Field> fields_;
   std::vector<ForeignKey> foreign_;
+  std::function<std::string(const std::string&)> explain_unknown_;  // null: nothing is known
   size_t turns_ = 0;
   std::vector<std::string> notices_;
 };
