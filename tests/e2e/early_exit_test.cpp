@@ -258,7 +258,7 @@ TEST_F(EarlyExitProgram, TraceOptionsAct) {
   EXPECT_EQ(place_->run({"trace", "early", "--text="}).exit_code, 2);
   EXPECT_EQ(place_->run({"trace", "early", "--text=FILE:"}).exit_code, 2);
   const Outcome file = place_->run({"trace", "early", "--output=who.html"});
-  EXPECT_THAT(file.out, HasSubstr("rows in who.html"));
+  EXPECT_THAT(file.out, HasSubstr("tokens in who.html"));
   EXPECT_THAT(slurp(place_->path("who.html")), HasSubstr("</html>"));
   // What a link leads to is written, and the link stays.
   std::filesystem::create_symlink("who.html", place_->path("link"));

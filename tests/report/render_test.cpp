@@ -156,6 +156,20 @@ TEST(TerminalReport, TablesThatAreTooWideGoOnBelow) {
   EXPECT_EQ(lines_of(render_terminal(report, {80, false})).size(), 3U);
 }
 
+TEST(TerminalReport, WhatGoesOnBelowIsNotCut) {
+  Table table;
+  table.columns = {{"", Align::kLeft}, {"operation", Align::kLeft}, {"first number"}, {"second"}};
+  table.rows = {{"step 1", "add", 1.5, 123456789}};
+  Report report;
+  report.add(table);
+  EXPECT_EQ(render_terminal(report, {34, false}),
+            "          operation  first number\n"
+            "  step 1  add                 1.5\n"
+            "\n"
+            "             second\n"
+            "  step 1  123456789\n");
+}
+
 // Darker step by step, dark letters can be read on all, and red and green never tell two apart.
 TEST(ColourScale, IsReadByEyesOfAllKinds) {
   const auto linear = [](int channel) {  // of sRGB

@@ -58,7 +58,7 @@ std::vector<std::string> folded_name(const std::string& line, size_t width) {
       if (end > begin && taken + character.columns > width) break;
       taken += character.columns;
       end += character.bytes;
-      if (2 * taken >= width && std::string_view("-_./ ").find(line[end - 1]) != std::string::npos)
+      if (2 * taken >= width && std::string_view("-_.,/ ").find(line[end - 1]) != std::string::npos)
         broken = end;
     }
     if (end < line.size() && broken > begin) end = broken;

@@ -60,7 +60,7 @@ enum class Align { kLeft, kRight };
 // What gives way where a terminal is narrower than a table. Numbers never do.
 enum class Narrow {
   kCut,      // ends in an ellipsis
-  kFold,     // goes on below, at - _ . / or a space where it has them: what is to be recognised
+  kFold,     // goes on below, at - _ . , / or a space where it has them: what is to be recognised
   kWhole,    // stays as it is: what is to be typed
   kLeftOut,  // is not shown, the rightmost such column first, before anything else gives way
 };

@@ -137,7 +137,9 @@ std::string part_text(const Table& given, const TerminalOptions& options) {
   fit(widths, texts, table, width, 1);
   if (column_groups(widths, width).size() > 1) {  // then no name need be cut
     widths = table_widths(texts);
-    fit(widths, texts, table, width, 0);
+    // Nor anything else, where each column has room beside the first.
+    const size_t widest = *std::max_element(widths.begin() + 1, widths.end());
+    if (total_width({widths[0], widest}) > width) fit(widths, texts, table, width, 0);
   }
   std::string out;
   if (!table.title.empty()) out += styled("1", one_line(table.title), options) + "\n";

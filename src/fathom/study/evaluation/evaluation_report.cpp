@@ -123,9 +123,9 @@ void add_loops(report::Table& facts, const std::map<std::string, double>& metric
 
 // Metrics that have a sentence or a column of their own.
 const std::set<std::string> kToldByName = {
-    "accuracy",   "word_accuracy",      "infer",
-    "exit_depth", "exit_fallback",      "exit_confident_last",
-    "earlystop",  "loss_without_shift", "unigram_entropy"};
+    "accuracy",        "word_accuracy",       "infer",          "exit_depth",
+    "exit_fallback",   "exit_confident_last", "earlystop",      "loss_without_shift",
+    "unigram_entropy", "result_loss",         "result_accuracy"};
 
 }  // namespace
 
