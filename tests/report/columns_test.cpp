@@ -42,6 +42,7 @@ TEST(Columns, NamesAreFoldedAtTheirParts) {
   EXPECT_THAT(folded_name("10-base", 8), ElementsAre("10-base"));
   EXPECT_THAT(folded_name("10-base", 4), ElementsAre("10-", "base"));
   EXPECT_THAT(folded_name("a-bcdefghij", 5), ElementsAre("a-bcd", "efghi", "j"));
+  EXPECT_THAT(folded_name("dropout = 0.05", 12), ElementsAre("dropout = ", "0.05"));
   EXPECT_THAT(folded_name("日本語", 4), ElementsAre("日本", "語"));
   EXPECT_THAT(folded_name("日", 1), ElementsAre("日")) << "no half characters";
   EXPECT_THAT(folded_name("", 4), ElementsAre(""));

@@ -88,13 +88,34 @@ TEST(TerminalReport, LeavesOutAndFoldsBeforeItCuts) {
             "  a           tiny\n\n"
             "Not shown for want of width: data, changed.\n");
   EXPECT_EQ(at(40),
-            "  run         preset               loss\n"
-            "  wirings-s1  10-resmlp-single_    2.25\n"
+            "  run         preset                loss\n"
+            "  wirings-s1  10-resmlp-single_     2.25\n"
             "              small\n"
             "  a           tiny\n\n"
             "Not shown for want of width: data,\n"
             "changed.\n");
   EXPECT_THAT(at(30), AllOf(HasSubstr("10-resml"), Not(HasSubstr("…"))));
+}
+
+TEST(TerminalReport, WhatIsToBeTypedIsFoldedOnlyWhereTheTableWouldBreak) {
+  const auto at = [](int width) {
+    Table table;
+    table.columns = {{"run", Align::kLeft, {}, {}, Narrow::kWhole},
+                     {"preset", Align::kLeft, {}, {}, Narrow::kFold},
+                     {"loss"}};
+    table.rows = {{"gpt2ish_small-20261129-220335", "gpt2ish_small", 2.25}};
+    Report report;
+    report.add(table);
+    return render_terminal(report, {width, false});
+  };
+  EXPECT_EQ(at(47),
+            "  run                            preset    loss\n"
+            "  gpt2ish_small-20261129-220335  gpt2ish_  2.25\n"
+            "                                 small\n");
+  EXPECT_EQ(at(45),
+            "  run                     preset         loss\n"
+            "  gpt2ish_small-          gpt2ish_small  2.25\n"
+            "  20261129-220335\n");
 }
 
 TEST(TerminalReport, StaysWithinItsWidth) {

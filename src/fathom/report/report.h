@@ -61,7 +61,7 @@ enum class Align { kLeft, kRight };
 enum class Narrow {
   kCut,      // ends in an ellipsis
   kFold,     // goes on below, at - _ . , / or a space where it has them: what is to be recognised
-  kWhole,    // stays as it is: what is to be typed
+  kWhole,    // stays as it is, for it is to be typed; folded only where the table would break else
   kLeftOut,  // is not shown, the rightmost such column first, before anything else gives way
 };
 

@@ -12,6 +12,8 @@ namespace {
 
 constexpr size_t kIndent = 2, kGap = 2;
 
+using Texts = std::vector<std::vector<std::string>>;
+
 std::string styled(const char* code, const std::string& text, const TerminalOptions& options) {
   return options.colour && !text.empty() ? fmt::format("\033[{}m{}\033[0m", code, text) : text;
 }
@@ -57,16 +59,24 @@ std::vector<std::string> leave_out(Table& table, size_t width) {
   return names;
 }
 
-// The widest columns give way until the table fits: of text down to a few letters, of numbers and
-// of what is whole as far as none is cut, nor its name from row `first` = 0 on.
-void fit(std::vector<size_t>& widths, const std::vector<std::vector<std::string>>& texts,
-         const Table& table, size_t width, size_t first) {
-  constexpr size_t kFewLetters = 8;
+// What gives way, and how far, where a table is too wide.
+struct GivesWay {
+  size_t first = 0;          // 0: numbers have room for their names, too; 1: these are cut
+  bool folds_whole = false;  // what is to be typed goes on below
+};
+
+// The widest columns give way until the table fits: of text down to a few letters, of numbers as
+// far as none is cut.
+void fit(std::vector<size_t>& widths, const Texts& texts, const Table& table, size_t width,
+         GivesWay how) {
+  constexpr size_t kFewLetters = 8, kPartOfName = 20;
   std::vector<size_t> least(widths.size(), kFewLetters);
   for (size_t i = 0; i < widths.size(); ++i) {
     const Column& column = table.columns[i];
-    const bool whole = column.narrow == Narrow::kWhole || column.align == Align::kRight;
-    for (size_t r = first; whole && r < texts.size(); ++r)
+    const bool is_whole = column.narrow == Narrow::kWhole;
+    if (is_whole && how.folds_whole) least[i] = kPartOfName;
+    const bool stays = (is_whole && !how.folds_whole) || column.align == Align::kRight;
+    for (size_t r = how.first; stays && r < texts.size(); ++r)
       least[i] = std::max(least[i], columns(texts[r][i]));
   }
   while (!widths.empty() && total_width(widths) > width) {
@@ -97,7 +107,20 @@ std::vector<std::vector<size_t>> column_groups(const std::vector<size_t>& widths
   return groups;
 }
 
-using Texts = std::vector<std::vector<std::string>>;
+// In one piece where that can be; what breaks need not be cut where each column has room beside the
+// first.
+std::vector<size_t> fitting_widths(const Texts& texts, const Table& table, size_t width) {
+  const std::vector<size_t> wide = table_widths(texts);
+  for (const GivesWay how : {GivesWay{0}, GivesWay{1}, GivesWay{1, /*folds_whole=*/true}}) {
+    std::vector<size_t> widths = wide;
+    fit(widths, texts, table, width, how);
+    if (column_groups(widths, width).size() <= 1) return widths;
+  }
+  std::vector<size_t> widths = wide;
+  const size_t widest = *std::max_element(wide.begin() + 1, wide.end());
+  if (total_width({wide[0], widest}) > width) fit(widths, texts, table, width, {0});
+  return widths;
+}
 
 // One row of some of the columns: as many lines as its longest folded cell has.
 std::string row_text(const Table& table, const Texts& texts, const std::vector<size_t>& widths,
@@ -106,7 +129,8 @@ std::string row_text(const Table& table, const Texts& texts, const std::vector<s
   size_t lines = 1;
   for (const size_t i : group) {
     const std::string& text = texts[r][i];
-    cells.push_back(table.columns[i].narrow == Narrow::kFold
+    const Narrow narrow = table.columns[i].narrow;
+    cells.push_back(narrow == Narrow::kFold || narrow == Narrow::kWhole
                         ? folded_name(text, widths[i])
                         : std::vector<std::string>{cut_to_columns(text, widths[i])});
     lines = std::max(lines, cells.back().size());
@@ -133,14 +157,7 @@ std::string part_text(const Table& given, const TerminalOptions& options) {
   Table table = given;
   const std::vector<std::string> left_out = leave_out(table, width);
   const Texts texts = table_texts(table);
-  std::vector<size_t> widths = table_widths(texts);
-  fit(widths, texts, table, width, 1);
-  if (column_groups(widths, width).size() > 1) {  // then no name need be cut
-    widths = table_widths(texts);
-    // Nor anything else, where each column has room beside the first.
-    const size_t widest = *std::max_element(widths.begin() + 1, widths.end());
-    if (total_width({widths[0], widest}) > width) fit(widths, texts, table, width, 0);
-  }
+  const std::vector<size_t> widths = fitting_widths(texts, table, width);
   std::string out;
   if (!table.title.empty()) out += styled("1", one_line(table.title), options) + "\n";
   bool is_first = true;

@@ -149,7 +149,8 @@ report::Report evaluation_report(const EvalJob& request, const RunState& state,
   if (request.numbers) report.values["numbers"] = request.numbers_given;
   report::Table facts;
   facts.header = false;
-  facts.columns = {{"", report::Align::kLeft}, {"", report::Align::kLeft}};
+  facts.columns = {{"", report::Align::kLeft},
+                   {"", report::Align::kLeft, {}, {}, report::Narrow::kFold}};
   const auto add = [&](const char* name, std::string text) {
     facts.rows.push_back({name, std::move(text)});
   };

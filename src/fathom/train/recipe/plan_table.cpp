@@ -157,9 +157,6 @@ void list_plans(bool as_json) {
 
 namespace {
 
-using report::Align;
-using report::Narrow;
-
 std::vector<report::Cell> row_of(const PlanReport& plan, size_t i, const Forecast& f) {
   const Stage& stage = plan.plan.stages[i];
   const bool of_steps = stage.budget.unit == Budget::Unit::kSteps;
@@ -182,6 +179,8 @@ void print_report(const PlanReport& plan) {
   const size_t count = plan.plan.stages.size();
   fmt::print("{}: {}, for {}\n\n", style.bold(visible(plan.plan.name)),
              counted(static_cast<int64_t>(count), "stage"), plan.preset);
+  using report::Align;
+  using report::Narrow;
   report::Table table;
   table.columns = {{"stage", Align::kLeft, {}, {}, Narrow::kWhole},
                    {"data", Align::kLeft, {}, {}, Narrow::kFold},
