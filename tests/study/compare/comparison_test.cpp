@@ -75,8 +75,7 @@ TEST(Comparison, TellsItsGroupsApartWhereItIsNarrow) {
   facts.by.push_back({"steps", compare(facts.groups, facts.options)});
   const std::string shown = report::render_terminal(comparison_report(facts), {80, false});
   const std::string tables = shown.substr(0, shown.find("by steps"));
-  EXPECT_THAT(tables, Not(HasSubstr("dropout…")));
-  EXPECT_THAT(tables, HasSubstr("0.1"));
+  EXPECT_THAT(tables, Not(::testing::ContainsRegex("residual[_a-z]*…")));
 }
 
 TEST(Comparison, OfRunsWithThemselvesIsZero) {
