@@ -13,7 +13,7 @@
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/numbers_options.h"
-#include "fathom/train/recipe/registry.h"
+#include "fathom/train/recipe/other_names.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
@@ -242,7 +242,7 @@ void add_fields(FieldList& list, RunConfig& config) {
   add_training_fields(list, config.training);
   add_guard_fields(list, config.guards);
   add_foreign_keys(list);
-  list.explain_unknown(presets_with_key);
+  list.explain_unknown(where_key_is);
 }
 
 void check_device_name(const std::string& device) {
