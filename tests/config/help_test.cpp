@@ -146,6 +146,9 @@ TEST(Help, ExplainsMoreWordsAndHasNoTwoEmptyLines) {
     EXPECT_THAT(line.help(*list), AllOf(HasSubstr("one\n\n"), Not(HasSubstr("\n\n\n"))));
   line.takes_more_words(words, "PATTERN", "of names");
   EXPECT_THAT(line.help(named), HasSubstr("one\n\n  PATTERN        of names\n\nsmall\n"));
+  CommandLine with_files("verb", "[CONFIG_FILE ...]", "Does it.", "fathom verb one.toml");
+  with_files.takes_config_files();
+  EXPECT_THAT(with_files.help(named), HasSubstr("  CONFIG_FILE    TOML, "));
 }
 
 TEST(Help, OfAnUnknownKeyTellsTheNearest) {

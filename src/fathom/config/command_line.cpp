@@ -202,6 +202,13 @@ void CommandLine::positional(std::string name, std::string& slot, std::string he
   positionals_.push_back({std::move(name), std::move(help), &slot, required, nullptr});
 }
 
+void CommandLine::takes_config_files() {
+  takes_files_ = true;
+  if (usage_.find("CONFIG_FILE") == usage_.npos) return;
+  more_words_name_ = "CONFIG_FILE";
+  more_words_help_ = "TOML, a run's config.toml too, or nanoGPT's .py, which is read and never run";
+}
+
 void CommandLine::takes_more_words(std::vector<std::string>& slot, std::string name,
                                    std::string help) {
   more_words_ = &slot;
