@@ -91,8 +91,8 @@ Field* FieldList::require(const std::string& name, const std::string& origin) {
       for (const std::string& alias : field.aliases_) names.push_back(alias);
     }
     const std::string nearest = nearest_name(normalised(name), names);
-    hint =
-        nearest.empty() ? "`--help=all` lists every key" : fmt::format("did you mean {}?", nearest);
+    hint = nearest.empty() ? "`fathom train --help=all` lists every key"
+                           : fmt::format("did you mean {}?", nearest);
   }
   misuse(fmt::format("{}: unknown key {}", origin, escaped(name)), hint);
 }
