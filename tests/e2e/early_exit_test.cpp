@@ -139,7 +139,7 @@ TEST_F(EarlyExitProgram, ThresholdsMayBeOthersThanTheTrainedOnes) {
   EXPECT_THAT(said("--thresholds=[2,2]"), HasSubstr("layer 1: 100.0 %; 100.0 % of all blocks"));
   const Outcome wrong = place_->run({"eval", "early", "--thresholds=[0.5]"});
   EXPECT_EQ(wrong.exit_code, 2);
-  EXPECT_THAT(wrong.err, HasSubstr("thresholds has 1 entries, early has 2 layers"));
+  EXPECT_THAT(wrong.err, HasSubstr("thresholds has 1 entry, early has 2 layers"));
   EXPECT_EQ(place_->run({"eval", "early", "--thresholds=[1,1]", "--threshold=1"}).exit_code, 2);
 }
 
