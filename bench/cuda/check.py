@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""fathom on a device: every small preset trained, resumed, decoded and exported there and compared with
-the processor, then times beside PyTorch. bench/cuda/check.sh builds it first, and says more.
+"""fathom on a device: every preset trained, resumed, decoded and exported there and compared with the
+processor, large ones narrower, then times beside PyTorch. bench/cuda/check.sh builds it first, and says more.
 
 On the processor (--device=cpu) the definitions in libtorch's operators, which are what any other device
 computes, are compared with the kernels.
@@ -19,7 +19,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
-from presets import Failure, PresetCheck, Programs, say, write_text  # noqa: E402
+from presets import Failure, PresetCheck, Programs, flags_of, say, write_text  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEER = os.path.join(HERE, "..", "peers", "nanogpt.py")
@@ -48,19 +48,37 @@ def presets_of(programs, a):
         return [p for p in listed if re.search(a.only, p["name"])]
     if a.quick:
         return [p for p in listed if p["name"] in QUICK]
-    return [p for p in listed if p["parameters"] <= 7e6 and "readme" not in p["name"]]
+    return listed
 
 
-def check_presets(programs, a):
+def sized_presets(programs, a):
+    """What is to run, as (preset, flags of its data, flags that shrink it), and what is left out, with the reason."""
     chosen = presets_of(programs, a)
     if not chosen and a.only != "none":
         sys.exit(f"check.py: --only={a.only} leaves no preset; `fathom list` shows them")
-    if not chosen:
-        return []
-    write_text(programs.work + "/check.txt")
-    programs.run(("prepare", "check.txt", "--name=check", "--tokenizer=char"))
+    if chosen:
+        write_text(programs.work + "/check.txt")
+        programs.run(("prepare", "check.txt", "--name=check", "--tokenizer=char"))
+
+    def sized(preset):
+        try:
+            return preset, *flags_of(programs, preset, a.quick)
+        except Failure as e:
+            return {"preset": preset["name"], "experiment": preset["experiment"], "reason": str(e)}
     with concurrent.futures.ThreadPoolExecutor(a.workers) as pool:
-        checks = [PresetCheck(programs, p["name"], p["experiment"], a.quick) for p in chosen]
+        all_of_them = list(pool.map(sized, chosen))
+    runs = [s for s in all_of_them if isinstance(s, tuple)]
+    left_out = [s for s in all_of_them if isinstance(s, dict)]
+    shrunk = sum(1 for _, _, smaller in runs if smaller)
+    say(f"{len(runs)} presets, {shrunk} of them shrunk, {len(left_out) or 'none'} left out")
+    for one in left_out:
+        say(f"  {one['preset']}: {one['reason']}")
+    return runs, left_out
+
+
+def check_presets(programs, a, runs):
+    checks = [PresetCheck(programs, *run) for run in runs]
+    with concurrent.futures.ThreadPoolExecutor(a.workers) as pool:
         return list(pool.map(lambda c: c.run(), checks))
 
 
@@ -174,6 +192,8 @@ def main():
                    help="with --long: a copy of Shakespeare's text, which is else downloaded")
     p.add_argument("--only", default="")
     p.add_argument("--no-times", action="store_true")
+    p.add_argument("--list", action="store_true",
+                   help="print which presets would run, by which flags, and run none")
     p.add_argument("--workers", type=int, default=max(1, min(4, (os.cpu_count() or 1) // 2)),
                    help="presets at a time")
     p.add_argument("--preload", default="", help="a library for the device's runs (LD_PRELOAD)")
@@ -188,7 +208,13 @@ def main():
     os.makedirs(work, exist_ok=True)
     try:
         programs = Programs(a, work)
-        result = {"about": about_machine(programs, a), "presets": check_presets(programs, a)}
+        runs, left_out = sized_presets(programs, a)
+        if a.list:
+            for preset, data, smaller in runs:
+                print(preset["name"], *data, *smaller)
+            return 0
+        result = {"about": about_machine(programs, a), "presets": check_presets(programs, a, runs),
+                  "left_out": left_out}
         result["times"] = {} if a.no_times else times(programs, a)
         if a.long:
             result["long"] = train_long(programs, a)

@@ -7,9 +7,9 @@ usage() {
 Usage: bench/cuda/check.sh [--torch DIR] [--built DIR] [--jobs N] [--python PROGRAM]
                            [--device cuda|cpu] [OPTION of check.py ...]
 
-Builds fathom against a libtorch, trains, resumes, decodes and exports every small preset on the
-device, compares with the processor, and times it beside PyTorch: one JSON object of all that in
-cuda-check.json, exit code 0 if nothing failed. Nothing of it needs a package of OpenBLAS.
+Builds fathom against a libtorch, trains, resumes, decodes and exports every preset on the device,
+large ones narrower, compares with the processor, and times it beside PyTorch: one JSON object of all
+that in cuda-check.json, exit code 0 if nothing failed. Nothing of it needs a package of OpenBLAS.
 
   --torch DIR      where TorchConfig.cmake lies; default: $Torch_DIR, else that of the Python's torch,
                    else Debian's libtorch
@@ -22,6 +22,7 @@ cuda-check.json, exit code 0 if nothing failed. Nothing of it needs a package of
   --quick          few presets at tiny sizes, short times: minutes
   --long           train papingo_a100's whole recipe as well, beside its published numbers
   --only REGEX     the presets of which this is found in the name; `none`: no preset
+  --list           print which presets would run, by which flags, and run none
   --no-times       measure nothing
   --output FILE    the JSON; default: cuda-check.json
 

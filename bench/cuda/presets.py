@@ -10,7 +10,10 @@ import sys
 import time
 
 STEPS = 6
-TINY = ("--n_head=2", "--n_embd=32", "--block_size=16", "--batch_size=2")
+NARROW = ("--n_head=2", "--n_embd=32", "--batch_size=2")  # layers stay as many as they are
+BLOCK, NUMBERS_BLOCK = 16, 128  # lines of arithmetic are longer than a few characters
+CHARACTERS = 160  # of a sequence of arithmetic, where a preset counts on GPT-2's tokens
+MOST_PARAMETERS, MOST_TOKENS = 7e6, 1 << 16  # of a model, of a step
 # Relative gaps. Gradient norms and losses after a few updates carry every step's rounding.
 TOLERANCE, NARROW_TOLERANCE, P_TOLERANCE = 2e-3, 5e-2, 1e-3
 COMPARED = re.compile(r"loss|objective|infer$|gradient_norm$|log_mse$")
@@ -95,18 +98,41 @@ def numbers_within(value, name, path=""):
     return found
 
 
+def flags_of(programs, preset, quick):
+    """The data, and the flags that make the preset small where it is not: both lists. Raises Failure
+    with the reason where they do not."""
+    arithmetic = preset["experiment"] == "dag"
+    data = ["--dataset=numbers", "--numbers_tokenizer=char"] if arithmetic else ["--dataset=check"]
+
+    def described(*flags):
+        return json.loads(programs.run(("describe", preset["name"], "--json", *data, *flags)))
+
+    def is_small(d):
+        return d["parameters"] <= MOST_PARAMETERS and d["tokens_per_step"] <= MOST_TOKENS
+    found = described()
+    config, smaller = found["config"], list(NARROW)
+    block = config["block_size"]
+    if arithmetic and block < CHARACTERS // 2:
+        data.append(f"--block_size={CHARACTERS}")
+    else:
+        smaller.append(f"--block_size={min(block, NUMBERS_BLOCK if arithmetic else BLOCK)}")
+    if is_small(found) and not quick:
+        return data, []
+    if arithmetic and config["mini_batch_size"]:
+        smaller.append("--train_examples_per_batch=4")  # of a step, in passes of batch_size
+    found = described(*smaller)
+    if not is_small(found):
+        raise Failure(f"{found['parameters']:,} parameters and {found['tokens_per_step']:,} tokens a step "
+                      f"with {' '.join(smaller)}")
+    return data, smaller
+
+
 class PresetCheck:
-    def __init__(self, programs, preset, experiment, quick):
-        self.p, self.preset = programs, preset
-        self.result = {"preset": preset, "experiment": experiment, "failures": []}
-        self.flags = ["--dataset=check"]
-        if experiment == "dag":
-            self.flags = ["--dataset=numbers", "--numbers_tokenizer=char"]
-            if quick:
-                self.flags += ["--n_head=2", "--n_embd=32", "--batch_size=2"]
-        elif quick:
-            self.flags += TINY
-        self.flags += ["--eval_iters=2", "--log_interval=1", "--quiet"]
+    def __init__(self, programs, preset, data, smaller):
+        self.p, self.preset = programs, preset["name"]
+        self.result = {"preset": preset["name"], "experiment": preset["experiment"], "shrunk": smaller,
+                       "failures": []}
+        self.flags = [*data, *smaller, "--eval_iters=2", "--log_interval=1", "--quiet"]
 
     def train(self, run, name, steps, *more):
         run("train", self.preset, *self.flags, f"--max_iters={steps}", f"--eval_interval={STEPS}",

@@ -95,6 +95,7 @@ TEST_F(DescribeTest, TheFirstWordIsTheExperiment) {
 
 TEST_F(DescribeTest, HelpOfAVerbMayBeAskedBeforeIt) {
   EXPECT_EQ(run({"--help=all"}).out, run({"--help"}).out);
+  EXPECT_THAT(run({"--help"}).out, HasSubstr("  completion  completion for bash"));
   EXPECT_EQ(run({"--help=runs"}).out, run({"runs", "--help"}).out);
   EXPECT_THAT(run({"--help=rums"}).err, HasSubstr("did you mean runs?"));
   EXPECT_THAT(run({"runs", "--help"}).out, HasSubstr("  PATTERN        of runs' names: `*`"));

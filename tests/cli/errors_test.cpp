@@ -50,6 +50,22 @@ TEST_F(ErrorsTest, Verbs) {
   EXPECT_THAT(bare.out + bare.err, HasSubstr("Usage: fathom VERB"));
 }
 
+// Settings that only some experiments have; `fathom train` and what goes by its keys.
+TEST_F(ErrorsTest, AKeyOfAnotherExperimentIsToldWhoseItIs) {
+  const std::string hint = "dag_depth is a key of dag, ";
+  expect({{"train", "papingo", "--dag_depth=2"}, 2, {"unknown key --dag_depth"}, hint});
+  expect({{"describe", "gpt2ish", "--dag-depth=2"}, 2, {"unknown key --dag-depth"}, hint});
+  place_.write("deep.toml", "dag_depth = 2\n");
+  expect({{"train", "looped_tiny", "deep.toml"}, 2, {"deep.toml:1: unknown key"}, hint});
+  expect({{"train", "ahead_tiny", "--freeze_gpt"},
+          2,
+          {"unknown key --freeze_gpt"},
+          "`fathom train dag --help=dag` explains it"});
+  EXPECT_EQ(run({"train", "dag", "--help=dag"}).exit_code, 0);
+  expect({{"train", "axm_small", "--dag_dept=2"}, 2, {"unknown key --dag_dept"}, "--help=all"});
+  expect({{"train", "dag_predictor_small", "--freeze_gpt"}, 2, {"freeze_gpt is not supported"}});
+}
+
 TEST_F(ErrorsTest, MissingAndSurplusWords) {
   expect({{"describe"}, 2, {"EXPERIMENT is missing"}, "fathom describe gpt2ish"});
   expect({{"train"}, 2, {"EXPERIMENT is missing"}, "fathom train"});

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "cli/cli_testing.h"
+#include "fathom/base/lines.h"
 #include "fathom/data/corpus.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/built_in_plans.h"
@@ -48,6 +49,19 @@ TEST_F(PlanTest, ShowsEveryStage) {
   EXPECT_THAT(o.out, HasSubstr("begin: learning_rate = 0.01"));
   EXPECT_THAT(o.err, IsEmpty());
   EXPECT_FALSE(std::filesystem::exists(place_.path("runs"))) << "nothing is made";
+}
+
+TEST_F(PlanTest, FitsItsWidthHoweverManyDataSets) {
+  std::string names;
+  for (const char* name : {"rain_on_hills", "rain_on_plains", "rain_at_sea"}) {
+    prepare_text(name);
+    names += (names.empty() ? "" : ",") + std::string(name);
+  }
+  const Outcome o = plan(R"({"wet": {"dataset": ")" + names + R"(", "steps": 50}})");
+  EXPECT_EQ(o.exit_code, 0) << o.err;
+  for (const std::string_view line : split(o.out, '\n')) EXPECT_LE(text_width(line), 80) << line;
+  EXPECT_THAT(o.out, AllOf(HasSubstr("rain_on_hills"), HasSubstr("rain_at_sea"),
+                           HasSubstr("Not shown for want of width: evaluations.")));
 }
 
 TEST_F(PlanTest, WideNamesStandInTheirColumns) {

@@ -3,7 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/effects_testing.h"
+#include "fathom/base/lines.h"
 #include "fathom/cli/run_list/request.h"
+#include "fathom/report/columns.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {
@@ -56,8 +58,28 @@ TEST_F(RunListTest, TheNewestStandsFirstWithItsStepsLossesAndState) {
   EXPECT_DOUBLE_EQ(all[1]["best"]["value"], 2.5);
   EXPECT_EQ(all[1]["state"], "interrupted");
   EXPECT_EQ(all[2]["dataset"], "verses");
-  EXPECT_THAT(run({"runs"}).out, AllOf(HasSubstr("200 of 300"), HasSubstr("verses"),
+  EXPECT_THAT(run({"runs"}).out, AllOf(HasSubstr("200/300"), HasSubstr("verses"),
                                        HasSubstr("failed"), HasSubstr("2.0000")));
+}
+
+// Eighty columns, as where there is no terminal, hold what tells runs apart and how they went.
+TEST_F(RunListTest, LongNamesAreNotCut) {
+  {
+    RunStore store(place_.path("runs/fathom.db"));
+    const RunHandle run =
+        store.create_run("looped_vs_plain-params-s1", "gpt2ish_shakespeare_cpu",
+                         "[data]\ndataset = \"shakespeare_char\"\n[training]\nmax_iters = 1500\n");
+    store.add(run, 1320, std::vector<MetricValue>{{"train/loss", 1.847}});
+    store.set_best(run, "eval/val/loss", 1000, 2.0353);
+    store.set_status(run, RunStatus::kInterrupted);
+  }
+  const std::string out = run({"runs"}).out;
+  EXPECT_THAT(out, AllOf(HasSubstr("looped_vs_plain-params-s1  gpt2ish_"), HasSubstr("cpu"),
+                         HasSubstr("1,320/1,500  1.8470  2.0353  interrupted"),
+                         HasSubstr("Not shown for want of width: data, changed (UTC)."),
+                         Not(HasSubstr("…"))));
+  for (const std::string_view line : split(out, '\n'))
+    EXPECT_LE(report::columns(line), 80U) << line;
 }
 
 TEST_F(RunListTest, OfATrainingPlanTheStepsStandAlone) {
@@ -67,7 +89,7 @@ TEST_F(RunListTest, OfATrainingPlanTheStepsStandAlone) {
   const nlohmann::json run_of_plan = listed({})[0];
   EXPECT_FALSE(run_of_plan.contains("max_iters")) << "it is of the last stage alone";
   EXPECT_EQ(run_of_plan["step"], 200);
-  EXPECT_THAT(run({"runs"}).out, AllOf(HasSubstr("  200 "), Not(HasSubstr("of 300"))));
+  EXPECT_THAT(run({"runs"}).out, AllOf(HasSubstr("  200 "), Not(HasSubstr("/300"))));
 }
 
 TEST_F(RunListTest, ARunThatSaysItIsRunningAndThatNobodyHoldsWasKilled) {

@@ -78,6 +78,32 @@ TEST(CommandLine, DashesUnderscoresAndAliases) {
               ElementsAre("maybe_count=4", "count=5", "count=6"));
 }
 
+TEST(CommandLine, AnAliasThatIsASwitchElsewhereMeansAValue) {
+  const auto count = [](const Arguments& words) {
+    Line l;
+    EXPECT_TRUE(parse_into(l.line, words, l.sample.fields));
+    EXPECT_EQ(l.first, "one");
+    return l.sample.config.maybe_count;
+  };
+  EXPECT_EQ(count({"--only_one", "one"}), 1);
+  EXPECT_EQ(count({"--only_one=True", "one"}), 1);
+  EXPECT_EQ(count({"--only-one", "true", "one"}), 1);
+  EXPECT_EQ(count({"one", "--maybe_count=7", "--only_one=False"}), std::nullopt);
+  EXPECT_EQ(count({"one", "--only_one=False", "--maybe_count=7"}), 7);
+  EXPECT_EQ(count({"one", "--only_one=4"}), 4) << "and else it is an alias";
+  Line l;
+  EXPECT_THAT(refusal_of([&] {
+                parse_into(l.line, {"one", "--only_one=much"}, l.sample.fields);
+              }).what(),
+              HasSubstr("allowed: int or None"));
+  EXPECT_THAT(refusal_of([&] {
+                parse_into(l.line, {"one", "--maybe_count=True"}, l.sample.fields);
+              }).what(),
+              HasSubstr("allowed: int or None"));
+  EXPECT_THAT(l.line.help(l.sample.fields), HasSubstr("also --only_one (true: 1, false: None)"));
+  EXPECT_THAT(l.line.completions({"--only-one"}, "--fl", l.sample.fields), HasSubstr("--flag"));
+}
+
 TEST(CommandLine, ValuesAreNotTouched) {
   Line l;
   for (const std::string text :

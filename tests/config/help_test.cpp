@@ -48,7 +48,7 @@ TEST(Help, OfManyKeysTheUsualOnesAndTheSections) {
   EXPECT_THAT(help, Not(HasSubstr("nobody reads")));
   EXPECT_THAT(help, HasSubstr("\n  small           30  key_0, key_1, key_2, "));
   EXPECT_THAT(help, HasSubstr("\n  large_ones      30  key_30, "));
-  EXPECT_THAT(help, HasSubstr("`fathom verb --help=SECTION`"));
+  EXPECT_THAT(help, HasSubstr("`fathom verb WORD FILE --help=SECTION`"));
 }
 
 TEST(Help, OfASectionItsKeysAndOfAllEveryKey) {
@@ -122,6 +122,7 @@ TEST(Completions, OfSwitchesChoicesAndAliases) {
   EXPECT_EQ(words("--flag="), "--flag=true\n--flag=false\n");
   EXPECT_EQ(words("--colour=g"), "--colour=green\n");
   EXPECT_EQ(words("--num"), "--num_things=\thow many\n");
+  EXPECT_EQ(words("--only"), "--only_one\thow many, or None\n") << "a switch";
   EXPECT_EQ(words("--hel"), "--help\twhat the verb does, and its keys\n");
 }
 
@@ -145,6 +146,9 @@ TEST(Help, ExplainsMoreWordsAndHasNoTwoEmptyLines) {
     EXPECT_THAT(line.help(*list), AllOf(HasSubstr("one\n\n"), Not(HasSubstr("\n\n\n"))));
   line.takes_more_words(words, "PATTERN", "of names");
   EXPECT_THAT(line.help(named), HasSubstr("one\n\n  PATTERN        of names\n\nsmall\n"));
+  CommandLine with_files("verb", "[CONFIG_FILE ...]", "Does it.", "fathom verb one.toml");
+  with_files.takes_config_files();
+  EXPECT_THAT(with_files.help(named), HasSubstr("  CONFIG_FILE    TOML, "));
 }
 
 TEST(Help, OfAnUnknownKeyTellsTheNearest) {

@@ -32,7 +32,9 @@ inline void add_fields(FieldList& list, SampleConfig& c) {
   list.add("rate", c.rate, "how fast").above(0).below(1);
   list.add("text", c.text, "what it says");
   list.section("second");
-  list.add("maybe_count", c.maybe_count, "how many, or None").at_least(0);
+  list.add("maybe_count", c.maybe_count, "how many, or None")
+      .at_least(0)
+      .switch_alias("only_one", "1", "None");
   list.add("maybe_rate", c.maybe_rate, "how fast, or None");
   list.add("maybe_flag", c.maybe_flag, "a switch, or None");
   list.add("ints", c.ints, "whole numbers").at_least(-5).or_alone("[4, 5]");

@@ -17,6 +17,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using testing::slurp;
 using testing::spill;
 
@@ -65,6 +66,9 @@ TEST_F(SplitTokensTest, ATextInPartsIsTheTextInOnePiece) {
     RC_ASSERT(specials_ == count_specials(text));
     RC_ASSERT(written(*pairs, Specials::kText, pieces) == pairs->encode(text));
     RC_ASSERT(specials_ == 0u);
+    RC_ASSERT(written(*make_byte_tokenizer(), Specials::kTokens, pieces) ==
+              make_byte_tokenizer()->encode(text));
+    RC_ASSERT(specials_ == count_specials(text));
   }));
 }
 
@@ -123,6 +127,42 @@ TEST_F(PrepareSpecials, InATextTheyBecomeTokensOrStayText) {
   as_text.specials = "tokens";
   EXPECT_THAT(testing::caught([&] { prepare(as_text); }).what(), HasSubstr("a different corpus"))
       << "another recipe";
+}
+
+TEST_F(PrepareSpecials, WhereNoTokenIsForThemItIsToldThatTheyStayText) {
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "rain\n" + kMark;
+  for (const char* tokenizer : {"byte", "char"}) {
+    PrepareOptions o = options(text, tokenizer);
+    o.tokenizer = tokenizer;
+    EXPECT_THAT(prepare(o).notices,
+                ElementsAre(AllOf(HasSubstr("<|endoftext|> stands in the text 40 times, as its "
+                                            "letters, for the " +
+                                            std::string(tokenizer) + " tokenizer has no token"),
+                                  HasSubstr("--tokenizer=bpe or gpt2 has"))));
+    const Corpus corpus = Corpus::open(tokenizer);
+    const std::vector<int64_t> tokens = testing::all_tokens(corpus.shards("train")[0]);
+    const std::string train =
+        corpus.tokenizer()->decode(std::vector<uint32_t>(tokens.begin(), tokens.end()));
+    EXPECT_EQ(train, text.substr(0, train.size()));
+  }
+  // Where letters were asked for there is nothing to tell.
+  PrepareOptions o = options(text, "letters");
+  o.tokenizer = "byte";
+  o.specials = "text";
+  EXPECT_THAT(prepare(o).notices, Not(Contains(HasSubstr("stands in the text"))));
+}
+
+TEST_F(PrepareSpecials, InRowsToo) {
+  std::string lines;
+  for (int i = 0; i < 30; ++i)
+    lines += nlohmann::json{{"text", "the rain " + kMark + " falls"}}.dump() + "\n";
+  spill(temp_ / "d.jsonl", lines);
+  PrepareOptions o;
+  o.what = temp_ / "d.jsonl";
+  o.tokenizer = "byte";
+  EXPECT_THAT(prepare(o).notices,
+              Contains(HasSubstr("<|endoftext|> stands in the text 30 times, as its letters")));
 }
 
 // The cut between the splits is not within one.

@@ -46,7 +46,8 @@ TEST_F(BenchTest, TimesSteps) {
               a["gflop_per_s"].get<double>() / a["best_matmul_gflop_per_s"].get<double>(), 1e-9);
   EXPECT_GT(a["peak_rss_bytes"], 1e7);
   EXPECT_FALSE(std::filesystem::exists(place_.path("runs"))) << "nothing is left behind";
-  EXPECT_THAT(bench("step", {}).out, HasSubstr("tokens_per_s"));
+  EXPECT_THAT(bench("step", {}).out, AllOf(HasSubstr("tokens_per_s"), HasSubstr(" MiB\n"),
+                                           HasSubstr(" %\n"), Not(HasSubstr("e+0"))));
 }
 
 TEST_F(BenchTest, TakesSettings) {

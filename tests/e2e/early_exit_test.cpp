@@ -139,7 +139,7 @@ TEST_F(EarlyExitProgram, ThresholdsMayBeOthersThanTheTrainedOnes) {
   EXPECT_THAT(said("--thresholds=[2,2]"), HasSubstr("layer 1: 100.0 %; 100.0 % of all blocks"));
   const Outcome wrong = place_->run({"eval", "early", "--thresholds=[0.5]"});
   EXPECT_EQ(wrong.exit_code, 2);
-  EXPECT_THAT(wrong.err, HasSubstr("thresholds has 1 entries, early has 2 layers"));
+  EXPECT_THAT(wrong.err, HasSubstr("thresholds has 1 entry, early has 2 layers"));
   EXPECT_EQ(place_->run({"eval", "early", "--thresholds=[1,1]", "--threshold=1"}).exit_code, 2);
 }
 
@@ -258,7 +258,7 @@ TEST_F(EarlyExitProgram, TraceOptionsAct) {
   EXPECT_EQ(place_->run({"trace", "early", "--text="}).exit_code, 2);
   EXPECT_EQ(place_->run({"trace", "early", "--text=FILE:"}).exit_code, 2);
   const Outcome file = place_->run({"trace", "early", "--output=who.html"});
-  EXPECT_THAT(file.out, HasSubstr("rows in who.html"));
+  EXPECT_THAT(file.out, HasSubstr("tokens in who.html"));
   EXPECT_THAT(slurp(place_->path("who.html")), HasSubstr("</html>"));
   // What a link leads to is written, and the link stays.
   std::filesystem::create_symlink("who.html", place_->path("link"));

@@ -82,6 +82,14 @@ TEST(Evaluations, RefuseWhatIsNone) {
         << text;
 }
 
+TEST(Evaluations, OfAnotherExperimentsKeysSayWhoseTheyAre) {
+  const auto hint = [](const char* text) {
+    return caught([&] { parse_evaluations(text, halting_model()); }).hint();
+  };
+  EXPECT_THAT(hint("x: dag_clip=none"), HasSubstr("dag_clip is a key of dag"));
+  EXPECT_EQ(hint("x: colour=2"), "`fathom train --help=all` lists every key");
+}
+
 ModelConfig looping_model() {
   return testing::resolved("gpt2ish_shakespeare", {{"loop_groups", "[[1]]"}, {"max_loops", "4"}})
       .config.model;

@@ -7,9 +7,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 
 #include "fathom/config/config_file.h"
 #include "fathom/model/spec/architecture.h"
+#include "fathom/train/recipe/other_names.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "io/temp_folder.h"
 #include "recipe/config_testing.h"
@@ -30,6 +33,37 @@ TEST(Registry, UnknownPresetsAreRefusedWithTheNearest) {
   EXPECT_THAT(e.what(), HasSubstr("gpt2ihs"));
   EXPECT_THAT(e.hint(), AllOf(HasSubstr("did you mean gpt2ish?"), HasSubstr("fathom list")));
   EXPECT_THAT(refusal_of([] { registry().preset("zzzzzzzzz"); }).hint(), HasSubstr("fathom list"));
+}
+
+// What other trainers call a key is none here, and what is said of it names keys that there are.
+TEST(OtherNames, AreTheirsAlone) {
+  const auto other = {"gpt2ish", "dag", "dag_predictor"};
+  const std::regex typed("--([a-z_]+)");
+  const std::set<std::string> of_train = {"nproc", "run_name", "resume", "initial_model",
+                                          "training_plan"};
+  for (const char* preset : other) {
+    RunConfig config = preset_config(preset);
+    FieldList list;
+    add_fields(list, config);
+    std::set<std::string> seen;
+    for (const OtherName& name : other_names()) {
+      EXPECT_TRUE(seen.insert(name.name).second) << name.name;
+      EXPECT_EQ(list.find(name.name), nullptr) << name.name;
+      for (const ForeignKey& key : list.foreign_keys()) EXPECT_NE(key.name, name.name);
+      for (std::sregex_iterator at(name.hint.begin(), name.hint.end(), typed), end; at != end; ++at)
+        EXPECT_TRUE(list.find((*at)[1]) != nullptr || of_train.count((*at)[1]) > 0)
+            << name.name << ": " << name.hint;
+    }
+  }
+  const auto hint = [](const std::string& key) {
+    return refusal_of([&] { resolved("gpt2ish", {{key, "3"}}); }).hint();
+  };
+  EXPECT_EQ(hint("d_model"), "here that is --n_embd");
+  EXPECT_EQ(hint("num-epochs"),
+            "a run lasts --max_iters steps; stages of a --training_plan may last epochs");
+  EXPECT_THAT(hint("top_k"), HasSubstr("`fathom generate RUN`"));
+  EXPECT_THAT(hint("dag_depth"), HasSubstr("dag_depth is a key of dag"));
+  EXPECT_THAT(hint("n_layr"), HasSubstr("did you mean n_layer?"));
 }
 
 TEST(Registry, APresetNameIsTakenOnce) {

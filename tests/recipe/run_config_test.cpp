@@ -192,6 +192,19 @@ TEST(Resolve, AmpIsANarrowDtype) {
   EXPECT_EQ(dtype({{"dtype", "bfloat16"}, {"amp", "None"}}), Precision::kBFloat16);
 }
 
+TEST(Resolve, TheNotebooksSwitchKeepsTheNewestCheckpoint) {
+  const auto kept = [](const Settings& settings) {
+    return resolved("gpt2ish", settings).config.training.keep_checkpoints;
+  };
+  EXPECT_EQ(kept({{"checkpoint_interval", "10"}, {"clear_previous_checkpoints", "True"}}), 1);
+  EXPECT_EQ(kept({{"keep_checkpoints", "3"}, {"clear_previous_checkpoints", "False"}}),
+            std::nullopt);
+  EXPECT_THAT(
+      resolved("gpt2ish", {{"clear_previous_checkpoints", "True"}}).notices,
+      ::testing::ElementsAre("keep_checkpoints = 1 has no effect: it needs checkpoint_interval"));
+  EXPECT_TRUE(resolved("gpt2ish", {{"clear_previous_checkpoints", "False"}}).notices.empty());
+}
+
 TEST(Evaluation, LooksAtSoManyWindows) {
   EXPECT_EQ(resolved("gpt2ish", {}).config.sequences_per_evaluation(), 40);
   EXPECT_EQ(resolved("gpt2", {{"eval_iters", "3"}}).config.sequences_per_evaluation(), 36);

@@ -36,6 +36,18 @@ TEST(Columns, LinesAreBrokenAtSpaces) {
   EXPECT_THAT(wrapped("  in", 8), ElementsAre("  in"));
 }
 
+TEST(Columns, NamesAreFoldedAtTheirParts) {
+  EXPECT_THAT(folded_name("gpt2ish_shakespeare_cpu", 21),
+              ElementsAre("gpt2ish_shakespeare_", "cpu"));
+  EXPECT_THAT(folded_name("10-base", 8), ElementsAre("10-base"));
+  EXPECT_THAT(folded_name("10-base", 4), ElementsAre("10-", "base"));
+  EXPECT_THAT(folded_name("a-bcdefghij", 5), ElementsAre("a-bcd", "efghi", "j"));
+  EXPECT_THAT(folded_name("dropout = 0.05", 12), ElementsAre("dropout = ", "0.05"));
+  EXPECT_THAT(folded_name("日本語", 4), ElementsAre("日本", "語"));
+  EXPECT_THAT(folded_name("日", 1), ElementsAre("日")) << "no half characters";
+  EXPECT_THAT(folded_name("", 4), ElementsAre(""));
+}
+
 TEST(Columns, ColouredLineBreaksShowThemselves) {
   ColouredText text;
   text.categories = {{"one", '1'}};

@@ -47,17 +47,6 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-TEST(TerminalReport, CutsNothingThatIsToBeTyped) {
-  Report report;
-  Table table;
-  table.columns = {{"run", Align::kLeft, {}, {}, /*whole=*/true}, {"text", Align::kLeft}};
-  table.rows = {{std::string(60, 'r'), std::string(60, 't')}};
-  report.add(table);
-  const std::string shown = render_terminal(report, {80, false});
-  EXPECT_NE(shown.find(std::string(60, 'r')), shown.npos);
-  EXPECT_EQ(shown.find(std::string(60, 't')), shown.npos);
-}
-
 TEST(TerminalReport, StaysWithinItsWidth) {
   for (const int width : {48, 80, 160})
     for (const std::string& line : lines_of(render_terminal(example(), {width, false})))
@@ -75,21 +64,6 @@ TEST(TerminalReport, StaysWithinItsWidth) {
                 std::string(30, 'y') + "\n" + std::string(30, 'z') + "\n");
 }
 
-TEST(TerminalReport, NamesOfNumbersAreCutOnlyWhereTheTableThenFits) {
-  Table table;
-  table.columns = {{"name", Align::kLeft}, {"difference"}, {"interval"}, {"p"}};
-  table.rows = {{"one", "12345678", "123456789012", "0.123456"}};
-  const auto at = [&](int width) {
-    Report report;
-    report.add(table);
-    return render_terminal(report, {width, false});
-  };
-  EXPECT_EQ(at(41).find("\n\n"), std::string::npos);
-  EXPECT_THAT(at(41), ::testing::HasSubstr("…"));
-  EXPECT_THAT(at(36), ::testing::HasSubstr("difference"));
-  EXPECT_THAT(at(36), ::testing::HasSubstr("\n\n  name"));
-}
-
 TEST(TerminalReport, AHeadingStandsApartFromWhatIsBeforeIt) {
   Report report;
   report.add(Heading{"one"});
@@ -97,24 +71,6 @@ TEST(TerminalReport, AHeadingStandsApartFromWhatIsBeforeIt) {
   report.add(Heading{"two"});
   report.add(Paragraph{"text"});
   EXPECT_EQ(render_terminal(report, {40, false}), "one\ntext\n\ntwo\ntext\n");
-}
-
-// Numbers are never cut: columns that do not fit stand below, each group behind the first column.
-TEST(TerminalReport, TablesThatAreTooWideGoOnBelow) {
-  Table table;
-  table.columns = {{"name", Align::kLeft}, {"a"}, {"b"}, {"c"}, {"d"}};
-  table.rows = {{"one", 11111111, 22222222, 33333333, 44444444}, {"two", 5, 6, 7, 8}};
-  Report report;
-  report.add(table);
-  EXPECT_EQ(render_terminal(report, {30, false}),
-            "  name         a         b\n"
-            "  one   11111111  22222222\n"
-            "  two          5         6\n"
-            "\n"
-            "  name         c         d\n"
-            "  one   33333333  44444444\n"
-            "  two          7         8\n");
-  EXPECT_EQ(lines_of(render_terminal(report, {80, false})).size(), 3U);
 }
 
 // Darker step by step, dark letters can be read on all, and red and green never tell two apart.
@@ -246,6 +202,13 @@ TEST(Plots, OfNothingSayThatThereAreNoPoints) {
       EXPECT_FALSE(render_markdown(report).empty());
     }
   }
+}
+
+TEST(Plots, SayOnceWhatTheyAreOf) {
+  Plot plot = plot_of({1, 2}, {1, 2});
+  plot.title = plot.y.label = "val/loss";
+  const std::string text = render_terminal(report_of_plot(plot));
+  EXPECT_EQ(text.find("val/loss"), text.rfind("val/loss"));
 }
 
 size_t count(const std::string& text, const std::string& what) {

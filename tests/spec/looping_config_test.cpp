@@ -73,7 +73,7 @@ TEST(LoopGroups, WhatIsNoneIsRefusedByBothKeys) {
       {{{"loop_groups", "[[[[[[[[[[1]]]]]]]]]]"}}, {"more than 8 deep"}, "inner groups"},
       {{{"loop_groups", "[1, 2]"}}, {"1 stands in no group"}, "[[1]]"},
       {{{"loop_groups", "[[1, 2], [3]]"}, {"loop_counts", "[2]"}},
-       {"loop_counts = [2] has 1 entries", "loop_groups = [[1, 2], [3]] has 2 groups"},
+       {"loop_counts = [2] has 1 entry", "loop_groups = [[1, 2], [3]] has 2 groups"},
        "loop_counts=None"},
       {{{"loop_groups", "auto"}, {"loop_counts", "[2, 2]"}},
        {"loop_counts = [2, 2]", "loop_groups = auto has 1 group"},

@@ -24,7 +24,7 @@ std::string overview() {
   std::string out =
       "fathom: a laboratory for transformers that decide how deep to think\n\n"
       "Usage: fathom VERB ...\n\n";
-  for (const Verb& verb : verbs()) out += fmt::format("  {:<10} {}\n", verb.name, verb.summary);
+  for (const Verb& verb : verbs()) out += fmt::format("  {:<11} {}\n", verb.name, verb.summary);
   out +=
       "\n`fathom VERB --help` explains a verb. A first run:\n\n"
       "  fathom prepare shakespeare_char\n"

@@ -50,6 +50,10 @@ bool begins_a_list(const std::string& word) {
          (word[0] == '[' || std::isdigit(static_cast<unsigned char>(word[0])) != 0);
 }
 
+bool is_switch(const Field& field, const std::string& name) {
+  return field.is_bool() || field.switch_alias(name) != nullptr;
+}
+
 // The words as CLI11 shall read them: names of known keys with underscores, the value of a switch
 // attached to it (`--bias false`), and to a key that stands alone what it means then. All else
 // stays as typed.
@@ -69,7 +73,7 @@ std::vector<std::string> for_cli11(const Arguments& arguments, const FieldList& 
       continue;
     }
     after_switch = equals == word.size() && ((foreign != nullptr && !foreign->takes_value) ||
-                                             (field != nullptr && field->is_bool()));
+                                             (field != nullptr && is_switch(*field, name)));
     out.push_back(field == nullptr && foreign == nullptr ? word
                                                          : "--" + name + word.substr(equals));
     if (option && equals + 1 == word.size()) out.back() += kGuard;
@@ -83,7 +87,8 @@ std::vector<std::string> for_cli11(const Arguments& arguments, const FieldList& 
 
 std::string option_names(const Field& field) {
   std::string names = "--" + field.name();
-  for (const std::string& alias : field.aliases()) names += ",--" + alias;
+  for (const std::string& alias : field.aliases())
+    if (field.switch_alias(alias) == nullptr) names += ",--" + alias;
   return names;
 }
 
@@ -94,6 +99,8 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
                                         : app.add_option(option_names(field), sink, "");
   if (!field.is_bool()) option->expected(1);
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  for (const Field::SwitchAlias& alias : field.switch_aliases())
+    app.add_flag("--" + alias.name, sink, "")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 // `command`: the verb, and the words that decide which keys it has.
@@ -102,6 +109,9 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
   const std::string typed = word.substr(0, word.find('='));
   const std::string name =
       with_underscores(typed.substr(std::min(typed.find_first_not_of('-'), typed.size())));
+  const std::string sentence = fmt::format("unknown key {}", escaped(typed));
+  if (const std::string there = fields.unknown_explained(name); !there.empty())
+    misuse(sentence, there);
   std::vector<std::string> names;
   for (const Field& field : fields.all()) {
     names.push_back(field.name());
@@ -110,9 +120,8 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
   names.emplace_back("help");
   std::string nearest = nearest_name(name, names);
   if (nearest.empty()) nearest = name_with_word(name, names);
-  misuse(fmt::format("unknown key {}", escaped(typed)),
-         (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
-             fmt::format("`fathom {} --help=all` lists every key", command));
+  misuse(sentence, (nearest.empty() ? "" : fmt::format("did you mean --{}? ", nearest)) +
+                       fmt::format("`fathom {} --help=all` lists every key", command));
 }
 
 // "train small", of words that a shell takes as they are.
@@ -191,6 +200,13 @@ CommandLine::CommandLine(std::string verb, std::string usage, std::string summar
 
 void CommandLine::positional(std::string name, std::string& slot, std::string help, bool required) {
   positionals_.push_back({std::move(name), std::move(help), &slot, required, nullptr});
+}
+
+void CommandLine::takes_config_files() {
+  takes_files_ = true;
+  if (usage_.find("CONFIG_FILE") == usage_.npos) return;
+  more_words_name_ = "CONFIG_FILE";
+  more_words_help_ = "TOML, a run's config.toml too, or nanoGPT's .py, which is read and never run";
 }
 
 void CommandLine::takes_more_words(std::vector<std::string>& slot, std::string name,

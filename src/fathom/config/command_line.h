@@ -27,8 +27,9 @@ class CommandLine {
   void positional(std::string name, std::string& slot, std::string help, bool required = true);
   // What the word declared last, and those of takes_more_words(), may be; other words are allowed.
   void suggests(Suggestions suggestions);
-  // Words beyond the positional ones are config files; without this they are refused.
-  void takes_config_files() { takes_files_ = true; }
+  // Words beyond the positional ones are config files; without this they are refused. Help explains
+  // them where the usage calls them CONFIG_FILE.
+  void takes_config_files();
   // Words beyond the positional ones are appended to `slot`. `name` and `help` are shown as theirs
   // are; empty: those say it.
   void takes_more_words(std::vector<std::string>& slot, std::string name = "",

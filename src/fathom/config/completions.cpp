@@ -15,7 +15,8 @@ bool begins_with(std::string_view text, std::string_view with) {
 const Field* waiting_for_value(const std::string& word, const FieldList& fields) {
   if (!begins_with(word, "--") || word.find('=') != word.npos) return nullptr;
   const Field* field = fields.find(word.substr(2));
-  return field != nullptr && !field->is_bool() ? field : nullptr;
+  return field != nullptr && !field->is_bool() && !field->switch_alias(word.substr(2)) ? field
+                                                                                       : nullptr;
 }
 
 bool takes_value(const std::string& word, const FieldList& fields) {
@@ -54,7 +55,8 @@ std::string options(const FieldList& fields, const std::string& typed) {
     words.push_back({spelled(field.name(), typed) + end, field.help()});
     if (typed.size() <= 2) continue;
     for (const std::string& alias : field.aliases())
-      words.push_back({spelled(alias, typed) + end, field.help()});
+      words.push_back(
+          {spelled(alias, typed) + (field.switch_alias(alias) ? "" : end), field.help()});
   }
   words.push_back({"--help", "what the verb does, and its keys"});
   return fitting(words, "", typed);

@@ -6,6 +6,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/config/fields.h"
+#include "fathom/config/literal.h"
 
 namespace fathom {
 namespace {
@@ -17,7 +18,27 @@ std::string normalised(const std::string& name) {
   return out;
 }
 
+// What is given under that name, in the field's own terms.
+Value meant(const Field& field, const std::string& name, const Value& given) {
+  const Field::SwitchAlias* alias = field.switch_alias(name);
+  if (alias == nullptr || !given.is_boolean()) return given;
+  return parse_literal(given.get<bool>() ? alias->if_true : alias->if_false);
+}
+
+std::string meant_text(const Field& field, const std::string& name, const std::string& text) {
+  const Field::SwitchAlias* alias = field.switch_alias(name);
+  if (alias == nullptr) return text;
+  if (text == "true" || text == "True") return alias->if_true;
+  return text == "false" || text == "False" ? alias->if_false : text;
+}
+
 }  // namespace
+
+const Field::SwitchAlias* Field::switch_alias(const std::string& name) const {
+  for (const SwitchAlias& alias : switch_aliases_)
+    if (alias.name == normalised(name)) return &alias;
+  return nullptr;
+}
 
 const Field* FieldList::find(const std::string& name) const {
   const std::string key = normalised(name);
@@ -48,6 +69,10 @@ bool FieldList::given_after(const std::string& name, const std::string& other) c
   return one != nullptr && one->turn_ > (two == nullptr ? 0 : two->turn_);
 }
 
+std::string FieldList::unknown_explained(const std::string& name) const {
+  return explain_unknown_ ? explain_unknown_(normalised(name)) : "";
+}
+
 Field* FieldList::require(const std::string& name, const std::string& origin) {
   if (Field* field = find(name)) return field;
   for (const ForeignKey& foreign : foreign_) {
@@ -58,20 +83,23 @@ Field* FieldList::require(const std::string& name, const std::string& origin) {
     notices_.push_back(fmt::format("{} has no effect: {}", foreign.name, foreign.reason));
     return nullptr;
   }
-  std::vector<std::string> names;
-  for (const Field& field : fields_) {
-    names.push_back(field.name_);
-    for (const std::string& alias : field.aliases_) names.push_back(alias);
+  std::string hint = unknown_explained(name);
+  if (hint.empty()) {
+    std::vector<std::string> names;
+    for (const Field& field : fields_) {
+      names.push_back(field.name_);
+      for (const std::string& alias : field.aliases_) names.push_back(alias);
+    }
+    const std::string nearest = nearest_name(normalised(name), names);
+    hint = nearest.empty() ? "`fathom train --help=all` lists every key"
+                           : fmt::format("did you mean {}?", nearest);
   }
-  const std::string nearest = nearest_name(normalised(name), names);
-  misuse(
-      fmt::format("{}: unknown key {}", origin, escaped(name)),
-      nearest.empty() ? "`--help=all` lists every key" : fmt::format("did you mean {}?", nearest));
+  misuse(fmt::format("{}: unknown key {}", origin, escaped(name)), hint);
 }
 
 void FieldList::set(const std::string& name, const Value& value, const std::string& origin) {
   if (Field* field = require(name, origin)) {
-    field->assign(value, origin);
+    field->assign(meant(*field, name, value), origin);
     field->turn_ = ++turns_;
   }
 }
@@ -79,7 +107,7 @@ void FieldList::set(const std::string& name, const Value& value, const std::stri
 void FieldList::set_text(const std::string& name, const std::string& text,
                          const std::string& origin) {
   if (Field* field = require(name, origin)) {
-    field->assign_text(text, origin);
+    field->assign_text(meant_text(*field, name, text), origin);
     field->turn_ = ++turns_;
   }
 }

@@ -178,6 +178,12 @@ Field& Field::alias(std::string name) {
   return aliases_.push_back(std::move(name)), *this;
 }
 
+Field& Field::switch_alias(std::string name, std::string if_true, std::string if_false) {
+  aliases_.push_back(name);
+  return switch_aliases_.push_back({std::move(name), std::move(if_true), std::move(if_false)}),
+         *this;
+}
+
 std::string Field::range() const {
   std::string out;
   if (std::isfinite(low_)) out += fmt::format("{} {} ", low_, low_open_ ? "<" : "<=");
@@ -239,8 +245,11 @@ void Field::assign(const Value& given, const std::string& origin) {
   if (value.is_string()) check_bytes(value.get_ref<const std::string&>(), origin);
   const auto before = before_ ? before_ : std::make_shared<const Value>(get_());
   if (!set_(value)) {
+    const bool is_one = (type_ == "list of int" && value.is_number_integer()) ||
+                        (type_ == "list of float" && value.is_number());
+    const std::string one = is_one ? ": [" + shown(value) + "]" : "";
     if (choices_.empty())
-      refuse(shown(value), origin, "has the wrong type, allowed: " + type_in_words(type_));
+      refuse(shown(value), origin, "has the wrong type, allowed: " + type_in_words(type_) + one);
     const std::string word = value.is_string() ? value.get<std::string>() : shown(value);
     const bool takes_list = type_ != join(choices_, " | ");
     refuse(

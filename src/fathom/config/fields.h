@@ -88,7 +88,9 @@ class Field {
   Field& above(double bound);
   Field& below(double bound);
   Field& alias(std::string name);  // another accepted spelling (LMPlay's, an older one)
-  Field& shapes_weights();         // shape or meaning of the weights: a resumed run keeps its own
+  // One that is a switch where it comes from: what its true and false mean here, as typed.
+  Field& switch_alias(std::string name, std::string if_true, std::string if_false);
+  Field& shapes_weights();  // shape or meaning of the weights: a resumed run keeps its own
   Field& of_policy();  // acts in one pass and may differ from pass to pass, whatever was trained
   Field& formerly_in(std::string section);  // where config files of before may have it
   // What must hold for the key to act: "decay_lr = true". Asked when all is settled;
@@ -115,7 +117,13 @@ class Field {
   const std::string& origin() const { return origin_; }  // "--n_layer", "a.toml:3"; empty: not set
   bool is_typed() const { return origin_.rfind("--", 0) == 0; }  // on the command line
   std::string setting() const;                                   // "halt_rule = max", for messages
-  const std::vector<std::string>& aliases() const { return aliases_; }
+  const std::vector<std::string>& aliases() const { return aliases_; }  // switches among them
+  struct SwitchAlias {
+    std::string name, if_true, if_false;
+  };
+  const std::vector<SwitchAlias>& switch_aliases() const { return switch_aliases_; }
+  // `-` and `_` alike; null: there is none of that name.
+  const SwitchAlias* switch_alias(const std::string& name) const;
   const std::vector<std::string>& choices() const { return choices_; }
   std::string range() const;  // "1 <= n_layer", empty if unbounded
   bool does_shape_weights() const { return shapes_weights_; }
@@ -151,6 +159,7 @@ class Field {
 
   std::string name_, section_, help_, type_, origin_, alone_;
   std::vector<std::string> aliases_, choices_, former_sections_;
+  std::vector<SwitchAlias> switch_aliases_;
   double low_ = -std::numeric_limits<double>::infinity();
   double high_ = std::numeric_limits<double>::infinity();
   bool low_open_ = false, high_open_ = false;
@@ -221,6 +230,12 @@ class FieldList {
     foreign_.push_back({std::move(name), std::move(reason), std::move(hint), true});
   }
 
+  // Says where a key is that this list has not, for the HINT of its refusal; empty: nowhere.
+  void explain_unknown(std::function<std::string(const std::string&)> explain) {
+    explain_unknown_ = std::move(explain);
+  }
+  std::string unknown_explained(const std::string& name) const;
+
   const std::vector<Field>& all() const { return fields_; }
   const std::vector<ForeignKey>& foreign_keys() const { return foreign_; }
   // By name or alias, `-` and `_` alike; null if there is none.
@@ -249,6 +264,7 @@ class FieldList {
   std::string section_;
   std::vector<Field> fields_;
   std::vector<ForeignKey> foreign_;
+  std::function<std::string(const std::string&)> explain_unknown_;  // null: nothing is known
   size_t turns_ = 0;
   std::vector<std::string> notices_;
 };

@@ -72,7 +72,14 @@ std::string entry(const Field& field) {
     out += key_line("", fmt::format("--{} alone: {}", field.name(), field.alone()));
   if (const auto needed = field.needed(); !needed.empty())
     out += key_line("", "needs " + join(needed, ", and "));
-  if (!field.aliases().empty()) out += key_line("", "also --" + join(field.aliases(), ", --"));
+  std::vector<std::string> aliases;
+  for (const std::string& name : field.aliases()) {
+    const Field::SwitchAlias* alias = field.switch_alias(name);
+    aliases.push_back(alias == nullptr ? name
+                                       : fmt::format("{} (true: {}, false: {})", name,
+                                                     alias->if_true, alias->if_false));
+  }
+  if (!aliases.empty()) out += key_line("", "also --" + join(aliases, ", --"));
   return out;
 }
 
@@ -120,7 +127,8 @@ std::string summary_of(const Section& section) {
   return line + "\n";
 }
 
-std::string usual_keys(const std::string& verb, const FieldList& list,
+// `command`: the verb with its words, which decide what keys it has.
+std::string usual_keys(const std::string& command, const FieldList& list,
                        const std::vector<Section>& sections) {
   std::string out = "\nusual keys\n";
   for (const Field& field : list.all())
@@ -128,7 +136,7 @@ std::string usual_keys(const std::string& verb, const FieldList& list,
   out += wrapped_lines(fmt::format(
       "\nAll {} keys, by section: `fathom {} --help=SECTION` explains those of one, --help=all "
       "every key.\n\n",
-      list.all().size(), verb));
+      list.all().size(), command));
   for (const Section& section : sections) out += summary_of(section);
   return out;
 }
@@ -165,15 +173,18 @@ std::string CommandLine::help(const FieldList& fields, const std::string& topic)
 
   std::string out = wrapped_lines(summary_);
   out += fmt::format("\nUsage:   fathom {} {}\nExample: {}\n", verb_, usage_, example_);
-  std::string words;
-  for (const Positional& p : positionals_) words += word_line(p.name, p.help);
+  std::string words, command = verb_;
+  for (const Positional& p : positionals_) {
+    words += word_line(p.name, p.help);
+    command += " " + p.name;
+  }
   if (!more_words_help_.empty()) words += word_line(more_words_name_, more_words_help_);
   const bool begins_unnamed = !sections.empty() && sections.front().name.empty();
   if (!words.empty() || begins_unnamed) out += "\n" + words;
   const bool has_usual = std::any_of(fields.all().begin(), fields.all().end(),
                                      [](const Field& field) { return field.is_usual(); });
   if (topic.empty() && has_usual && fields.all().size() > kManyKeys)
-    return out + usual_keys(verb_, fields, sections);
+    return out + usual_keys(command, fields, sections);
   for (const Section& section : sections) out += entries(section);
   return out + foreign_keys(fields);
 }

@@ -285,7 +285,7 @@ class DocumentPreparation {
       splits[split] = tokens->writer().finish();
       specials += tokens->specials();
     }
-    note_specials(specials, notices_);
+    note_specials(specials, *tokenizer, notices_);
     windows_.note(notices_);
     const nlohmann::json meta = {
         {"format_version", kMetaVersion},

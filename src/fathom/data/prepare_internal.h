@@ -39,8 +39,8 @@ PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta
 PrepareReport report_of(const std::filesystem::path& folder, bool already_prepared,
                         std::vector<std::string> notices);
 
-// How often "<|endoftext|>" became its token; nothing is said of 0.
-void note_specials(uint64_t count, std::vector<std::string>& notices);
+// How often "<|endoftext|>" became its token, or stayed text for want of one; nothing is said of 0.
+void note_specials(uint64_t count, const Tokenizer& tokenizer, std::vector<std::string>& notices);
 // What editors of Windows leave in texts: it stays there, and is told. A text comes in parts.
 class WindowsMarks {
  public:

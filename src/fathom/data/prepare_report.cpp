@@ -148,12 +148,16 @@ PrepareReport describe_prepared(const Corpus& corpus, const nlohmann::json& meta
   return report;
 }
 
-void note_specials(uint64_t count, std::vector<std::string>& notices) {
-  if (count > 0)
-    notices.push_back(
-        fmt::format("{} stands in the text {}, as the token of a text's end; --specials=text "
-                    "leaves it as text",
-                    kEndOfText, counted(static_cast<int64_t>(count), "time")));
+void note_specials(uint64_t count, const Tokenizer& tokenizer, std::vector<std::string>& notices) {
+  if (count == 0) return;
+  const std::string how = tokenizer.end_of_text()
+                              ? "as the token of a text's end; --specials=text leaves it as text"
+                              : fmt::format(
+                                    "as its letters, for the {} tokenizer has no token of "
+                                    "a text's end; --tokenizer=bpe or gpt2 has",
+                                    tokenizer.kind());
+  notices.push_back(fmt::format("{} stands in the text {}, {}", kEndOfText,
+                                counted(static_cast<int64_t>(count), "time"), how));
 }
 
 void WindowsMarks::add(std::string_view part) {

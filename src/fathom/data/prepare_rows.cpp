@@ -107,8 +107,7 @@ class RowContent : public Content {
                          "become tokens when they are read",
                          shown_name()),
              "leave --specials out");
-    if (tokenizer.end_of_text() && specials_of(options_) == Specials::kTokens)
-      note_specials(specials_, notices_);
+    if (specials_of(options_) == Specials::kTokens) note_specials(specials_, tokenizer, notices_);
     nlohmann::json splits;
     for (const auto& [split, begin, end] :
          {std::tuple{"train", uint64_t{0}, train_}, {"val", train_, uint64_t(lines_.size())}})

@@ -42,7 +42,7 @@ class TextContent : public Content {
     const uint64_t cut = cut_of(tokenizer);
     splits["train"] = write_split(folder, "train", 0, cut, tokenizer, specials);
     splits["val"] = write_split(folder, "val", cut, text_.size(), tokenizer, specials);
-    note_specials(specials, notices_);
+    note_specials(specials, tokenizer, notices_);
     WindowsMarks windows;
     windows.add(text_);
     windows.note(notices_);
@@ -60,8 +60,7 @@ class TextContent : public Content {
     return std::max(end, train_bytes_);
   }
 
-  // In pieces, so that memory does not grow with the text. Adds to `specials` how many became
-  // tokens.
+  // In pieces, so that memory does not grow with the text. Adds to `specials` how many there are.
   nlohmann::json write_split(const std::string& folder, const std::string& split, uint64_t begin,
                              uint64_t end, const Tokenizer& tokenizer, uint64_t& specials) const {
     SplitTokens tokens(tokenizer, specials_of(options_),

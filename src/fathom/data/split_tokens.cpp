@@ -14,13 +14,13 @@ constexpr std::string_view kMark = kEndOfText;
 }  // namespace
 
 SplitTokens::SplitTokens(const Tokenizer& tokenizer, Specials specials, SplitWriter writer)
-    : tokenizer_(tokenizer), writer_(std::move(writer)) {
+    : tokenizer_(tokenizer), specials_are_(specials), writer_(std::move(writer)) {
   if (specials == Specials::kTokens) end_of_text_ = tokenizer.end_of_text();
 }
 
 void SplitTokens::text(std::string_view part) {
   waiting_ += part;
-  size_t begin = end_of_text_ ? encode_to_last_special() : 0;
+  size_t begin = specials_are_ == Specials::kTokens ? take_specials() : 0;
   // What follows a part must be there, as far as a piece may reach.
   while (waiting_.size() - begin > 2 * kPartBytes + kMaxPieceBytes) {
     const std::string_view rest = std::string_view(waiting_).substr(begin);
@@ -39,13 +39,14 @@ void SplitTokens::end() {
   searched_ = 0;
 }
 
-size_t SplitTokens::encode_to_last_special() {
+size_t SplitTokens::take_specials() {
   size_t begin = 0;
   for (size_t at = waiting_.find(kMark, searched_); at != std::string::npos;
-       at = waiting_.find(kMark, begin)) {
+       at = waiting_.find(kMark, at + kMark.size())) {
+    ++specials_;
+    if (!end_of_text_) continue;
     encode(std::string_view(waiting_).substr(begin, at - begin));
     writer_.append({&*end_of_text_, 1});
-    ++specials_;
     begin = at + kMark.size();
   }
   return begin;

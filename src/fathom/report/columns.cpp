@@ -49,6 +49,29 @@ std::string cut_to_columns(const std::string& line, size_t most) {
   return line.substr(0, end) + kEllipsis;
 }
 
+std::vector<std::string> folded_name(const std::string& line, size_t width) {
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < line.size();) {
+    size_t end = begin, taken = 0, at_space = begin, at_sign = begin;
+    while (end < line.size()) {
+      const DisplayedCharacter character = character_at(line, end);
+      if (end > begin && taken + character.columns > width) break;
+      taken += character.columns;
+      end += character.bytes;
+      if (2 * taken < width) continue;
+      const char last = line[end - 1];
+      if (last == ' ') at_space = end;
+      if (std::string_view("-_.,/").find(last) != std::string_view::npos) at_sign = end;
+    }
+    if (end < line.size() && (at_space > begin || at_sign > begin))
+      end = at_space > begin ? at_space : at_sign;
+    lines.push_back(line.substr(begin, end - begin));
+    begin = end;
+  }
+  if (lines.empty()) lines.emplace_back();
+  return lines;
+}
+
 std::string padded(const std::string& line, size_t width, Align align) {
   const size_t there = columns(line);
   if (there >= width) return line;

@@ -19,6 +19,9 @@ std::string lines_of_text(std::string_view text);
 size_t columns(std::string_view line);
 // Cut to `most` columns, the last one an ellipsis.
 std::string cut_to_columns(const std::string& line, size_t most);
+// In lines of at most `width` columns: broken behind the last space in a line's second half, else
+// the last - _ . , or / there, else anywhere.
+std::vector<std::string> folded_name(const std::string& line, size_t width);
 // Filled with spaces to `width`.
 std::string padded(const std::string& line, size_t width, Align align);
 // At spaces, so that no line is wider than `width` unless a word is.

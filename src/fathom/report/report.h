@@ -57,12 +57,20 @@ struct Cell {
 
 enum class Align { kLeft, kRight };
 
+// What gives way where a terminal is narrower than a table. Numbers never do.
+enum class Narrow {
+  kCut,      // ends in an ellipsis
+  kFold,     // goes on below, at - _ . , / or a space where it has them: what is to be recognised
+  kWhole,    // stays as it is, for it is to be typed; folded only where the table would break else
+  kLeftOut,  // is not shown, the rightmost such column first, before anything else gives way
+};
+
 struct Column {
   std::string name;
   Align align = Align::kRight;
   NumberForm form = {};
   std::string unit = {};  // behind the name: "seconds"
-  bool whole = false;     // never cut: what is to be typed
+  Narrow narrow = Narrow::kCut;
 };
 
 struct Table {

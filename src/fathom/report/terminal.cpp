@@ -12,6 +12,8 @@ namespace {
 
 constexpr size_t kIndent = 2, kGap = 2;
 
+using Texts = std::vector<std::vector<std::string>>;
+
 std::string styled(const char* code, const std::string& text, const TerminalOptions& options) {
   return options.colour && !text.empty() ? fmt::format("\033[{}m{}\033[0m", code, text) : text;
 }
@@ -37,23 +39,47 @@ std::string part_text(const Paragraph& paragraph, const TerminalOptions& options
   return out;
 }
 
-// The widest columns give way until the table fits: of text down to a few letters, of numbers and
-// of what is whole as far as none is cut, nor its name from row `first` = 0 on.
-void fit(std::vector<size_t>& widths, const std::vector<std::vector<std::string>>& texts,
-         const Table& table, size_t width, size_t first) {
-  constexpr size_t kFewLetters = 8;
+size_t total_width(const std::vector<size_t>& widths) {
+  size_t sum = kIndent;
+  for (const size_t w : widths) sum += w + kGap;
+  return sum - kGap;
+}
+
+// The table without columns that may be left out, as many as have to be; their names.
+std::vector<std::string> leave_out(Table& table, size_t width) {
+  std::vector<std::string> names;
+  for (size_t i = table.columns.size();
+       i-- > 0 && total_width(table_widths(table_texts(table))) > width;) {
+    if (table.columns[i].narrow != Narrow::kLeftOut) continue;
+    names.insert(names.begin(), table.columns[i].name);
+    table.columns.erase(table.columns.begin() + static_cast<std::ptrdiff_t>(i));
+    for (std::vector<Cell>& row : table.rows)
+      if (i < row.size()) row.erase(row.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return names;
+}
+
+// What gives way, and how far, where a table is too wide.
+struct GivesWay {
+  size_t first = 0;          // 0: numbers have room for their names, too; 1: these are cut
+  bool folds_whole = false;  // what is to be typed goes on below
+};
+
+// The widest columns give way until the table fits: of text down to a few letters, of numbers as
+// far as none is cut.
+void fit(std::vector<size_t>& widths, const Texts& texts, const Table& table, size_t width,
+         GivesWay how) {
+  constexpr size_t kFewLetters = 8, kPartOfName = 20;
   std::vector<size_t> least(widths.size(), kFewLetters);
   for (size_t i = 0; i < widths.size(); ++i) {
     const Column& column = table.columns[i];
-    for (size_t r = first; (column.whole || column.align == Align::kRight) && r < texts.size(); ++r)
+    const bool is_whole = column.narrow == Narrow::kWhole;
+    if (is_whole && how.folds_whole) least[i] = kPartOfName;
+    const bool stays = (is_whole && !how.folds_whole) || column.align == Align::kRight;
+    for (size_t r = how.first; stays && r < texts.size(); ++r)
       least[i] = std::max(least[i], columns(texts[r][i]));
   }
-  const auto total = [&] {
-    size_t sum = kIndent;
-    for (const size_t w : widths) sum += w + kGap;
-    return sum - kGap;
-  };
-  while (!widths.empty() && total() > width) {
+  while (!widths.empty() && total_width(widths) > width) {
     size_t widest = widths.size();
     for (size_t i = 0; i < widths.size(); ++i)
       if (widths[i] > least[i] && (widest == widths.size() || widths[i] > widths[widest]))
@@ -81,35 +107,69 @@ std::vector<std::vector<size_t>> column_groups(const std::vector<size_t>& widths
   return groups;
 }
 
-std::string part_text(const Table& table, const TerminalOptions& options) {
-  const auto texts = table_texts(table);
-  const auto width = static_cast<size_t>(options.width);
-  std::vector<size_t> widths = table_widths(texts);
-  fit(widths, texts, table, width, 1);
-  if (column_groups(widths, width).size() > 1) {  // then no name need be cut
-    widths = table_widths(texts);
-    fit(widths, texts, table, width, 0);
+// In one piece where that can be; what breaks need not be cut where each column has room beside the
+// first.
+std::vector<size_t> fitting_widths(const Texts& texts, const Table& table, size_t width) {
+  const std::vector<size_t> wide = table_widths(texts);
+  for (const GivesWay how : {GivesWay{0}, GivesWay{1}, GivesWay{1, /*folds_whole=*/true}}) {
+    std::vector<size_t> widths = wide;
+    fit(widths, texts, table, width, how);
+    if (column_groups(widths, width).size() <= 1) return widths;
+  }
+  std::vector<size_t> widths = wide;
+  const size_t widest = *std::max_element(wide.begin() + 1, wide.end());
+  if (total_width({wide[0], widest}) > width) fit(widths, texts, table, width, {0});
+  return widths;
+}
+
+// One row of some of the columns: as many lines as its longest folded cell has.
+std::string row_text(const Table& table, const Texts& texts, const std::vector<size_t>& widths,
+                     const std::vector<size_t>& group, size_t r, const TerminalOptions& options) {
+  std::vector<std::vector<std::string>> cells;
+  size_t lines = 1;
+  for (const size_t i : group) {
+    const std::string& text = texts[r][i];
+    const Narrow narrow = table.columns[i].narrow;
+    cells.push_back(narrow == Narrow::kFold || narrow == Narrow::kWhole
+                        ? folded_name(text, widths[i])
+                        : std::vector<std::string>{cut_to_columns(text, widths[i])});
+    lines = std::max(lines, cells.back().size());
   }
   std::string out;
+  for (size_t l = 0; l < lines; ++l) {
+    std::string line(kIndent, ' ');
+    for (size_t g = 0; g < group.size(); ++g) {
+      const size_t i = group[g];
+      std::string cell = l < cells[g].size() ? cells[g][l] : "";
+      const bool marked = r > 0 && i < table.rows[r - 1].size() && table.rows[r - 1][i].marked;
+      const std::string space(widths[i] - columns(cell), ' ');
+      if (marked) cell = styled("4", cell, options);
+      line += (g > 0 ? std::string(kGap, ' ') : "") +
+              (table.columns[i].align == Align::kLeft ? cell + space : space + cell);
+    }
+    out += without_end_spaces(line) + "\n";
+  }
+  return out;
+}
+
+std::string part_text(const Table& given, const TerminalOptions& options) {
+  const auto width = static_cast<size_t>(options.width);
+  Table table = given;
+  const std::vector<std::string> left_out = leave_out(table, width);
+  const Texts texts = table_texts(table);
+  const std::vector<size_t> widths = fitting_widths(texts, table, width);
+  std::string out;
   if (!table.title.empty()) out += styled("1", one_line(table.title), options) + "\n";
-  const auto cell_text = [&](size_t r, size_t i) {
-    std::string cell = cut_to_columns(texts[r][i], widths[i]);
-    const bool marked = r > 0 && i < table.rows[r - 1].size() && table.rows[r - 1][i].marked;
-    const std::string space(widths[i] - columns(cell), ' ');
-    if (marked) cell = styled("4", cell, options);
-    return table.columns[i].align == Align::kLeft ? cell + space : space + cell;
-  };
   bool is_first = true;
   for (const std::vector<size_t>& group : column_groups(widths, width)) {
     if (!is_first) out += "\n";
     is_first = false;
-    for (size_t r = table.header ? 0 : 1; r < texts.size(); ++r) {
-      std::string line(kIndent, ' ');
-      for (size_t i = 0; i < group.size(); ++i)
-        line += (i > 0 ? std::string(kGap, ' ') : "") + cell_text(r, group[i]);
-      out += without_end_spaces(line) + "\n";
-    }
+    for (size_t r = table.header ? 0 : 1; r < texts.size(); ++r)
+      out += row_text(table, texts, widths, group, r, options);
   }
+  if (!left_out.empty())
+    out += "\n" + part_text(Paragraph{"Not shown for want of width: " + join(left_out, ", ") + "."},
+                            options);
   return out;
 }
 

@@ -338,7 +338,7 @@ std::string terminal_plot(const Plot& plot, const TerminalOptions& options) {
   out += legend_lines(plot, braille, options);
   const std::string y_label =
       cut_to_columns(one_line(plot.y.label), static_cast<size_t>(options.width));
-  if (!y_label.empty()) out += y_label + "\n";
+  if (!y_label.empty() && plot.y.label != plot.title) out += y_label + "\n";
   const bool empty = !has_points(plot, scales);
   for (int y = 0; y < height; ++y) {
     const std::string& label = labels[static_cast<size_t>(y)];

@@ -64,7 +64,7 @@ void leave_errors_in(const std::string& file) {
   g_error_file = file;
 }
 
-void print_error(const Error& error) {
+void tell_error(const Error& error) {
   const Style style(stderr);
   const auto line = [](const std::string& word, const std::string& shown, const std::string& text) {
     const std::string mark = rank_mark();
@@ -74,6 +74,10 @@ void print_error(const Error& error) {
   };
   line("fathom:", style.red("fathom:"), error.what());
   if (!error.hint().empty()) line("HINT:", style.yellow("HINT:"), error.hint());
+}
+
+void print_error(const Error& error) {
+  tell_error(error);
   leave(error);
 }
 

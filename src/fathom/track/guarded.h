@@ -15,6 +15,8 @@ namespace fathom {
 int guarded(int (*body)(int, char**), int argc, char** argv);
 
 // "fathom: ...", and its HINT below, on standard error.
+void tell_error(const Error& error);
+// The same of what ends the program: where it was asked to, it is left in a file as well.
 void print_error(const Error& error);
 
 int exit_code_of(const Error& error);

@@ -7,6 +7,8 @@
 #include <cmath>
 
 #include "errors.h"
+#include "fathom/report/render.h"
+#include "fathom/study/compare/comparison_report.h"
 #include "fathom/study/compare/student.h"
 
 namespace fathom {
@@ -15,6 +17,7 @@ namespace {
 using testing::caught;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Evaluated every 100 of 400.
 ComparedRun run(const std::string& name, const std::string& seed, std::vector<double> losses) {
@@ -60,6 +63,19 @@ TEST(Comparison, TellsEarlySpeedAndFinalLossApart) {
   EXPECT_EQ(reached.groups[1].values[0], 100);
   EXPECT_EQ(reached.groups[0].values[0], 50);
   EXPECT_GT(reached.groups[1].difference.difference, 0);
+}
+
+// Names of settings are as long as these are.
+TEST(Comparison, TellsItsGroupsApartWhereItIsNarrow) {
+  ComparisonFacts facts;
+  facts.metric = "eval/val/loss";
+  facts.groups = two_groups();
+  facts.groups[0].name = "residual_dropout = 0.0";
+  facts.groups[1].name = "residual_dropout = 0.1";
+  facts.by.push_back({"steps", compare(facts.groups, facts.options)});
+  const std::string shown = report::render_terminal(comparison_report(facts), {80, false});
+  const std::string tables = shown.substr(0, shown.find("by steps"));
+  EXPECT_THAT(tables, Not(::testing::ContainsRegex("residual[_a-z]*…")));
 }
 
 TEST(Comparison, OfRunsWithThemselvesIsZero) {

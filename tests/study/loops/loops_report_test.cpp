@@ -301,6 +301,9 @@ TEST(DepthTable, ComparesWithItsReference) {
   EXPECT_THAT(text, AllOf(HasSubstr("Differences are from 8 loops"), HasSubstr("+0.2500 +- 0.0500"),
                           HasSubstr("30 loops (beyond)"), HasSubstr("1.8750 +- n/a"),
                           HasSubstr("2.00M"), HasSubstr("4.50")));
+  EXPECT_THAT(report::render_terminal(report, {78, false}),
+              AllOf(HasSubstr("\n  (beyond)\n"), Not(HasSubstr("…"))))
+      << "what an evaluation is called goes on below";
   const json rows = depth_numbers(three_depths());
   EXPECT_EQ(rows[2]["loops"], 30);
   EXPECT_TRUE(rows[2]["standard_error"].is_null());

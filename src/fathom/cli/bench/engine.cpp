@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fathom/base/text.h"
 #include "fathom/cli/bench/request.h"
 #include "fathom/io/json_text.h"
 #include "fathom/model/device.h"
@@ -12,13 +13,18 @@
 namespace fathom {
 namespace {
 
+std::string shown(const std::string& key, const nlohmann::json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_integer()) return with_commas(value.get<int64_t>());
+  if (!value.is_number()) return json_text(value);
+  const auto x = value.get<double>();
+  if (key.find("bytes") != key.npos) return human_bytes(x);
+  if (key.rfind("share_", 0) == 0) return fmt::format("{:.1f} %", 100 * x);
+  return x >= 1000 ? with_commas(static_cast<int64_t>(x)) : fmt::format("{:.4g}", x);
+}
+
 void print(const nlohmann::json& out) {
-  for (const auto& [key, value] : out.items())
-    if (value.is_number_float())
-      fmt::print("{:<26}{:>14.4g}\n", key, value.get<double>());
-    else
-      fmt::print("{:<26}{:>14}\n", key,
-                 value.is_string() ? value.get<std::string>() : json_text(value));
+  for (const auto& [key, value] : out.items()) fmt::print("{:<26}{:>14}\n", key, shown(key, value));
 }
 
 int bench(const BenchRequest& request) {

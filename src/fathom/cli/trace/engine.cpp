@@ -1,6 +1,5 @@
 // `fathom trace`
-#include <fmt/format.h>
-
+#include "fathom/base/text.h"
 #include "fathom/cli/trace/request.h"
 #include "fathom/study/trace_of_run.h"
 #include "fathom/track/console.h"
@@ -12,7 +11,8 @@ int run_trace_in_engine(const Arguments& arguments) {
   if (!request) return 0;
   for (const std::string& notice : request->notices) say_note(notice);
   const ExitTable table = trace_of_run(*request);
-  give(exit_report(table), request->output, fmt::format("{} rows", table.rows.size()));
+  give(exit_report(table), request->output,
+       counted(static_cast<int64_t>(table.rows.size()), "token"));
   return 0;
 }
 

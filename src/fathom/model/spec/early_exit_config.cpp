@@ -12,8 +12,9 @@ namespace {
 
 void check_length(const char* key, const IntList& list, int64_t n_layer) {
   if (static_cast<int64_t>(list.size()) != n_layer)
-    misuse(fmt::format("{} = [{}] has {} entries, n_layer = {} needs {}", key, shown_list(list),
-                       list.size(), n_layer, n_layer),
+    misuse(fmt::format("{} = [{}] has {}, n_layer = {} needs {}", key, shown_list(list),
+                       counted(static_cast<int64_t>(list.size()), "entry", "entries"), n_layer,
+                       n_layer),
            fmt::format("give one per layer, or {}=None", key));
 }
 

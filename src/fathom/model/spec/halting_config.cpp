@@ -303,8 +303,10 @@ void check_what_follows(const HaltingConfig& c) {
 
 void validate(const HaltingConfig& c, const BackboneConfig& b) {
   if (!c.thresholds.empty() && static_cast<int64_t>(c.thresholds.size()) != b.n_layer)
-    misuse(fmt::format("halt_thresholds = [{}] has {} entries, n_layer = {} needs {}",
-                       shown_list(c.thresholds), c.thresholds.size(), b.n_layer, b.n_layer),
+    misuse(fmt::format("halt_thresholds = [{}] has {}, n_layer = {} needs {}",
+                       shown_list(c.thresholds),
+                       counted(static_cast<int64_t>(c.thresholds.size()), "entry", "entries"),
+                       b.n_layer, b.n_layer),
            "give one per layer, or halt_thresholds=None and a halt_threshold for all");
   if (c.rule == HaltRule::kLearned)
     misuse("halt_rule = learned goes by a gate, and only loops have one",

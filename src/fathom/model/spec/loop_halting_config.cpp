@@ -150,9 +150,10 @@ void apply(const LoopHaltingConfig& section, DepthPlan& plan, Policy& policy,
            "add --loop_groups=auto, or leave the other key out");
   const OneOrMore& threshold = section.threshold;
   if (!threshold.numbers.empty() && !threshold.one && threshold.numbers.size() != count)
-    misuse(fmt::format("loop_halt_threshold = [{}] has {} entries, loop_groups has {} group{}",
-                       shown_list(threshold.numbers), threshold.numbers.size(), count,
-                       count == 1 ? "" : "s"),
+    misuse(fmt::format("loop_halt_threshold = [{}] has {}, loop_groups has {} group{}",
+                       shown_list(threshold.numbers),
+                       counted(static_cast<int64_t>(threshold.numbers.size()), "entry", "entries"),
+                       count, count == 1 ? "" : "s"),
            "give one for each group, or a number for all");
   if (policy.loops.size() < count) policy.loops.resize(count);
   for (size_t g = 0; g < count; ++g) {

@@ -255,8 +255,9 @@ void validate(const LoopingConfig& c, const BackboneConfig& b) {
   const std::vector<LoopSpan> spans = loop_spans(c, b.n_layer);
   const size_t groups = span_count(spans);
   if (!c.counts.empty() && c.counts.size() != groups)
-    misuse(fmt::format("loop_counts = [{}] has {} entries, {} has {} group{}", shown_list(c.counts),
-                       c.counts.size(), shown_groups(c), groups, groups == 1 ? "" : "s"),
+    misuse(fmt::format("loop_counts = [{}] has {}, {} has {} group{}", shown_list(c.counts),
+                       counted(static_cast<int64_t>(c.counts.size()), "entry", "entries"),
+                       shown_groups(c), groups, groups == 1 ? "" : "s"),
            "give one for each group, or loop_counts=None");
   check_steps(c, spans, b.n_layer);
 }

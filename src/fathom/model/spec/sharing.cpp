@@ -6,6 +6,7 @@
 #include <set>
 
 #include "fathom/base/error.h"
+#include "fathom/base/text.h"
 
 namespace fathom {
 namespace {
@@ -36,7 +37,8 @@ class InstanceReader {
 
   Instances read() const {
     if (static_cast<int64_t>(list_.size()) != n_layer_)
-      misuse(fmt::format("{} has {} entries, n_layer = {} needs {}", shown_, list_.size(), n_layer_,
+      misuse(fmt::format("{} has {}, n_layer = {} needs {}", shown_,
+                         counted(static_cast<int64_t>(list_.size()), "entry", "entries"), n_layer_,
                          n_layer_),
              fmt::format("give one per layer, or {}=one or free", key_));
     Instances instances;

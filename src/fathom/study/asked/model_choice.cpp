@@ -71,7 +71,8 @@ void apply_thresholds(const ModelChoice& choice, ModelConfig& config) {
            "it has a meaning for models trained with a halt_rule, or with one in --policy");
   const auto L = static_cast<size_t>(config.backbone.n_layer);
   if (!choice.thresholds.empty() && choice.thresholds.size() != L)
-    misuse(fmt::format("thresholds has {} entries, {} has {} layers", choice.thresholds.size(),
+    misuse(fmt::format("thresholds has {}, {} has {} layers",
+                       counted(static_cast<int64_t>(choice.thresholds.size()), "entry", "entries"),
                        choice.run, L),
            "give one per layer, or --threshold for all");
   if (choice.threshold) config.halting.threshold = *choice.threshold;

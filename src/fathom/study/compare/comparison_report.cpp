@@ -53,7 +53,7 @@ std::string title(const ComparisonFacts& facts, const ByBudget& by, const Measur
 report::Table table(const ComparisonFacts& facts, const ByBudget& by, const Measure& m) {
   report::Table table;
   table.title = title(facts, by, m);
-  table.columns = {{"group", report::Align::kLeft},
+  table.columns = {{"group", report::Align::kLeft, {}, {}, report::Narrow::kFold},
                    {"n"},
                    {"mean", report::Align::kRight, kFive},
                    {"spread", report::Align::kRight, kTwo},

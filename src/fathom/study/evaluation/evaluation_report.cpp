@@ -123,9 +123,9 @@ void add_loops(report::Table& facts, const std::map<std::string, double>& metric
 
 // Metrics that have a sentence or a column of their own.
 const std::set<std::string> kToldByName = {
-    "accuracy",   "word_accuracy",      "infer",
-    "exit_depth", "exit_fallback",      "exit_confident_last",
-    "earlystop",  "loss_without_shift", "unigram_entropy"};
+    "accuracy",        "word_accuracy",       "infer",          "exit_depth",
+    "exit_fallback",   "exit_confident_last", "earlystop",      "loss_without_shift",
+    "unigram_entropy", "result_loss",         "result_accuracy"};
 
 }  // namespace
 
@@ -149,7 +149,8 @@ report::Report evaluation_report(const EvalJob& request, const RunState& state,
   if (request.numbers) report.values["numbers"] = request.numbers_given;
   report::Table facts;
   facts.header = false;
-  facts.columns = {{"", report::Align::kLeft}, {"", report::Align::kLeft}};
+  facts.columns = {{"", report::Align::kLeft},
+                   {"", report::Align::kLeft, {}, {}, report::Narrow::kFold}};
   const auto add = [&](const char* name, std::string text) {
     facts.rows.push_back({name, std::move(text)});
   };

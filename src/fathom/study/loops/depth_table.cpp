@@ -65,7 +65,7 @@ void add_depths(const DepthTable& table, report::Report& report) {
   const bool infer = std::any_of(table.rows.begin(), table.rows.end(),
                                  [](const DepthRow& row) { return row.infer.has_value(); });
   report::Table out;
-  out.columns = {{"evaluation", report::Align::kLeft}, {"loss"}};
+  out.columns = {{"evaluation", report::Align::kLeft, {}, {}, report::Narrow::kFold}, {"loss"}};
   if (infer)
     out.columns.push_back({"infer", report::Align::kRight, {report::NumberForm::Kind::kFixed, 4}});
   out.columns.push_back({"difference"});

@@ -136,7 +136,7 @@ std::string mean_and_sd(const std::vector<double>& values) {
 report::Table shape_table(const LoopFacts& facts) {
   report::Table table;
   table.title = "Trajectories of tokens, mean and standard deviation";
-  table.columns = {{"loop of", report::Align::kLeft},
+  table.columns = {{"loop of", report::Align::kLeft, {}, {}, report::Narrow::kFold},
                    column("box dimension"),
                    column("of the longest run"),
                    column("drift to loop")};
@@ -183,7 +183,8 @@ report::Table jacobian_table(const LoopFacts& facts) {
   table.title = facts.map == "block" ? "Jacobian of the layers alone, mean over tokens"
                                      : "Jacobian of an iteration, mean over tokens";
   const bool spread = jacobian_tokens(facts).size() > 1;
-  table.columns = {{"loop of", report::Align::kLeft}, column("from state")};
+  table.columns = {{"loop of", report::Align::kLeft, {}, {}, report::Narrow::kFold},
+                   column("from state")};
   for (const char* name : {"spectral radius", "operator norm"}) {
     table.columns.push_back(column(name, kFour));
     if (spread) table.columns.push_back(column("sd"));
@@ -291,8 +292,9 @@ report::Plot exit_plot(const LoopFacts& facts) {
 report::Table weight_table(const LoopFacts& facts) {
   report::Table table;
   table.title = "Largest singular values of the matrices";
-  table.columns = {
-      {"matrix", report::Align::kLeft}, {"shape", report::Align::kRight}, column("largest", kFour)};
+  table.columns = {{"matrix", report::Align::kLeft, {}, {}, report::Narrow::kFold},
+                   {"shape", report::Align::kRight},
+                   column("largest", kFour)};
   for (const WeightNorm& w : facts.weights)
     table.rows.push_back({w.name, fmt::format("{} x {}", w.rows, w.columns), w.largest});
   return table;

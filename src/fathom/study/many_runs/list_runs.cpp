@@ -82,7 +82,7 @@ std::string time_text(double seconds) {
 std::string steps_text(const ListedRun& run) {
   const int64_t done = std::max<int64_t>(run.record.last_step, 0);
   return run.steps && *run.steps != done
-             ? fmt::format("{} of {}", with_commas(done), with_commas(*run.steps))
+             ? fmt::format("{}/{}", with_commas(done), with_commas(*run.steps))
              : with_commas(done);
 }
 
@@ -120,14 +120,15 @@ nlohmann::json json_of(const ListedRun& run) {
 report::Table table_of(const std::vector<ListedRun>& runs) {
   const report::NumberForm fixed4 = {report::NumberForm::Kind::kFixed, 4};
   report::Table table;
-  table.columns = {{"run", report::Align::kLeft, {}, {}, /*whole=*/true},
-                   {"preset", report::Align::kLeft},
-                   {"data", report::Align::kLeft},
+  using report::Narrow;
+  table.columns = {{"run", report::Align::kLeft, {}, {}, Narrow::kWhole},
+                   {"preset", report::Align::kLeft, {}, {}, Narrow::kFold},
+                   {"data", report::Align::kLeft, {}, {}, Narrow::kLeftOut},
                    {"steps"},
                    {"loss", report::Align::kRight, fixed4},
                    {"best", report::Align::kRight, fixed4},
-                   {"state", report::Align::kLeft},
-                   {"changed (UTC)", report::Align::kLeft}};
+                   {"state", report::Align::kLeft, {}, {}, Narrow::kWhole},
+                   {"changed (UTC)", report::Align::kLeft, {}, {}, Narrow::kLeftOut}};
   for (const ListedRun& run : runs) table.rows.push_back(row_of(run));
   return table;
 }

@@ -81,10 +81,12 @@ report::Table ends_of(const report::Plot& plot) {
   const report::NumberForm wide = {report::NumberForm::Kind::kGeneral, 8};
   const report::NumberForm count = {report::NumberForm::Kind::kCount};
   report::Table table;
-  table.columns = {
-      {"curve", report::Align::kLeft},         {"points", report::Align::kRight, count},
-      {"lowest", report::Align::kRight, wide}, {"at " + plot.x.label, report::Align::kRight, wide},
-      {"last", report::Align::kRight, wide},   {"at " + plot.x.label, report::Align::kRight, wide}};
+  table.columns = {{"curve", report::Align::kLeft, {}, {}, report::Narrow::kFold},
+                   {"points", report::Align::kRight, count},
+                   {"lowest", report::Align::kRight, wide},
+                   {"at " + plot.x.label, report::Align::kRight, wide},
+                   {"last", report::Align::kRight, wide},
+                   {"at " + plot.x.label, report::Align::kRight, wide}};
   for (const report::Line& line : plot.lines) {
     size_t least = line.y.size();
     for (size_t i = 0; i < line.y.size(); ++i)

@@ -91,7 +91,7 @@ report::Table growth_table(const SizeFacts& facts) {
 report::Table gradient_table(const SizeFacts& facts) {
   report::Table table;
   table.title = "Gradient of the loss by the parameters of each part";
-  table.columns = {{"part", report::Align::kLeft},
+  table.columns = {{"part", report::Align::kLeft, {}, {}, report::Narrow::kFold},
                    {"parameters", report::Align::kRight, {NumberForm::Kind::kCount, 0}},
                    column("norm")};
   for (const PartGradient& g : facts.gradients)

@@ -78,7 +78,8 @@ report::Report choice_report(const ChoiceTable& table) {
                                            counted(static_cast<int64_t>(n), "question"))});
   report::Table facts;
   facts.header = false;
-  facts.columns = {{"", report::Align::kLeft}, {"", report::Align::kLeft}};
+  facts.columns = {{"", report::Align::kLeft},
+                   {"", report::Align::kLeft, {}, {}, report::Narrow::kFold}};
   facts.rows.push_back({"accuracy, by ln p a token", shown_share(by_mean)});
   facts.rows.push_back({"accuracy, by ln p of all", shown_share(by_sum)});
   facts.rows.push_back({"guessing", fmt::format("{:.4f}", guessing)});

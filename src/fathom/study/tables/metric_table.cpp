@@ -23,7 +23,8 @@ report::Table measured_table(const std::map<std::string, double>& metrics,
     has_baselines = has_baselines || has_one;
     table.rows.push_back({name, value, has_one ? report::Cell(baseline->second) : "-"});
   }
-  table.columns = {{"metric", report::Align::kLeft}, {"value", report::Align::kRight, kMeasured}};
+  table.columns = {{"metric", report::Align::kLeft, {}, {}, report::Narrow::kFold},
+                   {"value", report::Align::kRight, kMeasured}};
   if (has_baselines)
     table.columns.push_back({"baseline", report::Align::kRight, kMeasured});
   else
@@ -40,7 +41,7 @@ void add_parts_of_metrics(const std::map<std::string, double>& metrics, report::
   for (const auto& [part, names] : metrics_of) parts_of[names].push_back(part);
   for (const auto& [names, parts] : parts_of) {
     report::Table table;
-    table.columns = {{"metric", report::Align::kLeft}};
+    table.columns = {{"metric", report::Align::kLeft, {}, {}, report::Narrow::kFold}};
     for (const std::string& part : parts)
       table.columns.push_back({part, report::Align::kRight, kMeasured});
     for (const std::string& name : names) {

@@ -12,6 +12,7 @@
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/model/spec/depth_program.h"
 #include "fathom/model/spec/parameter_table.h"
+#include "fathom/train/recipe/other_names.h"
 
 namespace fathom {
 namespace {
@@ -210,6 +211,7 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
   ModelConfig changed = model;
   FieldList list;
   add_fields(list, changed);
+  list.explain_unknown(where_key_is);
   for (const auto& [key, value] : evaluation.settings) {
     const Field* field = list.find(key);
     if (field != nullptr && !field->is_of_policy()) {

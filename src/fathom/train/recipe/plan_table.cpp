@@ -9,7 +9,8 @@
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/io/json_text.h"
-#include "fathom/track/console.h"
+#include "fathom/report/render.h"
+#include "fathom/track/guarded.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/built_in_plans.h"
 #include "fathom/train/recipe/fits_memory.h"
@@ -47,23 +48,6 @@ std::string shown_rates(const Forecast& f) {
   if (!f.last_rate) return fmt::format("{:.3g} to ?", f.first_rate);
   if (*f.last_rate == f.first_rate) return fmt::format("{:.3g}", f.first_rate);
   return fmt::format("{:.3g} to {:.3g}", f.first_rate, *f.last_rate);
-}
-
-// Names and data to the left, numbers to the right.
-std::string aligned(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<int> widths(rows[0].size(), 0);
-  for (const auto& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], text_width(row[i]));
-  std::string out;
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      const std::string gap(static_cast<size_t>(widths[i] - text_width(row[i])), ' ');
-      line += "  " + (i < 2 ? row[i] + gap : gap + row[i]);
-    }
-    out += line + "\n";
-  }
-  return out;
 }
 
 // Sums over the stages; unset where one of them is not known.
@@ -114,16 +98,6 @@ Forecast forecast_of(const PlanReport& report, size_t stage) {
 std::string shown_missing(const std::vector<std::string>& missing) {
   if (missing.empty()) return "all data is prepared";
   return "not prepared: " + join(missing, ", ");
-}
-
-void print_mistakes(const std::vector<Error>& mistakes) {
-  const Style style(stderr);
-  for (const Error& mistake : mistakes) {
-    say_raw(stderr,
-            fmt::format("{} {}\n", style.red("fathom:"), visible(std::string(mistake.what()))));
-    if (!mistake.hint().empty())
-      say_raw(stderr, fmt::format("{} {}\n", style.yellow("HINT:"), visible(mistake.hint())));
-  }
 }
 
 }  // namespace
@@ -181,32 +155,58 @@ void list_plans(bool as_json) {
       "--training_plan=NAME` trains.\n");
 }
 
-void print_report(const PlanReport& report) {
+namespace {
+
+std::vector<report::Cell> row_of(const PlanReport& plan, size_t i, const Forecast& f) {
+  const Stage& stage = plan.plan.stages[i];
+  const bool of_steps = stage.budget.unit == Budget::Unit::kSteps;
+  return {stage.name,
+          shown_data(stage, plan.stages[i]),
+          or_open(f.epoch),
+          to_text(stage.budget),
+          or_open(f.steps, f.is_estimate && !of_steps),
+          or_open(f.tokens, f.is_estimate),
+          shown_rates(f),
+          or_open(f.evaluations, f.is_estimate)};
+}
+
+}  // namespace
+
+void print_report(const PlanReport& plan) {
   const Style style(stdout);
-  for (const std::string& notice : report.notices) fmt::print("note: {}\n", visible(notice));
-  const size_t count = report.plan.stages.size();
-  fmt::print("{}: {} stage{}, for {}\n\n", style.bold(visible(report.plan.name)), count,
-             count == 1 ? "" : "s", report.preset);
-  std::vector<std::vector<std::string>> rows = {
-      {"stage", "data", "an epoch", "lasts", "steps", "tokens", "learning rate", "evaluations"}};
+  for (const std::string& notice : plan.notices)
+    fmt::print("{}\n", fitted(stdout, "note: " + visible(notice)));
+  const size_t count = plan.plan.stages.size();
+  fmt::print("{}: {}, for {}\n\n", style.bold(visible(plan.plan.name)),
+             counted(static_cast<int64_t>(count), "stage"), plan.preset);
+  using report::Align;
+  using report::Narrow;
+  report::Table table;
+  table.columns = {{"stage", Align::kLeft, {}, {}, Narrow::kWhole},
+                   {"data", Align::kLeft, {}, {}, Narrow::kFold},
+                   {"an epoch"},
+                   {"lasts"},
+                   {"steps"},
+                   {"tokens"},
+                   {"learning rate"},
+                   {"evaluations", Align::kRight, {}, {}, Narrow::kLeftOut}};
   Totals totals;
   for (size_t i = 0; i < count; ++i) {
-    const Stage& stage = report.plan.stages[i];
-    const StageRun& run = report.stages[i];
-    const Forecast f = forecast_of(report, i);
+    const Forecast f = forecast_of(plan, i);
     totals.add(f);
-    rows.push_back({stage.name, shown_data(stage, run), or_open(f.epoch), to_text(stage.budget),
-                    or_open(f.steps, f.is_estimate && stage.budget.unit != Budget::Unit::kSteps),
-                    or_open(f.tokens, f.is_estimate), shown_rates(f),
-                    or_open(f.evaluations, f.is_estimate)});
+    table.rows.push_back(row_of(plan, i, f));
   }
-  fmt::print("{}\n", aligned(rows));
+  report::Report shown;
+  shown.add(std::move(table));
+  fmt::print("{}\n", report::render_terminal(shown, {terminal_width(stdout), can_colour(stdout)}));
   fmt::print("in all {} steps, {} tokens\n", or_open(totals.steps, totals.is_estimate),
              or_open(totals.tokens, totals.is_estimate));
-  for (const Stage& stage : report.plan.stages)
+  for (const Stage& stage : plan.plan.stages)
     for (const auto& [key, text] : stage.overrides)
-      if (key != "dataset") fmt::print("  {}: {} = {}\n", stage.name, key, visible(text));
-  print_mistakes(report.mistakes);
+      if (key != "dataset")
+        fmt::print("{}\n",
+                   fitted(stdout, fmt::format("  {}: {} = {}", stage.name, key, visible(text))));
+  for (const Error& mistake : plan.mistakes) tell_error(mistake);
 }
 
 json to_json(const PlanReport& report) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -88,9 +89,60 @@ RunConfig preset_config(const std::string& name) {
   return config;
 }
 
+namespace {
+
+struct OwnKey {
+  std::string name, section;  // the first preset's, where two experiments have it
+  std::vector<std::string> presets;
+};
+
+// The settings that experiments add to those of every model, by name and alias.
+std::map<std::string, OwnKey> own_keys() {
+  std::map<std::string, OwnKey> keys;
+  for (const Preset& preset : registry().presets()) {
+    RunConfig config;
+    FieldList list;
+    try {
+      config = preset_config(preset.name);
+      if (config.model.architecture == nullptr) continue;
+      add_fields(list, config);
+    } catch (const Error&) {  // it is refused where it is asked for
+      continue;
+    }
+    for (const Field& field : list.all()) {
+      if (field.section() != config.model.architecture->name) continue;
+      std::vector<std::string> names = field.aliases();
+      names.push_back(field.name());
+      for (const std::string& name : names) {
+        OwnKey& key = keys[name];
+        if (key.presets.empty()) key.name = field.name(), key.section = field.section();
+        key.presets.push_back(preset.name);
+      }
+    }
+  }
+  return keys;
+}
+
+}  // namespace
+
+std::string presets_with_key(const std::string& key) {
+  static const std::map<std::string, OwnKey> all = own_keys();
+  const auto found = all.find(key);
+  if (found == all.end()) return "";
+  const auto& [name, section, presets] = found->second;
+  constexpr size_t kNamed = 3;
+  std::string which;
+  for (size_t i = 0; i < std::min(presets.size(), kNamed); ++i)
+    which += (i == 0 ? "" : ", ") + presets[i];
+  if (presets.size() > kNamed) which += fmt::format(" and {} more", presets.size() - kNamed);
+  return fmt::format("{} is a key of {}: `fathom train {} --help={}` explains it", name, which,
+                     presets.front(), section);
+}
+
 void set_keys(RunConfig& config, const std::vector<std::pair<std::string, std::string>>& values) {
   FieldList list;
   add_fields(list, config);
+  list.explain_unknown(nullptr);  // whose answer is looked for in the presets
   for (const auto& [key, text] : values) list.set_text(key, text, "a preset");
 }
 

@@ -66,6 +66,9 @@ const Registry& registry();
 // A run's configuration as the preset alone makes it.
 RunConfig preset_config(const std::string& name);
 
+// Of a key that not every preset has: which have it, and what explains it. Empty: none has.
+std::string presets_with_key(const std::string& key);
+
 // For presets: keys with values as a user would type them, one after the other. What a key refuses
 // it refuses here: throws Error(kUsage) that names key and value.
 void set_keys(RunConfig& config, const std::vector<std::pair<std::string, std::string>>& values);

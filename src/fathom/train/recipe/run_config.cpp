@@ -13,6 +13,7 @@
 #include "fathom/train/recipe/evaluations.h"
 #include "fathom/train/recipe/freeze.h"
 #include "fathom/train/recipe/numbers_options.h"
+#include "fathom/train/recipe/other_names.h"
 #include "fathom/train/recipe/suggested_words.h"
 
 namespace fathom {
@@ -145,7 +146,7 @@ void add_training_fields(FieldList& list, TrainingConfig& c) {
            "numbered checkpoints to keep, the newest; None: all. `best` and `last` always stay")
       .at_least(0)
       .at_most(1 << 30)
-      .alias("clear_previous_checkpoints")
+      .switch_alias("clear_previous_checkpoints", "1", "None")
       .needs("checkpoint_interval", [&c] { return c.checkpoint_interval.has_value(); });
   list.add("seed", c.seed, "of initialisation, data order and dropout")
       .at_least(0)
@@ -241,6 +242,7 @@ void add_fields(FieldList& list, RunConfig& config) {
   add_training_fields(list, config.training);
   add_guard_fields(list, config.guards);
   add_foreign_keys(list);
+  list.explain_unknown(where_key_is);
 }
 
 void check_device_name(const std::string& device) {
