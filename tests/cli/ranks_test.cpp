@@ -1,6 +1,7 @@
 // `fathom train` as one of several processes, up to where the engine would begin: what a launcher's
 // variables make of the request, and who says what.
 #include <chrono>
+#include <thread>
 
 #include "cli/cli_testing.h"
 #include "cli/saved_run.h"
@@ -9,6 +10,7 @@
 #include "fathom/cli/verbs.h"
 #include "fathom/parallel/launch.h"
 #include "fathom/parallel/launcher.h"
+#include "fathom/train/recipe/launched_run.h"
 
 namespace fathom {
 namespace {
@@ -49,6 +51,22 @@ class RankRequest : public testing::CliTest {
             {"OMP_NUM_THREADS", "1"},
             {"TORCHELASTIC_RESTART_COUNT", restarts},
             {"TORCHELASTIC_MAX_RESTARTS", most}};
+  }
+  static Variables slurm(const std::string& job, const std::string& restarts) {
+    return {{"SLURM_JOB_ID", job},
+            {"SLURM_STEP_ID", "0"},
+            {"SLURM_PROCID", "0"},
+            {"SLURM_STEP_NUM_TASKS", "2"},
+            {"SLURM_LOCALID", "0"},
+            {"SLURM_NODEID", "0"},
+            {"SLURM_STEP_TASKS_PER_NODE", "2"},
+            {"SLURM_STEP_NODELIST", "n1"},
+            {"SLURM_RESTART_COUNT", restarts}};
+  }
+  // A run at step 30; its checkpoint.
+  static std::string saved(const std::string& run) {
+    return testing::save_state(run, "last",
+                               testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
   }
   Outcome run_as(const Variables& variables, const Words& more) const {
     Words all = words(more);
@@ -174,7 +192,7 @@ TEST_F(RankRequest, OfTorchrunsRanksTheFirstRefusesAloud) {
 }
 
 TEST_F(RankRequest, WhatIsStartedAnewGoesOn) {
-  testing::save_state("mine", "last", testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
+  saved("mine");
   EXPECT_ANY_THROW(parse_train(words({"--run_name=mine"})));
   set(torchrun("0", "1"));
   const auto request = parse_train(words({"--run_name=mine", "--force", "--max_iters=90"}));
@@ -192,8 +210,7 @@ TEST_F(RankRequest, WhatIsStartedAnewGoesOn) {
 // Its first start was refused, for there is such a run; the second one is not to go on with it.
 TEST_F(RankRequest, WhatWasThereBeforeTheLauncherIsNotGoneOnWith) {
   if (!launcher_start(kTorchrunRun)) GTEST_SKIP() << "who started this test cannot be looked at";
-  const std::string last = testing::save_state(
-      "old", "last", testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30));
+  const std::string last = saved("old");
   std::filesystem::last_write_time(
       last, std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * 365));
   set(torchrun("0", "1"));
@@ -202,20 +219,80 @@ TEST_F(RankRequest, WhatWasThereBeforeTheLauncherIsNotGoneOnWith) {
   const auto request = parse_train(words({"--run_name=old", "--force"}));
   ASSERT_TRUE(request);
   EXPECT_FALSE(request->resume) << "it is to be removed";
-  // A job that Slurm has queued again may have waited for days.
-  set({{"SLURM_JOB_ID", "7"},
-       {"SLURM_STEP_ID", "0"},
-       {"SLURM_PROCID", "0"},
-       {"SLURM_STEP_NUM_TASKS", "2"},
-       {"SLURM_LOCALID", "0"},
-       {"SLURM_NODEID", "0"},
-       {"SLURM_STEP_TASKS_PER_NODE", "2"},
-       {"SLURM_STEP_NODELIST", "n1"},
-       {"SLURM_RESTART_COUNT", "1"}});
-  const auto queued_again = parse_train(words({"--run_name=old"}));
-  ASSERT_TRUE(queued_again && queued_again->resume);
-  EXPECT_EQ(queued_again->resume->state.step, 30);
+}
+
+// Two launches of a name that was typed for both are told apart by that alone.
+TEST_F(RankRequest, TheNameOfALaunchIsNoProofOfItsAge) {
+  if (!launcher_start(kTorchrunRun)) GTEST_SKIP() << "who started this test cannot be looked at";
+  const std::string last = saved("old");
+  Variables named = torchrun("0", "1");
+  named["TORCHELASTIC_RUN_ID"] = "100";
+  set(named);
+  record_launch(run_folder("old"), launch_of(process_environment()));
+  EXPECT_TRUE(parse_train(words({"--run_name=old"}))->resume);
+  std::filesystem::last_write_time(
+      last, std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * 365));
+  EXPECT_THAT(testing::refusal_of([] { parse_train(words({"--run_name=old"})); }).what(),
+              HasSubstr("the run old exists already: " + run_folder("old") +
+                        ", which is older than this torchrun"));
+}
+
+// A job that Slurm has queued again may have waited for days, while others took the name.
+TEST_F(RankRequest, ALaunchThatHasANameGoesOnWithItsOwnRunAlone) {
+  Variables named = torchrun("0", "1");
+  named["TORCHELASTIC_RUN_ID"] = "7";
+  const auto launch = [&](const Variables& variables) {
+    set(variables);
+    return launch_of(process_environment());
+  };
+  const Launch nobody = launch({}), unnamed = launch(torchrun("0", "1"));
+  const Launch job = launch(slurm("7", "1")), other = launch(slurm("8", "0"));
+  const Launch run = launch(named);
+  saved("old");
+  const auto goes_on = [&](const Variables& variables, const Launch& made_by) {
+    set(variables);
+    record_launch(run_folder("old"), made_by);
+    try {
+      const auto request = parse_train(words({"--run_name=old"}));
+      return request && request->resume && request->resume->state.step == 30;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), StartsWith("the run old exists already: " + run_folder("old")));
+      EXPECT_THAT(error.hint(), HasSubstr("go on with it by --resume"));
+      return false;
+    }
+  };
+  EXPECT_TRUE(goes_on(slurm("7", "1"), job));
+  EXPECT_TRUE(goes_on(named, run));
+  EXPECT_TRUE(goes_on(torchrun("0", "1"), unnamed)) << "nobody can say";
+  EXPECT_FALSE(goes_on(torchrun("0", "1"), other));
+  EXPECT_FALSE(goes_on(named, job)) << "another launcher's 7";
+  for (const Launch& made_by : {other, run, unnamed, nobody})
+    EXPECT_FALSE(goes_on(slurm("7", "1"), made_by)) << made_by.by << made_by.id;
+  EXPECT_THAT(testing::refusal_of([] { parse_train(words({"--run_name=old"})); }).what(),
+              HasSubstr(", which srun 7 did not train last"));
+  // Who says so goes on, or removes it.
+  EXPECT_TRUE(parse_train(words({"--run_name=old", "--resume"}))->resume);
+  EXPECT_FALSE(parse_train(words({"--run_name=old", "--force"}))->resume);
   EXPECT_FALSE(parse_train(words({}))->resume) << "a name of its own time";
+}
+
+// Agents of several machines count restarts each for itself.
+TEST_F(RankRequest, RankZeroDecidesWhetherARunGoesOn) {
+  saved("old");
+  const auto goes_on = [&](const Variables& variables, std::optional<bool> first) {
+    set(variables);
+    return parse_train(words({"--run_name=old"}), first)->resume.has_value();
+  };
+  // As rank 1, in a process of its own, whose output is put away.
+  const auto as_second = [&] {
+    return goes_on(torchrun("1", "0", "3"), true) && !goes_on(torchrun("1", "1", "3"), false) &&
+           goes_on(torchrun("1", "1", "3"), {}) && !goes_on(torchrun("1", "0", "3"), {});
+  };
+  EXPECT_EXIT(std::_Exit(as_second() ? 7 : 1), ::testing::ExitedWithCode(7), "");
+  // Which says so itself that the name is taken.
+  set(torchrun("0", "0", "3"));
+  EXPECT_THAT(testing::refusal_of([] { parse_train(words({"--run_name=old"})); }).what(),
+              HasSubstr("the run old exists already"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Several processes that train one run, as users start them: by --nproc, and by a launcher's
 // variables, which a stand-in sets here.
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <iterator>
@@ -12,8 +13,10 @@ namespace fathom::testing {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 // Two passes a step, which two ranks share.
@@ -119,32 +122,65 @@ class SeveralRanks : public ::testing::Test {
     return o;
   }
 
-  // Not torchrun: what it sets, for each of two ranks, one after the other started and waited for.
-  // `variables` of its own for each start.
-  static std::vector<Outcome> launch(const std::map<std::string, std::string>& variables,
-                                     const Words& more) {
+  using Variables = std::map<std::string, std::string>;
+
+  // Not torchrun: what it sets, for each of two ranks; their output is in out0, out1, err0, err1.
+  static std::vector<pid_t> start_ranks(const std::function<Variables(int rank)>& variables,
+                                        const Words& more) {
     std::vector<pid_t> ranks;
     for (int r = 0; r < 2; ++r)
       ranks.push_back(place_->start_train(words(more), [&] {
-        for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
+        for (const auto& [name, value] : variables(r)) setenv(name.c_str(), value.c_str(), 1);
         const std::string rank = std::to_string(r);
         for (const char* name : {"RANK", "LOCAL_RANK"}) setenv(name, rank.c_str(), 1);
         for (const auto& [name, stream] : {std::pair{"out", 1}, {"err", 2}})
           dup2(open(place_->path(name + rank).c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), stream);
       }));
+    return ranks;
+  }
+  static std::vector<Outcome> wait_for_ranks(const std::vector<pid_t>& ranks) {
     std::vector<Outcome> outcomes;
-    for (int r = 0; r < 2; ++r) {
-      outcomes.push_back(place_->wait_for(ranks[static_cast<size_t>(r)]));
+    for (size_t r = 0; r < ranks.size(); ++r) {
+      outcomes.push_back(place_->wait_for(ranks[r]));
       outcomes.back().out = slurp(place_->path("out" + std::to_string(r)));
       outcomes.back().err = slurp(place_->path("err" + std::to_string(r)));
     }
     return outcomes;
   }
-  static std::map<std::string, std::string> torchrun(const std::string& restarts) {
-    return {{"WORLD_SIZE", "2"},          {"LOCAL_WORLD_SIZE", "2"},
-            {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", free_port()},
-            {"TORCHELASTIC_RUN_ID", "x"}, {"TORCHELASTIC_RESTART_COUNT", restarts},
-            {"OMP_NUM_THREADS", "1"},     {"TORCHELASTIC_USE_AGENT_STORE", "False"}};
+  static std::vector<Outcome> launch(const Variables& variables, const Words& more) {
+    return wait_for_ranks(start_ranks([&](int) { return variables; }, more));
+  }
+  // Ranks that train without end, in their tenth step.
+  static Words long_words(const std::string& run) {
+    return {"--max_iters=1000000", "--eval_interval=100000", "--run_name=" + run};
+  }
+  static bool wait_until_in_step_10() {
+    for (int i = 0; i < 3000; ++i) {
+      if (slurp(place_->path("out0")).find("step 10/") != std::string::npos) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+  static void expect_saved_once(const std::string& run, const std::vector<Outcome>& ranks) {
+    for (const Outcome& o : ranks) {
+      EXPECT_THAT(o.exit_code, AnyOf(128 + SIGINT, 128 + SIGTERM));
+      EXPECT_THAT(o.err, Not(HasSubstr("fathom:")));
+    }
+    const std::string sentence = "interrupted; saved at step", &out = ranks[0].out;
+    EXPECT_THAT(out, HasSubstr(sentence));
+    EXPECT_EQ(out.find(sentence), out.rfind(sentence));
+    EXPECT_GE(place_->saved_step(run), 10);
+  }
+  static Variables torchrun(const std::string& restarts) {
+    return {{"WORLD_SIZE", "2"},
+            {"LOCAL_WORLD_SIZE", "2"},
+            {"MASTER_ADDR", "127.0.0.1"},
+            {"MASTER_PORT", free_port()},
+            {"TORCHELASTIC_RUN_ID", "x"},
+            {"TORCHELASTIC_RESTART_COUNT", restarts},
+            {"OMP_NUM_THREADS", "1"},
+            {"TORCHELASTIC_USE_AGENT_STORE", "False"},
+            {"TORCHELASTIC_MAX_RESTARTS", "3"}};
   }
   static std::string free_port() { return std::to_string(20000 + getpid() % 10000); }
 
@@ -166,11 +202,68 @@ TEST_F(SeveralRanks, ByALaunchersVariables) {
   ASSERT_EQ(o[0].exit_code, 0) << o[0].err;
   ASSERT_EQ(o[1].exit_code, 0) << o[1].err;
   EXPECT_EQ(o[1].out + o[1].err, "");
+  EXPECT_EQ(slurp(place_->path("runs/launched/launch.txt")), "torchrun x\n");
   // Started anew, it goes on without being told to.
   o = launch(torchrun("1"), {"--run_name=launched"});
   ASSERT_EQ(o[0].exit_code, 0) << o[0].err;
   EXPECT_THAT(o[0].out, HasSubstr("going on at step 40 of 60"));
   expect_same_losses("launched");
+}
+
+// Agents of two machines count restarts each for itself: rank 0's decides whether the run goes on.
+TEST_F(SeveralRanks, FollowRankZeroWhereTheyAreStartedAnew) {
+  const auto restarted = [&](const std::string& first, const std::string& second,
+                             const Words& more) {
+    Words all = {"--run_name=decided"};
+    all.insert(all.end(), more.begin(), more.end());
+    const Variables of_first = torchrun(first), of_second = torchrun(second);
+    const std::vector<Outcome> o = wait_for_ranks(
+        start_ranks([&](int rank) { return rank == 0 ? of_first : of_second; }, all));
+    EXPECT_EQ(o[0].exit_code, 0) << o[0].err;
+    EXPECT_EQ(o[1].exit_code, 0) << o[1].err;
+    return o[0].out;
+  };
+  restarted("0", "0", {"--max_iters=10"});
+  EXPECT_THAT(restarted("1", "0", {"--max_iters=12"}), HasSubstr("going on at step 10 of 12"));
+  EXPECT_THAT(restarted("0", "1", {"--max_iters=8", "--force"}),
+              Not(HasSubstr("going on at step")));
+  EXPECT_EQ(place_->saved_step("decided"), 8);
+}
+
+// What a terminal sends to torchrun's ranks comes once more, from torchrun.
+TEST_F(SeveralRanks, ASignalAndItsEchoSaveOnce) {
+  const Variables variables = torchrun("0");
+  const std::vector<pid_t> ranks = start_ranks([&](int) { return variables; }, long_words("echo"));
+  ASSERT_TRUE(wait_until_in_step_10());
+  for (const int signal : {SIGINT, SIGTERM})
+    for (const pid_t rank : ranks) kill(rank, signal);
+  expect_saved_once("echo", wait_for_ranks(ranks));
+}
+
+// torchrun leaves its ranks alone where it is killed. They become this process's children then.
+TEST_F(SeveralRanks, EndWithTheLauncherThatWasKilled) {
+  ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  const Variables variables = torchrun("0");
+  const pid_t launcher = fork();
+  if (launcher == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    std::string numbers;
+    for (const pid_t rank : start_ranks([&](int) { return variables; }, long_words("orphans")))
+      numbers += std::to_string(rank) + " ";
+    place_->write("ranks", numbers);
+    while (true) pause();
+  }
+  ASSERT_TRUE(wait_until_in_step_10());
+  kill(launcher, SIGKILL);
+  waitpid(launcher, nullptr, 0);
+  std::istringstream numbers(slurp(place_->path("ranks")));
+  const std::vector<pid_t> ranks{std::istream_iterator<pid_t>(numbers), {}};
+  ASSERT_EQ(ranks.size(), 2U);
+  const auto begin = std::chrono::steady_clock::now();
+  const std::vector<Outcome> o = wait_for_ranks(ranks);
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
+  EXPECT_LT(seconds_since(begin), 30);
+  expect_saved_once("orphans", o);
 }
 
 // Before they have met, and whichever moment of it.

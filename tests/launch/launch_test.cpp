@@ -111,6 +111,23 @@ TEST(Launch, TorchrunsRestarts) {
   EXPECT_TRUE(again.may_restart);
 }
 
+// What is the same over restarts and another one's otherwise; torchrun says "none" where nobody
+// has given it a name.
+TEST(Launch, HasTheNameThatItsLauncherGivesIt) {
+  EXPECT_EQ(launched(kTorchrun).id, "");
+  EXPECT_EQ(launched(with(kTorchrun, "TORCHELASTIC_RUN_ID", "5f3c")).id, "5f3c");
+  EXPECT_EQ(launched(without(kTorchrun, "TORCHELASTIC_RUN_ID")).id, "");
+  EXPECT_EQ(launched(with(kSlurm, "SLURM_STEP_ID", "1")).id, "4711") << "of a job, of any step";
+  EXPECT_EQ(launched(with(kSlurm, "SLURM_RESTART_COUNT", "2")).id, "4711");
+  EXPECT_EQ(launched(kOpenMpi).id + launched({}).id, "");
+}
+
+TEST(Launch, WhoIsEndedWithTheFirstOfAMachineKeepsAnErrorToItself) {
+  EXPECT_EQ(patience_with_errors(launched(kTorchrun)), kEndedByLauncher);
+  EXPECT_EQ(patience_with_errors(launched(with(kTorchrun, "LOCAL_RANK", "0"))).count(), 0);
+  EXPECT_EQ(patience_with_errors(launched(without(kTorchrun, "TORCHELASTIC_RUN_ID"))).count(), 0);
+}
+
 // It says 1 where the user has said nothing; who is alone on a machine is not meddled with.
 TEST(Launch, TorchrunsThreadsAreNobodysWord) {
   const Variables one = with(kTorchrun, "OMP_NUM_THREADS", "1");
@@ -294,18 +311,6 @@ TEST(Launch, TasksOfNodes) {
   for (const char* list : {"", "0", "4(x2", "4(x0)", "4,", "4(x2),3,", "a", "4;3"})
     EXPECT_THAT(caught([&] { tasks_of_node(list, 9); }).what(), HasSubstr("no list of tasks"));
   EXPECT_THAT(caught([] { tasks_of_node("4(x2),3", 3); }).what(), HasSubstr("no list of tasks"));
-}
-
-TEST(Launch, TheOwnAddressLeadsToTheOthers) {
-  Launch launch;
-  EXPECT_EQ(own_address(launch), "127.0.0.1");
-  launch.size = 2;
-  launch.address = "127.0.0.1";
-  launch.port = 29500;
-  EXPECT_EQ(own_address(launch), "127.0.0.1");
-  launch.address = "no.such.host.invalid";
-  EXPECT_THAT(caught([&] { own_address(launch); }).what(),
-              HasSubstr("no.such.host.invalid, cannot be reached from rank 0"));
 }
 
 }  // namespace

@@ -32,32 +32,36 @@ inline int free_port() {
   return ntohs(address.sin_port);
 }
 
-// What each of them threw, by rank; empty: nothing. One thread each: two would wait for one
-// another.
-inline std::vector<std::string> on_ranks(
-    int size, const std::function<void(const std::shared_ptr<Ranks>&)>& call,
-    const RanksOptions& options = RanksOptions()) {
+// What each of them threw, by rank; empty: nothing.
+inline std::vector<std::string> on_each(int size, const std::function<void(int rank)>& call) {
   std::vector<std::string> errors(static_cast<size_t>(size));
   std::vector<std::thread> threads;
-  Launch launch;
-  launch.size = launch.local_size = size;
-  launch.address = "127.0.0.1";
-  launch.port = size > 1 ? free_port() : 0;
   for (int rank = 0; rank < size; ++rank)
     threads.emplace_back([&, rank] {
-      Launch own = launch;
-      own.rank = own.local_rank = rank;
       try {
-        set_threads(1);
-        // Who knocks before rank 0 listens tries again after a second.
-        if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
-        call(std::make_shared<Ranks>(own, options));
+        call(rank);
       } catch (const std::exception& e) {
         errors[static_cast<size_t>(rank)] = e.what();
       }
     });
   for (std::thread& thread : threads) thread.join();
   return errors;
+}
+
+// The same of ranks. One thread each: two would wait for one another.
+inline std::vector<std::string> on_ranks(
+    int size, const std::function<void(const std::shared_ptr<Ranks>&)>& call,
+    const RanksOptions& options = RanksOptions()) {
+  Launch launch;
+  launch.size = launch.local_size = size;
+  launch.address = "127.0.0.1";
+  launch.port = size > 1 ? free_port() : 0;
+  return on_each(size, [&](int rank) {
+    Launch own = launch;
+    own.rank = own.local_rank = rank;
+    set_threads(1);
+    call(std::make_shared<Ranks>(own, options));
+  });
 }
 
 inline void expect_no_errors(const std::vector<std::string>& errors) {

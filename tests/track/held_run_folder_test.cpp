@@ -127,6 +127,7 @@ TEST_F(HeldRunFolder, WhatAFailedStartHasLeftIsTaken) {
   { const RunFolder run = RunFolder::claim(run_); }
   write_file(run_ + "/config.toml", "n_layer = 1");
   write_file(run_ + "/data.json", "{}");
+  write_file(run_ + "/launch.txt", "srun 7");
   fs::create_directories(run_ + "/tensorboard");
   fs::create_directories(run_ + "/checkpoints/.last.staging-123");
   EXPECT_EQ(folder_use(run_), FolderUse::kLeftOver);

@@ -1,4 +1,4 @@
-// The one file that sees libtorch's c10d.
+// The collectives of libtorch's c10d.
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -17,10 +17,9 @@
 #include "fathom/parallel/group.h"
 
 #ifdef USE_C10D_GLOO
-#include <torch/csrc/distributed/c10d/FileStore.hpp>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "fathom/parallel/meeting_store.h"
 #endif
 
 namespace fathom {
@@ -34,64 +33,25 @@ using WorkPtr = c10::intrusive_ptr<c10d::Work>;
 
 constexpr milliseconds kTick{1000};
 
-c10::intrusive_ptr<c10d::Store> store_of(const Launch& launch, const RanksOptions& options) {
-  if (!launch.file.empty()) return c10::make_intrusive<c10d::FileStore>(launch.file, launch.size);
-  c10d::TCPStoreOptions store;
-  store.port = static_cast<uint16_t>(launch.port);
-  store.isServer = launch.rank == 0 && !launch.store_is_there;
-  store.timeout = options.start_timeout;
-  if (!launch.store_is_there) store.numWorkers = static_cast<size_t>(launch.size);
-  return c10::make_intrusive<c10d::TCPStore>(launch.address, store);
-}
-
-// A name may become known only when its machine has started. Asked here, for the store would say
-// every second that it does not know it.
-std::string address_within(const Launch& launch, milliseconds time) {
-  for (const Clock::time_point until = Clock::now() + time;;) {
-    try {
-      return own_address(launch);
-    } catch (const Error&) {
-      if (Clock::now() + kTick > until) throw;
-    }
-    std::this_thread::sleep_for(kTick);
-  }
-}
-
-// Of what the library says, which goes on with a trace of calls.
-std::string first_line_of(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
 class GlooGroup : public Ranks::Group {
  public:
   GlooGroup(const Launch& launch, const RanksOptions& options)
       : rank_(launch.rank), size_(launch.size), options_(options) {
     try {
-      const std::string own = address_within(launch, options.start_timeout);
-      store_ = c10::make_intrusive<c10d::PrefixStore>(fmt::format("fathom_{}", launch.restarts),
-                                                      store_of(launch, options));
+      Wait wait(options.start());
+      const std::string own = own_address(launch, wait);
+      store_ = meeting_store(launch, options, wait);
       // All are there before connections are made, which wait no longer than any other call.
-      std::vector<std::string> there;
-      for (int r = 0; r < size_; ++r) there.push_back(fmt::format("there/{}", r));
-      store_->add(there[static_cast<size_t>(rank_)], 1);
-      store_->wait(there, options.start_timeout);
+      await_all(launch, wait);
       const auto gloo = c10d::ProcessGroupGloo::Options::create(options.timeout);
       gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(own));
       gloo->threads = 2;  // of which one sends a bucket while the other sums the next
       group_ = c10::make_intrusive<c10d::ProcessGroupGloo>(store_, rank_, size_, gloo);
-      // What is asked of the store from now on has an answer in this time.
-      store_->wait(there, options_.timeout / 2);
+      limit_answers();
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
-      const bool is_local = !launch.file.empty();
-      const std::string where =
-          is_local ? "" : fmt::format(" at {}:{}", launch.address, launch.port);
-      fail(fmt::format("rank {} of {} did not meet the others{} within {} s: {}", rank_, size_,
-                       where, options.start_timeout.count() / 1000, first_line_of(e.what())),
-           is_local ? "a smaller --nproc starts sooner, and so does a machine with less to do"
-                    : "all ranks are started with the same command, and reach rank 0's machine at "
-                      "that port");
+      fail_to_meet(launch, first_line_of(e.what()));
     }
   }
 
@@ -182,6 +142,42 @@ class GlooGroup : public Ranks::Group {
   int size() const { return size_; }
 
  private:
+  static std::string there(int rank) { return fmt::format("there/{}", rank); }
+
+  // What is asked of the store from now on has an answer in this time.
+  void limit_answers() { store_->wait({there(rank_)}, options_.timeout / 2); }
+
+  void await_all(const Launch& launch, Wait& wait) {
+    store_->add(there(rank_), 1);
+    limit_answers();
+    for (int64_t come = store_->add("come", 1); come < size_; come = store_->add("come", 0))
+      if (!wait.moment([&] {
+            return rank_ == 0 ? fmt::format("rank 0{} waits for {}", at(launch), missing()) : "";
+          }))
+        fail_to_meet(launch, rank_ == 0 ? "it waits for " + missing() : "not all of them came");
+  }
+
+  // Of those that are to come.
+  std::string missing() {
+    std::vector<std::string> ranks;
+    for (int r = 0; r < size_; ++r)
+      if (store_->add(there(r), 0) == 0) ranks.push_back(std::to_string(r));
+    return (ranks.size() == 1 ? "rank " : "ranks ") + join(ranks, ", ");
+  }
+
+  static std::string at(const Launch& launch) {
+    return launch.file.empty() ? " at " + place_of(launch) : "";
+  }
+
+  [[noreturn]] void fail_to_meet(const Launch& launch, const std::string& why) const {
+    fail(
+        fmt::format("rank {} of {} did not meet the others{} within {:g} s: {}", rank_, size_,
+                    at(launch), static_cast<double>(options_.start_timeout.count()) / 1000, why),
+        launch.file.empty()
+            ? "all ranks are started with the same command, and reach rank 0's machine at that port"
+            : "a smaller --nproc starts sooner, and so does a machine with less to do");
+  }
+
   // Somebody has seen that one is.
   bool is_lost() {
     return (options_.trouble && !options_.trouble().empty()) || count("failures") > 0;

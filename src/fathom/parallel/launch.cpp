@@ -1,18 +1,11 @@
 #include "fathom/parallel/launch.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -164,6 +157,9 @@ Launch by_torchrun(const Reader& in) {
   launch.has_default_threads = in.has(kTorchrunRun) && launch.local_size > 1 &&
                                in.text("OMP_NUM_THREADS").value_or("") == "1";
   launch.ends_all = launch.leaves_alone = in.has(kTorchrunRun);
+  // "none" is nobody's: torchrun says it where it was given no --rdzv_id.
+  launch.id = in.text(kTorchrunRun).value_or("");
+  if (launch.id == "none") launch.id.clear();
   launch.parent = getppid();
   launch.error_file = in.text("TORCHELASTIC_ERROR_FILE").value_or("");
   if (in.has("TORCHELASTIC_RESTART_COUNT"))
@@ -205,12 +201,13 @@ Launch by_slurm(const Reader& in) {
   launch.restarts =
       in.has("SLURM_RESTART_COUNT") ? in.number("SLURM_RESTART_COUNT", 0, kMostRanks) : 0;
   launch.may_restart = launch.restarts > 0;
+  launch.id = in.text("SLURM_JOB_ID").value_or("");
   if (launch.size == 1) return launch;
   const auto list = in.text(nodes);
   if (!list && !in.has(kAddress)) in.miss(nodes, kSlurm.rank);
-  const auto job = in.text("SLURM_JOB_ID");
+  const std::string step = in.text("SLURM_STEP_ID").value_or("");
   set_meeting_place(in, list ? first_node(*list) : "",
-                    job ? *job + "." + in.text("SLURM_STEP_ID").value_or("") : "", launch);
+                    launch.id.empty() ? "" : launch.id + "." + step, launch);
   return launch;
 }
 
@@ -290,41 +287,15 @@ void set_meeting_files(const std::string& descriptors, Launch& launch) {
   }
 }
 
+std::chrono::seconds patience_with_errors(const Launch& launch) {
+  return launch.ends_all && launch.local_rank > 0 ? kEndedByLauncher : std::chrono::seconds(0);
+}
+
 std::optional<std::string> crowding_note(const Launch& launch, int processors) {
   if (launch.is_bound || launch.local_size <= processors) return std::nullopt;
   return fmt::format("{} ranks take turns on {}: they are no faster than {}", launch.local_size,
                      counted(processors, "processor", "processors"),
                      processors == 1 ? "one process" : fmt::format("{} ranks", processors));
-}
-
-std::string own_address(const Launch& launch) {
-  if (launch.is_local()) return "127.0.0.1";
-  addrinfo wanted = {};
-  wanted.ai_socktype = SOCK_DGRAM;
-  addrinfo* found = nullptr;
-  const int trouble =
-      getaddrinfo(launch.address.c_str(), std::to_string(launch.port).c_str(), &wanted, &found);
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> all(found, [](addrinfo* a) {
-    if (a != nullptr) freeaddrinfo(a);
-  });
-  std::string why = trouble == 0 ? "" : gai_strerror(trouble);
-  for (const addrinfo* a = found; trouble == 0 && a != nullptr; a = a->ai_next) {
-    // Nothing is sent: the system only chooses the way, and with it the address.
-    const int fd = socket(a->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    sockaddr_storage own = {};
-    socklen_t length = sizeof own;
-    std::array<char, NI_MAXHOST> name = {};
-    const bool known = fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0 &&
-                       getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&
-                       getnameinfo(reinterpret_cast<sockaddr*>(&own), length, name.data(),
-                                   name.size(), nullptr, 0, NI_NUMERICHOST) == 0;
-    if (!known) why = std::strerror(errno);
-    if (fd >= 0) close(fd);
-    if (known) return name.data();
-  }
-  fail(fmt::format("rank 0's machine, {}, cannot be reached from rank {}: {}",
-                   escaped(launch.address), launch.rank, why),
-       "MASTER_ADDR is the name or address of rank 0's machine, as every other one knows it");
 }
 
 // NAMES of lists: names with any number of [a-b,c] in them, with commas between.

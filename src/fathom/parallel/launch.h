@@ -2,6 +2,7 @@
 // it. Torch-free: `fathom` refuses a wrong one before a tensor is made.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -20,6 +21,10 @@ inline constexpr char kRanksMemory[] = "fathom-ranks";
 // What torchrun gives to its ranks, whoever else sets RANK and WORLD_SIZE.
 inline constexpr char kTorchrunRun[] = "TORCHELASTIC_RUN_ID";
 
+// Within such a time a launcher has ended the ranks of a machine of which one has failed: torchrun
+// looks at them every five seconds.
+inline constexpr std::chrono::seconds kEndedByLauncher{12};
+
 struct Launch {
   int rank = 0, size = 1;              // among all; 0 <= rank < size
   int local_rank = 0, local_size = 1;  // among those of this machine
@@ -32,7 +37,11 @@ struct Launch {
   // A c10d TCPStore listens at address:port already, the launcher's own: rank 0 opens none, and
   // keys need a prefix of their own ("attempt_<restarts>"), for it outlives a start.
   bool store_is_there = false;
-  int restarts = 0;           // how often the launcher has started the ranks anew
+  // The launcher's name for what it has started, the same whenever it starts the ranks anew:
+  // Slurm's job, torchrun's run (a random one with --standalone). Empty: it gives none.
+  std::string id;
+  // How often the launcher has started the ranks anew; torchrun's agents count each for itself.
+  int restarts = 0;
   bool may_restart = false;   // it does, where one fails
   bool ends_all = false;      // it ends the others within seconds, where one fails
   bool leaves_alone = false;  // ranks go on where it is killed, and nobody would end them
@@ -62,10 +71,8 @@ void set_meeting_files(const std::string& descriptors, Launch& launch);
 // enough.
 std::optional<std::string> crowding_note(const Launch& launch, int processors);
 
-// The address of this machine at which the others reach it: 127.0.0.1 where all are on one machine,
-// else that of the interface by which `launch.address` is reached. Throws Error where there is no
-// way to it.
-std::string own_address(const Launch& launch);
+// How long a rank keeps an error to itself which local rank 0 says as well.
+std::chrono::seconds patience_with_errors(const Launch& launch);
 
 // The first name of a list as Slurm writes it, "rack[01-03,7]-n[1-2],other" -> "rack01-n1". Throws
 // Error(kUsage) for what is none.

@@ -17,6 +17,7 @@
 #include "fathom/base/precision.h"
 #include "fathom/ops/tensor.h"
 #include "fathom/parallel/launch.h"
+#include "fathom/parallel/launch_reach.h"
 
 namespace fathom {
 
@@ -32,6 +33,11 @@ struct RanksOptions {
   // Asked once a second while a call waits, and when one has failed: a sentence about a rank that
   // is known to be lost; empty: none is.
   std::function<std::string()> trouble = {};
+  // Told once where the start takes longer than that, what it waits for.
+  std::chrono::milliseconds silence{5000};
+  std::function<void(const std::string& sentence)> note = {};
+
+  WaitOptions start() const { return {start_timeout, silence, note}; }
 };
 
 // A sum that is under way; its memory is the ranks' until wait() returns.

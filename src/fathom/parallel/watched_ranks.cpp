@@ -3,66 +3,27 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <functional>
 #include <string>
 #include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/processors.h"
+#include "fathom/parallel/meeting_store.h"
+#include "fathom/track/console.h"
 #include "fathom/track/guarded.h"
-
-#ifdef USE_C10D_GLOO
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
-#endif
 
 namespace fathom {
 namespace {
 
 #ifdef USE_C10D_GLOO
-// In the store of the ranks, by a connection of its own: the ranks' may wait in it for long.
-class StoreCounters : public Counters {
- public:
-  explicit StoreCounters(const Launch& launch)
-      : prefix_(fmt::format("fathom_{}/heartbeat/", launch.restarts)) {
-    c10d::TCPStoreOptions options;
-    options.port = static_cast<uint16_t>(launch.port);
-    options.waitWorkers = false;
-    store_ = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
-  }
-  int64_t add(int slot, int64_t by) override {
-    return store_->add(prefix_ + std::to_string(slot), by);
-  }
-
- private:
-  std::string prefix_;
-  c10::intrusive_ptr<c10d::TCPStore> store_;
-};
-
-// The launcher's own store may be one of another version than libtorch here, which ends connections
-// that do not begin as its own do. All ranks see that, and meet at another port of that machine.
-Launch with_store(Launch launch) {
-  if (!launch.store_is_there) return launch;
-  try {
-    c10d::TCPStoreOptions options;
-    options.port = static_cast<uint16_t>(launch.port);
-    options.waitWorkers = false;
-    options.timeout = RanksOptions().start_timeout;
-    c10d::TCPStore(launch.address, options).add(fmt::format("fathom_{}/asked", launch.restarts), 1);
-  } catch (const std::exception&) {
-    const std::string place = fmt::format("{}:{} {}", launch.address, launch.port, launch.restarts);
-    launch.port = 15000 + static_cast<int>(std::hash<std::string>()(place) % 15000);
-    launch.store_is_there = false;
-    if (launch.is_local()) launch.address = "127.0.0.1";
-  }
-  return launch;
-}
-
 std::unique_ptr<Counters> counters_of(const Launch& launch) {
   if (!launch.file.empty()) return counters_in_file(launch.counters, launch.size);
-  return std::make_unique<StoreCounters>(launch);
+  return counters_in_store(launch);
 }
 #else
-Launch with_store(Launch launch) {
+Launch beside_foreign_store(Launch launch, const RanksOptions& /*options*/) {
   return launch;
 }
 
@@ -71,11 +32,19 @@ std::unique_ptr<Counters> counters_of(const Launch& launch) {
 }
 #endif
 
+// Of the ranks of a machine one says what it waits for. Those of --nproc are watched by what has
+// started them, and meet as soon as they are loaded.
+void tell_waiting(const Launch& launch, RanksOptions& options) {
+  if (launch.local_rank > 0 || !launch.file.empty()) return;
+  options.note = [](const std::string& sentence) {
+    say(stderr, fmt::format("{}note: {}\n", rank_mark(), sentence));
+  };
+}
+
 }  // namespace
 
 WatchedRanks::WatchedRanks(const Launch& given) {
-  const Launch launch = with_store(given);
-  if (launch.size == 1) {
+  if (given.size == 1) {
     ranks_ = std::make_shared<Ranks>();
     return;
   }
@@ -88,7 +57,9 @@ WatchedRanks::WatchedRanks(const Launch& given) {
     return lost ? as_error(*lost).what() : "";
   };
   // To load the program takes a processor's time, which ranks may have to share.
-  options.start_timeout *= std::max(1, launch.local_size / allowed_processors());
+  options.start_timeout *= std::max(1, given.local_size / allowed_processors());
+  tell_waiting(given, options);
+  const Launch launch = beside_foreign_store(given, options);
   ranks_ = std::make_shared<Ranks>(launch, options);
   delay_errors({});  // what ends one of them now is not what ends all
   heartbeat_ = std::make_shared<Heartbeat>(launch, counters_of(launch));

@@ -77,8 +77,9 @@ FolderUse use_of(int folder) {
     if (name == kCheckpoints) checkpoints = true;
     if (name == kCheckpoints || name == "config.toml")
       run = true;
-    else if (name != "tensorboard" && name != "data.json" && !begins(name, ".config.toml.") &&
-             !begins(name, ".data.json."))
+    else if (name != "tensorboard" && name != "data.json" && name != "launch.txt" &&
+             !begins(name, ".config.toml.") && !begins(name, ".data.json.") &&
+             !begins(name, ".launch.txt."))
       more = true;
   }
   if (empty) return FolderUse::kFree;

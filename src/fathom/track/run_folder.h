@@ -1,5 +1,6 @@
-// The folder of a run, `<runs root>/<name>/`: config.toml, data.json, checkpoints/, tensorboard/.
-// Its numbers are in the run store (track/run_store.h) under the same name.
+// The folder of a run, `<runs root>/<name>/`: config.toml, data.json, checkpoints/, tensorboard/,
+// and where a launcher has a name for what it starts, launch.txt (train/recipe/launched_run.h). Its
+// numbers are in the run store (track/run_store.h) under the same name.
 //
 // A run is never written over: claiming a name works once, and only `--force`, spelled out, removes
 // what is there. Every function throws Error; "refuses" below means ErrorKind::kUsage.

@@ -23,6 +23,7 @@
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/data_places.h"
 #include "fathom/train/recipe/due.h"
+#include "fathom/train/recipe/launched_run.h"
 #include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "fathom/train/recipe/wiring_description.h"
@@ -160,6 +161,7 @@ class Training {
                          as_bytes(json_text(request_.plan, /*indent=*/2) + "\n"));
     write_file_durably(folder_.path() + "/" + kDataPlacesFile,
                        as_bytes(to_text(places_of(request_.stages))));
+    record_launch(folder_.path(), request_.launch);
     std::optional<int64_t> goes_on_at;
     if (request_.resume) {
       const bool reset = request_.options.reset_history;

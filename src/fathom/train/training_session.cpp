@@ -10,7 +10,9 @@
 #include <cstdio>
 #include <optional>
 #include <set>
+#include <utility>
 
+#include "fathom/base/error.h"
 #include "fathom/base/stop_signal.h"
 #include "fathom/base/text.h"
 #include "fathom/config/path_text.h"
@@ -155,15 +157,34 @@ int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& rank
   return 0;
 }
 
+// Launchers of several machines count restarts each for itself, and begin at other moments: whether
+// a run that was started anew goes on is rank 0's to say. True: the request is another one now.
+bool follow_first(TrainRequest& request, Ranks& ranks, const AsFirstDecides& as_first_decides) {
+  const bool goes_on = ranks.broadcast(request.resume ? 1.0 : 0.0) != 0;
+  if (goes_on == request.resume.has_value()) return false;
+  std::optional<TrainRequest> anew = as_first_decides(goes_on);
+  if (!anew)
+    fail(fmt::format("rank 0 goes on with the run {}, which is complete for rank {}",
+                     request.options.run_name, ranks.rank()),
+         "run folders must be the same files for all ranks");
+  request = std::move(*anew);
+  return true;
+}
+
 }  // namespace
 
-int run_training(TrainRequest& request, const SamplesOf& samples_of) {
-  const ThreadChoice threads = set_threads(request.config.training.threads);
+int run_training(TrainRequest& request, const SamplesOf& samples_of,
+                 const AsFirstDecides& as_first_decides) {
+  ThreadChoice threads = set_threads(request.config.training.threads);
   // Also with --quiet: they say that something was damaged, or changed.
   if (request.resume)
     for (const std::string& line : request.resume->lines) say_note(line);
   WatchedRanks ranks(request.launch);
-  return ranks.say_once([&] { return train(request, threads, ranks, samples_of); });
+  return ranks.say_once([&] {
+    if (follow_first(request, *ranks.ranks(), as_first_decides))
+      threads = set_threads(request.config.training.threads);
+    return train(request, threads, ranks, samples_of);
+  });
 }
 
 }  // namespace fathom

@@ -10,7 +10,8 @@ int run_train_in_engine(const Arguments& arguments) {
   std::optional<TrainRequest> request = parse_train(arguments);
   if (!request) return 0;
   console_is_only_watched();
-  return run_training(*request, samples_of);
+  return run_training(*request, samples_of,
+                      [&](bool goes_on) { return parse_train(arguments, goes_on); });
 }
 
 }  // namespace fathom

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "fathom/track/run_folder.h"
 #include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/description.h"
+#include "fathom/train/recipe/launched_run.h"
 #include "fathom/train/recipe/preset_list.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
@@ -68,7 +68,8 @@ void settle_experiment(std::vector<CommandLine::Setting>& settings, std::string&
 
 }  // namespace
 
-std::optional<TrainRequest> parse_train(const Arguments& arguments) {
+std::optional<TrainRequest> parse_train(const Arguments& arguments,
+                                        std::optional<bool> first_goes_on) {
   CommandLine line("train", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
                    "Train a model. Later words win over earlier ones.",
                    "fathom train " + registry().example() + " --max_iters=500");
@@ -85,9 +86,8 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
     no_launch = error;
   }
   speak_as_rank(request.launch.rank);
-  // torchrun looks at its ranks every five seconds.
-  delay_errors(
-      std::chrono::seconds(request.launch.ends_all && request.launch.local_rank > 0 ? 12 : 0));
+  // Once they have met, what ends one of them is not what ends all.
+  if (!first_goes_on) delay_errors(patience_with_errors(request.launch));
   leave_errors_in(request.launch.error_file);
   const auto make_list = [&] {
     FieldList list;
@@ -116,7 +116,7 @@ std::optional<TrainRequest> parse_train(const Arguments& arguments) {
   request.notices = apply_settings(*settings, preset, list);
   if (request.options.init_from == "resume") request.options.resume = true;
   if (no_launch && !request.options.describe) throw *no_launch;
-  settle_launch(request.launch, request.options);
+  settle_launch(request.launch, request.options, first_goes_on);
   if (auto note = crowding_note(request.launch, allowed_processors()))
     request.notices.push_back(std::move(*note));
   if (request.options.resume || !request.options.describe) settle_run_name(preset, request.options);

@@ -7,11 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/error.h"
-#include "fathom/base/processors.h"
 #include "fathom/base/text.h"
 #include "fathom/base/visible.h"
 #include "fathom/io/checkpoint_folder.h"
-#include "fathom/parallel/launcher.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/data_options.h"
@@ -87,37 +85,6 @@ void take_name_of_out_dir(TrainOptions& options) {
   options.run_name = path.has_filename() ? path.filename() : path.parent_path().filename();
 }
 
-void settle_launch(const Launch& launch, TrainOptions& options) {
-  if (launch.size > 1 && options.nproc > 1 && launch.file.empty())
-    misuse(fmt::format("nproc = {} would start ranks, but {} has started this process as rank {} "
-                       "of {}",
-                       options.nproc, launch.by, launch.rank, launch.size),
-           "leave out --nproc, or the launcher");
-  const int processors = online_processors(), most = most_threads(processors);
-  if (options.nproc > most)
-    misuse(
-        fmt::format("nproc = {} is more than the machine carries, which has {}; allowed: 1 to {}",
-                    options.nproc, counted(processors, "processor", "processors"), most),
-        "ranks that share a processor take turns; --gradient_accumulation_steps makes as many "
-        "passes with fewer");
-  take_name_of_out_dir(options);
-  if (!launch.may_restart || options.resume || options.describe) return;
-  if (options.run_name.empty() && !launch.leaves_alone) return;  // named by its time, as before
-  if (options.run_name.empty())
-    misuse(
-        fmt::format("{} starts a run anew that fails, and nothing says which it would go on with",
-                    launch.by),
-        "add --run_name=NAME, or leave out --max-restarts");
-  if (launch.restarts == 0) return;
-  const auto kept = newest_complete(run_folder(options.run_name) + "/checkpoints");
-  // Not a run for which torchrun's first start was refused; what made one is in its checkpoint.
-  if (!kept || (launch.leaves_alone && is_older_than_launcher(kept->folder, kTorchrunRun))) return;
-  options.resume = true;
-  options.force = false;
-  options.initial_model.clear();
-  options.initial_part.clear();
-}
-
 void settle_run_name(const std::string& preset, TrainOptions& options) {
   take_name_of_out_dir(options);
   if (options.run_name.empty() && options.resume)
@@ -129,6 +96,7 @@ void settle_run_name(const std::string& preset, TrainOptions& options) {
   options.is_unnamed = options.run_name.empty();
   if (options.is_unnamed) options.run_name = default_run_name(preset);
   check_run_name(options.run_name);
+  if (options.leaves_name_to_first) return;
   const std::string folder = run_folder(options.run_name);
   const FolderUse use = folder_use(folder);
   if (use == FolderUse::kOther && !options.resume)
@@ -136,7 +104,8 @@ void settle_run_name(const std::string& preset, TrainOptions& options) {
            "choose another --run_name, or move what is there away");
   const bool is_free = use == FolderUse::kFree || use == FolderUse::kLeftOver;
   if (!is_free && !options.force && !options.resume)
-    misuse(fmt::format("the run {} exists already: {}", options.run_name, folder),
+    misuse(fmt::format("the run {} exists already: {}{}", options.run_name, folder,
+                       options.why_not_gone_on),
            "go on with it by --resume, choose another --run_name, or remove it with --force");
 }
 

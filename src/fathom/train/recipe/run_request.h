@@ -38,13 +38,13 @@ struct TrainOptions {
   bool quiet = false;
   bool keeps_log_lines = false;  // log_interval was given: a log has a line for each
   int64_t nproc = 1;             // ranks that this process starts
+  // By settle_launch() (launched_run.h): rank 0 says whether the run's name is free; and why what
+  // is there is not gone on with, ", which ..."
+  bool leaves_name_to_first = false;
+  std::string why_not_gone_on;
   RankSettings ranks;
 };
 void add_fields(FieldList& list, TrainOptions& options);
-// A run that its launcher starts anew goes on from its last checkpoint: options as if that had been
-// asked for. Throws Error(kUsage) for what no launcher could go on with, for ranks that are to
-// start ranks, and for more of them than the machine carries.
-void settle_launch(const Launch& launch, TrainOptions& options);
 // run_name, where out_dir gives it.
 void take_name_of_out_dir(TrainOptions& options);
 // What a command line calls the run.
