@@ -2,6 +2,7 @@
 
 #ifdef USE_C10D_GLOO
 #include <fmt/format.h>
+#include <torch/version.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -35,6 +36,9 @@ StorePtr store_at(const Launch& launch, bool opens, milliseconds timeout) {
   options.isServer = opens;
   options.waitWorkers = false;
   options.timeout = timeout;
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+  options.useLibUV = false;  // the default, which not every libtorch is built with (Debian 13's)
+#endif
   return c10::make_intrusive<c10d::TCPStore>(is_own ? "127.0.0.1" : launch.address, options);
 }
 
