@@ -3,6 +3,7 @@
 #ifdef USE_C10D_GLOO
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -34,7 +35,7 @@ StorePtr store_at(const Launch& launch, bool opens, milliseconds timeout) {
   options.port = static_cast<uint16_t>(launch.port);
   options.isServer = opens;
   options.waitWorkers = false;
-  options.timeout = timeout;
+  options.timeout = std::max(timeout, milliseconds(1000));  // it counts whole seconds
   return c10::make_intrusive<c10d::TCPStore>(is_own ? "127.0.0.1" : launch.address, options);
 }
 
@@ -53,8 +54,9 @@ Answer ask_once(const Launch& launch, milliseconds patience) {
   std::thread([reply, launch, patience] {
     Answer answer = Answer::kOther;
     try {
-      const int64_t count =
-          store_at(launch, /*opens=*/false, patience)->add(prefix_of(launch) + "/asked", 1);
+      // Whoever takes no connection for so long is not waited for here.
+      const StorePtr store = store_at(launch, /*opens=*/false, patience + milliseconds(1000));
+      const int64_t count = store->add(prefix_of(launch) + "/asked", 1);
       if (0 < count && count < kMostQuestions) answer = Answer::kStore;
     } catch (const std::exception&) {  // it ended the connection
     }
