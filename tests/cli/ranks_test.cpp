@@ -281,7 +281,7 @@ TEST_F(RankRequest, RankZeroDecidesWhetherARunGoesOn) {
   saved("old");
   const auto goes_on = [&](const Variables& variables, std::optional<bool> first) {
     set(variables);
-    return parse_train(words({"--run_name=old"}), first)->resume.has_value();
+    return parse_train_of_rank(words({"--run_name=old"}), first)->resume.has_value();
   };
   // As rank 1, in a process of its own, whose output is put away.
   const auto as_second = [&] {

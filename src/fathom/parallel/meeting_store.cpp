@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -35,7 +36,7 @@ StorePtr store_at(const Launch& launch, bool opens, milliseconds timeout) {
   options.port = static_cast<uint16_t>(launch.port);
   options.isServer = opens;
   options.waitWorkers = false;
-  options.timeout = timeout;
+  options.timeout = std::max(timeout, milliseconds(1000));  // it counts whole seconds
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
   options.useLibUV = false;  // the default, which not every libtorch is built with (Debian 13's)
 #endif
@@ -57,8 +58,9 @@ Answer ask_once(const Launch& launch, milliseconds patience) {
   std::thread([reply, launch, patience] {
     Answer answer = Answer::kOther;
     try {
-      const int64_t count =
-          store_at(launch, /*opens=*/false, patience)->add(prefix_of(launch) + "/asked", 1);
+      // Whoever takes no connection for so long is not waited for here.
+      const StorePtr store = store_at(launch, /*opens=*/false, patience + milliseconds(1000));
+      const int64_t count = store->add(prefix_of(launch) + "/asked", 1);
       if (0 < count && count < kMostQuestions) answer = Answer::kStore;
     } catch (const std::exception&) {  // it ended the connection
     }

@@ -11,7 +11,7 @@ int run_train_in_engine(const Arguments& arguments) {
   if (!request) return 0;
   console_is_only_watched();
   return run_training(*request, samples_of,
-                      [&](bool goes_on) { return parse_train(arguments, goes_on); });
+                      [&](bool goes_on) { return parse_train_of_rank(arguments, goes_on); });
 }
 
 }  // namespace fathom

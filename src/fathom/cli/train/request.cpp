@@ -68,8 +68,12 @@ void settle_experiment(std::vector<CommandLine::Setting>& settings, std::string&
 
 }  // namespace
 
-std::optional<TrainRequest> parse_train(const Arguments& arguments,
-                                        std::optional<bool> first_goes_on) {
+std::optional<TrainRequest> parse_train(const Arguments& arguments) {
+  return parse_train_of_rank(arguments, {});
+}
+
+std::optional<TrainRequest> parse_train_of_rank(const Arguments& arguments,
+                                                std::optional<bool> first_goes_on) {
   CommandLine line("train", "EXPERIMENT [CONFIG_FILE ...] [--key=value ...]",
                    "Train a model. Later words win over earlier ones.",
                    "fathom train " + registry().example() + " --max_iters=500");

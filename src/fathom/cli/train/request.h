@@ -9,8 +9,9 @@
 namespace fathom {
 
 // Everything that can be wrong before a tensor is made is found here. Nothing: help was printed.
-// `first_goes_on`: whether rank 0 goes on with the run, where it has said that.
-std::optional<TrainRequest> parse_train(const Arguments& arguments,
-                                        std::optional<bool> first_goes_on = {});
+std::optional<TrainRequest> parse_train(const Arguments& arguments);
+// The same where rank 0 has said whether the run goes on; nothing: it has not.
+std::optional<TrainRequest> parse_train_of_rank(const Arguments& arguments,
+                                                std::optional<bool> first_goes_on);
 
 }  // namespace fathom
