@@ -57,7 +57,8 @@ TEST_F(PlanTest, FitsItsWidthHoweverManyDataSets) {
     prepare_text(name);
     names += (names.empty() ? "" : ",") + std::string(name);
   }
-  const Outcome o = plan(R"({"wet": {"dataset": ")" + names + R"(", "steps": 50}})");
+  const Outcome o =
+      plan(R"({"wet": {"dataset": ")" + names + R"(", "steps": 50}})", {"--decay_lr=False"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
   for (const std::string_view line : split(o.out, '\n')) EXPECT_LE(text_width(line), 80) << line;
   EXPECT_THAT(o.out, AllOf(HasSubstr("rain_on_hills"), HasSubstr("rain_at_sea"),
@@ -129,7 +130,7 @@ TEST_F(PlanTest, TellsAllMistakesAtOnce) {
                            HasSubstr("HINT: did you mean rain?"),
                            HasSubstr("HINT: download Open-Orca/OpenOrca"),
                            HasSubstr("the stage c: "), HasSubstr("nothing.like.it")));
-  EXPECT_THAT(o.out, HasSubstr("openorca (missing)"));
+  EXPECT_THAT(o.out, ::testing::ContainsRegex("openorca +\\?"));
   const Outcome as_json = plan(wrong, {"--json"});
   EXPECT_EQ(as_json.exit_code, 2);
   EXPECT_EQ(json::parse(as_json.out)["mistakes"].size(), 3U);
