@@ -151,9 +151,9 @@ class SeveralRanks : public ::testing::Test {
   static std::vector<Outcome> launch(const Variables& variables, const Words& more) {
     return wait_for_ranks(start_ranks([&](int) { return variables; }, more));
   }
-  // Ranks that train without end, in their tenth step.
+  // Long enough to be disturbed in their tenth step, and to end where they are not.
   static Words long_words(const std::string& run) {
-    return {"--max_iters=1000000", "--eval_interval=100000", "--run_name=" + run};
+    return {"--max_iters=3000", "--eval_interval=100000", "--run_name=" + run};
   }
   static bool wait_until_in_step_10() {
     for (int i = 0; i < 3000; ++i) {
