@@ -264,6 +264,11 @@ TEST_F(RankRequest, ALaunchThatHasANameGoesOnWithItsOwnRunAlone) {
   EXPECT_TRUE(goes_on(slurm("7", "1"), job));
   EXPECT_TRUE(goes_on(named, run));
   EXPECT_TRUE(goes_on(torchrun("0", "1"), unnamed)) << "nobody can say";
+  Variables uncounted = torchrun("0", "0", "3");
+  EXPECT_FALSE(goes_on(uncounted, unnamed)) << "a first start";
+  uncounted["TORCHELASTIC_RUN_ID"] = "7";
+  EXPECT_TRUE(goes_on(uncounted, run)) << "its agent does not count every restart";
+  EXPECT_FALSE(goes_on(uncounted, job));
   EXPECT_FALSE(goes_on(torchrun("0", "1"), other));
   EXPECT_FALSE(goes_on(named, job)) << "another launcher's 7";
   for (const Launch& made_by : {other, run, unnamed, nobody})

@@ -156,7 +156,7 @@ class SeveralRanks : public ::testing::Test {
     return {"--max_iters=3000", "--eval_interval=100000", "--run_name=" + run};
   }
   static bool wait_until_in_step_10() {
-    for (int i = 0; i < 3000; ++i) {
+    for (int i = 0; i < 12000; ++i) {  // two minutes: ranks get one to meet
       if (slurp(place_->path("out0")).find("step 10/") != std::string::npos) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
@@ -211,7 +211,8 @@ TEST_F(SeveralRanks, ByALaunchersVariables) {
   expect_same_losses("launched");
 }
 
-// Agents of two machines count restarts each for itself: rank 0's decides whether the run goes on.
+// Agents of two machines count restarts each for itself, and rank 0 decides whether the run goes
+// on: it does where the run is this torchrun's own, and --force is for another one's.
 TEST_F(SeveralRanks, FollowRankZeroWhereTheyAreStartedAnew) {
   const auto restarted = [&](const std::string& first, const std::string& second,
                              const Words& more) {
@@ -227,8 +228,7 @@ TEST_F(SeveralRanks, FollowRankZeroWhereTheyAreStartedAnew) {
   restarted("0", "0", {"--max_iters=10"});
   EXPECT_THAT(restarted("1", "0", {"--max_iters=12"}), HasSubstr("going on at step 10 of 12"));
   EXPECT_THAT(restarted("0", "1", {"--max_iters=14", "--force"}),
-              Not(HasSubstr("going on at step")));
-  EXPECT_EQ(place_->saved_step("decided"), 14);
+              HasSubstr("going on at step 12 of 14"));
 }
 
 // What a terminal sends to torchrun's ranks comes once more, from torchrun.

@@ -25,7 +25,7 @@ std::vector<int> caught_signals() {
 // constructors of any library.
 bool g_ignored_at_start[65] = {};
 
-__attribute__((no_sanitize("address", "undefined"))) void note_ignored(int /*argc*/,
+__attribute__((no_sanitize("address", "undefined", "thread"))) void note_ignored(int /*argc*/,
                                                                        char** /*argv*/,
                                                                        char** /*environment*/) {
   for (int signal = 1; signal < 65; ++signal) {
@@ -115,7 +115,7 @@ int StopSignal::received() {
 }
 
 void undo_signals_of_libraries() {
-  for (const int signal : caught_signals())
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2})
     set_handler(signal, g_ignored_at_start[signal] ? SIG_IGN : SIG_DFL);
 }
 

@@ -43,23 +43,19 @@ class Socket {
 
 using Addresses = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
 
-[[noreturn]] void refuse_way(const Launch& launch, ErrorKind kind, const std::string& why) {
-  throw Error(kind,
-              fmt::format("rank 0's machine, {}, cannot be reached from rank {}: {}",
-                          escaped(launch.address), launch.rank, why),
-              "MASTER_ADDR is the name or address of rank 0's machine, as every other one knows "
-              "it");
+[[noreturn]] void refuse_way(const Launch& launch, const std::string& why) {
+  fail(fmt::format("rank 0's machine, {}, cannot be reached from rank {}: {}",
+                   escaped(launch.address), launch.rank, why),
+       "MASTER_ADDR is the name or address of rank 0's machine, as every other one knows it");
 }
 
-// Where the name is not known yet, as far as that can be told: none, and why.
+// None, and why, where the name is not known, which it may be later: a container's is when it runs.
 std::pair<Addresses, std::string> addresses_of(const Launch& launch, int type) {
   addrinfo wanted = {};
   wanted.ai_socktype = type;
   addrinfo* found = nullptr;
   const int trouble =
       getaddrinfo(launch.address.c_str(), std::to_string(launch.port).c_str(), &wanted, &found);
-  if (trouble == EAI_NONAME || trouble == EAI_NODATA)
-    refuse_way(launch, ErrorKind::kUsage, gai_strerror(trouble));
   if (trouble != 0) found = nullptr;
   return {Addresses(found,
                     [](addrinfo* a) {
@@ -87,11 +83,11 @@ int connection_to(const addrinfo& address) {
 
 bool Wait::moment(const std::function<std::string()>& what) {
   const auto waited = Clock::now() - begin_;
-  if (waited >= options_.patience) return false;
   if (!is_told_ && waited >= options_.silence && options_.note) {
     is_told_ = true;
     if (const std::string sentence = what(); !sentence.empty()) options_.note(sentence);
   }
+  if (waited >= options_.patience) return false;
   std::this_thread::sleep_for(std::min(pause_, left()));
   pause_ = std::min(pause_ + pause_ / 4 + milliseconds(1), kLongestPause);
   return true;
@@ -122,7 +118,7 @@ std::string own_address(const Launch& launch) {
       return name.data();
     why = std::strerror(errno);
   }
-  refuse_way(launch, ErrorKind::kFailure, why);
+  refuse_way(launch, why);
 }
 
 std::string own_address(const Launch& launch, Wait& wait) {
@@ -131,7 +127,7 @@ std::string own_address(const Launch& launch, Wait& wait) {
       return own_address(launch);
     } catch (const Error& error) {
       const std::string why = error.what();
-      if (error.kind() == ErrorKind::kUsage || !wait.moment([&] { return why; })) throw;
+      if (!wait.moment([&] { return why; })) throw;
     }
   }
 }

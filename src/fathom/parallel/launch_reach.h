@@ -44,10 +44,9 @@ std::string own_address(const Launch& launch);
 std::string own_address(const Launch& launch, Wait& wait);
 
 // Why nobody can be spoken to at the place to meet ("Connection refused"); empty: somebody listens.
-// Throws as own_address() does for a name.
 std::string silence_at(const Launch& launch);
-// Returns when somebody listens there: `who`, as far as a user knows. Throws Error(kUsage) at once
-// for a name that no machine has, Error where nobody came in time.
+// Returns when somebody listens there: `who`, as far as a user knows. Throws Error where nobody
+// came in time.
 void await_listener(const Launch& launch, const std::string& who, Wait& wait);
 
 // Why this machine cannot listen at a port; empty: it can.

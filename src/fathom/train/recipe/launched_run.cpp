@@ -91,11 +91,16 @@ void settle_launch(const Launch& launch, TrainOptions& options, std::optional<bo
         fmt::format("{} starts a run anew that fails, and nothing says which it would go on with",
                     launch.by),
         "add --run_name=NAME, or leave out --max-restarts");
-  if (launch.restarts == 0) return;
-  const auto kept = newest_complete(run_folder(options.run_name) + "/checkpoints");
+  // Not every restart is counted: of torchrun's agents one that rank 0 did not leave counts none.
+  // A run of this torchrun's own tells it as well.
+  const bool may_be_again = launch.leaves_alone && !launch.id.empty();
+  if (launch.restarts == 0 && !may_be_again) return;
+  const std::string run = run_folder(options.run_name);
+  const auto kept = newest_complete(run + "/checkpoints");
   if (!kept) return;
-  options.why_not_gone_on = why_not_its_own(launch, run_folder(options.run_name), kept->folder);
-  if (options.why_not_gone_on.empty()) go_on(options);
+  const std::string why = why_not_its_own(launch, run, kept->folder);
+  if (why.empty()) return go_on(options);
+  if (launch.restarts > 0) options.why_not_gone_on = why;
 }
 
 }  // namespace fathom
