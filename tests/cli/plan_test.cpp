@@ -6,9 +6,13 @@
 #include "cli/cli_testing.h"
 #include "fathom/base/lines.h"
 #include "fathom/data/corpus.h"
+#include "fathom/report/render.h"
 #include "fathom/track/terminal.h"
 #include "fathom/train/recipe/built_in_plans.h"
 #include "fathom/train/recipe/plan_data.h"
+#include "fathom/train/recipe/plan_table.h"
+#include "fathom/train/recipe/training_plan.h"
+#include "recipe/config_testing.h"
 
 namespace fathom {
 namespace {
@@ -60,8 +64,22 @@ TEST_F(PlanTest, FitsItsWidthHoweverManyDataSets) {
   const Outcome o =
       plan(R"({"wet": {"dataset": ")" + names + R"(", "steps": 50}})", {"--decay_lr=False"});
   EXPECT_EQ(o.exit_code, 0) << o.err;
-  for (const std::string_view line : split(o.out, '\n')) EXPECT_LE(text_width(line), 80) << line;
-  EXPECT_THAT(o.out, AllOf(HasSubstr("rain_on_hills"), HasSubstr("rain_at_sea"),
+  EXPECT_THAT(o.out, AllOf(HasSubstr("evaluations\n"),
+                           ::testing::ContainsRegex(
+                               "wet +rain_on_hills, rain_on_plains, rain_at_sea +[0-9]+ +50 ")))
+      << "one line where there is no terminal";
+
+  const testing::Settings settings = {
+      {"dataset", "rain"}, {"block_size", "16"}, {"batch_size", "4"}, {"decay_lr", "False"}};
+  PlanReport report;
+  report.preset = kPreset;
+  report.plan = find_plan(place_.path("my_plan.json"), kPreset).plan;
+  report.stages = look_over(report.plan, testing::resolved(kPreset, settings).config).stages;
+  report::Report table;
+  table.add(stage_table(report));
+  const std::string shown = report::render_terminal(table, {80, false});
+  for (const std::string_view line : split(shown, '\n')) EXPECT_LE(text_width(line), 80) << line;
+  EXPECT_THAT(shown, AllOf(HasSubstr("rain_on_hills"), HasSubstr("rain_at_sea"),
                            HasSubstr("Not shown for want of width: evaluations.")));
 }
 

@@ -6,6 +6,8 @@
 #include "fathom/base/lines.h"
 #include "fathom/cli/run_list/request.h"
 #include "fathom/report/columns.h"
+#include "fathom/report/render.h"
+#include "fathom/study/many_runs/list_runs.h"
 #include "fathom/track/run_store.h"
 
 namespace fathom {
@@ -62,7 +64,8 @@ TEST_F(RunListTest, TheNewestStandsFirstWithItsStepsLossesAndState) {
                                        HasSubstr("failed"), HasSubstr("2.0000")));
 }
 
-// Eighty columns, as where there is no terminal, hold what tells runs apart and how they went.
+// Eighty columns of a terminal hold what tells runs apart and how they went; elsewhere all is
+// there.
 TEST_F(RunListTest, LongNamesAreNotCut) {
   {
     RunStore store(place_.path("runs/fathom.db"));
@@ -73,13 +76,17 @@ TEST_F(RunListTest, LongNamesAreNotCut) {
     store.set_best(run, "eval/val/loss", 1000, 2.0353);
     store.set_status(run, RunStatus::kInterrupted);
   }
-  const std::string out = run({"runs"}).out;
+  const std::string out = report::render_terminal(list_runs({}), {80, false});
   EXPECT_THAT(out, AllOf(HasSubstr("looped_vs_plain-params-s1  gpt2ish_"), HasSubstr("cpu"),
                          HasSubstr("1,320/1,500  1.8470  2.0353  interrupted"),
                          HasSubstr("Not shown for want of width: data, changed (UTC)."),
                          Not(HasSubstr("…"))));
   for (const std::string_view line : split(out, '\n'))
     EXPECT_LE(report::columns(line), 80U) << line;
+  for (const std::string& whole :
+       {run({"runs"}).out, report::render_terminal(list_runs({}), {80, false, /*keeps_all=*/true})})
+    EXPECT_THAT(whole, AllOf(HasSubstr("gpt2ish_shakespeare_cpu"), HasSubstr("shakespeare_char"),
+                             HasSubstr("changed (UTC)"), Not(HasSubstr("want of width"))));
 }
 
 TEST_F(RunListTest, OfATrainingPlanTheStepsStandAlone) {

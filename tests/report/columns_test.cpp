@@ -42,7 +42,13 @@ TEST(Columns, NamesAreFoldedAtTheirParts) {
   EXPECT_THAT(folded_name("10-base", 8), ElementsAre("10-base"));
   EXPECT_THAT(folded_name("10-base", 4), ElementsAre("10-", "base"));
   EXPECT_THAT(folded_name("a-bcdefghij", 5), ElementsAre("a-bcd", "efghi", "j"));
-  EXPECT_THAT(folded_name("dropout = 0.05", 12), ElementsAre("dropout = ", "0.05"));
+  EXPECT_THAT(folded_name("dropout = 0.05", 12), ElementsAre("dropout =", "0.05"));
+  EXPECT_THAT(folded_name("abc/d-ef", 7), ElementsAre("abc/", "d-ef")) << "words before parts";
+  EXPECT_THAT(folded_name("lr_1e-05", 6), ElementsAre("lr_", "1e-05"));
+  EXPECT_THAT(folded_name("wd_0.25", 6), ElementsAre("wd_", "0.25"));
+  EXPECT_THAT(folded_name("run.v2", 5), ElementsAre("run.", "v2"));
+  EXPECT_THAT(folded_name("one-two more", 7), ElementsAre("one-two", "more"));
+  EXPECT_THAT(folded_name("words  in", 5), ElementsAre("words", "in"));
   EXPECT_THAT(folded_name("日本語", 4), ElementsAre("日本", "語"));
   EXPECT_THAT(folded_name("日", 1), ElementsAre("日")) << "no half characters";
   EXPECT_THAT(folded_name("", 4), ElementsAre(""));

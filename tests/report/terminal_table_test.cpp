@@ -25,7 +25,7 @@ TEST(TerminalTable, CutsNothingThatIsToBeTyped) {
 
 // Runs as `fathom runs` has them.
 TEST(TerminalTable, LeavesOutAndFoldsBeforeItCuts) {
-  const auto at = [](int width) {
+  const auto at = [](int width, bool keeps_all = false) {
     Table table;
     table.columns = {{"run", Align::kLeft, {}, {}, Narrow::kWhole},
                      {"preset", Align::kLeft, {}, {}, Narrow::kFold},
@@ -36,7 +36,7 @@ TEST(TerminalTable, LeavesOutAndFoldsBeforeItCuts) {
                   {"a", "tiny"}};
     Report report;
     report.add(table);
-    return render_terminal(report, {width, false});
+    return render_terminal(report, {width, false, keeps_all});
   };
   EXPECT_EQ(at(69),
             "  run         preset                  data    loss  changed\n"
@@ -60,6 +60,28 @@ TEST(TerminalTable, LeavesOutAndFoldsBeforeItCuts) {
             "Not shown for want of width: data,\n"
             "changed.\n");
   EXPECT_THAT(at(30), AllOf(HasSubstr("10-resml"), Not(HasSubstr("…"))));
+  // Elsewhere than on a terminal.
+  EXPECT_EQ(at(69, true), at(69));
+  EXPECT_THAT(at(60, true),
+              AllOf(HasSubstr("data"), HasSubstr("changed"), Not(HasSubstr("width"))));
+  const std::string cut = at(60, true);
+  EXPECT_EQ(std::count(cut.begin(), cut.end(), '\n'), 3) << "a row a line";
+  EXPECT_THAT(at(44, true), AllOf(HasSubstr("changed"), HasSubstr("\n\n  run")));
+}
+
+TEST(TerminalTable, LeavesNothingOutWhereItBreaksAllTheSame) {
+  Table table;
+  table.columns = {{"name", Align::kLeft},
+                   {"a"},
+                   {"b"},
+                   {"c"},
+                   {"d"},
+                   {"note", Align::kLeft, {}, {}, Narrow::kLeftOut}};
+  table.rows = {{"one", 11111111, 22222222, 33333333, 44444444, "long"}};
+  Report report;
+  report.add(table);
+  EXPECT_THAT(render_terminal(report, {30, false}),
+              AllOf(HasSubstr("  name  note\n  one   long\n"), Not(HasSubstr("want of width"))));
 }
 
 TEST(TerminalTable, WhatIsToBeTypedIsFoldedOnlyWhereTheTableWouldBreak) {

@@ -87,7 +87,11 @@ void require_own_files(const std::vector<std::pair<std::string, std::string>>& f
 
 void give(const report::Report& given, const OutputRequest& output, const std::string& what) {
   report::TerminalOptions options;
-  if (output.output.empty()) options = {terminal_width(stdout), can_colour(stdout)};
+  options.keeps_all = !output.output.empty() || !is_terminal(stdout);
+  if (output.output.empty()) {
+    options.width = terminal_width(stdout);
+    options.colour = can_colour(stdout);
+  }
   const std::string text = report::render(given, output.format, options);
   if (output.output.empty()) {
     fmt::print("{}", text);

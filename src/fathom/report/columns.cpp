@@ -16,6 +16,23 @@ std::string replaced(std::string text, std::string_view what, std::string_view b
   return text;
 }
 
+bool is_digit_at(const std::string& line, size_t i) {
+  return i < line.size() && line[i] >= '0' && line[i] <= '9';
+}
+
+// Whether a break may come before `end`, for what the character before it is.
+bool ends_word(const std::string& line, size_t end) {
+  return std::string_view(" ,/").find(line[end - 1]) != std::string_view::npos;
+}
+
+bool ends_part(const std::string& line, size_t end) {
+  const char last = line[end - 1], before = end > 1 ? line[end - 2] : '\0';
+  const bool goes_on = is_digit_at(line, end);
+  if (last == '.') return !(goes_on && end > 1 && is_digit_at(line, end - 2));
+  if (last == '-') return !(goes_on && (before == 'e' || before == 'E'));
+  return last == '_';
+}
+
 }  // namespace
 
 std::string one_line(std::string_view text) {
@@ -52,21 +69,23 @@ std::string cut_to_columns(const std::string& line, size_t most) {
 std::vector<std::string> folded_name(const std::string& line, size_t width) {
   std::vector<std::string> lines;
   for (size_t begin = 0; begin < line.size();) {
-    size_t end = begin, taken = 0, at_space = begin, at_sign = begin;
+    size_t end = begin, taken = 0, at_word = begin, at_part = begin;
     while (end < line.size()) {
       const DisplayedCharacter character = character_at(line, end);
       if (end > begin && taken + character.columns > width) break;
       taken += character.columns;
       end += character.bytes;
       if (2 * taken < width) continue;
-      const char last = line[end - 1];
-      if (last == ' ') at_space = end;
-      if (std::string_view("-_.,/").find(last) != std::string_view::npos) at_sign = end;
+      if (ends_word(line, end)) at_word = end;
+      if (ends_part(line, end)) at_part = end;
     }
-    if (end < line.size() && (at_space > begin || at_sign > begin))
-      end = at_space > begin ? at_space : at_sign;
-    lines.push_back(line.substr(begin, end - begin));
-    begin = end;
+    const bool is_last = end == line.size();
+    if (!is_last && line[end] != ' ' && (at_word > begin || at_part > begin))
+      end = at_word > begin ? at_word : at_part;
+    std::string piece = line.substr(begin, end - begin);
+    if (!is_last) piece.erase(piece.find_last_not_of(' ') + 1);
+    if (!piece.empty()) lines.push_back(std::move(piece));
+    begin = std::min(line.find_first_not_of(' ', end), line.size());
   }
   if (lines.empty()) lines.emplace_back();
   return lines;

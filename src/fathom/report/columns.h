@@ -19,8 +19,8 @@ std::string lines_of_text(std::string_view text);
 size_t columns(std::string_view line);
 // Cut to `most` columns, the last one an ellipsis.
 std::string cut_to_columns(const std::string& line, size_t most);
-// In lines of at most `width` columns: broken behind the last space in a line's second half, else
-// the last - _ . , or / there, else anywhere.
+// In lines of at most `width` columns: broken behind the last word in a line's second half (space,
+// comma, slash), else behind the last part of one there (- _ . but in no number), else anywhere.
 std::vector<std::string> folded_name(const std::string& line, size_t width);
 // Filled with spaces to `width`.
 std::string padded(const std::string& line, size_t width, Align align);

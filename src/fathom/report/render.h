@@ -13,6 +13,8 @@ enum class Format { kTerminal, kMarkdown, kJson, kHtml, kSvg, kPng };
 struct TerminalOptions {
   int width = 80;       // columns; fewer than 20 count as 20
   bool colour = false;  // ANSI colours; without them signs tell things apart
+  // For a file or another program: of tables no column is left out and nothing folded.
+  bool keeps_all = false;
 };
 
 // Tables, plots of braille dots (several lines without colours: of signs), bars of blocks; ends in

@@ -57,7 +57,8 @@ struct Cell {
 
 enum class Align { kLeft, kRight };
 
-// What gives way where a terminal is narrower than a table. Numbers never do.
+// What gives way where a terminal is narrower than a table. Numbers never do. Where there is no
+// terminal, what is not whole is cut.
 enum class Narrow {
   kCut,      // ends in an ellipsis
   kFold,     // goes on below, at - _ . , / or a space where it has them: what is to be recognised

@@ -109,9 +109,12 @@ std::vector<std::vector<size_t>> column_groups(const std::vector<size_t>& widths
 
 // In one piece where that can be; what breaks need not be cut where each column has room beside the
 // first.
-std::vector<size_t> fitting_widths(const Texts& texts, const Table& table, size_t width) {
+std::vector<size_t> fitting_widths(const Texts& texts, const Table& table,
+                                   const TerminalOptions& options) {
+  const auto width = static_cast<size_t>(options.width);
   const std::vector<size_t> wide = table_widths(texts);
   for (const GivesWay how : {GivesWay{0}, GivesWay{1}, GivesWay{1, /*folds_whole=*/true}}) {
+    if (how.folds_whole && options.keeps_all) break;
     std::vector<size_t> widths = wide;
     fit(widths, texts, table, width, how);
     if (column_groups(widths, width).size() <= 1) return widths;
@@ -152,16 +155,40 @@ std::string row_text(const Table& table, const Texts& texts, const std::vector<s
   return out;
 }
 
-std::string part_text(const Table& given, const TerminalOptions& options) {
+// A table as it is set, and the names of the columns that it lacks.
+struct TableLayout {
+  Table table;
+  std::vector<std::string> left_out;
+  Texts texts;
+  std::vector<size_t> widths;
+  std::vector<std::vector<size_t>> groups;
+};
+
+TableLayout laid_out(Table table, bool leaves_out, const TerminalOptions& options) {
   const auto width = static_cast<size_t>(options.width);
-  Table table = given;
-  const std::vector<std::string> left_out = leave_out(table, width);
-  const Texts texts = table_texts(table);
-  const std::vector<size_t> widths = fitting_widths(texts, table, width);
+  TableLayout layout;
+  if (leaves_out) layout.left_out = leave_out(table, width);
+  layout.texts = table_texts(table);
+  layout.widths = fitting_widths(layout.texts, table, options);
+  layout.groups = column_groups(layout.widths, width);
+  layout.table = std::move(table);
+  return layout;
+}
+
+std::string part_text(const Table& given, const TerminalOptions& options) {
+  Table whole = given;
+  if (options.keeps_all)
+    for (Column& column : whole.columns)
+      if (column.narrow != Narrow::kWhole) column.narrow = Narrow::kCut;
+  TableLayout layout = laid_out(whole, /*leaves_out=*/true, options);
+  // What goes on below has room for all columns.
+  if (layout.groups.size() > 1 && !layout.left_out.empty())
+    layout = laid_out(std::move(whole), /*leaves_out=*/false, options);
+  const auto& [table, left_out, texts, widths, groups] = layout;
   std::string out;
   if (!table.title.empty()) out += styled("1", one_line(table.title), options) + "\n";
   bool is_first = true;
-  for (const std::vector<size_t>& group : column_groups(widths, width)) {
+  for (const std::vector<size_t>& group : groups) {
     if (!is_first) out += "\n";
     is_first = false;
     for (size_t r = table.header ? 0 : 1; r < texts.size(); ++r)

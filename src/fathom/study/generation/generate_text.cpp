@@ -63,7 +63,9 @@ GenerateOptions options_of(const GenerateRequest& request, const LoadedModel& lo
 }
 
 void print(const report::Report& report, report::Format format) {
-  fmt::print("{}", report::render(report, format, {terminal_width(stdout), can_colour(stdout)}));
+  fmt::print("{}",
+             report::render(report, format,
+                            {terminal_width(stdout), can_colour(stdout), !is_terminal(stdout)}));
 }
 
 // `--lookahead`: the likeliest tokens at one place behind the text.

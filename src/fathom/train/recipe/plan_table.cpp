@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/text.h"
@@ -172,13 +173,7 @@ std::vector<report::Cell> row_of(const PlanReport& plan, size_t i, const Forecas
 
 }  // namespace
 
-void print_report(const PlanReport& plan) {
-  const Style style(stdout);
-  for (const std::string& notice : plan.notices)
-    fmt::print("{}\n", fitted(stdout, "note: " + visible(notice)));
-  const size_t count = plan.plan.stages.size();
-  fmt::print("{}: {}, for {}\n\n", style.bold(visible(plan.plan.name)),
-             counted(static_cast<int64_t>(count), "stage"), plan.preset);
+report::Table stage_table(const PlanReport& plan) {
   using report::Align;
   using report::Narrow;
   report::Table table;
@@ -190,15 +185,25 @@ void print_report(const PlanReport& plan) {
                    {"tokens"},
                    {"learning rate"},
                    {"evaluations", Align::kRight, {}, {}, Narrow::kLeftOut}};
+  for (size_t i = 0; i < plan.plan.stages.size(); ++i)
+    table.rows.push_back(row_of(plan, i, forecast_of(plan, i)));
+  return table;
+}
+
+void print_report(const PlanReport& plan) {
+  const Style style(stdout);
+  for (const std::string& notice : plan.notices)
+    fmt::print("{}\n", fitted(stdout, "note: " + visible(notice)));
+  const size_t count = plan.plan.stages.size();
+  fmt::print("{}: {}, for {}\n\n", style.bold(visible(plan.plan.name)),
+             counted(static_cast<int64_t>(count), "stage"), plan.preset);
   Totals totals;
-  for (size_t i = 0; i < count; ++i) {
-    const Forecast f = forecast_of(plan, i);
-    totals.add(f);
-    table.rows.push_back(row_of(plan, i, f));
-  }
+  for (size_t i = 0; i < count; ++i) totals.add(forecast_of(plan, i));
   report::Report shown;
-  shown.add(std::move(table));
-  fmt::print("{}\n", report::render_terminal(shown, {terminal_width(stdout), can_colour(stdout)}));
+  shown.add(stage_table(plan));
+  // Elsewhere than on a terminal a stage is one line, however long.
+  const int width = is_terminal(stdout) ? terminal_width(stdout) : std::numeric_limits<int>::max();
+  fmt::print("{}\n", report::render_terminal(shown, {width, can_colour(stdout)}));
   fmt::print("in all {} steps, {} tokens\n", or_open(totals.steps, totals.is_estimate),
              or_open(totals.tokens, totals.is_estimate));
   for (const Stage& stage : plan.plan.stages)

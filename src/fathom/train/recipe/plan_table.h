@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fathom/base/error.h"
+#include "fathom/report/report.h"
 #include "fathom/train/recipe/stage_runs.h"
 
 namespace fathom {
@@ -21,6 +22,8 @@ struct PlanReport {
 // What the plan's own words cannot tell: whether each stage fits this machine. Adds mistakes.
 void check_fit(PlanReport& report);
 
+// A row a stage.
+report::Table stage_table(const PlanReport& plan);
 // To standard output, mistakes to standard error.
 void print_report(const PlanReport& report);
 nlohmann::json to_json(const PlanReport& report);
