@@ -66,6 +66,23 @@ TEST_F(ErrorsTest, AKeyOfAnotherExperimentIsToldWhoseItIs) {
   expect({{"train", "dag_predictor_small", "--freeze_gpt"}, 2, {"freeze_gpt is not supported"}});
 }
 
+// Only where the verb has the key that is ours for it; without dashes in a file.
+TEST_F(ErrorsTest, ANameOfOtherTrainersIsToldWhereItsKeyIs) {
+  expect({{"train", "gpt2ish", "--gpus=2"}, 2, {"unknown key --gpus"}, "here that is --nproc"});
+  expect({{"describe", "gpt2ish", "--d_model=8"}, 2, {"--d_model"}, "here that is --n_embd"});
+  expect({{"bench", "step", "gpt2ish", "--bs=2"}, 2, {"--bs"}, "here that is --batch_size"});
+  place_.write("theirs.toml", "d_model = 8\n");
+  expect({{"train", "gpt2ish", "theirs.toml"}, 2, {"theirs.toml:1"}, "here that is n_embd"});
+  for (const Words& words : {Words{"describe", "gpt2ish", "--gpus=2"},
+                             {"bench", "step", "gpt2ish", "--steps=3"},
+                             {"bench", "step", "gpt2ish", "--save_every=3"}}) {
+    const Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 2);
+    EXPECT_THAT(o.err, ::testing::AllOf(HasSubstr("unknown key"),
+                                        ::testing::Not(HasSubstr("here that is"))));
+  }
+}
+
 TEST_F(ErrorsTest, MissingAndSurplusWords) {
   expect({{"describe"}, 2, {"EXPERIMENT is missing"}, "fathom describe gpt2ish"});
   expect({{"train"}, 2, {"EXPERIMENT is missing"}, "fathom train"});

@@ -125,7 +125,7 @@ TEST(Fields, EveryRefusalNamesOriginKeyValueAndWhatIsAllowed) {
       {"maybe_rate", "inf", "finite"},
       {"maybe_rate", "nan", "not a number"},
       {"maybe_rate", "x", "float or None"},
-      {"ints", "3", "list of int: [3]"},
+      {"ints", "3", "list of int, as [3]"},
       {"ints", "[1.5]", "list of int"},
       {"ints", "[[1]]", "list of int"},
       {"ints", "[1, -6]", "-5 <= ints"},

@@ -13,6 +13,7 @@ namespace {
 
 using testing::caught;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 ModelConfig halting_model() {
   ModelConfig model;
@@ -87,6 +88,8 @@ TEST(Evaluations, OfAnotherExperimentsKeysSayWhoseTheyAre) {
     return caught([&] { parse_evaluations(text, halting_model()); }).hint();
   };
   EXPECT_THAT(hint("x: dag_clip=none"), HasSubstr("dag_clip is a key of dag"));
+  EXPECT_EQ(hint("x: exit_threshold=0.5"), "here that is halt_threshold");
+  EXPECT_THAT(hint("x: d_model=8"), Not(HasSubstr("n_embd"))) << "which none may set";
   EXPECT_EQ(hint("x: colour=2"), "`fathom train --help=all` lists every key");
 }
 

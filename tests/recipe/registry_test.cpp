@@ -23,6 +23,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::refusal_of;
 using testing::resolved;
 namespace fs = std::filesystem;
@@ -50,6 +51,9 @@ TEST(OtherNames, AreTheirsAlone) {
       EXPECT_TRUE(seen.insert(name.name).second) << name.name;
       EXPECT_EQ(list.find(name.name), nullptr) << name.name;
       for (const ForeignKey& key : list.foreign_keys()) EXPECT_NE(key.name, name.name);
+      EXPECT_TRUE(name.key.empty() || list.find(name.key) != nullptr ||
+                  of_train.count(name.key) > 0)
+          << name.name;
       for (std::sregex_iterator at(name.hint.begin(), name.hint.end(), typed), end; at != end; ++at)
         EXPECT_TRUE(list.find((*at)[1]) != nullptr || of_train.count((*at)[1]) > 0)
             << name.name << ": " << name.hint;
@@ -58,9 +62,10 @@ TEST(OtherNames, AreTheirsAlone) {
   const auto hint = [](const std::string& key) {
     return refusal_of([&] { resolved("gpt2ish", {{key, "3"}}); }).hint();
   };
-  EXPECT_EQ(hint("d_model"), "here that is --n_embd");
+  EXPECT_EQ(hint("d_model"), "here that is n_embd") << "as in a file";
   EXPECT_EQ(hint("num-epochs"),
-            "a run lasts --max_iters steps; stages of a --training_plan may last epochs");
+            "a run lasts max_iters steps; stages of a training plan may last epochs");
+  EXPECT_THAT(hint("gpus"), Not(HasSubstr("nproc"))) << "no key of a configuration";
   EXPECT_THAT(hint("top_k"), HasSubstr("`fathom generate RUN`"));
   EXPECT_THAT(hint("dag_depth"), HasSubstr("dag_depth is a key of dag"));
   EXPECT_THAT(hint("n_layr"), HasSubstr("did you mean n_layer?"));

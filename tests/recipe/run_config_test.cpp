@@ -199,6 +199,10 @@ TEST(Resolve, TheNotebooksSwitchKeepsTheNewestCheckpoint) {
   EXPECT_EQ(kept({{"checkpoint_interval", "10"}, {"clear_previous_checkpoints", "True"}}), 1);
   EXPECT_EQ(kept({{"keep_checkpoints", "3"}, {"clear_previous_checkpoints", "False"}}),
             std::nullopt);
+  EXPECT_EQ(kept({{"keep_checkpoints", "3"}, {"clear_previous_checkpoints", "0"}}), std::nullopt);
+  EXPECT_EQ(kept({{"checkpoint_interval", "10"}, {"clear_previous_checkpoints", "1"}}), 1);
+  EXPECT_EQ(kept({{"checkpoint_interval", "10"}, {"clear_previous_checkpoints", "4"}}), 4);
+  EXPECT_EQ(kept({{"checkpoint_interval", "10"}, {"keep_checkpoints", "0"}}), 0) << "a count";
   EXPECT_THAT(
       resolved("gpt2ish", {{"clear_previous_checkpoints", "True"}}).notices,
       ::testing::ElementsAre("keep_checkpoints = 1 has no effect: it needs checkpoint_interval"));

@@ -110,7 +110,7 @@ void add_option(CLI::App& app, const Field& field, std::string& sink) {
   const std::string name =
       with_underscores(typed.substr(std::min(typed.find_first_not_of('-'), typed.size())));
   const std::string sentence = fmt::format("unknown key {}", escaped(typed));
-  if (const std::string there = fields.unknown_explained(name); !there.empty())
+  if (const std::string there = fields.unknown_explained(name, /*typed=*/true); !there.empty())
     misuse(sentence, there);
   std::vector<std::string> names;
   for (const Field& field : fields.all()) {

@@ -18,18 +18,20 @@ std::string normalised(const std::string& name) {
   return out;
 }
 
-// What is given under that name, in the field's own terms.
+// What is given under that name, in the field's own terms. 0 and 1 are False and True, as of every
+// switch.
 Value meant(const Field& field, const std::string& name, const Value& given) {
   const Field::SwitchAlias* alias = field.switch_alias(name);
-  if (alias == nullptr || !given.is_boolean()) return given;
-  return parse_literal(given.get<bool>() ? alias->if_true : alias->if_false);
+  if (alias == nullptr) return given;
+  if (given == true || given == 1) return parse_literal(alias->if_true);
+  return given == false || given == 0 ? parse_literal(alias->if_false) : given;
 }
 
 std::string meant_text(const Field& field, const std::string& name, const std::string& text) {
   const Field::SwitchAlias* alias = field.switch_alias(name);
   if (alias == nullptr) return text;
-  if (text == "true" || text == "True") return alias->if_true;
-  return text == "false" || text == "False" ? alias->if_false : text;
+  if (text == "true" || text == "True" || text == "1") return alias->if_true;
+  return text == "false" || text == "False" || text == "0" ? alias->if_false : text;
 }
 
 }  // namespace
@@ -69,8 +71,8 @@ bool FieldList::given_after(const std::string& name, const std::string& other) c
   return one != nullptr && one->turn_ > (two == nullptr ? 0 : two->turn_);
 }
 
-std::string FieldList::unknown_explained(const std::string& name) const {
-  return explain_unknown_ ? explain_unknown_(normalised(name)) : "";
+std::string FieldList::unknown_explained(const std::string& name, bool typed) const {
+  return explain_unknown_ ? explain_unknown_(*this, normalised(name), typed) : "";
 }
 
 Field* FieldList::require(const std::string& name, const std::string& origin) {
@@ -83,7 +85,7 @@ Field* FieldList::require(const std::string& name, const std::string& origin) {
     notices_.push_back(fmt::format("{} has no effect: {}", foreign.name, foreign.reason));
     return nullptr;
   }
-  std::string hint = unknown_explained(name);
+  std::string hint = unknown_explained(name, /*typed=*/false);
   if (hint.empty()) {
     std::vector<std::string> names;
     for (const Field& field : fields_) {

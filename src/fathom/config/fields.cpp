@@ -247,7 +247,7 @@ void Field::assign(const Value& given, const std::string& origin) {
   if (!set_(value)) {
     const bool is_one = (type_ == "list of int" && value.is_number_integer()) ||
                         (type_ == "list of float" && value.is_number());
-    const std::string one = is_one ? ": [" + shown(value) + "]" : "";
+    const std::string one = is_one ? ", as [" + shown(value) + "]" : "";
     if (choices_.empty())
       refuse(shown(value), origin, "has the wrong type, allowed: " + type_in_words(type_) + one);
     const std::string word = value.is_string() ? value.get<std::string>() : shown(value);

@@ -231,10 +231,11 @@ class FieldList {
   }
 
   // Says where a key is that this list has not, for the HINT of its refusal; empty: nowhere.
-  void explain_unknown(std::function<std::string(const std::string&)> explain) {
-    explain_unknown_ = std::move(explain);
-  }
-  std::string unknown_explained(const std::string& name) const;
+  // `typed`: as an option, not in a file.
+  using Explain =
+      std::function<std::string(const FieldList& list, const std::string& name, bool typed)>;
+  void explain_unknown(Explain explain) { explain_unknown_ = std::move(explain); }
+  std::string unknown_explained(const std::string& name, bool typed) const;
 
   const std::vector<Field>& all() const { return fields_; }
   const std::vector<ForeignKey>& foreign_keys() const { return foreign_; }
@@ -264,7 +265,7 @@ class FieldList {
   std::string section_;
   std::vector<Field> fields_;
   std::vector<ForeignKey> foreign_;
-  std::function<std::string(const std::string&)> explain_unknown_;  // null: nothing is known
+  Explain explain_unknown_;  // null: nothing is known
   size_t turns_ = 0;
   std::vector<std::string> notices_;
 };

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/model/spec/depth_plan.h"
 #include "fathom/train/recipe/fits_memory.h"
+#include "fathom/train/recipe/other_names.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
 #include "fathom/train/recipe/suggested_words.h"
@@ -21,6 +24,14 @@ BenchKind bench_kind(const std::string& what) {
          suggestion(what, {"step", "decode", "ops"}, "fathom bench --help"));
 }
 
+bool is_of_whole_training(const std::string& key) {
+  static const std::set<std::string> all = {
+      "eval_interval", "eval_iters",   "validation_interval", "validation_batch_size",
+      "save_interval", "log_interval", "log_format",          "sample_interval",
+      "sample_prompt", "eval_only",    "checkpoint_interval", "keep_checkpoints"};
+  return all.count(key) > 0;
+}
+
 // What the measured part does not do.
 void add_needs(FieldList& list, const BenchKind& kind) {
   const auto steps = [&kind] { return kind == BenchKind::kStep; };
@@ -32,17 +43,15 @@ void add_needs(FieldList& list, const BenchKind& kind) {
     const bool splits = field.name() == "gradient_accumulation_steps" || field.name() == "sampling";
     if (trains || splits || field.name() == "dtype" || field.name() == "recompute_blocks")
       list.find(field.name())->needs("bench step", steps);
+    if (is_of_whole_training(field.name()))
+      list.find(field.name())->needs("a training: nothing is evaluated, saved or logged here", [] {
+        return false;
+      });
   }
   // Operations are measured on the processor, with kernels and without.
   list.find("device")->needs("bench step or decode", [&kind] { return kind != BenchKind::kOps; });
   for (const char* key : {"batch_size", "mini_batch_size"})
     list.find(key)->needs("bench step or ops", [&kind] { return kind != BenchKind::kDecode; });
-  for (const char* key :
-       {"eval_interval", "eval_iters", "validation_interval", "validation_batch_size",
-        "save_interval", "log_interval", "log_format", "sample_interval", "sample_prompt",
-        "eval_only", "checkpoint_interval", "keep_checkpoints"})
-    list.find(key)->needs("a training: nothing is evaluated, saved or logged here",
-                          [] { return false; });
 }
 
 }  // namespace
@@ -73,6 +82,10 @@ std::optional<BenchRequest> parse_bench(const Arguments& arguments) {
     list.add("json", request.json, "print one JSON object").usual();
     list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same");
     add_fields(list, request.config);
+    // How many steps are measured is `repeats`, no matter of how long a run lasts.
+    explain_other_names(list, [](const Field& field) {
+      return field.name() != "max_iters" && !is_of_whole_training(field.name());
+    });
     add_needs(list, request.kind);
     return list;
   };

@@ -211,7 +211,7 @@ ModelConfig with_settings(const EvaluationSpec& evaluation, const ModelConfig& m
   ModelConfig changed = model;
   FieldList list;
   add_fields(list, changed);
-  list.explain_unknown(where_key_is);
+  explain_other_names(list, [](const Field& field) { return field.is_of_policy(); });
   for (const auto& [key, value] : evaluation.settings) {
     const Field* field = list.find(key);
     if (field != nullptr && !field->is_of_policy()) {

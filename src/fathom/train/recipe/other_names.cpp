@@ -11,11 +11,12 @@ namespace fathom {
 const std::vector<OtherName>& other_names() {
   static const std::vector<OtherName> all = [] {
     std::vector<OtherName> names;
-    const auto add = [&](const std::vector<const char*>& theirs, const std::string& hint) {
-      for (const char* name : theirs) names.push_back({name, hint});
+    const auto add = [&](const std::vector<const char*>& theirs, const std::string& ours,
+                         const std::string& hint) {
+      for (const char* name : theirs) names.push_back({name, ours, hint});
     };
-    const auto key = [&](const char* ours, const std::vector<const char*>& theirs) {
-      add(theirs, fmt::format("here that is --{}", ours));
+    const auto key = [&](const std::string& ours, const std::vector<const char*>& theirs) {
+      add(theirs, ours, "here that is {}" + ours);
     };
     key("n_layer", {"layers", "num_layers", "num_hidden_layers"});
     key("n_head", {"heads", "num_attention_heads"});
@@ -29,23 +30,31 @@ const std::vector<OtherName>& other_names() {
     key("dtype", {"bf16", "fp16", "mixed_precision", "precision"});
     key("halt_threshold", {"exit_threshold"});
     key("nproc", {"gpus", "n_gpus", "num_gpus", "num_processes"});
-    add({"epochs", "num_epochs", "num_train_epochs"},
-        "a run lasts --max_iters steps; stages of a --training_plan may last epochs");
-    add({"resume_from", "resume_from_checkpoint"},
-        "--run_name=NAME --resume goes on with a run; --initial_model=NAME starts from its "
-        "weights");
-    add({"max_new_tokens", "num_samples", "prompt", "start", "temperature", "top_k", "top_p"},
+    add({"epochs", "num_epochs", "num_train_epochs"}, "max_iters",
+        "a run lasts {}max_iters steps; stages of a training plan may last epochs");
+    add({"resume_from", "resume_from_checkpoint"}, "",
+        "`fathom train --run_name=NAME --resume` goes on with a run, `--initial_model=NAME` starts "
+        "from its weights");
+    add({"max_new_tokens", "num_samples", "prompt", "start", "temperature", "top_k", "top_p"}, "",
         "`fathom generate RUN` has that key, and writes with a trained model");
     return names;
   }();
   return all;
 }
 
-std::string where_key_is(const std::string& key) {
-  if (std::string presets = presets_with_key(key); !presets.empty()) return presets;
-  for (const OtherName& other : other_names())
-    if (other.name == key) return other.hint;
-  return "";
+void explain_other_names(FieldList& list, std::function<bool(const Field&)> takes) {
+  list.explain_unknown([takes = std::move(takes)](const FieldList& asked, const std::string& key,
+                                                  bool typed) -> std::string {
+    if (std::string presets = presets_with_key(key); !presets.empty()) return presets;
+    for (const OtherName& other : other_names()) {
+      if (other.name != key) continue;
+      const Field* ours = asked.find(other.key);
+      const bool is_there = ours != nullptr && (!takes || takes(*ours));
+      if (!other.key.empty() && !is_there) return "";
+      return fmt::format(fmt::runtime(other.hint), typed ? "--" : "");
+    }
+    return "";
+  });
 }
 
 }  // namespace fathom

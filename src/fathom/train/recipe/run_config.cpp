@@ -242,7 +242,7 @@ void add_fields(FieldList& list, RunConfig& config) {
   add_training_fields(list, config.training);
   add_guard_fields(list, config.guards);
   add_foreign_keys(list);
-  list.explain_unknown(where_key_is);
+  explain_other_names(list);
 }
 
 void check_device_name(const std::string& device) {
