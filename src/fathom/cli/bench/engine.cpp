@@ -1,6 +1,7 @@
 // `fathom bench`
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "fathom/base/text.h"
@@ -20,7 +21,9 @@ std::string shown(const std::string& key, const nlohmann::json& value) {
   const auto x = value.get<double>();
   if (key.find("bytes") != key.npos) return human_bytes(x);
   if (key.rfind("share_", 0) == 0) return fmt::format("{:.1f} %", 100 * x);
-  return x >= 1000 ? with_commas(static_cast<int64_t>(x)) : fmt::format("{:.4g}", x);
+  if (!std::isfinite(x) || std::abs(x) < 1000 || std::abs(x) > 1e15)
+    return fmt::format("{:.4g}", x);
+  return with_commas(std::llround(x));
 }
 
 void print(const nlohmann::json& out) {
