@@ -25,9 +25,8 @@ std::vector<int> caught_signals() {
 // constructors of any library.
 bool g_ignored_at_start[65] = {};
 
-__attribute__((no_sanitize("address", "undefined", "thread"))) void note_ignored(int /*argc*/,
-                                                                       char** /*argv*/,
-                                                                       char** /*environment*/) {
+__attribute__((no_sanitize("address", "undefined", "thread"))) void note_ignored(
+    int /*argc*/, char** /*argv*/, char** /*environment*/) {
   for (int signal = 1; signal < 65; ++signal) {
     struct sigaction action;
     g_ignored_at_start[signal] =
