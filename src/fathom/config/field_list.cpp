@@ -23,8 +23,10 @@ std::string normalised(const std::string& name) {
 Value meant(const Field& field, const std::string& name, const Value& given) {
   const Field::SwitchAlias* alias = field.switch_alias(name);
   if (alias == nullptr) return given;
-  if (given == true || given == 1) return parse_literal(alias->if_true);
-  return given == false || given == 0 ? parse_literal(alias->if_false) : given;
+  const bool is_on = given.is_boolean() ? given.get<bool>() : given == 1;
+  const bool is_off = given.is_boolean() ? !is_on : given == 0;
+  if (is_on) return parse_literal(alias->if_true);
+  return is_off ? parse_literal(alias->if_false) : given;
 }
 
 std::string meant_text(const Field& field, const std::string& name, const std::string& text) {
