@@ -100,7 +100,7 @@ TEST_F(InitialPartTest, TextsThatGoOnWhereItsOwnEndedAreTold) {
   };
   EXPECT_EQ(told("numbers", 0, "numbers", 4),
             "initial_part was trained with result_digits = 0, and the texts of this run have "
-            "result_digits = 4: what follows an expression is new to it, and --result_digits=4 "
+            "result_digits = 4: behind an expression they go on otherwise, and --result_digits=4 "
             "where it is trained would show it the same texts");
   EXPECT_THAT(told("numbers", 4, "rain, numbers", 0), HasSubstr("--result_digits=0"));
   EXPECT_EQ(told("numbers", 3, "numbers", 4), "") << "both have them";

@@ -28,8 +28,9 @@ class StopSignal {
 };
 
 // Libraries put handlers of their own on signals while they are loaded (libtorch of Debian 13 links
-// one that takes HUP, whatever nohup said). From now on what StopSignal catches ends this process
-// or is ignored by it as it was told when it was started. Of use in a program's main, once.
+// one that takes HUP, whatever nohup said). From now on HUP, INT, QUIT, TERM, USR1 and USR2 end
+// this process or are ignored by it as it was told when it was started; the timers' signals stay a
+// preloaded profiler's. Of use in a program's main, once.
 void undo_signals_of_libraries();
 
 // From now on a write to a pipe whose reader has gone, or beyond the limit on file sizes, fails

@@ -49,7 +49,7 @@ std::string told_of_results(const DataConfig& ours, const DataConfig& theirs) {
     return "";
   return fmt::format(
       "initial_part was trained with result_digits = {}, and the texts of this run have "
-      "result_digits = {}: what follows an expression is new to it, and --result_digits={} where "
+      "result_digits = {}: behind an expression they go on otherwise, and --result_digits={} where "
       "it is trained would show it the same texts",
       b, a, a);
 }
