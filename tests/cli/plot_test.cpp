@@ -117,6 +117,20 @@ TEST_F(PlotTest, ContradictionsAreRefused) {
   EXPECT_THAT(refused({"first", "--format=gif"}), HasSubstr("format"));
 }
 
+TEST_F(PlotTest, ManyNamesAreToldByTheirFolders) {
+  RunStore store(place_.path("runs/fathom.db"));
+  const RunHandle run = store.create_run("many", "e", "");
+  fs::create_directories(place_.path("runs/many/checkpoints"));
+  std::vector<MetricValue> values = {{"alone", 1.0}, {"train/rate", 1.0}};
+  for (const char* name : {"a", "b", "c", "d", "e", "f", "g", "h"})
+    for (const char* split : {"eval/train/", "eval/val/"})
+      values.push_back({std::string(split) + name, 1.0});
+  store.add(run, 0, values);
+  EXPECT_THAT(plot({"many", "--metric=zzzzzz"}).err,
+              HasSubstr("HINT: it has alone; eval/train/ and eval/val/: a, b, c, d, e, f, g, h; "
+                        "train/: rate\n"));
+}
+
 TEST_F(PlotTest, WhatIsNotThereIsNamed) {
   Outcome o = plot({"third"});
   EXPECT_EQ(o.exit_code, 2);

@@ -63,7 +63,7 @@ LoadedModel load_chosen(const ModelChoice& choice, at::Device device) {
 }
 
 const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelChoice& choice,
-                                       const std::string& verb) {
+                                       std::string_view verb) {
   const NextTokenModel* model = loaded.model->next_token_model();
   if (model == nullptr)
     fail(fmt::format("{} cannot be asked by {}: it answers {}", choice.run, verb,
@@ -73,7 +73,7 @@ const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelCho
 }
 
 const Tokenizer& tokenizer_of(const LoadedModel& loaded, const ModelChoice& choice,
-                              const std::string& asked) {
+                              std::string_view asked) {
   if (loaded.tokenizer == nullptr)
     fail(fmt::format("{} cannot be {}: its corpus has no tokenizer, so its tokens have no text",
                      choice.run, asked),

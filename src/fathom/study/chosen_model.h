@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "fathom/data/corpus.h"
 #include "fathom/model/next_token_model.h"
@@ -16,11 +17,11 @@ LoadedModel load_chosen(const ModelChoice& choice, at::Device device);
 // The model, to be asked for next tokens by `verb`. Throws Error for one that answers something
 // else.
 const NextTokenModel& next_token_model(const LoadedModel& loaded, const ModelChoice& choice,
-                                       const std::string& verb);
+                                       std::string_view verb);
 
 // The run's tokenizer, to be `asked`: "generated from". Throws Error for a run without one.
 const Tokenizer& tokenizer_of(const LoadedModel& loaded, const ModelChoice& choice,
-                              const std::string& asked);
+                              std::string_view asked);
 
 // The corpus that is `asked` for (--dataset); empty: the one that `config` names, the run's own,
 // which is found from any folder (train/recipe/data_places.h), and where that was is said on

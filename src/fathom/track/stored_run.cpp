@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <map>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
@@ -42,6 +43,28 @@ bool ends_in(const std::string& name, const std::string& typed) {
                     alike);
 }
 
+// Many names are told by their folders, those of the same names together: "eval/train/ and
+// eval/val/: accuracy, loss".
+std::string listed(const std::vector<std::string>& names) {
+  constexpr size_t kMostAlone = 16;
+  if (names.size() <= kMostAlone) return join(names, ", ");
+  std::map<std::string, std::vector<std::string>> names_in;  // by folder, "" for none
+  for (const std::string& name : names) {
+    const size_t begin = name.rfind('/') + 1;  // npos + 1 = 0
+    names_in[name.substr(0, begin)].push_back(name.substr(begin));
+  }
+  std::map<std::string, std::vector<std::string>> folders_of;
+  for (const auto& [folder, in] : names_in) folders_of[join(in, ", ")].push_back(folder);
+  std::vector<std::string> groups;
+  for (const auto& [folder, in] : names_in) {
+    const std::string all = join(in, ", ");
+    const std::vector<std::string>& folders = folders_of[all];
+    if (folders.front() != folder) continue;
+    groups.push_back(folder.empty() ? all : join(folders, " and ") + ": " + all);
+  }
+  return join(groups, "; ");
+}
+
 }  // namespace
 
 RunStore open_store(const StoredRun& run) {
@@ -58,7 +81,7 @@ void refuse_metric(const std::string& run, const std::string& metric,
   if (meant.empty()) meant = {nearest_name(metric, names)};
   misuse(fmt::format("the run {} has no metric {}", run, in_quotes(metric)),
          (meant.front().empty() ? "" : fmt::format("did you mean {}? ", join(meant, " or "))) +
-             "it has " + join(names, ", "));
+             "it has " + listed(names));
 }
 
 }  // namespace fathom

@@ -157,8 +157,8 @@ class SweepReader {
                                                    "minutes"};
     if (budget.size() != 1)
       refuse("budget is not one amount", "for example budget = {steps = 500}");
-    const std::string unit = budget.items().begin().key();
-    const ordered_json& amount = budget.items().begin().value();
+    const std::string unit = budget.begin().key();
+    const ordered_json& amount = budget.begin().value();
     if (std::find(units.begin(), units.end(), unit) == units.end())
       refuse(fmt::format("budget: unknown key {}", escaped(unit)), suggestion(unit, units));
     if (!amount.is_number() || !(amount.get<double>() > 0))
