@@ -27,7 +27,9 @@ class Library {
  public:
   explicit Library(std::string name)
       : name_(std::move(name)), handle_(dlopen(name_.c_str(), RTLD_NOW | RTLD_LOCAL)) {
-    if (handle_ == nullptr) fail(fmt::format("{} cannot be loaded", name_));
+    if (handle_ != nullptr) return;
+    const char* why = dlerror();  // "NAME: cannot open shared object file: ..."
+    fail(why != nullptr ? why : name_ + " cannot be loaded");
   }
   template <class F>
   F* function(const char* name) const {
