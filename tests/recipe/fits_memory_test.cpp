@@ -92,6 +92,22 @@ TEST_F(FitsMemory, WhatCannotBeKnownIsNotRefused) {
   EXPECT_NO_THROW(require_memory(config_, kLetters, true, machine_of(16 << 20)));
 }
 
+TEST_F(FitsMemory, AnEstimateAboveWhatThereIsIsTold) {
+  config_.data.batch_size = 4096;
+  const FileReader read = machine_of(8 << 20);
+  EXPECT_NO_THROW(require_memory(config_, kLetters, true, read));
+  EXPECT_THAT(memory_note(config_, kLetters, read).value_or(""),
+              AllOf(HasSubstr("training needs about "), HasSubstr("this machine has 8.0 GiB; "),
+                    HasSubstr("--mini_batch_size, now 4,096, ")));
+  config_.data.mini_batch_size = 12;
+  EXPECT_FALSE(memory_note(config_, kLetters, read));
+  config_.data.mini_batch_size.reset();
+  EXPECT_FALSE(memory_note(config_, kLetters, machine_of(1 << 30)));
+  EXPECT_FALSE(memory_note(config_, kLetters, [](const std::string&) { return ""; }));
+  config_.training.device = "cuda";
+  EXPECT_FALSE(memory_note(config_, kLetters, read));
+}
+
 TEST_F(FitsMemory, FrozenWeightsHaveNoMoments) {
   const double all = least_memory(config_, kLetters, true).weights;
   config_.optimizer.default_freeze = true;

@@ -102,4 +102,22 @@ void require_memory(const RunConfig& config, int64_t vocab_size, double bytes,
   if (need > *there) refuse(what + " do not fit", need, *there, lower);
 }
 
+std::optional<std::string> memory_note(const RunConfig& config, int64_t vocab_size,
+                                       const FileReader& read) {
+  const std::optional<double> there = memory_of_machine(read);
+  if (!there || !on_this_machine(config)) return std::nullopt;
+  const int64_t sequences = config.micro_batch_size();
+  const double need =
+      training_memory(config.model, vocab_size, sequences, config.model.backbone.block_size)
+          .total();
+  if (need <= *there) return std::nullopt;
+  std::string note = fmt::format(
+      "training needs about {}, as `fathom describe` estimates it, and this machine has {}",
+      human_bytes(need), human_bytes(*there));
+  if (sequences > 1)
+    note += fmt::format("; --mini_batch_size, now {}, makes the same steps of smaller passes",
+                        with_commas(sequences));
+  return note;
+}
+
 }  // namespace fathom

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "fathom/machine/machine.h"
 #include "fathom/train/recipe/run_config.h"
@@ -26,5 +28,10 @@ void require_memory(const RunConfig& config, int64_t vocab_size, bool training,
 void require_memory(const RunConfig& config, int64_t vocab_size, double bytes,
                     const std::string& what, const std::string& lower,
                     const FileReader& read = read_system_file);
+
+// Of training that is not refused, but whose estimate (training_memory) is more than there is: a
+// sentence with both.
+std::optional<std::string> memory_note(const RunConfig& config, int64_t vocab_size,
+                                       const FileReader& read = read_system_file);
 
 }  // namespace fathom
