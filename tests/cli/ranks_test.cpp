@@ -1,5 +1,8 @@
 // `fathom train` as one of several processes, up to where the engine would begin: what a launcher's
 // variables make of the request, and who says what.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <thread>
 
@@ -279,6 +282,35 @@ TEST_F(RankRequest, ALaunchThatHasANameGoesOnWithItsOwnRunAlone) {
   EXPECT_TRUE(parse_train(words({"--run_name=old", "--resume"}))->resume);
   EXPECT_FALSE(parse_train(words({"--run_name=old", "--force"}))->resume);
   EXPECT_FALSE(parse_train(words({}))->resume) << "a name of its own time";
+}
+
+// What a job's one task decides, the ranks that it starts decide too.
+TEST_F(RankRequest, RanksOfOneTaskGoOnAsItDoes) {
+  saved("old");
+  const int files[] = {memfd_create(kRanksMemory, 0), memfd_create(kRanksMemory, 0)};
+  const Variables ranks = {{kRanks, std::to_string(files[0]) + "," + std::to_string(files[1])},
+                           {"RANK", "0"},
+                           {"WORLD_SIZE", "2"},
+                           {"LOCAL_RANK", "0"},
+                           {"LOCAL_WORLD_SIZE", "2"}};
+  const auto goes_on = [&](const std::string& job, bool is_rank) {
+    Variables task = slurm(job, "1");
+    task["SLURM_STEP_NUM_TASKS"] = task["SLURM_STEP_TASKS_PER_NODE"] = "1";
+    if (is_rank) task.insert(ranks.begin(), ranks.end());
+    set(task);
+    if (job == "7") record_launch(run_folder("old"), launch_of(process_environment()));
+    try {
+      return parse_train(words({"--run_name=old", "--nproc=2"}))->resume.has_value();
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(", which srun 8 did not train last"));
+      return false;
+    }
+  };
+  for (const bool is_rank : {false, true}) {
+    EXPECT_TRUE(goes_on("7", is_rank));
+    EXPECT_FALSE(goes_on("8", is_rank));
+  }
+  close(files[0]), close(files[1]);
 }
 
 // Agents of several machines count restarts each for itself.

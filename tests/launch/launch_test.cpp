@@ -221,6 +221,48 @@ TEST(Launch, WhatIsLeftOfRanksIsNoPlaceToMeet) {
   close(file), close(counters);
 }
 
+// What --nproc has started is of the launcher of the one process that did.
+TEST(Launch, RanksOfOneTaskAreItsLaunchers) {
+  const int file = memfd_create(kRanksMemory, 0), counters = memfd_create(kRanksMemory, 0);
+  const Variables ranks = {{kRanks, fmt::format("{},{}", file, counters)},
+                           {"RANK", "1"},
+                           {"WORLD_SIZE", "2"},
+                           {"LOCAL_RANK", "1"},
+                           {"LOCAL_WORLD_SIZE", "2"}};
+  const auto within = [&](Variables around) {
+    for (const auto& [name, value] : ranks) around[name] = value;
+    const Launch launch = launched(around);
+    EXPECT_EQ(launch.rank, 1);
+    EXPECT_EQ(launch.size, 2);
+    EXPECT_NE(launch.file, "");
+    EXPECT_FALSE(launch.ends_all || launch.store_is_there || launch.has_default_threads);
+    return launch;
+  };
+  const Variables task = {
+      {"SLURM_JOB_ID", "4711"},          {"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "0"},
+      {"SLURM_STEP_NUM_TASKS", "1"},     {"SLURM_LOCALID", "0"}, {"SLURM_NODEID", "0"},
+      {"SLURM_STEP_TASKS_PER_NODE", "1"}};
+  for (const char* restarts : {"0", "2"}) {
+    const Variables job = with(task, "SLURM_RESTART_COUNT", restarts);
+    const Launch one = launched(job), of_two = within(job);
+    EXPECT_EQ(of_two.by + of_two.id, "srun4711");
+    EXPECT_EQ(of_two.by + of_two.id, one.by + one.id);
+    EXPECT_EQ(of_two.restarts, one.restarts);
+    EXPECT_EQ(of_two.may_restart, *restarts == '2');
+    EXPECT_FALSE(of_two.leaves_alone);
+  }
+  const Launch again = within(
+      with(with(kTorchrun, "TORCHELASTIC_RESTART_COUNT", "1"), "TORCHELASTIC_RUN_ID", "5f3c"));
+  EXPECT_EQ(again.by + again.id, "torchrun5f3c");
+  EXPECT_EQ(again.restarts, 1);
+  EXPECT_TRUE(again.may_restart && again.leaves_alone);
+  EXPECT_EQ(again.parent, getppid());
+  const Launch plain = within({{"SLURM_JOB_ID", "4711"}, {"SLURM_PROCID", "0"}});
+  EXPECT_EQ(plain.by + plain.id, "--nproc") << "a batch script is no step";
+  EXPECT_FALSE(plain.may_restart || plain.leaves_alone);
+  close(file), close(counters);
+}
+
 TEST(Launch, RanksThatTakeTurnsAreTold) {
   Launch launch = launched(kTorchrun);
   EXPECT_FALSE(crowding_note(launch, 4));

@@ -46,6 +46,7 @@ class Listener {
   // The object is to go: whoever serves is to return.
   bool ends() const { return ends_; }
   int served() const { return number_; }
+  int accepted() const { return accepted_; }  // those without a word among them
 
   // Passes on what comes and goes to another port of this machine, until one of them ends it.
   void forward(int connection, int port) const {
@@ -102,6 +103,7 @@ class Listener {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
         continue;
       }
+      ++accepted_;
       open.emplace_back([this, connection] {
         char first = 0;
         // Who only looks closes it.
@@ -115,7 +117,7 @@ class Listener {
 
   int socket_, port_ = 0;
   Serve serve_;
-  std::atomic<int> number_ = 0;
+  std::atomic<int> number_ = 0, accepted_ = 0;
   std::atomic<bool> ends_ = false;
   std::thread thread_;
 };

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "fathom/base/stop_signal.h"
 #include "fathom/model/device.h"
 #include "fathom/parallel/ranks.h"
 
@@ -32,8 +33,10 @@ inline int free_port() {
   return ntohs(address.sin_port);
 }
 
-// What each of them threw, by rank; empty: nothing.
+// What each of them threw, by rank; empty: nothing. A write to one that was lost ends nobody, as
+// in the engine.
 inline std::vector<std::string> on_each(int size, const std::function<void(int rank)>& call) {
+  ignore_broken_pipes();
   std::vector<std::string> errors(static_cast<size_t>(size));
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank)

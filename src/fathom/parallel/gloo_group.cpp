@@ -19,6 +19,7 @@
 #ifdef USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include "fathom/parallel/meeting.h"
 #include "fathom/parallel/meeting_store.h"
 #endif
 
@@ -40,9 +41,11 @@ class GlooGroup : public Ranks::Group {
     try {
       Wait wait(options.start());
       const std::string own = own_address(launch, wait);
-      store_ = meeting_store(launch, options, wait);
       // All are there before connections are made, which wait no longer than any other call.
-      await_all(launch, wait);
+      MeetingStore met = meeting_store(launch, options, wait);
+      store_ = std::move(met.store);
+      meeting_ = std::move(met.meeting);
+      limit_answers();
       const auto gloo = c10d::ProcessGroupGloo::Options::create(options.timeout);
       gloo->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(own));
       gloo->threads = 2;  // of which one sends a bucket while the other sums the next
@@ -51,7 +54,7 @@ class GlooGroup : public Ranks::Group {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& e) {
-      fail_to_meet(launch, first_line_of(e.what()));
+      fail_to_meet(launch, options, first_line_of(e.what()));
     }
   }
 
@@ -139,44 +142,13 @@ class GlooGroup : public Ranks::Group {
     return begin([&] { return group_->alltoall_base(out, in, equal, equal); });
   }
 
+  std::string meeting() const override { return meeting_; }
+
   int size() const { return size_; }
 
  private:
-  static std::string there(int rank) { return fmt::format("there/{}", rank); }
-
   // What is asked of the store from now on has an answer in this time.
-  void limit_answers() { store_->wait({there(rank_)}, options_.timeout / 2); }
-
-  void await_all(const Launch& launch, Wait& wait) {
-    store_->add(there(rank_), 1);
-    limit_answers();
-    for (int64_t come = store_->add("come", 1); come < size_; come = store_->add("come", 0))
-      if (!wait.moment([&] {
-            return rank_ == 0 ? fmt::format("rank 0{} waits for {}", at(launch), missing()) : "";
-          }))
-        fail_to_meet(launch, rank_ == 0 ? "it waits for " + missing() : "not all of them came");
-  }
-
-  // Of those that are to come.
-  std::string missing() {
-    std::vector<std::string> ranks;
-    for (int r = 0; r < size_; ++r)
-      if (store_->add(there(r), 0) == 0) ranks.push_back(std::to_string(r));
-    return (ranks.size() == 1 ? "rank " : "ranks ") + join(ranks, ", ");
-  }
-
-  static std::string at(const Launch& launch) {
-    return launch.file.empty() ? " at " + place_of(launch) : "";
-  }
-
-  [[noreturn]] void fail_to_meet(const Launch& launch, const std::string& why) const {
-    fail(
-        fmt::format("rank {} of {} did not meet the others{} within {:g} s: {}", rank_, size_,
-                    at(launch), static_cast<double>(options_.start_timeout.count()) / 1000, why),
-        launch.file.empty()
-            ? "all ranks are started with the same command, and reach rank 0's machine at that port"
-            : "a smaller --nproc starts sooner, and so does a machine with less to do");
-  }
+  void limit_answers() { store_->wait({key_of_presence(rank_)}, options_.timeout / 2); }
 
   // Somebody has seen that one is.
   bool is_lost() {
@@ -221,6 +193,7 @@ class GlooGroup : public Ranks::Group {
 
   int rank_, size_;
   RanksOptions options_;
+  std::string meeting_;
   c10::intrusive_ptr<c10d::Store> store_;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group_;
   int64_t awaited_ = 0;  // await_first() calls

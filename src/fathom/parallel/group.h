@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "fathom/parallel/ranks.h"
@@ -17,6 +18,7 @@ class Ranks::Group {
   virtual std::vector<Tensor> gather(const Tensor& tensor) = 0;  // of the same shape, by rank
   virtual void broadcast(Tensor tensor, int from) = 0;
   virtual void await_first() = 0;
+  virtual std::string meeting() const = 0;
 };
 
 // libtorch's c10d over gloo. Throws Error as Ranks does.

@@ -233,6 +233,19 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
+// Of the process that has started ranks by --nproc, as its launcher's variables still say it: that
+// was one process, for others may not start any. Theirs have covered torchrun's.
+Launch launch_around(const Environment& environment) {
+  const bool is_torchrun = Reader(environment, kTorchrun).has(kTorchrunRun);
+  return launch_of([&](const std::string& name) -> std::optional<std::string> {
+    const bool is_count = name == kLocal.size || name == kLocal.local_size;
+    const bool is_covered = is_count || name == kLocal.rank || name == kLocal.local_rank;
+    if (name == kRanks || (is_covered && !is_torchrun)) return std::nullopt;
+    if (is_covered) return is_count ? "1" : "0";
+    return environment(name);
+  });
+}
+
 }  // namespace
 
 Environment process_environment() {
@@ -249,6 +262,14 @@ Launch launch_of(const Environment& environment) {
     Launch launch = ranks_of(local, kLocal);
     set_local_ranks(local, kLocal, launch);
     set_meeting_files(*descriptors, launch);
+    const Launch around = launch_around(environment);
+    if (around.by.empty()) return launch;
+    launch.by = around.by;
+    launch.id = around.id;
+    launch.restarts = around.restarts;
+    launch.may_restart = around.may_restart;
+    launch.leaves_alone = around.leaves_alone;
+    launch.parent = around.parent;
     return launch;
   }
   const Reader torchrun(environment, kTorchrun);

@@ -34,11 +34,13 @@ struct Launch {
   // Ranks of one machine that --nproc started meet in this file instead, so that no port is opened
   // for it (a c10d FileStore), and watch one another by the other one (heartbeat.h).
   std::string file, counters;
-  // A c10d TCPStore listens at address:port already, the launcher's own: rank 0 opens none, and
-  // keys need a prefix of their own ("attempt_<restarts>"), for it outlives a start.
+  // A c10d TCPStore listens at address:port already, the launcher's own, which outlives a start:
+  // rank 0 opens none.
   bool store_is_there = false;
   // The launcher's name for what it has started, the same whenever it starts the ranks anew:
-  // Slurm's job, torchrun's run (a random one with --standalone). Empty: it gives none.
+  // Slurm's job, torchrun's run (a random one with --standalone). Empty: it gives none. What is
+  // said of it here and of restarts is, for ranks of --nproc, of the launcher of what has started
+  // them.
   std::string id;
   // How often the launcher has started the ranks anew; torchrun's agents count each for itself.
   int restarts = 0;
@@ -50,7 +52,7 @@ struct Launch {
   bool is_bound = false;      // the launcher has given each local rank processors of its own
   // OMP_NUM_THREADS is torchrun's own word, who says 1 where the user has said nothing.
   bool has_default_threads = false;
-  std::string by;  // "torchrun", "mpirun", "srun", "--nproc"; empty: nobody, size is 1
+  std::string by;  // that launcher: "torchrun", "mpirun", "srun", else "--nproc"; empty: nobody
 
   bool is_first() const { return rank == 0; }
   bool is_local() const { return local_size == size; }  // all are on one machine

@@ -24,7 +24,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLongestPause{1000};
 constexpr int kAnswer = 3000;  // milliseconds that a machine gets to answer
 
 class Socket {
@@ -81,15 +80,15 @@ int connection_to(const addrinfo& address) {
 
 }  // namespace
 
-bool Wait::moment(const std::function<std::string()>& what) {
+bool Wait::moment(const std::function<std::string()>& what, milliseconds longest) {
   const auto waited = Clock::now() - begin_;
   if (!is_told_ && waited >= options_.silence && options_.note) {
     is_told_ = true;
     if (const std::string sentence = what(); !sentence.empty()) options_.note(sentence);
   }
   if (waited >= options_.patience) return false;
-  std::this_thread::sleep_for(std::min(pause_, left()));
-  pause_ = std::min(pause_ + pause_ / 4 + milliseconds(1), kLongestPause);
+  std::this_thread::sleep_for(std::min({pause_, longest, left()}));
+  pause_ = std::min(pause_ + pause_ / 4 + milliseconds(1), longest);
   return true;
 }
 

@@ -20,9 +20,10 @@ struct WaitOptions {
 class Wait {
  public:
   explicit Wait(WaitOptions options) : options_(std::move(options)) {}
-  // Waits for a moment, each a little longer than the one before. False: the time is over. `what`
-  // is asked for where it is told; empty: another one says it.
-  bool moment(const std::function<std::string()>& what);
+  // Waits for a moment, each a little longer than the one before, up to `longest`. False: the time
+  // is over. `what` is asked for where it is told; empty: another one says it.
+  bool moment(const std::function<std::string()>& what,
+              std::chrono::milliseconds longest = std::chrono::milliseconds(1000));
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "fathom/base/error.h"
+#include "fathom/parallel/meeting.h"
 
 namespace fathom {
 namespace {
@@ -24,10 +25,7 @@ namespace {
 using std::chrono::milliseconds;
 using StorePtr = c10::intrusive_ptr<c10d::Store>;
 
-// A store that the launcher has opened outlives a start.
-std::string prefix_of(const Launch& launch) {
-  return fmt::format("fathom_{}", launch.store_is_there ? launch.restarts : 0);
-}
+constexpr char kPrefix[] = "fathom";  // of all keys, in a store that may be the launcher's
 
 // Rank 0's own is on its own machine, whatever name that has for the others.
 StorePtr store_at(const Launch& launch, bool opens, milliseconds timeout) {
@@ -60,7 +58,7 @@ Answer ask_once(const Launch& launch, milliseconds patience) {
     try {
       // Whoever takes no connection for so long is not waited for here.
       const StorePtr store = store_at(launch, /*opens=*/false, patience + milliseconds(1000));
-      const int64_t count = store->add(prefix_of(launch) + "/asked", 1);
+      const int64_t count = store->add(std::string(kPrefix) + "/asked", 1);
       if (0 < count && count < kMostQuestions) answer = Answer::kStore;
     } catch (const std::exception&) {  // it ended the connection
     }
@@ -115,8 +113,8 @@ StorePtr opened_store(const Launch& launch, milliseconds timeout) {
 
 class StoreCounters : public Counters {
  public:
-  explicit StoreCounters(const Launch& launch)
-      : prefix_(prefix_of(launch) + "/heartbeat/"),
+  StoreCounters(const Launch& launch, const std::string& meeting)
+      : prefix_(fmt::format("{}/{}/heartbeat/", kPrefix, meeting)),
         store_(store_at(launch, /*opens=*/false, c10d::Store::kDefaultTimeout)) {}
   int64_t add(int slot, int64_t by) override {
     return store_->add(prefix_ + std::to_string(slot), by);
@@ -143,14 +141,15 @@ Launch beside_foreign_store(Launch launch, const RanksOptions& options) {
   Wait wait(options.start());
   await_listener(launch, who, wait);
   if (is_store(launch, who, options.timeout)) return launch;
-  const std::string place = fmt::format("{}:{} {}", launch.address, launch.port, launch.restarts);
+  // Of what all of them know alike.
+  const std::string place = fmt::format("{}:{} {}", launch.address, launch.port, launch.id);
   launch.port = 15000 + static_cast<int>(std::hash<std::string>()(place) % 15000);
   launch.store_is_there = false;
   if (launch.is_local()) launch.address = "127.0.0.1";
   return launch;
 }
 
-StorePtr meeting_store(const Launch& launch, const RanksOptions& options, Wait& wait) {
+MeetingStore meeting_store(const Launch& launch, const RanksOptions& options, Wait& wait) {
   StorePtr store;
   if (!launch.file.empty()) {
     store = c10::make_intrusive<c10d::FileStore>(launch.file, launch.size);
@@ -167,11 +166,13 @@ StorePtr meeting_store(const Launch& launch, const RanksOptions& options, Wait& 
            "rank 0's machine");
     store = store_at(launch, /*opens=*/false, options.start_timeout);
   }
-  return c10::make_intrusive<c10d::PrefixStore>(prefix_of(launch), store);
+  store = c10::make_intrusive<c10d::PrefixStore>(kPrefix, store);
+  const std::string meeting = meet(*store, launch, options, wait);
+  return {c10::make_intrusive<c10d::PrefixStore>(meeting, store), meeting};
 }
 
-std::unique_ptr<Counters> counters_in_store(const Launch& launch) {
-  return std::make_unique<StoreCounters>(launch);
+std::unique_ptr<Counters> counters_in_store(const Launch& launch, const std::string& meeting) {
+  return std::make_unique<StoreCounters>(launch, meeting);
 }
 
 }  // namespace fathom

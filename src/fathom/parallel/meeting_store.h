@@ -18,13 +18,16 @@ namespace fathom {
 // Throws Error where it does not answer at all, which says nothing of its version.
 Launch beside_foreign_store(Launch launch, const RanksOptions& options);
 
-// The store, with keys of its own for this start of the ranks. Throws Error: who is not there, what
-// does not answer, what is no such store; rank 0, who opens it, where it cannot listen.
-c10::intrusive_ptr<c10d::Store> meeting_store(const Launch& launch, const RanksOptions& options,
-                                              Wait& wait);
+// The store when all are there, with keys of their meeting's own. Throws Error: who is not there,
+// what does not answer, what is no such store; rank 0, who opens it, where it cannot listen.
+struct MeetingStore {
+  c10::intrusive_ptr<c10d::Store> store;
+  std::string meeting;  // its name: meeting.h
+};
+MeetingStore meeting_store(const Launch& launch, const RanksOptions& options, Wait& wait);
 
-// Numbers in it, by a connection of their own: the ranks' may wait in it for long.
-std::unique_ptr<Counters> counters_in_store(const Launch& launch);
+// Numbers of a meeting, by a connection of their own: the ranks' may wait in it for long.
+std::unique_ptr<Counters> counters_in_store(const Launch& launch, const std::string& meeting);
 
 // Of what the library says, which goes on with a trace of calls.
 std::string first_line_of(const std::string& text);

@@ -42,6 +42,10 @@ bool Ranks::are_built_in() {
   return has_gloo();
 }
 
+std::string Ranks::meeting() const {
+  return group_ != nullptr ? group_->meeting() : "";
+}
+
 void Ranks::sum(Tensor tensor) {
   if (group_ != nullptr) group_->sum(std::move(tensor));
 }

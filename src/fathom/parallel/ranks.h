@@ -67,6 +67,8 @@ class Ranks {
   int size() const { return size_; }
   bool is_alone() const { return size_ == 1; }
   bool is_first() const { return rank_ == 0; }
+  // What this start of them is called in the store where they met; empty: alone.
+  std::string meeting() const;
 
   // Sums over the ranks, in place, of contiguous tensors of the same shape and dtype (float32,
   // float64 or int64) on the processor.

@@ -18,16 +18,16 @@ namespace fathom {
 namespace {
 
 #ifdef USE_C10D_GLOO
-std::unique_ptr<Counters> counters_of(const Launch& launch) {
+std::unique_ptr<Counters> counters_of(const Launch& launch, const Ranks& ranks) {
   if (!launch.file.empty()) return counters_in_file(launch.counters, launch.size);
-  return counters_in_store(launch);
+  return counters_in_store(launch, ranks.meeting());
 }
 #else
 Launch beside_foreign_store(Launch launch, const RanksOptions& /*options*/) {
   return launch;
 }
 
-std::unique_ptr<Counters> counters_of(const Launch& launch) {
+std::unique_ptr<Counters> counters_of(const Launch& launch, const Ranks& /*ranks*/) {
   return counters_in_file(launch.counters, launch.size);
 }
 #endif
@@ -62,7 +62,7 @@ WatchedRanks::WatchedRanks(const Launch& given) {
   const Launch launch = beside_foreign_store(given, options);
   ranks_ = std::make_shared<Ranks>(launch, options);
   delay_errors({});  // what ends one of them now is not what ends all
-  heartbeat_ = std::make_shared<Heartbeat>(launch, counters_of(launch));
+  heartbeat_ = std::make_shared<Heartbeat>(launch, counters_of(launch, *ranks_));
   *begun = heartbeat_;
 }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "fathom/base/error.h"
 #include "fathom/base/held_path.h"
@@ -70,6 +71,7 @@ class Training {
     events.begin = [&] { begin(); };
     events.step = [&](const StepReport& r) {
       if (reporter_.is_log_step(r.step)) require_folder();
+      claim();
       reporter_.on_step(r);
     };
     events.evaluation = [&](const EvalReport& r) { reporter_.on_evaluation(r); };
@@ -161,7 +163,6 @@ class Training {
                          as_bytes(json_text(request_.plan, /*indent=*/2) + "\n"));
     write_file_durably(folder_.path() + "/" + kDataPlacesFile,
                        as_bytes(to_text(places_of(request_.stages))));
-    record_launch(folder_.path(), request_.launch);
     std::optional<int64_t> goes_on_at;
     if (request_.resume) {
       const bool reset = request_.options.reset_history;
@@ -170,7 +171,14 @@ class Training {
       if (!aside.empty())
         reporter_.on_notice("checkpoints that this run leaves behind are in " + shown_paths(aside));
     }
+    if (trainer_.state().step > goes_on_at.value_or(-1)) claim();
     recorder_.begin(config, goes_on_at);
+  }
+
+  // A run is of the launch that made it or its last step, and of none that only was about to:
+  // before the checkpoint that shows it.
+  void claim() {
+    if (!std::exchange(is_claimed_, true)) record_launch(folder_.path(), request_.launch);
   }
 
   // Whoever takes the name of a folder that was removed is another run.
@@ -188,6 +196,7 @@ class Training {
   SampleLines samples_;
   RunRecorder recorder_;
   Reporter reporter_;
+  bool is_claimed_ = false;
 };
 
 // Where the run is to go on, where it is.

@@ -19,6 +19,7 @@
 #include "fathom/model/device.h"
 #include "fathom/parallel/watched_ranks.h"
 #include "fathom/track/console.h"
+#include "fathom/track/terminal.h"
 #include "fathom/train/reporter.h"
 
 namespace fathom {
@@ -157,32 +158,43 @@ int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& rank
   return 0;
 }
 
-// Launchers of several machines count restarts each for itself, and begin at other moments: whether
-// a run that was started anew goes on is rank 0's to say. True: the request is another one now.
-bool follow_first(TrainRequest& request, Ranks& ranks, const AsFirstDecides& as_first_decides) {
-  const bool goes_on = ranks.broadcast(request.resume ? 1.0 : 0.0) != 0;
-  if (goes_on == request.resume.has_value()) return false;
-  std::optional<TrainRequest> anew = as_first_decides(goes_on);
-  if (!anew)
+// What becomes of a run that was started anew is rank 0's to say: launchers of several machines
+// count restarts each for itself, and begin at other moments.
+enum class Fate { kBegins, kGoesOn, kIsComplete };
+Fate fate_of(const TrainRequest& request) {
+  if (!request.complete.empty()) return Fate::kIsComplete;
+  return request.resume ? Fate::kGoesOn : Fate::kBegins;
+}
+
+// The request may be another one then.
+Fate follow_first(TrainRequest& request, Ranks& ranks, const AsFirstDecides& as_first_decides) {
+  const auto fate = static_cast<Fate>(ranks.broadcast(static_cast<double>(fate_of(request))));
+  if (fate == Fate::kIsComplete || fate == fate_of(request)) return fate;
+  std::optional<TrainRequest> anew = as_first_decides(fate == Fate::kGoesOn);
+  if (!anew || fate_of(*anew) == Fate::kIsComplete)
     fail(fmt::format("rank 0 goes on with the run {}, which is complete for rank {}",
                      request.options.run_name, ranks.rank()),
          "run folders must be the same files for all ranks");
   request = std::move(*anew);
-  return true;
+  set_threads(request.config.training.threads);
+  return fate;
 }
 
 }  // namespace
 
 int run_training(TrainRequest& request, const SamplesOf& samples_of,
                  const AsFirstDecides& as_first_decides) {
-  ThreadChoice threads = set_threads(request.config.training.threads);
+  const ThreadChoice threads = set_threads(request.config.training.threads);
   // Also with --quiet: they say that something was damaged, or changed.
   if (request.resume)
     for (const std::string& line : request.resume->lines) say_note(line);
   WatchedRanks ranks(request.launch);
   return ranks.say_once([&] {
-    if (follow_first(request, *ranks.ranks(), as_first_decides))
-      threads = set_threads(request.config.training.threads);
+    if (follow_first(request, *ranks.ranks(), as_first_decides) == Fate::kIsComplete) {
+      if (request.launch.is_first()) say(stdout, fitted(stdout, request.complete) + "\n");
+      ranks.part();
+      return 0;
+    }
     return train(request, threads, ranks, samples_of);
   });
 }

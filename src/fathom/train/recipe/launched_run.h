@@ -10,8 +10,8 @@
 
 namespace fathom {
 
-// In a run's folder, of the launch that made the run or trained it last: "srun 4711". Not there:
-// its launcher had no name for it, or there was none.
+// In a run's folder, of the launch that made the run or its last step: "srun 4711". Not there: its
+// launcher had no name for it, or there was none.
 inline constexpr char kLaunchFile[] = "launch.txt";
 
 // Writes it, or removes another one's. Throws Error.

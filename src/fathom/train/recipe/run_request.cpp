@@ -268,6 +268,11 @@ void make_stages(TrainRequest& request, std::optional<TrainingPlan> plan, const 
   request.corpus = present.corpora.front();
 }
 
+// Those of --nproc are not started where there is nothing to do.
+bool meets_others(const Launch& launch) {
+  return launch.size > 1 && launch.file.empty();
+}
+
 // Nothing: the run is complete, which has been said.
 std::optional<TrainRequest> finish_resume(TrainRequest request) {
   Resumption& plan = *request.resume;
@@ -281,10 +286,11 @@ std::optional<TrainRequest> finish_resume(TrainRequest request) {
             ? fmt::format("max_iters is {}; a larger one would go on", with_commas(max_iters))
             : fmt::format("the last stage of {} is done; --override_plan takes a longer plan",
                           visible(request.plan.name));
-    const std::string line =
+    request.complete =
         fmt::format("{} is complete: {} made and {}", visible(request.options.run_name),
                     counted(plan.state.step, "step was", "steps were"), why);
-    fmt::print("{}\n", fitted(stdout, line));
+    if (meets_others(request.launch)) return request;
+    fmt::print("{}\n", fitted(stdout, request.complete));
     return std::nullopt;
   }
   request.vocab_size = plan.state.vocab_size;

@@ -67,6 +67,9 @@ struct TrainRequest {
   Corpus corpus;                     // the first of config's data
   int64_t vocab_size = 0;
   std::vector<std::string> notices;  // what was decided on the way, one sentence each
+  // Of ranks that have yet to meet, for another one may wait: that the run is complete. Empty: it
+  // is not, and where it is nothing else is settled.
+  std::string complete;
 };
 
 // What a trainer makes of it.
