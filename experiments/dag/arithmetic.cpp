@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/maximum.h>
+#include <ATen/ops/minimum.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -15,12 +16,14 @@
 namespace fathom::dag {
 namespace {
 
-constexpr double kLeastDivisor = 1e-8;  // of the linear domain, in magnitude
+// Of the linear domain, in magnitude: what is divided by, and what has a power.
+constexpr double kLeastDivisor = 1e-8;
 
 // A result before it is clipped, and where what happened; masks are undefined where it cannot.
 struct Unclipped {
   Numbers result;
   Tensor cancelled, divided_by_zero;
+  Tensor held = {};  // to what power and log are held to
 };
 
 // The least distance of two logs where one number is taken from the other: any but 0, whose slope
@@ -55,6 +58,43 @@ Unclipped log_sum(const Numbers& x, const Numbers& y) {
   return {{{}, sign.masked_fill(cancelled, 0), log}, cancelled, {}};
 }
 
+// 1 where x is larger, 0 where y is, 1/2 where neither is.
+Tensor share_of_larger(const Numbers& x, const Numbers& y) {
+  const at::NoGradGuard no_grad;
+  const Tensor sx = x.sign.sign(), sy = y.sign.sign(), lx = sx * x.log, ly = sy * y.log;
+  const Tensor alike = sx == sy;
+  const Tensor x_larger = (sx > sy) | (alike & (lx > ly)),
+               y_larger = (sy > sx) | (alike & (ly > lx));
+  return (1 + x_larger.to(x.log.scalar_type()) - y_larger.to(x.log.scalar_type())) / 2;
+}
+
+// Sums with shares: what is not a number stays none, whichever is taken.
+Unclipped log_mixed(const Tensor& share, const Numbers& x, const Numbers& y) {
+  const Tensor rest = 1 - share;
+  return {{{}, share * x.sign + rest * y.sign, share * x.log + rest * y.log}, {}, {}};
+}
+
+Unclipped log_power(const Numbers& x, const Numbers& y) {
+  const Tensor x_zero = x.sign == 0;
+  // Beyond it is held anyway, and the slope times 0 has to be 0.
+  const Tensor exponent = y.sign * y.log.clamp_max(kMostLogOfExponent).exp();
+  const Tensor log =
+      exponent.clamp(-kMostExponent, kMostExponent) * x.log.clamp_max(kLogOfMostBase);
+  return {{{}, x.sign, log.masked_fill(x_zero, 0)},
+          {},
+          x_zero & (y.sign < 0),
+          (exponent.abs() > kMostExponent) | ((x.log > kLogOfMostBase) & ~x_zero)};
+}
+
+Unclipped log_logarithm(const Numbers& x) {
+  const Tensor x_zero = x.sign == 0, size = x.log.abs();
+  Tensor log = size.clamp(least_distance(size.scalar_type()), kMostLog).log();
+  log = log.masked_fill(x.log == 0, 0).masked_fill(x_zero, std::log(kMostLog));
+  // The difference: of no number there is no logarithm.
+  const Tensor sign = x.log.sign().masked_fill(x_zero, -1) + (x.sign - x.sign);
+  return {{{}, sign, log}, {}, {}, x_zero | (size > kMostLog)};
+}
+
 Unclipped log_result(Operation operation, const Numbers& x, const Numbers& y) {
   switch (operation) {
     case Operation::kAdd:
@@ -69,8 +109,33 @@ Unclipped log_result(Operation operation, const Numbers& x, const Numbers& y) {
     }
     case Operation::kIdentity:
       return {x, {}, {}};
+    case Operation::kMax:
+      return log_mixed(share_of_larger(x, y), x, y);
+    case Operation::kMin:
+      return log_mixed(share_of_larger(y, x), x, y);
+    case Operation::kPower:
+      return log_power(x, y);
+    case Operation::kLog:
+      return log_logarithm(x);
   }
   fail("no such operation");
+}
+
+Unclipped linear_power(const Tensor& x, const Tensor& y) {
+  const double most = x.scalar_type() == at::kDouble ? 600 : 60;
+  const Tensor size = x.abs();
+  const Tensor log =
+      y.clamp(-kMostExponent, kMostExponent) * size.clamp(kLeastDivisor, kMostBase).log();
+  return {{x.detach().sign() * log.clamp(-most, most).exp(), {}, {}},
+          {},
+          (x == 0) & (y < 0),
+          (y.abs() > kMostExponent) | (size > kMostBase) | (log.abs() > most)};
+}
+
+Unclipped linear_logarithm(const Tensor& x) {
+  const double least = std::exp(-kMostLog), most = std::exp(kMostLog);
+  const Tensor size = x.abs();
+  return {{size.clamp(least, most).log(), {}, {}}, {}, {}, (size < least) | (size > most)};
 }
 
 Unclipped linear_result(Operation operation, const Tensor& x, const Tensor& y) {
@@ -92,6 +157,14 @@ Unclipped linear_result(Operation operation, const Tensor& x, const Tensor& y) {
     }
     case Operation::kIdentity:
       return {{x, {}, {}}, {}, {}};
+    case Operation::kMax:
+      return {{at::maximum(x, y), {}, {}}, {}, {}};
+    case Operation::kMin:
+      return {{at::minimum(x, y), {}, {}}, {}, {}};
+    case Operation::kPower:
+      return linear_power(x, y);
+    case Operation::kLog:
+      return linear_logarithm(x);
   }
   fail("no such operation");
 }
@@ -125,8 +198,11 @@ ArithmeticCounts counts_of(const Unclipped& unclipped, const Numbers& result,
   const auto times = [&](const Tensor& mask) { return mask.defined() ? mask.sum() : none; };
   const Tensor finite =
       result.is_linear() ? result.real.isfinite() : result.sign.isfinite() & result.log.isfinite();
-  const Tensor clamped =
-      clips && options.clip == Clip::kClamp ? size.abs() > limit_of(before, options) : Tensor();
+  Tensor clamped = unclipped.held;
+  if (clips && options.clip == Clip::kClamp) {
+    const Tensor beyond = size.abs() > limit_of(before, options);
+    clamped = clamped.defined() ? clamped | beyond : beyond;
+  }
   // In one piece: each read waits for the device.
   const Tensor read = at::stack({times(clamped), times(unclipped.cancelled),
                                  times(unclipped.divided_by_zero), times(~finite)})

@@ -29,10 +29,10 @@ struct ArithmeticOptions {
 // What happened, over all elements: for the log of a run, without a graph.
 struct ArithmeticCounts {
   int64_t results = 0;
-  int64_t clamped = 0;    // beyond kClamp's limit
-  int64_t cancelled = 0;  // sums of two numbers, neither of them 0, that are 0
-  int64_t divided_by_zero = 0;
-  int64_t nonfinite = 0;  // results with a part that is not finite
+  int64_t clamped = 0;          // beyond kClamp's limit, or beyond what power and log are held to
+  int64_t cancelled = 0;        // sums of two numbers, neither of them 0, that are 0
+  int64_t divided_by_zero = 0;  // and 0 to a negative power
+  int64_t nonfinite = 0;        // results with a part that is not finite
   ArithmeticCounts& operator+=(const ArithmeticCounts& other);
 };
 
@@ -47,6 +47,11 @@ struct ArithmeticCounts {
 //   divide    (sx sy, lx - ly); by zero (0, lx), a finite fallback, and counted. Linear: by zero 0,
 //             divisors smaller than 1e-8 are 1e-8 with their sign
 //   identity  x, the only one that is not clipped
+//   max, min  one of them, by its sign (-1, 0 or 1) and then by its size; of two alike their mean
+//   power     (sx, e lx), e = v(y) held to +-kMostExponent, lx to ln kMostBase; of 0: 0. Linear:
+//             bases smaller than 1e-8 are 1e-8 with their sign, and |e ln|x|| is held to what
+//             single (60) or double precision (600) carries
+//   log       v = lx as a number, held to +-kMostLog; of 0: -kMostLog. No gradient to the sign
 // Gradients are finite everywhere: at ties, at zeros and at the limits.
 Numbers apply(Operation operation, const Numbers& x, const Numbers& y,
               const ArithmeticOptions& options, ArithmeticCounts* counts);

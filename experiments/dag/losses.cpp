@@ -36,10 +36,11 @@ Tensor padded_right(const Tensor& x, int64_t n, double value) {
   return at::cat({x, at::full({x.size(0), n - x.size(1)}, value, x.options())}, 1);
 }
 
-// Of each name in the order of kOperations, its index in the model's list; -1: it is not there.
+// Of each name in the order of kWrittenOperations, its index in the model's list; -1: it is not
+// there.
 Tensor index_in_model(const std::vector<Operation>& operations, at::Device device) {
   std::vector<int64_t> index;
-  for (const Operation name : kOperations) {
+  for (const Operation name : kWrittenOperations) {
     const auto found = std::find(operations.begin(), operations.end(), name);
     index.push_back(found == operations.end() ? -1 : found - operations.begin());
   }

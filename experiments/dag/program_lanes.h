@@ -41,8 +41,8 @@ struct ExpLanes {
   Lanes rest;   // 1 - e^x, with all its digits where x is small
 };
 
-// Of x <= 0, below -87 as at -87: x = n ln 2 + r with |r| <= ln 2 / 2, and the Taylor series of
-// e^r - 1.
+// Of x <= 0, the power of x <= 87 too, below -87 as at -87: x = n ln 2 + r with |r| <= ln 2 / 2,
+// and the Taylor series of e^r - 1.
 inline ExpLanes exp_of(Lanes x) {
   x = x < -87 ? all(-87) : x;
   // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
@@ -144,7 +144,7 @@ inline void sum_slopes(const NumberLanes& x, const NumberLanes& y, const SumLane
   d_y.log += neither ? d.log * of_y : y_alone ? d.log : all(0);
 }
 
-// Before it is clipped.
+// Before it is clipped. Of operations that texts write down, as slopes_of().
 inline NumberLanes result_of(Operation operation, const NumberLanes& x, const NumberLanes& y,
                              const SumLanes& sums) {
   switch (operation) {
@@ -158,6 +158,8 @@ inline NumberLanes result_of(Operation operation, const NumberLanes& x, const Nu
       return {x.sign * y.sign, x.log - (y.sign == 0 ? all(0) : y.log)};
     case Operation::kIdentity:
       return x;
+    default:
+      break;
   }
   __builtin_unreachable();
 }
@@ -185,8 +187,19 @@ inline void slopes_of(Operation operation, const NumberLanes& x, const NumberLan
     case Operation::kIdentity:
       d_x.sign += d.sign, d_x.log += d.log;
       return;
+    default:
+      break;
   }
+  __builtin_unreachable();
 }
+
+// The same of max, min, power and log; where an operand or a result of any is held, and where 0 has
+// a negative power.
+NumberLanes other_result_of(Operation operation, const NumberLanes& x, const NumberLanes& y);
+void other_slopes_of(Operation operation, const NumberLanes& x, const NumberLanes& y,
+                     const NumberLanes& d, NumberLanes& d_x, NumberLanes& d_y);
+IntLanes held_of(Operation operation, const NumberLanes& x, const NumberLanes& y);
+IntLanes zero_power_of(Operation operation, const NumberLanes& x, const NumberLanes& y);
 
 // How results are held to a limit.
 class ClipLanes {

@@ -30,7 +30,9 @@ bool adds(const RowPrograms& p) {
 }
 
 // The programs of up to kLanes rows from `row` on. A program's numbers are the values that it
-// begins with, V of them, and behind them what its operations gave.
+// begins with, V of them, and behind them what its operations gave. Without `kOthers` all of them
+// are those that texts write down: what is never called leaves these in registers.
+template <bool kOthers>
 class ProgramLanes {
  public:
   explicit ProgramLanes(const RowPrograms& p)
@@ -49,7 +51,7 @@ class ProgramLanes {
       NumberLanes mixed = {};
       for (int64_t n = 0; n < p_.names(); ++n) {
         const Operation operation = p_.operations[static_cast<size_t>(n)];
-        const NumberLanes raw = result_of(operation, x, y, sums), z = clipped(operation, raw);
+        const NumberLanes raw = result(operation, x, y, sums), z = clipped(operation, raw);
         const Lanes share = load_share(p_.op, p_.names(), k, n);
         mixed.sign += share * z.sign, mixed.log += share * z.log;
         if (counts != nullptr) count(operation, x, y, raw, z, *counts);
@@ -151,18 +153,26 @@ class ProgramLanes {
     const SumLanes sums = adds_ ? sums_of(x, y) : SumLanes{};
     for (int64_t n = 0; n < p_.names(); ++n) {
       const Operation operation = p_.operations[static_cast<size_t>(n)];
-      const NumberLanes raw = result_of(operation, x, y, sums);
+      const NumberLanes raw = result(operation, x, y, sums);
       if (d_shares != nullptr) {
         const NumberLanes z = clipped(operation, raw);
         store_share(d.sign * z.sign + d.log * z.log, d_shares, p_.names(), k, n);
       }
       const Lanes share = load_share(p_.op, p_.names(), k, n), d_log = share * d.log;
       const bool clips = operation != Operation::kIdentity;
-      slopes_of(operation, x, y, sums,
-                {share * d.sign, clips ? clip_.slope(raw.log, d_log) : d_log}, d_x, d_y);
+      const NumberLanes d_raw = {share * d.sign, clips ? clip_.slope(raw.log, d_log) : d_log};
+      if (kOthers && !is_written(operation))
+        other_slopes_of(operation, x, y, d_raw, d_x, d_y);
+      else
+        slopes_of(operation, x, y, sums, d_raw, d_x, d_y);
     }
   }
 
+  NumberLanes result(Operation operation, const NumberLanes& x, const NumberLanes& y,
+                     const SumLanes& sums) const {
+    if (kOthers && !is_written(operation)) return other_result_of(operation, x, y);
+    return result_of(operation, x, y, sums);
+  }
   NumberLanes clipped(Operation operation, const NumberLanes& raw) const {
     return {raw.sign, operation == Operation::kIdentity ? raw.log : clip_.clipped(raw.log)};
   }
@@ -173,12 +183,14 @@ class ProgramLanes {
     IntLanes cancelled = {};
     if (operation == Operation::kAdd) cancelled = meeting_of(x, y).cancelled;
     if (operation == Operation::kSubtract) cancelled = meeting_of(x, {-y.sign, y.log}).cancelled;
-    const IntLanes by_zero = y.sign == 0, beyond = clip_.beyond(raw.log);
+    IntLanes by_zero = operation == Operation::kDivide ? y.sign == 0 : IntLanes{}, held = {};
+    if (kOthers) by_zero |= zero_power_of(operation, x, y), held = held_of(operation, x, y);
+    const IntLanes beyond = clip_.beyond(raw.log);
     counts.results += rows_;
     for (int64_t i = 0; i < rows_; ++i) {
-      counts.clamped += clamps && beyond[i];
+      counts.clamped += (clamps && beyond[i]) || held[i];
       counts.cancelled += cancelled[i] != 0;
-      counts.divided_by_zero += operation == Operation::kDivide && by_zero[i];
+      counts.divided_by_zero += by_zero[i] != 0;
       counts.nonfinite += !std::isfinite(z.sign[i]) || !std::isfinite(z.log[i]);
     }
   }
@@ -196,21 +208,29 @@ int64_t units_of(const RowPrograms& p) {
 }
 
 // f(programs, unit, row, rows) for all rows, kLanes at a time.
-template <class F>
-void for_each_lanes(const RowPrograms& p, const F& f) {
+template <bool kOthers, class F>
+void for_lanes_of(const RowPrograms& p, const F& f) {
   run_units(units_of(p), p.R * p.D * p.names() < kSmall, [&](int64_t unit) {
-    ProgramLanes programs(p);
+    ProgramLanes<kOthers> programs(p);
     const int64_t end = std::min(p.R, (unit + 1) * kRowsOfUnit);
     for (int64_t row = unit * kRowsOfUnit; row < end; row += kLanes)
       f(programs, unit, row, std::min<int64_t>(kLanes, end - row));
   });
 }
 
+template <class F>
+void for_each_lanes(const RowPrograms& p, const F& f) {
+  if (std::all_of(p.operations.begin(), p.operations.end(), is_written))
+    for_lanes_of</*kOthers=*/false>(p, f);
+  else
+    for_lanes_of</*kOthers=*/true>(p, f);
+}
+
 }  // namespace
 
 void run_programs(const RowPrograms& p, const RowSteps<float>& steps, RowCounts* counts) {
   std::vector<RowCounts> by_unit(counts == nullptr ? 0 : static_cast<size_t>(units_of(p)));
-  for_each_lanes(p, [&](ProgramLanes& programs, int64_t unit, int64_t row, int64_t rows) {
+  for_each_lanes(p, [&](auto& programs, int64_t unit, int64_t row, int64_t rows) {
     programs.run(row, rows, steps, counts == nullptr ? nullptr : &by_unit[size_t(unit)]);
   });
   for (const RowCounts& c : by_unit) {
@@ -221,7 +241,7 @@ void run_programs(const RowPrograms& p, const RowSteps<float>& steps, RowCounts*
 
 void run_programs_backward(const RowPrograms& p, const RowSteps<const float>& steps,
                            const RowSteps<const float>& d_steps, const RowGradients& gradients) {
-  for_each_lanes(p, [&](ProgramLanes& programs, int64_t, int64_t row, int64_t rows) {
+  for_each_lanes(p, [&](auto& programs, int64_t, int64_t row, int64_t rows) {
     programs.run_backward(row, rows, steps, d_steps, gradients);
   });
 }

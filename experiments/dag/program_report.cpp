@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "experiments/dag/program_formula.h"
 #include "fathom/base/text.h"
 #include "fathom/report/render.h"
 
@@ -15,89 +16,9 @@ using report::Align;
 using report::Cell;
 using report::NumberForm;
 
-constexpr NumberForm kValue = {NumberForm::Kind::kGeneral, 4};
 // What is written is exact, where the model has three digits of it.
 constexpr NumberForm kWritten = {NumberForm::Kind::kGeneral, 9};
 constexpr NumberForm kShare = {NumberForm::Kind::kPercent, 1};
-constexpr size_t kLongestFormula = 100;
-
-bool is_identity(const std::string& operation) {
-  return operation == to_text(Operation::kIdentity);
-}
-
-std::string node_name(const TokenProgram& program, size_t node) {
-  const size_t V = program.values.size();
-  return node < V ? fmt::format("value {}", node + 1) : fmt::format("step {}", node - V + 1);
-}
-
-// What the chosen program has there. A sign in between is one of 1 or -1 to it, as in its results.
-double node_value(const TokenProgram& program, size_t node) {
-  const size_t V = program.values.size();
-  if (node >= V) return program.hard_values.at(node - V);
-  const double sign = program.value_signs[node];
-  if (std::abs(sign) == 1) return program.values[node];
-  const double size = std::exp(program.value_logs[node]);
-  return sign < 0 ? -size : size;
-}
-
-// "2 * 8.6 = 17.2", or why there is no value. Of 1 / (2 / 0) the infinity within cancels, and it
-// has none either. Of a number alone that number.
-std::string equation(const std::string& formula, bool computes, double value, bool divides_by_zero,
-                     const NumberForm& form) {
-  if (!computes) return formula;
-  if (divides_by_zero)
-    return formula + " has no value: it divides by 0, for which the executor has 0";
-  return formula + (std::isfinite(value) ? " = " + report::shown(value, form)
-                                         : " is beyond what a number holds");
-}
-
-// Of each node its formula, within parentheses where it is one of two.
-std::vector<std::string> formulas_of(const TokenProgram& program) {
-  std::vector<std::string> formulas;
-  for (size_t v = 0; v < program.values.size(); ++v)
-    formulas.push_back(report::shown(node_value(program, v), kValue));
-  for (size_t k = 0; k < program.operations.size(); ++k) {
-    const auto [first, second] = operands_of(program, k);
-    std::string formula = formulas.at(first);
-    if (!is_identity(program.operations[k]))
-      formula = fmt::format("({} {} {})", formula, sign_of(operation_named(program.operations[k])),
-                            formulas.at(second));
-    const size_t node = program.values.size() + k;
-    formulas.push_back(formula.size() > kLongestFormula ? node_name(program, node) : formula);
-  }
-  return formulas;
-}
-
-// Which nodes the result is made of.
-std::vector<bool> reached_nodes(const TokenProgram& program) {
-  const size_t V = program.values.size(), D = program.operations.size();
-  std::vector<bool> reached(V + D, false);
-  reached.back() = true;
-  for (size_t k = D; k > 0; --k) {
-    if (!reached[V + k - 1]) continue;
-    const auto [first, second] = operands_of(program, k - 1);
-    reached.at(first) = true;
-    if (!is_identity(program.operations[k - 1])) reached.at(second) = true;
-  }
-  return reached;
-}
-
-// Whether the result is made of an operation, other than identity, of which `is` says so.
-template <class Is>
-bool has_step(const TokenProgram& program, const Is& is) {
-  const std::vector<bool> reached = reached_nodes(program);
-  for (size_t k = 0; k < program.operations.size(); ++k)
-    if (reached[program.values.size() + k] && !is_identity(program.operations[k]) && is(k))
-      return true;
-  return false;
-}
-
-bool divides_by_zero(const TokenProgram& program) {
-  return has_step(program, [&](size_t k) {
-    return program.operations[k] == to_text(Operation::kDivide) &&
-           node_value(program, operands_of(program, k).second) == 0;
-  });
-}
 
 // What is written is a stack's, value by value and step by step; of a list it says the result
 // alone.
@@ -111,14 +32,14 @@ report::Table values_table(const TextPrograms& text, const TokenProgram& program
   table.columns = {{"", Align::kLeft},
                    {"sign", Align::kRight, {NumberForm::Kind::kFixed, 3}},
                    {"ln|v|", Align::kRight, {NumberForm::Kind::kFixed, 3}},
-                   {"value", Align::kRight, kValue}};
+                   {"value", Align::kRight, kProgramValue}};
   // What is chosen has whole signs: beside a number whose sign the model is not sure of.
   const size_t V = program.values.size();
   bool has_chosen = false;
   for (size_t v = 0; v < V; ++v)
-    has_chosen = has_chosen || report::shown(program.values[v], kValue) !=
-                                   report::shown(node_value(program, v), kValue);
-  if (has_chosen) table.columns.push_back({"chosen", Align::kRight, kValue});
+    has_chosen = has_chosen || report::shown(program.values[v], kProgramValue) !=
+                                   report::shown(node_value(program, v), kProgramValue);
+  if (has_chosen) table.columns.push_back({"chosen", Align::kRight, kProgramValue});
   const bool written = is_written_alike(text);
   if (written)
     table.columns.insert(table.columns.end(),
@@ -156,9 +77,9 @@ report::Table operations_table(const TextPrograms& text, const TokenProgram& pro
                    {"operation", Align::kLeft},
                    {"first", Align::kLeft},
                    {"second", Align::kLeft},
-                   {"result", Align::kRight, kValue}};
+                   {"result", Align::kRight, kProgramValue}};
   const bool mixed = !program.step_values.empty();
-  if (mixed) table.columns.push_back({"mixed", Align::kRight, kValue});
+  if (mixed) table.columns.push_back({"mixed", Align::kRight, kProgramValue});
   const bool written = is_written_alike(text);
   if (written)
     table.columns.insert(table.columns.end(),
@@ -169,12 +90,11 @@ report::Table operations_table(const TextPrograms& text, const TokenProgram& pro
     if (written)
       operation.marked =
           program.operations[k] != to_text(text.written.program->program.operations[k]);
-    std::vector<Cell> row = {node_name(program, program.values.size() + k), operation,
-                             operand_text(program, first, program.operand1_shares, k),
-                             is_identity(program.operations[k])
-                                 ? ""
-                                 : operand_text(program, second, program.operand2_shares, k),
-                             program.hard_values[k]};
+    std::vector<Cell> row = {
+        node_name(program, program.values.size() + k), operation,
+        operand_text(program, first, program.operand1_shares, k),
+        takes_two(program, k) ? operand_text(program, second, program.operand2_shares, k) : "",
+        program.hard_values[k]};
     if (mixed) row.emplace_back(program.step_values[k]);
     if (written)
       row.insert(row.end(), {to_text(text.written.program->program.operations[k]),
@@ -301,24 +221,6 @@ std::string written_sentence(const WrittenText& written) {
 
 }  // namespace
 
-std::pair<size_t, size_t> operands_of(const TokenProgram& program, size_t k) {
-  if (!program.operand1.empty()) return {program.operand1.at(k), program.operand2.at(k)};
-  // A stack: what the operation before left is on top, and one value less is below it.
-  const size_t V = program.values.size();
-  return {V - 2 - k, k == 0 ? V - 1 : V + k - 1};
-}
-
-std::string formula_of(const TokenProgram& program) {
-  std::string formula = formulas_of(program).back();
-  const bool wrapped = formula.size() > 1 && formula.front() == '(' && formula.back() == ')';
-  return wrapped ? formula.substr(1, formula.size() - 2) : formula;
-}
-
-std::string equation_of(const TokenProgram& program) {
-  return equation(formula_of(program), has_step(program, [](size_t) { return true; }),
-                  program.hard_values.back(), divides_by_zero(program), kValue);
-}
-
 report::Graph graph_of(const TokenProgram& program) {
   const size_t V = program.values.size(), D = program.operations.size();
   const std::vector<bool> reached = reached_nodes(program);
@@ -329,16 +231,16 @@ report::Graph graph_of(const TokenProgram& program) {
     if (node >= V)
       out.lines.push_back(fmt::format("{} {}", program.operations[node - V],
                                       report::shown(program.operation_shares[node - V], kShare)));
-    out.lines.push_back(report::shown(node_value(program, node), kValue));
+    out.lines.push_back(report::shown(node_value(program, node), kProgramValue));
     if (node >= V && !program.step_values.empty())
-      out.lines.push_back("mixed " + report::shown(program.step_values[node - V], kValue));
+      out.lines.push_back("mixed " + report::shown(program.step_values[node - V], kProgramValue));
     if (reached[node]) out.shade = node < V ? 0 : 0.5;
     out.marked = node + 1 == V + D;
     graph.nodes.push_back(std::move(out));
     if (node < V) continue;
     const auto [first, second] = operands_of(program, node - V);
     graph.edges.push_back({first, node, "first"});
-    if (!is_identity(program.operations[node - V])) graph.edges.push_back({second, node, "second"});
+    if (takes_two(program, node - V)) graph.edges.push_back({second, node, "second"});
   }
   return graph;
 }
@@ -352,10 +254,10 @@ report::Report program_report(const TextPrograms& text, size_t token) {
   report.add(marked_text(text, token));
   std::string lines = "chosen: " + equation_of(program);
   if (!program.step_values.empty())
-    lines +=
-        fmt::format("\nmixed by all shares: {}", report::shown(program.step_values.back(), kValue));
+    lines += fmt::format("\nmixed by all shares: {}",
+                         report::shown(program.step_values.back(), kProgramValue));
   if (!text.predictor && text.settings.fold == Fold::kGate)
-    lines += fmt::format("\ngate: {}", report::shown(program.gate, kValue));
+    lines += fmt::format("\ngate: {}", report::shown(program.gate, kProgramValue));
   lines += "\n" + written_sentence(text.written);
   if (text.settings.targets == Targets::kSequence)
     lines +=
@@ -380,8 +282,8 @@ report::Report programs_report(const TextPrograms& text) {
   table.columns = {{"", Align::kRight},
                    {"token", Align::kLeft},
                    {"chosen", Align::kLeft},
-                   {"result", Align::kRight, kValue}};
-  if (!text.predictor) table.columns.push_back({"mixed", Align::kRight, kValue});
+                   {"result", Align::kRight, kProgramValue}};
+  if (!text.predictor) table.columns.push_back({"mixed", Align::kRight, kProgramValue});
   if (gated) table.columns.push_back({"gate", Align::kRight, {NumberForm::Kind::kFixed, 3}});
   for (size_t token = 0; token < text.programs.size(); ++token) {
     const TokenProgram& program = text.programs[token];

@@ -1,12 +1,7 @@
-// The programs of a text's tokens as reports: formulas, tables, JSON, and a drawn graph.
-// Torch-free.
-//
-// V values that the executor begins with, D operations. Nodes of a program are numbered: the values
-// 0 .. V - 1, then the operations' results V .. V + D - 1.
+// The programs of a text's tokens as reports: tables, JSON, and a drawn graph. Torch-free.
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "experiments/dag/program_trace.h"
@@ -27,13 +22,6 @@ struct TextPrograms {
   WrittenText written;
 };
 
-// The nodes that operation k takes, the deeper one of a stack first.
-std::pair<size_t, size_t> operands_of(const TokenProgram& program, size_t k);
-// "2 * (12 - 3.4)", of the likeliest operations and operands; what would be longer than a line has
-// names of nodes in it.
-std::string formula_of(const TokenProgram& program);
-// "2 * (12 - 3.4) = 17.2", or why it has no value.
-std::string equation_of(const TokenProgram& program);
 report::Graph graph_of(const TokenProgram& program);
 
 report::Report program_report(const TextPrograms& text, size_t token);

@@ -164,7 +164,8 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
   add.text("dag_ops", "",
            "names of operations, in the order in which a program chooses among them; empty: add, "
            "identity, multiply, subtract of scratch, and add, subtract, multiply, divide, identity "
-           "of the stack")
+           "of the stack; besides these max, min, power and log, which no text writes down: for "
+           "models that learn no programs from labels")
       .shapes_weights();
   const char* const kAdapter = "one more norm in front of what makes the program";
   if (predictor) {
@@ -320,7 +321,7 @@ void add_fields(FieldList& list, OwnSettings& own, bool predictor) {
 std::vector<Operation> operations_of(Executor executor) {
   using O = Operation;
   if (executor == Executor::kScratch) return {O::kAdd, O::kIdentity, O::kMultiply, O::kSubtract};
-  return {kOperations.begin(), kOperations.end()};
+  return {kWrittenOperations.begin(), kWrittenOperations.end()};
 }
 
 DagSettings settings_of(const OwnSettings& own) {

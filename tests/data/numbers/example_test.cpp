@@ -311,7 +311,8 @@ TEST(NumberExamplesTest, SettingsWithoutAMeaningAreRefused) {
   EXPECT_THAT(refusal([](Config& c) { c.max_digits = 11; }), HasSubstr("max_digits = 11 with"));
   EXPECT_THAT(refusal([](Config& c) { c.operations = "identity"; }),
               HasSubstr("number_operations"));
-  EXPECT_THAT(refusal([](Config& c) { c.operations = "add, power"; }), HasSubstr("power"));
+  EXPECT_THAT(refusal([](Config& c) { c.operations = "add, power"; }),
+              HasSubstr("has power, which no text writes down"));
   const auto without_a_value = [&](double low, double high, int64_t decimals) {
     return refusal([=](Config& c) {
       c.value_range = {low, high};

@@ -1,5 +1,6 @@
 #include "fathom/data/numbers/program.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "data/numbers/numbers_testing.h"
@@ -26,6 +27,22 @@ TEST(NumberProgram, OperationsAreThoseOfArithmetic) {
     EXPECT_EQ(apply(Operation::kIdentity, x, y), x);
   }
   EXPECT_FALSE(std::isfinite(apply(Operation::kDivide, 1, 0)));
+}
+
+// Those that no text writes down come behind those that one does.
+TEST(NumberProgram, OtherOperationsKeepWhatIsNoNumber) {
+  EXPECT_TRUE(
+      std::equal(kWrittenOperations.begin(), kWrittenOperations.end(), kOperations.begin()));
+  EXPECT_EQ(std::count_if(kOperations.begin(), kOperations.end(), is_written), 5);
+  const double nan = std::nan("");
+  for (const Operation operation : {Operation::kMax, Operation::kMin, Operation::kPower})
+    for (const double x : {nan, -2.0})
+      EXPECT_TRUE(std::isnan(apply(operation, x, x == -2 ? nan : 3))) << to_text(operation);
+  EXPECT_TRUE(std::isnan(apply(Operation::kLog, nan, 1)));
+  EXPECT_EQ(apply(Operation::kMax, -2, -3), -2);
+  EXPECT_EQ(apply(Operation::kMin, -2, -3), -3);
+  EXPECT_EQ(apply(Operation::kPower, -2, 3), -8);
+  EXPECT_NEAR(apply(Operation::kLog, -7.5, 0), std::log(7.5), 1e-15);
 }
 
 TEST(NumberProgram, OperationsHaveNames) {

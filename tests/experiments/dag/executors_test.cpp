@@ -64,10 +64,12 @@ void expect_close_to(const std::vector<double>& actual, const std::vector<Rounde
 
 // ---- the stack ----
 
+constexpr auto kNames = static_cast<int64_t>(kOperations.size());
+
 double folded(const std::vector<double>& values, const Indices& operations) {
   const auto D = static_cast<int64_t>(operations.size());
   const Numbers stack = shaped(sign_log_of(values), {1, D + 1});
-  return dag::plain_run_stack(stack, one_hot(operations, {1, D, 5}), executor_options())
+  return dag::plain_run_stack(stack, one_hot(operations, {1, D, kNames}), executor_options())
       .value.value()
       .item<double>();
 }
@@ -83,12 +85,13 @@ TEST(StackExecutor, JoinsTheTopmostTwoTheDeeperOneFirst) {
 }
 
 struct StackPrograms {
-  StackPrograms(int64_t R_, int64_t D_) : R(R_), D(D_) {
+  // Of the first `names` of kOperations.
+  StackPrograms(int64_t R_, int64_t D_, size_t names) : R(R_), D(D_) {
     values = random_values(static_cast<size_t>(R * (D + 1)), 1);
-    operations = random_indices(static_cast<size_t>(R * D), 4, 2);
+    operations = random_indices(static_cast<size_t>(R * D), static_cast<int64_t>(names) - 1, 2);
   }
   Numbers stack() const { return shaped(sign_log_of(values), {R, D + 1}); }
-  Tensor shares() const { return one_hot(operations, {R, D, 5}); }
+  Tensor shares() const { return one_hot(operations, {R, D, kNames}); }
   // Of all rows after each operation.
   std::vector<std::vector<Rounded>> steps() const {
     std::vector<std::vector<Rounded>> all(static_cast<size_t>(D));
@@ -114,15 +117,20 @@ struct StackPrograms {
 };
 
 TEST(StackExecutor, RunsRandomProgramsAsAnEvaluatorDoes) {
-  const StackPrograms programs(2000, 6);
-  const Executed executed =
-      dag::plain_run_stack(programs.stack(), programs.shares(), executor_options());
-  const auto expected = programs.steps();
-  ASSERT_EQ(executed.steps.size(), expected.size());
-  for (size_t k = 0; k < expected.size(); ++k)
-    expect_close_to(numbers(executed.steps[k].value()), expected[k]);
-  EXPECT_TRUE(same_numbers(executed.steps.back(), executed.value));
+  for (const size_t names : {kOperations.size(), kWrittenOperations.size()}) {
+    const StackPrograms programs(2000, 6, names);
+    const Executed executed =
+        dag::plain_run_stack(programs.stack(), programs.shares(), executor_options());
+    const auto expected = programs.steps();
+    ASSERT_EQ(executed.steps.size(), expected.size());
+    for (size_t k = 0; k < expected.size(); ++k)
+      expect_close_to(numbers(executed.steps[k].value()), expected[k]);
+    EXPECT_TRUE(same_numbers(executed.steps.back(), executed.value));
+  }
 
+  // There powers of what is near 0 are others.
+  const StackPrograms programs(2000, 6, kWrittenOperations.size());
+  const auto expected = programs.steps();
   const Numbers linear = {tensor_of(programs.values, {programs.R, programs.D + 1}), {}, {}};
   const Executed real = dag::plain_run_stack(linear, programs.shares(), executor_options());
   expect_close_to(numbers(real.value.real), expected.back());
@@ -136,7 +144,7 @@ TEST(StackExecutor, OneHotSharesGiveTheOperationItself) {
   };
   const ExecutorOptions options = executor_options();
   for (size_t i = 0; i < kOperations.size(); ++i) {
-    const Tensor share = one_hot(Indices(2000, static_cast<int64_t>(i)), {2000, 1, 5});
+    const Tensor share = one_hot(Indices(2000, static_cast<int64_t>(i)), {2000, 1, kNames});
     EXPECT_TRUE(same_numbers(
         dag::plain_run_stack(stack, share, options).value,
         dag::apply(kOperations[i], at_slot(0), at_slot(1), options.arithmetic, nullptr)));
@@ -158,13 +166,13 @@ TEST(Executors, MixResultsByTheirShares) {
 
 TEST(Executors, RefuseShapesThatDoNotFit) {
   const ExecutorOptions options = executor_options();
-  const Tensor shares = random_shares({2, 3, 5}, 1);
+  const Tensor shares = random_shares({2, 3, kNames}, 1);
   const Numbers stack = shaped(sign_log_of({1, 2, 3, 4, 5, 6}), {2, 3});
   EXPECT_EQ(error_of([&] { dag::run_stack(stack, shares, options); }),
             "3 operations fold a stack of 4 values, not of 3");
   EXPECT_THROW(dag::run_stack(stack, shares.select(1, 0), options), Error);
   EXPECT_THROW(dag::run_stack(stack, random_shares({2, 2, 4}, 1), options), Error);
-  EXPECT_THROW(dag::run_stack(stack, random_shares({3, 2, 5}, 1), options), Error);
+  EXPECT_THROW(dag::run_stack(stack, random_shares({3, 2, kNames}, 1), options), Error);
   EXPECT_THROW(dag::run_stack(sign_log_of({1, 2}), shares, options), Error);
   const Numbers first = sign_log_of({1, 2});
   const Tensor operands = visible_shares(2, 3, 1);
@@ -256,7 +264,7 @@ TEST(ScratchExecutor, NeverReadsLaterSlots) {
 
 TEST(Executors, RunNoRowsAndNoOperations) {
   const ExecutorOptions options = executor_options();
-  const Tensor none = random_shares({0, 3, 5}, 1), operands = visible_shares(0, 3, 2);
+  const Tensor none = random_shares({0, 3, kNames}, 1), operands = visible_shares(0, 3, 2);
   const Numbers stack = shaped(sign_log_of({}), {0, 4});
   EXPECT_EQ(dag::plain_run_stack(stack, none, options).value.log.sizes(), (at::IntArrayRef{0}));
   EXPECT_EQ(
@@ -265,7 +273,7 @@ TEST(Executors, RunNoRowsAndNoOperations) {
   const Numbers first = sign_log_of({3, -4});
   const Tensor no_shares = at::zeros({2, 0, 1}, at::TensorOptions(at::kDouble));
   const Executed executed = dag::plain_run_scratch(
-      first, no_shares, no_shares, at::zeros({2, 0, 5}, no_shares.options()), options);
+      first, no_shares, no_shares, at::zeros({2, 0, kNames}, no_shares.options()), options);
   EXPECT_TRUE(same_numbers(executed.value, first));
   EXPECT_TRUE(executed.steps.empty());
 }
@@ -280,7 +288,7 @@ Tensor weighted_steps(const Executed& executed, unsigned seed) {
 
 TEST(Executors, GradientsAreThoseOfDifferences) {
   const int64_t R = 3, D = 3;
-  const Tensor op = random_shares({R, D, 5}, 1).detach().set_requires_grad(true);
+  const Tensor op = random_shares({R, D, kNames}, 1).detach().set_requires_grad(true);
   const Tensor a = visible_shares(R, D, 2).detach().set_requires_grad(true);
   const Tensor b = visible_shares(R, D, 3).detach().set_requires_grad(true);
   const ExecutorOptions options = executor_options();
@@ -317,11 +325,11 @@ TEST(Executors, CountOverStepsAndOperations) {
   ExecutorOptions options = executor_options();
   // 3 - 3 cancels and 2 / 0 is one by zero: identity first gives the top of the second row.
   const Numbers stack = shaped(sign_log_of({5, 3, 3, 5, 2, 0}), {2, 3});
-  const Tensor op = one_hot({1, 0, 4, 0}, {2, 2, 5});
+  const Tensor op = one_hot({1, 0, 4, 0}, {2, 2, kNames});
   EXPECT_EQ(dag::plain_run_stack(stack, op, options).counts.results, 0);
   options.count = true;
   const dag::ArithmeticCounts counts = dag::plain_run_stack(stack, op, options).counts;
-  EXPECT_EQ(counts.results, 2 * 2 * 5);
+  EXPECT_EQ(counts.results, 2 * 2 * kNames);
   EXPECT_EQ(counts.cancelled, 1);
   EXPECT_EQ(counts.divided_by_zero, 2);  // 2 / 0, and 5 / (3 - 3)
   EXPECT_EQ(counts.clamped, 0);
@@ -332,7 +340,7 @@ TEST(Executors, CountOverStepsAndOperations) {
 TEST(Executors, TakeThePlainDefinitionInDoublePrecision) {
   const int64_t R = 4, D = 3;
   const ExecutorOptions options = executor_options();
-  const Tensor op = random_shares({R, D, 5}, 1), a = visible_shares(R, D, 2);
+  const Tensor op = random_shares({R, D, kNames}, 1), a = visible_shares(R, D, 2);
   const Numbers stack = shaped(sign_log_of(random_values(R * (D + 1), 3)), {R, D + 1});
   EXPECT_TRUE(same_numbers(dag::run_stack(stack, op, options).value,
                            dag::plain_run_stack(stack, op, options).value));
@@ -347,7 +355,7 @@ TEST(Executors, ComputeInSinglePrecisionUnderAutocast) {
   const ExecutorOptions options = executor_options();
   const Numbers stack =
       of_type(shaped(sign_log_of(random_values(R * (D + 1), 1)), {R, D + 1}), at::kBFloat16);
-  const Tensor logits = random_normal({R, D, 5}, 2).to(at::kBFloat16);
+  const Tensor logits = random_normal({R, D, kNames}, 2).to(at::kBFloat16);
   const Tensor operand_logits = random_normal({R, D, D + 1}, 3).to(at::kBFloat16);
   const auto run = [&](bool scratch) {
     const Tensor op = dag::select(logits, {}, {}).to(at::kBFloat16);

@@ -13,6 +13,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "experiments/dag/executors.h"
 #include "fathom/ops/ops.h"
 #include "ops/testing.h"
@@ -26,6 +28,7 @@ using fathom::testing::random_tokens;
 using fathom::testing::same_bits;
 
 const std::vector<Operation> kAll(kOperations.begin(), kOperations.end());
+constexpr auto kNames = static_cast<int64_t>(kOperations.size());
 
 // What programs are run with; operands are undefined for a stack. Single precision, so that both
 // precisions are given the same numbers.
@@ -185,7 +188,7 @@ ProgramCase random_case(bool stack, int64_t R, int64_t D, bool soft, unsigned se
     return soft ? soft_shares({R, D, width}, 2, seed + salt)
                 : one_hot_shares({R, D, width}, seed + salt);
   };
-  c.op = shares(5, 10);
+  c.op = shares(kNames, 10);
   if (!stack) {
     c.operand1 = seen_shares(shares(D + 1, 11)), c.operand2 = seen_shares(shares(D + 1, 12));
   }
@@ -227,7 +230,7 @@ ProgramCase every_pair(size_t operation, const ArithmeticOptions& arithmetic) {
       signs.push_back(sign), logs.push_back(log);
   ProgramCase c;
   c.sign = pairs_of(signs), c.log = pairs_of(logs);
-  c.op = at::zeros({c.sign.size(0), 1, 5});
+  c.op = at::zeros({c.sign.size(0), 1, kNames});
   c.op.select(2, static_cast<int64_t>(operation)).fill_(1);
   c.options.operations = kAll;
   c.options.arithmetic = arithmetic;
@@ -270,14 +273,13 @@ TEST(FusedExecutor, CountsAsThePlainDefinitionDoes) {
   for (const bool stack : {true, false}) {
     ProgramCase c = random_case(stack, 203, 4, /*soft=*/false, 7);
     c.options.arithmetic.log_limit = 5;
-    c.options.operations = {Operation::kSubtract, Operation::kDivide, Operation::kIdentity,
-                            Operation::kAdd, Operation::kMultiply};
+    std::reverse(c.options.operations.begin(), c.options.operations.end());
     c.log[5].fill_(NAN), c.log[200].fill_(INFINITY);
     EXPECT_EQ(run_form(Form::kFused, c, c.inputs()).counts.results, 0);
     c.options.count = true;
     const ArithmeticCounts fused = run_form(Form::kFused, c, c.inputs()).counts;
     expect_same_counts(fused, run_form(Form::kPlain, c, c.inputs()).counts);
-    EXPECT_EQ(fused.results, 203 * 4 * 5);
+    EXPECT_EQ(fused.results, 203 * 4 * kNames);
     EXPECT_GT(fused.clamped, 100);
     EXPECT_GT(fused.nonfinite, 10);
   }
@@ -285,12 +287,12 @@ TEST(FusedExecutor, CountsAsThePlainDefinitionDoes) {
 
 // A guard of the trainer has to see it.
 TEST(FusedExecutor, WhatIsNoNumberStaysNone) {
-  for (size_t operation = 0; operation < 4; ++operation)
+  for (size_t operation = 0; operation < kAll.size(); ++operation)
     for (const bool log : {true, false})
       for (const int64_t operand : {0, 1}) {
         ProgramCase c = random_case(/*stack=*/true, 6, 1, /*soft=*/false, 9);
         c.sign = at::full({6, 2}, 0.5f), c.log = random_normal({6, 2}, 2).to(at::kFloat);
-        c.op = at::zeros({6, 1, 5}), c.op.select(2, int64_t(operation)).fill_(1);
+        c.op = at::zeros({6, 1, kNames}), c.op.select(2, int64_t(operation)).fill_(1);
         (log ? c.log : c.sign).select(1, operand).fill_(NAN);
         const Numbers value = run_form(Form::kFused, c, c.inputs()).value;
         const Numbers plain = run_form(Form::kPlain, c, c.inputs()).value;
@@ -328,7 +330,7 @@ TEST(FusedExecutor, SameBitsForAnyNumberOfThreadsAndRows) {
 TEST(FusedExecutor, TakesPartsOfTensorsAndGivesTheGradientsThatAreWanted) {
   const int64_t R = 9, D = 3, S = D + 1;
   const auto gradients = [&](Form form, at::ScalarType type) {
-    const Tensor wide = random_normal({R, D, 2 * S + 5}, 1).to(type).set_requires_grad(true);
+    const Tensor wide = random_normal({R, D, 2 * S + kNames}, 1).to(type).set_requires_grad(true);
     const Tensor sign = random_normal({R, 2}, 2).tanh().to(type);
     const Tensor log = random_normal({R, 2}, 3).to(type).set_requires_grad(true);
     const auto share = [&](int64_t begin, int64_t width) {
@@ -336,9 +338,9 @@ TEST(FusedExecutor, TakesPartsOfTensorsAndGivesTheGradientsThatAreWanted) {
     };
     ProgramCase c;
     c.options.operations = kAll;
-    const Executed executed =
-        run_form(form, {{}, {}, sign, {}, {}, c.options},
-                 {sign.select(1, 0), log.select(1, 1), share(0, S), share(S, S), share(2 * S, 5)});
+    const Executed executed = run_form(
+        form, {{}, {}, sign, {}, {}, c.options},
+        {sign.select(1, 0), log.select(1, 1), share(0, S), share(S, S), share(2 * S, kNames)});
     fathom::testing::backward(executed.steps[1].log.sum());
     EXPECT_FALSE(sign.grad().defined());
     return std::vector<Tensor>{wide.grad(), log.grad()};
@@ -383,7 +385,7 @@ TEST(FusedExecutor, AProgramWithoutOperationsGivesItsValue) {
   const Numbers value = mixed_values({3, 1}, 1);
   ExecutorOptions options;
   options.operations = kAll;
-  const Executed executed = fused_run_stack(value, at::zeros({3, 0, 5}), options);
+  const Executed executed = fused_run_stack(value, at::zeros({3, 0, kNames}), options);
   EXPECT_TRUE(executed.steps.empty());
   EXPECT_TRUE(same_bits(executed.value.log, value.log.select(1, 0)));
 }

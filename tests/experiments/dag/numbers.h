@@ -69,6 +69,11 @@ inline Rounded rounded_once(double value) {
   return {value, 1e-15 * std::abs(value)};
 }
 
+inline bool divides_by_zero(fathom::Operation operation, double x, double y) {
+  return (operation == fathom::Operation::kDivide && y == 0) ||
+         (operation == fathom::Operation::kPower && x == 0 && y < 0);
+}
+
 inline Rounded rounded_result(fathom::Operation operation, const Rounded& x, const Rounded& y) {
   const auto rounds = [](double value, double error, double size) -> Rounded {
     return {value, error + 1e-15 * size};
@@ -85,6 +90,22 @@ inline Rounded rounded_result(fathom::Operation operation, const Rounded& x, con
       return rounds(x.value / y.value, (x.error + y.error * a / b) / b, a / b);
     case fathom::Operation::kIdentity:
       return x;
+    case fathom::Operation::kMax:
+      return rounds(std::max(x.value, y.value), std::max(x.error, y.error), 0);
+    case fathom::Operation::kMin:
+      return rounds(std::min(x.value, y.value), std::max(x.error, y.error), 0);
+    case fathom::Operation::kPower: {
+      if (a == 0) return {0, x.error};
+      const double base = std::min(a, 1e3), exponent = std::max(-6.0, std::min(y.value, 6.0));
+      const double size = std::pow(base, exponent), of_y = b < 6 ? y.error : 0;
+      const double relative = 1e-15 * (1 + std::abs(exponent * std::log(base))) +
+                              std::abs(exponent) * x.error / a + std::abs(std::log(base)) * of_y;
+      return {x.value < 0 ? -size : size, size * relative};
+    }
+    case fathom::Operation::kLog: {
+      const double log = a == 0 ? -20 : std::max(-20.0, std::min(std::log(a), 20.0));
+      return rounds(log, a == 0 ? 0 : x.error / a, std::abs(log));
+    }
   }
   return {};
 }

@@ -25,6 +25,10 @@ TEST(ProgramLanes, PowersAndWhatTheyLackOfOneHaveAllTheirDigits) {
     expect_near(lane(exp.power), std::exp(double{x}), std::exp(double{x}));
     expect_near(lane(exp.rest), -std::expm1(double{x}), -std::expm1(double{x}));
   }
+  for (double d = 1e-30; d < 87; d *= 1.01) {
+    const auto x = static_cast<float>(d);
+    expect_near(lane(exp_of(all(x)).power), std::exp(double{x}), std::exp(double{x}));
+  }
   EXPECT_EQ(lane(exp_of(all(0)).power), 1);
   EXPECT_EQ(lane(exp_of(all(0)).rest), 0);
   for (const float far : {-88.0f, -1e4f, -INFINITY}) {

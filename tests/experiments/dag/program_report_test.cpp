@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "errors.h"
+#include "experiments/dag/program_formula.h"
 #include "fathom/report/render.h"
 
 namespace fathom::dag {
@@ -23,7 +24,7 @@ DagSettings stack_of(int64_t depth) {
   DagSettings settings;
   settings.depth = depth;
   settings.executor = Executor::kStack;
-  settings.operations = {kOperations.begin(), kOperations.end()};
+  settings.operations = {kWrittenOperations.begin(), kWrittenOperations.end()};
   settings.fold = Fold::kGate;
   return settings;
 }
@@ -302,6 +303,28 @@ TEST(ProgramReport, OfAllTokensHasARowEach) {
   EXPECT_EQ(json["programs"][0]["formula"], "2");
   EXPECT_THAT(report::render_terminal(report),
               ::testing::ContainsRegex("1 +\"- 3.4\\)\" +2 \\* \\(12 - 3.4\\) +17.2 +16.9 +0.250"));
+}
+
+// Those that no text writes down: in a formula, in the picture, and where they divide by 0.
+TEST(ProgramReport, KnowsOperationsThatTextsHaveNot) {
+  TokenProgram p = stack_program();
+  p.operations = {"max", "multiply"};
+  p.hard_values = {12, 24};
+  EXPECT_EQ(formula_of(p), "2 * max(12, 3.4)");
+  p.operations = {"subtract", "min"};
+  p.hard_values = {8.6, 2};
+  EXPECT_EQ(equation_of(p), "min(2, 12 - 3.4) = 2");
+  p.operations = {"power", "add"};
+  EXPECT_EQ(formula_of(p), "2 + (12 ^ 3.4)");
+  p.operations = {"subtract", "log"};
+  p.hard_values = {8.6, std::log(2)};
+  EXPECT_EQ(equation_of(p), "log(2) = 0.6931");
+  EXPECT_EQ(graph_of(p).edges.size(), 3u) << "it takes one number";
+  EXPECT_THAT(graph_of(p).nodes.back().lines, ElementsAre("log 90.0 %", "0.6931", "mixed 16.9"));
+  p.operations = {"identity", "power"};
+  p.values = {0, -1, 7};
+  p.hard_values = {-1, INFINITY};
+  EXPECT_THAT(equation_of(p), HasSubstr("0 ^ -1 has no value: it divides by 0"));
 }
 
 }  // namespace

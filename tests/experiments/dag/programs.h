@@ -85,7 +85,7 @@ inline dag::DagSettings stack_settings(int64_t depth = 2) {
   dag::DagSettings settings;
   settings.depth = depth;
   settings.executor = dag::Executor::kStack;
-  settings.operations = {kOperations.begin(), kOperations.end()};
+  settings.operations = {kWrittenOperations.begin(), kWrittenOperations.end()};
   return settings;
 }
 

@@ -64,8 +64,9 @@ struct NumbersConfig {
 void add_fields(FieldList& list, NumbersConfig& config, const std::function<bool()>& acts);
 // Throws Error(kUsage) for settings without a meaning, naming both keys.
 void check(const NumbersConfig& config);
-int64_t depth_of(const NumbersConfig& config);                      // settled
-std::vector<Operation> operations_of(const NumbersConfig& config);  // settled, in their order
+int64_t depth_of(const NumbersConfig& config);  // settled
+// Settled, in their order. Throws Error(kUsage) for one that no text writes down.
+std::vector<Operation> operations_of(const NumbersConfig& config);
 // Whether programs have identities in their labels, for which the model may have no name.
 bool has_identities(const NumbersConfig& config);
 // The largest magnitude that a value may have, or what it is below; and the setting that says so,

@@ -18,7 +18,7 @@ constexpr int64_t kMostDepth = 64;
 // Of a value, before and behind the point: all of them are told by a double.
 constexpr int64_t kMostValueDigits = 15;
 
-// In the order of kOperations.
+// In the order of kWrittenOperations.
 constexpr const char* kAllOperations = "add, subtract, multiply, divide, identity";
 
 constexpr const char* kNeedsNumbers = "dataset = numbers";
@@ -209,8 +209,14 @@ void check(const NumbersConfig& config) {
 }
 
 std::vector<Operation> operations_of(const NumbersConfig& config) {
-  if (config.operations.empty()) return {kOperations.begin(), kOperations.end()};
-  return operations_named(config.operations);
+  if (config.operations.empty()) return {kWrittenOperations.begin(), kWrittenOperations.end()};
+  const std::vector<Operation> named = operations_named(config.operations);
+  for (const Operation operation : named)
+    if (!is_written(operation))
+      misuse(fmt::format("number_operations = {} has {}, which no text writes down",
+                         in_quotes(config.operations), to_text(operation)),
+             fmt::format("name some of {}", kAllOperations));
+  return named;
 }
 
 bool has_identities(const NumbersConfig& c) {

@@ -19,7 +19,7 @@ namespace fathom {
 inline constexpr const char* kProgramSign = "program_sign";    // S: 1 or -1
 inline constexpr const char* kProgramLog = "program_log";      // S: ln max(|v|, 1e-8)
 inline constexpr const char* kProgramUsed = "program_used";    // S: 1 where the text has the value
-inline constexpr const char* kProgramOp = "program_op";        // D: index into kOperations
+inline constexpr const char* kProgramOp = "program_op";        // D: index into kWrittenOperations
 inline constexpr const char* kProgramValue = "program_value";  // 1: the result
 inline constexpr const char* kProgramReal = "program_real";    // 1: real operations
 inline constexpr const char* kProgramWording = "program_wording";  // 1: index of Wording

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 
@@ -12,8 +13,8 @@
 namespace fathom {
 namespace {
 
-constexpr std::array<const char*, 5> kOperationNames = {"add", "subtract", "multiply", "divide",
-                                                        "identity"};
+constexpr std::array<const char*, kOperations.size()> kOperationNames = {
+    "add", "subtract", "multiply", "divide", "identity", "max", "min", "power", "log"};
 
 void require_fit(const NumberProgram& program) {
   if (program.values.size() != program.operations.size() + 1)
@@ -27,7 +28,23 @@ size_t count_digits(std::string_view text) {
   return std::min(text.find_first_not_of("0123456789"), text.size());
 }
 
+// What is not a number stays none.
+double larger(double x, double y) {
+  return x < y || std::isnan(y) ? y : x;
+}
+
+double power(double x, double y) {
+  if (x == 0 && y < 0) return std::numeric_limits<double>::infinity();
+  if (x == 0) return std::isnan(y) ? y : 0;
+  const double exponent = std::clamp(y, -kMostExponent, kMostExponent);
+  return std::copysign(std::pow(std::min(std::fabs(x), kMostBase), exponent), x);
+}
+
 }  // namespace
+
+bool is_unary(Operation operation) {
+  return operation == Operation::kIdentity || operation == Operation::kLog;
+}
 
 const char* to_text(Operation operation) {
   return kOperationNames.at(static_cast<size_t>(operation));
@@ -43,7 +60,12 @@ const char* sign_of(Operation operation) {
       return "*";
     case Operation::kDivide:
       return "/";
+    case Operation::kPower:
+      return "^";
     case Operation::kIdentity:
+    case Operation::kMax:
+    case Operation::kMin:
+    case Operation::kLog:
       break;
   }
   return "";
@@ -81,6 +103,14 @@ double apply(Operation operation, double x, double y) {
       return x * y;
     case Operation::kDivide:
       return x / y;
+    case Operation::kMax:
+      return larger(x, y);
+    case Operation::kMin:
+      return -larger(-x, -y);
+    case Operation::kPower:
+      return power(x, y);
+    case Operation::kLog:
+      return std::clamp(std::log(std::fabs(x)), -kMostLog, kMostLog);
     case Operation::kIdentity:
       break;
   }
@@ -160,7 +190,7 @@ std::vector<bool> used_values(const NumberProgram& program) {
   used[0] = true;
   // The last operation joins the deepest value to the rest, the one before it the next value.
   for (size_t i = 1; i < used.size(); ++i)
-    used[i] = used[i - 1] && program.operations[program.depth() - i] != Operation::kIdentity;
+    used[i] = used[i - 1] && !is_unary(program.operations[program.depth() - i]);
   return used;
 }
 

@@ -12,18 +12,34 @@
 
 namespace fathom {
 
-// In the order in which labels number them. Identity gives its first operand.
-enum class Operation { kAdd, kSubtract, kMultiply, kDivide, kIdentity };
-inline constexpr std::array<Operation, 5> kOperations = {Operation::kAdd, Operation::kSubtract,
-                                                         Operation::kMultiply, Operation::kDivide,
-                                                         Operation::kIdentity};
-const char* to_text(Operation operation);  // "add", "subtract", "multiply", "divide", "identity"
-const char* sign_of(Operation operation);  // "+", "-", "*", "/"; of identity, which has none, ""
+// Those that texts write down come first, in the order in which labels number them: identity among
+// them, which fills a program up.
+enum class Operation { kAdd, kSubtract, kMultiply, kDivide, kIdentity, kMax, kMin, kPower, kLog };
+inline constexpr std::array<Operation, 9> kOperations = {
+    Operation::kAdd,    Operation::kSubtract, Operation::kMultiply,
+    Operation::kDivide, Operation::kIdentity, Operation::kMax,
+    Operation::kMin,    Operation::kPower,    Operation::kLog};
+inline constexpr std::array<Operation, 5> kWrittenOperations = {
+    Operation::kAdd, Operation::kSubtract, Operation::kMultiply, Operation::kDivide,
+    Operation::kIdentity};
+inline constexpr bool is_written(Operation operation) {
+  return operation <= Operation::kIdentity;
+}
+// Identity and log take the first operand alone.
+bool is_unary(Operation operation);
+const char* to_text(Operation operation);  // "add", "subtract", ..., "max", "min", "power", "log"
+// "+", "-", "*", "/", "^"; of the others, which have none between two operands, ""
+const char* sign_of(Operation operation);
 // Throws Error(kUsage) with the nearest name.
 Operation operation_named(std::string_view name);
 // "add, identity, multiply": in their order, each once. Throws Error(kUsage) where it is not that.
 std::vector<Operation> operations_named(std::string_view list);
-// Of two numbers; a division by 0 is not finite.
+// What power and log hold their operands and results to.
+inline constexpr double kMostBase = 1000, kMostExponent = 6, kMostLog = 20;
+// Of two numbers; a division by 0, and 0 to a negative power, is not finite.
+//   identity  x
+//   power     sign(x) |x|^y, |x| held to kMostBase and y to +-kMostExponent
+//   log       ln |x|, held to +-kMostLog, at 0 too
 double apply(Operation operation, double x, double y);
 
 // A number as it is written: units * 10^-decimals. -3.07 is {-307, 2}; 4.0 and 4 are different.
@@ -56,7 +72,7 @@ bool operator==(const NumberProgram& a, const NumberProgram& b);
 // numbers of values and operations do not fit each other.
 std::vector<double> results_of(const NumberProgram& program);
 double value_of(const NumberProgram& program);
-// Which values reach the result: identity drops its second operand.
+// Which values reach the result: identity and log drop their second operand.
 std::vector<bool> used_values(const NumberProgram& program);
 // Operations that are no identity.
 int64_t real_operations(const NumberProgram& program);

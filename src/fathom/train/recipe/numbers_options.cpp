@@ -27,6 +27,15 @@ std::optional<int64_t> program_depth(const ModelConfig& model) {
 void check_operations(const NumbersConfig& numbers, bool given, const std::string& of_model,
                       const std::string& key) {
   const std::vector<Operation> known = operations_named(of_model);
+  for (const Operation o : known)
+    if (!is_written(o))
+      misuse(
+          fmt::format("the model's {} = {} has {}, which no text writes down: labels would teach "
+                      "it never to be chosen",
+                      key, in_quotes(of_model), to_text(o)),
+          fmt::format(
+              "leave it out of {}; a model that learns no operations from labels may have it",
+              key));
   const auto has = [&](Operation o) {
     return std::find(known.begin(), known.end(), o) != known.end();
   };
@@ -48,13 +57,27 @@ void check_operations(const NumbersConfig& numbers, bool given, const std::strin
                        key));
 }
 
+// Those of a model's that a text can have; where they would compute nothing, "", which is all.
+std::string written_of(const std::string& of_model) {
+  const std::vector<Operation> all = operations_named(of_model);
+  if (std::all_of(all.begin(), all.end(), is_written)) return of_model;
+  std::vector<std::string> names;
+  bool computes = false;
+  for (const Operation o : all) {
+    if (!is_written(o)) continue;
+    names.emplace_back(to_text(o));
+    computes = computes || o != Operation::kIdentity;
+  }
+  return computes ? join(names, ", ") : "";
+}
+
 void settle_operations(const RunConfig& config, NumbersConfig& numbers) {
   const auto& architecture = config.model.architecture;
   if (architecture == nullptr || !architecture->program_operations) return;
   const std::string of_model = architecture->program_operations(config.model);
   if (of_model.empty()) return;
   const bool given = !numbers.operations.empty();
-  if (!given) numbers.operations = of_model;
+  if (!given) numbers.operations = written_of(of_model);
   const bool learns = architecture->learns && architecture->learns(config.model).operations;
   if (learns && has_program_labels(config.data))
     check_operations(numbers, given, of_model, architecture->program_operations_key);
