@@ -104,6 +104,55 @@ report::Table operations_table(const TextPrograms& text, const TokenProgram& pro
   return table;
 }
 
+// What a token's program begins with, a stack with its top, and what every operation gave: mixed,
+// as the log has it (dag/value/0, ...), or of a predictor, which executes none, as chosen.
+std::vector<double> stages_of(const TokenProgram& program) {
+  const bool mixed = !program.step_values.empty();
+  const std::vector<double>& steps = mixed ? program.step_values : program.hard_values;
+  std::vector<double> stages = {mixed ? program.values.back()
+                                      : node_value(program, program.values.size() - 1)};
+  stages.insert(stages.end(), steps.begin(), steps.end());
+  return stages;
+}
+
+// Of those that are finite.
+double mean_of(const std::vector<double>& values) {
+  double sum = 0, n = 0;
+  for (const double v : values)
+    if (std::isfinite(v)) sum += v, ++n;
+  return sum / n;
+}
+
+// Of each stage, over all tokens.
+std::vector<double> stage_means(const TextPrograms& text) {
+  std::vector<double> means;
+  for (size_t k = 0; k <= text.programs.front().operations.size(); ++k) {
+    std::vector<double> values;
+    for (const TokenProgram& program : text.programs) values.push_back(stages_of(program).at(k));
+    means.push_back(mean_of(values));
+  }
+  return means;
+}
+
+report::Table stages_table(const TextPrograms& text) {
+  report::Table table;
+  table.title = text.predictor ? "values of each stage" : "values of each stage, mixed";
+  table.columns = {{"", Align::kRight}, {"token", Align::kLeft}};
+  for (size_t k = 0; k <= text.programs.front().operations.size(); ++k)
+    table.columns.push_back(
+        {k == 0 ? "begins with" : fmt::format("step {}", k), Align::kRight, kProgramValue});
+  table.columns.push_back({"mean", Align::kRight, kProgramValue});
+  const auto add = [&](std::vector<Cell> row, const std::vector<double>& stages) {
+    row.insert(row.end(), stages.begin(), stages.end());
+    row.emplace_back(mean_of(stages));
+    table.rows.push_back(std::move(row));
+  };
+  for (size_t token = 0; token < text.programs.size(); ++token)
+    add({token, quoted_start(text.tokens.at(token))}, stages_of(text.programs[token]));
+  add({"mean", ""}, stage_means(text));
+  return table;
+}
+
 // The likeliest names of each operation beside one another.
 report::Table shares_table(const TextPrograms& text, const TokenProgram& program) {
   report::Table table;
@@ -165,7 +214,8 @@ nlohmann::json program_json(const TextPrograms& text, size_t token) {
                         {"values", values},
                         {"steps", steps},
                         {"result", node_value(program, values.size() + steps.size() - 1)},
-                        {"divides_by_zero", divides_by_zero(program)}};
+                        {"divides_by_zero", divides_by_zero(program)},
+                        {"mean", mean_of(stages_of(program))}};
   if (!text.predictor && text.settings.fold == Fold::kGate) out["gate"] = program.gate;
   return out;
 }
@@ -296,6 +346,8 @@ report::Report programs_report(const TextPrograms& text) {
   }
   report.add(report::Paragraph{written_sentence(text.written)});
   report.add(std::move(table));
+  report.values["stage_means"] = stage_means(text);
+  report.add(stages_table(text));
   return report;
 }
 

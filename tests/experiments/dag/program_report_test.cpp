@@ -305,6 +305,26 @@ TEST(ProgramReport, OfAllTokensHasARowEach) {
               ::testing::ContainsRegex("1 +\"- 3.4\\)\" +2 \\* \\(12 - 3.4\\) +17.2 +16.9 +0.250"));
 }
 
+// What is not finite is left out of the means.
+TEST(ProgramReport, OfAllTokensHasTheValuesOfEachStageAndTheirMeans) {
+  TextPrograms text = stack_text();
+  text.programs[0].values = {2, 12, 1.4};
+  text.programs[0].step_values = {INFINITY, 4.6};
+  const report::Report report = programs_report(text);
+  const std::string terminal = report::render_terminal(report);
+  EXPECT_THAT(terminal, ::testing::ContainsRegex("token +begins with +step 1 +step 2 +mean"));
+  EXPECT_THAT(terminal, ::testing::ContainsRegex("1 +\"- 3.4\\)\" +3.4 +10.3 +16.9 +10.2"));
+  EXPECT_THAT(terminal, ::testing::ContainsRegex("mean +2.4 +10.3 +10.75 +7.817"));
+  const auto json = nlohmann::json::parse(report::render_json(report));
+  EXPECT_EQ(json["programs"][0]["mean"], 3);
+  EXPECT_THAT(json["stage_means"], ElementsAre(2.4, 10.3, 10.75));
+  // A predictor's, which nothing mixes, are those that it chose.
+  text.predictor = true;
+  for (TokenProgram& program : text.programs) program.step_values.clear();
+  EXPECT_THAT(nlohmann::json::parse(report::render_json(programs_report(text)))["stage_means"],
+              ElementsAre(2.4, 8.6, 17.2));
+}
+
 // Those that no text writes down: in a formula, in the picture, and where they divide by 0.
 TEST(ProgramReport, KnowsOperationsThatTextsHaveNot) {
   TokenProgram p = stack_program();
