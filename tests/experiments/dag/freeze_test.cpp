@@ -8,8 +8,10 @@
 #include "experiments/dag/dag_config.h"
 #include "fathom/train/recipe/consequences.h"
 #include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/numbers_options.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "recipe/config_testing.h"
+#include "train/testing.h"
 
 namespace fathom {
 namespace {
@@ -111,6 +113,54 @@ TEST(DagFreezing, FreezingLeavesTheKeysAsTheyWereGiven) {
   const std::vector<std::string> told = consequences(before, after, 1);
   ASSERT_EQ(told.size(), 1U);
   EXPECT_THAT(told[0], HasSubstr("frozen are trained from here on"));
+}
+
+// What is frozen has the same bytes after ten steps, with a decay of all weights, and nothing else
+// has.
+class DagFrozenTraining : public testing::TrainTest {
+ protected:
+  // Of a small dag_small_stack on lines and examples: names of the tensors that were changed, and
+  // of the others.
+  std::pair<std::set<std::string>, std::set<std::string>> trained(const testing::Settings& more) {
+    testing::Settings typed = {
+        {"n_layer", "1"},        {"n_head", "2"},       {"n_embd", "8"},
+        {"block_size", "48"},    {"batch_size", "4"},   {"max_iters", "10"},
+        {"eval_interval", "10"}, {"eval_iters", "1"},   {"warmup_iters", "1"},
+        {"stream_share", "0.5"}, {"decay_rule", "all"}, {"device", "cpu"}};
+    typed.insert(typed.end(), more.begin(), more.end());
+    const RunConfig config = resolved("dag_small_stack", typed).config;
+    corpus_ = open_corpus(kNumbers, config);
+    Trainer t = trainer(config);
+    const testing::Snapshot before = testing::weights(t.model());
+    testing::History history;
+    t.run(history.events());
+    EXPECT_EQ(history.steps.size(), 10U);
+    std::pair<std::set<std::string>, std::set<std::string>> names;
+    for (const auto& [name, values] : testing::weights(t.model()))
+      (values == before.at(name) ? names.second : names.first).insert(name);
+    return names;
+  }
+};
+
+TEST_F(DagFrozenTraining, LeavesTheirBytesAsTheyWere) {
+  const auto [all, none] = trained({});
+  EXPECT_TRUE(none.empty()) << *none.begin();
+
+  // The switch keeps all but the DAG.
+  const auto [of_dag, kept] = trained({{"freeze_gpt", "True"}});
+  EXPECT_EQ(of_dag, trained_with({{"n_layer", "1"}, {"freeze_gpt", "True"}}));
+  EXPECT_EQ(of_dag.count("dag.op.up.weight") + kept.count("mlp.0.up.weight"), 2U);
+
+  // And this all that makes programs, until its step.
+  const auto [others, predictor] = trained({{"predictor_frozen_until", "10"}});
+  const ModelConfig full = resolved("dag_small_stack", {{"n_layer", "1"}}).config.model;
+  std::set<std::string> parts;
+  for (const PartName& part :
+       full.architecture->parts_of(full, resolved("dag_predictor_small").config.model))
+    parts.insert(part.ours);
+  EXPECT_EQ(predictor, parts);
+  EXPECT_EQ(others.size() + parts.size(), all.size());
+  EXPECT_EQ(trained({{"predictor_frozen_until", "9"}}).second, none);
 }
 
 }  // namespace
