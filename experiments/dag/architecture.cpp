@@ -309,6 +309,7 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   if (!predictor) {
     out->freezes = freezes;
     out->parts_of = predictor_parts;
+    out->part_keys = {"dag_take_tables"};
     out->tells_of_part = told_of_predictor;
     out->begins_anew = begins_anew;
   }

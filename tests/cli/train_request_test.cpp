@@ -107,6 +107,17 @@ TEST_F(TrainRequestTest, HeadsThatAFileGaveAreNotChanged) {
               HasSubstr("n_head = 6"));
 }
 
+TEST_F(TrainRequestTest, WhatActsOnAPartNeedsOne) {
+  const auto said = [&](Words words) {
+    words.insert(words.begin(), {"train", "dag_small_stack", "--describe", "--dag_take_tables"});
+    const testing::Outcome o = run(words);
+    EXPECT_EQ(o.exit_code, 0) << o.err;
+    return o.out;
+  };
+  EXPECT_THAT(said({}), HasSubstr("dag_take_tables = true has no effect: it needs initial_part"));
+  EXPECT_THAT(said({"--initial_part=reader"}), Not(HasSubstr("has no effect")));
+}
+
 TEST_F(TrainRequestTest, HelpAsksForNothingElse) {
   ::testing::internal::CaptureStdout();
   EXPECT_FALSE(parse_train({"--help"}));

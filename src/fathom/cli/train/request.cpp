@@ -103,6 +103,7 @@ std::optional<TrainRequest> parse_train_of_rank(const Arguments& arguments,
     list.add("config", config_file, "a TOML or nanoGPT config file; a bare path does the same")
         .path();
     add_fields(list, request.config);
+    add_needs_of_part(list, request.config.model, request.options);
     return list;
   };
   const std::string named = named_preset(arguments);

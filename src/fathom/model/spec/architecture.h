@@ -58,6 +58,8 @@ struct Architecture {
   // Throws Error(kUsage) where the two do not go together. Null: none do.
   std::function<std::vector<PartName>(const ModelConfig& ours, const ModelConfig& theirs)>
       parts_of = {};
+  // Those of its settings that act on such a part alone.
+  std::vector<std::string> part_keys = {};
   // What such a part would do otherwise here than there though all of its weights fit, a sentence
   // each; null: nothing.
   std::function<std::vector<std::string>(const ModelConfig& ours, const ModelConfig& theirs)>

@@ -79,6 +79,12 @@ void add_fields(FieldList& list, TrainOptions& o) {
   add_fields(list, o.ranks);
 }
 
+void add_needs_of_part(FieldList& list, const ModelConfig& model, const TrainOptions& options) {
+  if (model.architecture == nullptr) return;
+  for (const std::string& key : model.architecture->part_keys)
+    list.find(key)->needs("initial_part", [&options] { return !options.initial_part.empty(); });
+}
+
 void take_name_of_out_dir(TrainOptions& options) {
   if (!options.run_name.empty() || options.out_dir.empty()) return;
   const std::filesystem::path path = std::filesystem::path(options.out_dir).lexically_normal();

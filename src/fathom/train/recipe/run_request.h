@@ -45,6 +45,8 @@ struct TrainOptions {
   RankSettings ranks;
 };
 void add_fields(FieldList& list, TrainOptions& options);
+// That settings of the experiment's act on what initial_part takes, where there is one.
+void add_needs_of_part(FieldList& list, const ModelConfig& model, const TrainOptions& options);
 // run_name, where out_dir gives it.
 void take_name_of_out_dir(TrainOptions& options);
 // What a command line calls the run.
