@@ -34,6 +34,8 @@ TEST(DagPlan, TrainsThePredictorAndThenTheModel) {
   const RunConfig predictor = resolved("dag_predictor_small").config;
   for (const char* weight : {"sign_loss_weight", "log_loss_weight", "op_loss_weight"})
     EXPECT_EQ(first.model.own.number(weight), predictor.model.own.number(weight)) << weight;
+  EXPECT_EQ(first.data.batch_size, predictor.data.batch_size);
+  EXPECT_EQ(first.schedule.min_lr, predictor.schedule.min_lr);
   EXPECT_EQ(dag::settings_of(second.model.own).lm_loss_weight, 1);
   EXPECT_EQ(second.data.numbers.stream_share, 0.5);
   const std::vector<ParameterSpec> table =
