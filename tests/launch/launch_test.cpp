@@ -230,6 +230,8 @@ TEST(Launch, RanksOfOneTaskAreItsLaunchers) {
                            {"LOCAL_RANK", "1"},
                            {"LOCAL_WORLD_SIZE", "2"}};
   const auto within = [&](Variables around) {
+    if (const Launch starter = launched(around); !starter.by.empty())
+      around[kRanksLaunch] = handed_on(starter);
     for (const auto& [name, value] : ranks) around[name] = value;
     const Launch launch = launched(around);
     EXPECT_EQ(launch.rank, 1);
@@ -252,14 +254,22 @@ TEST(Launch, RanksOfOneTaskAreItsLaunchers) {
     EXPECT_FALSE(of_two.leaves_alone);
   }
   const Launch again = within(
-      with(with(kTorchrun, "TORCHELASTIC_RESTART_COUNT", "1"), "TORCHELASTIC_RUN_ID", "5f3c"));
-  EXPECT_EQ(again.by + again.id, "torchrun5f3c");
+      with(with(kTorchrun, "TORCHELASTIC_RESTART_COUNT", "1"), "TORCHELASTIC_RUN_ID", "5f/3c"));
+  EXPECT_EQ(again.by + again.id, "torchrun5f/3c");
   EXPECT_EQ(again.restarts, 1);
   EXPECT_TRUE(again.may_restart && again.leaves_alone);
   EXPECT_EQ(again.parent, getppid());
   const Launch plain = within({{"SLURM_JOB_ID", "4711"}, {"SLURM_PROCID", "0"}});
   EXPECT_EQ(plain.by + plain.id, "--nproc") << "a batch script is no step";
   EXPECT_FALSE(plain.may_restart || plain.leaves_alone);
+  // Nobody asks the variables of a launcher that the starter has not gone by.
+  const Launch single = within({{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"PMI_RANK", "0"}});
+  EXPECT_EQ(single.by + single.id, "torchrun");
+  for (const char* other : {"", "x", "1/0/0/srun", "1/0/x/srun/7"}) {
+    const Error error = caught([&] { launched(with(ranks, kRanksLaunch, other)); });
+    EXPECT_EQ(error.kind(), ErrorKind::kUsage) << other;
+    EXPECT_THAT(error.what(), HasSubstr("is not what --nproc says")) << other;
+  }
   close(file), close(counters);
 }
 

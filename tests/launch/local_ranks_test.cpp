@@ -33,7 +33,8 @@ class LocalRanksTest : public ::testing::Test {
   ~LocalRanksTest() override { std::filesystem::remove_all(folder_); }
 
   // In a process of its own, as `fathom` is. `script` is every rank's, in the folder.
-  pid_t start(const std::string& script, int size, LocalRanksTimes times = {400ms, 400ms}) {
+  pid_t start(const std::string& script, int size, LocalRanksTimes times = {400ms, 400ms},
+              const Launch& around = {}) {
     const pid_t child = fork();
     if (child != 0) return child;
     if (chdir(folder_.c_str()) != 0) _exit(99);
@@ -41,7 +42,7 @@ class LocalRanksTest : public ::testing::Test {
     if (freopen("err", "w", stderr) == nullptr) _exit(99);
     int code = 98;
     try {
-      code = run_local_ranks("/bin/sh", {"sh", "-c", script}, size, times);
+      code = run_local_ranks("/bin/sh", {"sh", "-c", script}, size, around, times);
     } catch (const std::exception&) {
     }
     _exit(code);
@@ -160,6 +161,44 @@ TEST_F(LocalRanksTest, ASignalReachesEachOnce) {
   EXPECT_EQ(wait_for(child), 130);
 }
 
+// Slurm sends TERM twice, torchrun one after what the terminal has sent.
+TEST_F(LocalRanksTest, ALaunchersEchoIsNoSecondSignal) {
+  Launch around;
+  around.by = "srun";
+  const pid_t child = start(
+      "echo $FATHOM_RANKS_LAUNCH > launch$RANK; trap 'echo TERM >> got$RANK; sleep 1; exit 143' "
+      "TERM; trap 'echo INT >> got$RANK; exit 130' INT; echo > there$RANK; "
+      "while true; do sleep 0.01; done",
+      2, {400ms, 400ms}, around);
+  ASSERT_TRUE(wait_until_there("there0") && wait_until_there("there1"));
+  kill(child, SIGTERM);
+  ASSERT_TRUE(wait_until_there("got0"));
+  kill(child, SIGINT);
+  EXPECT_EQ(wait_for(child), 143);
+  EXPECT_EQ(text("got0") + text("got1"), "TERM\nTERM\n");
+  EXPECT_EQ(text("launch1"), handed_on(around) + "\n");
+}
+
+// One that leaves its processes alone when it is killed.
+TEST_F(LocalRanksTest, TheyEndWithALauncherThatWouldLeaveThem) {
+  const pid_t launcher = fork();
+  if (launcher == 0) {
+    Launch around;
+    around.by = "torchrun";
+    around.leaves_alone = true;
+    around.parent = getpid();
+    start(
+        "trap 'echo > ended$RANK; exit 143' TERM; echo > there$RANK; "
+        "while true; do sleep 0.01; done",
+        2, {400ms, 400ms}, around);
+    while (true) pause();
+  }
+  ASSERT_TRUE(wait_until_there("there0") && wait_until_there("there1"));
+  kill(launcher, SIGKILL);
+  waitpid(launcher, nullptr, 0);
+  EXPECT_TRUE(wait_until_there("ended0") && wait_until_there("ended1"));
+}
+
 TEST_F(LocalRanksTest, TheyEndWithTheOneThatStartedThem) {
   const pid_t child = start(
       "trap 'echo > ended$RANK; exit 1' TERM; echo > there$RANK; "
@@ -181,7 +220,7 @@ TEST_F(LocalRanksTest, AProgramThatIsMissingIsTold) {
   const pid_t child = fork();
   if (child == 0) {
     if (chdir(folder_.c_str()) != 0 || freopen("err", "w", stderr) == nullptr) _exit(99);
-    _exit(run_local_ranks(folder_ + "/none", {"none"}, 2));
+    _exit(run_local_ranks(folder_ + "/none", {"none"}, 2, {}));
   }
   EXPECT_EQ(wait_for(child), 127);
   EXPECT_THAT(text("err"), HasSubstr("none cannot be started"));

@@ -233,17 +233,29 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-// Of the process that has started ranks by --nproc, as its launcher's variables still say it: that
-// was one process, for others may not start any. Theirs have covered torchrun's.
-Launch launch_around(const Environment& environment) {
-  const bool is_torchrun = Reader(environment, kTorchrun).has(kTorchrunRun);
-  return launch_of([&](const std::string& name) -> std::optional<std::string> {
-    const bool is_count = name == kLocal.size || name == kLocal.local_size;
-    const bool is_covered = is_count || name == kLocal.rank || name == kLocal.local_rank;
-    if (name == kRanks || (is_covered && !is_torchrun)) return std::nullopt;
-    if (is_covered) return is_count ? "1" : "0";
-    return environment(name);
-  });
+// What the process that has started ranks by --nproc is to its launcher: handed_on().
+void set_launch_around(const std::string& text, Launch& launch) {
+  constexpr size_t kNumbers = 3, kWords = kNumbers + 2;  // an id may have any letters
+  std::vector<std::string> words = {""};
+  for (const char c : text)
+    if (c == '/' && words.size() < kWords)
+      words.emplace_back();
+    else
+      words.back() += c;
+  std::vector<int> numbers;
+  for (size_t i = 0; i < std::min(kNumbers, words.size()); ++i)
+    if (const auto number = parse_number<int>(words[i])) numbers.push_back(*number);
+  if (words.size() != kWords || numbers.size() != kNumbers)
+    misuse(
+        fmt::format("{} = {} is not what --nproc says to its ranks", kRanksLaunch,
+                    quoted_start(text)),
+        fmt::format("--nproc sets it; to train in one process, unset {} {}", kRanks, kRanksLaunch));
+  launch.restarts = numbers[0];
+  launch.may_restart = numbers[1] != 0;
+  launch.leaves_alone = numbers[2] != 0;
+  launch.by = words[kNumbers];
+  launch.id = words[kNumbers + 1];
+  launch.parent = getppid();
 }
 
 }  // namespace
@@ -262,14 +274,7 @@ Launch launch_of(const Environment& environment) {
     Launch launch = ranks_of(local, kLocal);
     set_local_ranks(local, kLocal, launch);
     set_meeting_files(*descriptors, launch);
-    const Launch around = launch_around(environment);
-    if (around.by.empty()) return launch;
-    launch.by = around.by;
-    launch.id = around.id;
-    launch.restarts = around.restarts;
-    launch.may_restart = around.may_restart;
-    launch.leaves_alone = around.leaves_alone;
-    launch.parent = around.parent;
+    if (const auto around = environment(kRanksLaunch)) set_launch_around(*around, launch);
     return launch;
   }
   const Reader torchrun(environment, kTorchrun);
@@ -284,6 +289,16 @@ Launch launch_of(const Environment& environment) {
   const Reader mpich(environment, kMpich);
   if (mpich.shows_ranks()) return by_mpich(mpich);
   return {};
+}
+
+std::string handed_on(const Launch& around) {
+  return fmt::format("{}/{:d}/{:d}/{}/{}", around.restarts, around.may_restart, around.leaves_alone,
+                     around.by, around.id);
+}
+
+std::chrono::seconds echo_of(const Launch& launch) {
+  // --nproc keeps its ranks out of the terminal's reach, and passes on the first alone.
+  return std::chrono::seconds(launch.by.empty() || !launch.file.empty() ? 0 : 3);
 }
 
 void set_meeting_files(const std::string& descriptors, Launch& launch) {

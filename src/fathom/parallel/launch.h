@@ -17,6 +17,8 @@ Environment process_environment();
 // they meet; and what such a file is called.
 inline constexpr char kRanks[] = "FATHOM_RANKS";
 inline constexpr char kRanksMemory[] = "fathom-ranks";
+// And what that process is to a launcher of its own: handed_on().
+inline constexpr char kRanksLaunch[] = "FATHOM_RANKS_LAUNCH";
 
 // What torchrun gives to its ranks, whoever else sets RANK and WORLD_SIZE.
 inline constexpr char kTorchrunRun[] = "TORCHELASTIC_RUN_ID";
@@ -64,6 +66,14 @@ struct Launch {
 // follows from the others. Throws Error(kUsage), which names the variable, for one that is missing
 // or makes no sense.
 Launch launch_of(const Environment& environment);
+
+// The value of kRanksLaunch for ranks that this process starts; launch_of() takes by, id, restarts,
+// may_restart and leaves_alone from it.
+std::string handed_on(const Launch& around);
+
+// How long a second INT, TERM or QUIT is the first one's echo: torchrun passes on what a terminal
+// has sent to it and its ranks alike, Slurm sends TERM twice. 0: each is meant.
+std::chrono::seconds echo_of(const Launch& launch);
 
 // Launch::file and counters, of what kRanks says. Throws Error(kUsage) where this process was not
 // given such files, and Error where there is no /proc to find them.

@@ -83,8 +83,12 @@ sigset_t awaited_signals() {
 class LocalRanks {
  public:
   LocalRanks(const std::string& program, const std::vector<std::string>& words, int size,
-             LocalRanksTimes times)
-      : program_(program), words_(words), times_(times), ranks_(static_cast<size_t>(size)) {
+             const Launch& around, LocalRanksTimes times)
+      : program_(program),
+        words_(words),
+        around_(around),
+        times_(times),
+        ranks_(static_cast<size_t>(size)) {
     launch_.size = launch_.local_size = size;
     set_meeting_files(place_.text(), launch_);
     counters_ = counters_in_file(launch_.counters, size);
@@ -93,6 +97,10 @@ class LocalRanks {
   int run() {
     signals_ = awaited_signals();
     sigprocmask(SIG_BLOCK, &signals_, &before_);
+    if (around_.leaves_alone) {
+      prctl(PR_SET_PDEATHSIG, SIGTERM);
+      if (getppid() != around_.parent) raise(SIGTERM);  // it was killed before
+    }
     for (size_t r = 0; r < ranks_.size(); ++r) start(static_cast<int>(r));
     while (alive() > 0) {
       const timespec moment = {0, 200'000'000};
@@ -147,7 +155,9 @@ class LocalRanks {
     }
     place_.hand_over();
     const std::string number = std::to_string(rank), all = std::to_string(size());
-    const std::string place = place_.text();
+    const std::string place = place_.text(), around = handed_on(around_);
+    unsetenv(kRanksLaunch);
+    if (!around_.by.empty()) setenv(kRanksLaunch, around.c_str(), /*overwrite=*/1);
     for (const auto& [name, value] : {std::pair{"RANK", &number},
                                       {"WORLD_SIZE", &all},
                                       {"LOCAL_RANK", &number},
@@ -177,7 +187,12 @@ class LocalRanks {
       return;
     }
     if (signal == SIGCONT) return kill_all(SIGCONT);
-    if (asks_to_end(signal)) ++asked_;
+    if (asks_to_end(signal)) {
+      const Clock::time_point now = Clock::now();
+      if (asked_ == 0) first_asked_ = now;
+      if (asked_ > 0 && now - first_asked_ < echo_of(around_)) return;
+      ++asked_;
+    }
     if (asked_ > 1 && asks_to_end(signal)) return kill_all(signal);
     if (!std::exchange(is_ending_, true)) kill_all(signal);
   }
@@ -251,6 +266,7 @@ class LocalRanks {
 
   const std::string program_;
   const std::vector<std::string> words_;
+  const Launch around_;
   const LocalRanksTimes times_;
   const MeetingPlace place_;
   Launch launch_;
@@ -260,6 +276,7 @@ class LocalRanks {
   pid_t group_ = 0;
   bool is_ending_ = false;  // a signal was passed on
   int asked_ = 0;           // by INT, TERM and QUIT
+  Clock::time_point first_asked_;
   std::optional<int> first_failure_;
   std::optional<Clock::time_point> deadline_;
 };
@@ -267,8 +284,8 @@ class LocalRanks {
 }  // namespace
 
 int run_local_ranks(const std::string& program, const std::vector<std::string>& words, int size,
-                    LocalRanksTimes times) {
-  return LocalRanks(program, words, size, times).run();
+                    const Launch& around, LocalRanksTimes times) {
+  return LocalRanks(program, words, size, around, times).run();
 }
 
 }  // namespace fathom

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "fathom/parallel/launch.h"
+
 namespace fathom {
 
 struct LocalRanksTimes {
@@ -28,7 +30,10 @@ struct LocalRanksTimes {
 // opened.
 //
 // Throws Error where they cannot be started.
+//
+// `around`: what this process is to a launcher of its own. Its echoes (echo_of()) are no second
+// signals, and where it would leave this process alone, its end is a TERM.
 int run_local_ranks(const std::string& program, const std::vector<std::string>& words, int size,
-                    LocalRanksTimes times = {});
+                    const Launch& around, LocalRanksTimes times = {});
 
 }  // namespace fathom

@@ -47,7 +47,7 @@ class Meeting {
   std::string meet(Wait& wait) {
     const std::string hello = key_of_hello(launch_.rank);
     write(hello, name_);
-    store_.wait({hello}, options_.timeout / 2);  // which limits what is asked from now on
+    limit_answers();
     store_.add(kHellos, 1);
     const auto what = [&]() -> std::string {
       if (launch_.is_first())
@@ -56,7 +56,7 @@ class Meeting {
       return fmt::format("rank {} of {}{} waits for rank 0", launch_.rank, launch_.size,
                          at_place(launch_));
     };
-    // So that all of them ask no more than some thousand times a second.
+    // After its first seconds: so that all of them ask no more than some thousand times a second.
     const std::chrono::milliseconds longest_pause(std::max(50, launch_.size));
     while (!(launch_.is_first() ? lets_go() : may_go()))
       if (!wait.moment(what, longest_pause))
@@ -74,18 +74,25 @@ class Meeting {
   }
   std::string read(const std::string& key) {  // which is there
     const std::vector<uint8_t> bytes = store_.get(key);
+    limit_answers();  // get() has set the store's own limit
     return {bytes.begin(), bytes.end()};
   }
+  // libtorch 1.13 limits what is asked from now on by what it waited for last; 2.6 does not.
+  void limit_answers() { store_.wait({key_of_hello(launch_.rank)}, options_.timeout / 2); }
   int64_t count(const std::string& key) { return store_.add(key, 0); }
 
-  // Of rank 0. Those who come together are published together, when for a moment nobody has come.
+  // Of rank 0. Those who come together are published together: when for a moment nobody has come,
+  // and where somebody always comes now and then, so that who is there is known.
   bool lets_go() {
+    constexpr std::chrono::seconds kNowAndThen{2};
     const int64_t hellos = count(kHellos);
-    const bool is_quiet = hellos == seen_;
+    const auto now = std::chrono::steady_clock::now();
+    const bool is_time = hellos == seen_ || now - published_at_ > kNowAndThen;
     seen_ = hellos;
-    if (meeting_.empty() || (is_quiet && hellos != published_)) {
+    if (meeting_.empty() || (is_time && hellos != published_)) {
       publish();
       published_ = hellos;
+      published_at_ = now;
     }
     if (count(key_of_come()) < launch_.size || count(kHellos) != published_) return false;
     store_.add(key_of_go(), 1);
@@ -98,7 +105,7 @@ class Meeting {
       const std::string hello = key_of_hello(r);
       names.push_back(store_.check({hello}) ? read(hello) : kNobody);
     }
-    if (names[0] != name_) fail_as_replaced();
+    if (read(key_of_hello(0)) != name_) fail_as_replaced();  // after the others, which take a while
     const std::string meeting = drawn_name();
     write(kMeeting, meeting + " " + join(names, " "));
     store_.add(kMeetings, 1);
@@ -137,11 +144,15 @@ class Meeting {
 
   // Where all have come, it is rank 0 that does not let them go.
   std::string missing() {
+    constexpr size_t kMostNamed = 8;
     std::vector<std::string> ranks;
     for (int r = 0; r < launch_.size && !meeting_.empty(); ++r)
       if (count(meeting_ + "/" + key_of_presence(r)) == 0) ranks.push_back(std::to_string(r));
     if (ranks.empty()) return "rank 0";
-    return (ranks.size() == 1 ? "rank " : "ranks ") + join(ranks, ", ");
+    const size_t more = ranks.size() - std::min(ranks.size(), kMostNamed);
+    ranks.resize(ranks.size() - more);
+    return (ranks.size() == 1 ? "rank " : "ranks ") + join(ranks, ", ") +
+           (more > 0 ? fmt::format(" and {} more", more) : "");
   }
 
   [[noreturn]] void fail_as_replaced() const {
@@ -157,6 +168,7 @@ class Meeting {
   const std::string name_;             // of this process
   std::string meeting_;                // in which it is; empty: none yet
   int64_t seen_ = 0, published_ = -1;  // of the counter that is looked at
+  std::chrono::steady_clock::time_point published_at_;
 };
 
 }  // namespace

@@ -31,12 +31,6 @@ int interrupted_code() {
   return 128 + (signal != 0 ? signal : SIGTERM);
 }
 
-// torchrun passes on what a terminal has sent to it and its ranks alike, at once; --nproc keeps its
-// ranks out of the terminal's reach.
-std::chrono::seconds echo_of(const Launch& launch) {
-  return std::chrono::seconds(launch.by.empty() || !launch.file.empty() ? 0 : 3);
-}
-
 // Nothing of the run changes.
 int evaluate_only(const TrainRequest& request, WatchedRanks& ranks) {
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");

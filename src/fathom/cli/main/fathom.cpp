@@ -31,7 +31,10 @@ int become_engines(const Engines& engines, int argc, char** argv) {
   set_thread_environment(engines.sharing);
   hand_over_streams();
   std::fflush(nullptr);
-  if (engines.here > 1) return run_local_ranks(engine, {argv, argv + argc}, engines.here);
+  if (engines.here > 1) {
+    const Launch around = launch_of(process_environment());
+    return run_local_ranks(engine, {argv, argv + argc}, engines.here, around);
+  }
   execv(engine.c_str(), arguments.data());
   fail(fmt::format("{} cannot be started: {}", engine, std::strerror(errno)),
        "fathom and fathom-engine belong into the same folder; `cmake --build` makes both");
