@@ -127,7 +127,7 @@ TEST_F(PlotTest, ManyNamesAreToldByTheirFolders) {
       values.push_back({std::string(split) + name, 1.0});
   store.add(run, 0, values);
   EXPECT_THAT(plot({"many", "--metric=zzzzzz"}).err,
-              HasSubstr("HINT: it has alone; eval/train/ and eval/val/: a, b, c, d, e, f, g, h; "
+              HasSubstr("HINT: it has alone; eval/train/, eval/val/: a, b, c, d, e, f, g, h; "
                         "train/: rate\n"));
 }
 

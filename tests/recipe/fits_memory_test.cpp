@@ -93,19 +93,31 @@ TEST_F(FitsMemory, WhatCannotBeKnownIsNotRefused) {
 }
 
 TEST_F(FitsMemory, AnEstimateAboveWhatThereIsIsTold) {
-  config_.data.batch_size = 4096;
+  std::vector<StageRun> stages(1);
+  RunConfig& config = stages.front().config = config_;
+  const auto note = [&](const FileReader& read) {
+    return memory_note(stages, kLetters, read).value_or("");
+  };
+  config.data.batch_size = 4096;
   const FileReader read = machine_of(8 << 20);
-  EXPECT_NO_THROW(require_memory(config_, kLetters, true, read));
-  EXPECT_THAT(memory_note(config_, kLetters, read).value_or(""),
-              AllOf(HasSubstr("training needs about "), HasSubstr("this machine has 8.0 GiB; "),
-                    HasSubstr("--mini_batch_size, now 4,096, ")));
-  config_.data.mini_batch_size = 12;
-  EXPECT_FALSE(memory_note(config_, kLetters, read));
-  config_.data.mini_batch_size.reset();
-  EXPECT_FALSE(memory_note(config_, kLetters, machine_of(1 << 30)));
-  EXPECT_FALSE(memory_note(config_, kLetters, [](const std::string&) { return ""; }));
-  config_.training.device = "cuda";
-  EXPECT_FALSE(memory_note(config_, kLetters, read));
+  EXPECT_NO_THROW(require_memory(config, kLetters, true, read));
+  EXPECT_THAT(note(read), AllOf(HasSubstr("training needs about "),
+                                HasSubstr(", and this machine has 8.0 GiB; "),
+                                HasSubstr("a --mini_batch_size below 4,096 ")));
+  config.data.mini_batch_size = 12;
+  EXPECT_EQ(note(read), "");
+  stages.push_back(stages.front());
+  stages.back().name = "wide";
+  stages.back().config.data.mini_batch_size.reset();
+  EXPECT_THAT(note(read), HasSubstr("the stage \"wide\" needs about "));
+  EXPECT_EQ(note(machine_of(1 << 30)), "");
+  EXPECT_EQ(note([](const std::string&) { return ""; }), "");
+}
+
+TEST_F(FitsMemory, AnEstimateIsOfTheRunsOptimiser) {
+  const double adamw = estimated_memory(config_, kLetters).optimizer;
+  config_.optimizer.optimizer = "sgd";
+  EXPECT_EQ(estimated_memory(config_, kLetters).optimizer, adamw / 2);
 }
 
 TEST_F(FitsMemory, FrozenWeightsHaveNoMoments) {

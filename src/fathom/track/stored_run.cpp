@@ -43,7 +43,7 @@ bool ends_in(const std::string& name, const std::string& typed) {
                     alike);
 }
 
-// Many names are told by their folders, those of the same names together: "eval/train/ and
+// Many names are told by their folders, those with the same ones together: "eval/train/,
 // eval/val/: accuracy, loss".
 std::string listed(const std::vector<std::string>& names) {
   constexpr size_t kMostAlone = 16;
@@ -60,7 +60,7 @@ std::string listed(const std::vector<std::string>& names) {
     const std::string all = join(in, ", ");
     const std::vector<std::string>& folders = folders_of[all];
     if (folders.front() != folder) continue;
-    groups.push_back(folder.empty() ? all : join(folders, " and ") + ": " + all);
+    groups.push_back(folder.empty() ? all : join(folders, ", ") + ": " + all);
   }
   return join(groups, "; ");
 }

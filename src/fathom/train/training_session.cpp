@@ -20,6 +20,7 @@
 #include "fathom/parallel/watched_ranks.h"
 #include "fathom/track/console.h"
 #include "fathom/track/terminal.h"
+#include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/reporter.h"
 
 namespace fathom {
@@ -99,6 +100,9 @@ int train(TrainRequest& request, const ThreadChoice& threads, WatchedRanks& rank
   // weights that do not fit leave no trace.
   Trainer trainer(run_of(request), request.vocab_size, /*folder=*/"");
   trainer.join(ranks.ranks(), request.options.ranks);
+  if (choose_device(request.config.training.device).is_cpu())
+    if (auto note = memory_note(request.stages, request.vocab_size))
+      request.notices.push_back(std::move(*note));
   if (!request.initial_checkpoint.empty()) {
     const std::vector<std::string> missing =
         trainer.start_from(request.initial_checkpoint, request.begin_anew);

@@ -15,8 +15,8 @@
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/track/run_folder.h"
 #include "fathom/track/terminal.h"
+#include "fathom/train/recipe/fits_memory.h"
 #include "fathom/train/recipe/given_instead.h"
-#include "fathom/train/recipe/optimizer_rules.h"
 #include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/registry.h"
 #include "fathom/train/recipe/run_arguments.h"
@@ -46,8 +46,7 @@ Description describe(const RunConfig& config, int64_t vocabulary) {
   d.table = parameter_table(config.model, d.vocab);
   const int64_t T = config.model.backbone.block_size;
   d.flops = flops_per_token(config.model, d.vocab, T);
-  d.memory = training_memory(config.model, d.vocab, config.micro_batch_size(), T);
-  d.memory.optimizer = optimizer_bytes(optimizer_rule(config.optimizer.optimizer), d.table);
+  d.memory = estimated_memory(config, d.vocab);
   return d;
 }
 

@@ -102,20 +102,31 @@ void require_memory(const RunConfig& config, int64_t vocab_size, double bytes,
   if (need > *there) refuse(what + " do not fit", need, *there, lower);
 }
 
-std::optional<std::string> memory_note(const RunConfig& config, int64_t vocab_size,
+MemoryEstimate estimated_memory(const RunConfig& config, int64_t vocab_size) {
+  MemoryEstimate memory = training_memory(config.model, vocab_size, config.micro_batch_size(),
+                                          config.model.backbone.block_size);
+  memory.optimizer = optimizer_bytes(optimizer_rule(config.optimizer.optimizer),
+                                     parameter_table(config.model, vocab_size));
+  return memory;
+}
+
+std::optional<std::string> memory_note(const std::vector<StageRun>& stages, int64_t vocab_size,
                                        const FileReader& read) {
   const std::optional<double> there = memory_of_machine(read);
-  if (!there || !on_this_machine(config)) return std::nullopt;
-  const int64_t sequences = config.micro_batch_size();
-  const double need =
-      training_memory(config.model, vocab_size, sequences, config.model.backbone.block_size)
-          .total();
-  if (need <= *there) return std::nullopt;
-  std::string note = fmt::format(
-      "training needs about {}, as `fathom describe` estimates it, and this machine has {}",
-      human_bytes(need), human_bytes(*there));
-  if (sequences > 1)
-    note += fmt::format("; --mini_batch_size, now {}, makes the same steps of smaller passes",
+  if (!there) return std::nullopt;
+  double most = 0;
+  const StageRun* largest = nullptr;
+  for (const StageRun& stage : stages) {
+    const double need = estimated_memory(stage.config, vocab_size).total();
+    if (need > most) most = need, largest = &stage;
+  }
+  if (most <= *there) return std::nullopt;
+  const std::string who =
+      stages.size() > 1 ? fmt::format("the stage {}", in_quotes(largest->name)) : "training";
+  std::string note = fmt::format("{} needs about {} by an estimate, and this machine has {}", who,
+                                 human_bytes(most), human_bytes(*there));
+  if (const int64_t sequences = largest->config.micro_batch_size(); sequences > 1)
+    note += fmt::format("; a --mini_batch_size below {} makes a step of smaller passes",
                         with_commas(sequences));
   return note;
 }

@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fathom/machine/machine.h"
+#include "fathom/model/spec/parameter_table.h"
 #include "fathom/train/recipe/run_config.h"
+#include "fathom/train/recipe/stage.h"
 
 namespace fathom {
 
@@ -29,9 +32,12 @@ void require_memory(const RunConfig& config, int64_t vocab_size, double bytes,
                     const std::string& what, const std::string& lower,
                     const FileReader& read = read_system_file);
 
-// Of training that is not refused, but whose estimate (training_memory) is more than there is: a
-// sentence with both.
-std::optional<std::string> memory_note(const RunConfig& config, int64_t vocab_size,
+// Of a training step with the run's own optimiser.
+MemoryEstimate estimated_memory(const RunConfig& config, int64_t vocab_size);
+
+// Of training on this machine's processors that is not refused, but whose estimate is more than
+// there is, in the stage that needs most: a sentence with both.
+std::optional<std::string> memory_note(const std::vector<StageRun>& stages, int64_t vocab_size,
                                        const FileReader& read = read_system_file);
 
 }  // namespace fathom

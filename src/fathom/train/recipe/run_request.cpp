@@ -194,15 +194,12 @@ void compare_blocks(TrainRequest& request) {
 }
 
 // Of every stage: the largest one fits, and what freeze and parameter_groups name is there.
-void check_stages(TrainRequest& request) {
-  std::optional<std::string> note;
+void check_stages(const TrainRequest& request) {
   for (const StageRun& stage : request.stages) {
     require_memory(stage.config, request.vocab_size, /*training=*/true);
-    if (!note) note = memory_note(stage.config, request.vocab_size);
     parameter_settings(stage.config.optimizer,
                        parameter_table(stage.config.model, request.vocab_size));
   }
-  if (note) request.notices.push_back(*note);
 }
 
 // The stage where the run begins, or stands.
