@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <string>
@@ -10,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "e2e/small_run.h"
+#include "fathom/parallel/meeting.h"
 #include "fathom/parallel/watched_ranks.h"
 #include "parallel/rank_threads.h"
 
@@ -172,6 +174,46 @@ TEST_F(AgentStore, RankZeroIsMissedToo) {
 }
 
 // As processes. The agent of rank 0 has counted a restart, that of rank 1 has not.
+TEST_F(AgentStore, RanksOfAnotherStartAreToldSo) {
+  std::string late, other;
+  {
+    std::thread zero([&] { meet(0, 2); });
+    meet(1, 2);
+    zero.join();
+  }
+  // Another job's rank 1 that has found this one's store; and one that knows of three ranks.
+  late = meet(1, 2, 300ms), other = meet(2, 3, 300ms);
+  EXPECT_THAT(late, HasSubstr("within 0.3 s: those who are there have met without it"));
+  EXPECT_THAT(other, HasSubstr("within 0.3 s: rank 0 is one of 2 there"));
+}
+
+// As libtorch 2.6 has one whose machine was stopped: it is asked, and never answers.
+class SilentStore : public c10d::Store {
+ public:
+  void set(const std::string& /*key*/, const std::vector<uint8_t>& /*value*/) override {}
+  std::vector<uint8_t> get(const std::string& /*key*/) override { return {}; }
+  int64_t add(const std::string& /*key*/, int64_t /*value*/) override {
+    while (true) pause();
+  }
+  bool deleteKey(const std::string& /*key*/) override { return false; }
+  bool check(const std::vector<std::string>& /*keys*/) override { return false; }
+  int64_t getNumKeys() override { return 0; }
+  void wait(const std::vector<std::string>& /*keys*/) override {}
+  void wait(const std::vector<std::string>& /*keys*/,
+            const std::chrono::milliseconds& /*timeout*/) override {}
+};
+
+TEST_F(AgentStore, OneThatIsSilentEndsTheProcess) {
+  RanksOptions options = within(100ms);
+  options.timeout = 100ms;
+  const auto wait_for_ever = [&] {
+    SilentStore store;
+    Wait wait(options.start());
+    fathom::meet(store, launch(1, 2), options, wait);
+  };
+  EXPECT_EXIT(wait_for_ever(), ::testing::ExitedWithCode(1), "the store does not answer any more");
+}
+
 TEST_F(AgentStore, ProcessesWhoseAgentsCountDifferentlyTrain) {
   const SmallRuns runs;
   std::vector<pid_t> ranks;

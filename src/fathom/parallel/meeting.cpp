@@ -10,17 +10,24 @@
 #ifdef USE_C10D_GLOO
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <iterator>
+#include <mutex>
 #include <random>
 #include <sstream>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/track/guarded.h"
 
 namespace fathom {
 namespace {
@@ -38,6 +45,49 @@ std::string drawn_name() {
 std::string at_place(const Launch& launch) {
   return launch.file.empty() ? " at " + place_of(launch) : "";
 }
+
+Error not_met(const Launch& launch, const RanksOptions& options, const std::string& why,
+              std::string hint = "") {
+  if (hint.empty())
+    hint = launch.file.empty()
+               ? "all ranks are started with the same command, and reach rank 0's machine at that "
+                 "port"
+               : "a smaller --nproc starts sooner, and so does a machine with less to do";
+  return {ErrorKind::kFailure,
+          fmt::format("rank {} of {} did not meet the others{} within {:g} s: {}", launch.rank,
+                      launch.size, at_place(launch),
+                      static_cast<double>(options.start_timeout.count()) / 1000, why),
+          hint};
+}
+
+// Ends this process where the store says nothing any more, for whose answers libtorch 2.6 waits
+// without end.
+class LastMoment {
+ public:
+  LastMoment(std::chrono::milliseconds patience, Error error)
+      : thread_([this, patience, error = std::move(error)] {
+          std::unique_lock<std::mutex> lock(mutex_);
+          if (over_.wait_for(lock, patience, [this] { return is_over_; })) return;
+          print_error(error);
+          _exit(1);
+        }) {}
+  ~LastMoment() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      is_over_ = true;
+    }
+    over_.notify_all();
+    thread_.join();
+  }
+  LastMoment(const LastMoment&) = delete;
+  LastMoment& operator=(const LastMoment&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable over_;
+  bool is_over_ = false;
+  std::thread thread_;  // the last: it sees the others
+};
 
 class Meeting {
  public:
@@ -59,8 +109,7 @@ class Meeting {
     // After its first seconds: so that all of them ask no more than some thousand times a second.
     const std::chrono::milliseconds longest_pause(std::max(50, launch_.size));
     while (!(launch_.is_first() ? lets_go() : may_go()))
-      if (!wait.moment(what, longest_pause))
-        fail_to_meet(launch_, options_, "it waits for " + missing());
+      if (!wait.moment(what, longest_pause)) fail_alone();
     return meeting_;
   }
 
@@ -122,14 +171,17 @@ class Meeting {
     return !meeting_.empty() && count(key_of_go()) > 0;
   }
 
-  void look_for_own_name() {
+  // The meeting's name, and those of its ranks.
+  std::vector<std::string> published() {
     std::istringstream words(read(kMeeting));
-    std::string meeting;
-    words >> meeting;
-    const std::vector<std::string> names{std::istream_iterator<std::string>(words), {}};
-    if (names.size() == static_cast<size_t>(launch_.size) &&
-        names[static_cast<size_t>(launch_.rank)] == name_) {
-      if (meeting != meeting_) enter(meeting);
+    return {std::istream_iterator<std::string>(words), {}};
+  }
+
+  void look_for_own_name() {
+    const std::vector<std::string> words = published();
+    if (words.size() == static_cast<size_t>(launch_.size) + 1 &&
+        words[static_cast<size_t>(launch_.rank) + 1] == name_) {
+      if (words[0] != meeting_) enter(words[0]);
       return;
     }
     meeting_.clear();
@@ -155,6 +207,17 @@ class Meeting {
            (more > 0 ? fmt::format(" and {} more", more) : "");
   }
 
+  [[noreturn]] void fail_alone() {
+    std::vector<std::string> words;
+    if (meeting_.empty() && count(kMeetings) > 0) words = published();
+    if (!words.empty() && words.size() != static_cast<size_t>(launch_.size) + 1)
+      fail_to_meet(launch_, options_, fmt::format("rank 0 is one of {} there", words.size() - 1));
+    if (!words.empty() && count(words[0] + "/go") > 0)
+      throw not_met(launch_, options_, "those who are there have met without it",
+                    "two runs at a time need two places to meet (MASTER_PORT)");
+    fail_to_meet(launch_, options_, "it waits for " + missing());
+  }
+
   [[noreturn]] void fail_as_replaced() const {
     fail(fmt::format("another process was started as rank {} of {}{} after this one, and takes its "
                      "place",
@@ -178,16 +241,13 @@ std::string key_of_presence(int rank) {
 }
 
 void fail_to_meet(const Launch& launch, const RanksOptions& options, const std::string& why) {
-  fail(fmt::format("rank {} of {} did not meet the others{} within {:g} s: {}", launch.rank,
-                   launch.size, at_place(launch),
-                   static_cast<double>(options.start_timeout.count()) / 1000, why),
-       launch.file.empty()
-           ? "all ranks are started with the same command, and reach rank 0's machine at that port"
-           : "a smaller --nproc starts sooner, and so does a machine with less to do");
+  throw not_met(launch, options, why);
 }
 
 std::string meet(c10d::Store& store, const Launch& launch, const RanksOptions& options,
                  Wait& wait) {
+  const LastMoment last(options.start_timeout + options.timeout,
+                        not_met(launch, options, "the store does not answer any more"));
   return Meeting(store, launch, options).meet(wait);
 }
 

@@ -12,9 +12,9 @@
 namespace fathom {
 
 // Returns when all are there: the name of this meeting, below which keys are theirs alone. By
-// libtorch 1.13 the store answers within half of options.timeout from now on, or throws; by 2.6 one
-// that is stopped is waited for. Throws Error: who did not come; that another process has become
-// this rank.
+// libtorch 1.13 the store answers within half of options.timeout from now on, or throws. Throws
+// Error: who did not come; that another process has become this rank. Where a store does not answer
+// and 2.6 does not throw, the process ends with that sentence.
 std::string meet(c10d::Store& store, const Launch& launch, const RanksOptions& options, Wait& wait);
 
 // Below a meeting's name; there from its beginning.
