@@ -94,10 +94,9 @@ TrainingSamples::Read TrainingSamples::read(const std::vector<int64_t>& text) co
   const at::NoGradGuard no_grad;
   const DepthWalk& walk = model_.walk();
   const auto sees = static_cast<size_t>(walk.backbone().block_size) - (shift_ ? 1 : 0);
-  std::vector<int64_t> rows;
-  if (shift_) rows.push_back(*shift_);
-  rows.insert(rows.end(), text.end() - static_cast<std::ptrdiff_t>(std::min(sees, text.size())),
-              text.end());
+  const auto begin = text.end() - static_cast<std::ptrdiff_t>(std::min(sees, text.size()));
+  std::vector<int64_t> rows(begin, text.end());
+  if (shift_) rows.insert(rows.begin(), *shift_);
   Batch batch;
   const at::Device device = model_.parameters().all().front().tensor.device();
   batch.tokens_BT = index_tensor(rows, device).unsqueeze(0);
