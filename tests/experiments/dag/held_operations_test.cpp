@@ -136,19 +136,30 @@ TEST(HeldOperations, AreRefusedWhereLabelsAreLearned) {
   const Error error = refused({ops, examples});
   EXPECT_THAT(error.what(), HasSubstr("dag_ops = \"add, max, identity\" has max, which no text "
                                       "writes down"));
-  EXPECT_THAT(error.hint(), HasSubstr("leave it out of dag_ops"));
+  EXPECT_EQ(error.hint(),
+            "leave it out of dag_ops, or --stream_share=1, for streams have no labels");
   // Even where the texts keep to the others.
   EXPECT_THAT(refused({ops, examples, {"number_operations", "add"}}).what(), HasSubstr("has max"));
-  EXPECT_THAT(refusal_of([&] {
-                numbers_of(resolved("dag_predictor_small", {{"dag_ops", "add, log"}}).config);
-              }).what(),
-              HasSubstr("has log"));
+  const Error predictor = refusal_of([] {
+    resolved("dag_predictor_small", {{"dag_ops", "add, log"}});
+  });
+  EXPECT_THAT(predictor.what(), HasSubstr("has log"));
+  EXPECT_EQ(predictor.hint(), "leave it out of dag_ops") << "it has nothing but labels";
   // Texts have those that they can; nobody is asked for what is not learned.
   EXPECT_EQ(drawn({ops}), (std::vector<O>{O::kAdd, O::kIdentity}));
   EXPECT_EQ(drawn({ops, examples, {"op_loss_weight", "0"}}).size(), 2U);
   EXPECT_EQ(drawn({{"dag_ops", "max, min, identity"}}).size(), 5U);
   EXPECT_THAT(refused({{"number_operations", "add, power"}}).what(),
               HasSubstr("number_operations = \"add, power\" has power, which no text writes down"));
+}
+
+// An evaluation on examples teaches nothing.
+TEST(HeldOperations, AreRefusedOfATrainingAlone) {
+  RunConfig asked =
+      resolved("dag_small_stack", {{"dag_ops", "add, max, identity, log, power"}}).config;
+  asked.data.numbers.stream_share = 0;
+  EXPECT_EQ(operations_of(numbers_of(asked)), (std::vector<O>{O::kAdd, O::kIdentity}));
+  EXPECT_NO_THROW(check(numbers_of(asked)));
 }
 
 }  // namespace
