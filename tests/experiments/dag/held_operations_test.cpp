@@ -36,6 +36,7 @@ TEST(HeldOperations, AreCountedWhereTheyAreHeld) {
                                    {O::kPower, 7, 0, 1, 0, 0},
                                    {O::kPower, 0, 3, 0, 0, 0},
                                    {O::kPower, 0, 0, 0, 0, 0},
+                                   {O::kPower, 0, 4, 0, 0, 0},
                                    {O::kPower, 0, -1, 0, 0, 1},
                                    {O::kLog, -7.5, 1, std::log(7.5), 0, 0},
                                    {O::kLog, 1, 1, 0, 0, 0},
@@ -68,6 +69,34 @@ TEST(HeldOperations, AreCountedWhereTheyAreHeld) {
       else
         EXPECT_FALSE(std::isfinite(read));
     }
+}
+
+// In single precision a power of what stands for 0 is beyond what is carried, and 0's is not.
+TEST(HeldOperations, APowerOfZeroReachesNoLimit) {
+  const auto clamped = [](double x) {
+    ArithmeticCounts counts;
+    const auto number = [](double v) { return of_type(linear_of({v}), at::kFloat); };
+    dag::apply(O::kPower, number(x), number(4), {Clip::kNone, 0}, &counts);
+    return counts.clamped;
+  };
+  EXPECT_EQ(clamped(0), 0);
+  EXPECT_EQ(clamped(1e-8), 1);
+}
+
+// A guard of the trainer has to see it.
+TEST(HeldOperations, OfZeroKeepWhatIsNoNumber) {
+  const auto has_none = [](O operation, const Numbers& x, const Numbers& y) {
+    ArithmeticCounts counts;
+    const Numbers z = dag::apply(operation, x, y, {}, &counts);
+    return counts.nonfinite == 1 && std::isnan(z.value().item<double>());
+  };
+  const auto of = [](double sign, double log) -> Numbers {
+    return {{}, tensor_of({sign}, {1}), tensor_of({log}, {1})};
+  };
+  EXPECT_TRUE(has_none(O::kPower, of(0, 0), of(1, NAN)));
+  EXPECT_TRUE(has_none(O::kPower, of(0, 0), of(NAN, 1)));
+  EXPECT_TRUE(has_none(O::kPower, of(0, NAN), of(1, 1)));
+  EXPECT_TRUE(has_none(O::kLog, of(0, NAN), of(1, 1)));
 }
 
 // By what signs they have, however sure, and then by their sizes.
