@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 
+#include "experiments/dag/held_logs.h"
 #include "experiments/dag/precision.h"
 #include "fathom/base/error.h"
 
@@ -23,7 +24,7 @@ constexpr double kLeastDivisor = 1e-8;
 struct Unclipped {
   Numbers result;
   Tensor cancelled, divided_by_zero;
-  Tensor held = {};  // to what power and log are held to
+  Tensor held = {};  // what power and log are held to
 };
 
 // The least distance of two logs where one number is taken from the other: any but 0, whose slope
@@ -80,7 +81,7 @@ Unclipped log_power(const Numbers& x, const Numbers& y) {
   const Tensor exponent = y.sign * y.log.clamp_max(kMostLogOfExponent).exp();
   const Tensor log =
       exponent.clamp(-kMostExponent, kMostExponent) * x.log.clamp_max(kLogOfMostBase);
-  return {{{}, x.sign, log.masked_fill(x_zero, 0)},
+  return {{{}, x.sign, log.masked_fill(x_zero & ~log.isnan(), 0)},
           {},
           x_zero & (y.sign < 0),
           (exponent.abs() > kMostExponent) | ((x.log > kLogOfMostBase) & ~x_zero)};
@@ -89,7 +90,7 @@ Unclipped log_power(const Numbers& x, const Numbers& y) {
 Unclipped log_logarithm(const Numbers& x) {
   const Tensor x_zero = x.sign == 0, size = x.log.abs();
   Tensor log = size.clamp(least_distance(size.scalar_type()), kMostLog).log();
-  log = log.masked_fill(x.log == 0, 0).masked_fill(x_zero, std::log(kMostLog));
+  log = log.masked_fill(x.log == 0, 0).masked_fill(x_zero & ~log.isnan(), std::log(kMostLog));
   // The difference: of no number there is no logarithm.
   const Tensor sign = x.log.sign().masked_fill(x_zero, -1) + (x.sign - x.sign);
   return {{{}, sign, log}, {}, {}, x_zero | (size > kMostLog)};
@@ -129,7 +130,7 @@ Unclipped linear_power(const Tensor& x, const Tensor& y) {
   return {{x.detach().sign() * log.clamp(-most, most).exp(), {}, {}},
           {},
           (x == 0) & (y < 0),
-          (y.abs() > kMostExponent) | (size > kMostBase) | (log.abs() > most)};
+          (y.abs() > kMostExponent) | (size > kMostBase) | ((log.abs() > most) & (x != 0))};
 }
 
 Unclipped linear_logarithm(const Tensor& x) {

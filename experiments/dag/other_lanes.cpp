@@ -1,4 +1,5 @@
 // Max, min, power and log of some rows side by side.
+#include "experiments/dag/held_logs.h"
 #include "experiments/dag/program_lanes.h"
 
 namespace fathom::dag {
@@ -62,8 +63,9 @@ NumberLanes logarithm_of(const NumberLanes& x) {
   size = size < least ? least : size > most ? most : size;
   const Lanes sign = x_zero ? all(-1) : x.log > 0 ? all(1) : x.log < 0 ? all(-1) : all(0);
   const Lanes log = x.log == 0 ? all(0) : log_of(size);
+  const IntLanes of_zero = x_zero & (log == log);
   // The difference: of no number there is no logarithm.
-  return {sign + (x.sign - x.sign), x_zero ? log_of(most) : log};
+  return {sign + (x.sign - x.sign), of_zero ? log_of(most) : log};
 }
 
 IntLanes logarithm_held(const NumberLanes& x) {
@@ -82,7 +84,8 @@ NumberLanes other_result_of(Operation operation, const NumberLanes& x, const Num
   if (operation == Operation::kMin) return mixed_of(share_of_larger(y, x), x, y);
   if (operation == Operation::kLog) return logarithm_of(x);
   const PowerLanes p(x, y);
-  return {x.sign, p.x_zero ? all(0) : p.exponent * p.base};
+  const Lanes log = p.exponent * p.base;
+  return {x.sign, p.x_zero & (log == log) ? all(0) : log};
 }
 
 void other_slopes_of(Operation operation, const NumberLanes& x, const NumberLanes& y,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
 
 namespace fathom::dag {
 namespace {
@@ -19,23 +20,32 @@ std::string unwrapped(const std::string& formula) {
   return is_wrapped(formula) ? formula.substr(1, formula.size() - 2) : formula;
 }
 
+// Operation k of its operands' formulas.
+std::string joined(const TokenProgram& program, size_t k, const std::string& first,
+                   const std::string& second) {
+  const std::string& name = program.operations[k];
+  const std::string sign = sign_of(operation_named(name));
+  if (!sign.empty()) return fmt::format("({} {} {})", first, sign, second);
+  if (is_identity(name)) return first;
+  return fmt::format("{}({}{})", name, unwrapped(first),
+                     takes_two(program, k) ? ", " + unwrapped(second) : "");
+}
+
 // Of each node its formula, within parentheses where it is one of two.
 std::vector<std::string> formulas_of(const TokenProgram& program) {
+  const size_t V = program.values.size();
   std::vector<std::string> formulas;
-  for (size_t v = 0; v < program.values.size(); ++v)
-    formulas.push_back(report::shown(node_value(program, v), kProgramValue));
+  for (size_t v = 0; v < V; ++v)
+    formulas.push_back(report::shown(node_value(program, v), kValueForm));
+  const auto name_of = [&](size_t node) {
+    return node < V ? formulas[node] : node_name(program, node);
+  };
   for (size_t k = 0; k < program.operations.size(); ++k) {
     const auto [first, second] = operands_of(program, k);
-    const std::string& name = program.operations[k];
-    const std::string sign = sign_of(operation_named(name));
-    std::string formula = formulas.at(first);
-    if (!sign.empty())
-      formula = fmt::format("({} {} {})", formula, sign, formulas.at(second));
-    else if (!is_identity(name))
-      formula = fmt::format("{}({}{})", name, unwrapped(formula),
-                            takes_two(program, k) ? ", " + unwrapped(formulas.at(second)) : "");
-    const size_t node = program.values.size() + k;
-    formulas.push_back(formula.size() > kLongestFormula ? node_name(program, node) : formula);
+    std::string formula = joined(program, k, formulas.at(first), formulas.at(second));
+    if (formula.size() > kLongestFormula)
+      formula = joined(program, k, name_of(first), name_of(second));
+    formulas.push_back(std::move(formula));
   }
   return formulas;
 }
@@ -106,7 +116,7 @@ std::string formula_of(const TokenProgram& program) {
 
 std::string equation_of(const TokenProgram& program) {
   return equation(formula_of(program), has_step(program, [](size_t) { return true; }),
-                  program.hard_values.back(), divides_by_zero(program), kProgramValue);
+                  program.hard_values.back(), divides_by_zero(program), kValueForm);
 }
 
 std::string equation(const std::string& formula, bool computes, double value, bool divides_by_zero,

@@ -13,7 +13,7 @@
 
 namespace fathom::dag {
 
-inline constexpr report::NumberForm kProgramValue = {report::NumberForm::Kind::kGeneral, 4};
+inline constexpr report::NumberForm kValueForm = {report::NumberForm::Kind::kGeneral, 4};
 
 std::string node_name(const TokenProgram& program, size_t node);  // "value 2", "step 1"
 // What the chosen program has there. A sign in between is one of 1 or -1 to it, as in its results.

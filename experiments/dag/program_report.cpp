@@ -32,14 +32,14 @@ report::Table values_table(const TextPrograms& text, const TokenProgram& program
   table.columns = {{"", Align::kLeft},
                    {"sign", Align::kRight, {NumberForm::Kind::kFixed, 3}},
                    {"ln|v|", Align::kRight, {NumberForm::Kind::kFixed, 3}},
-                   {"value", Align::kRight, kProgramValue}};
+                   {"value", Align::kRight, kValueForm}};
   // What is chosen has whole signs: beside a number whose sign the model is not sure of.
   const size_t V = program.values.size();
   bool has_chosen = false;
   for (size_t v = 0; v < V; ++v)
-    has_chosen = has_chosen || report::shown(program.values[v], kProgramValue) !=
-                                   report::shown(node_value(program, v), kProgramValue);
-  if (has_chosen) table.columns.push_back({"chosen", Align::kRight, kProgramValue});
+    has_chosen = has_chosen || report::shown(program.values[v], kValueForm) !=
+                                   report::shown(node_value(program, v), kValueForm);
+  if (has_chosen) table.columns.push_back({"chosen", Align::kRight, kValueForm});
   const bool written = is_written_alike(text);
   if (written)
     table.columns.insert(table.columns.end(),
@@ -77,9 +77,9 @@ report::Table operations_table(const TextPrograms& text, const TokenProgram& pro
                    {"operation", Align::kLeft},
                    {"first", Align::kLeft},
                    {"second", Align::kLeft},
-                   {"result", Align::kRight, kProgramValue}};
+                   {"result", Align::kRight, kValueForm}};
   const bool mixed = !program.step_values.empty();
-  if (mixed) table.columns.push_back({"mixed", Align::kRight, kProgramValue});
+  if (mixed) table.columns.push_back({"mixed", Align::kRight, kValueForm});
   const bool written = is_written_alike(text);
   if (written)
     table.columns.insert(table.columns.end(),
@@ -137,11 +137,13 @@ std::vector<double> stage_means(const TextPrograms& text) {
 report::Table stages_table(const TextPrograms& text) {
   report::Table table;
   table.title = text.predictor ? "values of each stage" : "values of each stage, mixed";
-  table.columns = {{"", Align::kRight}, {"token", Align::kLeft}};
-  for (size_t k = 0; k <= text.programs.front().operations.size(); ++k)
-    table.columns.push_back(
-        {k == 0 ? "begins with" : fmt::format("step {}", k), Align::kRight, kProgramValue});
-  table.columns.push_back({"mean", Align::kRight, kProgramValue});
+  const bool stack = text.settings.executor == Executor::kStack;
+  table.columns = {{"", Align::kRight},
+                   {"token", Align::kLeft},
+                   {stack ? "begins with (top)" : "begins with", Align::kRight, kValueForm}};
+  for (size_t k = 1; k <= text.programs.front().operations.size(); ++k)
+    table.columns.push_back({fmt::format("step {}", k), Align::kRight, kValueForm});
+  table.columns.push_back({"mean", Align::kRight, kValueForm});
   const auto add = [&](std::vector<Cell> row, const std::vector<double>& stages) {
     row.insert(row.end(), stages.begin(), stages.end());
     row.emplace_back(mean_of(stages));
@@ -281,9 +283,9 @@ report::Graph graph_of(const TokenProgram& program) {
     if (node >= V)
       out.lines.push_back(fmt::format("{} {}", program.operations[node - V],
                                       report::shown(program.operation_shares[node - V], kShare)));
-    out.lines.push_back(report::shown(node_value(program, node), kProgramValue));
+    out.lines.push_back(report::shown(node_value(program, node), kValueForm));
     if (node >= V && !program.step_values.empty())
-      out.lines.push_back("mixed " + report::shown(program.step_values[node - V], kProgramValue));
+      out.lines.push_back("mixed " + report::shown(program.step_values[node - V], kValueForm));
     if (reached[node]) out.shade = node < V ? 0 : 0.5;
     out.marked = node + 1 == V + D;
     graph.nodes.push_back(std::move(out));
@@ -305,9 +307,9 @@ report::Report program_report(const TextPrograms& text, size_t token) {
   std::string lines = "chosen: " + equation_of(program);
   if (!program.step_values.empty())
     lines += fmt::format("\nmixed by all shares: {}",
-                         report::shown(program.step_values.back(), kProgramValue));
+                         report::shown(program.step_values.back(), kValueForm));
   if (!text.predictor && text.settings.fold == Fold::kGate)
-    lines += fmt::format("\ngate: {}", report::shown(program.gate, kProgramValue));
+    lines += fmt::format("\ngate: {}", report::shown(program.gate, kValueForm));
   lines += "\n" + written_sentence(text.written);
   if (text.settings.targets == Targets::kSequence)
     lines +=
@@ -332,8 +334,8 @@ report::Report programs_report(const TextPrograms& text) {
   table.columns = {{"", Align::kRight},
                    {"token", Align::kLeft},
                    {"chosen", Align::kLeft},
-                   {"result", Align::kRight, kProgramValue}};
-  if (!text.predictor) table.columns.push_back({"mixed", Align::kRight, kProgramValue});
+                   {"result", Align::kRight, kValueForm}};
+  if (!text.predictor) table.columns.push_back({"mixed", Align::kRight, kValueForm});
   if (gated) table.columns.push_back({"gate", Align::kRight, {NumberForm::Kind::kFixed, 3}});
   for (size_t token = 0; token < text.programs.size(); ++token) {
     const TokenProgram& program = text.programs[token];

@@ -165,7 +165,7 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
            "names of operations, in the order in which a program chooses among them; empty: add, "
            "identity, multiply, subtract of scratch, and add, subtract, multiply, divide, identity "
            "of the stack; besides these max, min, power and log, which no text writes down: for "
-           "models that learn no programs from labels")
+           "models that learn no operations from labels")
       .shapes_weights();
   const char* const kAdapter = "one more norm in front of what makes the program";
   if (predictor) {

@@ -18,11 +18,6 @@ enum class Select { kSoft, kGumbel, kGumbelSt, kStArgmax };
 enum class Clip { kClamp, kTanh, kNone };
 enum class Targets { kToken, kSequence };
 
-// Of power in the sign/log domain: ln kMostBase; and what ln|y| of its exponent y is held to, which
-// is far beyond kMostExponent and not beyond single precision.
-inline constexpr double kLogOfMostBase = 6.907755278982137;
-inline constexpr double kMostLogOfExponent = 60;
-
 struct DagSettings {
   int64_t depth = 4;  // 0: the plain model
   Executor executor = Executor::kScratch;

@@ -313,6 +313,13 @@ TEST(NumberExamplesTest, SettingsWithoutAMeaningAreRefused) {
               HasSubstr("number_operations"));
   EXPECT_THAT(refusal([](Config& c) { c.operations = "add, power"; }),
               HasSubstr("has power, which no text writes down"));
+  const Error unknown = caught([] {
+    Config c;
+    c.operations = "add, mod";
+    check(c);
+  });
+  EXPECT_EQ(unknown.what(), std::string("\"mod\" is no operation"));
+  EXPECT_EQ(unknown.hint(), "allowed: add, subtract, multiply, divide, identity");
   const auto without_a_value = [&](double low, double high, int64_t decimals) {
     return refusal([=](Config& c) {
       c.value_range = {low, high};

@@ -291,7 +291,9 @@ TEST(FusedExecutor, WhatIsNoNumberStaysNone) {
     for (const bool log : {true, false})
       for (const int64_t operand : {0, 1}) {
         ProgramCase c = random_case(/*stack=*/true, 6, 1, /*soft=*/false, 9);
-        c.sign = at::full({6, 2}, 0.5f), c.log = random_normal({6, 2}, 2).to(at::kFloat);
+        c.sign = at::full({6, 2}, 0.5f);
+        c.sign[1][0].zero_(), c.sign[2][1].zero_();
+        c.log = random_normal({6, 2}, 2).to(at::kFloat);
         c.op = at::zeros({6, 1, kNames}), c.op.select(2, int64_t(operation)).fill_(1);
         (log ? c.log : c.sign).select(1, operand).fill_(NAN);
         const Numbers value = run_form(Form::kFused, c, c.inputs()).value;

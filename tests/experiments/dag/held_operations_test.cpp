@@ -36,6 +36,7 @@ TEST(HeldOperations, AreCountedWhereTheyAreHeld) {
                                    {O::kPower, 7, 0, 1, 0, 0},
                                    {O::kPower, 0, 3, 0, 0, 0},
                                    {O::kPower, 0, 0, 0, 0, 0},
+                                   {O::kPower, 0, 4, 0, 0, 0},
                                    {O::kPower, 0, -1, 0, 0, 1},
                                    {O::kLog, -7.5, 1, std::log(7.5), 0, 0},
                                    {O::kLog, 1, 1, 0, 0, 0},
@@ -68,6 +69,34 @@ TEST(HeldOperations, AreCountedWhereTheyAreHeld) {
       else
         EXPECT_FALSE(std::isfinite(read));
     }
+}
+
+// In single precision a power of what stands for 0 is beyond what is carried, and 0's is not.
+TEST(HeldOperations, APowerOfZeroReachesNoLimit) {
+  const auto clamped = [](double x) {
+    ArithmeticCounts counts;
+    const auto number = [](double v) { return of_type(linear_of({v}), at::kFloat); };
+    dag::apply(O::kPower, number(x), number(4), {Clip::kNone, 0}, &counts);
+    return counts.clamped;
+  };
+  EXPECT_EQ(clamped(0), 0);
+  EXPECT_EQ(clamped(1e-8), 1);
+}
+
+// A guard of the trainer has to see it.
+TEST(HeldOperations, OfZeroKeepWhatIsNoNumber) {
+  const auto has_none = [](O operation, const Numbers& x, const Numbers& y) {
+    ArithmeticCounts counts;
+    const Numbers z = dag::apply(operation, x, y, {}, &counts);
+    return counts.nonfinite == 1 && std::isnan(z.value().item<double>());
+  };
+  const auto of = [](double sign, double log) -> Numbers {
+    return {{}, tensor_of({sign}, {1}), tensor_of({log}, {1})};
+  };
+  EXPECT_TRUE(has_none(O::kPower, of(0, 0), of(1, NAN)));
+  EXPECT_TRUE(has_none(O::kPower, of(0, 0), of(NAN, 1)));
+  EXPECT_TRUE(has_none(O::kPower, of(0, NAN), of(1, 1)));
+  EXPECT_TRUE(has_none(O::kLog, of(0, NAN), of(1, 1)));
 }
 
 // By what signs they have, however sure, and then by their sizes.
@@ -136,19 +165,30 @@ TEST(HeldOperations, AreRefusedWhereLabelsAreLearned) {
   const Error error = refused({ops, examples});
   EXPECT_THAT(error.what(), HasSubstr("dag_ops = \"add, max, identity\" has max, which no text "
                                       "writes down"));
-  EXPECT_THAT(error.hint(), HasSubstr("leave it out of dag_ops"));
+  EXPECT_EQ(error.hint(),
+            "leave it out of dag_ops, or --stream_share=1, for streams have no labels");
   // Even where the texts keep to the others.
   EXPECT_THAT(refused({ops, examples, {"number_operations", "add"}}).what(), HasSubstr("has max"));
-  EXPECT_THAT(refusal_of([&] {
-                numbers_of(resolved("dag_predictor_small", {{"dag_ops", "add, log"}}).config);
-              }).what(),
-              HasSubstr("has log"));
+  const Error predictor = refusal_of([] {
+    resolved("dag_predictor_small", {{"dag_ops", "add, log"}});
+  });
+  EXPECT_THAT(predictor.what(), HasSubstr("has log"));
+  EXPECT_EQ(predictor.hint(), "leave it out of dag_ops") << "it has nothing but labels";
   // Texts have those that they can; nobody is asked for what is not learned.
   EXPECT_EQ(drawn({ops}), (std::vector<O>{O::kAdd, O::kIdentity}));
   EXPECT_EQ(drawn({ops, examples, {"op_loss_weight", "0"}}).size(), 2U);
   EXPECT_EQ(drawn({{"dag_ops", "max, min, identity"}}).size(), 5U);
   EXPECT_THAT(refused({{"number_operations", "add, power"}}).what(),
               HasSubstr("number_operations = \"add, power\" has power, which no text writes down"));
+}
+
+// An evaluation on examples teaches nothing.
+TEST(HeldOperations, AreRefusedOfATrainingAlone) {
+  RunConfig asked =
+      resolved("dag_small_stack", {{"dag_ops", "add, max, identity, log, power"}}).config;
+  asked.data.numbers.stream_share = 0;
+  EXPECT_EQ(operations_of(numbers_of(asked)), (std::vector<O>{O::kAdd, O::kIdentity}));
+  EXPECT_NO_THROW(check(numbers_of(asked)));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Programs of tokens as formulas, graphs, tables and JSON, beside what the text says.
 #include "experiments/dag/program_report.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -113,6 +114,14 @@ TEST(ProgramReport, ALongFormulaNamesItsSteps) {
   }
   EXPECT_LT(formula_of(p).size(), 250u);
   EXPECT_THAT(formula_of(p), HasSubstr("step "));
+  // One that is longer by its last step is not that step's own name.
+  p.operations.assign(60, "max");
+  for (size_t depth = 1; depth <= p.operations.size(); ++depth) {
+    TokenProgram q = p;
+    q.operations.resize(depth), q.operand1.resize(depth), q.operand2.resize(depth);
+    EXPECT_THAT(formula_of(q), Not(HasSubstr(fmt::format("step {}", depth)))) << depth;
+    EXPECT_LE(formula_of(q).size(), 100u);
+  }
 }
 
 TEST(ProgramReport, WhatIsWrittenIsReadInWordsAndSigns) {
@@ -312,7 +321,8 @@ TEST(ProgramReport, OfAllTokensHasTheValuesOfEachStageAndTheirMeans) {
   text.programs[0].step_values = {INFINITY, 4.6};
   const report::Report report = programs_report(text);
   const std::string terminal = report::render_terminal(report);
-  EXPECT_THAT(terminal, ::testing::ContainsRegex("token +begins with +step 1 +step 2 +mean"));
+  EXPECT_THAT(terminal,
+              ::testing::ContainsRegex("token +begins with \\(top\\) +step 1 +step 2 +mean"));
   EXPECT_THAT(terminal, ::testing::ContainsRegex("1 +\"- 3.4\\)\" +3.4 +10.3 +16.9 +10.2"));
   EXPECT_THAT(terminal, ::testing::ContainsRegex("mean +2.4 +10.3 +10.75 +7.817"));
   const auto json = nlohmann::json::parse(report::render_json(report));

@@ -59,7 +59,10 @@ std::optional<DagRequest> parse_dag(const Arguments& arguments) {
           "go on by \" =\" or a line break, or else the last")
       .at_least(0)
       .at_most(1 << 25);
-  list.add("all", request.all, "a table of all tokens' programs in place of one");
+  list.add(
+      "all", request.all,
+      "tables of all tokens' programs and of their values at every stage, in place of one token's "
+      "program");
   add_fields(list, request.output);
   if (!parse_into(line, arguments, list)) return std::nullopt;
   request.text = start_text(text);

@@ -8,6 +8,7 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/numbers/example.h"
+#include "fathom/data/numbers/operation_names.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 
@@ -210,7 +211,7 @@ void check(const NumbersConfig& config) {
 
 std::vector<Operation> operations_of(const NumbersConfig& config) {
   if (config.operations.empty()) return {kWrittenOperations.begin(), kWrittenOperations.end()};
-  const std::vector<Operation> named = operations_named(config.operations);
+  const std::vector<Operation> named = operations_named_for_texts(config.operations);
   for (const Operation operation : named)
     if (!is_written(operation))
       misuse(fmt::format("number_operations = {} has {}, which no text writes down",

@@ -9,6 +9,7 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
+#include "fathom/data/numbers/operation_names.h"
 
 namespace fathom {
 namespace {
@@ -21,6 +22,29 @@ void require_fit(const NumberProgram& program) {
     fail(fmt::format("a program of {} has {}, it needs one value more than operations",
                      counted(static_cast<int64_t>(program.operations.size()), "operation"),
                      counted(static_cast<int64_t>(program.values.size()), "value")));
+}
+
+// A mistake is told the first `allowed` of the names.
+Operation named(std::string_view name, size_t allowed) {
+  for (const Operation operation : kOperations)
+    if (name == to_text(operation)) return operation;
+  misuse(fmt::format("{} is no operation", quoted_start(name)),
+         suggestion(name, {kOperationNames.begin(), kOperationNames.begin() + allowed}));
+}
+
+std::vector<Operation> all_named(std::string_view list, size_t allowed) {
+  std::vector<Operation> operations;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    const Operation operation = named(trim(list.substr(begin, end - begin)), allowed);
+    if (std::find(operations.begin(), operations.end(), operation) != operations.end())
+      misuse(
+          fmt::format("operation {} is named twice in {}", to_text(operation), quoted_start(list)),
+          "each operation has one number, its place in the list");
+    operations.push_back(operation);
+    begin = end + 1;
+  }
+  return operations;
 }
 
 // How many characters `text` begins with that are digits.
@@ -72,25 +96,15 @@ const char* sign_of(Operation operation) {
 }
 
 Operation operation_named(std::string_view name) {
-  for (const Operation operation : kOperations)
-    if (name == to_text(operation)) return operation;
-  misuse(fmt::format("{} is no operation", quoted_start(name)),
-         suggestion(name, {kOperationNames.begin(), kOperationNames.end()}));
+  return named(name, kOperations.size());
 }
 
 std::vector<Operation> operations_named(std::string_view list) {
-  std::vector<Operation> operations;
-  for (size_t begin = 0; begin <= list.size();) {
-    const size_t end = std::min(list.find(',', begin), list.size());
-    const Operation operation = operation_named(trim(list.substr(begin, end - begin)));
-    if (std::find(operations.begin(), operations.end(), operation) != operations.end())
-      misuse(
-          fmt::format("operation {} is named twice in {}", to_text(operation), quoted_start(list)),
-          "each operation has one number, its place in the list");
-    operations.push_back(operation);
-    begin = end + 1;
-  }
-  return operations;
+  return all_named(list, kOperations.size());
+}
+
+std::vector<Operation> operations_named_for_texts(std::string_view list) {
+  return all_named(list, kWrittenOperations.size());
 }
 
 double apply(Operation operation, double x, double y) {

@@ -23,19 +23,29 @@ std::optional<int64_t> program_depth(const ModelConfig& model) {
   return depth.value_or(0) > 0 ? depth : std::nullopt;
 }
 
-// Of what is drawn and of what fills programs up.
-void check_operations(const NumbersConfig& numbers, bool given, const std::string& of_model,
-                      const std::string& key) {
-  const std::vector<Operation> known = operations_named(of_model);
-  for (const Operation o : known)
+// Labels name what texts write down: who learns operations from them has no others.
+void require_written_operations(const RunConfig& config) {
+  const auto& architecture = config.model.architecture;
+  if (architecture == nullptr || !architecture->program_operations || !architecture->learns) return;
+  const Learned learned = architecture->learns(config.model);
+  if (!learned.operations || !has_program_labels(config.data)) return;
+  const std::string of_model = architecture->program_operations(config.model);
+  const std::string& key = architecture->program_operations_key;
+  for (const Operation o : operations_named(of_model))
     if (!is_written(o))
       misuse(
           fmt::format("the model's {} = {} has {}, which no text writes down: labels would teach "
                       "it never to be chosen",
                       key, in_quotes(of_model), to_text(o)),
           fmt::format(
-              "leave it out of {}; a model that learns no operations from labels may have it",
-              key));
+              "leave it out of {}{}", key,
+              learned.next_token ? ", or --stream_share=1, for streams have no labels" : ""));
+}
+
+// Of what is drawn and of what fills programs up.
+void check_operations(const NumbersConfig& numbers, bool given, const std::string& of_model,
+                      const std::string& key) {
+  const std::vector<Operation> known = operations_named(of_model);
   const auto has = [&](Operation o) {
     return std::find(known.begin(), known.end(), o) != known.end();
   };
@@ -250,6 +260,7 @@ void settle_numbers(const FieldList& list, RunConfig& config, std::vector<std::s
                     std::vector<std::string>& told) {
   tell_idle_keys(list, config, notices);
   if (!names_numbers(config.data.dataset)) return;
+  require_written_operations(config);
   const NumbersConfig settled = numbers_of(config);
   check(settled);
   check_values(list, config, settled);
