@@ -296,8 +296,12 @@ TEST_F(RankRequest, RanksOfOneTaskGoOnAsItDoes) {
   const auto goes_on = [&](const std::string& job, bool is_rank) {
     Variables task = slurm(job, "1");
     task["SLURM_STEP_NUM_TASKS"] = task["SLURM_STEP_TASKS_PER_NODE"] = "1";
-    if (is_rank) task.insert(ranks.begin(), ranks.end());
     set(task);
+    if (is_rank) {
+      task[kRanksLaunch] = handed_on(launch_of(process_environment()));
+      task.insert(ranks.begin(), ranks.end());
+      set(task);
+    }
     if (job == "7") record_launch(run_folder("old"), launch_of(process_environment()));
     try {
       return parse_train(words({"--run_name=old", "--nproc=2"}))->resume.has_value();
