@@ -120,7 +120,7 @@ std::optional<std::string> memory_note(const std::vector<StageRun>& stages, int6
     const double need = estimated_memory(stage.config, vocab_size).total();
     if (need > most) most = need, largest = &stage;
   }
-  if (most <= *there) return std::nullopt;
+  if (largest == nullptr || most <= *there) return std::nullopt;
   const std::string who =
       stages.size() > 1 ? fmt::format("the stage {}", in_quotes(largest->name)) : "training";
   std::string note = fmt::format("{} needs about {} by an estimate, and this machine has {}", who,
