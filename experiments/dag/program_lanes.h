@@ -195,9 +195,9 @@ inline void slopes_of(Operation operation, const NumberLanes& x, const NumberLan
 
 // The same of max, min, power and log; where an operand or a result of any is held, and where 0 has
 // a negative power.
-NumberLanes other_result_of(Operation operation, const NumberLanes& x, const NumberLanes& y);
-void other_slopes_of(Operation operation, const NumberLanes& x, const NumberLanes& y,
-                     const NumberLanes& d, NumberLanes& d_x, NumberLanes& d_y);
+NumberLanes unwritten_result_of(Operation operation, const NumberLanes& x, const NumberLanes& y);
+void unwritten_slopes_of(Operation operation, const NumberLanes& x, const NumberLanes& y,
+                         const NumberLanes& d, NumberLanes& d_x, NumberLanes& d_y);
 IntLanes held_of(Operation operation, const NumberLanes& x, const NumberLanes& y);
 IntLanes zero_power_of(Operation operation, const NumberLanes& x, const NumberLanes& y);
 

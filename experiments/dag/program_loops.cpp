@@ -30,9 +30,9 @@ bool adds(const RowPrograms& p) {
 }
 
 // The programs of up to kLanes rows from `row` on. A program's numbers are the values that it
-// begins with, V of them, and behind them what its operations gave. Without `kOthers` all of them
-// are those that texts write down: what is never called leaves these in registers.
-template <bool kOthers>
+// begins with, V of them, and behind them what its operations gave. Without `kUnwritten` all of
+// them are those that texts write down: what is never called leaves these in registers.
+template <bool kUnwritten>
 class ProgramLanes {
  public:
   explicit ProgramLanes(const RowPrograms& p)
@@ -161,8 +161,8 @@ class ProgramLanes {
       const Lanes share = load_share(p_.op, p_.names(), k, n), d_log = share * d.log;
       const bool clips = operation != Operation::kIdentity;
       const NumberLanes d_raw = {share * d.sign, clips ? clip_.slope(raw.log, d_log) : d_log};
-      if (kOthers && !is_written(operation))
-        other_slopes_of(operation, x, y, d_raw, d_x, d_y);
+      if (kUnwritten && !is_written(operation))
+        unwritten_slopes_of(operation, x, y, d_raw, d_x, d_y);
       else
         slopes_of(operation, x, y, sums, d_raw, d_x, d_y);
     }
@@ -170,7 +170,7 @@ class ProgramLanes {
 
   NumberLanes result(Operation operation, const NumberLanes& x, const NumberLanes& y,
                      const SumLanes& sums) const {
-    if (kOthers && !is_written(operation)) return other_result_of(operation, x, y);
+    if (kUnwritten && !is_written(operation)) return unwritten_result_of(operation, x, y);
     return result_of(operation, x, y, sums);
   }
   NumberLanes clipped(Operation operation, const NumberLanes& raw) const {
@@ -184,7 +184,7 @@ class ProgramLanes {
     if (operation == Operation::kAdd) cancelled = meeting_of(x, y).cancelled;
     if (operation == Operation::kSubtract) cancelled = meeting_of(x, {-y.sign, y.log}).cancelled;
     IntLanes by_zero = operation == Operation::kDivide ? y.sign == 0 : IntLanes{}, held = {};
-    if (kOthers) by_zero |= zero_power_of(operation, x, y), held = held_of(operation, x, y);
+    if (kUnwritten) by_zero |= zero_power_of(operation, x, y), held = held_of(operation, x, y);
     const IntLanes beyond = clip_.beyond(raw.log);
     counts.results += rows_;
     for (int64_t i = 0; i < rows_; ++i) {
@@ -208,10 +208,10 @@ int64_t units_of(const RowPrograms& p) {
 }
 
 // f(programs, unit, row, rows) for all rows, kLanes at a time.
-template <bool kOthers, class F>
+template <bool kUnwritten, class F>
 void for_lanes_of(const RowPrograms& p, const F& f) {
   run_units(units_of(p), p.R * p.D * p.names() < kSmall, [&](int64_t unit) {
-    ProgramLanes<kOthers> programs(p);
+    ProgramLanes<kUnwritten> programs(p);
     const int64_t end = std::min(p.R, (unit + 1) * kRowsOfUnit);
     for (int64_t row = unit * kRowsOfUnit; row < end; row += kLanes)
       f(programs, unit, row, std::min<int64_t>(kLanes, end - row));
@@ -221,9 +221,9 @@ void for_lanes_of(const RowPrograms& p, const F& f) {
 template <class F>
 void for_each_lanes(const RowPrograms& p, const F& f) {
   if (std::all_of(p.operations.begin(), p.operations.end(), is_written))
-    for_lanes_of</*kOthers=*/false>(p, f);
+    for_lanes_of</*kUnwritten=*/false>(p, f);
   else
-    for_lanes_of</*kOthers=*/true>(p, f);
+    for_lanes_of</*kUnwritten=*/true>(p, f);
 }
 
 }  // namespace

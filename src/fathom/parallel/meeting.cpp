@@ -9,7 +9,6 @@
 
 #ifdef USE_C10D_GLOO
 #include <fmt/format.h>
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -109,7 +108,7 @@ class Meeting {
     // After its first seconds: so that all of them ask no more than some thousand times a second.
     const std::chrono::milliseconds longest_pause(std::max(50, launch_.size));
     while (!(launch_.is_first() ? lets_go() : may_go()))
-      if (!wait.moment(what, longest_pause)) fail_alone();
+      if (!wait.moment(what, longest_pause)) fail_unmet();
     return meeting_;
   }
 
@@ -207,7 +206,7 @@ class Meeting {
            (more > 0 ? fmt::format(" and {} more", more) : "");
   }
 
-  [[noreturn]] void fail_alone() {
+  [[noreturn]] void fail_unmet() {
     std::vector<std::string> words;
     if (meeting_.empty() && count(kMeetings) > 0) words = published();
     if (!words.empty() && words.size() != static_cast<size_t>(launch_.size) + 1)

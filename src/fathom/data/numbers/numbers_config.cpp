@@ -8,7 +8,6 @@
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 #include "fathom/data/numbers/example.h"
-#include "fathom/data/numbers/operation_names.h"
 #include "fathom/io/files.h"
 #include "fathom/io/json_text.h"
 

@@ -9,7 +9,6 @@
 
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
-#include "fathom/data/numbers/operation_names.h"
 
 namespace fathom {
 namespace {

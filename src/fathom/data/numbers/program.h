@@ -34,6 +34,8 @@ const char* sign_of(Operation operation);
 Operation operation_named(std::string_view name);
 // "add, identity, multiply": in their order, each once. Throws Error(kUsage) where it is not that.
 std::vector<Operation> operations_named(std::string_view list);
+// The same of texts: a name that is none is told those that texts write down.
+std::vector<Operation> operations_named_for_texts(std::string_view list);
 // What power and log hold their operands and results to.
 inline constexpr double kMostBase = 1000, kMostExponent = 6, kMostLog = 20;
 // Of two numbers; a division by 0, and 0 to a negative power, is not finite.

@@ -81,8 +81,12 @@ void add_fields(FieldList& list, TrainOptions& o) {
 
 void add_needs_of_part(FieldList& list, const ModelConfig& model, const TrainOptions& options) {
   if (model.architecture == nullptr) return;
-  for (const std::string& key : model.architecture->part_keys)
-    list.find(key)->needs("initial_part", [&options] { return !options.initial_part.empty(); });
+  for (const std::string& key : model.architecture->part_keys) {
+    Field* field = list.find(key);
+    if (field == nullptr)
+      fail(fmt::format("part_keys names {}, which is no key of the experiment", key));
+    field->needs("initial_part", [&options] { return !options.initial_part.empty(); });
+  }
 }
 
 void take_name_of_out_dir(TrainOptions& options) {

@@ -1,4 +1,4 @@
-// Max, min, power and log of some rows side by side.
+// Operations that no text writes down, of some rows side by side: max, min, power and log.
 #include "experiments/dag/held_logs.h"
 #include "experiments/dag/program_lanes.h"
 
@@ -79,7 +79,7 @@ void logarithm_slopes(const NumberLanes& x, const NumberLanes& d, NumberLanes& d
 
 }  // namespace
 
-NumberLanes other_result_of(Operation operation, const NumberLanes& x, const NumberLanes& y) {
+NumberLanes unwritten_result_of(Operation operation, const NumberLanes& x, const NumberLanes& y) {
   if (operation == Operation::kMax) return mixed_of(share_of_larger(x, y), x, y);
   if (operation == Operation::kMin) return mixed_of(share_of_larger(y, x), x, y);
   if (operation == Operation::kLog) return logarithm_of(x);
@@ -88,8 +88,8 @@ NumberLanes other_result_of(Operation operation, const NumberLanes& x, const Num
   return {x.sign, p.x_zero & (log == log) ? all(0) : log};
 }
 
-void other_slopes_of(Operation operation, const NumberLanes& x, const NumberLanes& y,
-                     const NumberLanes& d, NumberLanes& d_x, NumberLanes& d_y) {
+void unwritten_slopes_of(Operation operation, const NumberLanes& x, const NumberLanes& y,
+                         const NumberLanes& d, NumberLanes& d_x, NumberLanes& d_y) {
   if (operation == Operation::kMax) return mixed_slopes(share_of_larger(x, y), d, d_x, d_y);
   if (operation == Operation::kMin) return mixed_slopes(share_of_larger(y, x), d, d_x, d_y);
   if (operation == Operation::kLog) return logarithm_slopes(x, d, d_x);
