@@ -6,141 +6,12 @@
 #include <cmath>
 #include <utility>
 
-#include "experiments/dag/records.h"
+#include "experiments/dag/dag_layer.h"
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 
 namespace fathom::dag {
 namespace {
-
-// Writes the layer's wiring; parts are numbered as they are called.
-class WiringMaker {
- public:
-  WiringMaker(const DagSettings& settings, bool predictor)
-      : settings_(settings), predictor_(predictor) {}
-
-  Wiring make() {
-    // Numbered last, so that the predictor's parts are the full model's first ones.
-    const std::string begin = settings_.adapter ? "x" : "n";
-    const Expr program = settings_.executor == Executor::kStack ? stack(begin) : scratch(begin);
-    if (predictor_) {
-      set("r", program);
-    } else {
-      set("d", program);
-      fold(settings_.post_block ? block("q", "d") : "d");
-    }
-    if (settings_.adapter) statements_.insert(statements_.begin(), {"x", normed(wire::name("n"))});
-    return {std::move(statements_)};
-  }
-
- private:
-  void set(const std::string& target, Expr value) {
-    statements_.push_back({target, std::move(value)});
-  }
-  Expr normed(Expr x) { return wire::norm(std::move(x), norms_++); }
-
-  // GPT-2's block of `from`, as a name; which that is again.
-  std::string block(const std::string& name, const std::string& from) {
-    const Expr attended = wire::attention(normed(wire::name(from)), attentions_++);
-    set(name, wire::name(from) + attended);
-    const Expr made = wire::mlp(normed(wire::name(name)), mlps_++);
-    set(name, wire::name(name) + made);
-    return name;
-  }
-
-  Expr scratch(const std::string& begin) {
-    const std::string p = settings_.pre_block ? block("p", begin) : begin;
-    return wire::function(kFunction, {wire::name(begin), normed(wire::name(p))});
-  }
-  Expr stack(const std::string& begin) {
-    block("v", begin);
-    block("s", begin);
-    const Expr v = wire::name("v");
-    set("c", normed(wire::attention(wire::name("s"), v, v, attentions_++)));
-    return wire::function(kFunction, {v, wire::name("c")});
-  }
-
-  void fold(const std::string& q) {
-    std::vector<Expr> args = {wire::name("n"), wire::name(q)};
-    if (settings_.fold == Fold::kLnScale) args.push_back(normed(wire::name(q)));
-    set("r", wire::function(kFold, std::move(args)));
-  }
-
-  const DagSettings& settings_;
-  bool predictor_;
-  std::vector<Statement> statements_;
-  int attentions_ = 0, mlps_ = 0, norms_ = 0;
-};
-
-// Numbers that no part of the plan has yet.
-struct Free {
-  int attention = 0, mlp = 0, norm_mid = 0, norm_out = 0, layer = 0;
-
-  explicit Free(const DepthPlan& plan) {
-    const auto behind = [](int& free, int used) { free = std::max(free, used + 1); };
-    const auto norm = [&](const NormSpec& n) {
-      if (n.place == NormId::kMid) behind(norm_mid, n.index);
-      if (n.place == NormId::kOut) behind(norm_out, n.index);
-    };
-    each_layer(plan, [&](const LayerSpec& l) {
-      behind(layer, l.number);
-      for (const AttentionSpec& a : l.attention) behind(attention, a.instance);
-      for (const MlpSpec& m : l.mlp) behind(mlp, m.instance);
-      for (const NormSpec& n : l.norm) norm(n);
-      norm(l.norm_in);
-      if (l.readout) norm(l.readout->norm);
-    });
-  }
-};
-
-LayerSpec dag_layer(const DepthPlan& plan, const LayerSpec& last) {
-  const Wiring& wiring = plan.wirings.back();
-  const WiringParts parts = check_wiring(wiring);
-  Free free(plan);
-  LayerSpec layer;
-  layer.number = free.layer;
-  layer.width = layer.width_in = last.width;
-  layer.wiring = static_cast<int>(plan.wirings.size()) - 1;
-  for (int k = 0; k < parts.attentions; ++k) layer.attention.emplace_back(free.attention++);
-  for (int k = 0; k < parts.mlps; ++k) layer.mlp.emplace_back(free.mlp++);
-  for (int k = 0; k < parts.norms; ++k) layer.norm.emplace_back(NormId::kMid, free.norm_mid++);
-  layer.norm_in = last.readout->norm;
-  layer.readout = last.readout;
-  layer.readout->norm = NormSpec(NormId::kOut, free.norm_out);
-  layer.readout->norm.kind = NormSpec::kNone;
-  return layer;
-}
-
-LayerSpec& last_layer(DepthPlan& plan) {
-  LayerSpec* last = nullptr;
-  each_layer(plan, [&](LayerSpec& layer) { last = &layer; });
-  return *last;
-}
-
-void change_plan(const ModelConfig& config, DepthPlan& plan, bool predictor) {
-  const DagSettings settings = settings_of(config.own);
-  if (settings.depth == 0) return;
-  if (predictor && settings.executor == Executor::kScratch)
-    misuse(
-        "dag_executor = scratch makes lists, and a predictor learns what a text writes down, "
-        "which is a stack's program",
-        "leave dag_executor out; of the full models dag and dag_small learn lists, from the "
-        "next token");
-  plan.wirings.push_back(WiringMaker(settings, predictor).make());
-  LayerSpec& last = last_layer(plan);
-  LayerSpec layer = dag_layer(plan, last);
-  if (predictor) {
-    each_layer(plan, [](LayerSpec& l) { l.readout.reset(); });
-    layer.readout.reset();
-    plan.answers = "with a program of arithmetic for each position";
-  } else {
-    // Whoever else is asked has a norm of its own before the head.
-    plan.asked_by = last.readout;
-    last.readout.reset();
-    last.asked = false;
-  }
-  plan.nodes.push_back({std::move(layer)});
-}
 
 // ---- Parameters
 
@@ -198,7 +69,8 @@ std::vector<ParameterSpec> parameters(const ModelConfig& config, const DepthPlan
   return own.take();
 }
 
-// Patterns of so many of a layer's parts, which are its first ones.
+// Patterns of so many of a layer's parts, which are its first ones; and of the norm at its door
+// where that is nobody else's.
 std::vector<std::string> part_patterns(const LayerSpec& layer, const WiringParts& parts) {
   std::vector<std::string> patterns;
   const auto add = [&](const auto& all, int n) {
@@ -207,6 +79,7 @@ std::vector<std::string> part_patterns(const LayerSpec& layer, const WiringParts
   add(layer.attention, parts.attentions);
   add(layer.mlp, parts.mlps);
   add(layer.norm, parts.norms);
+  if (layer.norm_in.place == NormId::kMid) patterns.push_back(layer.norm_in.name() + ".*");
   return patterns;
 }
 
@@ -218,6 +91,24 @@ std::string dag_patterns(const DepthPlan& plan) {
   return join(own, ",");
 }
 
+// Names of what rows of the table are in front of the DAG's, which has them in the walk's order.
+std::vector<std::string> parameters_before(const ModelConfig& config, const DepthPlan& plan) {
+  const LayerSpec& layer = dag_layer_of(plan);
+  std::vector<std::string> of_layer = {layer.norm_in.name() + "."}, names;
+  const auto add = [&](const auto& parts) {
+    for (const auto& part : parts) of_layer.push_back(part.name() + ".");
+  };
+  add(layer.attention);
+  add(layer.mlp);
+  add(layer.norm);
+  for (const ParameterSpec& spec : parameter_table(plan, config.backbone, /*vocab_size=*/2)) {
+    for (const std::string& part : of_layer)
+      if (spec.name.rfind(part, 0) == 0) return names;
+    names.push_back(spec.name);
+  }
+  return names;
+}
+
 // Of all that a predictor has of it.
 std::string predictor_groups(const ModelConfig& config, const DepthPlan& plan) {
   DagSettings settings = settings_of(config.own);
@@ -225,9 +116,13 @@ std::string predictor_groups(const ModelConfig& config, const DepthPlan& plan) {
   const double rate = config.own.number("predictor_lr");
   if (settings.executor != Executor::kStack || (until == 0 && rate == 1)) return "";
   settings.adapter = false;  // which is the full model's own
-  const Wiring alone = WiringMaker(settings, /*predictor=*/true).make();
+  const Wiring alone = dag_wiring(settings, /*predictor=*/true);
   std::vector<std::string> own = part_patterns(dag_layer_of(plan), check_wiring(alone));
   own.insert(own.begin(), {"dag.value.*", "dag.op.*"});
+  if (settings.after > 0 && config.own.flag("dag_take_trunk")) {
+    const std::vector<std::string> before = parameters_before(config, plan);
+    own.insert(own.end(), before.begin(), before.end());
+  }
   for (std::string& pattern : own) pattern += fmt::format(": lr={}, frozen_until={}", rate, until);
   return join(own, "; ");
 }
@@ -271,10 +166,6 @@ void check_values(const ModelConfig& config, double largest, const std::string& 
 
 }  // namespace
 
-const LayerSpec& dag_layer_of(const DepthPlan& plan) {
-  return std::get<LayerSpec>(plan.nodes.back().node);
-}
-
 std::string names_of(const std::vector<Operation>& operations) {
   std::vector<std::string> words;
   for (const Operation operation : operations) words.emplace_back(to_text(operation));
@@ -288,7 +179,7 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
     add_fields(list, own, predictor);
   };
   out->change_plan = [predictor](const ModelConfig& config, DepthPlan& plan, Policy&) {
-    change_plan(config, plan, predictor);
+    add_dag_layer(settings_of(config.own), predictor, plan);
   };
   out->add_parameters = [predictor](const ModelConfig& config, const DepthPlan& plan, int64_t) {
     return parameters(config, plan, predictor);

@@ -1,4 +1,5 @@
-// The DAG as data: one more layer behind the last block, in front of the head. Torch-free.
+// The DAG as data: one more layer, behind the last block in front of the head, or between two
+// blocks. Torch-free.
 //
 //   scratch   p = n + A(N n); p = p + M(N p); d = F.dag(n, N p)
 //   stack     v and s likewise, a block each;  d = F.dag(v, N A(s, v, v))
@@ -6,6 +7,8 @@
 //
 // n is what the head of the plain model would be given: its last norm is the layer's norm at the
 // door, and the head is given r as it is. The predictor has the first two lines alone, and no head.
+// Between blocks (dag_after) n is a norm of its own, results are folded into the stream itself,
+// r = F.dag_fold(r, q, N q), and head and last norm are the plain model's.
 //
 // H channels, D operations, S = D + 1 slots, N names of operations, 66 features of a number.
 #pragma once
@@ -25,7 +28,6 @@ inline constexpr int64_t kFeatures = 66;  // executors.h: features_of()
 
 std::shared_ptr<const Architecture> architecture(bool predictor);
 
-const LayerSpec& dag_layer_of(const DepthPlan& plan);            // of one that has a DAG
 std::string names_of(const std::vector<Operation>& operations);  // "add, identity"
 
 // What begins as initialised where a full model starts from all weights of the plain one: what only

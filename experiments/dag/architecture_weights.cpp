@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "experiments/dag/architecture.h"
+#include "experiments/dag/dag_layer.h"
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 
@@ -97,6 +98,21 @@ bool is_table(const ParameterSpec& spec) {
   return spec.part == Part::kTokenTable || spec.part == Part::kPositionTable;
 }
 
+std::vector<ParameterSpec> parameters_of(const ModelConfig& config) {
+  return parameter_table(config, /*vocab_size=*/2);
+}
+
+void check_trunk(const ModelConfig& ours, const ModelConfig& theirs) {
+  const int64_t after = settings_of(ours.own).after, blocks = theirs.backbone.n_layer;
+  if (after != blocks)
+    misuse(fmt::format("dag_take_trunk = true, and the predictor's programs come after {} blocks, "
+                       "this model's after {}",
+                       blocks, after),
+           fmt::format("--dag_after={}, of a model that has more blocks, or leave dag_take_trunk "
+                       "out",
+                       blocks));
+}
+
 }  // namespace
 
 // The DAG's parts are numbered behind those that the plain model has: a deeper one's would be taken
@@ -138,18 +154,24 @@ std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig
   pair(a.attention, b.attention);
   pair(a.mlp, b.mlp);
   pair(a.norm, b.norm);
-  for (const ParameterSpec& spec : parameter_table(theirs, /*vocab_size=*/2)) {
+  const bool takes_trunk = ours.own.flag("dag_take_trunk") && settings_of(ours.own).after > 0;
+  if (takes_trunk) {
+    check_trunk(ours, theirs);
+    parts.push_back({a.norm_in.name() + ".", b.norm_in.name() + "."});
+  }
+  std::set<std::string> rest;  // of theirs
+  for (const ParameterSpec& spec : parameters_of(theirs)) {
+    const size_t before = tensors.size();
     if (spec.part == Part::kOwn) tensors.push_back({spec.name, spec.name});
     for (const PartName& part : parts)
       if (spec.name.rfind(part.theirs, 0) == 0)
         tensors.push_back({part.ours + spec.name.substr(part.theirs.size()), spec.name});
+    if (tensors.size() == before) rest.insert(spec.name);
   }
-  if (!ours.own.flag("dag_take_tables")) return tensors;
-  std::set<std::string> tables;
-  for (const ParameterSpec& spec : parameter_table(theirs, /*vocab_size=*/2))
-    if (is_table(spec)) tables.insert(spec.name);
-  for (const ParameterSpec& spec : parameter_table(ours, /*vocab_size=*/2))
-    if (is_table(spec) && tables.count(spec.name) > 0) tensors.push_back({spec.name, spec.name});
+  const bool takes_tables = takes_trunk || ours.own.flag("dag_take_tables");
+  for (const ParameterSpec& spec : parameters_of(ours))
+    if (rest.count(spec.name) > 0 && (is_table(spec) ? takes_tables : takes_trunk))
+      tensors.push_back({spec.name, spec.name});
   return tensors;
 }
 

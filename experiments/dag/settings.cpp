@@ -105,8 +105,9 @@ bool is_stack(const OwnSettings& own) {
 void add_full_models_slots(FieldList& list, OwnSettings& own) {
   const DagSettings d;
   own.flag("dag_post_block", false), own.flag("freeze_gpt", false);
-  own.flag("dag_take_tables", false);
-  own.integer("predictor_frozen_until", 0), own.number("predictor_lr", 1);
+  own.flag("dag_take_tables", false), own.flag("dag_take_trunk", false);
+  own.integer("dag_after", 0), own.integer("predictor_frozen_until", 0),
+      own.number("predictor_lr", 1);
   own.text("dag_mix", "ln_scale"), own.number("dag_scale", d.scale);
   own.number("dag_embed_top", d.embed_top);
   own.number("plan_loss_weight", d.plan_loss_weight), own.number("lm_loss_weight", 0);
@@ -114,13 +115,14 @@ void add_full_models_slots(FieldList& list, OwnSettings& own) {
     list.refuse(key, reason, "leave it out, or train a full model, dag_small_stack for example");
   };
   constexpr const char* kFold = "a predictor folds no result back, full models do";
-  for (const char* key : {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top"})
+  for (const char* key : {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top", "dag_after"})
     refuse(key, kFold);
   refuse("plan_loss_weight",
          "a predictor learns programs alone, full models beside the next token");
   refuse("lm_loss_weight", "a predictor has no head, so no next token's loss");
   refuse("freeze_gpt", "all of a predictor makes programs");
-  for (const char* key : {"dag_take_tables", "predictor_frozen_until", "predictor_lr"})
+  for (const char* key :
+       {"dag_take_tables", "dag_take_trunk", "predictor_frozen_until", "predictor_lr"})
     refuse(key, "it is of the part that a full model takes from a predictor");
 }
 
@@ -130,6 +132,11 @@ void add_predictor_fields(Adder& add, OwnSettings& own) {
   add.flag("dag_take_tables", false,
            "what initial_part takes from a predictor: its token and position tables, too")
       .needs(kOfStack, has_one);
+  add.flag("dag_take_trunk", false,
+           "tables, blocks and the norm behind them, too: of a model whose programs come after as "
+           "many blocks as the predictor has (dag_after)")
+      .needs("dag_executor = stack and dag_after > 0",
+             [&own] { return is_stack(own) && own.integer("dag_after") > 0; });
   add.integer("predictor_frozen_until", 0,
               "before this step of a stage all that makes programs stays as it is")
       .at_least(0)
@@ -171,6 +178,11 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
   if (predictor) {
     own.flag("dag_adapter", d.adapter);
   } else {
+    add.integer("dag_after", d.after,
+                "behind which of the layers programs are run, and the others go on with their "
+                "results; 0: behind the last one, in front of the head")
+        .at_least(0)
+        .shapes_weights();
     add.flag("dag_adapter", d.adapter, kAdapter).shapes_weights();
     add.flag("dag_post_block", d.post_block, "a block over the embedded results").shapes_weights();
     add.choice("dag_mix", folds(), "ln_scale",
@@ -327,6 +339,7 @@ std::vector<Operation> operations_of(Executor executor) {
 DagSettings settings_of(const OwnSettings& own) {
   DagSettings s;
   s.depth = own.integer("dag_depth");
+  s.after = own.integer("dag_after");
   s.executor = chosen(executors(), own, "dag_executor");
   s.domain = chosen(domains(), own, "dag_domain");
   s.fold = chosen(folds(), own, "dag_mix");

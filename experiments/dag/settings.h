@@ -20,6 +20,7 @@ enum class Targets { kToken, kSequence };
 
 struct DagSettings {
   int64_t depth = 4;  // 0: the plain model
+  int64_t after = 0;  // layers before the programs; 0: all, and the head alone comes after
   Executor executor = Executor::kScratch;
   Domain domain = Domain::kSignLog;
   Fold fold = Fold::kLnScale;
