@@ -86,6 +86,7 @@ inline constexpr const char* kPlanEffects[] = {
     "result_digits",
     "shuffle_labels",
     "stream_share",
+    "stream_labels",
     "max_cut_share",
     "numbers_tokenizer",
     "train_seed",

@@ -317,6 +317,7 @@ inline constexpr const char* kVerbPlanEffects[] = {
     "eval english_conversion_rate",
     "eval shuffle_labels",
     "eval stream_share",
+    "eval stream_labels",
     "eval evaluation_size",
     "eval format",
     "eval output",

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <utility>
 
-#include "experiments/dag/dag_layer.h"
+#include "experiments/dag/architecture_layer.h"
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 
@@ -200,7 +200,7 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   if (!predictor) {
     out->freezes = freezes;
     out->parts_of = predictor_parts;
-    out->part_keys = {"dag_take_tables"};
+    out->part_keys = {"dag_take_tables", "dag_take_trunk"};
     out->tells_of_part = told_of_predictor;
     out->begins_anew = begins_anew;
   }

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "experiments/dag/architecture.h"
-#include "experiments/dag/dag_layer.h"
+#include "experiments/dag/architecture_layer.h"
 #include "fathom/base/error.h"
 #include "fathom/base/text.h"
 

@@ -74,7 +74,7 @@ std::array<std::optional<Guess>, 2> constant_guesses(const TruePrograms& truth) 
   std::array<std::vector<int64_t>, 2> learned;  // by who learns from them
   for (int64_t p = 0; p < truth.P; ++p) {
     const int64_t sequence = truth.sequence[size_t(p)];
-    if (p > 0 && truth.sequence[size_t(p - 1)] == sequence) continue;
+    if (p > 0 && truth.number[size_t(p - 1)] == truth.number[size_t(p)]) continue;
     learned.at(size_t(1 - sequence % 2)).push_back(p);
   }
   std::array<std::optional<Guess>, 2> guesses;

@@ -22,7 +22,8 @@ struct TruePrograms {
   std::vector<int64_t> op;             // P * D; -1: the model has it not
   std::vector<double> result;          // P
   std::vector<int64_t> real, wording;  // P
-  std::vector<int64_t> sequence;       // P, ascending: programs of one sequence are the same
+  std::vector<int64_t> sequence;       // P, ascending
+  std::vector<int64_t> number;         // P, ascending: equal ones are the same program
 
   const int64_t* program(int64_t p) const { return op.data() + p * D; }  // its D operations
 };
@@ -36,8 +37,8 @@ struct Guess {
   bool negative = false;              // the result
 };
 
-// For the even and the odd sequences, what suits the others best, each of which counts once; unset:
-// there are no others.
+// For programs of even and of odd sequences, what suits those of the others best, each of which
+// counts once; unset: there are no others.
 std::array<std::optional<Guess>, 2> constant_guesses(const TruePrograms& truth);
 
 }  // namespace fathom::dag

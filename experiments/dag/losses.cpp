@@ -26,9 +26,16 @@ const Tensor& label(const Batch& batch, const char* name) {
   return found->second;
 }
 
+// That a sequence's columns have room for.
+int64_t programs_of_sequence(const Batch& batch) {
+  return label(batch, kProgramValue).size(1);
+}
+
 // (P, k) of a column of sequences.
 Tensor of_asked(const Batch& batch, const char* name, const AskedPrograms& asked) {
-  return label(batch, name).index_select(0, asked.sequence_P);
+  const Tensor& all_BX = label(batch, name);
+  const int64_t n = programs_of_sequence(batch);
+  return all_BX.reshape({all_BX.size(0) * n, all_BX.size(1) / n}).index_select(0, asked.number_P);
 }
 
 // x (P, k) with columns of `value` on the right, n in all.
@@ -98,19 +105,22 @@ LossPart part_of(const char* name, double weight, const Tensor& x_Pk, const Tens
 AskedPrograms asked_of(const Batch& batch, Targets targets) {
   AskedPrograms asked;
   if (batch.labels.count(kProgramSign) == 0) return asked;
+  const int64_t n = programs_of_sequence(batch);
   if (targets == Targets::kSequence) {
-    // Signs are never 0 but of sequences without a program.
+    // Signs are never 0 but where there is no program.
     asked.sequence_P = label(batch, kProgramSign).select(1, 0).ne(0).nonzero().squeeze(1);
+    asked.number_P = asked.sequence_P * n;
     return asked;
   }
-  const Tensor& supervised_BT = label(batch, kSupervised);
-  asked.row_P = supervised_BT.flatten().ne(0).nonzero().squeeze(1);
-  asked.sequence_P = asked.row_P.div(supervised_BT.size(1), "floor");
+  const Tensor supervised_R = label(batch, kSupervised).flatten();
+  asked.row_P = supervised_R.ne(0).nonzero().squeeze(1);
+  asked.sequence_P = asked.row_P.div(label(batch, kSupervised).size(1), "floor");
+  asked.number_P = asked.sequence_P * n + supervised_R.index_select(0, asked.row_P) - 1;
   return asked;
 }
 
 bool fits(const Batch& batch, const DagSettings& settings) {
-  return label(batch, kProgramOp).size(1) <= settings.depth;
+  return label(batch, kProgramOp).size(1) <= settings.depth * programs_of_sequence(batch);
 }
 
 ProgramTargets targets_of(const Batch& batch, const AskedPrograms& asked,

@@ -18,16 +18,17 @@
 
 namespace fathom::dag {
 
-// Who is asked. Of a batch without labels, and of streams, nobody is.
+// Who is asked. Of a batch without labels, and of streams that have none, nobody is.
 struct AskedPrograms {
   Tensor sequence_P;  // int64: whose program it is; undefined: the batch has no labels
+  Tensor number_P;    // int64: which of the batch's, those of a sequence one behind the other
   // int64: the row that is to know it; undefined: a sequence is asked as a whole
   // (Targets::kSequence)
   Tensor row_P;
 
   int64_t count() const { return sequence_P.defined() ? sequence_P.size(0) : 0; }
 };
-// Per token, each one that is supervised; per sequence, each one that has a program.
+// Per token, each one that is supervised; per sequence, each one that is one example.
 AskedPrograms asked_of(const Batch& batch, Targets targets);
 
 // The labels' programs have no more operations than the model's.

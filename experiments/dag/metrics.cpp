@@ -40,6 +40,7 @@ TruePrograms true_programs(const ProgramTargets& targets, const AskedPrograms& a
   truth.real = wholes(targets.real_P);
   truth.wording = wholes(targets.wording_P);
   truth.sequence = wholes(asked.sequence_P);
+  truth.number = wholes(asked.number_P);
   return truth;
 }
 

@@ -99,6 +99,7 @@ void EvalEffects::numbers_effects() {
   };
   effects_["eval shuffle_labels"] = [=] { EXPECT_TRUE(asked("--shuffle_labels").shuffle_labels); };
   effects_["eval stream_share"] = [=] { EXPECT_EQ(asked("--stream_share=1").stream_share, 1); };
+  effects_["eval stream_labels"] = [=] { EXPECT_TRUE(asked("--stream_labels").stream_labels); };
   effects_["eval evaluation_size"] = [=] {
     EXPECT_EQ(asked("--evaluation_size=10").evaluation_size, 10);
   };

@@ -72,6 +72,13 @@ struct Case {
   }
 };
 
+// An experiment's own, where they count layers.
+inline void shrink_own(ModelConfig& c) {
+  if (c.architecture == nullptr || c.architecture->name != "dag") return;
+  int64_t& after = c.own.integer("dag_after", 0);
+  after = std::min(after, c.backbone.n_layer - 1);
+}
+
 // A configuration's settings at a size that a test can afford. Of lists with an entry per layer the
 // entries of the kept layers stay, spread evenly, the last layer's among them.
 inline ModelConfig shrink(ModelConfig c) {
@@ -99,6 +106,7 @@ inline ModelConfig shrink(ModelConfig c) {
   b.block_size = kBlock;
   b.vocab_size.reset();
   c.ahead.max_shift = std::min(c.ahead.max_shift, kBlock - 1);
+  shrink_own(c);
   shrink_loops(c);
   validate(c);
   return c;
@@ -204,6 +212,24 @@ inline std::vector<Case> composed_cases() {
   add("positions that blocks read, exits", exit,
       [](C& c) { c.wiring.wiring = "a = A(pos - n, r*pos); r = r + a + M(n)"; });
   add("detach", exit, [](C& c) { c.early_exit.detach_between_layers = true; });
+  const C computes = shrink(preset_config("dag_small").model);
+  const auto between = [](C& c) { c.own.integer("dag_after", 0) = 1; };
+  add("programs between blocks", computes, between);
+  add("programs between blocks that exit", computes, [&](C& c) {
+    between(c);
+    c.backbone.tie_head = false;
+    c.early_exit.layer_tables = c.early_exit.layer_heads = true;
+    c.halting.mask_history = MaskHistory::kCumulative;
+    c.halting.rule = HaltRule::kMax;
+    c.supervision.layer_supervision = {"all", {}};
+  });
+  add("programs between blocks of a loop", computes, [&](C& c) {
+    between(c);
+    FieldList list;
+    add_fields(list, c);
+    list.set_text("loop_groups", "[[0, 1]]", "a test");
+    list.set_text("max_loops", "2", "a test");
+  });
   return cases;
 }
 

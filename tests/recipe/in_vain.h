@@ -38,6 +38,10 @@ inline std::vector<InVain> in_vain_of_numbers() {
                                                         {"evaluation_size", "9"},
                                                         {"train_examples_per_batch", "20"}})
     all.push_back({key, text, "dataset = numbers", {}, numbers});
+  const std::pair<const char*, const char*> streams = {"stream_share", "0.5"};
+  all.push_back(
+      {"stream_labels", "True", "dataset = numbers", {}, {{"dataset", "numbers"}, streams}});
+  all.push_back({"stream_labels", "True", "stream_share above 0", numbers, {streams}});
   for (const char* key : {"min_operations", "max_operations"})
     all.push_back({key,
                    "2",

@@ -69,8 +69,9 @@ TEST_F(NumbersOptions, EachKeyChangesWhatARunIsGiven) {
   EXPECT_EQ(plain, given({{"seed", "5"}})) << "train_seed and val_seed are theirs";
   for (const testing::InVain& key : testing::in_vain_of_numbers()) {
     // What it refuses is below.
-    EXPECT_EQ(plain == given({{key.key, key.text}}), std::string(key.key) == "max_cut_share")
-        << key.key;
+    Settings with = key.acts;
+    with.push_back({key.key, key.text});
+    EXPECT_EQ(given(key.acts) == given(with), std::string(key.key) == "max_cut_share") << key.key;
     tested.insert(key.key);
   }
   RunConfig config;
@@ -144,11 +145,15 @@ TEST_F(NumbersOptions, TheModelsProgramsDecideTheDepth) {
   c.data.numbers.stream_share = 1;
   EXPECT_EQ(numbers_of(c).depth, 7) << "a stream has no labels";
   EXPECT_EQ(numbers_of(c).label_depth, 6);
+  c.data.numbers.stream_labels = true;
+  EXPECT_THAT(caught([&] { numbers_of(c); }).hint(), HasSubstr("--stream_labels=False"));
+  c.data.numbers.stream_labels = false;
   architecture->change_plan = [](const ModelConfig&, DepthPlan& plan, Policy&) {
     plan.answers = "with programs alone";
   };
   const Error idle = caught([&] { numbers_of(c); });
   EXPECT_THAT(idle.what(), HasSubstr("streams alone, which have no labels"));
+  EXPECT_THAT(idle.hint(), HasSubstr("--stream_labels=True"));
   c.data.numbers.stream_share = 0;
   EXPECT_THAT(caught([&] { numbers_of(c); }).hint(), ::testing::Not(HasSubstr("stream_share")));
   c.model.backbone.n_layer = 0;

@@ -86,6 +86,23 @@ TEST(DagFreezing, ThePredictorHasSettingsOfItsOwn) {
     EXPECT_EQ(s.frozen_until, predictors.count(name) > 0 ? 500 : 0) << name;
     EXPECT_EQ(s.rate, predictors.count(name) > 0 ? 0.1 : 1) << name;
   }
+  // What came from the predictor with its trunk is all of that; the last blocks and the fold learn.
+  const testing::Settings deep = {{"n_layer", "6"},
+                                  {"dag_after", "4"},
+                                  {"dag_take_trunk", "True"},
+                                  {"predictor_frozen_until", "500"},
+                                  {"tie_head", "False"}};
+  testing::Settings typed = deep;
+  typed.push_back({"dag_adapter", "True"});
+  const ModelConfig between = resolved("dag_small_stack", typed).config.model;
+  std::set<std::string> taken, held;
+  for (const PartName& part :
+       between.architecture->parts_of(between, resolved("dag_predictor_small").config.model))
+    taken.insert(part.ours);
+  for (const auto& [name, s] : settings(deep))
+    if (s.frozen_until == 500) held.insert(name);
+  EXPECT_EQ(held, taken);
+  EXPECT_EQ(held.count("attention.3.qkv.weight") + held.count("token_table.0.weight"), 2U);
   // The user's groups come first.
   const auto mixed = settings(
       {{"predictor_lr", "0.1"}, {"parameter_groups", "dag.value.*: lr=3; token_table.*: lr=2"}});

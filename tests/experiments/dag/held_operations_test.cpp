@@ -165,8 +165,10 @@ TEST(HeldOperations, AreRefusedWhereLabelsAreLearned) {
   const Error error = refused({ops, examples});
   EXPECT_THAT(error.what(), HasSubstr("dag_ops = \"add, max, identity\" has max, which no text "
                                       "writes down"));
-  EXPECT_EQ(error.hint(),
-            "leave it out of dag_ops, or --stream_share=1, for streams have no labels");
+  EXPECT_EQ(
+      error.hint(),
+      "leave it out of dag_ops, or --stream_share=1 --stream_labels=False, for streams have no "
+      "labels then");
   // Even where the texts keep to the others.
   EXPECT_THAT(refused({ops, examples, {"number_operations", "add"}}).what(), HasSubstr("has max"));
   const Error predictor = refusal_of([] {

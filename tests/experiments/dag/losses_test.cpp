@@ -4,6 +4,8 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "errors.h"
 #include "experiments/dag/programs.h"
@@ -211,6 +213,43 @@ TEST(StructureLoss, TeachesThoseThatAreAskedAlone) {
     const Tensor moved_R = x.grad().ne(0).any(1);
     EXPECT_THAT(numbers(moved_R), ElementsAre(0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1));
   }
+}
+
+// A stream of two lines: each row is asked for its own line's program, by what it says.
+TEST(StructureLoss, OfAStreamIsOfItsLinesPrograms) {
+  const DagSettings settings = stack_settings();
+  const std::vector<Written> lines = {{{2, 3, 4}, {kPlus, kTimes}, 14},
+                                      {{-1.5, 0.5, 0}, {kKeep, kPlus}, -1, {1, 1, 0}, 1}};
+  const Batch alone = batch_of_programs(lines, 2);
+  Batch stream;
+  stream.tokens_BT = at::ones({2, 5}, at::TensorOptions(at::kLong));
+  for (const auto& [name, of_two] : alone.labels) {
+    if (name == kSupervised || name == kResult) continue;
+    // Of the sequence none, then the two; and a sequence that is the second line alone.
+    const Tensor none = at::zeros_like(of_two[0]);
+    stream.labels[name] =
+        at::stack({at::cat({none, of_two[0], of_two[1]}), at::cat({of_two[1], none, none})});
+  }
+  stream.labels[kSupervised] = table_of({{0, 2, 2, 0, 3}, {0, 0, 0, 1, 1}}).to(at::kLong);
+  const AskedPrograms asked = asked_of(stream, Targets::kToken);
+  EXPECT_THAT(numbers(asked.row_P), ElementsAre(1, 2, 4, 8, 9));
+  EXPECT_THAT(numbers(asked.sequence_P), ElementsAre(0, 0, 0, 1, 1));
+  EXPECT_THAT(numbers(asked.number_P), ElementsAre(1, 1, 2, 3, 3));
+  const ProgramTargets targets = targets_of(stream, asked, settings);
+  const ProgramTargets each = targets_of(alone, asked_of(alone, Targets::kSequence), settings);
+  const Tensor which_P = table_of({{0, 0, 1, 1, 1}}).to(at::kLong).flatten();
+  for (const auto& [of_stream, of_line] : {std::pair{targets.sign_PV, each.sign_PV},
+                                           {targets.log_PV, each.log_PV},
+                                           {targets.used_PV, each.used_PV},
+                                           {targets.op_PD, each.op_PD},
+                                           {targets.value_P, each.value_P},
+                                           {targets.real_P, each.real_P},
+                                           {targets.wording_P, each.wording_P}})
+    EXPECT_TRUE(at::equal(of_stream, of_line.index_select(0, which_P)));
+  const AskedPrograms whole = asked_of(stream, Targets::kSequence);
+  EXPECT_THAT(numbers(whole.sequence_P), ElementsAre(1)) << "a stream has no program of its own";
+  EXPECT_THAT(numbers(whole.number_P), ElementsAre(3));
+  EXPECT_THAT(numbers(targets_of(stream, whole, settings).value_P), ElementsAre(-1));
 }
 
 // Hand-made figures of one value and one operation.

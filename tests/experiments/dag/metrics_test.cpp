@@ -149,7 +149,7 @@ TEST(ProgramMetrics, ABaselineIsNotBetterThanChance) {
     truth.P = 4, truth.D = 1;
     truth.result = {1, 2, 3, 4};
     for (int64_t p = 0; p < 4; ++p)
-      truth.op.push_back(draw(generator)), truth.sequence.push_back(p);
+      truth.op.push_back(draw(generator)), truth.sequence.push_back(p), truth.number.push_back(p);
     const auto guesses = constant_guesses(truth);
     for (size_t p = 0; p < 4; ++p) hits += {guesses.at(p % 2)->op[0] == truth.op[p] ? 1. : 0., 1};
   }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "experiments/dag/architecture_layer.h"
 #include "experiments/dag/dag_config.h"
 #include "fathom/config/config_file.h"
 #include "fathom/model/spec/depth_program.h"
@@ -169,6 +170,60 @@ TEST(DagPlan, IsOneMoreLayerBehindTheLastNorm) {
   EXPECT_EQ(unroll(plan).readouts, 1);
 }
 
+// Who answers, and by what norm, is left alone.
+TEST(DagPlan, OrStandsBetweenBlocks) {
+  const DepthPlan plain = make_depth_plan(dag_config({{"n_layer", "3"}, {"dag_depth", "0"}}));
+  const DepthPlan plan = make_depth_plan(dag_config({{"n_layer", "3"}, {"dag_after", "2"}}));
+  ASSERT_EQ(plan.nodes.size(), 4U);
+  EXPECT_EQ(&dag::dag_layer_of(plan), &std::get<LayerSpec>(plan.nodes[2].node));
+  const LayerSpec& layer = dag::dag_layer_of(plan);
+  EXPECT_FALSE(layer.readout);
+  EXPECT_EQ(layer.norm_in.place, NormId::kMid);
+  for (const NormSpec& norm : layer.norm) EXPECT_FALSE(layer.norm_in == norm);
+  const auto& last = std::get<LayerSpec>(plan.nodes.back().node);
+  EXPECT_EQ(last.readout->norm, std::get<LayerSpec>(plain.nodes.back().node).readout->norm);
+  EXPECT_EQ(unroll(plan).readouts, 1);
+  EXPECT_FALSE(plan.asked_by);
+  EXPECT_EQ(to_text(plan.wirings.back()),
+            "p = n + A(N(n)); p = p + M(N[1](p)); d = F.dag(n, N[2](p)); q = d + A[1](N[3](d)); "
+            "q = q + M[1](N[4](q)); r = F.dag_fold(r, q, N[5](q))");
+}
+
+TEST(DagPlan, BetweenBlocksOfALoopGoesRoundWithThem) {
+  const ModelConfig config = dag_config(
+      {{"n_layer", "3"}, {"dag_after", "2"}, {"loop_groups", "[[1, 2]]"}, {"loop_counts", "[3]"}});
+  const DepthPlan plan = make_depth_plan(config);
+  ASSERT_EQ(plan.nodes.size(), 2U);
+  EXPECT_EQ(std::get<LoopGroup>(plan.nodes[1].node).body.size(), 3U);
+  EXPECT_EQ(unroll(plan, make_policy(config)).steps.size(), 1U + 3 * 3);
+  // Layers that answer do so as they did, and the one between them is not asked.
+  const ModelConfig exits = dag_config({{"n_layer", "3"},
+                                        {"dag_after", "1"},
+                                        {"layer_heads", "True"},
+                                        {"layer_tables", "True"},
+                                        {"halt_rule", "max"}});
+  const DepthProgram program = unroll(make_depth_plan(exits), make_policy(exits));
+  EXPECT_EQ(program.readouts, 3);
+  EXPECT_EQ(program.steps[1].readout, -1);
+  const ModelConfig asked =
+      dag_config({{"n_layer", "3"}, {"dag_after", "1"}, {"halt_rule", "max"}});
+  EXPECT_EQ(unroll(make_depth_plan(asked), make_policy(asked)).steps[1].readout, -1);
+}
+
+TEST(DagPlan, IsRefusedBehindWhatTheModelHasNot) {
+  const auto refused = [](const DagKeys& keys) {
+    return std::string(refusal_of([&] { make_depth_plan(dag_config(keys)); }).what());
+  };
+  for (const char* after : {"2", "3"})
+    EXPECT_THAT(refused({{"dag_after", after}}), HasSubstr("the model has 2 layers"));
+  EXPECT_THAT(refused({{"dag_after", "1"},
+                       {"layer_widths", "[4, 8]"},
+                       {"layer_heads", "True"},
+                       {"tie_head", "False"}}),
+              HasSubstr("that layer is 4 wide, the last one 8"));
+  EXPECT_THROW(dag_config({{"dag_after", "-1"}}), Error);
+}
+
 TEST(DagPlan, HasTheExecutorsWiring) {
   EXPECT_EQ(last_wiring(dag_config()),
             "p = n + A(N(n)); p = p + M(N[1](p)); d = F.dag(n, N[2](p)); q = d + A[1](N[3](d)); "
@@ -236,8 +291,9 @@ TEST(DagSettings, OfAPredictorAreAStacks) {
     make_depth_plan(dag_config({{"dag_executor", "scratch"}}, /*predictor=*/true));
   });
   EXPECT_THAT(e.what(), HasSubstr("dag_executor = scratch"));
-  for (const char* key : {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top",
-                          "plan_loss_weight", "lm_loss_weight", "freeze_gpt", "predictor_lr"}) {
+  for (const char* key :
+       {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top", "dag_after", "plan_loss_weight",
+        "lm_loss_weight", "freeze_gpt", "predictor_lr", "dag_take_trunk"}) {
     const Error foreign = refusal_of([&] { dag_config({{key, "1"}}, /*predictor=*/true); });
     EXPECT_THAT(foreign.hint(), HasSubstr("full model")) << key;
   }
@@ -273,6 +329,7 @@ TEST(DagSettings, WithoutEffectAreTold) {
     };
     EXPECT_THAT(told({{key, text}}), idle("stream_share = 1"));
     EXPECT_EQ(told({{key, text}, {"stream_share", "0.5"}}).size(), 0U) << key;
+    EXPECT_EQ(told({{key, text}, {"stream_labels", "True"}}).size(), 0U) << key;
     EXPECT_THAT(told({{key, text},
                       {"stream_share", "0"},
                       {"dag_executor", "scratch"},
@@ -316,6 +373,7 @@ TEST(DagSettings, ThatLeaveNothingToLearnAreRefused) {
   const char* const kPredictor = "dag_predictor_small";
   EXPECT_EQ(taken(kPredictor, {}), 1U);
   EXPECT_THAT(refused(kPredictor, {{"stream_share", "1"}}), HasSubstr("stream_share = 1"));
+  EXPECT_EQ(taken(kPredictor, {{"stream_share", "1"}, {"stream_labels", "True"}}), 1U);
   EXPECT_THAT(refused(kPredictor, {{"dataset", "rain"}}), HasSubstr("dataset = \"rain\""));
   EXPECT_THAT(refused(kPredictor, {{"block_size", "3"}}), HasSubstr("block_size = 3"));
   EXPECT_THAT(

@@ -103,6 +103,7 @@ inline dag::Recorded knows(const Batch& batch, const dag::DagSettings& settings)
   dag::AskedPrograms all;
   all.sequence_P = at::ones({batch.tokens_BT.numel()}, at::TensorOptions(at::kLong)).cumsum(0) - 1;
   all.sequence_P = all.sequence_P.div(kWrittenT, "floor");
+  all.number_P = all.sequence_P;
   const dag::ProgramTargets right = dag::targets_of(batch, all, settings);
   const auto R = all.count();
   const auto N = static_cast<int64_t>(settings.operations.size());

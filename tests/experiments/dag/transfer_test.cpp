@@ -74,6 +74,65 @@ TEST(DagTransfer, LeavesThePredictorsProgramsAsTheyWere) {
   }
 }
 
+// What F.dag shows of a text.
+std::map<std::string, Tensor> programs_of_text(const Model& model, const Batch& batch) {
+  Kept kept;
+  const std::vector<const char*> names = {dag::kSign, dag::kLog, dag::kOp};
+  for (const char* name : names) kept.keep(dag::seen_name(name));
+  const DepthProgram& program = depth(model).program();
+  WalkOptions options;
+  options.observe = kept.observer();
+  options.read = false;
+  depth(model).walk().run(program, batch, options);
+  std::map<std::string, Tensor> seen;
+  for (const StepSpec& step : program.steps)
+    for (const char* name : names)
+      if (const Tensor x = kept.at(step.index, dag::seen_name(name)); x.defined()) seen[name] = x;
+  return seen;
+}
+
+// With its blocks, their norm and its tables the same text is the same programs.
+TEST(DagTransfer, TakesTheTrunkThatProgramsAreReadFrom) {
+  const at::NoGradGuard no_grad;
+  const Batch batch = batch_of(random_tokens({3, 6}, kTransferVocab, 1), {});
+  for (const char* adapter : {"False", "True"}) {
+    SCOPED_TRACE(adapter);
+    const ModelConfig small = dag_config({{"bias", "True"}}, /*predictor=*/true);
+    const ModelConfig full = dag_config({{"dag_executor", "stack"},
+                                         {"bias", "True"},
+                                         {"n_layer", "4"},
+                                         {"dag_after", "2"},
+                                         {"dag_adapter", adapter},
+                                         {"dag_take_trunk", "True"}});
+    const auto predictor = make_model(small, kTransferVocab, 3, at::kCPU, at::kDouble);
+    const auto model = make_model(full, kTransferVocab, 4, at::kCPU, at::kDouble);
+    for (const Parameter& p : predictor->parameters().all())
+      Tensor(p.tensor).add_(random_normal(p.tensor.sizes(), 5), 0.3);
+    const auto before = programs_of_text(*predictor, batch);
+    ASSERT_EQ(before.size(), 3U);
+    const std::vector<PartName> parts = parts_between(full, small);
+    EXPECT_EQ(parts.size(), predictor->parameters().all().size()) << "all that it has";
+    load_parts(*model, *predictor, parts);
+    const auto after = programs_of_text(*model, batch);
+    const bool same = std::string(adapter) == "False";
+    for (const auto& [name, x] : before)
+      EXPECT_EQ(at::equal(after.at(name), x), same) << name << ": a norm of its own is in between";
+  }
+}
+
+TEST(DagTransfer, TakesATrunkOfAsManyBlocksAlone) {
+  const ModelConfig small = dag_config({}, /*predictor=*/true);
+  const auto parts = [&](DagKeys keys) {
+    keys.insert(keys.end(), {{"dag_executor", "stack"}, {"n_layer", "4"}});
+    return parts_between(dag_config(keys), small).size();
+  };
+  const Error error = refusal_of([&] { parts({{"dag_after", "3"}, {"dag_take_trunk", "True"}}); });
+  EXPECT_THAT(error.what(), HasSubstr("come after 2 blocks, this model's after 3"));
+  EXPECT_THAT(error.hint(), HasSubstr("--dag_after=2"));
+  EXPECT_EQ(parts({{"dag_take_trunk", "True"}}), parts({})) << "without dag_after it does nothing";
+  EXPECT_EQ(parts({{"dag_after", "2"}, {"dag_take_tables", "True"}}), parts({}) + 2);
+}
+
 // But for tables and the norm behind its blocks, all that makes programs is taken.
 TEST(DagTransfer, TakesAllThatMakesPrograms) {
   const ModelConfig small = dag_config({}, /*predictor=*/true);

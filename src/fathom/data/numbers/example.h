@@ -46,6 +46,8 @@ struct NumbersConfig {
   // Share of the sequences that are a stream of examples, a line each, cut at the block's end; the
   // others are one example each, with its labels.
   double stream_share = 0;
+  // Streams have labels, too: of every program whose last operand they have.
+  bool stream_labels = false;
   // A control: each example has the labels of the next one, of which its text says nothing.
   bool shuffle_labels = false;
   std::string tokenizer = "char";  // or byte, gpt2
@@ -65,6 +67,8 @@ void add_fields(FieldList& list, NumbersConfig& config, const std::function<bool
 // Throws Error(kUsage) for settings without a meaning, naming both keys.
 void check(const NumbersConfig& config);
 int64_t depth_of(const NumbersConfig& config);  // settled
+// Some sequences have programs for labels.
+bool has_labels(const NumbersConfig& config);
 // Settled, in their order. Throws Error(kUsage) for one that no text writes down.
 std::vector<Operation> operations_of(const NumbersConfig& config);
 // Whether programs have identities in their labels, for which the model may have no name.

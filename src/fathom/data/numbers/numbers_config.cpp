@@ -88,15 +88,19 @@ void add_text_fields(FieldList& list, NumbersConfig& c, const std::function<bool
       .at_most(15)
       .needs(kNeedsNumbers, acts);
   list.add("stream_share", c.stream_share,
-           "share of the sequences that are examples line by line, without labels; the others are "
-           "one example each")
+           "share of the sequences that are examples line by line, without labels but by "
+           "stream_labels; the others are one example each")
       .at_least(0)
       .at_most(1)
       .needs(kNeedsNumbers, acts);
+  list.add("stream_labels", c.stream_labels,
+           "each line of a stream has its program for a label, behind its last operand")
+      .needs(kNeedsNumbers, acts)
+      .needs("stream_share above 0", [&c] { return c.stream_share > 0; });
   list.add("shuffle_labels", c.shuffle_labels,
            "a control: each example has another one's labels, so that only their rates are learned")
       .needs(kNeedsNumbers, acts)
-      .needs("stream_share below 1", [&c] { return c.stream_share < 1; });
+      .needs("stream_share below 1 or stream_labels", [&c] { return has_labels(c); });
   list.add("max_cut_share", c.max_cut_share,
            "largest share of the examples that block_size may cut, of which none is learned from; "
            "0: a block that cuts any is refused")
@@ -249,6 +253,10 @@ int64_t depth_of(const NumbersConfig& config) {
   return config.depth.value_or(kDepth);
 }
 
+bool has_labels(const NumbersConfig& config) {
+  return config.stream_share < 1 || config.stream_labels;
+}
+
 const std::vector<std::string>& numbers_splits() {
   static const std::vector<std::string> names = {"test", "train", "val"};
   return names;
@@ -283,6 +291,7 @@ std::string fingerprint_of(const NumbersConfig& c) {
                          c.train_seed,
                          c.val_seed};
   if (c.shuffle_labels) said.push_back("shuffle_labels");
+  if (c.stream_labels && c.stream_share > 0) said.push_back("stream_labels");
   return xxh3_hex(as_bytes(json_text(said)));
 }
 

@@ -92,23 +92,32 @@ NumbersData::Text NumbersData::encoded(const NumberExample& example) const {
   return text;
 }
 
-void NumbersData::add_labels(TokenBatch& batch, const NumberExample* example) const {
+// A line has two tokens at least.
+int64_t NumbersData::most_programs() const {
+  const NumbersConfig& config = examples_.config();
+  return config.stream_labels && config.stream_share > 0 ? 1 + (rows_.T + 1) / 2 : 1;
+}
+
+void NumbersData::add_labels(TokenBatch& batch, const std::vector<NumberExample>& programs) const {
   const NumbersConfig& config = examples_.config();
   const auto D = static_cast<size_t>(std::max(config.label_depth, depth_of(config)));
-  RealNumbers sign(D + 1), log(D + 1), value(1);
-  WholeNumbers used(D + 1), operations(D), real(1), wording(1);
-  if (example != nullptr) {
-    const NumberProgram& program = example->program;
-    for (size_t i = 0; i <= D; ++i) {
-      const double v = program.values[i].value();
-      sign[i] = sign_of(v);
-      log[i] = log_of(v);
-      used[i] = example->used[i];
+  const auto S = D + 1, P = static_cast<size_t>(most_programs());
+  RealNumbers sign(P * S), log(P * S), value(P);
+  WholeNumbers used(P * S), operations(P * D), real(P), wording(P);
+  for (size_t p = 0; p < programs.size(); ++p) {
+    const NumberExample& example = programs[p];
+    if (example.program.values.empty()) continue;
+    for (size_t i = 0; i < S; ++i) {
+      const double v = example.program.values[i].value();
+      sign[p * S + i] = sign_of(v);
+      log[p * S + i] = log_of(v);
+      used[p * S + i] = example.used[i];
     }
-    for (size_t k = 0; k < D; ++k) operations[k] = static_cast<int64_t>(program.operations[k]);
-    value[0] = example->value;
-    real[0] = real_operations(program);
-    wording[0] = static_cast<int64_t>(example->wording);
+    for (size_t k = 0; k < D; ++k)
+      operations[p * D + k] = static_cast<int64_t>(example.program.operations[k]);
+    value[p] = example.value;
+    real[p] = real_operations(example.program);
+    wording[p] = static_cast<int64_t>(example.wording);
   }
   add_real(batch, kProgramSign, std::move(sign));
   add_real(batch, kProgramLog, std::move(log));
@@ -117,6 +126,11 @@ void NumbersData::add_labels(TokenBatch& batch, const NumberExample* example) co
   add_real(batch, kProgramValue, std::move(value));
   add_whole(batch, kProgramReal, std::move(real));
   add_whole(batch, kProgramWording, std::move(wording));
+}
+
+// Whose labels the example of this address has.
+NumberExample NumbersData::labels_of(uint64_t sequence, uint64_t number) const {
+  return examples_.at(split_, sequence + (examples_.config().shuffle_labels ? 1 : 0), number);
 }
 
 // `following`: what comes behind the last target, as far as it is known.
@@ -144,10 +158,11 @@ TokenBatch NumbersData::one_example(uint64_t sequence) const {
     supervised[t] = is_cut ? 0 : text.supervised[t];
   }
   if (is_cut) following.assign(text.tokens.begin() + rows_.T + 1, text.tokens.end());
-  const bool is_shuffled = examples_.config().shuffle_labels;
-  const NumberExample labelled =
-      is_shuffled ? examples_.at(split_, sequence + 1, 0) : std::move(example);
-  add_labels(batch, is_cut ? nullptr : &labelled);
+  std::vector<NumberExample> programs;
+  if (!is_cut)
+    programs.push_back(examples_.config().shuffle_labels ? labels_of(sequence, 0)
+                                                         : std::move(example));
+  add_labels(batch, programs);
   add_whole(batch, kResult, std::move(results), /*is_of_token=*/true);
   add_whole(batch, kSupervised, std::move(supervised), /*is_of_token=*/true);
   add_ahead(batch, following);
@@ -156,19 +171,30 @@ TokenBatch NumbersData::one_example(uint64_t sequence) const {
 
 TokenBatch NumbersData::stream(uint64_t sequence) const {
   const auto T = static_cast<size_t>(rows_.T), wanted = T + 1 + static_cast<size_t>(rows_.ahead);
+  const bool has_labels = examples_.config().stream_labels;
   Text all;
+  std::vector<NumberExample> programs(1);  // none is the sequence's own
   for (uint64_t number = 0; all.tokens.size() < wanted; ++number) {
     const Text text = encoded(examples_.at(split_, sequence, number));
+    const size_t begin = all.tokens.size();
     all.tokens.insert(all.tokens.end(), text.tokens.begin(), text.tokens.end());
     all.results.insert(all.results.end(), text.results.begin(), text.results.end());
+    all.supervised.resize(all.tokens.size());
+    const auto first = std::find(text.supervised.begin(), text.supervised.end(), 1);
+    const size_t known = begin + static_cast<size_t>(first - text.supervised.begin());
+    if (!has_labels || first == text.supervised.end() || known >= T) continue;
+    std::fill(all.supervised.begin() + static_cast<std::ptrdiff_t>(known), all.supervised.end(),
+              static_cast<int64_t>(programs.size()) + 1);
+    programs.push_back(labels_of(sequence, number));
   }
+  all.supervised.resize(T);
   TokenBatch batch = empty_batch(1, rows_.T);
   std::copy_n(all.tokens.begin(), T, batch.tokens.begin());
   std::copy_n(all.tokens.begin() + 1, T, batch.targets.begin());
   WholeNumbers results(all.results.begin() + 1, all.results.begin() + 1 + rows_.T);
-  add_labels(batch, nullptr);
+  add_labels(batch, programs);
   add_whole(batch, kResult, std::move(results), /*is_of_token=*/true);
-  add_whole(batch, kSupervised, WholeNumbers(T), /*is_of_token=*/true);
+  add_whole(batch, kSupervised, std::move(all.supervised), /*is_of_token=*/true);
   add_ahead(batch, {all.tokens.begin() + rows_.T + 1, all.tokens.begin() + wanted});
   return batch;
 }

@@ -28,7 +28,7 @@ const std::vector<std::string>& numbers_keys() {
   static const std::vector<std::string> keys = {
       "numbers_depth",  "value_range",    "max_decimal_places", "max_digits",
       "min_operations", "max_operations", "number_operations",  "english_conversion_rate",
-      "shuffle_labels", "stream_share",   "evaluation_size"};
+      "shuffle_labels", "stream_share",   "stream_labels",      "evaluation_size"};
   return keys;
 }
 

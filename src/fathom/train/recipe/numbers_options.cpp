@@ -37,9 +37,11 @@ void require_written_operations(const RunConfig& config) {
           fmt::format("the model's {} = {} has {}, which no text writes down: labels would teach "
                       "it never to be chosen",
                       key, in_quotes(of_model), to_text(o)),
-          fmt::format(
-              "leave it out of {}{}", key,
-              learned.next_token ? ", or --stream_share=1, for streams have no labels" : ""));
+          fmt::format("leave it out of {}{}", key,
+                      learned.next_token
+                          ? ", or --stream_share=1 --stream_labels=False, for streams have "
+                            "no labels then"
+                          : ""));
 }
 
 // Of what is drawn and of what fills programs up.
@@ -119,21 +121,20 @@ void tell_idle_keys(const FieldList& list, const RunConfig& config,
   }
 }
 
-// Of a model with programs: streams have no labels, and programs of any depth.
+// Of a model with programs: streams without labels have programs of any depth.
 void check_labels(const NumbersConfig& numbers, int64_t deepest, const ModelConfig& model) {
-  const bool is_stream = numbers.stream_share == 1,
-             says_text = make_depth_plan(model).answers.empty();
+  const bool is_stream = !has_labels(numbers), says_text = make_depth_plan(model).answers.empty();
   if (is_stream && !says_text)
     misuse(
         "stream_share = 1 makes streams alone, which have no labels, and the model learns nothing "
         "else",
-        "a smaller --stream_share");
+        "--stream_labels=True, or a smaller --stream_share");
   if (is_stream || !numbers.depth || *numbers.depth <= deepest) return;
   misuse(fmt::format("numbers_depth = {} is above {} = {}: the model has no room for such programs",
                      *numbers.depth, model.architecture->program_depth_key, deepest),
          says_text
-             ? "a smaller --numbers_depth, or --stream_share=1: a stream has no labels, and its "
-               "programs any depth"
+             ? "a smaller --numbers_depth, or --stream_share=1 --stream_labels=False: a stream "
+               "without labels has programs of any depth"
              : "a smaller --numbers_depth, or None for the model's");
 }
 
@@ -168,7 +169,8 @@ bool asks_for_values(const FieldList& list, const ModelConfig& model) {
   FieldList own;
   OwnSettings settings = model.own;
   if (model.architecture->add_fields) model.architecture->add_fields(own, settings);
-  std::vector<std::string> names = {"value_range", "max_digits", "dataset", "stream_share"};
+  std::vector<std::string> names = {"value_range", "max_digits", "dataset", "stream_share",
+                                    "stream_labels"};
   for (const Field& field : own.all()) names.push_back(field.name());
   return std::any_of(names.begin(), names.end(),
                      [&](const std::string& name) { return list.changes(name); });
@@ -237,7 +239,7 @@ NumbersConfig numbers_of(const RunConfig& config) {
 }
 
 bool has_program_labels(const DataConfig& config) {
-  return names_numbers(config.dataset) && config.numbers.stream_share < 1;
+  return names_numbers(config.dataset) && has_labels(config.numbers);
 }
 
 void require_objective(const RunConfig& config) {
@@ -252,7 +254,8 @@ void require_objective(const RunConfig& config) {
   if (has_program_labels(config.data)) return;
   refuse(no_labels(config.data),
          names_numbers(config.data.dataset)
-             ? "--stream_share=0 makes each of them an example with its program"
+             ? "--stream_share=0 makes each of them an example with its program, "
+               "--stream_labels=True each of their lines one"
              : "--dataset=numbers has them");
 }
 

@@ -1,4 +1,4 @@
-#include "experiments/dag/dag_layer.h"
+#include "experiments/dag/architecture_layer.h"
 
 #include <fmt/format.h>
 
