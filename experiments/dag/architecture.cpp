@@ -119,7 +119,7 @@ std::string predictor_groups(const ModelConfig& config, const DepthPlan& plan) {
   const Wiring alone = dag_wiring(settings, /*predictor=*/true);
   std::vector<std::string> own = part_patterns(dag_layer_of(plan), check_wiring(alone));
   own.insert(own.begin(), {"dag.value.*", "dag.op.*"});
-  if (settings.after > 0 && config.own.flag("dag_take_trunk")) {
+  if (settings.after > 0 && config.own.flag("predictor_trunk")) {
     const std::vector<std::string> before = parameters_before(config, plan);
     own.insert(own.end(), before.begin(), before.end());
   }
@@ -200,7 +200,7 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   if (!predictor) {
     out->freezes = freezes;
     out->parts_of = predictor_parts;
-    out->part_keys = {"dag_take_tables", "dag_take_trunk"};
+    out->part_keys = {"dag_take_tables"};
     out->tells_of_part = told_of_predictor;
     out->begins_anew = begins_anew;
   }

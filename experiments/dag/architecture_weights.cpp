@@ -105,10 +105,10 @@ std::vector<ParameterSpec> parameters_of(const ModelConfig& config) {
 void check_trunk(const ModelConfig& ours, const ModelConfig& theirs) {
   const int64_t after = settings_of(ours.own).after, blocks = theirs.backbone.n_layer;
   if (after != blocks)
-    misuse(fmt::format("dag_take_trunk = true, and the predictor's programs come after {} blocks, "
+    misuse(fmt::format("predictor_trunk = true, and the predictor's programs come after {} blocks, "
                        "this model's after {}",
                        blocks, after),
-           fmt::format("--dag_after={}, of a model that has more blocks, or leave dag_take_trunk "
+           fmt::format("--dag_after={}, of a model that has more blocks, or leave predictor_trunk "
                        "out",
                        blocks));
 }
@@ -154,7 +154,7 @@ std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig
   pair(a.attention, b.attention);
   pair(a.mlp, b.mlp);
   pair(a.norm, b.norm);
-  const bool takes_trunk = ours.own.flag("dag_take_trunk") && settings_of(ours.own).after > 0;
+  const bool takes_trunk = ours.own.flag("predictor_trunk") && settings_of(ours.own).after > 0;
   if (takes_trunk) {
     check_trunk(ours, theirs);
     parts.push_back({a.norm_in.name() + ".", b.norm_in.name() + "."});

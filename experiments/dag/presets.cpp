@@ -54,6 +54,23 @@ void small(RunConfig& c) {
                {"batch_size", "16"}});
 }
 
+// The lines that dag_predictor_lines reads.
+const Settings kLines = {{"stream_share", "1"},       {"stream_labels", "True"},
+                         {"max_decimal_places", "0"}, {"english_conversion_rate", "0"},
+                         {"result_digits", "4"},      {"block_size", "128"}};
+
+// Programs where a predictor has them, and blocks behind them that write results. The head is its
+// own: the table may stay as the predictor made it.
+void small_lines(RunConfig& c) {
+  small(c);
+  set_keys(c, kStack);
+  set_keys(c, {kSharp});
+  set_keys(c, kLines);
+  set_keys(
+      c,
+      {{"n_layer", "6"}, {"dag_after", "4"}, {"predictor_trunk", "True"}, {"tie_head", "False"}});
+}
+
 // ---- Predictors
 
 // The notebook's schedule: AdamW with decay of everything, warm-up and cosine.
@@ -147,6 +164,13 @@ void predictor_small_d4(RunConfig& c) {
   set_keys(c, {{"dag_depth", "4"}, {"block_size", "224"}, {"max_iters", "12000"}});
 }
 
+// Of every line of a stream, so that a language model of such streams may have it.
+void predictor_lines(RunConfig& c) {
+  predictor_small(c);
+  set_keys(c, kLines);
+  set_keys(c, {{"batch_size", "32"}, {"max_iters", "3000"}});
+}
+
 }  // namespace
 
 void register_dag(Registry& registry) {
@@ -167,6 +191,10 @@ void register_dag(Registry& registry) {
                  set_keys(c, kStack);
                  set_keys(c, {kSharp});
                });
+  registry.add("dag_small_lines",
+               "6 blocks, programs behind the fourth, on lines of whole numbers: "
+               "dag_predictor_lines feeds it",
+               small_lines);
   registry.add("dag_predictor",
                "reads a program from a sentence: 1 block, 32 wide, 4 operations; its config file's",
                predictor);
@@ -180,6 +208,9 @@ void register_dag(Registry& registry) {
                predictor_small);
   registry.add("dag_predictor_small_d4", "dag_predictor_small for 4 operations: an hour",
                predictor_small_d4);
+  registry.add("dag_predictor_lines",
+               "dag_predictor_small of every line of a stream of whole numbers: 10 minutes",
+               predictor_lines);
 }
 
 }  // namespace fathom

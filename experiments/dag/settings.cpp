@@ -105,7 +105,7 @@ bool is_stack(const OwnSettings& own) {
 void add_full_models_slots(FieldList& list, OwnSettings& own) {
   const DagSettings d;
   own.flag("dag_post_block", false), own.flag("freeze_gpt", false);
-  own.flag("dag_take_tables", false), own.flag("dag_take_trunk", false);
+  own.flag("dag_take_tables", false), own.flag("predictor_trunk", false);
   own.integer("dag_after", 0), own.integer("predictor_frozen_until", 0),
       own.number("predictor_lr", 1);
   own.text("dag_mix", "ln_scale"), own.number("dag_scale", d.scale);
@@ -122,7 +122,7 @@ void add_full_models_slots(FieldList& list, OwnSettings& own) {
   refuse("lm_loss_weight", "a predictor has no head, so no next token's loss");
   refuse("freeze_gpt", "all of a predictor makes programs");
   for (const char* key :
-       {"dag_take_tables", "dag_take_trunk", "predictor_frozen_until", "predictor_lr"})
+       {"dag_take_tables", "predictor_trunk", "predictor_frozen_until", "predictor_lr"})
     refuse(key, "it is of the part that a full model takes from a predictor");
 }
 
@@ -132,9 +132,9 @@ void add_predictor_fields(Adder& add, OwnSettings& own) {
   add.flag("dag_take_tables", false,
            "what initial_part takes from a predictor: its token and position tables, too")
       .needs(kOfStack, has_one);
-  add.flag("dag_take_trunk", false,
-           "tables, blocks and the norm behind them, too: of a model whose programs come after as "
-           "many blocks as the predictor has (dag_after)")
+  add.flag("predictor_trunk", false,
+           "all in front of the programs is the predictor's, too: what initial_part takes, of one "
+           "with dag_after blocks, and what predictor_frozen_until and predictor_lr are of")
       .needs("dag_executor = stack and dag_after > 0",
              [&own] { return is_stack(own) && own.integer("dag_after") > 0; });
   add.integer("predictor_frozen_until", 0,

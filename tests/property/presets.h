@@ -72,13 +72,6 @@ struct Case {
   }
 };
 
-// An experiment's own, where they count layers.
-inline void shrink_own(ModelConfig& c) {
-  if (c.architecture == nullptr || c.architecture->name != "dag") return;
-  int64_t& after = c.own.integer("dag_after", 0);
-  after = std::min(after, c.backbone.n_layer - 1);
-}
-
 // A configuration's settings at a size that a test can afford. Of lists with an entry per layer the
 // entries of the kept layers stay, spread evenly, the last layer's among them.
 inline ModelConfig shrink(ModelConfig c) {
@@ -106,7 +99,6 @@ inline ModelConfig shrink(ModelConfig c) {
   b.block_size = kBlock;
   b.vocab_size.reset();
   c.ahead.max_shift = std::min(c.ahead.max_shift, kBlock - 1);
-  shrink_own(c);
   shrink_loops(c);
   validate(c);
   return c;
@@ -214,6 +206,7 @@ inline std::vector<Case> composed_cases() {
   add("detach", exit, [](C& c) { c.early_exit.detach_between_layers = true; });
   const C computes = shrink(preset_config("dag_small").model);
   const auto between = [](C& c) { c.own.integer("dag_after", 0) = 1; };
+  const size_t first = cases.size();
   add("programs between blocks", computes, between);
   add("programs between blocks that exit", computes, [&](C& c) {
     between(c);
@@ -230,6 +223,7 @@ inline std::vector<Case> composed_cases() {
     list.set_text("loop_groups", "[[0, 1]]", "a test");
     list.set_text("max_loops", "2", "a test");
   });
+  for (size_t i = first; i < cases.size(); ++i) cases[i].preset = "dag_small";
   return cases;
 }
 
@@ -341,9 +335,8 @@ inline Subject subject(const Case& c, const Batch& batch, at::ScalarType dtype,
     disturb(*model, 0.3);
     const DepthPlan plan = make_depth_plan(s.config);
     Policy policy = make_policy(s.config);
-    const Params params = bind(model->parameters(), plan);
+    const DepthWalk& walk = dynamic_cast<const DepthModel&>(*model).walk();
     for (size_t i = 0; i < L; ++i) {
-      const DepthWalk walk(plan, s.config.backbone, params);
       const Trace trace = walk.run(unroll(plan, policy), batch, walk_options(training));
       const auto [threshold, margin] = widest_gap(open_scores(
           *trace.readouts().at(i), trace.all->of(batch.targets_BT), c.gold() && training));

@@ -35,7 +35,7 @@ inline Slope slope_of(const std::function<Tensor()>& f, const std::vector<Parame
     if (p.tensor.grad().defined())
       slope.gradient += (p.tensor.grad() * directions.back()).sum().item<double>();
   }
-  const double h = 2e-4 / std::sqrt(double(n));
+  const double h = 1e-4 / std::sqrt(double(n));
   const auto move = [&](double steps) {
     for (size_t i = 0; i < leaves.size(); ++i)
       Tensor(leaves[i].tensor).copy_(kept[i] + steps * h * directions[i]);

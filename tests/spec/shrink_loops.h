@@ -59,6 +59,9 @@ inline void shrink_numbers(ModelConfig& config) {
                                   std::pair{"dag_value_limit", "0.5"}, std::pair{"dag_depth", "2"}})
     if (list.find(key) != nullptr && list.find(key)->value() != 0)
       list.set_text(key, text, "a test");
+  // Behind which layer; the last one has no blocks behind it.
+  if (list.find("dag_after") != nullptr && list.find("dag_after")->value() != 0)
+    list.set_text("dag_after", std::to_string(config.backbone.n_layer - 1), "a test");
 }
 
 // Of a model of 2 or 3 layers that had more. What is kept of its groups is whether there are

@@ -89,7 +89,7 @@ TEST(DagFreezing, ThePredictorHasSettingsOfItsOwn) {
   // What came from the predictor with its trunk is all of that; the last blocks and the fold learn.
   const testing::Settings deep = {{"n_layer", "6"},
                                   {"dag_after", "4"},
-                                  {"dag_take_trunk", "True"},
+                                  {"predictor_trunk", "True"},
                                   {"predictor_frozen_until", "500"},
                                   {"tie_head", "False"}};
   testing::Settings typed = deep;

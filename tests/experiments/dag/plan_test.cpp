@@ -7,6 +7,8 @@
 #include "experiments/dag/settings.h"
 #include "fathom/model/spec/parameter_table.h"
 #include "fathom/train/recipe/freeze.h"
+#include "fathom/train/recipe/numbers_options.h"
+#include "fathom/train/recipe/parameter_groups.h"
 #include "fathom/train/recipe/stage_runs.h"
 #include "fathom/train/recipe/training_plan.h"
 #include "recipe/config_testing.h"
@@ -49,6 +51,39 @@ TEST(DagPlan, TrainsThePredictorAndThenTheModel) {
               ::testing::ElementsAre("attention.7", "dag.embed", "dag.gate", "dag.gate_dag",
                                      "dag.gate_original", "mlp.6", "norm_mid.10", "norm_mid.9"));
   for (const bool is_frozen : frozen_parameters(second.optimizer, table)) EXPECT_FALSE(is_frozen);
+}
+
+// First all that a predictor of the same text has, by its recipe, then all else.
+TEST(DagPlan, TrainsTheReaderAndThenTheModelBehindIt) {
+  std::vector<std::string> notices;
+  const RunConfig model = resolved("dag_small_lines").config,
+                  reader = resolved("dag_predictor_lines").config;
+  const std::vector<StageRun> stages =
+      resolve_plan(find_plan("reader_then_model", "dag_small_lines").plan, model, notices);
+  EXPECT_TRUE(notices.empty()) << notices.front();
+  ASSERT_EQ(stages.size(), 2u);
+  const RunConfig &first = stages[0].config, &second = stages[1].config;
+  EXPECT_EQ(dag::settings_of(first.model.own).lm_loss_weight, 0);
+  for (const char* weight : {"sign_loss_weight", "log_loss_weight", "op_loss_weight"})
+    EXPECT_EQ(first.model.own.number(weight), reader.model.own.number(weight)) << weight;
+  EXPECT_EQ(first.data.batch_size, reader.data.batch_size);
+  EXPECT_EQ(first.schedule.min_lr, reader.schedule.min_lr);
+  EXPECT_EQ(stages[0].budget.amount, reader.training.max_iters);
+  const auto numbers = [](const RunConfig& config) { return fingerprint_of(numbers_of(config)); };
+  EXPECT_EQ(numbers(first), numbers(reader));
+  EXPECT_EQ(numbers(second), numbers(reader));
+  const std::vector<ParameterSpec> table =
+      parameter_table(first.model, stages[0].corpora[0].vocab_size());
+  const std::vector<ParameterSetting> early = parameter_settings(first.optimizer, table),
+                                      late = parameter_settings(second.optimizer, table);
+  std::set<std::string> readers;
+  for (const PartName& part : model.model.architecture->parts_of(model.model, reader.model))
+    readers.insert(part.ours);
+  for (size_t i = 0; i < table.size(); ++i) {
+    const bool is_readers = readers.count(table[i].name) > 0;
+    EXPECT_EQ(early[i].frozen, !is_readers) << table[i].name;
+    EXPECT_EQ(late[i].frozen, is_readers) << table[i].name;
+  }
 }
 
 }  // namespace

@@ -293,7 +293,7 @@ TEST(DagSettings, OfAPredictorAreAStacks) {
   EXPECT_THAT(e.what(), HasSubstr("dag_executor = scratch"));
   for (const char* key :
        {"dag_mix", "dag_scale", "dag_post_block", "dag_embed_top", "dag_after", "plan_loss_weight",
-        "lm_loss_weight", "freeze_gpt", "predictor_lr", "dag_take_trunk"}) {
+        "lm_loss_weight", "freeze_gpt", "predictor_lr", "predictor_trunk"}) {
     const Error foreign = refusal_of([&] { dag_config({{key, "1"}}, /*predictor=*/true); });
     EXPECT_THAT(foreign.hint(), HasSubstr("full model")) << key;
   }

@@ -103,7 +103,7 @@ TEST(DagTransfer, TakesTheTrunkThatProgramsAreReadFrom) {
                                          {"n_layer", "4"},
                                          {"dag_after", "2"},
                                          {"dag_adapter", adapter},
-                                         {"dag_take_trunk", "True"}});
+                                         {"predictor_trunk", "True"}});
     const auto predictor = make_model(small, kTransferVocab, 3, at::kCPU, at::kDouble);
     const auto model = make_model(full, kTransferVocab, 4, at::kCPU, at::kDouble);
     for (const Parameter& p : predictor->parameters().all())
@@ -126,10 +126,10 @@ TEST(DagTransfer, TakesATrunkOfAsManyBlocksAlone) {
     keys.insert(keys.end(), {{"dag_executor", "stack"}, {"n_layer", "4"}});
     return parts_between(dag_config(keys), small).size();
   };
-  const Error error = refusal_of([&] { parts({{"dag_after", "3"}, {"dag_take_trunk", "True"}}); });
+  const Error error = refusal_of([&] { parts({{"dag_after", "3"}, {"predictor_trunk", "True"}}); });
   EXPECT_THAT(error.what(), HasSubstr("come after 2 blocks, this model's after 3"));
   EXPECT_THAT(error.hint(), HasSubstr("--dag_after=2"));
-  EXPECT_EQ(parts({{"dag_take_trunk", "True"}}), parts({})) << "without dag_after it does nothing";
+  EXPECT_EQ(parts({{"predictor_trunk", "True"}}), parts({})) << "without dag_after it does nothing";
   EXPECT_EQ(parts({{"dag_after", "2"}, {"dag_take_tables", "True"}}), parts({}) + 2);
 }
 
@@ -199,6 +199,7 @@ TEST(DagTransfer, PresetsThatFeedOneAnotherHaveTheSamePrograms) {
   for (const Pair& pair :
        {Pair{"dag_predictor_small", "dag_small_stack", {}},
         {"dag_predictor_small_d4", "dag_small_stack", {{"dag_depth", "4"}}},
+        {"dag_predictor_lines", "dag_small_lines", {}},
         {"dag_predictor", "dag_stack", {{"n_embd", "32"}, {"n_head", "1"}}},
         {"dag_predictor_readme", "dag_stack", {{"n_embd", "32"}, {"n_head", "1"}}},
         {"dag_predictor_cloud", "dag_stack", {{"dag_depth", "6"}}}}) {
