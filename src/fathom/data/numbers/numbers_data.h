@@ -15,7 +15,8 @@
 
 namespace fathom {
 
-// Columns besides tokens and targets. Of a sequence (B, P * k), of each of its P programs k numbers:
+// Columns besides tokens and targets. Of a sequence (B, P * k), of each of its P programs k
+// numbers:
 inline constexpr const char* kProgramSign = "program_sign";    // S: 1 or -1
 inline constexpr const char* kProgramLog = "program_log";      // S: ln max(|v|, 1e-8)
 inline constexpr const char* kProgramUsed = "program_used";    // S: 1 where the text has the value
@@ -24,15 +25,15 @@ inline constexpr const char* kProgramValue = "program_value";  // 1: the result
 inline constexpr const char* kProgramReal = "program_real";    // 1: real operations
 inline constexpr const char* kProgramWording = "program_wording";  // 1: index of Wording
 // Of a token (B, T):
-// i + 1 behind the last operand of the sequence's program i, to the end of its line: the whole of it
-// is known there.
+// i + 1 behind the last operand of the sequence's program i, to the end of its line: the whole of
+// it is known there.
 inline constexpr const char* kSupervised = "supervised";
 // 1 where the target is a character of a result, the line's end behind it included.
 inline constexpr const char* kResult = "result";
 // A sequence that is one example has program 0; a stream, whose own no single program is, has zeros
-// there, and with stream_labels its lines' programs from 1 on, else zeros in all columns but kResult.
-// P is one, and with stream_labels what a stream of T tokens has at most. Programs that a sequence
-// has not are zeros.
+// there, and with stream_labels its lines' programs from 1 on, else zeros in all columns but
+// kResult. P is one, and with stream_labels what a stream of T tokens has at most. Programs that a
+// sequence has not are zeros.
 
 // The vocabulary: a character each, of a line break and of printable ASCII. gpt2 throws Error where
 // GPT-2's vocabulary is not there, with how to get it.
