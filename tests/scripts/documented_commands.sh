@@ -100,9 +100,15 @@ run() {
   eval "words=($command)"
   case ${words[1]} in
     train)
+      # The blocks of one of these become the other's first ones.
+      local layers=2
+      case " $command " in
+        *" dag_predictor_lines "*) layers=4 ;;
+        *" dag_small_lines "*) layers=6 ;;
+      esac
       case " $command " in
         *" --resume "*) words+=(--max_iters=9) ;;
-        *) words+=("${short[@]}" --n_layer=2 --n_head=2 --n_embd=32 --force) ;;
+        *) words+=("${short[@]}" "--n_layer=$layers" --n_head=2 --n_embd=32 --force) ;;
       esac
       # Ranks share passes.
       case " $command " in *" --nproc="*) words+=(--gradient_accumulation_steps=2) ;; esac

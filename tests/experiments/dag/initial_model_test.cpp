@@ -35,8 +35,8 @@ TEST_F(DagBeginning, APlainModelsWeightsAreAllTaken) {
     const std::string run = has_slots ? "slots" : "plain";
     Trainer taught = trainer(tiny_run(plain), temp_ / run);
     taught.run({});
-    for (DagKeys keys : {DagKeys(), kOfStack}) {
-      SCOPED_TRACE(keys.empty() ? "scratch" : "stack");
+    for (DagKeys keys : {DagKeys(), kOfStack, DagKeys{{"dag_after", "1"}}}) {
+      SCOPED_TRACE(keys.empty() ? "scratch" : keys.back().first);
       keys.push_back({"dag_scale", "0"});
       const ModelConfig config = dag_config(keys);
       Trainer t = trainer(tiny_run(config));

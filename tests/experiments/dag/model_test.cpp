@@ -57,7 +57,9 @@ TEST(DagFold, WithoutScaleIsThePlainModelBitForBit) {
     for (const DagKeys& beside :
          {DagKeys(), DagKeys{{"bias", "True"}, {"tie_head", "False"}, {"init", "torch"}},
           DagKeys{{"init", "takase"}}, DagKeys{{"dag_domain", "linear"}},
-          DagKeys{{"loop_groups", "[[1]]"}, {"max_loops", "2"}}}) {
+          DagKeys{{"loop_groups", "[[1]]"}, {"max_loops", "2"}}, DagKeys{{"dag_after", "1"}},
+          DagKeys{{"dag_after", "1"}, {"loop_groups", "[[0]]"}, {"max_loops", "2"}},
+          DagKeys{{"dag_after", "1"}, {"layer_heads", "True"}, {"tie_head", "False"}}}) {
       SCOPED_TRACE(executor.empty() ? "scratch" : "stack");
       SCOPED_TRACE(beside.empty() ? "" : beside.back().first);
       const auto plain = model_of(dag_config(beside + DagKeys{{"dag_depth", "0"}}), kDagVocab);
@@ -74,9 +76,12 @@ TEST(DagFold, AClosedGateIsThePlainModel) {
   const at::NoGradGuard no_grad;
   const Tensor tokens_BT = random_tokens({3, 6}, kDagVocab, 1);
   const auto plain = model_of(dag_config({{"dag_depth", "0"}}), kDagVocab);
-  const auto model = disturbed(dag_config(kStackKeys + DagKeys{{"dag_mix", "gate"}}), plain.get());
-  model->parameters().at("dag.gate.bias").fill_(-1e4);
-  EXPECT_TRUE(at::equal(model->logits(tokens_BT), plain->logits(tokens_BT)));
+  for (const char* after : {"0", "1"}) {
+    const auto model = disturbed(
+        dag_config(kStackKeys + DagKeys{{"dag_mix", "gate"}, {"dag_after", after}}), plain.get());
+    model->parameters().at("dag.gate.bias").fill_(-1e4);
+    EXPECT_TRUE(at::equal(model->logits(tokens_BT), plain->logits(tokens_BT)));
+  }
 }
 
 TEST(DagDepth, ZeroIsThePlainModel) {
