@@ -69,9 +69,9 @@ std::vector<ParameterSpec> parameters(const ModelConfig& config, const DepthPlan
   return own.take();
 }
 
-// Patterns of so many of a layer's parts, which are its first ones; and of the norm at its door
-// where that is nobody else's.
-std::vector<std::string> part_patterns(const LayerSpec& layer, const WiringParts& parts) {
+// Patterns of so many of a layer's parts, which are its first ones; `door`: and of the norm there.
+std::vector<std::string> part_patterns(const LayerSpec& layer, const WiringParts& parts,
+                                       bool door) {
   std::vector<std::string> patterns;
   const auto add = [&](const auto& all, int n) {
     for (int k = 0; k < n; ++k) patterns.push_back(all.at(size_t(k)).name() + ".*");
@@ -79,20 +79,23 @@ std::vector<std::string> part_patterns(const LayerSpec& layer, const WiringParts
   add(layer.attention, parts.attentions);
   add(layer.mlp, parts.mlps);
   add(layer.norm, parts.norms);
-  if (layer.norm_in.place == NormId::kMid) patterns.push_back(layer.norm_in.name() + ".*");
+  if (door) patterns.push_back(layer.norm_in.name() + ".*");
   return patterns;
 }
 
-// Patterns of all that the DAG's layer has to itself.
-std::string dag_patterns(const DepthPlan& plan) {
-  std::vector<std::string> own =
-      part_patterns(dag_layer_of(plan), check_wiring(plan.wirings.back()));
+// Patterns of all that the DAG's layer has to itself. In front of the head its door has the head's
+// norm.
+std::string dag_patterns(const ModelConfig& config, const DepthPlan& plan) {
+  std::vector<std::string> own = part_patterns(
+      dag_layer_of(plan), check_wiring(plan.wirings.back()), settings_of(config.own).after > 0);
   own.insert(own.begin(), "dag.*");
   return join(own, ",");
 }
 
-// Names of what rows of the table are in front of the DAG's, which has them in the walk's order.
-std::vector<std::string> parameters_before(const ModelConfig& config, const DepthPlan& plan) {
+// Names of what is in front of the DAG and a predictor may have, too: rows of the table in the
+// walk's order, without heads and their norms.
+std::vector<std::string> trunk_names(const ModelConfig& config, DepthPlan plan) {
+  each_layer(plan, [](LayerSpec& layer) { layer.readout.reset(); });
   const LayerSpec& layer = dag_layer_of(plan);
   std::vector<std::string> of_layer = {layer.norm_in.name() + "."}, names;
   const auto add = [&](const auto& parts) {
@@ -117,10 +120,17 @@ std::string predictor_groups(const ModelConfig& config, const DepthPlan& plan) {
   if (settings.executor != Executor::kStack || (until == 0 && rate == 1)) return "";
   settings.adapter = false;  // which is the full model's own
   const Wiring alone = dag_wiring(settings, /*predictor=*/true);
-  std::vector<std::string> own = part_patterns(dag_layer_of(plan), check_wiring(alone));
+  const bool trunk = has_trunk(config.own);
+  std::vector<std::string> own = part_patterns(dag_layer_of(plan), check_wiring(alone), trunk);
   own.insert(own.begin(), {"dag.value.*", "dag.op.*"});
-  if (settings.after > 0 && config.own.flag("predictor_trunk")) {
-    const std::vector<std::string> before = parameters_before(config, plan);
+  if (trunk) {
+    if (plan.tied_heads)
+      misuse(fmt::format("{} would hold the head, too: with tie_head = true it is the table of "
+                         "tokens, which predictor_trunk = true counts as the predictor's",
+                         until > 0 ? fmt::format("predictor_frozen_until = {}", until)
+                                   : fmt::format("predictor_lr = {:g}", rate)),
+             "--tie_head=False, or leave predictor_trunk out");
+    const std::vector<std::string> before = trunk_names(config, plan);
     own.insert(own.end(), before.begin(), before.end());
   }
   for (std::string& pattern : own) pattern += fmt::format(": lr={}, frozen_until={}", rate, until);
@@ -130,7 +140,8 @@ std::string predictor_groups(const ModelConfig& config, const DepthPlan& plan) {
 Architecture::Freeze freezes(const ModelConfig& config) {
   if (settings_of(config.own).depth == 0) return {};
   const DepthPlan plan = make_depth_plan(config);
-  return {config.own.flag("freeze_gpt"), "*", dag_patterns(plan), predictor_groups(config, plan)};
+  return {config.own.flag("freeze_gpt"), "*", dag_patterns(config, plan),
+          predictor_groups(config, plan)};
 }
 
 // ---- What is learned
@@ -148,6 +159,7 @@ Learned learned(const ModelConfig& config, bool predictor) {
   out.next_token = !predictor && s.lm_loss_weight > 0;
   out.programs = s.learns_programs(predictor);
   out.operations = out.programs && s.op_loss_weight > 0;
+  out.lines = s.targets == Targets::kToken;
   out.no_next_token = predictor ? "a predictor learns programs alone" : "lm_loss_weight = 0";
   if (!out.programs) out.no_programs = no_programs(s);
   return out;
@@ -178,8 +190,14 @@ std::shared_ptr<const Architecture> architecture(bool predictor) {
   out->add_fields = [predictor](FieldList& list, OwnSettings& own) {
     add_fields(list, own, predictor);
   };
-  out->change_plan = [predictor](const ModelConfig& config, DepthPlan& plan, Policy&) {
-    add_dag_layer(settings_of(config.own), predictor, plan);
+  out->change_plan = [predictor](const ModelConfig& config, DepthPlan& plan, Policy& policy) {
+    const DagSettings settings = settings_of(config.own);
+    add_dag_layer(settings, predictor, plan);
+    if (settings.depth > 0 && policy.layers > 0)
+      misuse(fmt::format("eval_layers = {} with dag_depth = {}: layers repeat, and the programs "
+                         "among them do not",
+                         policy.layers, settings.depth),
+             "leave eval_layers out, or let blocks go round: --loop_groups");
   };
   out->add_parameters = [predictor](const ModelConfig& config, const DepthPlan& plan, int64_t) {
     return parameters(config, plan, predictor);

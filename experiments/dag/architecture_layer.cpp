@@ -105,6 +105,10 @@ LayerSpec dag_layer(const DepthPlan& plan, int64_t width, Free& free) {
   return layer;
 }
 
+bool is_dag(const DepthPlan& plan, const LayerSpec& layer) {
+  return layer.wiring + 1 == static_cast<int>(plan.wirings.size());
+}
+
 LayerSpec& last_layer(DepthPlan& plan) {
   LayerSpec* last = nullptr;
   each_layer(plan, [&](LayerSpec& layer) { last = &layer; });
@@ -125,10 +129,11 @@ int64_t insert_after(std::vector<PlanNode>& nodes, int64_t count, const LayerSpe
   return count;
 }
 
-const LayerSpec& layer_after(const DepthPlan& plan, int64_t count) {
-  const LayerSpec* found = nullptr;
-  each_layer(plan, [&](const LayerSpec& layer) {
-    if (count-- > 0) found = &layer;
+// The plan's layer with this index in the order in which they are met.
+LayerSpec& layer_at(DepthPlan& plan, int64_t index) {
+  LayerSpec* found = nullptr;
+  each_layer(plan, [&](LayerSpec& layer) {
+    if (index-- == 0) found = &layer;
   });
   return *found;
 }
@@ -143,19 +148,25 @@ void insert_program(int64_t after, DepthPlan& plan) {
                        "results",
                        after, layers),
            "leave dag_after out for programs behind the last one, in front of the head");
-  const LayerSpec& before = layer_after(plan, after);
+  const LayerSpec& before = layer_at(plan, after - 1);
   if (before.width != last_layer(plan).width)
     misuse(fmt::format("dag_after = {} and that layer is {} wide, the last one {}: programs are as "
                        "wide as n_embd",
                        after, before.width, last_layer(plan).width),
            "put them behind a layer of the full width, or leave layer_widths out");
   Free free(plan);
+  // Numbered first, so that what a predictor has is so whatever comes with the fold.
+  NormSpec door = last_layer(plan).readout->norm;
+  door.place = NormId::kMid;
+  door.index = free.norm_mid++;
+  door.gain = 1;  // which is of logits
   LayerSpec layer = dag_layer(plan, before.width, free);
-  layer.norm_in = last_layer(plan).readout->norm;
-  layer.norm_in.place = NormId::kMid;
-  layer.norm_in.index = free.norm_mid;
-  layer.norm_in.gain = 1;  // which is of logits
+  layer.norm_in = door;
   layer.asked = false;
+  // Nobody asks it: it learns from whom the next layer's readout teaches.
+  LayerSpec& next = layer_at(plan, after);
+  std::swap(layer.cut, next.cut);
+  std::swap(layer.cut_later, next.cut_later);
   insert_after(plan.nodes, after, layer);
 }
 
@@ -205,9 +216,16 @@ void add_dag_layer(const DagSettings& settings, bool predictor, DepthPlan& plan)
 const LayerSpec& dag_layer_of(const DepthPlan& plan) {
   const LayerSpec* found = nullptr;
   each_layer(plan, [&](const LayerSpec& layer) {
-    if (layer.wiring + 1 == static_cast<int>(plan.wirings.size())) found = &layer;
+    if (is_dag(plan, layer)) found = &layer;
   });
   return *found;
+}
+
+bool is_in_loop(const DepthPlan& plan) {
+  return std::none_of(plan.nodes.begin(), plan.nodes.end(), [&](const PlanNode& node) {
+    const auto* layer = std::get_if<LayerSpec>(&node.node);
+    return layer != nullptr && is_dag(plan, *layer);
+  });
 }
 
 }  // namespace fathom::dag

@@ -13,5 +13,6 @@ Wiring dag_wiring(const DagSettings& settings, bool predictor);
 void add_dag_layer(const DagSettings& settings, bool predictor, DepthPlan& plan);
 
 const LayerSpec& dag_layer_of(const DepthPlan& plan);  // of one that has a DAG
+bool is_in_loop(const DepthPlan& plan);                // the DAG of one that has it
 
 }  // namespace fathom::dag

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -102,6 +103,29 @@ std::vector<ParameterSpec> parameters_of(const ModelConfig& config) {
   return parameter_table(config, /*vocab_size=*/2);
 }
 
+// Settings of the model's depth, head and texts, which a trunk does not have.
+bool is_of_trunk(const Field& field) {
+  static const std::set<std::string> others = {"n_layer",     "tie_head",   "head_bias",
+                                               "layer_heads", "vocab_size", "block_size"};
+  return field.does_shape_weights() && others.count(field.name()) == 0;
+}
+
+// Names of those that differ; what_must_match() has those of programs.
+std::string other_trunk(const ModelConfig& ours, const ModelConfig& theirs) {
+  ModelConfig a = ours, b = theirs;
+  a.architecture.reset();
+  b.architecture.reset();
+  FieldList of_a, of_b;
+  add_fields(of_a, a);
+  add_fields(of_b, b);
+  std::vector<std::string> keys;
+  for (const Field& field : of_b.all()) {
+    if (is_of_trunk(field) && of_a.find(field.name())->value() != field.value())
+      keys.push_back(field.name());
+  }
+  return join(keys, ", ");
+}
+
 void check_trunk(const ModelConfig& ours, const ModelConfig& theirs) {
   const int64_t after = settings_of(ours.own).after, blocks = theirs.backbone.n_layer;
   if (after != blocks)
@@ -111,6 +135,16 @@ void check_trunk(const ModelConfig& ours, const ModelConfig& theirs) {
            fmt::format("--dag_after={}, of a model that has more blocks, or leave predictor_trunk "
                        "out",
                        blocks));
+  if (const std::string keys = other_trunk(ours, theirs); !keys.empty())
+    misuse(fmt::format("predictor_trunk = true, and the predictor has another {} than the model: "
+                       "the same weights would be another trunk",
+                       keys),
+           "give one of them the other's settings, or leave predictor_trunk out");
+  if (is_in_loop(make_depth_plan(ours)))
+    misuse(
+        "predictor_trunk = true, and this model's programs go round in a loop, which a "
+        "predictor's are behind",
+        "another dag_after or loop_groups, or leave predictor_trunk out");
 }
 
 }  // namespace
@@ -154,7 +188,7 @@ std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig
   pair(a.attention, b.attention);
   pair(a.mlp, b.mlp);
   pair(a.norm, b.norm);
-  const bool takes_trunk = ours.own.flag("predictor_trunk") && settings_of(ours.own).after > 0;
+  const bool takes_trunk = has_trunk(ours.own);
   if (takes_trunk) {
     check_trunk(ours, theirs);
     parts.push_back({a.norm_in.name() + ".", b.norm_in.name() + "."});
@@ -170,8 +204,12 @@ std::vector<PartName> predictor_parts(const ModelConfig& ours, const ModelConfig
   }
   const bool takes_tables = takes_trunk || ours.own.flag("dag_take_tables");
   for (const ParameterSpec& spec : parameters_of(ours))
-    if (rest.count(spec.name) > 0 && (is_table(spec) ? takes_tables : takes_trunk))
+    if ((is_table(spec) ? takes_tables : takes_trunk) && rest.erase(spec.name) > 0)
       tensors.push_back({spec.name, spec.name});
+  if (takes_trunk && !rest.empty())
+    misuse(fmt::format("predictor_trunk = true, and the predictor has {}, which the model has not",
+                       *rest.begin()),
+           "give one of them the other's settings, or leave predictor_trunk out");
   return tensors;
 }
 

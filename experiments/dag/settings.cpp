@@ -105,9 +105,10 @@ bool is_stack(const OwnSettings& own) {
 void add_full_models_slots(FieldList& list, OwnSettings& own) {
   const DagSettings d;
   own.flag("dag_post_block", false), own.flag("freeze_gpt", false);
-  own.flag("dag_take_tables", false), own.flag("predictor_trunk", false);
-  own.integer("dag_after", 0), own.integer("predictor_frozen_until", 0),
-      own.number("predictor_lr", 1);
+  own.flag("dag_take_tables", false);
+  own.flag("predictor_trunk", false);
+  own.integer("dag_after", 0);
+  own.integer("predictor_frozen_until", 0), own.number("predictor_lr", 1);
   own.text("dag_mix", "ln_scale"), own.number("dag_scale", d.scale);
   own.number("dag_embed_top", d.embed_top);
   own.number("plan_loss_weight", d.plan_loss_weight), own.number("lm_loss_weight", 0);
@@ -130,7 +131,8 @@ void add_full_models_slots(FieldList& list, OwnSettings& own) {
 void add_predictor_fields(Adder& add, OwnSettings& own) {
   const auto has_one = [&own] { return is_stack(own); };
   add.flag("dag_take_tables", false,
-           "what initial_part takes from a predictor: its token and position tables, too")
+           "what initial_part takes from a predictor: its token and position tables, too, as it "
+           "does anyway with predictor_trunk")
       .needs(kOfStack, has_one);
   add.flag("predictor_trunk", false,
            "all in front of the programs is the predictor's, too: what initial_part takes, of one "
@@ -334,6 +336,10 @@ std::vector<Operation> operations_of(Executor executor) {
   using O = Operation;
   if (executor == Executor::kScratch) return {O::kAdd, O::kIdentity, O::kMultiply, O::kSubtract};
   return {kWrittenOperations.begin(), kWrittenOperations.end()};
+}
+
+bool has_trunk(const OwnSettings& own) {
+  return own.flag("predictor_trunk") && own.integer("dag_after") > 0;
 }
 
 DagSettings settings_of(const OwnSettings& own) {

@@ -60,6 +60,8 @@ std::vector<Operation> operations_of(Executor executor);
 
 // The fields, over slots of `own`; `predictor`: of the model that has no head.
 void add_fields(FieldList& list, OwnSettings& own, bool predictor);
+// All in front of the programs counts as the predictor's (predictor_trunk).
+bool has_trunk(const OwnSettings& own);
 // Of a configuration whose fields were added. Throws Error(kUsage) for what has no meaning.
 DagSettings settings_of(const OwnSettings& own);
 

@@ -103,6 +103,33 @@ TEST(DagFreezing, ThePredictorHasSettingsOfItsOwn) {
     if (s.frozen_until == 500) held.insert(name);
   EXPECT_EQ(held, taken);
   EXPECT_EQ(held.count("attention.3.qkv.weight") + held.count("token_table.0.weight"), 2U);
+  // Of layers that answer heads and their norms are the model's own.
+  for (const testing::Settings::value_type& asks : testing::Settings{
+           {"halt_rule", "max"}, {"layer_supervision", "all"}, {"layer_heads", "True"}}) {
+    testing::Settings answering = deep;
+    answering.push_back(asks);
+    std::set<std::string> same;
+    for (const auto& [name, s] : settings(answering))
+      if (s.frozen_until == 500) same.insert(name);
+    EXPECT_EQ(same, taken) << asks.first;
+  }
+  testing::Settings tied = deep;
+  tied.back().second = "True";
+  EXPECT_THAT(testing::refusal_of([&] { settings(tied); }).what(), HasSubstr("tie_head = true"));
+  // Without its trunk the norm at the door is nobody's but the model's.
+  testing::Settings alone_behind = deep;
+  alone_behind[2].second = "False";
+  for (const PartName& part : full.architecture->parts_of(
+           resolved("dag_small_stack",
+                    {{"n_layer", "6"}, {"dag_after", "4"}, {"dag_adapter", "True"}})
+               .config.model,
+           resolved("dag_predictor_small").config.model))
+    EXPECT_EQ(settings(alone_behind).at(part.ours).frozen_until, 500) << part.ours;
+  EXPECT_EQ(settings(alone_behind).at("norm_mid.6.weight").frozen_until, 0) << "the door's";
+  // A norm that all blocks share is not the DAG's, wherever it is.
+  EXPECT_EQ(trained_with({{"freeze_gpt", "True"}, {"norm_ties", "within"}, {"share_norm", "one"}})
+                .count("norm_mid.0.weight"),
+            0U);
   // The user's groups come first.
   const auto mixed = settings(
       {{"predictor_lr", "0.1"}, {"parameter_groups", "dag.value.*: lr=3; token_table.*: lr=2"}});

@@ -113,6 +113,31 @@ TEST(DagBetween, GoesRoundWithTheLoopThatItIsIn) {
   EXPECT_EQ(unroll(make_depth_plan(asked), make_policy(asked)).steps[1].readout, -1);
 }
 
+// Layers that are detached learn from their own readouts, and the one between from the next one's.
+TEST(DagBetween, LearnsWithTheNextLayer) {
+  const DepthPlan plan = make_depth_plan(dag_config({{"n_layer", "3"},
+                                                     {"dag_after", "1"},
+                                                     {"layer_heads", "True"},
+                                                     {"tie_head", "False"},
+                                                     {"layer_supervision", "all"},
+                                                     {"detach_between_layers", "True"}}));
+  std::vector<bool> cut;
+  each_layer(plan, [&](const LayerSpec& layer) { cut.push_back(layer.cut); });
+  EXPECT_THAT(cut, ::testing::ElementsAre(false, true, false, true));
+}
+
+// Blocks that share their weights repeat; the programs among them are there once.
+TEST(DagBetween, HasNoOtherNumberOfLayers) {
+  for (const char* after : {"0", "2"})
+    for (const char* layers : {"2", "4", "6"}) {
+      const Error error = refusal_of([&] {
+        make_depth_plan(dag_config(
+            {{"n_layer", "4"}, {"share", "one"}, {"dag_after", after}, {"eval_layers", layers}}));
+      });
+      EXPECT_THAT(error.what(), HasSubstr(std::string("eval_layers = ") + layers));
+    }
+}
+
 TEST(DagBetween, IsRefusedBehindWhatTheModelHasNot) {
   const auto refused = [](const DagKeys& keys) {
     return std::string(refusal_of([&] { make_depth_plan(dag_config(keys)); }).what());

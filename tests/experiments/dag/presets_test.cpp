@@ -258,7 +258,15 @@ TEST(DagSettings, ThatLeaveNothingToLearnAreRefused) {
   const char* const kPredictor = "dag_predictor_small";
   EXPECT_EQ(taken(kPredictor, {}), 1U);
   EXPECT_THAT(refused(kPredictor, {{"stream_share", "1"}}), HasSubstr("stream_share = 1"));
-  EXPECT_EQ(taken(kPredictor, {{"stream_share", "1"}, {"stream_labels", "True"}}), 1U);
+  const testing::Settings::value_type streams = {"stream_share", "1"},
+                                      lines = {"stream_labels", "True"};
+  EXPECT_EQ(taken(kPredictor, {streams, lines}), 1U);
+  EXPECT_THAT(refused(kPredictor, {streams, lines, {"dag_targets", "sequence"}}),
+              HasSubstr("whole sequences alone"));
+  EXPECT_THAT(refused("dag_small_stack", {no_token, lines, {"dag_targets", "sequence"}}),
+              HasSubstr("none of a sequence as a whole"));
+  EXPECT_THAT(refused(kPredictor, {streams, lines, {"block_size", "3"}}),
+              HasSubstr("block_size = 3"));
   EXPECT_THAT(refused(kPredictor, {{"dataset", "rain"}}), HasSubstr("dataset = \"rain\""));
   EXPECT_THAT(refused(kPredictor, {{"block_size", "3"}}), HasSubstr("block_size = 3"));
   EXPECT_THAT(

@@ -130,6 +130,34 @@ TEST(DagTransfer, TakesATrunkOfAsManyBlocksAlone) {
   EXPECT_THAT(error.what(), HasSubstr("come after 2 blocks, this model's after 3"));
   EXPECT_THAT(error.hint(), HasSubstr("--dag_after=2"));
   EXPECT_EQ(parts({{"predictor_trunk", "True"}}), parts({})) << "without dag_after it does nothing";
+  // Another trunk, whose weights may have the same names.
+  for (const DagKeys::value_type& key : DagKeys{{"share", "[0, 0, 1, 2]"},
+                                                {"positions", "none"},
+                                                {"wiring", "r = r + A(n) + M(n)"},
+                                                {"block_style", "parallel"},
+                                                {"norm_kind", "rms"},
+                                                {"attn_scores", "none"},
+                                                {"mlp_hidden", "2"},
+                                                {"mlp_gated", "True"},
+                                                {"scale_embeddings", "True"},
+                                                {"layer_contexts", "[2, 2, 6, 6]"},
+                                                {"concatenate_initial_representation", "True"},
+                                                {"loop_groups", "[[0, 1]]"},
+                                                {"loop_groups", "[[1, 2]]"}}) {
+    SCOPED_TRACE(key.first + " = " + key.second);
+    const Error other = refusal_of([&] {
+      parts({{"dag_after", "2"}, {"predictor_trunk", "True"}, key});
+    });
+    EXPECT_THAT(other.what(), HasSubstr("predictor_trunk = true, and"));
+  }
+  // What is behind the programs, or above them, is the model's affair.
+  const size_t all = parts({{"dag_after", "2"}, {"predictor_trunk", "True"}});
+  for (const DagKeys::value_type& key : DagKeys{{"tie_head", "False"},
+                                                {"halt_rule", "max"},
+                                                {"layer_supervision", "all"},
+                                                {"loop_groups", "[[3]]"},
+                                                {"dropout", "0.1"}})
+    EXPECT_EQ(parts({{"dag_after", "2"}, {"predictor_trunk", "True"}, key}), all) << key.first;
   EXPECT_EQ(parts({{"dag_after", "2"}, {"dag_take_tables", "True"}}), parts({}) + 2);
 }
 

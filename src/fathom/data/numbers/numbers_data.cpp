@@ -212,12 +212,24 @@ Drawn NumbersData::next(const Cursor& cursor) const {
   return drawn;
 }
 
+// Of a stream: its rows have a token that knows a program.
+bool NumbersData::has_program(uint64_t sequence) const {
+  const TokenBatch batch = stream(sequence);
+  const auto& supervised = std::get<WholeNumbers>(batch.find(kSupervised)->values);
+  return std::any_of(supervised.begin(), supervised.end(), [](int64_t p) { return p > 0; });
+}
+
 NumbersData::Lengths NumbersData::lengths(int64_t sequences) const {
   Lengths all;
   int64_t cut = 0, examples = 0;
   for (int64_t i = 0; i < sequences; ++i) {
     const auto address = static_cast<uint64_t>(i);
-    if (examples_.is_stream(split_, address)) continue;
+    if (examples_.is_stream(split_, address)) {
+      if (!examples_.config().stream_labels) continue;
+      ++examples;
+      cut += !has_program(address);
+      continue;
+    }
     ++examples;
     const std::string text = examples_.at(split_, address, 0).text + "\n";
     const auto tokens = static_cast<int64_t>(tokenizer_->encode(text).size());

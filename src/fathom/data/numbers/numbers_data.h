@@ -59,10 +59,10 @@ class NumbersData : public DataSet {
               std::shared_ptr<const Tokenizer> tokenizer);
   Drawn next(const Cursor& cursor) const override;
 
-  // Of the first `sequences` of the split those that are one example.
+  // Of the first `sequences` of the split those that are one example, and streams with labels.
   struct Lengths {
-    double cut = 0;       // share of them that T cuts
-    int64_t longest = 0;  // tokens, its line break with it
+    double cut = 0;       // share of them that T cuts, or leaves no program
+    int64_t longest = 0;  // tokens of an example, its line break with it
   };
   Lengths lengths(int64_t sequences) const;
 
@@ -72,6 +72,7 @@ class NumbersData : public DataSet {
   TokenBatch one_example(uint64_t sequence) const;
   TokenBatch stream(uint64_t sequence) const;
   int64_t most_programs() const;  // P
+  bool has_program(uint64_t sequence) const;
   // Of one sequence; of an example without a program, none.
   void add_labels(TokenBatch& batch, const std::vector<NumberExample>& programs) const;
   NumberExample labels_of(uint64_t sequence, uint64_t number) const;

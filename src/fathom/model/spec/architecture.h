@@ -25,6 +25,7 @@ struct PartName {
 struct Learned {
   bool next_token = true;
   bool programs = false;    // of labels (data/numbers/numbers_data.h)
+  bool lines = true;        // also of a stream's lines, not of whole sequences alone
   bool operations = false;  // these programs' operations among them
   // What is said where one of the first two is not in it: "lm_loss_weight = 0".
   std::string no_next_token, no_programs;

@@ -54,6 +54,18 @@ std::string told_of_results(const DataConfig& ours, const DataConfig& theirs) {
       b, a, a);
 }
 
+// Of streams, where the other model has read one example a sequence.
+std::string told_of_streams(const DataConfig& ours, const DataConfig& theirs) {
+  if (!names_numbers(ours.dataset) || !names_numbers(theirs.dataset) ||
+      ours.numbers.stream_share == 0 || theirs.numbers.stream_share > 0)
+    return "";
+  return fmt::format(
+      "initial_part was trained on one example a sequence (stream_share = 0), and this run has "
+      "streams (stream_share = {:g}), of which it has never read a second line: "
+      "--stream_share=1 --stream_labels=True where it is trained would show it some",
+      ours.numbers.stream_share);
+}
+
 // The tensors that the experiment names, of one checkpoint; `misfits`: what does not fit.
 void look_for_part(const std::string& checkpoint, const RunConfig& config, int64_t vocab_size,
                    InitialPart& part, std::vector<std::string>& misfits) {
@@ -80,8 +92,9 @@ void look_for_part(const std::string& checkpoint, const RunConfig& config, int64
   part.notices.clear();
   if (architecture.tells_of_part)
     part.notices = architecture.tells_of_part(config.model, state.config.model);
-  if (std::string told = told_of_results(config.data, state.config.data); !told.empty())
-    part.notices.push_back(std::move(told));
+  for (const auto& tells : {told_of_results, told_of_streams})
+    if (std::string told = tells(config.data, state.config.data); !told.empty())
+      part.notices.push_back(std::move(told));
 }
 
 }  // namespace

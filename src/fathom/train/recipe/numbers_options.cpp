@@ -23,12 +23,20 @@ std::optional<int64_t> program_depth(const ModelConfig& model) {
   return depth.value_or(0) > 0 ? depth : std::nullopt;
 }
 
+// Some sequences have programs that this model would learn.
+bool has_labels(const NumbersConfig& numbers, const ModelConfig& model) {
+  const auto& architecture = model.architecture;
+  const bool lines =
+      architecture == nullptr || !architecture->learns || architecture->learns(model).lines;
+  return lines ? has_labels(numbers) : numbers.stream_share < 1;
+}
+
 // Labels name what texts write down: who learns operations from them has no others.
 void require_written_operations(const RunConfig& config) {
   const auto& architecture = config.model.architecture;
   if (architecture == nullptr || !architecture->program_operations || !architecture->learns) return;
   const Learned learned = architecture->learns(config.model);
-  if (!learned.operations || !has_program_labels(config.data)) return;
+  if (!learned.operations || !has_program_labels(config)) return;
   const std::string of_model = architecture->program_operations(config.model);
   const std::string& key = architecture->program_operations_key;
   for (const Operation o : operations_named(of_model))
@@ -91,12 +99,15 @@ void settle_operations(const RunConfig& config, NumbersConfig& numbers) {
   const bool given = !numbers.operations.empty();
   if (!given) numbers.operations = written_of(of_model);
   const bool learns = architecture->learns && architecture->learns(config.model).operations;
-  if (learns && has_program_labels(config.data))
+  if (learns && has_program_labels(config))
     check_operations(numbers, given, of_model, architecture->program_operations_key);
 }
 
 std::string no_labels(const DataConfig& config) {
-  if (names_numbers(config.dataset)) return "stream_share = 1 makes sequences without labels";
+  if (names_numbers(config.dataset))
+    return config.numbers.stream_labels
+               ? "stream_share = 1 makes lines with labels, and none of a sequence as a whole"
+               : "stream_share = 1 makes sequences without labels";
   return fmt::format("dataset = {} has no programs for labels", in_quotes(config.dataset));
 }
 
@@ -112,7 +123,7 @@ void tell_idle_keys(const FieldList& list, const RunConfig& config,
   const auto& architecture = config.model.architecture;
   const bool may_learn = architecture != nullptr && architecture->program_operations &&
                          !architecture->program_operations(config.model).empty();
-  if (!may_learn || has_program_labels(config.data)) return;
+  if (!may_learn || has_program_labels(config)) return;
   for (const std::string& key : architecture->label_keys) {
     const Field& field = *list.find(key);
     if (field.is_typed() || list.changes(key))
@@ -181,7 +192,7 @@ void check_values(const FieldList& list, const RunConfig& config, const NumbersC
   const auto& architecture = config.model.architecture;
   if (architecture == nullptr || !architecture->check_values || !architecture->learns) return;
   if (!asks_for_values(list, config.model)) return;
-  if (has_program_labels(config.data) && architecture->learns(config.model).programs)
+  if (has_program_labels(config) && architecture->learns(config.model).programs)
     architecture->check_values(config.model, largest_value(settled), values_text(settled));
 }
 
@@ -238,8 +249,8 @@ NumbersConfig numbers_of(const RunConfig& config) {
   return numbers;
 }
 
-bool has_program_labels(const DataConfig& config) {
-  return names_numbers(config.dataset) && has_labels(config.numbers);
+bool has_program_labels(const RunConfig& config) {
+  return names_numbers(config.data.dataset) && has_labels(config.data.numbers, config.model);
 }
 
 void require_objective(const RunConfig& config) {
@@ -251,7 +262,7 @@ void require_objective(const RunConfig& config) {
     misuse(fmt::format("{}, and {}: nothing is left for a loss", learned.no_next_token, why), hint);
   };
   if (!learned.programs) refuse(learned.no_programs, "change one of these settings");
-  if (has_program_labels(config.data)) return;
+  if (has_program_labels(config)) return;
   refuse(no_labels(config.data),
          names_numbers(config.data.dataset)
              ? "--stream_share=0 makes each of them an example with its program, "

@@ -21,7 +21,7 @@ void add_numbers_fields(FieldList& list, DataConfig& config);
 NumbersConfig numbers_of(const RunConfig& config);
 
 // Whether some of the data's sequences have programs for labels.
-bool has_program_labels(const DataConfig& config);
+bool has_program_labels(const RunConfig& config);
 // Both throw Error(kUsage) that names the key where the model's objective has nothing in the data:
 // they have no labels; and none is left by block_size, of this corpus.
 void require_objective(const RunConfig& config);
