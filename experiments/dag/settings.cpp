@@ -189,7 +189,7 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
     add.flag("dag_post_block", d.post_block, "a block over the embedded results").shapes_weights();
     add.choice("dag_mix", folds(), "ln_scale",
                "how results come into the stream; ln_scale: n + scale * N(dag), gate: n + g * dag "
-               "with a g of both for each token")
+               "with a g of both for each token; n is the stream itself with dag_after")
         .shapes_weights();
     add.number("dag_scale", d.scale,
                "what the scale begins as; with 0 the model answers as the plain one does")

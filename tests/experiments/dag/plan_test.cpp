@@ -54,12 +54,12 @@ TEST(DagPlan, TrainsThePredictorAndThenTheModel) {
 }
 
 // First all that a predictor of the same text has, by its recipe, then all else.
-TEST(DagPlan, TrainsTheReaderAndThenTheModelBehindIt) {
+TEST(DagPlan, TrainsThePredictorAndThenTheBlocksBehindIt) {
   std::vector<std::string> notices;
   const RunConfig model = resolved("dag_small_lines").config,
                   reader = resolved("dag_predictor_lines").config;
   const std::vector<StageRun> stages =
-      resolve_plan(find_plan("reader_then_model", "dag_small_lines").plan, model, notices);
+      resolve_plan(find_plan("predictor_then_blocks", "dag_small_lines").plan, model, notices);
   EXPECT_TRUE(notices.empty()) << notices.front();
   ASSERT_EQ(stages.size(), 2u);
   const RunConfig &first = stages[0].config, &second = stages[1].config;
