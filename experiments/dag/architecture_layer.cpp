@@ -109,6 +109,14 @@ bool is_dag(const DepthPlan& plan, const LayerSpec& layer) {
   return layer.wiring + 1 == static_cast<int>(plan.wirings.size());
 }
 
+// The end: it is in a loop.
+std::vector<PlanNode>::const_iterator dag_node(const DepthPlan& plan) {
+  return std::find_if(plan.nodes.begin(), plan.nodes.end(), [&](const PlanNode& node) {
+    const auto* layer = std::get_if<LayerSpec>(&node.node);
+    return layer != nullptr && is_dag(plan, *layer);
+  });
+}
+
 LayerSpec& last_layer(DepthPlan& plan) {
   LayerSpec* last = nullptr;
   each_layer(plan, [&](LayerSpec& layer) { last = &layer; });
@@ -222,9 +230,12 @@ const LayerSpec& dag_layer_of(const DepthPlan& plan) {
 }
 
 bool is_in_loop(const DepthPlan& plan) {
-  return std::none_of(plan.nodes.begin(), plan.nodes.end(), [&](const PlanNode& node) {
-    const auto* layer = std::get_if<LayerSpec>(&node.node);
-    return layer != nullptr && is_dag(plan, *layer);
+  return dag_node(plan) == plan.nodes.end();
+}
+
+bool loops_before(const DepthPlan& plan) {
+  return std::any_of(plan.nodes.begin(), dag_node(plan), [](const PlanNode& node) {
+    return std::holds_alternative<LoopGroup>(node.node);
   });
 }
 

@@ -14,5 +14,6 @@ void add_dag_layer(const DagSettings& settings, bool predictor, DepthPlan& plan)
 
 const LayerSpec& dag_layer_of(const DepthPlan& plan);  // of one that has a DAG
 bool is_in_loop(const DepthPlan& plan);                // the DAG of one that has it
+bool loops_before(const DepthPlan& plan);              // a loop begins before it
 
 }  // namespace fathom::dag

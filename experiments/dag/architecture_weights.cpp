@@ -103,15 +103,18 @@ std::vector<ParameterSpec> parameters_of(const ModelConfig& config) {
   return parameter_table(config, /*vocab_size=*/2);
 }
 
-// Settings of the model's depth, head and texts, which a trunk does not have.
-bool is_of_trunk(const Field& field) {
+// Others are of the model's depth, head and texts, which a trunk does not have.
+bool is_of_trunk(const Field& field, bool loops) {
   static const std::set<std::string> others = {"n_layer",     "tie_head",   "head_bias",
                                                "layer_heads", "vocab_size", "block_size"};
-  return field.does_shape_weights() && others.count(field.name()) == 0;
+  return field.does_shape_weights() && others.count(field.name()) == 0 &&
+         (loops || field.section() != "looping");
 }
 
-// Names of those that differ; what_must_match() has those of programs.
+// Names of those that differ; what_must_match() has those of programs. Loops count where the trunk
+// of one of the two has any.
 std::string other_trunk(const ModelConfig& ours, const ModelConfig& theirs) {
+  const bool loops = loops_before(make_depth_plan(ours)) || loops_before(make_depth_plan(theirs));
   ModelConfig a = ours, b = theirs;
   a.architecture.reset();
   b.architecture.reset();
@@ -120,7 +123,7 @@ std::string other_trunk(const ModelConfig& ours, const ModelConfig& theirs) {
   add_fields(of_b, b);
   std::vector<std::string> keys;
   for (const Field& field : of_b.all()) {
-    if (is_of_trunk(field) && of_a.find(field.name())->value() != field.value())
+    if (is_of_trunk(field, loops) && of_a.find(field.name())->value() != field.value())
       keys.push_back(field.name());
   }
   return join(keys, ", ");

@@ -134,14 +134,13 @@ TEST(DagTransfer, TakesATrunkOfAsManyBlocksAlone) {
   for (const DagKeys::value_type& key : DagKeys{{"share", "[0, 0, 1, 2]"},
                                                 {"positions", "none"},
                                                 {"wiring", "r = r + A(n) + M(n)"},
-                                                {"block_style", "parallel"},
+                                                {"block_style", "sandwich"},
                                                 {"norm_kind", "rms"},
-                                                {"attn_scores", "none"},
+                                                {"attn_scores", "sigmoid"},
                                                 {"mlp_hidden", "2"},
                                                 {"mlp_gated", "True"},
                                                 {"scale_embeddings", "True"},
                                                 {"layer_contexts", "[2, 2, 6, 6]"},
-                                                {"concatenate_initial_representation", "True"},
                                                 {"loop_groups", "[[0, 1]]"},
                                                 {"loop_groups", "[[1, 2]]"}}) {
     SCOPED_TRACE(key.first + " = " + key.second);
