@@ -53,6 +53,13 @@ struct Case {
     const HaltRule rule = config.halting.rule;
     return acts() && hides() && (rule == HaltRule::kMax || rule == HaltRule::kGold);
   }
+  // And every step of the walk decides.
+  bool halts_everywhere() const {
+    bool all = halts();
+    each_layer(make_depth_plan(config),
+               [&](const LayerSpec& layer) { all = all && layer.readout.has_value(); });
+    return all;
+  }
   bool hides() const { return config.halting.fate() == KeyFate::kHidden; }
   bool gold() const { return config.halting.rule == HaltRule::kGold; }
   // Only then a halted row may leave the walk, and does.

@@ -60,7 +60,7 @@ TEST_F(Skip, OfEveryWiringEqualsTheDenseWalk) {
 TEST_F(Skip, HidesWhatTheHistorySays) {
   int64_t returns = 0;
   for (const Case& c : all_cases()) {
-    if (!c.halts()) continue;
+    if (!c.halts_everywhere()) continue;
     SCOPED_TRACE(c.name);
     const Batch batch = text_batch(6, kBlock, 3);
     const Subject s = subject(c, batch, at::kFloat);
@@ -83,7 +83,7 @@ TEST_F(Skip, HidesWhatTheHistorySays) {
 // Some rows halt at each layer and some do not, and those that halt are computed no further.
 TEST_F(Skip, LeavesHaltedRowsBehind) {
   for (const Case& c : all_cases()) {
-    if (!c.may_skip() || !c.halts()) continue;
+    if (!c.may_skip() || !c.halts_everywhere()) continue;
     for (const Batch& batch : batches()) {
       SCOPED_TRACE(c.name);
       const Subject s = subject(c, batch, at::kFloat);
@@ -110,7 +110,7 @@ TEST_F(Skip, LeavesHaltedRowsBehind) {
 TEST_F(Skip, DecidesAsTheDenseWalkDoes) {
   int64_t compared = 0, near = 0;
   for (const Case& c : all_cases()) {
-    if (!c.may_skip() || !c.halts()) continue;
+    if (!c.may_skip() || !c.halts_everywhere()) continue;
     for (const Batch& batch : batches())
       for (const bool training : c.passes()) {
         SCOPED_TRACE(c.name + (training ? ", training" : ""));
@@ -169,7 +169,7 @@ RC_GTEST_PROP(SkipProperty, EqualsTheDenseWalkWithAnyDecisions, ()) {
 TEST_F(Skip, EndsWhenEverythingHasLeft) {
   const Batch batch = text_batch(3, 5, 1);
   for (const Case& c : all_cases()) {
-    if (!c.halts() || !c.may_skip()) continue;
+    if (!c.halts_everywhere() || !c.may_skip()) continue;
     SCOPED_TRACE(c.name);
     const Subject s = subject(c, text_batch(6, kBlock, 3), at::kDouble);
     Decisions decisions(3, at::full({3, 5}, true, at::TensorOptions(at::kBool)));
