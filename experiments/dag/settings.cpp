@@ -184,6 +184,7 @@ void add_shape_fields(Adder& add, OwnSettings& own, bool predictor) {
                 "behind which of the layers programs are run, and the others go on with their "
                 "results; 0: behind the last one, in front of the head")
         .at_least(0)
+        .at_most(10000)
         .shapes_weights();
     add.flag("dag_adapter", d.adapter, kAdapter).shapes_weights();
     add.flag("dag_post_block", d.post_block, "a block over the embedded results").shapes_weights();

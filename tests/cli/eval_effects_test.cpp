@@ -62,6 +62,7 @@ void EvalEffects::numbers_effects() {
     RunState state = testing::saved_state("gpt2ish_shakespeare_cpu", "rain", 30);
     state.config.data.dataset = "numbers";
     state.config.data.numbers.english_rate = 0.75;
+    state.config.data.numbers.stream_share = 0.5;
     testing::save_state("counted", "last", state);
     EXPECT_FALSE(parse_eval({"counted"})->numbers.has_value());
     const auto request = parse_eval({"counted", word});
@@ -99,7 +100,11 @@ void EvalEffects::numbers_effects() {
   };
   effects_["eval shuffle_labels"] = [=] { EXPECT_TRUE(asked("--shuffle_labels").shuffle_labels); };
   effects_["eval stream_share"] = [=] { EXPECT_EQ(asked("--stream_share=1").stream_share, 1); };
-  effects_["eval stream_labels"] = [=] { EXPECT_TRUE(asked("--stream_labels").stream_labels); };
+  effects_["eval stream_labels"] = [=] {
+    EXPECT_TRUE(asked("--stream_labels").stream_labels);
+    EXPECT_THAT(parse_eval({"counted", "--stream_share=0", "--stream_labels"})->notices,
+                ::testing::ElementsAre(HasSubstr("it needs stream_share above 0")));
+  };
   effects_["eval evaluation_size"] = [=] {
     EXPECT_EQ(asked("--evaluation_size=10").evaluation_size, 10);
   };

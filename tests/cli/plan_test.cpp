@@ -200,8 +200,9 @@ TEST_F(PlanTest, ListsTheBuiltInOnes) {
   prepare_text("tinystories");
   for (const json& plan : json::parse(run({"plan", "list", "--json"}).out))
     // What trains on generated numbers lacks nothing.
-    EXPECT_EQ(plan["missing"].empty(),
-              plan["name"] == "tinystories" || plan["name"] == "predictor_then_model")
+    EXPECT_EQ(plan["missing"].empty(), plan["name"] == "tinystories" ||
+                                           plan["name"] == "predictor_then_blocks" ||
+                                           plan["name"] == "predictor_then_model")
         << plan["name"];
   EXPECT_EQ(run({"plan", "tinystories", kPreset, "--block_size=16"}).exit_code, 0);
 }

@@ -51,7 +51,8 @@ inline std::vector<InVain> in_vain_of_numbers() {
   for (const auto& [key, text] : {std::pair{"shuffle_labels", "True"}, {"max_cut_share", "0.4"}})
     all.push_back({key,
                    text,
-                   "stream_share below 1",
+                   key == std::string("shuffle_labels") ? "stream_share below 1 or stream_labels"
+                                                        : "stream_share below 1",
                    {{"dataset", "numbers"}, {"stream_share", "1"}},
                    {{"stream_share", "0.5"}}});
   return all;

@@ -128,8 +128,8 @@ std::optional<EvalRequest> parse_eval(const Arguments& arguments) {
   const RunConfig run = settle_state(request.model).config;
   const ModelConfig& model = run.model;
   run_dataset = run.data.dataset;
-  numbers.identity = run.data.numbers.identity;
   take_numbers(list, run, request);
+  if (request.numbers) numbers = *request.numbers;  // what keys need is asked of all settings
   if (!loops.empty()) {
     request.loops = loop_counts_of("loops", loops);
     require_loops(make_depth_plan(model), request.model.run);
