@@ -171,7 +171,7 @@ void insert_program(int64_t after, DepthPlan& plan) {
   LayerSpec layer = dag_layer(plan, before.width, free);
   layer.norm_in = door;
   layer.asked = false;
-  // Nobody asks it: it learns from whom the next layer's readout teaches.
+  // Nobody asks it: it learns by what the next layer that answers teaches.
   LayerSpec& next = layer_at(plan, after);
   std::swap(layer.cut, next.cut);
   std::swap(layer.cut_later, next.cut_later);
