@@ -96,17 +96,12 @@ std::string dag_patterns(const ModelConfig& config, const DepthPlan& plan) {
 // walk's order, without heads and their norms.
 std::vector<std::string> trunk_names(const ModelConfig& config, DepthPlan plan) {
   each_layer(plan, [](LayerSpec& layer) { layer.readout.reset(); });
-  const LayerSpec& layer = dag_layer_of(plan);
-  std::vector<std::string> of_layer = {layer.norm_in.name() + "."}, names;
-  const auto add = [&](const auto& parts) {
-    for (const auto& part : parts) of_layer.push_back(part.name() + ".");
-  };
-  add(layer.attention);
-  add(layer.mlp);
-  add(layer.norm);
+  const std::vector<std::string> own =
+      part_patterns(dag_layer_of(plan), check_wiring(plan.wirings.back()), /*door=*/true);
+  std::vector<std::string> names;
   for (const ParameterSpec& spec : parameter_table(plan, config.backbone, /*vocab_size=*/2)) {
-    for (const std::string& part : of_layer)
-      if (spec.name.rfind(part, 0) == 0) return names;
+    for (const std::string& pattern : own)  // "mlp.6.*"
+      if (spec.name.rfind(pattern.substr(0, pattern.size() - 1), 0) == 0) return names;
     names.push_back(spec.name);
   }
   return names;

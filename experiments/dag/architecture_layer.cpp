@@ -117,10 +117,11 @@ std::vector<PlanNode>::const_iterator dag_node(const DepthPlan& plan) {
   });
 }
 
-LayerSpec& last_layer(DepthPlan& plan) {
-  LayerSpec* last = nullptr;
-  each_layer(plan, [&](LayerSpec& layer) { last = &layer; });
-  return *last;
+// In the order in which they are met.
+std::vector<LayerSpec*> layers_of(DepthPlan& plan) {
+  std::vector<LayerSpec*> layers;
+  each_layer(plan, [&](LayerSpec& layer) { layers.push_back(&layer); });
+  return layers;
 }
 
 // Puts `layer` behind the plan's `count`-th one, into the loop that it is in. What is left to count
@@ -137,34 +138,25 @@ int64_t insert_after(std::vector<PlanNode>& nodes, int64_t count, const LayerSpe
   return count;
 }
 
-// The plan's layer with this index in the order in which they are met.
-LayerSpec& layer_at(DepthPlan& plan, int64_t index) {
-  LayerSpec* found = nullptr;
-  each_layer(plan, [&](LayerSpec& layer) {
-    if (index-- == 0) found = &layer;
-  });
-  return *found;
-}
-
 // Between blocks: the stream goes on with results in it, and who answers is left alone. At its door
 // is a norm of its own, as heads have one.
 void insert_program(int64_t after, DepthPlan& plan) {
-  int64_t layers = 0;
-  each_layer(plan, [&](const LayerSpec&) { ++layers; });
-  if (after >= layers)
+  const std::vector<LayerSpec*> layers = layers_of(plan);
+  const auto index = static_cast<size_t>(after);  // of the layer that comes after it
+  if (index >= layers.size())
     misuse(fmt::format("dag_after = {} and the model has {} layers: nothing would go on with the "
                        "results",
-                       after, layers),
+                       after, layers.size()),
            "leave dag_after out for programs behind the last one, in front of the head");
-  const LayerSpec& before = layer_at(plan, after - 1);
-  if (before.width != last_layer(plan).width)
+  const LayerSpec &before = *layers[index - 1], &last = *layers.back();
+  if (before.width != last.width)
     misuse(fmt::format("dag_after = {} and that layer is {} wide, the last one {}: programs are as "
                        "wide as n_embd",
-                       after, before.width, last_layer(plan).width),
+                       after, before.width, last.width),
            "put them behind a layer of the full width, or leave layer_widths out");
   Free free(plan);
   // Numbered first, so that what a predictor has is so whatever comes with the fold.
-  NormSpec door = last_layer(plan).readout->norm;
+  NormSpec door = last.readout->norm;
   door.place = NormId::kMid;
   door.index = free.norm_mid++;
   door.gain = 1;  // which is of logits
@@ -172,16 +164,15 @@ void insert_program(int64_t after, DepthPlan& plan) {
   layer.norm_in = door;
   layer.asked = false;
   // Nobody asks it: it learns by what the next layer that answers teaches.
-  LayerSpec& next = layer_at(plan, after);
-  std::swap(layer.cut, next.cut);
-  std::swap(layer.cut_later, next.cut_later);
+  std::swap(layer.cut, layers[index]->cut);
+  std::swap(layer.cut_later, layers[index]->cut_later);
   insert_after(plan.nodes, after, layer);
 }
 
 // The head's norm is at its door, and the head is given what it makes. Of a predictor, which has
 // no head, nothing is.
 void append_program(bool predictor, DepthPlan& plan) {
-  LayerSpec& last = last_layer(plan);
+  LayerSpec& last = *layers_of(plan).back();
   Free free(plan);
   LayerSpec layer = dag_layer(plan, last.width, free);
   layer.norm_in = last.readout->norm;

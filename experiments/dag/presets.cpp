@@ -54,6 +54,12 @@ void small(RunConfig& c) {
                {"batch_size", "16"}});
 }
 
+void small_stack(RunConfig& c) {
+  small(c);
+  set_keys(c, kStack);
+  set_keys(c, {kSharp});
+}
+
 // The lines that dag_predictor_lines reads.
 const Settings kLines = {{"stream_share", "1"},       {"stream_labels", "True"},
                          {"max_decimal_places", "0"}, {"english_conversion_rate", "0"},
@@ -62,9 +68,7 @@ const Settings kLines = {{"stream_share", "1"},       {"stream_labels", "True"},
 // Programs where a predictor has them, and blocks behind them that write results. The head is its
 // own: the table may stay as the predictor made it.
 void small_lines(RunConfig& c) {
-  small(c);
-  set_keys(c, kStack);
-  set_keys(c, {kSharp});
+  small_stack(c);
   set_keys(c, kLines);
   set_keys(
       c,
@@ -186,11 +190,7 @@ void register_dag(Registry& registry) {
   registry.add("dag_small", "4 blocks, 128 wide, on lines of arithmetic: minutes on two cores",
                small);
   registry.add("dag_small_stack", "dag_small with a stack, gated: dag_predictor_small feeds it",
-               [](RunConfig& c) {
-                 small(c);
-                 set_keys(c, kStack);
-                 set_keys(c, {kSharp});
-               });
+               small_stack);
   registry.add("dag_small_lines",
                "6 blocks, programs behind the fourth, on lines of whole numbers: "
                "dag_predictor_lines feeds it",

@@ -109,6 +109,26 @@ TEST_F(InitialPartTest, TextsThatGoOnWhereItsOwnEndedAreTold) {
   EXPECT_EQ(told("rain", 0, "numbers", 4), "");
 }
 
+TEST_F(InitialPartTest, LinesThatItHasNotReadAreTold) {
+  const auto told = [this](const char* theirs, double share, const char* ours, double here) {
+    state_.config.data.dataset = theirs;
+    state_.config.data.numbers.stream_share = share;
+    save({{"theirs.up", {4, 3}}, {"theirs.down", {3, 4}}});
+    config_.data.dataset = ours;
+    config_.data.numbers.stream_share = here;
+    return join(found().notices, "; ");
+  };
+  EXPECT_EQ(told("numbers", 0, "numbers", 0.5),
+            "initial_part was trained on one example a sequence (stream_share = 0), and this run "
+            "has streams (stream_share = 0.5), of which it has never read a second line: "
+            "--stream_share=1 --stream_labels=True where it is trained would show it some");
+  EXPECT_EQ(told("numbers", 0.1, "numbers", 1), "") << "it has read some";
+  EXPECT_EQ(told("numbers", 0, "numbers", 0), "");
+  EXPECT_EQ(told("numbers", 1, "numbers", 0), "") << "one line is a first one";
+  EXPECT_EQ(told("numbers", 0, "rain", 1), "");
+  EXPECT_EQ(told("rain", 0, "numbers", 1), "");
+}
+
 TEST_F(InitialPartTest, WhatDoesNotFitIsToldAtOnceWithBothShapes) {
   save({{"theirs.up", {4, 5}}, {"other", {1}}});
   EXPECT_THAT(refused(), AllOf(HasSubstr("theirs.up is [4, 5] there and idea.up [4, 3] here"),

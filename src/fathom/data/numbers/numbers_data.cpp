@@ -128,9 +128,10 @@ void NumbersData::add_labels(TokenBatch& batch, const std::vector<NumberExample>
   add_whole(batch, kProgramWording, std::move(wording));
 }
 
-// Whose labels the example of this address has.
-NumberExample NumbersData::labels_of(uint64_t sequence, uint64_t number) const {
-  return examples_.at(split_, sequence + (examples_.config().shuffle_labels ? 1 : 0), number);
+NumberExample NumbersData::labelled(NumberExample example, uint64_t sequence,
+                                    uint64_t number) const {
+  if (!examples_.config().shuffle_labels) return example;
+  return examples_.at(split_, sequence + 1, number);
 }
 
 // `following`: what comes behind the last target, as far as it is known.
@@ -159,9 +160,7 @@ TokenBatch NumbersData::one_example(uint64_t sequence) const {
   }
   if (is_cut) following.assign(text.tokens.begin() + rows_.T + 1, text.tokens.end());
   std::vector<NumberExample> programs;
-  if (!is_cut)
-    programs.push_back(examples_.config().shuffle_labels ? labels_of(sequence, 0)
-                                                         : std::move(example));
+  if (!is_cut) programs.push_back(labelled(std::move(example), sequence, 0));
   add_labels(batch, programs);
   add_whole(batch, kResult, std::move(results), /*is_of_token=*/true);
   add_whole(batch, kSupervised, std::move(supervised), /*is_of_token=*/true);
@@ -175,7 +174,8 @@ TokenBatch NumbersData::stream(uint64_t sequence) const {
   Text all;
   std::vector<NumberExample> programs(1);  // none is the sequence's own
   for (uint64_t number = 0; all.tokens.size() < wanted; ++number) {
-    const Text text = encoded(examples_.at(split_, sequence, number));
+    NumberExample example = examples_.at(split_, sequence, number);
+    const Text text = encoded(example);
     const size_t begin = all.tokens.size();
     all.tokens.insert(all.tokens.end(), text.tokens.begin(), text.tokens.end());
     all.results.insert(all.results.end(), text.results.begin(), text.results.end());
@@ -185,7 +185,7 @@ TokenBatch NumbersData::stream(uint64_t sequence) const {
     if (!has_labels || first == text.supervised.end() || known >= T) continue;
     std::fill(all.supervised.begin() + static_cast<std::ptrdiff_t>(known), all.supervised.end(),
               static_cast<int64_t>(programs.size()) + 1);
-    programs.push_back(labels_of(sequence, number));
+    programs.push_back(labelled(std::move(example), sequence, number));
   }
   all.supervised.resize(T);
   TokenBatch batch = empty_batch(1, rows_.T);

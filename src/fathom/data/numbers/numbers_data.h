@@ -75,7 +75,8 @@ class NumbersData : public DataSet {
   bool has_program(uint64_t sequence) const;
   // Of one sequence; of an example without a program, none.
   void add_labels(TokenBatch& batch, const std::vector<NumberExample>& programs) const;
-  NumberExample labels_of(uint64_t sequence, uint64_t number) const;
+  // Whose labels the example of this address has: its own, or as a control another one's.
+  NumberExample labelled(NumberExample example, uint64_t sequence, uint64_t number) const;
   void add_ahead(TokenBatch& batch, const WholeNumbers& following) const;
 
   NumberExamples examples_;
